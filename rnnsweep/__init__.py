@@ -1,0 +1,22 @@
+"""rnnsweep: hyperparameter sweeps of recurrent networks, hundreds of trials as one tensor program.
+
+Importing this package imports none of torch, ray, mlflow: names below load on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Sweep", "launch", "open_sweep", "resume", "train"]
+
+if TYPE_CHECKING:
+    from rnnsweep.app.api import Sweep, launch, open_sweep, resume, train
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from rnnsweep.app import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'rnnsweep' has no attribute {name!r}")

@@ -1,0 +1,38 @@
+"""The contract of an initialisation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.unit import Unit
+
+
+@dataclass(frozen=True)
+class Init(Unit):
+    """Base of initialisations.
+
+    Weights are drawn in float64 on the CPU from (key of the row, parameter's name), never from a global generator; the
+    trainer rounds them. A shared unit-variance draw is scaled by sigma, so replica r starts from the same pattern
+    whatever sigma is.
+    """
+
+    unit_key: ClassVar[str] = "init"
+
+    @abstractmethod
+    def draw(
+        self, specs: Sequence[ParameterSpec], keys: Tensor, hypers: Mapping[str, Tensor], gain: float
+    ) -> dict[str, Tensor]:
+        """Initial values by parameter name, float64 [P, *shape], on the CPU.
+
+        Args:
+            specs: all parameters; those of roles that the init does not know stay zero.
+            keys: int64 [P], one stream key per row (`rng.key`, purpose ``init``).
+            hypers: this unit's per-row hyperparameters, float64 [P].
+            gain: of the activation (`torch.nn.init.calculate_gain`).
+        """

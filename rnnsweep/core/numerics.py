@@ -1,0 +1,71 @@
+"""Numerical tricks, each with its reason. Nothing here mixes rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+LANES = 16
+"""Products are padded to multiples of this: 64 bytes of float32."""
+
+
+def matmul(left: Tensor, right: Tensor) -> Tensor:
+    """Row-wise product, [P, M, K] x [P, K, N] -> [P, M, N], each row as if it were alone.
+
+    Numerics:
+        On the CPU the inner and last sizes are padded with zeros to multiples of 16: batched products of odd sizes go
+        through kernels that round differently for a batch of one (measured in float64). Needs torch on one thread.
+        A zero-padded inner size adds exact zeros; NaN and inf are never multiplied by padding of the other operand
+        other than 0 * 0.
+    """
+    if left.device.type != "cpu":
+        return torch.bmm(left, right)
+    K, N = right.shape[1:]
+    inner, last = -K % LANES, -N % LANES
+    if inner or last:
+        right = pad(right, (0, last, 0, inner))
+    if inner:
+        left = pad(left, (0, inner))
+    product = torch.bmm(left.contiguous(), right.contiguous())
+    return product[..., :N] if last else product
+
+
+def row_sum(x: Tensor) -> Tensor:
+    """Sum over the middle axis, [P, M, N] -> [P, N], by a product with ones: one fixed order per row."""
+    return matmul(x.new_ones(x.shape[0], 1, x.shape[1]), x)[:, 0]
+
+
+def square_sum(x: Tensor) -> Tensor:
+    """Sum of squares of each row, [P, N] -> [P]; the caller scales against overflow."""
+    return (x * x).sum(1)
+
+
+def row_norm(x: Tensor) -> Tensor:
+    """2-norm of each row, [P, N] -> [P], free of overflow and underflow.
+
+    Numerics:
+        Entries are scaled by an exact power of two per row before squaring, so that norms of 1e30 (and 1e-30) are right
+        in float32. All zero: 0. Any NaN or inf: non-finite.
+    """
+    power = exponent_of(x.abs().amax(1))
+    return scale_by_power(square_sum(scale_by_power(x, -power[:, None])).sqrt(), power)
+
+
+def exponent_of(size: Tensor) -> Tensor:
+    """e with size = m * 2**e, 1/2 <= m < 1, int64; 0 for 0 and for non-finite values."""
+    _, e = torch.frexp(torch.where(torch.isfinite(size), size, torch.zeros_like(size)))
+    return e.to(torch.int64)
+
+
+def scale_by_power(x: Tensor, power: Tensor) -> Tensor:
+    """x * 2**power, exact unless the result leaves the range; in two factors so that 2**power itself cannot overflow."""
+    half = torch.div(power, 2, rounding_mode="floor")
+    return x * _power_of_two(half, x.dtype) * _power_of_two(power - half, x.dtype)
+
+
+def _power_of_two(power: Tensor, dtype: torch.dtype) -> Tensor:
+    """2**power by its bits: `pow` and `ldexp` are not exact on every device."""
+    if dtype == torch.float64:
+        return ((power.clamp(-1022, 1023) + 1023) << 52).view(torch.float64)
+    return ((power.clamp(-126, 127) + 127) << 23).to(torch.int32).view(torch.float32)

@@ -1,0 +1,79 @@
+"""The contract of a recurrence engine: the time loop of a simple recurrent cell, for a pack of rows.
+
+Promises that every engine keeps (tests/contract/test_engines.py checks all of them for every engine):
+    - row p of a result is a function of row p of the arguments, to the bit on one CPU type;
+    - a step before a row's own start (t < T - lengths[p]) changes nothing: state, gradients, x and deltas are
+      what a pack of T = lengths[p] would give (right-aligned);
+    - non-finite values stay in their row;
+    - nothing is kept between calls but scratch memory.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.activations import Activation
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+
+
+class Engine(Protocol):
+    """Forward, backward and tangent loops.
+
+    Attributes:
+        name: ``reference``, ``cpu`` or ``gpu``.
+        tile: rows that are best trained together (cache-sized); None = the whole pack at once.
+    """
+
+    name: str
+    tile: int | None
+
+    def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
+        """Why this engine cannot run such a loop (then `reference` does, and the run says so), or None."""
+        ...
+
+    def forward(self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Tensor) -> Record:
+        """All states: inputs [P, T, B, I] (or pre-activations [P, T, B, H] where `weights.w_in` is None)."""
+        ...
+
+    def backward(
+        self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
+    ) -> tuple[LoopGradients, Trace | None]:
+        """Backpropagation through time.
+
+        Args:
+            record: what `forward` returned.
+            direct: dC/dh_t without later steps.
+            activation: as in `forward`.
+            keep: whether the trace is wanted; without it an engine may skip writing deltas and x.
+        """
+        ...
+
+    def tangent(
+        self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation
+    ) -> Tangent:
+        """delta_{T-h} and its change under `w_rec + step`, f' and delta_T frozen.
+
+        Args:
+            trace: of this mini-batch; only delta_T = trace.delta[:, -1] and the slopes matter (a per-step task's
+                earlier errors do not enter).
+            step: [P, H, H], candidate change of w_rec.
+            horizon: int64 [P], look-back h; 1 <= h <= lengths - 1.
+
+        The recursion is rescaled by exact powers of two per row and step so that max|delta| stays in [1/2, 1).
+        """
+        ...
+
+    def outer(self, left: Tensor, right: Tensor, weight: Tensor | None = None) -> Tensor:
+        """sum_{t,b} weight[p,t,b] * left[p,t,b,:] (x) right[p,t,b,:]: [P,T,B,K], [P,T,B,M], [P,T,B] -> [P,K,M]."""
+        ...
+
+    def square_norms(self, x: Tensor) -> Tensor:
+        """Squared 2-norm over the last axis, [P, T, B, H] -> [P, T, B]."""
+        ...
+
+    def matmul(self, left: Tensor, right: Tensor) -> Tensor:
+        """[P, M, K] x [P, K, N] -> [P, M, N], row by row."""
+        ...

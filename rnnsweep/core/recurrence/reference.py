@@ -1,0 +1,152 @@
+"""The reference engine: plain torch on any device, and the oracle for the fused engines."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.activations import Activation
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+
+
+class ReferenceEngine:
+    """Step-by-step loops of batched products; every other engine is tested against this one.
+
+    Numerics:
+        Row independence rests on `numerics.matmul` and on elementwise kernels only. A step before a row's own start is
+        selected away with `where`, so that non-finite values there cannot leak.
+    """
+
+    name = "reference"
+    tile: int | None = 16
+
+    def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
+        """Nothing is refused."""
+        del activation, dtype
+        return None
+
+    def forward(self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Tensor) -> Record:
+        """See `Engine.forward`."""
+        P, T, B, _ = inputs.shape
+        H = weights.w_rec.shape[-1]
+        drive = _drive(inputs, weights)  # P T B H
+        h = inputs.new_zeros(P, T + 1, B, H)
+        if weights.h0 is not None:
+            h[:, 0] = weights.h0[:, None, :]
+        store = not activation.from_output or weights.leak is not None
+        slope = inputs.new_empty(P, T, B, H) if store else None
+        act_bias = None if weights.act_bias is None else weights.act_bias[:, None, :]
+        active = _active(lengths, T)
+        for t in range(T):
+            a = numerics.matmul(h[:, t], weights.w_rec) + drive[:, t]
+            y = activation.value(a, act_bias)
+            if weights.leak is not None:
+                leak = weights.leak[:, None, None]
+                y = (1 - leak) * h[:, t] + leak * y
+            h[:, t + 1] = torch.where(active[:, t, None, None], y, h[:, t])
+            if slope is not None:
+                slope[:, t] = activation.slope(a, act_bias)
+        return Record(inputs, h, slope, weights, lengths)
+
+    def backward(
+        self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
+    ) -> tuple[LoopGradients, Trace | None]:
+        """See `Engine.backward`."""
+        w = record.weights
+        P, T, B, H = record.h.shape[0], record.h.shape[1] - 1, record.h.shape[2], record.h.shape[3]
+        delta, x = record.h.new_empty(P, T, B, H), record.h.new_empty(P, T, B, H)
+        transposed = w.w_rec.transpose(1, 2).contiguous()
+        active = _active(record.lengths, T)
+        act_bias = torch.zeros_like(w.act_bias) if w.act_bias is not None else None
+        g = direct.last if direct.steps is None else direct.steps[:, -1]
+        assert g is not None
+        for t in range(T - 1, -1, -1):
+            if direct.steps is not None and t < T - 1:
+                g = x[:, t + 1] + direct.steps[:, t]
+            slope = slope_at(record, activation, t)
+            on = active[:, t, None, None]
+            scaled = g if w.leak is None else w.leak[:, None, None] * g
+            d = torch.where(on, activation.pullback(slope, scaled), torch.zeros_like(g))
+            back = numerics.matmul(d, transposed)
+            if w.leak is not None:
+                back = (1 - w.leak[:, None, None]) * g + back
+            delta[:, t], x[:, t] = d, torch.where(on, back, g)
+            if act_bias is not None:
+                y = record.h[:, t + 1] if w.leak is None else record.h[:, t + 1] - record.h[:, t] * (1 - w.leak[:, None, None])
+                part = activation.bias_gradient(slope, y, scaled)
+                assert part is not None
+                act_bias = act_bias + torch.where(on, part, torch.zeros_like(part)).sum(1)
+            g = x[:, t]
+        trace = Trace(record, direct, delta, x)
+        return self._gradients(trace, act_bias), trace if keep else None
+
+    def _gradients(self, trace: Trace, act_bias: Tensor | None) -> LoopGradients:
+        w, record = trace.record.weights, trace.record
+        return LoopGradients(
+            w_rec=self.outer(record.h[:, :-1], trace.delta),
+            w_in=None if w.w_in is None else self.outer(record.inputs, trace.delta),
+            bias=None if w.bias is None else numerics.row_sum(trace.delta.flatten(1, 2)),
+            act_bias=act_bias,
+            h0=None if w.h0 is None else trace.x[:, 0].sum(1),
+            inputs=trace.delta if w.w_in is None else None,
+        )
+
+    def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:
+        """See `Engine.tangent`. Carries g and dg, so that leaky cells need no other recursion."""
+        record, w = trace.record, trace.record.weights
+        P, T = trace.delta.shape[:2]
+        w_t, s_t = w.w_rec.transpose(1, 2).contiguous(), step.transpose(1, 2).contiguous()
+        leak = None if w.leak is None else w.leak[:, None, None]
+        g = trace.totals()[:, -1] if leak is not None else torch.zeros_like(trace.delta[:, -1])
+        delta, ddelta, dg = trace.delta[:, -1], torch.zeros_like(g), torch.zeros_like(g)
+        exponent = torch.zeros(P, dtype=torch.int64, device=step.device)
+        for back in range(1, T):
+            on = (horizon >= back)[:, None, None]
+            power = numerics.exponent_of(delta.abs().flatten(1).amax(1))
+            g, dg, delta_s, ddelta_s = (numerics.scale_by_power(v, -power[:, None, None]) for v in (g, dg, delta, ddelta))
+            new_g, new_dg = numerics.matmul(delta_s, w_t), numerics.matmul(ddelta_s, w_t) + numerics.matmul(delta_s, s_t)
+            if leak is not None:
+                new_g, new_dg = new_g + (1 - leak) * g, new_dg + (1 - leak) * dg
+            slope = slope_at(record, activation, T - 1 - back)
+            scale = (lambda v: v) if leak is None else (lambda v: leak * v)
+            delta = torch.where(on, activation.pullback(slope, scale(new_g)), delta)
+            ddelta = torch.where(on, activation.pullback(slope, scale(new_dg)), ddelta)
+            g, dg = torch.where(on, new_g, g), torch.where(on, new_dg, dg)
+            exponent = exponent + torch.where(horizon >= back, power, torch.zeros_like(power))
+        return Tangent(delta, ddelta, exponent)
+
+    def outer(self, left: Tensor, right: Tensor, weight: Tensor | None = None) -> Tensor:
+        """See `Engine.outer`."""
+        if weight is not None:
+            right = right * weight[..., None]
+        return numerics.matmul(left.flatten(1, 2).transpose(1, 2), right.flatten(1, 2))
+
+    def square_norms(self, x: Tensor) -> Tensor:
+        """See `Engine.square_norms`."""
+        return (x * x).sum(-1)
+
+    def matmul(self, left: Tensor, right: Tensor) -> Tensor:
+        """See `Engine.matmul`."""
+        return numerics.matmul(left, right)
+
+
+def slope_at(record: Record, activation: Activation, t: int) -> Tensor:
+    """f'(a) of step index t, stored or derived from the state, [P, B, H]."""
+    if record.slope is not None:
+        return record.slope[:, t]
+    return activation.slope_from_output(record.h[:, t + 1])
+
+
+def _drive(inputs: Tensor, weights: LoopWeights) -> Tensor:
+    """u_t w_in + bias for all steps at once, [P, T, B, H]."""
+    if weights.w_in is None:
+        return inputs
+    P, T, B, _ = inputs.shape
+    drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, (T, B))
+    return drive if weights.bias is None else drive + weights.bias[:, None, None, :]
+
+
+def _active(lengths: Tensor, T: int) -> Tensor:
+    """Which steps are a row's own, bool [P, T]."""
+    return torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None]

@@ -1,0 +1,75 @@
+"""The contract of a task: what is fed in, what is wanted, what counts as wrong."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnnsweep.core.rng import Draws
+from rnnsweep.core.types import Batch
+from rnnsweep.core.unit import Unit
+
+
+@dataclass(frozen=True)
+class Task(Unit):
+    """Base of tasks: synthetic sequences, or samples of a data set.
+
+    A sequence is a function of its *id* and the row's key alone (`draws`): which mini-batch it appears in does not
+    matter, except for quantities drawn per mini-batch (its length, where that is random).
+
+    Attributes (of a subclass's instances, as fields or properties):
+        n_inputs, n_outputs: I and O.
+        max_length: T_max, the longest sequence in steps.
+        loss: ``cross_entropy`` (targets int64) or ``squared_error`` (targets float).
+        per_step: the read-out is applied at every step (targets [P, T, B, ...]), else at the last step only.
+        chance_loss, chance_error: of the best output that ignores the input (MATHS §14).
+        samples: number of training samples of a finite data set, or None where sequences are endless.
+    """
+
+    unit_key: ClassVar[str] = "task"
+    loss: ClassVar[str] = "cross_entropy"
+    per_step: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def n_inputs(self) -> int:
+        """I."""
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """O."""
+
+    @property
+    @abstractmethod
+    def max_length(self) -> int:
+        """T_max in steps."""
+
+    @property
+    @abstractmethod
+    def chance_loss(self) -> float:
+        """Loss of the best output that ignores the input, nats or squared units."""
+
+    @property
+    @abstractmethod
+    def chance_error(self) -> float:
+        """Share of errors of the best output that ignores the input."""
+
+    @property
+    def samples(self) -> int | None:
+        """Size of a finite training set; None = endless."""
+        return None
+
+    @abstractmethod
+    def batch(self, draws: Draws) -> Batch:
+        """Sequences of the ids in `draws`; inputs [P, T_max, B, I] in draws.dtype."""
+
+    @abstractmethod
+    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Which sequences are wrong, bool [P, B]; outputs [P, B, O] (logits or values), per step [P, T, B, O].
+
+        A non-finite output is wrong.
+        """

@@ -1,0 +1,144 @@
+"""Errors that users meet: they carry data, build their own message and survive pickling.
+
+Exit codes of the command line hang on the class: see `RnnsweepError.exit_code`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class RnnsweepError(Exception):
+    """Base of all errors that rnnsweep raises on purpose.
+
+    Attributes:
+        exit_code: what the command line returns for it.
+    """
+
+    exit_code = 1
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the constructor's arguments, whatever the message says."""
+        return (_rebuild, (type(self), dict(self.__dict__), self.args))
+
+
+def _rebuild(kind: type[RnnsweepError], state: dict[str, object], args: tuple[object, ...]) -> RnnsweepError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was most likely meant to be, or None.
+
+    Example:
+        >>> nearest("tresh", ["threshold", "weight"])
+        'threshold'
+    """
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+class ConfigError(RnnsweepError):
+    """Wrong input: names the file, the key, the value and what is allowed. Nothing was written.
+
+    Attributes:
+        problem: what is wrong, in a few words.
+        key: dotted configuration key, if one is to blame.
+        value: the offending value; None where there is none.
+        allowed: what would be right, in words or as a list.
+        file: where the value came from (a path, or "command line").
+        hint: the nearest known name, or what to do.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        key: str | None = None,
+        value: object = None,
+        allowed: str | Sequence[object] | None = None,
+        file: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.problem, self.key, self.value = problem, key, value
+        self.allowed, self.file, self.hint = allowed, file, hint
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        parts = [f"{self.file}: " if self.file else ""]
+        if self.key is not None:
+            parts.append(f"{self.key}={self.value!r}: " if self.value is not None else f"{self.key}: ")
+        parts.append(self.problem)
+        if self.allowed is not None:
+            words = self.allowed if isinstance(self.allowed, str) else ", ".join(map(str, self.allowed))
+            parts.append(f"; allowed: {words}")
+        if self.hint:
+            parts.append(f". {self.hint}" if self.hint.endswith((".", "?")) else f". Did you mean '{self.hint}'?")
+        return "".join(parts)
+
+
+class HyperparameterError(ConfigError):
+    """Some row's hyperparameter is out of its range; carries the rows.
+
+    Attributes:
+        rows: indices of the offending rows in their pack.
+    """
+
+    def __init__(self, key: str, value: object, allowed: str, rows: Sequence[int] = ()) -> None:
+        self.rows = tuple(rows)
+        where = f" (rows {', '.join(map(str, self.rows))})" if self.rows else ""
+        super().__init__(f"out of range{where}", key=key, value=value, allowed=allowed)
+
+
+class LockedError(RnnsweepError):
+    """Another driver holds the sweep."""
+
+    exit_code = 4
+
+    def __init__(self, sweep: str, holder: str) -> None:
+        self.sweep, self.holder = sweep, holder
+        super().__init__(f"sweep '{sweep}' is held by another driver ({holder})")
+
+
+class StoreError(RnnsweepError):
+    """A store (ledger, MLflow, Optuna mirror, checkpoints) cannot be reached or refuses a write."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        self.store, self.reason = store, reason
+        super().__init__(f"{store}: {reason}")
+
+
+class FencedError(StoreError):
+    """This driver's fencing token is no longer the newest: another driver has taken the sweep over."""
+
+    exit_code = 4
+
+    def __init__(self, sweep: str) -> None:
+        self.sweep = sweep
+        super().__init__("ledger", f"sweep '{sweep}' has been taken over by another driver; this one must stop")
+
+
+class CheckpointError(RnnsweepError):
+    """A checkpoint cannot be read: torn, of another layout, or absent."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}")
+
+
+class IllegalTransition(RnnsweepError):
+    """A life cycle was violated; carries the trial's own story.
+
+    Attributes:
+        story: what happened to the trial so far, oldest first.
+    """
+
+    def __init__(self, what: str, before: str, after: str, story: Sequence[str] = ()) -> None:
+        self.what, self.before, self.after, self.story = what, before, after, tuple(story)
+        tail = "".join(f"\n  {line}" for line in self.story)
+        super().__init__(f"{what}: {before} -> {after} is not allowed{tail}")

@@ -1,0 +1,378 @@
+"""What the driver needs from the outside. Adapters implement these; tests have in-memory ones.
+
+    sampler ◄─ ask, report, tell ─ driver ─ orders ─► executor ─► trainer (in a worker)
+                                     │
+                                     └─ changes ─► ledger ─ tail ─► mirrors (MLflow, Optuna)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from rnnsweep.sweep.plan import Params, Scalar, SweepPlan
+from rnnsweep.sweep.rows import Orders, RowFailure, RowReport, WorkerInfo
+from rnnsweep.sweep.states import SweepState, TrialState
+
+# ------------------------------------------------------------------ views of what the ledger holds
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """One try at a trial."""
+
+    trial: int
+    token: str
+    number: int
+    started: float
+    from_step: int = 0
+    worker: str = ""
+    charged: bool = False
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """A trial as the ledger holds it.
+
+    Attributes:
+        started, finished: seconds since the epoch (driver's clock), None before.
+        values: one per objective once there is a result, else empty. Finite.
+        solved_at: median over replicas; None while fewer than half are solved.
+        diverged_at: first update at which a replica diverged.
+        diverged_share: share of diverged replicas (a constraint for samplers).
+        story: what happened, oldest first.
+        extra: e.g. ``objective@6000`` after an extension.
+    """
+
+    number: int
+    state: TrialState
+    params: Params
+    values: tuple[float, ...] = ()
+    reason: str = ""
+    attempts: int = 0
+    charged: int = 0
+    token: str = ""
+    started: float | None = None
+    finished: float | None = None
+    step: int = 0
+    rung: int = 0
+    solved_at: int | None = None
+    diverged_at: int | None = None
+    diverged_share: float = 0.0
+    worker: str = ""
+    engine: str = ""
+    story: tuple[str, ...] = ()
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep as the ledger holds it."""
+
+    name: str
+    state: SweepState
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...] = ()
+    created: float = 0.0
+    updated: float = 0.0
+    wall_s: float = 0.0
+    device_s: float = 0.0
+    updates: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of the ledger's journal, in the order of `seq`: what mirrors are written from.
+
+    Attributes:
+        seq: strictly increasing within the ledger.
+        kind: ``sweep`` (data: SweepView fields), ``trial`` (data: TrialView fields after a state change),
+            ``rung`` (data: {rung, step, metrics: reduced over replicas, values}), ``worker``.
+        trial: trial number, or None for the sweep's own changes.
+        at: seconds since the epoch, driver's clock. Mirrors derive their timestamps from the trial's `started`
+            and the step, never from the time of writing.
+    """
+
+    seq: int
+    kind: str
+    trial: int | None
+    at: float
+    data: Mapping[str, Any]
+
+
+# ------------------------------------------------------------------ ledger
+
+
+class Ledger(Protocol):
+    """The truth. All writes of sweep state go through `commit`, which checks the fencing token.
+
+    A commit is atomic and durable when it returns: after kill -9 or power loss either all of it is there or none.
+    """
+
+    def close(self) -> None:
+        """Release connections."""
+        ...
+
+    def sweeps(self) -> list[SweepView]:
+        """All sweeps, oldest first."""
+        ...
+
+    def sweep(self, name: str) -> SweepView | None:
+        """One sweep, or None."""
+        ...
+
+    def create(self, view: SweepView) -> None:
+        """Add a sweep; `ConfigError` if the name is taken."""
+        ...
+
+    def acquire(self, name: str, holder: str, timeout: float) -> int:
+        """Take the sweep's lock; returns the fencing token (greater than any before).
+
+        Waits up to `timeout` seconds for the holder's deadline; a dead process on this machine is succeeded at once.
+
+        Raises:
+            LockedError: another driver holds it.
+        """
+        ...
+
+    def renew(self, name: str, fence: int) -> None:
+        """Heartbeat, every second. `FencedError` if the token is not the newest."""
+        ...
+
+    def release(self, name: str, fence: int) -> None:
+        """Give the lock back."""
+        ...
+
+    def commit(self, name: str, fence: int, writes: Sequence[Write]) -> None:
+        """Apply all writes in one transaction. `FencedError` if the token is not the newest."""
+        ...
+
+    def trials(self, name: str) -> list[TrialView]:
+        """All trials by number."""
+        ...
+
+    def attempts(self, name: str, trial: int | None = None) -> list[AttemptView]:
+        """Attempts by trial and number."""
+        ...
+
+    def reports(self, name: str, trial: int | None = None) -> list[RowReport]:
+        """Row reports by trial, rung, replica (those that count: none beyond a verdict)."""
+        ...
+
+    def verdicts(self, name: str, trial: int | None = None) -> list[tuple[int, int, str]]:
+        """(trial, rung, verdict) in the order they were taken; verdict is ``prune`` or ``keep``."""
+        ...
+
+    def changes(self, name: str, after: int, limit: int = 1000) -> list[Change]:
+        """Journal entries with seq > after."""
+        ...
+
+    def cursor(self, name: str, mirror: str) -> int:
+        """The last journal entry that `mirror` has written; 0 at first."""
+        ...
+
+    def set_cursor(self, name: str, mirror: str, seq: int) -> None:
+        """Remember how far a mirror is."""
+        ...
+
+    def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
+        """Leave a request (``stop``, ``budget``) for the driver that holds the sweep. Needs no lock."""
+        ...
+
+    def take_requests(self, name: str, fence: int) -> list[tuple[str, Mapping[str, Any]]]:
+        """Requests since the last call, oldest first, each returned once."""
+        ...
+
+
+@dataclass(frozen=True)
+class PutSweep:
+    """Replace the sweep's row; journalled."""
+
+    view: SweepView
+
+
+@dataclass(frozen=True)
+class PutTrial:
+    """Insert or replace a trial; journalled."""
+
+    view: TrialView
+
+
+@dataclass(frozen=True)
+class PutAttempt:
+    """Insert or replace an attempt."""
+
+    view: AttemptView
+
+
+@dataclass(frozen=True)
+class PutReports:
+    """Insert row reports; (trial, replica, rung) that exist already are left as they are."""
+
+    reports: tuple[RowReport, ...]
+
+
+@dataclass(frozen=True)
+class PutRung:
+    """A trial-level rung, reduced over replicas; journalled. Exists once per (trial, rung)."""
+
+    trial: int
+    rung: int
+    step: int
+    metrics: Mapping[str, float]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PutVerdict:
+    """What was decided on a trial's rung; never taken twice."""
+
+    trial: int
+    rung: int
+    verdict: str
+
+
+Write = PutSweep | PutTrial | PutAttempt | PutReports | PutRung | PutVerdict
+
+
+# ------------------------------------------------------------------ sampler, executor, mirrors, clock
+
+
+class Sampler(Protocol):
+    """Proposes points and judges rungs from an in-memory history that the driver feeds.
+
+    Each ask is a function of (sweep seed, trial number, history): nothing else.
+    """
+
+    def restore(self, trials: Sequence[TrialView], rungs: Mapping[int, Sequence[tuple[int, float]]]) -> None:
+        """Rebuild the history from the ledger; `rungs` maps trial -> [(step, value), ...]."""
+        ...
+
+    def ask(self, number: int) -> dict[str, Scalar] | None:
+        """The point of trial `number`, or None when the space is exhausted (grid). The trial counts as running."""
+        ...
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """A reduced value at a rung."""
+        ...
+
+    def prune(self, number: int, step: int) -> bool:
+        """Whether the trial should end at this rung (already reported)."""
+        ...
+
+    def tell(self, view: TrialView) -> None:
+        """A finished trial (COMPLETE, PRUNED or FAILED)."""
+        ...
+
+
+@dataclass(frozen=True)
+class WorkerJoined:
+    """A worker is ready."""
+
+    info: WorkerInfo
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker is gone, with all its rows."""
+
+    worker: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RungTrained:
+    """A worker finished a rung of all its rows."""
+
+    worker: str
+    reports: tuple[RowReport, ...]
+    failures: tuple[RowFailure, ...] = ()
+
+
+ExecutorEvent = WorkerJoined | WorkerLost | RungTrained
+
+
+class Executor(Protocol):
+    """Runs trainers in workers.
+
+    Per worker at most two rungs are in flight: while the driver decides on rung r, the worker trains r + 1.
+    `order` is delivered before the first rung that has not been handed to the worker yet.
+    """
+
+    def start(self) -> None:
+        """Bring workers up; they announce themselves through `poll`."""
+        ...
+
+    def order(self, worker: str, orders: Orders) -> None:
+        """Queue orders for a worker; unknown workers are ignored (their loss is already on its way)."""
+        ...
+
+    def poll(self, timeout: float) -> list[ExecutorEvent]:
+        """Events since the last call; waits at most `timeout` seconds for the first."""
+        ...
+
+    def exclude(self, node: str) -> None:
+        """Start no more workers on this node."""
+        ...
+
+    def stop(self, graceful: bool) -> None:
+        """End all workers; graceful lets the rung in progress end and its checkpoints be written."""
+        ...
+
+
+class Trainer(Protocol):
+    """What runs inside a worker. Built there by a factory that `app` hands in."""
+
+    def describe(self) -> WorkerInfo:
+        """Device, slots, versions."""
+        ...
+
+    def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
+        """Obey the orders, then train every row for one rung, checkpoint it and report it.
+
+        Returns nothing at once where there are no rows. A row that ended is dropped by itself.
+        Reports of a restored row that the driver may not have seen come first, oldest first.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the device."""
+        ...
+
+
+TrainerFactory = Callable[[str, int], Trainer]
+"""(worker id, cores) -> Trainer; must survive cloudpickle."""
+
+
+class Mirror(Protocol):
+    """A store that is written from the ledger's journal in the background; writing twice is writing once."""
+
+    name: str
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Apply journal entries in order. `StoreError` when the store is away: the same entries come again."""
+        ...
+
+    def close(self) -> None:
+        """Flush and disconnect."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, injectable."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds, never going back."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...

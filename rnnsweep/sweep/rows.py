@@ -1,0 +1,148 @@
+"""What crosses between driver and workers: plain, frozen, picklable data; no tensors, no library types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rnnsweep.sweep.plan import Params
+from rnnsweep.sweep.states import RowState
+
+RowId = tuple[int, int]
+"""(trial number, replica)."""
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """A row that a worker is to train.
+
+    Attributes:
+        trial, replica: who it is.
+        token: the attempt's token; all replicas of an attempt share it. A worker writes below it only.
+        params: the trial's point, dotted key -> value.
+        updates: train until this many updates.
+        restore: tokens of earlier attempts, newest first, to restore from; empty = initial weights.
+        restore_to: restore no checkpoint newer than this rung (None = the newest valid one).
+    """
+
+    trial: int
+    replica: int
+    token: str
+    params: Params
+    updates: int
+    restore: tuple[str, ...] = ()
+    restore_to: int | None = None
+
+    @property
+    def row(self) -> RowId:
+        """Identity of the row."""
+        return (self.trial, self.replica)
+
+
+@dataclass(frozen=True)
+class RowReport:
+    """One row at one rung.
+
+    Attributes:
+        rung: 1, 2, ...; rung r ends at update min(r * report_every, updates).
+        step: updates done.
+        metrics: metric key -> finite value (non-finite values are left out by the worker).
+        state: ACTIVE, DONE, SOLVED or DIVERGED.
+        solved_at: first update with error < 1 %, or None; `solved_exactly_at` the same for 0 errors.
+        diverged_at: update at which the row left the finite numbers, or None.
+        device_s: seconds of device time that this row took for this rung (a pack's time shared equally).
+        engine: engine that trained it, with the reason where it fell back.
+    """
+
+    trial: int
+    replica: int
+    token: str
+    rung: int
+    step: int
+    metrics: Mapping[str, float]
+    state: RowState = RowState.ACTIVE
+    solved_at: int | None = None
+    solved_exactly_at: int | None = None
+    diverged_at: int | None = None
+    device_s: float = 0.0
+    engine: str = ""
+
+    @property
+    def row(self) -> RowId:
+        """Identity of the row."""
+        return (self.trial, self.replica)
+
+
+@dataclass(frozen=True)
+class RowFailure:
+    """A row that its worker cannot train.
+
+    Attributes:
+        kind: ``bug`` (an exception), ``out_of_memory``, ``refused`` (a unit does not accept the row's params).
+        reason: one line.
+        traceback: the whole traceback; empty where there is none.
+    """
+
+    trial: int
+    replica: int
+    token: str
+    kind: str
+    reason: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """A row that must leave its pack at the next rung.
+
+    Attributes:
+        keep_rung: the rung at which the row ends: checkpoints beyond it are deleted; None keeps all
+            (interrupted attempts).
+    """
+
+    trial: int
+    replica: int
+    token: str
+    keep_rung: int | None = None
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker is told before it trains its next rung.
+
+    Attributes:
+        join: rows to add.
+        leave: rows to drop.
+        decided: per row the last rung whose verdict is known; older checkpoints (except the best) may go.
+        acknowledged: per row the last rung that is durable in the ledger; older reports may be forgotten.
+    """
+
+    join: tuple[RowSpec, ...] = ()
+    leave: tuple[Withdrawal, ...] = ()
+    decided: Mapping[RowId, int] = field(default_factory=dict)
+    acknowledged: Mapping[RowId, int] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to say."""
+        return not (self.join or self.leave or self.decided or self.acknowledged)
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker as it introduces itself.
+
+    Attributes:
+        worker: unique id.
+        node: node id or host name.
+        device: e.g. ``cpu`` or ``cuda:0``, with the processor's name in `processor`.
+        slots: rows that it can hold at once.
+        versions: library versions, for the run's environment artifact.
+    """
+
+    worker: str
+    node: str
+    device: str
+    processor: str
+    slots: int
+    versions: Mapping[str, str] = field(default_factory=dict)

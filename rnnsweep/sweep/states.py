@@ -1,0 +1,100 @@
+"""Life cycles of trials, rows and sweeps, each with its table of allowed moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TypeVar
+
+from rnnsweep.errors import IllegalTransition
+
+
+class TrialState(StrEnum):
+    """Life of a trial; it keeps its number through every attempt.
+
+        WAITING -> RUNNING -> COMPLETE | PRUNED | FAILED
+        RUNNING -> WAITING    attempt lost
+        WAITING -> FAILED     retries used up
+        FAILED  -> WAITING    only `resume --failed` / `--trial`
+        COMPLETE -> WAITING   only `resume --extend`
+    """
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAILED = "FAILED"
+
+    @property
+    def finished(self) -> bool:
+        """Final unless a user asks for more."""
+        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+
+
+class RowState(StrEnum):
+    """Life of a row, as its worker and the machine see it.
+
+    ACTIVE -> DONE | SOLVED (may stop early) | PRUNED | DIVERGED | FAILED
+    ACTIVE -> LOST -> ACTIVE (next attempt)
+    """
+
+    ACTIVE = "ACTIVE"
+    DONE = "DONE"
+    SOLVED = "SOLVED"
+    PRUNED = "PRUNED"
+    DIVERGED = "DIVERGED"
+    FAILED = "FAILED"
+    LOST = "LOST"
+
+    @property
+    def ended(self) -> bool:
+        """The row trains no more in this attempt."""
+        return self is not RowState.ACTIVE
+
+
+class SweepState(StrEnum):
+    """Life of a sweep. STOPPED and INTERRUPTED are resumable; FAILED means stopped by a bug or a store."""
+
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+    INTERRUPTED = "INTERRUPTED"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+
+
+_T, _R, _S = TrialState, RowState, SweepState
+
+TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
+    _T.WAITING: frozenset({_T.RUNNING, _T.FAILED}),
+    _T.RUNNING: frozenset({_T.COMPLETE, _T.PRUNED, _T.FAILED, _T.WAITING}),
+    _T.COMPLETE: frozenset({_T.WAITING}),
+    _T.PRUNED: frozenset(),
+    _T.FAILED: frozenset({_T.WAITING}),
+}
+ROW_MOVES: Mapping[RowState, frozenset[RowState]] = {
+    _R.ACTIVE: frozenset({_R.DONE, _R.SOLVED, _R.PRUNED, _R.DIVERGED, _R.FAILED, _R.LOST}),
+    _R.LOST: frozenset({_R.ACTIVE}),
+    _R.DONE: frozenset({_R.ACTIVE, _R.PRUNED}),
+    _R.SOLVED: frozenset({_R.ACTIVE, _R.PRUNED}),
+    _R.DIVERGED: frozenset({_R.PRUNED}),
+    _R.PRUNED: frozenset(),
+    _R.FAILED: frozenset({_R.ACTIVE}),
+}
+SWEEP_MOVES: Mapping[SweepState, frozenset[SweepState]] = {
+    _S.RUNNING: frozenset({_S.STOPPED, _S.INTERRUPTED, _S.COMPLETE, _S.FAILED}),
+    _S.STOPPED: frozenset({_S.RUNNING}),
+    _S.INTERRUPTED: frozenset({_S.RUNNING}),
+    _S.COMPLETE: frozenset({_S.RUNNING}),
+    _S.FAILED: frozenset({_S.RUNNING}),
+}
+
+
+_State = TypeVar("_State", bound=StrEnum)
+
+
+def check_move(
+    moves: Mapping[_State, frozenset[_State]], what: str, before: _State, after: _State, story: Sequence[str] = ()
+) -> None:
+    """Raise `IllegalTransition` unless `moves` allows `before -> after`."""
+    if after not in moves[before]:
+        raise IllegalTransition(what, before.value, after.value, story)
