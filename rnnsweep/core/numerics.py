@@ -45,11 +45,17 @@ def row_norm(x: Tensor) -> Tensor:
     """2-norm of each row, [P, N] -> [P], free of overflow and underflow.
 
     Numerics:
-        Entries are scaled by an exact power of two per row before squaring, so that norms of 1e30 (and 1e-30) are right
-        in float32. All zero: 0. Any NaN or inf: non-finite.
+        Plain sum of squares where that is safe; rows where it is not (sum below 1e-25 or above 1e35) are scaled by an
+        exact power of two before squaring, so that norms of 1e30 and 1e-30 are right in float32. The choice is each
+        row's own. All zero: 0. Any NaN or inf: non-finite.
     """
+    total = square_sum(x)
+    safe = (total > 1e-25) & (total < 1e35)
+    if bool(safe.all()):
+        return total.sqrt()
     power = exponent_of(x.abs().amax(1))
-    return scale_by_power(square_sum(scale_by_power(x, -power[:, None])).sqrt(), power)
+    scaled = scale_by_power(square_sum(scale_by_power(x, -power[:, None])).sqrt(), power)
+    return torch.where(safe, total.sqrt(), scaled)
 
 
 def exponent_of(size: Tensor) -> Tensor:

@@ -91,6 +91,11 @@ class Unit:
         for name, allowed in {**self.rows, **self.fixed}.items():
             check_field(f"{self.unit_key}.{name}" if self.unit_key else name, getattr(self, name), allowed)
 
+    def structure(self) -> dict[str, Any]:
+        """What of this unit is part of the shape key: its structural fields (and flags that a subclass adds)."""
+        names = (field.name for field in dataclasses.fields(self))
+        return {name: getattr(self, name) for name in names if name not in self.rows}
+
     @classmethod
     def fields(cls) -> tuple[str, ...]:
         """Names of all yaml keys of the unit."""

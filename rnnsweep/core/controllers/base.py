@@ -1,0 +1,140 @@
+"""The contracts of controllers: they act on gradients, in the order add -> transform -> (step proposed) -> admit."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.activations import Activation
+from rnnsweep.core.families.base import Family
+from rnnsweep.core.parameters import ParameterLayout
+from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.types import Batch, Trace
+from rnnsweep.core.unit import Unit
+
+
+@dataclass
+class Tally:
+    """Per-row sums and counts of diagnostics over a rung, float64 [P]."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, Tensor] = field(default_factory=dict)
+    alive: Tensor | None = None
+
+    def mean(self, key: str, value: Tensor, where: Tensor | None = None) -> None:
+        """Add a value per row to the mean of `key`; rows outside `where` (and ended rows) add nothing."""
+        on = self.alive if where is None else (where if self.alive is None else where & self.alive)
+        value = value.to(torch.float64)
+        ones = torch.ones_like(value) if on is None else on.to(torch.float64)
+        value = value if on is None else torch.where(on, value, torch.zeros_like(value))
+        self.sums[key] = value if key not in self.sums else self.sums[key] + value
+        self.counts[key] = ones if key not in self.counts else self.counts[key] + ones
+
+    def count(self, key: str, flag: Tensor) -> None:
+        """Count the rows' events of `key`."""
+        on = flag if self.alive is None else flag & self.alive
+        value = on.to(torch.float64)
+        self.sums[key] = value if key not in self.sums else self.sums[key] + value
+
+    def values(self) -> dict[str, Tensor]:
+        """Means and counts by key, float64 [P]; NaN where a mean has no entry."""
+        return {key: total / self.counts[key] if key in self.counts else total for key, total in self.sums.items()}
+
+
+@dataclass
+class Context:
+    """What a controller may read about one update of a tile.
+
+    Attributes:
+        hypers: the controller's own per-row hyperparameters, [P], by field name.
+        slots: the controller's own row state, [P, ...]; it may replace entries.
+        gradients: [P, N], flat; `layout.view` names its parts.
+        params: [P, N]. values: views of it.
+        family_hypers: the family's per-row hyperparameters.
+        trace: gradient record, or None where nobody needs it.
+        step: int64 [P], updates done so far.
+        detailed: the last update of a rung: costly diagnostics may run.
+    """
+
+    family: Family
+    task: Task
+    engine: Engine
+    activation: Activation
+    layout: ParameterLayout
+    params: Tensor
+    values: Mapping[str, Tensor]
+    family_hypers: Mapping[str, Tensor]
+    batch: Batch
+    gradients: Tensor
+    trace: Trace | None
+    step: Tensor
+    tally: Tally
+    hypers: Mapping[str, Tensor] = field(default_factory=dict)
+    slots: dict[str, Tensor] = field(default_factory=dict)
+    detailed: bool = False
+
+
+@dataclass(frozen=True)
+class Controller(Unit):
+    """Base of controllers. A row that is switched off is bit for bit what it is without the controller.
+
+    Attributes:
+        needs_trace: whether the gradient record must be kept for it.
+    """
+
+    needs_trace: ClassVar[bool] = False
+
+    def slot_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Row state of this controller: name -> shape without the leading P; starts at zero, is checkpointed."""
+        return {}
+
+    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+        """Which rows are switched on, bool [P]; decided once when rows join, to save idle work."""
+        return torch.ones_like(next(iter(hypers.values())), dtype=torch.bool) if hypers else torch.ones(1, dtype=torch.bool)
+
+
+class Additive(Controller):
+    """Adds a term to the gradient (regularisers, penalties)."""
+
+    @abstractmethod
+    def add(self, context: Context) -> Tensor:
+        """The new gradients [P, N]."""
+
+
+@dataclass
+class Transformed:
+    """What a transform returns.
+
+    Attributes:
+        gradients: [P, N].
+        drop: rows whose update is dropped (weights, optimiser state stay), bool [P], or None.
+        diverged: rows to freeze, bool [P], or None.
+        norm: 2-norm of the new gradients [P], where known.
+    """
+
+    gradients: Tensor
+    drop: Tensor | None = None
+    diverged: Tensor | None = None
+    norm: Tensor | None = None
+
+
+class Transform(Controller):
+    """Replaces the gradient (clipping)."""
+
+    @abstractmethod
+    def transform(self, context: Context, norm: Tensor) -> Transformed:
+        """The new gradients; `norm` [P] is the 2-norm of `context.gradients`."""
+
+
+class Gate(Controller):
+    """Decides whether the proposed step is taken."""
+
+    @abstractmethod
+    def admit(self, context: Context, step: Tensor) -> Tensor:
+        """Rows that take the step, bool [P]; `step` [P, N] is the full candidate step, momentum included."""

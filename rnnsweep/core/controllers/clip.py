@@ -1,0 +1,68 @@
+"""Clipping of the joint gradient norm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.controllers.base import Context, Transform, Transformed
+from rnnsweep.core.unit import POSITIVE, Range
+
+_SHRINK_ABOVE = 1e10
+_SHRINK_FACTOR = 0.02
+
+
+@dataclass(frozen=True)
+class GlobalNormClip(Transform):
+    """Shrink each row's gradient so that its 2-norm is at most `threshold`.
+
+    The norm runs over all parameters of one row together, contributions of regularisers included, and never mixes
+    rows. A gradient within its limit comes back unchanged, bit for bit.
+
+    Attributes:
+        threshold: largest norm allowed, per row; unit loss / parameter; > 0, inf switches clipping off.
+        non_finite: what happens to a row whose norm is NaN or inf: ``skip`` drops the update and counts it; ``shrink``
+            (also above 1e10) replaces W_rec's gradient by 0.02 W_rec and all others by 0; ``diverge`` freezes the row.
+
+    Raises:
+        ConfigError: threshold is NaN or not > 0.
+
+    Numerics:
+        Norm 0: unchanged. Strict comparison, no epsilon. Norms of 1e30 are right in float32 (`numerics.row_norm`).
+
+    References:
+        Pascanu, Mikolov, Bengio (2013), algorithm 1; ``shrink`` as in their code. Ours differs: strict comparison.
+    """
+
+    threshold: float = 1.0
+    non_finite: str = "skip"
+
+    unit_key: ClassVar[str] = "controllers.clip"
+    rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"non_finite": ("skip", "shrink", "diverge")}
+
+    def transform(self, context: Context, norm: Tensor) -> Transformed:
+        """See `Transform.transform`."""
+        threshold = context.hypers["threshold"]
+        finite = torch.isfinite(norm)
+        over = finite & (norm > threshold)
+        factor = torch.where(over, threshold / norm, torch.ones_like(norm))
+        context.tally.mean("clip/share", over)
+        result = Transformed(context.gradients * factor[:, None], norm=torch.where(over, threshold, norm))
+        if self.non_finite == "shrink":
+            return self._shrink(context, norm, result)
+        if self.non_finite == "diverge":
+            result.diverged = ~finite
+        result.drop = ~finite
+        return result
+
+    def _shrink(self, context: Context, norm: Tensor, result: Transformed) -> Transformed:
+        bad = ~torch.isfinite(norm) | (norm > _SHRINK_ABOVE)
+        pull = torch.zeros_like(context.gradients)
+        context.layout.flatten({"w_rec": _SHRINK_FACTOR * context.values["w_rec"]}, pull)
+        result.gradients = torch.where(bad[:, None], pull, result.gradients)
+        return result

@@ -1,0 +1,124 @@
+"""Sampling-based gradient regularisation: refuse mini-batches that would worsen a bad gradient norm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.controllers.base import Context, Gate
+from rnnsweep.core.types import Tangent, Trace
+from rnnsweep.core.unit import ANY, POSITIVE, Range
+from rnnsweep.errors import ConfigError
+
+_LOG10_2 = math.log10(2.0)
+
+
+@dataclass(frozen=True)
+class Sampling(Gate):
+    """Use a mini-batch only if Q is in range, or if its step moves the early gradient norm the right way.
+
+        Q = log10(|delta_T| / |delta_{T-h}|)        S = |delta_{T-h}|^2 / 2        dS = <delta_{T-h}, d delta_{T-h}>
+
+        q_min <= Q <= q_max: use · Q > q_max (vanishing): use iff dS > 0 · Q < q_min (exploding): use iff dS < 0
+
+    dS is the first-order change under the *full* candidate step, momentum and learning rate included. A refused
+    mini-batch changes neither weights nor optimiser state, but counts as an update.
+
+    Attributes:
+        q_min, q_max: safe range of Q per row; q_min < q_max; -inf and inf switch sampling off. The paper: [-1, 1].
+        r0: per row, refuse if |dS| > r0; inf is off.
+        r0_relative: compare |dS| / S with r0 instead (ours).
+        direction: ``corrected``, or ``as_printed``: the two conditions swapped, as in the printed algorithm 1.
+        horizon: look-back h; null = T - 1.
+        q_reduce: ``ratio_of_means`` (over the batch, of per-sample norms) or ``mean_of_logs``.
+
+    Numerics:
+        delta and its tangent are carried with exact powers of two, so that Q = 32 is seen in float32. A first delta of
+        exactly 0 or non-finite is refused and counted as degenerate. Q and dS in float64 once the loops are done.
+
+    References:
+        Chernodub, Nowicki (2016), eq. 16, algorithm 1; ours differs: direction, r0 off (MATHS section 5).
+    """
+
+    q_min: float = -math.inf
+    q_max: float = math.inf
+    r0: float = math.inf
+    r0_relative: bool = False
+    direction: str = "corrected"
+    horizon: int | None = None
+    q_reduce: str = "ratio_of_means"
+
+    unit_key: ClassVar[str] = "controllers.sampling"
+    needs_trace: ClassVar[bool] = True
+    rows: ClassVar[Mapping[str, Range]] = {"q_min": ANY, "q_max": ANY, "r0": POSITIVE}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
+        "r0_relative": (True, False),
+        "direction": ("corrected", "as_printed"),
+        "horizon": Range(1, integer=True, optional=True),
+        "q_reduce": ("ratio_of_means", "mean_of_logs"),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.q_min < self.q_max:
+            raise ConfigError(
+                f"the safe range is empty: q_min={self.q_min!r}",
+                key="controllers.sampling.q_max",
+                value=self.q_max,
+                allowed="q_min < q_max",
+            )
+
+    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+        """Rows with a finite bound."""
+        return torch.isfinite(hypers["q_min"]) | torch.isfinite(hypers["q_max"]) | torch.isfinite(hypers["r0"])
+
+    def admit(self, context: Context, step: Tensor) -> Tensor:
+        """See `Gate.admit`."""
+        assert context.trace is not None
+        on = self.active(context.hypers)
+        change = context.family.recurrent_step(context.values, context.family_hypers, context.layout.view(step))
+        tangent = context.engine.tangent(
+            context.trace, change.contiguous(), self.look_back(context.trace), context.activation
+        )
+        q, sign, log_ds, relative = self.measures(context.trace, tangent)
+        degenerate = ~torch.isfinite(q) | torch.isnan(sign)
+        used = self._rule(context.hypers, q, sign, relative if self.r0_relative else log_ds) & ~degenerate
+        tally = context.tally
+        tally.mean("sampling/q", q, on & ~degenerate)
+        tally.mean("sampling/ds_log10", log_ds, on & torch.isfinite(log_ds))
+        tally.mean("sampling/admitted", used | ~on)
+        tally.count("sampling/degenerate", degenerate & on)
+        return used | ~on
+
+    def look_back(self, trace: Trace) -> Tensor:
+        """h per row, int64 [P]."""
+        longest = trace.record.lengths - 1
+        return longest if self.horizon is None else torch.clamp(longest, max=self.horizon)
+
+    def measures(self, trace: Trace, tangent: Tangent) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Q, sign of dS, log10 |dS| and log10(|dS| / S), float64 [P]."""
+        last, first, dfirst = (v.double() for v in (trace.delta[:, -1], tangent.delta, tangent.ddelta))
+        power = numerics.exponent_of(last.abs().flatten(1).amax(1))
+        last = numerics.scale_by_power(last, -power[:, None, None])
+        above, below = (last * last).sum(-1).sqrt(), (first * first).sum(-1).sqrt()  # P B
+        shift = (power - tangent.exponent).double() * _LOG10_2
+        if self.q_reduce == "ratio_of_means":
+            q = (above.mean(1) / below.mean(1)).log10() + shift
+        else:
+            q = (above / below).log10().mean(1) + shift
+        ds, s = (first * dfirst).flatten(1).sum(1), 0.5 * (first * first).flatten(1).sum(1)
+        log_ds = ds.abs().log10() + 2 * tangent.exponent.double() * _LOG10_2
+        return q, torch.sign(ds), log_ds, (ds.abs() / s).log10()
+
+    def _rule(self, hypers: Mapping[str, Tensor], q: Tensor, sign: Tensor, size: Tensor) -> Tensor:
+        q_min, q_max, r0 = (hypers[name].double() for name in ("q_min", "q_max", "r0"))
+        up = 1.0 if self.direction == "corrected" else -1.0
+        in_range = (q >= q_min) & (q <= q_max)
+        helps = ((q > q_max) & (up * sign > 0)) | ((q < q_min) & (up * sign < 0))
+        return (in_range | helps) & ~(size > r0.log10())

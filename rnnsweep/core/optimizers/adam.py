@@ -1,0 +1,60 @@
+"""Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.unit import NOT_NEGATIVE, POSITIVE, Range
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam: bias-corrected moments of the gradient.
+
+    Attributes:
+        lr: learning rate per row, >= 0.
+        beta1, beta2: decay of the first and second moment, per row, 0 <= beta < 1.
+        epsilon: added to the root of the second moment, per row, > 0.
+
+    Numerics:
+        Bias corrections 1 - beta^k are formed in float64 from k = steps taken, by exp(k log beta) and rounded. Refused
+        mini-batches do not advance k.
+
+    References:
+        Kingma, Ba (2015), algorithm 1; epsilon outside the corrected root, as `torch.optim.Adam`.
+    """
+
+    lr: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    rows: ClassVar[Mapping[str, Range]] = {
+        "lr": NOT_NEGATIVE,
+        "beta1": Range(0, 1, open_high=True),
+        "beta2": Range(0, 1, open_high=True),
+        "epsilon": POSITIVE,
+    }
+    slots: ClassVar[tuple[str, ...]] = ("first", "second")
+
+    def propose(
+        self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Optimizer.propose`."""
+        beta1, beta2 = hypers["beta1"], hypers["beta2"]
+        first = slots["first"] * beta1 + gradients * (1 - beta1)
+        second = slots["second"] * beta2 + gradients * gradients * (1 - beta2)
+        scale = hypers["lr"] / _correction(beta1, taken)
+        root = (second / _correction(beta2, taken)).sqrt()
+        return first * -scale / (root + hypers["epsilon"]), {"first": first, "second": second}
+
+
+def _correction(beta: Tensor, taken: Tensor) -> Tensor:
+    """1 - beta^(taken + 1), [P, 1]; exp of 0 * -inf is avoided for beta = 0."""
+    power = ((taken.double() + 1) * beta.double().clamp_min(1e-300).log()).exp()
+    return (1 - power).to(beta.dtype)

@@ -1,0 +1,53 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.unit import NOT_NEGATIVE, POSITIVE, Range
+
+
+@dataclass(frozen=True)
+class RmsProp(Optimizer):
+    """RMSprop: the gradient divided by a running root mean square, with momentum.
+
+    Attributes:
+        lr: learning rate per row, >= 0.
+        alpha: decay of the mean square, per row, 0 <= alpha < 1.
+        epsilon: added to the root, per row, > 0.
+        momentum: per row, 0 <= momentum < 1.
+
+    Numerics:
+        As `torch.optim.RMSprop`, not centred; each entry by itself.
+
+    References:
+        Tieleman, Hinton (2012), lecture 6.5.
+    """
+
+    lr: float = 0.001
+    alpha: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+
+    rows: ClassVar[Mapping[str, Range]] = {
+        "lr": NOT_NEGATIVE,
+        "alpha": Range(0, 1, open_high=True),
+        "epsilon": POSITIVE,
+        "momentum": Range(0, 1, open_high=True),
+    }
+    slots: ClassVar[tuple[str, ...]] = ("square", "velocity")
+
+    def propose(
+        self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Optimizer.propose`."""
+        del taken
+        alpha = hypers["alpha"]
+        square = slots["square"] * alpha + gradients * gradients * (1 - alpha)
+        velocity = slots["velocity"] * hypers["momentum"] + gradients / (square.sqrt() + hypers["epsilon"])
+        return velocity * -hypers["lr"], {"square": square, "velocity": velocity}

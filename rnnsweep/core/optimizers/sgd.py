@@ -1,0 +1,46 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.unit import NOT_NEGATIVE, Range
+
+
+@dataclass(frozen=True)
+class Sgd(Optimizer):
+    """SGD: v <- momentum v + g, step = -lr v; Nesterov: step = -lr (g + momentum v).
+
+    Attributes:
+        lr: learning rate per row, >= 0; unit parameter^2 / loss.
+        momentum: per row, 0 <= momentum < 1; 0 is plain SGD, bit for bit.
+        nesterov: whether the gradient is looked up ahead.
+
+    Numerics:
+        Every entry takes one product and one sum, never fused, so that vector tails round alike.
+
+    References:
+        As `torch.optim.SGD` with dampening 0 (first step: v = g).
+    """
+
+    lr: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    rows: ClassVar[Mapping[str, Range]] = {"lr": NOT_NEGATIVE, "momentum": Range(0, 1, open_high=True)}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"nesterov": (True, False)}
+    slots: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    def propose(
+        self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Optimizer.propose`."""
+        del taken
+        velocity = (slots["velocity"] * hypers["momentum"]).add_(gradients)
+        ahead = gradients + hypers["momentum"] * velocity if self.nesterov else velocity
+        return ahead * -hypers["lr"], {"velocity": velocity}

@@ -1,0 +1,217 @@
+"""A pack: rows of one shape key, held as tensors whose first axis is the row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import rng
+from rnnsweep.core.program import Program
+
+NEVER = -1
+"""Stands for "not yet" in int64 vectors of updates."""
+
+
+@dataclass
+class Streams:
+    """Where a row's random numbers come from.
+
+    Attributes:
+        seed, replica: of the row; `trial` only where seeds are independent per trial.
+    """
+
+    seed: int
+    replica: int
+    trial: int | None = None
+
+    def key(self, purpose: str) -> int:
+        """Stream key of a purpose."""
+        return rng.key(self.seed, self.replica, purpose, self.trial)
+
+
+@dataclass
+class RowState:
+    """One row outside any pack: what a checkpoint holds. All tensors on the CPU, without padding.
+
+    Attributes:
+        params: by parameter name. slots: by slot name; per-parameter slots are named ``slot/parameter``.
+        step: updates done. taken: steps taken (mini-batches admitted).
+        rung: rungs done.
+        solved_at, solved_exactly_at, diverged_at: updates, or None.
+        best_loss: smallest valid/loss so far, inf at first. best_rung: its rung.
+        profile: [K, T] log10 |delta_t| at some rungs, see `profile_steps`.
+    """
+
+    params: dict[str, Tensor]
+    slots: dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+    taken: int = 0
+    rung: int = 0
+    solved_at: int | None = None
+    solved_exactly_at: int | None = None
+    diverged_at: int | None = None
+    best_loss: float = math.inf
+    best_rung: int = 0
+    profile: Tensor | None = None
+    profile_steps: tuple[int, ...] = ()
+
+
+@dataclass
+class Member:
+    """A row's standing in its pack that is not tensor work.
+
+    Attributes:
+        name: whatever the owner knows the row by.
+        updates: budget. hypers: dotted key -> value. streams: see `Streams`.
+    """
+
+    name: Hashable
+    updates: int
+    hypers: Mapping[str, float]
+    streams: Streams
+
+
+_PURPOSES = ("data", "order", "eval")
+
+
+class Pack:
+    """Rows trained together. A row's numbers never depend on who else is in the pack.
+
+    Attributes:
+        program: what the rows share.
+        members: one per row, in row order.
+        params: [P, N]. slots: name -> [P, ...]. hypers: dotted key -> [P], in the pack's dtype.
+        step, taken, rung, updates, solved_at, solved_exactly_at, diverged_at: int64 [P] (`NEVER` for not yet).
+        status: int8 [P], see `RowStatus`.
+        keys: purpose -> int64 [P] stream keys.
+    """
+
+    _VECTORS = ("step", "taken", "rung", "updates", "solved_at", "solved_exactly_at", "diverged_at")
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.members: list[Member] = []
+        device, dtype = program.device, program.dtype
+        self.params = torch.zeros(0, program.layout.size, dtype=dtype, device=device)
+        self.slots = {
+            name: torch.zeros(0, *shape, dtype=dtype, device=device) for name, shape in program.slot_shapes.items()
+        }
+        self.hypers = {key: torch.zeros(0, dtype=dtype, device=device) for key in program.hyper_keys}
+        self.keys = {purpose: torch.zeros(0, dtype=torch.int64, device=device) for purpose in _PURPOSES}
+        self.status = torch.zeros(0, dtype=torch.int8, device=device)
+        for name in self._VECTORS:
+            setattr(self, name, torch.zeros(0, dtype=torch.int64, device=device))
+        self.best: list[tuple[float, int]] = []
+        self.profiles: list[tuple[tuple[int, ...], Tensor | None]] = []
+
+    step: Tensor
+    taken: Tensor
+    rung: Tensor
+    updates: Tensor
+    solved_at: Tensor
+    solved_exactly_at: Tensor
+    diverged_at: Tensor
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def join(self, rows: Sequence[tuple[Member, RowState]]) -> None:
+        """Append rows, at a rung boundary."""
+        if not rows:
+            return
+        program, device, dtype = self.program, self.program.device, self.program.dtype
+        layout, count = program.layout, len(rows)
+        members = [member for member, _ in rows]
+        states = [state for _, state in rows]
+        params = torch.zeros(count, layout.size, dtype=dtype)
+        for index, state in enumerate(states):
+            layout.flatten({name: value[None].to(dtype) for name, value in state.params.items()}, params[index : index + 1])
+        self.params = torch.cat([self.params, params.to(device)])
+        for name, shape in program.slot_shapes.items():
+            block = torch.stack([_slot(layout, state, name, shape, dtype) for state in states])
+            self.slots[name] = torch.cat([self.slots[name], block.to(device)])
+        for key in program.hyper_keys:
+            values = torch.tensor([float(member.hypers[key]) for member in members], dtype=torch.float64).to(dtype)
+            self.hypers[key] = torch.cat([self.hypers[key], values.to(device)])
+        for purpose in _PURPOSES:
+            values = torch.tensor([member.streams.key(purpose) for member in members], dtype=torch.int64)
+            self.keys[purpose] = torch.cat([self.keys[purpose], values.to(device)])
+        self.status = torch.cat([self.status, torch.zeros(count, dtype=torch.int8, device=device)])
+        for name in self._VECTORS:
+            values = torch.tensor([_number(member, state, name) for member, state in rows], dtype=torch.int64)
+            setattr(self, name, torch.cat([getattr(self, name), values.to(device)]))
+        self.members += members
+        self.best += [(state.best_loss, state.best_rung) for state in states]
+        self.profiles += [(state.profile_steps, state.profile) for state in states]
+
+    def leave(self, rows: Sequence[int]) -> None:
+        """Drop rows by index; the others keep their order."""
+        gone = set(rows)
+        if not gone:
+            return
+        kept = [index for index in range(len(self.members)) if index not in gone]
+        index = torch.tensor(kept, dtype=torch.int64, device=self.program.device)
+        self.params = self.params[index]
+        self.status = self.status[index]
+        self.slots = {name: value[index] for name, value in self.slots.items()}
+        self.hypers = {key: value[index] for key, value in self.hypers.items()}
+        self.keys = {purpose: value[index] for purpose, value in self.keys.items()}
+        for name in self._VECTORS:
+            setattr(self, name, getattr(self, name)[index])
+        self.members = [self.members[i] for i in kept]
+        self.best = [self.best[i] for i in kept]
+        self.profiles = [self.profiles[i] for i in kept]
+
+    def row(self, index: int) -> RowState:
+        """A row's state, detached from the pack."""
+        layout = self.program.layout
+        one = slice(index, index + 1)
+        params = {name: value[0].clone().cpu() for name, value in layout.view(self.params[one]).items()}
+        slots: dict[str, Tensor] = {}
+        for name, shape in self.program.slot_shapes.items():
+            if shape == (layout.size,):
+                views = layout.view(self.slots[name][one])
+                slots.update({f"{name}/{part}": value[0].clone().cpu() for part, value in views.items()})
+            else:
+                slots[name] = self.slots[name][index].clone().cpu()
+        best_loss, best_rung = self.best[index]
+        profile_steps, profile = self.profiles[index]
+        numbers = {name: int(getattr(self, name)[index]) for name in self._VECTORS}
+        return RowState(
+            params,
+            slots,
+            step=numbers["step"],
+            taken=numbers["taken"],
+            rung=numbers["rung"],
+            solved_at=_maybe(numbers["solved_at"]),
+            solved_exactly_at=_maybe(numbers["solved_exactly_at"]),
+            diverged_at=_maybe(numbers["diverged_at"]),
+            best_loss=best_loss,
+            best_rung=best_rung,
+            profile=profile,
+            profile_steps=profile_steps,
+        )
+
+
+def _slot(layout, state: RowState, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:  # noqa: ANN001
+    block = torch.zeros(shape, dtype=dtype)
+    if shape == (layout.size,):
+        prefix = f"{name}/"
+        parts = {key[len(prefix) :]: value[None].to(dtype) for key, value in state.slots.items() if key.startswith(prefix)}
+        layout.flatten(parts, block[None])
+    elif name in state.slots:
+        block.copy_(state.slots[name])
+    return block
+
+
+def _number(member: Member, state: RowState, name: str) -> int:
+    value = member.updates if name == "updates" else getattr(state, name)
+    return NEVER if value is None else value
+
+
+def _maybe(value: int) -> int | None:
+    return None if value == NEVER else value

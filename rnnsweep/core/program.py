@@ -1,0 +1,90 @@
+"""A tensor program: what all rows of a pack share (their shape key)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from rnnsweep.core.activations import Activation
+from rnnsweep.core.controllers.base import Additive, Controller, Gate, Transform
+from rnnsweep.core.families.base import Family
+from rnnsweep.core.learners.base import Learner
+from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.parameters import ParameterLayout
+from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.unit import Unit
+
+
+@dataclass(frozen=True)
+class Program:
+    """Units and sizes of one shape key.
+
+    Attributes:
+        controllers: by name (``clip``, ``omega``, ...), in the order in which they act within their kind.
+        engine: with `engine_note`, why it is not the one that was asked for (empty if it is).
+        batch: B. eval_size: sequences per evaluation.
+        stop_when_solved: rows end at the first evaluation with less than 1 % errors.
+    """
+
+    family: Family
+    task: Task
+    learner: Learner
+    optimizer: Optimizer
+    controllers: Mapping[str, Controller]
+    engine: Engine
+    engine_note: str
+    dtype: torch.dtype
+    device: torch.device
+    batch: int
+    eval_size: int
+    stop_when_solved: bool = False
+
+    @cached_property
+    def layout(self) -> ParameterLayout:
+        """Where parameters lie in a row's slab."""
+        return ParameterLayout(self.family.parameters(self.task.n_inputs, self.task.n_outputs))
+
+    @cached_property
+    def activation(self) -> Activation:
+        """The loop's activation."""
+        return self.family.cell_activation
+
+    @cached_property
+    def row_units(self) -> dict[str, Unit]:
+        """Units with per-row hyperparameters, by dotted prefix."""
+        named: dict[str, Unit] = {"family": self.family, "optimizer": self.optimizer}
+        named.update({f"controllers.{name}": unit for name, unit in self.controllers.items()})
+        return named
+
+    @cached_property
+    def hyper_keys(self) -> tuple[str, ...]:
+        """Dotted keys of all per-row hyperparameters of the program."""
+        return tuple(f"{prefix}.{name}" for prefix, unit in self.row_units.items() for name in unit.rows)
+
+    @cached_property
+    def slot_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Row state besides parameters: slot name -> shape without the leading P."""
+        shapes = {f"optimizer.{name}": (self.layout.size,) for name in self.optimizer.slots}
+        for name, unit in self.controllers.items():
+            shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
+        return shapes
+
+
+    @cached_property
+    def additive(self) -> list[tuple[str, Additive]]:
+        """Controllers that add to the gradient."""
+        return [(name, unit) for name, unit in self.controllers.items() if isinstance(unit, Additive)]
+
+    @cached_property
+    def transforms(self) -> list[tuple[str, Transform]]:
+        """Controllers that replace the gradient."""
+        return [(name, unit) for name, unit in self.controllers.items() if isinstance(unit, Transform)]
+
+    @cached_property
+    def gates(self) -> list[tuple[str, Gate]]:
+        """Controllers that admit the step."""
+        return [(name, unit) for name, unit in self.controllers.items() if isinstance(unit, Gate)]

@@ -1,0 +1,101 @@
+"""Linear read-out, loss and their gradients, row by row. Shapes: see `core.types`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.types import Batch, Direct
+
+
+@dataclass
+class ReadOut:
+    """Outputs, loss and gradients of one mini-batch.
+
+    Attributes:
+        outputs: [P, B, O] or, per step, [P, T, B, O].
+        loss: [P].
+        direct: dC/dh_t without later steps; None where gradients were not asked for.
+        gradients: of ``w_out`` (and ``b_out``).
+    """
+
+    outputs: Tensor
+    loss: Tensor
+    direct: Direct | None
+    gradients: dict[str, Tensor]
+
+
+def read_out(
+    task: Task, values: Mapping[str, Tensor], states: Tensor, batch: Batch, engine: Engine, *, gradients: bool = True
+) -> ReadOut:
+    """Apply the read-out to the states and score it.
+
+    Args:
+        task: says whether every step or the last one is read, and the loss.
+        values: parameters; ``w_out`` [P, H, O] and, where the family has it, ``b_out`` [P, O].
+        states: [P, T + 1, B, H], h_0 first.
+        batch: targets and mask.
+        engine: whose products are used.
+        gradients: False for evaluation.
+
+    Numerics:
+        Cross-entropy in nats by log-softmax; squared error without 1/2, summed over outputs. Mean over the batch and,
+        per step, over the steps that count. A non-finite state gives a non-finite loss in its own row only.
+    """
+    P, B, T = states.shape[0], states.shape[2], states.shape[1] - 1
+    h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
+    y = engine.matmul(h, values["w_out"])
+    if "b_out" in values:
+        y = y + values["b_out"][:, None, :]
+    weight = _weights(task, batch, T, B, y)  # P M
+    targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
+    loss, dy = _score(task, y, targets, weight)
+    outputs = y.unflatten(1, (T, B)) if task.per_step else y
+    if not gradients:
+        return ReadOut(outputs, loss, None, {})
+    dh = engine.matmul(dy, values["w_out"].transpose(1, 2))
+    direct = Direct(steps=dh.unflatten(1, (T, B))) if task.per_step else Direct(last=dh)
+    found = {"w_out": engine.matmul(h.transpose(1, 2), dy)}
+    if "b_out" in values:
+        found["b_out"] = numerics.row_sum(dy)
+    del P
+    return ReadOut(outputs, loss, direct, found)
+
+
+def loss(task: Task, values: Mapping[str, Tensor], states: Tensor, batch: Batch) -> Tensor:
+    """The same loss [P] by plain differentiable operations; states [P, T, B, H] without h_0."""
+    T, B = states.shape[1], states.shape[2]
+    h = states.flatten(1, 2) if task.per_step else states[:, -1]
+    y = h @ values["w_out"]
+    y = y + values["b_out"][:, None, :] if "b_out" in values else y
+    targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
+    return _score(task, y, targets, _weights(task, batch, T, B, y))[0]
+
+
+def _weights(task: Task, batch: Batch, T: int, B: int, y: Tensor) -> Tensor:
+    """Weight of every read-out [P, M]; sums to one per row."""
+    if not task.per_step:
+        return y.new_full((y.shape[0], B), 1 / B)
+    if batch.mask is not None:
+        counted = batch.mask.to(y.dtype)
+    else:
+        counted = (torch.arange(T, device=y.device)[None, :] >= (T - batch.lengths)[:, None]).to(y.dtype)
+    share = counted / counted.sum(1, keepdim=True) / B
+    return share[:, :, None].expand(-1, -1, B).flatten(1)
+
+
+def _score(task: Task, y: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss [P] and dC/dy [P, M, O]."""
+    if task.loss == "cross_entropy":
+        log_p = torch.log_softmax(y, -1)
+        picked = log_p.gather(-1, targets[..., None])[..., 0]
+        hot = torch.zeros_like(y).scatter_(-1, targets[..., None], 1.0)
+        return -(picked * weight).sum(1), (log_p.exp() - hot) * weight[..., None]
+    error = y - targets
+    return ((error * error).sum(-1) * weight).sum(1), 2 * error * weight[..., None]
