@@ -1,0 +1,93 @@
+"""What a report is made from: plain frames and a few facts; no ledger, no configuration classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnsweep.sweep.plan import Objective
+from rnnsweep.sweep.space import Space
+
+if TYPE_CHECKING:
+    # pandas' own annotations widen every selection to "frame or series or array"; checked by the tests instead.
+    Frame = Any
+    Column = Any
+else:
+    from pandas import DataFrame as Frame
+
+
+@dataclass(frozen=True)
+class SweepData:
+    """One sweep, as it is now; it may still be running.
+
+    Attributes:
+        name: the sweep's name.
+        state: upper-case sweep state.
+        objective: the first objective; decides what "best" means.
+        space: searched dimensions; their keys are columns of `trials`.
+        updates: updates per replica that the budget allows.
+        replicas_per_trial: trainings per trial.
+        trials: one row per trial, by number: trial, state, objective, solved_at, diverged_at, diverged_share, reason,
+            attempts, started, finished (seconds since the epoch), step, worker, engine, and one column per key.
+        replicas: one row per (trial, replica): state, step, value (its share of the objective), solved_at,
+            diverged_at, device_s, engine.
+        curves: long form: trial, replica, step, key, value.
+        importances: key -> share of the objective's variance, largest first; empty where it cannot be told.
+        chance: the objective's value for a network that knows nothing, or None.
+        totals: wall_s, device_s, updates (row-updates) of the sweep.
+        config_yaml: the resolved configuration.
+        overrides: what the user typed.
+        environment: versions and machine, name -> value.
+    """
+
+    name: str
+    state: str
+    objective: Objective
+    space: Space
+    updates: int
+    replicas_per_trial: int
+    trials: Frame
+    replicas: Frame
+    curves: Frame
+    importances: Mapping[str, float] = field(default_factory=dict)
+    chance: float | None = None
+    totals: Mapping[str, float] = field(default_factory=dict)
+    config_yaml: str = ""
+    overrides: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def minimize(self) -> bool:
+        """Whether smaller is better."""
+        return self.objective.goal == "minimize"
+
+    @property
+    def scored(self) -> Frame:
+        """Trials with an objective (COMPLETE and PRUNED), best first; COMPLETE before PRUNED at equal value."""
+        have = self.trials[self.trials["objective"].notna()]
+        have = have[have["state"].isin(["COMPLETE", "PRUNED"])]
+        return have.sort_values(["objective", "state", "trial"], ascending=[self.minimize, True, True])
+
+    @property
+    def ranked(self) -> Frame:
+        """COMPLETE trials, best first; ties go to the one that solved sooner, then to the lower number."""
+        done = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["objective"].notna()]
+        late = done.assign(_late=done["solved_at"].astype(float).fillna(np.inf))
+        order = late.sort_values(["objective", "_late", "trial"], ascending=[self.minimize, True, True])
+        return order.drop(columns="_late")
+
+    @property
+    def searched_by_importance(self) -> list[str]:
+        """Searched keys, the most important first; in the space's order where importances are unknown."""
+        return sorted(self.space.keys, key=lambda key: -self.importances.get(key, -1.0))
+
+    def numeric(self, key: str) -> bool:
+        """Whether the key's values lie on a number line (ranges do, choices do not)."""
+        return next(d for d in self.space if d.key == key).kind != "categorical"
+
+    def logarithmic(self, key: str) -> bool:
+        """Whether the key is searched on a logarithmic scale."""
+        return next(d for d in self.space if d.key == key).log

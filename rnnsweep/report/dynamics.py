@@ -1,0 +1,66 @@
+"""What training looked like in the best trials: error, clipping, admission, Ω and spectral radius over updates."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rnnsweep.report.data import Frame, SweepData
+from rnnsweep.report.style import CYCLE, GREY, canvas, label, styled
+
+BEST = 4
+PANELS = (
+    "valid/error",
+    "valid/loss",
+    "grad/norm",
+    "clip/share",
+    "sampling/admitted",
+    "omega/value",
+    "weights/rho",
+    "state/saturation",
+)
+LOGARITHMIC = {"grad/norm", "valid/loss"}
+
+
+def dynamics(data: SweepData) -> Figure | None:
+    """One panel per quantity, one colour per trial: mean over replicas, each replica as a thin line behind it."""
+    best = data.ranked["trial"].head(BEST).tolist() or data.scored["trial"].head(BEST).tolist()
+    curves = data.curves[data.curves["trial"].isin(best)]
+    keys = [key for key in PANELS if _says_something(curves, key)]
+    if not keys:
+        return None
+    columns = 2
+    rows = -(-len(keys) // columns)
+    with styled():
+        figure, grid = canvas(rows, columns, size=(10.4, 2.35 * rows + 0.6), sharex=True)
+        for axes, key in zip(grid.flat, keys, strict=False):
+            _draw(axes, curves[curves["key"] == key], key, best)
+        for axes in list(grid.flat)[len(keys) :]:
+            axes.set_visible(False)
+        for axes in list(grid.flat)[max(0, len(keys) - columns) : len(keys)]:
+            axes.set_xlabel("updates")
+            axes.tick_params(labelbottom=True)
+        handles, names = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names) or 1)
+    return figure
+
+
+def _says_something(curves: Frame, key: str) -> bool:
+    """A controller that is off everywhere draws a flat line at nothing: leave its panel out."""
+    values = curves.loc[curves["key"] == key, "value"]
+    return len(values) > 0 and not (values == 0).all()
+
+
+def _draw(axes: Axes, curves: Frame, key: str, best: list[int]) -> None:
+    for colour, trial in zip(CYCLE, best, strict=False):
+        own = curves[curves["trial"] == trial]
+        for _, replica in own.groupby("replica"):
+            axes.plot(replica["step"], replica["value"], color=colour, linewidth=0.7, alpha=0.35)
+        mean = own.groupby("step")["value"].mean()
+        axes.plot(mean.index, mean, color=colour, linewidth=1.9, label=f"trial {trial}")
+    if key in LOGARITHMIC and (curves["value"] > 0).all():
+        axes.set_yscale("log")
+    if key == "weights/rho":
+        axes.axhline(1.0, color=GREY, linestyle=(0, (2, 2)), linewidth=1)
+    axes.set_title(label(key), fontweight="normal", fontsize=10)
+    axes.margins(x=0.01)

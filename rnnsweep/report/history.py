@@ -1,0 +1,128 @@
+"""Progress of the search: every trial in order, and the best so far with the replicas behind it."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from rnnsweep.report.data import Column, Frame, SweepData
+from rnnsweep.report.style import BLUE, GREEN, GREY, INK, ORANGE, RED, canvas, chance_line, label, note, styled
+
+KINDS = (
+    ("solved", GREEN, "o", 46),
+    ("complete", BLUE, "o", 34),
+    ("pruned", GREY, "v", 26),
+    ("diverged", ORANGE, "X", 46),
+)
+
+
+def kind(trials: Frame) -> Column:
+    """What became of each trial, as a reader asks for it: solved, complete, pruned, diverged or its state."""
+    words = trials["state"].str.lower()
+    complete = trials["state"] == "COMPLETE"
+    words = words.mask(complete & trials["solved_at"].notna(), "solved")
+    return words.mask(complete & (trials["diverged_share"] > 0), "diverged")
+
+
+def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> None:
+    """Objective against trial number, marked by fate, with the best so far as a staircase."""
+    scored = data.scored.sort_values("trial")
+    fate = kind(scored)
+    for name, colour, marker, size in KINDS:
+        some = scored[fate == name]
+        if len(some):
+            axes.scatter(
+                some["trial"],
+                some["objective"],
+                s=size,
+                c=colour,
+                marker=marker,
+                label=name,
+                edgecolors="white",
+                linewidths=0.6,
+                zorder=3,
+            )
+    complete = scored[scored["state"] == "COMPLETE"]
+    if len(complete):
+        best = complete["objective"].cummin() if data.minimize else complete["objective"].cummax()
+        axes.step(complete["trial"], best, where="post", color=INK, linewidth=1.4, label="best so far", zorder=2)
+    failed = data.trials[data.trials["state"] == "FAILED"]
+    if len(failed):
+        axes.scatter(
+            failed["trial"],
+            np.full(len(failed), 0.02),
+            transform=axes.get_xaxis_transform(),
+            marker="x",
+            c=RED,
+            s=36,
+            label="failed",
+            clip_on=False,
+            zorder=4,
+        )
+    chance_line(axes, data.chance)
+    axes.set(xlabel="trial", ylabel=_objective(data), title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, -0.16), ncols=6, columnspacing=1.2, handletextpad=0.3, borderaxespad=0
+    )
+
+
+def _objective(data: SweepData) -> str:
+    aim = "lower is better" if data.minimize else "higher is better"
+    over = f", {data.objective.reduce} of {data.replicas_per_trial}" if data.replicas_per_trial > 1 else ""
+    return f"{label(data.objective.metric)}{over}\n({aim})"
+
+
+def history(data: SweepData) -> Figure | None:
+    """Optimisation history."""
+    if data.scored.empty:
+        return None
+    with styled():
+        figure, axes = canvas(size=(8.6, 4.3))
+        draw_history(axes[0, 0], data, "")
+    return figure
+
+
+def best_so_far(data: SweepData) -> Figure | None:
+    """The incumbent over time, with its replicas as points: how much of the lead is luck of the seed?"""
+    done = data.ranked.dropna(subset=["finished"]).sort_values(["finished", "trial"])
+    if done.empty:
+        return None
+    start = data.trials["started"].min()
+    minutes = (done["finished"] - start) / 60
+    best = done["objective"].cummin() if data.minimize else done["objective"].cummax()
+    lead = done[best.ne(best.shift())]
+    with styled():
+        figure, grid = canvas(size=(8.6, 4.0))
+        axes = grid[0, 0]
+        end = max(minutes.max(), (data.trials["finished"].max() - start) / 60)
+        axes.step([*minutes, end], [*best, best.iloc[-1]], where="post", color=BLUE, linewidth=2, label="best so far")
+        _replica_points(axes, data, lead, start)
+        chance_line(axes, data.chance)
+        axes.set(xlabel="time since the first trial began (minutes)", ylabel=_objective(data))
+        axes.set_xlim(left=0)
+        note(axes, f"{len(lead)} improvements")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.17), ncols=2, borderaxespad=0)
+    return figure
+
+
+def _replica_points(axes: Axes, data: SweepData, lead: Frame, start: float) -> None:
+    """Replicas of each trial that took the lead; a thin bar joins the worst and the best of them."""
+    for index, row in enumerate(lead.itertuples()):
+        values = data.replicas.loc[data.replicas["trial"] == row.trial, "value"].dropna()
+        if values.empty:
+            continue
+        at = (row.finished - start) / 60
+        axes.vlines(at, values.min(), values.max(), color=ORANGE, linewidth=1, zorder=3)
+        axes.scatter(
+            np.full(len(values), at),
+            values,
+            s=22,
+            c=ORANGE,
+            edgecolors="white",
+            linewidths=0.5,
+            zorder=4,
+            label="replicas of the leader" if index == 0 else None,
+        )

@@ -1,0 +1,176 @@
+"""Published results to stand beside ours: numbers as printed, with the paper they are from. Nothing computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """One cell of a published table.
+
+    Attributes:
+        row, column: its place in the table.
+        value: as printed, in `Table.unit`; None where the paper prints no number.
+        shown: as printed, text ("> 99").
+    """
+
+    row: str
+    column: str
+    value: float | None
+    shown: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A published table.
+
+    Attributes:
+        name: what `rnnsweep reproduce` calls it.
+        title: what it shows.
+        unit: unit of the values.
+        source: paper, version and table.
+        cells: all cells.
+    """
+
+    name: str
+    title: str
+    unit: str
+    source: str
+    cells: tuple[Published, ...]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Row names in order."""
+        return tuple(dict.fromkeys(cell.row for cell in self.cells))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Column names in order."""
+        return tuple(dict.fromkeys(cell.column for cell in self.cells))
+
+    def cell(self, row: str, column: str) -> Published | None:
+        """One cell, or None where the paper has none."""
+        return next((c for c in self.cells if (c.row, c.column) == (row, column)), None)
+
+
+P13 = "Pascanu, Mikolov, Bengio (2013), On the difficulty of training recurrent neural networks, arXiv 1211.5063"
+CN16 = "Chernodub, Nowicki (2016), Sampling-based Gradient Regularization, arXiv 1606.07767"
+
+
+def _number(text: str) -> float | None:
+    digits = text.lstrip("> ")
+    return float(digits) if digits.replace(".", "", 1).isdigit() else None
+
+
+def _cells(columns: str, rows: dict[str, str]) -> tuple[Published, ...]:
+    """Cells from text: columns apart by '|', one line of values per row, '/' left as printed."""
+    names = [name.strip() for name in columns.split("|")]
+    found = []
+    for row, line in rows.items():
+        for column, text in zip(names, line.split("|"), strict=True):
+            shown = text.strip()
+            found.append(Published(row, column, _number(shown), shown))
+    return tuple(found)
+
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "chernodub_table1",
+            "Accuracy with and without sampling-based gradient regularisation, best and mean of the runs",
+            "% accuracy",
+            f"{CN16}, Table 1",
+            _cells(
+                "adding best | adding mean | multiplication best | multiplication mean | "
+                "temporal order best | temporal order mean | 3-bit best | 3-bit mean",
+                {
+                    "T=100 off": "99 | 68 | >99 | 72 | 96 | 44 | 99 | 50",
+                    "T=100 on": ">99 | 96 | >99 | 68 | >99 | 60 | >99 | 62",
+                    "T=150 off": "34 | 11 | n/a | n/a | 51 | 30 | 32 | 24",
+                    "T=150 on": "47 | 13 | n/a | n/a | 72 | 42 | 37 | 30",
+                },
+            ),
+        ),
+        Table(
+            "pascanu_table1",
+            "Polyphonic music and character prediction on the test fold",
+            "nats per step; PTB: bits per character",
+            f"{P13}, Table 1",
+            _cells(
+                "MSGD | MSGD+C | MSGD+CR",
+                {
+                    "Piano-midi": "7.56 | 7.53 | 7.46",
+                    "Nottingham": "3.80 | 3.48 | 3.36",
+                    "MuseData": "7.11 | 7.00 | 6.97",
+                    "PTB 1 step": "1.50 | 1.42 | 1.41",
+                    "PTB 5 steps": "- | 3.89 | 3.74",
+                },
+            ),
+        ),
+        Table(
+            "pascanu_pathological",
+            "Seeds that solve the pathological tasks, with clipping and Ω; permutation: 2 of 5",
+            "% of 5 seeds",
+            f"{P13}, text of the experiments (no table)",
+            _cells(
+                "solved",
+                {
+                    "temporal order": "100",
+                    "temporal order 3-bit": "100",
+                    "adding": "100",
+                    "multiplication": "100",
+                    "permutation": "40",
+                },
+            ),
+        ),
+        Table(
+            "smnist",
+            "Pixel-by-pixel MNIST, in order and permuted",
+            "% accuracy",
+            "Helfrich, Willmott, Ye (2018), scoRNN, arXiv 1707.09520; expRNN as printed beside it",
+            _cells(
+                "sMNIST | pMNIST",
+                {
+                    "scoRNN 170": "97.2 | 94.8",
+                    "scoRNN 360": "98.1 | 95.9",
+                    "scoRNN 512": "98.2 | 96.5",
+                    "expRNN 170": "98.0 | 94.9",
+                },
+            ),
+        ),
+        Table(
+            "momentum_timit",
+            "TIMIT frame prediction, mean of 5 seeds",
+            "test mean squared error",
+            "Nguyen et al. (2020), MomentumRNN, arXiv 2006.06919",
+            _cells(
+                "test MSE",
+                {
+                    "LSTM-158": "9.37",
+                    "MomentumLSTM-158": "5.87",
+                    "AdamLSTM-158": "8.69",
+                    "RMSPropLSTM-158": "9.17",
+                    "SRLSTM-158": "5.84",
+                    "DTRIV-322": "1.905",
+                    "MomentumDTRIV-322": "1.169",
+                },
+            ),
+        ),
+    )
+}
+"""Published tables by name."""
+
+WITHOUT_TABLE = {"pascanu_fig7": f"{P13}, figure 7: a picture; the paper prints no numbers"}
+"""Published results that exist as pictures only."""
+
+CHANCE: dict[tuple[str, str], float] = {
+    ("temporal_order", "valid/loss"): 1.386,
+    ("temporal_order", "valid/error"): 0.75,
+    ("temporal_order_3bit", "valid/loss"): 2.079,
+    ("temporal_order_3bit", "valid/error"): 0.875,
+    ("sequential_digits", "valid/loss"): 2.303,
+    ("sequential_digits", "valid/error"): 0.9,
+}
+"""(task, metric) -> value of a network that knows nothing, for tasks whose chance level needs no variant."""
