@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Column = Any
 else:
     from pandas import DataFrame as Frame
+    from pandas import Series as Column
+
+__all__ = ["Column", "Frame", "SweepData"]
 
 
 @dataclass(frozen=True)

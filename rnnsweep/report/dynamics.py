@@ -56,7 +56,8 @@ def _draw(axes: Axes, curves: Frame, key: str, best: list[int]) -> None:
         own = curves[curves["trial"] == trial]
         for _, replica in own.groupby("replica"):
             axes.plot(replica["step"], replica["value"], color=colour, linewidth=0.7, alpha=0.35)
-        mean = own.groupby("step")["value"].mean()
+        # A replica that has solved the task keeps its last value, as it does in the objective.
+        mean = own.pivot_table(index="step", columns="replica", values="value").ffill().mean(axis=1)
         axes.plot(mean.index, mean, color=colour, linewidth=1.9, label=f"trial {trial}")
     if key in LOGARITHMIC and (curves["value"] > 0).all():
         axes.set_yscale("log")
