@@ -1,0 +1,1 @@
+"""Ray: executor, workers, job submission. The only package that imports ray."""

@@ -1,0 +1,216 @@
+"""The Ray cluster as rnnsweep sees it: settings, the connection, and nodes with room for workers.
+
+address=None   -> a private Ray on this machine, loopback only, token-protected, gone with its driver
+address="auto" -> the cluster that this machine is a node of
+address="host:port" -> the same, by the address of its head
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import ray
+from ray._private import ray_constants
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rnnsweep.errors import ConfigError
+
+AUTO = "auto"
+_MIB = 2**20
+_HEALTH = {  # a lost machine is noticed in about a second; Ray's own defaults are tens of seconds
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """How many workers there are, where, and when one counts as lost. Values of ``conf/cluster/*.yaml``.
+
+    Attributes:
+        address: ``None`` starts Ray on this machine; ``auto`` or ``host:port`` joins a cluster.
+        workers: upper limit on workers, >= 1; None takes all that the cluster has room for.
+        cores_per_worker: CPU cores of one worker, >= 1.
+        gpus_per_worker: GPUs of one worker, >= 0; ``auto`` is 1 on nodes with GPUs and 0 elsewhere. With 1 or more,
+            nodes without GPUs get no workers; with 0, GPUs are hidden from the workers.
+        deadline_s: a worker that returns nothing for so long is killed and lost; seconds, > 0.
+        dashboard: whether a locally started Ray serves its dashboard (on loopback).
+        py_paths: directories that workers put on `sys.path` before they unpickle the factory.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cores_per_worker: int = 1
+    gpus_per_worker: int | str | None = AUTO
+    deadline_s: float = 600.0
+    dashboard: bool = False
+    py_paths: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "py_paths", tuple(self.py_paths))
+        if self.gpus_per_worker is None:
+            object.__setattr__(self, "gpus_per_worker", AUTO)
+        if self.workers is not None:
+            _whole("cluster.workers", self.workers, 1, "a whole number >= 1, or null for all")
+        _whole("cluster.cores_per_worker", self.cores_per_worker, 1, "a whole number >= 1")
+        if self.gpus_per_worker != AUTO:
+            _whole("cluster.gpus_per_worker", self.gpus_per_worker, 0, "a whole number >= 0, or auto")
+        if isinstance(self.deadline_s, bool | str) or not self.deadline_s > 0:
+            raise ConfigError("out of range", key="cluster.deadline_s", value=self.deadline_s, allowed="seconds > 0")
+        if self.address is not None and "://" in self.address:
+            raise ConfigError(
+                "not an address that a driver can join",
+                key="cluster.address",
+                value=self.address,
+                allowed="null (start Ray here), auto, host:port",
+                hint="From outside a cluster use --submit with the address of its dashboard.",
+            )
+
+
+def _whole(key: str, value: object, least: int, allowed: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError("out of range", key=key, value=value, allowed=allowed)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine (or a raylet) that is alive.
+
+    Attributes:
+        id: Ray's node id, hexadecimal.
+        label: short name that events, logs and `exclude` use: ``address:first eight digits of the id``.
+        cpus, gpus: all that it offers to Ray, used or not.
+    """
+
+    id: str
+    label: str
+    cpus: int
+    gpus: int
+
+    def shape(self, settings: RaySettings) -> tuple[int, int, int]:
+        """Workers that fit, and the cores and GPUs of each."""
+        auto = 1 if self.gpus else 0
+        gpus = auto if settings.gpus_per_worker == AUTO else int(settings.gpus_per_worker or 0)
+        fit = self.cpus // settings.cores_per_worker
+        return (min(fit, self.gpus // gpus) if gpus else fit), settings.cores_per_worker, gpus
+
+
+def alive_nodes() -> list[Node]:
+    """Nodes that the cluster counts as alive, in an order that does not depend on when it is asked."""
+    found = []
+    for entry in ray.nodes():
+        if entry["Alive"]:
+            label = f"{entry['NodeManagerAddress']}:{entry['NodeID'][:8]}"
+            has = entry["Resources"]
+            found.append(Node(entry["NodeID"], label, int(has.get("CPU", 0)), int(has.get("GPU", 0))))
+    return sorted(found, key=lambda node: node.id)
+
+
+def connect(settings: RaySettings) -> bool:
+    """Start or join Ray; returns whether this call did it (then `disconnect` undoes it).
+
+    A process that is connected already stays with its cluster.
+
+    Raises:
+        ConfigError: no cluster answers at the address, or this machine has fewer cores than one worker needs.
+    """
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers hide GPUs themselves; no warning
+    # A Ray of our own is protected by a token; to a given cluster we come as the user's environment says.
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if settings.address is None else "disabled")
+    if settings.address is None:
+        _start_here(settings)
+    else:
+        _join(settings.address)
+    return True
+
+
+def disconnect() -> None:
+    """Leave the cluster; a Ray that `connect` started ends with all its processes."""
+    ray.shutdown()
+
+
+def _start_here(settings: RaySettings) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if settings.cores_per_worker > cores:
+        raise ConfigError(
+            "more cores than this machine has",
+            key="cluster.cores_per_worker",
+            value=settings.cores_per_worker,
+            allowed=f"1 to {cores}",
+        )
+    wanted = cores if settings.workers is None else min(cores, settings.workers * settings.cores_per_worker)
+    with _loopback_only():
+        ray.init(
+            address="local",  # not None: inside a job that would mean RAY_ADDRESS
+            num_cpus=max(wanted, 1),
+            include_dashboard=settings.dashboard,
+            dashboard_host="127.0.0.1",
+            object_store_memory=80 * _MIB,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _system_config=dict(_HEALTH),
+        )
+
+
+def _join(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as problem:
+        raise ConfigError(
+            f"no Ray cluster answers here ({str(problem).splitlines()[0]})",
+            key="cluster.address",
+            value=address,
+            allowed="null (start Ray here), auto (on a node of the cluster), host:port of its head",
+        ) from problem
+
+
+@contextlib.contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Make every server of a Ray that starts inside this context listen on 127.0.0.1.
+
+    Ray on Linux replaces a given loopback address by the machine's own, and then listens on all interfaces. The switch
+    that keeps it on loopback is the one for systems where it refuses clusters; Ray reads it at import, hence both.
+    """
+    name = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    before, was = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = was
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def kill_process(node_id: str, pid: int, born: float) -> None:
+    """Send SIGKILL to a process of a node, unless its number has gone to another process meanwhile.
+
+    `ray.kill` asks the process itself, which a stopped or stuck one never hears.
+    """
+    where = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    ray.remote(_kill).options(num_cpus=0, max_retries=0, scheduling_strategy=where).remote(pid, born)
+
+
+def _kill(pid: int, born: float) -> bool:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if abs(process.create_time() - born) < 1.0:
+            process.kill()
+            return True
+    return False

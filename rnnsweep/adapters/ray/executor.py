@@ -1,0 +1,278 @@
+"""Executor on Ray: one long-lived actor per GPU or group of CPU cores, two rungs in flight each.
+
+order ─► Lane.waiting ─ poll ─► actor: hello, build, advance, advance, ...
+poll  ◄─ events ◄─ oldest answer of each lane | nodes that left | silence beyond the deadline
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections import defaultdict
+from typing import Any
+
+import ray
+from ray import cloudpickle
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rnnsweep.adapters.ray.cluster import Node, RaySettings, alive_nodes, connect, disconnect, kill_process
+from rnnsweep.adapters.ray.lane import Lane, merge
+from rnnsweep.adapters.ray.worker import Post, Worker
+from rnnsweep.errors import RnnsweepError
+from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerJoined, WorkerLost
+from rnnsweep.sweep.rows import Orders
+
+LOG = logging.getLogger(__name__)
+SLICE_S = 0.25
+"""Longest wait for answers before nodes and deadlines are looked at again, seconds."""
+NODES_S = 0.5
+"""Period of looking for nodes that came or left, seconds."""
+CLOSE_S = 5.0
+"""Time that trainers have to free their device, seconds."""
+BACKOFF_MAX_S = 10.0
+START_ATTEMPTS = 3
+
+
+class WorkerStartError(RnnsweepError):
+    """No trainer could be built in any worker; carries the last reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"no worker could start: {reason}")
+
+
+class RayExecutor:
+    """Runs trainers in Ray actors; see `Executor` for what it promises.
+
+    Workers follow the cluster: a node that joins gets some, those of a node that leaves are lost, a lost one is
+    replaced at once on its node; if that one is lost before it has trained a rung, the next waits twice as long
+    each time (at most `BACKOFF_MAX_S`). Nothing happens between two calls of `poll` except training.
+
+    Args:
+        factory: builds a trainer in the worker; shipped by cloudpickle, its modules are imported there.
+        settings: see `RaySettings`.
+    """
+
+    def __init__(self, factory: TrainerFactory, settings: RaySettings | None = None) -> None:
+        self._factory, self._settings = factory, settings or RaySettings()
+        self._pickled = b""
+        self._lanes: dict[str, Lane] = {}
+        self._events: list[ExecutorEvent] = []
+        self._excluded: set[str] = set()
+        self._losses: dict[str, int] = defaultdict(int)
+        self._not_before: dict[str, float] = defaultdict(float)
+        self._prefix, self._count, self._failed_starts = uuid.uuid4().hex[:6], 0, 0
+        self._ever_joined = self._owned = self._running = self._warned = False
+        self._looked = self._started = 0.0
+
+    def start(self) -> None:
+        """Connect and bring workers up; they announce themselves through `poll`.
+
+        Raises:
+            ConfigError: no cluster at the address, or one worker needs more cores than there are.
+        """
+        self._pickled = cloudpickle.dumps(self._factory)
+        self._owned = connect(self._settings)
+        self._running, self._started = True, time.monotonic()
+        self._balance()
+
+    def order(self, worker: str, orders: Orders) -> None:
+        """Queue orders; they travel with the next rung that is handed over, at the next `poll`."""
+        lane = self._lanes.get(worker)
+        if lane is not None:
+            lane.waiting = merge(lane.waiting, orders)
+
+    def poll(self, timeout: float) -> list[ExecutorEvent]:
+        """Hand over the next rungs, then wait at most `timeout` seconds for the first event.
+
+        Raises:
+            WorkerStartError: `START_ATTEMPTS` trainers in a row failed to build and none ever did.
+            RnnsweepError: whatever the first trainer that was built raised of this kind (wrong input).
+        """
+        end = time.monotonic() + timeout
+        while self._running:
+            for lane in self._lanes.values():
+                lane.pump(time.monotonic())
+            self._collect(0.0 if self._events else max(0.0, min(SLICE_S, end - time.monotonic())))
+            self._lose_silent()
+            if time.monotonic() - self._looked >= NODES_S:
+                self._balance()
+            if self._events or time.monotonic() >= end:
+                break
+        events, self._events = self._events, []
+        return events
+
+    def exclude(self, node: str) -> None:
+        """Start no more workers on the node with this label (`WorkerInfo.node`)."""
+        self._excluded.add(node)
+
+    def stop(self, graceful: bool) -> None:
+        """End all workers, and Ray if it was started here. Results of the last rungs are left for one more `poll`.
+
+        Args:
+            graceful: let the rung in progress end (within the deadline); a rung that is only queued is not begun.
+        """
+        if not self._running:
+            return
+        try:
+            if graceful:
+                self._drain()
+        finally:
+            self._running = False
+            for lane in self._lanes.values():
+                ray.kill(lane.actor, no_restart=True)
+            self._lanes.clear()
+            if self._owned:
+                disconnect()
+
+    # -------------------------------------------------------------- answers
+
+    def _collect(self, wait: float) -> None:
+        """Take the oldest answer of every lane that has one; wait for the first."""
+        heads = {lane.calls[0][1]: lane for lane in self._lanes.values() if lane.calls}
+        if not heads:
+            time.sleep(wait)
+            return
+        if wait:
+            ray.wait(list(heads), num_returns=1, timeout=wait)
+        ready, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
+        for reference in ready:
+            self._answer(heads[reference])
+
+    def _answer(self, lane: Lane) -> None:
+        what, reference = lane.calls.popleft()
+        try:
+            value: Any = ray.get(reference)
+        except RayError as error:
+            self._lose(lane, _reason(error), error)
+            return
+        lane.heard = time.monotonic()
+        if what == "hello":
+            lane.process = value
+        elif what == "build":
+            lane.joined = self._ever_joined = True
+            self._events.append(WorkerJoined(value))
+        elif what == "advance":
+            self._trained(lane, *value)
+
+    def _trained(self, lane: Lane, reports: list[Any], failures: list[Any]) -> None:
+        lane.settle(reports, failures)
+        if reports:
+            self._losses.pop(lane.node.id, None)
+        if reports or failures:
+            self._events.append(RungTrained(lane.id, tuple(reports), tuple(failures)))
+
+    # -------------------------------------------------------------- losses
+
+    def _lose_silent(self) -> None:
+        now, deadline = time.monotonic(), self._settings.deadline_s
+        for lane in [lane for lane in self._lanes.values() if lane.hung(now, deadline)]:
+            assert lane.process is not None  # part of being hung
+            kill_process(lane.node.id, *lane.process)
+            self._lose(lane, f"no answer for {deadline:g} s (hung or stopped); killed")
+
+    def _lose(self, lane: Lane, reason: str, error: RayError | None = None) -> None:
+        del self._lanes[lane.id]
+        ray.kill(lane.actor, no_restart=True)
+        LOG.info("worker %s on %s lost: %s", lane.id, lane.node.label, reason)
+        if lane.joined:
+            self._events.append(WorkerLost(lane.id, lane.node.label, reason))
+        elif isinstance(error, RayTaskError):
+            self._failed_start(error)
+        count = self._losses[lane.node.id] = self._losses[lane.node.id] + 1
+        delay = 0.0 if count == 1 else min(BACKOFF_MAX_S, 0.25 * 2 ** (count - 2))
+        self._not_before[lane.node.id] = time.monotonic() + delay
+        self._looked = 0.0  # look for a replacement in this very poll
+
+    def _failed_start(self, error: RayTaskError) -> None:
+        """Give up where building trainers can only fail; a broken node among good ones is no reason to."""
+        self._failed_starts += 1
+        if self._ever_joined:
+            return
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, RnnsweepError):
+            raise cause
+        if self._failed_starts >= START_ATTEMPTS:
+            raise WorkerStartError(_reason(error)) from error
+
+    # -------------------------------------------------------------- workers and nodes
+
+    def _balance(self) -> None:
+        """Lose the workers of nodes that left, and start workers where there is room."""
+        self._looked = time.monotonic()
+        nodes = alive_nodes()
+        alive = {node.id for node in nodes}
+        for lane in [lane for lane in self._lanes.values() if lane.node.id not in alive]:
+            self._lose(lane, "its node left the cluster")
+        limit = self._settings.workers
+        while limit is None or len(self._lanes) < limit:
+            node = self._roomiest(nodes)
+            if node is None:
+                break
+            self._start_worker(node)
+        if not (self._lanes or self._warned) and time.monotonic() - self._started > 10:
+            self._warned = True
+            LOG.warning("no node of the cluster has room for a worker (%s); waiting for one", self._settings)
+
+    def _roomiest(self, nodes: list[Node]) -> Node | None:
+        """The node with most free places among those that may get a worker now."""
+        taken: dict[str, int] = defaultdict(int)
+        for lane in self._lanes.values():
+            taken[lane.node.id] += 1
+        now = time.monotonic()
+        free = {
+            node: node.shape(self._settings)[0] - taken[node.id]
+            for node in nodes
+            if node.label not in self._excluded and self._not_before[node.id] <= now
+        }
+        best = max(free, key=lambda node: free[node], default=None)
+        return best if best is not None and free[best] > 0 else None
+
+    def _start_worker(self, node: Node) -> None:
+        _, cores, gpus = node.shape(self._settings)
+        self._count += 1
+        post = Post(f"{self._prefix}-{self._count}", node.label, cores, gpus, self._settings.py_paths)
+        options = ray.remote(Worker).options(
+            num_cpus=cores,
+            num_gpus=gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+        )
+        now = time.monotonic()
+        lane = self._lanes[post.worker] = Lane(post.worker, node, options.remote(post), now)
+        lane.call("hello", now)
+        lane.call("build", now, self._pickled)
+
+    # -------------------------------------------------------------- the end
+
+    def _drain(self) -> None:
+        """Let running rungs end, take their results, close the trainers."""
+        for lane in list(self._lanes.values()):
+            if not lane.joined:
+                ray.kill(self._lanes.pop(lane.id).actor)
+            while len(lane.calls) > 1:
+                ray.cancel(lane.calls.pop()[1])
+        end = time.monotonic() + self._settings.deadline_s
+        while any(lane.calls for lane in self._lanes.values()) and time.monotonic() < end:
+            self._collect(SLICE_S)
+        closing = [lane.actor.close.remote() for lane in self._lanes.values() if not lane.calls]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
+
+
+def _reason(error: RayError) -> str:
+    """One line: what a person needs to know of Ray's report."""
+    cause = getattr(error, "cause", None)
+    if isinstance(error, RayTaskError):
+        return f"{type(cause).__name__}: {cause}".splitlines()[0] if cause is not None else _last_line(str(error))
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if any(word in line for word in ("exit type", "node", "memory", "killed"))]
+    return f"worker process died: {' '.join((telling or lines)[:2])}"[:500]
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown"

@@ -1,0 +1,83 @@
+"""What lives in a Ray worker process: one trainer, called one rung at a time."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rnnsweep.sweep.ports import Trainer
+from rnnsweep.sweep.rows import Orders, RowFailure, RowReport, WorkerInfo
+
+
+@dataclass(frozen=True)
+class Post:
+    """Where a worker stands and what it may use.
+
+    Attributes:
+        worker: unique id.
+        node: the node's label.
+        cores: CPU cores, >= 1.
+        gpus: GPUs that Ray has made visible, >= 0.
+        py_paths: directories to import from, before all others.
+    """
+
+    worker: str
+    node: str
+    cores: int
+    gpus: int
+    py_paths: Sequence[str] = ()
+
+
+class Worker:
+    """The actor's class; Ray runs its methods one after the other, in the order of the calls.
+
+    The constructor only prepares the process, so that `hello` answers before anything heavy is imported and a trainer
+    that hangs while it is built can be found and killed.
+    """
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._trainer: Trainer | None = None
+        prepare_process(post)
+
+    def hello(self) -> tuple[int, float]:
+        """Process number and birth time (seconds since the epoch): what a hard kill needs."""
+        import psutil
+
+        return os.getpid(), psutil.Process().create_time()
+
+    def build(self, factory: bytes) -> WorkerInfo:
+        """Unpickle the factory (from the driver, within one cluster) and build the trainer."""
+        from ray import cloudpickle
+
+        trainer: Trainer = cloudpickle.loads(factory)(self._post.worker, self._post.cores)
+        self._trainer = trainer
+        return replace(trainer.describe(), worker=self._post.worker, node=self._post.node)
+
+    def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
+        """One rung, see `Trainer.advance`; what it raises ends the worker."""
+        assert self._trainer is not None  # build comes first in the queue
+        return self._trainer.advance(orders)
+
+    def ping(self) -> None:
+        """Answer: the process lives and is idle."""
+
+    def close(self) -> None:
+        """Free the device."""
+        if self._trainer is not None:
+            self._trainer.close()
+
+
+def prepare_process(post: Post) -> None:
+    """Set the environment that numeric libraries read when they are imported, and the import path.
+
+    One thread per library call (rows are the parallelism, and results must not depend on the thread count); numba's
+    loops over rows take all cores of the worker. A worker without GPUs sees none, whatever the node has.
+    """
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    os.environ["NUMBA_NUM_THREADS"] = str(post.cores)
+    if post.gpus == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    sys.path[:0] = [path for path in post.py_paths if path not in sys.path]

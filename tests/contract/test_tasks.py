@@ -1,0 +1,185 @@
+"""Promises of every task in the package; new ones are found by themselves."""
+
+import dataclasses
+import importlib
+import inspect
+import math
+import pkgutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import rnnsweep.core.tasks as package
+from rnnsweep.core import rng
+from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.tasks.synthetic import Synthetic
+from rnnsweep.errors import ConfigError
+
+CONF = Path(package.__file__).parents[2] / "conf" / "task"
+P, B = 3, 4
+
+
+def found():
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        for unit in vars(module).values():
+            if inspect.isclass(unit) and unit.__module__ == module.__name__ and issubclass(unit, Task):
+                if not is_abstract(unit):
+                    yield unit
+
+
+def is_abstract(unit):
+    return any(getattr(getattr(unit, name, None), "__isabstractmethod__", False) for name in dir(unit))
+
+
+UNITS = sorted(found(), key=lambda unit: unit.__name__)
+
+
+def instances(unit):
+    """The default, every other structural choice, and short and random lengths."""
+    yield unit()
+    for name, allowed in unit.fixed.items():
+        if isinstance(allowed, tuple):
+            yield from (unit(**{name: value}) for value in allowed if value != getattr(unit(), name))
+    if "length" in unit.fields():
+        yield from (unit(length=10), unit(length=[12, 31]))
+    if "train_size" in unit.fields():
+        yield unit(train_size=5)
+
+
+CASES = [task for unit in UNITS for task in instances(unit)]
+each_task = pytest.mark.parametrize("task", CASES, ids=str)
+
+
+def draws(rows=range(P), ids=None, **options):
+    keys = torch.tensor([rng.key(3, p, "test") for p in rows])
+    ids = torch.arange(P * B).reshape(P, B)[list(rows)] if ids is None else ids
+    return rng.Draws(keys, ids, torch.tensor([100 + p for p in rows]), **options)
+
+
+def tensors(batch):
+    return {"inputs": batch.inputs, "targets": batch.targets, "lengths": batch.lengths}
+
+
+def assert_equal(batch, other):
+    for name, value in tensors(batch).items():
+        assert torch.equal(value, tensors(other)[name]), name
+
+
+@each_task
+def test_shapes_and_types(task):
+    for dtype in (torch.float32, torch.float64):
+        batch = task.batch(draws(dtype=dtype))
+        assert batch.inputs.shape == (P, task.max_length, B, task.n_inputs)
+        assert batch.inputs.dtype == dtype
+        assert batch.inputs.is_contiguous()
+        assert batch.lengths.shape == (P,)
+        assert batch.lengths.dtype == torch.int64
+        assert ((batch.lengths >= 1) & (batch.lengths <= task.max_length)).all()
+        steps = (task.max_length,) if task.per_step else ()
+        if task.loss == "cross_entropy":
+            assert batch.targets.dtype == torch.int64
+            assert batch.targets.shape == (P, *steps, B)
+            assert ((batch.targets >= 0) & (batch.targets < task.n_outputs)).all()
+        else:
+            assert batch.targets.dtype == dtype
+            assert batch.targets.shape == (P, *steps, B, task.n_outputs)
+
+
+@each_task
+def test_steps_before_the_start_are_zero(task):
+    batch = task.batch(draws())
+    for p in range(P):
+        assert (batch.inputs[p, : task.max_length - int(batch.lengths[p])] == 0).all()
+
+
+@each_task
+def test_pack_equals_packs_of_one_and_permutes(task):
+    whole = task.batch(draws())
+    alone = [task.batch(draws([p])) for p in range(P)]
+    for name, value in tensors(whole).items():
+        assert torch.equal(value, torch.cat([tensors(batch)[name] for batch in alone])), name
+    order = [2, 0, 1]
+    for name, value in tensors(task.batch(draws(order))).items():
+        assert torch.equal(value, tensors(whole)[name][order]), name
+
+
+@each_task
+def test_a_sequence_is_a_function_of_its_id(task):
+    whole = task.batch(draws())
+    mixed = task.batch(draws(ids=draws().ids.flip(1)))
+    assert torch.equal(mixed.inputs, whole.inputs.flip(2))
+    assert torch.equal(mixed.targets, whole.targets.flip(2 if task.per_step else 1))
+
+
+@each_task
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_and_plain_loops_agree_to_the_bit(task, dtype):
+    assert_equal(task.batch(draws(dtype=dtype)), task.batch(draws(dtype=dtype, compiled=False)))
+
+
+@each_task
+def test_inputs_are_the_same_numbers_in_both_types(task):
+    single, double = task.batch(draws()), task.batch(draws(dtype=torch.float64))
+    assert torch.equal(single.inputs.double(), double.inputs)
+
+
+@each_task
+def test_right_outputs_are_right_and_non_finite_ones_are_wrong(task):
+    batch = task.batch(draws())
+    right = batch.targets
+    if task.loss == "cross_entropy":
+        right = torch.nn.functional.one_hot(batch.targets, task.n_outputs).to(batch.inputs.dtype)
+    assert not task.errors(right, batch).any()
+    assert task.errors(right, batch).shape == (P, B)
+    for bad in (math.nan, math.inf, -math.inf):
+        outputs = right.clone()
+        outputs[1, ..., 2, 0] = bad
+        wrong = task.errors(outputs, batch)
+        assert wrong[1, 2]
+        assert wrong.sum() == 1
+
+
+@each_task
+def test_finite_training_sets_repeat_in_training_only(task):
+    if task.samples is None:
+        return
+    ids = draws().ids
+    assert_equal(task.batch(draws()), task.batch(draws(ids=ids + task.samples)))
+    if isinstance(task, Synthetic):
+        test = task.batch(draws(ids=ids + task.samples, split="test"))
+        assert not torch.equal(test.inputs, task.batch(draws(split="test")).inputs)
+
+
+@each_task
+def test_chance_levels_are_sane(task):
+    assert task.chance_loss > 0
+    assert 0 < task.chance_error < 1
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_are_frozen_and_check_their_choices(unit):
+    task = unit()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.anything = 1
+    for name, allowed in unit.fixed.items():
+        if isinstance(allowed, tuple):
+            with pytest.raises(ConfigError) as caught:
+                unit(**{name: "nonsense"})
+            assert caught.value.key == f"task.{name}"
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_yaml_and_signature_agree(unit):
+    from omegaconf import OmegaConf
+
+    found = {path: OmegaConf.load(path) for path in CONF.glob("*.yaml")}
+    mine = [(path, c) for path, c in found.items() if str(c.get("_target_", "")).endswith(f".{unit.__name__}")]
+    assert len(mine) == 1, f"one yaml per task in conf/task, found {[str(path) for path, _ in mine]}"
+    path, config = mine[0]
+    assert config._target_ == f"{unit.__module__}.{unit.__name__}"
+    values = {key: value for key, value in OmegaConf.to_container(config).items() if not key.startswith("_")}
+    assert set(values) == set(unit.fields())
+    assert unit(**values) == unit(), "defaults of the yaml are those of the class"
+    assert len(path.read_text().splitlines()) <= 20
