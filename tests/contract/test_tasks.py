@@ -24,13 +24,14 @@ def found():
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
         for unit in vars(module).values():
-            if inspect.isclass(unit) and unit.__module__ == module.__name__ and issubclass(unit, Task):
-                if not is_abstract(unit):
-                    yield unit
+            if inspect.isclass(unit) and unit.__module__ == module.__name__ and is_concrete(unit):
+                yield unit
 
 
-def is_abstract(unit):
-    return any(getattr(getattr(unit, name, None), "__isabstractmethod__", False) for name in dir(unit))
+def is_concrete(unit):
+    return issubclass(unit, Task) and not any(
+        getattr(getattr(unit, name, None), "__isabstractmethod__", False) for name in dir(unit)
+    )
 
 
 UNITS = sorted(found(), key=lambda unit: unit.__name__)

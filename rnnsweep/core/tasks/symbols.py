@@ -1,0 +1,106 @@
+"""Sequences of one-hot symbols with a few that matter: what the temporal-order tasks share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from rnnsweep.core import philox
+from rnnsweep.core.rng import Draws
+from rnnsweep.core.tasks.success import argmax_errors
+from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, Synthetic
+from rnnsweep.core.types import Batch
+
+_INPUTS = 6
+_FIRST_DISTRACTOR, _DISTRACTORS = 2, 4
+
+
+@dataclass(frozen=True)
+class OrderTask(Synthetic):
+    """Base of the temporal-order tasks: symbols A and B (inputs 0 and 1) among distractors (2..5).
+
+    Every step is one-hot: A or B, with equal chance, at `bits` positions, one of four distractors elsewhere. The class
+    at the end is the number whose binary digits are the symbols, the first one lowest.
+
+    Attributes:
+        bits: how many symbols matter.
+    """
+
+    fixed: ClassVar = {**Synthetic.fixed, "variant": ("pascanu", "chernodub")}
+    bits: ClassVar[int] = 2
+
+    @property
+    def n_inputs(self) -> int:
+        """I = 6: A, B and four distractors."""
+        return _INPUTS
+
+    @property
+    def n_outputs(self) -> int:
+        """O = 2**bits classes."""
+        return 2**self.bits
+
+    @property
+    def chance_loss(self) -> float:
+        """Logarithm of O, in nats."""
+        return math.log(self.n_outputs)
+
+    @property
+    def chance_error(self) -> float:
+        """1 - 1 / O."""
+        return 1 - 1 / self.n_outputs
+
+    def batch(self, draws: Draws) -> Batch:
+        """Sequences of the ids in `draws`; targets are classes, int64 [P, B]."""
+        draws = self.addressed(draws)
+        lengths = self.lengths(draws)
+        positions = self.positions(draws, lengths)
+        symbols = draws.integers(0, 1, self.bits, SYMBOLS)
+        shape = (draws.ids.shape[0], self.max_length, draws.ids.shape[1], _INPUTS)
+        inputs = torch.zeros(shape, dtype=draws.dtype, device=draws.device)
+        starts = self.max_length - lengths
+        (_write_compiled if draws.fast else _write)(draws, starts, positions, symbols, inputs)
+        weights = 2 ** torch.arange(self.bits, device=draws.device)
+        return Batch(inputs, (symbols * weights).sum(2), lengths)
+
+    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Whether the largest logit is not the class, bool [P, B]."""
+        return argmax_errors(outputs, batch.targets)
+
+
+def _write(draws: Draws, starts: Tensor, positions: Tensor, symbols: Tensor, inputs: Tensor) -> None:
+    """Fill the zero tensor `inputs` [P, T, B, I] on any device."""
+    T = inputs.shape[1]
+    last = _FIRST_DISTRACTOR + _DISTRACTORS - 1
+    every = draws.integers(_FIRST_DISTRACTOR, last, T, FILLING).scatter(2, positions, symbols)  # P B T
+    own = torch.arange(T, device=draws.device) >= starts[:, None]  # P T
+    one = own[:, :, None, None].expand(-1, -1, inputs.shape[2], 1).to(inputs.dtype)
+    inputs.scatter_(3, every.transpose(1, 2)[..., None], one)
+
+
+def _write_compiled(draws: Draws, starts: Tensor, positions: Tensor, symbols: Tensor, inputs: Tensor) -> None:
+    """As `_write`, on the CPU."""
+    arrays = (draws.keys, draws.ids, starts, positions, symbols, inputs)
+    _fill(*(array.contiguous().numpy() for array in arrays))
+
+
+@njit(nogil=True, cache=True)
+def _fill(keys, ids, starts, positions, symbols, inputs):
+    T = inputs.shape[1]
+    words = np.empty((T + 3) // 4 * 4, dtype=np.uint64)
+    for p in range(ids.shape[0]):
+        for b in range(ids.shape[1]):
+            philox.fill(keys[p], ids[p, b], FILLING, words)
+            for i in range(positions.shape[2]):
+                words[positions[p, b, i]] = 0
+                inputs[p, positions[p, b, i], b, symbols[p, b, i]] = 1
+            for t in range(starts[p], T):
+                drawn = np.int64(words[t] * np.uint64(_DISTRACTORS) >> np.uint64(32))
+                inputs[p, t, b, _FIRST_DISTRACTOR + drawn] = 1
+            for i in range(positions.shape[2]):
+                inputs[p, positions[p, b, i], b, _FIRST_DISTRACTOR] = 0
