@@ -1,0 +1,1 @@
+"""The sweep's own record in SQLite or PostgreSQL."""

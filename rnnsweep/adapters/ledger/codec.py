@@ -1,0 +1,147 @@
+"""JSON without loss and without pickle: what the ledger's text columns hold.
+
+Floats come back bit for bit (shortest repr; only NaN payloads are not kept). JSON has no NaN and no infinities, and
+`threshold = inf` is an ordinary value here, so they become ``{"$float": "inf"}``; a mapping that JSON would change
+(keys that start with ``$`` or are no strings) becomes ``{"$dict": [[key, value], ...]}``. Everything is ASCII: NUL
+characters and lone surrogates, which PostgreSQL's text refuses, survive as escapes. Tuples come back as lists.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from rnnsweep.sweep.ports import AttemptView, SweepView, TrialView
+from rnnsweep.sweep.rows import RowReport
+from rnnsweep.sweep.states import RowState, SweepState, TrialState
+
+_SWEEP_FIELDS = tuple(field.name for field in fields(SweepView) if field.name != "name")
+_TRIAL_FIELDS = tuple(field.name for field in fields(TrialView))
+_ATTEMPT_FIELDS = tuple(field.name for field in fields(AttemptView))
+_REPORT_DEFAULTS = {
+    "state": RowState.ACTIVE,
+    "solved_at": None,
+    "solved_exactly_at": None,
+    "diverged_at": None,
+    "device_s": 0.0,
+    "engine": "",
+}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON-able: {value!r}")
+
+
+_STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)
+
+
+def encode(value: Any) -> str:
+    """Text of plain nested data (mappings, lists, tuples, str, int, float, bool, None), ASCII only.
+
+    Raises:
+        TypeError: something in it is not plain data.
+    """
+    return _STRICT.encode(_tag(value))
+
+
+def encode_flat(value: Mapping[str, Any]) -> str:
+    """Same text as `encode`, several times faster, for mappings whose keys are strings at every level."""
+    try:
+        text = _STRICT.encode(value)
+    except ValueError:  # a non-finite float
+        return encode(value)
+    return encode(value) if '"$' in text else text
+
+
+def decode(text: str) -> Any:
+    """Inverse of `encode`."""
+    return json.loads(text, object_hook=_untag) if '"$' in text else json.loads(text)
+
+
+def _tag(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": repr(float(value))}
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: _tag(item) for key, item in value.items()}
+        return {"$dict": [[_tag(key), _tag(item)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_tag(item) for item in value]
+    return value
+
+
+def _untag(value: dict[str, Any]) -> Any:
+    if len(value) == 1:
+        if "$float" in value:
+            return float(value["$float"])
+        if "$dict" in value:
+            return dict(map(tuple, value["$dict"]))
+    return value
+
+
+# ------------------------------------------------------------------ views
+
+
+def encode_sweep(view: SweepView) -> str:
+    """All fields but the name, which is a column."""
+    return encode({name: getattr(view, name) for name in _SWEEP_FIELDS})
+
+
+def encode_sweep_change(view: SweepView) -> str:
+    """What the journal keeps of a sweep: not the config, which would be repeated in every entry."""
+    kept = (name for name in _SWEEP_FIELDS if name not in ("config", "overrides"))
+    return encode({name: getattr(view, name) for name in kept})
+
+
+def sweep_fields(text: str, name: str) -> dict[str, Any]:
+    """Fields of a `SweepView`, typed as the view has them."""
+    data = decode(text)
+    data["state"] = SweepState(data["state"])
+    if "overrides" in data:
+        data["overrides"] = tuple(data["overrides"])
+    return {"name": name, **data}
+
+
+def encode_trial(view: TrialView) -> str:
+    """All fields."""
+    return encode({name: getattr(view, name) for name in _TRIAL_FIELDS})
+
+
+def trial_fields(text: str) -> dict[str, Any]:
+    """Fields of a `TrialView`, typed as the view has them."""
+    data = decode(text)
+    data["state"] = TrialState(data["state"])
+    data["values"], data["story"] = tuple(data["values"]), tuple(data["story"])
+    return data
+
+
+def encode_attempt(view: AttemptView) -> str:
+    """All fields."""
+    return encode({name: getattr(view, name) for name in _ATTEMPT_FIELDS})
+
+
+def decode_attempt(text: str) -> AttemptView:
+    """Inverse of `encode_attempt`."""
+    return AttemptView(**decode(text))
+
+
+def encode_report(report: RowReport) -> str:
+    """What is no column of the reports table; fields at their defaults are left out."""
+    data: dict[str, Any] = {"token": report.token, "metrics": report.metrics}
+    for name, default in _REPORT_DEFAULTS.items():
+        value = getattr(report, name)
+        if value != default:
+            data[name] = value
+    return encode_flat(data)
+
+
+def decode_report(trial: int, replica: int, rung: int, step: int, text: str) -> RowReport:
+    """Inverse of `encode_report`."""
+    data = decode(text)
+    data["state"] = RowState(data.get("state", RowState.ACTIVE))
+    return RowReport(trial=trial, replica=replica, rung=rung, step=step, **data)

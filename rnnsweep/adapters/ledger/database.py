@@ -1,0 +1,188 @@
+"""One database, SQLite or PostgreSQL, with transactions that wait, retry and never show a password."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from rnnsweep.errors import ConfigError, StoreError
+
+PATIENCE = 60.0
+"""Seconds that a transaction keeps trying while the database is locked by others or away."""
+
+_ALLOWED = "sqlite:///path/to/ledger.db or postgresql://user@host:port/database"
+_SQLITE_BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED
+_POSTGRES_BUSY = frozenset({"55P03", "40001", "40P01", "25P03"})  # lock timeout, serialisation, deadlock, idle abort
+_POSTGRES_AWAY = frozenset({"57P01", "57P02", "57P03"})  # shutting down, crashed, starting up
+
+_Result = TypeVar("_Result")
+
+
+class BusyError(StoreError):
+    """The database stayed locked by somebody else for longer than we were ready to wait."""
+
+
+def parse(url: str) -> URL:
+    """The URL with its driver chosen.
+
+    Raises:
+        ConfigError: not a SQLite file or PostgreSQL URL. The message shows no password.
+    """
+    shown = re.sub(r"://[^@/]*@", "://***@", url.partition("?")[0])
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError("not a database URL", key="store.ledger", value=shown, allowed=_ALLOWED) from None
+    backend = parsed.get_backend_name()
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise ConfigError("unknown kind of database", key="store.ledger", value=shown, allowed=_ALLOWED)
+    if parsed.database in (None, "", ":memory:"):
+        raise ConfigError("the ledger must survive its process", key="store.ledger", value=shown, allowed=_ALLOWED)
+    return parsed
+
+
+def display(url: URL) -> str:
+    """The URL without user, password and options, for messages."""
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}"
+    return f"postgresql://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+
+
+class Database:
+    """Transactions on one database; safe for threads.
+
+    SQLite: WAL with ``synchronous=FULL`` (a commit is on the disk when it returns; NORMAL would lose the last ones in
+    a power cut), ``BEGIN IMMEDIATE`` for writes. PostgreSQL: READ COMMITTED, ``synchronous_commit`` never off; a
+    session that stops in the middle of a transaction (SIGSTOP) is ended by the server, so that its row locks go.
+
+    Attributes:
+        path: the SQLite file, or None.
+        shown: the URL for messages.
+    """
+
+    def __init__(self, url: URL, patience: float = PATIENCE) -> None:
+        self.path = Path(url.database).absolute() if url.get_backend_name() == "sqlite" and url.database else None
+        self.shown = display(url)
+        self._secrets = [word for word in (url.password, url.query.get("password")) if isinstance(word, str)]
+        self._patience = patience
+        self._reached = False
+        # SQLite lets one writer in at a time and others sleep and poll; threads of ours queue here instead
+        self._gate = threading.RLock()
+        self.engine = _sqlite_engine(self.path) if self.path else _postgres_engine(url)
+
+    def __repr__(self) -> str:
+        return f"Database({self.shown})"
+
+    def close(self) -> None:
+        """Release all connections."""
+        self.engine.dispose()
+
+    def read(self, work: Callable[[sa.Connection], _Result]) -> _Result:
+        """Run `work` in a transaction that sees one state of the database."""
+        return self._insist(lambda: self._once(work, "BEGIN"), self._patience)
+
+    def write(self, work: Callable[[sa.Connection], _Result], patience: float | None = None) -> _Result:
+        """Run `work` in a transaction that is durable when this returns.
+
+        `work` runs again where the database was locked or its server went away: it must be repeatable, even after a
+        commit whose confirmation was lost.
+
+        Raises:
+            BusyError: locked by others for longer than `patience` (default: this database's).
+            StoreError: everything else that the database refuses.
+        """
+        if self.path is None:
+            return self._insist(lambda: self._once(work, "BEGIN IMMEDIATE"), patience)
+        with self._gate:
+            return self._insist(lambda: self._once(work, "BEGIN IMMEDIATE"), patience)
+
+    def use_wal(self) -> None:
+        """Make the SQLite file a WAL database, for good; needs to be alone with it for a moment, and waits for that."""
+        if self.path is not None:
+            self._insist(lambda: self._once(lambda c: c.exec_driver_sql("PRAGMA journal_mode=WAL"), ""), None)
+
+    def _once(self, work: Callable[[sa.Connection], _Result], begin: str) -> _Result:
+        with self.engine.connect() as connection:
+            self._reached = True
+            with connection.execution_options(begin=begin).begin():
+                return work(connection)
+
+    def _insist(self, once: Callable[[], _Result], patience: float | None) -> _Result:
+        deadline = time.monotonic() + (self._patience if patience is None else patience)
+        while True:
+            try:
+                return once()
+            except SQLAlchemyError as error:
+                busy, away = _busy(error), self._reached and _away(error)
+                if not (busy or away) or time.monotonic() >= deadline:
+                    raise self._translated(error, busy) from None  # the original shows SQL and its parameters
+                # SQLite has waited in its busy handler already; a short nap lets Ctrl-C through
+                time.sleep(0.01 if busy else 0.5)
+
+    def _translated(self, error: SQLAlchemyError, busy: bool) -> StoreError:
+        cause = error.orig if isinstance(error, DBAPIError) else None
+        text = " ".join(str(cause or error).split())
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return (BusyError if busy else StoreError)("ledger", f"{self.shown}: {text}")
+
+
+def _busy(error: SQLAlchemyError) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY:
+        return True
+    return getattr(cause, "sqlstate", None) in _POSTGRES_BUSY
+
+
+def _away(error: SQLAlchemyError) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", "none")
+    return error.connection_invalidated or state in _POSTGRES_AWAY or state is None  # None: no answer at all
+
+
+def _sqlite_engine(path: Path) -> sa.Engine:
+    engine = sa.create_engine(URL.create("sqlite", database=str(path)))
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, record: object) -> None:
+        del record
+        connection.isolation_level = None  # transactions are ours, see `_begin`
+        for pragma in ("busy_timeout=1000", "synchronous=FULL", "fullfsync=1", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        statement = connection.get_execution_options().get("begin", "BEGIN")
+        if statement:  # empty for what SQLite refuses inside a transaction
+            connection.exec_driver_sql(statement)
+
+    return engine
+
+
+def _postgres_engine(url: URL) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"connect_timeout": 10}, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, record: object) -> None:
+        del record
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '1s'")  # then we retry, and Ctrl-C gets through
+            cursor.execute("SET idle_in_transaction_session_timeout = '10s'")
+            cursor.execute("SHOW synchronous_commit")
+            if cursor.fetchone() == ("off",):
+                cursor.execute("SET synchronous_commit = 'on'")
+        connection.commit()
+
+    return engine
