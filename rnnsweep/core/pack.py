@@ -43,7 +43,8 @@ class RowState:
         rung: rungs done.
         solved_at, solved_exactly_at, diverged_at: updates, or None.
         best_loss: smallest valid/loss so far, inf at first. best_rung: its rung.
-        profile: [K, T] log10 |delta_t| at some rungs, see `profile_steps`.
+        profile: [3, T] log10 |delta_t| at the first rung, at the last rung within half of the budget, and at the last
+            rung; `profile_steps` are their updates.
     """
 
     params: dict[str, Tensor]
@@ -57,7 +58,7 @@ class RowState:
     best_loss: float = math.inf
     best_rung: int = 0
     profile: Tensor | None = None
-    profile_steps: tuple[int, ...] = ()
+    profile_steps: tuple[int, int, int] = (NEVER, NEVER, NEVER)
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Pack:
         for name in self._VECTORS:
             setattr(self, name, torch.zeros(0, dtype=torch.int64, device=device))
         self.best: list[tuple[float, int]] = []
-        self.profiles: list[tuple[tuple[int, ...], Tensor | None]] = []
+        self.profiles: list[tuple[tuple[int, int, int], Tensor | None]] = []
 
     step: Tensor
     taken: Tensor
@@ -129,7 +130,9 @@ class Pack:
         states = [state for _, state in rows]
         params = torch.zeros(count, layout.size, dtype=dtype)
         for index, state in enumerate(states):
-            layout.flatten({name: value[None].to(dtype) for name, value in state.params.items()}, params[index : index + 1])
+            layout.flatten(
+                {name: value[None].to(dtype) for name, value in state.params.items()}, params[index : index + 1]
+            )
         self.params = torch.cat([self.params, params.to(device)])
         for name, shape in program.slot_shapes.items():
             block = torch.stack([_slot(layout, state, name, shape, dtype) for state in states])
@@ -201,7 +204,9 @@ def _slot(layout, state: RowState, name: str, shape: tuple[int, ...], dtype: tor
     block = torch.zeros(shape, dtype=dtype)
     if shape == (layout.size,):
         prefix = f"{name}/"
-        parts = {key[len(prefix) :]: value[None].to(dtype) for key, value in state.slots.items() if key.startswith(prefix)}
+        parts = {
+            key[len(prefix) :]: value[None].to(dtype) for key, value in state.slots.items() if key.startswith(prefix)
+        }
         layout.flatten(parts, block[None])
     elif name in state.slots:
         block.copy_(state.slots[name])

@@ -27,7 +27,8 @@ class Program:
         controllers: by name (``clip``, ``omega``, ...), in the order in which they act within their kind.
         engine: with `engine_note`, why it is not the one that was asked for (empty if it is).
         batch: B. eval_size: sequences per evaluation.
-        stop_when_solved: rows end at the first evaluation with less than 1 % errors.
+        solved_below: a row is solved at its first evaluation with a smaller share of errors.
+        stop_when_solved: rows end when they are solved.
     """
 
     family: Family
@@ -41,6 +42,7 @@ class Program:
     device: torch.device
     batch: int
     eval_size: int
+    solved_below: float = 0.01
     stop_when_solved: bool = False
 
     @cached_property
@@ -72,7 +74,6 @@ class Program:
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
         return shapes
-
 
     @cached_property
     def additive(self) -> list[tuple[str, Additive]]:

@@ -60,6 +60,7 @@ class Context:
         trace: gradient record, or None where nobody needs it.
         step: int64 [P], updates done so far.
         detailed: the last update of a rung: costly diagnostics may run.
+        notes: what one phase leaves for a later one.
     """
 
     family: Family
@@ -78,6 +79,7 @@ class Context:
     hypers: Mapping[str, Tensor] = field(default_factory=dict)
     slots: dict[str, Tensor] = field(default_factory=dict)
     detailed: bool = False
+    notes: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,11 @@ class Controller(Unit):
 
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Which rows are switched on, bool [P]; decided once when rows join, to save idle work."""
-        return torch.ones_like(next(iter(hypers.values())), dtype=torch.bool) if hypers else torch.ones(1, dtype=torch.bool)
+        return (
+            torch.ones_like(next(iter(hypers.values())), dtype=torch.bool)
+            if hypers
+            else torch.ones(1, dtype=torch.bool)
+        )
 
 
 class Additive(Controller):
@@ -138,3 +144,7 @@ class Gate(Controller):
     @abstractmethod
     def admit(self, context: Context, step: Tensor) -> Tensor:
         """Rows that take the step, bool [P]; `step` [P, N] is the full candidate step, momentum included."""
+
+    def observe(self, context: Context, moved: Tensor, accepted: Tensor) -> None:
+        """Look at the parameters [P, N] that the accepted rows will have; the trace may be overwritten from here on."""
+        del context, moved, accepted

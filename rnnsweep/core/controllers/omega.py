@@ -75,9 +75,7 @@ class Omega(Additive):
             named = full_gradient(self, context)
         else:
             named = {"w_rec": context.engine.outer(norms.left, context.trace.delta, norms.coefficient)}
-            named = context.family.pullback(
-                context.values, context.family_hypers, _recurrent_only(named["w_rec"])
-            )
+            named = context.family.pullback(context.values, context.family_hypers, _recurrent_only(named["w_rec"]))
         extra = context.layout.flatten(named, torch.zeros_like(context.gradients))
         total = context.gradients + weight[:, None] * extra
         return torch.where((weight > 0)[:, None], total, context.gradients)
@@ -97,7 +95,11 @@ class Omega(Additive):
         term, factor = self._form(ratio)
         count = active.to(num.dtype).flatten(1).sum(1) / B
         share = count / lengths.to(num.dtype)
-        divisor = torch.where(count > 0, count, torch.ones_like(count)) if self.reduce == "active_mean" else torch.ones_like(count)
+        divisor = (
+            torch.where(count > 0, count, torch.ones_like(count))
+            if self.reduce == "active_mean"
+            else torch.ones_like(count)
+        )
         coefficient = torch.where(active, factor / safe, torch.zeros_like(num)) / (B * divisor)[:, None, None]
         value = torch.where(active, term, torch.zeros_like(term)).flatten(1).sum(1) / B / divisor
         return OmegaNorms(value, share, coefficient, left)
@@ -107,7 +109,9 @@ class Omega(Additive):
         if self.form == "ratio_sq":
             return (ratio - 1) * (ratio - 1), 4 * (ratio - 1)
         root = ratio.sqrt()
-        slope = torch.where(root > 0, 2 * (1 - 1 / torch.where(root > 0, root, torch.ones_like(root))), torch.zeros_like(root))
+        slope = torch.where(
+            root > 0, 2 * (1 - 1 / torch.where(root > 0, root, torch.ones_like(root))), torch.zeros_like(root)
+        )
         return (root - 1) * (root - 1), slope
 
     def _pair(self, context: Context, trace: Trace) -> tuple[Tensor, Tensor, Tensor]:

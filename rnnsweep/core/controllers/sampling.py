@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Gate
+from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Tangent, Trace
 from rnnsweep.core.unit import ANY, POSITIVE, Range
 from rnnsweep.errors import ConfigError
@@ -86,6 +87,7 @@ class Sampling(Gate):
         tangent = context.engine.tangent(
             context.trace, change.contiguous(), self.look_back(context.trace), context.activation
         )
+        context.notes["s_exponent"], context.notes["s_size"] = tangent.exponent, _size(tangent)
         q, sign, log_ds, relative = self.measures(context.trace, tangent)
         degenerate = ~torch.isfinite(q) | torch.isnan(sign)
         used = self._rule(context.hypers, q, sign, relative if self.r0_relative else log_ds) & ~degenerate
@@ -95,6 +97,28 @@ class Sampling(Gate):
         tally.mean("sampling/admitted", used | ~on)
         tally.count("sampling/degenerate", degenerate & on)
         return used | ~on
+
+    def observe(self, context: Context, moved: Tensor, accepted: Tensor) -> None:
+        """Log by which factor S really changed on this mini-batch, minus one; only at the end of a rung (it costs a run).
+
+        Theorem 1 holds to first order only: where this departs from dS / S, its prediction stops holding.
+        """
+        on = accepted & self.active(context.hypers)
+        if not context.detailed or not bool(on.any()):
+            return
+        before, size_before = context.notes["s_exponent"], context.notes["s_size"]
+        values = context.layout.view(moved)
+        weights = context.family.weights(values, context.family_hypers)
+        batch, engine = context.batch, context.engine
+        record = engine.forward(batch.inputs, weights, context.activation, batch.lengths)
+        out = read_out(context.task, values, record.h, batch, engine)
+        assert out.direct is not None
+        _, trace = engine.backward(record, out.direct, context.activation)
+        assert trace is not None
+        still = torch.zeros_like(weights.w_rec)
+        after = engine.tangent(trace, still, self.look_back(trace), context.activation)
+        ratio = (_size(after) / size_before) * torch.exp2(2 * (after.exponent - before).double())
+        context.tally.mean("sampling/ds_realised", ratio - 1, on & torch.isfinite(ratio))
 
     def look_back(self, trace: Trace) -> Tensor:
         """h per row, int64 [P]."""
@@ -122,3 +146,9 @@ class Sampling(Gate):
         in_range = (q >= q_min) & (q <= q_max)
         helps = ((q > q_max) & (up * sign > 0)) | ((q < q_min) & (up * sign < 0))
         return (in_range | helps) & ~(size > r0.log10())
+
+
+def _size(tangent: Tangent) -> Tensor:
+    """Squared norm of the scaled delta, float64 [P]."""
+    delta = tangent.delta.double().flatten(1)
+    return (delta * delta).sum(1)

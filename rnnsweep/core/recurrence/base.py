@@ -51,9 +51,7 @@ class Engine(Protocol):
         """
         ...
 
-    def tangent(
-        self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation
-    ) -> Tangent:
+    def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:
         """delta_{T-h} and its change under `w_rec + step`, f' and delta_T frozen.
 
         Args:

@@ -73,7 +73,11 @@ class ReferenceEngine:
                 back = (1 - w.leak[:, None, None]) * g + back
             delta[:, t], x[:, t] = d, torch.where(on, back, g)
             if act_bias is not None:
-                y = record.h[:, t + 1] if w.leak is None else record.h[:, t + 1] - record.h[:, t] * (1 - w.leak[:, None, None])
+                y = (
+                    record.h[:, t + 1]
+                    if w.leak is None
+                    else record.h[:, t + 1] - record.h[:, t] * (1 - w.leak[:, None, None])
+                )
                 part = activation.bias_gradient(slope, y, scaled)
                 assert part is not None
                 act_bias = act_bias + torch.where(on, part, torch.zeros_like(part)).sum(1)
@@ -104,8 +108,13 @@ class ReferenceEngine:
         for back in range(1, T):
             on = (horizon >= back)[:, None, None]
             power = numerics.exponent_of(delta.abs().flatten(1).amax(1))
-            g, dg, delta_s, ddelta_s = (numerics.scale_by_power(v, -power[:, None, None]) for v in (g, dg, delta, ddelta))
-            new_g, new_dg = numerics.matmul(delta_s, w_t), numerics.matmul(ddelta_s, w_t) + numerics.matmul(delta_s, s_t)
+            g, dg, delta_s, ddelta_s = (
+                numerics.scale_by_power(v, -power[:, None, None]) for v in (g, dg, delta, ddelta)
+            )
+            new_g, new_dg = (
+                numerics.matmul(delta_s, w_t),
+                numerics.matmul(ddelta_s, w_t) + numerics.matmul(delta_s, s_t),
+            )
             if leak is not None:
                 new_g, new_dg = new_g + (1 - leak) * g, new_dg + (1 - leak) * dg
             slope = slope_at(record, activation, T - 1 - back)

@@ -1,0 +1,165 @@
+"""From a trial's config to its units, its tensor program and its shape key."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rnnsweep.core.controllers.base import Controller
+from rnnsweep.core.families.base import Family
+from rnnsweep.core.inits.base import Init
+from rnnsweep.core.learners.base import Learner
+from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.program import Program
+from rnnsweep.core.recurrence.choose import choose_engine
+from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.unit import Unit
+from rnnsweep.errors import ConfigError, nearest
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_META = ("_target_", "_search_")
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of one trial."""
+
+    family: Family
+    task: Task
+    init: Init
+    learner: Learner
+    optimizer: Optimizer
+    controllers: Mapping[str, Controller]
+
+    def rows(self) -> dict[str, Unit]:
+        """Units with per-row hyperparameters that reach the tensor program, by dotted prefix."""
+        named: dict[str, Unit] = {"family": self.family, "optimizer": self.optimizer}
+        return named | {f"controllers.{name}": unit for name, unit in self.controllers.items()}
+
+
+def load_class(target: Any, key: str) -> type:
+    """The class that a `_target_` names.
+
+    Raises:
+        ConfigError: it cannot be imported, or is no unit.
+    """
+    module, _, name = str(target).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"cannot be imported ({error})", key=f"{key}._target_", value=target, allowed="package.module.Class"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Unit)):
+        raise ConfigError(
+            "is no unit", key=f"{key}._target_", value=target, allowed="a subclass of rnnsweep.core.unit.Unit"
+        )
+    return found
+
+
+def build_unit(block: Any, key: str, kind: type[Unit]) -> Any:
+    """One unit of its config block.
+
+    Raises:
+        ConfigError: no `_target_`, unknown or missing keys, wrong types, values out of range.
+    """
+    if not isinstance(block, Mapping) or "_target_" not in block:
+        raise ConfigError("names no unit", key=key, value=block, allowed="a unit's block with a _target_")
+    unit = load_class(block["_target_"], key)
+    if not issubclass(unit, kind):
+        raise ConfigError(f"is no {kind.__name__.lower()}", key=f"{key}._target_", value=block["_target_"])
+    fields = unit.fields()
+    given = {name: _frozen(value) for name, value in block.items() if name not in _META}
+    for name in given:
+        if name not in fields:
+            raise ConfigError("unknown key", key=f"{key}.{name}", allowed=fields, hint=nearest(str(name), fields))
+    try:
+        return unit(**given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error), key=key, value=given) from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def build_units(config: Mapping[str, Any]) -> Units:
+    """All units of a trial's full config, each checked by itself and against the others.
+
+    Raises:
+        ConfigError: the first thing that is wrong, with its dotted key.
+    """
+    controllers = config.get("controllers") or {}
+    units = Units(
+        build_unit(config["family"], "family", Family),
+        build_unit(config["task"], "task", Task),
+        build_unit(config["init"], "init", Init),
+        build_unit(config["learner"], "learner", Learner),
+        build_unit(config["optimizer"], "optimizer", Optimizer),
+        {name: build_unit(block, f"controllers.{name}", Controller) for name, block in controllers.items() if block},
+    )
+    _check_parameters(units)
+    return units
+
+
+def _check_parameters(units: Units) -> None:
+    """Penalties must name parameters that the family has."""
+    known = tuple(spec.name for spec in units.family.parameters(units.task.n_inputs, units.task.n_outputs))
+    for name, unit in units.controllers.items():
+        for parameter in getattr(unit, "parameters", ()):
+            if parameter not in known:
+                raise ConfigError(
+                    "unknown parameter",
+                    key=f"controllers.{name}.parameters",
+                    value=parameter,
+                    allowed=known,
+                    hint=nearest(str(parameter), known),
+                )
+
+
+def shape_key(config: Mapping[str, Any], units: Units) -> str:
+    """What rows must share to train as one tensor program, as canonical JSON."""
+    training = config["training"]
+    parts = {prefix: _structure(unit) for prefix, unit in units.rows().items()}
+    parts |= {"task": _structure(units.task), "learner": _structure(units.learner)}
+    parts |= {name: training[name] for name in ("batch", "eval_size", "stop_solved", "solved_below")}
+    parts |= {name: config[name] for name in ("engine", "dtype")}
+    return json.dumps(parts, sort_keys=True, default=str)
+
+
+def _structure(unit: Unit) -> dict[str, Any]:
+    return {"unit": f"{type(unit).__module__}.{type(unit).__qualname__}", **unit.structure()}
+
+
+def build_program(config: Mapping[str, Any], units: Units, device: torch.device) -> Program:
+    """The tensor program of a trial's shape key."""
+    dtype = DTYPES[config["dtype"]]
+    engine, note = choose_engine(config["engine"], units.family.cell_activation, dtype, device)
+    training = config["training"]
+    return Program(
+        units.family,
+        units.task,
+        units.learner,
+        units.optimizer,
+        units.controllers,
+        engine,
+        note,
+        dtype,
+        device,
+        training["batch"],
+        training["eval_size"],
+        solved_below=training["solved_below"],
+        stop_when_solved=training["stop_solved"],
+    )
+
+
+def row_hypers(units: Units) -> dict[str, float]:
+    """Values of all per-row hyperparameters, by dotted key."""
+    return {
+        f"{prefix}.{name}": float(getattr(unit, name)) for prefix, unit in units.rows().items() for name in unit.rows
+    }

@@ -1,0 +1,169 @@
+"""Checkpoints of rows: safetensors plus a JSON manifest; a broken one falls back to the one before.
+
+    <root>/<trial>/<replica>/<token>/rung-000012.safetensors      tensors
+    <root>/<trial>/<replica>/<token>/rung-000012.json             manifest, written last: it makes the checkpoint exist
+
+On a local path files are written under a temporary name, synced and renamed. Other fsspec URLs put whole objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlparse
+
+import fsspec
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from rnnsweep.core.pack import RowState
+from rnnsweep.errors import CheckpointError
+
+FORMAT = 1
+_NAME = re.compile(r"rung-(\d+)\.json$")
+_NUMBERS = ("step", "taken", "rung", "solved_at", "solved_exactly_at", "diverged_at", "best_rung")
+
+
+@dataclass
+class Saved:
+    """A checkpoint as read back.
+
+    Attributes:
+        state: the row.
+        extra: whatever the owner stored beside it (config hash, unacknowledged reports, ...).
+    """
+
+    state: RowState
+    extra: dict[str, Any]
+
+
+class CheckpointStore:
+    """Checkpoints below one root, a directory or an fsspec URL.
+
+    Numerics:
+        Tensors are stored bit for bit. The manifest carries the SHA-256 of the tensor file; floats that JSON cannot hold
+        (inf) are stored as strings.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.local = "://" not in root or urlparse(root).scheme == "file"
+        self.root = urlparse(root).path if root.startswith("file://") else root.rstrip("/")
+        self.fs: Any = None if self.local else fsspec.url_to_fs(root)[0]
+
+    def folder(self, trial: int, replica: int, token: str) -> str:
+        """Folder of one attempt of one row."""
+        return f"{self.root}/{trial:06d}/{replica:03d}/{token}"
+
+    def save(self, folder: str, state: RowState, extra: Mapping[str, Any]) -> None:
+        """Write the row's checkpoint of its present rung; durable when this returns."""
+        data = safetensors.torch.save(_tensors(state))
+        manifest = {
+            "format": FORMAT,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "best_loss": repr(state.best_loss),
+            "profile_steps": list(state.profile_steps),
+            **{name: getattr(state, name) for name in _NUMBERS},
+            "extra": dict(extra),
+        }
+        stem = f"{folder}/rung-{state.rung:06d}"
+        self._write(f"{stem}.safetensors", data)
+        self._write(f"{stem}.json", json.dumps(manifest).encode())
+
+    def rungs(self, folder: str) -> list[int]:
+        """Rungs that have a manifest, ascending; empty where there is no folder."""
+        found = (_NAME.search(name) for name in self._list(folder))
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def load(self, folder: str, rung: int) -> Saved:
+        """Read one checkpoint.
+
+        Raises:
+            CheckpointError: absent, torn, or of another format.
+        """
+        stem = f"{folder}/rung-{rung:06d}"
+        try:
+            manifest = json.loads(self._read(f"{stem}.json"))
+            data = self._read(f"{stem}.safetensors")
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{stem}.json", str(error)) from error
+        if manifest.get("format") != FORMAT:
+            raise CheckpointError(f"{stem}.json", f"format {manifest.get('format')}, this version reads {FORMAT}")
+        if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+            raise CheckpointError(f"{stem}.safetensors", "checksum differs from the manifest's")
+        return Saved(_state(safetensors.torch.load(data), manifest), manifest["extra"])
+
+    def newest(self, folders: Sequence[str], limit: int | None = None) -> Saved | None:
+        """The readable checkpoint with the most rungs (at most `limit`) in any of the folders; None if there is none."""
+        wanted = [(rung, folder) for folder in folders for rung in self.rungs(folder) if limit is None or rung <= limit]
+        for rung, folder in sorted(wanted, key=lambda pair: -pair[0]):
+            try:
+                return self.load(folder, rung)
+            except CheckpointError:
+                continue
+        return None
+
+    def prune(self, folder: str, keep: Sequence[int]) -> None:
+        """Delete all rungs of an attempt but these; the manifest goes first."""
+        for rung in self.rungs(folder):
+            if rung not in keep:
+                self._delete(f"{folder}/rung-{rung:06d}.json")
+                self._delete(f"{folder}/rung-{rung:06d}.safetensors")
+
+    def _write(self, path: str, data: bytes) -> None:
+        if not self.local:
+            self.fs.pipe_file(path, data)
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        temporary = f"{path}.tmp-{os.getpid()}"
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def _read(self, path: str) -> bytes:
+        if not self.local:
+            return self.fs.cat_file(path)
+        with open(path, "rb") as file:
+            return file.read()
+
+    def _list(self, folder: str) -> list[str]:
+        try:
+            return os.listdir(folder) if self.local else self.fs.ls(folder, detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _delete(self, path: str) -> None:
+        try:
+            os.remove(path) if self.local else self.fs.rm_file(path)
+        except FileNotFoundError:
+            return
+
+
+def _tensors(state: RowState) -> dict[str, Tensor]:
+    named = {f"params/{name}": value.contiguous() for name, value in state.params.items()}
+    named.update({f"slots/{name}": value.contiguous() for name, value in state.slots.items()})
+    if state.profile is not None:
+        named["profile"] = state.profile.to(torch.float64).contiguous()
+    return named
+
+
+def _state(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> RowState:
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+    first, middle, last = manifest["profile_steps"]
+    return RowState(
+        part("params/"),
+        part("slots/"),
+        best_loss=float(manifest["best_loss"]),
+        profile=tensors.get("profile"),
+        profile_steps=(first, middle, last),
+        **{name: manifest[name] for name in _NUMBERS},
+    )

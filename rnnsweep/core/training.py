@@ -1,0 +1,283 @@
+"""One update of a tile of rows, and one rung of a pack.
+
+streams -> batch -> loop -> read-out -> backward -> controllers add -> transform -> propose -> admit -> apply
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import evaluation, numerics
+from rnnsweep.core.controllers.base import Context, Tally
+from rnnsweep.core.metrics import diagnostics
+from rnnsweep.core.pack import NEVER, Pack
+from rnnsweep.core.program import Program
+from rnnsweep.core.rng import Draws, sample_ids
+from rnnsweep.core.types import Batch, RowStatus
+
+_DEFAULT_TILE = 1 << 30
+
+
+@dataclass
+class Tile:
+    """Views of some consecutive rows of a pack; writing to them writes to the pack.
+
+    Attributes:
+        switched: per controller, whether any of these rows has it switched on (fixed while the rows stay).
+    """
+
+    program: Program
+    params: Tensor
+    slots: dict[str, Tensor]
+    hypers: dict[str, Tensor]
+    keys: dict[str, Tensor]
+    step: Tensor
+    taken: Tensor
+    updates: Tensor
+    status: Tensor
+    diverged_at: Tensor
+    switched: dict[str, bool]
+
+    def unit_hypers(self, prefix: str) -> dict[str, Tensor]:
+        """One unit's hyperparameters [P] by field name."""
+        start = len(prefix) + 1
+        return {key[start:]: value for key, value in self.hypers.items() if key.startswith(f"{prefix}.")}
+
+
+def tiles(pack: Pack) -> list[tuple[slice, Tile]]:
+    """Cut a pack into tiles of the engine's preferred number of rows."""
+    size = pack.program.engine.tile or _DEFAULT_TILE
+    cuts = [slice(start, min(start + size, len(pack))) for start in range(0, len(pack), size)]
+    return [(cut, _tile(pack, cut)) for cut in cuts]
+
+
+def _tile(pack: Pack, cut: slice) -> Tile:
+    program = pack.program
+    hypers = {key: value[cut] for key, value in pack.hypers.items()}
+    tile = Tile(
+        program,
+        pack.params[cut],
+        {name: value[cut] for name, value in pack.slots.items()},
+        hypers,
+        {purpose: value[cut] for purpose, value in pack.keys.items()},
+        pack.step[cut],
+        pack.taken[cut],
+        pack.updates[cut],
+        pack.status[cut],
+        pack.diverged_at[cut],
+        {},
+    )
+    for name, unit in program.controllers.items():
+        tile.switched[name] = bool(unit.active(tile.unit_hypers(f"controllers.{name}")).any())
+    return tile
+
+
+def train_batch(tile: Tile) -> Batch:
+    """The mini-batch of each row's next update: a function of the row's key and step alone."""
+    program, step = tile.program, tile.step
+    samples = program.task.samples
+    if samples is None:
+        ids = step[:, None] * program.batch + torch.arange(program.batch, device=step.device)
+    else:
+        ids = sample_ids(tile.keys["order"], step, program.batch, samples)
+    return program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype))
+
+
+def update(tile: Tile, tally: Tally, *, detailed: bool = False) -> Context:
+    """One update of every live row of the tile, in place. Ended rows do not change.
+
+    A row whose loss, or whose parameters after the step, would be non-finite is marked DIVERGED and keeps its last
+    finite parameters; it takes no further step.
+
+    Args:
+        tile: rows.
+        tally: where diagnostics go.
+        detailed: whether this is the last update of a rung (costly diagnostics, trace kept).
+    """
+    program = tile.program
+    alive = (tile.status == RowStatus.ACTIVE) & (tile.step < tile.updates)
+    tally.alive = alive
+    batch = train_batch(tile)
+    family_hypers = tile.unit_hypers("family")
+    keep = detailed or any(unit.needs_trace and tile.switched[name] for name, unit in program.controllers.items())
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, keep=keep)
+    context = Context(
+        program.family,
+        program.task,
+        program.engine,
+        program.activation,
+        program.layout,
+        tile.params,
+        program.layout.view(tile.params),
+        family_hypers,
+        batch,
+        learned.gradients,
+        learned.trace,
+        tile.step,
+        tally,
+        detailed=detailed,
+    )
+    if detailed:
+        context.notes.update(diagnostics.states(context))
+        context.notes["profile"] = diagnostics.profile(context)
+    finite = torch.isfinite(learned.loss)
+    tally.mean("train/loss", learned.loss, finite)
+    diverged = ~finite
+    drop = _control(tile, context, diverged)
+    _apply(tile, context, alive, diverged, drop)
+    return context
+
+
+def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
+    """Run additive controllers, then transforms, on the gradients; returns the rows whose update is dropped."""
+    program, tally = tile.program, context.tally
+    for name, unit in program.additive:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            context.gradients = unit.add(context)
+    norm = numerics.row_norm(context.gradients)
+    finite = torch.isfinite(norm)
+    tally.mean("grad/norm", norm, finite)
+    tally.count("grad/nonfinite", ~finite)
+    drop = torch.zeros_like(finite)
+    for name, unit in program.transforms:
+        _enter(tile, context, name)
+        result = unit.transform(context, norm)
+        context.gradients = result.gradients
+        norm = numerics.row_norm(result.gradients) if result.norm is None else result.norm
+        drop = drop if result.drop is None else drop | result.drop
+        if result.diverged is not None:
+            diverged |= result.diverged
+    tally.mean("grad/norm_clipped", norm, torch.isfinite(norm))
+    return drop
+
+
+def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: Tensor) -> None:
+    """Propose the step, let gates admit it, take it where all agree, and advance the rows' clocks."""
+    program = tile.program
+    slots = {name: tile.slots[f"optimizer.{name}"] for name in program.optimizer.slots}
+    hypers = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
+    taken = tile.taken[:, None].to(program.dtype)
+    step, new_slots = program.optimizer.propose(context.gradients, slots, hypers, taken)
+    accept = alive & ~diverged & ~drop
+    for name, unit in program.gates:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            accept &= unit.admit(context, step)
+    moved = tile.params + step
+    broken = accept & ~torch.isfinite(moved.sum(1))
+    accept &= ~broken
+    diverged |= broken
+    for name, unit in program.gates:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            unit.observe(context, moved, accept)
+    _take(tile, moved, new_slots, accept)
+    fell = alive & diverged
+    tile.diverged_at.copy_(torch.where(fell, tile.step + 1, tile.diverged_at))
+    tile.status.copy_(torch.where(fell, torch.full_like(tile.status, RowStatus.DIVERGED), tile.status))
+    tile.taken += accept
+    tile.step += alive
+
+
+def _take(tile: Tile, moved: Tensor, new_slots: dict[str, Tensor], accept: Tensor) -> None:
+    """Write parameters and optimiser state of the accepted rows."""
+    if bool(accept.all()):
+        tile.params.copy_(moved)
+        for name, value in new_slots.items():
+            tile.slots[f"optimizer.{name}"].copy_(value)
+        return
+    on = accept[:, None]
+    tile.params.copy_(torch.where(on, moved, tile.params))
+    for name, value in new_slots.items():
+        slot = tile.slots[f"optimizer.{name}"]
+        slot.copy_(torch.where(on, value, slot))
+
+
+def _enter(tile: Tile, context: Context, name: str) -> None:
+    """Show a controller its own hyperparameters and state."""
+    prefix = f"controllers.{name}"
+    context.hypers = tile.unit_hypers(prefix)
+    context.slots = {key[len(prefix) + 1 :]: value for key, value in tile.slots.items() if key.startswith(f"{prefix}.")}
+
+
+def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str, float]]:
+    """Train every row to its next rung boundary, evaluate, and return each row's metrics (finite values only).
+
+    Rung r ends at update min(r * report_every, the row's budget). Rows are evaluated at every `eval_every`-th rung and
+    when they end. Statuses and solved_at are set on the pack.
+    """
+    results: list[dict[str, float]] = []
+    for cut, tile in tiles(pack):
+        target = torch.minimum((pack.rung[cut] + 1) * report_every, tile.updates)
+        tally, context = Tally(), None
+        whole, tile.updates = tile.updates, target
+        for index in range(rounds := int((target - tile.step).clamp(min=0).max())):
+            context = update(tile, tally, detailed=index == rounds - 1)
+        tile.updates = whole
+        pack.rung[cut] += 1
+        found = tally.values()
+        if context is not None:
+            found.update({key: value for key, value in context.notes.items() if key.startswith("state/")})
+            _keep_profiles(pack, cut, context.notes["profile"].cpu())
+        found.update(diagnostics.weights(tile))
+        found.update(_evaluate(pack, cut, tile, eval_every))
+        results += _rows(found, len(tile.step))
+    _end(pack)
+    return results
+
+
+def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, Tensor]:
+    """Evaluate the rows that are due; the whole tile is run if any is."""
+    live = tile.status == RowStatus.ACTIVE
+    due = live & ((pack.rung[cut] % eval_every == 0) | (tile.step >= tile.updates))
+    if not bool(due.any()):
+        return {}
+    loss, error = evaluation.evaluate(tile, tile.keys["eval"])
+    step = tile.step
+    for vector, solved in (
+        (pack.solved_at[cut], error < tile.program.solved_below),
+        (pack.solved_exactly_at[cut], error == 0),
+    ):
+        vector.copy_(torch.where(due & solved & (vector == NEVER), step, vector))
+    for index in torch.nonzero(due & torch.isfinite(loss)).flatten().tolist():
+        row = cut.start + index
+        if float(loss[index]) < pack.best[row][0]:
+            pack.best[row] = (float(loss[index]), int(pack.rung[row]))
+    blank = torch.full_like(loss, torch.nan)
+    return {"valid/loss": torch.where(due, loss, blank), "valid/error": torch.where(due, error, blank)}
+
+
+def _keep_profiles(pack: Pack, cut: slice, profile: Tensor) -> None:
+    """Remember log10 |delta_t| against depth at the first rung, at the last one within half of the budget, and now."""
+    for index, row in enumerate(range(cut.start, cut.start + len(profile))):
+        now, half = int(pack.step[row]), int(pack.updates[row]) // 2
+        (first, middle, _), kept = pack.profiles[row]
+        if kept is None:
+            pack.profiles[row] = ((now, now, now), profile[index].repeat(3, 1))
+            continue
+        in_time = now <= half
+        rows = torch.stack([kept[0], profile[index] if in_time else kept[1], profile[index]])
+        pack.profiles[row] = ((first, now if in_time else middle, now), rows)
+
+
+def _end(pack: Pack) -> None:
+    """Mark rows that have used up their budget or are solved and may stop."""
+    active = pack.status == RowStatus.ACTIVE
+    done = active & (pack.step >= pack.updates)
+    pack.status.copy_(torch.where(done, torch.full_like(pack.status, RowStatus.DONE), pack.status))
+    if pack.program.stop_when_solved:
+        solved = active & (pack.solved_at != NEVER)
+        pack.status.copy_(torch.where(solved, torch.full_like(pack.status, RowStatus.SOLVED), pack.status))
+
+
+def _rows(found: dict[str, Tensor], count: int) -> list[dict[str, float]]:
+    """Per-row dictionaries with finite values only."""
+    columns = {key: value.to(torch.float64).cpu().tolist() for key, value in found.items()}
+    return [
+        {key: values[index] for key, values in columns.items() if abs(values[index]) < float("inf")}
+        for index in range(count)
+    ]
