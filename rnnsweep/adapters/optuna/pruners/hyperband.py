@@ -1,0 +1,70 @@
+"""Hyperband: brackets of successive halving that differ in how long a trial is spared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.pruners.successive_halving import SuccessiveHalving, halve
+from rnnsweep.adapters.optuna.units import require, whole
+
+
+@dataclass(frozen=True)
+class Hyperband(PrunerUnit):
+    """Each trial belongs to a bracket by its number and competes within it alone.
+
+    Brackets get trials in Hyperband's proportions; the number of brackets follows from the rungs of a whole trial.
+
+    Attributes:
+        first: first rung at which the hastiest bracket competes.
+        factor: of those that compete, one in `factor` goes on.
+        bootstrap: trials that must have reached a competition before anyone passes it.
+
+    References:
+        Li et al. (2018), Hyperband. Like `optuna.pruners.HyperbandPruner`; ours differs: brackets are dealt by trial
+        number, not by a checksum of the study's name, and the last rung is known from the budget.
+    """
+
+    first: int = 1
+    factor: int = 3
+    bootstrap: int = 0
+
+    def __post_init__(self) -> None:
+        SuccessiveHalving(self.first, self.factor, 0, self.bootstrap)
+        require(whole(self.first, 1), "pruner.first", self.first, "a whole number >= 1")
+
+    def judge(self, case: Case) -> bool:
+        """ASHA's verdict within the trial's bracket."""
+        brackets = self.brackets(case.rungs)
+        mine = bracket_of(case.record.number, self.factor, brackets)
+        rule = SuccessiveHalving(self.first, self.factor, mine, self.bootstrap)
+        return halve(rule, case, lambda number: bracket_of(number, self.factor, brackets) == mine)
+
+    def brackets(self, rungs: int) -> int:
+        """Number of brackets of trials with so many rungs.
+
+        Example:
+            >>> Hyperband(factor=3).brackets(27)
+            4
+        """
+        count = 1
+        while self.first * self.factor**count <= rungs:
+            count += 1
+        return count
+
+
+def bracket_of(number: int, factor: int, brackets: int) -> int:
+    """Bracket of a trial, dealt in Hyperband's proportions.
+
+    Example:
+        >>> [bracket_of(n, 3, 2) for n in range(5)]
+        [0, 0, 0, 1, 1]
+    """
+    sizes = [math.ceil(brackets * factor**s / (s + 1)) for s in range(brackets - 1, -1, -1)]
+    place = number % sum(sizes)
+    for bracket, size in enumerate(sizes):
+        if place < size:
+            return bracket
+        place -= size
+    raise AssertionError("the place lies within the sum")

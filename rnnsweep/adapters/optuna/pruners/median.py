@@ -1,0 +1,35 @@
+"""Median rule: the percentile rule at one half."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.pruners.percentile import Percentile
+
+
+@dataclass(frozen=True)
+class Median(PrunerUnit):
+    """End a trial whose best value so far is worse than the median of COMPLETE trials at the same rung.
+
+    Attributes:
+        startup: COMPLETE trials before the first verdict.
+        warmup: rungs of each trial that are never judged.
+        interval: judge every so many rungs.
+        least: COMPLETE trials with a value at the rung that a verdict needs.
+    """
+
+    startup: int = 5
+    warmup: int = 2
+    interval: int = 1
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        self._rule()
+
+    def _rule(self) -> Percentile:
+        return Percentile(50.0, self.startup, self.warmup, self.interval, self.least)
+
+    def judge(self, case: Case) -> bool:
+        """Optuna's verdict (its median pruner is this special case, too)."""
+        return self._rule().judge(case)

@@ -1,0 +1,19 @@
+"""No pruning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+
+
+@dataclass(frozen=True)
+class Never(PrunerUnit):
+    """Every trial trains to its end."""
+
+    curves = False
+
+    def judge(self, case: Case) -> bool:
+        """Never."""
+        del case
+        return False

@@ -1,0 +1,65 @@
+"""Asynchronous successive halving, by Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import TrialState as State
+
+from rnnsweep.adapters.optuna.frozen import frozen, study_of
+from rnnsweep.adapters.optuna.pruners.base import NEWEST, Case, PrunerUnit
+from rnnsweep.adapters.optuna.units import require, whole
+
+
+@dataclass(frozen=True)
+class SuccessiveHalving(PrunerUnit):
+    """At rungs first·factor^k, k = 0, 1, ..., only the best 1/factor of all that got there goes on.
+
+    What a trial scored at such a rung is read from its curve, so a verdict leaves no trace and can be taken again.
+
+    Attributes:
+        first: first rung at which trials compete.
+        factor: of those that compete, one in `factor` goes on.
+        spared: k of the first competition (a trial is not judged before).
+        bootstrap: trials that must have reached a competition before anyone passes it.
+
+    References:
+        Li et al. (2020), A system for massively parallel hyperparameter tuning (ASHA).
+    """
+
+    first: int = 1
+    factor: int = 4
+    spared: int = 0
+    bootstrap: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("first", 1), ("factor", 2), ("spared", 0), ("bootstrap", 0)):
+            require(whole(getattr(self, name), low), f"pruner.{name}", getattr(self, name), f"a whole number >= {low}")
+
+    def judge(self, case: Case) -> bool:
+        """Optuna's verdict at a competition, else False."""
+        return halve(self, case, lambda number: True)
+
+
+def halve(rule: SuccessiveHalving, case: Case, rival: Callable[[int], bool]) -> bool:
+    """ASHA's verdict among the trials whose number `rival` accepts."""
+    k = next((k for k in range(64) if rule.first * rule.factor ** (rule.spared + k) >= case.rung), 64)
+    if rule.first * rule.factor ** (rule.spared + k) != case.rung:
+        return False
+    key = f"completed_rung_{k}"
+    others = [
+        frozen(r.number, State.RUNNING, {}, (), {key: r.curve[case.rung]})
+        for r in case.history.newest(NEWEST)
+        if r.number != case.record.number and case.rung in r.curve and rival(r.number)
+    ]
+    passed = {f"completed_rung_{i}": 0.0 for i in range(k)}
+    trial = frozen(case.record.number, State.RUNNING, {case.rung: case.record.curve[case.rung]}, (), passed)
+    pruner = optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=rule.first,
+        reduction_factor=rule.factor,
+        min_early_stopping_rate=rule.spared,
+        bootstrap_count=rule.bootstrap,
+    )
+    return bool(pruner.prune(study_of([*others, trial], case.history.goals[:1]), trial))

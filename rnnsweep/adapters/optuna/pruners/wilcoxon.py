@@ -1,0 +1,70 @@
+"""Wilcoxon signed-rank test against the best trial, replica by replica, by Optuna."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import TrialState as State
+
+from rnnsweep.adapters.optuna.frozen import frozen, study_of
+from rnnsweep.adapters.optuna.history import Record
+from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.units import number, require, whole
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.states import TrialState
+
+
+@dataclass(frozen=True)
+class Wilcoxon(PrunerUnit):
+    """End a trial whose replicas are worse than the same replicas of the best COMPLETE trial *at the same rung*.
+
+    Replica r of every trial has the same data and the same random pattern of initial weights, so they are pairs.
+
+    Attributes:
+        p: largest p value (one-sided) at which a trial ends; 2^-replicas must be below it.
+        warmup: rungs of each trial that are never judged.
+        least: replicas that a verdict needs.
+    """
+
+    replicas = True
+    p: float = 0.1
+    warmup: int = 2
+    least: int = 2
+
+    def __post_init__(self) -> None:
+        require(number(self.p, 0, 1), "pruner.p", self.p, "a number within 0 and 1")
+        for name, low in (("warmup", 0), ("least", 2)):
+            require(whole(getattr(self, name), low), f"pruner.{name}", getattr(self, name), f"a whole number >= {low}")
+
+    def check(self, plan: SweepPlan) -> None:
+        """With so few replicas that no p value gets small enough, it could never end a trial."""
+        if not 2.0**-plan.replicas < self.p:
+            raise ConfigError(
+                f"with {plan.replicas} replicas the test's p value never gets below pruner.p = {self.p:g}",
+                key="replicas",
+                value=plan.replicas,
+                allowed="2^-replicas < pruner.p",
+            )
+
+    def judge(self, case: Case) -> bool:
+        """Optuna's verdict, replicas as its steps."""
+        best = self._best(case)
+        mine = case.record.replicas.get(case.rung, ())
+        if best is None or case.rung <= self.warmup or not mine:
+            return False
+        theirs = best.replicas[max(rung for rung in best.replicas if rung <= case.rung)]
+        rival = frozen(best.number, State.COMPLETE, dict(enumerate(theirs)), best.values[:1])
+        trial = frozen(case.record.number, State.RUNNING, dict(enumerate(mine)))
+        pruner = optuna.pruners.WilcoxonPruner(p_threshold=float(self.p), n_startup_steps=self.least)
+        return bool(pruner.prune(study_of([rival, trial], case.history.goals[:1]), trial))
+
+    def _best(self, case: Case) -> Record | None:
+        """The best COMPLETE trial that has replicas' values at this rung (or ended before it)."""
+        found = [
+            record
+            for record in case.history.newest(1_000_000, TrialState.COMPLETE)
+            if record.number != case.record.number and any(rung <= case.rung for rung in record.replicas)
+        ]
+        return min(found, key=lambda record: (*case.history.loss(record), record.number), default=None)

@@ -1,0 +1,105 @@
+"""The `Sampler` port over a history in memory: enqueued points, then the sampler's unit; verdicts by the pruner's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rnnsweep.adapters.optuna.cube import check_space, exact
+from rnnsweep.adapters.optuna.history import History, rung_of
+from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.pruners.none import Never
+from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
+from rnnsweep.adapters.optuna.units import build_unit
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.plan import Scalar, SweepPlan
+from rnnsweep.sweep.ports import TrialView
+
+
+def build_sampler(plan: SweepPlan, sampler: Mapping[str, Any], pruner: Mapping[str, Any]) -> HistorySampler:
+    """The sweep's sampler from the resolved yaml of `sampler` and `pruner`.
+
+    Raises:
+        ConfigError: unknown or wrong keys, a space or objectives that the two cannot serve.
+    """
+    check_space(plan.space)
+    proposing, judging = build_unit(sampler, "sampler"), build_unit(pruner, "pruner")
+    if not isinstance(proposing, SamplerUnit):
+        raise ConfigError("not a sampler", key="sampler._target_", value=sampler["_target_"])
+    if not isinstance(judging, PrunerUnit):
+        raise ConfigError("not a pruner", key="pruner._target_", value=pruner["_target_"])
+    if len(plan.objectives) > 1 and not isinstance(judging, Never):
+        raise ConfigError("several objectives cannot be pruned", key="pruner", allowed="pruner=none")
+    proposing.check(plan)
+    judging.check(plan)
+    return HistorySampler(plan, proposing, judging)
+
+
+class HistorySampler:
+    """Implements the port `Sampler`; every answer is a function of (sweep seed, number, history).
+
+    Attributes:
+        wants_replicas: the pruner compares replicas: call `report_replicas` after each `report`.
+    """
+
+    def __init__(self, plan: SweepPlan, sampler: SamplerUnit, pruner: PrunerUnit) -> None:
+        self._plan, self._sampler, self._pruner = plan, sampler, pruner
+        self._history = History(plan.space, plan.objectives)
+        self.wants_replicas = pruner.replicas
+
+    def restore(
+        self,
+        trials: Sequence[TrialView],
+        rungs: Mapping[int, Sequence[tuple[int, float]]],
+        replicas: Mapping[int, Sequence[tuple[int, tuple[float, ...]]]] | None = None,
+    ) -> None:
+        """Rebuild the history; `replicas` maps trial -> [(step, values)] and is read where `wants_replicas`."""
+        self._history = History(self._plan.space, self._plan.objectives)
+        for view in trials:
+            self._history.start(view.number, view.params)
+            for step, value in rungs.get(view.number, ()):
+                self.report(view.number, step, value)
+            for step, values in (replicas or {}).get(view.number, ()):
+                self.report_replicas(view.number, step, values)
+            if view.state.finished:
+                self.tell(view)
+
+    def ask(self, number: int) -> dict[str, Scalar] | None:
+        """The point of trial `number`, or None when the space is exhausted. The trial counts as running."""
+        ask = Ask(number, self._plan.seed, self._plan.space, self._history, len(self._plan.enqueue))
+        params = self._enqueued(ask) if number < ask.enqueued else self._sampler.propose(ask)
+        if params is not None:
+            self._history.start(number, params)
+        return params
+
+    def _enqueued(self, ask: Ask) -> dict[str, Any]:
+        """The known point; dimensions that it leaves open come from the Sobol sequence."""
+        given = dict(self._plan.enqueue[ask.number])
+        params: dict[str, Any] = {}
+        for dimension in ask.space:
+            if dimension.key in given:
+                params[dimension.key] = exact(dimension, given.pop(dimension.key))
+            elif dimension.active(params):
+                params[dimension.key] = ask.drawn(dimension)
+        return {**params, **given}
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """A reduced value at a rung (`step` in updates)."""
+        self._history.report(number, rung_of(step, self._plan.report_every), value, keep_all=self._pruner.curves)
+
+    def report_replicas(self, number: int, step: int, values: Sequence[float]) -> None:
+        """One value per replica at a rung, for pruners that pair replicas."""
+        if self.wants_replicas:
+            self._history.report_replicas(number, rung_of(step, self._plan.report_every), tuple(values))
+
+    def prune(self, number: int, step: int) -> bool:
+        """Whether the trial should end at this rung (already reported)."""
+        record, rung = self._history.get(number), rung_of(step, self._plan.report_every)
+        if record is None or not self._pruner.curves or rung not in record.curve:
+            return False
+        rungs = rung_of(self._plan.budget.updates, self._plan.report_every)
+        return self._pruner.judge(Case(record, rung, rungs, self._history))
+
+    def tell(self, view: TrialView) -> None:
+        """A finished trial (COMPLETE, PRUNED or FAILED)."""
+        self._history.finish(view)

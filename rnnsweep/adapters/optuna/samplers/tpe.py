@@ -1,0 +1,58 @@
+"""Tree-structured Parzen estimator, by Optuna, after a Sobol start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from rnnsweep.adapters.optuna.frozen import suggest
+from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
+from rnnsweep.adapters.optuna.units import require, whole
+
+
+@dataclass(frozen=True)
+class Tpe(SamplerUnit):
+    """Parzen estimators of the good and of the other trials; running trials count as bad (constant liar).
+
+    Conditional dimensions are modelled in groups. Trials with diverged replicas rank after all others.
+
+    Attributes:
+        startup: trials that come from the Sobol sequence (by number, and until as many have ended).
+        candidates: points drawn from the good estimator per ask.
+        multivariate: model dimensions jointly.
+        constant_liar: let running trials repel the next ones.
+        shown: most finished trials that one ask looks at: the best quarter and the newest; bounds its cost.
+
+    References:
+        Bergstra et al. (2011); Watanabe (2023), arXiv:2304.11127.
+    """
+
+    several_objectives = True
+    startup: int = 16
+    candidates: int = 24
+    multivariate: bool = True
+    constant_liar: bool = True
+    shown: int = 2000
+
+    def __post_init__(self) -> None:
+        require(whole(self.startup, 0), "sampler.startup", self.startup, "a whole number >= 0")
+        require(whole(self.candidates, 1), "sampler.candidates", self.candidates, "a whole number >= 1")
+        require(whole(self.shown, 16), "sampler.shown", self.shown, "a whole number >= 16")
+
+    def propose(self, ask: Ask) -> dict[str, Any]:
+        """Sobol at first, then the candidate with the largest ratio of both densities."""
+        shown = ask.history.finished(self.shown)
+        if ask.number < self.startup or len(shown) < self.startup or len(ask.space) == 0:
+            return ask.sobol
+        conditional = any(dimension.when for dimension in ask.space)
+        sampler = optuna.samplers.TPESampler(
+            n_startup_trials=0,
+            n_ei_candidates=self.candidates,
+            seed=ask.seed,
+            multivariate=self.multivariate,
+            group=self.multivariate and conditional,
+            constant_liar=self.constant_liar,
+        )
+        return suggest(sampler, ask.space, ask.history, shown)
