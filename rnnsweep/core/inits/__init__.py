@@ -1,0 +1,1 @@
+"""Initialisations: where training starts; one file per init, the contract in `base`."""

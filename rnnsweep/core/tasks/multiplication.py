@@ -25,7 +25,7 @@ class Multiplication(MarkedTask):
 
     Example:
         >>> round(Multiplication(length=100).chance_error, 3)
-        0.234
+        0.233
     """
 
     fixed: ClassVar = {**MarkedTask.fixed, "variant": ("pascanu", "chernodub")}

@@ -1,0 +1,90 @@
+"""Drawing one parameter for every row: what all initialisations share.
+
+Shapes: P rows. A weight's last two sizes are ``[from, to]``; sizes before them count independent matrices. A recurrent
+weight ``[H, G H]`` is G square blocks side by side (gates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import rng
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.errors import ConfigError
+
+WEIGHTS = ("input", "recurrent", "output")
+"""Roles that initialisations know; all other parameters stay zero."""
+
+
+def weights(specs: Sequence[ParameterSpec], *roles: str) -> Iterable[ParameterSpec]:
+    """Parameters of the given roles (default: all weights) in order."""
+    return (spec for spec in specs if spec.role in (roles or WEIGHTS))
+
+
+def standard_normal(spec: ParameterSpec, keys: Tensor) -> Tensor:
+    """N(0, 1), float64 [P, *shape]; depends on (row key, parameter's name) only."""
+    return rng.normals(keys, spec.size, rng.stream_of(spec.name)).unflatten(1, spec.shape)
+
+
+def standard_uniform(spec: ParameterSpec, keys: Tensor) -> Tensor:
+    """U[0, 1), float64 [P, *shape]; depends on (row key, parameter's name) only."""
+    return rng.uniforms53(keys, spec.size, rng.stream_of(spec.name)).unflatten(1, spec.shape)
+
+
+def per_row(values: Tensor, spec: ParameterSpec) -> Tensor:
+    """A vector [P] made to broadcast against [P, *shape]."""
+    return values.reshape(-1, *(1 for _ in spec.shape))
+
+
+def hyper_or(name: str, hypers: Mapping[str, Tensor], instead: Tensor) -> Tensor:
+    """A per-row hyperparameter that may be null: [P]; where it is absent or NaN, `instead` stands."""
+    values = hypers.get(name)
+    if values is None:
+        return instead
+    return torch.where(torch.isnan(values), instead, values)
+
+
+def gains(spec: ParameterSpec, keys: Tensor, hypers: Mapping[str, Tensor], gain: float) -> Tensor:
+    """Gain of each row [P]: the config's or the activation's where the weight feeds it; 1 for the read-out."""
+    ones = torch.ones(keys.shape[0], dtype=torch.float64)
+    return ones if spec.role == "output" else hyper_or("gain", hypers, gain * ones)
+
+
+def fans(spec: ParameterSpec) -> tuple[int, int]:
+    """(fan in, fan out) of a weight ``[..., from, to]``; torch's own weights are ``[to, from]``."""
+    return spec.shape[-2], spec.shape[-1]
+
+
+def square_blocks(spec: ParameterSpec) -> int:
+    """How many H x H blocks lie side by side in a recurrent weight ``[..., H, G H]``.
+
+    Raises:
+        ConfigError: the recurrent weight is not made of square matrices.
+    """
+    H, width = fans(spec)
+    if width % H:
+        raise ConfigError(
+            f"needs square recurrent matrices; {spec.name} is {H} x {width}", key="init", allowed="normal, glorot, he"
+        )
+    return width // H
+
+
+def each_matrix(values: Tensor, blocks: int, change: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """Apply `change(row, matrix)` to every matrix by itself; values [P, ..., from, blocks * to].
+
+    Numerics:
+        Each matrix is copied to memory of its own, so that linear algebra sees the same alignment whatever lies beside.
+    """
+    out = torch.empty(values.shape, dtype=values.dtype)
+    flat = values.reshape(values.shape[0], -1, *values.shape[-2:])  # P M from to
+    target = out.view(flat.shape)
+    width = values.shape[-1] // blocks
+    for p in range(flat.shape[0]):
+        for m in range(flat.shape[1]):
+            for start in range(0, values.shape[-1], width):
+                cut = slice(start, start + width)
+                target[p, m, :, cut] = change(p, flat[p, m, :, cut].clone(memory_format=torch.contiguous_format))
+    return out

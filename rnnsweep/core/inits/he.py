@@ -1,0 +1,45 @@
+"""He (Kaiming) weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnnsweep.core.inits.base import Init
+from rnnsweep.core.inits.draws import fans, gains, per_row, standard_normal, weights
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.unit import Range
+
+
+@dataclass(frozen=True)
+class He(Init):
+    """Weights ~ N(0, gain**2 / fan in), biases 0.
+
+    Attributes:
+        gain: of the weights that feed the activation (input and recurrent); > 0; null: `calculate_gain` of the
+            activation. The read-out is linear and has gain 1.
+
+    Numerics:
+        One standard draw per parameter is scaled. Fan in is the ``from`` size of W[from, to].
+
+    References:
+        He, Zhang, Ren, Sun (2015); as `torch.nn.init.kaiming_normal_`.
+    """
+
+    rows: ClassVar[Mapping[str, Range]] = {"gain": Range(0, open_low=True, open_high=True, optional=True)}
+
+    gain: float | None = None
+
+    def draw(
+        self, specs: Sequence[ParameterSpec], keys: Tensor, hypers: Mapping[str, Tensor], gain: float
+    ) -> dict[str, Tensor]:
+        """Weights by name, float64 [P, *shape]."""
+        values = {}
+        for spec in weights(specs):
+            deviation = gains(spec, keys, hypers, gain) / math.sqrt(fans(spec)[0])
+            values[spec.name] = standard_normal(spec, keys) * per_row(deviation, spec)
+        return values
