@@ -55,16 +55,18 @@ class Synthetic(Task):
             ConfigError: some field is out of range.
         """
         super().check()
-        bounds = self.length if isinstance(self.length, tuple) else (self.length,)
-        allowed = Range(self.least, integer=True)
-        right = all(allowed.accepts(bound) for bound in bounds)
-        if not right or len(bounds) > 2 or (len(bounds) == 2 and bounds[0] >= bounds[1]):
+        if not self._right_length(Range(self.least, open_high=True, integer=True)):
             raise ConfigError(
                 "out of range",
                 key="task.length",
-                value=list(bounds) if isinstance(self.length, tuple) else self.length,
+                value=list(self.length) if isinstance(self.length, tuple) else self.length,
                 allowed=f"a whole number >= {self.least}, or [low, high] with {self.least} <= low < high",
             )
+
+    def _right_length(self, allowed: Range) -> bool:
+        if not isinstance(self.length, tuple):
+            return allowed.accepts(self.length)
+        return len(self.length) == 2 and all(map(allowed.accepts, self.length)) and self.length[0] < self.length[1]
 
     @property
     def least(self) -> int:
