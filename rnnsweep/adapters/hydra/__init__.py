@@ -1,0 +1,1 @@
+"""Configuration by Hydra: config directories, override grammar, composition. Plain data comes out."""

@@ -1,0 +1,128 @@
+"""Reading one yaml: the base config, or a sweep with what it inherits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rnnsweep.adapters.hydra.search import BASE, ConfigPath
+from rnnsweep.errors import ConfigError, nearest
+
+Choice = str | list[str] | None
+_SKIPPED = (BASE, "_self_")
+_FORMS = "config, _self_, another sweep's name, or 'override /family: srn'"
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """A sweep as its author wrote it.
+
+    Attributes:
+        path: the file.
+        groups: unit chosen per family; a list for ``controllers``.
+        bodies: (file, values) pairs: those of inherited sweeps first, the sweep's own last.
+        description: the first comment line.
+    """
+
+    path: Path
+    groups: Mapping[str, Choice] = field(default_factory=dict)
+    bodies: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    description: str = ""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a yaml file, interpolations unresolved.
+
+    Raises:
+        ConfigError: unreadable, syntax error (with the line), or no mapping.
+    """
+    try:
+        data = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise syntax_error(error, path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=str(path)) from None
+    if not isinstance(data, dict):
+        raise ConfigError("holds no 'key: value' mapping", file=str(path), allowed="a yaml mapping")
+    return {str(key): value for key, value in data.items()}
+
+
+def syntax_error(error: Exception, path: Path | str | None) -> ConfigError:
+    """A yaml library's complaint as an error that names file and line."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    name = str(path) if path is not None else str(getattr(mark, "name", "yaml"))
+    where = f"{name}:{mark.line + 1}" if mark is not None else name
+    return ConfigError(f"yaml syntax error: {problem}", file=where)
+
+
+def describe(path: Path) -> str:
+    """The first comment line of a file, or an empty string."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            comments = (line.strip("# \n") for line in stream if line.startswith("#") and "@package" not in line)
+            return next(comments, "")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def read_sweep(path: Path, search: ConfigPath, seen: tuple[Path, ...] = ()) -> SweepFile:
+    """Read a sweep; its ``defaults`` may name units (``override /family: srn``) and one or more other sweeps.
+
+    The sweep's own values always win over what it inherits, wherever ``_self_`` stands.
+
+    Raises:
+        ConfigError: syntax, a malformed defaults list, sweeps that inherit from each other in a circle.
+    """
+    if path.resolve() in seen:
+        raise ConfigError("sweeps inherit from each other in a circle", key="defaults", file=str(path))
+    data = read_yaml(path)
+    defaults = data.pop("defaults", [BASE])
+    if not isinstance(defaults, list):
+        raise ConfigError("is no list", key="defaults", value=defaults, allowed=_FORMS, file=str(path))
+    groups: dict[str, Choice] = {}
+    bodies: list[tuple[str, Mapping[str, Any]]] = []
+    for entry in defaults:
+        if isinstance(entry, Mapping) and len(entry) == 1:
+            group, choice = _group_entry(entry, path, search)
+            groups[group] = choice
+        elif isinstance(entry, str):
+            if entry not in _SKIPPED:
+                parent = read_sweep(_beside(entry, path, search), search, (*seen, path.resolve()))
+                groups |= parent.groups
+                bodies += parent.bodies
+        else:
+            raise ConfigError("unknown entry", key="defaults", value=entry, allowed=_FORMS, file=str(path))
+    return SweepFile(path, groups, (*bodies, (str(path), data)), describe(path))
+
+
+def _beside(name: str, path: Path, search: ConfigPath) -> Path:
+    neighbour = path.parent / f"{name}.yaml"
+    try:
+        return neighbour if neighbour.is_file() else search.find_sweep(name)
+    except ConfigError as error:
+        raise ConfigError(
+            "unknown sweep", key="defaults", value=name, allowed=_FORMS, hint=error.hint, file=str(path)
+        ) from None
+
+
+def _group_entry(entry: Mapping[Any, Any], path: Path, search: ConfigPath) -> tuple[str, Choice]:
+    ((key, choice),) = entry.items()
+    group = str(key).removeprefix("override ").strip().removeprefix("/")
+    known = search.groups()
+    if group not in known:
+        hint = nearest(group, known)
+        raise ConfigError(
+            "unknown unit family", key="defaults", value=group, allowed=sorted(known), hint=hint, file=str(path)
+        )
+    if isinstance(choice, list) and group == "controllers":
+        return group, [str(name) for name in choice]
+    if isinstance(choice, str) or choice is None:
+        return group, choice
+    raise ConfigError("names no unit", key=f"defaults.{group}", value=choice, allowed="a unit's name", file=str(path))

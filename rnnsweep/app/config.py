@@ -1,0 +1,234 @@
+"""From a sweep's name and the user's overrides to frozen data, checked before anything is written. Needs no torch.
+
+The order: files and overrides are read (`adapters.hydra`), laid over each other (`variants`), turned into a space
+(`searching`), checked (`checks`, then `unit_checks`, which builds the units at the corners of the space).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rnnsweep.adapters.hydra.files import Choice, SweepFile, describe, read_sweep
+from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
+from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path
+from rnnsweep.app.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
+from rnnsweep.app.checks import check_kind, check_plain, check_together
+from rnnsweep.app.point import Variant, lookup
+from rnnsweep.app.searching import build_space, to_plain
+from rnnsweep.app.variants import Draft, draft, placed, unit_files
+from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.sweep.plan import SweepPlan
+
+_LOOSE = ("sampler", "pruner", "cluster", "tracker")
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Everything about a sweep, resolved and checked.
+
+    Attributes:
+        plan: what the sweep engine needs; ``plan.config`` is `resolved`.
+        resolved: full config of the base point, plain data, searched keys at their defaults.
+        variants: one per combination of searched families; one with empty groups otherwise.
+        store: where results go. cluster: what trains.
+        tracker, sampler, pruner: blocks of the chosen units.
+        source: the file that the sweep came from; empty for the base config alone.
+        choices: unit chosen per family (the first one of searched families).
+        description: the file's first comment line.
+    """
+
+    plan: SweepPlan
+    resolved: dict[str, Any]
+    variants: tuple[Variant, ...]
+    store: StoreConfig
+    cluster: ClusterConfig
+    tracker: dict[str, Any]
+    sampler: dict[str, Any]
+    pruner: dict[str, Any]
+    source: str
+    choices: dict[str, Choice] = field(default_factory=dict)
+    description: str = ""
+
+
+def search_path(config_dirs: Sequence[Path] = ()) -> ConfigPath:
+    """Config directories by precedence: those given, RNNSWEEP_CONFIG_DIR, ``./conf`` and ``./sweeps``, the packaged.
+
+    Raises:
+        ConfigError: a named directory does not exist.
+    """
+    named = [Path(folder) for folder in config_dirs]
+    named += [Path(part) for part in os.environ.get("RNNSWEEP_CONFIG_DIR", "").split(os.pathsep) if part]
+    package = Path(str(files("rnnsweep")))
+    return config_path(package / "conf", package / "sweeps", named, Path.cwd())
+
+
+def list_sweeps(config_dirs: Sequence[Path] = ()) -> list[tuple[str, Path, str]]:
+    """Name, file and one-line description of every sweep, sorted by name."""
+    return [(name, file, describe(file)) for name, file in sorted(search_path(config_dirs).sweep_files().items())]
+
+
+def list_units(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
+    """Names of all units by family (the folder's name), the user's included."""
+    path = search_path(config_dirs)
+    return {group: path.options(group) for group in sorted(path.groups())}
+
+
+def load(
+    sweep: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    config_dirs: Sequence[Path] = (),
+    store: Path | None = None,
+    check_units: bool = True,
+) -> SweepConfig:
+    """Read, compose and check a sweep; nothing is written.
+
+    Args:
+        sweep: a name in the user's or the packaged ``sweeps/``, or a path to a yaml; None takes the base config.
+        overrides: Hydra's grammar, ranges included.
+        config_dirs: the user's directories, in order of precedence.
+        store: root of the stores; wins over RNNSWEEP_STORE, which wins over the config.
+        check_units: also build sampler, pruner and, at the corners of the space, all units (imports torch).
+
+    Raises:
+        ConfigError: anything wrong with the input; names file, key, value, what is allowed and the nearest name.
+    """
+    path = search_path(config_dirs)
+    allow_imports(_import_paths(path.user))
+    base = read_sweep(path.packaged / f"{BASE}.yaml", path)
+    file = read_sweep(path.find_sweep(sweep), path) if sweep is not None else None
+    plan = draft(path, base, file, split_overrides(overrides, path.groups()))
+    origin = {
+        **plan.origin,
+        **plan.variants[0][1].origin,
+        **{f"space.{key}": item.source for key, item in plan.searched.items()},
+    }
+    source = str(file.path) if file else ""
+    try:
+        config = _assemble(plan, file, tuple(overrides), store)
+        paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
+        cluster = dataclasses.replace(config.cluster, py_paths=paths)
+        config = dataclasses.replace(config, cluster=cluster, description=file.description if file else "")
+        return _with_units(config) if check_units else config
+    except ConfigError as error:
+        raise placed(error, origin, source or COMMAND_LINE) from None
+
+
+def _with_units(config: SweepConfig) -> SweepConfig:
+    """Build the units at the corners of the space, and take the task's chance level into the plan."""
+    from rnnsweep.app.unit_checks import chance_loss, check_units  # needs torch
+
+    check_units(config.variants, config.plan.space)
+    worst = worst_values(config.plan.budget.updates, chance_loss(config.variants))
+    return dataclasses.replace(config, plan=make_plan(config.resolved, config.plan.overrides, worst))
+
+
+def _import_paths(user: Sequence[Path]) -> list[str]:
+    return list(dict.fromkeys(str(place) for folder in user for place in (folder, folder.parent)))
+
+
+def allow_imports(places: Sequence[str]) -> None:
+    """Let ``_target_`` find the user's modules; appended, so that they shadow nothing."""
+    sys.path.extend(place for place in places if place not in sys.path)
+
+
+def _assemble(plan: Draft, file: SweepFile | None, typed: tuple[str, ...], root: Path | None) -> SweepConfig:
+    space = to_plain(build_space(plan))
+    variants: list[Variant] = []
+    for groups, composed in plan.variants:
+        resolved = composed.resolved()
+        resolved["space"] = space
+        if resolved.get("name") is None:
+            resolved["name"] = file.path.stem if file else "train"
+        for key in composed.origin:
+            loose = key.split(".")[0] in _LOOSE
+            check_kind(key, lookup(resolved, key), composed.defaults[key] if loose else None)
+        check_plain(lambda key, tree=resolved: lookup(tree, key))
+        variants.append(Variant(groups, resolved))
+    config = build(variants, plan.groups, typed, str(file.path) if file else "", root)
+    check_together(config.plan, plan.groups.get("sampler"), plan.groups.get("pruner"))
+    return config
+
+
+def build(
+    variants: Sequence[Variant], choices: Mapping[str, Choice], typed: tuple[str, ...], source: str, root: Path | None
+) -> SweepConfig:
+    """Frozen data from checked variants; the first one is the base point."""
+    resolved = dict(variants[0].resolved)
+    sampler = {key: value for key, value in resolved["sampler"].items() if key not in ("enqueue", "prefetch")}
+    return SweepConfig(
+        plan=make_plan(resolved, typed, worst_values(resolved["budget"]["updates"])),
+        resolved=resolved,
+        variants=tuple(variants),
+        store=store_config(resolved["store"], root),
+        cluster=cluster_config(resolved["cluster"]),
+        tracker=dict(resolved["tracker"]),
+        sampler=sampler,
+        pruner=dict(resolved["pruner"]),
+        source=source,
+        choices=dict(choices),
+    )
+
+
+def to_json(config: SweepConfig) -> dict[str, Any]:
+    """Plain data from which `from_json` rebuilds the config without any yaml (infinities stay floats)."""
+    return {
+        "version": 1,
+        "variants": [{"groups": dict(v.groups), "resolved": dict(v.resolved)} for v in config.variants],
+        "choices": config.choices,
+        "overrides": list(config.plan.overrides),
+        "worst": dict(config.plan.worst),
+        "source": config.source,
+        "description": config.description,
+        "py_paths": list(config.cluster.py_paths),
+    }
+
+
+def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig:
+    """The config that `to_json` wrote; `store` is where its stores are now.
+
+    Raises:
+        ConfigError: written by another version of the format.
+    """
+    if data.get("version") != 1:
+        raise ConfigError("stored config of another version", key="version", value=data.get("version"), allowed="1")
+    variants = [Variant(item["groups"], item["resolved"]) for item in data["variants"]]
+    config = build(variants, data["choices"], tuple(data["overrides"]), data["source"], store)
+    allow_imports(data["py_paths"])
+    return dataclasses.replace(
+        config,
+        plan=make_plan(config.resolved, config.plan.overrides, data["worst"]),
+        cluster=dataclasses.replace(config.cluster, py_paths=tuple(data["py_paths"])),
+        description=data["description"],
+    )
+
+
+def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
+    """A stored config with another budget: all that `resume` may change.
+
+    Raises:
+        ConfigError: any other key, or a value out of range.
+    """
+    known = [f"budget.{key}" for key in config.resolved["budget"]]
+    typed = split_overrides(overrides, ())
+    for key in [*(key for key, _ in typed.values), *typed.searches, *typed.removed, *(typed.space or ())]:
+        if key not in known:
+            hint = nearest(key, known)
+            raise ConfigError("cannot be changed on resume", key=key, allowed=known, hint=hint, file=COMMAND_LINE)
+    budget = {**config.resolved["budget"], **{key.removeprefix("budget."): value for key, value in typed.values}}
+    variants = tuple(dataclasses.replace(v, resolved={**v.resolved, "budget": budget}) for v in config.variants)
+    resolved = dict(variants[0].resolved)
+    try:
+        check_plain(lambda key: lookup(resolved, key))
+    except ConfigError as error:
+        raise placed(error, {}, COMMAND_LINE) from None
+    worst = {**config.plan.worst, "solved_at": float(budget["updates"])}
+    plan = make_plan(resolved, config.plan.overrides, worst)
+    return dataclasses.replace(config, variants=variants, resolved=resolved, plan=plan)

@@ -1,0 +1,74 @@
+"""Units check themselves: build them at the base point and at the corners of the space. Needs torch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rnnsweep.app.point import Variant, resolve_point
+from rnnsweep.app.units import build_units
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.space import Dimension, Space
+
+_MOST = 256
+"""Corners tried per unit: enough for four dimensions of four values."""
+
+
+def check_units(variants: Sequence[Variant], plan: SweepPlan) -> None:
+    """Build all units of every variant at its base point, and each unit at all corners of what is searched in it.
+
+    Points that are enqueued are built too.
+
+    Raises:
+        ConfigError: what a unit refuses; the key is the searched one where a corner is to blame.
+    """
+    for variant in variants:
+        build_units(resolve_point([variant], variant.groups))
+        for corner in _corners(variant, plan.space):
+            try:
+                build_units(resolve_point([variant], {**variant.groups, **corner}))
+            except ConfigError as error:
+                raise _blamed(error, corner) from None
+    for index, point in enumerate(plan.enqueue):
+        try:
+            build_units(resolve_point(variants, point))
+        except ConfigError as error:
+            key = f"sampler.enqueue.{index}"
+            raise ConfigError(error.problem, key=key, value=dict(point), allowed=error.allowed) from None
+
+
+def chance_loss(variants: Sequence[Variant]) -> float:
+    """The largest chance loss of the variants' tasks."""
+    return max(build_units(resolve_point([variant], variant.groups)).task.chance_loss for variant in variants)
+
+
+def _corners(variant: Variant, space: Space) -> Iterator[dict[str, Any]]:
+    units: dict[str, list[Dimension]] = {}
+    for dimension in space:
+        if dimension.key not in variant.groups and _may_exist(dimension, variant):
+            units.setdefault(dimension.key.rpartition(".")[0], []).append(dimension)
+    for dimensions in units.values():
+        corners = itertools.product(*(_ends(dimension) for dimension in dimensions))
+        for values in itertools.islice(corners, _MOST):
+            yield dict(zip((dimension.key for dimension in dimensions), values, strict=True))
+
+
+def _may_exist(dimension: Dimension, variant: Variant) -> bool:
+    return all(variant.groups.get(key, values[0]) in values for key, values in dimension.when.items())
+
+
+def _ends(dimension: Dimension) -> tuple[Any, ...]:
+    if dimension.kind == "categorical":
+        return dimension.choices
+    return (dimension.low,) if dimension.low == dimension.high else (dimension.low, dimension.high)
+
+
+def _blamed(error: ConfigError, corner: dict[str, Any]) -> ConfigError:
+    key = error.key if error.key in corner else next(iter(corner))
+    shown = ", ".join(f"{name}={value}" for name, value in corner.items() if name != key)
+    problem = f"{error.problem} at a corner of the space" + (f" ({shown})" if shown else "")
+    return ConfigError(
+        problem, key=f"space.{key}", value=corner[key], allowed=error.allowed, hint=error.hint, file=error.file
+    )
