@@ -33,8 +33,8 @@ class SmartTanh(Init):
         ConfigError: the recurrent weight is not made of square matrices.
 
     Numerics:
-        Eigenvalues in float64, each matrix by itself, so that no row depends on another. A nilpotent matrix (spectral
-        radius 0) cannot be scaled and stays as drawn.
+        Eigenvalues in float64, each matrix by itself, so that no row depends on another. Every unit has a connection,
+        so there is a cycle and the spectral radius is positive (almost surely).
 
     References:
         Pascanu, Mikolov, Bengio (2013), section 4.1; Jaeger, Haas (2004).
@@ -76,8 +76,7 @@ class SmartTanh(Init):
             return torch.zeros_like(scores).scatter_(axis, chosen, 1.0)
 
         def rescale(p: int, matrix: Tensor) -> Tensor:
-            radius = torch.linalg.eigvals(matrix).abs().max()
-            return matrix * (hypers["rho"][p] / radius) if radius > 0 else matrix
+            return matrix * (hypers["rho"][p] / torch.linalg.eigvals(matrix).abs().max())
 
         sparse = standard_normal(spec, keys) * each_matrix(order, blocks, keep)
         return each_matrix(sparse, blocks, rescale)
