@@ -1,0 +1,71 @@
+"""Numba with an on-disk cache that can neither be stale, nor torn, nor in the way.
+
+The cache lies below `NUMBA_CACHE_DIR` if the user sets it, else below the user's cache directory (XDG_CACHE_HOME,
+~/.cache), else below the system's temporary directory, in a folder named after a checksum of this package's sources:
+an upgrade or an edit never meets old code. Numba itself keys by CPU type and features, and writes by temporary name and
+rename, so that workers that start at once do not disturb each other. Without any writable place kernels compile
+in each process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config
+
+
+def cache_folder() -> Path | None:
+    """A writable folder for compiled kernels, or None."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    private = os.path.join(tempfile.gettempdir(), f"rnnsweep-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
+    roots = [os.environ.get("NUMBA_CACHE_DIR"), os.path.join(home, "rnnsweep"), private]
+    for root in filter(None, roots):
+        folder = Path(root) / f"cpu-engine-{_sources_checksum()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK) and _is_ours(folder):
+            return folder
+    return None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Compiled code is only taken from a folder of this user: the temporary directory is shared."""
+    return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+
+
+def _sources_checksum() -> str:
+    total = hashlib.sha256(os.environ.get("RNNSWEEP_VECTOR_BYTES", "").encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel on first use, once per element type, without the interpreter lock; cached on disk.
+
+    Numerics:
+        IEEE arithmetic, no fast-math; division by zero gives inf or NaN, as torch does.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    folder = cache_folder()
+    if folder is None:
+        return numba.njit(**options)(function)
+    before = config.CACHE_DIR  # type: ignore[attr-defined]
+    config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # numba reads it when it decorates
+    try:
+        return numba.njit(cache=True, **options)(function)
+    finally:
+        config.CACHE_DIR = before  # type: ignore[attr-defined]
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a piece that kernels call; it lives in its callers' cache entries."""
+    return numba.njit(nogil=True, error_model="numpy")(function)

@@ -1,0 +1,74 @@
+"""How tensors become addresses: what may be read in place, and what is copied first."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.recurrence.cpu.vector import VECTOR_BYTES
+
+
+def width_of(columns: int, dtype: torch.dtype) -> int:
+    """Columns rounded up to whole vectors.
+
+    Numerics:
+        Depends on the CPU only.
+    """
+    lanes = VECTOR_BYTES // dtype.itemsize
+    return -(-columns // lanes) * lanes
+
+
+class Held:
+    """Addresses of tensors, which stay alive as long as this object does.
+
+    Numerics:
+        Values are never converted: a tensor of another type is an error of the caller.
+    """
+
+    def __init__(self) -> None:
+        self._tensors: list[Tensor] = []
+
+    def __call__(self, tensor: Tensor | None) -> int:
+        """Address of the tensor, of a copy without gaps where it has gaps; 0 for None."""
+        return self.view(None if tensor is None else tensor.contiguous())
+
+    def view(self, tensor: Tensor | None) -> int:
+        """Address of the tensor as it lies in memory; 0 for None."""
+        if tensor is None:
+            return 0
+        self._tensors.append(tensor)
+        return tensor.data_ptr()
+
+    def matrix(self, w: Tensor) -> dict[str, int]:
+        """`w_rec` and `w_row` of square matrices [P, H, H]; matrices in a larger slab are read where they are."""
+        H = w.shape[-1]
+        if w.stride()[1:] != (H, 1):
+            w = w.contiguous()
+        return {"w_rec": self.view(w), "w_row": w.stride(0)}
+
+
+def padded(x: Tensor) -> Tensor:
+    """The tensor [P, T, B, H] with rows padded to whole vectors and no other gaps; a copy where it is not yet so."""
+    P, T, B, H = x.shape
+    W = width_of(H, x.dtype)
+    if x.stride() == (T * B * W, B * W, W, 1) and _fits(x, W):
+        return x
+    wide = x.new_zeros(P, T, B, W)
+    wide[..., :H] = x
+    return wide[..., :H]
+
+
+def rows_of(x: Tensor, W: int) -> Tensor:
+    """The tensor [P, T, B, H] with one stride for all (t, b) rows, and W >= H entries readable per row."""
+    P, T, B, H = x.shape
+    if x.stride(3) == 1 and x.stride(1) == B * x.stride(2) and x.stride(2) >= W and _fits(x, W):
+        return x
+    wide = x.new_zeros(P, T, B, max(W, H))
+    wide[..., :H] = x
+    return wide[..., :H]
+
+
+def _fits(x: Tensor, W: int) -> bool:
+    """Whether W entries from the start of the last row on lie within the tensor's memory."""
+    last = sum((n - 1) * s for n, s in zip(x.shape[:-1], x.stride()[:-1], strict=True))
+    return (x.storage_offset() + last + W) * x.element_size() <= x.untyped_storage().nbytes()
