@@ -149,10 +149,9 @@ def slope_at(record: Record, activation: Activation, t: int) -> Tensor:
 
 def _drive(inputs: Tensor, weights: LoopWeights) -> Tensor:
     """u_t w_in + bias for all steps at once, [P, T, B, H]."""
-    if weights.w_in is None:
-        return inputs
-    P, T, B, _ = inputs.shape
-    drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, (T, B))
+    drive = inputs
+    if weights.w_in is not None:
+        drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, inputs.shape[1:3])
     return drive if weights.bias is None else drive + weights.bias[:, None, None, :]
 
 
