@@ -106,6 +106,7 @@ def load(
     file = read_sweep(path.find_sweep(sweep), path) if sweep is not None else None
     plan = draft(path, base, file, split_overrides(overrides, path.groups()))
     origin = {
+        **unit_files(plan, path),
         **plan.origin,
         **plan.variants[0][1].origin,
         **{f"space.{key}": item.source for key, item in plan.searched.items()},
@@ -123,11 +124,14 @@ def load(
 
 def _with_units(config: SweepConfig) -> SweepConfig:
     """Build the units at the corners of the space, and take the task's chance level into the plan."""
+    from rnnsweep.adapters.optuna.sampler import build_sampler
     from rnnsweep.app.unit_checks import chance_loss, check_units  # needs torch
 
-    check_units(config.variants, config.plan.space)
+    check_units(config.variants, config.plan)
     worst = worst_values(config.plan.budget.updates, chance_loss(config.variants))
-    return dataclasses.replace(config, plan=make_plan(config.resolved, config.plan.overrides, worst))
+    plan = make_plan(config.resolved, config.plan.overrides, worst)
+    build_sampler(plan, config.sampler, config.pruner)  # refuses what it cannot serve
+    return dataclasses.replace(config, plan=plan)
 
 
 def _import_paths(user: Sequence[Path]) -> list[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Scalar
+
+
+_PASSWORD = re.compile(r"(://[^/@:\s]*):[^@/\s]+@")
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,17 @@ def lookup(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:
             return default
         node = node[part]
     return node
+
+
+def without_passwords(data: Any) -> Any:
+    """A copy of a nested config in which no URL shows a password: for whatever is printed, logged or tracked.
+
+    Example:
+        >>> without_passwords({"ledger": "postgresql://me:secret@host/db"})
+        {'ledger': 'postgresql://me:***@host/db'}
+    """
+    if isinstance(data, Mapping):
+        return {key: without_passwords(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [without_passwords(value) for value in data]
+    return _PASSWORD.sub(r"\1:***@", data) if isinstance(data, str) else data
