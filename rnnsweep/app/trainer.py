@@ -305,7 +305,8 @@ def _single_threaded(cores: int) -> None:
     torch.set_num_threads(1)
     import numba
 
-    numba.set_num_threads(max(1, min(cores, numba.config.NUMBA_NUM_THREADS)))
+    limit = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    numba.set_num_threads(max(1, min(cores, limit)))
 
 
 def _failures(specs: Sequence[RowSpec], kind: str, error: Exception) -> list[RowFailure]:

@@ -176,7 +176,9 @@ class Oplu(Activation):
         mate = g.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
         return torch.where(slope > 0, mate, g)
 
-    pushforward = pullback
+    def pushforward(self, slope: Tensor, v: Tensor) -> Tensor:
+        """The permutation itself."""
+        return self.pullback(slope, v)
 
 
 _ALL = (

@@ -47,8 +47,8 @@ class CheckpointStore:
     """Checkpoints below one root, a directory or an fsspec URL.
 
     Numerics:
-        Tensors are stored bit for bit. The manifest carries the SHA-256 of the tensor file; floats that JSON cannot hold
-        (inf) are stored as strings.
+        Tensors are stored bit for bit. The manifest carries the SHA-256 of the tensor file; floats that JSON cannot
+        hold (inf) are stored as strings.
     """
 
     def __init__(self, root: str) -> None:
@@ -99,7 +99,7 @@ class CheckpointStore:
         return Saved(_state(safetensors.torch.load(data), manifest), manifest["extra"])
 
     def newest(self, folders: Sequence[str], limit: int | None = None) -> Saved | None:
-        """The readable checkpoint with the most rungs (at most `limit`) in any of the folders; None if there is none."""
+        """The readable checkpoint with most rungs (at most `limit`) in any of the folders; None if there is none."""
         wanted = [(rung, folder) for folder in folders for rung in self.rungs(folder) if limit is None or rung <= limit]
         for rung, folder in sorted(wanted, key=lambda pair: -pair[0]):
             try:

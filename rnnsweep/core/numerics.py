@@ -65,7 +65,7 @@ def exponent_of(size: Tensor) -> Tensor:
 
 
 def scale_by_power(x: Tensor, power: Tensor) -> Tensor:
-    """x * 2**power, exact unless the result leaves the range; in two factors so that 2**power itself cannot overflow."""
+    """x * 2**power, exact unless the result leaves the range; in two factors: 2**power itself could overflow."""
     half = torch.div(power, 2, rounding_mode="floor")
     return x * _power_of_two(half, x.dtype) * _power_of_two(power - half, x.dtype)
 

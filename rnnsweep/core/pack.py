@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
+from rnnsweep.core.parameters import ParameterLayout
 from rnnsweep.core.program import Program
 
 NEVER = -1
@@ -200,7 +201,7 @@ class Pack:
         )
 
 
-def _slot(layout, state: RowState, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:  # noqa: ANN001
+def _slot(layout: ParameterLayout, state: RowState, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     block = torch.zeros(shape, dtype=dtype)
     if shape == (layout.size,):
         prefix = f"{name}/"

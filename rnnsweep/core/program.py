@@ -70,7 +70,7 @@ class Program:
     @cached_property
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:
         """Row state besides parameters: slot name -> shape without the leading P."""
-        shapes = {f"optimizer.{name}": (self.layout.size,) for name in self.optimizer.slots}
+        shapes: dict[str, tuple[int, ...]] = {f"optimizer.{name}": (self.layout.size,) for name in self.optimizer.slots}
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
         return shapes

@@ -1,0 +1,1 @@
+"""Controllers act on gradients: one file each."""

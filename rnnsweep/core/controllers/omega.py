@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.omega_full import full_gradient
 from rnnsweep.core.recurrence.reference import slope_at
-from rnnsweep.core.types import Trace
+from rnnsweep.core.types import LoopGradients, Trace
 from rnnsweep.core.unit import NOT_NEGATIVE, Range
 
 
@@ -74,8 +74,8 @@ class Omega(Additive):
         if self.gradient == "full":
             named = full_gradient(self, context)
         else:
-            named = {"w_rec": context.engine.outer(norms.left, context.trace.delta, norms.coefficient)}
-            named = context.family.pullback(context.values, context.family_hypers, _recurrent_only(named["w_rec"]))
+            w_rec = context.engine.outer(norms.left, context.trace.delta, norms.coefficient)
+            named = context.family.pullback(context.values, context.family_hypers, LoopGradients(w_rec))
         extra = context.layout.flatten(named, torch.zeros_like(context.gradients))
         total = context.gradients + weight[:, None] * extra
         return torch.where((weight > 0)[:, None], total, context.gradients)
@@ -85,7 +85,7 @@ class Omega(Additive):
         trace = context.trace
         assert trace is not None
         left, num, den = self._pair(context, trace)
-        P, T, B = num.shape
+        T, B = num.shape[1:]
         lengths = trace.record.lengths
         first = (T - lengths + (1 if self.state == "pre" else 0))[:, None]
         own = (torch.arange(T, device=num.device)[None, :] >= first)[:, :, None]
@@ -95,11 +95,8 @@ class Omega(Additive):
         term, factor = self._form(ratio)
         count = active.to(num.dtype).flatten(1).sum(1) / B
         share = count / lengths.to(num.dtype)
-        divisor = (
-            torch.where(count > 0, count, torch.ones_like(count))
-            if self.reduce == "active_mean"
-            else torch.ones_like(count)
-        )
+        counted = (count > 0) & (self.reduce == "active_mean")
+        divisor = torch.where(counted, count, torch.ones_like(count))
         coefficient = torch.where(active, factor / safe, torch.zeros_like(num)) / (B * divisor)[:, None, None]
         value = torch.where(active, term, torch.zeros_like(term)).flatten(1).sum(1) / B / divisor
         return OmegaNorms(value, share, coefficient, left)
@@ -109,9 +106,8 @@ class Omega(Additive):
         if self.form == "ratio_sq":
             return (ratio - 1) * (ratio - 1), 4 * (ratio - 1)
         root = ratio.sqrt()
-        slope = torch.where(
-            root > 0, 2 * (1 - 1 / torch.where(root > 0, root, torch.ones_like(root))), torch.zeros_like(root)
-        )
+        positive = torch.where(root > 0, root, torch.ones_like(root))
+        slope = torch.where(root > 0, 2 * (1 - 1 / positive), torch.zeros_like(root))
         return (root - 1) * (root - 1), slope
 
     def _pair(self, context: Context, trace: Trace) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,8 +150,3 @@ class OmegaNorms:
     coefficient: Tensor
     left: Tensor
 
-
-def _recurrent_only(w_rec: Tensor):  # noqa: ANN202
-    from rnnsweep.core.types import LoopGradients
-
-    return LoopGradients(w_rec=w_rec)

@@ -99,7 +99,7 @@ class Sampling(Gate):
         return used | ~on
 
     def observe(self, context: Context, moved: Tensor, accepted: Tensor) -> None:
-        """Log by which factor S really changed on this mini-batch, minus one; only at the end of a rung (it costs a run).
+        """Log by which factor S really changed on this mini-batch, minus one; at a rung's end only: it costs a run.
 
         Theorem 1 holds to first order only: where this departs from dS / S, its prediction stops holding.
         """

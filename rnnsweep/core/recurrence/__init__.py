@@ -1,0 +1,1 @@
+"""The time loop of simple recurrent cells, by interchangeable engines."""

@@ -1,0 +1,178 @@
+"""Row independence and interruption, for every family, controller, optimiser and CPU engine that exists.
+
+Units are found through their yamls in rnnsweep/conf, so that a later unit joins this suite by existing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tests.kit.networks import Setup, assert_same_row
+
+import rnnsweep
+from rnnsweep.adapters.hydra.ranges import dimension
+from rnnsweep.core.checkpoint import CheckpointStore
+from rnnsweep.core.pack import Pack
+from rnnsweep.core.tasks.adding import Adding
+from rnnsweep.core.tasks.temporal_order import TemporalOrder
+from rnnsweep.core.training import train_rung
+from rnnsweep.core.types import RowStatus
+
+CONF = Path(rnnsweep.__file__).parent / "conf"
+RUNG = 3
+
+
+def found(folder: str) -> list[tuple[str, type, dict]]:
+    """(name, class, yaml) of every unit of one kind."""
+    units = []
+    for path in sorted((CONF / folder).glob("*.yaml")):
+        block = yaml.safe_load(path.read_text())
+        module, _, name = block["_target_"].rpartition(".")
+        units.append((path.stem, getattr(importlib.import_module(module), name), block))
+    return units
+
+
+def values_of(block: dict, field: str) -> list[float]:
+    """Two values of a per-row field that switch the unit on: from its default search range."""
+    dim = dimension(field, block["_search_"][field], "test")
+    if dim.choices:
+        numbers = [float(choice) for choice in dim.choices if math.isfinite(float(choice)) and float(choice) != 0]
+        return [numbers[0], numbers[-1]]
+    return [float(dim.low), float(dim.high)]
+
+
+def unit_cases() -> list[tuple[str, Setup, dict[str, list[float]]]]:
+    """Every unit by itself beside default companions: (label, setup, per-row values to mix in a pack)."""
+    cases = []
+    for name, cls, block in found("family"):
+        fields = {f"family__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
+        activations = cls.fixed.get("activation", (None,)) if "activation" in cls.fixed else (None,)
+        for act in activations:
+            family = cls(hidden=10) if act is None else cls(hidden=10, activation=act)
+            cases.append((f"{name}-{act}", Setup(family=family), {}))
+        if "leak" in cls.rows:
+            cases.append((f"{name}-leaky", Setup(family=cls(hidden=10, leak=0.5)), {"family__leak": [0.3, 0.9]}))
+        del fields
+    for name, cls, block in found("optimizer"):
+        fields = {f"optimizer__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
+        cases.append((name, Setup(optimizer=cls()), fields))
+    for name, cls, block in found("controllers"):
+        fields = {f"controllers__{name}__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
+        if name == "sampling":
+            fields = {"controllers__sampling__q_min": [-1.0, -0.2], "controllers__sampling__q_max": [0.3, 1.0]}
+        cases.append((name, Setup(controllers={name: cls()}), fields))
+    random_length = Setup(task=TemporalOrder(length=(10, 16)), controllers={n: c() for n, c, _ in found("controllers")})
+    everything = {"controllers__omega__weight": [2.0, 0.0], "controllers__sampling__q_max": [0.4, 1.0]}
+    cases.append(("everything", random_length, everything))
+    cases.append(("regression", Setup(task=Adding(length=12), batch=7), {}))
+    return cases
+
+
+CASES = unit_cases()
+WIDE = 9
+
+
+def mixed(fields: dict[str, list[float]], index: int) -> dict[str, float]:
+    """Row `index` takes the first, second, first, ... value of every field."""
+    return {key: values[index % 2] for key, values in fields.items()}
+
+
+def with_engine(setup: Setup, engine: str, dtype: torch.dtype) -> Setup:
+    return Setup(**{**setup.__dict__, "engine": engine, "dtype": dtype})
+
+
+def wide_pack(setup: Setup, fields: dict[str, list[float]], rows: int = WIDE) -> Pack:
+    program = setup.program()
+    pack = Pack(program)
+    pack.join([(setup.member(i, **mixed(fields, i)), setup.state(program, i)) for i in range(rows)])
+    return pack
+
+
+def lone_pack(setup: Setup, fields: dict[str, list[float]], index: int) -> Pack:
+    program = setup.program()
+    pack = Pack(program)
+    pack.join([(setup.member(index, **mixed(fields, index)), setup.state(program, index))])
+    return pack
+
+
+ENGINES = [("reference", torch.float64), ("cpu", torch.float64), ("cpu", torch.float32), ("reference", torch.float32)]
+ALL = [
+    pytest.param(with_engine(setup, engine, dtype), fields, id=f"{label}-{engine}-{str(dtype)[6:]}")
+    for (label, setup, fields), (engine, dtype) in itertools.product(CASES, ENGINES)
+]
+
+
+@pytest.mark.parametrize(("setup", "fields"), ALL)
+def test_a_row_is_the_same_alone_late_moved_and_interrupted(setup, fields, tmp_path):
+    """Alone = in a pack = joining a running pack late = moved by its checkpoint, metrics included, bit for bit."""
+    row = 4
+    lone = lone_pack(setup, fields, row)
+    curves = [train_rung(lone, RUNG, 1)[0] for _ in range(3)]
+    want = lone.row(0)
+
+    pack = wide_pack(setup, fields)
+    packed = [train_rung(pack, RUNG, 1)[row] for _ in range(3)]
+    assert packed == curves
+    assert_same_row(pack.row(row), want)
+
+    late = wide_pack(setup, fields, rows=3)
+    train_rung(late, RUNG, 1)
+    late.join([(setup.member(row, **mixed(fields, row)), setup.state(late.program, row))])
+    moved_curve = [train_rung(late, RUNG, 1)[3]]
+    store = CheckpointStore(str(tmp_path))
+    store.save(store.folder(0, row, "a"), late.row(3), {})
+    saved = store.newest([store.folder(0, row, "a")])
+    assert saved is not None
+    assert_same_row(saved.state, late.row(3))
+    other = wide_pack(setup, fields, rows=2)
+    other.join([(setup.member(row, **mixed(fields, row)), saved.state)])
+    moved_curve += [train_rung(other, RUNG, 1)[2] for _ in range(2)]
+    assert moved_curve == curves
+    assert_same_row(other.row(2), want)
+
+
+@pytest.mark.parametrize(("setup", "fields"), ALL)
+def test_permuting_rows_permutes_results_and_a_broken_row_harms_nobody(setup, fields):
+    pack = wide_pack(setup, fields, rows=5)
+    program = setup.program()
+    shuffled = Pack(program)
+    order = [3, 0, 4, 1, 2]
+    shuffled.join([(setup.member(i, **mixed(fields, i)), setup.state(program, i)) for i in order])
+    broken = setup.state(program, 9)
+    broken.params["w_rec"].fill_(math.nan)
+    shuffled.join([(setup.member(9, **mixed(fields, 9)), broken)])
+    plain, mix = train_rung(pack, RUNG, 1), train_rung(shuffled, RUNG, 1)
+    assert shuffled.status.tolist()[5] == RowStatus.DIVERGED
+    for place, row in enumerate(order):
+        assert mix[place] == plain[row]
+        assert_same_row(shuffled.row(place), pack.row(row))
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_a_pack_of_64_equals_its_rows(engine):
+    setup = with_engine(Setup(), engine, torch.float32)
+    pack = wide_pack(setup, {}, rows=64)
+    results = train_rung(pack, RUNG, 1)
+    for row in (0, 17, 63):
+        lone = lone_pack(setup, {}, row)
+        assert train_rung(lone, RUNG, 1)[0] == results[row]
+        assert_same_row(lone.row(0), pack.row(row))
+
+
+def test_rung_length_and_evaluation_do_not_change_training():
+    setup = Setup()
+    packs = [setup.pack([0, 1]) for _ in range(3)]
+    for every, (rung, evaluate) in zip(packs, ((2, 1), (6, 1), (3, 99)), strict=True):
+        while int(every.step[0]) < 12:
+            train_rung(every, rung, evaluate)
+    more = Setup(eval_size=64).pack([0, 1])
+    while int(more.step[0]) < 12:
+        train_rung(more, 4, 1)
+    for pack in (*packs[1:], more):
+        assert torch.equal(pack.params, packs[0].params)

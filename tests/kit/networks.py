@@ -1,0 +1,140 @@
+"""Small programs and packs for tests: float64, one thread, seeds from (sweep seed, replica, purpose)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+from rnnsweep.core import rng
+from rnnsweep.core.controllers.base import Context, Controller, Tally
+from rnnsweep.core.controllers.clip import GlobalNormClip
+from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.learners.bptt import Bptt
+from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.optimizers.sgd import Sgd
+from rnnsweep.core.pack import Member, Pack, RowState, Streams
+from rnnsweep.core.program import Program
+from rnnsweep.core.readout import read_out
+from rnnsweep.core.recurrence.choose import choose_engine
+from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.tasks.temporal_order import TemporalOrder
+from rnnsweep.core.training import Tile, tiles, train_batch
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Setup:
+    """How to build a program; the defaults are a small temporal-order network."""
+
+    family: Srn = field(default_factory=lambda: Srn(hidden=12))
+    task: Task = field(default_factory=lambda: TemporalOrder(length=12))
+    optimizer: Optimizer = field(default_factory=lambda: Sgd(lr=0.05, momentum=0.5))
+    controllers: dict[str, Controller] = field(default_factory=lambda: {"clip": GlobalNormClip()})
+    engine: str = "reference"
+    dtype: torch.dtype = torch.float64
+    batch: int = 5
+    eval_size: int = 20
+    sigma: float = 0.3
+
+    def program(self) -> Program:
+        engine, note = choose_engine(self.engine, self.family.cell_activation, self.dtype, CPU)
+        assert engine.name == self.engine, note
+        return Program(
+            self.family,
+            self.task,
+            Bptt(),
+            self.optimizer,
+            self.controllers,
+            engine,
+            note,
+            self.dtype,
+            CPU,
+            self.batch,
+            self.eval_size,
+        )
+
+    def hypers(self, **changes: float) -> dict[str, float]:
+        """Defaults of the units, with changes by dotted key (dots written as two underscores)."""
+        program = self.program()
+        values = {
+            f"{prefix}.{name}": float(getattr(unit, name))
+            for prefix, unit in program.row_units.items()
+            for name in unit.rows
+        }
+        return values | {key.replace("__", "."): value for key, value in changes.items()}
+
+    def state(self, program: Program, replica: int, sigma: float | None = None) -> RowState:
+        """Gaussian weights of a replica; biases too, so that nothing is zero by accident."""
+        key = torch.tensor([rng.key(7, replica, "init")])
+        scale = self.sigma if sigma is None else sigma
+        return RowState(
+            {
+                spec.name: (rng.normals(key, spec.size, rng.stream_of(spec.name))[0].view(spec.shape) * scale).to(
+                    self.dtype
+                )
+                for spec in program.layout.specs
+            }
+        )
+
+    def pack(self, replicas: list[int], updates: int = 1000, **changes: float) -> Pack:
+        """A pack of fresh replicas, all with the same hyperparameters."""
+        program = self.program()
+        pack = Pack(program)
+        pack.join([(self.member(r, updates, **changes), self.state(program, r)) for r in replicas])
+        return pack
+
+    def member(self, replica: int, updates: int = 1000, **changes: float) -> Member:
+        return Member(replica, updates, self.hypers(**changes), Streams(7, replica))
+
+
+def context_of(pack: Pack, prefix: str | None = None, *, detailed: bool = False) -> tuple[Tile, Context]:
+    """The first tile of a pack, and the context of its next update with plain gradients in it."""
+    (_, tile), *_ = tiles(pack)
+    program = pack.program
+    batch = train_batch(tile)
+    family_hypers = tile.unit_hypers("family")
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, keep=True)
+    context = Context(
+        program.family,
+        program.task,
+        program.engine,
+        program.activation,
+        program.layout,
+        tile.params,
+        program.layout.view(tile.params),
+        family_hypers,
+        batch,
+        learned.gradients,
+        learned.trace,
+        tile.step,
+        Tally(),
+        hypers=tile.unit_hypers(prefix) if prefix else {},
+        detailed=detailed,
+    )
+    return tile, context
+
+
+def loss_at(pack: Pack, tile: Tile, params: torch.Tensor) -> torch.Tensor:
+    """Loss [P] of the tile's next mini-batch at other parameters."""
+    program = pack.program
+    values = program.layout.view(params)
+    batch = train_batch(tile)
+    weights = program.family.weights(values, tile.unit_hypers("family"))
+    record = program.engine.forward(batch.inputs, weights, program.activation, batch.lengths)
+    return read_out(program.task, values, record.h, batch, program.engine).loss
+
+
+def assert_same_row(first: RowState, second: RowState) -> None:
+    """Bit for bit the same, counters included."""
+    assert first.params.keys() == second.params.keys()
+    for name, value in first.params.items():
+        assert torch.equal(value, second.params[name]), name
+    assert first.slots.keys() == second.slots.keys()
+    for name, value in first.slots.items():
+        assert torch.equal(value, second.slots[name]), name
+    for name in ("step", "taken", "rung", "solved_at", "solved_exactly_at", "diverged_at", "best_rung"):
+        assert getattr(first, name) == getattr(second, name), name
+    assert first.best_loss == second.best_loss or math.isnan(first.best_loss)
