@@ -1,0 +1,97 @@
+"""Runs one trainer in this very process: no Ray, no other processes, the same `Executor` promises."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+
+from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, TrainerFactory, WorkerJoined, WorkerLost
+from rnnsweep.sweep.rows import Orders, RowId
+
+log = logging.getLogger(__name__)
+
+
+def merge(first: Orders, more: Orders) -> Orders:
+    """Both orders in one; a row that joined in `first` and leaves in `more` before it ever trained does neither."""
+    gone = {(leave.trial, leave.replica, leave.token) for leave in more.leave}
+    waiting = {(spec.trial, spec.replica, spec.token) for spec in first.join}
+    return Orders(
+        join=tuple(spec for spec in first.join if (spec.trial, spec.replica, spec.token) not in gone) + more.join,
+        leave=first.leave + tuple(one for one in more.leave if (one.trial, one.replica, one.token) not in waiting),
+        decided={**first.decided, **more.decided},
+        acknowledged={**first.acknowledged, **more.acknowledged},
+    )
+
+
+class InlineExecutor:
+    """One worker inside the driver's process; a rung is trained while the driver polls.
+
+    An exception of the trainer costs the worker with its rows, as a crash would: a fresh trainer takes its place.
+
+    Attributes:
+        factory: builds the trainer.
+        cores: CPU cores that it may use.
+    """
+
+    def __init__(self, factory: TrainerFactory, cores: int = 1) -> None:
+        self.factory, self.cores = factory, cores
+        self._trainer: Trainer | None = None
+        self._count = 0
+        self._worker = ""
+        self._orders = Orders()
+        self._rows: set[RowId] = set()
+        self._events: list[ExecutorEvent] = []
+
+    def start(self) -> None:
+        """Build the trainer; its worker announces itself through `poll`."""
+        self._worker = f"inline-{self._count}"
+        self._count += 1
+        self._trainer = self.factory(self._worker, self.cores)
+        self._orders, self._rows = Orders(), set()
+        self._events.append(WorkerJoined(self._trainer.describe()))
+
+    def order(self, worker: str, orders: Orders) -> None:
+        """Queue orders for the next rung."""
+        if self._trainer is None or worker != self._worker:
+            return
+        self._orders = merge(self._orders, orders)
+        self._rows -= {(leave.trial, leave.replica) for leave in orders.leave}
+        self._rows |= {spec.row for spec in orders.join}
+
+    def poll(self, timeout: float) -> list[ExecutorEvent]:
+        """Events since the last call; trains one rung if there is none and rows wait."""
+        if not self._events and self._trainer is not None and (self._rows or self._orders.leave):
+            self._advance(self._trainer)
+        elif not self._events and timeout > 0:
+            time.sleep(timeout)
+        events, self._events = self._events, []
+        return events
+
+    def _advance(self, trainer: Trainer) -> None:
+        orders, self._orders = self._orders, Orders()
+        try:
+            reports, failures = trainer.advance(orders)
+        except Exception as error:  # whatever it is, the row that causes it must be found and isolated
+            log.exception("the trainer of %s failed", self._worker)
+            self._events.append(WorkerLost(self._worker, platform.node(), f"{type(error).__name__}: {error}"))
+            trainer.close()
+            self.start()
+            return
+        self._rows -= {report.row for report in reports if report.state.ended}
+        self._rows -= {(failure.trial, failure.replica) for failure in failures}
+        if reports or failures:
+            self._events.append(RungTrained(self._worker, tuple(reports), tuple(failures)))
+
+    def exclude(self, node: str) -> None:
+        """There is no other node: the loss is known to the driver, who asks for this only where others are alive."""
+        del node
+
+    def stop(self, graceful: bool) -> None:
+        """End the trainer; graceful obeys the last withdrawals first (rungs never stay in progress between polls)."""
+        trainer, self._trainer = self._trainer, None
+        if trainer is None:
+            return
+        if graceful and self._orders.leave and not self._orders.join and not self._rows:
+            trainer.advance(Orders(leave=self._orders.leave))
+        trainer.close()

@@ -1,0 +1,49 @@
+"""Reads a sweep from the ledger: the machine's memory, and the history that the sampler learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.events import Command
+from rnnsweep.sweep.objective import rung_history
+from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
+from rnnsweep.sweep.rebuild import Records, Reopen, rebuild
+from rnnsweep.sweep.records import SweepMemory
+from rnnsweep.sweep.rows import RowReport
+
+Rungs = Mapping[int, Sequence[tuple[int, float]]]
+
+
+def load(
+    ledger: Ledger, plan: SweepPlan, fence: int, now: float, reopen: Reopen | None
+) -> tuple[SweepMemory, list[Command], list[TrialView], Rungs, SweepView]:
+    """Everything that a driver starts from.
+
+    Returns:
+        The machine's memory; its first commands; all trials as they are now; (step, value) of each trial's rungs, as
+        far as they count; and the sweep itself.
+
+    Raises:
+        ConfigError: the sweep is not in the ledger, or `reopen` is impossible.
+    """
+    sweep = ledger.sweep(plan.name)
+    if sweep is None:
+        known = [view.name for view in ledger.sweeps()]
+        raise ConfigError("no such sweep", key="name", value=plan.name, allowed=known)
+    trials = ledger.trials(plan.name)
+    reports: dict[int, list[RowReport]] = {}
+    for report in ledger.reports(plan.name) if trials else ():
+        reports.setdefault(report.trial, []).append(report)
+    records = Records(sweep, trials, ledger.attempts(plan.name), reports, ledger.verdicts(plan.name))
+    memory, commands = rebuild(plan, fence, now, records, reopen)
+    views = {view.number: view for view in trials}
+    views.update((number, trial.view()) for number, trial in memory.open.items())
+    rungs: dict[int, list[tuple[int, float]]] = {}
+    if len(plan.objectives) == 1:
+        for number, found in reports.items():
+            limit = memory.open[number].rung if number in memory.open else views[number].rung
+            counted = (report for report in found if report.rung <= limit)
+            rungs[number] = rung_history(plan, counted, plan.budget.updates)
+    return memory, commands, [views[number] for number in sorted(views)], rungs, sweep

@@ -1,0 +1,270 @@
+"""The one process that decides: collects events, steps the machine, carries out its commands through the ports.
+
+    boot ─► turn ─► turn ─► ... ─► close            each turn: poll, step, ask and judge, commit, order
+
+Whatever a turn decides is in the ledger before any worker hears of it. A driver that another one has replaced stops
+without another write.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rnnsweep.errors import ConfigError, FencedError, StoreError
+from rnnsweep.sweep import machine
+from rnnsweep.sweep.boot import load
+from rnnsweep.sweep.clock import SystemClock
+from rnnsweep.sweep.events import BudgetChanged, Closed, Event, StopAsked, Tick
+from rnnsweep.sweep.lock import LockKeeper
+from rnnsweep.sweep.mirroring import MirrorThread
+from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.ports import Clock, Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, Write
+from rnnsweep.sweep.progress import Progress, Rate, progress
+from rnnsweep.sweep.rebuild import Reopen
+from rnnsweep.sweep.session import Outcome, Pace, signals
+from rnnsweep.sweep.states import SweepState, TrialState
+from rnnsweep.sweep.turn import Turn
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Driver:
+    """Runs a sweep that exists in the ledger and whose lock `fence` holds, to its end or to a stop.
+
+    The lock is given back at the end of `run`. SIGINT and SIGTERM once: let rungs in progress end, write, mark as
+    INTERRUPTED; twice: now.
+
+    Attributes:
+        plan: what to do; on resume with the raised budget.
+        fence: the token that `ledger.acquire` returned.
+        reopen: finished trials that are to go on.
+        observer: called with the progress.
+    """
+
+    plan: SweepPlan
+    ledger: Ledger
+    sampler: Sampler
+    executor: Executor
+    mirrors: Sequence[Mirror] = ()
+    clock: Clock = field(default_factory=SystemClock)
+    fence: int = 0
+    reopen: Reopen | None = None
+    observer: Callable[[Progress], None] | None = None
+    pace: Pace = field(default_factory=Pace)
+
+    def __post_init__(self) -> None:
+        self._interrupts = 0
+        self._started = False
+        self._turn: Turn | None = None
+        self._tails: list[MirrorThread] = []
+        self._due: dict[str, float] = {}
+        self._rate = Rate()
+        self._config: Mapping[str, Any] = self.plan.config
+
+    # ------------------------------------------------------------------ from outside
+
+    def run(self) -> Outcome:
+        """Work until the sweep ends, is stopped or is lost to another driver.
+
+        Raises:
+            ConfigError: `reopen` is impossible; nothing was written.
+        """
+        self._keeper = LockKeeper(self.ledger, self.plan.name, self.fence, self.pace.renew)
+        self._tails = [MirrorThread(self.ledger, self.plan.name, mirror, self.clock) for mirror in self.mirrors]
+        self._keeper.start()
+        try:
+            with signals(self.interrupt):
+                outcome = self._session()
+            return replace(outcome, behind=self._drain(outcome))
+        finally:
+            for tail in self._tails:
+                tail.stop()
+            self._keeper.stop()
+            self._give_lock_back()
+
+    def interrupt(self) -> int:
+        """Like Ctrl-C once; callable from any thread. Returns how often that was."""
+        self._interrupts += 1
+        return self._interrupts
+
+    # ------------------------------------------------------------------ one session
+
+    def _session(self) -> Outcome:
+        try:
+            self._boot()
+            while not machine.ended(self._memory):
+                self._one_turn()
+            return self._close()
+        except FencedError as error:
+            self._stop_workers(graceful=False)
+            return Outcome(SweepState.INTERRUPTED, 4, str(error))
+        except StoreError as error:
+            self._stop_workers(graceful=False)
+            return Outcome(SweepState.FAILED, 1, str(error))
+        except KeyboardInterrupt:
+            return self._abort(SweepState.INTERRUPTED, "interrupted twice: stopped at once", 3)
+        except Exception as error:
+            self._abort(SweepState.FAILED, f"{type(error).__name__}: {error}", 1)
+            raise
+
+    def _boot(self) -> None:
+        self._start = self.clock.monotonic()
+        memory, commands, views, rungs, view = load(self.ledger, self.plan, self.fence, self.clock.now(), self.reopen)
+        self._before, self._view = memory.spent.wall_s, view
+        for tail in self._tails:
+            tail.start()
+        self._turn = Turn(memory, self.sampler, self.executor)
+        self._memory = memory
+        self.sampler.restore(views, rungs)
+        self._put_sweep(SweepState.RUNNING, "")
+        self._turn.obey(commands)
+        self._turn.take([self._tick()])
+        self._turn.finish(self._commit)
+        if not machine.ended(memory):
+            self._started = True
+            self.executor.start()
+
+    def _one_turn(self) -> None:
+        assert self._turn is not None
+        self._keeper.check()
+        wait = 0.0 if self._turn.asks else self.pace.poll
+        heard = self.executor.poll(wait)
+        events: list[Event] = [self._tick(), *heard, *self._requests()]
+        if self._interrupts:
+            events.append(StopAsked(SweepState.INTERRUPTED, "interrupted"))
+        self._turn.take(events)
+        if self._is_due("note", self.pace.note):
+            self._put_sweep(SweepState.RUNNING, "")
+        self._turn.finish(self._commit)
+        self._observe(self.pace.observe)
+
+    def _close(self) -> Outcome:
+        """Let workers finish their rung, take their last reports in, write how it ended."""
+        assert self._turn is not None
+        if self._stop_workers(graceful=True):
+            while events := self.executor.poll(0.0):
+                self._turn.take(events)
+        self._turn.take([self._tick(), Closed()])
+        state, reason = self._memory.stopping or (SweepState.INTERRUPTED, "")
+        self._put_sweep(state, reason)
+        self._turn.finish(self._commit)
+        self._observe(0.0)
+        return Outcome(state, self._exit_code(state), reason)
+
+    def _exit_code(self, state: SweepState) -> int:
+        if state is SweepState.COMPLETE:
+            return 1 if self._memory.counts[TrialState.FAILED] else 0
+        return 1 if state is SweepState.FAILED else 3
+
+    def _abort(self, state: SweepState, reason: str, exit_code: int) -> Outcome:
+        """Stop at once; what was not committed is done again by `resume`."""
+        self._stop_workers(graceful=False)
+        if self._turn is not None:
+            view = self._sweep_view(state, reason)
+            try:
+                self.ledger.commit(self.plan.name, self.fence, [PutSweep(view)])
+            except StoreError as error:
+                log.warning("the end of the sweep could not be noted: %s", error)
+        return Outcome(state, exit_code, reason)
+
+    # ------------------------------------------------------------------ what a turn needs
+
+    def _tick(self) -> Tick:
+        return Tick(self.clock.now(), self._before + self.clock.monotonic() - self._start)
+
+    def _is_due(self, what: str, period: float) -> bool:
+        now = self.clock.monotonic()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + period
+        return True
+
+    def _requests(self) -> Iterator[Event]:
+        if not self._is_due("inbox", self.pace.inbox):
+            return
+        try:
+            requests = self.ledger.take_requests(self.plan.name, self.fence)
+        except FencedError:
+            raise
+        except StoreError:
+            return  # it will be asked again; what matters is whether commits get through
+        for request, data in requests:
+            if request == "stop":
+                yield StopAsked(SweepState.STOPPED, str(data.get("reason", "stopped by request")))
+            elif request == "budget":
+                yield from self._budget_request(data)
+
+    def _budget_request(self, data: Mapping[str, Any]) -> Iterator[Event]:
+        try:
+            machine.budget.change(self._memory.plan.budget, data)
+        except ConfigError as error:
+            log.warning("request refused: %s", error)
+            return
+        self._config = {**self._config, "budget": {**self._config.get("budget", {}), **data}}
+        yield BudgetChanged(dict(data))
+
+    def _sweep_view(self, state: SweepState, reason: str) -> SweepView:
+        spent, now = self._memory.spent, self.clock.now()
+        return replace(
+            self._view,
+            state=state,
+            config=self._config,
+            overrides=self.plan.overrides,
+            updated=now,
+            wall_s=self._tick().wall_s,
+            device_s=spent.device_s,
+            updates=spent.updates,
+            reason=reason,
+        )
+
+    def _put_sweep(self, state: SweepState, reason: str) -> None:
+        assert self._turn is not None
+        self._turn.obey([PutSweep(self._sweep_view(state, reason))])
+
+    def _commit(self, writes: Sequence[Write]) -> None:
+        """Commit, and wait for a ledger that is away for a moment: a database locked, a server restarting."""
+        deadline, pause = self.clock.monotonic() + self.pace.store, 0.1
+        while True:
+            self._keeper.check()
+            try:
+                return self.ledger.commit(self.plan.name, self.fence, writes)
+            except FencedError:
+                raise
+            except StoreError as error:
+                if self.clock.monotonic() >= deadline:
+                    raise
+                log.warning("the ledger is away, trying again: %s", error)
+                self.clock.sleep(pause)
+                pause = min(2.0, 2 * pause)
+
+    def _observe(self, period: float) -> None:
+        if self.observer is not None and (period == 0.0 or self._is_due("observe", period)):
+            rate = self._rate.add(self.clock.monotonic(), self._memory.spent.updates)
+            self.observer(progress(self._memory, rate))
+
+    # ------------------------------------------------------------------ the ends
+
+    def _stop_workers(self, graceful: bool) -> bool:
+        """True if there were workers to stop."""
+        started, self._started = self._started, False
+        if started:
+            self.executor.stop(graceful)
+        return started
+
+    def _drain(self, outcome: Outcome) -> tuple[str, ...]:
+        if outcome.exit_code == 4:
+            return ()  # the mirrors are the new driver's by now
+        limit = self.pace.drain
+        return tuple(
+            mirror.name for mirror, tail in zip(self.mirrors, self._tails, strict=True) if not tail.drain(limit)
+        )
+
+    def _give_lock_back(self) -> None:
+        try:
+            self.ledger.release(self.plan.name, self.fence)
+        except StoreError as error:
+            log.info("the lock will run out by itself: %s", error)

@@ -1,0 +1,143 @@
+"""What the machine is told (events) and what it wants done (commands): plain, frozen data.
+
+    driver ── Event ──► machine.step ──► Command ... ──► driver
+
+Commands fall in three kinds. Writes (`ports.Write`) become durable first, all those of a turn in one transaction.
+`Ask`, `Judge`, `Note` and `Tell` talk to the sampler, which lives in memory and can be rebuilt. `Join`, `Leave`,
+`Progressed` and `Exclude` reach workers, and only after the writes are durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rnnsweep.sweep.plan import Params
+from rnnsweep.sweep.ports import RungTrained, TrialView, WorkerJoined, WorkerLost, Write
+from rnnsweep.sweep.rows import RowSpec, Withdrawal
+from rnnsweep.sweep.states import SweepState
+
+# ------------------------------------------------------------------ events
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time as the driver sees it.
+
+    Attributes:
+        now: seconds since the epoch; stamps everything that follows until the next tick.
+        wall_s: wall time of the sweep so far, seconds, all sessions together.
+    """
+
+    now: float
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The sampler's answer to `Ask`; None when the space is exhausted."""
+
+    number: int
+    params: Params | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The sampler's answer to `Judge`."""
+
+    trial: int
+    rung: int
+    prune: bool
+
+
+@dataclass(frozen=True)
+class BudgetChanged:
+    """Limits that a user changed while the sweep runs: ``trials``, ``wall_s``, ``device_s`` or ``target``."""
+
+    limits: Mapping[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class StopAsked:
+    """A user wants the sweep to pause; `state` is STOPPED or INTERRUPTED (or FAILED when a store gives up)."""
+
+    state: SweepState
+    reason: str
+
+
+@dataclass(frozen=True)
+class Closed:
+    """All workers are gone and their last reports are in: nothing more will come."""
+
+
+Event = Tick | Asked | Judged | BudgetChanged | StopAsked | Closed | WorkerJoined | WorkerLost | RungTrained
+
+# ------------------------------------------------------------------ commands
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask the sampler for the point of this trial; answered by `Asked`."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Note:
+    """Tell the sampler a reduced value at a rung."""
+
+    trial: int
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Ask the pruner about this rung; answered by `Judged`."""
+
+    trial: int
+    rung: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Tell the sampler about a finished trial."""
+
+    view: TrialView
+
+
+@dataclass(frozen=True)
+class Join:
+    """A worker takes a row."""
+
+    worker: str
+    spec: RowSpec
+
+
+@dataclass(frozen=True)
+class Leave:
+    """A worker drops a row."""
+
+    worker: str
+    withdrawal: Withdrawal
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """What a worker may forget about a row: reports up to `acknowledged`, checkpoints before `decided`."""
+
+    worker: str
+    row: tuple[int, int]
+    acknowledged: int | None = None
+    decided: int | None = None
+
+
+@dataclass(frozen=True)
+class Exclude:
+    """Start no more workers on this node."""
+
+    node: str
+
+
+Command = Write | Ask | Note | Judge | Tell | Join | Leave | Progressed | Exclude

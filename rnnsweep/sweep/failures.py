@@ -1,0 +1,117 @@
+"""What happens when rows or workers fail; see `policy` for the rules."""
+
+from __future__ import annotations
+
+from rnnsweep.sweep.events import Command, Exclude, Leave
+from rnnsweep.sweep.placement import enqueue, leave_group, quarantine
+from rnnsweep.sweep.policy import BUG, LOST, OUT_OF_MEMORY, halves, lost_for_good, repeated_bug, signature
+from rnnsweep.sweep.ports import PutAttempt, PutTrial, WorkerLost
+from rnnsweep.sweep.records import SweepMemory, Trial, Worker
+from rnnsweep.sweep.rows import RowFailure, Withdrawal
+from rnnsweep.sweep.rungs import end, settle
+from rnnsweep.sweep.states import RowState, SweepState, TrialState
+
+
+def fail_rows(memory: SweepMemory, worker: Worker, failures: list[RowFailure], out: list[Command]) -> None:
+    """Rows that their worker could not train; the caller has checked tokens."""
+    held = len(worker.rows)
+    memory_failures = [failure for failure in failures if failure.kind == OUT_OF_MEMORY]
+    if memory_failures and held > 1:
+        worker.slots = max(1, held // 2)
+    for failure in failures:
+        trial = memory.open.get(failure.trial)
+        if trial is None or not trial.rows[failure.replica].placed:
+            continue  # another replica's failure has ended this attempt already
+        if failure.kind == OUT_OF_MEMORY:
+            reason = f"{OUT_OF_MEMORY}: {failure.reason}"
+            lose_attempt(memory, trial, reason, out, charge=held <= 1)
+        else:
+            _fail_row(memory, trial, failure, out)
+    memory.touch(worker.info.worker)
+
+
+def _fail_row(memory: SweepMemory, trial: Trial, failure: RowFailure, out: list[Command]) -> None:
+    row = trial.rows[failure.replica]
+    row.move(trial.number, RowState.FAILED)
+    memory.vacate(trial.number, row)
+    reason = f"{failure.kind}: {failure.reason}"
+    trial.failures[failure.replica] = reason
+    trial.tell(f"replica {failure.replica} failed: {reason}")
+    if failure.kind == BUG:
+        _count_bug(memory, trial, failure)
+    settle(memory, trial, out)
+
+
+def _count_bug(memory: SweepMemory, trial: Trial, failure: RowFailure) -> None:
+    trials = memory.bugs.setdefault(signature(failure.traceback, failure.reason), [])
+    if trial.number not in trials:
+        trials.append(trial.number)
+    if len(trials) >= memory.policy.bug_trials and memory.stopping is None:
+        memory.stopping = (SweepState.FAILED, repeated_bug(trials, failure.reason, failure.traceback))
+
+
+def lose_attempt(memory: SweepMemory, trial: Trial, reason: str, out: list[Command], *, charge: bool) -> None:
+    """End the attempt in progress: rows in training are LOST and wait for the next attempt, or for the end."""
+    leave_group(memory, trial)
+    for row in trial.rows:
+        if row.state is not RowState.ACTIVE:
+            continue
+        if row.worker in memory.workers:
+            out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token)))
+        if row.worker:
+            memory.vacate(trial.number, row)
+        row.move(trial.number, RowState.LOST)
+        row.worker = ""
+    trial.charged += charge
+    out.append(PutAttempt(trial.attempt(outcome=reason.split(":")[0], charged=charge)))
+    trial.reason = reason
+    trial.tell(f"attempt {trial.attempts} lost: {reason}" + (" (charged)" if charge else ""))
+    memory.move(trial, TrialState.WAITING)
+    if trial.charged > memory.plan.retries:
+        end(memory, trial, TrialState.FAILED, lost_for_good(trial.charged, reason), out)
+        return
+    enqueue(memory, trial)
+    out.append(PutTrial(trial.view()))
+
+
+def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> None:
+    """A worker is gone with all its rows."""
+    worker = memory.workers.pop(event.worker, None)
+    memory.roomy.discard(event.worker)
+    if worker is None or memory.stopping is not None:
+        return
+    reason = f"{LOST}: worker {event.worker} on {event.node}: {event.reason}"
+    numbers = sorted({trial for trial, _ in worker.rows})
+    for number in numbers:
+        trial = memory.open[number]
+        trial.strikes += 1
+        trial.mark = min(row.heard for row in trial.rows if not row.state.ended)
+        lose_attempt(memory, trial, reason, out, charge=len(numbers) == 1)
+    suspects = _suspects(memory, numbers, alone=len(numbers) == 1)
+    if suspects:
+        quarantine(memory, halves(suspects, max(1, worker.slots // memory.plan.replicas)))
+    else:
+        _blame_node(memory, event.node, out)
+
+
+def _suspects(memory: SweepMemory, numbers: list[int], *, alone: bool) -> list[int]:
+    needed = 1 if alone else memory.policy.strikes
+    return [number for number in numbers if number in memory.open and memory.open[number].strikes >= needed]
+
+
+def _blame_node(memory: SweepMemory, node: str, out: list[Command]) -> None:
+    """Losses that no trial is suspected of count against the node."""
+    memory.node_losses[node] += 1
+    memory.node_rungs[node] = 0
+    others = any(worker.info.node != node for worker in memory.workers.values())
+    if memory.node_losses[node] >= memory.policy.node_losses and others and node not in memory.excluded:
+        memory.excluded.add(node)
+        out.append(Exclude(node))
+
+
+def credit_node(memory: SweepMemory, node: str) -> None:
+    """A rung trained on a node; enough of them and its losses are forgotten."""
+    if node in memory.node_losses:
+        memory.node_rungs[node] += 1
+        if memory.node_rungs[node] >= memory.policy.node_forgiven:
+            del memory.node_losses[node], memory.node_rungs[node]

@@ -1,0 +1,218 @@
+"""The sweep's decisions: `step(memory, event) -> commands`, without clock, input or output.
+
+`step` changes `memory` in place (copying thousands of trials per event would cost more than the decision), but it is
+deterministic: the same memory and event give the same memory and commands, and nothing else is read or touched.
+
+    WorkerJoined, WorkerLost ─┐                                            ┌─► writes (durable first)
+    RungTrained ──────────────┼─► step ── rungs ── failures ── placement ──┼─► Ask, Note, Judge, Tell (sampler)
+    Asked, Judged ────────────┤                                            └─► Join, Leave, Progressed, Exclude
+    Tick, StopAsked, ... ─────┘
+
+An illegal move of a trial or row raises `IllegalTransition` with the trial's story: a bug of ours, never a user's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rnnsweep.sweep import budget
+from rnnsweep.sweep.events import (
+    Ask,
+    Asked,
+    BudgetChanged,
+    Closed,
+    Command,
+    Event,
+    Judged,
+    Progressed,
+    StopAsked,
+    Tick,
+)
+from rnnsweep.sweep.failures import credit_node, fail_rows, lose_attempt, worker_lost
+from rnnsweep.sweep.placement import enqueue, fill
+from rnnsweep.sweep.ports import PutAttempt, PutTrial, RungTrained, WorkerJoined, WorkerLost
+from rnnsweep.sweep.records import Row, SweepMemory, Trial, Worker
+from rnnsweep.sweep.rows import RowFailure, RowReport
+from rnnsweep.sweep.rungs import hear, judged, settle
+from rnnsweep.sweep.states import RowState, SweepState, TrialState
+
+
+def step(memory: SweepMemory, event: Event) -> tuple[SweepMemory, list[Command]]:
+    """Take one event in and say what is to be done, in order."""
+    out: list[Command] = []
+    if memory.closed:
+        return memory, out
+    _take(memory, event, out)
+    _check_budget(memory)
+    _check_done(memory)
+    if memory.stopping is None:
+        fill(memory, out)
+        _ask(memory, out)
+    return memory, out
+
+
+def ended(memory: SweepMemory) -> bool:
+    """No more work is to be ordered: workers may be stopped and `Closed` sent."""
+    return memory.stopping is not None
+
+
+def _take(memory: SweepMemory, event: Event, out: list[Command]) -> None:
+    match event:
+        case Tick():
+            memory.now, memory.spent.wall_s = event.now, event.wall_s
+        case RungTrained():
+            _rung_trained(memory, event, out)
+        case Asked():
+            _asked(memory, event, out)
+        case Judged():
+            judged(memory, event, out)
+        case WorkerLost():
+            worker_lost(memory, event, out)
+        case _:
+            _take_rare(memory, event, out)
+
+
+def _take_rare(memory: SweepMemory, event: Event, out: list[Command]) -> None:
+    match event:
+        case WorkerJoined():
+            _worker_joined(memory, event)
+        case BudgetChanged():
+            changed = budget.change(memory.plan.budget, event.limits)
+            memory.plan = replace(memory.plan, budget=changed)
+        case StopAsked():
+            if memory.stopping is None:
+                memory.stopping = (event.state, event.reason)
+        case Closed():
+            _close(memory, out)
+
+
+def _worker_joined(memory: SweepMemory, event: WorkerJoined) -> None:
+    info = event.info
+    if info.worker not in memory.workers:
+        memory.worker_count += 1
+        memory.workers[info.worker] = Worker(info, memory.worker_count, max(1, info.slots))
+        memory.touch(info.worker)
+
+
+def _rung_trained(memory: SweepMemory, event: RungTrained, out: list[Command]) -> None:
+    worker = memory.workers.get(event.worker)
+    if worker is None:
+        memory.refused += len(event.reports)
+        return
+    credit_node(memory, worker.info.node)
+    touched: dict[int, None] = {}
+    for report in event.reports:
+        memory.spent.device_s += report.device_s
+        if _take_report(memory, worker, report, out):
+            touched[report.trial] = None
+    failures = [failure for failure in event.failures if _current(memory, worker, failure) is not None]
+    for number in touched:
+        trial = memory.open.get(number)
+        if trial is not None:
+            settle(memory, trial, out)
+    if failures:
+        fail_rows(memory, worker, failures, out)
+
+
+def _current(memory: SweepMemory, worker: Worker, who: RowReport | RowFailure) -> Trial | None:
+    """The trial that this message belongs to; None if it comes from a fenced attempt or another worker."""
+    trial = memory.open.get(who.trial)
+    if trial is None or trial.token != who.token or trial.state is not TrialState.RUNNING:
+        return None
+    return trial if trial.rows[who.replica].worker == worker.info.worker else None
+
+
+def _take_report(memory: SweepMemory, worker: Worker, report: RowReport, out: list[Command]) -> bool:
+    trial = _current(memory, worker, report)
+    if trial is None or not trial.rows[report.replica].placed:
+        memory.refused += 1
+        return False
+    row = trial.rows[report.replica]
+    if report.rung <= row.heard:
+        out.append(Progressed(row.worker, report.row, acknowledged=row.stored))
+        return False
+    if report.rung > row.heard + 1:
+        trial.rewind = True
+        reason = f"lost: replica {row.replica} reported rung {report.rung} after {row.heard}"
+        lose_attempt(memory, trial, reason, out, charge=True)
+        return False
+    hear(memory, trial, report, out)
+    return True
+
+
+def _asked(memory: SweepMemory, event: Asked, out: list[Command]) -> None:
+    memory.asking -= 1
+    if event.params is None:
+        memory.exhausted = True
+        return
+    add_trial(memory, Trial(event.number, dict(event.params), new_rows(memory.plan.replicas)), out)
+
+
+def new_rows(replicas: int) -> list[Row]:
+    """Rows of a trial that has never run."""
+    return [Row(replica) for replica in range(replicas)]
+
+
+def add_trial(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
+    """A new trial waits for a place; it is in the ledger before that."""
+    memory.open[trial.number] = trial
+    memory.counts[TrialState.WAITING] += 1
+    enqueue(memory, trial)
+    out.append(PutTrial(trial.view()))
+
+
+def _ask(memory: SweepMemory, out: list[Command]) -> None:
+    """Ask for as many trials as fit, and `prefetch` more, so that no worker waits for the sampler."""
+    if memory.exhausted:
+        return
+    room = sum(memory.workers[name].room for name in memory.roomy)
+    wanted = -(-room // memory.plan.replicas) + memory.plan.prefetch - len(memory.queue) - memory.asking
+    limit = memory.plan.budget.trials
+    if limit is not None:
+        wanted = min(wanted, limit - memory.next_number)
+    for _ in range(wanted):
+        out.append(Ask(memory.next_number))
+        memory.next_number += 1
+        memory.asking += 1
+
+
+def _check_budget(memory: SweepMemory) -> None:
+    if memory.stopping is not None:
+        return
+    plan = memory.plan
+    best = memory.best[1][0] if memory.best is not None else None
+    reason = budget.reached(plan.budget, plan.objectives[0], memory.spent, best)
+    if reason is not None:
+        memory.stopping = (SweepState.COMPLETE, reason)
+
+
+def _check_done(memory: SweepMemory) -> None:
+    if memory.stopping is not None or memory.open or memory.asking:
+        return
+    limit = memory.plan.budget.trials
+    if limit is not None and memory.next_number >= limit:
+        memory.stopping = (SweepState.COMPLETE, f"all {limit} trials finished")
+    elif memory.exhausted:
+        memory.stopping = (SweepState.COMPLETE, "the sampler has no more points")
+
+
+def _close(memory: SweepMemory, out: list[Command]) -> None:
+    """Trials in progress wait for `resume`; interrupted attempts are not charged."""
+    _, reason = memory.stopping or (SweepState.INTERRUPTED, "interrupted")
+    for trial in list(memory.open.values()):
+        if trial.state is TrialState.RUNNING:
+            interrupt_attempt(memory, trial, reason, out)
+    memory.closed = True
+
+
+def interrupt_attempt(memory: SweepMemory, trial: Trial, reason: str, out: list[Command]) -> None:
+    """End an attempt through no fault of the trial."""
+    for row in trial.rows:
+        if row.state is RowState.ACTIVE:
+            row.move(trial.number, RowState.LOST)
+            row.worker = ""
+    out.append(PutAttempt(trial.attempt(outcome="interrupted")))
+    trial.reason = reason.splitlines()[0]
+    trial.tell(f"attempt {trial.attempts} interrupted at update {trial.step}: {trial.reason}")
+    memory.move(trial, TrialState.WAITING)
+    out.append(PutTrial(trial.view()))

@@ -1,0 +1,165 @@
+"""From replicas' curves to one finite number per objective and trial.
+
+A replica that is DONE or SOLVED keeps its last value; one that DIVERGED scores the worst value from then on. A value
+that was never measured counts as the worst, so that every trial has a finite objective.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rnnsweep.sweep.budget import better
+from rnnsweep.sweep.plan import Objective, SweepPlan
+from rnnsweep.sweep.rows import RowReport
+from rnnsweep.sweep.states import RowState
+
+SOLVED_AT = "solved_at"
+
+
+@dataclass(slots=True)
+class Curve:
+    """What a replica has shown so far, at the trial's own rung.
+
+    Attributes:
+        last: newest finite value of each metric key.
+        best: best value of each objective's metric, one entry per objective; None before the first.
+        report: the newest report taken in.
+    """
+
+    last: dict[str, float] = field(default_factory=dict)
+    best: list[float | None] = field(default_factory=list)
+    report: RowReport | None = None
+
+    @property
+    def ended(self) -> bool:
+        """No further rung of this replica will come."""
+        return self.report is not None and self.report.state.ended
+
+    @property
+    def diverged(self) -> bool:
+        """The replica left the finite numbers."""
+        return self.report is not None and self.report.state is RowState.DIVERGED
+
+    @property
+    def solved_at(self) -> int | None:
+        """Update at which the replica solved the task; None if it did not, or diverged since."""
+        return None if self.report is None or self.diverged else self.report.solved_at
+
+    def take(self, report: RowReport, objectives: Sequence[Objective]) -> None:
+        """Go on to the next rung."""
+        self.report = report
+        if not self.best:
+            self.best = [None] * len(objectives)
+        for key, value in report.metrics.items():
+            if math.isfinite(value):
+                self.last[key] = float(value)
+        for index, objective in enumerate(objectives):
+            value = report.metrics.get(objective.metric)
+            if value is not None and math.isfinite(value):
+                best = self.best[index]
+                self.best[index] = value if best is None or better(objective, value, best) else best
+
+
+def fresh(objective: Objective, reports: Iterable[RowReport]) -> bool:
+    """Whether these reports say something new about the objective: else a rung is no reason to prune."""
+    if objective.metric == SOLVED_AT or objective.reduce == "solved_share":
+        return True
+    return any(objective.metric in report.metrics or report.state is RowState.DIVERGED for report in reports)
+
+
+def _worst(plan: SweepPlan, objective: Objective, updates: int) -> float:
+    return float(updates) if objective.metric == SOLVED_AT else plan.worst.get(objective.metric, objective.worst)
+
+
+def _replica(plan: SweepPlan, index: int, curve: Curve, updates: int) -> float:
+    objective = plan.objectives[index]
+    if objective.metric == SOLVED_AT:
+        return float(updates if curve.solved_at is None else curve.solved_at)
+    value = curve.last.get(objective.metric)
+    if objective.take == "best":
+        value = curve.best[index] if curve.best else None
+    return _worst(plan, objective, updates) if value is None or curve.diverged else value
+
+
+def _reduce(objective: Objective, values: Sequence[float]) -> float:
+    if objective.reduce == "median":
+        return statistics.median(values)
+    if objective.reduce == "best":
+        return max(values) if objective.goal == "maximize" else min(values)
+    return math.fsum(values) / len(values)
+
+
+def reduced(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[float, ...]:
+    """One finite number per objective.
+
+    Args:
+        plan: objectives, and what diverged replicas score.
+        curves: all replicas of a trial, at one rung.
+        updates: the trial's own budget; what an unsolved replica scores for `solved_at`.
+    """
+    values = []
+    for index, objective in enumerate(plan.objectives):
+        if objective.reduce == "solved_share":
+            values.append(sum(curve.solved_at is not None for curve in curves) / len(curves))
+            continue
+        try:
+            value = _reduce(objective, [_replica(plan, index, curve, updates) for curve in curves])
+        except OverflowError:
+            value = math.inf
+        values.append(value if math.isfinite(value) else _worst(plan, objective, updates))
+    return tuple(values)
+
+
+def trial_solved_at(curves: Sequence[Curve]) -> int | None:
+    """Median over replicas (the lower one of two), None while fewer than half are solved."""
+    solved = sorted(curve.solved_at for curve in curves if curve.solved_at is not None)
+    middle = (len(curves) - 1) // 2
+    return solved[middle] if middle < len(solved) else None
+
+
+def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[float]) -> dict[str, float]:
+    """Mean over replicas of every metric key that they have, plus `objective` and, once there is one, `solved_at`.
+
+    Ended replicas count with their last values, diverged ones with `plan.worst` where it names the key.
+    """
+    sums: dict[str, list[float]] = {}
+    for curve in curves:
+        scored: Mapping[str, float] = {**curve.last, **plan.worst} if curve.diverged else curve.last
+        for key, value in scored.items():
+            sums.setdefault(key, []).append(value)
+    metrics = {key: statistics.fmean(found) for key, found in sums.items()}
+    metrics = {key: value for key, value in metrics.items() if math.isfinite(value)}
+    solved = trial_solved_at(curves)
+    if solved is not None:
+        metrics[SOLVED_AT] = float(solved)
+    if values:
+        metrics["objective"] = values[0]
+    return metrics
+
+
+def rung_history(plan: SweepPlan, reports: Iterable[RowReport], updates: int) -> list[tuple[int, float]]:
+    """(step, reduced value) of every rung of one trial that says something new about the first objective.
+
+    Args:
+        plan: objectives and replicas.
+        reports: all reports of one trial, in any order.
+        updates: see `reduced`.
+    """
+    by_rung: dict[int, dict[int, RowReport]] = {}
+    for report in reports:
+        by_rung.setdefault(report.rung, {})[report.replica] = report
+    curves = [Curve() for _ in range(plan.replicas)]
+    history: list[tuple[int, float]] = []
+    for rung in sorted(by_rung):
+        found = by_rung[rung]
+        if any(not curve.ended and replica not in found for replica, curve in enumerate(curves)):
+            break
+        taken = [found[replica] for replica, curve in enumerate(curves) if not curve.ended]
+        for report in taken:
+            curves[report.replica].take(report, plan.objectives)
+        if taken and fresh(plan.objectives[0], taken):
+            history.append((max(report.step for report in taken), reduced(plan, curves, updates)[0]))
+    return history

@@ -1,0 +1,199 @@
+"""The machine's memory from the ledger: how a sweep begins and how `resume` goes on.
+
+Stored reports are replayed through the same code that took them in, with the verdicts of the time, so that memory is
+what it was after the last commit. Attempts of the dead driver are closed without charge; their rows get a new attempt
+that restores from the newest checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.budget import Spent
+from rnnsweep.sweep.events import Command
+from rnnsweep.sweep.machine import add_trial, new_rows
+from rnnsweep.sweep.placement import enqueue
+from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.ports import AttemptView, PutAttempt, PutTrial, SweepView, TrialView
+from rnnsweep.sweep.records import SweepMemory, Trial
+from rnnsweep.sweep.rows import RowReport
+from rnnsweep.sweep.rungs import PRUNE, end, pruned, remember_best, take_rung
+from rnnsweep.sweep.states import RowState, TrialState
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """Finished trials that a user wants to go on.
+
+    Attributes:
+        failed: all FAILED trials try again.
+        trials: these trials try again: FAILED, or COMPLETE with `extend`.
+        extend: COMPLETE trials go on to a raised `budget.updates` (only `trials`, where given).
+    """
+
+    failed: bool = False
+    trials: tuple[int, ...] = ()
+    extend: bool = False
+
+    def wants(self, view: TrialView) -> bool:
+        """Whether this finished trial is to go on."""
+        named = view.number in self.trials
+        if view.state is TrialState.FAILED:
+            return self.failed or named
+        return view.state is TrialState.COMPLETE and self.extend and (named or not self.trials)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What the ledger holds about a sweep; reports are those of all trials that may go on."""
+
+    sweep: SweepView | None = None
+    trials: Sequence[TrialView] = ()
+    attempts: Sequence[AttemptView] = ()
+    reports: Mapping[int, Sequence[RowReport]] = field(default_factory=dict)
+    verdicts: Sequence[tuple[int, int, str]] = ()
+
+
+def rebuild(
+    plan: SweepPlan, fence: int, now: float, records: Records, reopen: Reopen | None = None
+) -> tuple[SweepMemory, list[Command]]:
+    """Memory and first commands of a driver.
+
+    Raises:
+        ConfigError: `reopen` names a trial that does not exist or cannot go on.
+    """
+    memory, out = SweepMemory(plan, fence, now=now), []
+    if records.sweep is not None:
+        memory.spent = Spent(records.sweep.wall_s, records.sweep.device_s, records.sweep.updates)
+    wish = reopen or Reopen()
+    _check(wish, records.trials)
+    attempts = _attempts(records.attempts)
+    verdicts: dict[int, dict[int, str]] = {}
+    for trial, rung, verdict in records.verdicts:
+        verdicts.setdefault(trial, {})[rung] = verdict
+    for view in sorted(records.trials, key=lambda view: view.number):
+        memory.next_number = max(memory.next_number, view.number + 1)
+        again = wish.wants(view)
+        if view.state.finished and not again:
+            memory.counts[view.state] += 1
+            if view.state is TrialState.COMPLETE:
+                remember_best(memory, view.number, view.values)
+            continue
+        tries = attempts.get(view.number, [])
+        trial = _trial(plan, view, records.reports.get(view.number, ()), tries)
+        trial.verdicts = verdicts.get(view.number, {})
+        _admit(memory, trial, tries, out)
+    if not records.trials:
+        _enqueue_points(memory, out)
+    return memory, out
+
+
+def _check(wish: Reopen, trials: Iterable[TrialView]) -> None:
+    by_number = {view.number: view for view in trials}
+    for number in wish.trials:
+        if number not in by_number:
+            allowed = f"0 to {max(by_number)}" if by_number else "none yet"
+            raise ConfigError("no such trial", key="trial", value=number, allowed=allowed)
+        view = by_number[number]
+        if view.state.finished and not wish.wants(view):
+            hint = "COMPLETE trials go on with --extend." if view.state is TrialState.COMPLETE else None
+            raise ConfigError(
+                f"trial is {view.state.value}", key="trial", value=number, allowed="unfinished or FAILED", hint=hint
+            )
+
+
+def _attempts(attempts: Iterable[AttemptView]) -> dict[int, list[AttemptView]]:
+    """Attempts of each trial, newest first."""
+    found: dict[int, list[AttemptView]] = {}
+    for view in attempts:
+        found.setdefault(view.trial, []).append(view)
+    for views in found.values():
+        views.sort(key=lambda view: -view.number)
+    return found
+
+
+def _trial(plan: SweepPlan, view: TrialView, reports: Iterable[RowReport], attempts: Sequence[AttemptView]) -> Trial:
+    trial = Trial(view.number, dict(view.params), new_rows(plan.replicas), state=view.state, reason=view.reason)
+    trial.attempts, trial.charged, trial.token = view.attempts, view.charged, view.token
+    trial.tokens = tuple(attempt.token for attempt in attempts)
+    trial.started, trial.engine = view.started, view.engine
+    trial.story, trial.extra = list(view.story), dict(view.extra)
+    for report in sorted(reports, key=lambda report: report.rung):
+        row = trial.rows[report.replica]
+        if report.rung == row.heard + 1:
+            row.held[report.rung] = known = _unfinished(plan, report)
+            row.heard = row.stored = known.rung
+            row.step, row.state = known.step, known.state
+    return trial
+
+
+def _unfinished(plan: SweepPlan, report: RowReport) -> RowReport:
+    """A replica that was DONE with a smaller budget goes on, if its last rung was a whole one."""
+    whole = report.step == report.rung * plan.report_every
+    if report.state is RowState.DONE and report.step < plan.budget.updates and whole:
+        return replace(report, state=RowState.ACTIVE)
+    return report
+
+
+def _admit(memory: SweepMemory, trial: Trial, attempts: Sequence[AttemptView], out: list[Command]) -> None:
+    """Bring a trial back: its curves, its pending decision, and its place in line."""
+    memory.open[trial.number] = trial
+    memory.counts[trial.state] += 1
+    before, values = trial.state, ()
+    while take_rung(memory, trial):
+        values = trial.values
+        if before is TrialState.RUNNING and _decide(memory, trial, out):
+            return
+    if before.finished:
+        _reopen(memory, trial, values)
+    elif before is TrialState.RUNNING:
+        _interrupt(memory, trial, attempts, out)
+    else:
+        enqueue(memory, trial)
+        return
+    if trial.number in memory.open:
+        enqueue(memory, trial)
+        out.append(PutTrial(trial.view()))
+
+
+def _decide(memory: SweepMemory, trial: Trial, out: list[Command]) -> bool:
+    """Apply the verdict on the rung just replayed; True if the trial ended with it."""
+    if trial.verdicts.get(trial.rung) == PRUNE:
+        pruned(memory, trial, out)
+        return True
+    if all(row.curve.ended for row in trial.rows):
+        end(memory, trial, TrialState.COMPLETE, "", out)
+        return True
+    return False
+
+
+def _reopen(memory: SweepMemory, trial: Trial, values: tuple[float, ...]) -> None:
+    """FAILED or COMPLETE trials wait again; one whose replicas have all ended has nowhere to go."""
+    if all(row.curve.ended for row in trial.rows):
+        del memory.open[trial.number]
+        remember_best(memory, trial.number, values)
+        return
+    if trial.state is TrialState.COMPLETE:
+        trial.extra[f"objective@{trial.step}"] = values[0]
+    trial.tell(f"reopened after {trial.state.value}" + (f" ({trial.reason})" if trial.reason else ""))
+    trial.charged, trial.reason = 0, ""
+    memory.move(trial, TrialState.WAITING)
+
+
+def _interrupt(memory: SweepMemory, trial: Trial, attempts: Sequence[AttemptView], out: list[Command]) -> None:
+    """The attempt died with its driver: no charge."""
+    if attempts and not attempts[0].outcome:
+        out.append(PutAttempt(replace(attempts[0], outcome="interrupted")))
+    trial.reason = "interrupted: driver ended"
+    trial.tell(f"attempt {trial.attempts} interrupted at update {trial.step}: driver ended")
+    memory.move(trial, TrialState.WAITING)
+
+
+def _enqueue_points(memory: SweepMemory, out: list[Command]) -> None:
+    """Points that the user named come first; the sampler learns them with the rest of the history."""
+    limit = memory.plan.budget.trials
+    for params in memory.plan.enqueue[:limit]:
+        add_trial(memory, Trial(memory.next_number, dict(params), new_rows(memory.plan.replicas)), out)
+        memory.next_number += 1

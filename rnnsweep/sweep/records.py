@@ -1,0 +1,259 @@
+"""The machine's memory: unfinished trials with their rows, workers, and what has been spent.
+
+Finished trials leave nothing behind but their number, so that a sweep's memory does not grow with its history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+
+from rnnsweep.sweep.budget import Spent
+from rnnsweep.sweep.objective import Curve, trial_solved_at
+from rnnsweep.sweep.plan import Params, SweepPlan
+from rnnsweep.sweep.policy import DEFAULT, Policy
+from rnnsweep.sweep.ports import AttemptView, TrialView
+from rnnsweep.sweep.rows import RowId, RowReport, WorkerInfo
+from rnnsweep.sweep.states import ROW_MOVES, TRIAL_MOVES, RowState, SweepState, TrialState, check_move
+
+
+@dataclass(slots=True)
+class Row:
+    """A replica of an unfinished trial.
+
+    Attributes:
+        state: as the machine sees it at arrival; may be ahead of the trial's rung.
+        worker: who trains it, or trained it last in this attempt; empty while it waits for a place.
+        heard: last rung that is known here; reports up to it are repetitions.
+        stored: last rung that was handed to the ledger.
+        held: reports beyond the trial's rung.
+        curve: what counts, up to the trial's rung.
+    """
+
+    replica: int
+    state: RowState = RowState.ACTIVE
+    worker: str = ""
+    heard: int = 0
+    stored: int = 0
+    held: dict[int, RowReport] = field(default_factory=dict)
+    curve: Curve = field(default_factory=Curve)
+    step: int = 0
+
+    @property
+    def placed(self) -> bool:
+        """A worker is training it."""
+        return self.state is RowState.ACTIVE and bool(self.worker)
+
+    @property
+    def waits(self) -> bool:
+        """It has work to do and no worker."""
+        return self.state is RowState.LOST or (self.state is RowState.ACTIVE and not self.worker)
+
+    def move(self, trial: int, after: RowState) -> None:
+        """Change state; `IllegalTransition` if the table does not allow it."""
+        check_move(ROW_MOVES, f"trial {trial} replica {self.replica}", self.state, after)
+        self.state = after
+
+
+@dataclass(slots=True)
+class Trial:
+    """An unfinished trial.
+
+    Attributes:
+        rung: last rung whose verdict is known to be `keep` (or that needed none).
+        judging: rung that the pruner is being asked about; 0 for none.
+        verdicts: verdicts of an earlier session that are still to be applied.
+        tokens: tokens of all attempts, newest first.
+        strikes: losses without progress in between; `mark` is the rung at the last one.
+        group: the quarantine group that it belongs to, or None.
+        rewind: restore no checkpoint beyond what is known here (after reports went missing).
+        failures: replica -> reason of rows that cannot be trained.
+    """
+
+    number: int
+    params: Params
+    rows: list[Row]
+    state: TrialState = TrialState.WAITING
+    reason: str = ""
+    attempts: int = 0
+    charged: int = 0
+    token: str = ""
+    tokens: tuple[str, ...] = ()
+    started: float | None = None
+    attempt_started: float = 0.0
+    from_step: int = 0
+    step: int = 0
+    rung: int = 0
+    judging: int = 0
+    verdicts: dict[int, str] = field(default_factory=dict)
+    values: tuple[float, ...] = ()
+    strikes: int = 0
+    mark: int = 0
+    group: int | None = None
+    rewind: bool = False
+    failures: dict[int, str] = field(default_factory=dict)
+    engine: str = ""
+    story: list[str] = field(default_factory=list)
+    extra: dict[str, float] = field(default_factory=dict)
+
+    def move(self, after: TrialState) -> None:
+        """Change state; `IllegalTransition` with the story if the table does not allow it."""
+        check_move(TRIAL_MOVES, f"trial {self.number}", self.state, after, self.story)
+        self.state = after
+
+    def tell(self, line: str, policy: Policy = DEFAULT) -> None:
+        """Add a line to the story; the oldest lines but the first go when it gets long."""
+        self.story.append(line)
+        if len(self.story) > policy.story:
+            del self.story[1]
+
+    @property
+    def workers(self) -> str:
+        """Workers of this attempt, for the record."""
+        return ",".join(dict.fromkeys(row.worker for row in self.rows if row.worker))
+
+    @property
+    def progress(self) -> int:
+        """The rung that every row in training has reached."""
+        return min((row.heard for row in self.rows if not row.state.ended), default=1 << 60)
+
+    def view(self, finished: float | None = None) -> TrialView:
+        """As the ledger and the sampler see it."""
+        curves = [row.curve for row in self.rows]
+        diverged = [curve.report.diverged_at for curve in curves if curve.diverged and curve.report is not None]
+        known = [step for step in diverged if step is not None]
+        return TrialView(
+            number=self.number,
+            state=self.state,
+            params=self.params,
+            values=self.values if self.state in (TrialState.COMPLETE, TrialState.PRUNED) else (),
+            reason=self.reason,
+            attempts=self.attempts,
+            charged=self.charged,
+            token=self.token,
+            started=self.started,
+            finished=finished,
+            step=self.step,
+            rung=self.rung,
+            solved_at=trial_solved_at(curves),
+            diverged_at=min(known) if known else None,
+            diverged_share=len(diverged) / len(curves),
+            worker=self.workers,
+            engine=self.engine,
+            story=tuple(self.story),
+            extra=dict(self.extra),
+        )
+
+    def attempt(self, outcome: str = "", charged: bool = False) -> AttemptView:
+        """The attempt in progress, as the ledger sees it."""
+        started, worker = self.attempt_started, self.workers
+        return AttemptView(
+            self.number, self.token, self.attempts, started, self.from_step, worker, charged=charged, outcome=outcome
+        )
+
+
+@dataclass(slots=True)
+class Worker:
+    """A live worker.
+
+    Attributes:
+        order: when it joined; ties between workers are broken by it.
+        slots: rows that it may hold; halved when it runs out of memory.
+        rows: what it trains.
+        group: the quarantine group that it is reserved for, or None.
+        draining: takes no more rows, so that a quarantine group can have it once it is empty.
+    """
+
+    info: WorkerInfo
+    order: int
+    slots: int
+    rows: set[RowId] = field(default_factory=set)
+    group: int | None = None
+    draining: bool = False
+
+    @property
+    def room(self) -> int:
+        """Rows that anybody may still add."""
+        closed = self.group is not None or self.draining
+        return 0 if closed else max(0, self.slots - len(self.rows))
+
+
+@dataclass(slots=True)
+class SweepMemory:
+    """The machine's whole state.
+
+    Attributes:
+        fence: the driver's fencing token; part of attempts' tokens.
+        now: the last tick, seconds since the epoch.
+        open: unfinished trials by number.
+        queue: numbers of trials with rows that wait for a place, sorted.
+        groups: quarantine groups by id; `pending` lists those that wait for a worker of their own.
+        roomy: ids of workers that have room.
+        counts: trials by state.
+        next_number: the next trial to ask for.
+        asking: asks that are not answered yet.
+        exhausted: the sampler has no more points.
+        best: (number, values) of the best COMPLETE trial by the first objective.
+        stopping: state that the sweep will end in, with the reason; None while it runs.
+        closed: the sweep has ended.
+        bugs: signature -> trials that showed it.
+        node_losses, node_rungs: losses of a node, and rungs trained there since.
+        refused: reports of fenced attempts and unknown workers that were turned away.
+    """
+
+    plan: SweepPlan
+    fence: int
+    policy: Policy = DEFAULT
+    now: float = 0.0
+    spent: Spent = field(default_factory=Spent)
+    open: dict[int, Trial] = field(default_factory=dict)
+    queue: list[int] = field(default_factory=list)
+    groups: dict[int, list[int]] = field(default_factory=dict)
+    pending: list[int] = field(default_factory=list)
+    group_count: int = 0
+    workers: dict[str, Worker] = field(default_factory=dict)
+    worker_count: int = 0
+    roomy: set[str] = field(default_factory=set)
+    counts: Counter[TrialState] = field(default_factory=Counter)
+    next_number: int = 0
+    asking: int = 0
+    exhausted: bool = False
+    best: tuple[int, tuple[float, ...]] | None = None
+    stopping: tuple[SweepState, str] | None = None
+    closed: bool = False
+    bugs: dict[str, list[int]] = field(default_factory=dict)
+    node_losses: Counter[str] = field(default_factory=Counter)
+    node_rungs: Counter[str] = field(default_factory=Counter)
+    excluded: set[str] = field(default_factory=set)
+    refused: int = 0
+
+    def move(self, trial: Trial, after: TrialState) -> None:
+        """Change a trial's state and the counts."""
+        before = trial.state
+        trial.move(after)
+        self.counts[before] -= 1
+        self.counts[after] += 1
+
+    def touch(self, worker: str) -> None:
+        """Recompute whether a worker has room, after anything about it changed."""
+        found = self.workers.get(worker)
+        (self.roomy.add if found is not None and found.room > 0 else self.roomy.discard)(worker)
+
+    def vacate(self, trial: int, row: Row) -> None:
+        """A row has left its worker's pack."""
+        worker = self.workers.get(row.worker)
+        if worker is not None:
+            worker.rows.discard((trial, row.replica))
+            self.touch(row.worker)
+
+
+def token(sweep: str, trial: int, number: int, fence: int) -> str:
+    """An attempt's token: a function of who, which try and which driver, so that a repeated decision repeats it.
+
+    Example:
+        >>> token("s", 3, 1, 1) == token("s", 3, 1, 1), token("s", 3, 1, 1)[:5]
+        (True, '0001-')
+    """
+    digest = hashlib.sha256(f"{sweep}/{trial}/{number}/{fence}".encode()).hexdigest()
+    return f"{number:04d}-{digest[:8]}"

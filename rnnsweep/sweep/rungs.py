@@ -1,0 +1,167 @@
+"""Reports become rungs, rungs become verdicts, verdicts become results.
+
+A report counts once the rung before it was kept: until then it is held in memory, unacknowledged, and a `prune` drops
+it unseen. So the outcome does not depend on how far workers ran ahead of the decision.
+"""
+
+from __future__ import annotations
+
+from rnnsweep.sweep.budget import better
+from rnnsweep.sweep.events import Command, Judge, Judged, Leave, Note, Progressed, Tell
+from rnnsweep.sweep.objective import fresh, reduced, rung_metrics
+from rnnsweep.sweep.placement import leave_group
+from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutVerdict
+from rnnsweep.sweep.records import Row, SweepMemory, Trial
+from rnnsweep.sweep.rows import RowReport, Withdrawal
+from rnnsweep.sweep.states import RowState, TrialState
+
+KEEP, PRUNE = "keep", "prune"
+
+
+def hear(memory: SweepMemory, trial: Trial, report: RowReport, out: list[Command]) -> None:
+    """Take in the next rung of a row; the caller has checked token, worker and order."""
+    row = trial.rows[report.replica]
+    memory.spent.updates += max(0, report.step - row.step)
+    row.heard, row.step = report.rung, report.step
+    row.held[report.rung] = report
+    trial.engine = report.engine or trial.engine
+    if report.state.ended:
+        row.move(trial.number, report.state)
+        memory.vacate(trial.number, row)
+    store(trial, row, out)
+    _clear(memory, trial)
+
+
+def _clear(memory: SweepMemory, trial: Trial) -> None:
+    """Progress beyond the last loss clears a suspect."""
+    if trial.strikes and trial.progress >= trial.mark + memory.policy.progress:
+        trial.strikes = 0
+        leave_group(memory, trial)
+
+
+def store(trial: Trial, row: Row, out: list[Command]) -> None:
+    """Hand those reports to the ledger that count already: the next rung's, or all when no verdict will come."""
+    while row.stored < row.heard and (row.stored <= trial.rung or trial.failures):
+        row.stored += 1
+        out.append(PutReports((row.held[row.stored],)))
+    if row.placed:
+        out.append(Progressed(row.worker, (trial.number, row.replica), acknowledged=row.stored))
+
+
+def settle(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
+    """Advance a trial through all rungs that its replicas have, up to a verdict or to its end."""
+    while trial.number in memory.open and not trial.judging:
+        if trial.failures:
+            _settle_failed(memory, trial, out)
+            return
+        reports = take_rung(memory, trial)
+        if not reports:
+            return
+        rung, curves = trial.rung, [row.curve for row in trial.rows]
+        metrics = rung_metrics(memory.plan, curves, trial.values)
+        out.append(PutRung(trial.number, rung, trial.step, metrics, trial.values))
+        single = len(memory.plan.objectives) == 1
+        news = single and fresh(memory.plan.objectives[0], reports)
+        if news:
+            out.append(Note(trial.number, trial.step, trial.values[0]))
+        if all(curve.ended for curve in curves):
+            end(memory, trial, TrialState.COMPLETE, "", out)
+        elif news:
+            trial.judging = rung
+            out.append(Judge(trial.number, rung, trial.step))
+        else:
+            kept(trial, out)
+
+
+def take_rung(memory: SweepMemory, trial: Trial) -> list[RowReport]:
+    """Reports of the trial's next rung, now part of its curves; empty if some replica has none yet."""
+    rung = trial.rung + 1
+    going = [row for row in trial.rows if not row.curve.ended]
+    if not going or any(rung not in row.held for row in going):
+        return []
+    reports = [row.held.pop(rung) for row in going]
+    for row, report in zip(going, reports, strict=True):
+        row.curve.take(report, memory.plan.objectives)
+    trial.rung, trial.step = rung, max(trial.step, *(report.step for report in reports))
+    trial.values = reduced(memory.plan, [row.curve for row in trial.rows], memory.plan.budget.updates)
+    return reports
+
+
+def judged(memory: SweepMemory, event: Judged, out: list[Command]) -> None:
+    """A verdict; refused unless it is the one that was asked for."""
+    trial = memory.open.get(event.trial)
+    if trial is None or trial.judging != event.rung:
+        memory.refused += 1
+        return
+    trial.judging = 0
+    out.append(PutVerdict(trial.number, event.rung, PRUNE if event.prune else KEEP))
+    if event.prune:
+        pruned(memory, trial, out)
+        return
+    kept(trial, out)
+    settle(memory, trial, out)
+
+
+def pruned(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
+    """The trial ends at its rung."""
+    end(memory, trial, TrialState.PRUNED, f"pruned at update {trial.step}", out)
+
+
+def kept(trial: Trial, out: list[Command]) -> None:
+    """The trial goes on: what was held for the next rung counts now."""
+    for row in trial.rows:
+        store(trial, row, out)
+        if row.placed:
+            out.append(Progressed(row.worker, (trial.number, row.replica), decided=trial.rung))
+
+
+def _settle_failed(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
+    """One replica failed: the others finish, their reports are kept, then the trial is FAILED."""
+    for row in trial.rows:
+        store(trial, row, out)
+    if all(row.state.ended and row.state is not RowState.LOST for row in trial.rows):
+        replica, reason = min(trial.failures.items())
+        end(memory, trial, TrialState.FAILED, f"replica {replica}: {reason}", out)
+
+
+def end(memory: SweepMemory, trial: Trial, state: TrialState, reason: str, out: list[Command]) -> None:
+    """A trial is finished, once and for all."""
+    for row in trial.rows:
+        _release(memory, trial, row, state, out)
+    if state is not TrialState.FAILED and trial.state is TrialState.WAITING:
+        memory.move(trial, TrialState.RUNNING)  # its last rung was known before it had a place
+        out.append(PutTrial(trial.view()))
+    elif trial.state is TrialState.RUNNING:
+        out.append(PutAttempt(trial.attempt(outcome=state.value.lower())))
+    memory.move(trial, state)
+    trial.reason = reason
+    trial.tell(f"{state.value} at update {trial.step}" + (f": {reason}" if reason else ""))
+    leave_group(memory, trial)
+    if trial.number in memory.queue:
+        memory.queue.remove(trial.number)
+    del memory.open[trial.number]
+    view = trial.view(finished=memory.now)
+    out.extend((PutTrial(view), Tell(view)))
+    if state is TrialState.COMPLETE:
+        remember_best(memory, trial.number, trial.values)
+
+
+def _release(memory: SweepMemory, trial: Trial, row: Row, state: TrialState, out: list[Command]) -> None:
+    """Take a row off its worker; checkpoints beyond the trial's last rung go."""
+    ahead = state is TrialState.PRUNED and row.heard > trial.rung
+    if row.worker in memory.workers and (row.placed or ahead):
+        out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token, keep_rung=trial.rung)))
+    if row.placed:
+        memory.vacate(trial.number, row)
+    if state is TrialState.PRUNED:
+        row.move(trial.number, RowState.PRUNED)
+
+
+def remember_best(memory: SweepMemory, number: int, values: tuple[float, ...]) -> None:
+    """Keep the best COMPLETE trial; the lower number wins a tie."""
+    if not values:
+        return
+    best = memory.best
+    tie = best is not None and values[0] == best[1][0] and number < best[0]
+    if best is None or tie or better(memory.plan.objectives[0], values[0], best[1][0]):
+        memory.best = (number, values)

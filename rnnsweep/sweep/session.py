@@ -1,0 +1,74 @@
+"""How a driver's session is paced, interrupted and ended."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rnnsweep.sweep.states import SweepState
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a driver's session ended.
+
+    Attributes:
+        state: the sweep's state in the ledger (INTERRUPTED also for a driver that was fenced).
+        exit_code: 0 done, 1 failed trials or stopped by a bug or store, 3 resumable, 4 another driver took over.
+        reason: one line, or a bug's traceback.
+        behind: mirrors that were not up to date when time ran out; they catch up in the next session.
+    """
+
+    state: SweepState
+    exit_code: int
+    reason: str
+    behind: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a driver waits for this and that.
+
+    Attributes:
+        poll: longest wait for an executor event.
+        inbox: between looks at the ledger's inbox.
+        note: between notes of time and updates spent.
+        renew: between renewals of the lock; 0 = commits only.
+        store: how long a ledger may be away before the sweep stops.
+        drain: how long mirrors may take to catch up at the end.
+        observe: between calls of the observer.
+    """
+
+    poll: float = 0.25
+    inbox: float = 0.5
+    note: float = 5.0
+    renew: float = 1.0
+    store: float = 120.0
+    drain: float = 120.0
+    observe: float = 0.25
+
+
+@contextmanager
+def signals(interrupt: Callable[[], int]) -> Iterator[None]:
+    """SIGINT and SIGTERM call `interrupt`, which counts them; the second one raises `KeyboardInterrupt`.
+
+    Only the main thread can install handlers; elsewhere this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def caught(number: int, frame: object) -> None:
+        del number, frame
+        if interrupt() > 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,143 @@
+"""Executes the machine's commands: everything durable first, then what it allows.
+
+One `Turn` collects the commands of many events: its writes go to the ledger in one transaction, its orders reach the
+workers after that. The sampler is asked in between; it lives in memory, so nothing has taken effect if the process
+dies before the transaction.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rnnsweep.sweep import machine
+from rnnsweep.sweep.events import (
+    Ask,
+    Asked,
+    Command,
+    Event,
+    Exclude,
+    Join,
+    Judge,
+    Judged,
+    Leave,
+    Note,
+    Progressed,
+    Tell,
+)
+from rnnsweep.sweep.ports import Executor, PutReports, Sampler, Write
+from rnnsweep.sweep.records import SweepMemory
+from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Withdrawal
+
+ASKS = 64
+"""Asks per turn: between two turns reports are taken in, so a slow sampler cannot keep workers' results waiting."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """Orders for one worker, in the making. Leaving comes before joining."""
+
+    join: list[RowSpec] = field(default_factory=list)
+    leave: list[Withdrawal] = field(default_factory=list)
+    decided: dict[tuple[int, int], int] = field(default_factory=dict)
+    acknowledged: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def orders(self) -> Orders:
+        """The finished message."""
+        return Orders(tuple(self.join), tuple(self.leave), self.decided, self.acknowledged)
+
+
+class Turn:
+    """Steps the machine and carries out what it says.
+
+    Attributes:
+        memory: the machine's memory.
+        asks: asks left over for the next turn.
+    """
+
+    def __init__(self, memory: SweepMemory, sampler: Sampler, executor: Executor) -> None:
+        self.memory = memory
+        self.asks: deque[Ask] = deque()
+        self._sampler, self._executor = sampler, executor
+        self._writes: list[Write] = []
+        self._drafts: dict[str, Draft] = {}
+        self._excluded: list[str] = []
+        self._events: deque[Event] = deque()
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Step through the events and through the sampler's answers to what they caused."""
+        self._events.extend(events)
+        asked = 0
+        while self._events or (self.asks and asked < ASKS):
+            if self._events:
+                _, commands = machine.step(self.memory, self._events.popleft())
+                self.obey(commands)
+            else:
+                number = self.asks.popleft().number
+                params = None if self.memory.exhausted else self._sampler.ask(number)
+                self._events.append(Asked(number, params))
+                asked += 1
+
+    def obey(self, commands: Sequence[Command]) -> None:
+        """Sort commands: the sampler's at once, writes and orders at the end of the turn."""
+        for command in commands:
+            match command:
+                case Ask():
+                    self.asks.append(command)
+                case Note():
+                    self._sampler.report(command.trial, command.step, command.value)
+                case Judge():
+                    prune = self._sampler.prune(command.trial, command.step)
+                    self._events.append(Judged(command.trial, command.rung, prune))
+                case Tell():
+                    self._sampler.tell(command.view)
+                case Join() | Leave() | Progressed() | Exclude():
+                    self._order(command)
+                case _:
+                    self._writes.append(command)
+
+    def _order(self, command: Join | Leave | Progressed | Exclude) -> None:
+        if isinstance(command, Exclude):
+            self._excluded.append(command.node)
+            return
+        draft = self._drafts.setdefault(command.worker, Draft())
+        match command:
+            case Join():
+                draft.join.append(command.spec)
+            case Leave():
+                draft.leave.append(command.withdrawal)
+            case Progressed():
+                if command.acknowledged is not None:
+                    draft.acknowledged[command.row] = command.acknowledged
+                if command.decided is not None:
+                    draft.decided[command.row] = command.decided
+
+    def finish(self, commit: Callable[[Sequence[Write]], None]) -> None:
+        """Make the writes durable, then let the orders go."""
+        writes, self._writes = merged(self._writes), []
+        if writes:
+            commit(writes)
+        drafts, self._drafts = self._drafts, {}
+        excluded, self._excluded = self._excluded, []
+        for node in excluded:
+            self._executor.exclude(node)
+        for worker, draft in drafts.items():
+            self._executor.order(worker, draft.orders())
+
+
+def merged(writes: Sequence[Write]) -> list[Write]:
+    """The same writes, with neighbouring row reports in one."""
+    result: list[Write] = []
+    reports: list[RowReport] = []
+    for write in writes:
+        if isinstance(write, PutReports):
+            reports.extend(write.reports)
+            continue
+        if reports:
+            result.append(PutReports(tuple(reports)))
+            reports = []
+        result.append(write)
+    if reports:
+        result.append(PutReports(tuple(reports)))
+    return result

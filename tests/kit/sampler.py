@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rnnsweep.sweep.plan import Scalar
+from rnnsweep.sweep.ports import TrialView
+
+
+class ScriptedSampler:
+    """Points from a function of the trial number; prunes where the rule (number, step, value) says so."""
+
+    def __init__(
+        self,
+        point: Callable[[int], dict[str, Scalar] | None] | None = None,
+        rule: Callable[[int, int, float], bool] | None = None,
+    ) -> None:
+        self.point = point or (lambda number: {"x": (number * 37 % 101) / 101})
+        self.rule = rule or (lambda number, step, value: False)
+        self.asked: list[int] = []
+        self.told: list[TrialView] = []
+        self.values: dict[int, list[tuple[int, float]]] = {}
+        self.restored: list[TrialView] = []
+
+    def restore(self, trials: Sequence[TrialView], rungs: Mapping[int, Sequence[tuple[int, float]]]) -> None:
+        self.restored = list(trials)
+        self.values = {number: list(values) for number, values in rungs.items()}
+
+    def ask(self, number: int) -> dict[str, Scalar] | None:
+        assert number not in self.asked, f"trial {number} asked twice"
+        self.asked.append(number)
+        return self.point(number)
+
+    def report(self, number: int, step: int, value: float) -> None:
+        points = self.values.setdefault(number, [])
+        assert not points or points[-1][0] < step, f"trial {number}: step {step} after {points[-1]}"
+        points.append((step, value))
+
+    def prune(self, number: int, step: int) -> bool:
+        last, value = self.values[number][-1]
+        assert last == step
+        return self.rule(number, step, value)
+
+    def tell(self, view: TrialView) -> None:
+        assert view.state.finished
+        self.told.append(view)
