@@ -14,7 +14,7 @@ from torch import Tensor
 from rnnsweep.core import philox
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.success import absolute_errors, squared_errors
-from rnnsweep.core.tasks.synthetic import EXTRA_LENGTH, FILLING, Synthetic, Window, rounded_tenths
+from rnnsweep.core.tasks.synthetic import FILLING, Synthetic, Whole, rounded_tenths
 from rnnsweep.core.types import Batch
 
 _SQUARED_LIMIT = 0.04
@@ -57,19 +57,11 @@ class MarkedTask(Synthetic):
         return self.tolerance if self.rule == "absolute" else _SQUARED_LIMIT**0.5
 
     @property
-    def max_length(self) -> int:
-        """T_max in steps; ``pascanu`` adds up to int(.1 T) - 1 steps to T."""
-        longest = self.length_bounds[1]
-        return longest + longest // 10 - 1 if self.variant == "pascanu" else longest
+    def prolonged(self) -> bool:
+        """Only ``pascanu`` draws further steps."""
+        return self.variant == "pascanu"
 
-    def lengths(self, draws: Draws) -> Tensor:
-        """Steps of each row's sequences, int64 [P]; ``pascanu``: T + U{0..int(.1 T) - 1}, once per mini-batch."""
-        lengths = super().lengths(draws)
-        if self.variant == "pascanu":
-            lengths = lengths + draws.batch_integers(0, lengths // 10 - 1, EXTRA_LENGTH)
-        return lengths
-
-    def windows(self, length: Tensor) -> Window:
+    def windows(self, length: Whole) -> list[tuple[Whole, Whole]]:
         """First and last position of both markers."""
         if self.variant == "urnn":
             half = length // 2
@@ -88,11 +80,11 @@ class MarkedTask(Synthetic):
     def batch(self, draws: Draws) -> Batch:
         """Sequences of the ids in `draws`; targets are values, [P, B, 1]."""
         draws = self.addressed(draws)
-        lengths = self.lengths(draws)
-        positions = self.positions(draws, lengths)
-        starts = self.max_length - lengths
-        make = _make_compiled if draws.fast else _make
-        inputs, marked = make(draws, starts, positions, self.max_length, self.variant == "chernodub")
+        lengths, positions = self.place(draws)
+        shape = (draws.ids.shape[0], self.max_length, draws.ids.shape[1], 2)
+        inputs = torch.zeros(shape, dtype=draws.dtype, device=draws.device)
+        write = _write_compiled if draws.fast else _write
+        marked = write(draws, lengths, positions, inputs, signed=self.variant == "chernodub")
         return Batch(inputs, self.combine(marked[..., :1], marked[..., 1:]), lengths)
 
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -102,36 +94,36 @@ class MarkedTask(Synthetic):
         return squared_errors(outputs, batch.targets, _SQUARED_LIMIT)
 
 
-def _make(draws: Draws, starts: Tensor, positions: Tensor, T: int, signed: bool) -> tuple[Tensor, Tensor]:
-    """Inputs [P, T, B, 2] and the marked values [P, B, 2], on any device."""
+def _write(draws: Draws, lengths: Tensor, positions: Tensor, inputs: Tensor, *, signed: bool) -> Tensor:
+    """Fill the zero tensor `inputs` [P, T, B, 2] and return the marked values [P, B, 2], on any device."""
+    T = inputs.shape[1]
     values = draws.uniforms(T, FILLING)  # P B T
     if signed:
         values = 2 * values - 1  # exact: 24 bits
-    marked = values.gather(2, positions)
-    own = torch.arange(T, device=draws.device) >= starts[:, None, None]
-    markers = torch.zeros_like(values).scatter(2, positions, 1)
-    inputs = torch.stack((markers, torch.where(own, values, torch.zeros_like(values))), dim=3)  # P B T 2
-    return inputs.transpose(1, 2).contiguous(), marked
+    own = torch.arange(T, device=draws.device) >= (T - lengths)[:, None, None]
+    inputs[..., 0] = torch.zeros_like(values).scatter(2, positions, 1).transpose(1, 2)
+    inputs[..., 1] = torch.where(own, values, torch.zeros_like(values)).transpose(1, 2)
+    return values.gather(2, positions)
 
 
-def _make_compiled(draws: Draws, starts: Tensor, positions: Tensor, T: int, signed: bool) -> tuple[Tensor, Tensor]:
-    """As `_make`, on the CPU."""
-    P, B = draws.ids.shape
-    inputs = torch.zeros(P, T, B, 2, dtype=draws.dtype)
-    keys, ids, first, marks = (array.contiguous().numpy() for array in (draws.keys, draws.ids, starts, positions))
-    _fill(keys, ids, first, marks, inputs.numpy(), signed)
-    return inputs, inputs[..., 1].transpose(1, 2).gather(2, positions)
+def _write_compiled(draws: Draws, lengths: Tensor, positions: Tensor, inputs: Tensor, *, signed: bool) -> Tensor:
+    """As `_write`, on the CPU."""
+    keys, ids = draws.keys.contiguous().numpy(), draws.ids.contiguous().numpy()
+    return torch.from_numpy(_fill(keys, ids, lengths.numpy(), positions.numpy(), inputs.numpy(), signed))
 
 
 @njit(nogil=True, cache=True)
-def _fill(keys, ids, starts, positions, inputs, signed):
+def _fill(keys, ids, lengths, positions, inputs, signed):
     T = inputs.shape[1]
     scale, offset = (2.0**-23, 1.0) if signed else (2.0**-24, 0.0)
+    marked = np.empty(positions.shape, dtype=inputs.dtype)
     words = np.empty((T + 3) // 4 * 4, dtype=np.uint64)
     for p in range(ids.shape[0]):
         for b in range(ids.shape[1]):
             philox.fill(keys[p], ids[p, b], FILLING, words)
-            for t in range(starts[p], T):
+            for t in range(T - lengths[p], T):
                 inputs[p, t, b, 1] = np.float64(words[t] >> np.uint64(8)) * scale - offset
             for i in range(2):
                 inputs[p, positions[p, b, i], b, 0] = 1
+                marked[p, b, i] = inputs[p, positions[p, b, i], b, 1]
+    return marked

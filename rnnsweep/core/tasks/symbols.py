@@ -58,49 +58,51 @@ class OrderTask(Synthetic):
     def batch(self, draws: Draws) -> Batch:
         """Sequences of the ids in `draws`; targets are classes, int64 [P, B]."""
         draws = self.addressed(draws)
-        lengths = self.lengths(draws)
-        positions = self.positions(draws, lengths)
-        symbols = draws.integers(0, 1, self.bits, SYMBOLS)
+        lengths, positions = self.place(draws)
         shape = (draws.ids.shape[0], self.max_length, draws.ids.shape[1], _INPUTS)
         inputs = torch.zeros(shape, dtype=draws.dtype, device=draws.device)
-        starts = self.max_length - lengths
-        (_write_compiled if draws.fast else _write)(draws, starts, positions, symbols, inputs)
-        weights = 2 ** torch.arange(self.bits, device=draws.device)
-        return Batch(inputs, (symbols * weights).sum(2), lengths)
+        classes = (_write_compiled if draws.fast else _write)(draws, lengths, positions, inputs)
+        return Batch(inputs, classes, lengths)
 
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Whether the largest logit is not the class, bool [P, B]."""
         return argmax_errors(outputs, batch.targets)
 
 
-def _write(draws: Draws, starts: Tensor, positions: Tensor, symbols: Tensor, inputs: Tensor) -> None:
-    """Fill the zero tensor `inputs` [P, T, B, I] on any device."""
-    T = inputs.shape[1]
+def _write(draws: Draws, lengths: Tensor, positions: Tensor, inputs: Tensor) -> Tensor:
+    """Fill the zero tensor `inputs` [P, T, B, I] and return the classes [P, B], on any device."""
+    T, bits = inputs.shape[1], positions.shape[2]
+    symbols = draws.integers(0, 1, bits, SYMBOLS)
     last = _FIRST_DISTRACTOR + _DISTRACTORS - 1
     every = draws.integers(_FIRST_DISTRACTOR, last, T, FILLING).scatter(2, positions, symbols)  # P B T
-    own = torch.arange(T, device=draws.device) >= starts[:, None]  # P T
+    own = torch.arange(T, device=draws.device) >= T - lengths[:, None]  # P T
     one = own[:, :, None, None].expand(-1, -1, inputs.shape[2], 1).to(inputs.dtype)
     inputs.scatter_(3, every.transpose(1, 2)[..., None], one)
+    return (symbols * 2 ** torch.arange(bits, device=draws.device)).sum(2)
 
 
-def _write_compiled(draws: Draws, starts: Tensor, positions: Tensor, symbols: Tensor, inputs: Tensor) -> None:
+def _write_compiled(draws: Draws, lengths: Tensor, positions: Tensor, inputs: Tensor) -> Tensor:
     """As `_write`, on the CPU."""
-    arrays = (draws.keys, draws.ids, starts, positions, symbols, inputs)
-    _fill(*(array.contiguous().numpy() for array in arrays))
+    arrays = (draws.keys, draws.ids, lengths, positions, inputs)
+    return torch.from_numpy(_fill(*(array.contiguous().numpy() for array in arrays)))
 
 
 @njit(nogil=True, cache=True)
-def _fill(keys, ids, starts, positions, symbols, inputs):
-    T = inputs.shape[1]
+def _fill(keys, ids, lengths, positions, inputs):
+    T, bits = inputs.shape[1], positions.shape[2]
+    classes = np.zeros(ids.shape, dtype=np.int64)
+    bit_words = np.empty(4, dtype=np.uint64)
     words = np.empty((T + 3) // 4 * 4, dtype=np.uint64)
     for p in range(ids.shape[0]):
         for b in range(ids.shape[1]):
+            philox.fill(keys[p], ids[p, b], SYMBOLS, bit_words)
             philox.fill(keys[p], ids[p, b], FILLING, words)
-            for i in range(positions.shape[2]):
-                words[positions[p, b, i]] = 0
-                inputs[p, positions[p, b, i], b, symbols[p, b, i]] = 1
-            for t in range(starts[p], T):
+            for t in range(T - lengths[p], T):
                 drawn = np.int64(words[t] * np.uint64(_DISTRACTORS) >> np.uint64(32))
                 inputs[p, t, b, _FIRST_DISTRACTOR + drawn] = 1
-            for i in range(positions.shape[2]):
-                inputs[p, positions[p, b, i], b, _FIRST_DISTRACTOR] = 0
+            for i in range(bits):
+                symbol = np.int64(bit_words[i] >> np.uint64(31))
+                inputs[p, positions[p, b, i], b] = 0
+                inputs[p, positions[p, b, i], b, symbol] = 1
+                classes[p, b] += symbol << i
+    return classes

@@ -9,11 +9,15 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import lru_cache
+from typing import ClassVar, TypeVar
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
+from rnnsweep.core import philox
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.unit import Range
@@ -22,7 +26,7 @@ from rnnsweep.errors import ConfigError
 LENGTH, EXTRA_LENGTH, POSITIONS, SYMBOLS, FILLING = range(5)
 """Streams of a synthetic sequence."""
 
-Window = list[tuple[Tensor, Tensor]]
+Whole = TypeVar("Whole", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -82,21 +86,34 @@ class Synthetic(Task):
         return int(self.length), int(self.length)
 
     @property
+    def prolonged(self) -> bool:
+        """Whether U{0..int(.1 T) - 1} further steps are drawn per mini-batch and row."""
+        return False
+
+    @property
     def max_length(self) -> int:
         """T_max in steps."""
-        return self.length_bounds[1]
+        longest = self.length_bounds[1]
+        return longest + longest // 10 - 1 if self.prolonged else longest
 
     @property
     def samples(self) -> int | None:
         """`train_size`."""
         return self.train_size
 
-    def lengths(self, draws: Draws) -> Tensor:
-        """Steps of each row's sequences, int64 [P]."""
+    def place(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Steps of each row's sequences, int64 [P], and the steps of their special symbols, int64 [P, B, m].
+
+        Sequences are right-aligned, and steps are counted from step 0 of T_max.
+        """
+        if not draws.fast:
+            lengths = self._lengths(draws)
+            return lengths, self._positions(draws, lengths)
         low, high = self.length_bounds
-        if low == high:
-            return torch.full_like(draws.batch_ids, low)
-        return draws.batch_integers(low, high, LENGTH)
+        setting = np.array([low, high - low + 1, self.prolonged, self.max_length])
+        keys, ids, batch_ids = (given.contiguous().numpy() for given in (draws.keys, draws.ids, draws.batch_ids))
+        lengths, positions = _place(keys, ids, batch_ids, setting, _window_table(self))
+        return torch.from_numpy(lengths), torch.from_numpy(positions)
 
     def addressed(self, draws: Draws) -> Draws:
         """The draws with ids folded into the finite training set, where there is one."""
@@ -105,15 +122,21 @@ class Synthetic(Task):
         return dataclasses.replace(draws, ids=draws.ids % self.train_size)
 
     @abstractmethod
-    def windows(self, length: Tensor) -> Window:
+    def windows(self, length: Whole) -> list[tuple[Whole, Whole]]:
         """First and last position of each special symbol, 0-based from the sequence's own start.
 
         Args:
-            length: steps of the sequence, int64, any shape; plain ints work too.
+            length: steps of the sequence: a plain int, or int64 of any shape.
         """
 
-    def positions(self, draws: Draws, lengths: Tensor) -> Tensor:
-        """Steps of the special symbols, int64 [P, B, m], right-aligned: counted from step 0 of T_max."""
+    def _lengths(self, draws: Draws) -> Tensor:
+        low, high = self.length_bounds
+        lengths = draws.batch_integers(low, high, LENGTH)
+        if self.prolonged:
+            lengths = lengths + draws.batch_integers(0, lengths // 10 - 1, EXTRA_LENGTH)
+        return lengths
+
+    def _positions(self, draws: Draws, lengths: Tensor) -> Tensor:
         windows = self.windows(lengths[:, None])
         low = torch.cat([first for first, _ in windows], dim=1)[:, None]  # P 1 m
         high = torch.cat([last for _, last in windows], dim=1)[:, None]
@@ -121,6 +144,41 @@ class Synthetic(Task):
         return draws.integers(low + start, high + start, len(windows), POSITIONS)
 
 
-def rounded_tenths(count: int, length: Tensor) -> Tensor:
+@lru_cache(maxsize=64)
+def _window_table(task: Synthetic) -> np.ndarray:
+    """First position and number of positions of each special symbol by length, int64 [T_max + 1, m, 2]."""
+    shortest, longest = task.length_bounds[0], task.max_length
+    table = np.zeros((longest + 1, len(task.windows(longest)), 2), dtype=np.int64)
+    for length in range(shortest, longest + 1):
+        table[length] = [(low, high - low + 1) for low, high in task.windows(length)]
+    return table
+
+
+@njit(inline="always")
+def _integer(word, span):
+    return np.int64(word * np.uint64(span) >> np.uint64(32))
+
+
+@njit(nogil=True, cache=True)
+def _place(keys, ids, batch_ids, setting, table):
+    low, span, prolonged, longest = setting
+    P, B, m = ids.shape[0], ids.shape[1], table.shape[1]
+    lengths, positions = np.empty(P, dtype=np.int64), np.empty((P, B, m), dtype=np.int64)
+    words = np.empty(4, dtype=np.uint64)
+    for p in range(P):
+        philox.fill(keys[p], batch_ids[p], LENGTH | philox.BATCH, words)
+        length = low + _integer(words[0], span)
+        if prolonged:
+            philox.fill(keys[p], batch_ids[p], EXTRA_LENGTH | philox.BATCH, words)
+            length += _integer(words[0], length // 10)
+        lengths[p] = length
+        for b in range(B):
+            philox.fill(keys[p], ids[p, b], POSITIONS, words)
+            for i in range(m):
+                positions[p, b, i] = longest - length + table[length, i, 0] + _integer(words[i], table[length, i, 1])
+    return lengths, positions
+
+
+def rounded_tenths(count: int, length: Whole) -> Whole:
     """The product count * length / 10 rounded to the nearest whole number, halves up, in exact arithmetic."""
     return (count * length + 5) // 10

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from rnnsweep.core.tasks.symbols import OrderTask
-from rnnsweep.core.tasks.synthetic import Window, rounded_tenths
+from rnnsweep.core.tasks.synthetic import Whole, rounded_tenths
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class TemporalOrder(OrderTask):
         (6, 4, 20)
     """
 
-    def windows(self, length: Tensor) -> Window:
+    def windows(self, length: Whole) -> list[tuple[Whole, Whole]]:
         """First and last position of both symbols."""
         if self.variant == "chernodub":
             ends = [(1, 2), (4, 5)]

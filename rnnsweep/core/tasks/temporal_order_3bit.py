@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from rnnsweep.core.tasks.symbols import OrderTask
-from rnnsweep.core.tasks.synthetic import Window, rounded_tenths
+from rnnsweep.core.tasks.synthetic import Whole, rounded_tenths
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class TemporalOrder3bit(OrderTask):
 
     bits: ClassVar[int] = 3
 
-    def windows(self, length: Tensor) -> Window:
+    def windows(self, length: Whole) -> list[tuple[Whole, Whole]]:
         """First and last position of the three symbols."""
         if self.variant == "chernodub":
             ends = [(1, 2), (3, 4), (6, 7)]

@@ -176,7 +176,7 @@ def test_random_lengths_are_drawn_per_mini_batch_and_row(unit):
     assert task.max_length == 199
     keys = torch.full((20_000,), rng.key(0, 0, "test"))
     made = rng.Draws(keys, torch.zeros(20_000, 1, dtype=torch.int64), torch.arange(20_000))
-    counts = np.bincount(task.lengths(made), minlength=200)
+    counts = np.bincount(task.place(made)[0], minlength=200)
     assert counts[:50].sum() == 0
     assert len(counts) == 200
     assert stats.chisquare(counts[50:]).pvalue > ALARM
@@ -187,9 +187,9 @@ def test_pascanu_adding_prolongs_its_sequences():
     assert task.max_length == 200 + 19
     keys = torch.full((5_000,), rng.key(0, 0, "test"))
     made = rng.Draws(keys, torch.zeros(5_000, 1, dtype=torch.int64), torch.arange(5_000))
-    lengths = task.lengths(made)
+    lengths = task.place(made)[0]
     assert 50 <= lengths.min() < lengths.max() <= 219
-    fixed = np.bincount(Adding(length=100).lengths(made), minlength=110)
+    fixed = np.bincount(Adding(length=100).place(made)[0], minlength=110)
     assert fixed[:100].sum() == 0
     assert stats.chisquare(fixed[100:]).pvalue > ALARM
 
