@@ -173,8 +173,6 @@ def _sqlite_engine(path: Path) -> sa.Engine:
 
 def _postgres_engine(url: URL) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"connect_timeout": 10}, hide_parameters=True)
-    # many rows per INSERT: row by row the server parses and plans each one (benchmarks/ledger_rate.py)
-    engine.dialect.use_insertmanyvalues_wo_returning = True
 
     @event.listens_for(engine, "connect")
     def _settings(connection: Any, record: object) -> None:
