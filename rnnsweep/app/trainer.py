@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from rnnsweep.app.config import SweepConfig
+from rnnsweep.app.machine import device_of, processor, rows_that_fit, single_threaded
 from rnnsweep.app.point import Variant, resolve_point
 from rnnsweep.app.units import Units, build_program, build_units, row_hypers, shape_key
 from rnnsweep.core.checkpoint import CheckpointStore, Saved
@@ -82,8 +84,8 @@ class PackTrainer:
 
     def __init__(self, settings: TrainerSettings, worker: str, cores: int) -> None:
         self.settings, self.worker = settings, worker
-        self.device = _device(settings.device)
-        _single_threaded(cores)
+        self.device = device_of(settings.device)
+        single_threaded(cores)
         self.store = CheckpointStore(settings.checkpoints)
         self.packs: dict[str, Pack] = {}
         self.rows: dict[RowId, _Row] = {}
@@ -93,8 +95,12 @@ class PackTrainer:
         versions = {"python": platform.python_version()}
         for name in _LIBRARIES:
             versions[name] = importlib.metadata.version(name)
-        slots = self.settings.rows or rows_that_fit(self.settings, self.device)
+        slots = self.settings.rows or rows_that_fit(self._base_program(), self.device)
         return WorkerInfo(self.worker, socket.gethostname(), str(self.device), processor(self.device), slots, versions)
+
+    def _base_program(self) -> Program:
+        config = resolve_point(self.settings.variants[:1], {**self.settings.variants[0].groups})
+        return build_program(config, build_units(config), self.device)
 
     def close(self) -> None:
         """See `Trainer.close`."""
@@ -263,52 +269,6 @@ def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
     return RowState(params)
 
 
-def rows_that_fit(settings: TrainerSettings, device: torch.device) -> int:
-    """How many rows of the widest point a device holds: half of its free memory over the row's state; at least 1."""
-    config = resolve_point(settings.variants[:1], {})
-    units = build_units(config)
-    program = build_program(config, units, torch.device("cpu"))
-    size = torch.empty((), dtype=program.dtype).element_size()
-    held = program.layout.size * (2 + 2 * len(program.optimizer.slots)) * size
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        T, B, H = program.task.max_length, program.batch, program.family.hidden
-        held += 4 * T * B * H * size
-        return max(1, min(4096, int(0.5 * free / held)))
-    import psutil
-
-    return max(1, min(512, int(0.25 * psutil.virtual_memory().available / held)))
-
-
-def processor(device: torch.device) -> str:
-    """The processor's name: results are the same to the bit on one type only."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip() + f" ({torch.backends.cpu.get_cpu_capability()})"
-    except OSError:
-        return platform.processor()
-    return platform.processor()
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
-def _single_threaded(cores: int) -> None:
-    """torch on one thread (rows must not depend on how kernels split work); fused loops run rows over the cores."""
-    torch.set_num_threads(1)
-    import numba
-
-    limit = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
-    numba.set_num_threads(max(1, min(cores, limit)))
-
-
 def _failures(specs: Sequence[RowSpec], kind: str, error: Exception) -> list[RowFailure]:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     text = "" if kind == "refused" else traceback.format_exc()
@@ -330,4 +290,33 @@ def _hash(params: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-__all__ = ["PackTrainer", "TrainerSettings", "initial_state", "processor", "rows_that_fit"]
+@dataclass(frozen=True)
+class PackTrainerFactory:
+    """Builds the trainer inside its worker; plain data, so that it survives cloudpickle."""
+
+    settings: TrainerSettings
+
+    def __call__(self, worker: str, cores: int) -> PackTrainer:
+        """A trainer for this worker."""
+        return PackTrainer(self.settings, worker, cores)
+
+
+def trainer_factory(config: SweepConfig) -> PackTrainerFactory:
+    """What workers of this sweep run."""
+    training = config.resolved["training"]
+    return PackTrainerFactory(
+        TrainerSettings(
+            variants=config.variants,
+            seed=config.plan.seed,
+            independent=config.resolved["seeds"] == "independent",
+            report_every=config.plan.report_every,
+            eval_every=training["eval_every"],
+            checkpoints=checkpoint_root(config),
+            rows=config.cluster.rows,
+        )
+    )
+
+
+def checkpoint_root(config: SweepConfig) -> str:
+    """Root of the sweep's checkpoints."""
+    return f"{config.store.checkpoints.rstrip('/')}/{config.plan.name}"

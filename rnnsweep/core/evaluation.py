@@ -17,19 +17,20 @@ _SPAN = 1 << 24
 """Sequences reserved per update for evaluation, so that each evaluation is fresh."""
 
 
-def evaluate(tile: Tile, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean loss and share of wrong sequences over `eval_size` sequences, float64 [P] each.
+def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Tensor, Tensor]:
+    """Mean loss and share of wrong sequences, float64 [P] each.
 
     Args:
         tile: rows; nothing of them changes.
         keys: int64 [P], stream keys of the evaluation purpose.
+        sequences: how many; None = the program's `eval_size`.
 
     Numerics:
         Endless tasks see fresh sequences at every step; finite sets see the first `eval_size` samples of their
         validation part (at most all of them). Sums in float64, batch by batch.
     """
     program = tile.program
-    total = program.eval_size
+    total = program.eval_size if sequences is None else sequences
     loss = torch.zeros(len(tile.step), dtype=torch.float64, device=tile.params.device)
     wrong = torch.zeros_like(loss)
     values = program.layout.view(tile.params)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.recurrence.base import Engine
-from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import Batch, Direct
+
+if TYPE_CHECKING:
+    from rnnsweep.core.recurrence.base import Engine
+    from rnnsweep.core.tasks.base import Task
 
 
 @dataclass

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rnnsweep.core import evaluation, numerics
+from rnnsweep.core import diagnostics, evaluation, numerics
 from rnnsweep.core.controllers.base import Context, Tally
-from rnnsweep.core.metrics import diagnostics
 from rnnsweep.core.pack import NEVER, Pack
 from rnnsweep.core.program import Program
 from rnnsweep.core.rng import Draws, sample_ids

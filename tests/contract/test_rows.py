@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tests.kit.networks import Setup, assert_same_row
 
 import rnnsweep
 from rnnsweep.adapters.hydra.ranges import dimension
@@ -23,6 +22,7 @@ from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
 from rnnsweep.core.types import RowStatus
+from tests.kit.networks import Setup, assert_same_row
 
 CONF = Path(rnnsweep.__file__).parent / "conf"
 RUNG = 3

@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-from tests.kit.networks import Setup, assert_same_row, context_of
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import ACTIVATIONS
@@ -19,9 +18,10 @@ from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
-from rnnsweep.core.training import tiles, train_batch, train_rung, update
+from rnnsweep.core.training import train_batch, train_rung, update
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import CheckpointError
+from tests.kit.networks import Setup, assert_same_row, context_of
 
 PLAIN = {
     "tanh": torch.tanh,

@@ -5,18 +5,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from rnnsweep.core.activations import Activation
-from rnnsweep.core.families.base import Family
-from rnnsweep.core.parameters import ParameterLayout
-from rnnsweep.core.recurrence.base import Engine
-from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.types import Batch, Trace
 from rnnsweep.core.unit import Unit
+
+if TYPE_CHECKING:
+    from rnnsweep.core.activations import Activation
+    from rnnsweep.core.families.base import Family
+    from rnnsweep.core.parameters import ParameterLayout
+    from rnnsweep.core.recurrence.base import Engine
+    from rnnsweep.core.tasks.base import Task
+    from rnnsweep.core.types import Batch, Trace
 
 
 @dataclass

@@ -6,15 +6,15 @@ import math
 
 import pytest
 import torch
-from tests.kit.networks import Setup, context_of
 
 from rnnsweep.core import numerics
+from rnnsweep.core.controllers.base import Tally
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.controllers.omega import Omega
-from rnnsweep.core.controllers.base import Tally
 from rnnsweep.core.training import tiles, update
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import ConfigError
+from tests.kit.networks import Setup, context_of
 
 
 def clipped(gradients: torch.Tensor, threshold: float, policy: str = "skip"):
@@ -102,5 +102,5 @@ def test_a_row_with_non_finite_loss_is_frozen_and_its_neighbour_is_not():
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, math.nan])
 def test_wrong_thresholds_are_refused(threshold):
-    with pytest.raises(ConfigError, match="controllers.clip.threshold"):
+    with pytest.raises(ConfigError, match=r"controllers\.clip\.threshold"):
         GlobalNormClip(threshold)

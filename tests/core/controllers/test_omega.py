@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.kit.networks import Setup, context_of
 
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.controllers.omega_full import full_gradient
@@ -12,6 +11,7 @@ from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_batch, train_rung
+from tests.kit.networks import Setup, context_of
 
 FORMS = [
     (form, state, reduce)

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from tests.kit.networks import Setup, context_of
 
 from rnnsweep.core.controllers.base import Tally
 from rnnsweep.core.controllers.sampling import Sampling
@@ -16,6 +15,7 @@ from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import tiles, update
 from rnnsweep.errors import ConfigError
+from tests.kit.networks import Setup, context_of
 
 
 def frozen_s(trace, w_rec: torch.Tensor, activation, row: int, horizon: int) -> float:

@@ -40,5 +40,5 @@ def test_equal_to_torch(ours, theirs):
 
 @pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
 def test_bad_momentum_is_refused(bad):
-    with pytest.raises(Exception, match="optimizer.momentum"):
+    with pytest.raises(Exception, match=r"optimizer\.momentum"):
         Sgd(momentum=bad)

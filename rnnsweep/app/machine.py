@@ -1,0 +1,69 @@
+"""The machine under a trainer: its device and processor, threads, and how many rows fit."""
+
+from __future__ import annotations
+
+import platform
+
+import psutil
+import torch
+
+from rnnsweep.core.program import Program
+
+_MOST_ROWS = {"cpu": 512, "cuda": 4096}
+
+
+def row_bytes(program: Program) -> int:
+    """Memory that one more row of a pack takes, in bytes.
+
+    Parameters, gradients and optimiser slots, each twice (present and proposed); engines that train the whole pack at
+    once also hold its loop record (states, deltas, handed-back errors, inputs). A tiled engine keeps one tile's.
+    """
+    size = torch.empty((), dtype=program.dtype).element_size()
+    held = program.layout.size * 2 * (2 + len(program.optimizer.slots)) * size
+    if program.engine.tile is None:
+        held += record_bytes(program)
+    return held
+
+
+def record_bytes(program: Program) -> int:
+    """Memory of one row's loop record, in bytes."""
+    size = torch.empty((), dtype=program.dtype).element_size()
+    T, B, H = program.task.max_length, program.batch, program.family.hidden
+    return T * B * (4 * H + program.task.n_inputs) * size
+
+
+def rows_that_fit(program: Program, device: torch.device) -> int:
+    """How many rows of a program a device holds: half of its free memory over a row's bytes; at least 1."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    tile = (program.engine.tile or 0) * record_bytes(program)
+    return max(1, min(_MOST_ROWS.get(device.type, 512), int((0.5 * free - tile) / row_bytes(program))))
+
+
+def processor(device: torch.device) -> str:
+    """The processor's name: results are the same to the bit on one type only."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip() + f" ({torch.backends.cpu.get_cpu_capability()})"
+    except OSError:
+        return platform.processor()
+    return platform.processor()
+
+
+def device_of(name: str) -> torch.device:
+    """``auto`` takes a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def single_threaded(cores: int) -> None:
+    """torch on one thread (rows must not depend on how kernels split work); fused loops run rows over the cores."""
+    torch.set_num_threads(1)
+    import numba
+
+    limit = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    numba.set_num_threads(max(1, min(cores, limit)))
