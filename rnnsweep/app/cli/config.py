@@ -1,0 +1,59 @@
+"""`rnnsweep config`: the resolved configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rnnsweep.app.cli.options import AsJson, ConfigDir, Overrides, Store, emit
+from rnnsweep.errors import ConfigError
+
+
+def config(
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="A sweep; lists them without it.")] = None,
+    overrides: Overrides = None,
+    store: Store = None,
+    config_dir: ConfigDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the resolved configuration of a sweep, checked; without anything, list the sweeps."""
+    from rnnsweep.app.config import list_sweeps, load
+
+    typed = list(overrides or ())
+    if sweep is None:
+        found = list_sweeps(config_dir or ())
+        if as_json:
+            emit([{"name": name, "description": text} for name, _, text in found])
+        else:
+            typer.echo("\n".join(f"{name:<24} {text}" for name, _, text in found))
+        return
+    if "=" in sweep:  # overrides of the base config, no sweep named
+        typed, sweep = [sweep, *typed], None
+    loaded = load(sweep, typed, config_dirs=config_dir or (), store=Path(store) if store else None)
+    if as_json:
+        emit(jsonable(loaded.resolved))
+    else:
+        typer.echo(as_yaml(loaded.resolved), nl=False)
+
+
+def jsonable(value: object) -> object:
+    """Plain data for JSON: infinities and NaN are null."""
+    from rnnsweep.app.views import plain
+
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    return plain(value)
+
+
+def as_yaml(data: object) -> str:
+    """Plain data as yaml, keys in their order."""
+    import yaml
+
+    try:
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the configuration holds something that yaml cannot say: {error}") from None

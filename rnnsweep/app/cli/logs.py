@@ -1,0 +1,64 @@
+"""`rnnsweep logs`: what happened in a sweep, from the ledger's journal."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rnnsweep.app.cli.options import Store, SweepName
+from rnnsweep.app.stores import place, reading_sweep
+from rnnsweep.sweep.states import SweepState
+
+if TYPE_CHECKING:
+    from rnnsweep.sweep.ports import Change, Ledger
+
+PERIOD_S = 0.5
+
+
+def logs(
+    sweep: SweepName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the sweep ends.")] = False,
+    store: Store = None,
+) -> None:
+    """Print what happened in a sweep, oldest first."""
+    with reading_sweep(place(store), sweep) as (ledger, _):
+        seen = _print_new(ledger, sweep, 0)
+        while follow and _running(ledger, sweep):
+            time.sleep(PERIOD_S)
+            seen = _print_new(ledger, sweep, seen)
+        if follow:
+            _print_new(ledger, sweep, seen)  # what was written between the last look and the end
+
+
+def _running(ledger: Ledger, sweep: str) -> bool:
+    view = ledger.sweep(sweep)
+    return view is not None and view.state is SweepState.RUNNING
+
+
+def _print_new(ledger: Ledger, sweep: str, seen: int) -> int:
+    """Print entries after `seen`; returns the last one's number."""
+    while changes := ledger.changes(sweep, seen):
+        for change in changes:
+            typer.echo(line(change))
+            seen = change.seq
+    return seen
+
+
+def line(change: Change) -> str:
+    """One journal entry in words."""
+    data, when = change.data, datetime.fromtimestamp(change.at).strftime("%Y-%m-%d %H:%M:%S")
+    who = f"trial {change.trial}" if change.trial is not None else change.kind
+    if change.kind == "rung":
+        values = " ".join(f"{value:.4g}" for value in data.get("values", ()))
+        what = f"rung {data.get('rung')} at update {data.get('step')}: {values}"
+    elif change.kind == "trial":
+        values = " ".join(f"{value:.4g}" for value in data.get("values", ()))
+        what = " ".join(part for part in (str(data.get("state", "")), values, str(data.get("reason", ""))) if part)
+    elif change.kind == "sweep":
+        what = " ".join(part for part in (str(data.get("state", "")), str(data.get("reason", ""))) if part)
+    else:
+        what = " ".join(f"{key}={value}" for key, value in data.items() if not isinstance(value, dict))
+    return f"{when}  {who}: {what}"

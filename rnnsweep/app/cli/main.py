@@ -1,0 +1,112 @@
+"""Entry point `rnnsweep`: puts the commands together and turns our errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from rnnsweep import __version__
+from rnnsweep.app.cli import (
+    analyze,
+    bench,
+    best,
+    config,
+    doctor,
+    launch,
+    list_sweeps,
+    logs,
+    report,
+    reproduce,
+    resume,
+    show,
+    status,
+    stop,
+    table,
+    train,
+    ui,
+    units,
+)
+from rnnsweep.errors import RnnsweepError
+
+RUN, LOOK, MORE = "Run", "Look", "Set up and check"
+
+
+class Commands(TyperGroup):
+    """A group whose commands may raise `RnnsweepError`: one clear message on stderr, no traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except RnnsweepError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until exit, so that the last flush is silent
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    name="rnnsweep",
+    cls=Commands,
+    help="Hyperparameter sweeps of recurrent networks: hundreds of trials trained as one tensor program.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done · 1 failed trials · 2 wrong input · 3 stopped, resumable · 4 held by another driver",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version
+
+
+for _name, _function, _panel in (
+    ("launch", launch.launch, RUN),
+    ("resume", resume.resume, RUN),
+    ("stop", stop.stop, RUN),
+    ("train", train.train, RUN),
+    ("reproduce", reproduce.reproduce, RUN),
+    ("analyze", analyze.analyze, RUN),
+    ("list", list_sweeps.list_sweeps, LOOK),
+    ("status", status.status, LOOK),
+    ("table", table.table, LOOK),
+    ("best", best.best, LOOK),
+    ("show", show.show, LOOK),
+    ("logs", logs.logs, LOOK),
+    ("report", report.report, LOOK),
+    ("ui", ui.ui, LOOK),
+    ("config", config.config, MORE),
+    ("units", units.units, MORE),
+    ("doctor", doctor.doctor, MORE),
+    ("bench", bench.bench, MORE),
+):
+    app.command(_name, rich_help_panel=_panel)(_function)
+
+
+def main() -> None:
+    """What the `rnnsweep` script runs."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    app()
+
+
+if __name__ == "__main__":
+    main()

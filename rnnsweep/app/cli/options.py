@@ -1,0 +1,51 @@
+"""Options and arguments that several commands share, and how they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="RNNSWEEP_STORE",
+        metavar="DIR",
+        help="Directory of the stores, or the ledger's database URL.  [default: mlruns]",
+        show_default=False,
+    ),
+]
+ConfigDir = Annotated[
+    list[Path] | None,
+    typer.Option("--config-dir", metavar="DIR", help="Your own units and sweeps; may be repeated.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep in the store.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Overrides in Hydra's grammar, search ranges too: init.sigma=tag(log,interval(0.01,1)).",
+        show_default=False,
+    ),
+]
+
+
+def emit(data: Any) -> None:
+    """Print JSON on standard output; never NaN or infinity, which are no JSON."""
+    typer.echo(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that keeps wide tables whole where no terminal limits them."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else 200, highlight=False, soft_wrap=False)

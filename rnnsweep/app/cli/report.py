@@ -1,0 +1,27 @@
+"""`rnnsweep report`: figures and tables of a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rnnsweep.app.cli.options import Store, SweepName
+from rnnsweep.app.stores import place
+
+
+def report(
+    sweep: SweepName,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where to.  [default: STORE/reports/SWEEP]", show_default=False),
+    ] = None,
+    store: Store = None,
+) -> None:
+    """Write one self-contained page with figures and tables; works on a running sweep."""
+    from rnnsweep.app.reporting import report_sweep
+
+    page = report_sweep(place(store), sweep, out)
+    pictures, tables = len(list(page.parent.glob("*.png"))), len(list(page.parent.glob("*.csv")))
+    typer.echo(f"{page}\n{pictures} figures (PNG) and {tables} tables (CSV) beside it")

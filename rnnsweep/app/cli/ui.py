@@ -1,0 +1,98 @@
+"""`rnnsweep ui`: MLflow's UI, or optuna-dashboard, on the store."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rnnsweep.app.cli.options import Store
+from rnnsweep.app.stores import StorePlace, place, reading_sweep
+from rnnsweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rnnsweep.sweep.ports import SweepView
+
+HOST = "127.0.0.1"
+COMPARED = 100
+"""Runs in the comparison link: a browser takes no endless URL."""
+
+
+def ui(
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Print the link to its comparison.")] = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+    optuna: Annotated[bool, typer.Option("--optuna", help="Start optuna-dashboard instead.")] = False,
+    store: Store = None,
+) -> None:
+    """Serve the MLflow UI on this machine only, and print the link to a sweep's comparison; Ctrl-C ends it."""
+    where = place(store)
+    if optuna:
+        _dashboard(where, port)
+        return
+    view = _view(where, sweep) if sweep else None
+    uri = _uri(where, view)
+    from rnnsweep.adapters.mlflow.server import serve
+
+    if uri.startswith("http"):
+        typer.echo(f"Served already:\n{links(uri, where, view)}")
+        return
+    process = serve(uri, HOST, port)
+    try:
+        typer.echo(f"{links(f'http://{HOST}:{port}', where, view)}\nCtrl-C ends it.")
+        process.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _view(where: StorePlace, sweep: str) -> SweepView:
+    with reading_sweep(where, sweep) as (_, view):
+        return view
+
+
+def _uri(where: StorePlace, view: SweepView | None) -> str:
+    """Tracking URI of the sweep, or of the store.
+
+    Raises:
+        ConfigError: the store has no MLflow database yet.
+    """
+    from rnnsweep.app.runs import SQLITE, tracking_uri
+
+    uri = tracking_uri(where, view) if view else f"{SQLITE}{where.root / 'mlflow.db'}"
+    if uri == f"{SQLITE}{where.root / 'mlflow.db'}" and not (where.root / "mlflow.db").is_file():
+        hint = "Launch a sweep first, or name its store with --store."
+        raise ConfigError("no MLflow runs in this store", key="--store", value=str(where.root), hint=hint)
+    return uri
+
+
+def links(base: str, where: StorePlace, view: SweepView | None) -> str:
+    """The UI's address, and the deep links to a sweep."""
+    if view is None:
+        return base
+    from rnnsweep.adapters.mlflow.server import comparison_link, experiment_link
+    from rnnsweep.app.runs import experiment_id, run_ids
+
+    runs, experiment = run_ids(where, view), experiment_id(where, view)
+    if experiment is None:
+        return base
+    told = f"runs      {experiment_link(base, experiment)}"
+    if runs:
+        told += f"\ncompare   {comparison_link(base, experiment, list(runs.values())[:COMPARED])}"
+    return told
+
+
+def _dashboard(where: StorePlace, port: int) -> None:
+    command = shutil.which("optuna-dashboard", path=f"{sys.prefix}/bin") or shutil.which("optuna-dashboard")
+    if command is None:
+        hint = "Install it with: pip install 'rnnsweep[dashboard]'"
+        raise ConfigError("optuna-dashboard is not installed", key="--optuna", hint=hint + ".")
+    database = where.root / "optuna.db"
+    if not database.is_file():
+        raise ConfigError("no optuna.db in this store", key="--store", value=str(where.root))
+    typer.echo(f"http://{HOST}:{port}   Ctrl-C ends it.")
+    subprocess.run([command, f"sqlite:///{database}", "--host", HOST, "--port", str(port)], check=False)

@@ -1,0 +1,26 @@
+"""`rnnsweep units`: what can be chosen."""
+
+from __future__ import annotations
+
+import typer
+
+from rnnsweep.app.cli.options import AsJson, ConfigDir, emit
+
+FAMILIES = ("family", "controller", "init", "task", "learner", "optimizer", "metric", "sampler", "pruner")
+FOLDERS = {"controller": "controllers"}
+
+
+def units(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
+    """List families, controllers, tasks, samplers and all other units, your own included."""
+    from rnnsweep.app.config import list_units
+    from rnnsweep.core.metrics.names import METRICS
+
+    chosen = {**list_units(config_dir or ()), "metric": list(METRICS)}
+    found = {family: chosen.get(FOLDERS.get(family, family), []) for family in FAMILIES}
+    if as_json:
+        emit(found)
+        return
+    width = max(map(len, found))
+    for group, names in found.items():
+        typer.echo(f"{group:<{width}}  {' '.join(names)}")
+    typer.echo("\nChoose with group=name (family=srn, sampler=tpe); controllers: '+controllers=omega' adds one.")

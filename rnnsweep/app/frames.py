@@ -1,0 +1,123 @@
+"""The ledger's views as pandas frames, for the Python API and for reports."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from rnnsweep.sweep.objective import Curve, reduced
+from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.ports import TrialView
+from rnnsweep.sweep.rows import RowId, RowReport
+
+if TYPE_CHECKING:
+    Frame = Any  # see report.data
+else:
+    Frame = pd.DataFrame
+
+TRIAL_COLUMNS = {
+    "trial": "int64",
+    "state": "object",
+    "objective": "float64",
+    "solved_at": "float64",
+    "diverged_at": "float64",
+    "diverged_share": "float64",
+    "reason": "object",
+    "attempts": "int64",
+    "started": "float64",
+    "finished": "float64",
+    "step": "int64",
+    "worker": "object",
+    "engine": "object",
+}
+REPLICA_COLUMNS = {
+    "trial": "int64",
+    "replica": "int64",
+    "state": "object",
+    "step": "int64",
+    "value": "float64",
+    "solved_at": "float64",
+    "diverged_at": "float64",
+    "device_s": "float64",
+    "engine": "object",
+}
+CURVE_COLUMNS = {
+    "trial": "int64",
+    "replica": "int64",
+    "rung": "int64",
+    "step": "int64",
+    "key": "object",
+    "value": "float64",
+}
+
+
+def _frame(rows: list[dict[str, Any]], columns: dict[str, str], more: Sequence[str] = ()) -> Frame:
+    """A frame with all columns and their types, also where there are no rows."""
+    frame = pd.DataFrame(rows, columns=[*columns, *more])
+    return frame.astype(columns)
+
+
+def trials_frame(trials: Iterable[TrialView], keys: Sequence[str]) -> Frame:
+    """One row per trial by number; searched keys are columns of their own, missing where a condition excludes them."""
+    rows = [
+        {
+            "trial": trial.number,
+            "state": trial.state.value,
+            "objective": trial.values[0] if trial.values else None,
+            "solved_at": trial.solved_at,
+            "diverged_at": trial.diverged_at,
+            "diverged_share": trial.diverged_share,
+            "reason": trial.reason,
+            "attempts": trial.attempts,
+            "started": trial.started,
+            "finished": trial.finished,
+            "step": trial.step,
+            "worker": trial.worker,
+            "engine": trial.engine,
+            **{key: trial.params.get(key) for key in keys},
+        }
+        for trial in trials
+    ]
+    return _frame(rows, TRIAL_COLUMNS, keys)
+
+
+def replicas_frame(reports: Iterable[RowReport], plan: SweepPlan) -> Frame:
+    """One row per (trial, replica): where it stands, and what it scores on the first objective."""
+    alone = dataclasses.replace(plan, objectives=(dataclasses.replace(plan.objectives[0], reduce="mean"),))
+    curves: dict[RowId, Curve] = {}
+    device: dict[RowId, float] = {}
+    for report in sorted(reports, key=lambda r: (r.trial, r.replica, r.rung)):
+        curves.setdefault(report.row, Curve()).take(report, alone.objectives)
+        device[report.row] = device.get(report.row, 0.0) + report.device_s
+    rows = []
+    for (trial, replica), curve in curves.items():
+        last = curve.report
+        assert last is not None  # `take` sets it
+        rows.append(
+            {
+                "trial": trial,
+                "replica": replica,
+                "state": last.state.value,
+                "step": last.step,
+                "value": reduced(alone, [curve], plan.budget.updates)[0],
+                "solved_at": curve.solved_at,
+                "diverged_at": last.diverged_at,
+                "device_s": device[trial, replica],
+                "engine": last.engine,
+            }
+        )
+    return _frame(rows, REPLICA_COLUMNS)
+
+
+def curves_frame(reports: Iterable[RowReport], keys: Sequence[str] = ()) -> Frame:
+    """Long form: one row per (trial, replica, rung, metric key); `keys` empty means all."""
+    rows = [
+        {"trial": r.trial, "replica": r.replica, "rung": r.rung, "step": r.step, "key": key, "value": value}
+        for r in reports
+        for key, value in r.metrics.items()
+        if not keys or key in keys
+    ]
+    return _frame(rows, CURVE_COLUMNS)

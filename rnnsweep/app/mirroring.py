@@ -1,0 +1,100 @@
+"""What the MLflow tracker is told besides the journal: environment, artifacts, figures, shape keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnsweep.app.config import SweepConfig
+from rnnsweep.app.environment import describe
+from rnnsweep.app.stores import place_of
+from rnnsweep.core.metrics.names import METRIC_KEYS
+from rnnsweep.sweep.plan import Params
+
+if TYPE_CHECKING:
+    from rnnsweep.adapters.mlflow.options import TrackerOptions
+    from rnnsweep.sweep.ports import Ledger, Mirror
+
+FIGURES = ("*.png", "*.csv", "index.html")
+
+
+def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
+    """The tracker of this sweep; an embedded store is made ready before any worker exists."""
+    from rnnsweep.adapters.mlflow.server import SQLITE, prepare
+    from rnnsweep.adapters.mlflow.tracker import MlflowMirror
+
+    if config.store.mlflow.startswith(SQLITE):  # a server that is away delays nothing
+        prepare(config.store.mlflow)
+    view = ledger.sweep(config.plan.name)
+    assert view is not None
+    return MlflowMirror(config.store.mlflow, view, config.plan, options(config, ledger))
+
+
+def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
+    """Settings and providers of the tracker."""
+    from rnnsweep.adapters.mlflow.options import TrackerOptions
+
+    where = place_of(config.store.root, config.store.ledger)
+    return TrackerOptions(
+        points=config.tracker.get("points", 200),
+        metrics=METRIC_KEYS,
+        environment=describe(),
+        artifact_root=config.store.artifacts,
+        store_hint=f"--store {where.root}" if where.named else "",
+        artifacts=lambda trial: trial_files(config, ledger, trial),
+        report=lambda: report_files(config, ledger),
+        last_rung=lambda trial: last_rung(config, ledger, trial),
+        shape_key=lambda params: shape_of(config, params),
+    )
+
+
+def trial_files(config: SweepConfig, ledger: Ledger, trial: int) -> Mapping[str, bytes | Path]:
+    """The per-replica table, and the checkpoints that are left of the trial, by replica."""
+    from rnnsweep.app.views import replicas
+
+    table = replicas(ledger.reports(config.plan.name, trial))
+    files: dict[str, bytes | Path] = {"replicas.json": json.dumps(table, indent=2).encode()}
+    folder = Path(config.store.checkpoints) / config.plan.name / str(trial)
+    if "://" not in config.store.checkpoints and folder.is_dir():
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and not file.name.startswith("."):
+                files[f"checkpoints/{file.relative_to(folder)}"] = file
+    return files
+
+
+def report_files(config: SweepConfig, ledger: Ledger) -> Mapping[str, bytes | Path]:
+    """The report's page, figures and tables."""
+    from rnnsweep.app.reporting import folder, gather
+    from rnnsweep.report.page import write_report
+
+    view = ledger.sweep(config.plan.name)
+    if view is None:
+        return {}
+    out = folder(place_of(config.store.root, config.store.ledger), config.plan.name)
+    write_report(gather(ledger, view), out)
+    return {f"report/{file.name}": file for pattern in FIGURES for file in sorted(out.glob(pattern))}
+
+
+def last_rung(config: SweepConfig, ledger: Ledger, trial: int) -> tuple[int, Mapping[str, float]] | None:
+    """Step and mean metrics of a trial's newest rung."""
+    from rnnsweep.app.views import replicas
+
+    found = replicas(ledger.reports(config.plan.name, trial))
+    if not found:
+        return None
+    values: dict[str, list[float]] = {}
+    for replica in found:
+        for key, value in replica["metrics"].items():
+            values.setdefault(key, []).append(value)
+    return max(replica["step"] for replica in found), {key: sum(v) / len(v) for key, v in values.items()}
+
+
+def shape_of(config: SweepConfig, params: Params) -> str:
+    """The shape key of a trial."""
+    from rnnsweep.app.point import resolve_point
+    from rnnsweep.app.units import build_units, shape_key
+
+    point: dict[str, Any] = resolve_point(config.variants, params)
+    return shape_key(point, build_units(point))

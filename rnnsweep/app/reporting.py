@@ -1,0 +1,83 @@
+"""From the ledger to what `report` draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnsweep.app.stores import StorePlace, reading_sweep
+from rnnsweep.app.views import resolved
+from rnnsweep.sweep.plan import SweepPlan
+
+if TYPE_CHECKING:
+    from rnnsweep.report.data import SweepData
+    from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
+
+
+def report_sweep(where: StorePlace, sweep: str, out: Path | None = None) -> Path:
+    """Write the report's page, figures and tables; returns the page's path."""
+    from rnnsweep.report.page import write_report
+
+    with reading_sweep(where, sweep) as (ledger, view):
+        data = gather(ledger, view)
+    return write_report(data, out or folder(where, sweep))
+
+
+def overview_picture(where: StorePlace, ledger: Ledger, sweep: str) -> Path | None:
+    """Write the one picture of a sweep; None where there is nothing to draw yet."""
+    from rnnsweep.report.page import write_overview
+
+    view = ledger.sweep(sweep)
+    return None if view is None else write_overview(gather(ledger, view), folder(where, sweep))
+
+
+def folder(where: StorePlace, sweep: str) -> Path:
+    """Where a sweep's report lies."""
+    return where.root / "reports" / sweep
+
+
+def gather(ledger: Ledger, view: SweepView) -> SweepData:
+    """Everything that a report shows, read from the ledger."""
+    from rnnsweep.app.cli.config import as_yaml
+    from rnnsweep.app.environment import describe
+    from rnnsweep.app.frames import curves_frame, replicas_frame, trials_frame
+    from rnnsweep.app.plans import plan_of
+    from rnnsweep.report.data import SweepData
+
+    plan = plan_of(view)
+    trials, reports = ledger.trials(view.name), ledger.reports(view.name)
+    return SweepData(
+        name=view.name,
+        state=view.state.value,
+        objective=plan.objectives[0],
+        space=plan.space,
+        updates=plan.budget.updates,
+        replicas_per_trial=plan.replicas,
+        trials=trials_frame(trials, plan.space.keys),
+        replicas=replicas_frame(reports, plan),
+        curves=curves_frame(reports),
+        importances=importances(plan, trials),
+        chance=chance(view, plan),
+        totals={"wall_s": view.wall_s, "device_s": view.device_s, "updates": view.updates},
+        config_yaml=as_yaml(dict(resolved(view))),
+        overrides=view.overrides,
+        environment=describe(),
+    )
+
+
+def importances(plan: SweepPlan, trials: list[TrialView]) -> Mapping[str, float]:
+    """Importance by searched key, as shares of 1; empty where there are too few trials to tell."""
+    from rnnsweep.adapters.optuna.importance import importances as by_optuna
+
+    shares = by_optuna(plan.space, trials, 0, plan.objectives[0].goal)
+    return shares if any(shares.values()) else {}
+
+
+def chance(view: SweepView, plan: SweepPlan) -> float | None:
+    """What a network that knows nothing scores, where that does not depend on the task's variant."""
+    from rnnsweep.report.published import CHANCE
+
+    task = resolved(view).get("task")
+    name = str(task.get("_target_", "")).rpartition(".")[0].rpartition(".")[2] if isinstance(task, Mapping) else ""
+    return CHANCE.get((name, plan.objectives[0].metric))

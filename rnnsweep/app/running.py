@@ -1,0 +1,115 @@
+"""Launch and resume: the steps that the command line and the Python API share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnsweep.app import build
+from rnnsweep.app.config import SweepConfig, amend, from_json
+from rnnsweep.app.stores import StorePlace, reading_sweep
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.driver import Driver, Outcome
+from rnnsweep.sweep.ports import SweepView
+from rnnsweep.sweep.rebuild import Reopen
+from rnnsweep.sweep.states import SweepState
+
+if TYPE_CHECKING:
+    from rnnsweep.sweep.progress import Progress
+
+LOCK_S = 8.0
+"""Patience with another driver's lock: its deadline of 5 s and a little more."""
+
+UNFINISHED = (SweepState.RUNNING, SweepState.STOPPED, SweepState.INTERRUPTED)
+
+Observer = Callable[["Progress"], None]
+
+
+def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
+    """Run a new sweep to its end or to a stop.
+
+    Raises:
+        ConfigError: the store has a sweep of this name, or the parts do not fit; nothing was written.
+    """
+    plan = build.stored_plan(config)
+    sampler, executor = build.sampler(config), build.executor(config)
+    ledger = build.open_ledger_of(config)
+    try:
+        now = time.time()
+        view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
+        ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
+        fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
+        mirrors = build.mirrors(config, ledger)
+        return Driver(plan, ledger, sampler, executor, mirrors, fence=fence, observer=observer).run()
+    finally:
+        ledger.close()
+
+
+def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer | None = None) -> Outcome:
+    """Go on with a sweep of the store.
+
+    Raises:
+        ConfigError: `reopen` names trials that do not exist or cannot go on.
+        LockedError: another driver holds the sweep.
+    """
+    plan = build.stored_plan(config)
+    sampler, executor = build.sampler(config), build.executor(config)
+    ledger = build.open_ledger_of(config)
+    try:
+        fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
+        mirrors = build.mirrors(config, ledger)
+        driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, reopen=reopen, observer=observer)
+        return driver.run()
+    finally:
+        ledger.close()
+
+
+def stored_config(where: StorePlace, sweep: str, overrides: Sequence[str] = ()) -> SweepConfig:
+    """The config of a sweep in the store, with a raised budget where `overrides` say so.
+
+    Raises:
+        ConfigError: no such sweep; a key that cannot be changed on resume.
+    """
+    with reading_sweep(where, sweep) as (_, view):
+        config = from_json(view.config, store=where.root)
+    return amend(config, overrides) if overrides else config
+
+
+def check_new(where: StorePlace, name: str) -> None:
+    """Refuse a name that the store has, before anything is built.
+
+    Raises:
+        ConfigError: it has; names `resume` and `name=`.
+    """
+    if name in dict(states(where)):
+        hint = f"Use 'rnnsweep resume {name}' to go on with it, or name=NEW for a new one."
+        raise ConfigError("the store has a sweep of this name", key="name", value=name, hint=hint)
+
+
+def states(where: StorePlace) -> list[tuple[str, SweepState]]:
+    """Names and states of all sweeps of the store, oldest first."""
+    from rnnsweep.app.stores import reading
+
+    with reading(where) as ledger:
+        return [(view.name, view.state) for view in ledger.sweeps()] if ledger else []
+
+
+def fresh_name(where: StorePlace, name: str) -> tuple[str, bool]:
+    """What `launch --fresh` runs: (name, whether it is an unfinished sweep to go on with).
+
+    The newest of `name`, `name-2`, `name-3`, ... goes on if it is unfinished; otherwise the next number is new.
+    """
+    known = dict(states(where))
+    newest, number = None, 1
+    while (candidate := name if number == 1 else f"{name}-{number}") in known:
+        newest, number = candidate, number + 1
+    if newest is not None and known[newest] in UNFINISHED:
+        return newest, True
+    return candidate, False
+
+
+def root_argument(store: str | Path | None) -> Path | None:
+    """The directory that was named as the store, None where none was or where a database URL was."""
+    return Path(store) if store and "://" not in str(store) else None

@@ -1,0 +1,94 @@
+"""MLflow's side of a sweep, as far as the tracker has written it: run ids and artifacts.
+
+An embedded store is read straight from its tables: importing MLflow costs two seconds, which `table` shall not.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnsweep.app.stores import StorePlace
+from rnnsweep.app.views import resolved
+from rnnsweep.errors import StoreError
+
+if TYPE_CHECKING:
+    from rnnsweep.sweep.ports import SweepView
+
+SQLITE = "sqlite:///"
+_RUNS = """
+    SELECT trial.value, trial.run_uuid FROM tags AS trial
+    JOIN tags AS sweep ON sweep.run_uuid = trial.run_uuid AND sweep.key = 'rnnsweep.sweep' AND sweep.value = ?
+    JOIN runs ON runs.run_uuid = trial.run_uuid AND runs.lifecycle_stage = 'active'
+    WHERE trial.key = 'rnnsweep.trial' ORDER BY runs.start_time DESC
+"""
+
+
+def tracking_uri(where: StorePlace, view: SweepView) -> str:
+    """Where the sweep's MLflow runs are."""
+    block = resolved(view).get("store") or {}
+    return block.get("mlflow") or f"{SQLITE}{where.root / 'mlflow.db'}"
+
+
+def run_ids(where: StorePlace, view: SweepView) -> Mapping[int, str]:
+    """Trial number -> MLflow run id; empty where the tracker is off, away or has not written yet."""
+    if (resolved(view).get("tracker") or {}).get("kind") == "none":
+        return {}
+    uri = tracking_uri(where, view)
+    if uri.startswith(SQLITE):
+        rows = _query(Path(uri.removeprefix(SQLITE)), _RUNS, view.name)
+        return {int(trial): run for trial, run in reversed(rows)}
+    return _served(uri, view)
+
+
+def _served(uri: str, view: SweepView) -> Mapping[int, str]:
+    from rnnsweep.adapters.mlflow.options import TrackerOptions
+    from rnnsweep.adapters.mlflow.tracker import MlflowMirror
+    from rnnsweep.app.plans import plan_of
+
+    try:
+        return MlflowMirror(uri, view, plan_of(view), TrackerOptions()).run_ids()
+    except StoreError:
+        return {}
+
+
+def artifacts(where: StorePlace, view: SweepView, trial: int, runs: Mapping[int, str]) -> list[str]:
+    """Files of a trial in the embedded stores: MLflow artifacts and checkpoints, relative to the store's root."""
+    folders = [where.root / "checkpoints" / view.name / str(trial)]
+    uri = tracking_uri(where, view)
+    if trial in runs and uri.startswith(SQLITE):
+        found = _query(Path(uri.removeprefix(SQLITE)), "SELECT artifact_uri FROM runs WHERE run_uuid = ?", runs[trial])
+        folders += [_local(row[0]) for row in found]
+    files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
+    return [str(file.relative_to(where.root)) if file.is_relative_to(where.root) else str(file) for file in files]
+
+
+def _local(uri: str) -> Path:
+    return Path(urllib.request.url2pathname(urllib.parse.urlparse(uri).path))
+
+
+def _query(database: Path, query: str, value: str) -> list[tuple[str, ...]]:
+    if not database.is_file():
+        return []
+    try:
+        with closing(
+            sqlite3.connect(f"file:{urllib.parse.quote(str(database))}?mode=ro", uri=True, timeout=5)
+        ) as found:
+            return found.execute(query, (value,)).fetchall()
+    except sqlite3.Error:  # not migrated yet, or being so: the ids come with the next look
+        return []
+
+
+def experiment_id(where: StorePlace, view: SweepView) -> str | None:
+    """MLflow's id of the sweep's experiment; None where it does not exist yet, or is on a server."""
+    uri = tracking_uri(where, view)
+    if not uri.startswith(SQLITE):
+        return None
+    query = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
+    rows = _query(Path(uri.removeprefix(SQLITE)), query, view.name)
+    return str(rows[0][0]) if rows else None

@@ -1,0 +1,102 @@
+"""Where a sweep's stores are, for commands that only read or leave a request: no configuration needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnsweep.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from rnnsweep.sweep.ports import Ledger, SweepView
+
+ENVIRONMENT = "RNNSWEEP_STORE"
+DEFAULT = "mlruns"
+
+
+@dataclass(frozen=True)
+class StorePlace:
+    """The store as the user named it.
+
+    Attributes:
+        root: directory of the embedded stores, reports and spool.
+        ledger: database URL of the ledger.
+        named: whether somebody named it; commands that we suggest then name it too.
+    """
+
+    root: Path
+    ledger: str
+    named: bool = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a ledger; a server is only known by asking it."""
+        return not self.ledger.startswith("sqlite:///") or Path(self.ledger.removeprefix("sqlite:///")).is_file()
+
+
+def place(store: str | Path | None = None) -> StorePlace:
+    """The store to use: the argument, else RNNSWEEP_STORE, else `mlruns/` below the working directory.
+
+    A database URL instead of a directory names a cluster's ledger; reports then go below `mlruns/`.
+    """
+    chosen = str(store or os.environ.get(ENVIRONMENT) or DEFAULT)
+    if "://" in chosen:
+        return StorePlace(Path(DEFAULT).resolve(), chosen, named=False)  # never repeated: it may hold a password
+    root = Path(chosen).expanduser().resolve()
+    # A store from the environment is found again without being named.
+    return StorePlace(
+        root, f"sqlite:///{root / 'ledger.db'}", named=chosen not in (DEFAULT, os.environ.get(ENVIRONMENT))
+    )
+
+
+def place_of(root: Path, ledger: str) -> StorePlace:
+    """The store that a configuration names."""
+    return StorePlace(root, ledger, named=root != Path(os.environ.get(ENVIRONMENT) or DEFAULT).expanduser().resolve())
+
+
+@contextmanager
+def reading(where: StorePlace) -> Iterator[Ledger | None]:
+    """The ledger, or None where there is none yet: reading never creates a store."""
+    if not where.exists:
+        yield None
+        return
+    from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+
+    ledger = open_ledger(where.ledger)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def reading_sweep(where: StorePlace, name: str) -> Iterator[tuple[Ledger, SweepView]]:
+    """The ledger and one sweep of it.
+
+    Raises:
+        ConfigError: the store has no such sweep; names the nearest one.
+    """
+    with reading(where) as ledger:
+        view = ledger.sweep(name) if ledger else None
+        if ledger is None or view is None:
+            raise unknown_sweep(where, name, [known.name for known in ledger.sweeps()] if ledger else [])
+        yield ledger, view
+
+
+def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError:
+    """The error for a sweep that the store does not have."""
+    shown = where.ledger if not where.ledger.startswith("sqlite:") else str(where.root)
+    if "@" in shown:  # never show a password
+        shown = "://".join((shown.partition("://")[0], shown.rpartition("@")[2]))
+    near = nearest(name, known)
+    return ConfigError(
+        f"no such sweep in the store {shown}",
+        key="SWEEP",
+        value=name,
+        allowed=known or "none yet: start one with 'rnnsweep launch'",
+        hint=near if near else None,
+    )

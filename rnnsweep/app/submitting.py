@@ -1,0 +1,46 @@
+"""Hand a launch over to a Ray cluster as a job; the job's driver runs there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnsweep.app.config import SweepConfig
+from rnnsweep.errors import ConfigError
+
+_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+
+
+def submit_launch(config: SweepConfig, sweep: str, typed: Sequence[str]) -> str:
+    """Submit the job; returns what to tell the user.
+
+    Raises:
+        ConfigError: no dashboard address, nothing answers there, or a password that everybody would see.
+        LockedError: a job of this sweep is pending or running.
+    """
+    from rnnsweep.adapters.ray import jobs
+
+    address = config.cluster.address
+    if address is None:
+        raise ConfigError("--submit needs a cluster", key="cluster.address", allowed=jobs.ALLOWED)
+    name = config.plan.name
+    # A sweep or units of the user's own lie in the working directory: then it travels with the job.
+    own = any(Path(part).exists() for part in ("conf", "sweeps")) or Path(sweep).is_file()
+    job = jobs.submit(entrypoint(sweep, typed), name, address, working_dir="." if own else None)
+    return f"Submitted '{name}' as job {job}. Its log: ray job logs --address {address} --follow {job}"
+
+
+def entrypoint(sweep: str, typed: Sequence[str]) -> str:
+    """The shell command that the cluster's head runs.
+
+    Raises:
+        ConfigError: an override holds a password: the command is shown on the dashboard.
+    """
+    for override in typed:
+        if _PASSWORD.search(override):
+            hint = "Put the URL into a yaml of yours, as ${oc.env:NAME}."
+            raise ConfigError("a job's command is no place for a password", key=override.partition("=")[0], hint=hint)
+    kept = [override for override in typed if not override.startswith("cluster.address=")]
+    return shlex.join(["rnnsweep", "launch", sweep, *kept, "cluster.address=auto"])
