@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import ray
 from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rnnsweep.errors import ConfigError
@@ -127,13 +128,23 @@ def connect(settings: RaySettings) -> bool:
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers hide GPUs themselves; no warning
-    # A Ray of our own is protected by a token; to a given cluster we come as the user's environment says.
-    os.environ.setdefault("RAY_AUTH_MODE", "token" if settings.address is None else "disabled")
+    set_auth_mode(settings.address)
     if settings.address is None:
         _start_here(settings)
     else:
         _join(settings.address)
     return True
+
+
+def set_auth_mode(address: str | None) -> None:
+    """Choose how this process and its children identify themselves to Ray, unless RAY_AUTH_MODE says it.
+
+    A Ray of our own is protected by a token (Ray writes it to ``~/.ray/auth_token``). To a given cluster we bring the
+    token that we have; one without authentication does not look at it.
+    """
+    known = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if address is None or known else "disabled")
+    Config.initialize("")  # Ray has read the mode at import; this is how it refreshes it itself
 
 
 def disconnect() -> None:

@@ -234,7 +234,8 @@ class RayExecutor:
         _, cores, gpus = node.shape(self._settings)
         self._count += 1
         post = Post(f"{self._prefix}-{self._count}", node.label, cores, gpus, self._settings.py_paths)
-        options = ray.remote(Worker).options(
+        decorate: Any = ray.remote  # its overloads know no concurrency groups
+        placed = decorate(concurrency_groups={"control": 1})(Worker).options(
             num_cpus=cores,
             num_gpus=gpus,
             max_restarts=0,
@@ -242,7 +243,7 @@ class RayExecutor:
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
         )
         now = time.monotonic()
-        lane = self._lanes[post.worker] = Lane(post.worker, node, options.remote(post), now)
+        lane = self._lanes[post.worker] = Lane(post.worker, node, placed.remote(post), now)
         lane.call("hello", now)
         lane.call("build", now, self._pickled)
 
@@ -253,12 +254,12 @@ class RayExecutor:
         for lane in list(self._lanes.values()):
             if not lane.joined:
                 ray.kill(self._lanes.pop(lane.id).actor)
-            while len(lane.calls) > 1:
-                ray.cancel(lane.calls.pop()[1])
+            else:
+                lane.actor.halt.options(concurrency_group="control").remote()
         end = time.monotonic() + self._settings.deadline_s
         while any(lane.calls for lane in self._lanes.values()) and time.monotonic() < end:
             self._collect(SLICE_S)
-        closing = [lane.actor.close.remote() for lane in self._lanes.values() if not lane.calls]
+        closing = [lane.actor.close.remote(lane.last_orders()) for lane in self._lanes.values() if not lane.calls]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
 

@@ -57,6 +57,11 @@ class Lane:
         if self.joined and not self.calls and now - self.heard >= PING_S:
             self.call("ping", now)
 
+    def last_orders(self) -> Orders:
+        """Withdrawals that still wait, if obeying them trains nothing; no orders otherwise."""
+        self.rows.difference_update((w.trial, w.replica, w.token) for w in self.waiting.leave)
+        return Orders() if self.rows else Orders(leave=self.waiting.leave)
+
     def settle(self, reports: list[RowReport], failures: list[RowFailure]) -> None:
         """Let the rows go that ended in a rung."""
         self.rows.difference_update((r.trial, r.replica, r.token) for r in reports if r.state is not RowState.ACTIVE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,7 +33,9 @@ class Post:
 
 
 class Worker:
-    """The actor's class; Ray runs its methods one after the other, in the order of the calls.
+    """The actor's class; Ray runs its methods one after the other on one thread, in the order of the calls.
+
+    Only `halt` comes in between, on a thread of its own: Ray cannot take back a call that waits in a busy worker.
 
     The constructor only prepares the process, so that `hello` answers before anything heavy is imported and a trainer
     that hangs while it is built can be found and killed.
@@ -40,7 +44,9 @@ class Worker:
     def __init__(self, post: Post) -> None:
         self._post = post
         self._trainer: Trainer | None = None
+        self._halted = False
         prepare_process(post)
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="raylet watch", daemon=True).start()
 
     def hello(self) -> tuple[int, float]:
         """Process number and birth time (seconds since the epoch): what a hard kill needs."""
@@ -57,16 +63,24 @@ class Worker:
         return replace(trainer.describe(), worker=self._post.worker, node=self._post.node)
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
-        """One rung, see `Trainer.advance`; what it raises ends the worker."""
+        """One rung, see `Trainer.advance`; what it raises ends the worker. Nothing once halted."""
+        if self._halted:
+            return [], []
         assert self._trainer is not None  # build comes first in the queue
         return self._trainer.advance(orders)
+
+    def halt(self) -> None:
+        """Begin no more rungs; the one in progress ends."""
+        self._halted = True
 
     def ping(self) -> None:
         """Answer: the process lives and is idle."""
 
-    def close(self) -> None:
-        """Free the device."""
+    def close(self, last: Orders) -> None:
+        """Obey the last orders, where they leave no row to train, and free the device."""
         if self._trainer is not None:
+            if not last.empty:
+                self._trainer.advance(last)
             self._trainer.close()
 
 
@@ -81,3 +95,10 @@ def prepare_process(post: Post) -> None:
     if post.gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     sys.path[:0] = [path for path in post.py_paths if path not in sys.path]
+
+
+def _end_with_parent(parent: int) -> None:
+    """End the process when its raylet is gone: Ray would leave it behind, with its device."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -1,7 +1,7 @@
 """A trainer without tensors: it counts, and misbehaves on command.
 
 `params["do"]` says what a row does when it comes to a rung: ``segv@3``, ``exit@2``, ``raise@2``, ``freeze@1``
-(SIGSTOP of its own process), ``fail@2`` (a RowFailure), ``solve@2``, ``diverge@2``, ``sleep`` (0.3 s at every rung).
+(SIGSTOP of its own process), ``fail@2`` (a RowFailure), ``solve@2``, ``diverge@2``, ``sleep`` (`seconds`, or 0.3, at every rung).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +34,10 @@ def misbehave(what: str) -> None:
         raise ValueError("told to raise")
     if what == "exit":
         os._exit(3)
-    os.kill(os.getpid(), {"segv": signal.SIGSEGV, "freeze": signal.SIGSTOP}[what])
+    if what == "segv":
+        signal.raise_signal(signal.SIGSEGV)  # in this thread, as a real one
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.1)  # until all threads have stopped
 
 
 @dataclass
@@ -44,7 +48,7 @@ class CountingTrainer:
 
     def __post_init__(self) -> None:
         self.rows: dict[tuple[int, int], tuple[RowSpec, int]] = {}
-        self.note(f"built {os.getpid()}")
+        self.note(f"built {threading.get_ident()}")
 
     def note(self, line: str) -> None:
         if self.trace:
@@ -69,7 +73,7 @@ class CountingTrainer:
         failures: list[RowFailure] = []
         for row in list(self.rows):
             self.one(row, reports, failures)
-        self.note("done")
+        self.note(f"done {threading.get_ident()}")
         return reports, failures
 
     def one(self, row: tuple[int, int], reports: list[RowReport], failures: list[RowFailure]) -> None:
@@ -93,7 +97,7 @@ class CountingTrainer:
     def obey(self, spec: RowSpec, rung: int) -> RowState:
         what, _, when = str(spec.params.get("do", "")).partition("@")
         if what == "sleep":
-            time.sleep(0.3)
+            time.sleep(float(spec.params.get("seconds") or 0.3))
         if not when or int(when) != rung:
             return RowState.ACTIVE
         if what == "fail":

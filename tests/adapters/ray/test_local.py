@@ -1,0 +1,115 @@
+"""A private Ray on this machine: quick to start, on loopback only, gone with its driver however that ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+KIT = Path(__file__).parents[2] / "contract" / "executor_kit"
+DRIVER = """
+import json, sys, time
+sys.path.insert(0, KIT)
+before = time.monotonic()
+from counting_trainer import factory, EVERY
+from rnnsweep.adapters.ray.cluster import RaySettings
+from rnnsweep.adapters.ray.executor import RayExecutor
+from rnnsweep.sweep.rows import Orders, RowSpec
+from rnnsweep.sweep.ports import RungTrained, WorkerJoined
+
+class Torch:
+    def __call__(self, worker, cores):
+        import torch
+        return factory()(worker, cores)
+
+def children():
+    import psutil
+    return [p.pid for p in psutil.Process().children(recursive=True)]
+
+def listening():
+    import psutil
+    found = set()
+    for pid in children():
+        try:
+            found |= {c.laddr.ip for c in psutil.Process(pid).net_connections("inet") if c.status == "LISTEN"}
+        except psutil.Error:
+            pass
+    return sorted(found)
+
+executor = RayExecutor(Torch(), RaySettings(workers=1, py_paths=(KIT,)))
+executor.start()
+trained = False
+while not trained:
+    for event in executor.poll(0.5):
+        if isinstance(event, WorkerJoined):
+            row = RowSpec(0, 0, "t", {"do": "sleep"}, 1000 * EVERY)
+            executor.order(event.info.worker, Orders(join=(row,)))
+        trained = trained or isinstance(event, RungTrained)
+took = time.monotonic() - before
+import os
+print(json.dumps([took, listening(), children(), os.environ["RAY_AUTH_MODE"]]), flush=True)
+if sys.argv[1] == "stop":
+    executor.stop(graceful=True)
+    print(json.dumps([p for p in children()]), flush=True)
+else:
+    time.sleep(60)
+"""
+
+
+def launch(how: str, tmp_path: Path) -> subprocess.Popen[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment["HOME"] = str(tmp_path)  # where Ray keeps the token
+    code = f"KIT = {str(KIT)!r}\n{DRIVER}"
+    command = [sys.executable, "-c", code, how]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def report(driver: subprocess.Popen[str]) -> list:
+    assert driver.stdout is not None
+    return json.loads(driver.stdout.readline())
+
+
+def left(pids: list[int], seconds: float) -> list[list[str]]:
+    """Command lines of those that still run after `seconds` at most."""
+    end = time.monotonic() + seconds
+    while True:
+        rest = []
+        for pid in pids:
+            try:
+                process = psutil.Process(pid)
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    rest.append(process.cmdline())
+            except psutil.NoSuchProcess:
+                continue
+        if not rest or time.monotonic() > end:
+            return rest
+        time.sleep(0.1)
+
+
+def test_the_first_rung_is_trained_within_seconds_and_nothing_is_left(tmp_path: Path) -> None:
+    driver = launch("stop", tmp_path)
+    took, addresses, pids, mode = report(driver)
+    assert took < 12.0  # 5 s on two idle cores: Ray 3, a worker 0.5, torch 1.5
+    assert mode == "token"
+    assert addresses
+    assert all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in addresses), addresses
+    report(driver)
+    assert driver.wait(20) == 0
+    assert left(pids, 5.0) == []
+
+
+@pytest.mark.chaos
+def test_a_killed_driver_leaves_no_process_behind(tmp_path: Path) -> None:
+    driver = launch("sleep", tmp_path)
+    _, _, pids, _ = report(driver)
+    assert pids
+    driver.send_signal(signal.SIGKILL)
+    driver.wait(5)
+    assert left(pids, 10.0) == []

@@ -1,0 +1,124 @@
+"""Workers on a cluster of several nodes: where they stand, what they see, how far they run ahead."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from counting_trainer import EVERY, broken_factory
+from ray import cloudpickle
+
+from rnnsweep.adapters.ray.executor import WorkerStartError
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.ports import RungTrained
+from rnnsweep.sweep.rows import Orders, RowSpec
+
+
+def endless(trial: int = 0, **params: object) -> RowSpec:
+    return RowSpec(trial, 0, f"t{trial}", params, 10_000 * EVERY)
+
+
+class Refuse:
+    """Ships by value: this module is not importable in a worker."""
+
+    def __call__(self, worker: str, cores: int) -> Any:
+        raise ConfigError("no such task", key="task", value="tempral")
+
+
+def test_workers_spread_over_the_nodes_and_see_one_thread_and_no_gpu(started: Any, watch: Any) -> None:
+    infos = watch.workers(started(workers=3), 3)
+    assert len({info.worker for info in infos}) == 3
+    assert sorted(sum(i.node == node for i in infos) for node in {i.node for i in infos}) == [1, 2]
+    for info in infos:
+        assert info.versions["OMP_NUM_THREADS"] == "1"
+        assert info.versions["NUMBA_NUM_THREADS"] == "1"
+        assert info.versions["CUDA_VISIBLE_DEVICES"] == ""
+        assert info.versions["torch"] == "False"  # this package imports nothing heavy on its own
+
+
+def test_cores_per_worker_groups_cores(started: Any, watch: Any) -> None:
+    infos = watch.workers(started(cores_per_worker=2), 2)
+    assert {info.versions["NUMBA_NUM_THREADS"] for info in infos} == {"2"}
+    assert len({info.node for info in infos}) == 2
+
+
+def test_a_gpu_node_gets_one_worker_per_gpu_and_each_sees_its_own(cluster: Any, started: Any, watch: Any) -> None:
+    node = cluster.add_node(num_cpus=4, num_gpus=2)
+    try:
+        executor = started(gpus_per_worker=1)
+        infos = watch.workers(executor, 2)
+        assert sorted(info.versions["CUDA_VISIBLE_DEVICES"] for info in infos) == ["0", "1"]
+        executor.stop(graceful=False)
+    finally:
+        cluster.remove_node(node)
+
+
+def test_two_rungs_are_handed_over_and_the_third_waits_for_the_driver(started: Any, watch: Any, tmp_path: Path) -> None:
+    executor = started(workers=1)
+    (info,) = watch.workers(executor, 1)
+    trace = tmp_path / "trace"
+    executor.order(info.worker, Orders(join=(endless(),)))
+    executor.poll(0.0)
+    time.sleep(0.5)
+    assert trace.read_text().count("done") == 2  # both run while the driver does nothing
+    (first,) = watch.until(executor, bool)
+    assert [r.rung for r in first.reports] == [1]
+    executor.order(info.worker, Orders(join=(endless(1),)))
+    time.sleep(0.3)
+    assert trace.read_text().count("done") == 2  # the order waits for the next poll, rung 3 with it
+    events = watch.until(executor, lambda found: any(r.trial == 1 for r in watch.reports(found)))
+    meeting = next(e for e in events if isinstance(e, RungTrained) and len(e.reports) == 2)
+    assert {(r.trial, r.rung) for r in meeting.reports} == {(0, 3), (1, 1)}
+
+
+def test_a_graceful_stop_does_not_begin_a_queued_rung(started: Any, watch: Any, tmp_path: Path) -> None:
+    executor = started(workers=1)
+    (info,) = watch.workers(executor, 1)
+    executor.order(info.worker, Orders(join=(endless(do="sleep", seconds=1.0),)))
+    watch.until(executor, bool)  # rung 1 is over, 2 runs
+    executor.poll(0.0)  # 3 is queued
+    before = time.monotonic()
+    executor.stop(graceful=True)
+    assert time.monotonic() - before < 3.0  # rung 2 has less than 1 s to go
+    assert [r.rung for r in watch.reports(executor.poll(0.0))] == [2]
+    lines = [line.split() for line in (tmp_path / "trace").read_text().splitlines()]
+    assert [words[2] for words in lines] == ["built", "advance", "done", "advance", "done", "closed"]
+    assert len({words[3] for words in lines if words[2] in ("built", "done")}) == 1  # libraries see one thread only
+
+
+def test_an_idle_worker_gets_no_rungs(started: Any, watch: Any, tmp_path: Path) -> None:
+    executor = started(workers=1)
+    watch.workers(executor, 1)
+    assert executor.poll(1.5) == []
+    assert "advance" not in (tmp_path / "trace").read_text()
+
+
+def test_wrong_input_found_by_the_trainer_comes_out_as_it_is(started: Any, watch: Any) -> None:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with pytest.raises(ConfigError, match="task='tempral': no such task"):
+        watch.until(started(Refuse(), workers=1), bool)
+
+
+def test_trainers_that_can_never_be_built_end_the_waiting(started: Any, watch: Any) -> None:
+    before = time.monotonic()
+    with pytest.raises(WorkerStartError, match="RuntimeError: no trainer for 1 cores"):
+        watch.until(started(broken_factory, workers=1), bool)
+    assert time.monotonic() - before < 15
+
+
+def test_user_modules_come_from_py_paths_not_from_the_working_directory(
+    started: Any, watch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "their_units.py").write_text("from counting_trainer import CountingTrainer as Mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "theirs"))
+    import their_units  # pyright: ignore[reportMissingImports]
+
+    paths = (str(tmp_path / "theirs"), str(Path(sys.modules["counting_trainer"].__file__ or "").parent))
+    (info,) = watch.workers(started(their_units.Mine, workers=1, py_paths=paths), 1)
+    assert info.versions["cwd"] != str(tmp_path)
+    assert int(info.versions["pid"]) != os.getpid()
