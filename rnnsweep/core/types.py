@@ -90,7 +90,7 @@ class Direct:
 
     Attributes:
         last: [P, B, H], or None.
-        steps: [P, T, B, H], or None; exactly one of the two is given.
+        steps: [P, T, B, H], or None; exactly one of the two is given. Before a row's own start it must be 0.
     """
 
     last: Tensor | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rnnsweep.core.recurrence.cpu.compiling import kernel, part
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
 from rnnsweep.core.recurrence.cpu.loops import add_outer, copy_out, fill, pack, padded, times_packed
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, store, vector_width
 from rnnsweep.core.recurrence.cpu.pointwise import scale, squares
@@ -30,7 +30,7 @@ def outer_rows(zero, job, rows, scratch):
 
 
 # target[n] = weight[n] * source[n]
-@part
+@inlined
 def _weigh(zero, target, source, rest):
     weight, count, full = rest
     at, stride = source

@@ -5,7 +5,7 @@ The gradients are summed block by block of time steps, while the states and delt
 
 from __future__ import annotations
 
-from rnnsweep.core.recurrence.cpu.compiling import kernel, part
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
 from rnnsweep.core.recurrence.cpu.loops import add_outer, copy, copy_in, copy_out, fill, pack, padded, times_packed
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, load_int, number, store, vector_width
 from rnnsweep.core.recurrence.cpu.pointwise import combine, pull, scale
@@ -28,7 +28,7 @@ def backward_rows(zero, job, rows, scratch):
 
 
 # One, the leak, and one minus the leak, at the given addresses.
-@part
+@inlined
 def _set_numbers(zero, job, p, numbers):
     one = number(zero, 1.0)
     leak = one
@@ -39,7 +39,7 @@ def _set_numbers(zero, job, p, numbers):
     store(zero, one - leak, numbers[2])
 
 
-@part
+@inlined
 def _through_time(zero, job, who, places):
     p, thread = who
     packed, sums, states, numbers = places
@@ -51,7 +51,9 @@ def _through_time(zero, job, who, places):
     block_end = job.T
     source = direct
     for t in range(job.T - 1, -1, -1):
-        slot, to = t % job.chunk if job.ring != 0 else t, t & 1 if job.ring != 0 else t
+        slot, to = t, t
+        if job.ring != 0:
+            slot, to = job.chunk - 1 - (job.T - 1 - t) % job.chunk, t & 1
         d, back = delta + slot * step * size, x + to * step * size
         source = _total(zero, job, p, (t, source, total, direct, numbers[0]))
         if t < own:
@@ -62,16 +64,16 @@ def _through_time(zero, job, who, places):
             if job.dact != 0:
                 _add_bias_gradient(zero, job, p, (t, source, sums + (job.H + job.I + 1) * full * size))
         source = back
-        if t % job.chunk == 0 and block_end > own:
+        # Blocks are counted from the end, and stop at the row's own start: a shorter pack has the same ones.
+        if t == own or (t > own and (job.T - t) % job.chunk == 0):
             _add_block(zero, job, p, (t, block_end, d, sums, numbers[0]))
-        if t % job.chunk == 0:
             block_end = t
     if job.dh0 != 0:
         _sum_rows(zero, job.dh0 + p * job.H * size, source, (job.B, job.H, full))
 
 
 # Where deltas and x of row p go: the whole record, or the thread's ring.
-@part
+@inlined
 def _record_of(zero, job, p, thread):
     unit = job.B * padded(zero, job.H) * item_bytes(zero)
     if job.ring != 0:
@@ -80,7 +82,7 @@ def _record_of(zero, job, p, thread):
 
 
 # Address of g_t: what step t + 1 handed back plus the direct part.
-@part
+@inlined
 def _total(zero, job, p, at):
     t, source, total, direct, one = at
     size, full = item_bytes(zero), padded(zero, job.H)
@@ -99,7 +101,7 @@ def _total(zero, job, p, at):
 
 
 # delta_t and x_t.
-@part
+@inlined
 def _one_step(zero, job, p, at):
     t, d, back, source, packed, carried, numbers = at
     size, full = item_bytes(zero), padded(zero, job.H)
@@ -117,7 +119,7 @@ def _one_step(zero, job, p, at):
 
 
 # Adds the steps [t, end) to the gradients of w_rec, w_in and bias.
-@part
+@inlined
 def _add_block(zero, job, p, at):
     t, end, d, sums, one = at
     size, full = item_bytes(zero), padded(zero, job.H)
@@ -132,7 +134,7 @@ def _add_block(zero, job, p, at):
 
 
 # modReLU: sum over the batch of leak g sign(f(a)) f'(a).
-@part
+@inlined
 def _add_bias_gradient(zero, job, p, at):
     t, source, sums = at
     size, full = item_bytes(zero), padded(zero, job.H)
@@ -156,7 +158,7 @@ def _add_bias_gradient(zero, job, p, at):
             store(zero, load(zero, sums + i * size) + part_of, sums + i * size)
 
 
-@part
+@inlined
 def _sum_rows(zero, target, source, shape):
     rows, columns, full = shape
     size = item_bytes(zero)
@@ -167,7 +169,7 @@ def _sum_rows(zero, target, source, shape):
         store(zero, total, target + i * size)
 
 
-@part
+@inlined
 def _write_sums(zero, job, p, sums):
     size, full = item_bytes(zero), padded(zero, job.H)
     H, I = job.H, job.I  # noqa: E741

@@ -67,5 +67,10 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """Compile a piece that kernels call; it lives in its callers' cache entries."""
+    """Compile a piece that kernels call as a function of its own; it lives in its callers' cache entries."""
     return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a piece into its callers: cheaper than `part` for what is called once or is very short."""
+    return numba.njit(nogil=True, error_model="numpy", inline="always")(function)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rnnsweep.core.recurrence.cpu.compiling import kernel, part
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
 from rnnsweep.core.recurrence.cpu.loops import copy, copy_in, fill, pack, padded, times_packed
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, load_int, store, vector_width
 from rnnsweep.core.recurrence.cpu.pointwise import LEAKY, PLAIN, SLOPE, activate
@@ -22,7 +22,7 @@ def forward_rows(zero, job, rows, scratch):
 
 
 # Packs [w_rec; w_in] and pads the biases of row p.
-@part
+@inlined
 def _prepare(zero, job, p, places):
     packed, bias, act = places
     size, full = item_bytes(zero), padded(zero, job.H)
@@ -37,7 +37,7 @@ def _prepare(zero, job, p, places):
         copy(zero, act, job.act_bias + p * job.H * size, job.H)
 
 
-@part
+@inlined
 def _states(zero, job, p, places):
     packed, bias, act, drive = places
     size, full = item_bytes(zero), padded(zero, job.H)
@@ -73,7 +73,7 @@ def _states(zero, job, p, places):
 
 
 # matrix[b] += row, for padded [B, Hp].
-@part
+@inlined
 def _add_to_rows(zero, matrix, row, shape):
     size = item_bytes(zero)
     for b in range(shape[0]):

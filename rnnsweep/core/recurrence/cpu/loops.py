@@ -6,14 +6,14 @@ Padded matrices are [rows, Hp] with Hp the width rounded up to whole vectors; th
 
 from __future__ import annotations
 
-from rnnsweep.core.recurrence.cpu.compiling import part
+from rnnsweep.core.recurrence.cpu.compiling import inlined, part
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, store, vector_width
 from rnnsweep.core.recurrence.cpu.products import product_cols, product_rows
 from rnnsweep.core.recurrence.cpu.vector import PANEL, ROWS
 
 
 # Width n rounded up to whole vectors.
-@part
+@inlined
 def padded(zero, n):
     width = vector_width(zero)
     return (n + width - 1) // width * width

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from rnnsweep.core.recurrence.cpu.compiling import kernel, part
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
 from rnnsweep.core.recurrence.cpu.loops import copy, copy_in, copy_out, fill, pack, padded, times_packed
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, load_int, number, store, store_int, vector_width
 from rnnsweep.core.recurrence.cpu.pointwise import largest, pull, scale
@@ -34,7 +34,7 @@ def tangent_rows(zero, job, rows, scratch):
         _recursion(zero, job, p, (wt, both, states, scratch))
 
 
-@part
+@inlined
 def _recursion(zero, job, p, places):
     wt, both, states, numbers = places
     size, full = item_bytes(zero), padded(zero, job.H)
@@ -88,7 +88,7 @@ def _recursion(zero, job, p, places):
 
 
 # (1 - leak) v, or one padded row of zeros where the cell is not leaky.
-@part
+@inlined
 def _start(zero, target, source, rest):
     factor, count, full = rest
     size = item_bytes(zero)
@@ -98,7 +98,7 @@ def _start(zero, target, source, rest):
         store(zero, factor * load(zero, source + i * size), target + i * size)
 
 
-@part
+@inlined
 def _slope_of(zero, job, p, t):
     step = job.B * padded(zero, job.H) * item_bytes(zero)
     if job.slope != 0:
@@ -107,7 +107,7 @@ def _slope_of(zero, job, p, t):
 
 
 # Whether every recorded delta from T - horizon to T is well inside the range.
-@part
+@inlined
 def _is_safe(zero, job, p, rest):
     horizon, room = rest
     full = padded(zero, job.H)
@@ -121,7 +121,7 @@ def _is_safe(zero, job, p, rest):
 
 
 # max |x|; NaN is ignored.
-@part
+@inlined
 def _largest_of(zero, at, rest):
     vectors, room = rest
     largest(zero, (room, at, vectors))
@@ -132,7 +132,7 @@ def _largest_of(zero, at, rest):
 
 
 # e with size = m 2^e, 1/2 <= m < 1; 0 for 0 and inf.
-@part
+@inlined
 def _power(size):
     if not math.isfinite(size):
         return 0
@@ -140,7 +140,7 @@ def _power(size):
 
 
 # x *= 2^power in two factors, so that neither over- nor underflows by itself.
-@part
+@inlined
 def _times_power(zero, at, power, shape):
     size = item_bytes(zero)
     half = power // 2
