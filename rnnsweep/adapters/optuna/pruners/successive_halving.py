@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -45,16 +45,16 @@ class SuccessiveHalving(PrunerUnit):
 
 def halve(rule: SuccessiveHalving, case: Case, rival: Callable[[int], bool]) -> bool:
     """ASHA's verdict among the trials whose number `rival` accepts."""
-    k = next((k for k in range(64) if rule.first * rule.factor ** (rule.spared + k) >= case.rung), 64)
-    if rule.first * rule.factor ** (rule.spared + k) != case.rung:
+    before = max((rung for rung in case.curve if rung < case.rung), default=0)
+    now = [k for k in range(64) if before < rule.first * rule.factor ** (rule.spared + k) <= case.rung]
+    if not now:
         return False
-    key = f"completed_rung_{k}"
     others = [
-        frozen(r.number, State.RUNNING, {}, (), {key: r.curve[case.rung]})
+        frozen(r.number, State.RUNNING, {}, (), _scores(rule, r.curve, now))
         for r in case.history.newest(NEWEST)
-        if r.number != case.record.number and case.rung in r.curve and rival(r.number)
+        if r.number != case.record.number and r.curve and rival(r.number)
     ]
-    passed = {f"completed_rung_{i}": 0.0 for i in range(k)}
+    passed = {f"completed_rung_{k}": 0.0 for k in range(now[0])}
     trial = frozen(case.record.number, State.RUNNING, {case.rung: case.record.curve[case.rung]}, (), passed)
     pruner = optuna.pruners.SuccessiveHalvingPruner(
         min_resource=rule.first,
@@ -63,3 +63,13 @@ def halve(rule: SuccessiveHalving, case: Case, rival: Callable[[int], bool]) -> 
         bootstrap_count=rule.bootstrap,
     )
     return bool(pruner.prune(study_of([*others, trial], case.history.goals[:1]), trial))
+
+
+def _scores(rule: SuccessiveHalving, curve: Mapping[int, float], competitions: Sequence[int]) -> dict[str, float]:
+    """In Optuna's keys, what a trial scored at the first rung that it reported at or after each competition."""
+    scores = {}
+    for k in competitions:
+        rung = min((rung for rung in curve if rung >= rule.first * rule.factor ** (rule.spared + k)), default=None)
+        if rung is not None:
+            scores[f"completed_rung_{k}"] = curve[rung]
+    return scores

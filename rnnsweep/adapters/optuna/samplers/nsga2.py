@@ -11,6 +11,7 @@ from rnnsweep.adapters.optuna.cube import params_at
 from rnnsweep.adapters.optuna.history import History, Record
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
 from rnnsweep.adapters.optuna.units import number, require, whole
+from rnnsweep.sweep.space import Space
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,13 @@ class Nsga2(SamplerUnit):
         population: parents, and trials per generation; the first generation is a Sobol sequence.
         crossover: probability that a child has two parents.
         swap: probability that a coordinate comes from the second parent.
-        mutation: probability that a coordinate is drawn anew; null = 1 / dimensions.
+        mutation: probability that a coordinate moves (one always does); null = 1 / dimensions.
+        spread: index of the polynomial steps; larger = smaller steps.
         shown: most finished trials that one ask looks at.
 
     References:
         Deb et al. (2002), A fast and elitist multiobjective genetic algorithm: NSGA-II. Ours differs: uniform crossover
-        and uniform mutation (as in Optuna); parents are chosen when a trial is asked for, not once per generation.
+        (as in Optuna); parents are chosen when a trial is asked for, not once per generation.
     """
 
     several_objectives = True
@@ -36,6 +38,7 @@ class Nsga2(SamplerUnit):
     crossover: float = 0.9
     swap: float = 0.5
     mutation: float | None = None
+    spread: float = 10.0
     shown: int = 1000
 
     def __post_init__(self) -> None:
@@ -44,6 +47,7 @@ class Nsga2(SamplerUnit):
             value = getattr(self, name)
             free = name == "mutation" and value is None
             require(free or number(value, 0.0, 1.0), f"sampler.{name}", value, "a number within 0 and 1")
+        require(number(self.spread, 0.0, 1000.0), "sampler.spread", self.spread, "a number within 0 and 1000")
         require(whole(self.shown, self.population), "sampler.shown", self.shown, "a whole number >= population")
 
     def propose(self, ask: Ask) -> dict[str, Any]:
@@ -60,9 +64,19 @@ class Nsga2(SamplerUnit):
         child = points[mother].copy()
         if rng.random() < self.crossover:
             child = np.where(rng.random(child.size) < self.swap, points[father], child)
+        return params_at(ask.space, self._mutated(child, ask.space, rng))
+
+    def _mutated(self, child: np.ndarray, space: Space, rng: np.random.Generator) -> np.ndarray:
+        """At least one coordinate moves: numbers by a polynomial step, categorical ones anywhere."""
         rate = 1.0 / child.size if self.mutation is None else self.mutation
-        child = np.where(rng.random(child.size) < rate, rng.random(child.size), child)
-        return params_at(ask.space, child)
+        chosen = rng.random(child.size) < rate
+        chosen[rng.integers(child.size)] = True
+        u = rng.random(child.size)
+        power = 1.0 / (self.spread + 1.0)
+        step = np.where(u < 0.5, (2 * u) ** power - 1, 1 - (2 * (1 - u)) ** power)
+        category = np.array([dimension.kind == "categorical" for dimension in space])
+        moved = np.where(category, u, np.clip(child + step, 0.0, 1.0))
+        return np.where(chosen, moved, child)
 
     def _parents(self, history: History, ended: list[Record]) -> list[Record]:
         """The best `population`, best first: by front, then by crowding distance, then by number."""

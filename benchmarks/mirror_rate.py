@@ -1,0 +1,85 @@
+"""How fast both mirrors write: python benchmarks/mirror_rate.py [trials] [rungs]
+
+Prints metric points per second into MLflow and trials per second into the Optuna mirror, both on SQLite in a temporary
+directory, from journal entries in batches of 1000 as the mirror's thread hands them over.
+"""
+
+import dataclasses
+import sys
+import tempfile
+import time
+
+from rnnsweep.adapters.mlflow.options import TrackerOptions
+from rnnsweep.adapters.mlflow.server import prepare
+from rnnsweep.adapters.mlflow.store import RunStore
+from rnnsweep.adapters.mlflow.tracker import MlflowMirror
+from rnnsweep.adapters.optuna.mirror import OptunaMirror
+from rnnsweep.core.metrics.names import METRIC_KEYS
+from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
+from rnnsweep.sweep.ports import Change, SweepView, TrialView
+from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.sweep.states import SweepState, TrialState
+
+BATCH = 1000
+
+
+def journal(trials: int, rungs: int) -> list[Change]:
+    """All trials begin, report every rung in turn, and end."""
+    entries: list[tuple[str, int, dict]] = []
+
+    def put(number: int, state: TrialState, values: tuple[float, ...] = ()) -> None:
+        step = 100 * rungs if values else 0
+        view = TrialView(number, state, {"x": 0.1 + number / trials}, values, started=1.7e9 + number, step=step)
+        entries.append(("trial", number, {f.name: getattr(view, f.name) for f in dataclasses.fields(view)}))
+
+    for number in range(trials):
+        put(number, TrialState.RUNNING)
+    for rung in range(1, rungs + 1):
+        for number in range(trials):
+            metrics = {key: number + 1.0 / rung for key in METRIC_KEYS}
+            entries.append(("rung", number, {"step": 100 * rung, "metrics": metrics, "values": [1.0 / rung]}))
+    for number in range(trials):
+        put(number, TrialState.COMPLETE, (1.0 / rungs,))
+    return [Change(seq, kind, trial, 1.7e9, data) for seq, (kind, trial, data) in enumerate(entries, start=1)]
+
+
+def drain(mirror, changes: list[Change]) -> float:
+    """Seconds to write everything, the opening of the store apart."""
+    mirror.write([])
+    begin = time.perf_counter()
+    for start in range(0, len(changes), BATCH):
+        mirror.write(changes[start : start + BATCH])
+    return time.perf_counter() - begin
+
+
+def ceiling(uri: str) -> float:
+    """Points per second of MLflow's own client: one run, one call of 1000 points after the other."""
+    store = RunStore(uri, "ceiling", None)
+    run_id = store.create("ceiling", 0, {}).info.run_id
+    begin = time.perf_counter()
+    for call in range(10):
+        points = [(METRIC_KEYS[i % 20], float(i), call * 1000 + i, call * 1000 + i) for i in range(1000)]
+        store.log(run_id, points, {}, {})
+    return 10_000 / (time.perf_counter() - begin)
+
+
+def main() -> None:
+    trials, rungs = (int(text) for text in (*sys.argv[1:], "100", "50")[:2])
+    space = Space((Dimension("x", "float", 0.05, 2.0, log=True),))
+    plan = SweepPlan("rate", 1, 1, 100, (Objective("valid/error"),), Budget(trials, 100 * rungs), space)
+    changes = journal(trials, rungs)
+    with tempfile.TemporaryDirectory() as folder:
+        uri = f"sqlite:///{folder}/mlflow.db"
+        prepare(uri)
+        options = TrackerOptions(metrics=METRIC_KEYS, artifact_root=f"{folder}/artifacts")
+        mirror = MlflowMirror(uri, SweepView("rate", SweepState.RUNNING, {}), plan, options)
+        took = drain(mirror, changes)
+        points = trials * rungs * len(METRIC_KEYS)
+        print(f"MLflow: {points} points of {trials} trials in {took:.1f} s = {points / took:,.0f} points/s")
+        print(f"MLflow: its client alone, 1000 points per call: {ceiling(uri):,.0f} points/s")
+        took = drain(OptunaMirror(f"sqlite:///{folder}/optuna.db", plan), changes)
+        print(f"Optuna: {trials} trials of {rungs} rungs in {took:.1f} s = {trials / took:.1f} trials/s")
+
+
+if __name__ == "__main__":
+    main()

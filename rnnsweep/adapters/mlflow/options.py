@@ -1,0 +1,52 @@
+"""What the tracker needs besides the journal; app hands it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rnnsweep.sweep.plan import Params
+
+Files = Mapping[str, bytes | Path]
+"""Path within the run -> content, or a file or folder to copy."""
+
+
+def _no_files(*_: object) -> Files:
+    return {}
+
+
+def _no_rung(_: int) -> tuple[int, Mapping[str, float]] | None:
+    return None
+
+
+def _no_key(_: Params) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class TrackerOptions:
+    """Settings and providers of `MlflowMirror`.
+
+    Attributes:
+        points: largest number of points per curve and trial.
+        metrics: every metric key; each finished trial has all of them.
+        environment: versions, processors, commit; becomes the artifact ``environment.json``.
+        artifact_root: where artifacts go when the store is a database; None leaves it to the MLflow server.
+        store_hint: how the sweep's store is named on the command line, e.g. ``--store DIR``; for the note.
+        artifacts: trial number -> its artifacts; called when the trial has ended. Its failure is logged, no more.
+        report: artifacts of the sweep (figures); called when the sweep stops running.
+        last_rung: trial number -> (step, metrics) of its newest rung, read from the ledger when the tracker has not
+            seen it itself (after a restart).
+        shape_key: params -> the trial's shape key, for the tag.
+    """
+
+    points: int = 200
+    metrics: Sequence[str] = ()
+    environment: Mapping[str, object] = field(default_factory=dict)
+    artifact_root: str | None = None
+    store_hint: str = ""
+    artifacts: Callable[[int], Files] = _no_files
+    report: Callable[[], Files] = _no_files
+    last_rung: Callable[[int], tuple[int, Mapping[str, float]] | None] = _no_rung
+    shape_key: Callable[[Params], str] = _no_key

@@ -1,0 +1,117 @@
+"""The MLflow store and its UI: prepare the database once, serve it on loopback, link into it."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from mlflow.tracking import MlflowClient
+
+from rnnsweep.adapters.mlflow.store import store_errors
+from rnnsweep.errors import ConfigError, StoreError
+
+SQLITE = "sqlite:///"
+
+
+def prepare(uri: str) -> None:
+    """Create or migrate the store, before anyone else connects.
+
+    Two processes that connect to a new SQLite store at once race its migration, so a file lock keeps them apart; and
+    the write-ahead log is switched on, so that the UI can read while the tracker writes. Servers are only greeted.
+
+    Raises:
+        StoreError: the store cannot be reached.
+    """
+    if not uri.startswith(SQLITE):
+        with store_errors():
+            MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+        return
+    path = Path(uri.removeprefix(SQLITE))
+    with store_errors():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{path}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+            connection = sqlite3.connect(path, timeout=30)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
+
+
+def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
+    """The command that serves the UI of a store; the store's URL travels in `ui_environment`, not for all to see.
+
+    Raises:
+        ConfigError: the store is a server already, or the host is not this machine alone.
+    """
+    if uri.startswith(("http://", "https://")):
+        raise ConfigError("is served already", key="store.mlflow", value=uri, allowed="open it in a browser")
+    if not _loopback(host):
+        raise ConfigError(
+            "needs authentication", key="host", value=host, allowed="127.0.0.1; else run an MLflow server"
+        )
+    return [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+
+
+def ui_environment(uri: str) -> dict[str, str]:
+    """This process's environment, the store's URL, and telemetry off."""
+    return {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+
+def serve(uri: str, host: str = "127.0.0.1", port: int = 5000, timeout: float = 60.0) -> subprocess.Popen[bytes]:
+    """Start the UI and wait until it answers; the caller ends the process (`terminate`, then `wait`).
+
+    Raises:
+        StoreError: it does not come up within `timeout` seconds.
+    """
+    command = ui_command(uri, host, port)
+    prepare(uri)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, env=ui_environment(uri), stdout=quiet, stderr=quiet, start_new_session=True)
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and process.poll() is None:
+        if _answers(f"http://{host}:{port}/health"):
+            return process
+        time.sleep(0.2)
+    process.terminate()
+    raise StoreError("MLflow UI", f"does not answer at {host}:{port}; is the port in use?")
+
+
+def experiment_link(base_url: str, experiment_id: str) -> str:
+    """Link to a sweep's table of runs."""
+    return f"{base_url.rstrip('/')}/#/experiments/{experiment_id}"
+
+
+def comparison_link(base_url: str, experiment_id: str, run_ids: list[str]) -> str:
+    """Link to the UI's comparison of some runs.
+
+    Example:
+        >>> comparison_link("http://127.0.0.1:5000/", "1", ["a", "b"])
+        'http://127.0.0.1:5000/#/compare-runs?runs=%5B%22a%22%2C%22b%22%5D&experiments=%5B%221%22%5D'
+    """
+    runs = urllib.parse.quote(json.dumps(run_ids, separators=(",", ":")), safe="")
+    experiments = urllib.parse.quote(json.dumps([experiment_id]), safe="")
+    return f"{base_url.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}"
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.status == 200
+    except OSError:
+        return False

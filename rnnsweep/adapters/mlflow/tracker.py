@@ -1,0 +1,286 @@
+"""The `Mirror` that writes the ledger's journal into MLflow: parent run = sweep, child run = trial.
+
+Writing twice is writing once: a child is found by its tag ``rnnsweep.trial``, and a metric's timestamp is the run's
+start plus its step in milliseconds, so that a repeated point is the same tuple, which MLflow drops.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlflow.entities import Run
+
+from rnnsweep.adapters.mlflow.options import TrackerOptions
+from rnnsweep.adapters.mlflow.store import Point, RunStore, store_errors
+from rnnsweep.adapters.mlflow.texts import config_yaml, note, param_text, trial_tags
+from rnnsweep.sweep.plan import Params, SweepPlan
+from rnnsweep.sweep.ports import Change, SweepView
+from rnnsweep.sweep.states import SweepState, TrialState
+
+LOG = logging.getLogger(__name__)
+KIND, TRIAL, SWEEP = "rnnsweep.kind", "rnnsweep.trial", "rnnsweep.sweep"
+PARENT = "mlflow.parentRunId"
+STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAILED: "FAILED"}
+PARENT_STATUS = {
+    SweepState.COMPLETE: "FINISHED",
+    SweepState.STOPPED: "KILLED",
+    SweepState.INTERRUPTED: "KILLED",
+    SweepState.FAILED: "FAILED",
+}
+
+
+@dataclass
+class _Child:
+    """A child run, and what is to be written into it next."""
+
+    run_id: str
+    base_ms: int
+    keys: set[str]
+    points: list[Point] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    last: tuple[int, Mapping[str, float]] | None = None
+    ended: tuple[str, int] | None = None
+    status: str = ""
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Queue finite values at a step."""
+        finite = [(key, float(value)) for key, value in metrics.items() if math.isfinite(value)]
+        self.points.extend((key, value, self.base_ms + step, step) for key, value in finite)
+        self.keys.update(key for key, _ in finite)
+
+
+class MlflowMirror:
+    """Implements `Mirror` for MLflow."""
+
+    name = "mlflow"
+
+    def __init__(self, uri: str, sweep: SweepView, plan: SweepPlan, options: TrackerOptions) -> None:
+        self._uri, self._sweep, self._plan, self._options = uri, sweep, plan, options
+        self._store: RunStore | None = None
+        self._parent = ""
+        self._state = str(sweep.state)
+        self._children: dict[int, _Child] = {}
+        self._complete = set(self._keys())
+        self._best: tuple[int, float, Params] | None = None
+        self._note = self._parent_state = ""
+        self._described = False
+
+    # -------------------------------------------------------------- port
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Apply journal entries in order; `StoreError` when MLflow is away, then the same entries come again."""
+        try:
+            with store_errors():
+                store = self._open()
+                for change in changes:
+                    self._take(store, change)
+                for child in self._children.values():
+                    self._flush(store, child)
+                self._finish_parent(store, changes)
+        except BaseException:
+            self._store = None  # what the failed call has done is unknown: look again
+            raise
+
+    def close(self) -> None:
+        """Nothing is buffered between calls."""
+        self._store = None
+
+    def run_ids(self) -> dict[int, str]:
+        """Trial number -> run id, of all trials that have a run."""
+        with store_errors():
+            self._open()
+        return {number: child.run_id for number, child in sorted(self._children.items())}
+
+    @property
+    def experiment_id(self) -> str:
+        """Id of the sweep's experiment."""
+        with store_errors():
+            return self._open().experiment_id
+
+    @property
+    def parent_id(self) -> str:
+        """Run id of the sweep."""
+        with store_errors():
+            self._open()
+        return self._parent
+
+    # -------------------------------------------------------------- opening
+
+    def _open(self) -> RunStore:
+        """The store, with all runs of this sweep found by their tags."""
+        if self._store is not None:
+            return self._store
+        store = RunStore(self._uri, self._plan.name, self._options.artifact_root)
+        self._parent = self._find_parent(store)
+        self._children = {}
+        for run in store.find(PARENT, self._parent):
+            if TRIAL in run.data.tags:
+                self._remember(run)
+        if not self._described:
+            self._upload(store, self._parent, self._config_files())
+            self._described = True
+        self._store = store
+        return store
+
+    def _find_parent(self, store: RunStore) -> str:
+        for run in store.find(KIND, "sweep"):
+            return run.info.run_id
+        goal = self._plan.objectives[0].goal
+        store.tag_experiment(
+            {
+                "mlflow.experiment.primaryMetric.name": "objective",
+                "mlflow.experiment.primaryMetric.greaterIsBetter": "true" if goal == "maximize" else "false",
+            }
+        )
+        created = int(self._sweep.created * 1000)
+        tags = {KIND: "sweep", SWEEP: self._plan.name, "seed": str(self._plan.seed)}
+        return store.create(self._plan.name, created, tags).info.run_id
+
+    def _config_files(self, params: Params | None = None) -> dict[str, bytes]:
+        return {
+            "config.yaml": config_yaml(self._plan.config, params),
+            "overrides.txt": "".join(f"{override}\n" for override in self._plan.overrides).encode(),
+            "environment.json": json.dumps(self._options.environment, indent=2, default=str).encode(),
+        }
+
+    def _remember(self, run: Run) -> _Child:
+        number = int(run.data.tags[TRIAL])
+        child = _Child(run.info.run_id, run.info.start_time, set(run.data.metrics), status=run.info.status)
+        self._children.setdefault(number, child)
+        if child.status == "FINISHED" and "objective" in run.data.metrics:
+            params = {key: run.data.params[key] for key in self._plan.space.keys if key in run.data.params}
+            self._consider(number, run.data.metrics["objective"], params)
+        return self._children[number]
+
+    # -------------------------------------------------------------- changes
+
+    def _take(self, store: RunStore, change: Change) -> None:
+        if change.kind == "sweep":
+            self._state = str(change.data["state"])
+        elif change.kind == "trial" and change.trial is not None:
+            self._take_trial(store, change.trial, change)
+        elif change.kind == "rung" and change.trial in self._children:
+            step = int(change.data["step"])
+            child = self._children[change.trial]
+            child.last = (step, change.data["metrics"])
+            if self._kept(step):
+                child.add(step, change.data["metrics"])
+
+    def _kept(self, step: int) -> bool:
+        """Whether the rung that ends at `step` is among the points that a curve may have; the last one always is.
+
+        The choice depends on the rung's index and the number of rungs alone, so it is the same after a resume.
+        """
+        every = self._plan.report_every
+        rung, rungs = -(-step // every), -(-self._plan.budget.updates // every)
+        points = max(1, self._options.points)
+        return rungs <= points or rung >= rungs or rung * points // rungs != (rung - 1) * points // rungs
+
+    def _take_trial(self, store: RunStore, number: int, change: Change) -> None:
+        data, state = change.data, TrialState(change.data["state"])
+        if state is TrialState.WAITING and number not in self._children:
+            return  # prefetched: its run begins with the trial
+        child = self._children.get(number) or self._create(store, number, change)
+        child.params = {key: param_text(value) for key, value in data["params"].items() if self._searched(key)}
+        child.tags = trial_tags(data, self._plan, self._options.shape_key(data["params"]))
+        child.ended = None
+        if state.finished:
+            self._end(store, number, child, change)
+
+    def _searched(self, key: str) -> bool:
+        return key in self._plan.space.keys
+
+    def _create(self, store: RunStore, number: int, change: Change) -> _Child:
+        started = change.data.get("started")
+        base = int((change.at if started is None else started) * 1000)
+        tags = {PARENT: self._parent, KIND: "trial", TRIAL: str(number), SWEEP: self._plan.name}
+        return self._remember(store.create(f"{number:05d}", base, tags))
+
+    def _end(self, store: RunStore, number: int, child: _Child, change: Change) -> None:
+        """Queue the last rung, what is missing of the keys, and the status; upload the artifacts."""
+        data, state = change.data, TrialState(change.data["state"])
+        last = child.last or self._options.last_rung(number)
+        values, step = tuple(data.get("values", ())), int(data.get("step", 0))
+        if last is not None and not self._kept(last[0]):
+            child.add(*last)
+        if values and (last is None or last[1].get("objective") != values[0]):
+            child.add(step, {"objective": values[0]})
+        child.add(step, {key: self._stand_in(key) for key in self._keys() if key not in child.keys})
+        if state is TrialState.COMPLETE and values:
+            self._consider(number, values[0], data["params"])
+        finished = data.get("finished")
+        child.ended = (STATUS[state], int((change.at if finished is None else finished) * 1000))
+        self._upload(store, child.run_id, self._config_files(data["params"]))
+        try:
+            files = self._options.artifacts(number)
+        except Exception:
+            LOG.exception("no artifacts for trial %d", number)
+            return
+        self._upload(store, child.run_id, files)
+
+    def _keys(self) -> list[str]:
+        return list(dict.fromkeys([*self._options.metrics, "objective"]))
+
+    def _stand_in(self, key: str) -> float:
+        """What a trial has under a key that it never reported: the worst value where one is defined, else 0."""
+        first = self._plan.objectives[0]
+        if key == "objective":
+            return first.worst
+        return self._plan.worst.get(key, float(self._plan.budget.updates) if key == "solved_at" else 0.0)
+
+    def _consider(self, number: int, value: float, params: Params) -> None:
+        sign = -1.0 if self._plan.objectives[0].goal == "maximize" else 1.0
+        if self._best is None or (sign * value, number) <= (sign * self._best[1], self._best[0]):
+            self._best = (number, value, params)
+
+    # -------------------------------------------------------------- writing
+
+    def _flush(self, store: RunStore, child: _Child) -> None:
+        """Write what is queued; the status comes last, so that an ended run is whole."""
+        if child.points or child.params or child.tags:
+            store.log(child.run_id, child.points, child.params, child.tags)
+        state = child.tags.get("state")
+        if child.ended is not None:
+            store.end(child.run_id, *child.ended)
+            child.status, child.last, child.keys = child.ended[0], None, self._complete  # shared, to save memory
+        elif state in ("WAITING", "RUNNING"):
+            status = "RUNNING" if state == "RUNNING" else "SCHEDULED"
+            if child.status != status:
+                store.set_status(child.run_id, status)
+                child.status = status
+        child.points, child.params, child.tags, child.ended = [], {}, {}, None
+
+    def _finish_parent(self, store: RunStore, changes: Sequence[Change]) -> None:
+        """The parent's note where it changed; its status, and the report, where the sweep's state did."""
+        text = note(self._plan, self._state, self._best, self._options.store_hint)
+        if text != self._note:
+            store.log(self._parent, [], {}, {"mlflow.note.content": text, "state": self._state})
+            self._note = text
+        news = [change for change in changes if change.kind == "sweep"]
+        if not news or self._state == self._parent_state:
+            return
+        self._parent_state = self._state
+        status = PARENT_STATUS.get(SweepState(self._state))
+        if status is None:
+            store.set_status(self._parent, "RUNNING")
+            return
+        store.end(self._parent, status, int(news[-1].at * 1000))
+        try:
+            files = self._options.report()
+        except Exception:
+            LOG.exception("no report for the sweep %s", self._plan.name)
+            return
+        self._upload(store, self._parent, files)
+
+    def _upload(self, store: RunStore, run_id: str, files: Mapping[str, Any]) -> None:
+        """Artifacts never stand in the way of metrics."""
+        try:
+            store.upload(run_id, files)
+        except Exception:
+            LOG.exception("artifacts of run %s could not be written", run_id)

@@ -1,0 +1,244 @@
+"""The `Mirror` that writes the ledger's journal into an Optuna database, for optuna-dashboard. Nothing reads it back.
+
+Finished trials are final in Optuna, so a trial that goes on (`resume --failed`, `--extend`) gets a second entry with
+the same ``rnnsweep.trial``. Each entry remembers which journal entries opened and ended it; what lies before is a
+repetition.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import TrialState as State
+
+from rnnsweep.adapters.optuna.cube import bounds, cell_count, cell_value, coordinate
+from rnnsweep.errors import StoreError
+from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.ports import Change
+from rnnsweep.sweep.space import Dimension
+from rnnsweep.sweep.states import TrialState
+
+TRIAL, OPENED, ENDED = "rnnsweep.trial", "rnnsweep.opened", "rnnsweep.ended"
+SQLITE = "sqlite:///"
+
+
+@dataclass
+class _Entry:
+    """One Optuna trial: what the database has (`stored`), and what is to be written next."""
+
+    number: int
+    opened: int
+    stored: int | None = None
+    ended: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    curve: dict[int, float] = field(default_factory=dict)
+    result: Mapping[str, Any] | None = None
+    started: float = 0.0
+    finished: float = 0.0
+
+
+class OptunaMirror:
+    """Implements `Mirror` for an Optuna RDB study named like the sweep."""
+
+    name = "optuna"
+
+    def __init__(self, url: str, plan: SweepPlan) -> None:
+        self._url, self._plan = url, plan
+        self._storage: optuna.storages.RDBStorage | None = None
+        self._study: optuna.Study | None = None
+        self._entries: dict[int, list[_Entry]] = {}
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Apply journal entries in order; one transaction for each trial that began and ended in between."""
+        try:
+            with _store_errors():
+                study = self._open()
+                touched: dict[tuple[int, int], _Entry] = {}
+                for change in changes:
+                    entry = self._take(change)
+                    if entry is not None:
+                        touched[entry.number, entry.opened] = entry
+                for key in sorted(touched, key=lambda key: (key[1], key[0])):
+                    self._flush(study, touched[key])
+        except BaseException:
+            self._forget()  # what the failed call has done is unknown: read again
+            raise
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._storage is not None:
+            self._storage.remove_session()
+            self._storage.engine.dispose()
+        self._storage = self._study = None
+        self._entries = {}
+
+    def _open(self) -> optuna.Study:
+        if self._study is not None:
+            return self._study
+        options: dict[str, Any] = {}
+        if self._url.startswith(SQLITE):
+            connection = sqlite3.connect(self._url.removeprefix(SQLITE), timeout=30)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
+            options = {"connect_args": {"timeout": 30}}
+        self._storage = optuna.storages.RDBStorage(self._url, engine_kwargs=options)
+        ways = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
+        goals = [ways[objective.goal] for objective in self._plan.objectives]
+        study = optuna.create_study(
+            storage=self._storage, study_name=self._plan.name, directions=goals, load_if_exists=True
+        )
+        for trial in study.get_trials(deepcopy=False):
+            self._remember(trial)
+        self._study = study
+        return study
+
+    def _remember(self, trial: FrozenTrial) -> None:
+        number = trial.user_attrs.get(TRIAL)
+        if number is None:
+            return
+        ended = trial.user_attrs.get(ENDED) if trial.state.is_finished() else None
+        entry = _Entry(number, trial.user_attrs[OPENED], trial._trial_id, ended)
+        self._entries.setdefault(number, []).append(entry)
+
+    # -------------------------------------------------------------- changes
+
+    def _take(self, change: Change) -> _Entry | None:
+        """The entry that a change belongs to, brought up to date; None where it is a repetition or means nothing."""
+        if change.trial is None or change.kind not in ("trial", "rung"):
+            return None
+        entry = self._entry(change)
+        if entry is None or (entry.ended is not None and change.seq <= entry.ended):
+            return None
+        if change.kind == "rung":
+            values = change.data["values"]
+            if len(self._plan.objectives) == 1 and values:
+                entry.curve[int(change.data["step"])] = float(values[0])
+            return entry
+        entry.params = change.data["params"]
+        entry.started = change.data.get("started") or change.at
+        entry.finished = change.data.get("finished") or change.at
+        if TrialState(change.data["state"]).finished:
+            entry.result, entry.ended = change.data, change.seq
+        return entry
+
+    def _entry(self, change: Change) -> _Entry | None:
+        """The newest entry that was open at the change; a new one where a trial begins or begins again."""
+        assert change.trial is not None
+        known = self._entries.setdefault(change.trial, [])
+        before = [entry for entry in known if entry.opened <= change.seq]
+        if before and (before[-1].ended is None or change.seq <= before[-1].ended):
+            return before[-1]
+        if change.kind != "trial":
+            return None
+        entry = _Entry(change.trial, change.seq)
+        known.append(entry)
+        return entry
+
+    # -------------------------------------------------------------- writing
+
+    def _flush(self, study: optuna.Study, entry: _Entry) -> None:
+        storage = study._storage
+        if entry.stored is None:
+            entry.stored = storage.create_new_trial(study._study_id, template_trial=self._template(entry))
+        else:
+            self._update(storage, entry.stored, entry)
+        entry.curve, entry.result, entry.params = {}, None, {}
+
+    def _update(self, storage: Any, trial_id: int, entry: _Entry) -> None:
+        for step, value in sorted(entry.curve.items()):
+            storage.set_trial_intermediate_value(trial_id, step, value)
+        if entry.result is None:
+            return
+        for key, value in self._attributes(entry).items():
+            storage.set_trial_user_attr(trial_id, key, value)
+        state, values = self._outcome(entry.result)
+        storage.set_trial_state_values(trial_id, state=state, values=values)
+
+    def _template(self, entry: _Entry) -> FrozenTrial:
+        """A trial with all that is known; points outside of the space keep their values as attributes only."""
+        state, values = (State.RUNNING, None) if entry.result is None else self._outcome(entry.result)
+        shown: dict[str, Any] = {}
+        kinds: dict[str, BaseDistribution] = {}
+        attributes = self._attributes(entry)
+        for dimension in self._plan.space:
+            if dimension.key not in entry.params:
+                continue
+            value = entry.params[dimension.key]
+            if coordinate(dimension, value) is None:
+                attributes[dimension.key] = repr(value)
+            else:
+                kinds[dimension.key] = _distribution(dimension)
+                shown[dimension.key] = value if dimension.kind != "categorical" else _choice(dimension, value)
+        trial = create_trial(
+            state=state,
+            values=values,
+            params=shown,
+            distributions=kinds,
+            user_attrs=attributes,
+            intermediate_values=entry.curve,
+        )
+        trial.datetime_start = datetime.datetime.fromtimestamp(entry.started)
+        if entry.result is not None:
+            trial.datetime_complete = datetime.datetime.fromtimestamp(entry.finished)
+        return trial
+
+    def _attributes(self, entry: _Entry) -> dict[str, Any]:
+        attributes: dict[str, Any] = {TRIAL: entry.number, OPENED: entry.opened}
+        if entry.result is not None:
+            names = ("reason", "attempts", "engine", "worker", "solved_at", "diverged_at", "diverged_share")
+            attributes.update({name: entry.result.get(name) for name in names})
+            attributes[ENDED] = entry.ended
+        return attributes
+
+    def _outcome(self, result: Mapping[str, Any]) -> tuple[State, list[float] | None]:
+        state = TrialState(result["state"])
+        if state is TrialState.FAILED:
+            return State.FAIL, None
+        values = [float(value) for value in result["values"]]
+        return (State.COMPLETE if state is TrialState.COMPLETE else State.PRUNED), values or None
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    """A dimension as people want to see it: real values, not indices."""
+    if dimension.kind == "categorical":
+        return CategoricalDistribution([_choice(dimension, choice) for choice in dimension.choices])
+    low, high = bounds(dimension)
+    cells = cell_count(dimension)
+    high = high if cells is None else cell_value(dimension, cells - 1)
+    if dimension.kind == "int":
+        step = 1 if dimension.step is None else int(dimension.step)
+        return optuna.distributions.IntDistribution(int(low), int(high), log=dimension.log, step=step)
+    # a step would be checked with other rounding than ours; the dashboard does not need it
+    return optuna.distributions.FloatDistribution(low, high, log=dimension.log)
+
+
+def _choice(dimension: Dimension, value: Any) -> Any:
+    """A categorical value; as text where some are equal for Optuna (1 and True) or of another type than it knows."""
+    plain = all(choice is None or isinstance(choice, (bool, int, float, str)) for choice in dimension.choices)
+    distinct = plain and len(set(dimension.choices)) == len(dimension.choices)
+    return value if distinct else repr(value)
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """Turn what a database does when it is away, locked or full into `StoreError`."""
+    try:
+        yield
+    except Exception as error:
+        away = isinstance(error, (optuna.exceptions.StorageInternalError, OSError, sqlite3.Error))
+        if away or type(error).__module__.startswith("sqlalchemy"):
+            first = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise StoreError("Optuna mirror", first[:300]) from error
+        raise

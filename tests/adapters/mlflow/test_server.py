@@ -1,0 +1,84 @@
+"""Preparing the store, the UI's command, and a real server on loopback with proxied artifacts."""
+
+import json
+import socket
+import sqlite3
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from rnnsweep.adapters.mlflow.server import comparison_link, experiment_link, serve, ui_command, ui_environment
+from rnnsweep.adapters.mlflow.store import find_runs
+from rnnsweep.errors import ConfigError
+from tests.adapters.mlflow.conftest import story
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_prepared_store_has_a_write_ahead_log(template):
+    connection = sqlite3.connect(template)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_ui_command_hides_passwords_and_stays_on_loopback():
+    url = "postgresql://user:secret@db/mlflow"
+    assert "secret" not in " ".join(ui_command(url))
+    assert ui_environment(url)["MLFLOW_BACKEND_STORE_URI"] == url
+    assert ui_environment(url)["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert "127.0.0.1" in ui_command(url)
+    for host in ("0.0.0.0", "10.0.0.1", "example.org"):
+        with pytest.raises(ConfigError):
+            ui_command(url, host)
+    with pytest.raises(ConfigError):
+        ui_command("http://127.0.0.1:5000")
+
+
+def test_links():
+    link = comparison_link("http://127.0.0.1:5000/", "3", ["a", "b"])
+    query = urllib.parse.parse_qs(urllib.parse.urlparse(link.replace("/#/", "/")).query)
+    assert json.loads(query["runs"][0]) == ["a", "b"]
+    assert json.loads(query["experiments"][0]) == ["3"]
+    assert experiment_link("http://x", "3") == "http://x/#/experiments/3"
+
+
+@pytest.mark.slow
+def test_two_processes_may_prepare_at_once(tmp_path):
+    code = "import sys; from rnnsweep.adapters.mlflow.server import prepare; prepare(sys.argv[1])"
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    both = [subprocess.Popen([sys.executable, "-c", code, uri]) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+
+
+@pytest.mark.slow
+def test_a_real_server_with_proxied_artifacts(open_mirror, uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", str(tmp_path / "proxied"))
+    monkeypatch.chdir(tmp_path)
+    port = free_port()
+    server = serve(uri, port=port, timeout=120)
+    try:
+        base = f"http://127.0.0.1:{port}"
+        mirror = open_mirror(at=base, artifact_root=None, artifacts=lambda number: {"deep/replicas.json": b"[1]"})
+        mirror.write(story())
+        mirror.write(story())
+        client = MlflowClient(tracking_uri=base)
+        run_id = mirror.run_ids()[0]
+        assert find_runs(base, "demo")[1] == mirror.run_ids()
+        assert len(client.get_metric_history(run_id, "valid/error")) == 10
+        local = client.download_artifacts(run_id, "deep/replicas.json", str(tmp_path))
+        assert Path(local).read_text() == "[1]"
+        assert client.get_run(run_id).info.artifact_uri.startswith("mlflow-artifacts:")
+        with urllib.request.urlopen(base, timeout=10) as page:
+            assert page.status == 200
+    finally:
+        server.terminate()
+        server.wait(timeout=30)

@@ -1,0 +1,127 @@
+"""The Optuna mirror: complete, ordered, and the same when written twice."""
+
+import dataclasses
+
+import optuna
+import pytest
+from optuna.trial import TrialState as State
+
+from rnnsweep.adapters.optuna.mirror import OptunaMirror
+from rnnsweep.errors import StoreError
+from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
+from rnnsweep.sweep.ports import Change, TrialView
+from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.sweep.states import TrialState
+
+SPACE = Space(
+    (
+        Dimension("x", "float", 0.1, 10.0, log=True),
+        Dimension("n", "int", 1, 9, step=2),
+        Dimension("c", "categorical", choices=("a", 1, True)),
+        Dimension("s", "float", 0.0, 0.9, step=0.3, when={"c": ("a",)}),
+    )
+)
+PLAN = SweepPlan("sweep", 1, 1, 10, (Objective("valid/error"),), Budget(10, 100), SPACE)
+PARAMS = {"x": 0.5, "n": 3, "c": "a", "s": 0.3}
+
+
+class Journal:
+    def __init__(self):
+        self.changes = []
+
+    def add(self, kind, trial, data):
+        self.changes.append(Change(len(self.changes) + 1, kind, trial, 1000.0 + len(self.changes), data))
+
+    def trial(self, number, state, values=(), params=None, **more):
+        view = TrialView(number, TrialState(state), PARAMS if params is None else params, values, started=1e9, **more)
+        self.add("trial", number, {f.name: getattr(view, f.name) for f in dataclasses.fields(view)})
+
+    def rung(self, number, rung, value):
+        self.add("rung", number, {"rung": rung, "step": rung * 10, "metrics": {}, "values": [value]})
+
+
+def story():
+    """Three trials: complete, pruned, and failed, then run again to its end."""
+    journal = Journal()
+    for number in range(3):
+        journal.trial(number, "WAITING")
+        journal.trial(number, "RUNNING")
+        journal.rung(number, 1, 0.9)
+        journal.rung(number, 2, 0.8)
+    journal.trial(0, "COMPLETE", (0.8,), solved_at=15)
+    journal.trial(1, "PRUNED", (0.8,), reason="pruned at update 20")
+    journal.trial(2, "FAILED", reason="bug")
+    journal.trial(2, "WAITING")
+    journal.trial(2, "RUNNING")
+    journal.rung(2, 3, 0.7)
+    journal.trial(2, "COMPLETE", (0.7,), attempts=2)
+    return journal.changes
+
+
+def rows(url):
+    study = optuna.load_study(study_name="sweep", storage=url)
+    return [
+        (t.user_attrs["rnnsweep.trial"], t.state, t.value, t.params, t.intermediate_values) for t in study.get_trials()
+    ]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    path = tmp_path_factory.mktemp("optuna") / "optuna.db"
+    mirror = OptunaMirror(f"sqlite:///{path}", PLAN)
+    mirror.write([])
+    mirror.close()
+    return path.read_bytes()
+
+
+@pytest.fixture
+def url(tmp_path, template):
+    (tmp_path / "optuna.db").write_bytes(template)
+    return f"sqlite:///{tmp_path / 'optuna.db'}"
+
+
+EXPECTED_PARAMS = {"x": 0.5, "n": 3, "c": "'a'", "s": 0.3}  # 1 and True are equal for Optuna, so choices are texts
+EXPECTED = [
+    (0, State.COMPLETE, 0.8, EXPECTED_PARAMS, {10: 0.9, 20: 0.8}),
+    (1, State.PRUNED, 0.8, EXPECTED_PARAMS, {10: 0.9, 20: 0.8}),
+    (2, State.FAIL, None, EXPECTED_PARAMS, {10: 0.9, 20: 0.8}),
+    (2, State.COMPLETE, 0.7, EXPECTED_PARAMS, {30: 0.7}),
+]
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_any_batching_gives_the_same_study(url, size):
+    mirror, changes = OptunaMirror(url, PLAN), story()
+    for begin in range(0, len(changes), size):
+        mirror.write(changes[begin : begin + size])
+    mirror.close()
+    assert rows(url) == EXPECTED
+
+
+@pytest.mark.parametrize("cut", [3, 9, 13, 15, 16, 19])
+def test_writing_again_from_the_start_changes_nothing(url, cut):
+    """As after a kill before the cursor was stored: a new mirror sees everything from the beginning."""
+    first = OptunaMirror(url, PLAN)
+    first.write(story()[:cut])
+    first.close()
+    again = OptunaMirror(url, PLAN)
+    again.write(story())
+    again.write(story()[2:])
+    again.close()
+    assert rows(url) == EXPECTED
+
+
+def test_points_outside_of_the_space_are_kept_as_attributes(url):
+    journal = Journal()
+    journal.trial(0, "RUNNING", params={**PARAMS, "x": float("inf")})
+    mirror = OptunaMirror(url, PLAN)
+    mirror.write(journal.changes)
+    mirror.close()
+    trial = optuna.load_study(study_name="sweep", storage=url).get_trials()[0]
+    assert trial.user_attrs["x"] == "inf"
+    assert "x" not in trial.params
+
+
+def test_a_database_that_is_away_is_a_store_error(tmp_path):
+    with pytest.raises(StoreError):
+        OptunaMirror(f"sqlite:///{tmp_path / 'missing' / 'optuna.db'}", PLAN).write(story())
