@@ -11,7 +11,6 @@ from typing import Any
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Scalar
 
-
 _PASSWORD = re.compile(r"(://[^/@:\s]*):[^@/\s]+@")
 
 
