@@ -90,7 +90,7 @@ def _hold(ledger: SqlLedger, name: str) -> None:
         if refused:
             _say("refused", refused)
             return
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def main() -> None:
