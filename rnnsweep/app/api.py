@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from rnnsweep.sweep.ports import TrialView
+    from rnnsweep.sweep.rows import RowReport
 
     Frame = Any  # a pandas frame, see `report.data`
 
@@ -59,18 +60,26 @@ class Trial:
         """Median over replicas of the updates to solve; None while fewer than half have."""
         return self.view.solved_at
 
-    def load(self, replica: int = 0) -> torch.nn.Module:
-        """The trained network of one replica from its newest checkpoint, for inference.
+    def load(self, replica: int | None = None) -> torch.nn.Module:
+        """The trained network for inference, from the checkpoint with the smallest validation loss.
+
+        Args:
+            replica: which replica; None takes the best of all.
 
         Raises:
             CheckpointError: there is no checkpoint (left).
         """
-        from rnnsweep.app.loading import load_module
+        from rnnsweep.app.inference import load_network
+        from rnnsweep.app.point import resolve_point
+        from rnnsweep.app.trainer import checkpoint_root
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
-            tokens = [attempt.token for attempt in ledger.attempts(view.name, self.number)]
+            attempts = ledger.attempts(view.name, self.number)
             config = from_json(view.config, store=self.sweep.place.root)
-        return load_module(config, self.number, self.params, replica=replica, tokens=tokens[::-1])
+        replicas = range(config.plan.replicas) if replica is None else (replica,)
+        rows = [(self.number, index) for index in replicas]
+        tokens = {self.number: [attempt.token for attempt in reversed(attempts)]}
+        return load_network(resolve_point(config.variants, self.params), checkpoint_root(config), rows, tokens)
 
 
 @dataclass(frozen=True)
@@ -227,10 +236,19 @@ def train(
     *,
     sweep: str | None = None,
     config_dirs: Sequence[Path | str] = (),
-    observer: Callable[..., None] | None = None,
-) -> Any:
-    """Train one trial here: no Ray, no Optuna, no store; see `app.training.train_one` for what comes back."""
-    from rnnsweep.app.trainer import train_one
+    observer: Callable[[RowReport], None] | None = None,
+) -> list[RowReport]:
+    """Train one trial here: no Ray, no Optuna, no store.
 
-    config = load(sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs])
-    return train_one(config, observer)
+    Args:
+        overrides: as on the command line; searched keys stand at their defaults.
+        sweep: whose config to start from; None takes the base config.
+        config_dirs: your own units and sweeps.
+        observer: called with every report as it comes.
+
+    Returns:
+        All reports, by rung and replica.
+    """
+    from rnnsweep.app.single import train_one
+
+    return train_one(load(sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs]), observer)

@@ -56,7 +56,7 @@ def trial_files(config: SweepConfig, ledger: Ledger, trial: int) -> Mapping[str,
 
     table = replicas(ledger.reports(config.plan.name, trial))
     files: dict[str, bytes | Path] = {"replicas.json": json.dumps(table, indent=2).encode()}
-    folder = Path(config.store.checkpoints) / config.plan.name / str(trial)
+    folder = Path(config.store.checkpoints) / config.plan.name / f"{trial:06d}"
     if "://" not in config.store.checkpoints and folder.is_dir():
         for file in sorted(folder.rglob("*")):
             if file.is_file() and not file.name.startswith("."):

@@ -59,7 +59,7 @@ def _served(uri: str, view: SweepView) -> Mapping[int, str]:
 
 def artifacts(where: StorePlace, view: SweepView, trial: int, runs: Mapping[int, str]) -> list[str]:
     """Files of a trial in the embedded stores: MLflow artifacts and checkpoints, relative to the store's root."""
-    folders = [where.root / "checkpoints" / view.name / str(trial)]
+    folders = [where.root / "checkpoints" / view.name / f"{trial:06d}"]
     uri = tracking_uri(where, view)
     if trial in runs and uri.startswith(SQLITE):
         found = _query(Path(uri.removeprefix(SQLITE)), "SELECT artifact_uri FROM runs WHERE run_uuid = ?", runs[trial])

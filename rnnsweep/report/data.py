@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.space import Space
 
@@ -38,7 +36,7 @@ class SweepData:
         replicas: one row per (trial, replica): state, step, value (its share of the objective), solved_at,
             diverged_at, device_s, engine.
         curves: long form: trial, replica, step, key, value.
-        importances: key -> share of the objective's variance, largest first; empty where it cannot be told.
+        importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be told.
         chance: the objective's value for a network that knows nothing, or None.
         totals: wall_s, device_s, updates (row-updates) of the sweep.
         config_yaml: the resolved configuration.
@@ -76,11 +74,9 @@ class SweepData:
 
     @property
     def ranked(self) -> Frame:
-        """COMPLETE trials, best first; ties go to the one that solved sooner, then to the lower number."""
+        """COMPLETE trials, best first; the lower number wins a tie."""
         done = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["objective"].notna()]
-        late = done.assign(_late=done["solved_at"].astype(float).fillna(np.inf))
-        order = late.sort_values(["objective", "_late", "trial"], ascending=[self.minimize, True, True])
-        return order.drop(columns="_late")
+        return done.sort_values(["objective", "trial"], ascending=[self.minimize, True])
 
     @property
     def searched_by_importance(self) -> list[str]:

@@ -65,7 +65,7 @@ def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> Non
     axes.set(xlabel="trial", ylabel=_objective(data), title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.16), ncols=6, columnspacing=1.2, handletextpad=0.3, borderaxespad=0
+        loc="upper left", bbox_to_anchor=(0, -0.16), ncols=3, columnspacing=1.2, handletextpad=0.3, borderaxespad=0
     )
 
 

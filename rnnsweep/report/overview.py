@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import SweepData
 from rnnsweep.report.history import draw_history
-from rnnsweep.report.searched import draw_slice
-from rnnsweep.report.style import GREY, canvas, label, number, short, styled
+from rnnsweep.report.searched import draw_slice, positions, spread
+from rnnsweep.report.style import GREEN, GREY, ORANGE, canvas, label, number, plain_log, short, styled
 
 PREFERRED = "controllers.omega.weight"
 
@@ -21,19 +22,63 @@ def telling_key(data: SweepData) -> str | None:
 
 
 def overview(data: SweepData) -> Figure | None:
-    """History on the left, the objective against the telling key on the right."""
+    """History; the objective against the telling key; and, where the task was solved, how soon."""
     if data.scored.empty:
         return None
     key = telling_key(data)
     with styled():
-        figure, grid = canvas(1, 2 if key else 1, size=(12.0, 4.9), sharey=True)
+        timed = key is not None and bool(data.replicas["solved_at"].notna().any())
+        columns = 1 + (key is not None) + timed
+        figure, grid = canvas(1, columns, size=(4.6 + 4.1 * (columns - 1), 4.9))
         draw_history(grid[0, 0], data)
         if key:
             draw_slice(grid[0, 1], data, key)
             grid[0, 1].set_title(f"By {short(key)}")
+            grid[0, 1].set_ylim(grid[0, 0].get_ylim())
+        if key and timed:
+            draw_times(grid[0, 2], data, key)
         figure.suptitle(f"{data.name}: {_headline(data)}", x=0.012, ha="left", fontsize=13, fontweight="bold")
         figure.supxlabel(_small_print(data), x=0.012, ha="left", fontsize=8.5, color=GREY)
     return figure
+
+
+def draw_times(axes: Axes, data: SweepData, key: str) -> None:
+    """Updates to solve of every replica against one key; those that had not solved are open triangles at their end."""
+    some = data.replicas[data.replicas["trial"].isin(data.scored["trial"])]
+    some = some.merge(data.trials[["trial", key]], on="trial").dropna(subset=[key])
+    place, names = positions(data, key, some[key])
+    if names is not None:
+        place = place + spread(some["trial"] * data.replicas_per_trial + some["replica"])
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.grid(axis="x", visible=False)
+    elif data.logarithmic(key):
+        plain_log(axes)
+    solved = some["solved_at"].notna()
+    axes.scatter(
+        place[solved],
+        some.loc[solved, "solved_at"],
+        s=40,
+        c=GREEN,
+        edgecolors="white",
+        linewidths=0.6,
+        zorder=3,
+        label="solved",
+    )
+    axes.scatter(
+        place[~solved],
+        some.loc[~solved, "step"],
+        s=36,
+        marker="^",
+        facecolors="none",
+        edgecolors=ORANGE,
+        zorder=3,
+        label="not solved by then",
+    )
+    axes.set(xlabel=short(key), ylabel="updates", title="Updates to solve", ylim=(0, data.updates * 1.06))
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, columnspacing=1.2, handletextpad=0.3, borderaxespad=0
+    )
 
 
 def _headline(data: SweepData) -> str:

@@ -56,7 +56,7 @@ SECTIONS = (
     Section(
         "importances",
         "Which keys mattered",
-        "Share of the objective's variance that each searched key explains, by the finished trials.",
+        "How much each searched key separates the best tenth of the trials from all (PED-ANOVA), as shares of 1.",
         searched.importances,
     ),
     Section(

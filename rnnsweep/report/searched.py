@@ -22,7 +22,7 @@ BINS = 5
 
 
 def importances(data: SweepData) -> Figure | None:
-    """Share of the objective's variance that each key explains."""
+    """How much each key separates the best trials from all others, as shares of 1."""
     if not data.importances:
         return None
     items = sorted(data.importances.items(), key=lambda item: item[1])
@@ -31,7 +31,7 @@ def importances(data: SweepData) -> Figure | None:
         axes = grid[0, 0]
         bars = axes.barh([short(key) for key, _ in items], [share for _, share in items], color=BLUE, height=0.62)
         axes.bar_label(bars, [f"{share:.0%}" for _, share in items], padding=4, fontsize=9.5)
-        axes.set(xlabel="share of the objective's variance", xlim=(0, 1.08))
+        axes.set(xlabel="importance (share)", xlim=(0, 1.08))
         axes.grid(axis="y", visible=False)
     return figure
 
@@ -40,9 +40,19 @@ def positions(data: SweepData, key: str, values: Column) -> tuple[Column, list[s
     """Where values lie on an axis: ranges at their numbers, choices at 0, 1, 2, ... with names for ticks."""
     if data.numeric(key):
         return values.astype(float), None
-    choices = [str(choice) for choice in next(d for d in data.space if d.key == key).choices]
-    places = {choice: float(index) for index, choice in enumerate(choices)}
-    return values.map(lambda value: places.get(str(value), math.nan)).astype(float), choices
+    choices = next(d for d in data.space if d.key == key).choices
+    places = {choice: float(index) for index, choice in enumerate(choices)}  # by value: 4 and 4.0 are one choice
+    return values.map(lambda value: places.get(value, math.nan)).astype(float), [_name(choice) for choice in choices]
+
+
+def _name(choice: object) -> str:
+    """A choice as a tick says it; an infinite limit is none."""
+    return "off" if isinstance(choice, float) and math.isinf(choice) else str(choice)
+
+
+def spread(numbers: Column) -> Column:
+    """Sideways offsets for points that share a choice and would hide each other; the same in every drawing."""
+    return ((numbers * 0.618034) % 1 - 0.5) * 0.42
 
 
 def draw_slice(axes: Axes, data: SweepData, key: str) -> None:
@@ -50,8 +60,7 @@ def draw_slice(axes: Axes, data: SweepData, key: str) -> None:
     scored = data.scored.dropna(subset=[key])
     place, names = positions(data, key, scored[key])
     if names is not None:
-        # Choices would hide behind each other: spread them by trial number, the same way in every drawing.
-        place = place + ((scored["trial"] * 0.618034) % 1 - 0.5) * 0.42
+        place = place + spread(scored["trial"])
     fate = kind(scored)
     for name, colour, marker, size in KINDS:
         some = fate == name
@@ -87,7 +96,7 @@ def slices(data: SweepData) -> Figure | None:
         for axes, key in zip(grid.flat, keys, strict=False):
             draw_slice(axes, data, key)
             share = data.importances.get(key)
-            note(axes, f"explains {share:.0%}" if share is not None else "")
+            note(axes, f"importance {share:.0%}" if share is not None else "")
         for row in grid:
             row[0].set_ylabel(label(data.objective.metric))
         _one_legend(figure, grid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from rnnsweep.report import history, overview, searched
@@ -32,7 +33,7 @@ def test_overview_shows_omega_and_counts_solved_trials(data, empty):
     figure = overview.overview(data)
     solved = int(data.ranked["solved_at"].notna().sum())
     assert figure.get_suptitle() == f"quickstart: {solved} of {len(data.ranked)} complete trials solve the task"
-    assert [axes.get_xlabel() for axes in figure.axes] == ["trial", "omega.weight"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["trial", "omega.weight", "omega.weight"]
 
 
 def test_fate_of_trials(data):
@@ -53,6 +54,8 @@ def test_choices_have_places_and_ranges_keep_their_numbers(data):
     place, names = searched.positions(data, "controllers.omega.weight", data.trials["controllers.omega.weight"])
     assert names == ["0.0", "1.0", "2.0", "4.0"]
     assert set(place) <= {0.0, 1.0, 2.0, 3.0}
+    whole, _ = searched.positions(data, "controllers.omega.weight", pd.Series([4, 0]))
+    assert whole.tolist() == [3.0, 0.0]  # 4 and 4.0 are one choice
     place, names = searched.positions(data, "init.sigma", data.trials["init.sigma"])
     assert names is None
     assert place.tolist() == data.trials["init.sigma"].tolist()

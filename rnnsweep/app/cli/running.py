@@ -40,7 +40,7 @@ def _tell(where: StorePlace, name: str, outcome: Outcome) -> None:
     typer.echo(
         f"\nSweep '{name}' is {outcome.state.value}: {len(trials)} trials, {failed} failed, {view.wall_s:.0f} s."
     )
-    if outcome.reason:
+    if outcome.reason and outcome.state.value != "COMPLETE":
         typer.echo(outcome.reason, err=True)
     if best:
         print_rows(best, title=f"\nbest {len(best)}")
