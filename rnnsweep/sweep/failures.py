@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rnnsweep.sweep.events import Command, Exclude, Leave
+from rnnsweep.sweep.events import Command, Leave
+from rnnsweep.sweep.nodes import blame_node
 from rnnsweep.sweep.placement import enqueue, leave_group, quarantine
 from rnnsweep.sweep.policy import BUG, LOST, OUT_OF_MEMORY, halves, lost_for_good, repeated_bug, signature
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, WorkerLost
@@ -18,6 +19,7 @@ def fail_rows(memory: SweepMemory, worker: Worker, failures: list[RowFailure], o
     memory_failures = [failure for failure in failures if failure.kind == OUT_OF_MEMORY]
     if memory_failures and held > 1:
         worker.slots = max(1, held // 2)
+    shared = _shared(failures)
     for failure in failures:
         trial = memory.open.get(failure.trial)
         if trial is None or not trial.rows[failure.replica].placed:
@@ -25,9 +27,30 @@ def fail_rows(memory: SweepMemory, worker: Worker, failures: list[RowFailure], o
         if failure.kind == OUT_OF_MEMORY:
             reason = f"{OUT_OF_MEMORY}: {failure.reason}"
             lose_attempt(memory, trial, reason, out, charge=held <= 1)
+        elif trial.number in shared:
+            trial.mark = trial.progress
+            lose_attempt(memory, trial, f"{failure.kind}: {failure.reason}", out, charge=False)
         else:
             _fail_row(memory, trial, failure, out)
+    most = max(1, worker.slots // memory.plan.replicas)
+    for suspects in dict.fromkeys(tuple(trials) for trials in shared.values()):
+        quarantine(memory, halves(suspects, most))
     memory.touch(worker.info.worker)
+
+
+def _shared(failures: list[RowFailure]) -> dict[int, list[int]]:
+    """Trials that failed together in the same way: one of them may have taken its whole pack with it.
+
+    Returns:
+        trial -> all trials of its kind, for those that were not the only one.
+    """
+    kinds: dict[str, list[int]] = {}
+    for failure in failures:
+        if failure.kind != OUT_OF_MEMORY:
+            found = kinds.setdefault(signature(failure.traceback, failure.reason), [])
+            if failure.trial not in found:
+                found.append(failure.trial)
+    return {number: sorted(found) for found in kinds.values() if len(found) > 1 for number in found}
 
 
 def _fail_row(memory: SweepMemory, trial: Trial, failure: RowFailure, out: list[Command]) -> None:
@@ -85,33 +108,17 @@ def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> N
     for number in numbers:
         trial = memory.open[number]
         trial.strikes += 1
-        trial.mark = min(row.heard for row in trial.rows if not row.state.ended)
+        trial.mark = trial.progress
+        if len(numbers) == 1:
+            trial.died_on.append(event.node)
         lose_attempt(memory, trial, reason, out, charge=len(numbers) == 1)
     suspects = _suspects(memory, numbers, alone=len(numbers) == 1)
     if suspects:
         quarantine(memory, halves(suspects, max(1, worker.slots // memory.plan.replicas)))
     else:
-        _blame_node(memory, event.node, out)
+        blame_node(memory, event.node, out)
 
 
 def _suspects(memory: SweepMemory, numbers: list[int], *, alone: bool) -> list[int]:
     needed = 1 if alone else memory.policy.strikes
     return [number for number in numbers if number in memory.open and memory.open[number].strikes >= needed]
-
-
-def _blame_node(memory: SweepMemory, node: str, out: list[Command]) -> None:
-    """Losses that no trial is suspected of count against the node."""
-    memory.node_losses[node] += 1
-    memory.node_rungs[node] = 0
-    others = any(worker.info.node != node for worker in memory.workers.values())
-    if memory.node_losses[node] >= memory.policy.node_losses and others and node not in memory.excluded:
-        memory.excluded.add(node)
-        out.append(Exclude(node))
-
-
-def credit_node(memory: SweepMemory, node: str) -> None:
-    """A rung trained on a node; enough of them and its losses are forgotten."""
-    if node in memory.node_losses:
-        memory.node_rungs[node] += 1
-        if memory.node_rungs[node] >= memory.policy.node_forgiven:
-            del memory.node_losses[node], memory.node_rungs[node]

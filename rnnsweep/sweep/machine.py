@@ -24,15 +24,17 @@ from rnnsweep.sweep.events import (
     Command,
     Event,
     Judged,
+    Leave,
     Progressed,
     StopAsked,
     Tick,
 )
-from rnnsweep.sweep.failures import credit_node, fail_rows, lose_attempt, worker_lost
-from rnnsweep.sweep.placement import enqueue, fill
+from rnnsweep.sweep.failures import fail_rows, lose_attempt, worker_lost
+from rnnsweep.sweep.nodes import credit_node
+from rnnsweep.sweep.placement import displaced, enqueue, fill
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, RungTrained, WorkerJoined, WorkerLost
 from rnnsweep.sweep.records import Row, SweepMemory, Trial, Worker
-from rnnsweep.sweep.rows import RowFailure, RowReport
+from rnnsweep.sweep.rows import RowFailure, RowReport, Withdrawal
 from rnnsweep.sweep.rungs import hear, judged, settle
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 
@@ -47,8 +49,19 @@ def step(memory: SweepMemory, event: Event) -> tuple[SweepMemory, list[Command]]
     _check_done(memory)
     if memory.stopping is None:
         fill(memory, out)
+        _make_way(memory, out)
         _ask(memory, out)
     return memory, out
+
+
+def _make_way(memory: SweepMemory, out: list[Command]) -> None:
+    """Empty a worker for a quarantine group that has none, and give the displaced trials another place."""
+    numbers = displaced(memory)
+    for number in numbers:
+        reason = "displaced: a worker is needed to isolate a suspect"
+        lose_attempt(memory, memory.open[number], reason, out, charge=False)
+    if numbers:
+        fill(memory, out)
 
 
 def ended(memory: SweepMemory) -> bool:
@@ -124,10 +137,16 @@ def _current(memory: SweepMemory, worker: Worker, who: RowReport | RowFailure) -
 
 def _take_report(memory: SweepMemory, worker: Worker, report: RowReport, out: list[Command]) -> bool:
     trial = _current(memory, worker, report)
-    if trial is None or not trial.rows[report.replica].placed:
+    if trial is None:
         memory.refused += 1
         return False
     row = trial.rows[report.replica]
+    if not row.placed:
+        memory.refused += 1
+        if report.rung > row.heard:  # it ended, and its worker does not know
+            gone = Withdrawal(trial.number, row.replica, trial.token, keep_rung=row.heard)
+            out.append(Leave(worker.info.worker, gone))
+        return False
     if report.rung <= row.heard:
         out.append(Progressed(row.worker, report.row, acknowledged=row.stored))
         return False

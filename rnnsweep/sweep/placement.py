@@ -24,10 +24,13 @@ def enqueue(memory: SweepMemory, trial: Trial) -> None:
 def quarantine(memory: SweepMemory, parts: list[list[int]]) -> None:
     """Make each part a group that needs a worker to itself."""
     for part in parts:
+        members = [number for number in part if number in memory.open and memory.open[number].group is None]
+        if not members:
+            continue
         memory.group_count += 1
-        memory.groups[memory.group_count] = list(part)
+        memory.groups[memory.group_count] = members
         memory.pending.append(memory.group_count)
-        for number in part:
+        for number in members:
             memory.open[number].group = memory.group_count
             if number in memory.queue:
                 memory.queue.remove(number)
@@ -89,27 +92,36 @@ def _fits_somewhere(memory: SweepMemory, rows: int) -> bool:
 
 
 def _fill_groups(memory: SweepMemory, out: list[Command]) -> None:
-    empty = [worker for worker in memory.workers.values() if not worker.rows and worker.group is None]
-    empty.sort(key=lambda worker: (-worker.slots, worker.order))
-    while memory.pending and empty:
-        worker, group = empty.pop(0), memory.pending.pop(0)
-        worker.group, worker.draining = group, False
-        memory.touch(worker.info.worker)
-        _start_group(memory, group, worker, out)
-    for worker in memory.workers.values():
-        if worker.draining and not memory.pending:
-            worker.draining = False
+    for group in list(memory.pending):
+        empty = [worker for worker in _candidates(memory, group) if not worker.rows]
+        if empty:
+            worker = min(empty, key=lambda one: (-one.slots, one.order))
+            memory.pending.remove(group)
+            worker.group = group
             memory.touch(worker.info.worker)
-    if memory.pending and not any(worker.draining for worker in memory.workers.values()):
-        _drain_one(memory)
+            _start_group(memory, group, worker, out)
 
 
-def _drain_one(memory: SweepMemory) -> None:
-    usable = [worker for worker in memory.workers.values() if worker.group is None]
-    if usable:
-        worker = min(usable, key=lambda worker: (len(worker.rows), worker.order))
-        worker.draining = True
-        memory.touch(worker.info.worker)
+def _candidates(memory: SweepMemory, group: int) -> list[Worker]:
+    """Workers that a group may have, on nodes where none of it died alone as long as there are such."""
+    shunned = {node for number in memory.groups[group] for node in memory.open[number].died_on}
+    elsewhere = [worker for worker in memory.workers.values() if worker.info.node not in shunned]
+    return [worker for worker in elsewhere or memory.workers.values() if worker.group is None]
+
+
+def displaced(memory: SweepMemory) -> list[int]:
+    """Trials that should make way for a quarantine group: those of the emptiest worker.
+
+    None while some group has a worker already: isolating one group at a time keeps the other workers busy, and a group
+    is cleared after few rungs. Making way costs a trial no more than the rung in progress.
+    """
+    if not memory.pending or any(worker.group is not None for worker in memory.workers.values()):
+        return []
+    usable = _candidates(memory, memory.pending[0])
+    if not usable:
+        return []
+    worker = min(usable, key=lambda worker: (len(worker.rows), worker.order))
+    return sorted({trial for trial, _ in worker.rows})
 
 
 def _start_group(memory: SweepMemory, group: int, worker: Worker, out: list[Command]) -> None:
@@ -128,6 +140,8 @@ def _start_group(memory: SweepMemory, group: int, worker: Worker, out: list[Comm
             rest.append(number)
     if rest:
         memory.groups[group] = [number for number in memory.groups[group] if number not in rest]
+        for number in rest:
+            memory.open[number].group = None
         quarantine(memory, [rest])
 
 

@@ -67,6 +67,7 @@ class Trial:
         tokens: tokens of all attempts, newest first.
         strikes: losses without progress in between; `mark` is the rung at the last one.
         group: the quarantine group that it belongs to, or None.
+        died_on: nodes on which it was alone when its worker was lost; they are shunned, and to blame if it clears.
         rewind: restore no checkpoint beyond what is known here (after reports went missing).
         failures: replica -> reason of rows that cannot be trained.
     """
@@ -91,6 +92,7 @@ class Trial:
     strikes: int = 0
     mark: int = 0
     group: int | None = None
+    died_on: list[str] = field(default_factory=list)
     rewind: bool = False
     failures: dict[int, str] = field(default_factory=dict)
     engine: str = ""
@@ -162,7 +164,6 @@ class Worker:
         slots: rows that it may hold; halved when it runs out of memory.
         rows: what it trains.
         group: the quarantine group that it is reserved for, or None.
-        draining: takes no more rows, so that a quarantine group can have it once it is empty.
     """
 
     info: WorkerInfo
@@ -170,13 +171,11 @@ class Worker:
     slots: int
     rows: set[RowId] = field(default_factory=set)
     group: int | None = None
-    draining: bool = False
 
     @property
     def room(self) -> int:
         """Rows that anybody may still add."""
-        closed = self.group is not None or self.draining
-        return 0 if closed else max(0, self.slots - len(self.rows))
+        return max(0, self.slots - len(self.rows)) if self.group is None else 0
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rnnsweep.sweep.budget import better
 from rnnsweep.sweep.events import Command, Judge, Judged, Leave, Note, Progressed, Tell
+from rnnsweep.sweep.nodes import blame_node
 from rnnsweep.sweep.objective import fresh, reduced, rung_metrics
 from rnnsweep.sweep.placement import leave_group
 from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutVerdict
@@ -29,14 +30,18 @@ def hear(memory: SweepMemory, trial: Trial, report: RowReport, out: list[Command
         row.move(trial.number, report.state)
         memory.vacate(trial.number, row)
     store(trial, row, out)
-    _clear(memory, trial)
+    _clear(memory, trial, out)
 
 
-def _clear(memory: SweepMemory, trial: Trial) -> None:
+def _clear(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
     """Progress beyond the last loss clears a suspect."""
-    if trial.strikes and trial.progress >= trial.mark + memory.policy.progress:
+    suspected = trial.strikes or trial.group is not None
+    if suspected and trial.progress >= trial.mark + memory.policy.progress:
         trial.strikes = 0
         leave_group(memory, trial)
+        for node in trial.died_on:
+            blame_node(memory, node, out)
+        trial.died_on.clear()
 
 
 def store(trial: Trial, row: Row, out: list[Command]) -> None:
@@ -153,7 +158,7 @@ def _release(memory: SweepMemory, trial: Trial, row: Row, state: TrialState, out
         out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token, keep_rung=trial.rung)))
     if row.placed:
         memory.vacate(trial.number, row)
-    if state is TrialState.PRUNED:
+    if state is TrialState.PRUNED and row.state not in (RowState.LOST, RowState.FAILED):
         row.move(trial.number, RowState.PRUNED)
 
 

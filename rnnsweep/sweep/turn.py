@@ -43,6 +43,13 @@ class Draft:
     decided: dict[tuple[int, int], int] = field(default_factory=dict)
     acknowledged: dict[tuple[int, int], int] = field(default_factory=dict)
 
+    def withdraw(self, gone: Withdrawal) -> None:
+        """Add a withdrawal, or cancel a join of this very turn."""
+        kept = [spec for spec in self.join if (spec.row, spec.token) != ((gone.trial, gone.replica), gone.token)]
+        if len(kept) == len(self.join):
+            self.leave.append(gone)
+        self.join = kept
+
     def orders(self) -> Orders:
         """The finished message."""
         return Orders(tuple(self.join), tuple(self.leave), self.decided, self.acknowledged)
@@ -64,6 +71,7 @@ class Turn:
         self._drafts: dict[str, Draft] = {}
         self._excluded: list[str] = []
         self._events: deque[Event] = deque()
+        self._verdicts: list[Judged] = []
 
     def take(self, events: Iterable[Event]) -> None:
         """Step through the events and through the sampler's answers to what they caused."""
@@ -73,6 +81,8 @@ class Turn:
             if self._events:
                 _, commands = machine.step(self.memory, self._events.popleft())
                 self.obey(commands)
+                self._events.extendleft(reversed(self._verdicts))  # before anything that was heard later
+                self._verdicts.clear()
             else:
                 number = self.asks.popleft().number
                 params = None if self.memory.exhausted else self._sampler.ask(number)
@@ -89,7 +99,7 @@ class Turn:
                     self._sampler.report(command.trial, command.step, command.value)
                 case Judge():
                     prune = self._sampler.prune(command.trial, command.step)
-                    self._events.append(Judged(command.trial, command.rung, prune))
+                    self._verdicts.append(Judged(command.trial, command.rung, prune))
                 case Tell():
                     self._sampler.tell(command.view)
                 case Join() | Leave() | Progressed() | Exclude():
@@ -106,7 +116,7 @@ class Turn:
             case Join():
                 draft.join.append(command.spec)
             case Leave():
-                draft.leave.append(command.withdrawal)
+                draft.withdraw(command.withdrawal)
             case Progressed():
                 if command.acknowledged is not None:
                     draft.acknowledged[command.row] = command.acknowledged

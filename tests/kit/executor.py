@@ -51,6 +51,8 @@ class SimExecutor:
         worker = f"w{self.count}"
         self.count += 1
         trainer = self.factory(worker)
+        if trainer.describe().node in self.excluded:
+            return
         self.trainers[worker], self.orders[worker] = trainer, Orders()
         self._events.append(WorkerJoined(trainer.describe()))
 
