@@ -22,12 +22,6 @@ from rnnsweep.errors import ConfigError
 
 AUTO = "auto"
 _MIB = 2**20
-_HEALTH = {  # a lost machine is noticed in about a second; Ray's own defaults are tens of seconds
-    "health_check_initial_delay_ms": 1000,
-    "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
-    "health_check_failure_threshold": 3,
-}
 
 
 @dataclass(frozen=True)
@@ -171,7 +165,6 @@ def _start_here(settings: RaySettings) -> None:
             object_store_memory=80 * _MIB,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _system_config=dict(_HEALTH),
         )
 
 

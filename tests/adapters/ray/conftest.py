@@ -19,8 +19,8 @@ sys.path.insert(0, str(KIT))
 HEALTH = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
-    "health_check_failure_threshold": 3,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 8,  # fewer, and a busy machine loses healthy nodes
 }
 
 
@@ -68,7 +68,7 @@ def watch() -> Any:
     """Ways of waiting for events."""
     from rnnsweep.sweep.ports import RungTrained, WorkerJoined, WorkerLost
 
-    def until(executor: Any, done: Callable[[list], bool], seconds: float = 20.0) -> list:
+    def until(executor: Any, done: Callable[[list], bool], seconds: float = 60.0) -> list:
         events: list = []
         end = time.monotonic() + seconds
         while not done(events):

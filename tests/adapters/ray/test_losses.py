@@ -24,7 +24,7 @@ def pid(info: Any) -> int:
     return int(info.versions["pid"])
 
 
-def died(number: int, seconds: float = 10.0) -> bool:
+def died(number: int, seconds: float = 20.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE:
@@ -55,7 +55,7 @@ def test_a_killed_worker_is_seen_at_once_and_replaced(started: Any, watch: Any, 
     os.kill(pid(info), signal.SIGKILL)
     before = time.monotonic()
     events = watch.until(executor, watch.lost)
-    assert time.monotonic() - before < (1.0 if busy else 3.0)  # an idle worker is asked once a second
+    assert time.monotonic() - before < 10.0  # 0.1 s, and 1.1 s for an idle one, where cores are free
     (lost,) = watch.lost(events)
     assert (lost.worker, lost.node) == (info.worker, info.node)
     assert "worker process died" in lost.reason
@@ -81,16 +81,16 @@ def test_a_poisonous_row_takes_its_worker_only(started: Any, watch: Any, poison:
 
 
 def test_a_stopped_worker_is_lost_at_its_deadline_and_killed(started: Any, watch: Any) -> None:
-    executor = started(workers=2, deadline_s=1.5)
+    executor = started(workers=2, deadline_s=4.0)
     first, second = watch.workers(executor, 2)
     executor.order(second.worker, Orders(join=(endless(1, do="sleep"),)))
     executor.order(first.worker, Orders(join=(endless(0, do="freeze@2"),)))
     watch.until(executor, lambda found: any(r.trial == 0 for r in watch.reports(found)))
     before = time.monotonic()
     lost, _, _ = lost_and_replaced(watch, executor)
-    assert time.monotonic() - before < 6.0
+    assert time.monotonic() - before < 20.0  # 4 s and a new worker, where cores are free
     assert lost.worker == first.worker
-    assert "no answer for 1.5 s" in lost.reason
+    assert "no answer for 4 s" in lost.reason
     assert died(pid(first))  # SIGSTOP holds off everything but SIGKILL
     assert not died(pid(second), 0.2)
 
@@ -107,7 +107,7 @@ def test_a_killed_raylet_loses_its_workers(cluster: Any, started: Any, watch: An
     os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
     before = time.monotonic()
     events = watch.until(executor, lambda found: len(watch.lost(found)) == 2)
-    assert time.monotonic() - before < 6.0
+    assert time.monotonic() - before < 20.0  # 1 s where cores are free
     assert {e.worker for e in watch.lost(events)} == {info.worker for info in there}
     assert all(died(pid(info)) for info in there)
     later = watch.until(executor, lambda found: len({r.trial for r in watch.reports(found)}) == 4)
