@@ -56,9 +56,14 @@ class _Child:
 
 
 class MlflowMirror:
-    """Implements `Mirror` for MLflow."""
+    """Implements `Mirror` for MLflow.
+
+    Attributes:
+        batch: journal entries per `write` at which MLflow is fastest: a call then carries most of its 1000 points.
+    """
 
     name = "mlflow"
+    batch = 5000
 
     def __init__(self, uri: str, sweep: SweepView, plan: SweepPlan, options: TrackerOptions) -> None:
         self._uri, self._sweep, self._plan, self._options = uri, sweep, plan, options
