@@ -100,7 +100,7 @@ def lose_attempt(memory: SweepMemory, trial: Trial, reason: str, out: list[Comma
 def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> None:
     """A worker is gone with all its rows."""
     worker = memory.workers.pop(event.worker, None)
-    memory.roomy.discard(event.worker)
+    memory.touch(event.worker)
     if worker is None or memory.stopping is not None:
         return
     reason = f"{LOST}: worker {event.worker} on {event.node}: {event.reason}"

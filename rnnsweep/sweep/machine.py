@@ -184,8 +184,7 @@ def _ask(memory: SweepMemory, out: list[Command]) -> None:
     """Ask for as many trials as fit, and `prefetch` more, so that no worker waits for the sampler."""
     if memory.exhausted:
         return
-    room = sum(memory.workers[name].room for name in memory.roomy)
-    wanted = -(-room // memory.plan.replicas) + memory.plan.prefetch - len(memory.queue) - memory.asking
+    wanted = -(-memory.room.total // memory.plan.replicas) + memory.plan.prefetch - len(memory.queue) - memory.asking
     limit = memory.plan.budget.trials
     if limit is not None:
         wanted = min(wanted, limit - memory.next_number)

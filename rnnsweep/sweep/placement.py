@@ -60,7 +60,7 @@ def fill(memory: SweepMemory, out: list[Command]) -> None:
         return
     if memory.pending:
         _fill_groups(memory, out)
-    while memory.queue and memory.roomy:
+    while memory.queue and memory.room.total:
         trial = memory.open[memory.queue[0]]
         if not _place(memory, trial, out):
             return
@@ -71,19 +71,15 @@ def _place(memory: SweepMemory, trial: Trial, out: list[Command]) -> bool:
     """Place a trial's waiting rows; False if some of them still wait."""
     waiting = [row for row in trial.rows if row.waits]
     while waiting:
-        worker = _roomiest(memory)
-        if worker is None:
+        name = memory.room.roomiest()
+        if name is None:
             return False
+        worker = memory.workers[name]
         if worker.room < len(waiting) and _fits_somewhere(memory, len(waiting)):
             return False
         taken, waiting = waiting[: worker.room], waiting[worker.room :]
         _join(memory, trial, taken, worker, out)
     return True
-
-
-def _roomiest(memory: SweepMemory) -> Worker | None:
-    found = [memory.workers[name] for name in memory.roomy]
-    return max(found, key=lambda worker: (worker.room, -worker.order), default=None)
 
 
 def _fits_somewhere(memory: SweepMemory, rows: int) -> bool:

@@ -6,6 +6,7 @@ Finished trials leave nothing behind but their number, so that a sweep's memory 
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -178,6 +179,37 @@ class Worker:
         return max(0, self.slots - len(self.rows)) if self.group is None else 0
 
 
+class Room:
+    """Free rows by worker: the total and the roomiest without looking at every worker.
+
+    Attributes:
+        total: free rows of all workers together.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._free: dict[str, int] = {}
+        self._heap: list[tuple[int, int, str]] = []  # entries that differ from _free are stale
+
+    def set(self, worker: str, free: int, order: int) -> None:
+        """A worker has this many free rows now; 0 forgets it."""
+        before = self._free.pop(worker, 0)
+        self.total += free - before
+        if free > 0:
+            self._free[worker] = free
+            if free != before:
+                heapq.heappush(self._heap, (-free, order, worker))
+                if len(self._heap) > 4 * len(self._free) + 64:
+                    self._heap = [e for e in set(self._heap) if self._free.get(e[2]) == -e[0]]
+                    heapq.heapify(self._heap)
+
+    def roomiest(self) -> str | None:
+        """The worker with most free rows, the first to join among equals; None when all are full."""
+        while self._heap and self._free.get(self._heap[0][2]) != -self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][2] if self._heap else None
+
+
 @dataclass(slots=True)
 class SweepMemory:
     """The machine's whole state.
@@ -188,7 +220,7 @@ class SweepMemory:
         open: unfinished trials by number.
         queue: numbers of trials with rows that wait for a place, sorted.
         groups: quarantine groups by id; `pending` lists those that wait for a worker of their own.
-        roomy: ids of workers that have room.
+        room: free rows by worker.
         counts: trials by state.
         next_number: the next trial to ask for.
         asking: asks that are not answered yet.
@@ -213,7 +245,7 @@ class SweepMemory:
     group_count: int = 0
     workers: dict[str, Worker] = field(default_factory=dict)
     worker_count: int = 0
-    roomy: set[str] = field(default_factory=set)
+    room: Room = field(default_factory=Room)
     counts: Counter[TrialState] = field(default_factory=Counter)
     next_number: int = 0
     asking: int = 0
@@ -237,7 +269,7 @@ class SweepMemory:
     def touch(self, worker: str) -> None:
         """Recompute whether a worker has room, after anything about it changed."""
         found = self.workers.get(worker)
-        (self.roomy.add if found is not None and found.room > 0 else self.roomy.discard)(worker)
+        self.room.set(worker, *((found.room, found.order) if found is not None else (0, 0)))
 
     def vacate(self, trial: int, row: Row) -> None:
         """A row has left its worker's pack."""

@@ -16,7 +16,7 @@ from tests.kit.plans import opened
 from tests.kit.sampler import ScriptedSampler
 from tests.kit.trainer import Disk, Faults, SimTrainer
 
-STILL = Pace(renew=0.0, drain=1.0)
+STILL = Pace(renew=0.0, drain=1.0, inbox=0.0)
 
 
 @dataclass

@@ -26,7 +26,7 @@ from tests.kit.trainer import Faults, SimTrainer, WorkerDeath
 from tests.sweep.simulation import World
 
 
-def pruned_above(limit: float):  # noqa: ANN201
+def pruned_above(limit: float):
     return lambda number, step, value: step >= 20 and value > limit
 
 
@@ -215,7 +215,7 @@ def test_a_bug_of_one_row_in_a_shared_pack_is_isolated() -> None:
     """The whole pack reports the exception; only the guilty trial fails."""
 
     class PackTrainer(SimTrainer):
-        def advance(self, orders):  # noqa: ANN001, ANN202
+        def advance(self, orders):
             self._obey(orders)
             if any(trial == 2 for trial, _ in self.rows):
                 specs = [row.spec for row in self.rows.values()]
@@ -273,7 +273,7 @@ def test_a_node_that_keeps_failing_is_excluded() -> None:
     deaths = Counter()
 
     class Flaky(SimTrainer):
-        def advance(self, orders):  # noqa: ANN001, ANN202
+        def advance(self, orders):
             self._obey(orders)
             if self.node == "bad" and self.rows:
                 deaths[self.worker] += 1
@@ -291,7 +291,7 @@ def test_a_node_that_keeps_failing_is_excluded() -> None:
     assert all(view.state is TrialState.COMPLETE for view in world.ledger.trials("s"))
 
 
-def settled_machine(replicas: int = 1):  # noqa: ANN201
+def settled_machine(replicas: int = 1):
     sweep = plan(1, replicas=replicas, prefetch=1)
     memory, _ = rebuild(sweep, 1, 0.0, Records())
     out = machine.step(memory, WorkerJoined(WorkerInfo("w", "n", "cpu", "", 4)))[1]
