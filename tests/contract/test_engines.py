@@ -42,7 +42,7 @@ class Case:
 
     def __init__(self, name="tanh", shape=(3, 7, 4, 6, 2), *, leak=False, steps=False, driven=True, dtype=F64, seed=0):
         rng = torch.Generator().manual_seed(seed)
-        self.P, self.T, self.B, self.H, self.I = P, T, B, H, I = shape
+        self.P, self.T, self.B, self.H, self.I = P, T, B, H, I = shape  # noqa: E741
 
         def normal(*size):
             return torch.randn(*size, generator=rng, dtype=F64).to(dtype)
@@ -90,8 +90,10 @@ class Case:
         found["outer"] = engine.outer(trace.x, trace.delta, weight)
         found["outer_plain"] = engine.outer(self.inputs, trace.delta)
         found["norms"] = engine.square_norms(trace.x)
-        found["matmul"] = engine.matmul(self.inputs.flatten(1, 2), trace.x[:, 0, :, :1].transpose(1, 2).expand(
-            -1, self.inputs.shape[-1], -1).contiguous())
+        found["matmul"] = engine.matmul(
+            self.inputs.flatten(1, 2),
+            trace.x[:, 0, :, :1].transpose(1, 2).expand(-1, self.inputs.shape[-1], -1).contiguous(),
+        )
         short, _ = engine.backward(record, self.direct, self.act, keep=False)
         return found | {f"lean.{k}": v for k, v in vars(short).items() if v is not None}
 

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.cpu import jobs
+from rnnsweep.core.recurrence.cpu import host, jobs
 from rnnsweep.core.recurrence.cpu.layout import Held, padded, rows_of, width_of
 from rnnsweep.core.recurrence.cpu.workspace import ALIGN, Workspace
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
-
 
 _PACKAGE = "rnnsweep.core.recurrence.cpu"
 
@@ -50,13 +49,12 @@ class CpuEngine:
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """No numba, no FMA vectors, an unknown activation, or another type than float32 and float64."""
+        if host.VECTOR_BYTES == 0:
+            return "this CPU has no AVX2 or NEON with fused multiply-add"
         try:
-            vector = importlib.import_module(f"{_PACKAGE}.vector")
             formulas = importlib.import_module(f"{_PACKAGE}.formulas")
         except ImportError as error:
             return f"numba cannot be imported ({error})"
-        if vector.VECTOR_BYTES == 0:
-            return "this CPU has no AVX2 or NEON with fused multiply-add"
         if activation.name not in formulas.CODES:
             return f"activation {activation.name} has no fused loop"
         if dtype not in (torch.float32, torch.float64):
@@ -75,7 +73,7 @@ class CpuEngine:
         job = jobs.ForwardJob(
             T=T, B=B, H=H, I=inner, code=_code(activation), inputs=held(inputs), **held.matrix(weights.w_rec),
             w_in=held(weights.w_in), bias=held(weights.bias), act_bias=held(weights.act_bias), h0=held(weights.h0),
-            leak=held(weights.leak), lengths=held(lengths), h=h.data_ptr(), slope=0 if slope is None else slope.data_ptr(),
+            leak=held(weights.leak), lengths=held(lengths), h=held.view(h), slope=held.view(slope),
         )  # fmt: skip
         width = h.stride(2)
         self._run("forward", job, P, inputs.dtype, (H + inner + B + 2) * width)
@@ -106,8 +104,8 @@ class CpuEngine:
             T=T, B=B, H=H, I=inner, code=_code(activation), inputs=held(record.inputs), **held.matrix(w.w_rec),
             leak=held(w.leak), lengths=held(record.lengths), h=held.view(h), slope=held.view(slope),
             last=held(direct.last), steps=held(direct.steps), delta=held.view(delta), x=held.view(x), chunk=chunk,
-            ring=int(not whole), dw_rec=held.view(grads.w_rec), dw_in=held.view(grads.w_in), dbias=held.view(grads.bias),
-            dact=held.view(grads.act_bias), dh0=held.view(grads.h0),
+            ring=int(not whole), dw_rec=held.view(grads.w_rec), dw_in=held.view(grads.w_in),
+            dbias=held.view(grads.bias), dact=held.view(grads.act_bias), dh0=held.view(grads.h0),
         )  # fmt: skip
         self._run("backward", job, P, dtype, (2 * H + inner + 3 * B + 4) * h.stride(2) + ALIGN)
         return grads, Trace(record, direct, delta, x) if keep else None
@@ -117,17 +115,18 @@ class CpuEngine:
         record, w, dtype = trace.record, trace.record.weights, step.dtype
         P, T, B, H = trace.delta.shape
         held, new = Held(), self._workspace.take
-        h, slope, delta = padded(record.h), None if record.slope is None else padded(record.slope), padded(trace.delta)
+        h, slope = padded(record.h), None if record.slope is None else padded(record.slope)
+        delta = padded(trace.delta)
         last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
         exponent = torch.empty(P, dtype=torch.int64)
         result = Tangent(new((P, B, H), dtype), new((P, B, H), dtype), exponent)
         job = jobs.TangentJob(
             T=T, B=B, H=H, code=_code(activation), **held.matrix(w.w_rec), step=held(step), leak=held(w.leak),
             horizon=held(horizon), h=held.view(h), slope=held.view(slope), delta=held.view(delta), last=held(last),
-            stored=int(trace.direct.steps is None), out_delta=result.delta.data_ptr(),
+            stored=int(trace.direct.steps is None and w.leak is None), out_delta=result.delta.data_ptr(),
             out_ddelta=result.ddelta.data_ptr(), exponent=exponent.data_ptr(),
         )  # fmt: skip
-        self._run("tangent", job, P, dtype, (3 * H + 7 * B + 2) * h.stride(2) + 4 * ALIGN)
+        self._run("tangent", job, P, dtype, (3 * H + 5 * B) * h.stride(2) + 2 * ALIGN)
         return result
 
     def outer(self, left: Tensor, right: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -149,9 +148,7 @@ class CpuEngine:
         """See `Engine.square_norms`."""
         P, T, B, H = x.shape
         x, out = rows_of(x, 0), self._workspace.take((P, T, B), x.dtype)
-        job = jobs.NormsJob(
-            n=T * B, width=H, x=x.data_ptr(), x_row=x.stride(0), ldx=x.stride(2), out=out.data_ptr()
-        )
+        job = jobs.NormsJob(n=T * B, width=H, x=x.data_ptr(), x_row=x.stride(0), ldx=x.stride(2), out=out.data_ptr())
         self._run("norms", job, P, x.dtype, ALIGN)
         return out
 

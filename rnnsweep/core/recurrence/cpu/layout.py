@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cpu.vector import VECTOR_BYTES
+from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
 
 
 def width_of(columns: int, dtype: torch.dtype) -> int:

@@ -7,9 +7,9 @@ Padded matrices are [rows, Hp] with Hp the width rounded up to whole vectors; th
 from __future__ import annotations
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, part
+from rnnsweep.core.recurrence.cpu.host import PANEL, ROWS
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, store, vector_width
 from rnnsweep.core.recurrence.cpu.products import product_cols, product_rows
-from rnnsweep.core.recurrence.cpu.vector import PANEL, ROWS
 
 
 # Width n rounded up to whole vectors.
@@ -107,5 +107,7 @@ def add_outer(zero, count, left, right, c):
     for tile in range(tiles):
         m = (rows - done + tiles - tile - 1) // (tiles - tile)
         at = c + done * columns * size
-        product_cols(zero, m, (a + done * size, lda, count, 0, 0, 0, b, ldb, at, columns, at, columns, columns // width))
+        product_cols(
+            zero, m, (a + done * size, lda, count, 0, 0, 0, b, ldb, at, columns, at, columns, columns // width)
+        )
         done += m

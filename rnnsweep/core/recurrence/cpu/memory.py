@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from numba.core import types
-from numba.extending import intrinsic
 
-from rnnsweep.core.recurrence.cpu.vector import I64, Lanes
+from rnnsweep.core.recurrence.cpu.vector import I64, Lanes, intrinsic
 
 
 def _place(context: Any, builder: Any, kind: Any, address: Any) -> Any:
@@ -19,7 +18,7 @@ def _place(context: Any, builder: Any, kind: Any, address: Any) -> Any:
 
 
 @intrinsic
-def load(typingctx, zero, address):  # noqa: ANN001, ANN201 - numba's own protocol
+def load(typingctx, zero, address):
     """The number of the type of `zero` at a byte address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -29,7 +28,7 @@ def load(typingctx, zero, address):  # noqa: ANN001, ANN201 - numba's own protoc
 
 
 @intrinsic
-def store(typingctx, zero, value, address):  # noqa: ANN001, ANN201
+def store(typingctx, zero, value, address):
     """Write a number at a byte address, rounded to the type of `zero`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -41,7 +40,7 @@ def store(typingctx, zero, value, address):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def number(typingctx, zero, value):  # noqa: ANN001, ANN201
+def number(typingctx, zero, value):
     """`value` rounded to the type of `zero`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -51,7 +50,7 @@ def number(typingctx, zero, value):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def load_int(typingctx, address):  # noqa: ANN001, ANN201
+def load_int(typingctx, address):
     """The int64 at a byte address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -61,7 +60,7 @@ def load_int(typingctx, address):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def store_int(typingctx, value, address):  # noqa: ANN001, ANN201
+def store_int(typingctx, value, address):
     """Write an int64 at a byte address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -72,7 +71,7 @@ def store_int(typingctx, value, address):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def item_bytes(typingctx, zero):  # noqa: ANN001, ANN201
+def item_bytes(typingctx, zero):
     """Bytes of one number."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -82,7 +81,7 @@ def item_bytes(typingctx, zero):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def vector_width(typingctx, zero):  # noqa: ANN001, ANN201
+def vector_width(typingctx, zero):
     """Numbers per vector."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -10,11 +10,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from rnnsweep.core.recurrence.cpu import formulas
 from rnnsweep.core.recurrence.cpu.products import unpack
-from rnnsweep.core.recurrence.cpu.vector import I64, Lanes, Vec
+from rnnsweep.core.recurrence.cpu.vector import I64, Lanes, Vec, intrinsic
 
 PLAIN, SLOPE, LEAKY = 0, 1, 2
 """What `activate` does besides h = f(a): nothing; store f'(a); store f'(a) and mix with the state before."""
@@ -59,7 +58,7 @@ def _out_of_line(name: str, write: Callable[[Lanes, Any], None]) -> Any:
 
 
 @intrinsic
-def activate(typingctx, zero, numbers):  # noqa: ANN001, ANN201 - numba's own protocol
+def activate(typingctx, zero, numbers):
     """h = f(a) in place, for numbers = (code * 3 + mode, h, before, slope, bias, leak, rows, vectors).
 
     `before` is the state before and `leak` the address of the leak (both only in mode LEAKY); `slope` where f' goes
@@ -99,7 +98,7 @@ def _scalar(k: Lanes, address: Any) -> Vec:
 
 
 @intrinsic
-def pull(typingctx, zero, numbers):  # noqa: ANN001, ANN201
+def pull(typingctx, zero, numbers):
     """delta = J_f^T (leak g), for numbers = (code, stored, delta, g, source, leak, count of vectors).
 
     `source` is f' itself where `stored`, else the state; `leak` the address of a factor.
@@ -133,7 +132,7 @@ def _pull_loop(k: Lanes, name: str, stored: bool, args: Any) -> None:
 
 
 @intrinsic
-def combine(typingctx, zero, numbers):  # noqa: ANN001, ANN201
+def combine(typingctx, zero, numbers):
     """out = s x + y, for numbers = (out, s, x, y, count of vectors); s is the address of a factor."""
     return types.void(zero, numbers), _out_of_line("combine", _write_combine)
 
@@ -147,7 +146,7 @@ def _write_combine(k: Lanes, args: Any) -> None:
 
 
 @intrinsic
-def scale(typingctx, zero, numbers):  # noqa: ANN001, ANN201
+def scale(typingctx, zero, numbers):
     """out = s x, for numbers = (out, s, x, count of vectors); s is the address of a factor."""
     return types.void(zero, numbers), _out_of_line("scale", _write_scale)
 
@@ -161,7 +160,7 @@ def _write_scale(k: Lanes, args: Any) -> None:
 
 
 @intrinsic
-def largest(typingctx, zero, numbers):  # noqa: ANN001, ANN201
+def largest(typingctx, zero, numbers):
     """One vector of max|x| by lane (NaN ignored), for numbers = (out, x, count of vectors)."""
     return types.void(zero, numbers), _out_of_line("largest", _write_largest)
 
@@ -171,7 +170,7 @@ def _write_largest(k: Lanes, args: Any) -> None:
 
 
 @intrinsic
-def squares(typingctx, zero, numbers):  # noqa: ANN001, ANN201
+def squares(typingctx, zero, numbers):
     """One vector of the sums of squares by lane, for numbers = (out, x, count of vectors)."""
     return types.void(zero, numbers), _out_of_line("squares", _write_squares)
 

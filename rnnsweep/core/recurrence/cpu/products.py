@@ -15,9 +15,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from rnnsweep.core.recurrence.cpu.vector import I64, PANEL, ROWS, Lanes, Vec
+from rnnsweep.core.recurrence.cpu.host import PANEL, ROWS
+from rnnsweep.core.recurrence.cpu.vector import I64, Lanes, Vec, intrinsic
 
 NAMES = ("a1", "lda1", "k1", "a2", "lda2", "k2", "b", "ldb", "start", "ldstart", "c", "ldc", "vectors")
 
@@ -47,13 +47,13 @@ def unpack(context: Any, builder: Any, tuple_type: Any, value: Any) -> list[Any]
 
 
 @intrinsic
-def product_rows(typingctx, zero, rows, numbers):  # noqa: ANN001, ANN201 - numba's own protocol
+def product_rows(typingctx, zero, rows, numbers):
     """See the module; `rows` <= ROWS is the number of result rows."""
     return types.void(zero, types.int64, numbers), _codegen_for("rows")
 
 
 @intrinsic
-def product_cols(typingctx, zero, rows, numbers):  # noqa: ANN001, ANN201
+def product_cols(typingctx, zero, rows, numbers):
     """See the module; `rows` <= ROWS is the number of result rows."""
     return types.void(zero, types.int64, numbers), _codegen_for("cols")
 
@@ -135,6 +135,4 @@ class _Tile:
 
     def vector_at(self, pointer: Any, v: int) -> Vec:
         place = self.b.gep(pointer, [I64(v * self.k.width)])
-        value = self.b.load(self.b.bitcast(place, self.k.type.as_pointer()))
-        value.align = self.k.bits // 8
-        return Vec(self.k, value)
+        return Vec(self.k, self.b.load(self.b.bitcast(place, self.k.type.as_pointer()), align=self.k.bits // 8))

@@ -9,43 +9,17 @@ Numerics:
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils
+from numba.extending import intrinsic as _intrinsic
+
+from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
 
 I64 = ir.IntType(64)
-
-
-def host_vector_bytes() -> int:
-    """Bytes of the vectors to use on this machine: 64, 32 or 16; 0 where there is no fused multiply-add.
-
-    RNNSWEEP_VECTOR_BYTES overrides the choice (for measurements).
-    """
-    forced = os.environ.get("RNNSWEEP_VECTOR_BYTES")
-    if forced:
-        return int(forced)
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f") and features.get("avx512vl"):
-        return 64
-    if features.get("avx2") and features.get("fma"):
-        return 32
-    return 16 if features.get("neon") else 0
-
-
-def host_registers() -> int:
-    """Number of vector registers of this machine."""
-    features = llvm.get_host_cpu_features()
-    return 32 if features.get("avx512vl") or features.get("neon") else 16
-
-
-VECTOR_BYTES = host_vector_bytes()
-PANEL = 2
-"""Vectors per column panel of a packed matrix."""
-ROWS = 10 if host_registers() == 32 else 6
-"""Largest number of rows of a register tile: ROWS * PANEL accumulators, the rest holds operands."""
+intrinsic: Any = _intrinsic
+"""Numba's decorator; what it returns is called from kernels without the typing context."""
 
 
 class Lanes:
@@ -73,14 +47,12 @@ class Lanes:
     def load(self, address: Any, index: Any) -> Vec:
         """The vector that starts at element `index`; any alignment."""
         pointer = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
-        value = self.builder.load(pointer)
-        value.align = self.bits // 8
-        return Vec(self, value)
+        return Vec(self, self.builder.load(pointer, align=self.bits // 8))
 
     def store(self, value: Vec, address: Any, index: Any) -> None:
         """Write a vector from element `index` on; any alignment."""
         pointer = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
-        self.builder.store(value.value, pointer).align = self.bits // 8
+        self.builder.store(value.value, pointer, align=self.bits // 8)
 
     def splat(self, scalar: Any) -> Vec:
         """All lanes equal to an IR scalar."""

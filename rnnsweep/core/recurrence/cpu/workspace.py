@@ -19,7 +19,7 @@ class _Buffer:
     start: int
 
     def idle(self) -> bool:
-        """Whether no tensor (or view of one) uses the buffer: torch holds a reference to the array as long as one does."""
+        """Whether no tensor and no view of one uses the buffer: each holds a reference to the array."""
         return sys.getrefcount(self.raw) == 2
 
 

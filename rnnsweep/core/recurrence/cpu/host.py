@@ -1,0 +1,43 @@
+"""What this machine's vector unit is like; importable without numba."""
+
+from __future__ import annotations
+
+import os
+
+
+def host_features() -> dict[str, bool]:
+    """Features of this CPU by LLVM's names; empty where llvmlite is missing."""
+    try:
+        import llvmlite.binding as llvm
+    except ImportError:
+        return {}
+    return dict(llvm.get_host_cpu_features())
+
+
+def host_vector_bytes() -> int:
+    """Bytes of the vectors to use on this machine: 64, 32 or 16; 0 where there is no fused multiply-add.
+
+    RNNSWEEP_VECTOR_BYTES overrides the choice (for measurements).
+    """
+    forced = os.environ.get("RNNSWEEP_VECTOR_BYTES")
+    if forced:
+        return int(forced)
+    features = host_features()
+    if features.get("avx512f") and features.get("avx512vl"):
+        return 64
+    if features.get("avx2") and features.get("fma"):
+        return 32
+    return 16 if features.get("neon") else 0
+
+
+def host_registers() -> int:
+    """Number of vector registers of this machine."""
+    features = host_features()
+    return 32 if features.get("avx512vl") or features.get("neon") else 16
+
+
+VECTOR_BYTES = host_vector_bytes()
+PANEL = 2
+"""Vectors per column panel of a packed matrix."""
+ROWS = 10 if host_registers() == 32 else 6
+"""Largest number of rows of a register tile: ROWS * PANEL accumulators, the rest holds operands."""
