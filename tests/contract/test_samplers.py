@@ -17,7 +17,7 @@ from rnnsweep.sweep.states import TrialState
 CONF = Path(rnnsweep.__file__).parent / "conf"
 UNITS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / "sampler").glob("*.yaml"))}
 NONE = yaml.safe_load((CONF / "pruner" / "none.yaml").read_text())
-SMALL = {"tpe": {"startup": 4}, "gp": {"startup": 6}, "cmaes": {"startup": 4}, "nsga2": {"population": 4}}
+SMALL = {"tpe": {"startup": 4}, "gp": {"startup": 7}, "cmaes": {"startup": 4}, "nsga2": {"population": 4}}
 
 CONTINUOUS = Space(
     (

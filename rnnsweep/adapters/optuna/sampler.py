@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from rnnsweep.adapters.optuna.units import build_unit
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Scalar, SweepPlan
 from rnnsweep.sweep.ports import TrialView
+
+LOG = logging.getLogger(__name__)
 
 
 def build_sampler(plan: SweepPlan, sampler: Mapping[str, Any], pruner: Mapping[str, Any]) -> HistorySampler:
@@ -97,6 +100,8 @@ class HistorySampler:
         record, rung = self._history.get(number), rung_of(step, self._plan.report_every)
         if record is None or not self._pruner.curves or rung not in record.curve:
             return False
+        if self.wants_replicas and rung not in record.replicas:
+            LOG.warning("the pruner compares replicas, but was told none of trial %d at update %d", number, step)
         rungs = rung_of(self._plan.budget.updates, self._plan.report_every)
         return self._pruner.judge(Case(record, rung, rungs, self._history))
 
