@@ -8,12 +8,12 @@ from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.events import Command
 from rnnsweep.sweep.objective import rung_history
 from rnnsweep.sweep.plan import SweepPlan
-from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
+from rnnsweep.sweep.ports import Ledger, Sampler, SweepView, TrialView
 from rnnsweep.sweep.rebuild import Records, Reopen, rebuild
 from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.rows import RowReport
 
-Rungs = Mapping[int, Sequence[tuple[int, float]]]
+Rungs = Mapping[int, Sequence[tuple[int, float, tuple[float, ...]]]]
 
 
 def load(
@@ -22,8 +22,8 @@ def load(
     """Everything that a driver starts from.
 
     Returns:
-        The machine's memory; its first commands; all trials as they are now; (step, value) of each trial's rungs, as
-        far as they count; and the sweep itself.
+        The machine's memory; its first commands; all trials as they are now; each trial's rungs as far
+        as they count (step, value, replicas' values); and the sweep itself.
 
     Raises:
         ConfigError: the sweep is not in the ledger, or `reopen` is impossible.
@@ -40,10 +40,20 @@ def load(
     memory, commands = rebuild(plan, fence, now, records, reopen)
     views = {view.number: view for view in trials}
     views.update((number, trial.view()) for number, trial in memory.open.items())
-    rungs: dict[int, list[tuple[int, float]]] = {}
+    rungs: dict[int, list[tuple[int, float, tuple[float, ...]]]] = {}
     if len(plan.objectives) == 1:
         for number, found in reports.items():
             limit = memory.open[number].rung if number in memory.open else views[number].rung
             counted = (report for report in found if report.rung <= limit)
             rungs[number] = rung_history(plan, counted, plan.budget.updates)
     return memory, commands, [views[number] for number in sorted(views)], rungs, sweep
+
+
+def teach(sampler: Sampler, views: Sequence[TrialView], rungs: Rungs) -> None:
+    """Let the sampler rebuild its history; one that pairs replicas gets their values as well."""
+    means = {trial: [(step, value) for step, value, _ in points] for trial, points in rungs.items()}
+    if getattr(sampler, "wants_replicas", False):
+        each = {trial: [(step, values) for step, _, values in points] for trial, points in rungs.items()}
+        sampler.restore(views, means, each)  # type: ignore[call-arg]
+    else:
+        sampler.restore(views, means)

@@ -15,7 +15,7 @@ from typing import Any
 
 from rnnsweep.errors import ConfigError, FencedError, StoreError
 from rnnsweep.sweep import machine
-from rnnsweep.sweep.boot import load
+from rnnsweep.sweep.boot import load, teach
 from rnnsweep.sweep.clock import SystemClock
 from rnnsweep.sweep.events import BudgetChanged, Closed, Event, StopAsked, Tick
 from rnnsweep.sweep.lock import LockKeeper
@@ -119,7 +119,7 @@ class Driver:
             tail.start()
         self._turn = Turn(memory, self.sampler, self.executor)
         self._memory = memory
-        self.sampler.restore(views, rungs)
+        teach(self.sampler, views, rungs)
         self._put_sweep(SweepState.RUNNING, "")
         self._turn.obey(commands)
         self._turn.take([self._tick()])

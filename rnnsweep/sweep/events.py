@@ -84,11 +84,12 @@ class Ask:
 
 @dataclass(frozen=True)
 class Note:
-    """Tell the sampler a reduced value at a rung."""
+    """Tell the sampler a reduced value at a rung, and those of the replicas if it wants them."""
 
     trial: int
     step: int
     value: float
+    replicas: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,11 @@ def reduced(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[flo
     return tuple(values)
 
 
+def replica_values(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[float, ...]:
+    """The first objective's value of each replica, for pruners that pair replicas; see `reduced`."""
+    return tuple(_replica(plan, 0, curve, updates) for curve in curves)
+
+
 def trial_solved_at(curves: Sequence[Curve]) -> int | None:
     """Median over replicas (the lower one of two), None while fewer than half are solved."""
     solved = sorted(curve.solved_at for curve in curves if curve.solved_at is not None)
@@ -140,8 +145,10 @@ def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[floa
     return metrics
 
 
-def rung_history(plan: SweepPlan, reports: Iterable[RowReport], updates: int) -> list[tuple[int, float]]:
-    """(step, reduced value) of every rung of one trial that says something new about the first objective.
+def rung_history(
+    plan: SweepPlan, reports: Iterable[RowReport], updates: int
+) -> list[tuple[int, float, tuple[float, ...]]]:
+    """(step, reduced value, replicas' values) of each rung of a trial that says news about the first objective.
 
     Args:
         plan: objectives and replicas.
@@ -152,7 +159,7 @@ def rung_history(plan: SweepPlan, reports: Iterable[RowReport], updates: int) ->
     for report in reports:
         by_rung.setdefault(report.rung, {})[report.replica] = report
     curves = [Curve() for _ in range(plan.replicas)]
-    history: list[tuple[int, float]] = []
+    history: list[tuple[int, float, tuple[float, ...]]] = []
     for rung in sorted(by_rung):
         found = by_rung[rung]
         if any(not curve.ended and replica not in found for replica, curve in enumerate(curves)):
@@ -161,5 +168,6 @@ def rung_history(plan: SweepPlan, reports: Iterable[RowReport], updates: int) ->
         for report in taken:
             curves[report.replica].take(report, plan.objectives)
         if taken and fresh(plan.objectives[0], taken):
-            history.append((max(report.step for report in taken), reduced(plan, curves, updates)[0]))
+            step, value = max(report.step for report in taken), reduced(plan, curves, updates)[0]
+            history.append((step, value, replica_values(plan, curves, updates)))
     return history

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.budget import Spent
 from rnnsweep.sweep.events import Command
-from rnnsweep.sweep.machine import add_trial, new_rows
+from rnnsweep.sweep.machine import new_rows
 from rnnsweep.sweep.placement import enqueue
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import AttemptView, PutAttempt, PutTrial, SweepView, TrialView
@@ -85,8 +85,6 @@ def rebuild(
         trial = _trial(plan, view, records.reports.get(view.number, ()), tries)
         trial.verdicts = verdicts.get(view.number, {})
         _admit(memory, trial, tries, out)
-    if not records.trials:
-        _enqueue_points(memory, out)
     return memory, out
 
 
@@ -189,11 +187,3 @@ def _interrupt(memory: SweepMemory, trial: Trial, attempts: Sequence[AttemptView
     trial.reason = "interrupted: driver ended"
     trial.tell(f"attempt {trial.attempts} interrupted at update {trial.step}: driver ended")
     memory.move(trial, TrialState.WAITING)
-
-
-def _enqueue_points(memory: SweepMemory, out: list[Command]) -> None:
-    """Points that the user named come first; the sampler learns them with the rest of the history."""
-    limit = memory.plan.budget.trials
-    for params in memory.plan.enqueue[:limit]:
-        add_trial(memory, Trial(memory.next_number, dict(params), new_rows(memory.plan.replicas)), out)
-        memory.next_number += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from rnnsweep.sweep.budget import better
 from rnnsweep.sweep.events import Command, Judge, Judged, Leave, Note, Progressed, Tell
 from rnnsweep.sweep.nodes import blame_node
-from rnnsweep.sweep.objective import fresh, reduced, rung_metrics
+from rnnsweep.sweep.objective import fresh, reduced, replica_values, rung_metrics
 from rnnsweep.sweep.placement import leave_group
 from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutVerdict
 from rnnsweep.sweep.records import Row, SweepMemory, Trial
@@ -68,7 +68,8 @@ def settle(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
         single = len(memory.plan.objectives) == 1
         news = single and fresh(memory.plan.objectives[0], reports)
         if news:
-            out.append(Note(trial.number, trial.step, trial.values[0]))
+            replicas = replica_values(memory.plan, curves, memory.plan.budget.updates)
+            out.append(Note(trial.number, trial.step, trial.values[0], replicas))
         if all(curve.ended for curve in curves):
             end(memory, trial, TrialState.COMPLETE, "", out)
         elif news:

@@ -96,7 +96,7 @@ class Turn:
                 case Ask():
                     self.asks.append(command)
                 case Note():
-                    self._sampler.report(command.trial, command.step, command.value)
+                    self._note(command)
                 case Judge():
                     prune = self._sampler.prune(command.trial, command.step)
                     self._verdicts.append(Judged(command.trial, command.rung, prune))
@@ -106,6 +106,11 @@ class Turn:
                     self._order(command)
                 case _:
                     self._writes.append(command)
+
+    def _note(self, note: Note) -> None:
+        self._sampler.report(note.trial, note.step, note.value)
+        if getattr(self._sampler, "wants_replicas", False):  # only pruners that pair replicas
+            self._sampler.report_replicas(note.trial, note.step, note.replicas)  # type: ignore[attr-defined]
 
     def _order(self, command: Join | Leave | Progressed | Exclude) -> None:
         if isinstance(command, Exclude):

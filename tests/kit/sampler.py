@@ -17,11 +17,19 @@ class ScriptedSampler:
         self.point = point or (lambda number: {"x": (number * 37 % 101) / 101})
         self.rule = rule or (lambda number, step, value: False)
         self.asked: list[int] = []
+        self.wants_replicas = False
+        self.replicas: dict[int, list[tuple[int, tuple[float, ...]]]] = {}
         self.told: list[TrialView] = []
         self.values: dict[int, list[tuple[int, float]]] = {}
         self.restored: list[TrialView] = []
 
-    def restore(self, trials: Sequence[TrialView], rungs: Mapping[int, Sequence[tuple[int, float]]]) -> None:
+    def restore(
+        self,
+        trials: Sequence[TrialView],
+        rungs: Mapping[int, Sequence[tuple[int, float]]],
+        replicas: Mapping[int, Sequence[tuple[int, tuple[float, ...]]]] | None = None,
+    ) -> None:
+        self.replicas = {number: list(values) for number, values in (replicas or {}).items()}
         self.restored = list(trials)
         self.values = {number: list(values) for number, values in rungs.items()}
 
@@ -34,6 +42,9 @@ class ScriptedSampler:
         points = self.values.setdefault(number, [])
         assert not points or points[-1][0] < step, f"trial {number}: step {step} after {points[-1]}"
         points.append((step, value))
+
+    def report_replicas(self, number: int, step: int, values: Sequence[float]) -> None:
+        self.replicas.setdefault(number, []).append((step, tuple(values)))
 
     def prune(self, number: int, step: int) -> bool:
         last, value = self.values[number][-1]

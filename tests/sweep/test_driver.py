@@ -228,13 +228,16 @@ def test_raised_updates_apply_to_unfinished_trials() -> None:
     }
 
 
-def test_enqueued_points_come_first_and_the_sampler_knows_them() -> None:
-    world = World(plan(4, enqueue=({"x": 0.25}, {"x": 0.5})))
-    assert world.run().exit_code == 0
-    assert [view.params["x"] for view in world.ledger.trials("s")][:2] == [0.25, 0.5]
-    assert world.sampler.asked == [2, 3]
-    assert [view.number for view in world.sampler.restored] == [0, 1]
-    assert sorted(view.number for view in world.sampler.told) == [0, 1, 2, 3]
+def test_a_sampler_that_pairs_replicas_gets_their_values_also_after_a_resume() -> None:
+    world, sampler = World(plan(2)), ScriptedSampler()
+    sampler.wants_replicas = True
+    world.run(sampler=sampler)
+    assert {len(values) for points in sampler.replicas.values() for _, values in points} == {2}
+    again = ScriptedSampler()
+    again.wants_replicas = True
+    world.run(sampler=again)
+    assert again.replicas == sampler.replicas
+    assert again.values == sampler.values
 
 
 def test_an_exhausted_sampler_ends_the_sweep() -> None:

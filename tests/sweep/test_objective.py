@@ -113,9 +113,9 @@ def test_rung_metrics_are_means_with_worst_for_diverged_and_an_objective() -> No
 
 def test_history_counts_rungs_that_all_replicas_have_and_that_say_something_new() -> None:
     reports = [report(0, 1, None), report(1, 1, None), report(0, 2, 0.4), report(1, 2, 0.2), report(0, 3, 0.1)]
-    assert rung_history(plan(), reports, 40) == [(20, pytest.approx(0.3))]
+    assert rung_history(plan(), reports, 40) == [(20, pytest.approx(0.3), (0.4, 0.2))]
     ended = [*reports[:4], report(0, 3, 0.0, RowState.SOLVED), report(1, 3, 0.2), report(1, 4, 0.6, RowState.DONE)]
-    assert rung_history(plan(), ended, 40) == [(20, pytest.approx(0.3)), (30, 0.1), (40, 0.3)]
+    assert rung_history(plan(), ended, 40)[1:] == [(30, 0.1, (0.0, 0.2)), (40, 0.3, (0.0, 0.6))]
 
 
 def test_budget_limits() -> None:
