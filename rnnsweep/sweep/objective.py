@@ -148,7 +148,7 @@ def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[floa
 def rung_history(
     plan: SweepPlan, reports: Iterable[RowReport], updates: int
 ) -> list[tuple[int, float, tuple[float, ...]]]:
-    """(step, reduced value, replicas' values) of each rung of a trial that says news about the first objective.
+    """(step, reduced value, replicas' values) of each rung of a trial with news about the first objective.
 
     Args:
         plan: objectives and replicas.
