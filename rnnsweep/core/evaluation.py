@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.types import Batch
 
 if TYPE_CHECKING:
     from rnnsweep.core.training import Tile
@@ -27,12 +28,15 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
 
     Numerics:
         Endless tasks see fresh sequences at every step; finite sets see the first `eval_size` samples of their
-        validation part (at most all of them). Sums in float64, batch by batch.
+        validation part, each once (at most all of them). Where sequences have masks of their own, every step that
+        counts has the same weight. Sums in float64, batch by batch.
     """
     program = tile.program
     total = program.eval_size if sequences is None else sequences
+    available = program.task.samples_of("valid")
+    total = total if available is None else min(total, available)
     loss = torch.zeros(len(tile.step), dtype=torch.float64, device=tile.params.device)
-    wrong = torch.zeros_like(loss)
+    wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
     values = program.layout.view(tile.params)
     weights = program.family.weights(values, tile.unit_hypers("family"))
     endless = program.task.samples is None
@@ -44,6 +48,15 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
         batch = program.task.batch(draws)
         record = program.engine.forward(batch.inputs, weights, program.activation, batch.lengths)
         out = read_out(program.task, values, record.h, batch, program.engine, gradients=False)
-        loss += out.loss.double() * size
-        wrong += program.task.errors(out.outputs, batch).double().sum(1)
-    return loss / total, wrong / total
+        weight = _weights(batch, size)  # P B
+        loss += out.loss.double() * weight.sum(1)
+        wrong += (program.task.errors(out.outputs, batch).double() * weight).sum(1)
+        counted += weight.sum(1)
+    return loss / counted, wrong / counted
+
+
+def _weights(batch: Batch, size: int) -> Tensor:
+    """Weight of each sequence, float64 [P, B]: its steps that count where sequences differ in them, else 1."""
+    if batch.mask is not None and batch.mask.ndim == 3:
+        return batch.mask.double().sum(1)
+    return torch.ones(len(batch.lengths), size, dtype=torch.float64, device=batch.lengths.device)

@@ -48,8 +48,11 @@ def read_out(
         gradients: False for evaluation.
 
     Numerics:
-        Cross-entropy in nats by log-softmax; squared error without 1/2, summed over outputs. Mean over the batch and,
-        per step, over the steps that count. A non-finite state gives a non-finite loss in its own row only.
+        Cross-entropy in nats by log-softmax; binary cross-entropy in nats and squared error without 1/2, both summed
+        over outputs. Mean over the batch and, per step, over the steps that count; with a mask per sequence, over all
+        steps that count in the mini-batch. The sigmoid is formed from tanh and the softplus from exp and log1p: their
+        own kernels round the ends of a vector differently, so that rows would depend on their place. A non-finite
+        state gives a non-finite loss in its own row only.
     """
     P, B, T = states.shape[0], states.shape[2], states.shape[1] - 1
     h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
@@ -85,6 +88,9 @@ def _weights(task: Task, batch: Batch, T: int, B: int, y: Tensor) -> Tensor:
     """Weight of every read-out [P, M]; sums to one per row."""
     if not task.per_step:
         return y.new_full((y.shape[0], B), 1 / B)
+    if batch.mask is not None and batch.mask.ndim == 3:
+        counted = batch.mask.flatten(1).to(y.dtype)
+        return counted / counted.sum(1, keepdim=True)
     if batch.mask is not None:
         counted = batch.mask.to(y.dtype)
     else:
@@ -100,5 +106,9 @@ def _score(task: Task, y: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tens
         picked = log_p.gather(-1, targets[..., None])[..., 0]
         hot = torch.zeros_like(y).scatter_(-1, targets[..., None], 1.0)
         return -(picked * weight).sum(1), (log_p.exp() - hot) * weight[..., None]
+    if task.loss == "binary_cross_entropy":
+        each = (y.clamp(min=0) - y * targets) + torch.log1p(torch.exp(-y.abs()))
+        dy = 0.5 + 0.5 * torch.tanh(0.5 * y) - targets
+        return (each.sum(-1) * weight).sum(1), dy * weight[..., None]
     error = y - targets
     return ((error * error).sum(-1) * weight).sum(1), 2 * error * weight[..., None]

@@ -32,8 +32,8 @@ class Batch:
         inputs: [P, T, B, I], floating point; steps before a row's own start are zero.
         targets: int64 classes [P, B] or [P, T, B], or values [P, B, O] or [P, T, B, O].
         lengths: int64 [P]; 1 <= lengths <= T.
-        mask: [P, T] 0/1 in the floating type, steps that count in the loss of a per-step task; None = last step only,
-            or every own step of a per-step task.
+        mask: [P, T], or [P, T, B] where sequences differ, 0/1 in the floating type: steps that count in the loss of a
+            per-step task; None = last step only, or every own step of a per-step task.
     """
 
     inputs: Tensor

@@ -13,7 +13,7 @@ import torch
 import rnnsweep.core.tasks as package
 from rnnsweep.core import rng
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.tasks.synthetic import Synthetic
+from rnnsweep.core.tasks.lengths import LengthTask
 from rnnsweep.errors import ConfigError
 
 CONF = Path(package.__file__).parents[2] / "conf" / "task"
@@ -43,7 +43,7 @@ def instances(unit):
     for name, allowed in unit.fixed.items():
         if isinstance(allowed, tuple):
             yield from (unit(**{name: value}) for value in allowed if value != getattr(unit(), name))
-    if "length" in unit.fields():
+    if issubclass(unit, LengthTask):
         yield from (unit(length=10), unit(length=[12, 31]))
     if "train_size" in unit.fields():
         yield unit(train_size=5)
@@ -60,7 +60,8 @@ def draws(rows=range(P), ids=None, **options):
 
 
 def tensors(batch):
-    return {"inputs": batch.inputs, "targets": batch.targets, "lengths": batch.lengths}
+    found = {"inputs": batch.inputs, "targets": batch.targets, "lengths": batch.lengths}
+    return found if batch.mask is None else found | {"mask": batch.mask}
 
 
 def assert_equal(batch, other):
@@ -86,6 +87,14 @@ def test_shapes_and_types(task):
         else:
             assert batch.targets.dtype == dtype
             assert batch.targets.shape == (P, *steps, B, task.n_outputs)
+        if task.loss == "binary_cross_entropy":
+            assert ((batch.targets == 0) | (batch.targets == 1)).all()
+        if batch.mask is not None:
+            assert task.per_step
+            assert batch.mask.dtype == dtype
+            assert batch.mask.shape in {(P, task.max_length), (P, task.max_length, B)}
+            assert ((batch.mask == 0) | (batch.mask == 1)).all()
+            assert (batch.mask.sum(1) >= 1).all()
 
 
 @each_task
@@ -110,6 +119,8 @@ def test_pack_equals_packs_of_one_and_permutes(task):
 def test_a_sequence_is_a_function_of_its_id(task):
     whole = task.batch(draws())
     mixed = task.batch(draws(ids=draws().ids.flip(1)))
+    if whole.mask is not None and whole.mask.ndim == 3:
+        assert torch.equal(mixed.mask, whole.mask.flip(2))
     assert torch.equal(mixed.inputs, whole.inputs.flip(2))
     assert torch.equal(mixed.targets, whole.targets.flip(2 if task.per_step else 1))
 
@@ -148,7 +159,9 @@ def test_finite_training_sets_repeat_in_training_only(task):
         return
     ids = draws().ids
     assert_equal(task.batch(draws()), task.batch(draws(ids=ids + task.samples)))
-    if isinstance(task, Synthetic):
+    for split in ("valid", "test"):
+        assert task.samples_of(split) is None or task.samples_of(split) >= 1
+    if isinstance(task, LengthTask):
         test = task.batch(draws(ids=ids + task.samples, split="test"))
         assert not torch.equal(test.inputs, task.batch(draws(split="test")).inputs)
 
@@ -156,7 +169,7 @@ def test_finite_training_sets_repeat_in_training_only(task):
 @each_task
 def test_chance_levels_are_sane(task):
     assert task.chance_loss > 0
-    assert 0 < task.chance_error < 1
+    assert 0 < task.chance_error <= 1, "1 where no output that ignores the input is ever right"
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -20,8 +20,11 @@ WEIGHTS = ("input", "recurrent", "output")
 
 
 def weights(specs: Sequence[ParameterSpec], *roles: str) -> Iterable[ParameterSpec]:
-    """Parameters of the given roles (default: all weights) in order."""
-    return (spec for spec in specs if spec.role in (roles or WEIGHTS))
+    """Parameters of the given roles (default: all weights) in order; those without entries are left out.
+
+    A network without inputs has input weights ``[0, H]``, whose fan in no formula can divide by.
+    """
+    return (spec for spec in specs if spec.role in (roles or WEIGHTS) and spec.size > 0)
 
 
 def standard_normal(spec: ParameterSpec, keys: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnnsweep.core.rng import Draws
+from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
 from rnnsweep.core.unit import Unit
 
@@ -23,7 +23,8 @@ class Task(Unit):
     Attributes (of a subclass's instances, as fields or properties):
         n_inputs, n_outputs: I and O.
         max_length: T_max, the longest sequence in steps.
-        loss: ``cross_entropy`` (targets int64) or ``squared_error`` (targets float).
+        loss: ``cross_entropy`` (targets int64), ``binary_cross_entropy`` (targets 0/1 in the floating type, one per
+            output) or ``squared_error`` (targets float).
         per_step: the read-out is applied at every step (targets [P, T, B, ...]), else at the last step only.
         chance_loss, chance_error: of the best output that ignores the input (MATHS §14).
         samples: number of training samples of a finite data set, or None where sequences are endless.
@@ -63,6 +64,10 @@ class Task(Unit):
         """Size of a finite training set; None = endless."""
         return None
 
+    def samples_of(self, split: Split) -> int | None:
+        """Number of samples of one part of a finite data set; None = endless (the parts of made sequences are)."""
+        return self.samples if split == "train" else None
+
     @abstractmethod
     def batch(self, draws: Draws) -> Batch:
         """Sequences of the ids in `draws`; inputs [P, T_max, B, I] in draws.dtype."""
@@ -71,5 +76,6 @@ class Task(Unit):
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Which sequences are wrong, bool [P, B]; outputs [P, B, O] (logits or values), per step [P, T, B, O].
 
-        A non-finite output is wrong.
+        Tasks on natural data, where no sequence is ever wholly right, give the share of wrong steps instead, 0..1 in
+        float64 [P, B]. A non-finite output is wrong.
         """

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from rnnsweep.core import philox
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.tasks.lengths import FILLING
 from rnnsweep.core.tasks.success import absolute_errors, squared_errors
-from rnnsweep.core.tasks.synthetic import FILLING, Synthetic, Whole, rounded_tenths
+from rnnsweep.core.tasks.synthetic import Synthetic, Whole, rounded_tenths
 from rnnsweep.core.types import Batch
 
 _SQUARED_LIMIT = 0.04

@@ -21,3 +21,37 @@ def squared_errors(outputs: Tensor, targets: Tensor, limit: float) -> Tensor:
 def absolute_errors(outputs: Tensor, targets: Tensor, limit: float) -> Tensor:
     """Whether some output is off by more than `limit`: [..., O] -> bool [...]."""
     return ~((outputs - targets).abs() <= limit).all(-1)
+
+
+def any_step(wrong: Tensor, counted: Tensor) -> Tensor:
+    """Whether any step that counts is wrong: bool [P, T, B] and [P, T] or [P, T, B] -> bool [P, B]."""
+    return (wrong & _per_sequence(counted.bool(), wrong)).any(1)
+
+
+def share_of_steps(wrong: Tensor, counted: Tensor) -> Tensor:
+    """Share of wrong steps among those that count, float64 [P, B]; 0 where none counts."""
+    counted = _per_sequence(counted.bool(), wrong)
+    return (wrong & counted).sum(1).double() / counted.sum(1).clamp(min=1)
+
+
+def mean_squared_errors(outputs: Tensor, targets: Tensor, counted: Tensor, limit: float) -> Tensor:
+    """Whether the squared error, summed over outputs and averaged over the steps that count, exceeds `limit`.
+
+    Args:
+        outputs, targets: [P, T, B, O]. counted: [P, T] or [P, T, B].
+        limit: squared units.
+
+    Returns:
+        bool [P, B].
+
+    Numerics:
+        A non-finite output at a step that does not count does not count. Sums in float64.
+    """
+    error = (outputs - targets).double()
+    counted = _per_sequence(counted.bool(), error[..., 0])
+    square = torch.where(counted, (error * error).sum(-1), torch.zeros_like(error[..., 0]))
+    return ~(square.sum(1) / counted.sum(1).clamp(min=1) <= limit)
+
+
+def _per_sequence(counted: Tensor, like: Tensor) -> Tensor:
+    return counted if counted.ndim == 3 else counted[:, :, None].expand(like.shape)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from rnnsweep.core import philox
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.tasks.lengths import FILLING, SYMBOLS
 from rnnsweep.core.tasks.success import argmax_errors
-from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, Synthetic
+from rnnsweep.core.tasks.synthetic import Synthetic
 from rnnsweep.core.types import Batch
 
 _INPUTS = 6

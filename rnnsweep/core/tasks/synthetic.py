@@ -1,16 +1,11 @@
-"""What synthetic sequences share: their lengths, and finite training sets.
-
-Shapes: P rows · B mini-batch · T = `max_length` steps.
-"""
+"""What synthetic sequences with special positions share. Shapes: P rows · B mini-batch · T = `max_length` steps."""
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,87 +14,28 @@ from torch import Tensor
 
 from rnnsweep.core import philox
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.unit import Range
-from rnnsweep.errors import ConfigError
-
-LENGTH, EXTRA_LENGTH, POSITIONS, SYMBOLS, FILLING = range(5)
-"""Streams of a synthetic sequence."""
+from rnnsweep.core.tasks.lengths import EXTRA_LENGTH, LENGTH, POSITIONS, LengthTask
 
 Whole = TypeVar("Whole", int, Tensor)
 
 
 @dataclass(frozen=True)
-class Synthetic(Task):
-    """Base of tasks whose sequences are made, not read.
+class Synthetic(LengthTask):
+    """Base of tasks in which what matters stands at a few random positions.
 
     Attributes:
         length: steps (MATHS §8 says of what); an int, or ``[low, high]``: U{low..high-1} per mini-batch and row, as in
             the scripts of Pascanu et al. (2013).
+        train_size: number of training sequences, drawn once per replica; null = every mini-batch is fresh.
         variant: whose conventions.
-        train_size: number of training sequences, drawn once per replica; null = every mini-batch is fresh. Validation
-            and test sequences are always fresh.
     """
 
-    fixed: ClassVar = {"train_size": Range(1, integer=True, optional=True)}
-
-    length: int | Iterable[int] = 100
     variant: str = "pascanu"
-    train_size: int | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.length, Iterable) and not isinstance(self.length, str):
-            object.__setattr__(self, "length", tuple(self.length))
-        super().__post_init__()
-
-    def check(self) -> None:
-        """Also refuse lengths that leave a position without a choice.
-
-        Raises:
-            ConfigError: some field is out of range.
-        """
-        super().check()
-        if not self._right_length(Range(self.least, open_high=True, integer=True)):
-            raise ConfigError(
-                "out of range",
-                key="task.length",
-                value=list(self.length) if isinstance(self.length, tuple) else self.length,
-                allowed=f"a whole number >= {self.least}, or [low, high] with {self.least} <= low < high",
-            )
-
-    def _right_length(self, allowed: Range) -> bool:
-        if not isinstance(self.length, tuple):
-            return allowed.accepts(self.length)
-        return len(self.length) == 2 and all(map(allowed.accepts, self.length)) and self.length[0] < self.length[1]
 
     @property
     def least(self) -> int:
         """Smallest length for which every position has a choice."""
         return 10
-
-    @property
-    def length_bounds(self) -> tuple[int, int]:
-        """Shortest and longest value of `length` that can be drawn, both included."""
-        if isinstance(self.length, tuple):
-            return int(self.length[0]), int(self.length[1]) - 1
-        assert isinstance(self.length, (int, float))
-        return int(self.length), int(self.length)
-
-    @property
-    def prolonged(self) -> bool:
-        """Whether U{0..int(.1 T) - 1} further steps are drawn per mini-batch and row."""
-        return False
-
-    @property
-    def max_length(self) -> int:
-        """T_max in steps."""
-        longest = self.length_bounds[1]
-        return longest + longest // 10 - 1 if self.prolonged else longest
-
-    @property
-    def samples(self) -> int | None:
-        """`train_size`."""
-        return self.train_size
 
     def place(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """Steps of each row's sequences, int64 [P], and the steps of their special symbols, int64 [P, B, m].
@@ -107,19 +43,13 @@ class Synthetic(Task):
         Sequences are right-aligned, and steps are counted from step 0 of T_max.
         """
         if not draws.fast:
-            lengths = self._lengths(draws)
+            lengths = self.lengths(draws)
             return lengths, self._positions(draws, lengths)
         low, high = self.length_bounds
         setting = np.array([low, high - low + 1, self.prolonged, self.max_length])
         keys, ids, batch_ids = (given.contiguous().numpy() for given in (draws.keys, draws.ids, draws.batch_ids))
         lengths, positions = _place(keys, ids, batch_ids, setting, _window_table(self))
         return torch.from_numpy(lengths), torch.from_numpy(positions)
-
-    def addressed(self, draws: Draws) -> Draws:
-        """The draws with ids folded into the finite training set, where there is one."""
-        if self.train_size is None or draws.split != "train":
-            return draws
-        return dataclasses.replace(draws, ids=draws.ids % self.train_size)
 
     @abstractmethod
     def windows(self, length: Whole) -> list[tuple[Whole, Whole]]:
@@ -128,13 +58,6 @@ class Synthetic(Task):
         Args:
             length: steps of the sequence: a plain int, or int64 of any shape.
         """
-
-    def _lengths(self, draws: Draws) -> Tensor:
-        low, high = self.length_bounds
-        lengths = draws.batch_integers(low, high, LENGTH)
-        if self.prolonged:
-            lengths = lengths + draws.batch_integers(0, lengths // 10 - 1, EXTRA_LENGTH)
-        return lengths
 
     def _positions(self, draws: Draws, lengths: Tensor) -> Tensor:
         windows = self.windows(lengths[:, None])

@@ -1,0 +1,28 @@
+"""Symbols as one-hot vectors. Shapes: P rows · T steps · B mini-batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def one_hot(codes: Tensor, own: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """Inputs [P, T, B, width]: 1 at the code of every own step, 0 elsewhere.
+
+    Args:
+        codes: int64 [P, T, B], each in 0..width-1, also where they do not count.
+        own: bool [P, T] or [P, T, B], steps that belong to the sequence.
+        width: number of symbols.
+        dtype: of the result.
+
+    Numerics:
+        Entries are exactly 0 and 1.
+    """
+    inputs = torch.zeros(*codes.shape, width, dtype=dtype, device=codes.device)
+    one = own if own.ndim == 3 else own[:, :, None].expand(codes.shape)
+    return inputs.scatter_(3, codes[..., None], one[..., None].to(dtype))
+
+
+def own_steps(lengths: Tensor, T: int) -> Tensor:
+    """Which of T steps belong to right-aligned sequences of the given lengths, bool [P, T]."""
+    return torch.arange(T, device=lengths.device) >= (T - lengths)[:, None]
