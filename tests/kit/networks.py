@@ -10,6 +10,7 @@ import torch
 from rnnsweep.core import rng
 from rnnsweep.core.controllers.base import Context, Controller, Tally
 from rnnsweep.core.controllers.clip import GlobalNormClip
+from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.optimizers.base import Optimizer
@@ -17,7 +18,7 @@ from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.pack import Member, Pack, RowState, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.recurrence.choose import choose_engine
+from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import Tile, tiles, train_batch
@@ -29,7 +30,7 @@ CPU = torch.device("cpu")
 class Setup:
     """How to build a program; the defaults are a small temporal-order network."""
 
-    family: Srn = field(default_factory=lambda: Srn(hidden=12))
+    family: Family = field(default_factory=lambda: Srn(hidden=12))
     task: Task = field(default_factory=lambda: TemporalOrder(length=12))
     optimizer: Optimizer = field(default_factory=lambda: Sgd(lr=0.05, momentum=0.5))
     controllers: dict[str, Controller] = field(default_factory=lambda: {"clip": GlobalNormClip()})
@@ -40,7 +41,7 @@ class Setup:
     sigma: float = 0.3
 
     def program(self) -> Program:
-        engine, note = choose_engine(self.engine, self.family.cell_activation, self.dtype, CPU)
+        engine, note = engine_for(self.family.cell, self.engine, self.family.cell_activation, self.dtype, CPU)
         assert engine.name == self.engine, note
         return Program(
             self.family,
@@ -122,9 +123,10 @@ def loss_at(pack: Pack, tile: Tile, params: torch.Tensor) -> torch.Tensor:
     program = pack.program
     values = program.layout.view(params)
     batch = train_batch(tile)
-    weights = program.family.weights(values, tile.unit_hypers("family"))
-    record = program.engine.forward(batch.inputs, weights, program.activation, batch.lengths)
-    return read_out(program.task, values, record.h, batch, program.engine).loss
+    family, hypers = program.family, tile.unit_hypers("family")
+    inputs = family.feed(values, hypers, batch.inputs, batch.lengths).inputs
+    record = program.engine.forward(inputs, family.weights(values, hypers), program.activation, batch.lengths)
+    return read_out(program.task, values, family.visible(record.h), batch, program.engine).loss
 
 
 def assert_same_row(first: RowState, second: RowState) -> None:
