@@ -12,7 +12,7 @@ from rnnsweep.app.units import build_program, build_units
 from rnnsweep.core.checkpoint import CheckpointStore, Saved
 from rnnsweep.core.pack import RowState
 from rnnsweep.core.program import Program
-from rnnsweep.core.recurrence.reference import ReferenceEngine
+from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.errors import CheckpointError
 
 
@@ -35,12 +35,13 @@ class TrainedNetwork(torch.nn.Module):
         program = self.program
         values = {name: value[None] for name, value in self.named_parameters()}
         family = {key.removeprefix("family."): value for key, value in self.hypers.items() if key.startswith("family.")}
-        weights = program.family.weights(values, family)
-        lengths = torch.tensor([inputs.shape[0]])
+        model, lengths = program.family, torch.tensor([inputs.shape[0]])
         with torch.no_grad():
-            engine = ReferenceEngine()
-            record = engine.forward(inputs[None].to(program.dtype), weights, program.activation, lengths)
-            h = record.h[0, 1:] if program.task.per_step else record.h[0, -1]
+            weights = model.weights(values, family)
+            engine, _ = engine_for(model.cell, "reference", program.activation, program.dtype, torch.device("cpu"))
+            feed = model.feed(values, family, inputs[None].to(program.dtype), lengths)
+            states = model.visible(engine.forward(feed.inputs, weights, program.activation, lengths).h)
+            h = states[0, 1:] if program.task.per_step else states[0, -1]
             y = h @ values["w_out"][0]
             return y + values["b_out"][0] if "b_out" in values else y
 

@@ -24,7 +24,7 @@ from rnnsweep.core.pack import Member, Pack, RowState, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.training import train_rung
 from rnnsweep.core.types import RowStatus
-from rnnsweep.errors import RnnsweepError
+from rnnsweep.errors import RnnsweepError, StoreError
 from rnnsweep.sweep.rows import Orders, RowFailure, RowId, RowReport, RowSpec, Withdrawal, WorkerInfo
 from rnnsweep.sweep.states import RowState as State
 
@@ -165,8 +165,7 @@ class PackTrainer:
             state = saved.state
             row.reports = [replace(report, token=spec.token) for report in _reports(saved)]
             reports.extend(row.reports)
-        ended = bool(row.reports) and row.reports[-1].state is not State.ACTIVE and state.step >= spec.updates
-        if not ended and state.diverged_at is None:
+        if not _ended(row, state):
             joining.setdefault(key, []).append((row, state))
 
     def _join(self, key: str, rows: Sequence[tuple[_Row, RowState]]) -> None:
@@ -241,9 +240,15 @@ class PackTrainer:
             self.rows.pop(identity, None)
 
     def _guard(self, specs: Sequence[RowSpec], failures: list[RowFailure], work: Callable[[], None]) -> None:
-        """Turn an exception into failures of the rows concerned; the others go on."""
+        """Turn an exception into failures of the rows concerned; the others go on.
+
+        Trouble with the store (disk full, no permission) is not the rows' fault: it ends the worker, whose rows are
+        then taken up elsewhere.
+        """
         try:
             work()
+        except (OSError, StoreError):
+            raise
         except (torch.OutOfMemoryError, MemoryError) as error:
             failures.extend(_failures(specs, "out_of_memory", error))
         except RnnsweepError as error:
@@ -264,9 +269,16 @@ def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
         if getattr(units.init, name) is not None
     }
     drawn = units.init.draw(program.layout.specs, keys, hypers, program.activation.gain)
+    drawn.update(units.family.initial(drawn, program.layout.specs, keys))
     params = {spec.name: torch.zeros(spec.shape, dtype=program.dtype) for spec in program.layout.specs}
     params.update({name: value[0].to(program.dtype) for name, value in drawn.items()})
     return RowState(params)
+
+
+def _ended(row: _Row, state: RowState) -> bool:
+    """Whether a restored row has nothing left to train: a raised budget only moves rows that had used theirs up."""
+    last = row.reports[-1].state if row.reports else State.ACTIVE
+    return last in (State.SOLVED, State.DIVERGED) or (last is State.DONE and state.step >= row.spec.updates)
 
 
 def _failures(specs: Sequence[RowSpec], kind: str, error: Exception) -> list[RowFailure]:

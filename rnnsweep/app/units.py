@@ -16,7 +16,7 @@ from rnnsweep.core.inits.base import Init
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.program import Program
-from rnnsweep.core.recurrence.choose import choose_engine
+from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.unit import Unit
 from rnnsweep.errors import ConfigError, nearest
@@ -104,7 +104,19 @@ def build_units(config: Mapping[str, Any]) -> Units:
         {name: build_unit(block, f"controllers.{name}", Controller) for name, block in controllers.items() if block},
     )
     _check_parameters(units)
+    _check_needs(units)
     return units
+
+
+def _check_needs(units: Units) -> None:
+    """Controllers must be defined for the family's loop."""
+    for name, unit in units.controllers.items():
+        for need in unit.needs - units.family.offers:
+            raise ConfigError(
+                f"{name} needs {need.value}, which the family {type(units.family).__name__.lower()} does not have",
+                key=f"controllers.{name}",
+                allowed=f"~controllers.{name}, or another family",
+            )
 
 
 def _check_parameters(units: Units) -> None:
@@ -139,7 +151,8 @@ def _structure(unit: Unit) -> dict[str, Any]:
 def build_program(config: Mapping[str, Any], units: Units, device: torch.device) -> Program:
     """The tensor program of a trial's shape key."""
     dtype = DTYPES[config["dtype"]]
-    engine, note = choose_engine(config["engine"], units.family.cell_activation, dtype, device)
+    family = units.family
+    engine, note = engine_for(family.cell, config["engine"], family.cell_activation, dtype, device)
     training = config["training"]
     return Program(
         units.family,

@@ -23,11 +23,15 @@ SATURATED_BELOW = 0.1
 def weights(tile: Tile) -> dict[str, Tensor]:
     """Spectral radius and largest singular value of the loop's recurrent matrix, float64 [P].
 
+    Left out where that matrix is not square (gates) or there is none.
+
     Numerics:
         One LAPACK call per row and quantity, in float64, so that rows cannot mix. Non-finite matrices give NaN.
     """
     values = tile.program.layout.view(tile.params)
     matrices = tile.program.family.weights(values, tile.unit_hypers("family")).w_rec.double().cpu()
+    if matrices.shape[1] != matrices.shape[2] or not matrices.shape[1]:
+        return {}
     rho, sigma = torch.full((2, len(matrices)), math.nan, dtype=torch.float64)
     for index, matrix in enumerate(matrices):
         if bool(torch.isfinite(matrix).all()):
@@ -37,8 +41,13 @@ def weights(tile: Tile) -> dict[str, Tensor]:
 
 
 def states(context: Context) -> dict[str, Tensor]:
-    """Saturation share and largest Lyapunov exponent on the last training mini-batch, float64 [P]."""
+    """Saturation share and largest Lyapunov exponent on the last training mini-batch, float64 [P].
+
+    Left out for cells that are not the simple one.
+    """
     assert context.trace is not None
+    if context.family.cell is not None:
+        return {}
     record, activation = context.trace.record, context.activation
     lengths = record.lengths
     T, B, H = record.h.shape[1] - 1, record.h.shape[2], record.h.shape[3]

@@ -37,8 +37,8 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
     total = total if available is None else min(total, available)
     loss = torch.zeros(len(tile.step), dtype=torch.float64, device=tile.params.device)
     wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
-    values = program.layout.view(tile.params)
-    weights = program.family.weights(values, tile.unit_hypers("family"))
+    values, family, hypers = program.layout.view(tile.params), program.family, tile.unit_hypers("family")
+    weights = family.weights(values, hypers)
     endless = program.task.samples is None
     for start in range(0, total, program.batch):
         size = min(program.batch, total - start)
@@ -46,8 +46,9 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
         base = tile.step * _SPAN if endless else torch.zeros_like(tile.step)
         draws = Draws(keys, base[:, None] + offset, base + start, program.dtype, split="valid")
         batch = program.task.batch(draws)
-        record = program.engine.forward(batch.inputs, weights, program.activation, batch.lengths)
-        out = read_out(program.task, values, record.h, batch, program.engine, gradients=False)
+        inputs = family.feed(values, hypers, batch.inputs, batch.lengths).inputs
+        record = program.engine.forward(inputs, weights, program.activation, batch.lengths)
+        out = read_out(program.task, values, family.visible(record.h), batch, program.engine, gradients=False)
         weight = _weights(batch, size)  # P B
         loss += out.loss.double() * weight.sum(1)
         wrong += (program.task.errors(out.outputs, batch).double() * weight).sum(1)

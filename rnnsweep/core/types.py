@@ -8,8 +8,9 @@ Sequences are right-aligned: all end at T_max; row p's own steps are t >= T_max 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
 
 import torch
 from torch import Tensor
@@ -22,6 +23,14 @@ class RowStatus(IntEnum):
     DONE = 1
     SOLVED = 2
     DIVERGED = 3
+
+
+class Offer(Enum):
+    """What a family's loop has, and controllers may need; the value completes "needs ..."."""
+
+    TANGENT = "the tangent recursion of a simple cell"
+    RECURRENT = "a trained recurrent matrix"
+    SIMPLE = "a loop of simple cells"
 
 
 @dataclass
@@ -55,6 +64,7 @@ class LoopWeights:
         act_bias: [P, H] parameter of the activation (modReLU), or None.
         h0: [P, H] initial state, or None for zero.
         leak: [P], or None for 1.
+        cell: parameters of a cell's own, [P, K] each; empty for the simple cell (`recurrence.cells`).
     """
 
     w_rec: Tensor
@@ -63,6 +73,7 @@ class LoopWeights:
     act_bias: Tensor | None = None
     h0: Tensor | None = None
     leak: Tensor | None = None
+    cell: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -134,6 +145,7 @@ class LoopGradients:
     Attributes:
         w_rec: [P, H, H]; w_in: [P, I, H]; bias, act_bias: [P, H]; h0: [P, H] (summed over the batch).
         inputs: [P, T, B, H] gradient of pre-activations given as inputs (w_in None): the deltas themselves.
+        cell: of `LoopWeights.cell`, same keys and shapes.
     """
 
     w_rec: Tensor
@@ -142,6 +154,7 @@ class LoopGradients:
     act_bias: Tensor | None = None
     h0: Tensor | None = None
     inputs: Tensor | None = None
+    cell: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass

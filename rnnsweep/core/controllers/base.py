@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from rnnsweep.core.types import Offer
 from rnnsweep.core.unit import Unit
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ class Controller(Unit):
     """
 
     needs_trace: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> frozenset[Offer]:
+        """What of the family's loop this controller needs; another family is refused when the config is checked."""
+        return frozenset()
 
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:
         """Row state of this controller: name -> shape without the leading P; starts at zero, is checkpointed."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.omega_full import full_gradient
 from rnnsweep.core.recurrence.reference import slope_at
-from rnnsweep.core.types import LoopGradients, Trace
+from rnnsweep.core.types import LoopGradients, Offer, Trace
 from rnnsweep.core.unit import NOT_NEGATIVE, Range
 
 
@@ -60,6 +60,12 @@ class Omega(Additive):
         "bound": Range(0, open_low=True),
     }
 
+    @property
+    def needs(self) -> frozenset[Offer]:
+        """A recurrent matrix; f' or the whole graph of a simple loop for the variants that use them."""
+        simple = self.state == "pre" or self.gradient == "full"
+        return frozenset({Offer.RECURRENT, Offer.SIMPLE} if simple else {Offer.RECURRENT})
+
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Rows with weight > 0."""
         return hypers["weight"] > 0
@@ -74,7 +80,8 @@ class Omega(Additive):
         if self.gradient == "full":
             named = full_gradient(self, context)
         else:
-            w_rec = context.engine.outer(norms.left, context.trace.delta, norms.coefficient)
+            read = norms.left[..., : context.trace.record.weights.w_rec.shape[1]]
+            w_rec = context.engine.outer(read, context.trace.delta, norms.coefficient)
             named = context.family.pullback(context.values, context.family_hypers, LoopGradients(w_rec))
         extra = context.layout.flatten(named, torch.zeros_like(context.gradients))
         total = context.gradients + weight[:, None] * extra

@@ -39,7 +39,8 @@ def full_gradient(omega: Omega, context: Context) -> dict[str, Tensor]:
 def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tensor:
     """Omega [P] as a differentiable function of the raw parameters."""
     weights = context.family.weights(values, context.family_hypers)
-    inputs, lengths = context.batch.inputs, context.batch.lengths
+    lengths = context.batch.lengths
+    inputs = context.family.feed(values, context.family_hypers, context.batch.inputs, lengths).inputs
     P, T, B, _ = inputs.shape
     leak = torch.ones(P, dtype=inputs.dtype) if weights.leak is None else weights.leak
     leak3 = leak[:, None, None]

@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Gate
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.types import Tangent, Trace
+from rnnsweep.core.types import Offer, Tangent, Trace
 from rnnsweep.core.unit import ANY, POSITIVE, Range
 from rnnsweep.errors import ConfigError
 
@@ -75,6 +75,11 @@ class Sampling(Gate):
                 allowed="q_min < q_max",
             )
 
+    @property
+    def needs(self) -> frozenset[Offer]:
+        """The tangent recursion."""
+        return frozenset({Offer.TANGENT})
+
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Rows with a finite bound."""
         return torch.isfinite(hypers["q_min"]) | torch.isfinite(hypers["q_max"]) | torch.isfinite(hypers["r0"])
@@ -109,9 +114,10 @@ class Sampling(Gate):
         before, size_before = context.notes["s_exponent"], context.notes["s_size"]
         values = context.layout.view(moved)
         weights = context.family.weights(values, context.family_hypers)
-        batch, engine = context.batch, context.engine
-        record = engine.forward(batch.inputs, weights, context.activation, batch.lengths)
-        out = read_out(context.task, values, record.h, batch, engine)
+        batch, engine, family = context.batch, context.engine, context.family
+        feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths)
+        record = engine.forward(feed.inputs, weights, context.activation, batch.lengths)
+        out = read_out(context.task, values, family.visible(record.h), batch, engine)
         assert out.direct is not None
         _, trace = engine.backward(record, out.direct, context.activation)
         assert trace is not None

@@ -1,40 +1,63 @@
-"""The contract of a model family: its parameters, and the weights that the time loop uses."""
+"""The contract of a model family: its parameters, what the time loop is fed, and the weights that it uses."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from rnnsweep.core.activations import Activation
+from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import Unit
+from rnnsweep.core.recurrence.cells import Cell
+from rnnsweep.core.types import LoopGradients, LoopWeights, Offer
+from rnnsweep.core.unit import Range, Unit
 
 Values = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
+class Feed:
+    """What the time loop is fed.
+
+    Attributes:
+        inputs: [P, T, B, I], or drives [P, T, B, D] where the weights have no `w_in`.
+        pullback: gradients of raw parameters from those of the drives.
+    """
+
+    inputs: Tensor
+    pullback: Callable[[Tensor | None], dict[str, Tensor]] = lambda gradient: {}
+
+
+@dataclass(frozen=True)
 class Family(Unit):
-    """Base of families whose state is carried by one simple recurrent loop.
+    """Base of families: a state that is carried by one recurrent loop.
 
     Read-outs are linear: parameters ``w_out`` [H, O] and ``b_out`` [O] belong to every family.
 
     Attributes:
         hidden: H, number of hidden units.
+        offers: what controllers may rely on.
+        slots: names of the family's own row state [P], zero at first, checkpointed; shown among its hyperparameters.
     """
 
     unit_key: ClassVar[str] = "family"
+    offers: ClassVar[frozenset[Offer]] = frozenset(Offer)
+    slots: ClassVar[tuple[str, ...]] = ()
 
     hidden: int = 50
 
     @property
     @abstractmethod
     def cell_activation(self) -> Activation:
-        """The loop's f."""
+        """The loop's f; for cells of their own only its gain counts."""
+
+    @property
+    def cell(self) -> Cell | None:
+        """The cell of the loop, or None for the simple one, which fused engines run."""
+        return None
 
     @abstractmethod
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
@@ -44,6 +67,15 @@ class Family(Unit):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop's weights of raw parameters [P, *shape] and per-row hyperparameters [P]."""
 
+    def feed(self, values: Values, hypers: Values, inputs: Tensor, lengths: Tensor) -> Feed:
+        """What the loop is fed; the inputs themselves, unless a filter over time comes first."""
+        del values, hypers, lengths
+        return Feed(inputs)
+
+    def visible(self, states: Tensor) -> Tensor:
+        """The part of the carried state [..., S] that the read-out sees, [..., H]."""
+        return states
+
     @abstractmethod
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """Gradients of raw parameters from those of the loop's weights."""
@@ -51,6 +83,71 @@ class Family(Unit):
     @abstractmethod
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
         """First-order change [P, H, H] of the loop's recurrent matrix for a candidate step of the raw parameters."""
+
+    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+        """Initial values, float64 [P, *shape], that the family sets itself, over those that an init has drawn."""
+        del drawn, specs, keys
+        return {}
+
+    def advance(self, values: Values, hypers: Values) -> dict[str, Tensor]:
+        """The row state `slots` after a step that led to these parameters."""
+        del values, hypers
+        return {}
+
+
+@dataclass(frozen=True)
+class CellFamily(Family):
+    """Base of families with a cell of their own: ``w_rec`` [R, A], ``w_in`` [I, D], ``b`` [D] and the cell's own.
+
+    Omega works for all of them; sampling's recursion is not defined and is refused.
+    """
+
+    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.RECURRENT})
+    fixed: ClassVar[Mapping] = {"hidden": Range(1, 8192, integer=True)}
+
+    @property
+    def cell_activation(self) -> Activation:
+        """Only its gain, 1, counts."""
+        return activation("identity")
+
+    @property
+    @abstractmethod
+    def cell(self) -> Cell:
+        """The cell."""
+
+    own: ClassVar[tuple[str, ...]] = ()
+
+    def visible(self, states: Tensor) -> Tensor:
+        """The first H entries."""
+        return states[..., : self.hidden]
+
+    def weights(self, values: Values, hypers: Values) -> LoopWeights:
+        """The raw parameters themselves."""
+        del hypers
+        own = {name: values[name] for name in self.own}
+        return LoopWeights(values["w_rec"], values.get("w_in"), values.get("b"), h0=values.get("h0"), cell=own)
+
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+        """The loop's gradients themselves."""
+        del values, hypers
+        return {**loop_parts(gradients), **gradients.cell}
+
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+        """The step of W_rec itself."""
+        del values, hypers
+        return step["w_rec"]
+
+
+def loop_parts(gradients: LoopGradients) -> dict[str, Tensor]:
+    """Gradients of the loop's plain parameters by their usual names; those that are None left out."""
+    named = {
+        "w_rec": gradients.w_rec,
+        "w_in": gradients.w_in,
+        "b": gradients.bias,
+        "act_bias": gradients.act_bias,
+        "h0": gradients.h0,
+    }
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def readout_parameters(hidden: int, n_outputs: int, bias: bool = True) -> tuple[ParameterSpec, ...]:

@@ -35,9 +35,10 @@ class Bptt(Learner):
         values = program.layout.view(params)
         family, engine, activation = program.family, program.engine, program.activation
         weights = family.weights(values, family_hypers)
-        record = engine.forward(batch.inputs, weights, activation, batch.lengths)
-        out = read_out(program.task, values, record.h, batch, engine)
+        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
+        record = engine.forward(feed.inputs, weights, activation, batch.lengths)
+        out = read_out(program.task, values, family.visible(record.h), batch, engine)
         assert out.direct is not None
         loop, trace = engine.backward(record, out.direct, activation, keep=keep)
-        named = {**family.pullback(values, family_hypers, loop), **out.gradients}
+        named = {**family.pullback(values, family_hypers, loop), **feed.pullback(loop.inputs), **out.gradients}
         return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)

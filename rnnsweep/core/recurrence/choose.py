@@ -6,6 +6,7 @@ import torch
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.recurrence.cells import Cell, CellEngine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 
 
@@ -25,6 +26,16 @@ def choose_engine(name: str, activation: Activation, dtype: torch.dtype, device:
         if not reason:
             return engine, ""
     return ReferenceEngine(), f"{wanted} engine not used: {reason}"
+
+
+def engine_for(
+    cell: Cell | None, name: str, activation: Activation, dtype: torch.dtype, device: torch.device
+) -> tuple[Engine, str]:
+    """The engine of a family's loop and a note: a cell of its own runs through one-step products."""
+    if cell is None:
+        return choose_engine(name, activation, dtype, device)
+    note = "" if name in ("auto", "reference") else f"{name} engine not used: {type(cell).__name__} has no fused loop"
+    return CellEngine(cell), note
 
 
 def _load(name: str, device: torch.device) -> tuple[Engine | None, str]:

@@ -1,0 +1,215 @@
+"""Time loops of cells that are not the simple one: gated, complex, second order. Shapes: see `core.types`.
+
+A cell carries one state s [P, B, S]: all its tensors side by side, the visible ones first. One step is
+
+    a_t = s_{t-1}[..., :R] U        d_t = u_t W_in + b        s_t = step(a_t, d_t, s_{t-1})
+
+so that the recurrent matrix U [P, R, A] appears in one product only. `CellEngine` runs any cell through one-step
+vector-Jacobian products and leaves the same trace as the engines of the simple cell: delta_t = dC/da_t, and x_t, what
+step t hands back to s_{t-1}. That is all that Omega needs (MATHS section 4, last paragraph).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from rnnsweep.core import numerics
+from rnnsweep.core.activations import Activation
+from rnnsweep.core.recurrence.reference import ReferenceEngine
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.errors import ConfigError
+
+Own = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What one step hands back: gradients of its arguments.
+
+    Attributes:
+        a: [P, B, A]. d: [P, B, D]. s: [P, B, S], without the way through a. own: [P, B, K] per parameter.
+    """
+
+    a: Tensor
+    d: Tensor
+    s: Tensor
+    own: Own = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell(ABC):
+    """One step of a recurrent cell.
+
+    Elementwise kernels only, and none whose vector tails round differently (sigmoid is (1 + tanh(x / 2)) / 2): then
+    rows cannot mix. Parameters of the cell's own arrive as [P, 1, K] or [P, B, K].
+
+    Attributes:
+        hidden: H.
+    """
+
+    hidden: int
+
+    @property
+    def state(self) -> int:
+        """S, entries of the carried state."""
+        return self.hidden
+
+    @property
+    def recurrent(self) -> int:
+        """R: the leading entries of s that the recurrent matrix reads."""
+        return self.hidden
+
+    @abstractmethod
+    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """The next state [P, B, S], by differentiable operations."""
+
+    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+        """Vector-Jacobian product of one step with g [P, B, S]; by autograd unless a cell knows better."""
+        with torch.enable_grad():
+            leaves = [x.detach().requires_grad_() for x in (a, d, s, *own.values())]
+            named = dict(zip(own, leaves[3:], strict=True))
+            result = self.step(leaves[0], leaves[1], leaves[2], named)
+            found = torch.autograd.grad(result, leaves, g, allow_unused=True)
+        full = [torch.zeros_like(x) if part is None else part for x, part in zip(leaves, found, strict=True)]
+        return Pulled(full[0], full[1], full[2], dict(zip(own, full[3:], strict=True)))
+
+
+@dataclass
+class CellRecord(Record):
+    """A record that also holds what one-step products need again.
+
+    Attributes:
+        a: [P, T, B, A]. drive: [P, T, B, D].
+    """
+
+    a: Tensor = field(default_factory=lambda: torch.empty(0))
+    drive: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+class CellEngine(ReferenceEngine):
+    """Runs any `Cell` step by step; keeps the promises of `recurrence.base`.
+
+    Attributes:
+        cell: what runs.
+
+    Numerics:
+        Products as in `numerics.matmul`, with the matrix padded once per loop. A step before a row's own start is
+        selected away with `where`. Backward recomputes each step, so a record holds T (S + A + D) B entries.
+    """
+
+    name = "reference"
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+
+    def forward(self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Tensor) -> CellRecord:
+        """See `Engine.forward`; ``h`` holds whole states [P, T + 1, B, S]; without w_in, drives are given."""
+        del activation
+        P, T, B, _ = inputs.shape
+        drive = _drive(inputs, weights)
+        s = inputs.new_zeros(P, T + 1, B, self.cell.state)
+        if weights.h0 is not None:
+            s[:, 0, :, : weights.h0.shape[-1]] = weights.h0[:, None, :]
+        own = {name: value[:, None, :] for name, value in weights.cell.items()}
+        product, R = _Product(weights.w_rec), self.cell.recurrent
+        a = inputs.new_empty(P, T, B, weights.w_rec.shape[-1])
+        active = _active(lengths, T)
+        for t in range(T):
+            a[:, t] = product(s[:, t, :, :R])
+            new = self.cell.step(a[:, t], drive[:, t], s[:, t], own)
+            s[:, t + 1] = torch.where(active[:, t], new, s[:, t])
+        return CellRecord(inputs, s, None, weights, lengths, a, drive)
+
+    def backward(
+        self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
+    ) -> tuple[LoopGradients, Trace | None]:
+        """See `Engine.backward`; `direct` may cover the visible part of the state only."""
+        del activation
+        assert isinstance(record, CellRecord)
+        w, cell, R = record.weights, self.cell, self.cell.recurrent
+        T, B = record.a.shape[1:3]
+        direct = _whole(direct, cell.state)
+        delta, x = torch.empty_like(record.a), torch.empty_like(record.h[:, 1:])
+        drive = torch.empty_like(record.drive)
+        own = {name: value[:, None, :].expand(-1, B, -1) for name, value in w.cell.items()}
+        total = {name: torch.zeros_like(value) for name, value in own.items()}
+        product, active = _Product(w.w_rec.transpose(1, 2)), _active(record.lengths, T)
+        g = direct.last if direct.steps is None else direct.steps[:, -1]
+        assert g is not None
+        for t in range(T - 1, -1, -1):
+            if direct.steps is not None and t < T - 1:
+                g = x[:, t + 1] + direct.steps[:, t]
+            on = active[:, t]
+            part = cell.pull(record.a[:, t], record.drive[:, t], record.h[:, t], own, g)
+            delta[:, t] = torch.where(on, part.a, torch.zeros_like(part.a))
+            drive[:, t] = torch.where(on, part.d, torch.zeros_like(part.d))
+            back = part.s.clone()
+            back[..., :R] += product(part.a)
+            x[:, t] = torch.where(on, back, g)
+            g = x[:, t]
+            for name, value in part.own.items():
+                total[name] = total[name] + torch.where(on, value, torch.zeros_like(value))
+        trace = Trace(record, direct, delta, x)
+        return self._of(trace, drive, total), trace if keep else None
+
+    def _of(self, trace: Trace, drive: Tensor, total: Own) -> LoopGradients:
+        record, w = trace.record, trace.record.weights
+        return LoopGradients(
+            w_rec=self.outer(record.h[:, :-1, :, : self.cell.recurrent], trace.delta),
+            w_in=None if w.w_in is None else self.outer(record.inputs, drive),
+            bias=None if w.bias is None else numerics.row_sum(drive.flatten(1, 2)),
+            h0=None if w.h0 is None else numerics.row_sum(trace.x[:, 0, :, : w.h0.shape[-1]]),
+            inputs=drive if w.w_in is None else None,
+            cell={name: numerics.row_sum(value) for name, value in total.items()},
+        )
+
+    def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:
+        """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
+        del trace, step, horizon, activation
+        raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
+
+
+class _Product:
+    """x -> x M row by row, M padded once; see `numerics.matmul` for the reason of the padding."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        K, self.width = matrix.shape[1:]
+        self.inner = -K % numerics.LANES
+        self.matrix = pad(matrix, (0, -self.width % numerics.LANES, 0, self.inner)).contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not self.width:
+            return x.new_zeros(*x.shape[:2], 0)
+        if self.inner:
+            x = pad(x, (0, self.inner))
+        return torch.bmm(x.contiguous(), self.matrix)[..., : self.width]
+
+
+def _drive(inputs: Tensor, weights: LoopWeights) -> Tensor:
+    """u_t w_in + bias for all steps at once, [P, T, B, D]."""
+    drive = inputs
+    if weights.w_in is not None:
+        drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, inputs.shape[1:3])
+    return drive if weights.bias is None else drive + weights.bias[:, None, None, :]
+
+
+def _active(lengths: Tensor, T: int) -> Tensor:
+    """Which steps are a row's own, bool [P, T, 1, 1]."""
+    return (torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None])[:, :, None, None]
+
+
+def _whole(direct: Direct, size: int) -> Direct:
+    """The direct part of the whole state: zero beyond the visible part."""
+    parts = [None if part is None else pad(part, (0, size - part.shape[-1])) for part in (direct.last, direct.steps)]
+    return Direct(*parts)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """Logistic function as (1 + tanh(x / 2)) / 2: the same in every vector lane."""
+    return 0.5 * (1 + torch.tanh(0.5 * x))
