@@ -1,0 +1,106 @@
+"""Launch, resume, train and the Python API on the inline executor; the long runs are in tests/e2e."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import rnnsweep
+from rnnsweep.app import running
+from rnnsweep.app.stores import place
+from rnnsweep.app.submitting import entrypoint
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.states import SweepState
+
+TRAINING = (
+    "engine=reference",
+    "task.length=10",
+    "family.hidden=6",
+    "training.batch=4",
+    "training.report_every=10",
+    "training.eval_size=20",
+    "budget.updates=20",
+)
+TINY = ("cluster=inline", "tracker=none", "store.optuna=none", "sampler=random", *TRAINING)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A finished sweep of three trials."""
+    root = tmp_path_factory.mktemp("tiny")
+    sweep = rnnsweep.launch("quickstart", ["name=tiny", "budget.trials=3", *TINY], store=root, progress=False)
+    return root, sweep
+
+
+def test_launch_ends_complete(tiny):
+    _, sweep = tiny
+    status = sweep.status()
+    assert status["state"] == "COMPLETE"
+    assert status["trials"]["complete"] == 3
+    assert status["updates"] == 3 * 20
+
+
+def test_frames(tiny):
+    _, sweep = tiny
+    trials = sweep.trials()
+    assert trials["trial"].tolist() == [0, 1, 2]
+    assert "controllers.omega.weight" in trials.columns
+    curves = sweep.curves("valid/error")
+    assert curves.groupby("trial")["step"].apply(list).tolist() == [[10, 20]] * 3
+    assert set(sweep.replicas()["value"]) == set(trials["objective"])  # one replica per trial
+
+
+def test_best_is_a_module_that_computes(tiny):
+    _, sweep = tiny
+    best = sweep.best
+    assert best.objective == sweep.trials()["objective"].min()
+    network = best.load()
+    assert isinstance(network, torch.nn.Module)
+    assert not network.training
+
+
+def test_resume_with_a_larger_budget(tiny, run):
+    root, _ = tiny
+    result = run("resume", "tiny", "budget.trials=4", "--store", root)
+    assert result.exit_code == 0, result.output
+    assert "rnnsweep report tiny" in result.stdout
+    assert json.loads(run("status", "tiny", "--json", "--store", root).stdout)["trials"]["complete"] == 4
+    assert (root / "reports" / "tiny" / "overview.png").is_file()
+
+
+def test_launch_refuses_a_name_that_is_taken(tiny):
+    root, _ = tiny
+    with pytest.raises(ConfigError, match="resume tiny"):
+        rnnsweep.launch("quickstart", ["name=tiny", *TINY], store=root, progress=False)
+
+
+def test_resume_of_an_unknown_trial(tiny, run):
+    root, _ = tiny
+    result = run("resume", "tiny", "--trial", "77", "--store", root)
+    assert result.exit_code == 2
+    assert "77" in result.stderr
+
+
+def test_fresh_names(store, monkeypatch):
+    where = place(store)
+    assert running.fresh_name(where, "other") == ("other", False)
+    assert running.fresh_name(where, "quickstart") == ("quickstart", True)  # INTERRUPTED: goes on
+    monkeypatch.setattr(running, "states", lambda where: [("quickstart", SweepState.COMPLETE)])
+    assert running.fresh_name(where, "quickstart") == ("quickstart-2", False)
+
+
+def test_train_prints_rungs(run):
+    result = run("train", *TRAINING, "replicas=2")
+    assert result.exit_code == 0, result.output
+    assert [line.split()[:4] for line in result.stdout.splitlines()] == [
+        ["replica", str(replica), "update", str(step)] for step in (10, 20) for replica in (0, 1)
+    ]
+
+
+def test_submitted_command_goes_to_the_cluster_itself_and_shows_no_password():
+    command = entrypoint("quickstart", ["budget.trials=4", "cluster.address=http://127.0.0.1:8265"])
+    assert command == "rnnsweep launch quickstart budget.trials=4 cluster.address=auto"
+    with pytest.raises(ConfigError, match="password"):
+        entrypoint("quickstart", ["store.ledger=postgresql://me:secret@db/rnn"])
