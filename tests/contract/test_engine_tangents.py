@@ -106,7 +106,7 @@ def test_float32_neither_underflows_nor_overflows(engine: Engine, gain: float, l
     if leak:
         trace.record.weights.leak = torch.tensor([0.999, 0.998], dtype=F64)
     weights = trace.record.weights
-    single = LoopWeights(**{k: None if v is None else v.float() for k, v in vars(weights).items()})
+    single = LoopWeights(**{k: v.float() for k, v in vars(weights).items() if isinstance(v, torch.Tensor)})
     record = engine.forward(trace.record.inputs.float(), single, act, trace.record.lengths)
     direct = Direct(last=trace.direct.last.float())  # type: ignore[union-attr]
     trace32 = engine.backward(record, direct, act)[1]

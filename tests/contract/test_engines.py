@@ -37,6 +37,11 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return found
 
 
+def tensors_of(record: object) -> dict[str, torch.Tensor]:
+    """The tensors among the fields of a dataclass."""
+    return {k: v for k, v in vars(record).items() if isinstance(v, torch.Tensor)}
+
+
 class Case:
     """A pack with everything in it: parameters, inputs, lengths, direct gradients, a step; drawn from a seed."""
 
@@ -67,7 +72,7 @@ class Case:
         other = object.__new__(Case)
         other.__dict__.update(self.__dict__)
         pick = lambda x: None if x is None else x[index].contiguous()  # noqa: E731
-        other.weights = LoopWeights(**{k: pick(v) for k, v in vars(self.weights).items()})
+        other.weights = LoopWeights(**{k: pick(v) for k, v in tensors_of(self.weights).items()})
         other.inputs, other.lengths, other.step = pick(self.inputs), pick(self.lengths), pick(self.step)
         other.direct = Direct(pick(self.direct.last), pick(self.direct.steps))
         return other
@@ -77,7 +82,7 @@ class Case:
         record = engine.forward(self.inputs, self.weights, self.act, self.lengths)
         grads, trace = engine.backward(record, self.direct, self.act)
         assert trace is not None
-        found = {k: v for k, v in vars(grads).items() if v is not None}
+        found = tensors_of(grads)
         return record, trace, {**found, "h": record.h, "delta": trace.delta, "x": trace.x, "g": trace.totals()}
 
     def everything(self, engine: Engine) -> dict[str, torch.Tensor]:
@@ -95,7 +100,7 @@ class Case:
             trace.x[:, 0, :, :1].transpose(1, 2).expand(-1, self.inputs.shape[-1], -1).contiguous(),
         )
         short, _ = engine.backward(record, self.direct, self.act, keep=False)
-        return found | {f"lean.{k}": v for k, v in vars(short).items() if v is not None}
+        return found | {f"lean.{k}": v for k, v in tensors_of(short).items()}
 
 
 def plain(name: str, a: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -115,7 +120,7 @@ def plain(name: str, a: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor
 def one_row(case: Case, p: int) -> dict[str, torch.Tensor]:
     """Row p alone, its own steps only, by MATHS §1 and autograd: every total derivative from a tensor of its own."""
     own = int(case.lengths[p])
-    leaf = {k: v[p].clone().requires_grad_() for k, v in vars(case.weights).items() if v is not None and k != "leak"}
+    leaf = {k: v[p].clone().requires_grad_() for k, v in tensors_of(case.weights).items() if k != "leak"}
     leak = 1.0 if case.weights.leak is None else float(case.weights.leak[p])
     state = leaf["h0"].expand(case.B, case.H).clone()
     states, pre, cost = [state], [], torch.zeros((), dtype=F64)

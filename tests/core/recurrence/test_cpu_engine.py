@@ -183,5 +183,5 @@ def test_cache_folder_falls_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_width_is_whole_vectors() -> None:
-    assert layout.width_of(1, torch.float32) * 4 == layout.VECTOR_BYTES
+    assert layout.width_of(1, torch.float32) * 4 == layout.UNIT_BYTES
     assert layout.width_of(64, torch.float32) == 64

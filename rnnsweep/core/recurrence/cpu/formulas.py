@@ -21,7 +21,7 @@ def expm1(k: Lanes, x: Vec) -> Vec:
     """exp(x) - 1 for x <= 0."""
     single = k.bits == 32
     floor = k.constant(-25.0 if single else -45.0)  # there exp(x) - 1 rounds to -1
-    x = k.select(x <= floor, floor, x)
+    x = k.select(floor > x, floor, x)
     # Adding 1.5 * 2^23 (2^52) leaves round(x / ln 2) in the low mantissa bits.
     magic = 1.5 * 2.0 ** (23 if single else 52)
     shifted = k.fma(x, k.constant(1 / math.log(2)), k.constant(magic))

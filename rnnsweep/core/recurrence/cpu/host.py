@@ -37,7 +37,12 @@ def host_registers() -> int:
 
 
 VECTOR_BYTES = host_vector_bytes()
-PANEL = 2
-"""Vectors per column panel of a packed matrix."""
-ROWS = 10 if host_registers() == 32 else 6
-"""Largest number of rows of a register tile: ROWS * PANEL accumulators, the rest holds operands."""
+"""Bytes of a full vector."""
+UNIT_BYTES = min(VECTOR_BYTES, 32)
+"""Matrices are padded to whole units, and elementwise loops go by units: half a vector where vectors have 64 bytes."""
+PARTS = VECTOR_BYTES // UNIT_BYTES if UNIT_BYTES else 1
+"""Units per vector."""
+PANEL = 2 * PARTS
+"""Units per column panel of a packed matrix: two vectors."""
+TILES = (10, 8, 6, 4, 3, 2, 1) if host_registers() == 32 else (6, 4, 3, 2, 1)
+"""Heights of the register tiles that exist: two accumulators per row, the other registers hold operands."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
+from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
+
+_NOTHING = torch.zeros(8, dtype=torch.float64)
+"""Stands in for tensors without entries; never read."""
 
 
 def width_of(columns: int, dtype: torch.dtype) -> int:
-    """Columns rounded up to whole vectors.
+    """Columns rounded up to whole units of a vector.
 
     Numerics:
         Depends on the CPU only.
     """
-    lanes = VECTOR_BYTES // dtype.itemsize
+    lanes = UNIT_BYTES // dtype.itemsize
     return -(-columns // lanes) * lanes
 
 
@@ -33,9 +36,14 @@ class Held:
         return self.view(None if tensor is None else tensor.contiguous())
 
     def view(self, tensor: Tensor | None) -> int:
-        """Address of the tensor as it lies in memory; 0 for None."""
+        """Address of the tensor as it lies in memory; 0 for None.
+
+        A tensor without entries (a network without inputs) has no memory of its own, and must not be taken for None.
+        """
         if tensor is None:
             return 0
+        if tensor.numel() == 0:
+            tensor = _NOTHING
         self._tensors.append(tensor)
         return tensor.data_ptr()
 
@@ -48,7 +56,7 @@ class Held:
 
 
 def padded(x: Tensor) -> Tensor:
-    """The tensor [P, T, B, H] with rows padded to whole vectors and no other gaps; a copy where it is not yet so."""
+    """The tensor [P, T, B, H] with rows padded to whole units and no other gaps; a copy where it is not yet so."""
     P, T, B, H = x.shape
     W = width_of(H, x.dtype)
     if x.stride() == (T * B * W, B * W, W, 1) and _fits(x, W):

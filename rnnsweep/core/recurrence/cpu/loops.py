@@ -1,18 +1,18 @@
 """Small loops that the kernels are made of: packing, padding, tiled products. Addresses in bytes, sizes in elements.
 
-Padded matrices are [rows, Hp] with Hp the width rounded up to whole vectors; the padding is zero.
+Padded matrices are [rows, Hp] with Hp the width rounded up to whole units of a vector; the padding is zero.
 """
 # ruff: noqa: D103 - the comment above each piece says what it does
 
 from __future__ import annotations
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, part
-from rnnsweep.core.recurrence.cpu.host import PANEL, ROWS
+from rnnsweep.core.recurrence.cpu.host import PANEL, TILES
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, store, vector_width
 from rnnsweep.core.recurrence.cpu.products import product_cols, product_rows
 
 
-# Width n rounded up to whole vectors.
+# Width n rounded up to whole units of a vector.
 @inlined
 def padded(zero, n):
     width = vector_width(zero)
@@ -58,7 +58,7 @@ def copy(zero, target, source, count):
         store(zero, load(zero, source + i * size), target + i * size)
 
 
-# A matrix [inner, columns], element (k, n) at k * strides[0] + n * strides[1], into column panels of PANEL vectors:
+# A matrix [inner, columns], element (k, n) at k * strides[0] + n * strides[1], into column panels of PANEL units:
 # panel by panel, and in a panel k by k. It fills the inner indices from `first` on of `total`.
 @part
 def pack(zero, target, source, shape, strides, span):
@@ -78,6 +78,15 @@ def pack(zero, target, source, shape, strides, span):
                 store(zero, zero, to + n * size)
 
 
+# Height of the next register tile: the tallest that fits, but no single row is left over where that can be helped.
+@part
+def _tile_of(rows):
+    for height in TILES:
+        if height <= rows and (rows - height != 1 or height <= 2):
+            return height
+    return 1
+
+
 # c = start + a1 B1 + a2 B2, all rows; left = (a1, lda1, k1, a2, lda2, k2), right = packed B,
 # result = (start, ldstart, c, ldc, padded columns).
 @part
@@ -85,10 +94,9 @@ def times_packed(zero, rows, left, right, result):
     size, width = item_bytes(zero), vector_width(zero)
     a1, lda1, k1, a2, lda2, k2 = left
     start, ldstart, c, ldc, columns = result
-    tiles = (rows + ROWS - 1) // ROWS
     done = 0
-    for tile in range(tiles):
-        m = (rows - done + tiles - tile - 1) // (tiles - tile)
+    while done < rows:
+        m = _tile_of(rows - done)
         numbers = (a1 + done * lda1 * size, lda1, k1, a2 + done * lda2 * size, lda2, k2, right, 0)
         places = (start + done * ldstart * size, ldstart, c + done * ldc * size, ldc, columns // width)
         product_rows(zero, m, numbers + places)
@@ -102,10 +110,9 @@ def add_outer(zero, count, left, right, c):
     size, width = item_bytes(zero), vector_width(zero)
     a, lda, rows = left
     b, ldb, columns = right
-    tiles = (rows + ROWS - 1) // ROWS
     done = 0
-    for tile in range(tiles):
-        m = (rows - done + tiles - tile - 1) // (tiles - tile)
+    while done < rows:
+        m = _tile_of(rows - done)
         at = c + done * columns * size
         product_cols(
             zero, m, (a + done * size, lda, count, 0, 0, 0, b, ldb, at, columns, at, columns, columns // width)

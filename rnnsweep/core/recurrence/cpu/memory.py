@@ -82,7 +82,7 @@ def item_bytes(typingctx, zero):
 
 @intrinsic
 def vector_width(typingctx, zero):
-    """Numbers per vector."""
+    """Numbers per unit of a vector."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return I64(Lanes(builder, context.get_value_type(signature.args[0])).width)

@@ -12,6 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from rnnsweep.core.recurrence.cpu import formulas
+from rnnsweep.core.recurrence.cpu.host import PARTS, VECTOR_BYTES
 from rnnsweep.core.recurrence.cpu.products import unpack
 from rnnsweep.core.recurrence.cpu.vector import I64, Lanes, Vec, intrinsic
 
@@ -70,10 +71,27 @@ def activate(typingctx, zero, numbers):
 def _write_activate(k: Lanes, args: Any) -> None:
     cases: dict[int, Callable[[], None]] = {}
     for code, name in enumerate(formulas.CODES):
-        modes = (PLAIN, SLOPE, LEAKY) if name in formulas.FROM_OUTPUT else (SLOPE, LEAKY)
-        for mode in modes:
+        for mode in (SLOPE, LEAKY):
             cases[code * 3 + mode] = lambda name=name, mode=mode: _activate_loop(k, name, mode, args[1:])
+        if name in formulas.FROM_OUTPUT:
+            cases[code * 3 + PLAIN] = lambda name=name: _activate_flat(k, name, args[1:])
     _switch(k.builder, args[0], cases)
+
+
+def _activate_flat(k: Lanes, name: str, args: Any) -> None:
+    """Mode PLAIN over all entries as they lie: in full vectors, which keeps more of them in flight, then in units."""
+    b, h = k.builder, args[0]
+    units = b.mul(args[5], args[6])
+    whole = Lanes(b, k.real, VECTOR_BYTES)
+    full = b.udiv(units, I64(PARTS))
+    with cgutils.for_range(b, full) as loop:
+        at = b.mul(loop.index, I64(whole.width))
+        a = whole.load(h, at)
+        whole.store(formulas.value(whole, name, a, a), h, at)
+    with cgutils.for_range_slice(b, b.mul(full, I64(PARTS)), units, I64(1), I64) as (unit, _):
+        at = b.mul(unit, I64(k.width))
+        a = k.load(h, at)
+        k.store(formulas.value(k, name, a, a), h, at)
 
 
 def _activate_loop(k: Lanes, name: str, mode: int, args: Any) -> None:

@@ -1,6 +1,6 @@
 """Register-tiled products as numba intrinsics; the only place where most of the time goes.
 
-A tile holds up to ROWS x PANEL vectors of the result in registers and runs over the whole inner size; each entry is
+A tile holds up to 10 x 2 vectors of the result in registers and runs over the whole inner size; each entry is
 summed in the order of the inner index with one fused multiply-add per term, whatever the tile: results do not depend
 on how a matrix is cut into tiles.
 
@@ -16,10 +16,10 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from rnnsweep.core.recurrence.cpu.host import PANEL, ROWS
+from rnnsweep.core.recurrence.cpu.host import PANEL, PARTS, TILES, VECTOR_BYTES
 from rnnsweep.core.recurrence.cpu.vector import I64, Lanes, Vec, intrinsic
 
-NAMES = ("a1", "lda1", "k1", "a2", "lda2", "k2", "b", "ldb", "start", "ldstart", "c", "ldc", "vectors")
+NAMES = ("a1", "lda1", "k1", "a2", "lda2", "k2", "b", "ldb", "start", "ldstart", "c", "ldc", "units")
 
 
 def _codegen_for(form: str) -> Any:
@@ -28,7 +28,7 @@ def _codegen_for(form: str) -> Any:
         numbers = unpack(context, builder, signature.args[2], args[2])
         after = builder.append_basic_block("tile.done")
         switch = builder.switch(args[1], after)
-        for rows in range(1, ROWS + 1):
+        for rows in TILES:
             block = builder.append_basic_block(f"tile.{rows}")
             switch.add_case(I64(rows), block)
             builder.position_at_end(block)
@@ -48,13 +48,13 @@ def unpack(context: Any, builder: Any, tuple_type: Any, value: Any) -> list[Any]
 
 @intrinsic
 def product_rows(typingctx, zero, rows, numbers):
-    """See the module; `rows` <= ROWS is the number of result rows."""
+    """See the module; `rows` is the number of result rows, one of TILES."""
     return types.void(zero, types.int64, numbers), _codegen_for("rows")
 
 
 @intrinsic
 def product_cols(typingctx, zero, rows, numbers):
-    """See the module; `rows` <= ROWS is the number of result rows."""
+    """See the module; `rows` is the number of result rows, one of TILES."""
     return types.void(zero, types.int64, numbers), _codegen_for("cols")
 
 
@@ -78,61 +78,66 @@ class _Tile:
     def __init__(self, lanes: Lanes, form: str, rows: int, arg: dict[str, Any]) -> None:
         self.k, self.form, self.rows, self.arg = lanes, form, rows, arg
         self.b = lanes.builder
+        self.whole = Lanes(self.b, lanes.real, VECTOR_BYTES)
 
     def write(self) -> None:
+        """Panel after panel, then what is left of a panel."""
         b, arg = self.b, self.arg
-        full = b.udiv(arg["vectors"], I64(PANEL))
+        full = b.udiv(arg["units"], I64(PANEL))
         with cgutils.for_range(b, full) as loop:
             self.panel(b.mul(loop.index, I64(PANEL)), PANEL)
         for rest in range(1, PANEL):
-            with b.if_then(b.icmp_unsigned("==", b.urem(arg["vectors"], I64(PANEL)), I64(rest))):
+            with b.if_then(b.icmp_unsigned("==", b.urem(arg["units"], I64(PANEL)), I64(rest))):
                 self.panel(b.mul(full, I64(PANEL)), rest)
 
-    def panel(self, first: Any, vectors: int) -> None:
-        """All rows of `vectors` columns of vectors, from vector `first` on."""
+    def panel(self, first: Any, units: int) -> None:
+        """All rows of `units` columns of units, from unit `first` on: as full vectors, and one unit where it is odd."""
         b, k, arg = self.b, self.k, self.arg
         column = b.mul(first, I64(k.width))
-        cells = [[cgutils.alloca_once(b, k.type) for _ in range(vectors)] for _ in range(self.rows)]
-        for m, v, at in self.places("start", column, vectors):
-            b.store(k.load(arg["start"], at).value, cells[m][v])
+        parts = [(i * self.whole.width, self.whole) for i in range(units // PARTS)]
+        parts += [(i * k.width, k) for i in range(units // PARTS * PARTS, units)]
+        cells = [[cgutils.alloca_once(b, lanes.type) for _, lanes in parts] for _ in range(self.rows)]
+        for m, v, at in self.places("start", column, parts):
+            b.store(parts[v][1].load(arg["start"], at).value, cells[m][v])
         if self.form == "rows":
-            inner = b.add(arg["k1"], arg["k2"])
-            base = b.mul(column, inner)
-            self.inner("a1", arg["k1"], base, vectors, cells)
-            second = b.add(base, b.mul(arg["k1"], I64(vectors * k.width)))
-            self.inner("a2", arg["k2"], second, vectors, cells)
+            base = b.mul(column, b.add(arg["k1"], arg["k2"]))
+            self.inner("a1", base, parts, cells)
+            self.inner("a2", b.add(base, b.mul(arg["k1"], I64(units * k.width))), parts, cells)
         else:
-            self.inner("a1", arg["k1"], column, vectors, cells)
-        for m, v, at in self.places("c", column, vectors):
-            k.store(Vec(k, b.load(cells[m][v])), arg["c"], at)
+            self.inner("a1", column, parts, cells)
+        for m, v, at in self.places("c", column, parts):
+            lanes = parts[v][1]
+            lanes.store(Vec(lanes, b.load(cells[m][v])), arg["c"], at)
 
-    def places(self, name: str, column: Any, vectors: int) -> list[tuple[int, int, Any]]:
-        """(row, vector, element offset) of each vector of the tile in the matrix `name`."""
-        b, k = self.b, self.k
+    def places(self, name: str, column: Any, parts: list[tuple[int, Lanes]]) -> list[tuple[int, int, Any]]:
+        """(row, part, element offset) of each vector of the tile in the matrix `name`."""
+        b = self.b
         found = []
         for m in range(self.rows):
             row = b.add(column, b.mul(self.arg[f"ld{name}"], I64(m)))
-            found += [(m, v, b.add(row, I64(v * k.width))) for v in range(vectors)]
+            found += [(m, v, b.add(row, I64(offset))) for v, (offset, _) in enumerate(parts)]
         return found
 
-    def inner(self, name: str, count: Any, base: Any, vectors: int, cells: list[list[Any]]) -> None:
-        """The loop over the inner index."""
+    def inner(self, name: str, base: Any, parts: list[tuple[int, Lanes]], cells: list[list[Any]]) -> None:
+        """The loop over the inner index of the left matrix `name`."""
         b, k, arg = self.b, self.k, self.arg
-        stride = I64(vectors * k.width) if self.form == "rows" else arg["ldb"]
+        width = sum(lanes.width for _, lanes in parts)
+        stride = I64(width) if self.form == "rows" else arg["ldb"]
         left = b.inttoptr(arg[name], k.real.as_pointer())
         right = k.pointer(arg["b"], base)
         heads = [b.gep(left, [b.mul(arg[f"ld{name}"], I64(m))]) for m in range(self.rows)]
-        with cgutils.for_range(b, count) as loop:
+        with cgutils.for_range(b, arg["k" + name[1:]]) as loop:
             at = b.gep(right, [b.mul(loop.index, stride)])
-            line = [self.vector_at(at, v) for v in range(vectors)]
+            line = [self.vector_at(at, offset, lanes) for offset, lanes in parts]
             column = left if self.form == "rows" else b.gep(left, [b.mul(loop.index, arg[f"ld{name}"])])
             for m in range(self.rows):
                 place = b.gep(heads[m], [loop.index]) if self.form == "rows" else b.gep(column, [I64(m)])
-                term = k.splat(b.load(place))
-                for v in range(vectors):
-                    total = k.fma(term, line[v], Vec(k, b.load(cells[m][v])))
+                term = b.load(place)
+                for v, (_, lanes) in enumerate(parts):
+                    total = lanes.fma(lanes.splat(term), line[v], Vec(lanes, b.load(cells[m][v])))
                     b.store(total.value, cells[m][v])
 
-    def vector_at(self, pointer: Any, v: int) -> Vec:
-        place = self.b.gep(pointer, [I64(v * self.k.width)])
-        return Vec(self.k, self.b.load(self.b.bitcast(place, self.k.type.as_pointer()), align=self.k.bits // 8))
+    def vector_at(self, pointer: Any, offset: int, lanes: Lanes) -> Vec:
+        """The vector at an element offset from a pointer."""
+        place = self.b.bitcast(self.b.gep(pointer, [I64(offset)]), lanes.type.as_pointer())
+        return Vec(lanes, self.b.load(place, align=lanes.bits // 8))

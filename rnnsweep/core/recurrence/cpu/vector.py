@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
-from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
+from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
 
 I64 = ir.IntType(64)
 intrinsic: Any = _intrinsic
@@ -32,10 +32,10 @@ class Lanes:
         width: elements per vector.
     """
 
-    def __init__(self, builder: ir.IRBuilder, real: ir.Type) -> None:
+    def __init__(self, builder: ir.IRBuilder, real: ir.Type, size: int = UNIT_BYTES) -> None:
         self.builder, self.real = builder, real
         self.bits = 32 if isinstance(real, ir.FloatType) else 64
-        self.width = VECTOR_BYTES * 8 // self.bits
+        self.width = size * 8 // self.bits
         self.type = ir.VectorType(real, self.width)
         self.int_type = ir.VectorType(ir.IntType(self.bits), self.width)
 
