@@ -36,7 +36,8 @@ class SweepData:
         replicas: one row per (trial, replica): state, step, value (its share of the objective), solved_at,
             diverged_at, device_s, engine.
         curves: long form: trial, replica, step, key, value.
-        importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be told.
+        importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be
+            told.
         chance: the objective's value for a network that knows nothing, or None.
         totals: wall_s, device_s, updates (row-updates) of the sweep.
         config_yaml: the resolved configuration.
