@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import ray
 from ray._private import ray_constants
-from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
+from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rnnsweep.errors import ConfigError
@@ -122,7 +122,6 @@ def connect(settings: RaySettings) -> bool:
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers hide GPUs themselves; no warning
-    set_auth_mode(settings.address)
     if settings.address is None:
         _start_here(settings)
     else:
@@ -130,15 +129,15 @@ def connect(settings: RaySettings) -> bool:
     return True
 
 
-def set_auth_mode(address: str | None) -> None:
-    """Choose how this process and its children identify themselves to Ray, unless RAY_AUTH_MODE says it.
+def _protect() -> None:
+    """Token authentication for a Ray of our own, unless RAY_AUTH_MODE says otherwise; the token is in ``~/.ray``.
 
-    A Ray of our own is protected by a token (Ray writes it to ``~/.ray/auth_token``). To a given cluster we bring the
-    token that we have; one without authentication does not look at it.
+    Ray has read the mode when it was imported; this refreshes it as Ray itself does. Not for clusters that we join:
+    after a refresh, a driver with an explicit address loses every actor before it starts (Ray 2.60, measured).
     """
-    known = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
-    os.environ.setdefault("RAY_AUTH_MODE", "token" if address is None or known else "disabled")
-    Config.initialize("")  # Ray has read the mode at import; this is how it refreshes it itself
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        Config.initialize("")
 
 
 def disconnect() -> None:
@@ -156,6 +155,7 @@ def _start_here(settings: RaySettings) -> None:
             allowed=f"1 to {cores}",
         )
     wanted = cores if settings.workers is None else min(cores, settings.workers * settings.cores_per_worker)
+    _protect()
     with _loopback_only():
         ray.init(
             address="local",  # not None: inside a job that would mean RAY_ADDRESS

@@ -179,14 +179,14 @@ class RayExecutor:
         LOG.info("worker %s on %s lost: %s", lane.id, lane.node.label, reason)
         if lane.joined:
             self._events.append(WorkerLost(lane.id, lane.node.label, reason))
-        elif isinstance(error, RayTaskError):
+        elif error is not None:
             self._failed_start(error)
         count = self._losses[lane.node.id] = self._losses[lane.node.id] + 1
         delay = 0.0 if count == 1 else min(BACKOFF_MAX_S, 0.25 * 2 ** (count - 2))
         self._not_before[lane.node.id] = time.monotonic() + delay
         self._looked = 0.0  # look for a replacement in this very poll
 
-    def _failed_start(self, error: RayTaskError) -> None:
+    def _failed_start(self, error: RayError) -> None:
         """Give up where building trainers can only fail; a broken node among good ones is no reason to."""
         self._failed_starts += 1
         if self._ever_joined:

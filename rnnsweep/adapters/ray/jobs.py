@@ -16,7 +16,6 @@ from typing import Any
 
 from ray.job_submission import JobSubmissionClient
 
-from rnnsweep.adapters.ray.cluster import set_auth_mode
 from rnnsweep.errors import ConfigError, LockedError, StoreError
 
 ALLOWED = "http://host:8265 or https://..., the address of the cluster's dashboard"
@@ -126,7 +125,6 @@ async def _next(pieces: Any) -> str | None:
 def _client(address: str) -> JobSubmissionClient:
     if not address.startswith(("http://", "https://")):
         raise ConfigError("jobs go to a dashboard", key="cluster.address", value=address, allowed=ALLOWED)
-    set_auth_mode(address)
     outer = {key: os.environ.pop(key, None) for key in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
     try:  # those two variables would override the address that the user typed
         return JobSubmissionClient(address)

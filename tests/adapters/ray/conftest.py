@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
+os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
 KIT = Path(__file__).parents[2] / "contract" / "executor_kit"
 sys.path.insert(0, str(KIT))
 
@@ -24,16 +24,12 @@ HEALTH = {
 }
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without room for workers and two nodes with two cores each, the driver connected to the head."""
     import ray
     from ray.cluster_utils import Cluster
 
-    from rnnsweep.adapters.ray.cluster import set_auth_mode
-
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    set_auth_mode(None)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": HEALTH})
     ray.init(address=made.address, log_to_driver=False, logging_level="error")
     made.first = [made.add_node(num_cpus=2) for _ in range(2)]

@@ -27,7 +27,6 @@ sys.stdin.read()
 def dashboard() -> Iterator[str]:
     """A Ray with a dashboard in a process of its own: this process stays free for other clusters."""
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-    os.environ["RAY_AUTH_MODE"] = "disabled"
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

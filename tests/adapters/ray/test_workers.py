@@ -83,6 +83,8 @@ def test_a_graceful_stop_does_not_begin_a_queued_rung(started: Any, watch: Any, 
     (info,) = watch.workers(executor, 1)
     executor.order(info.worker, Orders(join=(endless(do="sleep", seconds=1.0),)))
     watch.until(executor, bool)  # rung 1 is over, 2 runs
+    while (tmp_path / "trace").read_text().count(" advance ") < 2:
+        time.sleep(0.05)
     executor.poll(0.0)  # 3 is queued
     executor.stop(graceful=True)
     assert [r.rung for r in watch.reports(executor.poll(0.0))] == [2]
