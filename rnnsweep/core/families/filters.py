@@ -1,0 +1,137 @@
+"""Filters over time of what a loop is fed: momentum and its variants act on the input path only.
+
+    z_t = u_t W_in + b (0 before a row's own start)
+    v_t = mu_t v_{t-1} + s z_t        m_t = beta m_{t-1} + (1 - beta) z_t^2
+
+All of it is independent of the state, so it runs before the loop, over all steps, and hands back by a reversed scan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.families.base import Feed, Values
+from rnnsweep.core.types import LoopWeights
+
+EPSILON = 1e-16
+"""Under the root of the adaptive variants, as in the authors' code."""
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """v_t = mu_t v_{t-1} + s z_t.
+
+    Attributes:
+        decay: mu, [P, T, 1, 1].
+        scale: s, [P, 1, 1, 1].
+    """
+
+    decay: Tensor
+    scale: Tensor
+
+    def forward(self, z: Tensor) -> Tensor:
+        """v [P, T, B, G]."""
+        return scan(self.scale * z, self.decay)
+
+    def pullback(self, z: Tensor, g: Tensor) -> Tensor:
+        """dC/dz of dC/dv."""
+        del z
+        return self.scale * reversed_scan(g, self.decay)
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """v_t / sqrt(m_t + 1e-16).
+
+    Attributes:
+        momentum: of v. beta: decay of m, [P, T, 1, 1].
+
+    Numerics:
+        m = v = 0, as before a row's start, gives 0 and gradient 0 / 1e-8.
+    """
+
+    momentum: Momentum
+    beta: Tensor
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The adapted drive [P, T, B, G]."""
+        return self.momentum.forward(z) / (self._square(z) + EPSILON).sqrt()
+
+    def pullback(self, z: Tensor, g: Tensor) -> Tensor:
+        """dC/dz."""
+        v, below = self.momentum.forward(z), self._square(z) + EPSILON
+        dv = g / below.sqrt()
+        dm = reversed_scan(-0.5 * dv * v / below, self.beta)
+        return self.momentum.pullback(z, dv) + 2 * (1 - self.beta) * z * dm
+
+    def _square(self, z: Tensor) -> Tensor:
+        return scan((1 - self.beta) * z * z, self.beta)
+
+
+Filter = Momentum | Adaptive
+
+
+def scan(x: Tensor, decay: Tensor) -> Tensor:
+    """y_t = decay_t y_{t-1} + x_t, y_0 = 0."""
+    found = [x[:, 0]]
+    for t in range(1, x.shape[1]):
+        found.append(decay[:, t] * found[-1] + x[:, t])
+    return torch.stack(found, 1)
+
+
+def reversed_scan(g: Tensor, decay: Tensor) -> Tensor:
+    """The transpose of `scan`: y_t = decay_{t+1} y_{t+1} + g_t."""
+    found = [g[:, -1]]
+    for t in range(g.shape[1] - 2, -1, -1):
+        found.append(decay[:, t + 1] * found[-1] + g[:, t])
+    return torch.stack(found[::-1], 1)
+
+
+def constant(value: Tensor, T: int) -> Tensor:
+    """A per-row value [P] at every step, [P, T, 1, 1]."""
+    return value[:, None, None, None].expand(-1, T, 1, 1)
+
+
+def restarting(period: Tensor, lengths: Tensor, T: int) -> Tensor:
+    """kappa_t = (k - 1) / (k + 2) with k = 1..period again and again from a row's own start, [P, T, 1, 1].
+
+    Example:
+        >>> restarting(torch.tensor([3.0]), torch.tensor([5]), 6).flatten().tolist()
+        [0.4..., 0.0, 0.25, 0.4..., 0.0, 0.25]
+    """
+    k = restart_index(period, lengths, T)
+    return ((k - 1) / (k + 2))[:, :, None, None]
+
+
+def restart_index(period: Tensor, lengths: Tensor, T: int) -> Tensor:
+    """k [P, T], in the floating type of `period`."""
+    own = torch.arange(T, device=lengths.device)[None, :] - (T - lengths)[:, None]
+    return torch.remainder(own, period.round().to(torch.int64)[:, None]).to(period.dtype) + 1
+
+
+def filtered_feed(values: Values, inputs: Tensor, lengths: Tensor, filter_: Filter) -> Feed:
+    """Drives of the loop: the filtered input path, with its pull-back to ``w_in`` and ``b``."""
+    T = inputs.shape[1]
+    z = numerics.matmul(inputs.flatten(1, 2), values["w_in"]).unflatten(1, inputs.shape[1:3])
+    if "b" in values:
+        z = z + values["b"][:, None, None, :]
+    own = (torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None])[:, :, None, None]
+    z = torch.where(own, z, torch.zeros_like(z))
+
+    def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
+        assert gradient is not None
+        dz = filter_.pullback(z, gradient)
+        dz = torch.where(own, dz, torch.zeros_like(dz)).flatten(1, 2)
+        found = {"w_in": numerics.matmul(inputs.flatten(1, 2).transpose(1, 2), dz)}
+        return {**found, "b": numerics.row_sum(dz)} if "b" in values else found
+
+    return Feed(filter_.forward(z), pullback)
+
+
+def given_drives(weights: LoopWeights) -> LoopWeights:
+    """The same loop, fed with drives."""
+    return replace(weights, w_in=None, bias=None)

@@ -1,0 +1,107 @@
+"""Maps from free parameters to orthogonal matrices, each matrix by itself, with their pull-backs.
+
+A skew matrix is stored as [H, H], of which the strict upper triangle counts: A = U - U^T. So a gradient has one entry
+per degree of freedom, and the clipped norm counts each once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import rng
+
+
+def skew(stored: Tensor) -> Tensor:
+    """A = U - U^T of the strict upper triangle U of [..., H, H]."""
+    upper = stored.triu(1)
+    return upper - upper.transpose(-1, -2)
+
+
+def skew_gradient(gradient: Tensor) -> Tensor:
+    """Gradient of what is stored, from dC/dA with all entries of A taken as free: upper triangle of G - G^T."""
+    return (gradient - gradient.transpose(-1, -2)).triu(1)
+
+
+def each_row(work: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    """Apply `work` to row after row.
+
+    Numerics:
+        Batched solves and eigenvalues round differently for one matrix and for many, and with alignment; so each row
+        gets memory of its own and calls of its own.
+    """
+    rows = range(len(arguments[0]))
+    return torch.stack([work(*(a[p].clone(memory_format=torch.contiguous_format) for a in arguments)) for p in rows])
+
+
+def cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
+    """W = (I + A)^{-1} (I - A) D, [P, H, H]; `diagonal` [P, H].
+
+    Numerics:
+        I + A is never singular (its eigenvalues are 1 + i w); LU with pivoting. Error of W^T W of order 1e-15 in
+        float64. Non-finite rows stay alone.
+
+    References:
+        Helfrich, Willmott, Ye (2018), eq. 4.
+    """
+    return each_row(_cayley, stored, diagonal)
+
+
+def cayley_pullback(stored: Tensor, diagonal: Tensor, w: Tensor, gradient: Tensor) -> Tensor:
+    """dC/d stored = upper triangle of V^T - V, V = (I + A)^{-T} G (D + W^T); Helfrich et al. (2018), theorem 3.2."""
+
+    def row(a: Tensor, d: Tensor, w: Tensor, g: Tensor) -> Tensor:
+        eye = torch.eye(len(d), dtype=d.dtype, device=d.device)
+        v = _solve(eye - skew(a), g @ (torch.diag(d) + w.T))
+        return (v.T - v).triu(1)
+
+    return each_row(row, stored, diagonal, w, gradient)
+
+
+def cayley_step(stored: Tensor, diagonal: Tensor, w: Tensor, step: Tensor) -> Tensor:
+    """First-order change of W: dW = -(I + A)^{-1} dA (W + D)."""
+
+    def row(a: Tensor, d: Tensor, w: Tensor, s: Tensor) -> Tensor:
+        eye = torch.eye(len(d), dtype=d.dtype, device=d.device)
+        return -_solve(eye + skew(a), skew(s) @ (w + torch.diag(d)))
+
+    return each_row(row, stored, diagonal, w, step)
+
+
+def _cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
+    eye, a = torch.eye(len(diagonal), dtype=diagonal.dtype, device=diagonal.device), skew(stored)
+    return _solve(eye + a, eye - a) * diagonal
+
+
+def _solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """A solve that returns NaN where LAPACK refuses non-finite or singular matrices."""
+    found, _ = torch.linalg.solve_ex(matrix, right)
+    return found
+
+
+def cayley_blocks(keys: Tensor, name: str, hidden: int) -> Tensor:
+    """Stored skew matrices [P, H, H] whose Cayley map rotates planes by angles t ~ U(0, pi/2); float64.
+
+    Blocks [[0, s], [-s, 0]] on the diagonal with s = tan(t / 2); a last odd unit stays alone.
+
+    References:
+        Helfrich, Willmott, Ye (2018), section 4: s = sqrt((1 - cos t) / (1 + cos t)).
+    """
+    blocks = torch.zeros(len(keys), hidden, hidden, dtype=torch.float64)
+    if hidden < 2:
+        return blocks
+    angles = rng.uniforms53(keys, hidden // 2, rng.stream_of(name)) * (math.pi / 2)
+    even = torch.arange(0, hidden - 1, 2)
+    blocks[:, even, even + 1] = torch.tan(angles / 2)
+    return blocks
+
+
+def signs(share: Tensor, hidden: int) -> Tensor:
+    """D [P, H]: -1 for the last round(share * H) entries, else 1."""
+    negative = torch.round(share * hidden)
+    index = torch.arange(hidden, dtype=share.dtype, device=share.device)
+    ones = torch.ones(len(share), hidden, dtype=share.dtype, device=share.device)
+    return torch.where(index[None, :] >= hidden - negative[:, None], -ones, ones)

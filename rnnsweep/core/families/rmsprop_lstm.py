@@ -1,0 +1,36 @@
+"""LSTM with an RMSprop filter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.families.momentum import BETA, SCALE, RmspropFilter
+from rnnsweep.core.unit import Range
+
+
+@dataclass(frozen=True)
+class RmspropLstm(RmspropFilter, Lstm):
+    """LSTM whose gates' input path is filtered as RMSprop filters gradients: `adam_lstm` with mu = 0.
+
+        z_t = u_t W_in + b    m_t = beta m_{t-1} + (1 - beta) z_t^2
+        gates = s z_t / sqrt(m_t + 1e-16) + h_{t-1} W_rec
+
+    Attributes:
+        hidden, forget_bias: see `lstm`.
+        s: step size of the input path per row, > 0.
+        beta: decay of the mean square per row, 0 <= beta < 1.
+
+    Numerics:
+        Where z has been exactly 0 so far, the drive is 0 and its slope 1e8 s: clip gradients.
+
+    References:
+        Nguyen et al. (2020), section 2.4 (RMSPropLSTM).
+    """
+
+    rows: ClassVar[Mapping[str, Range]] = {**Lstm.rows, "s": SCALE, "beta": BETA}
+
+    s: float = 0.6
+    beta: float = 0.9
