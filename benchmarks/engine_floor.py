@@ -1,4 +1,4 @@
-"""The fused CPU engine beside the machine's GEMM rate, one thread: ms per row-update by width and length, and its share.
+"""The fused CPU engine beside the GEMM rate, one thread: ms per row-update by width and length, and its share.
 
     python benchmarks/engine_floor.py [--quick] [--dtype float32]
 

@@ -110,12 +110,13 @@ def _one_step(zero, job, p, at):
     if job.slope != 0:
         given = job.slope + (p * job.T + t) * step * size
     pull(zero, (job.code, job.slope, d, source, given, numbers[1], vectors))
+    ldcarried = 0
     if job.leak != 0:
         scale(zero, (carried, numbers[2], source, vectors))
-        times_packed(zero, job.B, (d, full, job.H, d, 0, 0), packed, (carried, full, back, full, full))
+        ldcarried = full
     else:
         fill(zero, carried, full)
-        times_packed(zero, job.B, (d, full, job.H, d, 0, 0), packed, (carried, 0, back, full, full))
+    times_packed(zero, job.B, (d, full, job.H, d, 0, 0), packed, (carried, ldcarried, back, full, full))
 
 
 # Adds the steps [t, end) to the gradients of w_rec, w_in and bias.
@@ -125,12 +126,14 @@ def _add_block(zero, job, p, at):
     size, full = item_bytes(zero), padded(zero, job.H)
     count = (end - t) * job.B
     before = job.h + (p * (job.T + 1) + t) * job.B * full * size
-    add_outer(zero, count, (before, full, job.H), (d, full, full), sums)
-    if job.dw_in != 0:
-        inputs = job.inputs + (p * job.T + t) * job.B * job.I * size
-        add_outer(zero, count, (inputs, job.I, job.I), (d, full, full), sums + job.H * full * size)
-    if job.dbias != 0:
-        add_outer(zero, count, (one, 0, 1), (d, full, full), sums + (job.H + job.I) * full * size)
+    inputs = job.inputs + (p * job.T + t) * job.B * job.I * size
+    for which in range(3):  # one place to call from: each copy of the product costs compile time
+        left, row, columns, to = before, full, job.H, 0
+        if which == 1:
+            left, row, columns, to = inputs, job.I, job.I if job.dw_in != 0 else 0, job.H
+        elif which == 2:
+            left, row, columns, to = one, 0, 1 if job.dbias != 0 else 0, job.H + job.I
+        add_outer(zero, count, (left, row, columns), (d, full, full), sums + to * full * size)
 
 
 # modReLU: sum over the batch of leak g sign(f(a)) f'(a).

@@ -58,15 +58,14 @@ def _states(zero, job, p, places):
                 fill(zero, slope + t * step * size, step)
             continue
         u = job.inputs + (p * job.T + t) * job.B * job.I * size
-        if job.w_in != 0:
-            left = (before, full, job.H, u, job.I, job.I)
-            times_packed(zero, job.B, left, packed, (bias, 0, after, full, full))
-        else:
+        inner, start, ldstart = job.I, bias, 0
+        if job.w_in == 0:
             copy_in(zero, drive, u, (job.B, job.H), job.H)
             if job.bias != 0:
                 _add_to_rows(zero, drive, bias, (job.B, full))
-            left = (before, full, job.H, u, 0, 0)
-            times_packed(zero, job.B, left, packed, (drive, full, after, full, full))
+            inner, start, ldstart = 0, drive, full
+        left = (before, full, job.H, u, job.I, inner)
+        times_packed(zero, job.B, left, packed, (start, ldstart, after, full, full))
         vectors = full // vector_width(zero)
         leak = job.leak + p * size
         activate(zero, (job.code * 3 + mode, after, before, slope + t * step * size, act, leak, job.B, vectors))

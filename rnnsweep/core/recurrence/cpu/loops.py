@@ -79,7 +79,7 @@ def pack(zero, target, source, shape, strides, span):
 
 
 # Height of the next register tile: the tallest that fits, but no single row is left over where that can be helped.
-@part
+@inlined
 def _tile_of(rows):
     for height in TILES:
         if height <= rows and (rows - height != 1 or height <= 2):
@@ -89,7 +89,7 @@ def _tile_of(rows):
 
 # c = start + a1 B1 + a2 B2, all rows; left = (a1, lda1, k1, a2, lda2, k2), right = packed B,
 # result = (start, ldstart, c, ldc, padded columns).
-@part
+@inlined
 def times_packed(zero, rows, left, right, result):
     size, width = item_bytes(zero), vector_width(zero)
     a1, lda1, k1, a2, lda2, k2 = left
@@ -105,7 +105,7 @@ def times_packed(zero, rows, left, right, result):
 
 # c += left^T right over `count` rows; left = (address, row stride, columns K), right = (address, row stride, columns),
 # columns padded: what lies beyond the true ones is read, and reaches the padding of c only. c is [K, columns].
-@part
+@inlined
 def add_outer(zero, count, left, right, c):
     size, width = item_bytes(zero), vector_width(zero)
     a, lda, rows = left
