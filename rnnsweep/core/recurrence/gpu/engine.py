@@ -1,0 +1,173 @@
+"""The fused GPU engine: see `rnnsweep.core.recurrence.base` for the contract."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.activations import Activation
+from rnnsweep.core.recurrence.gpu.tiling import Tiling, fuses_inputs, rounded
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+
+try:
+    import triton  # noqa: F401 - the kernels below need it; the message is for users
+except ImportError as error:
+    raise ImportError(f"the gpu engine needs triton, which the extra rnnsweep[gpu] installs ({error})") from error
+
+from rnnsweep.core.recurrence.gpu.backward import backward_kernel
+from rnnsweep.core.recurrence.gpu.forward import forward_kernel
+from rnnsweep.core.recurrence.gpu.pointwise import FUSED
+from rnnsweep.core.recurrence.gpu.tangent import tangent_kernel
+
+Precision = Literal["ieee", "tf32x3"]
+
+
+class GpuEngine:
+    """Triton kernels: each loop is one launch for all steps, one program per row and tile of the mini-batch.
+
+    Up to 64 KB (H = 128 in float32) a row's matrix is read once and stays on chip; a larger one is streamed from the
+    caches. Gradients of w_rec and w_in are batched products over all steps after the loop, from deltas in memory;
+    those of the biases and of h_0 are summed in the loop. See docs/decisions/0002-gpu-engine.md.
+
+    Attributes:
+        name: ``gpu``.
+        tile: None: the whole pack at once.
+        precision: of the loops' float32 products: ``ieee``, or ``tf32x3`` (three tensor-core products, about as exact).
+
+    Numerics:
+        Float32 (and float64). Plain TF32 is never used in the loops; products outside of them follow
+        `torch.backends.cuda.matmul`, where torch's default is exact float32 too. A program knows one row only and tile
+        sizes do not depend on P, so the loops are the same for a row in every pack, bit for bit; products over all
+        steps are cuBLAS's, which may choose another kernel for another P: equal for equal bucket width.
+    """
+
+    name = "gpu"
+    tile: int | None = None
+
+    def __init__(self, precision: Precision = "ieee") -> None:
+        self.precision: Precision = precision
+
+    def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
+        """An activation that the kernels do not know, or another type than float32 and float64."""
+        if activation.name not in FUSED:
+            return f"activation {activation.name} has no fused loop"
+        if dtype not in (torch.float32, torch.float64):
+            return f"{dtype} has no fused loop"
+        return None
+
+    def forward(self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Tensor) -> Record:
+        """See `Engine.forward`."""
+        P, T, B, _ = inputs.shape
+        H = weights.w_rec.shape[-1]
+        drive, w_in = inputs, weights.w_in
+        if w_in is not None and not fuses_inputs(w_in.shape[1]):
+            drive = numerics.matmul(inputs.flatten(1, 2), w_in).unflatten(1, (T, B))
+            w_in = None
+        tiling = Tiling.of(B, H, inputs.dtype)
+        inner = drive.shape[-1]
+        h = inputs.new_empty(P, T + 1, B, H)
+        store = not activation.from_output or weights.leak is not None
+        slope = inputs.new_empty(P, T, B, H) if store else None
+        tensors = (drive, weights.w_rec, w_in, weights.bias, weights.act_bias, weights.h0, weights.leak, lengths)
+        self._launch(
+            forward_kernel, tiling, (*map(_plain, tensors), h, slope, T, B),
+            H=H, INPUTS=inner, ACT=activation.name, INNER=rounded(inner),
+        )  # fmt: skip
+        return Record(inputs, h, slope, weights, lengths)
+
+    def backward(
+        self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
+    ) -> tuple[LoopGradients, Trace | None]:
+        """See `Engine.backward`."""
+        w, h = record.weights, record.h
+        P, T, B, H = h.shape[0], h.shape[1] - 1, h.shape[2], h.shape[3]
+        tiling = Tiling.of(B, H, h.dtype)
+        delta, x = h.new_empty(P, T, B, H), h.new_empty(P, T, B, H) if keep else None
+        sums = [None if v is None else h.new_empty(P, tiling.count(B), H) for v in (w.bias, w.act_bias, w.h0)]
+        turned = w.w_rec.transpose(1, 2)
+        tensors = (h, record.slope, direct.last, direct.steps, turned, w.leak, record.lengths)
+        self._launch(
+            backward_kernel, tiling, (*map(_plain, tensors), delta, x, *sums, T, B), H=H, ACT=activation.name
+        )  # fmt: skip
+        bias, act_bias, h0 = map(_over_tiles, sums)
+        grads = LoopGradients(
+            w_rec=self.outer(h[:, :-1], delta),
+            w_in=None if w.w_in is None else self.outer(record.inputs, delta),
+            bias=bias,
+            act_bias=act_bias,
+            h0=h0,
+            inputs=delta if w.w_in is None else None,
+        )
+        return grads, None if x is None else Trace(record, direct, delta, x)
+
+    def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:
+        """See `Engine.tangent`; each batch tile is scaled by itself, and brought to the row's exponent at the end."""
+        record, w = trace.record, trace.record.weights
+        P, T, B, H = trace.delta.shape
+        tiling = Tiling.of(B, H, step.dtype, matrices=2)
+        delta, change = step.new_empty(P, B, H), step.new_empty(P, B, H)
+        exponents = torch.empty(P, tiling.count(B), dtype=torch.int64, device=step.device)
+        last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
+        turned, turned_step = w.w_rec.transpose(1, 2), step.transpose(1, 2)
+        tensors = (record.h, record.slope, trace.delta[:, -1], last, turned, turned_step, w.leak, horizon)
+        self._launch(
+            tangent_kernel, tiling, (*map(_plain, tensors), delta, change, exponents, T, B), H=H, ACT=activation.name
+        )  # fmt: skip
+        return _to_one_exponent(delta, change, exponents, tiling.batch)
+
+    def outer(self, left: Tensor, right: Tensor, weight: Tensor | None = None) -> Tensor:
+        """See `Engine.outer`."""
+        if weight is not None:
+            right = right * weight[..., None]
+        return numerics.matmul(left.flatten(1, 2).transpose(1, 2), right.flatten(1, 2))
+
+    def square_norms(self, x: Tensor) -> Tensor:
+        """See `Engine.square_norms`."""
+        return (x * x).sum(-1)
+
+    def matmul(self, left: Tensor, right: Tensor) -> Tensor:
+        """See `Engine.matmul`."""
+        return numerics.matmul(left, right)
+
+    def _launch(self, kernel: Any, tiling: Tiling, arguments: tuple[Any, ...], **sizes: Any) -> None:
+        """One launch: a program per row and batch tile; the last argument is B, the first a tensor of all rows."""
+        first, B = arguments[0], arguments[-1]
+        place = torch.cuda.device(first.device) if first.device.type == "cuda" else nullcontext()
+        with place:
+            kernel[(first.shape[0], tiling.count(B))](
+                *arguments, **sizes, BATCH=tiling.batch, UNITS=tiling.units, BLOCK=tiling.block,
+                PRECISION=self.precision, num_warps=tiling.warps, num_stages=tiling.stages, enable_fp_fusion=True,
+            )  # fmt: skip
+
+
+def _plain(tensor: Tensor | None) -> Tensor | None:
+    """Without gaps: kernels compute addresses from sizes."""
+    return None if tensor is None else tensor.contiguous()
+
+
+def _over_tiles(parts: Tensor | None) -> Tensor | None:
+    """[P, tiles, H] -> [P, H], tile by tile: one order for every P."""
+    if parts is None:
+        return None
+    total = parts[:, 0]
+    for i in range(1, parts.shape[1]):
+        total = total + parts[:, i]
+    return total
+
+
+def _to_one_exponent(delta: Tensor, change: Tensor, exponents: Tensor, batch: int) -> Tangent:
+    """The pair of all batch tiles at the largest exponent of a tile that is not zero."""
+    if exponents.shape[1] == 1:
+        return Tangent(delta, change, exponents[:, 0])
+    B = delta.shape[1]
+    each = exponents.repeat_interleave(batch, 1)[:, :B]  # P B
+    used = ((delta != 0) | (change != 0)).any(2)
+    lowest = torch.iinfo(torch.int64).min
+    largest = torch.where(used, each, torch.full_like(each, lowest)).amax(1)
+    largest = torch.where(largest == lowest, torch.zeros_like(largest), largest)
+    power = torch.where(used, each - largest[:, None], torch.zeros_like(each))[..., None]
+    return Tangent(numerics.scale_by_power(delta, power), numerics.scale_by_power(change, power), largest)
