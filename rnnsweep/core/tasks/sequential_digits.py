@@ -7,38 +7,46 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
+from rnnsweep.core.datasets.idx import read_mnist
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.success import argmax_errors
 from rnnsweep.core.types import Batch
 from rnnsweep.core.unit import Range
+from rnnsweep.errors import ConfigError
 
-_STEPS, _CLASSES, _LARGEST = 64, 10, 16
+_CLASSES, _STEPS, _LARGEST, _BYTE = 10, 64, 16, 255
 _PARTS: dict[Split, tuple[int, int]] = {"train": (0, 1297), "valid": (1297, 250), "test": (1547, 250)}
+"""First picture and number of pictures of each part of scikit-learn's digits."""
 _SHUFFLE = rng.key(0, 0, "sequential digits, split")
 
 
 @dataclass(frozen=True)
 class SequentialDigits(Task):
-    """Handwritten digits, 8 x 8 pixels in 0..1, read row by row in 64 steps; ten classes.
+    """Handwritten digits, pixels in 0..1, read row by row, one per step; ten classes at the end.
 
-    The 1797 pictures are shuffled once and for all and split into 1297 for training, 250 for validation, 250 for the
-    test; an id counts within its split, modulo the split's size.
+    ``sklearn``: 8 x 8 pixels, 64 steps; the 1797 pictures are shuffled once and for all and split into 1297 for
+    training, 250 for validation, 250 for the test. ``idx``: MNIST's files, 784 steps; 50 000 pictures for training, the
+    last 10 000 of the training file for validation, 10 000 for the test. An id counts within its part, modulo the
+    part's size.
 
     Attributes:
-        source: ``sklearn``: the digits that come with scikit-learn; no file is needed.
+        source: ``sklearn`` needs no file; ``idx`` reads those in `path`.
+        path: folder of the IDX files; null: a small sample that comes with rnnsweep. Of ``idx`` only.
         permute: read the pixels in a random order, the same for all pictures.
         permutation_seed: which order.
 
     Numerics:
-        Pixels are k / 16, exact in every floating type.
+        ``sklearn``: pixels are k / 16, exact in every floating type. ``idx``: k / 255 rounded to float32.
 
     References:
-        Alpaydin, Kaynak (1998), optical recognition of handwritten digits; Le, Jaitly, Hinton (2015) for the task.
+        Alpaydin, Kaynak (1998), optical recognition of handwritten digits; LeCun et al. (1998); Le, Jaitly, Hinton
+        (2015) for the task.
 
     Example:
         >>> SequentialDigits().max_length, SequentialDigits().samples
@@ -46,14 +54,29 @@ class SequentialDigits(Task):
     """
 
     fixed: ClassVar = {
-        "source": ("sklearn",),
+        "source": ("sklearn", "idx"),
         "permute": (False, True),
         "permutation_seed": Range(0, integer=True),
     }
 
     source: str = "sklearn"
+    path: str | None = None
     permute: bool = False
     permutation_seed: int = 0
+
+    def check(self) -> None:
+        """Also read the files of ``idx``.
+
+        Raises:
+            ConfigError: a field is out of range, or the files are missing or broken.
+        """
+        super().check()
+        if self.source == "idx":
+            read_mnist(self.path)
+        elif self.path is not None:
+            raise ConfigError(
+                "needs no file", key="task.path", value=self.path, allowed="null, or task.source=idx for MNIST's files"
+            )
 
     @property
     def n_inputs(self) -> int:
@@ -67,66 +90,80 @@ class SequentialDigits(Task):
 
     @property
     def max_length(self) -> int:
-        """64 steps."""
-        return _STEPS
+        """Pixels of a picture."""
+        return _STEPS if self.source == "sklearn" else read_mnist(self.path)["train"][0].shape[1]
 
     @property
     def samples(self) -> int:
-        """1297 training pictures."""
-        return _PARTS["train"][1]
+        """Training pictures."""
+        return self.samples_of("train")
+
+    def samples_of(self, split: Split) -> int:
+        """Pictures of a part."""
+        return _PARTS[split][1] if self.source == "sklearn" else len(read_mnist(self.path)[split][1])
 
     @property
     def chance_loss(self) -> float:
         """Entropy of the training classes, nats."""
-        return -sum(share * math.log(share) for share in _class_shares())
+        return -sum(share * math.log(share) for share in self._class_shares() if share)
 
     @property
     def chance_error(self) -> float:
         """1 - share of the commonest training class."""
-        return 1 - max(_class_shares())
+        return 1 - max(self._class_shares())
 
     def batch(self, draws: Draws) -> Batch:
         """Pictures of the ids in `draws`, from the part that `draws.split` names; targets int64 [P, B]."""
-        first, size = _PARTS[draws.split]
-        pixels, classes = _on_device(self._order(), draws.device, draws.dtype)
-        which = first + draws.ids % size
+        order = _pixel_order(self.max_length, int(self.permutation_seed)) if self.permute else None
+        pixels, classes = _on_device(self.source, self.path, draws.split, order, draws.device, draws.dtype)
+        which = draws.ids % len(classes)
         inputs = pixels[which].transpose(1, 2)[..., None].contiguous()  # P T B 1
-        return Batch(inputs, classes[which], torch.full_like(draws.batch_ids, _STEPS))
+        return Batch(inputs, classes[which], torch.full_like(draws.batch_ids, self.max_length))
 
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Whether the largest logit is not the class, bool [P, B]."""
         return argmax_errors(outputs, batch.targets)
 
-    def _order(self) -> tuple[int, ...]:
-        if not self.permute:
-            return tuple(range(_STEPS))
-        return _pixel_order(int(self.permutation_seed))
+    def _class_shares(self) -> tuple[float, ...]:
+        return _class_shares(self.source, self.path)
 
 
 @lru_cache(maxsize=16)
-def _pixel_order(seed: int) -> tuple[int, ...]:
+def _pixel_order(steps: int, seed: int) -> tuple[int, ...]:
     keys = torch.tensor([rng.key(seed, 0, "sequential digits, pixels")])
-    return tuple(rng.permutations(keys, _STEPS, 0)[0].tolist())
+    return tuple(rng.permutations(keys, steps, 0)[0].tolist())
 
 
 @lru_cache(maxsize=1)
-def _pictures() -> tuple[Tensor, Tensor]:
-    """All pictures, float64 [1797, 64], and classes, in the order of the splits."""
+def _bundled() -> tuple[Tensor, Tensor]:
+    """All of scikit-learn's pictures, float32 [1797, 64], and classes, in the order of the parts."""
     from sklearn.datasets import load_digits  # here: the import takes a second, and other tasks do without
 
     pixels, classes = map(torch.as_tensor, load_digits(return_X_y=True))
     order = rng.permutations(torch.tensor([_SHUFFLE]), len(classes), 0)[0]
-    return pixels[order].double() / _LARGEST, classes[order].to(torch.int64)
+    return (pixels[order] / _LARGEST).float(), classes[order].to(torch.int64)
+
+
+def _part(source: str, path: str | None, split: Split) -> tuple[Tensor, Tensor]:
+    """Pixels float32 [n, steps] and classes int64 [n]."""
+    if source == "sklearn":
+        first, size = _PARTS[split]
+        pixels, classes = _bundled()
+        return pixels[first : first + size], classes[first : first + size]
+    raw, labels = read_mnist(path)[split]
+    return torch.from_numpy(raw.astype(np.float32) / np.float32(_BYTE)), torch.from_numpy(labels)
 
 
 @lru_cache(maxsize=8)
-def _on_device(order: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    pixels, classes = _pictures()
-    return pixels[:, list(order)].to(device, dtype), classes.to(device)
+def _on_device(
+    source: str, path: str | None, split: Split, order: tuple[int, ...] | None, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    pixels, classes = _part(source, path, split)
+    pixels = pixels if order is None else pixels[:, list(order)]
+    return pixels.to(device, dtype), classes.to(device)
 
 
-@lru_cache(maxsize=1)
-def _class_shares() -> tuple[float, ...]:
-    _, size = _PARTS["train"]
-    counts = _pictures()[1][:size].bincount(minlength=_CLASSES)
-    return tuple((counts / size).tolist())
+@lru_cache(maxsize=4)
+def _class_shares(source: str, path: str | None) -> tuple[float, ...]:
+    classes = _part(source, path, "train")[1]
+    return tuple((classes.bincount(minlength=_CLASSES) / len(classes)).tolist())

@@ -1,0 +1,88 @@
+"""Where a data set lies on disk, and what to say when it does not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from rnnsweep.core.rng import Split
+from rnnsweep.errors import ConfigError
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+"""Small samples that come with the package: ``samples:NAME`` in a path."""
+PREFIX = "samples:"
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+Item = TypeVar("Item")
+
+
+def locate(path: str | None, sample: str, expected: str) -> Path:
+    """The file or folder that a task's `path` names.
+
+    Args:
+        path: absolute, relative to the working directory, with ``~``, or ``samples:NAME``; None: `sample`.
+        sample: name of the packaged sample that stands for None.
+        expected: what should be there, for the error.
+
+    Raises:
+        ConfigError: there is nothing.
+    """
+    if path is None:
+        return SAMPLES / sample
+    if not isinstance(path, str) or not path:
+        raise ConfigError("is no path", key="task.path", value=path, allowed=f"{expected}, or null for a small sample")
+    if path.startswith(PREFIX):
+        found = SAMPLES / path.removeprefix(PREFIX)
+        known = tuple(f"{PREFIX}{entry.name}" for entry in sorted(SAMPLES.iterdir()))
+        if found.parent != SAMPLES or not found.exists():
+            raise ConfigError("no such sample", key="task.path", value=path, allowed=known)
+        return found
+    found = Path(path).expanduser()
+    if not found.exists():
+        hint = None if found.is_absolute() else f"looked for {found.absolute()}"
+        raise ConfigError("no such file or folder", key="task.path", value=path, allowed=expected, hint=hint)
+    return found
+
+
+def broken(path: Path, problem: str, expected: str) -> ConfigError:
+    """The error for a file that is there but is not what it should be."""
+    return ConfigError(problem, key="task.path", value=str(path), allowed=expected)
+
+
+def in_parts(items: Sequence[Item], path: Path, expected: str) -> dict[Split, list[Item]]:
+    """Cut a list without given parts: the last tenth for the test, the tenth before it for validation, each >= 1.
+
+    Raises:
+        ConfigError: fewer than three items.
+    """
+    if len(items) < len(SPLITS):
+        problem = f"holds {len(items)} sequences, too few for training, validation and test"
+        raise broken(path, problem, expected)
+    tenth = max(1, len(items) // 10)
+    first, second = len(items) - 2 * tenth, len(items) - tenth
+    return {"train": list(items[:first]), "valid": list(items[first:second]), "test": list(items[second:])}
+
+
+def part_of(name: str) -> Split | None:
+    """Which part a file or array name belongs to: a word of it begins with train, valid or test; None: unclear.
+
+    Example:
+        >>> part_of("ptb.train.txt"), part_of("validation/1.mid"), part_of("constraint.mid")
+        ('train', 'valid', None)
+    """
+    found = set(re.findall(r"(?<![a-z])(train|valid|test)", name.lower()))
+    return found.pop() if len(found) == 1 else None
+
+
+def complete(parts: dict[Split, list[Item]], path: Path, expected: str) -> dict[Split, list[Item]]:
+    """The parts, if all three are there and none is empty.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    for split in SPLITS:
+        if not parts.get(split):
+            raise broken(path, f"has no {split} part, or an empty one", expected)
+    return parts

@@ -1,0 +1,55 @@
+"""Sequences of frames, such as spectrograms, in .npy files."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from rnnsweep.core.datasets.files import SPLITS, broken, complete, in_parts, locate, part_of
+from rnnsweep.core.rng import Split
+
+EXPECTED = (
+    "a folder of .npy files, each one sequence [steps, d] or several [n, steps, d], best in subfolders (or with file "
+    "names) train, valid and test"
+)
+Frames = dict[Split, list[np.ndarray]]
+
+
+@lru_cache(maxsize=4)
+def read_frames(path: str | None) -> Frames:
+    """Sequences by part, float32 [steps, d] with one d, each with two steps or more.
+
+    Raises:
+        ConfigError: missing or broken files, non-finite values, several sizes d, or a part is missing.
+    """
+    folder = locate(path, "frames", EXPECTED)
+    if not folder.is_dir():
+        raise broken(folder, "is no folder", EXPECTED)
+    files = sorted(folder.rglob("*.npy"))
+    named: list[tuple[Split | None, Path]] = [(part_of(str(file.relative_to(folder))), file) for file in files]
+    if not any(split for split, _ in named):
+        parts = in_parts([sequence for file in files for sequence in _sequences(file)], folder, EXPECTED)
+    else:
+        parts: Frames = {split: [] for split in SPLITS}
+        for split, file in named:
+            if split is not None:
+                parts[split] += _sequences(file)
+    sizes = {sequence.shape[1] for sequences in parts.values() for sequence in sequences}
+    if len(sizes) > 1:
+        raise broken(folder, f"frames have different sizes: {sorted(sizes)}", EXPECTED)
+    return complete(parts, folder, EXPECTED)
+
+
+def _sequences(file: Path) -> list[np.ndarray]:
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise broken(file, f"is no readable .npy file without pickled objects ({error})", EXPECTED) from None
+    if array.ndim not in (2, 3) or array.shape[-1] == 0 or array.dtype.kind not in "fiu":
+        raise broken(file, f"is {array.dtype} {list(array.shape)}, not numbers [steps, d] or [n, steps, d]", EXPECTED)
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise broken(file, "has values that are NaN or infinite in float32", EXPECTED)
+    return [sequence for sequence in (array if array.ndim == 3 else [array]) if len(sequence) >= 2]

@@ -1,0 +1,61 @@
+"""MIDI files as piano rolls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rnnsweep.core.datasets.files import broken
+
+LOWEST, NOTES = 21, 88
+"""MIDI number of the lowest key of a piano, and how many keys it has."""
+_EXPECTED = "a standard MIDI file"
+_PERCUSSION = 9
+
+
+def read_midi(file: Path, steps_per_beat: int) -> np.ndarray:
+    """Piano roll of all channels but percussion, uint8 [steps, 88], 1 where a key sounds.
+
+    A note fills the steps from its start to its end, both rounded to the nearest step, and at least one step. Notes
+    outside the piano's range are left out.
+
+    Args:
+        file: standard MIDI file, type 0 or 1.
+        steps_per_beat: steps per quarter note; tempo does not matter.
+
+    Raises:
+        ConfigError: no MIDI file, times in frames instead of beats, or no note in it.
+    """
+    notes = [(start, end, key) for start, end, key in _notes(file) if 0 <= key < NOTES]
+    if not notes:
+        raise broken(file, "has no notes", _EXPECTED)
+    spans = [(round(start * steps_per_beat), round(end * steps_per_beat), key) for start, end, key in notes]
+    roll = np.zeros((max(max(end, start + 1) for start, end, _ in spans), NOTES), dtype=np.uint8)
+    for start, end, key in spans:
+        roll[start : max(end, start + 1), key] = 1
+    return roll
+
+
+def _notes(file: Path) -> list[tuple[float, float, int]]:
+    """(start, end, key counted from the lowest) of every note, in beats."""
+    import mido  # here: only users of MIDI files need it
+
+    try:
+        song = mido.MidiFile(str(file), clip=True)
+    except (OSError, EOFError, ValueError, LookupError) as error:
+        raise broken(file, f"is no readable MIDI file ({error or type(error).__name__})", _EXPECTED) from None
+    if song.ticks_per_beat <= 0 or song.type == 2:
+        raise broken(file, "counts time in frames, or holds independent songs", _EXPECTED)
+    found, sounding, ticks = [], {}, 0
+    for message in mido.merge_tracks(song.tracks):
+        ticks += message.time
+        if message.type not in ("note_on", "note_off") or message.channel == _PERCUSSION:
+            continue
+        where, beat = (message.channel, message.note), ticks / song.ticks_per_beat
+        if where in sounding:  # an end, or the key struck again
+            found.append((sounding.pop(where), beat, message.note - LOWEST))
+        if message.type == "note_on" and message.velocity > 0:
+            sounding[where] = beat
+    last = ticks / song.ticks_per_beat
+    return found + [(start, last, note - LOWEST) for (_, note), start in sounding.items()]

@@ -1,0 +1,105 @@
+"""Piano rolls: from a JSON file, a .npz file, or a folder of MIDI files."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnsweep.core.datasets.files import SPLITS, broken, complete, in_parts, locate, part_of
+from rnnsweep.core.datasets.midi import LOWEST, NOTES, read_midi
+from rnnsweep.core.rng import Split
+
+EXPECTED = (
+    "a .json file {train, valid, test: [piece, ...]}, a piece a list of steps, a step a list of MIDI note numbers; "
+    "a .npz file with arrays [steps, 88] of 0 and 1 named train_0, ..., valid_0, ..., test_0, ...; "
+    "or a folder of .mid files, best in subfolders train, valid and test"
+)
+Rolls = dict[Split, list[np.ndarray]]
+
+
+@lru_cache(maxsize=4)
+def read_rolls(path: str | None, steps_per_beat: int) -> Rolls:
+    """Pieces by part, uint8 [steps, 88], each with two steps or more.
+
+    Args:
+        path: see `EXPECTED`; None: the packaged sample.
+        steps_per_beat: for MIDI files, which have no steps of their own.
+
+    Raises:
+        ConfigError: missing or broken files, no notes, no part.
+    """
+    found = locate(path, "rolls.json", EXPECTED)
+    if found.is_dir():
+        pieces = _midi(found, steps_per_beat)
+    elif found.suffix == ".json":
+        pieces = _json(found)
+    elif found.suffix == ".npz":
+        pieces = _npz(found)
+    else:
+        raise broken(found, "is neither .json, .npz nor a folder", EXPECTED)
+    parts: Rolls = {split: [piece for piece in songs if len(piece) >= 2] for split, songs in pieces.items()}
+    return complete(parts, found, EXPECTED)
+
+
+def _midi(folder: Path, steps_per_beat: int) -> Rolls:
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".mid", ".midi"))
+    parts: Rolls = {split: [] for split in SPLITS}
+    named: list[tuple[Split | None, Path]] = [(part_of(str(file.relative_to(folder).parent)), file) for file in files]
+    if not any(split for split, _ in named):
+        return in_parts([read_midi(file, steps_per_beat) for file in files], folder, EXPECTED)
+    for split, file in named:
+        if split is not None:
+            parts[split].append(read_midi(file, steps_per_beat))
+    return parts
+
+
+def _json(file: Path) -> Rolls:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise broken(file, f"is no readable JSON ({error})", EXPECTED) from None
+    if not isinstance(content, dict) or not all(isinstance(content.get(split), list) for split in SPLITS):
+        raise broken(file, "is no object with lists train, valid and test", EXPECTED)
+    return {split: [_piece(file, f"{split}[{i}]", piece) for i, piece in enumerate(content[split])] for split in SPLITS}
+
+
+def _piece(file: Path, where: str, steps: Any) -> np.ndarray:
+    """A piece from note numbers; rests may be written as -1 or null."""
+    if not isinstance(steps, list):
+        raise broken(file, f"{where} is no list of steps", EXPECTED)
+    roll = np.zeros((len(steps), NOTES), dtype=np.uint8)
+    for t, notes in enumerate(steps):
+        if not isinstance(notes, list):
+            raise broken(file, f"{where}, step {t}, is no list of notes", EXPECTED)
+        for note in notes:
+            if note in (-1, None):
+                continue
+            if not isinstance(note, (int, float)) or not LOWEST <= note < LOWEST + NOTES or note != int(note):
+                problem = f"{where}, step {t}: {note!r} is no note number {LOWEST}..{LOWEST + NOTES - 1}"
+                raise broken(file, problem, EXPECTED)
+            roll[t, int(note) - LOWEST] = 1
+    return roll
+
+
+def _npz(file: Path) -> Rolls:
+    parts: Rolls = {split: [] for split in SPLITS}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            for name in sorted(arrays.files):
+                split = part_of(name)
+                if split is not None:
+                    parts[split].append(_array(file, name, arrays[name]))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise broken(file, f"is no readable .npz file without pickled objects ({error})", EXPECTED) from None
+    return parts
+
+
+def _array(file: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim != 2 or array.shape[1] != NOTES or not np.isin(array, (0, 1)).all():
+        raise broken(file, f"array {name} is not [steps, {NOTES}] of 0 and 1", EXPECTED)
+    return array.astype(np.uint8)

@@ -1,0 +1,66 @@
+"""Plain text: one file, or a folder with a file for each part."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from rnnsweep.core.datasets.files import SPLITS, broken, complete, locate, part_of
+from rnnsweep.core.rng import Split
+
+EXPECTED = "a UTF-8 text file, or a folder with one file each for train, valid and test, such as ptb.train.txt"
+_LEAST = 100
+
+
+@lru_cache(maxsize=4)
+def read_text(path: str | None) -> tuple[str, dict[Split, list[np.ndarray]]]:
+    """Alphabet (all characters of all parts, sorted) and the parts, each one sequence of codes, int64.
+
+    A single file is cut in order: 90 % for training, 5 % for validation, 5 % for the test.
+
+    Raises:
+        ConfigError: missing, not UTF-8, too short, or without one of the parts.
+    """
+    found = locate(path, "text.txt", EXPECTED)
+    texts = _folder(found) if found.is_dir() else _cut(_text(found))
+    for split, text in texts.items():
+        if len(text) < _LEAST:
+            problem = f"its {split} part has {len(text)} characters, less than {_LEAST}"
+            raise broken(found, problem, EXPECTED)
+    alphabet = "".join(sorted(set().union(*texts.values())))
+    return alphabet, {split: [_codes(text, alphabet)] for split, text in texts.items()}
+
+
+def _folder(folder: Path) -> dict[Split, str]:
+    files: dict[Split, list[Path]] = {split: [] for split in SPLITS}
+    for file in sorted(folder.iterdir()):
+        split = part_of(file.name)
+        if split is not None and file.is_file():
+            files[split].append(file)
+    for split, named in complete(files, folder, EXPECTED).items():
+        if len(named) > 1:
+            names = ", ".join(file.name for file in named)
+            raise broken(folder, f"has several files for {split}: {names}", EXPECTED)
+    return {split: _text(named[0]) for split, named in files.items()}
+
+
+def _cut(text: str) -> dict[Split, str]:
+    first, second = len(text) * 90 // 100, len(text) * 95 // 100
+    return {"train": text[:first], "valid": text[first:second], "test": text[second:]}
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise broken(file, f"is not UTF-8 at byte {error.start}", EXPECTED) from None
+    except OSError as error:
+        raise broken(file, f"cannot be read ({error.strerror})", EXPECTED) from None
+
+
+def _codes(text: str, alphabet: str) -> np.ndarray:
+    points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    known = np.frombuffer(alphabet.encode("utf-32-le"), dtype=np.uint32)
+    return np.searchsorted(known, points).astype(np.int64)

@@ -1,0 +1,108 @@
+"""Character language model: which character comes next?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnsweep.core.datasets.text import read_text
+from rnnsweep.core.rng import Draws, Split
+from rnnsweep.core.tasks.onehot import one_hot
+from rnnsweep.core.tasks.success import argmax_errors, share_of_steps
+from rnnsweep.core.tasks.windows import WindowTask
+from rnnsweep.core.types import Batch
+
+
+@dataclass(frozen=True)
+class CharLm(WindowTask):
+    """The text one character per step, one-hot; wanted is the character `ahead` steps later.
+
+    The alphabet is every character of all parts. The error is the share of characters that are not the likeliest.
+    Losses are in nats per character; `bits_per_character` converts them.
+
+    Attributes:
+        ahead_steps: 1, or 5 as in the second experiment of Pascanu et al. (2013).
+
+    Numerics:
+        Inputs are exactly 0 and 1.
+
+    References:
+        Mikolov et al. (2012); Pascanu, Mikolov, Bengio (2013), section 4.2. Ours differs: the state is not carried from
+        one mini-batch to the next; `context` characters before each window stand for it.
+
+    Example:
+        >>> task = CharLm()
+        >>> task.n_inputs == task.n_outputs, task.max_length, round(task.bits_per_character(math.log(2)), 3)
+        (True, 100, 1.0)
+    """
+
+    fixed: ClassVar = {**WindowTask.fixed, "ahead_steps": (1, 5)}
+
+    ahead_steps: int = 1
+
+    @staticmethod
+    def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
+        """Codes of the text's characters, one sequence per part."""
+        return read_text(*source)[1]
+
+    @property
+    def ahead(self) -> int:
+        """`ahead_steps`."""
+        return int(self.ahead_steps)
+
+    @property
+    def alphabet(self) -> str:
+        """All characters; a character's place is its code."""
+        return read_text(self.path)[0]
+
+    @property
+    def n_inputs(self) -> int:
+        """I: characters of the alphabet."""
+        return len(self.alphabet)
+
+    @property
+    def n_outputs(self) -> int:
+        """O = I."""
+        return len(self.alphabet)
+
+    @property
+    def chance_loss(self) -> float:
+        """Entropy of the training characters, nats."""
+        shares = _shares(self)
+        return -sum(share * math.log(share) for share in shares if share)
+
+    @property
+    def chance_error(self) -> float:
+        """1 - share of the commonest training character."""
+        return 1 - max(_shares(self))
+
+    @staticmethod
+    def bits_per_character(loss: float) -> float:
+        """A loss in bits."""
+        return loss / math.log(2)
+
+    def batch(self, draws: Draws) -> Batch:
+        """Windows of the ids in `draws`; targets are codes, int64 [P, T, B]."""
+        place = self.place(draws)
+        codes = self.data(draws.split, draws.device, torch.int64)
+        inputs = one_hot(codes[place.index], place.own, self.n_inputs, draws.dtype)
+        lengths = torch.full_like(draws.batch_ids, self.max_length)
+        return Batch(inputs, codes[place.target], lengths, place.scored.to(draws.dtype))
+
+    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Share of wrong characters, float64 [P, B]."""
+        assert batch.mask is not None
+        return share_of_steps(argmax_errors(outputs, batch.targets), batch.mask)
+
+
+@lru_cache(maxsize=16)
+def _shares(task: CharLm) -> tuple[float, ...]:
+    counts = np.bincount(task.training_targets(), minlength=task.n_outputs)
+    return tuple((counts / counts.sum()).tolist())

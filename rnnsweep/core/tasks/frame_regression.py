@@ -1,0 +1,93 @@
+"""Frame regression: the next frame of a spectrogram or any other sequence of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnsweep.core.datasets.frames import read_frames
+from rnnsweep.core.rng import Draws, Split
+from rnnsweep.core.tasks.success import share_of_steps, squared_errors
+from rnnsweep.core.tasks.windows import WindowTask
+from rnnsweep.core.types import Batch
+from rnnsweep.core.unit import POSITIVE
+
+
+@dataclass(frozen=True)
+class FrameRegression(WindowTask):
+    """Frames of d values, as they are in the files; wanted is the next frame.
+
+    The loss is the squared error per step, summed over the d values, over the steps that belong to a sequence only. The
+    error is the share of steps whose squared error per value exceeds `tolerance`.
+
+    Attributes:
+        tolerance: squared units of the data.
+
+    Numerics:
+        Frames are taken as float32.
+
+    References:
+        Wisdom et al. (2016) and Nguyen et al. (2020) for TIMIT frames. Ours differs: nothing is standardised, and the
+        rule for errors is our own.
+
+    Example:
+        >>> task = FrameRegression(length=20)
+        >>> task.n_inputs == task.n_outputs, task.max_length
+        (True, 20)
+    """
+
+    fixed: ClassVar = {**WindowTask.fixed, "tolerance": POSITIVE}
+    loss: ClassVar[str] = "squared_error"
+
+    tolerance: float = 0.04
+
+    @staticmethod
+    def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
+        """Sequences as float32 [steps, d]."""
+        return read_frames(*source)
+
+    @property
+    def n_inputs(self) -> int:
+        """I = d."""
+        return self.parts()["train"][0].shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """O = d."""
+        return self.n_inputs
+
+    @property
+    def chance_loss(self) -> float:
+        """Variance of the training frames, summed over the values."""
+        return _chance(self)[0]
+
+    @property
+    def chance_error(self) -> float:
+        """Error of the mean training frame."""
+        return _chance(self)[1]
+
+    def batch(self, draws: Draws) -> Batch:
+        """Windows of the ids in `draws`; targets [P, T, B, d]."""
+        place = self.place(draws)
+        frames = self.data(draws.split, draws.device, draws.dtype)
+        lengths = torch.full_like(draws.batch_ids, self.max_length)
+        return Batch(frames[place.index], frames[place.target], lengths, place.scored.to(draws.dtype))
+
+    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Share of steps that are off by more than `tolerance`, float64 [P, B]."""
+        assert batch.mask is not None
+        wrong = squared_errors(outputs, batch.targets, float(self.tolerance) * self.n_outputs)
+        return share_of_steps(wrong, batch.mask)
+
+
+@lru_cache(maxsize=16)
+def _chance(task: FrameRegression) -> tuple[float, float]:
+    frames = task.training_targets().astype(np.float64)
+    squares = (frames - frames.mean(0)) ** 2
+    return float(squares.sum(1).mean()), float((squares.mean(1) > task.tolerance).mean())

@@ -1,0 +1,102 @@
+"""Polyphonic music: which keys sound at the next step?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnsweep.core.datasets.midi import NOTES
+from rnnsweep.core.datasets.rolls import read_rolls
+from rnnsweep.core.rng import Draws, Split
+from rnnsweep.core.tasks.success import share_of_steps
+from rnnsweep.core.tasks.windows import WindowTask
+from rnnsweep.core.types import Batch
+from rnnsweep.core.unit import Range
+
+
+@dataclass(frozen=True)
+class PolyphonicMusic(WindowTask):
+    """Piano rolls: 88 keys, 1 where a key sounds; wanted are the keys of the next step.
+
+    The loss is the negative log-likelihood per step, nats, summed over the keys. The error is the share of steps at
+    which some key is wrong (logit > 0 means that it sounds).
+
+    Attributes:
+        steps_per_beat: steps per quarter note of MIDI files; JSON and .npz files have steps of their own.
+
+    Numerics:
+        Inputs and targets are exactly 0 and 1.
+
+    References:
+        Boulanger-Lewandowski, Bengio, Vincent (2012); Pascanu, Mikolov, Bengio (2013), section 4.2. Ours differs:
+        pieces longer than `length` are scored window by window.
+
+    Example:
+        >>> task = PolyphonicMusic()
+        >>> task.n_inputs, task.n_outputs, task.loss
+        (88, 88, 'binary_cross_entropy')
+    """
+
+    fixed: ClassVar = {**WindowTask.fixed, "steps_per_beat": Range(1, 96, integer=True)}
+    loss: ClassVar[str] = "binary_cross_entropy"
+
+    steps_per_beat: int = 2
+
+    @property
+    def source(self) -> tuple[Any, ...]:
+        """Path and `steps_per_beat`."""
+        return self.path, int(self.steps_per_beat)
+
+    @staticmethod
+    def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
+        """Pieces as uint8 [steps, 88]."""
+        return read_rolls(*source)
+
+    @property
+    def n_inputs(self) -> int:
+        """I = 88."""
+        return NOTES
+
+    @property
+    def n_outputs(self) -> int:
+        """O = 88."""
+        return NOTES
+
+    @property
+    def chance_loss(self) -> float:
+        """Entropy of each key's share of the training steps, summed over the keys, nats."""
+        return _chance(self)[0]
+
+    @property
+    def chance_error(self) -> float:
+        """1 - share of the commonest training step."""
+        return _chance(self)[1]
+
+    def batch(self, draws: Draws) -> Batch:
+        """Windows of the ids in `draws`; targets 0/1 [P, T, B, 88]."""
+        place = self.place(draws)
+        rolls = self.data(draws.split, draws.device, draws.dtype)
+        lengths = torch.full_like(draws.batch_ids, self.max_length)
+        return Batch(rolls[place.index], rolls[place.target], lengths, place.scored.to(draws.dtype))
+
+    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Share of steps with a wrong key, float64 [P, B]."""
+        assert batch.mask is not None
+        wrong = ((outputs > 0) != (batch.targets > 0)) | ~torch.isfinite(outputs)
+        return share_of_steps(wrong.any(-1), batch.mask)
+
+
+@lru_cache(maxsize=16)
+def _chance(task: PolyphonicMusic) -> tuple[float, float]:
+    steps = task.training_targets()
+    shares = steps.mean(0, dtype=np.float64)
+    sounding = shares[(shares > 0) & (shares < 1)]
+    entropy = -(sounding * np.log(sounding) + (1 - sounding) * np.log1p(-sounding)).sum()
+    _, counts = np.unique(steps, axis=0, return_counts=True)
+    return float(entropy), 1 - float(counts.max()) / len(steps)
