@@ -71,7 +71,7 @@ class Trial:
         """
         from rnnsweep.app.inference import load_network
         from rnnsweep.app.point import resolve_point
-        from rnnsweep.app.trainer import checkpoint_root
+        from rnnsweep.app.training import checkpoint_root
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
             attempts = ledger.attempts(view.name, self.number)

@@ -41,7 +41,7 @@ def executor(config: SweepConfig) -> Executor:
     Raises:
         ConfigError: cluster settings out of range.
     """
-    from rnnsweep.app.trainer import trainer_factory
+    from rnnsweep.app.training import trainer_factory
 
     cluster, factory = config.cluster, trainer_factory(config)
     if cluster.executor == "inline":

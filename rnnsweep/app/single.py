@@ -27,7 +27,7 @@ def train_one(config: SweepConfig, observer: Callable[[RowReport], None] | None 
     Raises:
         RnnsweepError: a replica cannot be trained; carries the reason.
     """
-    from rnnsweep.app.trainer import trainer_factory
+    from rnnsweep.app.training import trainer_factory
 
     params, updates = dict(config.variants[0].groups), config.plan.budget.updates
     rows = tuple(RowSpec(0, replica, TOKEN, params, updates) for replica in range(config.plan.replicas))

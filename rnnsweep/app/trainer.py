@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
 import platform
 import socket
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
-from rnnsweep.app.config import SweepConfig
 from rnnsweep.app.machine import device_of, processor, rows_that_fit, single_threaded
 from rnnsweep.app.point import Variant, resolve_point
+from rnnsweep.app.row_records import failures_of, hash_of, plain_report, reports_of
 from rnnsweep.app.units import Units, build_program, build_units, row_hypers, shape_key
-from rnnsweep.core.checkpoint import CheckpointStore, Saved
+from rnnsweep.core.checkpoint import CheckpointStore
 from rnnsweep.core.pack import Member, Pack, RowState, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.training import train_rung
@@ -163,7 +159,7 @@ class PackTrainer:
             state = initial_state(program, units, self._streams(spec))
         else:
             state = saved.state
-            row.reports = [replace(report, token=spec.token) for report in _reports(saved)]
+            row.reports = [replace(report, token=spec.token) for report in reports_of(saved)]
             reports.extend(row.reports)
         if not _ended(row, state):
             joining.setdefault(key, []).append((row, state))
@@ -226,7 +222,7 @@ class PackTrainer:
 
     def _checkpoint(self, row: _Row, state: RowState) -> None:
         """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
-        extra = {"reports": [_plain(report) for report in row.reports], "params": _hash(row.spec.params)}
+        extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
         self.store.save(row.folder, state, extra)
         floor = min(row.decided, state.rung - 1)
         kept = [rung for rung in self.store.rungs(row.folder) if rung >= floor or rung == state.best_rung]
@@ -250,11 +246,11 @@ class PackTrainer:
         except (OSError, StoreError):
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
-            failures.extend(_failures(specs, "out_of_memory", error))
+            failures.extend(failures_of(specs, "out_of_memory", error))
         except RnnsweepError as error:
-            failures.extend(_failures(specs, "refused", error))
+            failures.extend(failures_of(specs, "refused", error))
         except Exception as error:  # noqa: BLE001 - whatever a unit raises must not end the worker
-            failures.extend(_failures(specs, "bug", error))
+            failures.extend(failures_of(specs, "bug", error))
         else:
             return
         self._drop([spec.row for spec in specs])
@@ -279,56 +275,3 @@ def _ended(row: _Row, state: RowState) -> bool:
     """Whether a restored row has nothing left to train: a raised budget only moves rows that had used theirs up."""
     last = row.reports[-1].state if row.reports else State.ACTIVE
     return last in (State.SOLVED, State.DIVERGED) or (last is State.DONE and state.step >= row.spec.updates)
-
-
-def _failures(specs: Sequence[RowSpec], kind: str, error: Exception) -> list[RowFailure]:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    text = "" if kind == "refused" else traceback.format_exc()
-    prefix = "" if kind == "refused" else f"{type(error).__name__}: "
-    return [RowFailure(spec.trial, spec.replica, spec.token, kind, prefix + reason, text) for spec in specs]
-
-
-def _plain(report: RowReport) -> dict[str, Any]:
-    data = {name: getattr(report, name) for name in report.__dataclass_fields__}
-    return {**data, "state": report.state.value, "metrics": dict(report.metrics)}
-
-
-def _reports(saved: Saved) -> list[RowReport]:
-    return [RowReport(**{**data, "state": State(data["state"])}) for data in saved.extra["reports"]]
-
-
-def _hash(params: Mapping[str, Any]) -> str:
-    text = json.dumps(dict(params), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class PackTrainerFactory:
-    """Builds the trainer inside its worker; plain data, so that it survives cloudpickle."""
-
-    settings: TrainerSettings
-
-    def __call__(self, worker: str, cores: int) -> PackTrainer:
-        """A trainer for this worker."""
-        return PackTrainer(self.settings, worker, cores)
-
-
-def trainer_factory(config: SweepConfig) -> PackTrainerFactory:
-    """What workers of this sweep run."""
-    training = config.resolved["training"]
-    return PackTrainerFactory(
-        TrainerSettings(
-            variants=config.variants,
-            seed=config.plan.seed,
-            independent=config.resolved["seeds"] == "independent",
-            report_every=config.plan.report_every,
-            eval_every=training["eval_every"],
-            checkpoints=checkpoint_root(config),
-            rows=config.cluster.rows,
-        )
-    )
-
-
-def checkpoint_root(config: SweepConfig) -> str:
-    """Root of the sweep's checkpoints."""
-    return f"{config.store.checkpoints.rstrip('/')}/{config.plan.name}"

@@ -1,8 +1,8 @@
 """What the driver needs from the outside. Adapters implement these; tests have in-memory ones.
 
-    sampler ◄─ ask, report, tell ─ driver ─ orders ─► executor ─► trainer (in a worker)
-                                     │
-                                     └─ changes ─► ledger ─ tail ─► mirrors (MLflow, Optuna)
+sampler ◄─ ask, report, tell ─ driver ─ orders ─► executor ─► trainer (in a worker)
+                                 │
+                                 └─ changes ─► ledger ─ tail ─► mirrors (MLflow, Optuna)
 """
 
 from __future__ import annotations

@@ -67,7 +67,9 @@ class Dimension:
             return self.choices
         step = self.step if self.step is not None else (1 if self.kind == "int" and not self.log else None)
         if step is None:
-            raise ConfigError("a grid needs choices or a stepped range", key=f"space.{self.key}", allowed="choice(...) or range(...)")
+            raise ConfigError(
+                "a grid needs choices or a stepped range", key=f"space.{self.key}", allowed="choice(...) or range(...)"
+            )
         assert self.low is not None and self.high is not None
         count = int(math.floor((self.high - self.low) / step + 1e-9)) + 1
         values = [self.low + index * step for index in range(count)]

@@ -12,11 +12,11 @@ from rnnsweep.errors import IllegalTransition
 class TrialState(StrEnum):
     """Life of a trial; it keeps its number through every attempt.
 
-        WAITING -> RUNNING -> COMPLETE | PRUNED | FAILED
-        RUNNING -> WAITING    attempt lost
-        WAITING -> FAILED     retries used up
-        FAILED  -> WAITING    only `resume --failed` / `--trial`
-        COMPLETE -> WAITING   only `resume --extend`
+    WAITING -> RUNNING -> COMPLETE | PRUNED | FAILED
+    RUNNING -> WAITING    attempt lost
+    WAITING -> FAILED     retries used up
+    FAILED  -> WAITING    only `resume --failed` / `--trial`
+    COMPLETE -> WAITING   only `resume --extend`
     """
 
     WAITING = "WAITING"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rnnsweep.app.config import load
-from rnnsweep.app.trainer import PackTrainer, trainer_factory
+from rnnsweep.app.trainer import PackTrainer
+from rnnsweep.app.training import trainer_factory
 from rnnsweep.sweep.rows import Orders, RowSpec, Withdrawal
 from rnnsweep.sweep.states import RowState
 
@@ -48,10 +49,21 @@ def numbers(reports: list, trial: int) -> list:
 def test_rows_of_several_shape_keys_train_in_one_worker_as_alone(tmp_path):
     together = run(
         trainer(tmp_path / "a"),
-        Orders(join=(spec(0), spec(1, family__hidden=12), spec(2, controllers__omega__weight=2.0), spec(3, task__length=14))),
+        Orders(
+            join=(
+                spec(0),
+                spec(1, family__hidden=12),
+                spec(2, controllers__omega__weight=2.0),
+                spec(3, task__length=14),
+            )
+        ),
     )
     assert [r.state for r in together if r.rung == 4] == [RowState.DONE] * 4
-    for trial, params in ((1, {"family__hidden": 12}), (2, {"controllers__omega__weight": 2.0}), (3, {"task__length": 14})):
+    for trial, params in (
+        (1, {"family__hidden": 12}),
+        (2, {"controllers__omega__weight": 2.0}),
+        (3, {"task__length": 14}),
+    ):
         alone = run(trainer(tmp_path / str(trial)), Orders(join=(spec(trial, **params),)))
         assert numbers(alone, trial) == numbers(together, trial)
 
@@ -161,3 +173,25 @@ def test_replicas_share_initial_weights_across_trials_but_not_with_each_other(tm
 def test_reports_name_the_engine(tmp_path, engine):
     reports, _ = trainer(tmp_path, f"engine={engine}").advance(Orders(join=(spec(0),)))
     assert reports[0].engine == engine
+
+
+def test_a_solved_row_that_is_restored_is_not_trained_on(tmp_path):
+    easy = ["training.solved_below=1.0", "training.stop_solved=true"]
+    worker = trainer(tmp_path, *easy)
+    reports, _ = worker.advance(Orders(join=(spec(0),)))
+    assert reports[-1].state is RowState.SOLVED
+    again = trainer(tmp_path, *easy)
+    repeated, _ = again.advance(Orders(join=(spec(0, "0002", restore=("0001",)),)))
+    assert [r.rung for r in repeated] == [1]
+    assert again.rows == {}
+
+
+def test_a_full_disk_ends_the_worker_not_the_rows(tmp_path, monkeypatch):
+    worker = trainer(tmp_path)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker.store, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        worker.advance(Orders(join=(spec(0),)))

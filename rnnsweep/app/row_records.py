@@ -1,0 +1,38 @@
+"""What a trainer writes beside the tensors: reports inside checkpoints, and failures with their reasons."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rnnsweep.core.checkpoint import Saved
+from rnnsweep.sweep.rows import RowFailure, RowReport, RowSpec
+from rnnsweep.sweep.states import RowState as State
+
+
+def failures_of(specs: Sequence[RowSpec], kind: str, error: Exception) -> list[RowFailure]:
+    """The same failure for each of some rows; call it where the exception is being handled."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = "" if kind == "refused" else traceback.format_exc()
+    prefix = "" if kind == "refused" else f"{type(error).__name__}: "
+    return [RowFailure(spec.trial, spec.replica, spec.token, kind, prefix + reason, text) for spec in specs]
+
+
+def plain_report(report: RowReport) -> dict[str, Any]:
+    """A report as JSON can hold it."""
+    data = {name: getattr(report, name) for name in report.__dataclass_fields__}
+    return {**data, "state": report.state.value, "metrics": dict(report.metrics)}
+
+
+def reports_of(saved: Saved) -> list[RowReport]:
+    """The reports that a checkpoint carries, oldest first."""
+    return [RowReport(**{**data, "state": State(data["state"])}) for data in saved.extra["reports"]]
+
+
+def hash_of(params: Mapping[str, Any]) -> str:
+    """Hash of a trial's point, kept in the manifest."""
+    text = json.dumps(dict(params), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

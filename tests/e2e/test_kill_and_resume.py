@@ -1,0 +1,145 @@
+"""kill -9 of the driver in the middle of a real sweep, resume, and compare with the undisturbed sweep, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SWEEP = [
+    "task.length=12",
+    "family.hidden=10",
+    "training.batch=4",
+    "training.report_every=10",
+    "training.eval_size=20",
+    "training.stop_solved=false",
+    "budget.trials=6",
+    "budget.updates=200",
+    "replicas=2",
+    "sampler=random",
+    "cluster.rows=6",
+]
+COMMAND = [sys.executable, "-m", "rnnsweep.app.cli.main"]
+
+
+def rnnsweep(store: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*COMMAND, *arguments, "--store", str(store)], capture_output=True, text=True, env=environment, timeout=400
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def table(store: Path, name: str) -> list[dict]:
+    """The table without what may differ: run ids and numbers of attempts."""
+    rows = json.loads(rnnsweep(store, "table", name, "--json").stdout)
+    return [{key: value for key, value in row.items() if key not in ("mlflow_run_id", "attempts")} for row in rows]
+
+
+def curves(store: Path, name: str, trial: int) -> dict:
+    return json.loads(rnnsweep(store, "show", name, str(trial), "--json").stdout)["curves"]
+
+
+def launch_and_kill(store: Path, name: str, cluster: str, after_rungs: int) -> None:
+    """Start a sweep, and kill its driver and everything it started once the ledger holds some rungs."""
+    from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+
+    process = subprocess.Popen(
+        [*COMMAND, "launch", "quickstart", f"name={name}", f"cluster={cluster}", *SWEEP, "--store", str(store)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    url = f"sqlite:///{store / 'ledger.db'}"
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the sweep ended before it could be killed"
+        if (store / "ledger.db").exists():
+            ledger = open_ledger(url)
+            rungs = len([change for change in ledger.changes(name, 0, 100_000) if change.kind == "rung"])
+            ledger.close()
+            if rungs >= after_rungs:
+                break
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[list[dict], dict]:
+    store = tmp_path_factory.mktemp("undisturbed")
+    rnnsweep(store, "launch", "quickstart", "name=s", "cluster=inline", *SWEEP)
+    return table(store, "s"), curves(store, "s", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.parametrize(("cluster", "after"), [("inline", 3), ("inline", 60), ("local", 20)])
+def test_killed_and_resumed_equals_undisturbed(tmp_path, undisturbed, cluster, after):
+    launch_and_kill(tmp_path, "s", cluster, after)
+    rnnsweep(tmp_path, "resume", "s")
+    rows = table(tmp_path, "s")
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 6
+    assert rows == undisturbed[0]
+    assert curves(tmp_path, "s", 3) == undisturbed[1]
+    assert_no_doubled_points(tmp_path, "s")
+
+
+def assert_no_doubled_points(store: Path, name: str) -> None:
+    """Every curve in MLflow has each step once, and as many as the ledger has."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{store / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(name)
+    runs = client.search_runs([experiment.experiment_id], "tags.mlflow.parentRunId != ''", max_results=1000)
+    assert len(runs) == 6
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "valid/error")]
+        assert len(steps) == len(set(steps)) == 20
+
+
+@pytest.mark.slow
+def test_a_second_driver_is_refused_with_exit_4(tmp_path):
+    first = subprocess.Popen(
+        [*COMMAND, "launch", "quickstart", "name=s", "cluster=inline", *SWEEP, "budget.updates=100000", "--store", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and "RUNNING" not in rnnsweep(tmp_path, "list", "--json", check=False).stdout:
+            time.sleep(0.5)
+        second = rnnsweep(tmp_path, "resume", "s", check=False)
+        assert second.returncode == 4, second.stdout + second.stderr
+        assert "another driver" in second.stderr
+        assert rnnsweep(tmp_path, "stop", "s").returncode == 0
+        assert first.wait(60) == 3
+        assert json.loads(rnnsweep(tmp_path, "status", "s", "--json").stdout)["state"] == "STOPPED"
+    finally:
+        first.kill()
+        first.wait()
+
+
+@pytest.mark.slow
+def test_ctrl_c_once_is_resumable(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "launch", "quickstart", "name=s", "cluster=inline", *SWEEP, "budget.updates=100000", "--store", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    time.sleep(12)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 3, output
+    assert "rnnsweep resume s" in output
+    assert json.loads(rnnsweep(tmp_path, "status", "s", "--json").stdout)["state"] == "INTERRUPTED"
