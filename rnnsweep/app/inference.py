@@ -27,6 +27,7 @@ class TrainedNetwork(torch.nn.Module):
         super().__init__()
         self.program = program
         self.hypers = {key: torch.tensor([value], dtype=program.dtype) for key, value in hypers.items()}
+        self.slots = {f"family.{name}": state.slots[f"family.{name}"] for name in program.family.slots}
         for name, value in state.params.items():
             self.register_parameter(name, torch.nn.Parameter(value.to(program.dtype), requires_grad=False))
 
@@ -34,7 +35,8 @@ class TrainedNetwork(torch.nn.Module):
         """Outputs of sequences: [T, B, I] -> [B, O], or [T, B, O] for tasks with an output at every step."""
         program = self.program
         values = {name: value[None] for name, value in self.named_parameters()}
-        family = {key.removeprefix("family."): value for key, value in self.hypers.items() if key.startswith("family.")}
+        shown = {**self.hypers, **{key: value[None] for key, value in self.slots.items()}}
+        family = {key.removeprefix("family."): value for key, value in shown.items() if key.startswith("family.")}
         model, lengths = program.family, torch.tensor([inputs.shape[0]])
         with torch.no_grad():
             weights = model.weights(values, family)
@@ -51,7 +53,7 @@ class TrainedNetwork(torch.nn.Module):
         from rnnsweep.core.pack import Member, Pack, Streams
         from rnnsweep.core.training import tiles
 
-        state = RowState({name: value.detach() for name, value in self.named_parameters()})
+        state = RowState({name: value.detach() for name, value in self.named_parameters()}, self.slots)
         hypers = {key: float(value) for key, value in self.hypers.items()}
         pack = Pack(self.program)
         pack.join([(Member("inference", 1, hypers, Streams(seed, 0)), state)])

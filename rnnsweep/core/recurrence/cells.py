@@ -33,7 +33,8 @@ class Pulled:
     """What one step hands back: gradients of its arguments.
 
     Attributes:
-        a: [P, B, A]. d: [P, B, D]. s: [P, B, S], without the way through a. own: [P, B, K] per parameter.
+        a: [P, B, A]. d: [P, B, D]. s: [P, B, S], without the way through a. own: [P, B, K] per vector,
+            [P, M, N] per matrix.
     """
 
     a: Tensor
@@ -47,7 +48,7 @@ class Cell(ABC):
     """One step of a recurrent cell.
 
     Elementwise kernels only, and none whose vector tails round differently (sigmoid is (1 + tanh(x / 2)) / 2): then
-    rows cannot mix. Parameters of the cell's own arrive as [P, 1, K] or [P, B, K].
+    rows cannot mix. Vectors of the cell's own arrive as [P, 1, K] or [P, B, K], matrices as [P, M, N].
 
     Attributes:
         hidden: H.
@@ -116,7 +117,7 @@ class CellEngine(ReferenceEngine):
         s = inputs.new_zeros(P, T + 1, B, self.cell.state)
         if weights.h0 is not None:
             s[:, 0, :, : weights.h0.shape[-1]] = weights.h0[:, None, :]
-        own = {name: value[:, None, :] for name, value in weights.cell.items()}
+        own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in weights.cell.items()}
         product, R = _Product(weights.w_rec), self.cell.recurrent
         a = inputs.new_empty(P, T, B, weights.w_rec.shape[-1])
         active = _active(lengths, T)
@@ -137,7 +138,7 @@ class CellEngine(ReferenceEngine):
         direct = _whole(direct, cell.state)
         delta, x = torch.empty_like(record.a), torch.empty_like(record.h[:, 1:])
         drive = torch.empty_like(record.drive)
-        own = {name: value[:, None, :].expand(-1, B, -1) for name, value in w.cell.items()}
+        own = {k: v[:, None, :].expand(-1, B, -1) if v.ndim == 2 else v for k, v in w.cell.items()}
         total = {name: torch.zeros_like(value) for name, value in own.items()}
         product, active = _Product(w.w_rec.transpose(1, 2)), _active(record.lengths, T)
         g = direct.last if direct.steps is None else direct.steps[:, -1]
@@ -166,7 +167,7 @@ class CellEngine(ReferenceEngine):
             bias=None if w.bias is None else numerics.row_sum(drive.flatten(1, 2)),
             h0=None if w.h0 is None else numerics.row_sum(trace.x[:, 0, :, : w.h0.shape[-1]]),
             inputs=drive if w.w_in is None else None,
-            cell={name: numerics.row_sum(value) for name, value in total.items()},
+            cell={k: numerics.row_sum(v) if w.cell[k].ndim == 2 else v for k, v in total.items()},
         )
 
     def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:

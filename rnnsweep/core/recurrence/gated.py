@@ -33,18 +33,44 @@ class LstmCell(Cell):
     def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form."""
         del own
-        H, before = self.hidden, s[..., self.hidden :]
-        i, f, new, o = _gates(a + d)
-        tanh_c = torch.tanh(f * before + i * new)
-        gh, gc = g[..., :H], g[..., H:] + g[..., :H] * o * (1 - tanh_c * tanh_c)
-        parts = (
-            gc * new * i * (1 - i),
-            gc * before * f * (1 - f),
-            gc * i * (1 - new * new),
-            gh * tanh_c * o * (1 - o),
-        )
-        gates = torch.cat(parts, -1)
-        return Pulled(gates, gates, torch.cat((torch.zeros_like(gh), gc * f), -1))
+        gates, before = _pull_gates(a + d, s[..., self.hidden :], g)
+        return Pulled(gates, gates, torch.cat((torch.zeros_like(before), before), -1))
+
+
+@dataclass(frozen=True)
+class DifferenceLstmCell(Cell):
+    """s = [h, c, v]; d = [input path, kappa]; v = a - input path; gates = v + kappa (v - v_{t-1}).
+
+    References:
+        Nguyen et al. (2020), second form in their code.
+    """
+
+    @property
+    def state(self) -> int:
+        """h, c and v."""
+        return 6 * self.hidden
+
+    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """[h, c, v]."""
+        del own
+        H = self.hidden
+        v, gates = self._ahead(a, d, s)
+        i, f, g, o = _gates(gates)
+        c = f * s[..., H : 2 * H] + i * g
+        return torch.cat((o * torch.tanh(c), c, v), -1)
+
+    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+        """Closed form; kappa is no parameter."""
+        del own
+        H, kappa = self.hidden, d[..., -1:]
+        gates, before = _pull_gates(self._ahead(a, d, s)[1], s[..., H : 2 * H], g[..., : 2 * H])
+        dv = (1 + kappa) * gates + g[..., 2 * H :]
+        back = torch.cat((torch.zeros_like(before), before, -kappa * gates), -1)
+        return Pulled(dv, torch.cat((-dv, torch.zeros_like(kappa)), -1), back)
+
+    def _ahead(self, a: Tensor, d: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        v = a - d[..., :-1]
+        return v, v + d[..., -1:] * (v - s[..., 2 * self.hidden :])
 
 
 @dataclass(frozen=True)
@@ -79,3 +105,19 @@ def _gates(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """i, f, g, o after their nonlinearities."""
     i, f, g, o = x.chunk(4, -1)
     return sigmoid(i), sigmoid(f), torch.tanh(g), sigmoid(o)
+
+
+def _pull_gates(x: Tensor, before: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of the gates' pre-activations and of c_{t-1}, from those of [h, c]."""
+    H = before.shape[-1]
+    i, f, new, o = _gates(x)
+    tanh_c = torch.tanh(f * before + i * new)
+    gh = g[..., :H]
+    gc = g[..., H:] + gh * o * (1 - tanh_c * tanh_c)
+    parts = (
+        gc * new * i * (1 - i),
+        gc * before * f * (1 - f),
+        gc * i * (1 - new * new),
+        gh * tanh_c * o * (1 - o),
+    )
+    return torch.cat(parts, -1), gc * f

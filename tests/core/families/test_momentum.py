@@ -12,6 +12,7 @@ from rnnsweep.core.families.momentum_lstm import MomentumLstm
 from rnnsweep.core.families.momentum_scornn import MomentumScornn
 from rnnsweep.core.families.momentum_srn import MomentumSrn
 from rnnsweep.core.families.nesterov_lstm import NesterovLstm
+from rnnsweep.core.families.nesterov_lstm_diff import NesterovLstmDiff
 from rnnsweep.core.families.rmsprop_lstm import RmspropLstm
 from rnnsweep.core.families.scornn import Scornn
 from rnnsweep.core.families.srn import Srn
@@ -110,3 +111,29 @@ def test_the_nesterov_sequence_restarts_at_each_rows_own_start():
     kappa = restarting(torch.tensor([3.0, 4.0]), torch.tensor([6, 4]), 6)[:, :, 0, 0]
     assert kappa[0].tolist() == pytest.approx([0, 1 / 4, 2 / 5, 0, 1 / 4, 2 / 5])
     assert kappa[1, 2:].tolist() == pytest.approx([0, 1 / 4, 2 / 5, 3 / 6])
+
+
+def difference(parts: Parts, inputs: torch.Tensor, own: dict[str, float]) -> torch.Tensor:
+    H = len(parts["w_rec"])
+    h = c = torch.zeros(inputs.shape[1], H, dtype=torch.float64)
+    before, found = torch.zeros(inputs.shape[1], 4 * H, dtype=torch.float64), []
+    for t, u in enumerate(inputs):
+        k = t % int(own["restart"]) + 1
+        v = h @ parts["w_rec"] - own["s"] * (u @ parts["w_in"] + parts["b"])
+        i, f, g, o = (v + (k - 1) / (k + 2) * (v - before)).split(H, 1)
+        before = v
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        found.append(h)
+    return torch.stack(found)
+
+
+def test_the_second_published_form_equals_autograd():
+    hypers = [{"s": 1.0, "restart": 2}, {"s": 0.4, "restart": 40}]
+    assert_equals(NesterovLstmDiff(hidden=6), difference, hypers=hypers, tolerance=1e-11)
+
+
+def test_the_forget_bias_acts_as_given_on_the_gates():
+    family = NesterovLstmDiff(hidden=2, forget_bias=1.5, s=0.5)
+    bias = family.initial({}, (), torch.zeros(1, dtype=torch.int64))["b"]
+    assert (-0.5 * bias[0]).tolist() == [0, 0, 1.5, 1.5, 0, 0, 0, 0]
