@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.controllers.base import Additive, Controller, Gate, Transform
+from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal, Transform
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
@@ -71,6 +71,7 @@ class Program:
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:
         """Row state besides parameters: slot name -> shape without the leading P."""
         shapes: dict[str, tuple[int, ...]] = {f"optimizer.{name}": (self.layout.size,) for name in self.optimizer.slots}
+        shapes.update({f"family.{name}": () for name in self.family.slots})
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
         return shapes
@@ -84,6 +85,11 @@ class Program:
     def transforms(self) -> list[tuple[str, Transform]]:
         """Controllers that replace the gradient."""
         return [(name, unit) for name, unit in self.controllers.items() if isinstance(unit, Transform)]
+
+    @cached_property
+    def proximals(self) -> list[tuple[str, Proximal]]:
+        """Controllers that move the parameters after the step."""
+        return [(name, unit) for name, unit in self.controllers.items() if isinstance(unit, Proximal)]
 
     @cached_property
     def gates(self) -> list[tuple[str, Gate]]:

@@ -1,11 +1,9 @@
 """One update of a tile of rows, and one rung of a pack.
 
-streams -> batch -> loop -> read-out -> backward -> controllers add -> transform -> propose -> admit -> apply
+streams -> batch -> loop -> read-out -> backward -> controllers add -> transform -> propose -> after -> admit -> apply
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,76 +11,10 @@ from torch import Tensor
 from rnnsweep.core import diagnostics, evaluation, numerics
 from rnnsweep.core.controllers.base import Context, Tally
 from rnnsweep.core.pack import NEVER, Pack
-from rnnsweep.core.program import Program
-from rnnsweep.core.rng import Draws, sample_ids
-from rnnsweep.core.types import Batch, RowStatus
+from rnnsweep.core.tile import Tile, tiles, train_batch
+from rnnsweep.core.types import RowStatus
 
-_DEFAULT_TILE = 1 << 30
-
-
-@dataclass
-class Tile:
-    """Views of some consecutive rows of a pack; writing to them writes to the pack.
-
-    Attributes:
-        switched: per controller, whether any of these rows has it switched on (fixed while the rows stay).
-    """
-
-    program: Program
-    params: Tensor
-    slots: dict[str, Tensor]
-    hypers: dict[str, Tensor]
-    keys: dict[str, Tensor]
-    step: Tensor
-    taken: Tensor
-    updates: Tensor
-    status: Tensor
-    diverged_at: Tensor
-    switched: dict[str, bool]
-
-    def unit_hypers(self, prefix: str) -> dict[str, Tensor]:
-        """One unit's hyperparameters [P] by field name."""
-        start = len(prefix) + 1
-        return {key[start:]: value for key, value in self.hypers.items() if key.startswith(f"{prefix}.")}
-
-
-def tiles(pack: Pack) -> list[tuple[slice, Tile]]:
-    """Cut a pack into tiles of the engine's preferred number of rows."""
-    size = pack.program.engine.tile or _DEFAULT_TILE
-    cuts = [slice(start, min(start + size, len(pack))) for start in range(0, len(pack), size)]
-    return [(cut, _tile(pack, cut)) for cut in cuts]
-
-
-def _tile(pack: Pack, cut: slice) -> Tile:
-    program = pack.program
-    hypers = {key: value[cut] for key, value in pack.hypers.items()}
-    tile = Tile(
-        program,
-        pack.params[cut],
-        {name: value[cut] for name, value in pack.slots.items()},
-        hypers,
-        {purpose: value[cut] for purpose, value in pack.keys.items()},
-        pack.step[cut],
-        pack.taken[cut],
-        pack.updates[cut],
-        pack.status[cut],
-        pack.diverged_at[cut],
-        {},
-    )
-    for name, unit in program.controllers.items():
-        tile.switched[name] = bool(unit.active(tile.unit_hypers(f"controllers.{name}")).any())
-    return tile
-
-
-def train_batch(tile: Tile) -> Batch:
-    """The mini-batch of each row's next update: a function of the row's key and step alone."""
-    program, step = tile.program, tile.step
-    samples = program.task.samples
-    if samples is None:
-        ids = step[:, None] * program.batch + torch.arange(program.batch, device=step.device)
-    else:
-        ids = sample_ids(tile.keys["order"], step, program.batch, samples)
-    return program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype))
+__all__ = ["Tile", "tiles", "train_batch", "train_rung", "update"]
 
 
 def update(tile: Tile, tally: Tally, *, detailed: bool = False) -> Context:
@@ -145,6 +77,7 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
     for name, unit in program.transforms:
         _enter(tile, context, name)
         result = unit.transform(context, norm)
+        _remember(tile, context, name)
         context.gradients = result.gradients
         norm = numerics.row_norm(result.gradients) if result.norm is None else result.norm
         drop = drop if result.drop is None else drop | result.drop
@@ -161,12 +94,19 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
     hypers = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
     taken = tile.taken[:, None].to(program.dtype)
     step, new_slots = program.optimizer.propose(context.gradients, slots, hypers, taken)
+    context.fresh.update({f"optimizer.{name}": value for name, value in new_slots.items()})
+    if tile.decays:
+        step = program.optimizer.decay(step, tile.params, hypers)
+    step, moved = _settle(tile, context, step)
+    if program.family.slots:
+        found = program.family.advance(program.layout.view(moved), tile.unit_hypers("family"))
+        context.fresh.update({f"family.{name}": value for name, value in found.items()})
     accept = alive & ~diverged & ~drop
     for name, unit in program.gates:
         if tile.switched[name]:
             _enter(tile, context, name)
             accept &= unit.admit(context, step)
-    moved = tile.params + step
+            _remember(tile, context, name)
     broken = accept & ~torch.isfinite(moved.sum(1))
     accept &= ~broken
     diverged |= broken
@@ -174,7 +114,7 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
         if tile.switched[name]:
             _enter(tile, context, name)
             unit.observe(context, moved, accept)
-    _take(tile, moved, new_slots, accept)
+    _take(tile, moved, context.fresh, accept)
     fell = alive & diverged
     tile.diverged_at.copy_(torch.where(fell, tile.step + 1, tile.diverged_at))
     tile.status.copy_(torch.where(fell, torch.full_like(tile.status, RowStatus.DIVERGED), tile.status))
@@ -182,18 +122,39 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
     tile.step += alive
 
 
-def _take(tile: Tile, moved: Tensor, new_slots: dict[str, Tensor], accept: Tensor) -> None:
-    """Write parameters and optimiser state of the accepted rows."""
+def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole candidate step and the parameters after it, proximal controllers included."""
+    moved = tile.params + step
+    rate = tile.hypers.get("optimizer.lr", torch.ones_like(moved[:, 0]))[:, None]
+    for name, unit in tile.program.proximals:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            settled = unit.after(context, moved, rate)
+            step = torch.where(settled == moved, step, settled - tile.params)
+            moved = settled
+    return step, moved
+
+
+def _take(tile: Tile, moved: Tensor, fresh: dict[str, Tensor], accept: Tensor) -> None:
+    """Write parameters and row state of the accepted rows."""
     if bool(accept.all()):
         tile.params.copy_(moved)
-        for name, value in new_slots.items():
-            tile.slots[f"optimizer.{name}"].copy_(value)
+        for key, value in fresh.items():
+            tile.slots[key].copy_(value)
         return
-    on = accept[:, None]
-    tile.params.copy_(torch.where(on, moved, tile.params))
-    for name, value in new_slots.items():
-        slot = tile.slots[f"optimizer.{name}"]
+    tile.params.copy_(torch.where(accept[:, None], moved, tile.params))
+    for key, value in fresh.items():
+        slot = tile.slots[key]
+        on = accept.reshape(-1, *(1 for _ in slot.shape[1:]))
         slot.copy_(torch.where(on, value, slot))
+
+
+def _remember(tile: Tile, context: Context, name: str) -> None:
+    """Keep what a controller put into its slots until the step is taken."""
+    for slot, value in context.slots.items():
+        key = f"controllers.{name}.{slot}"
+        if value is not tile.slots[key]:
+            context.fresh[key] = value
 
 
 def _enter(tile: Tile, context: Context, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The contracts of controllers: they act on gradients, in the order add -> transform -> (step proposed) -> admit."""
+"""The contracts of controllers: add -> transform -> (step proposed) -> after -> admit, on gradients and steps."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ class Context:
 
     Attributes:
         hypers: the controller's own per-row hyperparameters, [P], by field name.
-        slots: the controller's own row state, [P, ...]; it may replace entries.
+        slots: the controller's own row state, [P, ...]; it may replace entries (not write into them): the new ones
+            are kept where the row takes its step, so that a refused mini-batch leaves no trace.
         gradients: [P, N], flat; `layout.view` names its parts.
         params: [P, N]. values: views of it.
         family_hypers: the family's per-row hyperparameters.
@@ -64,6 +65,7 @@ class Context:
         step: int64 [P], updates done so far.
         detailed: the last update of a rung: costly diagnostics may run.
         notes: what one phase leaves for a later one.
+        fresh: row state of all units as it will be where the step is taken, by slot key (`training` fills it).
     """
 
     family: Family
@@ -83,6 +85,7 @@ class Context:
     slots: dict[str, Tensor] = field(default_factory=dict)
     detailed: bool = False
     notes: dict[str, Tensor] = field(default_factory=dict)
+    fresh: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,17 @@ class Transform(Controller):
     @abstractmethod
     def transform(self, context: Context, norm: Tensor) -> Transformed:
         """The new gradients; `norm` [P] is the 2-norm of `context.gradients`."""
+
+
+class Proximal(Controller):
+    """Moves the parameters once more after the optimiser's step."""
+
+    @abstractmethod
+    def after(self, context: Context, moved: Tensor, rate: Tensor) -> Tensor:
+        """The new parameters [P, N]; `moved` are those after the step, `rate` [P, 1] the optimiser's learning rate.
+
+        Gates see the whole way from the old parameters to these as the candidate step.
+        """
 
 
 class Gate(Controller):

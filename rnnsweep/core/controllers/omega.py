@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.omega_full import full_gradient
+from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import LoopGradients, Offer, Trace
 from rnnsweep.core.unit import NOT_NEGATIVE, Range
@@ -32,6 +33,7 @@ class Omega(Additive):
         gradient: ``immediate``: h, g, delta are constants, only the trailing W_rec is differentiated; ``full``: through
             the whole graph, slow. The immediate gradient is *not* an approximation of the full one.
         bound: samples with a squared norm below it count as inactive.
+        schedule: how alpha falls over training, see `Schedule`.
 
     Numerics:
         Nothing active: Omega and its gradient are 0, never NaN. A row's steps before its own start never count. Rows
@@ -48,6 +50,7 @@ class Omega(Additive):
     reduce: str = "active_mean"
     gradient: str = "immediate"
     bound: float = 1e-20
+    schedule: Schedule = field(default_factory=Schedule)
 
     unit_key: ClassVar[str] = "controllers.omega"
     needs_trace: ClassVar[bool] = True
@@ -59,6 +62,10 @@ class Omega(Additive):
         "gradient": ("immediate", "full"),
         "bound": Range(0, open_low=True),
     }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "schedule", schedule(self.schedule, "controllers.omega.schedule"))
 
     @property
     def needs(self) -> frozenset[Offer]:
@@ -76,7 +83,7 @@ class Omega(Additive):
         norms = self.norms(context)
         context.tally.mean("omega/value", norms.value)
         context.tally.mean("omega/active", norms.share)
-        weight = context.hypers["weight"]
+        weight = self.schedule.at(context.hypers["weight"], context.step)
         if self.gradient == "full":
             named = full_gradient(self, context)
         else:
@@ -156,4 +163,3 @@ class OmegaNorms:
     share: Tensor
     coefficient: Tensor
     left: Tensor
-

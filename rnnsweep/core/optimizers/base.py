@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from rnnsweep.core.unit import Unit
@@ -35,3 +36,12 @@ class Optimizer(Unit):
             hypers: this unit's per-row hyperparameters, each [P, 1].
             taken: steps taken so far per row, float [P, 1] (refused mini-batches do not count).
         """
+
+    def decay(self, step: Tensor, params: Tensor, hypers: Mapping[str, Tensor]) -> Tensor:
+        """The step with decoupled weight decay: step - lr weight_decay params, all parameters; rows with 0 unchanged.
+
+        References:
+            Loshchilov, Hutter (2019), algorithm 2, as `torch.optim.AdamW`.
+        """
+        weight = hypers["weight_decay"]
+        return torch.where(weight > 0, step - hypers["lr"] * weight * params, step)

@@ -21,6 +21,7 @@ class RmsProp(Optimizer):
         alpha: decay of the mean square, per row, 0 <= alpha < 1.
         epsilon: added to the root, per row, > 0.
         momentum: per row, 0 <= momentum < 1.
+        weight_decay: decoupled, per row, >= 0; unit 1 / (lr update); 0 is off, bit for bit (`Optimizer.decay`).
 
     Numerics:
         As `torch.optim.RMSprop`, not centred; each entry by itself.
@@ -33,12 +34,14 @@ class RmsProp(Optimizer):
     alpha: float = 0.99
     epsilon: float = 1e-8
     momentum: float = 0.0
+    weight_decay: float = 0.0
 
     rows: ClassVar[Mapping[str, Range]] = {
         "lr": NOT_NEGATIVE,
         "alpha": Range(0, 1, open_high=True),
         "epsilon": POSITIVE,
         "momentum": Range(0, 1, open_high=True),
+        "weight_decay": NOT_NEGATIVE,
     }
     slots: ClassVar[tuple[str, ...]] = ("square", "velocity")
 

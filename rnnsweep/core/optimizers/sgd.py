@@ -20,6 +20,7 @@ class Sgd(Optimizer):
         lr: learning rate per row, >= 0; unit parameter^2 / loss.
         momentum: per row, 0 <= momentum < 1; 0 is plain SGD, bit for bit.
         nesterov: whether the gradient is looked up ahead.
+        weight_decay: decoupled, per row, >= 0; unit 1 / (lr update); 0 is off, bit for bit (`Optimizer.decay`).
 
     Numerics:
         Every entry takes one product and one sum, never fused, so that vector tails round alike.
@@ -31,8 +32,13 @@ class Sgd(Optimizer):
     lr: float = 0.01
     momentum: float = 0.0
     nesterov: bool = False
+    weight_decay: float = 0.0
 
-    rows: ClassVar[Mapping[str, Range]] = {"lr": NOT_NEGATIVE, "momentum": Range(0, 1, open_high=True)}
+    rows: ClassVar[Mapping[str, Range]] = {
+        "lr": NOT_NEGATIVE,
+        "momentum": Range(0, 1, open_high=True),
+        "weight_decay": NOT_NEGATIVE,
+    }
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"nesterov": (True, False)}
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
 

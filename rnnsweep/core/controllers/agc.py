@@ -1,0 +1,90 @@
+"""Adaptive gradient clipping: each unit's gradient against the norm of its own weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.controllers.base import Context, Transform, Transformed
+from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
+from rnnsweep.core.unit import POSITIVE, Range
+
+_SMALLEST_WEIGHT = 1e-3
+_SMALLEST_GRADIENT = 1e-6
+_INCOMING = ("input", "recurrent", "bias")
+_READ_OUT = ("w_out", "b_out")
+
+
+@dataclass(frozen=True)
+class Agc(Transform):
+    """Limit |gradient| / |weights| of every unit.
+
+        m = ratio * max(|w|, 1e-3)        if |g| > m:  g <- g m / max(|g|, 1e-6)
+
+    A unit is a column W[:, to]: the columns of all input and recurrent weights that lead into it, with its bias. A
+    parameter of another role (the skew matrix of an orthogonal network, an initial state) forms units of its own, by
+    column, a vector as one. The read-out is left alone.
+
+    Attributes:
+        ratio: largest |g| / |w| per unit, per row; > 0, inf is off, bit for bit.
+
+    Numerics:
+        Squares and their sums in float64: no overflow below 1e154; beyond it a unit's gradient becomes 0. A row with a
+        non-finite gradient is dropped.
+
+    References:
+        Brock, De, Smith, Simonyan (2021), eq. 3: ratio .01, weight floor 1e-3. Ours differs: weights are W[from, to],
+        and a unit's weight matrices and bias count together.
+    """
+
+    ratio: float = 0.01
+
+    unit_key: ClassVar[str] = "controllers.clip_agc"
+    rows: ClassVar[Mapping[str, Range]] = {"ratio": POSITIVE}
+
+    def transform(self, context: Context, norm: Tensor) -> Transformed:
+        """See `Transform.transform`."""
+        ratio = context.hypers["ratio"].double()[:, None]
+        gradients = context.gradients.clone()
+        parts = context.layout.view(gradients)
+        clipped = torch.zeros_like(norm, dtype=torch.bool)
+        for group in units_of(context.layout):
+            weight = sum_squares(group, context.values).sqrt().clamp_min(_SMALLEST_WEIGHT)
+            size = sum_squares(group, parts).sqrt()
+            over = size > ratio * weight
+            factor = torch.where(over, ratio * weight / size.clamp_min(_SMALLEST_GRADIENT), torch.ones_like(size))
+            for spec in group:
+                part = parts[spec.name]
+                part.mul_(factor.reshape(len(part), *(1 for _ in spec.shape[:-1]), -1).to(part.dtype))
+            clipped |= over.any(1)
+        context.tally.mean("clip/share", clipped)
+        return Transformed(gradients, drop=~torch.isfinite(norm))
+
+
+def units_of(layout: ParameterLayout) -> list[list[ParameterSpec]]:
+    """Parameters whose columns belong to the same units, group by group; the read-out is left out."""
+    groups: dict[str, list[ParameterSpec]] = {}
+    for spec in layout.specs:
+        if spec.name in _READ_OUT or spec.role == "output" or not spec.size:
+            continue
+        key = f"incoming {spec.shape[-1]}" if spec.role in _INCOMING else spec.name
+        groups.setdefault(key, []).append(spec)
+    return list(groups.values())
+
+
+def sum_squares(group: list[ParameterSpec], values: Mapping[str, Tensor]) -> Tensor:
+    """Sum of squares of each unit, float64 [P, units]; a vector by itself is one unit."""
+    total: Tensor | None = None
+    for spec in group:
+        squares = values[spec.name].double().square()
+        alone = len(group) == 1 and len(spec.shape) == 1
+        matrix = squares[:, :, None] if alone else squares.reshape(len(squares), -1, spec.shape[-1])
+        part = numerics.row_sum(matrix)
+        total = part if total is None else total + part
+    assert total is not None
+    return total

@@ -1,0 +1,41 @@
+"""Clipping of every gradient entry by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.controllers.base import Context, Transform, Transformed
+from rnnsweep.core.unit import POSITIVE, Range
+
+
+@dataclass(frozen=True)
+class ElementwiseClip(Transform):
+    """Move every entry of the gradient into [-threshold, threshold]; the direction may change.
+
+    Attributes:
+        threshold: largest absolute value of an entry, per row; unit loss / parameter; > 0, inf is off, bit for bit.
+
+    Numerics:
+        An entry at the threshold is untouched. A row with a non-finite entry is dropped whole: unlike in the source's
+        code, an infinite entry is not taken for a large one.
+
+    References:
+        Mikolov (2012), thesis, section 3.2.2: threshold 15.
+    """
+
+    threshold: float = 15.0
+
+    unit_key: ClassVar[str] = "controllers.clip_elementwise"
+    rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
+
+    def transform(self, context: Context, norm: Tensor) -> Transformed:
+        """See `Transform.transform`."""
+        threshold = context.hypers["threshold"][:, None]
+        clipped = torch.minimum(torch.maximum(context.gradients, -threshold), threshold)
+        context.tally.mean("clip/share", (clipped != context.gradients).any(1))
+        return Transformed(clipped, drop=~torch.isfinite(norm))

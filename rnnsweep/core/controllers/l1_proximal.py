@@ -1,0 +1,46 @@
+"""L1 penalty by its proximal step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.controllers.base import Context, Proximal
+from rnnsweep.core.unit import NOT_NEGATIVE, Range
+
+
+@dataclass(frozen=True)
+class L1Proximal(Proximal):
+    """After each step, w <- sign(w) max(|w| - lr weight, 0) on the named parameters: exact zeros appear.
+
+    Attributes:
+        weight: of sum |w| in the cost, per row, >= 0; 0 is off, bit for bit.
+        parameters: names of penalised parameters.
+
+    Numerics:
+        The threshold is lr * weight, whatever the optimiser does to its gradients. Non-finite parameters end the row.
+
+    References:
+        Beck, Teboulle (2009), eq. 1.5 (ISTA).
+    """
+
+    weight: float = 0.0
+    parameters: tuple[str, ...] = ("w_rec",)
+
+    unit_key: ClassVar[str] = "controllers.l1_proximal"
+    rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
+
+    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+        """Rows with weight > 0."""
+        return hypers["weight"] > 0
+
+    def after(self, context: Context, moved: Tensor, rate: Tensor) -> Tensor:
+        """See `Proximal.after`."""
+        weight = context.hypers["weight"][:, None]
+        on = (weight > 0) & context.layout.mask(self.parameters, moved.device)
+        shrunk = torch.sign(moved) * (moved.abs() - rate * weight).clamp_min(0)
+        return torch.where(on, shrunk, moved)
