@@ -185,3 +185,11 @@ def test_cache_folder_falls_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_width_is_whole_vectors() -> None:
     assert layout.width_of(1, torch.float32) * 4 == layout.UNIT_BYTES
     assert layout.width_of(64, torch.float32) == 64
+
+
+def test_other_types_are_not_misread() -> None:
+    inputs, weights, lengths, _ = problem(2)
+    with pytest.raises(TypeError, match="float64"):
+        CpuEngine(1).forward(inputs, LoopWeights(weights.w_rec.double(), weights.w_in), ACTIVATIONS["tanh"], lengths)
+    with pytest.raises(TypeError, match="int32"):
+        CpuEngine(1).forward(inputs, weights, ACTIVATIONS["tanh"], lengths.int())

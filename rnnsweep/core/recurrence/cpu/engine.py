@@ -65,7 +65,7 @@ class CpuEngine:
         """See `Engine.forward`."""
         P, T, B, inner = inputs.shape
         H = weights.w_rec.shape[-1]
-        held = Held()
+        held = Held(inputs.dtype)
         h = self._matrix(P, T + 1, B, H, inputs.dtype)
         store = not activation.from_output or weights.leak is not None
         slope = self._matrix(P, T, B, H, inputs.dtype) if store else None
@@ -86,10 +86,10 @@ class CpuEngine:
         w, dtype = record.weights, record.h.dtype
         P, T, B, H = record.h.shape[0], record.h.shape[1] - 1, *record.h.shape[2:]
         inner = record.inputs.shape[-1]
-        held, new = Held(), self._workspace.take
+        held, new = Held(dtype), self._workspace.take
         whole = keep or w.w_in is None
         h, slope = padded(record.h), None if record.slope is None else padded(record.slope)
-        chunk = max(1, min(T, 96 // B))
+        chunk = min(T, -(-96 // B))  # about 100 rows per block: they and the sums stay in L2
         delta = self._matrix(P, T, B, H, dtype) if whole else self._matrix(self.threads, chunk, B, H, dtype)
         x = self._matrix(P, T, B, H, dtype) if whole else self._matrix(self.threads, 2, B, H, dtype)
         grads = LoopGradients(
@@ -114,7 +114,7 @@ class CpuEngine:
         """See `Engine.tangent`; the pair is scaled so that max|delta| is of order one or as the last step left it."""
         record, w, dtype = trace.record, trace.record.weights, step.dtype
         P, T, B, H = trace.delta.shape
-        held, new = Held(), self._workspace.take
+        held, new = Held(dtype), self._workspace.take
         h, slope = padded(record.h), None if record.slope is None else padded(record.slope)
         delta = padded(trace.delta)
         last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
@@ -133,12 +133,12 @@ class CpuEngine:
         """See `Engine.outer`."""
         P, T, B, K = left.shape
         M = right.shape[-1]
-        held = Held()
+        held = Held(left.dtype)
         left, right = rows_of(left, 0), rows_of(right, width_of(M, left.dtype))
         out = self._workspace.take((P, K, M), left.dtype)
         job = jobs.OuterJob(
-            n=T * B, K=K, M=M, left=left.data_ptr(), left_row=left.stride(0), ldl=left.stride(2),
-            right=right.data_ptr(), right_row=right.stride(0), ldr=right.stride(2), weight=held(weight),
+            n=T * B, K=K, M=M, left=held.view(left), left_row=left.stride(0), ldl=left.stride(2),
+            right=held.view(right), right_row=right.stride(0), ldr=right.stride(2), weight=held(weight),
             out=out.data_ptr(),
         )  # fmt: skip
         self._run("outer", job, P, left.dtype, (K + 96) * width_of(M, left.dtype))
@@ -156,7 +156,7 @@ class CpuEngine:
         """See `Engine.matmul`."""
         P, M, K = left.shape
         N = right.shape[-1]
-        held, out = Held(), self._workspace.take((P, M, N), left.dtype)
+        held, out = Held(left.dtype), self._workspace.take((P, M, N), left.dtype)
         job = jobs.MatmulJob(M=M, K=K, N=N, left=held(left), right=held(right), out=out.data_ptr())
         self._run("matmul", job, P, left.dtype, (K + 97) * width_of(N, left.dtype))
         return out

@@ -24,11 +24,18 @@ def width_of(columns: int, dtype: torch.dtype) -> int:
 class Held:
     """Addresses of tensors, which stay alive as long as this object does.
 
+    Args:
+        dtype: element type of the loop; whole numbers are int64.
+
+    Raises:
+        TypeError: a tensor of another type or not in main memory: its bytes would be misread.
+
     Numerics:
-        Values are never converted: a tensor of another type is an error of the caller.
+        Values are never converted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._allowed = (dtype, torch.int64)
         self._tensors: list[Tensor] = []
 
     def __call__(self, tensor: Tensor | None) -> int:
@@ -42,6 +49,8 @@ class Held:
         """
         if tensor is None:
             return 0
+        if tensor.dtype not in self._allowed or tensor.device.type != "cpu":
+            raise TypeError(f"{tensor.dtype} on {tensor.device}; this loop takes {self._allowed} on the CPU")
         if tensor.numel() == 0:
             tensor = _NOTHING
         self._tensors.append(tensor)
