@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from rnnsweep.sweep.plan import Objective
@@ -10,7 +11,7 @@ from rnnsweep.sweep.states import TrialState
 
 
 def ranked(trials: Iterable[TrialView], objectives: Sequence[Objective], index: int = 0) -> list[TrialView]:
-    """COMPLETE trials by one objective, best first; the lower number wins a tie.
+    """COMPLETE trials by one objective, best first; who solved earlier wins a tie, then the lower number.
 
     Example:
         >>> ranked([TrialView(0, TrialState.COMPLETE, {}, (2.0,)), TrialView(1, TrialState.COMPLETE, {}, (1.0,))],
@@ -19,7 +20,11 @@ def ranked(trials: Iterable[TrialView], objectives: Sequence[Objective], index: 
     """
     sign = -1.0 if objectives[index].goal == "maximize" else 1.0
     found = [view for view in trials if view.state is TrialState.COMPLETE and len(view.values) > index]
-    return sorted(found, key=lambda view: (sign * view.values[index], view.number))
+    return sorted(found, key=lambda view: (sign * view.values[index], _solved(view), view.number))
+
+
+def _solved(view: TrialView) -> float:
+    return math.inf if view.solved_at is None else view.solved_at
 
 
 def best(trials: Iterable[TrialView], objectives: Sequence[Objective]) -> TrialView | None:
