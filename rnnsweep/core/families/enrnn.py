@@ -1,0 +1,140 @@
+"""Eigenvalue-normalised recurrent network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
+from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.orthogonal import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
+from rnnsweep.core.families.spectral import Leading, divided, divided_pullback, divided_step, leading
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.unit import SHARE, Range
+from rnnsweep.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Enrnn(Family):
+    """A long state with an orthogonal matrix, fed by a short state whose matrix keeps its spectral radius at most 1.
+
+        h^L_t = f(u W_in^L + h^L W_L + h^S W_C + b^L)        W_L as in `scornn`
+        h^S_t = f(u W_in^S + h^S W_S + b^S)                  W_S = T / rho(T) once rho(T) > 1
+
+    Both states make one simple loop, [h^L, h^S], with a block triangular matrix; the read-out sees both.
+
+    Attributes:
+        hidden: n_L + n_S. short: share of n_S, structural; n_S = round(short * hidden).
+        negatives: share of entries -1 of W_L's D, per row; the paper's rho / n_L.
+        latch: true: once rho(T) > 1, T / rho(T) is used from then on (the authors' code); false: only while rho(T) > 1.
+        activation: f.
+
+    Numerics:
+        rho(W_S) <= 1 + 1e-12 in float64. The gradient through rho is exact for a simple leading eigenvalue, real or a
+        complex pair; with tied ones it is detached and the row state ``tied`` counts the steps.
+
+    References:
+        Helfrich, Ye (2020). W[from, to] is applied on the right.
+    """
+
+    short: float = 0.4
+    negatives: float = 0.3
+    latch: bool = True
+    activation: str = "modrelu"
+
+    slots: ClassVar[tuple[str, ...]] = ("latched", "tied")
+    rows: ClassVar[Mapping[str, Range]] = {"negatives": SHARE}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
+        "hidden": Range(2, 8192, integer=True),
+        "short": Range(0, 1, open_low=True, open_high=True),
+        "latch": (True, False),
+        "activation": tuple(name for name in ACTIVATIONS if name != "oplu"),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.n_short < self.hidden:
+            allowed = f"so that round(short * {self.hidden}) is 1..{self.hidden - 1}"
+            raise ConfigError(
+                "leaves one of the two states empty", key="family.short", value=self.short, allowed=allowed
+            )
+
+    @property
+    def n_short(self) -> int:
+        """n_S."""
+        return round(self.short * self.hidden)
+
+    @property
+    def n_long(self) -> int:
+        """n_L."""
+        return self.hidden - self.n_short
+
+    @property
+    def cell_activation(self) -> Activation:
+        """The activation object."""
+        return activation(self.activation)
+
+    def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
+        """a_skew [n_L, n_L], w_short (T), w_cross (W_C), w_in, b, (act_bias), w_out, b_out."""
+        H, L, S = self.hidden, self.n_long, self.n_short
+        own = [
+            ParameterSpec("a_skew", (L, L), "skew", group="skew"),
+            ParameterSpec("w_short", (S, S), "recurrent"),
+            ParameterSpec("w_cross", (S, L), "input"),
+            ParameterSpec("w_in", (n_inputs, H), "input"),
+            ParameterSpec("b", (H,), "bias"),
+        ]
+        if self.cell_activation.has_bias:
+            own.append(ParameterSpec("act_bias", (H,), "bias"))
+        return (*own, *readout_parameters(H, n_outputs))
+
+    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+        """Skew blocks with angles U(0, pi/2)."""
+        del specs
+        return {} if "a_skew" in drawn else {"a_skew": cayley_blocks(keys, "a_skew", self.n_long)}
+
+    def weights(self, values: Values, hypers: Values) -> LoopWeights:
+        """The loop's weights: [[W_L, 0], [W_C, W_S]]."""
+        lead, on = self._normalised(values, hypers)
+        long = cayley(values["a_skew"], signs(hypers["negatives"], self.n_long))
+        w = self._blocks(long, values["w_cross"], divided(values["w_short"], lead, on))
+        return LoopWeights(w, values["w_in"], values["b"], values.get("act_bias"))
+
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+        """Gradients through both maps."""
+        named, L = loop_parts(gradients), self.n_long
+        w = named.pop("w_rec")
+        d = signs(hypers["negatives"], L)
+        named["a_skew"] = cayley_pullback(values["a_skew"], d, cayley(values["a_skew"], d), w[:, :L, :L])
+        lead, on = self._normalised(values, hypers)
+        named["w_short"] = divided_pullback(values["w_short"], lead, on, w[:, L:, L:])
+        named["w_cross"] = w[:, L:, :L]
+        return named
+
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+        """The first-order change of the block matrix."""
+        d = signs(hypers["negatives"], self.n_long)
+        long = cayley_step(values["a_skew"], d, cayley(values["a_skew"], d), step["a_skew"])
+        lead, on = self._normalised(values, hypers)
+        return self._blocks(long, step["w_cross"], divided_step(values["w_short"], lead, on, step["w_short"]))
+
+    def advance(self, values: Values, hypers: Values) -> dict[str, Tensor]:
+        """Latch where rho(T) > 1, count ties."""
+        lead, on = self._normalised(values, hypers)
+        kind = hypers["latched"].dtype
+        latched = on.to(kind) if self.latch else hypers["latched"]
+        return {"latched": latched, "tied": hypers["tied"] + (lead.tied & on).to(kind)}
+
+    def _normalised(self, values: Values, hypers: Values) -> tuple[Leading, Tensor]:
+        lead = leading(values["w_short"])
+        on = lead.rho > 1
+        return lead, on | (hypers["latched"] > 0) if self.latch else on
+
+    def _blocks(self, long: Tensor, cross: Tensor, short: Tensor) -> Tensor:
+        top = torch.cat((long, torch.zeros_like(cross).transpose(1, 2)), 2)
+        return torch.cat((top, torch.cat((cross, short), 2)), 1)

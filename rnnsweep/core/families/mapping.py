@@ -1,0 +1,37 @@
+"""Pull-back and first-order change of a map from raw parameters to the loop's matrix, by autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+Map = Callable[[Mapping[str, Tensor]], Tensor]
+
+
+def pull(map_: Map, values: Mapping[str, Tensor], gradient: Tensor) -> dict[str, Tensor]:
+    """Gradients of the raw parameters `values` from the gradient of `map_(values)`; rows stay apart if `map_` does."""
+    with torch.enable_grad():
+        live = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
+        found = torch.autograd.grad(map_(live), list(live.values()), gradient, allow_unused=True)
+    return {
+        name: torch.zeros_like(live[name]) if part is None else part for name, part in zip(live, found, strict=True)
+    }
+
+
+def push(map_: Map, values: Mapping[str, Tensor], step: Mapping[str, Tensor]) -> Tensor:
+    """First-order change of `map_(values)` for a candidate step of the raw parameters.
+
+    Numerics:
+        Forward mode as the derivative of the pull-back in its gradient, which works for every operation that can be
+        differentiated twice.
+    """
+    with torch.enable_grad():
+        live = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
+        result = map_(live)
+        dummy = torch.zeros_like(result, requires_grad=True)
+        back = torch.autograd.grad(result, list(live.values()), dummy, create_graph=True, allow_unused=True)
+        used = [(part, step[name]) for name, part in zip(live, back, strict=True) if part is not None]
+        total = torch.stack([(part * by).sum() for part, by in used]).sum()
+        return torch.autograd.grad(total, dummy)[0]

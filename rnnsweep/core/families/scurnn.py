@@ -1,0 +1,112 @@
+"""Scaled Cayley unitary recurrent network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import rng
+from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
+from rnnsweep.core.families.mapping import pull, push
+from rnnsweep.core.families.orthogonal import cayley_blocks, each_row, skew
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
+from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.unit import Range
+
+_MAPPED = ("a_skew", "a_symmetric", "theta")
+
+
+@dataclass(frozen=True)
+class Scurnn(CellFamily):
+    """Complex loop with an exactly unitary recurrent matrix.
+
+        W = (I + A)^{-1} (I - A) D        h_t = f(h_{t-1} W + u_t W_in)        A skew-Hermitian, D = diag(e^{i theta})
+        f(z) = z relu(|z| + b) / (|z| + 1e-5),  |z| = sqrt(Re^2 + Im^2 + 1e-5)        read-out from [Re h, Im h]
+
+    A = S + i Y with S skew (upper triangle stored) and Y symmetric (upper triangle with the diagonal stored). theta,
+    h_0 and b are trained.
+
+    Attributes:
+        hidden: H, number of complex units; the read-out sees 2 H numbers.
+
+    Numerics:
+        W^H W = I to 1e-12 in float64. Complex numbers are carried as [Re, Im], so the loop's matrix is real, 2H x 2H,
+        orthogonal. Parameter groups: ``skew`` (A), ``phase`` (theta). Initially theta ~ U(0, 2 pi), h_0 ~ U(-.01, .01),
+        A by the cayley rule, unless the init draws their roles.
+
+    References:
+        Maduranga, Helfrich, Ye (2019). W[from, to] is applied on the right.
+    """
+
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"hidden": Range(2, 8192, integer=True)}
+
+    @property
+    def cell(self) -> ComplexModReluCell:
+        """Complex modReLU."""
+        return ComplexModReluCell(2 * self.hidden)
+
+    def visible(self, states: Tensor) -> Tensor:
+        """[Re h, Im h]."""
+        return states
+
+    def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
+        """a_skew, a_symmetric, theta, w_in [I, 2H], act_bias, h0 [2H], w_out [2H, O], b_out."""
+        H = self.hidden
+        return (
+            ParameterSpec("a_skew", (H, H), "skew", group="skew"),
+            ParameterSpec("a_symmetric", (H, H), "symmetric", group="skew"),
+            ParameterSpec("theta", (H,), "phase", group="phase"),
+            ParameterSpec("w_in", (n_inputs, 2 * H), "input"),
+            ParameterSpec("act_bias", (H,), "bias"),
+            ParameterSpec("h0", (2 * H,), "state"),
+            *readout_parameters(2 * H, n_outputs),
+        )
+
+    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+        """The paper's: blocks with angles U(0, pi/2), theta ~ U(0, 2 pi), h_0 ~ U(-.01, .01)."""
+        del specs
+        H = self.hidden
+        own = {
+            "a_skew": cayley_blocks(keys, "a_skew", H),
+            "theta": 2 * math.pi * rng.uniforms53(keys, H, rng.stream_of("theta")),
+            "h0": 0.02 * rng.uniforms53(keys, 2 * H, rng.stream_of("h0")) - 0.01,
+        }
+        return {name: value for name, value in own.items() if name not in drawn}
+
+    def weights(self, values: Values, hypers: Values) -> LoopWeights:
+        """The loop's weights; W by the complex scaled Cayley map."""
+        del hypers
+        own = {"act_bias": values["act_bias"]}
+        return LoopWeights(unitary(values), values["w_in"], h0=values["h0"], cell=own)
+
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+        """Gradients of A and theta by autograd of the map."""
+        mapped = pull(unitary, {name: values[name] for name in _MAPPED}, gradients.w_rec)
+        named = super().pullback(values, hypers, gradients)
+        del named["w_rec"]
+        return {**named, **mapped}
+
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+        """The first-order change of the real 2H x 2H matrix."""
+        del hypers
+        return push(unitary, {name: values[name] for name in _MAPPED}, step)
+
+
+def unitary(values: Values) -> Tensor:
+    """Real form [[Re W, Im W], [-Im W, Re W]] of the unitary W, [P, 2H, 2H]."""
+    return each_row(_unitary, *(values[name] for name in _MAPPED))
+
+
+def _unitary(a_skew: Tensor, a_symmetric: Tensor, theta: Tensor) -> Tensor:
+    upper = a_symmetric.triu()
+    a = torch.complex(skew(a_skew), upper + a_symmetric.triu(1).T)
+    eye = torch.eye(len(theta), dtype=a.dtype, device=a.device)
+    w, _ = torch.linalg.solve_ex(eye + a, eye - a)
+    w = w * torch.complex(torch.cos(theta), torch.sin(theta))
+    return torch.cat((torch.cat((w.real, w.imag), 1), torch.cat((-w.imag, w.real), 1)), 0)

@@ -1,0 +1,86 @@
+"""Division of a matrix by its spectral radius, with the exact gradient through the leading eigenvalue."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_TIE = 1e-9
+"""Relative distance below which two leading eigenvalues count as tied."""
+
+
+@dataclass(frozen=True)
+class Leading:
+    """Leading eigenvalues of a pack's matrices.
+
+    Attributes:
+        rho: spectral radius [P], float64; NaN for a non-finite matrix.
+        slope: d rho / d matrix, [P, n, n] float64; 0 where tied.
+        tied: bool [P]: more than one real eigenvalue or complex pair of that size, or no full set of eigenvectors.
+    """
+
+    rho: Tensor
+    slope: Tensor
+    tied: Tensor
+
+
+def leading(matrices: Tensor) -> Leading:
+    """Spectral radius of every matrix [P, n, n] and its derivative.
+
+    Numerics:
+        LAPACK per row, in float64 on the CPU. d rho = Re(conj(lambda) y^T dT x) / |lambda| with right and left
+        eigenvectors x, y, y^T x = 1; holds for a simple real leader and for a complex pair.
+
+    References:
+        Magnus (1985), derivative of a simple eigenvalue.
+    """
+    found = [_leading(matrix) for matrix in matrices.double().cpu()]
+    rho = torch.tensor([item[0] for item in found], dtype=torch.float64)
+    tied = torch.tensor([item[2] for item in found])
+    parts = (rho, torch.stack([item[1] for item in found]), tied)
+    return Leading(*(part.to(matrices.device) for part in parts))
+
+
+def _leading(matrix: Tensor) -> tuple[float, Tensor, bool]:
+    none = torch.zeros_like(matrix)
+    if not bool(torch.isfinite(matrix).all()):
+        return math.nan, none, False
+    values, right = torch.linalg.eig(matrix)
+    sizes = values.abs()
+    first = int(sizes.argmax())
+    rho, value = float(sizes[first]), values[first]
+    complex_pair = abs(float(value.imag)) > _TIE * rho
+    alike = int((sizes >= rho * (1 - _TIE)).sum())
+    if rho == 0 or alike > (2 if complex_pair else 1):
+        return rho, none, True
+    unit = torch.zeros(len(matrix), 1, dtype=values.dtype)
+    unit[first] = 1
+    left, _ = torch.linalg.solve_ex(right.T, unit)  # row `first` of right^-1
+    slope = (value.conj() * torch.outer(left[:, 0], right[:, first])).real / rho
+    if not bool(torch.isfinite(slope).all()):
+        return rho, none, True
+    return rho, slope, False
+
+
+def divided(matrices: Tensor, lead: Leading, on: Tensor) -> Tensor:
+    """T / rho where `on` [P], T elsewhere."""
+    scale = torch.where(on, lead.rho, torch.ones_like(lead.rho)).to(matrices.dtype)[:, None, None]
+    return matrices / scale
+
+
+def divided_pullback(matrices: Tensor, lead: Leading, on: Tensor, gradient: Tensor) -> Tensor:
+    """Gradient of T: G / rho - <G, T> / rho^2 d rho."""
+    rho = lead.rho.to(matrices.dtype)[:, None, None]
+    inner = (gradient * matrices).flatten(1).sum(1)[:, None, None]
+    through = gradient / rho - inner / (rho * rho) * lead.slope.to(matrices.dtype)
+    return torch.where(on[:, None, None], through, gradient)
+
+
+def divided_step(matrices: Tensor, lead: Leading, on: Tensor, step: Tensor) -> Tensor:
+    """First-order change of T / rho."""
+    rho = lead.rho.to(matrices.dtype)[:, None, None]
+    inner = (lead.slope.to(matrices.dtype) * step).flatten(1).sum(1)[:, None, None]
+    return torch.where(on[:, None, None], step / rho - matrices * inner / (rho * rho), step)

@@ -1,0 +1,34 @@
+"""The complex cell of unitary networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.recurrence.cells import Cell, Own
+
+EPSILON = 1e-5
+"""Under the root of |z| and beside |z| in the quotient, as in the authors' code."""
+
+
+@dataclass(frozen=True)
+class ComplexModReluCell(Cell):
+    """s = [Re h, Im h]; z = a + d; h = z relu(|z| + b) / (|z| + 1e-5), |z| = sqrt(Re^2 + Im^2 + 1e-5).
+
+    `hidden` counts real numbers, 2 per complex unit; the cell's own vector is ``act_bias`` [P, H / 2].
+
+    References:
+        Arjovsky, Shah, Bengio (2016), eq. 8; constants of Maduranga, Helfrich, Ye (2019).
+    """
+
+    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """[Re h, Im h]."""
+        del s
+        z, half = a + d, self.hidden // 2
+        re, im = z[..., :half], z[..., half:]
+        size = (re * re + im * im + EPSILON).sqrt()
+        open_ = size + own["act_bias"]
+        scale = torch.where(open_ > 0, open_, torch.zeros_like(open_)) / (size + EPSILON)
+        return torch.cat((re * scale, im * scale), -1)

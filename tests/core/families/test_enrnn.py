@@ -1,0 +1,111 @@
+"""Spectral radius at most 1, exact gradients for real and complex leaders, ties, the latch; a network by autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rnnsweep.core.families.enrnn import Enrnn
+from rnnsweep.core.families.spectral import divided, divided_pullback, divided_step, leading
+from rnnsweep.core.training import train_rung
+from rnnsweep.errors import ConfigError
+from tests.kit.gradients import Parts, assert_equals
+from tests.kit.networks import Setup
+
+REAL = torch.tensor([[2.0, 0.3, 0.1], [0.2, -0.5, 0.4], [0.1, 0.2, 0.7]], dtype=torch.float64)
+PAIR = torch.tensor([[0.5, 1.9, 0.1], [-1.7, 0.4, 0.2], [0.3, 0.1, 0.6]], dtype=torch.float64)
+ON = torch.tensor([True, True])
+
+
+def test_leaders_are_what_the_test_wants():
+    assert torch.linalg.eigvals(REAL).abs().argmax() == torch.linalg.eigvals(REAL).real.abs().argmax()
+    values = torch.linalg.eigvals(PAIR)
+    assert abs(float(values[values.abs().argmax()].imag)) > 1
+
+
+def test_radius_is_one_after_division():
+    t = torch.stack([REAL, PAIR])
+    w = divided(t, leading(t), ON)
+    assert torch.linalg.eigvals(w).abs().amax(1).tolist() == pytest.approx([1.0, 1.0], abs=1e-12)
+
+
+def test_gradient_and_step_against_differences():
+    t = torch.stack([REAL, PAIR])
+    lead = leading(t)
+    assert not bool(lead.tied.any())
+    g, step = torch.sin(t * 7), torch.cos(t * 5)
+    moved = [divided(t + sign * 1e-6 * step, leading(t + sign * 1e-6 * step), ON) for sign in (1, -1)]
+    difference = (moved[0] - moved[1]) / 2e-6
+    torch.testing.assert_close(divided_step(t, lead, ON, step), difference, rtol=1e-6, atol=1e-8)
+    ours = (divided_pullback(t, lead, ON, g) * step).flatten(1).sum(1)
+    torch.testing.assert_close(ours, (g * difference).flatten(1).sum(1), rtol=1e-6, atol=1e-8)
+    off = divided_pullback(t, lead, ~ON, g)
+    assert torch.equal(off, g)
+
+
+def test_tied_leaders_are_flagged_and_detached():
+    t = torch.diag(torch.tensor([2.0, -2.0, 0.5], dtype=torch.float64))[None]
+    lead = leading(t)
+    assert lead.tied.tolist() == [True]
+    g = torch.ones_like(t)
+    torch.testing.assert_close(divided_pullback(t, lead, ON[:1], g), g / 2)
+
+
+def test_a_non_finite_matrix_gives_nan_alone():
+    t = torch.stack([REAL, PAIR * torch.nan])
+    assert leading(t).rho.isnan().tolist() == [False, True]
+
+
+def states(parts: Parts, inputs: torch.Tensor, own: dict[str, float]) -> torch.Tensor:
+    upper = parts["a_skew"].triu(1)
+    L, a, eye = len(upper), upper - upper.T, torch.eye(len(upper), dtype=torch.float64)
+    negative = round(own["negatives"] * L)
+    long = torch.inverse(eye + a) @ (eye - a)
+    long = torch.cat((long[:, : L - negative], -long[:, L - negative :]), 1)
+    rho = torch.linalg.eigvals(parts["w_short"]).abs().max()
+    short = parts["w_short"] / rho if rho > 1 else parts["w_short"]
+    h, k = (torch.zeros(inputs.shape[1], n, dtype=torch.float64) for n in (L, len(short)))
+    found = []
+    for u in inputs:
+        z = u @ parts["w_in"] + parts["b"]
+        h, k = torch.tanh(z[:, :L] + h @ long + k @ parts["w_cross"]), torch.tanh(z[:, L:] + k @ short)
+        found.append(torch.cat((h, k), 1))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("short", [REAL, PAIR, 0.3 * REAL], ids=["real", "pair", "inside"])
+def test_network_equals_autograd(short):
+    """torch differentiates eigvals(T).abs().max() itself."""
+    family = Enrnn(hidden=8, short=0.375, activation="tanh")
+    assert_equals(family, states, fixed={"w_short": short}, tolerance=1e-10)
+
+
+def test_the_latch_stays_and_without_it_normalisation_follows_the_radius():
+    big, small = {"w_short": REAL[None]}, {"w_short": 0.1 * REAL[None]}
+    for latch in (True, False):
+        family = Enrnn(hidden=8, short=0.375, latch=latch)
+        slots = {name: torch.zeros(1, dtype=torch.float64) for name in family.slots}
+        assert family.advance(small, slots)["latched"].tolist() == [0]
+        after = family.advance(big, slots)
+        assert after["latched"].tolist() == [float(latch)]
+        _, on = family._normalised(small, after)
+        assert on.tolist() == [latch]
+
+
+def test_radius_stays_at_most_one_through_training_and_the_latch_travels_with_the_row():
+    setup = Setup(family=Enrnn(hidden=8), sigma=0.8)
+    pack = setup.pack([0, 1])
+    train_rung(pack, 8, 1)
+    assert pack.slots["family.latched"].tolist() == [1, 1]
+    assert float(pack.row(0).slots["family.latched"]) == 1
+    hypers = {
+        name: pack.hypers.get(f"family.{name}", pack.slots.get(f"family.{name}")) for name in ("negatives", "latched")
+    }
+    family = pack.program.family
+    w = family.weights(pack.program.layout.view(pack.params), hypers).w_rec[:, family.n_long :, family.n_long :]
+    assert float(torch.linalg.eigvals(w).abs().max()) <= 1 + 1e-12
+
+
+def test_an_empty_state_is_refused():
+    with pytest.raises(ConfigError, match=r"family\.short"):
+        Enrnn(hidden=4, short=0.05)
