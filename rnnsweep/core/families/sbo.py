@@ -1,0 +1,117 @@
+"""Stochastic bilevel optimisation as a recurrent network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
+from rnnsweep.core.numerics import matmul
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.recurrence.cells import Cell
+from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell, NesterovCell
+from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.unit import ANY, Range
+
+_CELLS = {"sgd": GradientDescentCell, "heavy_ball": HeavyBallCell, "nesterov": NesterovCell}
+
+
+@dataclass(frozen=True)
+class Sbo(CellFamily):
+    """Each time step is one step of an optimiser on F_t(h) = |h - relu(h W + u_t W_in + b)|^2 / 2.
+
+        sgd: h - eta grad F · heavy_ball: v <- mu v - eta grad F, h + v · nesterov: v_t = h - eta grad F,
+        h = v_t + mu (v_t - v_{t-1})
+
+    Attributes:
+        hidden: H, number of units.
+        method: the inner optimiser.
+        coupling: ``sparse``: W = w I with one trained number; ``dense``: W = I + U V of rank `rank`, both trained.
+        rank: of U V; at most H.
+        eta, mu: initial values of the trained step size and momentum; per row.
+
+    Numerics:
+        Every parameter is trained, eta, mu (unused by sgd: gradient 0), U and V among them. relu'(0) = 0.
+
+    References:
+        Zhang et al. (2021). Ours differs: U and V are trained; in the published code they are not.
+    """
+
+    method: str = "nesterov"
+    coupling: str = "dense"
+    rank: int = 50
+    eta: float = 0.001
+    mu: float = 0.5
+
+    rows: ClassVar[Mapping[str, Range]] = {"eta": ANY, "mu": ANY}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
+        "hidden": Range(1, 8192, integer=True),
+        "method": tuple(_CELLS),
+        "coupling": ("sparse", "dense"),
+        "rank": Range(1, integer=True, open_high=True),
+    }
+
+    @property
+    def cell(self) -> Cell:
+        """The inner optimiser's cell."""
+        return _CELLS[self.method](self.hidden)
+
+    def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
+        """w [1], or u [H, rank] and v [rank, H]; w_in, b, eta [1], mu [1], w_out, b_out."""
+        H, rank = self.hidden, min(self.rank, self.hidden)
+        dense = (ParameterSpec("u", (H, rank), "input"), ParameterSpec("v", (rank, H), "input"))
+        return (
+            *(dense if self.coupling == "dense" else (ParameterSpec("w", (1,), "scalar"),)),
+            ParameterSpec("w_in", (n_inputs, H), "input"),
+            ParameterSpec("b", (H,), "bias"),
+            ParameterSpec("eta", (1,), "scalar"),
+            ParameterSpec("mu", (1,), "scalar"),
+            *readout_parameters(H, n_outputs),
+        )
+
+    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+        """eta and mu; w starts at 0."""
+        del drawn, specs
+        one = torch.ones(len(keys), 1, dtype=torch.float64)
+        return {"eta": self.eta * one, "mu": self.mu * one}
+
+    def weights(self, values: Values, hypers: Values) -> LoopWeights:
+        """W = w I or I + U V."""
+        del hypers
+        w = self._matrix(values)
+        own = {"eta": values["eta"], "mu": values["mu"], "w_back": w}
+        return LoopWeights(w, values["w_in"], values["b"], cell=own)
+
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+        """Both uses of W together; the trained numbers as they are."""
+        del hypers
+        own = dict(gradients.cell)
+        w = gradients.w_rec + own.pop("w_back", torch.zeros_like(gradients.w_rec))
+        named = {**loop_parts(gradients), **own}
+        del named["w_rec"]
+        return {**named, **self._parts(values, w)}
+
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+        """The first-order change of W."""
+        del hypers
+        if self.coupling == "sparse":
+            return step["w"][:, :, None] * self._eye(step["w"])
+        return matmul(step["u"], values["v"]) + matmul(values["u"], step["v"])
+
+    def _matrix(self, values: Values) -> Tensor:
+        if self.coupling == "sparse":
+            return values["w"][:, :, None] * self._eye(values["w"])
+        return self._eye(values["u"]) + matmul(values["u"], values["v"])
+
+    def _parts(self, values: Values, w: Tensor) -> dict[str, Tensor]:
+        if self.coupling == "sparse":
+            return {"w": w.diagonal(dim1=1, dim2=2).sum(1, keepdim=True)}
+        u, v = values["u"], values["v"]
+        return {"u": matmul(w, v.transpose(1, 2)), "v": matmul(u.transpose(1, 2), w)}
+
+    def _eye(self, like: Tensor) -> Tensor:
+        return torch.eye(self.hidden, dtype=like.dtype, device=like.device)[None]

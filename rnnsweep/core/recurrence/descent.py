@@ -1,0 +1,70 @@
+"""Cells whose step is one iteration of an optimiser on an energy of the state.
+
+    F_t(h) = |h - relu(h W + d_t)|^2 / 2
+    grad F = r - (r * relu'(a)) W^T,  r = h - relu(a),  a = h W + d_t
+
+The loop's product gives h W; the second product, with W^T, takes the cell's own matrix ``w_back``, which is the same W:
+its gradient is added by the family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.recurrence.cells import Cell, Own
+
+
+def energy_gradient(a: Tensor, h: Tensor, w_back: Tensor) -> Tensor:
+    """grad F at h, with a = h W + d."""
+    on = (a > 0).to(a.dtype)
+    residual = h - a * on
+    return residual - numerics.matmul(residual * on, w_back.transpose(1, 2))
+
+
+@dataclass(frozen=True)
+class GradientDescentCell(Cell):
+    """h - eta grad F.
+
+    References:
+        Zhang et al. (2021), SBO-RNN, with relu and alpha = 1, one inner step per time step.
+    """
+
+    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """h."""
+        return s - own["eta"] * energy_gradient(a + d, s, own["w_back"])
+
+
+@dataclass(frozen=True)
+class HeavyBallCell(Cell):
+    """s = [h, v]; v <- mu v - eta grad F, h <- h + v."""
+
+    @property
+    def state(self) -> int:
+        """h and v."""
+        return 2 * self.hidden
+
+    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """[h, v]."""
+        h, v = s[..., : self.hidden], s[..., self.hidden :]
+        v = own["mu"] * v - own["eta"] * energy_gradient(a + d, h, own["w_back"])
+        return torch.cat((h + v, v), -1)
+
+
+@dataclass(frozen=True)
+class NesterovCell(Cell):
+    """s = [h, v]; v_t = h - eta grad F, h <- v_t + mu (v_t - v_{t-1}), v_0 = 0."""
+
+    @property
+    def state(self) -> int:
+        """h and v."""
+        return 2 * self.hidden
+
+    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """[h, v]."""
+        h, before = s[..., : self.hidden], s[..., self.hidden :]
+        v = h - own["eta"] * energy_gradient(a + d, h, own["w_back"])
+        return torch.cat((v + own["mu"] * (v - before), v), -1)
