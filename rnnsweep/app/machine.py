@@ -21,21 +21,14 @@ def row_bytes(program: Program) -> int:
     size = torch.empty((), dtype=program.dtype).element_size()
     held = program.layout.size * 2 * (2 + len(program.optimizer.slots)) * size
     if program.engine.tile is None:
-        held += record_bytes(program)
+        held += program.record_bytes
     return held
-
-
-def record_bytes(program: Program) -> int:
-    """Memory of one row's loop record, in bytes."""
-    size = torch.empty((), dtype=program.dtype).element_size()
-    T, B, H = program.task.max_length, program.batch, program.family.hidden
-    return T * B * (4 * H + program.task.n_inputs) * size
 
 
 def rows_that_fit(program: Program, device: torch.device) -> int:
     """How many rows of a program a device holds: half of its free memory over a row's bytes; at least 1."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    tile = (program.engine.tile or 0) * record_bytes(program)
+    tile = (program.tile_rows or 0) * program.record_bytes
     return max(1, min(_MOST_ROWS.get(device.type, 512), int((0.5 * free - tile) / row_bytes(program))))
 
 

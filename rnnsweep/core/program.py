@@ -18,6 +18,9 @@ from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.unit import Unit
 
+_TILE_RECORD = 5 << 18
+"""Bytes of one row's record that an engine's tile is meant for: T = 100, B = 10, H = 100 in float32."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -49,6 +52,24 @@ class Program:
     def layout(self) -> ParameterLayout:
         """Where parameters lie in a row's slab."""
         return ParameterLayout(self.family.parameters(self.task.n_inputs, self.task.n_outputs))
+
+    @property
+    def record_bytes(self) -> int:
+        """Memory of one row's loop record (states, deltas, handed-back errors, inputs), in bytes."""
+        size = torch.empty((), dtype=self.dtype).element_size()
+        return self.task.max_length * self.batch * (3 * self.family.hidden + self.task.n_inputs) * size
+
+    @property
+    def tile_rows(self) -> int | None:
+        """Rows trained together; None = the whole pack.
+
+        The engine's tile is meant for records of a megabyte; small records allow more rows, which share the cost of
+        calling torch, and large ones fewer, so that a tile stays in the last level of cache.
+        """
+        if self.engine.tile is None:
+            return None
+        fitting = self.engine.tile * _TILE_RECORD // max(1, self.record_bytes)
+        return max(4, min(8 * self.engine.tile, fitting))
 
     @cached_property
     def activation(self) -> Activation:

@@ -48,7 +48,7 @@ class Tile:
 
 def tiles(pack: Pack) -> list[tuple[slice, Tile]]:
     """Cut a pack into tiles of the engine's preferred number of rows."""
-    size = pack.program.engine.tile or _DEFAULT_TILE
+    size = pack.program.tile_rows or _DEFAULT_TILE
     cuts = [slice(start, min(start + size, len(pack))) for start in range(0, len(pack), size)]
     return [(cut, _tile(pack, cut)) for cut in cuts]
 
