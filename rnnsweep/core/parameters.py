@@ -21,12 +21,14 @@ class ParameterSpec:
         shape: without the leading P; weights are ``[from, to]``.
         role: ``input``, ``recurrent``, ``output`` (weights), ``bias``, or a role of the family's own.
         group: parameter group for optimisers with several rates.
+        gates: of a gate bias: what each of its equal blocks does: ``keep`` the state, ``write`` into it, or other.
     """
 
     name: str
     shape: tuple[int, ...]
     role: str
     group: str = "main"
+    gates: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

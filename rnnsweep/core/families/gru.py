@@ -40,7 +40,7 @@ class Gru(CellFamily):
         return (
             ParameterSpec("w_rec", (H, 3 * H), "recurrent"),
             ParameterSpec("w_in", (n_inputs, 3 * H), "input"),
-            ParameterSpec("b", (3 * H,), "bias"),
+            ParameterSpec("b", (3 * H,), "bias", gates=("reset", "keep", "new")),
             ParameterSpec("b_n", (H,), "bias"),
             *readout_parameters(H, n_outputs),
         )

@@ -47,7 +47,7 @@ class Lstm(CellFamily):
         return (
             ParameterSpec("w_rec", (H, 4 * H), "recurrent"),
             ParameterSpec("w_in", (n_inputs, 4 * H), "input"),
-            ParameterSpec("b", (4 * H,), "bias"),
+            ParameterSpec("b", (4 * H,), "bias", gates=("write", "keep", "new", "out")),
             *readout_parameters(H, n_outputs),
         )
 

@@ -1,0 +1,80 @@
+"""Orthogonal recurrent matrices by their eigen-angles: what the skew initialisations share."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import rng
+from rnnsweep.core.inits.base import Init
+from rnnsweep.core.inits.draws import fans, per_row, square_blocks, standard_uniform, weights
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.unit import Range
+
+
+@dataclass(frozen=True)
+class SkewInit(Init):
+    """Recurrent matrices that rotate the planes of units (0, 1), (2, 3), ... by random angles.
+
+    A skew parameter [H, H] (role ``skew``, of which the strict upper triangle counts) gets blocks tan(t / 2): its
+    Cayley map rotates by t. A recurrent weight gets the rotations themselves, in each of its square blocks (gates). A
+    last odd unit keeps its state. Input weights ~ U(-bound, bound); the read-out is uniform as Glorot's; biases 0.
+
+    Numerics:
+        Closed forms in float64, no linear algebra.
+    """
+
+    rows: ClassVar[Mapping[str, Range]] = {"bound": Range(0, open_high=True)}
+
+    bound: float = 0.01
+
+    @abstractmethod
+    def angles(self, uniform: Tensor) -> Tensor:
+        """Angles of draws from U[0, 1)."""
+
+    def draw(
+        self, specs: Sequence[ParameterSpec], keys: Tensor, hypers: Mapping[str, Tensor], gain: float
+    ) -> dict[str, Tensor]:
+        """Weights by name, float64 [P, *shape]."""
+        del gain
+        values = {}
+        for spec in weights(specs, "skew"):
+            values[spec.name] = generators(self._angles(spec, keys, 1)[:, 0], spec.shape[-1])
+        for spec in weights(specs, "recurrent"):
+            blocks = square_blocks(spec) * math.prod(spec.shape[:-2])
+            turned = rotations(self._angles(spec, keys, blocks), spec.shape[-2])  # P blocks H H
+            values[spec.name] = turned.unflatten(1, (*spec.shape[:-2], -1)).movedim(-3, -2).flatten(-2)
+        for spec in weights(specs, "input", "output"):
+            ones = torch.ones(len(keys), dtype=torch.float64)
+            width = hypers["bound"] if spec.role == "input" else ones * math.sqrt(6 / sum(fans(spec)))
+            values[spec.name] = (2 * standard_uniform(spec, keys) - 1) * per_row(width, spec)
+        return values
+
+    def _angles(self, spec: ParameterSpec, keys: Tensor, blocks: int) -> Tensor:
+        """[P, blocks, H // 2]."""
+        pairs = spec.shape[-2] // 2
+        drawn = rng.uniforms53(keys, max(1, blocks * pairs), rng.stream_of(spec.name))
+        return self.angles(drawn[:, : blocks * pairs]).unflatten(1, (blocks, pairs))
+
+
+def generators(angles: Tensor, hidden: int) -> Tensor:
+    """Upper triangles of skew matrices [P, H, H] whose Cayley map rotates by `angles` [P, H // 2]."""
+    found = torch.zeros(len(angles), hidden, hidden, dtype=torch.float64)
+    even = torch.arange(0, 2 * angles.shape[1], 2)
+    found[:, even, even + 1] = torch.tan(angles / 2)
+    return found
+
+
+def rotations(angles: Tensor, hidden: int) -> Tensor:
+    """Block-diagonal rotations [..., H, H] by `angles` [..., H // 2]; 1 for a last odd unit."""
+    found = torch.eye(hidden, dtype=torch.float64).expand(*angles.shape[:-1], -1, -1).clone()
+    even = torch.arange(0, 2 * angles.shape[-1], 2)
+    found[..., even, even], found[..., even + 1, even + 1] = angles.cos(), angles.cos()
+    found[..., even, even + 1], found[..., even + 1, even] = -angles.sin(), angles.sin()
+    return found
