@@ -38,7 +38,7 @@ class Units:
 
     def rows(self) -> dict[str, Unit]:
         """Units with per-row hyperparameters that reach the tensor program, by dotted prefix."""
-        named: dict[str, Unit] = {"family": self.family, "optimizer": self.optimizer}
+        named: dict[str, Unit] = {"family": self.family, "learner": self.learner, "optimizer": self.optimizer}
         return named | {f"controllers.{name}": unit for name, unit in self.controllers.items()}
 
 
@@ -138,7 +138,7 @@ def shape_key(config: Mapping[str, Any], units: Units) -> str:
     """What rows must share to train as one tensor program, as canonical JSON."""
     training = config["training"]
     parts = {prefix: _structure(unit) for prefix, unit in units.rows().items()}
-    parts |= {"task": _structure(units.task), "learner": _structure(units.learner)}
+    parts["task"] = _structure(units.task)
     parts |= {name: training[name] for name in ("batch", "eval_size", "stop_solved", "solved_below")}
     parts |= {name: config[name] for name in ("engine", "dtype")}
     return json.dumps(parts, sort_keys=True, default=str)

@@ -79,7 +79,7 @@ class Program:
     @cached_property
     def row_units(self) -> dict[str, Unit]:
         """Units with per-row hyperparameters, by dotted prefix."""
-        named: dict[str, Unit] = {"family": self.family, "optimizer": self.optimizer}
+        named: dict[str, Unit] = {"family": self.family, "learner": self.learner, "optimizer": self.optimizer}
         named.update({f"controllers.{name}": unit for name, unit in self.controllers.items()})
         return named
 
@@ -93,6 +93,7 @@ class Program:
         """Row state besides parameters: slot name -> shape without the leading P."""
         shapes: dict[str, tuple[int, ...]] = {f"optimizer.{name}": (self.layout.size,) for name in self.optimizer.slots}
         shapes.update({f"family.{name}": () for name in self.family.slots})
+        shapes.update({f"learner.{name}": shape for name, shape in self.learner.slot_shapes(self).items()})
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
         return shapes

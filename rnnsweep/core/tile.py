@@ -38,11 +38,11 @@ class Tile:
     decays: bool = False
 
     def unit_hypers(self, prefix: str) -> dict[str, Tensor]:
-        """One unit's hyperparameters [P] by field name; a family's row state is among them."""
+        """One unit's hyperparameters [P] by field name; a family's or learner's row state is among them."""
         start = len(prefix) + 1
         found = {key[start:]: value for key, value in self.hypers.items() if key.startswith(f"{prefix}.")}
-        if prefix == "family":
-            found |= {name: self.slots[f"family.{name}"] for name in self.program.family.slots}
+        if prefix in ("family", "learner"):
+            found |= {key[start:]: value for key, value in self.slots.items() if key.startswith(f"{prefix}.")}
         return found
 
 

@@ -34,7 +34,8 @@ def update(tile: Tile, tally: Tally, *, detailed: bool = False) -> Context:
     batch = train_batch(tile)
     family_hypers = tile.unit_hypers("family")
     keep = detailed or any(unit.needs_trace and tile.switched[name] for name, unit in program.controllers.items())
-    learned = program.learner.learn(program, tile.params, family_hypers, batch, keep=keep)
+    own = tile.unit_hypers("learner")
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, keep=keep, own=own)
     context = Context(
         program.family,
         program.task,
@@ -50,8 +51,10 @@ def update(tile: Tile, tally: Tally, *, detailed: bool = False) -> Context:
         tile.step,
         tally,
         detailed=detailed,
+        proposed=learned.step,
+        fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )
-    if detailed:
+    if detailed and context.trace is not None:
         context.notes.update(diagnostics.states(context))
         context.notes["profile"] = diagnostics.profile(context)
     finite = torch.isfinite(learned.loss)
@@ -90,13 +93,7 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
 def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: Tensor) -> None:
     """Propose the step, let gates admit it, take it where all agree, and advance the rows' clocks."""
     program = tile.program
-    slots = {name: tile.slots[f"optimizer.{name}"] for name in program.optimizer.slots}
-    hypers = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
-    taken = tile.taken[:, None].to(program.dtype)
-    step, new_slots = program.optimizer.propose(context.gradients, slots, hypers, taken)
-    context.fresh.update({f"optimizer.{name}": value for name, value in new_slots.items()})
-    if tile.decays:
-        step = program.optimizer.decay(step, tile.params, hypers)
+    step = _propose(tile, context) if context.proposed is None else context.proposed
     step, moved = _settle(tile, context, step)
     if program.family.slots:
         found = program.family.advance(program.layout.view(moved), tile.unit_hypers("family"))
@@ -120,6 +117,17 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
     tile.status.copy_(torch.where(fell, torch.full_like(tile.status, RowStatus.DIVERGED), tile.status))
     tile.taken += accept
     tile.step += alive
+
+
+def _propose(tile: Tile, context: Context) -> Tensor:
+    """The optimiser's step, decoupled weight decay included."""
+    optimizer = tile.program.optimizer
+    slots = {name: tile.slots[f"optimizer.{name}"] for name in optimizer.slots}
+    hypers = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
+    taken = tile.taken[:, None].to(tile.program.dtype)
+    step, new_slots = optimizer.propose(context.gradients, slots, hypers, taken)
+    context.fresh.update({f"optimizer.{name}": value for name, value in new_slots.items()})
+    return optimizer.decay(step, tile.params, hypers) if tile.decays else step
 
 
 def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,7 +190,8 @@ def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str,
         found = tally.values()
         if context is not None:
             found.update({key: value for key, value in context.notes.items() if key.startswith("state/")})
-            _keep_profiles(pack, cut, context.notes["profile"].cpu())
+            if "profile" in context.notes:
+                _keep_profiles(pack, cut, context.notes["profile"].cpu())
         found.update(diagnostics.weights(tile))
         found.update(_evaluate(pack, cut, tile, eval_every))
         results += _rows(found, len(tile.step))

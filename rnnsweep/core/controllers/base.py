@@ -65,6 +65,7 @@ class Context:
         step: int64 [P], updates done so far.
         detailed: the last update of a rung: costly diagnostics may run.
         notes: what one phase leaves for a later one.
+        proposed: the step [P, N], where the learning rule proposes it itself.
         fresh: row state of all units as it will be where the step is taken, by slot key (`training` fills it).
     """
 
@@ -86,6 +87,7 @@ class Context:
     detailed: bool = False
     notes: dict[str, Tensor] = field(default_factory=dict)
     fresh: dict[str, Tensor] = field(default_factory=dict)
+    proposed: Tensor | None = None
 
 
 @dataclass(frozen=True)

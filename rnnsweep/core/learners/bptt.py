@@ -29,9 +29,17 @@ class Bptt(Learner):
     """
 
     def learn(
-        self, program: Program, params: Tensor, family_hypers: Mapping[str, Tensor], batch: Batch, *, keep: bool
+        self,
+        program: Program,
+        params: Tensor,
+        family_hypers: Mapping[str, Tensor],
+        batch: Batch,
+        *,
+        keep: bool,
+        own: Mapping[str, Tensor] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
+        del own
         values = program.layout.view(params)
         family, engine, activation = program.family, program.engine, program.activation
         weights = family.weights(values, family_hypers)

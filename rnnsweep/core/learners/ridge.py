@@ -1,0 +1,121 @@
+"""Read-out in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.learners.base import Learned, Learner
+from rnnsweep.core.readout import read_out
+from rnnsweep.core.types import Batch
+from rnnsweep.core.unit import NOT_NEGATIVE, Range
+
+if TYPE_CHECKING:
+    from rnnsweep.core.program import Program
+
+
+@dataclass(frozen=True)
+class Ridge(Learner):
+    """Least squares of the read-out over all mini-batches so far; everything before the read-out stays as it is.
+
+        (sum x^T x + alpha I) w = sum x^T y        x = [state, 1], y = target (one-hot for classes)
+
+    The normal equations are row state and are solved at every update; the optimiser is not asked. Meant for ``esn``.
+
+    Attributes:
+        alpha: added to the diagonal, per row, >= 0; the bias is not penalised.
+        washout: steps at a sequence's start that do not count, where every step has a target.
+
+    Numerics:
+        Sums in the pack's dtype (take dtype=float64 for ill-conditioned states), the solve in float64, row by row, by
+        least squares with minimal norm, so that alpha = 0 with dependent states has an answer. The reported training
+        loss is that before the update.
+
+    References:
+        Jaeger, Haas (2004); ridge: Hoerl, Kennard (1970).
+    """
+
+    alpha: float = 1e-6
+    washout: int = 0
+
+    rows: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"washout": Range(0, integer=True, open_high=True)}
+
+    def slot_shapes(self, program: Program) -> dict[str, tuple[int, ...]]:
+        """Normal equations."""
+        width, outputs = _sizes(program)
+        return {"gram": (width, width), "cross": (width, outputs)}
+
+    def learn(
+        self,
+        program: Program,
+        params: Tensor,
+        family_hypers: Mapping[str, Tensor],
+        batch: Batch,
+        *,
+        keep: bool,
+        own: Mapping[str, Tensor] | None = None,
+    ) -> Learned:
+        """See `Learner.learn`."""
+        del keep
+        assert own is not None
+        values, family, engine = program.layout.view(params), program.family, program.engine
+        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
+        record = engine.forward(feed.inputs, family.weights(values, family_hypers), program.activation, batch.lengths)
+        states = family.visible(record.h)
+        out = read_out(program.task, values, states, batch, engine, gradients=False)
+        x, y = self._rows(program, states, batch, "b_out" in values)
+        turned = x.transpose(1, 2)
+        slots = {
+            "gram": own["gram"] + numerics.matmul(turned, x),
+            "cross": own["cross"] + numerics.matmul(turned, y),
+        }
+        solved = torch.stack([solve(*parts, penalised=values["w_out"].shape[1]) for parts in zip(
+            slots["gram"], slots["cross"], own["alpha"], strict=True)])  # fmt: skip
+        target = {"w_out": solved[:, : values["w_out"].shape[1]].to(params.dtype)}
+        if "b_out" in values:
+            target["b_out"] = solved[:, -1].to(params.dtype)
+        step = program.layout.flatten(target, params.clone()) - params
+        return Learned(out.loss, torch.zeros_like(params), None, step, slots)
+
+    def _rows(self, program: Program, states: Tensor, batch: Batch, bias: bool) -> tuple[Tensor, Tensor]:
+        """States [P, M, H (+ 1)] and targets [P, M, O]; what does not count is zero."""
+        task, T = program.task, states.shape[1] - 1
+        x = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]
+        targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
+        y = one_hot(targets, task.n_outputs, x) if not targets.is_floating_point() else targets.to(x.dtype)
+        x = torch.cat((x, torch.ones_like(x[..., :1])), -1) if bias else x
+        if not task.per_step:
+            return x, y
+        age = torch.arange(T, device=x.device)[None, :] - (T - batch.lengths)[:, None]
+        counted = (age >= self.washout)[:, :, None].expand(-1, -1, states.shape[2])
+        if batch.mask is not None:
+            mask = batch.mask if batch.mask.ndim == 3 else batch.mask[:, :, None]
+            counted = counted & (mask > 0)
+        on = counted.flatten(1)[..., None]
+        return torch.where(on, x, torch.zeros_like(x)), torch.where(on, y, torch.zeros_like(y))
+
+
+def one_hot(classes: Tensor, count: int, like: Tensor) -> Tensor:
+    """[P, M] -> [P, M, count] in `like`'s type."""
+    return like.new_zeros(*classes.shape, count).scatter_(-1, classes[..., None], 1.0)
+
+
+def solve(gram: Tensor, cross: Tensor, alpha: Tensor, penalised: int) -> Tensor:
+    """Weights of one row, float64; NaN where the equations are not finite."""
+    matrix, right = gram.double().clone(), cross.double()
+    if not bool(torch.isfinite(matrix).all() & torch.isfinite(right).all()):
+        return torch.full_like(right, torch.nan)
+    matrix.diagonal()[:penalised] += alpha.double()
+    return torch.linalg.lstsq(matrix.cpu(), right.cpu(), driver="gelsd").solution.to(gram.device)
+
+
+def _sizes(program: Program) -> tuple[int, int]:
+    """Width of x and number of outputs."""
+    specs = {spec.name: spec.shape for spec in program.layout.specs}
+    return specs["w_out"][0] + ("b_out" in specs), specs["w_out"][1]

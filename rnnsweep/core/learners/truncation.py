@@ -1,0 +1,96 @@
+"""Backpropagation that stops at cuts of the sequence."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.activations import Activation
+from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.types import Direct, LoopGradients, Record, Trace
+
+_WHOLE = ("h", "weights", "lengths")
+
+
+def backward(
+    engine: Engine, record: Record, direct: Direct, activation: Activation, horizon: int, *, keep: bool
+) -> tuple[LoopGradients, Trace | None]:
+    """`Engine.backward` over chunks of `horizon` steps, counted from the end of the sequence; none crosses a cut.
+
+    An error at the last step reaches back `horizon` steps. With errors at every step each reaches back to the start of
+    its own chunk, 1 to `horizon` steps, the oldest chunk being the shorter one: the usual practice, except that
+    cuts are counted from the end, so that they are the same for rows of any length.
+
+    The trace of a last-step error is that of the last `horizon` steps alone. The other one has all steps; what the first
+    step of a chunk hands back is 0 in it, since nobody receives it.
+
+    Numerics:
+        Chunks are added from the last to the first. `horizon` >= T is `Engine.backward` itself.
+    """
+    T = record.h.shape[1] - 1
+    if horizon >= T:
+        return engine.backward(record, direct, activation, keep=keep)
+    if direct.steps is None:
+        loop, trace = engine.backward(_cut(record, T - horizon, T), direct, activation, keep=keep)
+        return _placed(loop, record, T - horizon), trace
+    cuts = [(max(0, end - horizon), end) for end in range(T, 0, -horizon)]
+    loops, traces = [], []
+    for start, end in cuts:
+        part = Direct(steps=direct.steps[:, start:end].contiguous())
+        loop, trace = engine.backward(_cut(record, start, end), part, activation, keep=keep)
+        loops.append(_without_h0(loop, record, start))
+        traces.append(trace)
+    return _sum(loops), _joined(record, direct, traces) if keep else None
+
+
+def _cut(record: Record, start: int, end: int) -> Record:
+    """The record of steps start..end-1; a row that begins later keeps one (idle) step."""
+    T = record.h.shape[1] - 1
+    lengths = (record.lengths - (T - end)).clamp(1, end - start)
+    parts = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _WHOLE}
+    timed = {name: None if part is None else part[:, start:end].contiguous() for name, part in parts.items()}
+    return replace(record, **timed, h=record.h[:, start : end + 1].contiguous(), lengths=lengths)
+
+
+def _without_h0(loop: LoopGradients, record: Record, start: int) -> LoopGradients:
+    """h_0 gets a gradient from the chunk that a row begins in only: elsewhere it is the chunk's first state."""
+    if loop.h0 is None:
+        return loop
+    begins = record.h.shape[1] - 1 - record.lengths >= start
+    return replace(loop, h0=torch.where(begins[:, None], loop.h0, torch.zeros_like(loop.h0)))
+
+
+def _placed(loop: LoopGradients, record: Record, start: int) -> LoopGradients:
+    loop = _without_h0(loop, record, start)
+    if loop.inputs is None:
+        return loop
+    idle = loop.inputs.new_zeros(len(loop.inputs), start, *loop.inputs.shape[2:])
+    return replace(loop, inputs=torch.cat((idle, loop.inputs), 1))
+
+
+def _sum(loops: list[LoopGradients]) -> LoopGradients:
+    """Parameters' gradients added up, drives' side by side; the last chunk comes first."""
+    total = loops[0]
+    for loop in loops[1:]:
+        own = {name: part + loop.cell[name] for name, part in total.cell.items()}
+        named: dict[str, Tensor | None] = {
+            name: None if (part := getattr(total, name)) is None else part + getattr(loop, name)
+            for name in ("w_rec", "w_in", "bias", "act_bias", "h0")
+        }
+        total = replace(total, **named, cell=own)
+    if total.inputs is None:
+        return total
+    return replace(total, inputs=torch.cat([loop.inputs for loop in reversed(loops) if loop.inputs is not None], 1))
+
+
+def _joined(record: Record, direct: Direct, traces: list[Trace | None]) -> Trace:
+    parts = [trace for trace in reversed(traces) if trace is not None]
+    x = torch.cat([part.x for part in parts], 1)
+    first = 0
+    for part in parts:
+        if first:
+            x[:, first] = 0
+        first += part.x.shape[1]
+    return Trace(record, direct, torch.cat([part.delta for part in parts], 1), x)
