@@ -14,7 +14,9 @@ import rnnsweep.core.tasks as package
 from rnnsweep.core import rng
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.lengths import LengthTask
+from rnnsweep.core.training import train_rung
 from rnnsweep.errors import ConfigError
+from tests.kit.networks import Setup, assert_same_row
 
 CONF = Path(package.__file__).parents[2] / "conf" / "task"
 P, B = 3, 4
@@ -170,6 +172,25 @@ def test_finite_training_sets_repeat_in_training_only(task):
 def test_chance_levels_are_sane(task):
     assert task.chance_loss > 0
     assert 0 < task.chance_error <= 1, "1 where no output that ignores the input is ever right"
+
+
+def short(unit):
+    """The default task, with short sequences where there is a choice."""
+    small = {"length": 12} if "length" in unit.fields() else {}
+    return unit(**small)
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_row_trains_and_is_evaluated_alone_as_in_a_pack(unit, engine):
+    """Bit for bit, in float32; and whatever the task, two rungs stay finite."""
+    setup = Setup(task=short(unit), engine=engine, dtype=torch.float32, batch=4, eval_size=9)
+    pack, alone = setup.pack([0, 1, 2]), setup.pack([1])
+    for _ in range(2):
+        results, (wanted,) = train_rung(pack, 3, 1), train_rung(alone, 3, 1)
+        assert results[1] == wanted
+        assert {"train/loss", "valid/loss", "valid/error"} <= wanted.keys()
+    assert_same_row(pack.row(1), alone.row(0))
 
 
 @pytest.mark.parametrize("unit", UNITS)

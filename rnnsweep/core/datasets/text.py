@@ -11,7 +11,7 @@ from rnnsweep.core.datasets.files import SPLITS, broken, complete, locate, part_
 from rnnsweep.core.rng import Split
 
 EXPECTED = "a UTF-8 text file, or a folder with one file each for train, valid and test, such as ptb.train.txt"
-_LEAST = 100
+_LEAST = 10
 
 
 @lru_cache(maxsize=4)

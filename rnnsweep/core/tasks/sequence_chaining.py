@@ -111,7 +111,7 @@ class SequenceChaining(Task):
 def _curves(length: int, segments: int, seed: int) -> Tensor:
     """Curves, float64 [segments, length]; candidates too near to an earlier curve are passed over."""
     s = torch.arange(1, length + 1, dtype=torch.float64) / length
-    waves = torch.sin(math.pi * torch.arange(1, _MODES + 1)[:, None] * s)  # modes length
+    waves = torch.sin(math.pi * torch.arange(1, _MODES + 1, dtype=torch.float64)[:, None] * s)  # modes length
     key, kept, candidate = torch.tensor([rng.key(seed, 0, "sequence chaining, curves")]), [], 0
     while len(kept) < segments:
         curve = rng.normals(key, _MODES, candidate)[0] @ waves

@@ -63,3 +63,40 @@ def test_wrong_fields_are_refused_by_name():
         with pytest.raises(ConfigError) as caught:
             SequentialDigits(**{field: value})
         assert caught.value.key == f"task.{field}"
+
+
+def test_idx_files_are_read_pixel_by_pixel(tmp_path):
+    """Pictures of 28 x 28, written here byte by byte."""
+    random = np.random.default_rng(0)
+    pictures = {"train": random.integers(0, 256, (12, 28, 28)), "t10k": random.integers(0, 256, (4, 28, 28))}
+    labels = {name: np.arange(len(images)) % 10 for name, images in pictures.items()}
+    for name, images in pictures.items():
+        for kind, array in (("images", images), ("labels", labels[name])):
+            head = bytes([0, 0, 8, array.ndim]) + b"".join(int(n).to_bytes(4, "big") for n in array.shape)
+            (tmp_path / f"{name}-{kind}-idx{array.ndim}-ubyte").write_bytes(head + array.astype(np.uint8).tobytes())
+    task = SequentialDigits(source="idx", path=str(tmp_path))
+    assert (task.max_length, task.samples, task.samples_of("valid"), task.samples_of("test")) == (784, 10, 2, 4)
+    for split, source, cut in (
+        ("train", "train", slice(0, 10)),
+        ("valid", "train", slice(10, 12)),
+        ("test", "t10k", slice(4)),
+    ):
+        ids = torch.arange(cut.stop - (cut.start or 0))[None]
+        batch = task.batch(rng.Draws(torch.tensor([0]), ids, torch.tensor([0]), torch.float64, split=split))
+        wanted = pictures[source][cut].reshape(-1, 784).T / 255
+        assert np.allclose(batch.inputs[0, :, :, 0].numpy(), wanted, rtol=2.0**-24, atol=0)
+        assert np.array_equal(batch.targets[0].numpy(), labels[source][cut])
+    mixed = SequentialDigits(source="idx", path=str(tmp_path), permute=True)
+    order = rng.permutations(torch.tensor([rng.key(0, 0, "sequential digits, pixels")]), 784, 0)[0]
+    made = rng.Draws(torch.tensor([0]), torch.arange(4)[None], torch.tensor([0]), split="test")
+    assert torch.equal(mixed.batch(made).inputs, task.batch(made).inputs[:, order])
+    assert task.chance_loss == pytest.approx(math.log(10))
+    assert task.chance_error == pytest.approx(0.9)
+
+
+def test_a_path_needs_its_source(tmp_path):
+    with pytest.raises(ConfigError, match=r"task\.source=idx") as caught:
+        SequentialDigits(path=str(tmp_path))
+    assert caught.value.key == "task.path"
+    with pytest.raises(ConfigError, match="has no train-images"):
+        SequentialDigits(source="idx", path=str(tmp_path))
