@@ -17,7 +17,7 @@ import platform
 import time
 from pathlib import Path
 
-from rnnsweep.app.bench import together, bench_config, measure
+from rnnsweep.app.bench import bench_config, measure, together
 
 T, B, H, INPUTS, CLASSES = 100, 10, 100, 6, 4
 OPERATIONS = 6 * T * B * H * H
@@ -266,8 +266,8 @@ def header(cores: int) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     machine = f"{processor(torch.device('cpu'))}, {cores} cores, Python {platform.python_version()}, {listed}"
     return (
-        "# Speed\n\nMade by `python benchmarks/speed.py --write`. One update of one row: T = 100, B = 10, H = 100, SRN tanh, "
-        f"momentum SGD .9, clip 1, data generation included.\n\nMachine: {machine}.\n"
+        "# Speed\n\nMade by `python benchmarks/speed.py --write`. One update of one row: T = 100, B = 10, H = 100, SRN "
+        f"tanh, momentum SGD .9, clip 1, data generation included.\n\nMachine: {machine}.\n"
     )
 
 

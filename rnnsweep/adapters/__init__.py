@@ -1,0 +1,1 @@
+"""One package per outside library; each implements ports of the sweep engine."""

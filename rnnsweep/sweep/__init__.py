@@ -1,0 +1,1 @@
+"""The sweep engine: what to train next and what became of it; no torch, no outside library."""

@@ -25,6 +25,7 @@ SWEEP = [
     "sampler=random",
     "cluster.rows=6",
 ]
+ENDLESS = ["quickstart", "name=s", "cluster=inline", *SWEEP, "budget.updates=100000"]
 COMMAND = [sys.executable, "-m", "rnnsweep.app.cli.main"]
 
 
@@ -110,7 +111,7 @@ def assert_no_doubled_points(store: Path, name: str) -> None:
 @pytest.mark.slow
 def test_a_second_driver_is_refused_with_exit_4(tmp_path):
     first = subprocess.Popen(
-        [*COMMAND, "launch", "quickstart", "name=s", "cluster=inline", *SWEEP, "budget.updates=100000", "--store", str(tmp_path)],
+        [*COMMAND, "launch", *ENDLESS, "--store", str(tmp_path)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -132,7 +133,7 @@ def test_a_second_driver_is_refused_with_exit_4(tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_once_is_resumable(tmp_path):
     process = subprocess.Popen(
-        [*COMMAND, "launch", "quickstart", "name=s", "cluster=inline", *SWEEP, "budget.updates=100000", "--store", str(tmp_path)],
+        [*COMMAND, "launch", *ENDLESS, "--store", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

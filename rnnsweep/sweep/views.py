@@ -1,0 +1,95 @@
+"""Views of what the ledger holds: plain, frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rnnsweep.sweep.plan import Params
+from rnnsweep.sweep.states import SweepState, TrialState
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """One try at a trial."""
+
+    trial: int
+    token: str
+    number: int
+    started: float
+    from_step: int = 0
+    worker: str = ""
+    charged: bool = False
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """A trial as the ledger holds it.
+
+    Attributes:
+        started, finished: seconds since the epoch (driver's clock), None before.
+        values: one per objective once there is a result, else empty. Finite.
+        solved_at: median over replicas; None while fewer than half are solved.
+        diverged_at: first update at which a replica diverged.
+        diverged_share: share of diverged replicas (a constraint for samplers).
+        story: what happened, oldest first.
+        extra: e.g. ``objective@6000`` after an extension.
+    """
+
+    number: int
+    state: TrialState
+    params: Params
+    values: tuple[float, ...] = ()
+    reason: str = ""
+    attempts: int = 0
+    charged: int = 0
+    token: str = ""
+    started: float | None = None
+    finished: float | None = None
+    step: int = 0
+    rung: int = 0
+    solved_at: int | None = None
+    diverged_at: int | None = None
+    diverged_share: float = 0.0
+    worker: str = ""
+    engine: str = ""
+    story: tuple[str, ...] = ()
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep as the ledger holds it."""
+
+    name: str
+    state: SweepState
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...] = ()
+    created: float = 0.0
+    updated: float = 0.0
+    wall_s: float = 0.0
+    device_s: float = 0.0
+    updates: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of the ledger's journal, in the order of `seq`: what mirrors are written from.
+
+    Attributes:
+        seq: strictly increasing within the ledger.
+        kind: ``sweep`` (data: SweepView fields), ``trial`` (data: TrialView fields after a state change),
+            ``rung`` (data: {rung, step, metrics: reduced over replicas, values}), ``worker``.
+        trial: trial number, or None for the sweep's own changes.
+        at: seconds since the epoch, driver's clock. Mirrors derive their timestamps from the trial's `started`
+            and the step, never from the time of writing.
+    """
+
+    seq: int
+    kind: str
+    trial: int | None
+    at: float
+    data: Mapping[str, Any]
