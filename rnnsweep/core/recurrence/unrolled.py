@@ -1,0 +1,137 @@
+"""The time loop of any family as differentiable torch operations, one step at a time.
+
+For what needs to reach into the loop (forced states, gradients of growth rates); engines are many times faster. Shapes:
+see `core.types`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.activations import Activation
+from rnnsweep.core.recurrence.cells import Cell
+from rnnsweep.core.types import LoopGradients, LoopWeights
+
+_PARTS = ("w_rec", "w_in", "bias", "act_bias", "h0")
+
+
+class _Product(torch.autograd.Function):
+    """`numerics.matmul` whose derivatives are such products too, so that rows never mix in either direction."""
+
+    @staticmethod
+    def forward(ctx, left: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(left, right)
+        return numerics.matmul(left, right)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        left, right = ctx.saved_tensors
+        to_left = product(gradient, right.transpose(1, 2)) if ctx.needs_input_grad[0] else None
+        to_right = product(left.transpose(1, 2), gradient) if ctx.needs_input_grad[1] else None
+        return to_left, to_right
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """[P, M, K] x [P, K, N] -> [P, M, N], differentiable, row by row to the bit."""
+    return _Product.apply(left, right)  # type: ignore[return-value]
+
+
+def spread(values: Tensor, count: int) -> Tensor:
+    """[P, K] -> [P, count, K]; the gradient is summed over `count` in one fixed order per row."""
+    return product(values.new_ones(len(values), count, 1), values[:, None, :])
+
+
+class Unrolled:
+    """A loop's weights as leaves of a graph, and its steps.
+
+    Attributes:
+        weights: copies that require gradients. inputs: likewise where they are drives (no w_in).
+        steps: T. own: bool [P, T], a row's own steps.
+
+    Numerics:
+        Elementwise kernels and `product` only: a row's numbers and gradients do not depend on its neighbours.
+    """
+
+    def __init__(
+        self, weights: LoopWeights, inputs: Tensor, activation: Activation, cell: Cell | None, lengths: Tensor
+    ) -> None:
+        live = {name: None if (part := getattr(weights, name)) is None else _leaf(part) for name in _PARTS}
+        self.weights = replace(weights, **live, cell={name: _leaf(part) for name, part in weights.cell.items()})
+        self.inputs = _leaf(inputs) if weights.w_in is None else inputs
+        self.activation, self.cell = activation, cell
+        P, self.steps, self.batch, _ = inputs.shape
+        del P
+        self.own = torch.arange(self.steps, device=lengths.device)[None, :] >= (self.steps - lengths)[:, None]
+        self._drive = self._drives()
+        w = self.weights
+        self._act_bias = None if w.act_bias is None else spread(w.act_bias, self.batch)
+        self._cell = {name: part if part.ndim == 3 else spread(part, self.batch) for name, part in w.cell.items()}
+
+    def start(self) -> Tensor:
+        """h_0, or a cell's whole first state, [P, B, S]."""
+        w = self.weights
+        size = w.w_rec.shape[-1] if self.cell is None else self.cell.state
+        state = self.inputs.new_zeros(len(self.own), self.batch, size)
+        if w.h0 is None:
+            return state
+        first = spread(w.h0, self.batch)
+        return torch.cat((first, state[..., first.shape[-1] :]), -1)
+
+    def step(self, t: int, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(the state after step index t, its pre-activation); a step before a row's own start changes nothing."""
+        w = self.weights
+        read = state if self.cell is None else state[..., : self.cell.recurrent]
+        a = product(read, w.w_rec)
+        if self.cell is None:
+            a = a + self._drive[:, t]
+            new = self.activation.value(a, self._act_bias)
+            if w.leak is not None:
+                leak = w.leak[:, None, None]
+                new = (1 - leak) * state + leak * new
+        else:
+            new = self.cell.step(a, self._drive[:, t], state, self._cell)
+        return torch.where(self.own[:, t, None, None], new, state), a
+
+    def pushed(self, a: Tensor, vectors: Tensor) -> Tensor:
+        """Tangents [P, B, K, H] of the simple cell's state, moved over the step with pre-activation a [P, B, H]."""
+        w = self.weights
+        slope = self.activation.slope(a, self._act_bias)
+        moved = product(vectors.flatten(1, 2), w.w_rec).unflatten(1, vectors.shape[1:3])
+        moved = self.activation.pushforward(slope[:, :, None], moved)
+        if w.leak is None:
+            return moved
+        leak = w.leak[:, None, None, None]
+        return (1 - leak) * vectors + leak * moved
+
+    def gradients(self, outputs: Sequence[Tensor], weights: Sequence[Tensor]) -> LoopGradients:
+        """Gradients of sum(outputs * weights) for everything that the loop uses."""
+        w = self.weights
+        live = {name: part for name in _PARTS if (part := getattr(w, name)) is not None}
+        live |= {f"cell.{name}": part for name, part in w.cell.items()}
+        live |= {"inputs": self.inputs} if w.w_in is None else {}
+        found = torch.autograd.grad(list(outputs), list(live.values()), list(weights), allow_unused=True)
+        named = {
+            name: torch.zeros_like(live[name]) if part is None else part for name, part in zip(live, found, strict=True)
+        }
+        cell = {name: named.pop(f"cell.{name}") for name in w.cell}
+        return LoopGradients(**named, cell=cell)
+
+    def _drives(self) -> Tensor:
+        """u_t w_in + bias for all steps, [P, T, B, D]."""
+        w = self.weights
+        drive = self.inputs
+        if w.w_in is not None:
+            drive = product(drive.flatten(1, 2), w.w_in).unflatten(1, (self.steps, self.batch))
+        if w.bias is None:
+            return drive
+        return drive + spread(w.bias, self.steps * self.batch).unflatten(1, (self.steps, self.batch))
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.detach().clone().requires_grad_()
