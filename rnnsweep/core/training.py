@@ -17,7 +17,7 @@ from rnnsweep.core.types import RowStatus
 __all__ = ["Tile", "tiles", "train_batch", "train_rung", "update"]
 
 
-def update(tile: Tile, tally: Tally, *, detailed: bool = False) -> Context:
+def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context:
     """One update of every live row of the tile, in place. Ended rows do not change.
 
     A row whose loss, or whose parameters after the step, would be non-finite is marked DIVERGED and keeps its last
@@ -26,11 +26,12 @@ def update(tile: Tile, tally: Tally, *, detailed: bool = False) -> Context:
     Args:
         tile: rows.
         tally: where diagnostics go.
-        detailed: whether this is the last update of a rung (costly diagnostics, trace kept).
+        ending: rows [P] for which this is the last update of a rung (costly diagnostics, trace kept); None for none.
     """
     program = tile.program
+    detailed = ending is not None and bool(ending.any())
     alive = (tile.status == RowStatus.ACTIVE) & (tile.step < tile.updates)
-    tally.alive = alive
+    tally.begin(alive)
     batch = train_batch(tile)
     family_hypers = tile.unit_hypers("family")
     keep = detailed or any(unit.needs_trace and tile.switched[name] for name, unit in program.controllers.items())
@@ -50,7 +51,7 @@ def update(tile: Tile, tally: Tally, *, detailed: bool = False) -> Context:
         learned.trace,
         tile.step,
         tally,
-        detailed=detailed,
+        ending=ending if detailed else None,
         proposed=learned.step,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )
@@ -72,6 +73,7 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
         if tile.switched[name]:
             _enter(tile, context, name)
             context.gradients = unit.add(context)
+    tally.among(None)
     norm = numerics.row_norm(context.gradients)
     finite = torch.isfinite(norm)
     tally.mean("grad/norm", norm, finite)
@@ -79,6 +81,7 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
     drop = torch.zeros_like(finite)
     for name, unit in program.transforms:
         _enter(tile, context, name)
+        tally.among(None)  # run for all rows, whoever they are with
         result = unit.transform(context, norm)
         _remember(tile, context, name)
         context.gradients = result.gradients
@@ -111,6 +114,7 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
         if tile.switched[name]:
             _enter(tile, context, name)
             unit.observe(context, moved, accept)
+    context.tally.among(None)
     _take(tile, moved, context.fresh, accept)
     fell = alive & diverged
     tile.diverged_at.copy_(torch.where(fell, tile.step + 1, tile.diverged_at))
@@ -123,7 +127,8 @@ def _propose(tile: Tile, context: Context) -> Tensor:
     """The optimiser's step, decoupled weight decay included."""
     optimizer = tile.program.optimizer
     slots = {name: tile.slots[f"optimizer.{name}"] for name in optimizer.slots}
-    hypers = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
+    columns = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
+    hypers = optimizer.placed(columns, tile.program.layout)
     taken = tile.taken[:, None].to(tile.program.dtype)
     step, new_slots = optimizer.propose(context.gradients, slots, hypers, taken)
     context.fresh.update({f"optimizer.{name}": value for name, value in new_slots.items()})
@@ -166,10 +171,11 @@ def _remember(tile: Tile, context: Context, name: str) -> None:
 
 
 def _enter(tile: Tile, context: Context, name: str) -> None:
-    """Show a controller its own hyperparameters and state."""
+    """Show a controller its own hyperparameters and state; its diagnostics count for the rows it is switched on for."""
     prefix = f"controllers.{name}"
     context.hypers = tile.unit_hypers(prefix)
     context.slots = {key[len(prefix) + 1 :]: value for key, value in tile.slots.items() if key.startswith(f"{prefix}.")}
+    context.tally.among(tile.on[name])
 
 
 def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str, float]]:
@@ -181,22 +187,31 @@ def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str,
     results: list[dict[str, float]] = []
     for cut, tile in tiles(pack):
         target = torch.minimum((pack.rung[cut] + 1) * report_every, tile.updates)
-        tally, context = Tally(), None
+        tally, notes = Tally(), {}
         whole, tile.updates = tile.updates, target
-        for index in range(rounds := int((target - tile.step).clamp(min=0).max())):
-            context = update(tile, tally, detailed=index == rounds - 1)
+        ends = (target - tile.step).clamp(min=0)  # a last rung may be shorter than its neighbours'
+        for index in range(int(ends.max())):
+            ending = ends == index + 1
+            _gather(notes, update(tile, tally, ending=ending), ending)
         tile.updates = whole
         pack.rung[cut] += 1
         found = tally.values()
-        if context is not None:
-            found.update({key: value for key, value in context.notes.items() if key.startswith("state/")})
-            if "profile" in context.notes:
-                _keep_profiles(pack, cut, context.notes["profile"].cpu())
+        if "profile" in notes:
+            _keep_profiles(pack, cut, notes.pop("profile").cpu())
+        found.update(notes)
         found.update(diagnostics.weights(tile))
         found.update(_evaluate(pack, cut, tile, eval_every))
         results += _rows(found, len(tile.step))
     _end(pack)
     return results
+
+
+def _gather(notes: dict[str, Tensor], context: Context, ending: Tensor) -> None:
+    """Take the diagnostics of the rows for which this was the rung's last update."""
+    for key, value in context.notes.items():
+        if context.detailed and (key == "profile" or key.startswith("state/")):
+            on = ending.reshape(-1, *(1 for _ in value.shape[1:]))
+            notes[key] = torch.where(on, value, notes[key]) if key in notes else value
 
 
 def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, Tensor]:

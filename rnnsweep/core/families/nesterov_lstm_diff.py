@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
 from rnnsweep.core.families.filters import given_drives, restarting
-from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.families.lstm import Lstm, forget_biases
 from rnnsweep.core.families.momentum import RESTART, SCALE
 from rnnsweep.core.recurrence.gated import DifferenceLstmCell
 from rnnsweep.core.types import LoopWeights
@@ -49,9 +49,10 @@ class NesterovLstmDiff(Lstm):
         return DifferenceLstmCell(self.hidden)
 
     def initial(self, drawn: Values, specs: object, keys: Tensor) -> dict[str, Tensor]:
-        """The forget gate's bias, as it acts on the gates at first: -s b = forget_bias."""
-        found = super().initial(drawn, (), keys)
-        return {name: value / -self.s for name, value in found.items()}
+        """Gate biases as they act on the gates at first: -s b is what the init drew, or else the forget bias."""
+        del specs
+        bias = drawn["b"] if "b" in drawn else forget_biases(len(keys), self.hidden, self.forget_bias)
+        return {"b": bias / -self.s}
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop is fed with drives."""

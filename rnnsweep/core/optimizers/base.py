@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core.unit import Unit
+
+if TYPE_CHECKING:
+    from rnnsweep.core.parameters import ParameterLayout
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,11 @@ class Optimizer(Unit):
 
     unit_key: ClassVar[str] = "optimizer"
     slots: ClassVar[tuple[str, ...]] = ()
+
+    def placed(self, hypers: Mapping[str, Tensor], layout: ParameterLayout) -> Mapping[str, Tensor]:
+        """Hyperparameters [P, 1] as `propose` and `decay` take them; a unit may add what depends on the layout."""
+        del layout
+        return hypers
 
     @abstractmethod
     def propose(

@@ -137,3 +137,5 @@ def test_the_forget_bias_acts_as_given_on_the_gates():
     family = NesterovLstmDiff(hidden=2, forget_bias=1.5, s=0.5)
     bias = family.initial({}, (), torch.zeros(1, dtype=torch.int64))["b"]
     assert (-0.5 * bias[0]).tolist() == [0, 0, 1.5, 1.5, 0, 0, 0, 0]
+    drawn = torch.arange(8, dtype=torch.float64)[None]
+    assert torch.equal(-0.5 * family.initial({"b": drawn}, (), torch.zeros(1, dtype=torch.int64))["b"], drawn)

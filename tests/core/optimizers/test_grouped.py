@@ -1,0 +1,74 @@
+"""Each group moves as under its own optimiser alone; a family without groups as under the main one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.families.scurnn import Scurnn
+from rnnsweep.core.optimizers.adagrad import Adagrad
+from rnnsweep.core.optimizers.adam import Adam
+from rnnsweep.core.optimizers.grouped import Grouped
+from rnnsweep.core.optimizers.rmsprop import RmsProp
+from rnnsweep.core.parameters import ParameterLayout
+from rnnsweep.core.training import train_rung
+from tests.kit.networks import Setup
+
+LAYOUT = ParameterLayout(Scurnn(hidden=4).parameters(3, 2))
+GROUPS = {"skew": {"a_skew", "a_symmetric"}, "phase": {"theta"}}
+
+
+def run(optimizer, hypers: dict[str, float], layout: ParameterLayout) -> dict[str, torch.Tensor]:
+    """Parameters after five steps on random gradients."""
+    generator = torch.Generator().manual_seed(0)
+    params = torch.zeros(2, layout.size, dtype=torch.float64)
+    slots = {name: torch.zeros_like(params) for name in optimizer.slots}
+    columns = {name: torch.full((2, 1), value, dtype=torch.float64) for name, value in hypers.items()}
+    placed = optimizer.placed(columns, layout)
+    for taken in range(5):
+        gradient = torch.randn(2, layout.size, dtype=torch.float64, generator=generator)
+        step, new = optimizer.propose(gradient, slots, placed, torch.full((2, 1), float(taken), dtype=torch.float64))
+        slots |= new
+        params = params + step
+    return layout.view(params)
+
+
+def defaults(unit, **changes: float) -> dict[str, float]:
+    return {name: float(getattr(unit, name)) for name in unit.rows} | changes
+
+
+def test_each_group_moves_as_under_its_own_optimiser():
+    ours = run(Grouped(), {"lr": 0.01, "lr_skew": 0.002, "lr_phase": 0.3, "weight_decay": 0.0}, LAYOUT)
+    adam = run(Adam(), defaults(Adam(), lr=0.01), LAYOUT)
+    rmsprop = run(RmsProp(), defaults(RmsProp(), lr=0.002), LAYOUT)
+    adagrad = run(Adagrad(), defaults(Adagrad(), lr=0.3), LAYOUT)
+    for name, value in ours.items():
+        want = rmsprop if name in GROUPS["skew"] else adagrad if name in GROUPS["phase"] else adam
+        assert torch.equal(value, want[name]), name
+
+
+def test_groups_with_the_same_kind_share_state_without_mixing():
+    ours = run(Grouped(skew="adam", phase="adam"), {"lr": 0.01, "lr_skew": 0.002, "lr_phase": 0.3}, LAYOUT)
+    for rate, names in ((0.002, GROUPS["skew"]), (0.3, GROUPS["phase"])):
+        alone = run(Adam(), defaults(Adam(), lr=rate), LAYOUT)
+        assert all(torch.equal(ours[name], alone[name]) for name in names)
+
+
+def test_a_family_without_groups_trains_as_with_the_main_optimiser():
+    grouped = Setup(family=Lstm(hidden=5), optimizer=Grouped()).pack([0], optimizer__lr=0.01)
+    adam = Setup(family=Lstm(hidden=5), optimizer=Adam()).pack([0], optimizer__lr=0.01)
+    for pack in (grouped, adam):
+        train_rung(pack, 4, 1)
+    assert torch.equal(grouped.params, adam.params)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_decay_leaves_the_groups_alone(decay):
+    hypers = {"lr": 0.01, "lr_skew": 0.002, "lr_phase": 0.3, "weight_decay": decay}
+    columns = {name: torch.full((2, 1), value, dtype=torch.float64) for name, value in hypers.items()}
+    unit = Grouped()
+    params = torch.ones(2, LAYOUT.size, dtype=torch.float64)
+    step = LAYOUT.view(unit.decay(torch.zeros_like(params), params, unit.placed(columns, LAYOUT)))
+    moved = {name for name, value in step.items() if bool((value != 0).any())}
+    assert moved == (set(step) - GROUPS["skew"] - GROUPS["phase"] if decay else set())
