@@ -249,9 +249,84 @@ def more(cores: int) -> list[str]:
         )
     return [
         *parts,
+        *shares(cores),
         "\n## Other shapes (16 rows)\n",
         table(["change", "engine", "ms per row-update", "share of GEMM rate"], rows),
     ]
+
+
+def shares(cores: int) -> list[str]:
+    """What data and evaluation cost beside the update, and memory per row beside the memory model."""
+    found = together(share_job, [(bench_config([]),)] * cores)
+    data, evaluation = (max(item[name] for item in found) for name in ("data", "evaluation"))
+    memory = together(memory_job, [(bench_config([]),)])[0]
+    return [
+        "\n## Data, evaluation, memory (64 rows per process)\n",
+        f"- data generation: {data:.1%} of an update",
+        f"- evaluation at the default `eval_size`, `eval_every` and `report_every`: {evaluation:.1%} of a rung's updates",
+        f"- memory: {memory['measured']:.0f} KB per row measured (growth of the resident set from 64 to 512 rows), "
+        f"{memory['model']:.0f} KB by the memory model",
+    ]
+
+
+def bench_pack(config, rows: int):
+    """A pack of fresh rows."""
+    from rnnsweep.app.machine import device_of, single_threaded
+    from rnnsweep.app.trainer import initial_state
+    from rnnsweep.app.units import build_program, build_units, row_hypers
+    from rnnsweep.core.pack import Member, Pack, Streams
+
+    single_threaded(1)
+    units = build_units(config)
+    program = build_program(config, units, device_of("cpu"))
+    pack, hypers = Pack(program), row_hypers(units)
+    streams = [Streams(0, index) for index in range(rows)]
+    pack.join([(Member(s.replica, 1 << 40, hypers, s), initial_state(program, units, s)) for s in streams])
+    return pack
+
+
+def share_job(barrier, config) -> dict[str, float]:
+    """Times of data generation and evaluation over those of updates."""
+    from rnnsweep.core.controllers.base import Tally
+    from rnnsweep.core.evaluation import evaluate
+    from rnnsweep.core.training import tiles, train_batch, update
+
+    (_, tile), *_ = tiles(bench_pack(config, 64))
+    works = {
+        "update": lambda: update(tile, Tally()),
+        "data": lambda: train_batch(tile),
+        "evaluation": lambda: evaluate(tile, tile.keys["eval"]),
+    }
+    for work in works.values():
+        work()
+    barrier.wait()
+    took = {}
+    for name, work in works.items():
+        times = []
+        for _ in range(20):
+            started = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - started)
+        took[name] = sorted(times)[len(times) // 2]
+    training = config["training"]
+    rung = took["update"] * training["report_every"] * training["eval_every"]
+    return {"data": took["data"] / took["update"], "evaluation": took["evaluation"] / rung}
+
+
+def memory_job(barrier, config) -> dict[str, float]:
+    """Growth of the resident set per row, KB, beside the model's."""
+    import psutil
+
+    from rnnsweep.app.machine import row_bytes
+    from rnnsweep.core.training import train_rung
+
+    barrier.wait()
+    sizes = []
+    for rows in (64, 512):
+        pack = bench_pack(config, rows)
+        train_rung(pack, 3, 1)
+        sizes.append(psutil.Process().memory_info().rss)
+    return {"measured": (sizes[1] - sizes[0]) / 448 / 1024, "model": row_bytes(pack.program) / 1024}
 
 
 def header(cores: int) -> str:
