@@ -35,6 +35,7 @@ class Tile:
     status: Tensor
     diverged_at: Tensor
     switched: dict[str, bool]
+    on: dict[str, Tensor]
     decays: bool = False
 
     def unit_hypers(self, prefix: str) -> dict[str, Tensor]:
@@ -44,6 +45,10 @@ class Tile:
         if prefix in ("family", "learner"):
             found |= {key[start:]: value for key, value in self.slots.items() if key.startswith(f"{prefix}.")}
         return found
+
+    def learner_own(self) -> dict[str, Tensor]:
+        """What the learning rule may read of its own, see `Learner.learn`."""
+        return {**self.unit_hypers("learner"), "step": self.step, "key": self.keys["learner"]}
 
 
 def tiles(pack: Pack) -> list[tuple[slice, Tile]]:
@@ -68,10 +73,12 @@ def _tile(pack: Pack, cut: slice) -> Tile:
         pack.status[cut],
         pack.diverged_at[cut],
         {},
+        {},
     )
     tile.decays = bool((hypers.get("optimizer.weight_decay", torch.zeros(1)) > 0).any())
     for name, unit in program.controllers.items():
-        tile.switched[name] = bool(unit.active(tile.unit_hypers(f"controllers.{name}")).any())
+        tile.on[name] = unit.active(tile.unit_hypers(f"controllers.{name}"))
+        tile.switched[name] = bool(tile.on[name].any())
     return tile
 
 

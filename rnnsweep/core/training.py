@@ -35,7 +35,7 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
     batch = train_batch(tile)
     family_hypers = tile.unit_hypers("family")
     keep = detailed or any(unit.needs_trace and tile.switched[name] for name, unit in program.controllers.items())
-    own = tile.unit_hypers("learner")
+    own = tile.learner_own()
     learned = program.learner.learn(program, tile.params, family_hypers, batch, keep=keep, own=own)
     context = Context(
         program.family,
@@ -53,6 +53,7 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
         tally,
         ending=ending if detailed else None,
         proposed=learned.step,
+        readout=program.readout,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )
     if detailed and context.trace is not None:

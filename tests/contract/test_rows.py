@@ -18,8 +18,10 @@ from rnnsweep.adapters.hydra.ranges import dimension
 from rnnsweep.core.checkpoint import CheckpointStore
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.controllers.omega import Omega
+from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.tasks.adding import Adding
+from rnnsweep.core.tasks.memorization import Memorization
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
 from rnnsweep.core.types import Offer, RowStatus
@@ -78,6 +80,11 @@ def unit_cases() -> list[tuple[str, Setup, dict[str, list[float]]]]:
     everything = {"controllers__omega__weight": [2.0, 0.0], "controllers__sampling__q_max": [0.4, 1.0]}
     cases.append(("everything", random_length, everything))
     cases.append(("regression", Setup(task=Adding(length=12), batch=7), {}))
+    for name, cls, _ in found("readout"):
+        cases.append((name, Setup(family=Srn(hidden=10), readout=cls(), task=TemporalOrder(length=(10, 16))), {}))
+        cases.append(
+            (f"{name}-every-step", Setup(family=Srn(hidden=10), readout=cls(), task=Memorization(length=4)), {})
+        )
     return cases
 
 
@@ -185,3 +192,21 @@ def test_rung_length_and_evaluation_do_not_change_training():
         train_rung(more, 4, 1)
     for pack in (*packs[1:], more):
         assert torch.equal(pack.params, packs[0].params)
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_reports_do_not_depend_on_what_neighbours_have_switched_on_or_left_to_train(engine):
+    """A row without controllers, whose budget ends within a rung, among rows with controllers and more to do."""
+    setup = with_engine(Setup(controllers={n: c() for n, c, _ in found("controllers")}), engine, torch.float64)
+    off = {"controllers__omega__weight": 0.0, "controllers__sampling__q_max": math.inf}
+    on = {"controllers__omega__weight": 2.0, "controllers__sampling__q_max": 0.4}
+    program = setup.program()
+    alone, among = Pack(program), Pack(program)
+    alone.join([(setup.member(0, 2 * RUNG - 1, **off), setup.state(program, 0))])
+    among.join([(setup.member(i, 9 * RUNG, **on), setup.state(program, i)) for i in (1, 2)])
+    among.join([(setup.member(0, 2 * RUNG - 1, **off), setup.state(program, 0))])
+    curves = [train_rung(alone, RUNG, 1)[0] for _ in range(2)]
+    assert [train_rung(among, RUNG, 1)[2] for _ in range(2)] == curves
+    assert "omega/value" not in curves[0]
+    assert "state/saturation" in curves[1]
+    assert_same_row(among.row(2), alone.row(0))

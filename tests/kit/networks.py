@@ -12,12 +12,14 @@ from rnnsweep.core.controllers.base import Context, Controller, Tally
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.pack import Member, Pack, RowState, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.readout import read_out
+from rnnsweep.core.readouts.base import Readout
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
@@ -33,12 +35,14 @@ class Setup:
     family: Family = field(default_factory=lambda: Srn(hidden=12))
     task: Task = field(default_factory=lambda: TemporalOrder(length=12))
     optimizer: Optimizer = field(default_factory=lambda: Sgd(lr=0.05, momentum=0.5))
+    learner: Learner = field(default_factory=Bptt)
     controllers: dict[str, Controller] = field(default_factory=lambda: {"clip": GlobalNormClip()})
     engine: str = "reference"
     dtype: torch.dtype = torch.float64
     batch: int = 5
     eval_size: int = 20
     sigma: float = 0.3
+    readout: Readout = field(default_factory=Readout)
 
     def program(self) -> Program:
         engine, note = engine_for(self.family.cell, self.engine, self.family.cell_activation, self.dtype, CPU)
@@ -46,7 +50,7 @@ class Setup:
         return Program(
             self.family,
             self.task,
-            Bptt(),
+            self.learner,
             self.optimizer,
             self.controllers,
             engine,
@@ -55,6 +59,7 @@ class Setup:
             CPU,
             self.batch,
             self.eval_size,
+            readout=self.readout,
         )
 
     def hypers(self, **changes: float) -> dict[str, float]:
@@ -97,7 +102,7 @@ def context_of(pack: Pack, prefix: str | None = None, *, detailed: bool = False)
     program = pack.program
     batch = train_batch(tile)
     family_hypers = tile.unit_hypers("family")
-    learned = program.learner.learn(program, tile.params, family_hypers, batch, keep=True)
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, keep=True, own=tile.learner_own())
     context = Context(
         program.family,
         program.task,
@@ -113,7 +118,7 @@ def context_of(pack: Pack, prefix: str | None = None, *, detailed: bool = False)
         tile.step,
         Tally(),
         hypers=tile.unit_hypers(prefix) if prefix else {},
-        detailed=detailed,
+        ending=torch.ones(len(pack), dtype=torch.bool) if detailed else None,
     )
     return tile, context
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from rnnsweep.core.readouts.base import Readout
 from rnnsweep.core.types import Offer
 from rnnsweep.core.unit import Unit
 
@@ -24,11 +25,25 @@ if TYPE_CHECKING:
 
 @dataclass
 class Tally:
-    """Per-row sums and counts of diagnostics over a rung, float64 [P]."""
+    """Per-row sums and counts of diagnostics over a rung, float64 [P].
+
+    Attributes:
+        alive: rows whose values are taken; the others', and keys that a row never had, stay out of its report.
+    """
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, Tensor] = field(default_factory=dict)
+    seen: dict[str, Tensor] = field(default_factory=dict)
     alive: Tensor | None = None
+    _rows: Tensor | None = None
+
+    def begin(self, alive: Tensor) -> None:
+        """An update of these rows begins."""
+        self.alive = self._rows = alive
+
+    def among(self, rows: Tensor | None) -> None:
+        """Take values of these rows only (bool [P]), or of all that live: what a row reports is not its neighbours'."""
+        self.alive = self._rows if rows is None or self._rows is None else self._rows & rows
 
     def mean(self, key: str, value: Tensor, where: Tensor | None = None) -> None:
         """Add a value per row to the mean of `key`; rows outside `where` (and ended rows) add nothing."""
@@ -41,13 +56,18 @@ class Tally:
 
     def count(self, key: str, flag: Tensor) -> None:
         """Count the rows' events of `key`."""
-        on = flag if self.alive is None else flag & self.alive
-        value = on.to(torch.float64)
+        alive = torch.ones_like(flag) if self.alive is None else self.alive
+        value = (flag & alive).to(torch.float64)
         self.sums[key] = value if key not in self.sums else self.sums[key] + value
+        self.seen[key] = alive if key not in self.seen else self.seen[key] | alive
 
     def values(self) -> dict[str, Tensor]:
-        """Means and counts by key, float64 [P]; NaN where a mean has no entry."""
-        return {key: total / self.counts[key] if key in self.counts else total for key, total in self.sums.items()}
+        """Means and counts by key, float64 [P]; NaN where a row has no entry."""
+        blank = {key: torch.where(seen, 0.0, torch.nan) for key, seen in self.seen.items()}
+        return {
+            key: total / self.counts[key] if key in self.counts else total + blank[key]
+            for key, total in self.sums.items()
+        }
 
 
 @dataclass
@@ -63,8 +83,10 @@ class Context:
         family_hypers: the family's per-row hyperparameters.
         trace: gradient record, or None where nobody needs it.
         step: int64 [P], updates done so far.
-        detailed: the last update of a rung: costly diagnostics may run.
+        ending: rows [P] for which this is the last update of a rung, where there are such: costly diagnostics may run,
+            for these rows only.
         notes: what one phase leaves for a later one.
+        readout: what the linear map is applied to.
         proposed: the step [P, N], where the learning rule proposes it itself.
         fresh: row state of all units as it will be where the step is taken, by slot key (`training` fills it).
     """
@@ -84,10 +106,16 @@ class Context:
     tally: Tally
     hypers: Mapping[str, Tensor] = field(default_factory=dict)
     slots: dict[str, Tensor] = field(default_factory=dict)
-    detailed: bool = False
+    ending: Tensor | None = None
     notes: dict[str, Tensor] = field(default_factory=dict)
     fresh: dict[str, Tensor] = field(default_factory=dict)
     proposed: Tensor | None = None
+    readout: Readout = field(default_factory=Readout)
+
+    @property
+    def detailed(self) -> bool:
+        """Whether this is the last update of a rung for some row."""
+        return self.ending is not None
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,10 @@ class Sampling(Gate):
 
         Theorem 1 holds to first order only: where this departs from dS / S, its prediction stops holding.
         """
-        on = accepted & self.active(context.hypers)
-        if not context.detailed or not bool(on.any()):
+        if context.ending is None:
+            return
+        on = accepted & self.active(context.hypers) & context.ending
+        if not bool(on.any()):
             return
         before, size_before = context.notes["s_exponent"], context.notes["s_size"]
         values = context.layout.view(moved)
@@ -117,12 +119,14 @@ class Sampling(Gate):
         batch, engine, family = context.batch, context.engine, context.family
         feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths)
         record = engine.forward(feed.inputs, weights, context.activation, batch.lengths)
-        out = read_out(context.task, values, family.visible(record.h), batch, engine)
+        seen = context.readout.see(values, family.visible(record.h), batch.lengths, context.task.per_step)
+        out = read_out(context.task, values, seen.states, batch, engine)
         assert out.direct is not None
-        _, trace = engine.backward(record, out.direct, context.activation)
+        _, trace = engine.backward(record, seen.pullback(out.direct)[0], context.activation)
         assert trace is not None
+        assert context.trace is not None
         still = torch.zeros_like(weights.w_rec)
-        after = engine.tangent(trace, still, self.look_back(trace), context.activation)
+        after = engine.tangent(trace, still, self.look_back(context.trace), context.activation)
         ratio = (_size(after) / size_before) * torch.exp2(2 * (after.exponent - before).double())
         context.tally.mean("sampling/ds_realised", ratio - 1, on & torch.isfinite(ratio))
 

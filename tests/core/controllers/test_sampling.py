@@ -165,7 +165,7 @@ def test_realised_change_follows_the_prediction_for_a_small_step():
     pack = setup.pack([0], optimizer__lr=1e-7, optimizer__momentum=0.0)
     (_, tile), *_ = tiles(pack)
     tally = Tally()
-    update(tile, tally, detailed=True)
+    update(tile, tally, ending=torch.ones(len(tile.step), dtype=torch.bool))
     assert abs(float(tally.values()["sampling/ds_realised"])) < 1e-4
 
 
