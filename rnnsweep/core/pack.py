@@ -77,7 +77,7 @@ class Member:
     streams: Streams
 
 
-_PURPOSES = ("data", "order", "eval")
+_PURPOSES = ("data", "order", "eval", "learner")
 
 
 class Pack:

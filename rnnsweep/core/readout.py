@@ -26,12 +26,14 @@ class ReadOut:
         loss: [P].
         direct: dC/dh_t without later steps; None where gradients were not asked for.
         gradients: of ``w_out`` (and ``b_out``).
+        errors: dC/d outputs, [P, M, O] with M = B or T B; None where gradients were not asked for.
     """
 
     outputs: Tensor
     loss: Tensor
     direct: Direct | None
     gradients: dict[str, Tensor]
+    errors: Tensor | None = None
 
 
 def read_out(
@@ -59,7 +61,7 @@ def read_out(
     y = engine.matmul(h, values["w_out"])
     if "b_out" in values:
         y = y + values["b_out"][:, None, :]
-    weight = _weights(task, batch, T, B, y)  # P M
+    weight = shares(task, batch, T, B, y)  # P M
     targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
     loss, dy = _score(task, y, targets, weight)
     outputs = y.unflatten(1, (T, B)) if task.per_step else y
@@ -71,7 +73,7 @@ def read_out(
     if "b_out" in values:
         found["b_out"] = numerics.row_sum(dy)
     del P
-    return ReadOut(outputs, loss, direct, found)
+    return ReadOut(outputs, loss, direct, found, dy)
 
 
 def loss(task: Task, values: Mapping[str, Tensor], states: Tensor, batch: Batch) -> Tensor:
@@ -81,10 +83,10 @@ def loss(task: Task, values: Mapping[str, Tensor], states: Tensor, batch: Batch)
     y = h @ values["w_out"]
     y = y + values["b_out"][:, None, :] if "b_out" in values else y
     targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
-    return _score(task, y, targets, _weights(task, batch, T, B, y))[0]
+    return _score(task, y, targets, shares(task, batch, T, B, y))[0]
 
 
-def _weights(task: Task, batch: Batch, T: int, B: int, y: Tensor) -> Tensor:
+def shares(task: Task, batch: Batch, T: int, B: int, y: Tensor) -> Tensor:
     """Weight of every read-out [P, M]; sums to one per row."""
     if not task.per_step:
         return y.new_full((y.shape[0], B), 1 / B)

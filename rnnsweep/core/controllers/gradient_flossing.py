@@ -34,7 +34,8 @@ class GradientFlossing(Additive):
 
     Numerics:
         Vectors start as the first k units and are orthonormalised at every step by Gram and Schmidt. A direction that
-        dies out, or falls together with an earlier one to rounding, stays 0 and counts no further (dead ReLU units). Rows are independent to the bit.
+        dies out, or falls together with an earlier one to rounding, stays 0 and counts no further (dead ReLU units).
+        Rows are independent to the bit.
 
     References:
         Engelken (2023), eq. 4, for all time steps of the mini-batch.

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from rnnsweep.core.types import Batch, Trace
+from rnnsweep.core.types import Batch, Offer, Trace
 from rnnsweep.core.unit import Unit
 
 if TYPE_CHECKING:
+    from rnnsweep.core.families.base import Family
     from rnnsweep.core.program import Program
+    from rnnsweep.core.tasks.base import Task
 
 
 @dataclass
@@ -35,9 +37,25 @@ class Learned:
 
 @dataclass(frozen=True)
 class Learner(Unit):
-    """Base of learning rules."""
+    """Base of learning rules.
+
+    Attributes:
+        traces: whether it leaves the gradient record that some controllers need.
+        proposes: whether it proposes the step itself; controllers that add to the gradient are refused then.
+    """
 
     unit_key: ClassVar[str] = "learner"
+    traces: ClassVar[bool] = True
+    proposes: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> frozenset[Offer]:
+        """What of the family's loop this rule needs; another family is refused when the config is checked."""
+        return frozenset()
+
+    def check_with(self, family: Family, task: Task) -> None:
+        """Raise `ConfigError` where the rule is not defined for this family or task."""
+        del family, task
 
     def slot_shapes(self, program: Program) -> dict[str, tuple[int, ...]]:
         """Row state of this rule: name -> shape without the leading P; starts at zero, is checkpointed."""
@@ -63,5 +81,6 @@ class Learner(Unit):
             family_hypers: the family's per-row hyperparameters and row state.
             batch: one mini-batch per row.
             keep: asks for the trace.
-            own: this rule's per-row hyperparameters [P] and row state.
+            own: this rule's per-row hyperparameters [P] and row state, and the rows' ``step`` (updates so far) and
+                ``key`` (stream key of purpose ``learner``), int64 [P].
         """

@@ -43,6 +43,8 @@ class Ridge(Learner):
     alpha: float = 1e-6
     washout: int = 0
 
+    traces: ClassVar[bool] = False
+    proposes: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"washout": Range(0, integer=True, open_high=True)}
 
@@ -67,7 +69,8 @@ class Ridge(Learner):
         values, family, engine = program.layout.view(params), program.family, program.engine
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
         record = engine.forward(feed.inputs, family.weights(values, family_hypers), program.activation, batch.lengths)
-        states = family.visible(record.h)
+        see, per_step = program.readout.see, program.task.per_step
+        states = see(values, family.visible(record.h), batch.lengths, per_step).states
         out = read_out(program.task, values, states, batch, engine, gradients=False)
         x, y = self._rows(program, states, batch, "b_out" in values)
         turned = x.transpose(1, 2)

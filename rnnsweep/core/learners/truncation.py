@@ -23,8 +23,8 @@ def backward(
     its own chunk, 1 to `horizon` steps, the oldest chunk being the shorter one: the usual practice, except that
     cuts are counted from the end, so that they are the same for rows of any length.
 
-    The trace of a last-step error is that of the last `horizon` steps alone. The other one has all steps; what the first
-    step of a chunk hands back is 0 in it, since nobody receives it.
+    The trace of a last-step error is that of the last `horizon` steps alone. The other one has all steps; what the
+    first step of a chunk hands back is 0 in it, since nobody receives it.
 
     Numerics:
         Chunks are added from the last to the first. `horizon` >= T is `Engine.backward` itself.

@@ -1,0 +1,93 @@
+"""Random feedback local online learning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import rng
+from rnnsweep.core.learners.base import Learned, Learner
+from rnnsweep.core.readout import read_out
+from rnnsweep.core.types import Batch, Direct, Offer
+from rnnsweep.core.unit import NOT_NEGATIVE, Range
+
+if TYPE_CHECKING:
+    from rnnsweep.core.program import Program
+
+
+@dataclass(frozen=True)
+class Rflo(Learner):
+    """Local eligibilities times randomly fed back errors, for (leaky) simple networks.
+
+        p_ab(t) = (1 - leak) p_ab(t-1) + leak f'(a_b(t)) h_a(t-1)        dW_rec[a, b] = sum_t [eps_t B]_b p_ab(t)
+
+    leak is 1 / tau; eps_t = dC/dy_t; B [O, H] is fixed; input weights and biases likewise, with u_t and 1 for h;
+    the read-out's own gradient is exact. Weights change at the end of the sequence, so the sum may be taken in
+    any order: it is computed backwards, as backpropagation whose errors travel through the leak only (W_rec = 0 in
+    it). That is the same number at the speed of the engines.
+
+    Attributes:
+        feedback: standard deviation of B times sqrt(O), per row, >= 0.
+        align: ``random``: B ~ N(0, feedback^2 / O), drawn once per replica; ``symmetric``: B = W_out^T, for comparison.
+
+    Numerics:
+        As backpropagation. The gradient record that is left for controllers and diagnostics is that of full
+        backpropagation (one more backward loop where it is needed).
+
+    References:
+        Murray (2019), eq. 10-12, there with columns for rows.
+    """
+
+    feedback: float = 1.0
+    align: str = "random"
+
+    rows: ClassVar[Mapping[str, Range]] = {"feedback": NOT_NEGATIVE}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"align": ("random", "symmetric")}
+
+    @property
+    def needs(self) -> frozenset[Offer]:
+        """A loop of simple cells."""
+        return frozenset({Offer.SIMPLE})
+
+    def learn(
+        self,
+        program: Program,
+        params: Tensor,
+        family_hypers: Mapping[str, Tensor],
+        batch: Batch,
+        *,
+        keep: bool,
+        own: Mapping[str, Tensor] | None = None,
+    ) -> Learned:
+        """See `Learner.learn`."""
+        assert own is not None
+        values = program.layout.view(params)
+        family, engine, activation = program.family, program.engine, program.activation
+        weights = family.weights(values, family_hypers)
+        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
+        record = engine.forward(feed.inputs, weights, activation, batch.lengths)
+        out = read_out(program.task, values, family.visible(record.h), batch, engine)
+        assert out.direct is not None
+        assert out.errors is not None
+        back = values["w_out"].transpose(1, 2) if self.align == "symmetric" else self.matrix(values["w_out"], own)
+        sent = engine.matmul(out.errors, back.contiguous())
+        T, B = batch.inputs.shape[1:3]
+        direct = Direct(steps=sent.unflatten(1, (T, B))) if program.task.per_step else Direct(last=sent)
+        local = replace(record, weights=replace(weights, w_rec=torch.zeros_like(weights.w_rec)))
+        loop, _ = engine.backward(local, direct, activation, keep=False)
+        trace = engine.backward(record, out.direct, activation)[1] if keep else None
+        named = {**family.pullback(values, family_hypers, loop), **feed.pullback(loop.inputs), **out.gradients}
+        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)
+
+    def matrix(self, w_out: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+        """B [P, O, H] of each row's key."""
+        H, count = w_out.shape[1:]
+        drawn = rng.normals(own["key"], count * H, rng.stream_of("feedback")).unflatten(1, (count, H)) / math.sqrt(
+            count
+        )
+        return drawn.to(w_out) * own["feedback"][:, None, None].to(w_out)
