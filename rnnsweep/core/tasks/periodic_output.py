@@ -84,7 +84,7 @@ class PeriodicOutput(Task):
     def batch(self, draws: Draws) -> Batch:
         """The wave for every id in `draws`; targets [P, T, B, 1]."""
         P, B = draws.ids.shape
-        wave = _wave(self.max_length, float(self.period)).to(draws.device, draws.dtype)
+        wave = _wave_on(self.max_length, float(self.period), draws.device, draws.dtype)
         inputs = torch.zeros(P, self.max_length, B, 0, dtype=draws.dtype, device=draws.device)
         targets = wave[None, :, None, None].repeat(P, 1, B, 1)
         return Batch(inputs, targets, torch.full_like(draws.batch_ids, self.max_length))
@@ -98,3 +98,9 @@ class PeriodicOutput(Task):
 def _wave(length: int, period: float) -> Tensor:
     t = torch.arange(1, length + 1, dtype=torch.float64)
     return sum((a * torch.sin(2 * math.pi * k * t / period) for k, a in _AMPLITUDES), torch.zeros_like(t))
+
+
+@lru_cache(maxsize=16)
+def _wave_on(length: int, period: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The wave where it is used, so that no mini-batch waits for a copy."""
+    return _wave(length, period).to(device, dtype)

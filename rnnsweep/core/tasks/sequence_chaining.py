@@ -81,7 +81,7 @@ class SequenceChaining(Task):
     @property
     def chance_loss(self) -> float:
         """Variance among the curves, averaged over the steps of a segment."""
-        return float(self._curves().var(0, correction=0).mean())
+        return float(_curves(int(self.length), int(self.segments), int(self.curve_seed)).var(0, correction=0).mean())
 
     @property
     def chance_error(self) -> float:
@@ -93,7 +93,7 @@ class SequenceChaining(Task):
         order = draws.integers(0, self.n_inputs - 1, int(self.chain), SYMBOLS).transpose(1, 2)  # P chain B
         units = torch.eye(self.n_inputs, dtype=draws.dtype, device=draws.device)[order]  # P chain B I
         inputs = units.repeat_interleave(int(self.length), dim=1)
-        curves = self._curves().to(draws.device, draws.dtype)[order]  # P chain B length
+        curves = _curves_on(self, draws.device, draws.dtype)[order]  # P chain B length
         targets = curves.transpose(2, 3).flatten(1, 2)[..., None].contiguous()
         return Batch(inputs, targets, torch.full_like(draws.batch_ids, self.max_length))
 
@@ -102,9 +102,6 @@ class SequenceChaining(Task):
         square = (outputs - batch.targets)[..., 0].double().square()  # P T B
         each = square.unflatten(1, (int(self.chain), int(self.length))).mean(2)  # P chain B
         return ~(each <= _LIMIT).all(1)
-
-    def _curves(self) -> Tensor:
-        return _curves(int(self.length), int(self.segments), int(self.curve_seed))
 
 
 @lru_cache(maxsize=16)
@@ -120,3 +117,9 @@ def _curves(length: int, segments: int, seed: int) -> Tensor:
         if all(float((curve - other).square().mean()) > _APART for other in kept):
             kept.append(curve)
     return torch.stack(kept)
+
+
+@lru_cache(maxsize=16)
+def _curves_on(task: SequenceChaining, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The curves where they are used, so that no mini-batch waits for a copy."""
+    return _curves(int(task.length), int(task.segments), int(task.curve_seed)).to(device, dtype)

@@ -107,7 +107,7 @@ class WindowTask(Task):
     def place(self, draws: Draws) -> Place:
         """Where the windows of the ids in `draws` lie."""
         T, device = self.max_length, draws.device
-        table = _table(self, draws.split).to(device)
+        table = _table_on(self, draws.split, device)
         start, end, first = table[draws.ids % len(table)].unbind(2)  # P B
         position = (end - T)[:, None] + torch.arange(T, device=device)[:, None]  # P T B
         own = position >= 0
@@ -133,6 +133,12 @@ def _table(task: WindowTask, split: Split) -> Tensor:
         rows += [(start, min(first + length, steps), first) for first in range(0, steps, length)]
         start += len(sequence)
     return torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
+
+
+@lru_cache(maxsize=32)
+def _table_on(task: WindowTask, split: Split, device: torch.device) -> Tensor:
+    """The table where it is used, so that no mini-batch waits for a copy."""
+    return _table(task, split).to(device)
 
 
 @lru_cache(maxsize=8)

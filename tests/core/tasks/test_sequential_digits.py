@@ -8,8 +8,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from rnnsweep.core import rng
+from rnnsweep.core.evaluation import evaluate
 from rnnsweep.core.tasks.sequential_digits import SequentialDigits
+from rnnsweep.core.training import tiles
 from rnnsweep.errors import ConfigError
+from tests.kit.networks import Setup
 
 SIZES = {"train": 1297, "valid": 250, "test": 250}
 
@@ -100,3 +103,20 @@ def test_a_path_needs_its_source(tmp_path):
     assert caught.value.key == "task.path"
     with pytest.raises(ConfigError, match="has no train-images"):
         SequentialDigits(source="idx", path=str(tmp_path))
+
+
+def test_no_validation_picture_counts_twice():
+    """Error against a plain count over the 250 pictures; 500 were asked for, in batches that do not divide 250."""
+    pack = Setup(task=SequentialDigits(), batch=8, eval_size=500).pack([0])
+    (_, tile), *_ = tiles(pack)
+    loss, error = evaluate(tile, tile.keys["eval"])
+    program = pack.program
+    values = program.layout.view(pack.params)
+    pixels, classes = part(SequentialDigits(), "valid")
+    h = torch.zeros(250, 12, dtype=torch.float64)
+    for u in torch.from_numpy(pixels).double().T:
+        h = torch.tanh(h @ values["w_rec"][0] + u[:, None] * values["w_in"][0] + values["b"][0])
+    logits = h @ values["w_out"][0] + values["b_out"][0]
+    classes = torch.from_numpy(classes)
+    assert float(error) == float((logits.argmax(1) != classes).double().mean())
+    assert float(loss) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, classes)), rel=1e-12)

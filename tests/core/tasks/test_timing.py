@@ -13,6 +13,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnsweep.core import rng
+from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.inits.glorot import Glorot
+from rnnsweep.core.inits.he import He
+from rnnsweep.core.inits.identity import Identity
+from rnnsweep.core.inits.normal import Normal
+from rnnsweep.core.inits.orthogonal import Orthogonal
+from rnnsweep.core.inits.smart_tanh import SmartTanh
 from rnnsweep.core.optimizers.adam import Adam
 from rnnsweep.core.tasks.interval_matching import IntervalMatching
 from rnnsweep.core.tasks.periodic_output import PeriodicOutput
@@ -74,6 +81,16 @@ def test_the_engines_agree_without_inputs():
     packs = [Setup(task=PeriodicOutput(length=20), engine=name).pack([0, 1]) for name in ("reference", "cpu")]
     losses = [[row["train/loss"] for row in train_rung(pack, 5, 9)] for pack in packs]
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("init", [Glorot, He, Identity, Normal, Orthogonal, SmartTanh])
+def test_initialisations_do_without_inputs(init):
+    specs = Srn(hidden=8).parameters(0, 1)
+    unit = init()
+    hypers = {name: torch.full((2,), getattr(unit, name) or math.nan, dtype=torch.float64) for name in unit.rows}
+    values = unit.draw(specs, torch.tensor([1, 2]), hypers, 1.0)
+    assert {"w_rec", "w_out"} <= values.keys()
+    assert all(torch.isfinite(value).all() for value in values.values())
 
 
 def plain_interval(pulses, L):
