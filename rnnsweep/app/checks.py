@@ -11,7 +11,7 @@ from rnnsweep.core.unit import Range, check_field
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.plan import SweepPlan
 
-UNIT_GROUPS = ("task", "family", "init", "controllers", "learner", "optimizer")
+UNIT_GROUPS = ("task", "family", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
     *("name", "seed", "replicas", "seeds", *UNIT_GROUPS, "training", "objective", "space", "sampler", "pruner"),
     *("budget", "cluster", "engine", "dtype", "store", "tracker"),

@@ -43,6 +43,7 @@ class TrainedNetwork(torch.nn.Module):
             engine, _ = engine_for(model.cell, "reference", program.activation, program.dtype, torch.device("cpu"))
             feed = model.feed(values, family, inputs[None].to(program.dtype), lengths)
             states = model.visible(engine.forward(feed.inputs, weights, program.activation, lengths).h)
+            states = program.readout.see(values, states, lengths, program.task.per_step).states
             h = states[0, 1:] if program.task.per_step else states[0, -1]
             y = h @ values["w_out"][0]
             return y + values["b_out"][0] if "b_out" in values else y

@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from rnnsweep.core.controllers.base import Controller
+from rnnsweep.core.controllers.base import Additive, Controller
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.program import Program
+from rnnsweep.core.program import Program, parameters_of
+from rnnsweep.core.readouts.base import Readout
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.types import Offer
 from rnnsweep.core.unit import Unit
 from rnnsweep.errors import ConfigError, nearest
 
@@ -35,6 +37,12 @@ class Units:
     learner: Learner
     optimizer: Optimizer
     controllers: Mapping[str, Controller]
+    readout: Readout = field(default_factory=Readout)
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        """What controllers and learning rules may rely on."""
+        return self.family.offers & self.readout.offers
 
     def rows(self) -> dict[str, Unit]:
         """Units with per-row hyperparameters that reach the tensor program, by dotted prefix."""
@@ -102,26 +110,50 @@ def build_units(config: Mapping[str, Any]) -> Units:
         build_unit(config["learner"], "learner", Learner),
         build_unit(config["optimizer"], "optimizer", Optimizer),
         {name: build_unit(block, f"controllers.{name}", Controller) for name, block in controllers.items() if block},
+        build_unit(config["readout"], "readout", Readout) if "readout" in config else Readout(),
     )
     _check_parameters(units)
     _check_needs(units)
+    _check_learner(units)
     return units
 
 
 def _check_needs(units: Units) -> None:
     """Controllers must be defined for the family's loop."""
     for name, unit in units.controllers.items():
-        for need in unit.needs - units.family.offers:
+        for need in unit.needs - units.offers:
             raise ConfigError(
-                f"{name} needs {need.value}, which the family {type(units.family).__name__.lower()} does not have",
+                f"{name} needs {need.value}, which {_who(units)} does not have",
                 key=f"controllers.{name}",
                 allowed=f"~controllers.{name}, or another family",
             )
 
 
+def _who(units: Units) -> str:
+    plain = type(units.readout).__name__ in ("Linear", "Readout")
+    family = f"the family {type(units.family).__name__.lower()}"
+    return family if plain else f"{family} with the read-out {type(units.readout).__name__.lower()}"
+
+
+def _check_learner(units: Units) -> None:
+    """The learning rule must be defined for family and task, and leave controllers what they need."""
+    learner = type(units.learner).__name__.lower()
+    for need in units.learner.needs - units.offers:
+        raise ConfigError(f"needs {need.value}, which {_who(units)} does not have", key="learner")
+    units.learner.check_with(units.family, units.task)
+    for name, unit in units.controllers.items():
+        allowed = f"~controllers.{name}, or learner=bptt"
+        if unit.needs_trace and not units.learner.traces:
+            problem = f"{name} needs a gradient record, which the learning rule {learner} does not leave"
+            raise ConfigError(problem, key=f"controllers.{name}", allowed=allowed)
+        if isinstance(unit, Additive) and units.learner.proposes:
+            problem = f"{name} adds to the gradient, but the learning rule {learner} proposes its steps itself"
+            raise ConfigError(problem, key=f"controllers.{name}", allowed=allowed)
+
+
 def _check_parameters(units: Units) -> None:
     """Penalties must name parameters that the family has."""
-    known = tuple(spec.name for spec in units.family.parameters(units.task.n_inputs, units.task.n_outputs))
+    known = tuple(spec.name for spec in parameters_of(units.family, units.readout, units.task))
     for name, unit in units.controllers.items():
         for parameter in getattr(unit, "parameters", ()):
             if parameter not in known:
@@ -138,7 +170,7 @@ def shape_key(config: Mapping[str, Any], units: Units) -> str:
     """What rows must share to train as one tensor program, as canonical JSON."""
     training = config["training"]
     parts = {prefix: _structure(unit) for prefix, unit in units.rows().items()}
-    parts["task"] = _structure(units.task)
+    parts |= {"task": _structure(units.task), "readout": _structure(units.readout)}
     parts |= {name: training[name] for name in ("batch", "eval_size", "stop_solved", "solved_below")}
     parts |= {name: config[name] for name in ("engine", "dtype")}
     return json.dumps(parts, sort_keys=True, default=str)
@@ -168,6 +200,7 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
         training["eval_size"],
         solved_below=training["solved_below"],
         stop_when_solved=training["stop_solved"],
+        readout=units.readout,
     )
 
 

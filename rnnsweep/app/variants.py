@@ -15,7 +15,7 @@ from rnnsweep.adapters.hydra.search import ConfigPath
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.space import Dimension
 
-SEARCHED_GROUPS = ("task", "family", "init", "learner", "optimizer")
+SEARCHED_GROUPS = ("task", "family", "readout", "init", "learner", "optimizer")
 _RANGE_WORDS = ("low", "high", "choices", "search")
 
 

@@ -48,7 +48,8 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
         batch = program.task.batch(draws)
         inputs = family.feed(values, hypers, batch.inputs, batch.lengths).inputs
         record = program.engine.forward(inputs, weights, program.activation, batch.lengths)
-        out = read_out(program.task, values, family.visible(record.h), batch, program.engine, gradients=False)
+        seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
+        out = read_out(program.task, values, seen.states, batch, program.engine, gradients=False)
         weight = _weights(batch, size)  # P B
         loss += out.loss.double() * weight.sum(1)
         wrong += (program.task.errors(out.outputs, batch).double() * weight).sum(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -13,13 +13,21 @@ from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal,
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.parameters import ParameterLayout
+from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
+from rnnsweep.core.readouts.base import Readout
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.unit import Unit
 
 _TILE_RECORD = 5 << 18
 """Bytes of one row's record that an engine's tile is meant for: T = 100, B = 10, H = 100 in float32."""
+
+
+def parameters_of(family: Family, readout: Readout, task: Task) -> tuple[ParameterSpec, ...]:
+    """All parameters of a row: the family's, then the read-out's own."""
+    specs = family.parameters(task.n_inputs, task.n_outputs)
+    width = next(spec.shape[0] for spec in specs if spec.name == "w_out")
+    return (*specs, *readout.parameters(width))
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,12 @@ class Program:
     eval_size: int
     solved_below: float = 0.01
     stop_when_solved: bool = False
+    readout: Readout = field(default_factory=Readout)
 
     @cached_property
     def layout(self) -> ParameterLayout:
         """Where parameters lie in a row's slab."""
-        return ParameterLayout(self.family.parameters(self.task.n_inputs, self.task.n_outputs))
+        return ParameterLayout(parameters_of(self.family, self.readout, self.task))
 
     @property
     def record_bytes(self) -> int:

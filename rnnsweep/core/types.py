@@ -64,7 +64,7 @@ class LoopWeights:
         act_bias: [P, H] parameter of the activation (modReLU), or None.
         h0: [P, H] initial state, or None for zero.
         leak: [P], or None for 1.
-        cell: parameters of a cell's own, vectors [P, K] or matrices [P, M, N]; empty for the simple cell (`recurrence.cells`).
+        cell: a cell's own parameters, vectors [P, K] or matrices [P, M, N]; empty for the simple cell.
     """
 
     w_rec: Tensor

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
+from rnnsweep.core.learners import truncation
 from rnnsweep.core.learners.base import Learned, Learner
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Batch
+from rnnsweep.core.unit import Range
 
 if TYPE_CHECKING:
     from rnnsweep.core.program import Program
@@ -19,14 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bptt(Learner):
-    """Exact gradients over the whole sequence.
+    """Exact gradients over the whole sequence, or over chunks of it.
+
+    Attributes:
+        horizon: steps that errors travel back (`truncation.backward` says exactly which); whole, >= 1; null: all.
 
     Numerics:
         Everything is row by row; a non-finite row stays alone. Same dtype as the parameters.
 
     References:
-        Werbos (1990); the recursion is in MATHS section 2.
+        Werbos (1990); truncated: Williams, Peng (1990); the recursion is in MATHS section 2.
     """
+
+    horizon: int | None = None
+
+    fixed: ClassVar[Mapping[str, Range]] = {"horizon": Range(1, integer=True, optional=True)}
 
     def learn(
         self,
@@ -45,8 +54,13 @@ class Bptt(Learner):
         weights = family.weights(values, family_hypers)
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
         record = engine.forward(feed.inputs, weights, activation, batch.lengths)
-        out = read_out(program.task, values, family.visible(record.h), batch, engine)
+        seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
+        out = read_out(program.task, values, seen.states, batch, engine)
         assert out.direct is not None
-        loop, trace = engine.backward(record, out.direct, activation, keep=keep)
-        named = {**family.pullback(values, family_hypers, loop), **feed.pullback(loop.inputs), **out.gradients}
+        direct, named = seen.pullback(out.direct)
+        if self.horizon is None:
+            loop, trace = engine.backward(record, direct, activation, keep=keep)
+        else:
+            loop, trace = truncation.backward(engine, record, direct, activation, self.horizon, keep=keep)
+        named = {**named, **family.pullback(values, family_hypers, loop), **feed.pullback(loop.inputs), **out.gradients}
         return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)

@@ -1,0 +1,108 @@
+"""Multi-head attention over the states."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.numerics import matmul
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.readouts.base import Readout, Seen, Values
+from rnnsweep.core.types import Direct, Offer
+from rnnsweep.core.unit import Range
+from rnnsweep.errors import ConfigError
+
+_PROJECTIONS = ("query", "key", "value", "mix")
+
+
+@dataclass(frozen=True)
+class Attention(Readout):
+    """The linear map is applied to scaled dot-product attention of the last state over all states so far.
+
+        heads of softmax(q k^T / sqrt(H / heads)) v, mixed;  q = h_T W_query + b_query, k and v likewise of h_1..h_T
+
+    With a target at every step, step t attends to steps 1..t.
+
+    Attributes:
+        heads: number of heads; divides the width of the states.
+
+    Raises:
+        ConfigError: the width is no multiple of `heads`.
+
+    Numerics:
+        Steps before a row's own start have weight exactly 0. Memory grows with T for a target at the end, with T^2 for
+        one at every step. Softmax by log-softmax, whose kernel rounds alike for every row.
+
+    References:
+        Vaswani et al. (2017), eq. 1, as in `torch.nn.MultiheadAttention`.
+    """
+
+    heads: int = 2
+
+    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.RECURRENT, Offer.TANGENT})
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"heads": Range(1, 1024, integer=True)}
+
+    def parameters(self, width: int) -> tuple[ParameterSpec, ...]:
+        """w_query, w_key, w_value, w_mix [H, H] and their biases."""
+        if width % self.heads:
+            allowed = f"a divisor of the states' width {width}"
+            raise ConfigError("does not divide the states", key="readout.heads", value=self.heads, allowed=allowed)
+        weights = tuple(ParameterSpec(f"w_{name}", (width, width), "input") for name in _PROJECTIONS)
+        return weights + tuple(ParameterSpec(f"b_{name}", (width,), "bias") for name in _PROJECTIONS)
+
+    def see(self, values: Values, states: Tensor, lengths: Tensor, per_step: bool) -> Seen:
+        """See `Readout.see`."""
+        names = [f"{kind}_{name}" for kind in "wb" for name in _PROJECTIONS]
+        with torch.enable_grad():
+            own = {name: values[name].detach().requires_grad_() for name in names}
+            live = states[:, 1:].detach().requires_grad_()
+            mixed = self._attend(own, live, lengths, per_step)
+
+        def pullback(direct: Direct) -> tuple[Direct, dict[str, Tensor]]:
+            g = direct.steps if per_step else None if direct.last is None else direct.last[:, None]
+            assert g is not None
+            found = torch.autograd.grad(mixed, [live, *own.values()], g)
+            return Direct(steps=found[0]), dict(zip(names, found[1:], strict=True))
+
+        seen = mixed.detach()
+        first = torch.zeros_like(seen[:, :1]) if per_step else seen[:, :0]
+        return Seen(torch.cat((first, seen), 1), pullback)
+
+    def _attend(self, own: Values, states: Tensor, lengths: Tensor, per_step: bool) -> Tensor:
+        """[P, T, B, H] -> [P, T or 1, B, H]."""
+        asked = states if per_step else states[:, -1:]
+        q, k, v = (
+            self._split(self._project(own, name, x))
+            for name, x in (("query", asked), ("key", states), ("value", states))
+        )  # P B heads T H/heads
+        scores = _products(q, k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
+        allowed = _allowed(lengths, states.shape[1], q.shape[-2])[:, None, None]
+        scores = torch.where(allowed, scores, torch.full_like(scores, -math.inf))
+        share = torch.log_softmax(scores, -1).exp()
+        joined = _products(share, v).permute(0, 3, 1, 2, 4).flatten(3)  # P T B H
+        return self._project(own, "mix", joined)
+
+    def _project(self, own: Values, name: str, x: Tensor) -> Tensor:
+        flat = matmul(x.flatten(1, 2), own[f"w_{name}"]) + own[f"b_{name}"][:, None, :]
+        return flat.unflatten(1, x.shape[1:3])
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1, 4)
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """Products of the last two axes, one for each of the others."""
+    return matmul(left.flatten(0, 2), right.flatten(0, 2)).unflatten(0, left.shape[:3])
+
+
+def _allowed(lengths: Tensor, T: int, asked: int) -> Tensor:
+    """Which steps a step may attend to, bool [P, asked, T]: own ones that are not later; idle steps see themselves."""
+    t = torch.arange(T, device=lengths.device)
+    own = t[None, :] >= (T - lengths)[:, None]  # P T
+    earlier = t[None, :] <= t[T - asked :, None]  # asked T
+    return earlier[None] & (own[:, None, :] | ~own[:, T - asked :, None])
