@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rnnsweep.errors import ConfigError, nearest
-
-ANALYSES: dict[str, str] = {}
-"""Name -> what it shows, of the analyses that this version can do."""
+from rnnsweep.app.cli.options import Overrides
 
 
 def analyze(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Lists what there is without it.")] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where to.  [default: analyses/NAME]", show_default=False),
+    ] = None,
 ) -> None:
-    """Run an analysis from the papers; without NAME, list what this version has."""
+    """Run an analysis of the papers: a figure and its data; without NAME, list them."""
+    from rnnsweep.app import analyses
+
     if name is None:
-        typer.echo("\n".join(f"{key:<24} {text}" for key, text in ANALYSES.items()) or "This version has no analyses.")
+        typer.echo("\n".join(f"{key:<16} {text}" for key, text in analyses.names().items()))
         return
-    allowed = list(ANALYSES) or "none in this version"
-    raise ConfigError("unknown analysis", key="NAME", value=name, allowed=allowed, hint=nearest(name, ANALYSES))
+    for file in analyses.analyze(name, list(overrides or ()), out):
+        typer.echo(str(file))
