@@ -263,7 +263,7 @@ def shares(cores: int) -> list[str]:
     return [
         "\n## Data, evaluation, memory (64 rows per process)\n",
         f"- data generation: {data:.1%} of an update",
-        f"- evaluation at the default `eval_size`, `eval_every` and `report_every`: {evaluation:.1%} of a rung's updates",
+        f"- evaluation at the default sizes and periods: {evaluation:.1%} of a rung's updates",
         f"- memory: {memory['measured']:.0f} KB per row measured (growth of the resident set from 64 to 512 rows), "
         f"{memory['model']:.0f} KB by the memory model",
     ]
