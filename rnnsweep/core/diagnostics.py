@@ -86,6 +86,10 @@ def lyapunov(record: Record, context: Context) -> Tensor:
 
 
 def profile(context: Context) -> Tensor:
-    """log10 of the mini-batch mean of |delta_t| per step, float64 [P, T]; -inf where all deltas are 0."""
+    """log10 of the mini-batch mean of |delta_t| per step, float64 [P, T]; -inf where all deltas are 0.
+
+    Cells without a recurrent matrix have no delta; |x_t|, what a step hands back, stands in.
+    """
     assert context.trace is not None
-    return context.trace.delta.double().square().sum(-1).sqrt().mean(2).log10()
+    trace = context.trace
+    return (trace.delta if trace.delta.shape[-1] else trace.x).double().square().sum(-1).sqrt().mean(2).log10()

@@ -1,0 +1,94 @@
+"""Orthogonal recurrent network by the exponential map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import rng
+from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
+from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.mapping import pull, push
+from rnnsweep.core.families.orthogonal import each_row, skew
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.unit import Range
+
+
+@dataclass(frozen=True)
+class ExpRnn(Family):
+    """Simple loop with an orthogonal recurrent matrix of determinant 1.
+
+        W = exp(A)        h_t = f(h_{t-1} W + u_t W_in)        A skew
+
+    Attributes:
+        hidden: H, number of units.
+        activation: f; modReLU, whose bias is the only one, in the paper.
+
+    Numerics:
+        `torch.matrix_exp` and its exact derivative, each matrix by itself; W^T W = I to 1e-12 in float64. Initially
+        planes rotate by U(-pi, pi), or by the angles of an init that draws role ``skew``. Parameter group ``skew``.
+
+    References:
+        Lezcano-Casado, Martinez-Rubio (2019).
+    """
+
+    activation: str = "modrelu"
+
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
+        "hidden": Range(2, 8192, integer=True),
+        "activation": tuple(name for name in ACTIVATIONS if name != "oplu"),
+    }
+
+    @property
+    def cell_activation(self) -> Activation:
+        """The activation object."""
+        return activation(self.activation)
+
+    def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
+        """a_skew, w_in, act_bias (modReLU) or b, w_out, b_out."""
+        H = self.hidden
+        bias = "act_bias" if self.cell_activation.has_bias else "b"
+        return (
+            ParameterSpec("a_skew", (H, H), "skew", group="skew"),
+            ParameterSpec("w_in", (n_inputs, H), "input"),
+            ParameterSpec(bias, (H,), "bias"),
+            *readout_parameters(H, n_outputs),
+        )
+
+    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+        """Angles: an init's skew entries are tan(t / 2), those of the Cayley map; here the entry is t itself."""
+        del specs
+        if "a_skew" in drawn:
+            return {"a_skew": 2 * torch.atan(drawn["a_skew"])}
+        found = torch.zeros(len(keys), self.hidden, self.hidden, dtype=torch.float64)
+        even = torch.arange(0, self.hidden - 1, 2)
+        uniform = rng.uniforms53(keys, self.hidden // 2, rng.stream_of("a_skew"))
+        found[:, even, even + 1] = math.pi * (2 * uniform - 1)
+        return {"a_skew": found}
+
+    def weights(self, values: Values, hypers: Values) -> LoopWeights:
+        """The loop's weights; W by the exponential map."""
+        del hypers
+        return LoopWeights(_exponential(values), values["w_in"], values.get("b"), values.get("act_bias"))
+
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+        """Gradients of A and of what the loop takes as it is."""
+        del hypers
+        named = loop_parts(gradients)
+        mapped = pull(_exponential, {"a_skew": values["a_skew"]}, named.pop("w_rec"))
+        return {**named, **mapped}
+
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+        """The first-order change of W."""
+        del hypers
+        return push(_exponential, {"a_skew": values["a_skew"]}, step)
+
+
+def _exponential(values: Values) -> Tensor:
+    return each_row(lambda stored: torch.linalg.matrix_exp(skew(stored)), values["a_skew"])

@@ -1,0 +1,118 @@
+"""Linear recurrent unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import rng
+from rnnsweep.core.activations import Activation, activation
+from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.mapping import pull, push
+from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.unit import POSITIVE, Range
+from rnnsweep.errors import ConfigError
+
+_MAPPED = ("nu_log", "theta_log")
+
+
+@dataclass(frozen=True)
+class Lru(Family):
+    """Linear, diagonal, complex recurrence, stable by construction.
+
+        x_t = lambda * x_{t-1} + gamma * (u_t B),  lambda = exp(-exp(nu) + i exp(theta)),  gamma = sqrt(1 - |lambda|^2)
+
+    The read-out is linear in [Re x, Im x]: one layer, without the nonlinear block that follows it in the paper.
+
+    Attributes:
+        hidden: H, number of complex units; the read-out sees 2 H numbers.
+        r_min, r_max: initially |lambda|^2 is uniform between their squares, per row; 0 <= r_min < r_max < 1.
+        max_phase: initially theta ~ U(0, max_phase), per row, > 0.
+
+    Numerics:
+        Runs as the simple loop with f = identity and the real form of the diagonal, 2H x 2H.
+
+    References:
+        Orvieto et al. (2023), eq. 6-8.
+    """
+
+    r_min: float = 0.4
+    r_max: float = 0.99
+    max_phase: float = 6.28
+
+    rows: ClassVar[Mapping[str, Range]] = {
+        "r_min": Range(0, 1, open_high=True),
+        "r_max": Range(0, 1, open_low=True, open_high=True),
+        "max_phase": POSITIVE,
+    }
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"hidden": Range(1, 8192, integer=True)}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.r_min < self.r_max:
+            problem = f"the ring is empty: r_min={self.r_min:g}"
+            raise ConfigError(problem, key="family.r_max", value=self.r_max, allowed="r_min < r_max")
+
+    @property
+    def cell_activation(self) -> Activation:
+        """Identity."""
+        return activation("identity")
+
+    def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
+        """nu_log [H], theta_log [H], w_in [I, 2H], w_out [2H, O], b_out."""
+        H = self.hidden
+        return (
+            ParameterSpec("nu_log", (H,), "diagonal"),
+            ParameterSpec("theta_log", (H,), "phase"),
+            ParameterSpec("w_in", (n_inputs, 2 * H), "input"),
+            *readout_parameters(2 * H, n_outputs),
+        )
+
+    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+        """Uniform on a ring."""
+        del drawn, specs
+        radius, phase = (rng.uniforms53(keys, self.hidden, rng.stream_of(name)) for name in _MAPPED)
+        square = (self.r_min**2 + radius * (self.r_max**2 - self.r_min**2)).clamp_min(1e-12)
+        angle = (phase * self.max_phase).clamp_min(1e-12)
+        return {"nu_log": torch.log(-0.5 * torch.log(square)), "theta_log": torch.log(angle)}
+
+    def weights(self, values: Values, hypers: Values) -> LoopWeights:
+        """The real form of lambda, and B scaled by gamma."""
+        del hypers
+        return LoopWeights(_matrix(values), values["w_in"] * _gamma(values)[:, None, :])
+
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+        """Through lambda and gamma."""
+        del hypers
+        named, own = loop_parts(gradients), {name: values[name] for name in _MAPPED}
+        found = pull(_matrix, own, named.pop("w_rec"))
+        if "w_in" in named:
+            through = pull(_gamma, own, (named["w_in"] * values["w_in"]).sum(1))
+            found = {name: part + through[name] for name, part in found.items()}
+            named["w_in"] = named["w_in"] * _gamma(values)[:, None, :]
+        return {**named, **found}
+
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+        """The change of the real form."""
+        del hypers
+        return push(_matrix, {name: values[name] for name in _MAPPED}, step)
+
+
+def _matrix(values: Values) -> Tensor:
+    """[[Re, Im], [-Im, Re]] of diag(lambda), [P, 2H, 2H]."""
+    size = torch.exp(-torch.exp(values["nu_log"]))
+    angle = torch.remainder(torch.exp(values["theta_log"]), 2 * math.pi)
+    re, im = torch.diag_embed(size * torch.cos(angle)), torch.diag_embed(size * torch.sin(angle))
+    return torch.cat((torch.cat((re, im), 2), torch.cat((-im, re), 2)), 1)
+
+
+def _gamma(values: Values) -> Tensor:
+    """sqrt(1 - |lambda|^2), twice, [P, 2H]; 1 - |lambda|^2 by expm1, which is exact near the unit circle."""
+    gamma = torch.sqrt(-torch.expm1(-2 * torch.exp(values["nu_log"])))
+    return torch.cat((gamma, gamma), 1)

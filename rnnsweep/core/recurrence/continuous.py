@@ -1,0 +1,92 @@
+"""Cells that discretise differential equations, and the minimal gated cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.recurrence.cells import Cell, Own, Pulled, sigmoid
+
+
+@dataclass(frozen=True)
+class OscillatorCell(Cell):
+    """s = [y, z]; z <- z + dt (tanh(a + d) - gamma y - epsilon z), y <- y + dt z; a reads both y and z.
+
+    References:
+        Rusch, Mishra (2021), coRNN, eq. 3 as in their code.
+    """
+
+    @property
+    def state(self) -> int:
+        """y and z."""
+        return 2 * self.hidden
+
+    @property
+    def recurrent(self) -> int:
+        """The matrix reads both."""
+        return 2 * self.hidden
+
+    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """[y, z]."""
+        y, z, dt = s[..., : self.hidden], s[..., self.hidden :], own["dt"]
+        z = z + dt * (torch.tanh(a + d) - own["gamma"] * y - own["epsilon"] * z)
+        return torch.cat((y + dt * z, z), -1)
+
+    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+        """Closed form; dt, gamma and epsilon are not trained."""
+        H, dt, f = self.hidden, own["dt"], torch.tanh(a + d)
+        gz = g[..., H:] + dt * g[..., :H]
+        da = dt * gz * (1 - f * f)
+        back = torch.cat((g[..., :H] - dt * own["gamma"] * gz, gz - dt * own["epsilon"] * gz), -1)
+        del s
+        return Pulled(da, da, back)
+
+
+@dataclass(frozen=True)
+class EulerCell(Cell):
+    """a = [h A, h W]; h <- h + step (h A + tanh(h W + d)).
+
+    References:
+        Erichson et al. (2021), Lipschitz recurrent network, forward Euler.
+    """
+
+    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """h."""
+        return s + own["step"] * (a[..., : self.hidden] + torch.tanh(a[..., self.hidden :] + d))
+
+    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+        """Closed form; the step size is not trained."""
+        del s
+        f = torch.tanh(a[..., self.hidden :] + d)
+        linear = own["step"] * g
+        curved = linear * (1 - f * f)
+        return Pulled(torch.cat((linear, curved), -1), curved, g)
+
+
+@dataclass(frozen=True)
+class MinimalGateCell(Cell):
+    """d = [z, n]; h <- (1 - sigmoid(z)) h + sigmoid(z) n; no recurrent matrix.
+
+    References:
+        Feng et al. (2024), minGRU.
+    """
+
+    @property
+    def recurrent(self) -> int:
+        """Nothing reads the state but the gate."""
+        return 0
+
+    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """h."""
+        del a, own
+        z = sigmoid(d[..., : self.hidden])
+        return (1 - z) * s + z * d[..., self.hidden :]
+
+    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+        """Closed form."""
+        del own
+        z = sigmoid(d[..., : self.hidden])
+        dz = g * (d[..., self.hidden :] - s) * z * (1 - z)
+        return Pulled(a, torch.cat((dz, g * z), -1), (1 - z) * g)
