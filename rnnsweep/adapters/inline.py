@@ -6,6 +6,7 @@ import logging
 import platform
 import time
 
+from rnnsweep.errors import StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, TrainerFactory, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders, RowId
 
@@ -74,7 +75,8 @@ class InlineExecutor:
             reports, failures = trainer.advance(orders)
         except Exception as error:  # whatever it is, the row that causes it must be found and isolated
             log.exception("the trainer of %s failed", self._worker)
-            self._events.append(WorkerLost(self._worker, platform.node(), f"{type(error).__name__}: {error}"))
+            reason, store = f"{type(error).__name__}: {error}", isinstance(error, StoreError)
+            self._events.append(WorkerLost(self._worker, platform.node(), reason, store))
             trainer.close()
             self.start()
             return

@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from rnnsweep.core.checkpoint import Saved
 from rnnsweep.sweep.rows import RowFailure, RowReport, RowSpec
 from rnnsweep.sweep.states import RowState as State
@@ -19,6 +21,13 @@ def failures_of(specs: Sequence[RowSpec], kind: str, error: Exception) -> list[R
     text = "" if kind == "refused" else traceback.format_exc()
     prefix = "" if kind == "refused" else f"{type(error).__name__}: "
     return [RowFailure(spec.trial, spec.replica, spec.token, kind, prefix + reason, text) for spec in specs]
+
+
+def no_memory(error: Exception) -> bool:
+    """Whether an exception means that memory ran out; torch has no class of its own for that on the CPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def plain_report(report: RowReport) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from rnnsweep.app.machine import device_of, processor, rows_that_fit, single_threaded
+from rnnsweep.app.patient_store import PatientStore
 from rnnsweep.app.point import Variant, resolve_point
-from rnnsweep.app.row_records import failures_of, hash_of, plain_report, reports_of
+from rnnsweep.app.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
 from rnnsweep.app.units import Units, build_program, build_units, row_hypers, shape_key
-from rnnsweep.core.checkpoint import CheckpointStore
 from rnnsweep.core.pack import Member, Pack, RowState, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.training import train_rung
@@ -82,7 +82,7 @@ class PackTrainer:
         self.settings, self.worker = settings, worker
         self.device = device_of(settings.device)
         single_threaded(cores)
-        self.store = CheckpointStore(settings.checkpoints)
+        self.store = PatientStore(settings.checkpoints)
         self.packs: dict[str, Pack] = {}
         self.rows: dict[RowId, _Row] = {}
 
@@ -243,14 +243,12 @@ class PackTrainer:
         """
         try:
             work()
-        except (OSError, StoreError):
+        except StoreError:
             raise
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            failures.extend(failures_of(specs, "out_of_memory", error))
         except RnnsweepError as error:
             failures.extend(failures_of(specs, "refused", error))
         except Exception as error:  # noqa: BLE001 - whatever a unit raises must not end the worker
-            failures.extend(failures_of(specs, "bug", error))
+            failures.extend(failures_of(specs, "out_of_memory" if no_memory(error) else "bug", error))
         else:
             return
         self._drop([spec.row for spec in specs])

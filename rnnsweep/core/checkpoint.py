@@ -121,11 +121,15 @@ class CheckpointStore:
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
         temporary = f"{path}.tmp-{os.getpid()}"
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:  # a full disk must not stay full of torn files
+            self._delete(temporary)
+            raise
 
     def _read(self, path: str) -> bytes:
         if not self.local:

@@ -17,8 +17,8 @@ def fail_rows(memory: SweepMemory, worker: Worker, failures: list[RowFailure], o
     """Rows that their worker could not train; the caller has checked tokens."""
     held = len(worker.rows)
     memory_failures = [failure for failure in failures if failure.kind == OUT_OF_MEMORY]
-    if memory_failures and held > 1:
-        worker.slots = max(1, held // 2)
+    if memory_failures:
+        worker.slots = max(1, held // 2) if held > 1 else max(1, worker.info.slots)  # alone: the row is too large
     shared = _shared(failures)
     for failure in failures:
         trial = memory.open.get(failure.trial)
@@ -27,6 +27,9 @@ def fail_rows(memory: SweepMemory, worker: Worker, failures: list[RowFailure], o
         if failure.kind == OUT_OF_MEMORY:
             reason = f"{OUT_OF_MEMORY}: {failure.reason}"
             lose_attempt(memory, trial, reason, out, charge=held <= 1)
+            if held <= 1:
+                trial.mark = trial.progress
+                quarantine(memory, [[trial.number]])  # nobody's pack is to be halved for it again
         elif trial.number in shared:
             trial.mark = trial.progress
             lose_attempt(memory, trial, f"{failure.kind}: {failure.reason}", out, charge=False)
@@ -105,6 +108,9 @@ def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> N
         return
     reason = f"{LOST}: worker {event.worker} on {event.node}: {event.reason}"
     numbers = sorted({trial for trial, _ in worker.rows})
+    if event.store:
+        _store_away(memory, event, numbers, out)
+        return
     for number in numbers:
         trial = memory.open[number]
         trial.strikes += 1
@@ -117,6 +123,16 @@ def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> N
         quarantine(memory, halves(suspects, max(1, worker.slots // memory.plan.replicas)))
     else:
         blame_node(memory, event.node, out)
+
+
+def _store_away(memory: SweepMemory, event: WorkerLost, numbers: list[int], out: list[Command]) -> None:
+    """No row's fault: nothing is charged, nobody suspected. Where no worker gets on any more, the sweep stops."""
+    for number in numbers:
+        lose_attempt(memory, memory.open[number], f"store: {event.reason}", out, charge=False)
+    blame_node(memory, event.node, out)
+    memory.store_losses += 1
+    if memory.store_losses >= memory.policy.store_losses:
+        memory.stopping = (SweepState.FAILED, f"store: {event.reason}")
 
 
 def _suspects(memory: SweepMemory, numbers: list[int], *, alone: bool) -> list[int]:

@@ -113,6 +113,7 @@ def _rung_trained(memory: SweepMemory, event: RungTrained, out: list[Command]) -
         memory.refused += len(event.reports)
         return
     credit_node(memory, worker.info.node)
+    memory.store_losses = 0
     touched: dict[int, None] = {}
     for report in event.reports:
         memory.spent.device_s += report.device_s

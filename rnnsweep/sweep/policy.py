@@ -1,8 +1,10 @@
 """What is done about each class of failure, as data, and the strings that users read about it.
 
 diverged        a result, not a failure: no retry, see `objective`
-out_of_memory   the worker holds half as many rows from now on; the row tries again, charged only if it was alone
+out_of_memory   the worker holds half as many rows from now on; the row tries again; if it was alone it is charged and
+                tries again by itself, and the worker holds as many rows as before
 lost            the worker is gone: try again; charged only if the trial was alone on it, up to `retries`
+store           the worker gave up on the checkpoint store: lost, never charged; again and again stops the sweep
 bug             the row raised: FAILED at once; the same traceback on three trials stops the sweep
 refused         a unit does not accept the row's parameters: FAILED at once
 """
@@ -26,6 +28,7 @@ class Policy:
         node_losses: losses after which a node gets no more workers, if another node is alive.
         node_forgiven: trained rungs after which a node's losses are forgotten.
         bug_trials: trials with the same traceback that stop the sweep.
+        store_losses: workers lost to the store, with no rung trained anywhere in between, that stop the sweep.
         story: lines of a trial's story that are kept.
     """
 
@@ -34,6 +37,7 @@ class Policy:
     node_losses: int = 3
     node_forgiven: int = 20
     bug_trials: int = 3
+    store_losses: int = 3
     story: int = 30
 
 

@@ -189,11 +189,16 @@ class WorkerJoined:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker is gone, with all its rows."""
+    """A worker is gone, with all its rows.
+
+    Attributes:
+        store: it gave up because the checkpoint store was full or away; no row is to blame.
+    """
 
     worker: str
     node: str
     reason: str
+    store: bool = False
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,7 @@ class SweepMemory:
         closed: the sweep has ended.
         bugs: signature -> trials that showed it.
         node_losses, node_rungs: losses of a node, and rungs trained there since.
+        store_losses: workers lost to the checkpoint store since a rung was trained.
         refused: reports of fenced attempts and unknown workers that were turned away.
     """
 
@@ -257,6 +258,7 @@ class SweepMemory:
     node_losses: Counter[str] = field(default_factory=Counter)
     node_rungs: Counter[str] = field(default_factory=Counter)
     excluded: set[str] = field(default_factory=set)
+    store_losses: int = 0
     refused: int = 0
 
     def move(self, trial: Trial, after: TrialState) -> None:

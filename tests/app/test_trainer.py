@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from rnnsweep.app.config import load
 from rnnsweep.app.trainer import PackTrainer
 from rnnsweep.app.training import trainer_factory
+from rnnsweep.errors import StoreError
 from rnnsweep.sweep.rows import Orders, RowSpec, Withdrawal
 from rnnsweep.sweep.states import RowState
 
@@ -146,15 +148,35 @@ def test_an_exception_in_a_unit_fails_its_pack_with_the_traceback(tmp_path, monk
     assert "on purpose" in failures[0].traceback
 
 
-def test_out_of_memory_is_told_from_bugs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("size", [None, 1 << 60])
+def test_out_of_memory_is_told_from_bugs(tmp_path, monkeypatch, size):
     worker = trainer(tmp_path)
 
     def broken(*args, **kwargs):
-        raise MemoryError("no more")
+        if size is None:
+            raise MemoryError("no more")
+        return torch.empty(size, dtype=torch.uint8)  # torch's own words for it, on the CPU
 
     monkeypatch.setattr("rnnsweep.app.trainer.train_rung", broken)
     _, failures = worker.advance(Orders(join=(spec(0),)))
-    assert [(f.kind, f.reason) for f in failures] == [("out_of_memory", "MemoryError: no more")]
+    assert [f.kind for f in failures] == ["out_of_memory"]
+    assert "Error: " in failures[0].reason
+
+
+def test_a_store_that_is_away_for_a_moment_is_waited_for(tmp_path, monkeypatch):
+    worker = trainer(tmp_path)
+    save, calls = worker.store._store.save, []
+
+    def sometimes(*args):
+        calls.append(args)
+        if len(calls) < 3:
+            raise OSError(28, "No space left on device")
+        save(*args)
+
+    monkeypatch.setattr(worker.store._store, "save", sometimes)
+    reports, failures = worker.advance(Orders(join=(spec(0),)))
+    assert [r.rung for r in reports] == [1] and failures == []
+    assert len(calls) == 3
 
 
 def test_replicas_share_initial_weights_across_trials_but_not_with_each_other(tmp_path):
@@ -192,6 +214,7 @@ def test_a_full_disk_ends_the_worker_not_the_rows(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(worker.store, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(worker.store._store, "save", full)
+    worker.store.patience = 0.3
+    with pytest.raises(StoreError, match="No space left"):
         worker.advance(Orders(join=(spec(0),)))

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from rnnsweep.adapters.inline import merge
+from rnnsweep.errors import StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders
 
@@ -78,16 +79,19 @@ class SimExecutor:
         except WorkerDeath as death:
             self.lose(worker, str(death))
             return
+        except StoreError as error:
+            self.lose(worker, str(error), store=True)
+            return
         if before is not None:
             self._events.append(before)
         if reports or failures:
             self.flight[worker] = RungTrained(worker, tuple(reports), tuple(failures))
 
-    def lose(self, worker: str, reason: str) -> None:
+    def lose(self, worker: str, reason: str, store: bool = False) -> None:
         """A worker is gone, with what was in flight."""
         trainer = self.trainers.pop(worker)
         self.flight.pop(worker, None)
-        self._events.append(WorkerLost(worker, trainer.describe().node, reason))
+        self._events.append(WorkerLost(worker, trainer.describe().node, reason, store))
         if self.replace:
             self.add()
 

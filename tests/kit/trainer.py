@@ -26,6 +26,7 @@ class Faults:
     refused: Callable[[Params], str] = lambda params: ""
     diverges: Callable[[int, int, int], bool] = lambda trial, replica, rung: False
     solves: Callable[[int, int, int], bool] = lambda trial, replica, rung: False
+    greedy: Callable[[int], bool] = lambda trial: False
     memory: int = 1_000_000
     crash_every: int = 0
 
@@ -70,7 +71,7 @@ class SimTrainer:
         self.advances += 1
         if self.faults.crash_every and self.advances % self.faults.crash_every == 0:
             raise WorkerDeath("every so often")
-        if len(self.rows) > self.faults.memory:
+        if len(self.rows) > self.faults.memory or any(self.faults.greedy(trial) for trial, _ in self.rows):
             specs, self.rows = [row.spec for row in self.rows.values()], {}
             return reports, [self._failure(spec, "out_of_memory", "no memory") for spec in specs]
         failures: list[RowFailure] = []

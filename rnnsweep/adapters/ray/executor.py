@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rnnsweep.adapters.ray.cluster import Node, RaySettings, alive_nodes, connect, disconnect, kill_process
 from rnnsweep.adapters.ray.lane import Lane, merge
 from rnnsweep.adapters.ray.worker import Post, Worker
-from rnnsweep.errors import RnnsweepError
+from rnnsweep.errors import RnnsweepError, StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders
 
@@ -178,7 +178,8 @@ class RayExecutor:
         ray.kill(lane.actor, no_restart=True)
         LOG.info("worker %s on %s lost: %s", lane.id, lane.node.label, reason)
         if lane.joined:
-            self._events.append(WorkerLost(lane.id, lane.node.label, reason))
+            store = isinstance(getattr(error, "cause", None), StoreError)
+            self._events.append(WorkerLost(lane.id, lane.node.label, reason, store))
         elif error is not None:
             self._failed_start(error)
         count = self._losses[lane.node.id] = self._losses[lane.node.id] + 1
