@@ -19,6 +19,7 @@ from rnnsweep.core.checkpoint import CheckpointStore
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.learners.hessian_free import HessianFree
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.memorization import Memorization
@@ -63,6 +64,9 @@ def family_cases(name: str, cls: type, block: dict) -> list[tuple[str, Setup, di
     return [(name, Setup(family=cls(hidden=10), controllers=controllers), fields)]
 
 
+QUICK_LEARNERS = {"hessian_free": lambda: HessianFree(iterations=6)}
+
+
 def unit_cases() -> list[tuple[str, Setup, dict[str, list[float]]]]:
     """Every unit by itself beside default companions: (label, setup, per-row values to mix in a pack)."""
     cases = []
@@ -71,6 +75,10 @@ def unit_cases() -> list[tuple[str, Setup, dict[str, list[float]]]]:
     for name, cls, block in found("optimizer"):
         fields = {f"optimizer__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
         cases.append((name, Setup(optimizer=cls()), fields))
+    for name, cls, block in found("learner"):
+        fields = {f"learner__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
+        setup = Setup(learner=QUICK_LEARNERS.get(name, cls)(), controllers={"clip": GlobalNormClip()})
+        cases.append((f"learner-{name}", setup, fields))
     for name, cls, block in found("controllers"):
         fields = {f"controllers__{name}__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
         if name == "sampling":

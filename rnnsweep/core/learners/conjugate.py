@@ -1,0 +1,87 @@
+"""Conjugate gradients, for every row its own system and its own end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Solved:
+    """What conjugate gradients found.
+
+    Attributes:
+        x: [P, N], the last iterate.
+        kept: some iterates on the way, oldest first, the last one included; a row that ended keeps its last one.
+        values: of the quadratic x^T A x / 2 - b^T x at `kept`, [P] each.
+        iterations: int64 [P].
+    """
+
+    x: Tensor
+    kept: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    iterations: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+
+
+def solve(product: Callable[[Tensor], Tensor], b: Tensor, start: Tensor, most: int, progress: float) -> Solved:
+    """Minimise x^T A x / 2 - b^T x from `start`; `product` multiplies by a positive definite A, row by row.
+
+    A row ends at iteration i once the quadratic is negative and has improved by less than `progress` * k of itself over
+    the last k = max(10, i / 10) iterations, or when its residual is 0, or at `most` iterations.
+
+    Numerics:
+        Rows that have ended stay as they are, so that a row's result does not depend on how long others go on. A row
+        whose products are not finite, or whose curvature is not positive, ends where it stands.
+
+    References:
+        Martens (2010), section 4.4 and 4.6; iterates are kept at i = 1.3^j.
+    """
+    x, residual = start, b - product(start)
+    direction, size = residual, _dot(residual, residual)
+    active = size > 0
+    values = [_value(x, b, residual)]
+    found = Solved(x, iterations=torch.zeros(len(b), dtype=torch.int64, device=b.device))
+    next_kept = 1.0
+    for i in range(1, most + 1):
+        if not bool(active.any()):
+            break
+        turned = product(direction)
+        bend = _dot(direction, turned)
+        active = active & (bend > 0) & torch.isfinite(bend)
+        pace = torch.where(active, size / torch.where(active, bend, torch.ones_like(bend)), torch.zeros_like(size))
+        on = active[:, None]
+        x = torch.where(on, x + pace[:, None] * direction, x)
+        residual = torch.where(on, residual - pace[:, None] * turned, residual)
+        new = _dot(residual, residual)
+        direction = torch.where(on, residual + (new / size)[:, None] * direction, direction)
+        size = torch.where(active, new, size)
+        found.iterations = found.iterations + active
+        values.append(torch.where(active, _value(x, b, residual), values[-1]))
+        active = active & (size > 0) & ~_slow(values, i, progress)
+        if i >= next_kept:
+            found.kept.append(x)
+            found.values.append(values[-1])
+            next_kept *= 1.3
+    found.x = x
+    found.kept.append(x)
+    found.values.append(values[-1])
+    return found
+
+
+def _slow(values: list[Tensor], i: int, progress: float) -> Tensor:
+    span = max(10, -(-i // 10))
+    if i <= span:
+        return torch.zeros_like(values[-1], dtype=torch.bool)
+    now, then = values[-1], values[i - span]
+    return (now < 0) & ((now - then) / now < progress * span)
+
+
+def _value(x: Tensor, b: Tensor, residual: Tensor) -> Tensor:
+    return -0.5 * _dot(x, b + residual)
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    return (left * right).sum(1)

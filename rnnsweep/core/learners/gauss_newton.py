@@ -1,0 +1,134 @@
+"""Products with the Gauss-Newton matrix of a mini-batch, by a forward and a backward loop (R-operator)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import numerics
+from rnnsweep.core.readout import ReadOut, read_out, shares
+from rnnsweep.core.recurrence.reference import slope_at
+from rnnsweep.core.types import Batch, Direct, LoopGradients, Record, Trace
+
+if TYPE_CHECKING:
+    from rnnsweep.core.program import Program
+    from rnnsweep.core.tasks.base import Task
+
+PLAIN = frozenset({"w_rec", "w_in", "b", "act_bias", "w_out", "b_out"})
+"""Parameters of the networks that this is written for: the loop uses them as they are."""
+
+
+@dataclass
+class Linearised:
+    """A simple network linearised at its parameters on one mini-batch.
+
+    Attributes:
+        params: [P, N]. values: views of it. record, out: of the forward run.
+    """
+
+    program: Program
+    params: Tensor
+    values: Mapping[str, Tensor]
+    family_hypers: Mapping[str, Tensor]
+    batch: Batch
+    record: Record
+    out: ReadOut
+
+    def gradient(self, *, keep: bool) -> tuple[Tensor, Trace | None]:
+        """dC/dparams [P, N] and the gradient record."""
+        assert self.out.direct is not None
+        loop, trace = self.program.engine.backward(self.record, self.out.direct, self.program.activation, keep=keep)
+        return self._flat(loop, self.out.gradients), trace
+
+    def loss(self, params: Tensor) -> Tensor:
+        """C [P] at other parameters, same mini-batch."""
+        return linearise(self.program, params, self.family_hypers, self.batch, gradients=False).out.loss
+
+    def product(self, vector: Tensor, structural: Tensor) -> Tensor:
+        """(J^T H J + structural J_h^T J_h / B) vector, [P, N].
+
+        J: outputs by parameters, H: Hessian of the loss by outputs, J_h: all hidden states by parameters.
+
+        Args:
+            vector: [P, N].
+            structural: [P], weight of the hidden states' change, summed over time, mean over the batch.
+        """
+        engine, values, task = self.program.engine, self.values, self.program.task
+        change = self.program.layout.view(vector)
+        moved = self.pushed(change)  # P T B H
+        T, B = moved.shape[1:3]
+        now, here = (x.flatten(1, 2) if task.per_step else x[:, -1] for x in (self.record.h[:, 1:], moved))
+        outputs = engine.matmul(here, values["w_out"]) + engine.matmul(now, change["w_out"].contiguous())
+        if "b_out" in values:
+            outputs = outputs + change["b_out"][:, None, :]
+        bent = self._bent(outputs)
+        back = engine.matmul(bent, values["w_out"].transpose(1, 2))
+        steps = moved * (structural / B)[:, None, None, None]
+        if task.per_step:
+            steps = steps + back.unflatten(1, (T, B))
+        else:
+            steps[:, -1] += back
+        loop, _ = engine.backward(self.record, Direct(steps=steps), self.program.activation, keep=False)
+        read = {"w_out": engine.matmul(now.transpose(1, 2), bent)}
+        if "b_out" in values:
+            read["b_out"] = numerics.row_sum(bent)
+        return self._flat(loop, read)
+
+    def pushed(self, change: Mapping[str, Tensor]) -> Tensor:
+        """First-order change of h_1..h_T, [P, T, B, H]; 0 before a row's own start."""
+        record, w, activation = self.record, self.record.weights, self.program.activation
+        T, B = record.inputs.shape[1:3]
+        fixed = numerics.matmul(record.h[:, :-1].flatten(1, 2), change["w_rec"])
+        fixed = fixed + numerics.matmul(record.inputs.flatten(1, 2), change["w_in"]) + change["b"][:, None, :]
+        fixed = fixed.unflatten(1, (T, B))
+        own = (torch.arange(T, device=fixed.device)[None, :] >= (T - record.lengths)[:, None])[:, :, None, None]
+        leak = None if w.leak is None else w.leak[:, None, None]
+        state, states = torch.zeros_like(fixed[:, 0]), torch.empty_like(fixed)
+        for t in range(T):
+            slope = slope_at(record, activation, t)
+            new = activation.pushforward(slope, numerics.matmul(state, w.w_rec) + fixed[:, t])
+            if "act_bias" in change:
+                before, after = record.h[:, t], record.h[:, t + 1]
+                y = after if leak is None else after - (1 - leak) * before
+                extra = activation.bias_gradient(slope, y, change["act_bias"][:, None, :])
+                new = new if extra is None else new + extra
+            new = new if leak is None else (1 - leak) * state + leak * new
+            state = torch.where(own[:, t], new, state)
+            states[:, t] = state
+        return states
+
+    def _bent(self, change: Tensor) -> Tensor:
+        """H times a change of the outputs [P, M, O]."""
+        task, (T, B) = self.program.task, self.record.inputs.shape[1:3]
+        y = self.out.outputs.flatten(1, 2) if task.per_step else self.out.outputs
+        return curvature(task, y, change) * shares(task, self.batch, T, B, y)[..., None]
+
+    def _flat(self, loop: LoopGradients, read: Mapping[str, Tensor]) -> Tensor:
+        named = {**self.program.family.pullback(self.values, self.family_hypers, loop), **read}
+        return self.program.layout.flatten(named, torch.zeros_like(self.params))
+
+
+def linearise(
+    program: Program, params: Tensor, family_hypers: Mapping[str, Tensor], batch: Batch, *, gradients: bool = True
+) -> Linearised:
+    """Run the network forward; see `Linearised`."""
+    values = program.layout.view(params)
+    weights = program.family.weights(values, family_hypers)
+    record = program.engine.forward(batch.inputs, weights, program.activation, batch.lengths)
+    out = read_out(program.task, values, record.h, batch, program.engine, gradients=gradients)
+    return Linearised(program, params, values, family_hypers, batch, record, out)
+
+
+def curvature(task: Task, outputs: Tensor, change: Tensor) -> Tensor:
+    """Hessian of each output's loss times a change of the outputs, both [P, M, O]; positive semi-definite."""
+    if task.loss == "cross_entropy":
+        p = torch.log_softmax(outputs, -1).exp()
+        return p * change - p * (p * change).sum(-1, keepdim=True)
+    if task.loss == "binary_cross_entropy":
+        p = 0.5 + 0.5 * torch.tanh(0.5 * outputs)
+        return p * (1 - p) * change
+    return 2 * change
