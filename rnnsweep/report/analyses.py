@@ -147,7 +147,7 @@ def _legend(figure: Figure, axes: Axes, title: str) -> None:
 
 CAPTIONS: Mapping[str, str] = {
     "bifurcation": "fixed points of one unit over its bias: basin boundary and the two bifurcations (P13, figure 3)",
-    "error_surface": "the wall in one unit's error over weight and bias, descents with and without clipping (P13, fig. 6)",
+    "error_surface": "the wall in one unit's error; descents with and without clipping (P13, figure 6)",
     "gradient_norms": "backpropagated norms against depth for a range of init sigmas (CN16, figure 1)",
     "delta_norms": "the same over training, with mean and median of the activations (CN16, figure 2)",
 }

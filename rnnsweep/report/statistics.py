@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 Z95 = 1.959963984540054
 """97.5 % quantile of the standard normal distribution."""
@@ -51,3 +52,28 @@ def censored_median(values: list[float], total: int) -> float | None:
     if total == 0 or len(values) < needed:
         return None
     return sorted(values)[needed - 1]
+
+
+def mean_interval(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    """95 % confidence interval of a mean by Student's t, cut to the range that the quantity has.
+
+    Args:
+        values: observations; fewer than two tell nothing about their spread, and give the whole range.
+        low, high: the quantity's range.
+
+    References:
+        Student (1908), Biometrika 6, 1-25.
+
+    Example:
+        >>> [round(bound, 2) for bound in mean_interval([1.0, 2.0, 3.0], 0.0, 10.0)]
+        [0.0, 4.48]
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2:
+        return low, high
+    mean = sum(values) / n
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
+    reach = float(t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+    return max(low, mean - reach), min(high, mean + reach)

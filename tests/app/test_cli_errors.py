@@ -21,7 +21,7 @@ MISTAKES = {
     "unknown metric": (("config", "quickstart", "objective.metric=valid/eror"), ["valid/eror", "valid/error"]),
     "missing config directory": (("config", "--config-dir", "no/such/place"), ["no/such/place"]),
     "unknown option": (("list", "--jsn"), ["--jsn"]),
-    "unknown analysis": (("analyze", "bifurcation"), ["bifurcation"]),
+    "unknown analysis": (("analyze", "bifurcatoin"), ["bifurcatoin", "bifurcation"]),
     "unknown paper": (("reproduce", "chernodub_tabel1"), ["chernodub_tabel1", "chernodub_table1"]),
     "no MLflow store": (("ui",), ["MLflow"]),
     "no dashboard's database": (("ui", "--optuna"), ["optuna"]),

@@ -1,47 +1,116 @@
-"""`rnnsweep reproduce`: published tables."""
+"""`rnnsweep reproduce`: published tables, and ours beside them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rnnsweep.app.cli.options import AsJson, console, emit
+from rnnsweep.app.cli.options import AsJson, Overrides, Store, console, emit
 from rnnsweep.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
+    from rnnsweep.report.comparison import Comparison
     from rnnsweep.report.published import Table
 
 
 def reproduce(
     paper: Annotated[str | None, typer.Argument(metavar="[PAPER]", help="Lists the tables without it.")] = None,
+    overrides: Overrides = None,
+    scale: Annotated[
+        str | None,
+        typer.Option("--scale", metavar="smoke|small|full", help="Run it: seconds, minutes, or as published (days)."),
+    ] = None,
+    store: Store = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a published table to stand beside a sweep of your own; without PAPER, list them."""
+    """Run a paper's sweeps and put the published table beside ours; without --scale, print the published table."""
     from rnnsweep.report.published import TABLES
 
     if paper is None:
-        if as_json:
-            emit([{"name": table.name, "title": table.title, "source": table.source} for table in TABLES.values()])
-        else:
-            typer.echo("\n".join(f"{name:<22} {table.title}" for name, table in TABLES.items()))
+        _list(as_json)
         return
     if paper not in TABLES:
         raise ConfigError("unknown table", key="PAPER", value=paper, allowed=list(TABLES), hint=nearest(paper, TABLES))
+    if scale is not None:
+        _run(paper, scale, list(overrides or ()), store, as_json)
+        return
     table = TABLES[paper]
     if as_json:
-        cells = {row: {column: _shown(table, row, column) for column in table.columns} for row in table.rows}
+        cells = {row: {column: _published(table, row, column) for column in table.columns} for row in table.rows}
         emit({"name": table.name, "unit": table.unit, "source": table.source, "published": cells})
     else:
-        _print(table)
+        _print(table, lambda row, column: _published(table, row, column) or "")
 
 
-def _shown(table: Table, row: str, column: str) -> str | None:
+def _list(as_json: bool) -> None:
+    from rnnsweep.app.reproducing_papers import PAPERS
+    from rnnsweep.report.published import TABLES
+
+    if as_json:
+        rows = [
+            {"name": t.name, "title": t.title, "source": t.source, "runs": t.name in PAPERS} for t in TABLES.values()
+        ]
+        emit(rows)
+        return
+    for name, table in TABLES.items():
+        typer.echo(f"{name:<22} {'runs' if name in PAPERS else '    '}  {table.title}")
+
+
+def _run(paper: str, scale: str, overrides: list[str], store: str | None, as_json: bool) -> None:
+    from rnnsweep.app import reproducing
+    from rnnsweep.app.progress import LiveProgress
+
+    task = reproducing.prepare(paper, scale, overrides, store)
+    trainings = sum(reproducing.rows_of(config) for config in task.configs.values())
+    seconds = reproducing.estimate(task)
+    sweeps = len(task.configs)
+    typer.echo(f"{trainings} trainings in {sweeps} sweep(s): at most {_duration(seconds)} on this machine.", err=True)
+    outcome = reproducing.run(task, LiveProgress)
+    comparison = reproducing.collect(task)
+    command = " ".join(["rnnsweep reproduce", paper, f"--scale {scale}", *(f"'{text}'" for text in overrides)])
+    files = reproducing.save(task, comparison, command)
+    if as_json:
+        emit(_plain(comparison))
+    else:
+        _print(comparison.table, lambda row, column: _beside(comparison, row, column))
+        typer.echo("published / ours [95 % interval]; cells without a number of ours were not run\n")
+        typer.echo("\n".join(f"deviation  {text}" for text in comparison.deviations))
+        typer.echo("\n".join(f"file       {file}" for file in files))
+    if outcome is not None:
+        typer.echo(f"\nNot finished ({outcome.state.value}); go on with: {command}", err=True)
+        raise typer.Exit(outcome.exit_code or 1)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _plain(comparison: Comparison) -> dict[str, Any]:
+    cells = [vars(cell) for cell in comparison.cells]
+    return {
+        "name": comparison.table.name,
+        "scale": comparison.scale,
+        "unit": comparison.table.unit,
+        "source": comparison.table.source,
+        "cells": cells,
+        "deviations": list(comparison.deviations),
+    }
+
+
+def _beside(comparison: Comparison, row: str, column: str) -> str:
+    cell = comparison.cell(row, column)
+    return f"{cell.published or '–'} / {cell.shown}"
+
+
+def _published(table: Table, row: str, column: str) -> str | None:
     cell = table.cell(row, column)
     return cell.shown if cell else None
 
 
-def _print(table: Table) -> None:
+def _print(table: Table, text: Any) -> None:
     from rich.table import Table as RichTable
 
     shown = RichTable(box=None, pad_edge=False, header_style="bold", title=table.title, title_justify="left")
@@ -49,6 +118,6 @@ def _print(table: Table) -> None:
     for column in table.columns:
         shown.add_column(column, justify="right")
     for row in table.rows:
-        shown.add_row(row, *(_shown(table, row, column) or "" for column in table.columns))
+        shown.add_row(row, *(text(row, column).replace("[", r"\[") for column in table.columns))
     console().print(shown)
     typer.echo(f"{table.unit}. {table.source}")

@@ -1,0 +1,71 @@
+"""Every paper at the smallest scale: through the engine, to tables and figure; again without running again."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+
+import pytest
+
+from rnnsweep.app import reproducing, running
+from rnnsweep.app.config import load
+from rnnsweep.app.reproducing_papers import PAPERS
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.states import SweepState
+
+
+@contextlib.contextmanager
+def quiet(name):
+    del name
+    yield types.SimpleNamespace(update=None)
+
+
+@pytest.mark.parametrize("name", sorted(PAPERS))
+def test_smoke(name, tmp_path):
+    task = reproducing.prepare(name, "smoke", store=tmp_path)
+    assert 0 < reproducing.estimate(task) < 600
+    assert not (tmp_path / "ledger.db").exists()  # nothing was written yet
+    assert reproducing.run(task, quiet) is None
+    found = reproducing.collect(task)
+    ran = [cell for cell in found.cells if cell.ours is not None]
+    assert ran
+    replicas = sum(len(config.plan.enqueue) or len(list(config.plan.space.grid())) for config in task.configs.values())
+    assert len(found.results) == replicas * next(iter(task.configs.values())).plan.replicas
+    assert any("budget.updates = 40" in text for text in found.deviations)
+    page, *rest = reproducing.save(task, found, f"rnnsweep reproduce {name} --scale smoke")
+    assert "published / ours" in page.read_text()
+    assert {file.suffix for file in rest} == {".csv", ".png"}
+    before = page.read_bytes()
+    assert reproducing.run(task, quiet) is None  # complete: nothing to do
+    reproducing.save(task, reproducing.collect(task), f"rnnsweep reproduce {name} --scale smoke")
+    assert page.read_bytes() == before
+
+
+def test_a_larger_budget_goes_on_where_the_smaller_one_ended(tmp_path):
+    task = reproducing.prepare("chernodub_table1", "smoke", store=tmp_path)
+    reproducing.run(task, quiet)
+    more = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=60"], store=tmp_path)
+    assert reproducing.run(more, quiet) is None
+    assert {result.step for result in reproducing.collect(more).results} == {60}
+
+
+def test_mistakes_are_named_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="smoke, small, full"):
+        reproducing.prepare("pascanu_fig7", "tiny", store=tmp_path)
+    with pytest.raises(ConfigError, match="cannot be run"):
+        reproducing.prepare("momentum_timit", "smoke", store=tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_settings_of_the_papers():
+    fig7 = load("pascanu_fig7", check_units=False).plan
+    assert (fig7.replicas, fig7.budget.updates, len(list(fig7.space.grid()))) == (5, 5_000_000, 45)
+    table1 = load("chernodub_table1", check_units=False).plan
+    assert (table1.replicas, table1.budget.updates, len(list(table1.space.grid()))) == (10, 100_000, 48)
+
+
+def test_the_authors_code_as_a_preset_runs(tmp_path):
+    small = ["task.length=[10,13]", "family.hidden=8", "replicas=1", "budget.updates=20", "training.report_every=10"]
+    rest = ["training.eval_size=20", "cluster=inline", "tracker=none"]
+    config = load("pascanu_code", [*small, *rest], store=tmp_path)
+    assert running.launch(config).state is SweepState.COMPLETE
