@@ -14,7 +14,7 @@ def idx(array, code=8):
     return struct.pack(">HBB", 0, code, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def write(folder, dots=False, zipped=False, train=13, test=5, **changes):
+def write(folder, dots=False, zipped=False, train=17, test=5, **changes):
     """MNIST's four files with random content; `changes` by name replace an array."""
     random = np.random.default_rng(0)
     arrays = {
@@ -36,9 +36,9 @@ def write(folder, dots=False, zipped=False, train=13, test=5, **changes):
 def test_parts_are_those_of_the_files(tmp_path, dots, zipped):
     arrays = write(tmp_path, dots, zipped)
     parts = read_mnist(str(tmp_path))
-    assert [len(parts[split][1]) for split in ("train", "valid", "test")] == [11, 2, 5]
+    assert [len(parts[split][1]) for split in ("train", "valid", "test")] == [15, 2, 5]
     pixels = np.concatenate([parts["train"][0], parts["valid"][0]])
-    assert np.array_equal(pixels, arrays["train-images"].reshape(13, 12))
+    assert np.array_equal(pixels, arrays["train-images"].reshape(17, 12))
     assert np.array_equal(np.concatenate([parts["train"][1], parts["valid"][1]]), arrays["train-labels"])
     assert np.array_equal(parts["test"][0], arrays["t10k-images"].reshape(5, 12))
     assert np.array_equal(parts["test"][1], arrays["t10k-labels"])
@@ -63,8 +63,8 @@ def test_missing_files_are_named(tmp_path, name):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda raw: raw[:-1], "155 bytes of data where its header promises 156"),
-        (lambda raw: raw + b"x", "157 bytes"),
+        (lambda raw: raw[:-1], "203 bytes of data where its header promises 204"),
+        (lambda raw: raw + b"x", "205 bytes"),
         (lambda raw: raw[:3], "is no IDX file"),
         (lambda raw: b"", "is no IDX file"),
         (lambda raw: b"\x80\x02" + raw[2:], "is no IDX file"),
@@ -91,7 +91,7 @@ def test_broken_compression_is_refused(tmp_path, spoil):
 
 def test_parts_that_do_not_fit_are_refused(tmp_path):
     for name, words, changes in (
-        ("labels", "13 pictures but 12 labels", {"train_labels": np.zeros(12, dtype=np.uint8)}),
+        ("labels", "17 pictures but 12 labels", {"train_labels": np.zeros(12, dtype=np.uint8)}),
         ("class", "a label is 10", {"t10k_labels": np.full(5, 10, dtype=np.uint8)}),
         ("size", "differ in size", {"t10k_images": np.zeros((5, 4, 4), dtype=np.uint8)}),
         ("few", "too few", {"train_images": np.zeros((3, 4, 3), np.uint8), "train_labels": np.zeros(3, np.uint8)}),
@@ -106,6 +106,6 @@ def test_parts_that_do_not_fit_are_refused(tmp_path):
 
 def test_plain_files_come_before_compressed_ones(tmp_path):
     write(tmp_path, zipped=True)
-    arrays = write(tmp_path, train_labels=np.arange(13, dtype=np.uint8) % 10)
+    arrays = write(tmp_path, train_labels=np.arange(17, dtype=np.uint8) % 10)
     assert np.array_equal(read_idx(tmp_path / "train-labels-idx1-ubyte", 1), arrays["train-labels"])
-    assert read_mnist(str(tmp_path))["train"][1].tolist() == [i % 10 for i in range(11)]
+    assert read_mnist(str(tmp_path))["train"][1].tolist() == [i % 10 for i in range(15)]
