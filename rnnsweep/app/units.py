@@ -137,7 +137,7 @@ def _who(units: Units) -> str:
 
 def _check_learner(units: Units) -> None:
     """The learning rule must be defined for family and task, and leave controllers what they need."""
-    learner = type(units.learner).__name__.lower()
+    learner = type(units.learner).__module__.rpartition(".")[2]
     for need in units.learner.needs - units.offers:
         raise ConfigError(f"needs {need.value}, which {_who(units)} does not have", key="learner")
     units.learner.check_with(units.family, units.task)

@@ -19,10 +19,12 @@ from rnnsweep.core.checkpoint import CheckpointStore
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.families.srn_feedback import SrnFeedback
 from rnnsweep.core.learners.hessian_free import HessianFree
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.memorization import Memorization
+from rnnsweep.core.tasks.periodic_output import PeriodicOutput
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
 from rnnsweep.core.types import Offer, RowStatus
@@ -64,7 +66,11 @@ def family_cases(name: str, cls: type, block: dict) -> list[tuple[str, Setup, di
     return [(name, Setup(family=cls(hidden=10), controllers=controllers), fields)]
 
 
-QUICK_LEARNERS = {"hessian_free": lambda: HessianFree(iterations=6)}
+LEARNERS = {
+    "hessian_free": {"learner": HessianFree(iterations=6)},
+    "teacher_forcing": {"family": SrnFeedback(hidden=10), "task": PeriodicOutput(length=12)},
+}
+"""What a learning rule needs that the default companions do not have, or to be quick."""
 
 
 def unit_cases() -> list[tuple[str, Setup, dict[str, list[float]]]]:
@@ -77,8 +83,7 @@ def unit_cases() -> list[tuple[str, Setup, dict[str, list[float]]]]:
         cases.append((name, Setup(optimizer=cls()), fields))
     for name, cls, block in found("learner"):
         fields = {f"learner__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
-        setup = Setup(learner=QUICK_LEARNERS.get(name, cls)(), controllers={"clip": GlobalNormClip()})
-        cases.append((f"learner-{name}", setup, fields))
+        cases.append((f"learner-{name}", Setup(**{"learner": cls(), **LEARNERS.get(name, {})}), fields))
     for name, cls, block in found("controllers"):
         fields = {f"controllers__{name}__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
         if name == "sampling":

@@ -84,3 +84,12 @@ class Learner(Unit):
             own: this rule's per-row hyperparameters [P] and row state, and the rows' ``step`` (updates so far) and
                 ``key`` (stream key of purpose ``learner``), int64 [P].
         """
+
+
+def merged(*parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gradients by name; where several parts have one (a read-out that is also fed back), their sum."""
+    total: dict[str, Tensor] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = total[name] + value if name in total else value
+    return total

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.learners import truncation
-from rnnsweep.core.learners.base import Learned, Learner
+from rnnsweep.core.learners.base import Learned, Learner, merged
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Batch
 from rnnsweep.core.unit import Range
@@ -62,5 +62,6 @@ class Bptt(Learner):
             loop, trace = engine.backward(record, direct, activation, keep=keep)
         else:
             loop, trace = truncation.backward(engine, record, direct, activation, self.horizon, keep=keep)
-        named = {**named, **family.pullback(values, family_hypers, loop), **feed.pullback(loop.inputs), **out.gradients}
+        own_loop = family.pullback(values, family_hypers, loop)
+        named = merged(named, own_loop, feed.pullback(loop.inputs), out.gradients)
         return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)

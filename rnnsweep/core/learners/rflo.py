@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learned, Learner
+from rnnsweep.core.learners.base import Learned, Learner, merged
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Batch, Direct, Offer
 from rnnsweep.core.unit import NOT_NEGATIVE, Range
@@ -81,7 +81,7 @@ class Rflo(Learner):
         local = replace(record, weights=replace(weights, w_rec=torch.zeros_like(weights.w_rec)))
         loop, _ = engine.backward(local, direct, activation, keep=False)
         trace = engine.backward(record, out.direct, activation)[1] if keep else None
-        named = {**family.pullback(values, family_hypers, loop), **feed.pullback(loop.inputs), **out.gradients}
+        named = merged(family.pullback(values, family_hypers, loop), feed.pullback(loop.inputs), out.gradients)
         return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)
 
     def matrix(self, w_out: Tensor, own: Mapping[str, Tensor]) -> Tensor:

@@ -83,19 +83,24 @@ class Unrolled:
         first = spread(w.h0, self.batch)
         return torch.cat((first, state[..., first.shape[-1] :]), -1)
 
-    def step(self, t: int, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(the state after step index t, its pre-activation); a step before a row's own start changes nothing."""
+    def step(self, t: int, state: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(the state after step index t, its pre-activation); a step before a row's own start changes nothing.
+
+        Args:
+            t: step index. state: the state before it [P, B, S]. extra: added to the drive [P, B, D].
+        """
         w = self.weights
         read = state if self.cell is None else state[..., : self.cell.recurrent]
         a = product(read, w.w_rec)
+        drive = self._drive[:, t] if extra is None else self._drive[:, t] + extra
         if self.cell is None:
-            a = a + self._drive[:, t]
+            a = a + drive
             new = self.activation.value(a, self._act_bias)
             if w.leak is not None:
                 leak = w.leak[:, None, None]
                 new = (1 - leak) * state + leak * new
         else:
-            new = self.cell.step(a, self._drive[:, t], state, self._cell)
+            new = self.cell.step(a, drive, state, self._cell)
         return torch.where(self.own[:, t, None, None], new, state), a
 
     def pushed(self, a: Tensor, vectors: Tensor) -> Tensor:
@@ -109,13 +114,15 @@ class Unrolled:
         leak = w.leak[:, None, None, None]
         return (1 - leak) * vectors + leak * moved
 
-    def gradients(self, outputs: Sequence[Tensor], weights: Sequence[Tensor]) -> LoopGradients:
-        """Gradients of sum(outputs * weights) for everything that the loop uses."""
+    def gradients(self, outputs: Sequence[Tensor], weights: Sequence[Tensor], *, again: bool = False) -> LoopGradients:
+        """Gradients of sum(outputs * weights) for everything that the loop uses; `again` keeps the graph."""
         w = self.weights
         live = {name: part for name in _PARTS if (part := getattr(w, name)) is not None}
         live |= {f"cell.{name}": part for name, part in w.cell.items()}
         live |= {"inputs": self.inputs} if w.w_in is None else {}
-        found = torch.autograd.grad(list(outputs), list(live.values()), list(weights), allow_unused=True)
+        found = torch.autograd.grad(
+            list(outputs), list(live.values()), list(weights), retain_graph=again, allow_unused=True
+        )
         named = {
             name: torch.zeros_like(live[name]) if part is None else part for name, part in zip(live, found, strict=True)
         }

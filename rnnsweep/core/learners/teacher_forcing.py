@@ -1,0 +1,202 @@
+"""Teacher forcing: targets in place of what the network itself would carry on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core import rng
+from rnnsweep.core.learners.base import Learned, Learner, merged
+from rnnsweep.core.readout import read_out
+from rnnsweep.core.recurrence.unrolled import Unrolled, product, spread
+from rnnsweep.core.types import Batch, LoopGradients, LoopWeights
+from rnnsweep.core.unit import POSITIVE, SHARE, Range
+from rnnsweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rnnsweep.core.families.base import Family
+    from rnnsweep.core.program import Program
+    from rnnsweep.core.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class TeacherForcing(Learner):
+    """Backpropagation through a loop that is given the targets of the step before, each with probability p.
+
+    Output feedback (``units: null``, ``family=srn_feedback``): the fed-back output y_{t-1} is replaced by its target.
+    Doya's form (``units: [...]``, any family): the named units of h_{t-1} are replaced by the targets, one unit per
+    output in their order. One draw per sequence and step decides. Evaluation always runs free.
+
+    Attributes:
+        p: probability of the target at the first update, per row, 0..1; 0 is plain backpropagation.
+        schedule: of p over updates t = 0, 1, ...: ``constant``; ``linear``: p max(0, 1 - t / span);
+            ``inverse_sigmoid``: p span / (span + exp(t / span)).
+        span: updates, per row, > 0.
+        units: indices into the visible state, or null.
+
+    Raises:
+        ConfigError: the task has no target at every step; units and outputs do not match; without units, another
+            family than srn_feedback or targets that are no values.
+
+    Numerics:
+        Step by step in differentiable torch operations on every device (no fused engine, no gradient record). Through a
+        replaced entry the Jacobian is exactly 0. Steps that the mask leaves out are never forced. Draws depend on the
+        row's key and update only.
+
+    References:
+        Doya (1993); Williams, Zipser (1989); schedules: Bengio et al. (2015), section 2.4.
+    """
+
+    p: float = 1.0
+    schedule: str = "constant"
+    span: float = 1000.0
+    units: tuple[int, ...] | None = None
+
+    traces: ClassVar[bool] = False
+    rows: ClassVar[Mapping[str, Range]] = {"p": SHARE, "span": POSITIVE}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"schedule": ("constant", "linear", "inverse_sigmoid")}
+
+    def check_with(self, family: Family, task: Task) -> None:
+        """See `Raises`."""
+        if not task.per_step:
+            raise ConfigError("teacher_forcing needs a target at every step", key="learner", allowed="learner=bptt")
+        if self.units is not None:
+            self._check_units(self.units, family, task)
+        elif not hasattr(family, "open_weights"):
+            raise ConfigError(
+                "no outputs are fed back", key="learner.units", value="null", allowed="units, or family=srn_feedback"
+            )
+        elif task.loss != "squared_error":
+            allowed = "a task of squared errors, or units"
+            raise ConfigError("outputs that are no values cannot be replaced", key="learner", allowed=allowed)
+
+    def _check_units(self, units: tuple[int, ...], family: Family, task: Task) -> None:
+        width = next(spec.shape[0] for spec in family.parameters(task.n_inputs, task.n_outputs) if spec.name == "w_out")
+        whole = all(isinstance(unit, int) and 0 <= unit < width for unit in units)
+        if not whole or len(set(units)) != len(units) or len(units) != task.n_outputs:
+            allowed = f"{task.n_outputs} different units of 0..{width - 1}, one per output"
+            raise ConfigError("units and outputs do not match", key="learner.units", value=units, allowed=allowed)
+
+    def probability(self, own: Mapping[str, Tensor]) -> Tensor:
+        """p of each row's present update, float64 [P]."""
+        t, span, p = own["step"].double(), own["span"].double(), own["p"].double()
+        if self.schedule == "linear":
+            return p * (1 - t / span).clamp_min(0)
+        if self.schedule == "inverse_sigmoid":
+            return p * span / (span + torch.exp(t / span))
+        return p
+
+    def learn(
+        self,
+        program: Program,
+        params: Tensor,
+        family_hypers: Mapping[str, Tensor],
+        batch: Batch,
+        *,
+        keep: bool,
+        own: Mapping[str, Tensor] | None = None,
+    ) -> Learned:
+        """See `Learner.learn`."""
+        del keep
+        assert own is not None
+        values, family = program.layout.view(params), program.family
+        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
+        forced = self.forced(batch, own)
+        run = _units if self.units is not None else _outputs
+        with torch.enable_grad():
+            states, pull = run(self, program, values, family_hypers, _Given(feed.inputs, batch, forced))
+        visible = family.visible(states.detach())
+        seen = program.readout.see(values, visible, batch.lengths, True)
+        out = read_out(program.task, values, seen.states, batch, program.engine)
+        assert out.direct is not None
+        direct, named = seen.pullback(out.direct)
+        assert direct.steps is not None
+        whole = torch.zeros_like(states[:, 1:])
+        whole[..., : direct.steps.shape[-1]] = direct.steps
+        drives, own_loop = pull(whole)
+        named = merged(named, own_loop, feed.pullback(drives), out.gradients)
+        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), None)
+
+    def forced(self, batch: Batch, own: Mapping[str, Tensor]) -> Tensor:
+        """Whether the target of step index t replaces what is carried on, bool [P, T, B]."""
+        T, B = batch.inputs.shape[1:3]
+        ids = own["step"][:, None] * B + torch.arange(B, device=own["step"].device)
+        draws = rng.Draws(own["key"], ids, own["step"], torch.float64)
+        drawn = draws.uniforms(T, rng.stream_of("teacher forcing")).transpose(1, 2)
+        steps = torch.arange(T, device=drawn.device)[None, :] >= (T - batch.lengths)[:, None]
+        forced = (drawn < self.probability(own)[:, None, None]) & steps[:, :, None]
+        if batch.mask is None:
+            return forced
+        return forced & ((batch.mask if batch.mask.ndim == 3 else batch.mask[:, :, None]) > 0)
+
+
+@dataclass
+class _Given:
+    """What a forced loop is given: drives or inputs, the mini-batch, where targets replace."""
+
+    inputs: Tensor
+    batch: Batch
+    forced: Tensor
+
+    def targets(self, outputs: int) -> Tensor:
+        """[P, T, B, O]; classes as one-hot vectors."""
+        found = self.batch.targets
+        if found.is_floating_point():
+            return found.to(self.inputs.dtype)
+        hot = self.inputs.new_zeros(*found.shape, outputs)
+        return hot.scatter_(-1, found[..., None], 1.0)
+
+
+def _unroll(program: Program, weights: LoopWeights, given: _Given) -> Unrolled:
+    return Unrolled(weights, given.inputs, program.activation, program.family.cell, given.batch.lengths)
+
+
+def _units(rule: TeacherForcing, program: Program, values: Mapping[str, Tensor], hypers: Mapping[str, Tensor], given):
+    """All states [P, T + 1, B, S] with named units replaced on their way to the next step, and the pull-back."""
+    family = program.family
+    loop = _unroll(program, family.weights(values, hypers), given)
+    state, targets = loop.start(), given.targets(program.task.n_outputs)
+    where = torch.tensor(rule.units, device=state.device)
+    named = torch.zeros(state.shape[-1], dtype=torch.bool, device=state.device).index_fill_(0, where, True)
+    states = [state]
+    for t in range(loop.steps):
+        if t:
+            told = torch.zeros_like(state).index_copy_(2, where, targets[:, t - 1])
+            state = torch.where(given.forced[:, t - 1, :, None] & named, told, state)
+        state, _ = loop.step(t, state)
+        states.append(state)
+    stacked = torch.stack(states, 1)
+
+    def pull(direct: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        found = loop.gradients([stacked[:, 1:]], [direct])
+        return found.inputs, family.pullback(values, hypers, found)
+
+    return stacked, pull
+
+
+def _outputs(rule: TeacherForcing, program: Program, values: Mapping[str, Tensor], hypers: Mapping[str, Tensor], given):
+    """All states of the network whose fed-back outputs are replaced, and the pull-back."""
+    del rule
+    family: Any = program.family
+    loop = _unroll(program, family.open_weights(values, hypers), given)
+    live = {n: values[n].detach().clone().requires_grad_() for n in ("w_fb", "w_out", "b_out") if n in values}
+    state, targets = loop.start(), given.targets(program.task.n_outputs)
+    bias = spread(live["b_out"], loop.batch) if "b_out" in live else 0.0
+    states = [state]
+    for t in range(loop.steps):
+        own = product(state, live["w_out"]) + bias
+        back = torch.where(given.forced[:, t - 1, :, None], targets[:, t - 1], own) if t else own
+        state, _ = loop.step(t, state, product(back, live["w_fb"]))
+        states.append(state)
+    stacked = torch.stack(states, 1)
+
+    def pull(direct: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        found: LoopGradients = loop.gradients([stacked[:, 1:]], [direct], again=True)
+        parts = torch.autograd.grad(stacked[:, 1:], list(live.values()), direct)
+        return found.inputs, merged(family.open_pullback(values, hypers, found), dict(zip(live, parts, strict=True)))
+
+    return stacked, pull
