@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -52,9 +53,12 @@ class Cell(ABC):
 
     Attributes:
         hidden: H.
+        additive: a and d enter as a + d only, so that their gradients are the same.
     """
 
     hidden: int
+
+    additive: ClassVar[bool] = False
 
     @property
     def state(self) -> int:
@@ -70,15 +74,22 @@ class Cell(ABC):
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """The next state [P, B, S], by differentiable operations."""
 
-    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
-        """Vector-Jacobian product of one step with g [P, B, S]; by autograd unless a cell knows better."""
+    def forward(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> tuple[Tensor, Tensor]:
+        """The next state, and what `pull` wants to see again: a itself, unless a cell knows better."""
+        return self.step(a, d, s, own), a
+
+    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+        """Vector-Jacobian product of one step with g [P, B, S]; by autograd unless a cell knows better.
+
+        The result's tensors are new: they may be written to.
+        """
         with torch.enable_grad():
-            leaves = [x.detach().requires_grad_() for x in (a, d, s, *own.values())]
+            leaves = [x.detach().requires_grad_() for x in (kept, d, s, *own.values())]
             named = dict(zip(own, leaves[3:], strict=True))
             result = self.step(leaves[0], leaves[1], leaves[2], named)
             found = torch.autograd.grad(result, leaves, g, allow_unused=True)
         full = [torch.zeros_like(x) if part is None else part for x, part in zip(leaves, found, strict=True)]
-        return Pulled(full[0], full[1], full[2], dict(zip(own, full[3:], strict=True)))
+        return Pulled(full[0], full[1], full[2].clone(), dict(zip(own, full[3:], strict=True)))
 
 
 @dataclass
@@ -86,10 +97,10 @@ class CellRecord(Record):
     """A record that also holds what one-step products need again.
 
     Attributes:
-        a: [P, T, B, A]. drive: [P, T, B, D].
+        kept: [P, T, B, ...], see `Cell.forward`. drive: [P, T, B, D].
     """
 
-    a: Tensor = field(default_factory=lambda: torch.empty(0))
+    kept: Tensor = field(default_factory=lambda: torch.empty(0))
     drive: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
@@ -101,7 +112,7 @@ class CellEngine(ReferenceEngine):
 
     Numerics:
         Products as in `numerics.matmul`, with the matrix padded once per loop. A step before a row's own start is
-        selected away with `where`. Backward recomputes each step, so a record holds T (S + A + D) B entries.
+        selected away with `where`. A record holds T (S + A + D) B entries.
     """
 
     name = "reference"
@@ -119,13 +130,15 @@ class CellEngine(ReferenceEngine):
             s[:, 0, :, : weights.h0.shape[-1]] = weights.h0[:, None, :]
         own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in weights.cell.items()}
         product, R = _Product(weights.w_rec), self.cell.recurrent
-        a = inputs.new_empty(P, T, B, weights.w_rec.shape[-1])
-        active = _active(lengths, T)
+        active, whole, kept = _active(lengths, T), T - int(lengths.min()), inputs.new_empty(0)
         for t in range(T):
-            a[:, t] = product(s[:, t, :, :R])
-            new = self.cell.step(a[:, t], drive[:, t], s[:, t], own)
-            s[:, t + 1] = torch.where(active[:, t], new, s[:, t])
-        return CellRecord(inputs, s, None, weights, lengths, a, drive)
+            a = product(s[:, t, :, :R])
+            new, again = self.cell.forward(a, drive[:, t], s[:, t], own)
+            if not t:
+                kept = inputs.new_empty(P, T, *again.shape[1:])
+            kept[:, t] = again
+            s[:, t + 1] = new if t >= whole else torch.where(active[:, t], new, s[:, t])
+        return CellRecord(inputs, s, None, weights, lengths, kept, drive)
 
     def backward(
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
@@ -134,28 +147,29 @@ class CellEngine(ReferenceEngine):
         del activation
         assert isinstance(record, CellRecord)
         w, cell, R = record.weights, self.cell, self.cell.recurrent
-        T, B = record.a.shape[1:3]
+        P, T, B = record.drive.shape[:3]
         direct = _whole(direct, cell.state)
-        delta, x = torch.empty_like(record.a), torch.empty_like(record.h[:, 1:])
-        drive = torch.empty_like(record.drive)
+        delta, x = record.h.new_empty(P, T, B, w.w_rec.shape[-1]), torch.empty_like(record.h[:, 1:])
+        drive = delta if cell.additive else torch.empty_like(record.drive)
         own = {k: v[:, None, :].expand(-1, B, -1) if v.ndim == 2 else v for k, v in w.cell.items()}
         total = {name: torch.zeros_like(value) for name, value in own.items()}
         product, active = _Product(w.w_rec.transpose(1, 2)), _active(record.lengths, T)
+        whole = T - int(record.lengths.min())
         g = direct.last if direct.steps is None else direct.steps[:, -1]
         assert g is not None
         for t in range(T - 1, -1, -1):
             if direct.steps is not None and t < T - 1:
                 g = x[:, t + 1] + direct.steps[:, t]
-            on = active[:, t]
-            part = cell.pull(record.a[:, t], record.drive[:, t], record.h[:, t], own, g)
-            delta[:, t] = torch.where(on, part.a, torch.zeros_like(part.a))
-            drive[:, t] = torch.where(on, part.d, torch.zeros_like(part.d))
-            back = part.s.clone()
-            back[..., :R] += product(part.a)
-            x[:, t] = torch.where(on, back, g)
+            part = cell.pull(record.kept[:, t], record.drive[:, t], record.h[:, t], own, g)
+            part.s[..., :R] += product(part.a)
+            if t < whole:
+                part = _selected(part, active[:, t], g)
+            delta[:, t], x[:, t] = part.a, part.s
+            if not cell.additive:
+                drive[:, t] = part.d
             g = x[:, t]
             for name, value in part.own.items():
-                total[name] = total[name] + torch.where(on, value, torch.zeros_like(value))
+                total[name] = total[name] + value
         trace = Trace(record, direct, delta, x)
         return self._of(trace, drive, total), trace if keep else None
 
@@ -203,6 +217,13 @@ def _drive(inputs: Tensor, weights: LoopWeights) -> Tensor:
 def _active(lengths: Tensor, T: int) -> Tensor:
     """Which steps are a row's own, bool [P, T, 1, 1]."""
     return (torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None])[:, :, None, None]
+
+
+def _selected(part: Pulled, on: Tensor, g: Tensor) -> Pulled:
+    """What idle steps hand back: g itself, and zeros; selected, so that non-finite values there cannot leak."""
+    own = {name: torch.where(on, value, torch.zeros_like(value)) for name, value in part.own.items()}
+    a, d = (torch.where(on, value, torch.zeros_like(value)) for value in (part.a, part.d))
+    return Pulled(a, d, torch.where(on, part.s, g), own)
 
 
 def _whole(direct: Direct, size: int) -> Direct:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ class OscillatorCell(Cell):
     References:
         Rusch, Mishra (2021), coRNN, eq. 3 as in their code.
     """
+
+    additive: ClassVar[bool] = True
 
     @property
     def state(self) -> int:
@@ -34,9 +37,9 @@ class OscillatorCell(Cell):
         z = z + dt * (torch.tanh(a + d) - own["gamma"] * y - own["epsilon"] * z)
         return torch.cat((y + dt * z, z), -1)
 
-    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form; dt, gamma and epsilon are not trained."""
-        H, dt, f = self.hidden, own["dt"], torch.tanh(a + d)
+        H, dt, f = self.hidden, own["dt"], torch.tanh(kept + d)
         gz = g[..., H:] + dt * g[..., :H]
         da = dt * gz * (1 - f * f)
         back = torch.cat((g[..., :H] - dt * own["gamma"] * gz, gz - dt * own["epsilon"] * gz), -1)
@@ -56,13 +59,13 @@ class EulerCell(Cell):
         """h."""
         return s + own["step"] * (a[..., : self.hidden] + torch.tanh(a[..., self.hidden :] + d))
 
-    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form; the step size is not trained."""
         del s
-        f = torch.tanh(a[..., self.hidden :] + d)
+        f = torch.tanh(kept[..., self.hidden :] + d)
         linear = own["step"] * g
         curved = linear * (1 - f * f)
-        return Pulled(torch.cat((linear, curved), -1), curved, g)
+        return Pulled(torch.cat((linear, curved), -1), curved, g.clone())
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,9 @@ class MinimalGateCell(Cell):
         z = sigmoid(d[..., : self.hidden])
         return (1 - z) * s + z * d[..., self.hidden :]
 
-    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form."""
         del own
         z = sigmoid(d[..., : self.hidden])
         dz = g * (d[..., self.hidden :] - s) * z * (1 - z)
-        return Pulled(a, torch.cat((dz, g * z), -1), (1 - z) * g)
+        return Pulled(kept, torch.cat((dz, g * z), -1), (1 - z) * g)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +20,8 @@ class LstmCell(Cell):
         Hochreiter, Schmidhuber (1997), as in `torch.nn.LSTM`.
     """
 
+    additive: ClassVar[bool] = True
+
     @property
     def state(self) -> int:
         """h and c."""
@@ -30,10 +34,16 @@ class LstmCell(Cell):
         c = f * s[..., self.hidden :] + i * g
         return torch.cat((o * torch.tanh(c), c), -1)
 
-    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
-        """Closed form."""
+    def forward(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> tuple[Tensor, Tensor]:
+        """[h, c], and all gates with tanh(c)."""
         del own
-        gates, before = _pull_gates(a + d, s[..., self.hidden :], g)
+        kept, c = _cell_of(a + d, s[..., self.hidden :])
+        return torch.cat((kept[..., 3 * self.hidden : 4 * self.hidden] * kept[..., 4 * self.hidden :], c), -1), kept
+
+    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+        """Closed form."""
+        del own, d
+        gates, before = _pull_gates(kept, s[..., self.hidden :], g)
         return Pulled(gates, gates, torch.cat((torch.zeros_like(before), before), -1))
 
 
@@ -59,11 +69,12 @@ class DifferenceLstmCell(Cell):
         c = f * s[..., H : 2 * H] + i * g
         return torch.cat((o * torch.tanh(c), c, v), -1)
 
-    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form; kappa is no parameter."""
         del own
         H, kappa = self.hidden, d[..., -1:]
-        gates, before = _pull_gates(self._ahead(a, d, s)[1], s[..., H : 2 * H], g[..., : 2 * H])
+        again, _ = _cell_of(self._ahead(kept, d, s)[1], s[..., H : 2 * H])
+        gates, before = _pull_gates(again, s[..., H : 2 * H], g[..., : 2 * H])
         dv = (1 + kappa) * gates + g[..., 2 * H :]
         back = torch.cat((torch.zeros_like(before), before, -kappa * gates), -1)
         return Pulled(dv, torch.cat((-dv, torch.zeros_like(kappa)), -1), back)
@@ -83,22 +94,26 @@ class GruCell(Cell):
 
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """h."""
-        _, z, n, _ = self._parts(a, d, own)
-        return (1 - z) * n + z * s
+        return self.forward(a, d, s, own)[0]
 
-    def pull(self, a: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
-        """Closed form."""
-        r, z, n, inner = self._parts(a, d, own)
-        dn = g * (1 - z) * (1 - n * n)
-        dr, dz = dn * inner * r * (1 - r), g * (s - n) * z * (1 - z)
-        return Pulled(torch.cat((dr, dz, dn * r), -1), torch.cat((dr, dz, dn), -1), g * z, {"b_n": dn * r})
-
-    def _parts(self, a: Tensor, d: Tensor, own: Own) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> tuple[Tensor, Tensor]:
+        """h, and r, z, n with h U_n + b_n."""
         H = self.hidden
         gates = sigmoid(a[..., : 2 * H] + d[..., : 2 * H])
         inner = a[..., 2 * H :] + own["b_n"]
-        r = gates[..., :H]
-        return r, gates[..., H:], torch.tanh(d[..., 2 * H :] + r * inner), inner
+        r, z = gates[..., :H], gates[..., H:]
+        n = torch.tanh(d[..., 2 * H :] + r * inner)
+        return n + z * (s - n), torch.cat((gates, n, inner), -1)
+
+    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+        """Closed form."""
+        del own, d
+        r, z, n, inner = kept.chunk(4, -1)
+        back = g * z
+        dn = (g - back) * (1 - n * n)
+        dr, dz = dn * inner * (r - r * r), back * (s - n) * (1 - z)
+        inside = dn * r
+        return Pulled(torch.cat((dr, dz, inside), -1), torch.cat((dr, dz, dn), -1), back, {"b_n": inside})
 
 
 def _gates(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -107,17 +122,35 @@ def _gates(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return sigmoid(i), sigmoid(f), torch.tanh(g), sigmoid(o)
 
 
-def _pull_gates(x: Tensor, before: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+def _cell_of(x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """i, f, g, o and tanh(c) side by side, and c, of fresh pre-activations x and c_{t-1}.
+
+    Numerics:
+        sigmoid(x) = 1/2 + tanh(x / 2) / 2, so one tanh over all gates serves both nonlinearities, with constants.
+    """
+    H = before.shape[-1]
+    half, offset, _, _ = _constants(H, x.dtype, x.device)
+    gates = x.mul_(half).tanh_().mul_(half).add_(offset)
+    c = gates[..., H : 2 * H] * before + gates[..., :H] * gates[..., 2 * H : 3 * H]
+    return torch.cat((gates, torch.tanh(c)), -1), c
+
+
+@lru_cache(maxsize=32)
+def _constants(hidden: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each gate: scale and offset of tanh, and f' = add + y (times - y)."""
+    rows = ((0.5, 0.5, 1.0, 0.5), (0.5, 0.5, 0.0, 0.5), (0.0, 0.0, 1.0, 0.0), (1.0, 1.0, 0.0, 1.0))
+    found = (torch.tensor(row, dtype=dtype, device=device).repeat_interleave(hidden) for row in rows)
+    half, offset, add, times = found
+    return half, offset, add, times
+
+
+def _pull_gates(kept: Tensor, before: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of the gates' pre-activations and of c_{t-1}, from those of [h, c]."""
     H = before.shape[-1]
-    i, f, new, o = _gates(x)
-    tanh_c = torch.tanh(f * before + i * new)
+    gates, tanh_c = kept[..., : 4 * H], kept[..., 4 * H :]
+    i, f, new, o = gates.chunk(4, -1)
     gh = g[..., :H]
     gc = g[..., H:] + gh * o * (1 - tanh_c * tanh_c)
-    parts = (
-        gc * new * i * (1 - i),
-        gc * before * f * (1 - f),
-        gc * i * (1 - new * new),
-        gh * tanh_c * o * (1 - o),
-    )
-    return torch.cat(parts, -1), gc * f
+    _, _, add, times = _constants(H, kept.dtype, kept.device)
+    found = torch.cat((gc * new, gc * before, gc * i, gh * tanh_c), -1)
+    return found.mul_(add + gates * (times - gates)), gc * f

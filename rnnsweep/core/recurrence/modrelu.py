@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class ComplexModReluCell(Cell):
     References:
         Arjovsky, Shah, Bengio (2016), eq. 8; constants of Maduranga, Helfrich, Ye (2019).
     """
+
+    additive: ClassVar[bool] = True
 
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """[Re h, Im h]."""
