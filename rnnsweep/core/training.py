@@ -139,6 +139,8 @@ def _propose(tile: Tile, context: Context) -> Tensor:
 def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]:
     """The whole candidate step and the parameters after it, proximal controllers included."""
     moved = tile.params + step
+    if not tile.program.proximals:
+        return step, moved
     rate = tile.hypers.get("optimizer.lr", torch.ones_like(moved[:, 0]))[:, None]
     for name, unit in tile.program.proximals:
         if tile.switched[name]:

@@ -36,6 +36,7 @@ def show(
     print_rows([entry])
     _print_replicas(entry)
     _print_curves(entry)
+    _print_threshold(entry)
     for name, lines in (("story", entry["story"]), ("artifacts", entry["artifacts"])):
         if lines:
             typer.echo(f"\n{name}")
@@ -66,6 +67,15 @@ def _print_curves(entry: dict[str, Any]) -> None:
         values = [value for _, value in points]
         table.add_row(key, f"{values[0]:.4g}", f"{values[-1]:.4g}", sparkline(values))
     console().print(table)
+
+
+def _print_threshold(entry: dict[str, Any]) -> None:
+    from rnnsweep.core.metrics.threshold import threshold_range
+
+    found = threshold_range([value for _, value in entry["curves"].get("grad/norm", [])])
+    if found:
+        low, high = found
+        typer.echo(f"\nclipping  thresholds of {low:.3g} to {high:.3g} are 0.5 to 10 times this trial's mean norm")
 
 
 def sparkline(values: list[float], width: int = 48) -> str:
