@@ -6,7 +6,7 @@ import typer
 
 from rnnsweep.app.cli.options import AsJson, ConfigDir, emit
 
-FAMILIES = ("family", "controller", "init", "task", "learner", "optimizer", "metric", "sampler", "pruner")
+FAMILIES = ("family", "readout", "controller", "init", "task", "learner", "optimizer", "metric", "sampler", "pruner")
 FOLDERS = {"controller": "controllers"}
 
 
