@@ -84,6 +84,7 @@ def test_units_json(run):
     found = json.loads(run("units", "--json").stdout)
     assert list(found) == [
         "family",
+        "readout",
         "controller",
         "init",
         "task",
