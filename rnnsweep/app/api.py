@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rnnsweep.app import running
 from rnnsweep.app.config import from_json, load
 from rnnsweep.app.stores import StorePlace, place, place_of, reading_sweep
-from rnnsweep.errors import RnnsweepError
+from rnnsweep.errors import ConfigError, RnnsweepError, nearest
 from rnnsweep.sweep.rebuild import Reopen
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Trial:
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
             attempts = ledger.attempts(view.name, self.number)
-            config = from_json(view.config, store=self.sweep.place.root)
+            config = from_json(view.config, store=self.sweep.place.own_root)
         replicas = range(config.plan.replicas) if replica is None else (replica,)
         rows = [(self.number, index) for index in replicas]
         tokens = {self.number: [attempt.token for attempt in reversed(attempts)]}
@@ -100,10 +100,10 @@ class Sweep:
 
     def status(self) -> dict[str, Any]:
         """What `rnnsweep status --json` prints."""
-        from rnnsweep.app.views import status
+        from rnnsweep.app.views import standing, status
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            return status(view, ledger.trials(self.name))
+            return status(standing(ledger, view), ledger.trials(self.name))
 
     def trials(self) -> Frame:
         """One row per trial: state, objective, solved_at, ... and one column per searched key."""
@@ -153,6 +153,23 @@ class Sweep:
 
         with reading_sweep(self.place, self.name) as (ledger, view):
             return Trial(self, find(view, ledger.trials(self.name), number))
+
+    def enqueue(self, *points: Mapping[str, Any]) -> None:
+        """Ask the driver to try these points next; searched keys that a point leaves open are drawn.
+
+        They count towards ``budget.trials``. A sweep that does not run takes them up at its next resume.
+
+        Raises:
+            ConfigError: a point names a key that is not searched.
+        """
+        from rnnsweep.app.plans import plan_of
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            known = plan_of(view).space.keys
+            for key in (key for point in points for key in point):
+                if key not in known:
+                    raise ConfigError("is not searched", key=key, allowed=known or "none", hint=nearest(key, known))
+            ledger.post(self.name, "enqueue", {"points": [dict(point) for point in points]})
 
     def report(self, out: Path | None = None) -> Path:
         """Write figures, tables and one page; returns the page's path."""

@@ -59,7 +59,10 @@ class ClusterConfig:
 
 def store_root(block: Mapping[str, Any], root: Path | None) -> Path:
     """Root of the stores, absolute: the argument, else RNNSWEEP_STORE, else ``store.root``."""
-    return Path(root or os.environ.get("RNNSWEEP_STORE") or block["root"]).expanduser().resolve()
+    named = os.environ.get("RNNSWEEP_STORE") or ""
+    if "://" in named:  # a cluster's ledger: it says nothing about directories
+        named = ""
+    return Path(root or named or block["root"]).expanduser().resolve()
 
 
 def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:

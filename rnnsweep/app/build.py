@@ -9,7 +9,8 @@ from rnnsweep.app.config import SweepConfig, to_json
 from rnnsweep.sweep.plan import SweepPlan
 
 if TYPE_CHECKING:
-    from rnnsweep.sweep.ports import Executor, Ledger, Mirror, Sampler
+    from rnnsweep.adapters.optuna.sampler import HistorySampler
+    from rnnsweep.sweep.ports import Executor, Ledger, Mirror
 
 
 def stored_plan(config: SweepConfig) -> SweepPlan:
@@ -24,7 +25,7 @@ def open_ledger_of(config: SweepConfig) -> Ledger:
     return open_ledger(config.store.ledger)
 
 
-def sampler(config: SweepConfig) -> Sampler:
+def sampler(config: SweepConfig) -> HistorySampler:
     """Sampler and pruner.
 
     Raises:

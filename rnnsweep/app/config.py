@@ -166,7 +166,8 @@ def build(
 ) -> SweepConfig:
     """Frozen data from checked variants; the first one is the base point."""
     resolved = dict(variants[0].resolved)
-    sampler = {key: value for key, value in resolved["sampler"].items() if key not in ("enqueue", "prefetch")}
+    plain = ("enqueue", "prefetch", "warm_start")
+    sampler = {key: value for key, value in resolved["sampler"].items() if key not in plain}
     return SweepConfig(
         plan=make_plan(resolved, typed, worst_values(resolved["budget"]["updates"])),
         resolved=resolved,
@@ -203,7 +204,7 @@ def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig
     """
     if data.get("version") != 1:
         raise ConfigError("stored config of another version", key="version", value=data.get("version"), allowed="1")
-    variants = [Variant(item["groups"], item["resolved"]) for item in data["variants"]]
+    variants = [Variant(item["groups"], _with_budget(item["resolved"], data)) for item in data["variants"]]
     config = build(variants, data["choices"], tuple(data["overrides"]), data["source"], store)
     allow_imports(data["py_paths"])
     return dataclasses.replace(
@@ -212,6 +213,11 @@ def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig
         cluster=dataclasses.replace(config.cluster, py_paths=tuple(data["py_paths"])),
         description=data["description"],
     )
+
+
+def _with_budget(resolved: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a point with the budget that was asked for while the sweep ran."""
+    return {**resolved, "budget": {**resolved["budget"], **data.get("budget", {})}}
 
 
 def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 from rnnsweep.app import build
 from rnnsweep.app.config import SweepConfig, amend, from_json
-from rnnsweep.app.stores import StorePlace, reading_sweep
-from rnnsweep.errors import ConfigError
+from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
+from rnnsweep.app.views import resolved
+from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.driver import Driver, Outcome
 from rnnsweep.sweep.ports import SweepView
 from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.states import SweepState
 
 if TYPE_CHECKING:
+    from rnnsweep.adapters.optuna.sampler import HistorySampler
+    from rnnsweep.sweep.ports import Ledger
     from rnnsweep.sweep.progress import Progress
 
 LOCK_S = 8.0
@@ -33,10 +36,12 @@ def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
     Raises:
         ConfigError: the store has a sweep of this name, or the parts do not fit; nothing was written.
     """
+    check_warm_start(config)
     plan = build.stored_plan(config)
     sampler, executor = build.sampler(config), build.executor(config)
     ledger = build.open_ledger_of(config)
     try:
+        _warm_start(config, ledger, sampler)
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
         ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
@@ -59,11 +64,39 @@ def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer
     ledger = build.open_ledger_of(config)
     try:
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
+        _warm_start(config, ledger, sampler)
         mirrors = build.mirrors(config, ledger)
         driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, reopen=reopen, observer=observer)
         return driver.run()
     finally:
         ledger.close()
+
+
+def check_warm_start(config: SweepConfig) -> None:
+    """Refuse to learn from a sweep that the store does not have or that pursues something else.
+
+    Raises:
+        ConfigError: it names what the store has.
+    """
+    name = config.resolved["sampler"].get("warm_start")
+    if name is None:
+        return
+    key = "sampler.warm_start"
+    where = place_of(config.store.root, config.store.ledger)
+    with reading(where) as ledger:
+        views = {view.name: view for view in ledger.sweeps()} if ledger else {}
+    if name not in views:
+        hint = nearest(str(name), views)
+        raise ConfigError("the store has no such sweep", key=key, value=name, allowed=list(views) or "none", hint=hint)
+    theirs, ours = resolved(views[name]).get("objective"), config.resolved["objective"]
+    if theirs != ours:
+        raise ConfigError("has another objective", key=key, value=name, allowed=f"a sweep with objective {ours}")
+
+
+def _warm_start(config: SweepConfig, ledger: Ledger, sampler: HistorySampler) -> None:
+    name = config.resolved["sampler"].get("warm_start")
+    if name is not None:
+        sampler.warm_start(ledger.trials(name))
 
 
 def stored_config(where: StorePlace, sweep: str, overrides: Sequence[str] = ()) -> SweepConfig:
@@ -73,7 +106,7 @@ def stored_config(where: StorePlace, sweep: str, overrides: Sequence[str] = ()) 
         ConfigError: no such sweep; a key that cannot be changed on resume.
     """
     with reading_sweep(where, sweep) as (_, view):
-        config = from_json(view.config, store=where.root)
+        config = from_json(view.config, store=where.own_root)
     return amend(config, overrides) if overrides else config
 
 
@@ -90,8 +123,6 @@ def check_new(where: StorePlace, name: str) -> None:
 
 def states(where: StorePlace) -> list[tuple[str, SweepState]]:
     """Names and states of all sweeps of the store, oldest first."""
-    from rnnsweep.app.stores import reading
-
     with reading(where) as ledger:
         return [(view.name, view.state) for view in ledger.sweeps()] if ledger else []
 

@@ -33,6 +33,11 @@ class StorePlace:
     named: bool = False
 
     @property
+    def own_root(self) -> Path | None:
+        """Root of all stores; None where a database server was named and the sweep's config knows the root."""
+        return self.root if self.ledger.startswith("sqlite:") else None
+
+    @property
     def exists(self) -> bool:
         """Whether there is a ledger; a server is only known by asking it."""
         return not self.ledger.startswith("sqlite:///") or Path(self.ledger.removeprefix("sqlite:///")).is_file()

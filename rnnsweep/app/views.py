@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
-from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.states import SweepState, TrialState
 from rnnsweep.sweep.summary import ranked as by_objective
 
 Json = dict[str, Any]
@@ -36,6 +37,13 @@ def plain(value: Any) -> Any:
 def ranked(view: SweepView, trials: Iterable[TrialView]) -> list[TrialView]:
     """COMPLETE trials, best first."""
     return by_objective(trials, [Objective(**objective_block(view))])
+
+
+def standing(ledger: Ledger, view: SweepView) -> SweepView:
+    """The sweep as it stands: one whose driver is gone does not run, whatever it wrote last."""
+    if view.state is SweepState.RUNNING and not ledger.driven(view.name):
+        return replace(view, state=SweepState.INTERRUPTED, reason="its driver has died")
+    return view
 
 
 def status(view: SweepView, trials: Sequence[TrialView]) -> Json:

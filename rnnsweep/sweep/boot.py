@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.events import Command
 from rnnsweep.sweep.objective import rung_history
-from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Ledger, Sampler, SweepView, TrialView
 from rnnsweep.sweep.rebuild import Records, Reopen, rebuild
 from rnnsweep.sweep.records import SweepMemory
@@ -57,3 +57,21 @@ def teach(sampler: Sampler, views: Sequence[TrialView], rungs: Rungs) -> None:
         sampler.restore(views, means, each)  # type: ignore[call-arg]
     else:
         sampler.restore(views, means)
+
+
+def still_waiting(points: Sequence[Params], views: list[TrialView]) -> list[Params]:
+    """Enqueued points that no trial has taken yet; each trial stands for one of them and leaves `views`.
+
+    Example:
+        >>> still_waiting([{"x": 1.0}], [])
+        [{'x': 1.0}]
+    """
+    left: list[Params] = []
+    for point in points:
+        fitting = (v for v in views if all(v.params.get(key) == value for key, value in point.items()))
+        taken = next(fitting, None)
+        if taken is None:
+            left.append(point)
+        else:
+            views.remove(taken)
+    return left

@@ -15,7 +15,7 @@ from typing import Any
 
 from rnnsweep.errors import ConfigError, FencedError, StoreError
 from rnnsweep.sweep import machine
-from rnnsweep.sweep.boot import load, teach
+from rnnsweep.sweep.boot import load, still_waiting, teach
 from rnnsweep.sweep.clock import SystemClock
 from rnnsweep.sweep.events import BudgetChanged, Closed, Event, StopAsked, Tick
 from rnnsweep.sweep.lock import LockKeeper
@@ -89,6 +89,8 @@ class Driver:
     def interrupt(self) -> int:
         """Like Ctrl-C once; callable from any thread. Returns how often that was."""
         self._interrupts += 1
+        if self._interrupts == 1:
+            log.warning("stopping after this rung; Ctrl-C again: now")
         return self._interrupts
 
     # ------------------------------------------------------------------ one session
@@ -120,6 +122,9 @@ class Driver:
         self._turn = Turn(memory, self.sampler, self.executor)
         self._memory = memory
         teach(self.sampler, views, rungs)
+        for request, data in self.ledger.taken_requests(self.plan.name):
+            if request == "enqueue":
+                self._enqueue_request({"points": still_waiting(data["points"], views)})
         self._put_sweep(SweepState.RUNNING, "")
         self._turn.obey(commands)
         self._turn.take([self._tick()])
@@ -197,6 +202,8 @@ class Driver:
                 yield StopAsked(SweepState.STOPPED, str(data.get("reason", "stopped by request")))
             elif request == "budget":
                 yield from self._budget_request(data)
+            elif request == "enqueue":
+                self._enqueue_request(data)
 
     def _budget_request(self, data: Mapping[str, Any]) -> Iterator[Event]:
         try:
@@ -206,6 +213,12 @@ class Driver:
             return
         self._config = {**self._config, "budget": {**self._config.get("budget", {}), **data}}
         yield BudgetChanged(dict(data))
+
+    def _enqueue_request(self, data: Mapping[str, Any]) -> None:
+        try:
+            self.sampler.enqueue(data["points"])
+        except ConfigError as error:
+            log.warning("request refused: %s", error)
 
     def _sweep_view(self, state: SweepState, reason: str) -> SweepView:
         spent, now = self._memory.spent, self.clock.now()

@@ -130,19 +130,23 @@ def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[floa
 
     Ended replicas count with their last values, diverged ones with `plan.worst` where it names the key.
     """
-    sums: dict[str, list[float]] = {}
-    for curve in curves:
-        scored: Mapping[str, float] = {**curve.last, **plan.worst} if curve.diverged else curve.last
-        for key, value in scored.items():
-            sums.setdefault(key, []).append(value)
-    metrics = {key: statistics.fmean(found) for key, found in sums.items()}
-    metrics = {key: value for key, value in metrics.items() if math.isfinite(value)}
+    scored: list[Mapping[str, float]] = [{**c.last, **plan.worst} if c.diverged else c.last for c in curves]
+    means = scored[0] if len(scored) == 1 else _means(scored)
+    metrics = {key: value for key, value in means.items() if math.isfinite(value)}
     solved = trial_solved_at(curves)
     if solved is not None:
         metrics[SOLVED_AT] = float(solved)
     if values:
         metrics["objective"] = values[0]
     return metrics
+
+
+def _means(scored: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for values in scored:
+        for key, value in values.items():
+            found.setdefault(key, []).append(value)
+    return {key: statistics.fmean(values) for key, values in found.items()}
 
 
 def rung_history(

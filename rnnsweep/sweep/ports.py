@@ -1,7 +1,6 @@
 """What the driver needs from the outside. Adapters implement these; tests have in-memory ones.
 
 sampler ◄─ ask, report, tell ─ driver ─ orders ─► executor ─► trainer (in a worker)
-                                 │
                                  └─ changes ─► ledger ─ tail ─► mirrors (MLflow, Optuna)
 """
 
@@ -11,11 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rnnsweep.sweep.plan import Scalar
+from rnnsweep.sweep.plan import Params, Scalar
 from rnnsweep.sweep.rows import Orders, RowFailure, RowReport, WorkerInfo
 from rnnsweep.sweep.views import AttemptView, Change, SweepView, TrialView
-
-# ------------------------------------------------------------------ ledger
 
 
 class Ledger(Protocol):
@@ -58,6 +55,10 @@ class Ledger(Protocol):
         """Give the lock back."""
         ...
 
+    def driven(self, name: str) -> bool:
+        """Whether a living driver seems to hold the sweep; only looks."""
+        ...
+
     def commit(self, name: str, fence: int, writes: Sequence[Write]) -> None:
         """Apply all writes in one transaction. `FencedError` if the token is not the newest."""
         ...
@@ -91,7 +92,11 @@ class Ledger(Protocol):
         ...
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
-        """Leave a request (``stop``, ``budget``) for the driver that holds the sweep. Needs no lock."""
+        """Leave a request (``stop``, ``budget``, ``enqueue``) for the driver that holds the sweep. Needs no lock."""
+        ...
+
+    def taken_requests(self, name: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """Requests that were taken in the past, oldest first."""
         ...
 
     def take_requests(self, name: str, fence: int) -> list[tuple[str, Mapping[str, Any]]]:
@@ -167,6 +172,10 @@ class Sampler(Protocol):
         """The point of trial `number`, or None when the space is exhausted (grid). The trial counts as running."""
         ...
 
+    def enqueue(self, points: Sequence[Params]) -> None:
+        """Known points for the next asks; `ConfigError` if one does not fit the space."""
+        ...
+
     def report(self, number: int, step: int, value: float) -> None:
         """A reduced value at a rung."""
         ...
@@ -189,11 +198,7 @@ class WorkerJoined:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker is gone, with all its rows.
-
-    Attributes:
-        store: it gave up because the checkpoint store was full or away; no row is to blame.
-    """
+    """A worker is gone, with all its rows; `store`: because the checkpoint store was full or away, no row's fault."""
 
     worker: str
     node: str

@@ -128,9 +128,8 @@ def _trial(plan: SweepPlan, view: TrialView, reports: Iterable[RowReport], attem
 
 
 def _unfinished(plan: SweepPlan, report: RowReport) -> RowReport:
-    """A replica that was DONE with a smaller budget goes on, if its last rung was a whole one."""
-    whole = report.step == report.rung * plan.report_every
-    if report.state is RowState.DONE and report.step < plan.budget.updates and whole:
+    """A replica that was DONE with a smaller budget goes on; its next rung ends where the next whole one would."""
+    if report.state is RowState.DONE and report.step < plan.budget.updates:
         return replace(report, state=RowState.ACTIVE)
     return report
 

@@ -48,6 +48,7 @@ class MemoryLedger:
         self.verdict_list: list[tuple[int, int, str]] = []
         self.journal: list[Change] = []
         self.cursors: dict[str, int] = {}
+        self.taken: list[tuple[str, Mapping[str, Any]]] = []
         self.inbox: list[tuple[str, Mapping[str, Any]]] = []
         self.finished: list[int] = []
         self._lock = threading.RLock()
@@ -146,12 +147,19 @@ class MemoryLedger:
         assert seq > self.cursors.get(mirror, 0)
         self.cursors[mirror] = seq
 
+    def driven(self, name: str) -> bool:
+        return True
+
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
         self.inbox.append((request, data or {}))
 
     def take_requests(self, name: str, fence: int) -> list[tuple[str, Mapping[str, Any]]]:
         taken, self.inbox = self.inbox, []
+        self.taken += taken
         return taken
+
+    def taken_requests(self, name: str) -> list[tuple[str, Mapping[str, Any]]]:
+        return list(self.taken)
 
 
 def away(first: int, last: int) -> Callable[[int, Sequence[Write]], None]:

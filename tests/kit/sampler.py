@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Scalar
 from rnnsweep.sweep.ports import TrialView
 
@@ -22,6 +23,13 @@ class ScriptedSampler:
         self.told: list[TrialView] = []
         self.values: dict[int, list[tuple[int, float]]] = {}
         self.restored: list[TrialView] = []
+        self.known: list[dict[str, Scalar]] = []
+
+    def enqueue(self, points: Sequence[Mapping[str, Scalar]]) -> None:
+        for point in points:
+            if set(point) - {"x"}:
+                raise ConfigError("not searched", key="enqueue", value=str(point))
+        self.known.extend(dict(point) for point in points)
 
     def restore(
         self,
@@ -36,7 +44,7 @@ class ScriptedSampler:
     def ask(self, number: int) -> dict[str, Scalar] | None:
         assert number not in self.asked, f"trial {number} asked twice"
         self.asked.append(number)
-        return self.point(number)
+        return self.known.pop(0) if self.known else self.point(number)
 
     def report(self, number: int, step: int, value: float) -> None:
         points = self.values.setdefault(number, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -73,7 +74,23 @@ class Batch:
         _replace(connection, attempts, list(self._attempts.values()))
         for table, rows in ((reports, self._reports), (verdicts, self._verdicts), (journal, self._journal)):
             if rows:
-                connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
+                _add_new(connection, table, rows)
+
+
+def _add_new(connection: sa.Connection, table: sa.Table, rows: list[_Row]) -> None:
+    """Insert rows that are not there yet; SQLAlchemy's work per row would cost more than SQLite's own."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
+        return
+    columns = tuple(rows[0])
+    text = _insert_text(table.name, columns)
+    connection.exec_driver_sql(text, [tuple(row.values()) for row in rows])
+
+
+@lru_cache(maxsize=16)
+def _insert_text(table: str, columns: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
 
 
 def _replace(connection: sa.Connection, table: sa.Table, rows: list[_Row]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from rnnsweep.sweep.ports import AttemptView, SweepView, TrialView
+from rnnsweep.sweep.ports import AttemptView, Change, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 
@@ -37,7 +37,7 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not JSON-able: {value!r}")
 
 
-_STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)
+_STRICT = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"), default=_plain)
 
 
 def encode(value: Any) -> str:
@@ -135,7 +135,7 @@ def encode_report(report: RowReport) -> str:
     data: dict[str, Any] = {"token": report.token, "metrics": report.metrics}
     for name, default in _REPORT_DEFAULTS.items():
         value = getattr(report, name)
-        if value != default:
+        if value != default or str(value) == "-0.0":  # which equals 0.0 and is not the same
             data[name] = value
     return encode_flat(data)
 
@@ -145,3 +145,18 @@ def decode_report(trial: int, replica: int, rung: int, step: int, text: str) -> 
     data = decode(text)
     data["state"] = RowState(data.get("state", RowState.ACTIVE))
     return RowReport(trial=trial, replica=replica, rung=rung, step=step, **data)
+
+
+def change(row: Any, today: SweepView | None) -> Change:
+    """A journal entry; those of the sweep show the config of today."""
+    if row.kind == "sweep":
+        assert today is not None
+        stored = sweep_fields(row.data, today.name)
+        data: dict[str, Any] = {**stored, "config": today.config, "overrides": today.overrides}
+    elif row.kind == "trial":
+        data = trial_fields(row.data)
+    else:
+        data = decode(row.data)
+        if row.kind == "rung":
+            data = {"rung": row.rung, **data, "values": tuple(data["values"])}
+    return Change(row.seq, row.kind, row.trial, row.at, data)

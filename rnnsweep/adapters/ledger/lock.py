@@ -34,6 +34,7 @@ DEADLINE = 5.0
 
 _POLL = 0.1
 _LOOK = 1.0  # s, the most that one look at an unchanged counter counts
+_SILENT = 60.0  # s, a heartbeat so old is no sign of life, even between clocks that differ a little
 _MISSED = 1.5  # s, a holder that is silent for longer has missed a heartbeat: worth waiting for its deadline
 
 
@@ -113,6 +114,17 @@ class SweepLocks:
             lambda c: c.execute(sa.select(locks.c.holder).where(locks.c.sweep == sweep)).scalar()
         )
         return f"{identity.words(json.loads(text)) if text else 'unknown'}; the database is locked"
+
+    def held(self, sweep: int) -> bool:
+        """Whether a living process seems to hold the sweep, without writing or waiting.
+
+        On this machine that is certain; of others we know when they were last heard, by their clocks.
+        """
+        query = sa.select(locks.c.holder, locks.c.renewed_at).where(locks.c.sweep == sweep)
+        row = self._database.read(lambda c: c.execute(query).one_or_none())
+        if row is None or row.holder is None or identity.known_dead(json.loads(row.holder)):
+            return False
+        return time.time() - row.renewed_at < _SILENT
 
     def check(self, connection: sa.Connection, sweep: int, name: str, fence: int) -> None:
         """Raise `FencedError` unless `fence` holds the sweep; keeps other drivers out until the transaction ends."""

@@ -127,7 +127,7 @@ locks = sa.Table(
     sa.Column("holder", sa.Text),  # JSON of identity.describe; NULL = free
     sa.Column("beat", sa.BigInteger, nullable=False),  # counts renewals: what waiting drivers watch
     sa.Column("guarded", sa.Boolean, nullable=False),  # the holder also has the file or advisory lock
-    sa.Column("renewed_at", sa.Double, nullable=False),  # holder's clock; shown to people, never compared
+    sa.Column("renewed_at", sa.Double, nullable=False),  # holder's clock; for `status` only, never for the lock
 )
 
 

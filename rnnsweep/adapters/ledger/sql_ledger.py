@@ -103,6 +103,10 @@ class SqlLedger:
         """
         return self._locks.acquire(self._known(name), name, holder, timeout)
 
+    def driven(self, name: str) -> bool:
+        """Whether a living driver seems to hold the sweep; only looks."""
+        return self._locks.held(self._id(name))
+
     def renew(self, name: str, fence: int) -> None:
         """Heartbeat, every second.
 
@@ -145,6 +149,12 @@ class SqlLedger:
 
         return [(row.request, codec.decode(row.data)) for row in self.database.write(work)]
 
+    def taken_requests(self, name: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """Requests that were taken in the past, oldest first."""
+        query = sa.select(inbox.c.request, inbox.c.data).where(inbox.c.sweep == self._id(name))
+        rows = self._rows(query.where(inbox.c.taken.is_not(None)).order_by(inbox.c.id))
+        return [(row.request, codec.decode(row.data)) for row in rows]
+
     # ------------------------------------------------------------------ reads
 
     def trials(self, name: str) -> list[TrialView]:
@@ -185,7 +195,7 @@ class SqlLedger:
         query = sa.select(t.seq, t.kind, t.trial, t.rung, t.at, t.data).where(t.sweep == self._id(name), t.seq > after)
         rows = self._rows(query.order_by(t.seq).limit(limit))
         today = self.sweep(name) if any(row.kind == "sweep" for row in rows) else None
-        return [_change(row, today) for row in rows]
+        return [codec.change(row, today) for row in rows]
 
     def cursor(self, name: str, mirror: str) -> int:
         """The last journal entry that `mirror` has written; 0 at first."""
@@ -230,20 +240,6 @@ class SqlLedger:
 
 def _of(query: _Query, table: sa.Table, trial: int | None) -> _Query:
     return query if trial is None else query.where(table.c.trial == trial)
-
-
-def _change(row: _Record, today: SweepView | None) -> Change:
-    if row.kind == "sweep":
-        assert today is not None
-        stored = codec.sweep_fields(row.data, today.name)
-        data: dict[str, Any] = {**stored, "config": today.config, "overrides": today.overrides}
-    elif row.kind == "trial":
-        data = codec.trial_fields(row.data)
-    else:
-        data = codec.decode(row.data)
-        if row.kind == "rung":
-            data = {"rung": row.rung, **data, "values": tuple(data["values"])}
-    return Change(row.seq, row.kind, row.trial, row.at, data)
 
 
 def open_ledger(url: str, *, create: bool = True, deadline: float = DEADLINE, patience: float = PATIENCE) -> SqlLedger:

@@ -100,6 +100,11 @@ class History:
         record.state, record.values, record.diverged = view.state, tuple(view.values), view.diverged_share
         record.frozen = None
 
+    @property
+    def warm(self) -> int:
+        """Usable trials of another sweep; they have numbers below 0."""
+        return sum(number < 0 and record.usable for number, record in self._records.items())
+
     def get(self, number: int) -> Record | None:
         """The record of one trial, if it counts."""
         return self._records.get(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rnnsweep.adapters.optuna.cube import check_space, exact
@@ -15,6 +16,7 @@ from rnnsweep.adapters.optuna.units import build_unit
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Scalar, SweepPlan
 from rnnsweep.sweep.ports import TrialView
+from rnnsweep.sweep.states import TrialState
 
 LOG = logging.getLogger(__name__)
 
@@ -49,6 +51,36 @@ class HistorySampler:
         self._plan, self._sampler, self._pruner = plan, sampler, pruner
         self._history = History(plan.space, plan.objectives)
         self.wants_replicas = pruner.replicas
+        self._earlier: tuple[TrialView, ...] = ()
+        self._known: list[Mapping[str, Any]] = []
+
+    def warm_start(self, earlier: Sequence[TrialView]) -> None:
+        """Learn from the results of another sweep of the same space; `restore` keeps them.
+
+        They stand in the history below number 0, best first for samplers that look at order, and count towards the
+        start from the Sobol sequence. Trials that lie outside of the space teach nothing.
+        """
+        complete = [view for view in earlier if view.state is TrialState.COMPLETE and view.values]
+        self._earlier = tuple(replace(view, number=-1 - view.number) for view in complete)
+        self._warm()
+
+    def _warm(self) -> None:
+        for view in self._earlier:
+            self._history.start(view.number, view.params)
+            self._history.finish(view)
+
+    def enqueue(self, points: Sequence[Mapping[str, Scalar]]) -> None:
+        """Known points for the next asks, before anything that is proposed.
+
+        Raises:
+            ConfigError: a point names a key that is not searched.
+        """
+        for point in points:
+            for key in point:
+                if key not in self._plan.space.keys:
+                    allowed = self._plan.space.keys or "none"
+                    raise ConfigError("names a key that is not searched", key="enqueue", value=key, allowed=allowed)
+        self._known.extend(points)
 
     def restore(
         self,
@@ -58,6 +90,7 @@ class HistorySampler:
     ) -> None:
         """Rebuild the history; `replicas` maps trial -> [(step, values)] and is read where `wants_replicas`."""
         self._history = History(self._plan.space, self._plan.objectives)
+        self._warm()
         for view in trials:
             self._history.start(view.number, view.params)
             for step, value in rungs.get(view.number, ()):
@@ -70,14 +103,17 @@ class HistorySampler:
     def ask(self, number: int) -> dict[str, Scalar] | None:
         """The point of trial `number`, or None when the space is exhausted. The trial counts as running."""
         ask = Ask(number, self._plan.seed, self._plan.space, self._history, len(self._plan.enqueue))
-        params = self._enqueued(ask) if number < ask.enqueued else self._sampler.propose(ask)
+        if number < ask.enqueued:
+            params = self._completed(ask, self._plan.enqueue[number])
+        else:
+            params = self._completed(ask, self._known.pop(0)) if self._known else self._sampler.propose(ask)
         if params is not None:
             self._history.start(number, params)
         return params
 
-    def _enqueued(self, ask: Ask) -> dict[str, Any]:
+    def _completed(self, ask: Ask, point: Mapping[str, Any]) -> dict[str, Any]:
         """The known point; dimensions that it leaves open come from the Sobol sequence."""
-        given = dict(self._plan.enqueue[ask.number])
+        given = dict(point)
         params: dict[str, Any] = {}
         for dimension in ask.space:
             if dimension.key in given:

@@ -19,10 +19,11 @@ def status(
     if sweep is None:
         print_all(store, as_json)
         return
+    from rnnsweep.app.views import standing
     from rnnsweep.app.views import status as as_status
 
     with reading_sweep(place(store), sweep) as (ledger, view):
-        entry = as_status(view, ledger.trials(sweep))
+        entry = as_status(standing(ledger, view), ledger.trials(sweep))
     if as_json:
         emit(entry)
     else:
@@ -32,11 +33,13 @@ def status(
 
 def print_all(store: str | None, as_json: bool) -> None:
     """All sweeps; an absent store has none."""
+    from rnnsweep.app.views import standing
     from rnnsweep.app.views import status as as_status
 
     where = place(store)
     with reading(where) as ledger:
-        entries = [as_status(view, ledger.trials(view.name)) for view in ledger.sweeps()] if ledger else []
+        views = [standing(ledger, view) for view in ledger.sweeps()] if ledger else []
+        entries = [as_status(view, ledger.trials(view.name)) for view in views] if ledger else []
     if as_json:
         emit(entries)
     elif entries:

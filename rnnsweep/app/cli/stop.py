@@ -11,7 +11,10 @@ from rnnsweep.sweep.states import SweepState
 
 def stop(sweep: SweepName, store: Store = None) -> None:
     """Ask a running sweep to stop: the rung in progress ends, checkpoints are kept, resume goes on."""
-    with reading_sweep(place(store), sweep) as (ledger, view):
+    from rnnsweep.app.views import standing
+
+    with reading_sweep(place(store), sweep) as (ledger, found):
+        view = standing(ledger, found)
         if view.state is not SweepState.RUNNING:
             typer.echo(f"Sweep '{sweep}' is not running ({view.state.value}); nothing to stop.")
             return

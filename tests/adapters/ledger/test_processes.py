@@ -254,3 +254,25 @@ def test_commit_survives_a_server_that_drops_its_connections(postgres_url: str) 
     ledger.renew("tiny", fence)
     assert len(ledger.reports("tiny")) == BATCH
     ledger.close()
+
+
+def test_a_dead_holder_is_told_from_a_living_one_without_a_write(tmp_path):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ledger = open_ledger(url)
+    ledger.create(SweepView("s", SweepState.RUNNING, {}))
+    assert not ledger.driven("s")
+    code = f"""
+import time
+from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+open_ledger({url!r}).acquire("s", "test", 0.0)
+print("held", flush=True)
+time.sleep(600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    assert ledger.driven("s")
+    process.kill()
+    process.wait()
+    assert not ledger.driven("s")
+    ledger.close()

@@ -19,6 +19,7 @@ from rnnsweep.sweep.states import TrialState
 PACKAGE = "rnnsweep.adapters.optuna"
 NONE = {"_target_": f"{PACKAGE}.pruners.none.Never"}
 PLANE = Space((Dimension("x", "float", 1e-3, 1.0, log=True), Dimension("y", "float", -1.0, 1.0)))
+SQUARE = Space((Dimension("x", "float", 0.0, 1.0), Dimension("y", "float", 0.0, 1.0)))
 
 
 def sampler_for(name, space=PLANE, seed=3, objectives=1, **keys):
@@ -184,3 +185,44 @@ def test_importance_of_little_or_constant_data_is_finite(count):
         found = importances(PLANE, [view(n, float(v)) for n, v in enumerate(values)])
         assert set(found) == {"x", "y"}
         assert all(math.isfinite(share) and 0 <= share <= 1 for share in found.values())
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_warm_start_replaces_the_start_and_draws_asks_to_where_it_was_good(name):
+    """Twenty results of another sweep, best at x = 0.2: asks of the new sweep crowd there from the first one on."""
+    earlier = [
+        TrialView(n, TrialState.COMPLETE, {"x": (n * 7 % 20) / 20, "y": n / 20}, (abs((n * 7 % 20) / 20 - 0.2),))
+        for n in range(20)
+    ]
+    cold, warm = sampler_for(name, SQUARE), sampler_for(name, SQUARE)
+    warm.warm_start(earlier)
+    warm.restore([], {})
+    for number in range(14):
+        for sampler in (cold, warm):
+            params = sampler.ask(number)
+            value = abs(params["x"] - 0.2)
+            sampler.tell(TrialView(number, TrialState.COMPLETE, params, (value,)))
+    near = [abs(warm._history.get(n).params["x"] - 0.2) for n in range(14)]
+    far = [abs(cold._history.get(n).params["x"] - 0.2) for n in range(14)]
+    assert sum(near) < sum(far)
+
+
+def test_cmaes_begins_at_the_best_of_a_warm_start():
+    """Its own start scores 1 throughout, so the first mean after it can only be the other sweep's x = 0.9, y = 0.1."""
+    sampler = sampler_for("cmaes", SQUARE, sigma=1e-3)
+    sampler.warm_start([TrialView(0, TrialState.COMPLETE, {"x": 0.9, "y": 0.1}, (0.0,))])
+    sampler.restore([], {})
+    for number in range(8):
+        sampler.tell(TrialView(number, TrialState.COMPLETE, sampler.ask(number), (1.0,)))
+    assert sampler.ask(8) == pytest.approx({"x": 0.9, "y": 0.1}, abs=0.01)
+
+
+def test_enqueued_points_come_next_and_are_completed():
+    sampler = sampler_for("random", SQUARE)
+    first = sampler.ask(0)
+    sampler.enqueue([{"x": 0.5}])
+    point = sampler.ask(1)
+    assert point["x"] == 0.5 and 0.0 <= point["y"] <= 1.0
+    assert sampler.ask(2) not in (first, point)
+    with pytest.raises(ConfigError, match="not searched"):
+        sampler.enqueue([{"z": 1.0}])

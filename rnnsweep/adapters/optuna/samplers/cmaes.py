@@ -68,6 +68,7 @@ class Cmaes(SamplerUnit):
         start = [ask.history.get(n) for n in range(self.startup)]
         usable = [record for record in start if record is not None and record.usable]
         settled = all(ask.history.settled(n) for n in range(self.startup))
+        usable += [record for record in ask.history.finished(1000, pruned=False) if record.number < 0]
         if ask.number < self.startup or not settled or not usable:
             return ask.sobol
         first = min(usable, key=lambda record: _rank(ask.history, record))

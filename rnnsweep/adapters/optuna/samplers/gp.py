@@ -37,7 +37,7 @@ class Gp(SamplerUnit):
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then the maximum of the acquisition function."""
         shown = ask.history.finished(self.shown, pruned=False)
-        if ask.number < self.startup or len(shown) < self.startup or len(ask.space) == 0:
+        if ask.number + ask.history.warm < self.startup or len(shown) < self.startup or len(ask.space) == 0:
             return ask.sobol
         sampler = optuna.samplers.GPSampler(seed=ask.seed, n_startup_trials=0, warn_independent_sampling=False)
         return suggest(sampler, ask.space, ask.history, shown)

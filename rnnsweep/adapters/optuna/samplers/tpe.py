@@ -44,7 +44,7 @@ class Tpe(SamplerUnit):
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then the candidate with the largest ratio of both densities."""
         shown = ask.history.finished(self.shown)
-        if ask.number < self.startup or len(shown) < self.startup or len(ask.space) == 0:
+        if ask.number + ask.history.warm < self.startup or len(shown) < self.startup or len(ask.space) == 0:
             return ask.sobol
         conditional = any(dimension.when for dimension in ask.space)
         sampler = optuna.samplers.TPESampler(
