@@ -1,0 +1,24 @@
+"""The undisturbed sweep that all others are compared with, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.sweeps import Record, Store, check_whole
+
+TRIALS = 6
+OPTIONS = ("sampler=random", f"budget.trials={TRIALS}", "budget.updates=200")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    store = Store(tmp_path_factory.mktemp("undisturbed"), OPTIONS)
+    assert store.finish(store.launch("cluster=inline")) == 0, store.output()
+    return check_whole(store, TRIALS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", OPTIONS)

@@ -1,0 +1,58 @@
+"""Two drivers, one sweep: refused, taken over, fenced; and how fast a killed sweep trains again."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.sweeps import Store, check_same, check_whole, kill, record, status
+
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
+TRIALS = 6
+OPTIONS = ("sampler=random", f"budget.trials={TRIALS}", "budget.updates=300")
+
+
+def test_a_driver_that_wakes_after_a_takeover_writes_nothing_more(tmp_path: Path) -> None:
+    """SIGSTOP for longer than the lock's deadline; the second takes over, the first wakes up and ends with 4."""
+    store = Store(tmp_path / "s", OPTIONS, environment={"RNNSWEEP_REST": "0.1"})
+    first = store.launch("cluster=inline")
+    assert store.await_rungs(20, first), store.output()
+    refused = store.resume()
+    assert store.finish(refused) == 4, store.output()
+    first.send_signal(signal.SIGSTOP)
+    second = store.resume()
+    try:
+        assert store.await_rungs(10, second), store.output()
+        first.send_signal(signal.SIGCONT)
+        assert store.finish(first, 60) == 4, store.output()
+        assert store.finish(second) == 0, store.output()
+    finally:
+        for process in (first, second):
+            process.send_signal(signal.SIGCONT)
+            kill(process)
+    found = record(store)
+    calm = Store(tmp_path / "calm", OPTIONS)
+    assert calm.finish(calm.launch("cluster=inline")) == 0, calm.output()
+    check_same(found, check_whole(calm, TRIALS))
+
+
+def test_after_kill_9_of_everything_training_goes_on_within_seconds(tmp_path: Path, capsys) -> None:
+    """From the command to the first rung begun; 10 s on an idle machine, three times that where it is shared."""
+    store = Store(tmp_path / "s", OPTIONS, environment={"RNNSWEEP_REST": "0.1"})
+    first = store.launch("cluster=inline")
+    assert store.await_rungs(20, first), store.output()
+    kill(first)
+    assert status(store)["state"] == "INTERRUPTED"
+    began = time.monotonic()
+    again = store.resume()
+    try:
+        assert store.await_rungs(1, again), store.output()
+        seconds = time.monotonic() - began
+    finally:
+        kill(again)
+    with capsys.disabled():
+        print(f"\nfrom resume to training: {seconds:.1f} s")
+    assert seconds < 30.0
