@@ -4,6 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
+# Tests that start clusters, servers, browsers, or kill things run by themselves; all others side by side.
+PROCESSES := tests/chaos tests/e2e tests/browser tests/adapters/ray tests/contract/test_executors.py
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(PROCESSES))
+
 .PHONY: help install dev quickstart test check bench format lint types layers clean
 
 help: ## this list
@@ -29,10 +33,11 @@ quickstart: install ## a real sweep in a few minutes: temporal order, with and w
 	$(BIN)/rnnsweep launch quickstart --fresh
 
 check: dev lint types layers ## format, lint, types, layers, quick tests, doctests
-	$(PYTEST) -m 'not slow and not study'
+	$(PYTEST) $(SIDE_BY_SIDE) -m 'not slow and not study'
 
-test: dev lint types layers ## everything, minutes long tests included
-	$(PYTEST) -m 'not study'
+test: dev lint types layers ## everything: also the minutes long tests, and those with processes of their own
+	$(PYTEST) $(SIDE_BY_SIDE) -m 'not study'
+	$(PYTEST) -m 'not study' $(PROCESSES)
 
 format: dev ## rewrite the files in the project's format
 	$(BIN)/ruff format .
