@@ -21,9 +21,10 @@ from rnnsweep.sweep.events import BudgetChanged, Closed, Event, StopAsked, Tick
 from rnnsweep.sweep.lock import LockKeeper
 from rnnsweep.sweep.mirroring import MirrorThread
 from rnnsweep.sweep.plan import SweepPlan
-from rnnsweep.sweep.ports import Clock, Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, Write
+from rnnsweep.sweep.ports import Clock, Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, WorkerJoined, Write
 from rnnsweep.sweep.progress import Progress, Rate, progress
 from rnnsweep.sweep.rebuild import Reopen
+from rnnsweep.sweep.rows import WorkerInfo
 from rnnsweep.sweep.session import Outcome, Pace, signals
 from rnnsweep.sweep.states import SweepState, TrialState
 from rnnsweep.sweep.turn import Turn
@@ -68,11 +69,7 @@ class Driver:
     # ------------------------------------------------------------------ from outside
 
     def run(self) -> Outcome:
-        """Work until the sweep ends, is stopped or is lost to another driver.
-
-        Raises:
-            ConfigError: `reopen` is impossible; nothing was written.
-        """
+        """Work until the sweep ends, is stopped or is lost to another driver; `ConfigError`: `reopen` is impossible."""
         self._keeper = LockKeeper(self.ledger, self.plan.name, self.fence, self.pace.renew)
         self._tails = [MirrorThread(self.ledger, self.plan.name, mirror, self.clock) for mirror in self.mirrors]
         self._keeper.start()
@@ -117,6 +114,7 @@ class Driver:
         self._start = self.clock.monotonic()
         memory, commands, views, rungs, view = load(self.ledger, self.plan, self.fence, self.clock.now(), self.reopen)
         self._before, self._view = memory.spent.wall_s, view
+        self._config = {**self._config, "processors": view.config.get("processors", [])}
         for tail in self._tails:
             tail.start()
         self._turn = Turn(memory, self.sampler, self.executor)
@@ -138,6 +136,9 @@ class Driver:
         self._keeper.check()
         wait = 0.0 if self._turn.asks else self.pace.poll
         heard = self.executor.poll(wait)
+        for event in heard:
+            if isinstance(event, WorkerJoined):
+                self._recognise(event.info)
         events: list[Event] = [self._tick(), *heard, *self._requests()]
         if self._interrupts:
             events.append(StopAsked(SweepState.INTERRUPTED, "interrupted"))
@@ -204,6 +205,17 @@ class Driver:
                 yield from self._budget_request(data)
             elif request == "enqueue":
                 self._enqueue_request(data)
+
+    def _recognise(self, info: WorkerInfo) -> None:
+        """Remember the types of processors that have trained for this sweep; rows are equal to the bit on one only."""
+        known = list(self._config.get("processors", ()))
+        if info.processor in known:
+            return
+        if known:
+            told = "%s is a %s, this sweep has trained on %s: the last bits of results may differ"
+            log.warning(told, info.worker, info.processor, ", ".join(known))
+        self._config = {**self._config, "processors": [*known, info.processor]}
+        self._put_sweep(SweepState.RUNNING, "")
 
     def _budget_request(self, data: Mapping[str, Any]) -> Iterator[Event]:
         try:

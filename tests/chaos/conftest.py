@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,5 +21,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Record:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store", OPTIONS)
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "store", OPTIONS)
+    yield made
+    made.close()

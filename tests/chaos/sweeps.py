@@ -34,6 +34,7 @@ class Store:
     options: tuple[str, ...]
     name: str = "s"
     environment: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -55,7 +56,7 @@ class Store:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         with open(self.root / "output.txt", "ab") as out:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*COMMAND, *arguments, "--store", str(self.root)],
                 env=self.variables(),
                 stdout=out,
@@ -63,6 +64,13 @@ class Store:
                 text=True,
                 start_new_session=True,
             )
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a failed test has left behind."""
+        for process in self.started:
+            kill(process)
 
     def finish(self, process: subprocess.Popen[str], seconds: float = 300.0) -> int:
         """Wait for the end; the exit code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -38,13 +39,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill(place: Path) -> Path:
     ballast = place / "ballast"
-    with open(ballast, "wb") as file:
-        while True:
-            try:
-                file.write(bytes(4096))
-                file.flush()
-            except OSError:
-                return ballast
+    with open(ballast, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    return ballast
 
 
 def test_a_full_disk_stops_the_sweep_with_nothing_lost(store: Store, undisturbed: Record, small_disk: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rnnsweep.sweep.rebuild import Reopen
+from rnnsweep.sweep.rows import WorkerInfo
 from rnnsweep.sweep.states import TrialState
+from tests.kit.executor import SimExecutor
 from tests.kit.ledger import Killed, kill_at
 from tests.kit.plans import plan
+from tests.kit.trainer import SimTrainer
 from tests.sweep.simulation import World
 
 
@@ -55,3 +60,18 @@ def test_an_extended_trial_goes_on_from_an_update_that_ends_no_whole_rung() -> N
     plain = World(plan(3, updates=40))
     plain.run()
     assert [v.values for v in world.ledger.trials("s")] == [v.values for v in plain.ledger.trials("s")]
+
+
+def test_another_type_of_processor_is_warned_about(caplog) -> None:
+    world = World(plan(3))
+    world.run()
+    assert world.ledger.sweep("s").config["processors"] == ["simulated"]  # type: ignore[union-attr]
+    assert "last bits" not in caplog.text
+    world.plan = plan(6)
+
+    class Other(SimTrainer):
+        def describe(self) -> WorkerInfo:
+            return replace(super().describe(), processor="another")
+
+    world.run(executor=SimExecutor(lambda worker: Other(worker, world.disk), 1))
+    assert "a another, this sweep has trained on simulated" in caplog.text
