@@ -146,7 +146,7 @@ def _head() -> list[str]:
         "`python benchmarks/families.py --write`. Two shared CPU cores, one thread, beside other jobs: read seconds as",
         "upper ends. Settings are in the script; nothing was tuned per seed. Curves are the mean over",
         "seeds of the measure after each further part of the budget, from the first rung to the last.",
-        "A family that a table lacks has not been run with the settings that the script has now; an earlier run of `esn`",
+        "A family that a table lacks has not been run with the present settings of the script; an earlier run of `esn`",
         "(100 units, leak 0.5, ridge) stayed at an error of 0.51 on temporal order.",
         "",
     ]
