@@ -4,9 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-# Tests that start clusters, servers, browsers, or kill things run by themselves; all others side by side.
+# Tests that start clusters, servers, browsers, or kill things run by themselves, and so do those of the GPU engine, whose
+# interpreter must be chosen before triton is imported; all others run side by side.
+GPU := $(wildcard tests/core/recurrence/test_gpu*.py)
 PROCESSES := tests/chaos tests/e2e tests/browser tests/adapters/ray tests/contract/test_executors.py
-SIDE_BY_SIDE := --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(PROCESSES))
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(GPU) $(PROCESSES))
 
 .PHONY: help install dev quickstart test check bench format lint types layers clean
 
@@ -34,9 +36,11 @@ quickstart: install ## a real sweep in a few minutes: temporal order, with and w
 
 check: dev lint types layers ## format, lint, types, layers, quick tests, doctests
 	$(PYTEST) $(SIDE_BY_SIDE) -m 'not slow and not study'
+	$(PYTEST) -m 'not slow and not study' $(GPU)
 
 test: dev lint types layers ## everything: also the minutes long tests, and those with processes of their own
 	$(PYTEST) $(SIDE_BY_SIDE) -m 'not study'
+	$(PYTEST) -m 'not study' $(GPU)
 	$(PYTEST) -m 'not study' $(PROCESSES)
 
 format: dev ## rewrite the files in the project's format
