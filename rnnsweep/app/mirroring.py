@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config import SweepConfig
 from rnnsweep.app.environment import describe
+from rnnsweep.app.point import without_passwords
 from rnnsweep.app.stores import place_of
 from rnnsweep.core.metrics.names import METRIC_KEYS
 from rnnsweep.sweep.plan import Params
@@ -29,7 +31,9 @@ def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
         prepare(config.store.mlflow)
     view = ledger.sweep(config.plan.name)
     assert view is not None
-    return MlflowMirror(config.store.mlflow, view, config.plan, options(config, ledger))
+    shown = without_passwords(config.plan.config), tuple(without_passwords(config.plan.overrides))
+    plan = dataclasses.replace(config.plan, config=shown[0], overrides=shown[1])
+    return MlflowMirror(config.store.mlflow, view, plan, options(config, ledger))
 
 
 def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:

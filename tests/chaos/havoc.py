@@ -66,7 +66,13 @@ class Havoc:
                 self._strike(self.random.choices(list(self.weights), list(self.weights.values()))[0])
 
     def _await(self, rungs: int) -> bool:
-        return self.store.await_rungs(rungs, self.driver)
+        for _ in range(3):
+            if self.store.await_rungs(rungs, self.driver, 60.0):
+                return True
+            if self.driver.poll() is not None:
+                return False
+            self.nodes.tend()
+        return False
 
     def _resume(self) -> None:
         began = time.monotonic()

@@ -14,9 +14,9 @@ import psutil
 
 HEALTH = {
     "health_check_initial_delay_ms": 1000,
-    "health_check_period_ms": 500,
-    "health_check_timeout_ms": 2000,
-    "health_check_failure_threshold": 8,  # fewer, and a busy machine loses healthy nodes
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 10_000,
+    "health_check_failure_threshold": 10,  # less patience, and a busy machine loses healthy nodes
 }
 OWN = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
@@ -67,6 +67,13 @@ class Nodes:
         """One more node."""
         with environment(self.variables):
             self._nodes.append(self._cluster.add_node(num_cpus=1, wait=False))
+
+    def tend(self) -> None:
+        """Replace nodes that the head has given up on a starved machine."""
+        for node in [node for node in self._nodes if node.all_processes["raylet"][0].process.poll() is not None]:
+            self._nodes.remove(node)
+            self._cluster.remove_node(node, allow_graceful=False)
+            self.add()
 
     def workers(self) -> list[psutil.Process]:
         """Processes of rnnsweep's workers, whatever they are doing."""

@@ -20,6 +20,7 @@ def config(
 ) -> None:
     """Print the resolved configuration of a sweep, checked; without anything, list the sweeps."""
     from rnnsweep.app.config import list_sweeps, load
+    from rnnsweep.app.point import without_passwords
 
     typed = list(overrides or ())
     if sweep is None:
@@ -33,9 +34,9 @@ def config(
         typed, sweep = [sweep, *typed], None
     loaded = load(sweep, typed, config_dirs=config_dir or (), store=Path(store) if store else None)
     if as_json:
-        emit(jsonable(loaded.resolved))
+        emit(jsonable(without_passwords(loaded.resolved)))
     else:
-        typer.echo(as_yaml(loaded.resolved), nl=False)
+        typer.echo(as_yaml(without_passwords(loaded.resolved)), nl=False)
 
 
 def jsonable(value: object) -> object:

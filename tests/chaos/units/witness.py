@@ -3,6 +3,7 @@
 `fault` per row: 0 is off, 1 a segmentation fault, 2 `os._exit`, 3 memory without end under a limit of its own.
 Importing this module makes `PackTrainer` write one line per row and rung it begins into the file RNNSWEEP_WITNESS, and
 rest RNNSWEEP_REST seconds after each: the bound on repeated rungs is checked against it, from outside.
+RNNSWEEP_PATIENCE replaces the seconds that a trainer waits for a full store.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.app import trainer
+from rnnsweep.app.patient_store import PatientStore
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.unit import NOT_NEGATIVE, Range
 
@@ -80,6 +82,8 @@ def _record() -> None:
     recorded.records = True  # type: ignore[attr-defined]
     if not hasattr(train, "records"):
         trainer.PackTrainer._train = recorded
+    if "RNNSWEEP_PATIENCE" in os.environ:
+        PatientStore.__init__.__defaults__ = (float(os.environ["RNNSWEEP_PATIENCE"]),)
 
 
 _record()
