@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rnnsweep.adapters.mlflow.options import TrackerOptions
     from rnnsweep.sweep.ports import Ledger, Mirror
 
-FIGURES = ("*.png", "*.csv", "index.html")
+FIGURES = ("*.png", "*.csv", "*.html")
 
 
 def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
@@ -55,17 +55,31 @@ def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
 
 
 def trial_files(config: SweepConfig, ledger: Ledger, trial: int) -> Mapping[str, bytes | Path]:
-    """The per-replica table, and the checkpoints that are left of the trial, by replica."""
+    """The per-replica table, and each replica's last and best checkpoint under ``checkpoints/REPLICA/``."""
     from rnnsweep.app.views import replicas
 
     table = replicas(ledger.reports(config.plan.name, trial))
     files: dict[str, bytes | Path] = {"replicas.json": json.dumps(table, indent=2).encode()}
     folder = Path(config.store.checkpoints) / config.plan.name / f"{trial:06d}"
     if "://" not in config.store.checkpoints and folder.is_dir():
-        for file in sorted(folder.rglob("*")):
-            if file.is_file() and not file.name.startswith("."):
-                files[f"checkpoints/{file.relative_to(folder)}"] = file
+        for replica in sorted(path for path in folder.iterdir() if path.is_dir()):
+            files |= checkpoint_files(replica)
     return files
+
+
+def checkpoint_files(replica: Path) -> dict[str, bytes | Path]:
+    """Last and best checkpoint of one replica, tensors and manifest, from the attempt that came furthest."""
+    manifests = sorted(replica.glob("*/rung-*.json"), key=lambda path: (path.name, path.stat().st_mtime))
+    if not manifests:
+        return {}
+    last = manifests[-1]
+    best = last.with_name(f"rung-{json.loads(last.read_text())['best_rung']:06d}.json")
+    named = {"last": last, **({"best": best} if best.is_file() else {})}
+    return {
+        f"checkpoints/{replica.name}/{name}{suffix}": manifest.with_suffix(suffix)
+        for name, manifest in named.items()
+        for suffix in (".safetensors", ".json")
+    }
 
 
 def report_files(config: SweepConfig, ledger: Ledger) -> Mapping[str, bytes | Path]:
@@ -77,7 +91,7 @@ def report_files(config: SweepConfig, ledger: Ledger) -> Mapping[str, bytes | Pa
     if view is None:
         return {}
     out = folder(place_of(config.store.root, config.store.ledger), config.plan.name)
-    write_report(gather(ledger, view), out)
+    write_report(gather(ledger, view, config.store.root), out)
     return {f"report/{file.name}": file for pattern in FIGURES for file in sorted(out.glob(pattern))}
 
 

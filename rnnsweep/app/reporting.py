@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from rnnsweep.app.stores import StorePlace, reading_sweep
 from rnnsweep.app.views import resolved
 from rnnsweep.sweep.plan import SweepPlan
 
 if TYPE_CHECKING:
+    Frame = Any  # see report.data
+
+    from rnnsweep.core.pack import RowState
     from rnnsweep.report.data import SweepData
     from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
 
@@ -20,7 +27,7 @@ def report_sweep(where: StorePlace, sweep: str, out: Path | None = None) -> Path
     from rnnsweep.report.page import write_report
 
     with reading_sweep(where, sweep) as (ledger, view):
-        data = gather(ledger, view)
+        data = gather(ledger, view, where.root)
     return write_report(data, out or folder(where, sweep))
 
 
@@ -37,8 +44,8 @@ def folder(where: StorePlace, sweep: str) -> Path:
     return where.root / "reports" / sweep
 
 
-def gather(ledger: Ledger, view: SweepView) -> SweepData:
-    """Everything that a report shows, read from the ledger."""
+def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:
+    """Everything that a report shows, read from the ledger and, where `root` names the store, from checkpoints."""
     from rnnsweep.app.cli.config import as_yaml
     from rnnsweep.app.environment import describe
     from rnnsweep.app.frames import curves_frame, replicas_frame, trials_frame
@@ -47,7 +54,7 @@ def gather(ledger: Ledger, view: SweepView) -> SweepData:
 
     plan = plan_of(view)
     trials, reports = ledger.trials(view.name), ledger.reports(view.name)
-    return SweepData(
+    data = SweepData(
         name=view.name,
         state=view.state.value,
         objective=plan.objectives[0],
@@ -64,6 +71,42 @@ def gather(ledger: Ledger, view: SweepView) -> SweepData:
         overrides=view.overrides,
         environment=describe(),
     )
+    return data if root is None else dataclasses.replace(data, profiles=profiles(ledger, view, data, root))
+
+
+PROFILED, REPLICAS = 4, 5
+"""Trials, and replicas of each, whose error profiles are drawn."""
+
+
+def profiles(ledger: Ledger, view: SweepView, data: SweepData, root: Path) -> Frame:
+    """Error profiles of the best trials, from their newest readable checkpoints."""
+    from rnnsweep.app.config import from_json
+    from rnnsweep.app.training import checkpoint_root
+    from rnnsweep.core.checkpoint import CheckpointStore
+    from rnnsweep.report.data import PROFILE_COLUMNS
+
+    store = CheckpointStore(checkpoint_root(from_json(view.config, store=root)))
+    rows = []
+    for trial in data.scored["trial"].head(PROFILED).tolist():
+        tokens = [attempt.token for attempt in reversed(ledger.attempts(view.name, trial))]
+        for replica in range(min(REPLICAS, data.replicas_per_trial)):
+            saved = store.newest([store.folder(trial, replica, token) for token in tokens])
+            if saved is not None and saved.state.profile is not None:
+                rows += _profile_rows(trial, replica, saved.state)
+    return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
+
+
+def _profile_rows(trial: int, replica: int, state: RowState) -> list[tuple[int, int, str, int, int, float]]:
+    assert state.profile is not None
+    steps = state.profile.shape[1]
+    return [
+        (trial, replica, when, update, steps - 1 - t, value)
+        for when, update, line in zip(
+            ("start", "middle", "end"), state.profile_steps, state.profile.tolist(), strict=True
+        )
+        for t, value in enumerate(line)
+        if math.isfinite(value)
+    ]
 
 
 def importances(plan: SweepPlan, trials: list[TrialView]) -> Mapping[str, float]:

@@ -97,7 +97,7 @@ PAPERS: dict[str, Paper] = {
         "pascanu_fig7",
         {
             "smoke": (Part("T20", ("task.length=20", "replicas=1", "budget.updates=40", *_TINY)),),
-            "small": tuple(Part(f"T{T}", (f"task.length={T}", "budget.updates=30000")) for T in (20, 50, 100)),
+            "small": tuple(Part(f"T{T}", (f"task.length={T}", "budget.updates=10000")) for T in (20, 50, 100)),
             "full": tuple(Part(f"T{T}", (f"task.length={T}",)) for T in (20, 50, 100, 150, 200)),
         },
         _fig7,

@@ -47,14 +47,17 @@ def run_ids(where: StorePlace, view: SweepView) -> Mapping[int, str]:
 
 
 def _served(uri: str, view: SweepView) -> Mapping[int, str]:
-    from rnnsweep.adapters.mlflow.options import TrackerOptions
-    from rnnsweep.adapters.mlflow.tracker import MlflowMirror
-    from rnnsweep.app.plans import plan_of
+    return _found(uri, view)[1]
+
+
+def _found(uri: str, view: SweepView) -> tuple[str, Mapping[int, str]]:
+    """Experiment id and run ids on a server; nothing where it is away."""
+    from rnnsweep.adapters.mlflow.store import find_runs
 
     try:
-        return MlflowMirror(uri, view, plan_of(view), TrackerOptions()).run_ids()
+        return find_runs(uri, view.name)
     except StoreError:
-        return {}
+        return "", {}
 
 
 def artifacts(where: StorePlace, view: SweepView, trial: int, runs: Mapping[int, str]) -> list[str]:
@@ -85,10 +88,10 @@ def _query(database: Path, query: str, value: str) -> list[tuple[str, ...]]:
 
 
 def experiment_id(where: StorePlace, view: SweepView) -> str | None:
-    """MLflow's id of the sweep's experiment; None where it does not exist yet, or is on a server."""
+    """MLflow's id of the sweep's experiment; None where it does not exist yet, or the server is away."""
     uri = tracking_uri(where, view)
     if not uri.startswith(SQLITE):
-        return None
+        return _found(uri, view)[0] or None
     query = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
     rows = _query(Path(uri.removeprefix(SQLITE)), query, view.name)
     return str(rows[0][0]) if rows else None

@@ -20,6 +20,16 @@ else:
 __all__ = ["Column", "Frame", "SweepData"]
 
 
+PROFILE_COLUMNS = ["trial", "replica", "when", "update", "depth", "log10"]
+
+
+def no_profiles() -> Frame:
+    """Where there are no checkpoints to read."""
+    from pandas import DataFrame
+
+    return DataFrame(columns=PROFILE_COLUMNS)
+
+
 @dataclass(frozen=True)
 class SweepData:
     """One sweep, as it is now; it may still be running.
@@ -36,6 +46,8 @@ class SweepData:
         replicas: one row per (trial, replica): state, step, value (its share of the objective), solved_at,
             diverged_at, device_s, engine.
         curves: long form: trial, replica, step, key, value.
+        profiles: long form of log10 |delta_t| in the best trials: trial, replica, when (start, middle, end), update,
+            depth (steps back), log10; empty where there are no checkpoints.
         importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be
             told.
         chance: the objective's value for a network that knows nothing, or None.
@@ -54,6 +66,7 @@ class SweepData:
     trials: Frame
     replicas: Frame
     curves: Frame
+    profiles: Frame = field(default_factory=no_profiles)
     importances: Mapping[str, float] = field(default_factory=dict)
     chance: float | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
@@ -68,16 +81,18 @@ class SweepData:
 
     @property
     def scored(self) -> Frame:
-        """Trials with an objective (COMPLETE and PRUNED), best first; COMPLETE before PRUNED at equal value."""
+        """Trials with an objective (COMPLETE and PRUNED), best first; at equal value COMPLETE before PRUNED, then as `ranked`."""
         have = self.trials[self.trials["objective"].notna()]
         have = have[have["state"].isin(["COMPLETE", "PRUNED"])]
-        return have.sort_values(["objective", "state", "trial"], ascending=[self.minimize, True, True])
+        return have.sort_values(
+            ["objective", "state", "solved_at", "trial"], ascending=[self.minimize, True, True, True]
+        )
 
     @property
     def ranked(self) -> Frame:
-        """COMPLETE trials, best first; the lower number wins a tie."""
+        """COMPLETE trials, best first; who solved earlier wins a tie, then the lower number."""
         done = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["objective"].notna()]
-        return done.sort_values(["objective", "trial"], ascending=[self.minimize, True])
+        return done.sort_values(["objective", "solved_at", "trial"], ascending=[self.minimize, True, True])
 
     @property
     def searched_by_importance(self) -> list[str]:

@@ -16,11 +16,12 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rnnsweep.report import dynamics, history, overview, searched, solving, tables
+from rnnsweep.report import contours, dynamics, history, interactive, overview, profiles, searched, solving, tables, use
 from rnnsweep.report.data import SweepData
 from rnnsweep.report.style import number, short
 
 DPI = 144
+INTERACTIVE = "interactive.html"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ SECTIONS = (
         searched.slices,
     ),
     Section(
+        "contours",
+        "Objective over pairs of keys",
+        "The most important keys, two by two. Points are trials; the surface between is interpolated, not measured.",
+        contours.contours,
+    ),
+    Section(
         "parallel",
         "Parallel coordinates",
         "One line per trial; the three best are drawn thick. Axes run over the search ranges.",
@@ -94,6 +101,19 @@ SECTIONS = (
         "Training of the best trials",
         "Mean over replicas, with every replica as a thin line. Panels of controllers that are off are left out.",
         dynamics.dynamics,
+    ),
+    Section(
+        "profiles",
+        "How far errors reach back",
+        "Norm of the backpropagated error against depth at the start, in the middle and at the end of training. A line "
+        "that falls is a vanishing gradient, one that rises an exploding one.",
+        profiles.profiles,
+    ),
+    Section(
+        "use",
+        "Time and device use",
+        "Trials in training over the time of the sweep, and the device seconds by what became of the trial.",
+        use.use,
     ),
 )
 
@@ -125,9 +145,13 @@ def write_report(data: SweepData, folder: Path) -> Path:
         image = png(figure)
         _write(target, image)
         figures.append({"slug": section.slug, "title": section.title, "caption": section.caption, "src": embed(image)})
+    page = interactive.interactive(data)
+    (folder / INTERACTIVE).unlink(missing_ok=True)
+    if page is not None:
+        _write(folder / INTERACTIVE, page.encode())
     for name, table in tables.TABLES.items():
         _write(folder / f"{name}.csv", table(data).to_csv(index=False).encode())
-    return _write(folder / "index.html", render(data, figures).encode())
+    return _write(folder / "index.html", render(data, figures, INTERACTIVE if page else None).encode())
 
 
 def png(figure: Figure) -> bytes:
@@ -142,8 +166,8 @@ def embed(image: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(image).decode()
 
 
-def render(data: SweepData, figures: list[dict[str, str]]) -> str:
-    """The page as text; everything from the sweep is escaped."""
+def render(data: SweepData, figures: list[dict[str, str]], other: str | None = None) -> str:
+    """The page as text; everything from the sweep is escaped. `other` is the interactive page beside it."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -152,6 +176,7 @@ def render(data: SweepData, figures: list[dict[str, str]]) -> str:
     best = tables.best(data)
     return environment.from_string(source).render(
         data=data,
+        other=other,
         facts=facts(data),
         figures=figures,
         best=best.rename(columns=short),

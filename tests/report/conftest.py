@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnsweep.report.data import SweepData
+from rnnsweep.report.data import PROFILE_COLUMNS, SweepData, no_profiles
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.space import Dimension, Space
 
@@ -101,6 +101,14 @@ def curve_rows(rng: np.random.Generator, replica: dict[str, object]) -> list[dic
     return rows
 
 
+def profile_rows(trial: int, replica: int) -> list[tuple[int, int, str, int, int, float]]:
+    return [
+        (trial, replica, when, update, depth, -slope * depth - 0.1 * replica)
+        for when, update, slope in (("start", 200, 0.2), ("middle", 3000, 0.1), ("end", 6000, 0.02))
+        for depth in range(30)
+    ]
+
+
 def build(count: int = 24) -> SweepData:
     rng = np.random.default_rng(5)
     trials = trials_frame(rng, count)
@@ -132,6 +140,10 @@ def build(count: int = 24) -> SweepData:
         trials=trials,
         replicas=replicas,
         curves=curves,
+        profiles=pd.DataFrame(
+            [row for trial in (0, 1, 2) for replica in range(REPLICAS) for row in profile_rows(trial, replica)],
+            columns=PROFILE_COLUMNS,
+        ),
         chance=0.75,
         importances={
             "controllers.omega.weight": 0.62,
@@ -154,5 +166,10 @@ def data() -> SweepData:
 @pytest.fixture
 def empty(data: SweepData) -> SweepData:
     return dataclasses.replace(
-        data, trials=data.trials.iloc[:0], replicas=data.replicas.iloc[:0], curves=data.curves.iloc[:0], importances={}
+        data,
+        trials=data.trials.iloc[:0],
+        replicas=data.replicas.iloc[:0],
+        curves=data.curves.iloc[:0],
+        profiles=no_profiles(),
+        importances={},
     )

@@ -17,9 +17,12 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters.mlflow.store import store_errors
+from rnnsweep.adapters.mlflow.texts import VIEW
 from rnnsweep.errors import ConfigError, StoreError
 
 SQLITE = "sqlite:///"
+WORKFLOW = {"workflowType": "machine_learning"}
+"""The UI's half for training; without it a fresh browser opens on the one for language-model applications."""
 
 
 def prepare(uri: str) -> None:
@@ -85,21 +88,33 @@ def serve(uri: str, host: str = "127.0.0.1", port: int = 5000, timeout: float = 
     raise StoreError("MLflow UI", f"does not answer at {host}:{port}; is the port in use?")
 
 
-def experiment_link(base_url: str, experiment_id: str) -> str:
-    """Link to a sweep's table of runs."""
-    return f"{base_url.rstrip('/')}/#/experiments/{experiment_id}"
+def experiment_link(base_url: str, experiment_id: str, *, charts: bool = False) -> str:
+    """Link to a sweep's trials in the view that the tracker stored: their columns, the best first; or to their charts.
+
+    Example:
+        >>> experiment_link("http://127.0.0.1:5000", "1")
+        'http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=rnnsweep'
+    """
+    wanted = {**WORKFLOW, "viewStateShareKey": VIEW, **({"compareRunsMode": "CHART"} if charts else {})}
+    return f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs?{urllib.parse.urlencode(wanted)}"
+
+
+def run_link(base_url: str, experiment_id: str, run_id: str) -> str:
+    """Link to one run's page."""
+    return f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?{urllib.parse.urlencode(WORKFLOW)}"
 
 
 def comparison_link(base_url: str, experiment_id: str, run_ids: list[str]) -> str:
     """Link to the UI's comparison of some runs.
 
     Example:
-        >>> comparison_link("http://127.0.0.1:5000/", "1", ["a", "b"])
+        >>> comparison_link("http://127.0.0.1:5000/", "1", ["a", "b"]).partition("&workflow")[0]
         'http://127.0.0.1:5000/#/compare-runs?runs=%5B%22a%22%2C%22b%22%5D&experiments=%5B%221%22%5D'
     """
     runs = urllib.parse.quote(json.dumps(run_ids, separators=(",", ":")), safe="")
     experiments = urllib.parse.quote(json.dumps([experiment_id]), safe="")
-    return f"{base_url.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}"
+    tail = urllib.parse.urlencode(WORKFLOW)
+    return f"{base_url.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}&{tail}"
 
 
 def _loopback(host: str) -> bool:

@@ -12,6 +12,10 @@ import yaml
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.space import Dimension
 
+TRIALS_ONLY = "tags.`rnnsweep.kind` = 'trial'"
+VIEW = "rnnsweep"
+"""Name of the shared view of a sweep's runs, see `shared_view`."""
+
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000
 
 
@@ -62,16 +66,17 @@ def config_yaml(config: Mapping[str, Any], params: Params | None = None) -> byte
 def note(plan: SweepPlan, state: str, best: tuple[int, float, Params] | None, store_hint: str) -> str:
     """The parent run's note, in markdown."""
     goals = ", ".join(f"{o.goal} {o.take} `{o.metric}` ({o.reduce} of {plan.replicas})" for o in plan.objectives)
-    lines = [f"## Sweep `{plan.name}`: {state}", "", f"Objective: {goals}", "", "| searched key | range |", "|---|---|"]
-    lines += [f"| `{dimension.key}` | {range_text(dimension)} |" for dimension in plan.space]
-    if best is not None:
+    lines = [f"## Sweep `{plan.name}`: {state}", ""]
+    if best is not None:  # what the UI shows before "Show more"
         number, value, params = best
         shown = ", ".join(f"`{key}={param_text(chosen)}`" for key, chosen in params.items())
-        lines += ["", f"**Best: trial {number}, objective {value:.6g}** with {shown or 'no searched keys'}"]
+        lines += [f"**Best: trial {number}, objective {value:.6g}** with {shown or 'no searched keys'}", ""]
     tail = f" {store_hint}" if store_hint else ""
     typed = "".join(f" '{override}'" for override in plan.overrides)
-    lines += ["", "```", f"rnnsweep resume {plan.name}{tail}", f"rnnsweep launch {plan.name}{typed} name=..."]
-    lines += [f"rnnsweep report {plan.name}{tail}", "```"]
+    lines += [f"Objective: {goals}", "", "```", f"rnnsweep resume {plan.name}{tail}"]
+    lines += [f"rnnsweep launch {plan.name}{typed} name=...", f"rnnsweep report {plan.name}{tail}", "```"]
+    lines += ["", "| searched key | range |", "|---|---|"]
+    lines += [f"| `{dimension.key}` | {range_text(dimension)} |" for dimension in plan.space]
     return "\n".join(lines)[:LONGEST_TAG]
 
 
@@ -89,3 +94,39 @@ def range_text(dimension: Dimension) -> str:
         text += f", step {dimension.step:g}" if dimension.step is not None else ""
     conditions = (f"{key} = {' or '.join(map(param_text, values))}" for key, values in dimension.when.items())
     return " ".join([text, *(f"where {condition}" for condition in conditions)])
+
+
+def shared_view(plan: SweepPlan) -> str:
+    """State of the UI's table of runs, as its Share button stores it: trials only, best first, and their columns.
+
+    The columns are objective, searched keys, solved_at, state and reason; without this a browser that comes for the
+    first time sees none of them.
+    """
+    columns = ["metrics.`objective`", *(f"params.`{key}`" for key in plan.space.keys), "metrics.`solved_at`"]
+    state = {
+        "searchFilter": TRIALS_ONLY,
+        "orderByKey": "metrics.`objective`",
+        "orderByAsc": plan.objectives[0].goal != "maximize",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": [*columns, "tags.`state`", "tags.`reason`"],
+        "columnOrder": [],
+        "columnWidths": {},
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsVisibilityMap": {},
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": False,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "autoRefreshEnabled": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    }
+    return json.dumps(state, separators=(",", ":"))

@@ -17,7 +17,7 @@ from mlflow.entities import Run
 
 from rnnsweep.adapters.mlflow.options import TrackerOptions
 from rnnsweep.adapters.mlflow.store import Point, RunStore, store_errors
-from rnnsweep.adapters.mlflow.texts import config_yaml, note, param_text, trial_tags
+from rnnsweep.adapters.mlflow.texts import VIEW, config_yaml, note, param_text, shared_view, trial_tags
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView
 from rnnsweep.sweep.states import SweepState, TrialState
@@ -25,6 +25,7 @@ from rnnsweep.sweep.states import SweepState, TrialState
 LOG = logging.getLogger(__name__)
 KIND, TRIAL, SWEEP = "rnnsweep.kind", "rnnsweep.trial", "rnnsweep.sweep"
 PARENT = "mlflow.parentRunId"
+FIRST = "objective"
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAILED: "FAILED"}
 PARENT_STATUS = {
     SweepState.COMPLETE: "FINISHED",
@@ -51,6 +52,7 @@ class _Child:
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Queue finite values at a step."""
         finite = [(key, float(value)) for key, value in metrics.items() if math.isfinite(value)]
+        finite.sort(key=lambda item: item[0] != FIRST)  # the UI compares by the metric that was written first
         self.points.extend((key, value, self.base_ms + step, step) for key, value in finite)
         self.keys.update(key for key, _ in finite)
 
@@ -139,7 +141,9 @@ class MlflowMirror:
         goal = self._plan.objectives[0].goal
         store.tag_experiment(
             {
-                "mlflow.experiment.primaryMetric.name": "objective",
+                "mlflow.experimentKind": "custom_model_development",  # opens on the runs, not on language-model traces
+                f"mlflow.sharedViewState.{VIEW}": shared_view(self._plan),
+                "mlflow.experiment.primaryMetric.name": FIRST,
                 "mlflow.experiment.primaryMetric.greaterIsBetter": "true" if goal == "maximize" else "false",
             }
         )

@@ -79,11 +79,23 @@ def links(base: str, where: StorePlace, view: SweepView | None) -> str:
 
     runs, experiment = run_ids(where, view), experiment_id(where, view)
     if experiment is None:
-        return base
-    told = f"runs      {experiment_link(base, experiment)}"
-    if runs:
-        told += f"\ncompare   {comparison_link(base, experiment, list(runs.values())[:COMPARED])}"
+        return f"{base}\nThe sweep '{view.name}' has no runs there yet."
+    told = f"trials    {experiment_link(base, experiment)}"
+    told += f"\ncurves    {experiment_link(base, experiment, charts=True)}"
+    chosen = [runs[number] for number in _best_first(where, view) if number in runs][:COMPARED]
+    if chosen:
+        told += f"\ncompare   {comparison_link(base, experiment, chosen)}"
     return told
+
+
+def _best_first(where: StorePlace, view: SweepView) -> list[int]:
+    """Trial numbers: complete ones by objective, then all others by number."""
+    from rnnsweep.app.views import ranked
+
+    with reading_sweep(where, view.name) as (ledger, now):
+        trials = ledger.trials(view.name)
+        best = [trial.number for trial in ranked(now, trials)]
+    return [*best, *(trial.number for trial in trials if trial.number not in set(best))]
 
 
 def _dashboard(where: StorePlace, port: int) -> None:

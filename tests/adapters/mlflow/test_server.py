@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from rnnsweep.adapters.mlflow.server import comparison_link, experiment_link, serve, ui_command, ui_environment
+from rnnsweep.adapters.mlflow.server import (
+    comparison_link,
+    experiment_link,
+    run_link,
+    serve,
+    ui_command,
+    ui_environment,
+)
 from rnnsweep.adapters.mlflow.store import find_runs
 from rnnsweep.errors import ConfigError
 from tests.adapters.mlflow.conftest import story
@@ -48,7 +55,9 @@ def test_links():
     query = urllib.parse.parse_qs(urllib.parse.urlparse(link.replace("/#/", "/")).query)
     assert json.loads(query["runs"][0]) == ["a", "b"]
     assert json.loads(query["experiments"][0]) == ["3"]
-    assert experiment_link("http://x", "3") == "http://x/#/experiments/3"
+    assert experiment_link("http://x", "3").startswith("http://x/#/experiments/3/runs?")
+    assert "CHART" in experiment_link("http://x", "3", charts=True)
+    assert "/experiments/3/runs/abc" in run_link("http://x", "3", "abc")
 
 
 @pytest.mark.slow
