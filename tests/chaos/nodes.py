@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
@@ -39,6 +39,14 @@ def environment(values: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+def patiently(start: Callable[[], Any]) -> Any:
+    """Ray gives a node 30 s to start, which a starved machine may need more of."""
+    for _ in range(4):
+        with contextlib.suppress(Exception):
+            return start()
+    return start()
+
+
 class Nodes:
     """A head without room for workers, and nodes with one core each.
 
@@ -58,7 +66,7 @@ class Nodes:
             from ray.cluster_utils import Cluster
 
             head = {"num_cpus": 0, "gcs_server_port": self.port, "_system_config": HEALTH, "include_dashboard": False}
-            self._cluster = Cluster(initialize_head=True, head_node_args=head)
+            self._cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.address = self._cluster.address
         for _ in range(self.count):
             self.add()
@@ -66,7 +74,7 @@ class Nodes:
     def add(self) -> None:
         """One more node."""
         with environment(self.variables):
-            self._nodes.append(self._cluster.add_node(num_cpus=1, wait=False))
+            self._nodes.append(patiently(lambda: self._cluster.add_node(num_cpus=1, wait=False)))
 
     def tend(self) -> None:
         """Replace nodes that the head has given up on a starved machine."""

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray._private import ray_constants
@@ -21,7 +22,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rnnsweep.errors import ConfigError
 
 AUTO = "auto"
+LOG = logging.getLogger(__name__)
 _MIB = 2**20
+_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -156,16 +159,30 @@ def _start_here(settings: RaySettings) -> None:
         )
     wanted = cores if settings.workers is None else min(cores, settings.workers * settings.cores_per_worker)
     _protect()
+    options: dict[str, Any] = {
+        "address": "local",  # not None: inside a job that would mean RAY_ADDRESS
+        "num_cpus": max(wanted, 1),
+        "include_dashboard": settings.dashboard,
+        "dashboard_host": "127.0.0.1",
+        "object_store_memory": 80 * _MIB,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
     with _loopback_only():
-        ray.init(
-            address="local",  # not None: inside a job that would mean RAY_ADDRESS
-            num_cpus=max(wanted, 1),
-            include_dashboard=settings.dashboard,
-            dashboard_host="127.0.0.1",
-            object_store_memory=80 * _MIB,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        _init_patiently(options)
+
+
+def _init_patiently(options: dict[str, Any]) -> None:
+    """Start Ray; it gives its own processes 30 s for that, which a very busy machine may need more of."""
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(**options)
+            return
+        except Exception as problem:
+            if not left or "timed out during startup" not in str(problem):
+                raise
+            LOG.warning("Ray did not start within its 30 s; trying again")
+            ray.shutdown()
 
 
 def _join(address: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import rnnsweep
+from rnnsweep.adapters.ray import cluster as ray_cluster
 from rnnsweep.adapters.ray.cluster import Node, RaySettings, _start_here
 from rnnsweep.adapters.ray.lane import merge
 from rnnsweep.errors import ConfigError
@@ -79,3 +80,21 @@ def test_every_packaged_cluster_config_builds_settings(path: Path) -> None:
     assert values.pop("executor") == ("inline" if path.stem == "inline" else "ray")
     assert values.pop("rows") is None
     assert RaySettings(**values).address == ("auto" if path.stem == "ray" else None)
+
+
+def test_a_start_that_times_out_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict] = []
+
+    def slow(**options: object) -> None:
+        calls.append(options)
+        if len(calls) < 3:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray_cluster.ray, "init", slow)
+    monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)
+    ray_cluster._init_patiently({"address": "local"})
+    assert len(calls) == 3
+    calls.clear()
+    monkeypatch.setattr(ray_cluster, "_STARTS", 2)
+    with pytest.raises(Exception, match="timed out during startup"):
+        ray_cluster._init_patiently({})
