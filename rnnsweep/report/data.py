@@ -81,7 +81,7 @@ class SweepData:
 
     @property
     def scored(self) -> Frame:
-        """Trials with an objective (COMPLETE and PRUNED), best first; at equal value COMPLETE before PRUNED, then as `ranked`."""
+        """Trials with an objective (COMPLETE and PRUNED), best first; COMPLETE before PRUNED at equal value."""
         have = self.trials[self.trials["objective"].notna()]
         have = have[have["state"].isin(["COMPLETE", "PRUNED"])]
         return have.sort_values(

@@ -211,9 +211,11 @@ def _duration(seconds: float) -> str:
 
 
 def cell(value: Any) -> str:
-    """A table cell: numbers short, nothing for what is missing."""
+    """A table cell: numbers short, a dash for what is missing, `off` for an infinite limit."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "–"
+    if isinstance(value, float) and math.isinf(value):
+        return "off"  # an infinite limit is none
     return number(float(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 

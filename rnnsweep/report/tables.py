@@ -15,9 +15,10 @@ def best(data: SweepData, count: int = 10) -> Frame:
     """The best complete trials with what one would rerun them with."""
     columns = ["trial", "objective", "solved_at", *data.space.keys]
     table = data.ranked[columns].head(count).copy()
-    spread = data.replicas.groupby("trial")["value"].agg(["min", "max"])
-    table.insert(2, "replicas from", table["trial"].map(spread["min"]))
-    table.insert(3, "to", table["trial"].map(spread["max"]))
+    if data.replicas_per_trial > 1:
+        spread = data.replicas.groupby("trial")["value"].agg(["min", "max"])
+        table.insert(2, "replicas from", table["trial"].map(spread["min"]))
+        table.insert(3, "to", table["trial"].map(spread["max"]))
     return table
 
 
