@@ -47,6 +47,7 @@ def folder(where: StorePlace, sweep: str) -> Path:
 def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:
     """Everything that a report shows, read from the ledger and, where `root` names the store, from checkpoints."""
     from rnnsweep.app.cli.config import as_yaml
+    from rnnsweep.app.point import without_passwords
     from rnnsweep.app.environment import describe
     from rnnsweep.app.frames import curves_frame, replicas_frame, trials_frame
     from rnnsweep.app.plans import plan_of
@@ -67,8 +68,8 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         importances=importances(plan, trials),
         chance=chance(view, plan),
         totals={"wall_s": view.wall_s, "device_s": view.device_s, "updates": view.updates},
-        config_yaml=as_yaml(dict(resolved(view))),
-        overrides=view.overrides,
+        config_yaml=as_yaml(without_passwords(resolved(view))),
+        overrides=tuple(without_passwords(view.overrides)),
         environment=describe(),
     )
     return data if root is None else dataclasses.replace(data, profiles=profiles(ledger, view, data, root))
