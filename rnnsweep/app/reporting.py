@@ -47,10 +47,10 @@ def folder(where: StorePlace, sweep: str) -> Path:
 def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:
     """Everything that a report shows, read from the ledger and, where `root` names the store, from checkpoints."""
     from rnnsweep.app.cli.config import as_yaml
-    from rnnsweep.app.point import without_passwords
     from rnnsweep.app.environment import describe
     from rnnsweep.app.frames import curves_frame, replicas_frame, trials_frame
     from rnnsweep.app.plans import plan_of
+    from rnnsweep.app.point import without_passwords
     from rnnsweep.report.data import SweepData
 
     plan = plan_of(view)
