@@ -12,7 +12,7 @@ from tests.chaos.sweeps import Store, check_same, check_whole, kill, record, sta
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 TRIALS = 6
-OPTIONS = ("sampler=random", f"budget.trials={TRIALS}", "budget.updates=300")
+OPTIONS = ("sampler=random", f"budget.trials={TRIALS}", "budget.updates=900")
 
 
 def test_a_driver_that_wakes_after_a_takeover_writes_nothing_more(tmp_path: Path) -> None:
