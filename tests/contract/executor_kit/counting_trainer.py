@@ -1,7 +1,8 @@
 """A trainer without tensors: it counts, and misbehaves on command.
 
 `params["do"]` says what a row does when it comes to a rung: ``segv@3``, ``exit@2``, ``raise@2``, ``freeze@1``
-(SIGSTOP of its own process), ``fail@2`` (a RowFailure), ``solve@2``, ``diverge@2``, ``sleep`` (`seconds`, or 0.3, at every rung).
+(SIGSTOP of its own process), ``fail@2`` (a RowFailure), ``solve@2``, ``diverge@2``, ``sleep`` (`seconds`,
+or 0.3, at every rung).
 """
 
 from __future__ import annotations
