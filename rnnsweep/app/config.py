@@ -20,6 +20,7 @@ from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path
 from rnnsweep.app.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
 from rnnsweep.app.checks import check_kind, check_plain, check_together
+from rnnsweep.app.data_paths import place_config
 from rnnsweep.app.point import Variant, lookup
 from rnnsweep.app.searching import build_space, to_plain
 from rnnsweep.app.variants import Draft, draft, placed, unit_files
@@ -155,6 +156,7 @@ def _assemble(plan: Draft, file: SweepFile | None, typed: tuple[str, ...], root:
             loose = key.split(".")[0] in _LOOSE
             check_kind(key, lookup(resolved, key), composed.defaults[key] if loose else None)
         check_plain(lambda key, tree=resolved: lookup(tree, key))
+        place_config(resolved)
         variants.append(Variant(groups, resolved))
     config = build(variants, plan.groups, typed, str(file.path) if file else "", root)
     check_together(config.plan, plan.groups.get("sampler"), plan.groups.get("pruner"))

@@ -9,6 +9,7 @@ from typing import Any
 from rnnsweep.adapters.hydra.compose import Composed
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE
 from rnnsweep.adapters.hydra.ranges import GRAMMAR, dimension
+from rnnsweep.app.data_paths import place_dimension
 from rnnsweep.app.variants import SEARCHED_GROUPS, Draft, Searched, unknown_key
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.space import Dimension, Space
@@ -28,7 +29,7 @@ def build_space(plan: Draft) -> Space:
     entries = {key: item for key, item in plan.searched.items() if not _dropped(plan, key, item)}
     found = [families.get(key) or _value(plan, key, item) for key, item in entries.items()]
     settled = [dim for dim in (_settle(plan, dim, {d.key for d in found}) for dim in found) if dim is not None]
-    return Space(tuple(_parents_first(settled, plan)))
+    return Space(tuple(place_dimension(dim) for dim in _parents_first(settled, plan)))
 
 
 def _dropped(plan: Draft, key: str, item: Searched) -> bool:

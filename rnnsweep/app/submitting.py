@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnsweep.app.config import SweepConfig
+from rnnsweep.app.data_paths import KEY
 from rnnsweep.errors import ConfigError
 
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
@@ -28,8 +29,20 @@ def submit_launch(config: SweepConfig, sweep: str, typed: Sequence[str]) -> str:
     name = config.plan.name
     # A sweep or units of the user's own lie in the working directory: then it travels with the job.
     own = any(Path(part).exists() for part in ("conf", "sweeps")) or Path(sweep).is_file()
-    job = jobs.submit(entrypoint(sweep, typed), name, address, working_dir="." if own else None)
+    command = entrypoint(sweep, [*typed, *data_path(config, travels=own)])
+    job = jobs.submit(command, name, address, working_dir="." if own else None)
     return f"Submitted '{name}' as job {job}. Its log: ray job logs --address {address} --follow {job}"
+
+
+def data_path(config: SweepConfig, *, travels: bool) -> list[str]:
+    """An override that names the data as they lie here, unless they are in the working directory that travels."""
+    path = config.resolved["task"].get("path")
+    if path is None or KEY in config.plan.space.keys or not Path(path).is_absolute():
+        return []
+    if travels and Path(path).is_relative_to(Path.cwd()):
+        return []
+    quoted = path.replace("'", "\\'")
+    return [f"{KEY}='{quoted}'"]
 
 
 def entrypoint(sweep: str, typed: Sequence[str]) -> str:

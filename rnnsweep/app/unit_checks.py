@@ -48,11 +48,26 @@ def _corners(variant: Variant, space: Space) -> Iterator[dict[str, Any]]:
     units: dict[str, list[Dimension]] = {}
     for dimension in space:
         if dimension.key not in variant.groups and _may_exist(dimension, variant):
-            units.setdefault(dimension.key.rpartition(".")[0], []).append(dimension)
+            units.setdefault(_unit_of(dimension.key), []).append(dimension)
     for dimensions in units.values():
         corners = itertools.product(*(_ends(dimension) for dimension in dimensions))
         for values in itertools.islice(corners, _MOST):
-            yield dict(zip((dimension.key for dimension in dimensions), values, strict=True))
+            corner = dict(zip((dimension.key for dimension in dimensions), values, strict=True))
+            yield _existing(corner, dimensions)
+
+
+def _unit_of(key: str) -> str:
+    """The unit that a key belongs to: ``family``, ``controllers.clip``."""
+    parts = key.split(".")
+    return ".".join(parts[: 2 if parts[0] == "controllers" else 1])
+
+
+def _existing(corner: dict[str, Any], dimensions: Sequence[Dimension]) -> dict[str, Any]:
+    """The corner without what does not exist there: searched only where another key of the unit has some value."""
+    for dimension in dimensions:
+        if any(key in corner and corner[key] not in values for key, values in dimension.when.items()):
+            del corner[dimension.key]
+    return corner
 
 
 def _may_exist(dimension: Dimension, variant: Variant) -> bool:

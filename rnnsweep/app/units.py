@@ -113,9 +113,34 @@ def build_units(config: Mapping[str, Any]) -> Units:
         build_unit(config["readout"], "readout", Readout) if "readout" in config else Readout(),
     )
     _check_parameters(units)
+    _check_init(units)
     _check_needs(units)
     _check_learner(units)
     return units
+
+
+def _check_init(units: Units) -> None:
+    """An init of gates needs a family that has some."""
+    if units.init.gates and not _gated(units.family):
+        name = type(units.init).__name__.lower()
+        problem = f"sets the biases of gates, which the family {type(units.family).__name__.lower()} does not have"
+        raise ConfigError(
+            problem, key="init", value=name, allowed=f"another init, or family={'|'.join(_gated_names())}"
+        )
+
+
+def _gated(family: Family) -> bool:
+    return any(spec.remembers for spec in family.parameters(1, 1))
+
+
+def _gated_names() -> list[str]:
+    """Packaged families with gates."""
+    from rnnsweep.adapters.hydra.files import read_yaml
+    from rnnsweep.app.config import search_path
+
+    files = sorted((search_path().packaged / "family").glob("*.yaml"))
+    classes = {file.stem: load_class(read_yaml(file)["_target_"], "family") for file in files}
+    return [name for name, found in classes.items() if issubclass(found, Family) and _gated(found())]
 
 
 def _check_needs(units: Units) -> None:
@@ -206,6 +231,5 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
 
 def row_hypers(units: Units) -> dict[str, float]:
     """Values of all per-row hyperparameters, by dotted key."""
-    return {
-        f"{prefix}.{name}": float(getattr(unit, name)) for prefix, unit in units.rows().items() for name in unit.rows
-    }
+    found = {prefix: unit.row_values() for prefix, unit in units.rows().items()}
+    return {f"{prefix}.{name}": value for prefix, values in found.items() for name, value in values.items()}

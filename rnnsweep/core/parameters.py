@@ -35,6 +35,11 @@ class ParameterSpec:
         """Number of entries."""
         return math.prod(self.shape)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether one of its gates keeps or writes the state."""
+        return not {"keep", "write"}.isdisjoint(self.gates)
+
 
 class ParameterLayout:
     """Where each parameter lies in a row's slab.

@@ -91,6 +91,10 @@ class Unit:
         for name, allowed in {**self.rows, **self.fixed}.items():
             check_field(f"{self.unit_key}.{name}" if self.unit_key else name, getattr(self, name), allowed)
 
+    def row_values(self) -> dict[str, float]:
+        """Values of the per-row hyperparameters, by the names in `rows`."""
+        return {name: float(getattr(self, name)) for name in self.rows}
+
     def structure(self) -> dict[str, Any]:
         """What of this unit is part of the shape key: its structural fields (and flags that a subclass adds)."""
         names = (field.name for field in dataclasses.fields(self))

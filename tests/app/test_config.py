@@ -13,6 +13,7 @@ import pytest
 
 from rnnsweep.app.config import amend, from_json, list_sweeps, list_units, load, to_json
 from rnnsweep.app.point import Variant, resolve_point, without_passwords
+from rnnsweep.app.units import build_units, row_hypers, shape_key
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.space import Dimension
 
@@ -55,6 +56,27 @@ def test_every_packaged_sweep_loads_and_says_what_it_is(name):
         assert isinstance(
             resolve_point(config.variants, {dimension.key: (dimension.choices or (dimension.low,))[0]}), dict
         )
+
+
+def test_settings_of_inner_optimisers_are_searched_where_they_exist(tmp_path):
+    sweep = write(
+        tmp_path / "mine.yaml",
+        """
+        defaults: [config, override /optimizer: grouped, _self_]
+        space:
+          optimizer.main: choice(adam, sgd)
+          optimizer.settings.main.momentum: {search: "interval(0, 0.9)", when: {optimizer.main: [sgd]}}
+        """,
+    )
+    config = load(str(sweep))
+    assert config.plan.space.dimensions[1].when == {"optimizer.main": ("sgd",)}
+    point = resolve_point(config.variants, {"optimizer.main": "sgd", "optimizer.settings.main.momentum": 0.7})
+    units = build_units(point)
+    assert row_hypers(units)["optimizer.settings.main.momentum"] == 0.7
+    assert row_hypers(units)["optimizer.settings.skew.alpha"] == 0.99, "the inner optimiser's own default"
+    near = resolve_point(config.variants, {"optimizer.main": "sgd", "optimizer.settings.main.momentum": 0.1})
+    other = build_units(near)
+    assert shape_key(point, units) == shape_key(near, other), "values are per row"
 
 
 def test_a_config_survives_the_ledger_without_its_files():

@@ -12,7 +12,7 @@ from rnnsweep.core.controllers.base import Context, Controller, Tally
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.srn import Srn
-from rnnsweep.core.learners.base import Learner
+from rnnsweep.core.learners.base import Learner, Wanted
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.sgd import Sgd
@@ -66,9 +66,9 @@ class Setup:
         """Defaults of the units, with changes by dotted key (dots written as two underscores)."""
         program = self.program()
         values = {
-            f"{prefix}.{name}": float(getattr(unit, name))
+            f"{prefix}.{name}": value
             for prefix, unit in program.row_units.items()
-            for name in unit.rows
+            for name, value in unit.row_values().items()
         }
         return values | {key.replace("__", "."): value for key, value in changes.items()}
 
@@ -102,7 +102,7 @@ def context_of(pack: Pack, prefix: str | None = None, *, detailed: bool = False)
     program = pack.program
     batch = train_batch(tile)
     family_hypers = tile.unit_hypers("family")
-    learned = program.learner.learn(program, tile.params, family_hypers, batch, keep=True, own=tile.learner_own())
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, Wanted(trace=True), tile.learner_own())
     context = Context(
         program.family,
         program.task,

@@ -22,7 +22,8 @@ def locate(path: str | None, sample: str, expected: str) -> Path:
     """The file or folder that a task's `path` names.
 
     Args:
-        path: absolute, relative to the working directory, with ``~``, or ``samples:NAME``; None: `sample`.
+        path: absolute (configs make it so), relative to the working directory, with ``~``, or ``samples:NAME``;
+            None: `sample`.
         sample: name of the packaged sample that stands for None.
         expected: what should be there, for the error.
 

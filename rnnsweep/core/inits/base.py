@@ -20,9 +20,13 @@ class Init(Unit):
     Weights are drawn in float64 on the CPU from (key of the row, parameter's name), never from a global generator; the
     trainer rounds them. A shared unit-variance draw is scaled by sigma, so replica r starts from the same pattern
     whatever sigma is.
+
+    Attributes:
+        gates: whether it is about the biases of gates; a family without such gates is refused.
     """
 
     unit_key: ClassVar[str] = "init"
+    gates: ClassVar[bool] = False
 
     @abstractmethod
     def draw(

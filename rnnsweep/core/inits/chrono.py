@@ -21,8 +21,8 @@ class Chrono(Init):
     """Biases of gates that keep the state ~ log U(1, longest - 1), of those that write the negative of it.
 
     So a unit's time constant is spread evenly over 1..longest steps. Weights are uniform as Glorot's with gain 1; other
-    biases 0. LSTM: forget gate b, input gate -b (the same draw). GRU: update gate b. A family without gates gets the
-    weights only.
+    biases 0. LSTM: forget gate b, input gate -b (the same draw). GRU: update gate b. A config refuses it for a family
+    without gates.
 
     Attributes:
         longest: T_max, the longest dependency in steps (usually the task's length), per row; >= 3.
@@ -34,6 +34,7 @@ class Chrono(Init):
         Tallec, Ollivier (2018), section 3; weights as in Glorot, Bengio (2010).
     """
 
+    gates: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"longest": Range(3, open_high=True)}
 
     longest: float = 100.0

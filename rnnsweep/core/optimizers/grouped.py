@@ -1,9 +1,9 @@
-"""Parameter groups with optimisers and rates of their own."""
+"""Parameter groups with optimisers, rates and settings of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -14,14 +14,31 @@ from rnnsweep.core.optimizers.adam import Adam
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.rmsprop import RmsProp
 from rnnsweep.core.optimizers.sgd import Sgd
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.core.unit import NOT_NEGATIVE, Range, check_field
+from rnnsweep.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from rnnsweep.core.parameters import ParameterLayout
 
-_INNER: dict[str, Optimizer] = {"adam": Adam(), "rmsprop": RmsProp(), "adagrad": Adagrad(), "sgd": Sgd()}
+_INNER: dict[str, Optimizer] = {
+    "adam": Adam(),
+    "rmsprop": RmsProp(),
+    "adagrad": Adagrad(),
+    "sgd": Sgd(),
+    "nesterov": Sgd(nesterov=True),
+}
 _RATES = {"main": "lr", "skew": "lr_skew", "phase": "lr_phase"}
 _NAMES = tuple(_INNER)
+_SETTINGS: dict[str, Range] = {
+    name: allowed
+    for inner in _INNER.values()
+    for name, allowed in inner.rows.items()
+    if name not in ("lr", "weight_decay")
+}
+
+
+def _unset() -> dict[str, dict[str, float | None]]:
+    return {group: dict.fromkeys(_SETTINGS) for group in _RATES}
 
 
 @dataclass(frozen=True)
@@ -32,9 +49,14 @@ class Grouped(Optimizer):
     bit for bit.
 
     Attributes:
-        main, skew, phase: adam, rmsprop, adagrad or sgd; all but their rates at the units' defaults.
+        main, skew, phase: adam, rmsprop, adagrad, sgd or nesterov (sgd that looks ahead).
         lr, lr_skew, lr_phase: learning rates per row, >= 0.
         weight_decay: decoupled, of the main group, per row, >= 0; 0 is off, bit for bit.
+        settings: group -> the other settings of its optimiser, per row: beta1 and beta2 of adam, alpha of rmsprop,
+            momentum of rmsprop and sgd, initial of adagrad, epsilon; null: that optimiser's own default.
+
+    Raises:
+        ConfigError: a setting out of range, or given to an optimiser that has none of that name.
 
     Numerics:
         Each group's step is that of its own optimiser, bit for bit; state of the others is not kept for it.
@@ -50,14 +72,56 @@ class Grouped(Optimizer):
     lr_skew: float = 0.0001
     lr_phase: float = 0.001
     weight_decay: float = 0.0
+    settings: Mapping[str, Mapping[str, float | None]] = field(default_factory=_unset, hash=False)
 
     rows: ClassVar[Mapping[str, Range]] = {
         "lr": NOT_NEGATIVE,
         "lr_skew": NOT_NEGATIVE,
         "lr_phase": NOT_NEGATIVE,
         "weight_decay": NOT_NEGATIVE,
+        **{f"settings.{group}.{name}": allowed for group in _RATES for name, allowed in _SETTINGS.items()},
     }
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"main": _NAMES, "skew": _NAMES, "phase": _NAMES}
+
+    def check(self) -> None:
+        """Fields, then each setting against its own optimiser."""
+        for name, allowed in self.fixed.items():
+            check_field(f"optimizer.{name}", getattr(self, name), allowed)
+        for name in (*_RATES.values(), "weight_decay"):
+            check_field(f"optimizer.{name}", getattr(self, name), self.rows[name])
+        for group, given in self.settings.items():
+            if group not in _RATES:
+                raise ConfigError("unknown group", key=f"optimizer.settings.{group}", allowed=tuple(_RATES))
+            for name, value in given.items():
+                self._check_setting(group, name, value)
+
+    def _check_setting(self, group: str, name: str, value: float | None) -> None:
+        key, kind = f"optimizer.settings.{group}.{name}", getattr(self, group)
+        own = tuple(known for known in _INNER[kind].rows if known in _SETTINGS)
+        if name not in _SETTINGS:
+            raise ConfigError("unknown key", key=key, allowed=tuple(_SETTINGS), hint=nearest(name, _SETTINGS))
+        if value is None:
+            return
+        if name not in own:
+            having = "|".join(known for known, inner in _INNER.items() if name in inner.rows)
+            allowed = f"null, one of {', '.join(own)}, or optimizer.{group}={having}"
+            raise ConfigError(f"{kind} has no {name}", key=key, value=value, allowed=allowed)
+        check_field(key, value, _SETTINGS[name])
+
+    def row_values(self) -> dict[str, float]:
+        """Rates and settings; a setting that is null stands at its optimiser's default, or at 0 where it has none."""
+        values = {name: float(getattr(self, name)) for name in (*_RATES.values(), "weight_decay")}
+        for group in _RATES:
+            given = self.settings.get(group, {})
+            for name in _SETTINGS:
+                value = given.get(name)
+                found = getattr(self._inner(group), name, 0.0) if value is None else value
+                values[f"settings.{group}.{name}"] = float(found)
+        return values
+
+    def structure(self) -> dict[str, Any]:
+        """The kinds; settings are per row."""
+        return {group: getattr(self, group) for group in _RATES}
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -102,6 +166,7 @@ class Grouped(Optimizer):
     def _of(
         self, group: str, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        inner, lr = self._inner(group), hypers[_RATES[group]]
-        own = {name: torch.full_like(lr, float(getattr(inner, name))) for name in inner.rows} | {"lr": lr}
+        inner = self._inner(group)
+        own = {name: hypers[f"settings.{group}.{name}"] for name in inner.rows if name in _SETTINGS}
+        own |= {"lr": hypers[_RATES[group]]}
         return inner.propose(gradients, {name: slots[name] for name in inner.slots}, own, taken)

@@ -47,7 +47,7 @@ class WindowTask(Task):
     A sample is a window; samples are drawn with replacement.
 
     Attributes:
-        path: where the data lie; relative to the working directory; null: a small sample that comes with rnnsweep.
+        path: where the data lie; null: a small sample that comes with rnnsweep.
         length: steps of a window that are scored.
         context: steps read before them.
     """

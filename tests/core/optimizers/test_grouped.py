@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,8 +13,11 @@ from rnnsweep.core.optimizers.adagrad import Adagrad
 from rnnsweep.core.optimizers.adam import Adam
 from rnnsweep.core.optimizers.grouped import Grouped
 from rnnsweep.core.optimizers.rmsprop import RmsProp
+from rnnsweep.core.optimizers.sgd import Sgd
+from rnnsweep.core.pack import Pack
 from rnnsweep.core.parameters import ParameterLayout
 from rnnsweep.core.training import train_rung
+from rnnsweep.errors import ConfigError
 from tests.kit.networks import Setup
 
 LAYOUT = ParameterLayout(Scurnn(hidden=4).parameters(3, 2))
@@ -22,6 +27,7 @@ GROUPS = {"skew": {"a_skew", "a_symmetric"}, "phase": {"theta"}}
 def run(optimizer, hypers: dict[str, float], layout: ParameterLayout) -> dict[str, torch.Tensor]:
     """Parameters after five steps on random gradients."""
     generator = torch.Generator().manual_seed(0)
+    hypers = optimizer.row_values() | hypers
     params = torch.zeros(2, layout.size, dtype=torch.float64)
     slots = {name: torch.zeros_like(params) for name in optimizer.slots}
     columns = {name: torch.full((2, 1), value, dtype=torch.float64) for name, value in hypers.items()}
@@ -63,11 +69,68 @@ def test_a_family_without_groups_trains_as_with_the_main_optimiser():
     assert torch.equal(grouped.params, adam.params)
 
 
+def test_settings_of_a_group_are_those_of_its_optimiser():
+    settings = {"main": {"beta1": 0.5, "epsilon": 1e-3}, "skew": {"alpha": 0.6, "momentum": 0.7}, "phase": {}}
+    ours = run(Grouped(settings=settings), {}, LAYOUT)
+    adam = run(Adam(), {"lr": 0.001, "beta1": 0.5, "epsilon": 1e-3}, LAYOUT)
+    rmsprop = run(RmsProp(), {"lr": 0.0001, "alpha": 0.6, "momentum": 0.7}, LAYOUT)
+    adagrad = run(Adagrad(), {"lr": 0.001}, LAYOUT)
+    for name, value in ours.items():
+        want = rmsprop if name in GROUPS["skew"] else adagrad if name in GROUPS["phase"] else adam
+        assert torch.equal(value, want[name]), name
+
+
+def test_nesterov_looks_ahead():
+    settings = {"main": {"momentum": 0.9}}
+    ours = run(
+        Grouped(main="nesterov", settings=settings), {"lr": 0.1}, ParameterLayout(Lstm(hidden=2).parameters(3, 2))
+    )
+    sgd = run(Sgd(nesterov=True), {"lr": 0.1, "momentum": 0.9}, ParameterLayout(Lstm(hidden=2).parameters(3, 2)))
+    assert all(torch.equal(value, sgd[name]) for name, value in ours.items())
+
+
+def test_rows_of_a_pack_may_differ_in_settings():
+    def trained(*momenta: float) -> torch.Tensor:
+        setup, key = Setup(family=Scurnn(hidden=4), optimizer=Grouped(main="sgd")), "optimizer.settings.main.momentum"
+        pack = Pack(setup.program())
+        members = [replace(setup.member(0), hypers=setup.hypers() | {key: momentum}) for momentum in momenta]
+        pack.join([(member, setup.state(pack.program, 0)) for member in members])
+        train_rung(pack, 3, 1)
+        return pack.params
+
+    both, first, second = trained(0.0, 0.9), trained(0.0), trained(0.9)
+    assert torch.equal(both, torch.cat((first, second)))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "key", "allowed"),
+    [
+        (
+            "adam",
+            {"main": {"momentum": 0.9}},
+            "main.momentum",
+            "null, one of beta1, beta2, epsilon, or optimizer.main=",
+        ),
+        ("sgd", {"main": {"beta1": 0.9}}, "main.beta1", "optimizer.main=adam"),
+        ("sgd", {"main": {"momentum": 1.0}}, "main.momentum", "a number >= 0 and < 1"),
+        ("sgd", {"main": {"nesterov": True}}, "main.nesterov", "momentum"),
+        ("sgd", {"rest": {}}, "rest", "skew"),
+    ],
+)
+def test_settings_that_an_optimiser_lacks_are_refused(kind, settings, key, allowed):
+    with pytest.raises(ConfigError) as caught:
+        Grouped(main=kind, settings=settings)
+    assert caught.value.key == f"optimizer.settings.{key}"
+    assert allowed in str(caught.value)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_decay_leaves_the_groups_alone(decay):
     hypers = {"lr": 0.01, "lr_skew": 0.002, "lr_phase": 0.3, "weight_decay": decay}
-    columns = {name: torch.full((2, 1), value, dtype=torch.float64) for name, value in hypers.items()}
     unit = Grouped()
+    hypers = unit.row_values() | hypers
+    columns = {name: torch.full((2, 1), value, dtype=torch.float64) for name, value in hypers.items()}
     params = torch.ones(2, LAYOUT.size, dtype=torch.float64)
     step = LAYOUT.view(unit.decay(torch.zeros_like(params), params, unit.placed(columns, LAYOUT)))
     moved = {name for name, value in step.items() if bool((value != 0).any())}
