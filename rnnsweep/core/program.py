@@ -15,8 +15,9 @@ from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
 from rnnsweep.core.readouts.base import Readout
-from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.recurrence.base import Engine, OmegaEngine
 from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.types import OmegaForm
 from rnnsweep.core.unit import Unit
 
 _TILE_RECORD = 5 << 18
@@ -106,6 +107,13 @@ class Program:
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
         return shapes
+
+    @cached_property
+    def omega_form(self) -> OmegaForm | None:
+        """The Omega that the backward loop takes along: where rule and engine can, and no two controllers differ."""
+        forms = {unit.omega_form for unit in self.controllers.values()} - {None}
+        able = self.learner.takes_omega and isinstance(self.engine, OmegaEngine)
+        return forms.pop() if able and len(forms) == 1 else None
 
     @cached_property
     def additive(self) -> list[tuple[str, Additive]]:

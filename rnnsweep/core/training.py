@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnnsweep.core import diagnostics, evaluation, numerics
 from rnnsweep.core.controllers.base import Context, Tally
+from rnnsweep.core.learners.base import Wanted
 from rnnsweep.core.pack import NEVER, Pack
 from rnnsweep.core.tile import Tile, tiles, train_batch
 from rnnsweep.core.types import RowStatus
@@ -34,9 +35,8 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
     tally.begin(alive)
     batch = train_batch(tile)
     family_hypers = tile.unit_hypers("family")
-    keep = detailed or any(unit.needs_trace and tile.switched[name] for name, unit in program.controllers.items())
-    own = tile.learner_own()
-    learned = program.learner.learn(program, tile.params, family_hypers, batch, keep=keep, own=own)
+    want, own = _wanted(tile, detailed), tile.learner_own()
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, want, own)
     context = Context(
         program.family,
         program.task,
@@ -52,6 +52,7 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
         tile.step,
         tally,
         ending=ending if detailed else None,
+        omega=learned.omega,
         proposed=learned.step,
         readout=program.readout,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
@@ -65,6 +66,19 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
     drop = _control(tile, context, diverged)
     _apply(tile, context, alive, diverged, drop)
     return context
+
+
+def _wanted(tile: Tile, detailed: bool) -> Wanted:
+    """What the controllers that are switched on need of the mini-batch."""
+    trace, omega = detailed, None
+    for name, unit in tile.program.controllers.items():
+        if not tile.switched[name]:
+            continue
+        if unit.omega_form is not None and tile.program.omega_form is not None:
+            omega = tile.on[name] if omega is None else omega | tile.on[name]
+        else:
+            trace = trace or unit.needs_trace
+    return Wanted(trace, omega)
 
 
 def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:

@@ -157,6 +157,35 @@ class LoopGradients:
     cell: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class OmegaForm:
+    """Which Omega a backward loop is to take along: of the norms of dC/dh, with its immediate gradient.
+
+    Attributes:
+        squared: whether the norms in the bracket are squared.
+        mean: whether the sum is divided by the active share.
+        bound: samples with a squared norm below it are inactive; > 0.
+    """
+
+    squared: bool
+    mean: bool
+    bound: float
+
+
+@dataclass
+class OmegaTerm:
+    """Omega of one mini-batch.
+
+    Attributes:
+        value, share: [P]; the regulariser without its weight, and the active share of the samples' own steps.
+        w_rec: [P, R, A], immediate gradient of the loop's recurrent matrix.
+    """
+
+    value: Tensor
+    share: Tensor
+    w_rec: Tensor
+
+
 @dataclass
 class Tangent:
     """delta_{T-h} and its first-order change, scaled (MATHS §5).

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rnnsweep.core.parameters import ParameterLayout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
-    from rnnsweep.core.types import Batch, Trace
+    from rnnsweep.core.types import Batch, OmegaForm, OmegaTerm, Trace
 
 
 @dataclass
@@ -87,6 +87,7 @@ class Context:
             for these rows only.
         notes: what one phase leaves for a later one.
         readout: what the linear map is applied to.
+        omega: what the backward loop took along for the controllers with an `omega_form`, or None.
         proposed: the step [P, N], where the learning rule proposes it itself.
         fresh: row state of all units as it will be where the step is taken, by slot key (`training` fills it).
     """
@@ -109,6 +110,7 @@ class Context:
     ending: Tensor | None = None
     notes: dict[str, Tensor] = field(default_factory=dict)
     fresh: dict[str, Tensor] = field(default_factory=dict)
+    omega: OmegaTerm | None = None
     proposed: Tensor | None = None
     readout: Readout = field(default_factory=Readout)
 
@@ -127,6 +129,11 @@ class Controller(Unit):
     """
 
     needs_trace: ClassVar[bool] = False
+
+    @property
+    def omega_form(self) -> OmegaForm | None:
+        """The Omega that a backward loop may take along for it; it then needs no trace (`Context.omega`)."""
+        return None
 
     @property
     def needs(self) -> frozenset[Offer]:

@@ -13,7 +13,7 @@ from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.omega_full import full_gradient
 from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.recurrence.reference import slope_at
-from rnnsweep.core.types import LoopGradients, Offer, Trace
+from rnnsweep.core.types import LoopGradients, Offer, OmegaForm, OmegaTerm, Trace
 from rnnsweep.core.unit import NOT_NEGATIVE, Range
 
 
@@ -77,22 +77,39 @@ class Omega(Additive):
         """Rows with weight > 0."""
         return hypers["weight"] > 0
 
+    @property
+    def omega_form(self) -> OmegaForm | None:
+        """See `Controller.omega_form`."""
+        if self.state == "pre" or self.gradient == "full":
+            return None
+        return OmegaForm(self.form == "ratio_sq", self.reduce == "active_mean", self.bound)
+
     def add(self, context: Context) -> Tensor:
         """See `Additive.add`."""
-        assert context.trace is not None
-        norms = self.norms(context)
-        context.tally.mean("omega/value", norms.value)
-        context.tally.mean("omega/active", norms.share)
         weight = self.schedule.at(context.hypers["weight"], context.step)
         if self.gradient == "full":
-            named = full_gradient(self, context)
+            norms = self.norms(context)
+            value, share, named = norms.value, norms.share, full_gradient(self, context)
         else:
-            read = norms.left[..., : context.trace.record.weights.w_rec.shape[1]]
-            w_rec = context.engine.outer(read, context.trace.delta, norms.coefficient)
-            named = context.family.pullback(context.values, context.family_hypers, LoopGradients(w_rec))
-        extra = context.layout.flatten(named, torch.zeros_like(context.gradients))
-        total = context.gradients + weight[:, None] * extra
-        return torch.where((weight > 0)[:, None], total, context.gradients)
+            term = self._from_trace(context) if context.omega is None or self.omega_form is None else context.omega
+            value, share = term.value, term.share
+            named = context.family.pullback(context.values, context.family_hypers, LoopGradients(term.w_rec))
+        context.tally.mean("omega/value", value)
+        context.tally.mean("omega/active", share)
+        total = context.gradients.clone()
+        views = context.layout.view(total)
+        for name, extra in named.items():
+            shape = (-1, *(1 for _ in extra.shape[1:]))
+            moved = torch.addcmul(views[name], weight.reshape(shape), extra)
+            views[name].copy_(torch.where((weight > 0).reshape(shape), moved, views[name]))
+        return total
+
+    def _from_trace(self, context: Context) -> OmegaTerm:
+        """Value, share and immediate gradient where no loop took them along."""
+        assert context.trace is not None
+        norms = self.norms(context)
+        read = norms.left[..., : context.trace.record.weights.w_rec.shape[1]]
+        return OmegaTerm(norms.value, norms.share, context.engine.outer(read, context.trace.delta, norms.coefficient))
 
     def norms(self, context: Context) -> OmegaNorms:
         """Value, active share and the coefficients of the immediate gradient."""

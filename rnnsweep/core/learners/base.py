@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from rnnsweep.core.types import Batch, Offer, Trace
+from rnnsweep.core.types import Batch, Offer, OmegaTerm, Trace
 from rnnsweep.core.unit import Unit
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Learned:
         loss: [P]. gradients: [P, N], flat. trace: where it was asked for and the rule has one.
         step: [P, N], where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
         slots: the rule's row state as it will be where the row takes its step.
+        omega: where it was asked for and the loop took it along.
     """
 
     loss: Tensor
@@ -33,6 +34,21 @@ class Learned:
     trace: Trace | None
     step: Tensor | None = None
     slots: Mapping[str, Tensor] = field(default_factory=dict)
+    omega: OmegaTerm | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a mini-batch besides gradients.
+
+    Attributes:
+        trace: the gradient record.
+        omega: rows, bool [P], whose `Program.omega_form` the loop is to take along; None: of none. Only where the rule
+            takes it.
+    """
+
+    trace: bool = False
+    omega: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,11 @@ class Learner(Unit):
     unit_key: ClassVar[str] = "learner"
     traces: ClassVar[bool] = True
     proposes: ClassVar[bool] = False
+
+    @property
+    def takes_omega(self) -> bool:
+        """Whether its backward loop takes Omega along where the engine can."""
+        return False
 
     @property
     def needs(self) -> frozenset[Offer]:
@@ -69,8 +90,7 @@ class Learner(Unit):
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,
-        *,
-        keep: bool,
+        want: Wanted,
         own: Mapping[str, Tensor] | None = None,
     ) -> Learned:
         """Gradients of the mini-batch's mean loss.
@@ -80,7 +100,7 @@ class Learner(Unit):
             params: [P, N].
             family_hypers: the family's per-row hyperparameters and row state.
             batch: one mini-batch per row.
-            keep: asks for the trace.
+            want: what else than gradients.
             own: this rule's per-row hyperparameters [P] and row state, and the rows' ``step`` (updates so far) and
                 ``key`` (stream key of purpose ``learner``), int64 [P].
         """

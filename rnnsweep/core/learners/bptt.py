@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.learners import truncation
-from rnnsweep.core.learners.base import Learned, Learner, merged
+from rnnsweep.core.learners.base import Learned, Learner, Wanted, merged
 from rnnsweep.core.readout import read_out
+from rnnsweep.core.recurrence.base import OmegaEngine
 from rnnsweep.core.types import Batch
 from rnnsweep.core.unit import Range
 
@@ -37,14 +38,18 @@ class Bptt(Learner):
 
     fixed: ClassVar[Mapping[str, Range]] = {"horizon": Range(1, integer=True, optional=True)}
 
+    @property
+    def takes_omega(self) -> bool:
+        """Where errors travel back all the way."""
+        return self.horizon is None
+
     def learn(
         self,
         program: Program,
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,
-        *,
-        keep: bool,
+        want: Wanted,
         own: Mapping[str, Tensor] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
@@ -58,10 +63,16 @@ class Bptt(Learner):
         out = read_out(program.task, values, seen.states, batch, engine)
         assert out.direct is not None
         direct, named = seen.pullback(out.direct)
-        if self.horizon is None:
-            loop, trace = engine.backward(record, direct, activation, keep=keep)
+        term = None
+        if want.omega is not None and isinstance(engine, OmegaEngine):
+            assert program.omega_form is not None
+            loop, trace, term = engine.backward_omega(
+                record, direct, activation, program.omega_form, want.omega, keep=want.trace
+            )
+        elif self.horizon is None:
+            loop, trace = engine.backward(record, direct, activation, keep=want.trace)
         else:
-            loop, trace = truncation.backward(engine, record, direct, activation, self.horizon, keep=keep)
+            loop, trace = truncation.backward(engine, record, direct, activation, self.horizon, keep=want.trace)
         own_loop = family.pullback(values, family_hypers, loop)
         named = merged(named, own_loop, feed.pullback(loop.inputs), out.gradients)
-        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)
+        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace, omega=term)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.learners.base import Learned, Learner
+from rnnsweep.core.learners.base import Learned, Learner, Wanted
 from rnnsweep.core.learners.conjugate import Solved, solve
 from rnnsweep.core.learners.gauss_newton import PLAIN, Linearised, linearise
 from rnnsweep.core.types import Batch, Offer
@@ -89,15 +89,14 @@ class HessianFree(Learner):
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,
-        *,
-        keep: bool,
+        want: Wanted,
         own: Mapping[str, Tensor] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
         assert own is not None
         outputs = program.task.n_outputs
         here = linearise(program, params, family_hypers, batch)
-        gradient, trace = here.gradient(keep=keep)
+        gradient, trace = here.gradient(keep=want.trace)
         level = torch.where(own["level"] > 0, own["level"], own["damping"] * outputs)
         structural = level * own["structural"] * outputs
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learned, Learner, merged
+from rnnsweep.core.learners.base import Learned, Learner, Wanted, merged
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Batch, Direct, Offer
 from rnnsweep.core.unit import NOT_NEGATIVE, Range
@@ -60,8 +60,7 @@ class Rflo(Learner):
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,
-        *,
-        keep: bool,
+        want: Wanted,
         own: Mapping[str, Tensor] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
@@ -80,7 +79,7 @@ class Rflo(Learner):
         direct = Direct(steps=sent.unflatten(1, (T, B))) if program.task.per_step else Direct(last=sent)
         local = replace(record, weights=replace(weights, w_rec=torch.zeros_like(weights.w_rec)))
         loop, _ = engine.backward(local, direct, activation, keep=False)
-        trace = engine.backward(record, out.direct, activation)[1] if keep else None
+        trace = engine.backward(record, out.direct, activation)[1] if want.trace else None
         named = merged(family.pullback(values, family_hypers, loop), feed.pullback(loop.inputs), out.gradients)
         return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.learners.base import Learned, Learner
+from rnnsweep.core.learners.base import Learned, Learner, Wanted
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Batch
 from rnnsweep.core.unit import NOT_NEGATIVE, Range
@@ -59,12 +59,11 @@ class Ridge(Learner):
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,
-        *,
-        keep: bool,
+        want: Wanted,
         own: Mapping[str, Tensor] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
-        del keep
+        del want
         assert own is not None
         values, family, engine = program.layout.view(params), program.family, program.engine
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learned, Learner, merged
+from rnnsweep.core.learners.base import Learned, Learner, Wanted, merged
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, product, spread
 from rnnsweep.core.types import Batch, LoopGradients, LoopWeights
@@ -96,12 +96,11 @@ class TeacherForcing(Learner):
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,
-        *,
-        keep: bool,
+        want: Wanted,
         own: Mapping[str, Tensor] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
-        del keep
+        del want
         assert own is not None
         values, family = program.layout.view(params), program.family
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)

@@ -10,13 +10,13 @@ Promises that every engine keeps (tests/contract/test_engines.py checks all of t
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, OmegaForm, OmegaTerm, Record, Tangent, Trace
 
 
 class Engine(Protocol):
@@ -74,4 +74,15 @@ class Engine(Protocol):
 
     def matmul(self, left: Tensor, right: Tensor) -> Tensor:
         """[P, M, K] x [P, K, N] -> [P, M, N], row by row."""
+        ...
+
+
+@runtime_checkable
+class OmegaEngine(Engine, Protocol):
+    """An engine whose backward loop takes Omega along: deltas and x are used while they are in the cache."""
+
+    def backward_omega(
+        self, record: Record, direct: Direct, activation: Activation, form: OmegaForm, rows: Tensor, *, keep: bool
+    ) -> tuple[LoopGradients, Trace | None, OmegaTerm]:
+        """`backward`, the same to the bit, with Omega of the rows in `rows` (bool [P]); that of others is 0."""
         ...

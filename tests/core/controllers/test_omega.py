@@ -8,6 +8,7 @@ import torch
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.controllers.omega_full import full_gradient
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.learners.base import Wanted
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_batch, train_rung
@@ -86,7 +87,7 @@ def test_full_gradient_is_the_derivative_of_a_rerun(form, state, reduce):
     program, layout = pack.program, pack.program.layout
 
     def value(params: torch.Tensor) -> float:
-        learned = Bptt().learn(program, params, context.family_hypers, train_batch(tile), keep=True)
+        learned = Bptt().learn(program, params, context.family_hypers, train_batch(tile), Wanted(trace=True))
         context.trace, context.params, context.values = learned.trace, params, layout.view(params)
         return float(omega.norms(context).value[0])
 

@@ -9,6 +9,7 @@ import torch
 
 from rnnsweep.core import readout
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.learners.base import Wanted
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.learners.conjugate import solve
 from rnnsweep.core.learners.gauss_newton import linearise
@@ -88,7 +89,7 @@ def test_the_product_is_that_of_the_dense_matrix(family, task):
 
 def test_the_gradient_is_backpropagations():
     pack, tile, context, here = case(FAMILIES[0], TASKS[0])
-    want = Bptt().learn(pack.program, tile.params, context.family_hypers, context.batch, keep=False)
+    want = Bptt().learn(pack.program, tile.params, context.family_hypers, context.batch, Wanted())
     assert torch.equal(here.gradient(keep=False)[0], want.gradients)
 
 

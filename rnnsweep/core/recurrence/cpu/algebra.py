@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
-from rnnsweep.core.recurrence.cpu.loops import add_outer, copy_out, fill, pack, padded, times_packed
+from rnnsweep.core.recurrence.cpu.compiling import kernel
+from rnnsweep.core.recurrence.cpu.loops import add_outer, copy_out, fill, pack, padded, times_packed, weigh
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, store, vector_width
-from rnnsweep.core.recurrence.cpu.pointwise import scale, squares
+from rnnsweep.core.recurrence.cpu.pointwise import squares
 
 BLOCK = 96
 """Rows of `left` and `right` per block of an outer product: both blocks stay in the L1 and L2 caches."""
@@ -22,21 +22,11 @@ def outer_rows(zero, job, rows, scratch):
             count = min(BLOCK, job.n - first)
             right, ldr = job.right + (p * job.right_row + first * job.ldr) * size, job.ldr
             if job.weight != 0:
-                _weigh(zero, weighted, (right, ldr), (job.weight + (p * job.n + first) * size, count, full))
+                weigh(zero, weighted, (right, ldr), (job.weight + (p * job.n + first) * size, count, full))
                 right, ldr = weighted, full
             left = job.left + (p * job.left_row + first * job.ldl) * size
             add_outer(zero, count, (left, job.ldl, job.K), (right, ldr, full), scratch)
         copy_out(zero, job.out + p * job.K * job.M * size, scratch, (job.K, job.M))
-
-
-# target[n] = weight[n] * source[n]
-@inlined
-def _weigh(zero, target, source, rest):
-    weight, count, full = rest
-    at, stride = source
-    size, vectors = item_bytes(zero), full // vector_width(zero)
-    for n in range(count):
-        scale(zero, (target + n * full * size, weight + n * size, at + n * stride * size, vectors))
 
 
 @kernel

@@ -8,6 +8,7 @@ from __future__ import annotations
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
 from rnnsweep.core.recurrence.cpu.loops import add_outer, copy, copy_in, copy_out, fill, pack, padded, times_packed
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, load_int, number, store, vector_width
+from rnnsweep.core.recurrence.cpu.omega import measure, wants_omega, weighted_block, write_omega
 from rnnsweep.core.recurrence.cpu.pointwise import combine, pull, scale
 
 
@@ -23,8 +24,11 @@ def backward_rows(zero, job, rows, scratch):
         fill(zero, sums, (job.H + job.I + 2) * full)
         numbers = (scratch, scratch + size, scratch + 2 * size)
         _set_numbers(zero, job, p, numbers)
-        _through_time(zero, job, (p, rows[2]), (packed, sums, states, numbers))
+        room = states + (3 * job.B + 1) * full * size
+        found = _through_time(zero, job, (p, rows[2]), (packed, sums, states, numbers, room))
         _write_sums(zero, job, p, sums)
+        if wants_omega(job, p):
+            write_omega(zero, job, p, found, room)
 
 
 # One, the leak, and one minus the leak, at the given addresses.
@@ -39,10 +43,11 @@ def _set_numbers(zero, job, p, numbers):
     store(zero, one - leak, numbers[2])
 
 
+# All steps from the last to the first; gives Omega's value and active count, unscaled.
 @inlined
 def _through_time(zero, job, who, places):
     p, thread = who
-    packed, sums, states, numbers = places
+    packed, sums, states, numbers, room = places
     size, full = item_bytes(zero), padded(zero, job.H)
     step = job.B * full
     own = job.T - load_int(job.lengths + p * 8)
@@ -50,26 +55,46 @@ def _through_time(zero, job, who, places):
     total, direct = states, states + step * size
     block_end = job.T
     source = direct
+    omega = wants_omega(job, p)
+    value, active = 0.0, 0
+    if omega:
+        fill(zero, room, job.H * full)
     for t in range(job.T - 1, -1, -1):
-        slot, to = t, t
-        if job.ring != 0:
-            slot, to = job.chunk - 1 - (job.T - 1 - t) % job.chunk, t & 1
-        d, back = delta + slot * step * size, x + to * step * size
+        slot = job.chunk - 1 - (job.T - 1 - t) % job.chunk
+        d, back = _places_of(job, t, slot, (delta, x, step * size))
         source = _total(zero, job, p, (t, source, total, direct, numbers[0]))
         if t < own:
             fill(zero, d, step)
             copy(zero, back, source, step)
         else:
             _one_step(zero, job, p, (t, d, back, source, packed, states + 2 * step * size, numbers))
-            if job.dact != 0:
-                _add_bias_gradient(zero, job, p, (t, source, sums + (job.H + job.I + 1) * full * size))
+            _add_bias_gradient(zero, job, p, (t, source, sums + (job.H + job.I + 1) * full * size))
+            if omega:
+                more = measure(zero, job, (slot, t < job.T - 1 and job.steps == 0, source, back), room)
+                value, active = value + more[0], active + more[1]
         source = back
         # Blocks are counted from the end, and stop at the row's own start: a shorter pack has the same ones.
         if t == own or (t > own and (job.T - t) % job.chunk == 0):
-            _add_block(zero, job, p, (t, block_end, d, sums, numbers[0]))
+            right = d
+            if omega:
+                right = weighted_block(zero, job, d, (slot, (block_end - t) * job.B), room)
+            _add_block(zero, job, p, (t, block_end, d, sums, numbers[0]), (omega, back, right, room))
             block_end = t
     if job.dh0 != 0:
         _sum_rows(zero, job.dh0 + p * job.H * size, source, (job.B, job.H, full))
+    return value, active
+
+
+# Where delta and x of step t go.
+@inlined
+def _places_of(job, t, slot, record):
+    delta, x, step = record
+    if job.ring == 0:
+        return delta + t * step, x + t * step
+    to = t & 1
+    if job.slots == job.chunk:
+        to = slot
+    return delta + slot * step, x + to * step
 
 
 # Where deltas and x of row p go: the whole record, or the thread's ring.
@@ -77,7 +102,7 @@ def _through_time(zero, job, who, places):
 def _record_of(zero, job, p, thread):
     unit = job.B * padded(zero, job.H) * item_bytes(zero)
     if job.ring != 0:
-        return job.delta + thread * job.chunk * unit, job.x + thread * 2 * unit
+        return job.delta + thread * job.chunk * unit, job.x + thread * job.slots * unit
     return job.delta + p * job.T * unit, job.x + p * job.T * unit
 
 
@@ -119,26 +144,31 @@ def _one_step(zero, job, p, at):
     times_packed(zero, job.B, (d, full, job.H, d, 0, 0), packed, (carried, ldcarried, back, full, full))
 
 
-# Adds the steps [t, end) to the gradients of w_rec, w_in and bias.
+# Adds the steps [t, end) to the gradients of w_rec, w_in and bias, and to Omega's.
 @inlined
-def _add_block(zero, job, p, at):
+def _add_block(zero, job, p, at, penalty):
     t, end, d, sums, one = at
+    omega, back, weighted, room = penalty
     size, full = item_bytes(zero), padded(zero, job.H)
     count = (end - t) * job.B
     before = job.h + (p * (job.T + 1) + t) * job.B * full * size
     inputs = job.inputs + (p * job.T + t) * job.B * job.I * size
-    for which in range(3):  # one place to call from: each copy of the product costs compile time
-        left, row, columns, to = before, full, job.H, 0
+    for which in range(4):  # one place to call from: each copy of the product costs compile time
+        left, row, columns, right, target = before, full, job.H, d, sums
         if which == 1:
-            left, row, columns, to = inputs, job.I, job.I if job.dw_in != 0 else 0, job.H
+            left, row, columns, target = inputs, job.I, job.I if job.dw_in != 0 else 0, sums + job.H * full * size
         elif which == 2:
-            left, row, columns, to = one, 0, 1 if job.dbias != 0 else 0, job.H + job.I
-        add_outer(zero, count, (left, row, columns), (d, full, full), sums + to * full * size)
+            left, row, columns, target = one, 0, 1 if job.dbias != 0 else 0, sums + (job.H + job.I) * full * size
+        elif which == 3:
+            left, columns, right, target = back, job.H if omega else 0, weighted, room
+        add_outer(zero, count, (left, row, columns), (right, full, full), target)
 
 
 # modReLU: sum over the batch of leak g sign(f(a)) f'(a).
 @inlined
 def _add_bias_gradient(zero, job, p, at):
+    if job.dact == 0:
+        return
     t, source, sums = at
     size, full = item_bytes(zero), padded(zero, job.H)
     step = job.B * full * size

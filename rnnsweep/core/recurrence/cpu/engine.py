@@ -15,7 +15,7 @@ from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cpu import host, jobs
 from rnnsweep.core.recurrence.cpu.layout import Held, padded, rows_of, width_of
 from rnnsweep.core.recurrence.cpu.workspace import ALIGN, Workspace
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, OmegaForm, OmegaTerm, Record, Tangent, Trace
 
 _PACKAGE = "rnnsweep.core.recurrence.cpu"
 
@@ -83,6 +83,26 @@ class CpuEngine:
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
     ) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
+        return self._backward(record, direct, activation, keep, {})
+
+    def backward_omega(
+        self, record: Record, direct: Direct, activation: Activation, form: OmegaForm, rows: Tensor, *, keep: bool
+    ) -> tuple[LoopGradients, Trace | None, OmegaTerm]:
+        """See `OmegaEngine.backward_omega`."""
+        P, H = record.weights.w_rec.shape[:2]
+        new = record.h.new_zeros
+        term, held = OmegaTerm(new(P), new(P), new(P, H, H)), Held(record.h.dtype)
+        omega = {
+            "omega": 2 if form.squared else 1, "omega_mean": int(form.mean),
+            "omega_bound": held(new(1) + form.bound), "omega_rows": held(rows.to(torch.int64)),
+            "omega_value": held.view(term.value), "omega_share": held.view(term.share),
+            "omega_w_rec": held.view(term.w_rec),
+        }  # fmt: skip
+        return *self._backward(record, direct, activation, keep, omega), term
+
+    def _backward(
+        self, record: Record, direct: Direct, activation: Activation, keep: bool, omega: dict[str, int]
+    ) -> tuple[LoopGradients, Trace | None]:
         w, dtype = record.weights, record.h.dtype
         P, T, B, H = record.h.shape[0], record.h.shape[1] - 1, *record.h.shape[2:]
         inner = record.inputs.shape[-1]
@@ -91,7 +111,8 @@ class CpuEngine:
         h, slope = padded(record.h), None if record.slope is None else padded(record.slope)
         chunk = min(T, -(-96 // B))  # about 100 rows per block: they and the sums stay in L2
         delta = self._matrix(P, T, B, H, dtype) if whole else self._matrix(self.threads, chunk, B, H, dtype)
-        x = self._matrix(P, T, B, H, dtype) if whole else self._matrix(self.threads, 2, B, H, dtype)
+        slots = chunk if omega and chunk > 1 else 2
+        x = self._matrix(P, T, B, H, dtype) if whole else self._matrix(self.threads, slots, B, H, dtype)
         grads = LoopGradients(
             w_rec=new((P, H, H), dtype),
             w_in=None if w.w_in is None else new((P, inner, H), dtype),
@@ -104,10 +125,14 @@ class CpuEngine:
             T=T, B=B, H=H, I=inner, code=_code(activation), inputs=held(record.inputs), **held.matrix(w.w_rec),
             leak=held(w.leak), lengths=held(record.lengths), h=held.view(h), slope=held.view(slope),
             last=held(direct.last), steps=held(direct.steps), delta=held.view(delta), x=held.view(x), chunk=chunk,
-            ring=int(not whole), dw_rec=held.view(grads.w_rec), dw_in=held.view(grads.w_in),
+            ring=int(not whole), slots=slots, dw_rec=held.view(grads.w_rec), dw_in=held.view(grads.w_in),
             dbias=held.view(grads.bias), dact=held.view(grads.act_bias), dh0=held.view(grads.h0),
+            **(omega or _NO_OMEGA),
         )  # fmt: skip
-        self._run("backward", job, P, dtype, (2 * H + inner + 3 * B + 4) * h.stride(2) + ALIGN)
+        room = (2 * H + inner + 3 * B + 4) * h.stride(2) + ALIGN
+        if omega:
+            room += (H + chunk * B) * h.stride(2) + (chunk + 2) * B
+        self._run("backward", job, P, dtype, room)
         return grads, Trace(record, direct, delta, x) if keep else None
 
     def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:
@@ -188,6 +213,7 @@ _KERNELS = {
     "forward": "forward", "backward": "backward", "tangent": "tangent",
     "outer": "algebra", "norms": "algebra", "matmul": "algebra",
 }  # fmt: skip
+_NO_OMEGA = dict.fromkeys((name for name in jobs.BackwardJob._fields if name.startswith("omega")), 0)
 _loaded: dict[str, Callable[..., None]] = {}
 
 

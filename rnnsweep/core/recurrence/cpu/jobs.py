@@ -30,7 +30,10 @@ class ForwardJob(NamedTuple):
 
 
 class BackwardJob(NamedTuple):
-    """Arguments of `backward_rows`; delta and x padded to Hp, `slots` steps of them are kept (T, or a ring)."""
+    """Arguments of `backward_rows`; delta and x padded to Hp, T steps of each, or a ring of `chunk` and `slots`.
+
+    `omega`: 0 without, 1 with norms, 2 with squared norms; the fields below it are read only then.
+    """
 
     T: int
     B: int
@@ -50,11 +53,19 @@ class BackwardJob(NamedTuple):
     x: int
     chunk: int
     ring: int
+    slots: int
     dw_rec: int
     dw_in: int
     dbias: int
     dact: int
     dh0: int
+    omega: int
+    omega_mean: int
+    omega_bound: int
+    omega_rows: int
+    omega_value: int
+    omega_share: int
+    omega_w_rec: int
 
 
 class TangentJob(NamedTuple):

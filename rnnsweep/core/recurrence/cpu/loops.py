@@ -9,6 +9,7 @@ from __future__ import annotations
 from rnnsweep.core.recurrence.cpu.compiling import inlined, part
 from rnnsweep.core.recurrence.cpu.host import PANEL, TILES
 from rnnsweep.core.recurrence.cpu.memory import item_bytes, load, store, vector_width
+from rnnsweep.core.recurrence.cpu.pointwise import scale
 from rnnsweep.core.recurrence.cpu.products import product_cols, product_rows
 
 
@@ -118,3 +119,13 @@ def add_outer(zero, count, left, right, c):
             zero, m, (a + done * size, lda, count, 0, 0, 0, b, ldb, at, columns, at, columns, columns // width)
         )
         done += m
+
+
+# target[n] = weight[n] * source[n] over rows of padded width; source = (address, row stride).
+@inlined
+def weigh(zero, target, source, rest):
+    weight, count, full = rest
+    at, stride = source
+    size, vectors = item_bytes(zero), full // vector_width(zero)
+    for n in range(count):
+        scale(zero, (target + n * full * size, weight + n * size, at + n * stride * size, vectors))

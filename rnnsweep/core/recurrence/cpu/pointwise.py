@@ -205,3 +205,26 @@ def _reduce(k: Lanes, args: Any, step: Callable[[Vec, Vec], Vec]) -> None:
     with cgutils.for_range(b, count) as loop:
         b.store(step(Vec(k, b.load(total)), k.load(x, b.mul(loop.index, I64(k.width)))).value, total)
     k.store(Vec(k, b.load(total)), out, I64(0))
+
+
+@intrinsic
+def row_squares(typingctx, zero, numbers):
+    """out[r] = sum of squares of row r, for numbers = (out, x, rows, vectors): lane by lane, then over the lanes."""
+    return types.void(zero, numbers), _out_of_line("row_squares", _write_row_squares)
+
+
+def _write_row_squares(k: Lanes, args: Any) -> None:
+    out, x, rows, vectors = args
+    b = k.builder
+    total = cgutils.alloca_once(b, k.type)
+    with cgutils.for_range(b, rows) as row:
+        b.store(k.constant(0.0).value, total)
+        first = b.mul(row.index, vectors)
+        with cgutils.for_range(b, vectors) as loop:
+            term = k.load(x, b.mul(b.add(first, loop.index), I64(k.width)))
+            b.store(k.fma(term, term, Vec(k, b.load(total))).value, total)
+        lanes = b.load(total)
+        whole = b.extract_element(lanes, ir.IntType(32)(0))
+        for lane in range(1, k.width):
+            whole = b.fadd(whole, b.extract_element(lanes, ir.IntType(32)(lane)))
+        b.store(whole, k.pointer(out, row.index))
