@@ -53,14 +53,19 @@ class Curve:
         self.report = report
         if not self.best:
             self.best = [None] * len(objectives)
-        for key, value in report.metrics.items():
-            if math.isfinite(value):
-                self.last[key] = float(value)
+        self.last.update(_finite(report.metrics))
         for index, objective in enumerate(objectives):
             value = report.metrics.get(objective.metric)
             if value is not None and math.isfinite(value):
                 best = self.best[index]
                 self.best[index] = value if best is None or better(objective, value, best) else best
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that are finite, as plain floats."""
+    if all(map(math.isfinite, metrics.values())):  # nearly always
+        return dict(zip(metrics, map(float, metrics.values()), strict=True))
+    return {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
 
 
 def fresh(objective: Objective, reports: Iterable[RowReport]) -> bool:
@@ -85,6 +90,8 @@ def _replica(plan: SweepPlan, index: int, curve: Curve, updates: int) -> float:
 
 
 def _reduce(objective: Objective, values: Sequence[float]) -> float:
+    if len(values) == 1:
+        return values[0]
     if objective.reduce == "median":
         return statistics.median(values)
     if objective.reduce == "best":
@@ -131,8 +138,7 @@ def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[floa
     Ended replicas count with their last values, diverged ones with `plan.worst` where it names the key.
     """
     scored: list[Mapping[str, float]] = [{**c.last, **plan.worst} if c.diverged else c.last for c in curves]
-    means = scored[0] if len(scored) == 1 else _means(scored)
-    metrics = {key: value for key, value in means.items() if math.isfinite(value)}
+    metrics = _finite(scored[0] if len(scored) == 1 else _means(scored))
     solved = trial_solved_at(curves)
     if solved is not None:
         metrics[SOLVED_AT] = float(solved)

@@ -44,13 +44,14 @@ def _clear(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
         trial.died_on.clear()
 
 
-def store(trial: Trial, row: Row, out: list[Command]) -> None:
+def store(trial: Trial, row: Row, out: list[Command], decided: int | None = None) -> None:
     """Hand those reports to the ledger that count already: the next rung's, or all when no verdict will come."""
+    before = row.stored
     while row.stored < row.heard and (row.stored <= trial.rung or trial.failures):
         row.stored += 1
         out.append(PutReports((row.held[row.stored],)))
-    if row.placed:
-        out.append(Progressed(row.worker, (trial.number, row.replica), acknowledged=row.stored))
+    if row.placed and (row.stored > before or decided is not None):
+        out.append(Progressed(row.worker, (trial.number, row.replica), row.stored, decided))
 
 
 def settle(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
@@ -116,9 +117,7 @@ def pruned(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
 def kept(trial: Trial, out: list[Command]) -> None:
     """The trial goes on: what was held for the next rung counts now."""
     for row in trial.rows:
-        store(trial, row, out)
-        if row.placed:
-            out.append(Progressed(row.worker, (trial.number, row.replica), decided=trial.rung))
+        store(trial, row, out, decided=trial.rung)
 
 
 def _settle_failed(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:

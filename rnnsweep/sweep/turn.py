@@ -26,7 +26,17 @@ from rnnsweep.sweep.events import (
     Progressed,
     Tell,
 )
-from rnnsweep.sweep.ports import Executor, PutReports, Sampler, Write
+from rnnsweep.sweep.ports import (
+    Executor,
+    PutAttempt,
+    PutReports,
+    PutRung,
+    PutSweep,
+    PutTrial,
+    PutVerdict,
+    Sampler,
+    Write,
+)
 from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Withdrawal
 
@@ -92,20 +102,27 @@ class Turn:
     def obey(self, commands: Sequence[Command]) -> None:
         """Sort commands: the sampler's at once, writes and orders at the end of the turn."""
         for command in commands:
-            match command:
-                case Ask():
-                    self.asks.append(command)
-                case Note():
-                    self._note(command)
-                case Judge():
-                    prune = self._sampler.prune(command.trial, command.step)
-                    self._verdicts.append(Judged(command.trial, command.rung, prune))
-                case Tell():
-                    self._sampler.tell(command.view)
-                case Join() | Leave() | Progressed() | Exclude():
+            match command:  # the most frequent first
+                case Progressed():
+                    self._order(command)
+                case PutReports() | PutRung() | PutVerdict() | PutTrial() | PutAttempt() | PutSweep():
+                    self._writes.append(command)
+                case Join() | Leave() | Exclude():
                     self._order(command)
                 case _:
-                    self._writes.append(command)
+                    self._consult(command)
+
+    def _consult(self, command: Note | Judge | Ask | Tell) -> None:
+        match command:
+            case Note():
+                self._note(command)
+            case Judge():
+                prune = self._sampler.prune(command.trial, command.step)
+                self._verdicts.append(Judged(command.trial, command.rung, prune))
+            case Ask():
+                self.asks.append(command)
+            case Tell():
+                self._sampler.tell(command.view)
 
     def _note(self, note: Note) -> None:
         self._sampler.report(note.trial, note.step, note.value)

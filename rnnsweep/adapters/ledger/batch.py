@@ -39,7 +39,7 @@ class Batch:
                 self._add_reports(write)
             case PutRung():
                 data = {"step": write.step, "metrics": write.metrics, "values": write.values}
-                self._note("rung", codec.encode_flat(data), write.trial, write.rung)
+                self._note("rung", codec.encode(data), write.trial, write.rung)
             case PutVerdict():
                 row = {"trial": write.trial, "rung": write.rung, "verdict": write.verdict}
                 self._verdicts.append({"sweep": self._sweep, **row})
@@ -70,32 +70,38 @@ class Batch:
         """Write everything; a second time changes nothing but the journal's entries of sweep and trials."""
         if self._sweep_data is not None:
             connection.execute(sweeps.update().where(sweeps.c.id == self._sweep).values(data=self._sweep_data))
-        _replace(connection, trials, list(self._trials.values()))
-        _replace(connection, attempts, list(self._attempts.values()))
+        for table, found in ((trials, self._trials), (attempts, self._attempts)):
+            if found:
+                _put(connection, table, list(found.values()), replace=True)
         for table, rows in ((reports, self._reports), (verdicts, self._verdicts), (journal, self._journal)):
             if rows:
-                _add_new(connection, table, rows)
+                _put(connection, table, rows, replace=False)
 
 
-def _add_new(connection: sa.Connection, table: sa.Table, rows: list[_Row]) -> None:
-    """Insert rows that are not there yet; SQLAlchemy's work per row would cost more than SQLite's own."""
-    if connection.dialect.name != "sqlite":
-        connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
+def _put(connection: sa.Connection, table: sa.Table, rows: list[_Row], replace: bool) -> None:
+    """Insert rows; those that are there already are replaced, or left as they are."""
+    if connection.dialect.name == "sqlite":  # SQLAlchemy's work per row would cost more than SQLite's own
+        text = _sqlite_text(table, tuple(rows[0]), replace)
+        connection.exec_driver_sql(text, [tuple(row.values()) for row in rows])
         return
-    columns = tuple(rows[0])
-    text = _insert_text(table.name, columns)
-    connection.exec_driver_sql(text, [tuple(row.values()) for row in rows])
+    statement = insert(connection, table)
+    if replace:
+        changed = {name: statement.excluded[name] for name in _data(table, tuple(rows[0]))}
+        statement = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+    else:
+        statement = statement.on_conflict_do_nothing()
+    connection.execute(statement, rows)
 
 
 @lru_cache(maxsize=16)
-def _insert_text(table: str, columns: tuple[str, ...]) -> str:
+def _sqlite_text(table: sa.Table, columns: tuple[str, ...], replace: bool) -> str:
+    keys = ", ".join(column.name for column in table.primary_key)
+    changed = ", ".join(f"{name} = excluded.{name}" for name in _data(table, columns))
+    conflict = f"({keys}) DO UPDATE SET {changed}" if replace else "DO NOTHING"
     marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT {conflict}"
 
 
-def _replace(connection: sa.Connection, table: sa.Table, rows: list[_Row]) -> None:
-    if rows:
-        statement = insert(connection, table)
-        keys = [column.name for column in table.primary_key]
-        changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+def _data(table: sa.Table, columns: tuple[str, ...]) -> list[str]:
+    """Those of the columns that are not in the primary key."""
+    return [name for name in columns if name not in table.primary_key.columns]

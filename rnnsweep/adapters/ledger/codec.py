@@ -4,6 +4,9 @@ Floats come back bit for bit (shortest repr; only NaN payloads are not kept). JS
 `threshold = inf` is an ordinary value here, so they become ``{"$float": "inf"}``; a mapping that JSON would change
 (keys that start with ``$`` or are no strings) becomes ``{"$dict": [[key, value], ...]}``. Everything is ASCII: NUL
 characters and lone surrogates, which PostgreSQL's text refuses, survive as escapes. Tuples come back as lists.
+
+Forming the digits of floats is what a ledger's processor time goes into, so `orjson` does it, at a tenth of the time.
+What it would write otherwise than said above (it has ``null`` for what is not finite, and no tags) is left to `json`.
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import orjson
+
 from rnnsweep.sweep.ports import AttemptView, Change, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 
 _SWEEP_FIELDS = tuple(field.name for field in fields(SweepView) if field.name != "name")
 _TRIAL_FIELDS = tuple(field.name for field in fields(TrialView))
+_TRIAL_ABSENT = {field.name: None for field in fields(TrialView) if field.default is None}
 _ATTEMPT_FIELDS = tuple(field.name for field in fields(AttemptView))
 _REPORT_DEFAULTS = {
     "state": RowState.ACTIVE,
@@ -38,6 +44,7 @@ def _plain(value: object) -> object:
 
 
 _STRICT = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"), default=_plain)
+_PLAIN_ONLY = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def encode(value: Any) -> str:
@@ -46,21 +53,26 @@ def encode(value: Any) -> str:
     Raises:
         TypeError: something in it is not plain data.
     """
-    return _STRICT.encode(_tag(value))
-
-
-def encode_flat(value: Mapping[str, Any]) -> str:
-    """Same text as `encode`, several times faster, for mappings whose keys are strings at every level."""
     try:
-        text = _STRICT.encode(value)
-    except ValueError:  # a non-finite float
-        return encode(value)
-    return encode(value) if '"$' in text else text
+        text = orjson.dumps(value, _plain, _PLAIN_ONLY)
+    except orjson.JSONEncodeError:  # a key that is no string, a number beyond 64 bits, a lone surrogate
+        return _STRICT.encode(_tag(value))
+    if b"null" in text or b'"$' in text or not text.isascii():
+        return _STRICT.encode(_tag(value))
+    return text.decode("ascii")
 
 
 def decode(text: str) -> Any:
     """Inverse of `encode`."""
     return json.loads(text, object_hook=_untag) if '"$' in text else json.loads(text)
+
+
+def _decode_numbers(text: str) -> Any:
+    """Same as `decode`, faster, for what has no integers beyond 64 bits (which would lose digits)."""
+    try:
+        return decode(text) if '"$' in text else orjson.loads(text)
+    except orjson.JSONDecodeError:  # a lone surrogate
+        return decode(text)
 
 
 def _tag(value: Any) -> Any:
@@ -108,13 +120,14 @@ def sweep_fields(text: str, name: str) -> dict[str, Any]:
 
 
 def encode_trial(view: TrialView) -> str:
-    """All fields."""
-    return encode({name: getattr(view, name) for name in _TRIAL_FIELDS})
+    """All fields but those that are None."""
+    values = ((name, getattr(view, name)) for name in _TRIAL_FIELDS)
+    return encode({name: value for name, value in values if value is not None})
 
 
 def trial_fields(text: str) -> dict[str, Any]:
     """Fields of a `TrialView`, typed as the view has them."""
-    data = decode(text)
+    data = {**_TRIAL_ABSENT, **decode(text)}
     data["state"] = TrialState(data["state"])
     data["values"], data["story"] = tuple(data["values"]), tuple(data["story"])
     return data
@@ -135,14 +148,16 @@ def encode_report(report: RowReport) -> str:
     data: dict[str, Any] = {"token": report.token, "metrics": report.metrics}
     for name, default in _REPORT_DEFAULTS.items():
         value = getattr(report, name)
-        if value != default or str(value) == "-0.0":  # which equals 0.0 and is not the same
+        if value != default:
             data[name] = value
-    return encode_flat(data)
+    if report.device_s == 0.0 and math.copysign(1.0, report.device_s) < 0.0:  # equals the default and is not the same
+        data["device_s"] = report.device_s
+    return encode(data)
 
 
 def decode_report(trial: int, replica: int, rung: int, step: int, text: str) -> RowReport:
     """Inverse of `encode_report`."""
-    data = decode(text)
+    data = _decode_numbers(text)
     data["state"] = RowState(data.get("state", RowState.ACTIVE))
     return RowReport(trial=trial, replica=replica, rung=rung, step=step, **data)
 
@@ -156,7 +171,7 @@ def change(row: Any, today: SweepView | None) -> Change:
     elif row.kind == "trial":
         data = trial_fields(row.data)
     else:
-        data = decode(row.data)
+        data = _decode_numbers(row.data)
         if row.kind == "rung":
             data = {"rung": row.rung, **data, "values": tuple(data["values"])}
     return Change(row.seq, row.kind, row.trial, row.at, data)

@@ -37,6 +37,9 @@ _LOOK = 1.0  # s, the most that one look at an unchanged counter counts
 _SILENT = 60.0  # s, a heartbeat so old is no sign of life, even between clocks that differ a little
 _MISSED = 1.5  # s, a holder that is silent for longer has missed a heartbeat: worth waiting for its deadline
 
+_FENCE = sa.select(locks.c.fence, locks.c.holder).where(locks.c.sweep == sa.bindparam("of")).with_for_update()
+"""Made once: it runs in every transaction of a driver, and building it costs more than running it."""
+
 
 class _Watch:
     """How long a holder's counter has stood still before our eyes."""
@@ -128,8 +131,7 @@ class SweepLocks:
 
     def check(self, connection: sa.Connection, sweep: int, name: str, fence: int) -> None:
         """Raise `FencedError` unless `fence` holds the sweep; keeps other drivers out until the transaction ends."""
-        query = sa.select(locks.c.fence, locks.c.holder).where(locks.c.sweep == sweep).with_for_update()
-        row = connection.execute(query).one()
+        row = connection.execute(_FENCE, {"of": sweep}).one()
         if row.fence != fence or row.holder is None:
             self._drop_guard(sweep, fence)  # the new holder may want it
             raise FencedError(name)
