@@ -58,6 +58,13 @@ class ParameterLayout:
             offset += -(-spec.size // _ALIGN) * _ALIGN
         self.size = offset
 
+    def spec(self, name: str) -> ParameterSpec:
+        """One parameter's specification; KeyError where there is none."""
+        try:
+            return next(spec for spec in self.specs if spec.name == name)
+        except StopIteration:
+            raise KeyError(name) from None
+
     def view(self, flat: Tensor) -> dict[str, Tensor]:
         """Views [P, *shape] into flat [P, N], by name."""
         return {spec.name: self.part(flat, spec) for spec in self.specs}
@@ -79,6 +86,5 @@ class ParameterLayout:
         """Bool [N]: which entries belong to the named parameters."""
         mask = torch.zeros(self.size, dtype=torch.bool, device=device)
         for name in names:
-            spec = next(spec for spec in self.specs if spec.name == name)
-            mask[self.offsets[name] : self.offsets[name] + spec.size] = True
+            mask[self.offsets[name] : self.offsets[name] + self.spec(name).size] = True
         return mask

@@ -16,12 +16,10 @@ from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
 from rnnsweep.core.readouts.base import Readout
 from rnnsweep.core.recurrence.base import Engine, OmegaEngine
+from rnnsweep.core.sizes import record_entries, standard_bytes
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import OmegaForm
 from rnnsweep.core.unit import Unit
-
-_TILE_RECORD = 5 << 18
-"""Bytes of one row's record that an engine's tile is meant for: T = 100, B = 10, H = 100 in float32."""
 
 
 def parameters_of(family: Family, readout: Readout, task: Task) -> tuple[ParameterSpec, ...]:
@@ -64,21 +62,26 @@ class Program:
         return ParameterLayout(parameters_of(self.family, self.readout, self.task))
 
     @property
+    def _width(self) -> int:
+        return self.layout.spec("w_out").shape[0]
+
+    @property
     def record_bytes(self) -> int:
-        """Memory of one row's loop record (states, deltas, handed-back errors, inputs), in bytes."""
+        """Memory of one row's loop record (states, deltas, handed-back errors, inputs, what a cell keeps), in bytes."""
         size = torch.empty((), dtype=self.dtype).element_size()
-        return self.task.max_length * self.batch * (3 * self.family.hidden + self.task.n_inputs) * size
+        return self.task.max_length * self.batch * record_entries(self.family, self._width, self.task) * size
 
     @property
     def tile_rows(self) -> int | None:
         """Rows trained together; None = the whole pack.
 
-        The engine's tile is meant for records of a megabyte; small records allow more rows, which share the cost of
-        calling torch, and large ones fewer, so that a tile stays in the last level of cache.
+        The engine's tile is meant for records of the family's loop at T = 100, B = 10, H = 100; small records allow
+        more rows, which share the cost of calling torch, and large ones fewer, so that a tile stays in the last level
+        of cache.
         """
         if self.engine.tile is None:
             return None
-        fitting = self.engine.tile * _TILE_RECORD // max(1, self.record_bytes)
+        fitting = self.engine.tile * standard_bytes(self.family, self._width) // self.record_bytes
         return max(4, min(8 * self.engine.tile, fitting))
 
     @cached_property

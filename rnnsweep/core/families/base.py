@@ -59,6 +59,16 @@ class Family(Unit):
         """The cell of the loop, or None for the simple one, which fused engines run."""
         return None
 
+    @property
+    def leaky(self) -> bool:
+        """Whether the simple loop has leak terms."""
+        return False
+
+    @property
+    def filters(self) -> bool:
+        """Whether `feed` puts a filter between the input path and the loop."""
+        return False
+
     @abstractmethod
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """All parameters of one row, read-out included."""

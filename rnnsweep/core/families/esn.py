@@ -65,6 +65,11 @@ class Esn(Family):
         """The activation object."""
         return activation(self.activation)
 
+    @property
+    def leaky(self) -> bool:
+        """Always."""
+        return True
+
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """w_rec, w_in and b, which stay as they are drawn; w_out, b_out."""
         H = self.hidden

@@ -38,6 +38,11 @@ class Filtered(Family):
         """The base loop without its input matrix and bias."""
         return given_drives(super().weights(values, hypers))  # type: ignore[safe-super]
 
+    @property
+    def filters(self) -> bool:
+        """That is what it is for."""
+        return True
+
     def feed(self, values: Values, hypers: Values, inputs: Tensor, lengths: Tensor) -> Feed:
         """Filtered drives."""
         return filtered_feed(values, inputs, lengths, self.filter_of(hypers, lengths, inputs.shape[1]))

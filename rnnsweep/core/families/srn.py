@@ -56,9 +56,14 @@ class Srn(Family):
         """The activation object."""
         return activation(self.activation)
 
+    @property
+    def leaky(self) -> bool:
+        """Whether this row's leak is another than 1."""
+        return self.leak != 1.0
+
     def structure(self) -> dict[str, Any]:
         """Leaky and plain networks run different loops, so that a plain row never pays for a leaky neighbour."""
-        return {**super().structure(), "leaky": self.leak != 1.0}
+        return {**super().structure(), "leaky": self.leaky}
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """w_rec, w_in, b, (act_bias), w_out, (b_out)."""
@@ -74,7 +79,7 @@ class Srn(Family):
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The raw parameters themselves."""
-        leak = hypers["leak"] if self.leak != 1.0 else None
+        leak = hypers["leak"] if self.leaky else None
         return LoopWeights(values["w_rec"], values["w_in"], values["b"], values.get("act_bias"), leak=leak)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:

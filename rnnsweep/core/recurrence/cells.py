@@ -70,6 +70,26 @@ class Cell(ABC):
         """R: the leading entries of s that the recurrent matrix reads."""
         return self.hidden
 
+    @property
+    def product(self) -> int:
+        """A, entries of a."""
+        return self.hidden
+
+    @property
+    def drive(self) -> int:
+        """D, entries of d."""
+        return self.hidden
+
+    @property
+    def kept(self) -> int:
+        """Entries of what `forward` keeps for `pull`."""
+        return self.product
+
+    @property
+    def held(self) -> int:
+        """Entries per step and sequence of a record with its trace: states, x, delta, what is kept, drives."""
+        return 2 * self.state + self.product + self.kept + self.drive * (1 if self.additive else 2)
+
     @abstractmethod
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """The next state [P, B, S], by differentiable operations."""
@@ -148,7 +168,7 @@ class CellEngine(ReferenceEngine):
         assert isinstance(record, CellRecord)
         w, cell, R = record.weights, self.cell, self.cell.recurrent
         P, T, B = record.drive.shape[:3]
-        direct = _whole(direct, cell.state)
+        direct = whole_direct(direct, cell.state)
         delta, x = record.h.new_empty(P, T, B, w.w_rec.shape[-1]), torch.empty_like(record.h[:, 1:])
         drive = delta if cell.additive else torch.empty_like(record.drive)
         own = {k: v[:, None, :].expand(-1, B, -1) if v.ndim == 2 else v for k, v in w.cell.items()}
@@ -226,7 +246,7 @@ def _selected(part: Pulled, on: Tensor, g: Tensor) -> Pulled:
     return Pulled(a, d, torch.where(on, part.s, g), own)
 
 
-def _whole(direct: Direct, size: int) -> Direct:
+def whole_direct(direct: Direct, size: int) -> Direct:
     """The direct part of the whole state: zero beyond the visible part."""
     parts = [None if part is None else pad(part, (0, size - part.shape[-1])) for part in (direct.last, direct.steps)]
     return Direct(*parts)

@@ -55,6 +55,11 @@ class EulerCell(Cell):
         Erichson et al. (2021), Lipschitz recurrent network, forward Euler.
     """
 
+    @property
+    def product(self) -> int:
+        """h A and h W."""
+        return 2 * self.hidden
+
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """h."""
         return s + own["step"] * (a[..., : self.hidden] + torch.tanh(a[..., self.hidden :] + d))
@@ -80,6 +85,16 @@ class MinimalGateCell(Cell):
     def recurrent(self) -> int:
         """Nothing reads the state but the gate."""
         return 0
+
+    @property
+    def product(self) -> int:
+        """There is none."""
+        return 0
+
+    @property
+    def drive(self) -> int:
+        """Gate and candidate."""
+        return 2 * self.hidden
 
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """h."""

@@ -27,6 +27,21 @@ class LstmCell(Cell):
         """h and c."""
         return 2 * self.hidden
 
+    @property
+    def product(self) -> int:
+        """The gates."""
+        return 4 * self.hidden
+
+    @property
+    def drive(self) -> int:
+        """The gates."""
+        return 4 * self.hidden
+
+    @property
+    def kept(self) -> int:
+        """i, f, g, o and tanh(c)."""
+        return 5 * self.hidden
+
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """[h, c]."""
         del own
@@ -60,6 +75,16 @@ class DifferenceLstmCell(Cell):
         """h, c and v."""
         return 6 * self.hidden
 
+    @property
+    def product(self) -> int:
+        """The gates."""
+        return 4 * self.hidden
+
+    @property
+    def drive(self) -> int:
+        """The gates and kappa."""
+        return 4 * self.hidden + 1
+
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """[h, c, v]."""
         del own
@@ -91,6 +116,21 @@ class GruCell(Cell):
     References:
         Cho et al. (2014), as in `torch.nn.GRU`.
     """
+
+    @property
+    def product(self) -> int:
+        """r, z and n."""
+        return 3 * self.hidden
+
+    @property
+    def drive(self) -> int:
+        """r, z and n."""
+        return 3 * self.hidden
+
+    @property
+    def kept(self) -> int:
+        """r, z, n and h U_n + b_n."""
+        return 4 * self.hidden
 
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """h."""

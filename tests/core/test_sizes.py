@@ -1,0 +1,96 @@
+"""The memory model of a loop's record against the bytes of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from rnnsweep.app.config import load, search_path
+from rnnsweep.app.units import build_program, build_units, row_hypers
+from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.pack import Member, Pack, Streams
+from rnnsweep.core.readout import read_out
+from rnnsweep.core.recurrence.cells import CellEngine
+from rnnsweep.core.tasks.temporal_order import TemporalOrder
+from rnnsweep.core.training import tiles, train_batch
+from tests.kit.networks import Setup
+
+FAMILIES = [name for name in search_path().options("family") if name != "srn_feedback"]
+ROWS = 3
+
+
+def tensors_of(*things: Any) -> Iterator[torch.Tensor]:
+    """All tensors in records, closures and mappings."""
+    for thing in things:
+        if isinstance(thing, torch.Tensor):
+            yield thing
+        elif isinstance(thing, dict):
+            yield from tensors_of(*thing.values())
+        elif is_dataclass(thing):
+            yield from tensors_of(*(getattr(thing, field.name) for field in fields(thing)))
+        elif getattr(thing, "__closure__", None):
+            yield from tensors_of(*(cell.cell_contents for cell in thing.__closure__))
+
+
+@pytest.fixture
+def drives(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Gradients of a cell's drives, which live while its backward loop runs."""
+    kept: list[torch.Tensor] = []
+    plain = CellEngine._of
+
+    def spy(self: CellEngine, trace: Any, drive: torch.Tensor, total: Any) -> Any:
+        kept.append(drive)
+        return plain(self, trace, drive, total)
+
+    monkeypatch.setattr(CellEngine, "_of", spy)
+    return kept
+
+
+def held(pack: Pack, drives: list[torch.Tensor]) -> int:
+    """Bytes of storage that one mini-batch's record holds: whatever has a time axis."""
+    (_, tile), *_ = tiles(pack)
+    program, hypers = pack.program, tile.unit_hypers("family")
+    values, batch = program.layout.view(tile.params), train_batch(tile)
+    feed = program.family.feed(values, hypers, batch.inputs, batch.lengths)
+    weights = program.family.weights(values, hypers)
+    record = program.engine.forward(feed.inputs, weights, program.activation, batch.lengths)
+    out = read_out(program.task, values, program.family.visible(record.h), batch, program.engine)
+    assert out.direct is not None
+    loop, trace = program.engine.backward(record, out.direct, program.activation, keep=True)
+    T, B = program.task.max_length, program.batch
+    timed = [
+        tensor
+        for tensor in tensors_of(batch.inputs, feed, record, trace, loop.inputs, *drives, out)
+        if tensor.is_floating_point() and not {T, T + 1, T * B}.isdisjoint(tensor.shape) and tensor.shape[-1] != T
+    ]
+    return sum({part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in timed}.values())
+
+
+@pytest.mark.parametrize("task", ["adding", "memorization"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_model_is_what_a_record_holds(family, task, tmp_path, drives):
+    typed = [f"family={family}", f"task={task}", "task.length=40", "family.hidden=16", "training.batch=6", "space={}"]
+    config = load(None, [*typed, "engine=reference"], store=tmp_path).resolved
+    units = build_units(config)
+    program = build_program(config, units, torch.device("cpu"))
+    pack = Pack(program)
+    setup = Setup(dtype=program.dtype, sigma=0.05)
+    members = [Member(r, 5, row_hypers(units), Streams(0, r)) for r in range(ROWS)]
+    pack.join([(member, setup.state(program, r)) for r, member in enumerate(members)])
+    assert program.record_bytes * ROWS == pytest.approx(held(pack, drives), rel=0.05)
+
+
+def test_a_tile_holds_as_many_standard_records_as_the_engine_wants_whatever_the_cell():
+    """T = 100, B = 10, H = 100 in float32; twice the steps, half the rows."""
+    for family in (Srn(hidden=100), Lstm(hidden=100)):
+        found = []
+        for length in (100, 200):
+            program = Setup(family=family, task=TemporalOrder(length=length), batch=10, dtype=torch.float32).program()
+            assert program.engine.tile is not None
+            found.append(program.tile_rows)
+        assert found == [program.engine.tile, program.engine.tile // 2]
