@@ -22,6 +22,7 @@ from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
 from rnnsweep.core.learners.hessian_free import HessianFree
 from rnnsweep.core.pack import Pack
+from rnnsweep.core.recurrence.cpu.gated_engine import GatedEngine
 from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.memorization import Memorization
 from rnnsweep.core.tasks.periodic_output import PeriodicOutput
@@ -130,10 +131,17 @@ def lone_pack(setup: Setup, fields: dict[str, list[float]], index: int) -> Pack:
 
 ENGINES = [("reference", torch.float64), ("cpu", torch.float64), ("cpu", torch.float32), ("reference", torch.float32)]
 ENGINES_OF_CELLS = [("reference", torch.float64), ("reference", torch.float32)]
+
+
+def engines_of(setup: Setup) -> list[tuple[str, torch.dtype]]:
+    cell = setup.family.cell
+    return ENGINES if cell is None or GatedEngine.knows(cell) else ENGINES_OF_CELLS
+
+
 ALL = [
     pytest.param(with_engine(setup, engine, dtype), fields, id=f"{label}-{engine}-{str(dtype)[6:]}")
     for label, setup, fields in CASES
-    for engine, dtype in (ENGINES if setup.family.cell is None else ENGINES_OF_CELLS)
+    for engine, dtype in engines_of(setup)
 ]
 
 

@@ -20,12 +20,12 @@ from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
 from tests.kit.networks import Setup, context_of
 
+FUSED = [(family, engine) for family in (Lstm(hidden=5), Gru(hidden=5)) for engine in ("reference", "cpu")]
 
-@pytest.mark.parametrize(
-    "family", [Lstm(hidden=5), Gru(hidden=5), CoRnn(hidden=5, dt=0.5)], ids=lambda f: type(f).__name__
-)
-def test_value_and_gradient_are_those_of_the_definition(family):
-    setup = Setup(family=family, task=TemporalOrder(length=(10, 14)), controllers={}, sigma=0.6)
+
+@pytest.mark.parametrize(("family", "engine"), [*FUSED, (CoRnn(hidden=5, dt=0.5), "reference")], ids=str)
+def test_value_and_gradient_are_those_of_the_definition(family, engine):
+    setup = Setup(family=family, task=TemporalOrder(length=(10, 14)), engine=engine, controllers={}, sigma=0.6)
     pack = setup.pack([0, 1])
     _, context = context_of(pack)
     values, hypers, batch, cell = context.values, context.family_hypers, context.batch, family.cell

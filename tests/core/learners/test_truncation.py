@@ -8,6 +8,7 @@ import torch
 from rnnsweep.core import readout
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.controllers.sampling import Sampling
+from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.scurnn import Scurnn
 from rnnsweep.core.families.srn import Srn
@@ -20,7 +21,8 @@ from tests.kit.networks import Setup, context_of
 
 TASKS = [TemporalOrder(length=(10, 16)), Copying(length=4)]
 SIMPLE = [(family, engine) for family in (Srn(6), Srn(6, leak=0.6)) for engine in ("reference", "cpu")]
-LOOPS = [*SIMPLE, (Lstm(hidden=4), "reference"), (Scurnn(hidden=4), "reference")]
+GATED = [(family, engine) for family in (Lstm(hidden=4), Gru(hidden=4)) for engine in ("reference", "cpu")]
+LOOPS = [*SIMPLE, *GATED, (Scurnn(hidden=4), "reference")]
 
 
 def detached_gradients(context, cuts: list[int]) -> dict[str, torch.Tensor]:
