@@ -26,7 +26,7 @@ class MirrorThread:
 
     def __init__(self, ledger: Ledger, name: str, mirror: Mirror, clock: Clock) -> None:
         self.error: str | None = None
-        self.batch, self.poll_s, self.longest_s = 1000, 0.25, 30.0
+        self.batch, self.poll_s, self.longest_s = mirror.batch, 0.25, 30.0
         self._ledger, self._name, self._mirror, self._clock = ledger, name, mirror, clock
         self._cursor: int | None = None
         self._stop, self._wake = threading.Event(), threading.Event()

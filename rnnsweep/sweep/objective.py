@@ -137,8 +137,10 @@ def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[floa
 
     Ended replicas count with their last values, diverged ones with `plan.worst` where it names the key.
     """
-    scored: list[Mapping[str, float]] = [{**c.last, **plan.worst} if c.diverged else c.last for c in curves]
-    metrics = _finite(scored[0] if len(scored) == 1 else _means(scored))
+    if len(curves) == 1 and not curves[0].diverged:
+        metrics = dict(curves[0].last)
+    else:
+        metrics = _finite(_means([{**c.last, **plan.worst} if c.diverged else c.last for c in curves]))
     solved = trial_solved_at(curves)
     if solved is not None:
         metrics[SOLVED_AT] = float(solved)

@@ -38,12 +38,9 @@ class Ledger(Protocol):
         ...
 
     def acquire(self, name: str, holder: str, timeout: float) -> int:
-        """Take the sweep's lock; returns the fencing token (greater than any before).
+        """Take the sweep's lock; returns the fencing token (greater than any before). `LockedError`: another has it.
 
         Waits up to `timeout` seconds for the holder's deadline; a dead process on this machine is succeeded at once.
-
-        Raises:
-            LockedError: another driver holds it.
         """
         ...
 
@@ -219,9 +216,8 @@ ExecutorEvent = WorkerJoined | WorkerLost | RungTrained
 
 
 class Executor(Protocol):
-    """Runs trainers in workers.
+    """Runs trainers in workers, at most two rungs in flight each: while the driver decides on r, r + 1 is trained.
 
-    Per worker at most two rungs are in flight: while the driver decides on rung r, the worker trains r + 1.
     `order` is delivered before the first rung that has not been handed to the worker yet.
     """
 
@@ -256,8 +252,8 @@ class Trainer(Protocol):
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
         """Obey the orders, then train every row for one rung, checkpoint it and report it.
 
-        Returns nothing at once where there are no rows. A row that ended is dropped by itself.
-        Reports of a restored row that the driver may not have seen come first, oldest first.
+        Returns nothing at once where there are no rows. A row that ended is dropped by itself. Reports of a restored
+        row that the driver may not have seen come first, oldest first.
         """
         ...
 
@@ -271,9 +267,13 @@ TrainerFactory = Callable[[str, int], Trainer]
 
 
 class Mirror(Protocol):
-    """A store that is written from the ledger's journal in the background; writing twice is writing once."""
+    """A store that is written from the ledger's journal in the background; writing twice is writing once.
+
+    `batch` is the number of journal entries per `write` at which it is fastest.
+    """
 
     name: str
+    batch: int
 
     def write(self, changes: Sequence[Change]) -> None:
         """Apply journal entries in order. `StoreError` when the store is away: the same entries come again."""

@@ -288,7 +288,7 @@ def test_progress_is_seen_a_few_times_a_second() -> None:
 
 
 class ListMirror:
-    name = "list"
+    name, batch = "list", 7
 
     def __init__(self, fail: int = 0) -> None:
         self.got: list[int] = []

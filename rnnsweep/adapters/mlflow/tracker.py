@@ -16,7 +16,8 @@ from typing import Any
 from mlflow.entities import Run
 
 from rnnsweep.adapters.mlflow.options import TrackerOptions
-from rnnsweep.adapters.mlflow.store import Point, RunStore, store_errors
+from rnnsweep.adapters.mlflow.points import Point
+from rnnsweep.adapters.mlflow.store import RunStore, store_errors
 from rnnsweep.adapters.mlflow.texts import VIEW, config_yaml, note, param_text, shared_view, trial_tags
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView
@@ -61,7 +62,7 @@ class MlflowMirror:
     """Implements `Mirror` for MLflow.
 
     Attributes:
-        batch: journal entries per `write` at which MLflow is fastest: a call then carries most of its 1000 points.
+        batch: journal entries per `write` at which MLflow is fastest: a call of its client then carries many points.
     """
 
     name = "mlflow"
@@ -87,6 +88,7 @@ class MlflowMirror:
                 store = self._open()
                 for change in changes:
                     self._take(store, change)
+                self._write_points(store)
                 for child in self._children.values():
                     self._flush(store, child)
                 self._finish_parent(store, changes)
@@ -196,14 +198,11 @@ class MlflowMirror:
         if state is TrialState.WAITING and number not in self._children:
             return  # prefetched: its run begins with the trial
         child = self._children.get(number) or self._create(store, number, change)
-        child.params = {key: param_text(value) for key, value in data["params"].items() if self._searched(key)}
+        child.params = {key: param_text(value) for key, value in data["params"].items() if key in self._plan.space.keys}
         child.tags = trial_tags(data, self._plan, self._options.shape_key(data["params"]))
         child.ended = None
         if state.finished:
             self._end(store, number, child, change)
-
-    def _searched(self, key: str) -> bool:
-        return key in self._plan.space.keys
 
     def _create(self, store: RunStore, number: int, change: Change) -> _Child:
         started = change.data.get("started")
@@ -250,15 +249,21 @@ class MlflowMirror:
 
     # -------------------------------------------------------------- writing
 
+    def _write_points(self, store: RunStore) -> None:
+        """All points in one transaction, where the store has that."""
+        queued = [child for child in self._children.values() if child.points]
+        if queued and store.write_points({child.run_id: child.points for child in queued}):
+            for child in queued:
+                child.points = []
+
     def _flush(self, store: RunStore, child: _Child) -> None:
         """Write what is queued; the status comes last, so that an ended run is whole."""
         if child.points or child.params or child.tags:
             store.log(child.run_id, child.points, child.params, child.tags)
-        state = child.tags.get("state")
         if child.ended is not None:
             store.end(child.run_id, *child.ended)
             child.status, child.last, child.keys = child.ended[0], None, self._complete  # shared, to save memory
-        elif state in ("WAITING", "RUNNING"):
+        elif (state := child.tags.get("state")) in ("WAITING", "RUNNING"):
             status = "RUNNING" if state == "RUNNING" else "SCHEDULED"
             if child.status != status:
                 store.set_status(child.run_id, status)

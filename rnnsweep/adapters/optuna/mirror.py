@@ -50,6 +50,7 @@ class OptunaMirror:
     """Implements `Mirror` for an Optuna RDB study named like the sweep."""
 
     name = "optuna"
+    batch = 1000
 
     def __init__(self, url: str, plan: SweepPlan) -> None:
         self._url, self._plan = url, plan
