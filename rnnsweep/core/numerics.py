@@ -31,6 +31,11 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
     return product[..., :N] if last else product
 
 
+def finite(x: Tensor) -> Tensor:
+    """Which entries are neither NaN nor infinite: x - x is 0 then, else NaN. Half as many kernels as torch's own."""
+    return (x - x) == 0
+
+
 def row_sum(x: Tensor) -> Tensor:
     """Sum over the middle axis, [P, M, N] -> [P, N], by a product with ones: one fixed order per row."""
     return matmul(x.new_ones(x.shape[0], 1, x.shape[1]), x)[:, 0]

@@ -72,7 +72,7 @@ class ParameterLayout:
     def part(self, flat: Tensor, spec: ParameterSpec) -> Tensor:
         """One parameter's view."""
         start = self.offsets[spec.name]
-        return flat[:, start : start + spec.size].unflatten(1, spec.shape)
+        return flat[:, start : start + spec.size].view(len(flat), *spec.shape)
 
     def flatten(self, values: Mapping[str, Tensor], out: Tensor) -> Tensor:
         """Copy named tensors [P, *shape] into flat [P, N]; names that are absent stay as they are."""

@@ -60,7 +60,7 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
     if detailed and context.trace is not None:
         context.notes.update(diagnostics.states(context))
         context.notes["profile"] = diagnostics.profile(context)
-    finite = torch.isfinite(learned.loss)
+    finite = numerics.finite(learned.loss)
     tally.mean("train/loss", learned.loss, finite)
     diverged = ~finite
     drop = _control(tile, context, diverged)
@@ -90,7 +90,7 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
             context.gradients = unit.add(context)
     tally.among(None)
     norm = numerics.row_norm(context.gradients)
-    finite = torch.isfinite(norm)
+    finite = numerics.finite(norm)
     tally.mean("grad/norm", norm, finite)
     tally.count("grad/nonfinite", ~finite)
     drop = torch.zeros_like(finite)
@@ -104,7 +104,7 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
         drop = drop if result.drop is None else drop | result.drop
         if result.diverged is not None:
             diverged |= result.diverged
-    tally.mean("grad/norm_clipped", norm, torch.isfinite(norm))
+    tally.mean("grad/norm_clipped", norm, numerics.finite(norm))
     return drop
 
 
@@ -122,7 +122,7 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
             _enter(tile, context, name)
             accept &= unit.admit(context, step)
             _remember(tile, context, name)
-    broken = accept & ~torch.isfinite(moved.sum(1))
+    broken = accept & ~numerics.finite(moved.sum(1))
     accept &= ~broken
     diverged |= broken
     for name, unit in program.gates:
@@ -244,12 +244,13 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
         (pack.solved_exactly_at[cut], error == 0),
     ):
         vector.copy_(torch.where(due & solved & (vector == NEVER), step, vector))
-    for index in torch.nonzero(due & torch.isfinite(loss)).flatten().tolist():
+    for index in torch.nonzero(due & numerics.finite(loss)).flatten().tolist():
         row = cut.start + index
         if float(loss[index]) < pack.best[row][0]:
             pack.best[row] = (float(loss[index]), int(pack.rung[row]))
     blank = torch.full_like(loss, torch.nan)
-    return {"valid/loss": torch.where(due, loss, blank), "valid/error": torch.where(due, error, blank)}
+    found = {"valid/loss": torch.where(due, loss, blank), "valid/error": torch.where(due, error, blank)}
+    return found | {key: found["valid/loss"] * factor for key, factor in tile.program.task.derived.items()}
 
 
 def _keep_profiles(pack: Pack, cut: slice, profile: Tensor) -> None:

@@ -28,11 +28,13 @@ class Tally:
     """Per-row sums and counts of diagnostics over a rung, float64 [P].
 
     Attributes:
+        whole: how often all rows at once added to a mean; `counts` has the rest.
         alive: rows whose values are taken; the others', and keys that a row never had, stay out of its report.
     """
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, Tensor] = field(default_factory=dict)
+    whole: dict[str, int] = field(default_factory=dict)
     seen: dict[str, Tensor] = field(default_factory=dict)
     alive: Tensor | None = None
     _rows: Tensor | None = None
@@ -48,24 +50,29 @@ class Tally:
     def mean(self, key: str, value: Tensor, where: Tensor | None = None) -> None:
         """Add a value per row to the mean of `key`; rows outside `where` (and ended rows) add nothing."""
         on = self.alive if where is None else (where if self.alive is None else where & self.alive)
-        value = value.to(torch.float64)
-        ones = torch.ones_like(value) if on is None else on.to(torch.float64)
-        value = value if on is None else torch.where(on, value, torch.zeros_like(value))
-        self.sums[key] = value if key not in self.sums else self.sums[key] + value
-        self.counts[key] = ones if key not in self.counts else self.counts[key] + ones
+        if on is None or bool(on.all()):
+            self.whole[key] = self.whole.get(key, 0) + 1
+            self._add(self.sums, key, value.to(torch.float64))
+            return
+        self._add(self.sums, key, torch.where(on, value, torch.zeros_like(value)).to(torch.float64))
+        self._add(self.counts, key, on.to(torch.float64))
+
+    @staticmethod
+    def _add(totals: dict[str, Tensor], key: str, value: Tensor) -> None:
+        totals[key] = value if key not in totals else totals[key] + value
 
     def count(self, key: str, flag: Tensor) -> None:
         """Count the rows' events of `key`."""
         alive = torch.ones_like(flag) if self.alive is None else self.alive
         value = (flag & alive).to(torch.float64)
-        self.sums[key] = value if key not in self.sums else self.sums[key] + value
+        self._add(self.sums, key, value)
         self.seen[key] = alive if key not in self.seen else self.seen[key] | alive
 
     def values(self) -> dict[str, Tensor]:
         """Means and counts by key, float64 [P]; NaN where a row has no entry."""
         blank = {key: torch.where(seen, 0.0, torch.nan) for key, seen in self.seen.items()}
         return {
-            key: total / self.counts[key] if key in self.counts else total + blank[key]
+            key: total + blank[key] if key in blank else total / (self.counts.get(key, 0) + self.whole.get(key, 0))
             for key, total in self.sums.items()
         }
 

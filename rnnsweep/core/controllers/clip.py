@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Transform, Transformed
 from rnnsweep.core.unit import POSITIVE, Range
 
@@ -48,7 +49,7 @@ class GlobalNormClip(Transform):
     def transform(self, context: Context, norm: Tensor) -> Transformed:
         """See `Transform.transform`."""
         threshold = context.hypers["threshold"]
-        finite = torch.isfinite(norm)
+        finite = numerics.finite(norm)
         over = finite & (norm > threshold)
         factor = torch.where(over, threshold / norm, torch.ones_like(norm))
         context.tally.mean("clip/share", over)
@@ -61,7 +62,7 @@ class GlobalNormClip(Transform):
         return result
 
     def _shrink(self, context: Context, norm: Tensor, result: Transformed) -> Transformed:
-        bad = ~torch.isfinite(norm) | (norm > _SHRINK_ABOVE)
+        bad = ~numerics.finite(norm) | (norm > _SHRINK_ABOVE)
         pull = torch.zeros_like(context.gradients)
         context.layout.flatten({"w_rec": _SHRINK_FACTOR * context.values["w_rec"]}, pull)
         result.gradients = torch.where(bad[:, None], pull, result.gradients)

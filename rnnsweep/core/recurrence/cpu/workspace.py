@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 
@@ -35,12 +36,12 @@ class Workspace:
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """A tensor without gaps, 64-byte aligned, with room for a vector beyond its end."""
-        kind = np.float32 if dtype == torch.float32 else np.float64
-        count = int(np.prod(shape))
-        size = count * np.dtype(kind).itemsize
+        count = math.prod(shape)
+        if count == 0:
+            return torch.empty(shape, dtype=dtype)
+        size = count * dtype.itemsize
         buffer = self._idle(size) or self._new(size)
-        part = buffer.raw[buffer.start : buffer.start + size].view(kind)
-        return torch.from_numpy(part.reshape(shape))
+        return torch.frombuffer(buffer.raw, dtype=dtype, count=count, offset=buffer.start).view(shape)
 
     def _idle(self, size: int) -> _Buffer | None:
         return next((buffer for buffer in self._buffers.get(size, ()) if buffer.idle()), None)
