@@ -93,15 +93,19 @@ def cluster_config(block: Mapping[str, Any]) -> ClusterConfig:
     return ClusterConfig(**{**block, "py_paths": tuple(str(Path(path).resolve()) for path in paths)})
 
 
-def worst_values(updates: int, chance_loss: float | None = None) -> dict[str, float]:
+def worst_values(
+    updates: int, chance_loss: float | None = None, derived: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """What a diverged replica scores: errors 1, losses 10 x chance, solved_at the trial's own budget.
 
     Args:
         updates: of a trial.
         chance_loss: loss of the best output that ignores the input; None where it is not known yet.
+        derived: metrics of the sweep's tasks -> their share of the loss.
     """
     loss = _FAR if chance_loss is None else 10.0 * chance_loss
-    return {"train/loss": loss, "valid/loss": loss, "valid/error": 1.0, "solved_at": float(updates)}
+    found = {"train/loss": loss, "valid/loss": loss, "valid/error": 1.0, "solved_at": float(updates)}
+    return found | {key: factor * loss for key, factor in (derived or {}).items()}
 
 
 def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mapping[str, float]) -> SweepPlan:

@@ -126,10 +126,12 @@ def load(
 def _with_units(config: SweepConfig) -> SweepConfig:
     """Build the units at the corners of the space, and take the task's chance level into the plan."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
-    from rnnsweep.app.unit_checks import chance_loss, check_units  # needs torch
+    from rnnsweep.app.unit_checks import chance_loss, check_objectives, check_units, derived_metrics  # needs torch
 
     check_units(config.variants, config.plan)
-    worst = worst_values(config.plan.budget.updates, chance_loss(config.variants))
+    derived = derived_metrics(config.variants)
+    check_objectives(config.plan.objectives, derived)
+    worst = worst_values(config.plan.budget.updates, chance_loss(config.variants), derived)
     plan = make_plan(config.resolved, config.plan.overrides, worst)
     build_sampler(plan, config.sampler, config.pruner)  # refuses what it cannot serve
     return dataclasses.replace(config, plan=plan)

@@ -49,7 +49,7 @@ class TrainedNetwork(torch.nn.Module):
             return y + values["b_out"][0] if "b_out" in values else y
 
     def evaluate(self, sequences: int = 1000, seed: int = 0) -> dict[str, float]:
-        """Loss and error on sequences that training has not seen (a stream of its own)."""
+        """Loss and error on sequences that training has not seen (a stream of its own), and what derives from them."""
         from rnnsweep.core.evaluation import evaluate
         from rnnsweep.core.pack import Member, Pack, Streams
         from rnnsweep.core.training import tiles
@@ -60,7 +60,9 @@ class TrainedNetwork(torch.nn.Module):
         pack.join([(Member("inference", 1, hypers, Streams(seed, 0)), state)])
         (_, tile), *_ = tiles(pack)
         loss, error = evaluate(tile, torch.tensor([Streams(seed, 0).key("inference")]), sequences)
-        return {"loss": float(loss), "error": float(error)}
+        derived = self.program.task.derived.items()
+        found = {"loss": float(loss), "error": float(error)}
+        return found | {key.removeprefix("valid/"): factor * float(loss) for key, factor in derived}
 
 
 def load_network(

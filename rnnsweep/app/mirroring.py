@@ -12,7 +12,7 @@ from rnnsweep.app.config import SweepConfig
 from rnnsweep.app.environment import describe
 from rnnsweep.app.point import without_passwords
 from rnnsweep.app.stores import place_of
-from rnnsweep.core.metrics.names import METRIC_KEYS
+from rnnsweep.core.metrics.names import METRIC_KEYS, TASK_METRICS
 from rnnsweep.sweep.plan import Params
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
     where = place_of(config.store.root, config.store.ledger)
     return TrackerOptions(
         points=config.tracker.get("points", 200),
-        metrics=METRIC_KEYS,
+        metrics=[key for key in METRIC_KEYS if key not in TASK_METRICS or key in config.plan.worst],
         environment=describe(),
         artifact_root=config.store.artifacts,
         store_hint=f"--store {where.root}" if where.named else "",

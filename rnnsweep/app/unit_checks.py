@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rnnsweep.app.point import Variant, resolve_point
 from rnnsweep.app.units import build_units
+from rnnsweep.core.metrics.names import METRIC_KEYS, TASK_METRICS
+from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.plan import Objective, SweepPlan
 from rnnsweep.sweep.space import Dimension, Space
 
 _MOST = 256
@@ -41,7 +43,34 @@ def check_units(variants: Sequence[Variant], plan: SweepPlan) -> None:
 
 def chance_loss(variants: Sequence[Variant]) -> float:
     """The largest chance loss of the variants' tasks."""
-    return max(build_units(resolve_point([variant], variant.groups)).task.chance_loss for variant in variants)
+    return max(task.chance_loss for task in _tasks(variants))
+
+
+def derived_metrics(variants: Sequence[Variant]) -> dict[str, float]:
+    """Metrics that every variant's task derives from its loss, and their share of it."""
+    first, *others = (task.derived for task in _tasks(variants))
+    return {key: factor for key, factor in first.items() if all(key in other for other in others)}
+
+
+def check_objectives(objectives: Sequence[Objective], derived: Mapping[str, float]) -> None:
+    """Objectives may name a metric that only some tasks have only where the sweep's tasks have it.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    for index, objective in enumerate(objectives):
+        if objective.metric in TASK_METRICS and objective.metric not in derived:
+            key = f"objective.{index}.metric" if len(objectives) > 1 else "objective.metric"
+            raise ConfigError(
+                "this sweep's task does not report it",
+                key=key,
+                value=objective.metric,
+                allowed=[known for known in METRIC_KEYS if known not in (*TASK_METRICS, "objective")],
+            )
+
+
+def _tasks(variants: Sequence[Variant]) -> list[Task]:
+    return [build_units(resolve_point([variant], variant.groups)).task for variant in variants]
 
 
 def _corners(variant: Variant, space: Space) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ BEST = 4
 PANELS = (
     "valid/error",
     "valid/loss",
+    "valid/bits_per_character",
     "grad/norm",
     "clip/share",
     "sampling/admitted",

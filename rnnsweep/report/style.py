@@ -24,6 +24,7 @@ LABELS = {
     "train/loss": "training loss",
     "valid/loss": "validation loss",
     "valid/error": "validation error",
+    "valid/bits_per_character": "bits per character",
     "grad/norm": "gradient norm",
     "grad/norm_clipped": "gradient norm after clipping",
     "clip/share": "clipped updates (share)",

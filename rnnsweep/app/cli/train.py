@@ -33,9 +33,10 @@ def train(
 
 def line(report: object) -> str:
     """A rung of a replica in one line."""
+    from rnnsweep.core.metrics.names import TASK_METRICS
     from rnnsweep.sweep.rows import RowReport
 
     assert isinstance(report, RowReport)
-    keys = ("train/loss", "valid/loss", "valid/error", "grad/norm", "clip/share", "weights/rho")
+    keys = ("train/loss", "valid/loss", "valid/error", *TASK_METRICS, "grad/norm", "clip/share", "weights/rho")
     values = "  ".join(f"{key} {report.metrics[key]:.4g}" for key in keys if key in report.metrics)
     return f"replica {report.replica}  update {report.step:>7}  {report.state.value:<8}  {values}"

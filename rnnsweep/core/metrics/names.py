@@ -6,6 +6,7 @@ METRICS: dict[str, str] = {
     "train/loss": "mean training loss over the rung's updates",
     "valid/loss": "loss on fresh evaluation sequences",
     "valid/error": "share of evaluation sequences that are wrong, 0..1",
+    "valid/bits_per_character": "loss on the evaluation text, in bits instead of nats (char_lm)",
     "grad/norm": "mean 2-norm of the joint gradient before clipping (finite ones)",
     "grad/norm_clipped": "mean 2-norm of the joint gradient after the transforms",
     "clip/share": "share of updates that were clipped",
@@ -25,6 +26,9 @@ METRICS: dict[str, str] = {
     "objective": "the trial's objective",
 }
 METRIC_KEYS: tuple[str, ...] = tuple(METRICS)
+
+TASK_METRICS: tuple[str, ...] = ("valid/bits_per_character",)
+"""Those that only some tasks report (`Task.derived`)."""
 
 WORKER_METRICS: tuple[str, ...] = tuple(key for key in METRICS if key not in ("objective", "solved_at"))
 """What a worker reports for every row at every rung (solved_at travels beside the metrics)."""

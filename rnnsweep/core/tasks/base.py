@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -58,6 +59,11 @@ class Task(Unit):
     @abstractmethod
     def chance_error(self) -> float:
         """Share of errors of the best output that ignores the input."""
+
+    @property
+    def derived(self) -> Mapping[str, float]:
+        """Further metrics of this task: metric key -> its share of the validation loss."""
+        return {}
 
     @property
     def samples(self) -> int | None:

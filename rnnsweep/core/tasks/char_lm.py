@@ -25,7 +25,7 @@ class CharLm(WindowTask):
     """The text one character per step, one-hot; wanted is the character `ahead` steps later.
 
     The alphabet is every character of all parts. The error is the share of characters that are not the likeliest.
-    Losses are in nats per character; `bits_per_character` converts them.
+    Losses are in nats per character; ``valid/bits_per_character`` is the validation loss in bits.
 
     Attributes:
         ahead_steps: 1, or 5 as in the second experiment of Pascanu et al. (2013).
@@ -39,8 +39,8 @@ class CharLm(WindowTask):
 
     Example:
         >>> task = CharLm()
-        >>> task.n_inputs == task.n_outputs, task.max_length, round(task.bits_per_character(math.log(2)), 3)
-        (True, 100, 1.0)
+        >>> task.n_inputs == task.n_outputs, task.max_length
+        (True, 100)
     """
 
     fixed: ClassVar = {**WindowTask.fixed, "ahead_steps": (1, 5)}
@@ -83,10 +83,10 @@ class CharLm(WindowTask):
         """1 - share of the commonest training character."""
         return 1 - max(_shares(self))
 
-    @staticmethod
-    def bits_per_character(loss: float) -> float:
-        """A loss in bits."""
-        return loss / math.log(2)
+    @property
+    def derived(self) -> Mapping[str, float]:
+        """The loss in bits."""
+        return {"valid/bits_per_character": 1 / math.log(2)}
 
     def batch(self, draws: Draws) -> Batch:
         """Windows of the ids in `draws`; targets are codes, int64 [P, T, B]."""
