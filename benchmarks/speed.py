@@ -16,6 +16,7 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 from rnnsweep.app.bench import bench_config, measure, together
 
@@ -179,16 +180,30 @@ VARIANTS = [
         ],
     ),
 ]
-SHAPES = [[f"family.activation={name}"] for name in ("sigmoid", "relu", "modrelu", "oplu")]
-SHAPES += [[f"task.length={length}"] for length in (20, 1000)]
-SHAPES += [[f"family.hidden={hidden}"] for hidden in (16, 50, 256, 512)]
-SHAPES += [[f"training.batch={batch}"] for batch in (1, 50)]
+ACTIVATIONS = ("sigmoid", "relu", "leaky_relu", "elu", "identity", "modrelu", "oplu")
+SHAPES = [[f"family.activation={name}"] for name in ACTIVATIONS]
+SHAPES += [[f"task.length={length}"] for length in (20, 50, 200, 1000)]
+SHAPES += [[f"family.hidden={hidden}"] for hidden in (16, 32, 50, 64, 128, 256, 512)]
+SHAPES += [[f"training.batch={batch}"] for batch in (1, 5, 20, 50)]
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A markdown table."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def repeated(
+    overrides: list[str], engine: str, widths: list[int], cores: int, repeats: int = 3
+) -> list[dict[str, Any]]:
+    """Each width's median of some runs, each of about 3200 row-updates of the unit's size or as long."""
+    config, found = bench_config(overrides), []
+    shape = config["task"]["length"] / 100 * config["family"]["hidden"] / 100 * config["training"]["batch"] / 10
+    work = 3200 / max(1, shape) / (5 if engine == "reference" else 1)
+    for width in widths:
+        runs = [measure(config, [engine], [width], cores, max(10, round(work / width)))[0] for _ in range(repeats)]
+        found.append(sorted(runs, key=lambda run: run["ms_per_row_update"])[repeats // 2])
+    return found
 
 
 def main() -> None:
@@ -198,8 +213,8 @@ def main() -> None:
     options = parser.parse_args()
     cores = os.cpu_count() or 1
     parts = [header(cores)]
-    ours = measure(bench_config([]), ["cpu"], [8, 16, 64, 256, 512], cores, 20)
-    ours += measure(bench_config([]), ["reference"], [8, 64], cores, 5)
+    ours = repeated([], "cpu", [8, 16, 32, 64, 128, 256, 512], cores)
+    ours += repeated([], "reference", [8, 64], cores)
     best = min(item["ms_per_row_update"] for item in ours)
     rate = ours[0]["gemm_gflops"]
     floor = OPERATIONS / rate / 1e6
@@ -233,13 +248,13 @@ def more(cores: int) -> list[str]:
     """Controllers' cost, other shapes."""
     rows, plain = [], None
     for name, overrides in VARIANTS:
-        ms = measure(bench_config(overrides), ["cpu"], [64], cores, 20)[0]["ms_per_row_update"]
+        ms = repeated(overrides, "cpu", [64], cores)[0]["ms_per_row_update"]
         plain = ms if plain is None else plain
         rows.append([name, f"{ms:.3f}", f"{ms / plain:.2f}"])
     parts = ["\n## Cost of controllers (64 rows)\n", table(["update", "ms per row-update", "relative"], rows)]
     rows = []
     for overrides in SHAPES:
-        item = measure(bench_config(overrides), ["cpu"], [16], cores, 5)[0]
+        item = repeated(overrides, "cpu", [16], cores, repeats=1)[0]
         rows.append(
             [
                 " ".join(overrides),
