@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as State
 
 from rnnsweep.adapters.optuna.cube import bounds, cell_count, cell_value, coordinate
+from rnnsweep.adapters.optuna.details import SQLITE, Detail, Details, details_of
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Change
@@ -28,7 +29,6 @@ from rnnsweep.sweep.space import Dimension
 from rnnsweep.sweep.states import TrialState
 
 TRIAL, OPENED, ENDED = "rnnsweep.trial", "rnnsweep.opened", "rnnsweep.ended"
-SQLITE = "sqlite:///"
 
 
 @dataclass
@@ -56,10 +56,11 @@ class OptunaMirror:
         self._url, self._plan = url, plan
         self._storage: optuna.storages.RDBStorage | None = None
         self._study: optuna.Study | None = None
+        self._details: Details | None = None
         self._entries: dict[int, list[_Entry]] = {}
 
     def write(self, changes: Sequence[Change]) -> None:
-        """Apply journal entries in order; one transaction for each trial that began and ended in between."""
+        """Apply journal entries in order; details of all trials first, then each trial that begins or ends."""
         try:
             with _store_errors():
                 study = self._open()
@@ -68,8 +69,10 @@ class OptunaMirror:
                     entry = self._take(change)
                     if entry is not None:
                         touched[entry.number, entry.opened] = entry
-                for key in sorted(touched, key=lambda key: (key[1], key[0])):
-                    self._flush(study, touched[key])
+                entries = [touched[key] for key in sorted(touched, key=lambda key: (key[1], key[0]))]
+                self._write_details(entries)
+                for entry in entries:
+                    self._flush(study, entry)
         except BaseException:
             self._forget()  # what the failed call has done is unknown: read again
             raise
@@ -102,6 +105,7 @@ class OptunaMirror:
         )
         for trial in study.get_trials(deepcopy=False):
             self._remember(trial)
+        self._details = details_of(self._url, study._storage)
         self._study = study
         return study
 
@@ -149,23 +153,21 @@ class OptunaMirror:
 
     # -------------------------------------------------------------- writing
 
+    def _write_details(self, entries: Sequence[_Entry]) -> None:
+        """Curves, and attributes of those that ended, of trials that the database has."""
+        assert self._details is not None
+        stored = [(entry, entry.stored) for entry in entries if entry.stored is not None]
+        ended = [self._attributes(entry) if entry.result is not None else {} for entry, _ in stored]
+        self._details.write([Detail(key, entry.curve, more) for (entry, key), more in zip(stored, ended, strict=True)])
+
     def _flush(self, study: optuna.Study, entry: _Entry) -> None:
         storage = study._storage
         if entry.stored is None:
             entry.stored = storage.create_new_trial(study._study_id, template_trial=self._template(entry))
-        else:
-            self._update(storage, entry.stored, entry)
+        elif entry.result is not None:
+            state, values = self._outcome(entry.result)
+            storage.set_trial_state_values(entry.stored, state=state, values=values)
         entry.curve, entry.result, entry.params = {}, None, {}
-
-    def _update(self, storage: Any, trial_id: int, entry: _Entry) -> None:
-        for step, value in sorted(entry.curve.items()):
-            storage.set_trial_intermediate_value(trial_id, step, value)
-        if entry.result is None:
-            return
-        for key, value in self._attributes(entry).items():
-            storage.set_trial_user_attr(trial_id, key, value)
-        state, values = self._outcome(entry.result)
-        storage.set_trial_state_values(trial_id, state=state, values=values)
 
     def _template(self, entry: _Entry) -> FrozenTrial:
         """A trial with all that is known; points outside of the space keep their values as attributes only."""

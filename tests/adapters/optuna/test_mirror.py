@@ -6,6 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState as State
 
+from rnnsweep.adapters.optuna.details import StorageDetails
 from rnnsweep.adapters.optuna.mirror import OptunaMirror
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
@@ -96,6 +97,11 @@ def test_any_batching_gives_the_same_study(url, size):
         mirror.write(changes[begin : begin + size])
     mirror.close()
     assert rows(url) == EXPECTED
+
+
+def test_through_optuna_alone_it_is_the_same_study(url, monkeypatch):
+    monkeypatch.setattr("rnnsweep.adapters.optuna.mirror.details_of", lambda url, storage: StorageDetails(storage))
+    test_any_batching_gives_the_same_study(url, 4)
 
 
 @pytest.mark.parametrize("cut", [3, 9, 13, 15, 16, 19])
