@@ -44,7 +44,8 @@ def measure(
 
     Returns:
         Dictionaries with engine, device, rows, T, B, H, ms_per_row_update, gemm_gflops (of all processes together, same
-        dtype), share_of_gemm (of 6 T B H^2 operations per row-update), note (why an engine fell back).
+        dtype), share_of_gemm (of 6 T B operations per entry of the recurrent matrix, H x H or H x gates, per
+        row-update), note (why an engine fell back, as for cells without fused loops).
     """
     rate = sum(together(_gemm, [(config["dtype"],)] * processes))
     results = []
@@ -59,7 +60,7 @@ def measure(
 
 
 def _result(first: Mapping[str, Any], width: int, seconds: float, rate: float) -> dict[str, Any]:
-    operations = 6 * first["T"] * first["B"] * first["H"] ** 2
+    operations = 6 * first["T"] * first["B"] * first["matrix"]
     return {
         "engine": first["engine"],
         "device": first["device"],
@@ -160,7 +161,9 @@ def _train(barrier: Barrier, case: Case) -> dict[str, Any]:
 
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
-    sizes = {"T": program.task.max_length, "B": program.batch, "H": program.family.hidden}
+    cell, hidden = program.family.cell, program.family.hidden
+    matrix = hidden * hidden if cell is None else cell.recurrent * cell.product
+    sizes = {"T": program.task.max_length, "B": program.batch, "H": hidden, "matrix": matrix}
     names = {"engine": program.engine.name, "device": str(program.device), "note": program.engine_note}
     return {"seconds": seconds, **sizes, **names}
 
