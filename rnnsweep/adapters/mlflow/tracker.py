@@ -224,12 +224,11 @@ class MlflowMirror:
             self._consider(number, values[0], data["params"])
         finished = data.get("finished")
         child.ended = (STATUS[state], int((change.at if finished is None else finished) * 1000))
-        self._upload(store, child.run_id, self._config_files(data["params"]))
+        files: dict[str, Any] = {**self._config_files(data["params"])}
         try:
-            files = self._options.artifacts(number)
+            files.update(self._options.artifacts(number))
         except Exception:
             LOG.exception("no artifacts for trial %d", number)
-            return
         self._upload(store, child.run_id, files)
 
     def _keys(self) -> list[str]:
