@@ -50,6 +50,15 @@ def test_the_sweep_of_the_document_loads(tmp_path):
     assert len(config.plan.space) == 3
 
 
+def test_the_sweep_across_families_of_the_document_loads(tmp_path):
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps/which.yaml").write_text(blocks("configuration.md", "yaml")[1])
+    when = {dimension.key: dict(dimension.when) for dimension in load("which").plan.space}
+    assert when["family.mu"] == {"family": ("momentum_srn",)}
+    assert when["family.forget_bias"] == {"family": ("lstm",)}
+    assert when["optimizer.lr"] == {}
+
+
 def test_the_message_of_the_document_is_the_real_one():
     with pytest.raises(ConfigError) as caught:
         load("quickstart", ["family.hiden=9"])
