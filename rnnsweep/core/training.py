@@ -10,12 +10,12 @@ from torch import Tensor
 
 from rnnsweep.core import diagnostics, evaluation, numerics
 from rnnsweep.core.controllers.base import Context, Tally
-from rnnsweep.core.learners.base import Wanted
+from rnnsweep.core.learners.base import Learned, Wanted
 from rnnsweep.core.pack import NEVER, Pack
 from rnnsweep.core.tile import Tile, tiles, train_batch
 from rnnsweep.core.types import RowStatus
 
-__all__ = ["Tile", "tiles", "train_batch", "train_rung", "update"]
+__all__ = ["Tile", "learn", "tiles", "train_batch", "train_rung", "update"]
 
 
 def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context:
@@ -29,14 +29,26 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
         tally: where diagnostics go.
         ending: rows [P] for which this is the last update of a rung (costly diagnostics, trace kept); None for none.
     """
-    program = tile.program
     detailed = ending is not None and bool(ending.any())
     alive = (tile.status == RowStatus.ACTIVE) & (tile.step < tile.updates)
     tally.begin(alive)
-    batch = train_batch(tile)
-    family_hypers = tile.unit_hypers("family")
-    want, own = _wanted(tile, detailed), tile.learner_own()
-    learned = program.learner.learn(program, tile.params, family_hypers, batch, want, own)
+    learned, context = learn(tile, tally, _wanted(tile, detailed))
+    context.ending = ending if detailed else None
+    if detailed and context.trace is not None:
+        context.notes.update(diagnostics.states(context))
+        context.notes["profile"] = diagnostics.profile(context)
+    finite = numerics.finite(learned.loss)
+    tally.mean("train/loss", learned.loss, finite)
+    diverged = ~finite
+    drop = _control(tile, context, diverged)
+    _apply(tile, context, alive, diverged, drop)
+    return context
+
+
+def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
+    """What the learning rule makes of the next mini-batch, and all that controllers may read about it."""
+    program, batch, family_hypers = tile.program, train_batch(tile), tile.unit_hypers("family")
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, want, tile.learner_own())
     context = Context(
         program.family,
         program.task,
@@ -51,21 +63,12 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
         learned.trace,
         tile.step,
         tally,
-        ending=ending if detailed else None,
         omega=learned.omega,
         proposed=learned.step,
         readout=program.readout,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )
-    if detailed and context.trace is not None:
-        context.notes.update(diagnostics.states(context))
-        context.notes["profile"] = diagnostics.profile(context)
-    finite = numerics.finite(learned.loss)
-    tally.mean("train/loss", learned.loss, finite)
-    diverged = ~finite
-    drop = _control(tile, context, diverged)
-    _apply(tile, context, alive, diverged, drop)
-    return context
+    return learned, context
 
 
 def _wanted(tile: Tile, detailed: bool) -> Wanted:

@@ -23,7 +23,7 @@ from rnnsweep.core.readouts.base import Readout
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
-from rnnsweep.core.training import Tile, tiles, train_batch
+from rnnsweep.core.training import Tile, learn, tiles, train_batch
 
 CPU = torch.device("cpu")
 
@@ -99,27 +99,9 @@ class Setup:
 def context_of(pack: Pack, prefix: str | None = None, *, detailed: bool = False) -> tuple[Tile, Context]:
     """The first tile of a pack, and the context of its next update with plain gradients in it."""
     (_, tile), *_ = tiles(pack)
-    program = pack.program
-    batch = train_batch(tile)
-    family_hypers = tile.unit_hypers("family")
-    learned = program.learner.learn(program, tile.params, family_hypers, batch, Wanted(trace=True), tile.learner_own())
-    context = Context(
-        program.family,
-        program.task,
-        program.engine,
-        program.activation,
-        program.layout,
-        tile.params,
-        program.layout.view(tile.params),
-        family_hypers,
-        batch,
-        learned.gradients,
-        learned.trace,
-        tile.step,
-        Tally(),
-        hypers=tile.unit_hypers(prefix) if prefix else {},
-        ending=torch.ones(len(pack), dtype=torch.bool) if detailed else None,
-    )
+    _, context = learn(tile, Tally(), Wanted(trace=True))
+    context.hypers = tile.unit_hypers(prefix) if prefix else {}
+    context.ending = torch.ones(len(pack), dtype=torch.bool) if detailed else None
     return tile, context
 
 

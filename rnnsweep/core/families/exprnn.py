@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
-from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.base import Values, loop_parts
 from rnnsweep.core.families.mapping import pull, push
 from rnnsweep.core.families.orthogonal import each_row, skew
+from rnnsweep.core.families.skew import SkewFamily
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import Range
 
 
 @dataclass(frozen=True)
-class ExpRnn(Family):
+class ExpRnn(SkewFamily):
     """Simple loop with an orthogonal recurrent matrix of determinant 1.
 
         W = exp(A)        h_t = f(h_{t-1} W + u_t W_in)        A skew
@@ -37,29 +35,6 @@ class ExpRnn(Family):
     References:
         Lezcano-Casado, Martinez-Rubio (2019).
     """
-
-    activation: str = "modrelu"
-
-    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
-        "hidden": Range(2, 8192, integer=True),
-        "activation": tuple(name for name in ACTIVATIONS if name != "oplu"),
-    }
-
-    @property
-    def cell_activation(self) -> Activation:
-        """The activation object."""
-        return activation(self.activation)
-
-    def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
-        """a_skew, w_in, act_bias (modReLU) or b, w_out, b_out."""
-        H = self.hidden
-        bias = "act_bias" if self.cell_activation.has_bias else "b"
-        return (
-            ParameterSpec("a_skew", (H, H), "skew", group="skew"),
-            ParameterSpec("w_in", (n_inputs, H), "input"),
-            ParameterSpec(bias, (H,), "bias"),
-            *readout_parameters(H, n_outputs),
-        )
 
     def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
         """Angles: an init's skew entries are tan(t / 2), those of the Cayley map; here the entry is t itself."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
-from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.base import Values, loop_parts
 from rnnsweep.core.families.orthogonal import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
+from rnnsweep.core.families.skew import SkewFamily
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.types import LoopGradients, LoopWeights
 from rnnsweep.core.unit import SHARE, Range
 
 
 @dataclass(frozen=True)
-class Scornn(Family):
+class Scornn(SkewFamily):
     """Simple loop with an exactly orthogonal recurrent matrix.
 
         W = (I + A)^{-1} (I - A) D        h_t = f(h_{t-1} W + u_t W_in)        A skew, D diagonal +-1
@@ -37,29 +37,7 @@ class Scornn(Family):
     """
 
     negatives: float = 0.5
-    activation: str = "modrelu"
-
     rows: ClassVar[Mapping[str, Range]] = {"negatives": SHARE}
-    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
-        "hidden": Range(2, 8192, integer=True),
-        "activation": tuple(name for name in ACTIVATIONS if name != "oplu"),
-    }
-
-    @property
-    def cell_activation(self) -> Activation:
-        """The activation object."""
-        return activation(self.activation)
-
-    def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
-        """a_skew, w_in, act_bias (modReLU) or b, w_out, b_out."""
-        H = self.hidden
-        bias = "act_bias" if self.cell_activation.has_bias else "b"
-        return (
-            ParameterSpec("a_skew", (H, H), "skew", group="skew"),
-            ParameterSpec("w_in", (n_inputs, H), "input"),
-            ParameterSpec(bias, (H,), "bias"),
-            *readout_parameters(H, n_outputs),
-        )
 
     def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
         """Skew blocks with angles U(0, pi/2)."""
