@@ -103,7 +103,7 @@ def best_so_far(data: SweepData) -> Figure | None:
         chance_line(axes, data.chance)
         axes.set(xlabel="time since the first trial began (minutes)", ylabel=_objective(data))
         axes.set_xlim(left=0)
-        note(axes, f"{len(lead)} improvements")
+        note(axes, f"{len(lead)} improvement{'s' if len(lead) != 1 else ''}")
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.17), ncols=2, borderaxespad=0)
     return figure
 
