@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Record
 
@@ -23,41 +25,65 @@ SATURATED_BELOW = 0.1
 def weights(tile: Tile) -> dict[str, Tensor]:
     """Spectral radius and largest singular value of the loop's recurrent matrix, float64 [P].
 
-    Left out where that matrix is not square (gates) or there is none.
+    Left out where that matrix is not square (gates) or there is none. Also what the family counts (`Family.counted`).
 
     Numerics:
         One LAPACK call per row and quantity, in float64, so that rows cannot mix. Non-finite matrices give NaN.
     """
     values = tile.program.layout.view(tile.params)
     matrices = tile.program.family.weights(values, tile.unit_hypers("family")).w_rec.double().cpu()
+    counted = {
+        key: tile.slots[f"family.{slot}"].to(torch.float64, copy=True)
+        for slot, key in tile.program.family.counted.items()
+    }
     if matrices.shape[1] != matrices.shape[2] or not matrices.shape[1]:
-        return {}
+        return counted
     rho, sigma = torch.full((2, len(matrices)), math.nan, dtype=torch.float64)
     for index, matrix in enumerate(matrices):
         if bool(torch.isfinite(matrix).all()):
             rho[index] = torch.linalg.eigvals(matrix).abs().max()
             sigma[index] = torch.linalg.matrix_norm(matrix, 2)
-    return {"weights/rho": rho, "weights/sigma_max": sigma}
+    return {"weights/rho": rho, "weights/sigma_max": sigma, **counted}
 
 
 def states(context: Context) -> dict[str, Tensor]:
     """Saturation share and largest Lyapunov exponent on the last training mini-batch, float64 [P].
 
-    Left out for cells that are not the simple one.
+    Saturation counts all nonlinearities of a cell, gates among them; it is left out for cells that have none. The
+    exponent is left out for cells that are not the simple one.
     """
     assert context.trace is not None
-    if context.family.cell is not None:
+    record, activation, cell = context.trace.record, context.activation, context.family.cell
+    if cell is None:
+        found = saturation(record, lambda t: slope_at(record, activation, t))
+        return {"state/saturation": found, "state/lyapunov_max": lyapunov(record, context)}
+    if type(cell).slopes is Cell.slopes:
         return {}
-    record, activation = context.trace.record, context.activation
-    lengths = record.lengths
-    T, B, H = record.h.shape[1] - 1, record.h.shape[2], record.h.shape[3]
-    flat = torch.zeros(len(lengths), dtype=torch.float64, device=lengths.device)
+    own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in record.weights.cell.items()}
+    kept: Tensor = record.kept  # pyright: ignore[reportAttributeAccessIssue] - records of cells have it
+    drive = getattr(record, "drive", record.h[:, 1:])  # fused loops keep no drives, nor do their cells ask for them
+
+    def slopes(t: int) -> Tensor:
+        found = cell.slopes(kept[:, t], drive[:, t], record.h[:, t], own)
+        assert found is not None
+        return found
+
+    return {"state/saturation": saturation(record, slopes)}
+
+
+def saturation(record: Record, slopes: Callable[[int], Tensor]) -> Tensor:
+    """Share of nonlinearities and own steps with |f'| < 0.1, float64 [P].
+
+    Args:
+        record: whose steps count. slopes: f' [P, B, K] of step index t.
+    """
+    lengths, T = record.lengths, record.h.shape[1] - 1
+    flat, size = torch.zeros(len(lengths), dtype=torch.float64, device=lengths.device), 1
     for t in range(T):
-        own = t >= T - lengths
-        low = (slope_at(record, activation, t).abs() < SATURATED_BELOW).flatten(1).sum(1)
-        flat += torch.where(own, low, torch.zeros_like(low))
-    share = flat / (lengths * B * H)
-    return {"state/saturation": share, "state/lyapunov_max": lyapunov(record, context)}
+        low = slopes(t).abs() < SATURATED_BELOW
+        size = low[0].numel()
+        flat += torch.where(t >= T - lengths, low.flatten(1).sum(1), 0)
+    return flat / (lengths * size)
 
 
 def lyapunov(record: Record, context: Context) -> Tensor:

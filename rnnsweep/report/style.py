@@ -35,6 +35,7 @@ LABELS = {
     "sampling/admitted": "admitted updates (share)",
     "weights/rho": "spectral radius ρ(W)",
     "weights/sigma_max": "largest singular value of W",
+    "weights/tied": "steps with equal leading eigenvalues",
     "state/saturation": "saturated units (share)",
     "state/lyapunov_max": "largest Lyapunov exponent",
     "solved_at": "updates to solve",

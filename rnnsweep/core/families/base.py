@@ -41,11 +41,13 @@ class Family(Unit):
         hidden: H, number of hidden units.
         offers: what controllers may rely on.
         slots: names of the family's own row state [P], zero at first, checkpointed; shown among its hyperparameters.
+        counted: those of them that are reported: slot -> metric key.
     """
 
     unit_key: ClassVar[str] = "family"
     offers: ClassVar[frozenset[Offer]] = frozenset(Offer)
     slots: ClassVar[tuple[str, ...]] = ()
+    counted: ClassVar[Mapping[str, str]] = {}
 
     hidden: int = 50
 

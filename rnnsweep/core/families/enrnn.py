@@ -36,7 +36,7 @@ class Enrnn(Family):
 
     Numerics:
         rho(W_S) <= 1 + 1e-12 in float64. The gradient through rho is exact for a simple leading eigenvalue, real or a
-        complex pair; with tied ones it is detached and the row state ``tied`` counts the steps.
+        complex pair; with tied ones it is detached and ``tied`` counts the step (metric ``weights/tied``).
 
     References:
         Helfrich, Ye (2020). W[from, to] is applied on the right.
@@ -48,6 +48,7 @@ class Enrnn(Family):
     activation: str = "modrelu"
 
     slots: ClassVar[tuple[str, ...]] = ("latched", "tied")
+    counted: ClassVar[Mapping[str, str]] = {"tied": "weights/tied"}
     rows: ClassVar[Mapping[str, Range]] = {"negatives": SHARE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
         "hidden": Range(2, 8192, integer=True),

@@ -98,6 +98,11 @@ class Cell(ABC):
         """The next state, and what `pull` wants to see again: a itself, unless a cell knows better."""
         return self.step(a, d, s, own), a
 
+    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor | None:
+        """f' of all nonlinearities of one step, [P, B, K], from what `pull` sees; None: it has none that saturate."""
+        del kept, d, s, own
+        return None
+
     def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Vector-Jacobian product of one step with g [P, B, S]; by autograd unless a cell knows better.
 

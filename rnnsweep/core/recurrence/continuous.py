@@ -37,6 +37,12 @@ class OscillatorCell(Cell):
         z = z + dt * (torch.tanh(a + d) - own["gamma"] * y - own["epsilon"] * z)
         return torch.cat((y + dt * z, z), -1)
 
+    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """Of the forcing tanh."""
+        del s, own
+        f = torch.tanh(kept + d)
+        return 1 - f * f
+
     def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form; dt, gamma and epsilon are not trained."""
         H, dt, f = self.hidden, own["dt"], torch.tanh(kept + d)
@@ -63,6 +69,12 @@ class EulerCell(Cell):
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """h."""
         return s + own["step"] * (a[..., : self.hidden] + torch.tanh(a[..., self.hidden :] + d))
+
+    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """Of the tanh."""
+        del s, own
+        f = torch.tanh(kept[..., self.hidden :] + d)
+        return 1 - f * f
 
     def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form; the step size is not trained."""
@@ -101,6 +113,12 @@ class MinimalGateCell(Cell):
         del a, own
         z = sigmoid(d[..., : self.hidden])
         return (1 - z) * s + z * d[..., self.hidden :]
+
+    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """Of the gate."""
+        del kept, s, own
+        z = sigmoid(d[..., : self.hidden])
+        return z - z * z
 
     def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form."""

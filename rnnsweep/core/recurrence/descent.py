@@ -26,7 +26,17 @@ def energy_gradient(a: Tensor, h: Tensor, w_back: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class GradientDescentCell(Cell):
+class _DescentCell(Cell):
+    """Base: the energy has one relu."""
+
+    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """Of the energy's relu."""
+        del s, own
+        return (kept + d > 0).to(kept.dtype)
+
+
+@dataclass(frozen=True)
+class GradientDescentCell(_DescentCell):
     """h - eta grad F.
 
     References:
@@ -39,7 +49,7 @@ class GradientDescentCell(Cell):
 
 
 @dataclass(frozen=True)
-class HeavyBallCell(Cell):
+class HeavyBallCell(_DescentCell):
     """s = [h, v]; v <- mu v - eta grad F, h <- h + v."""
 
     @property
@@ -55,7 +65,7 @@ class HeavyBallCell(Cell):
 
 
 @dataclass(frozen=True)
-class NesterovCell(Cell):
+class NesterovCell(_DescentCell):
     """s = [h, v]; v_t = h - eta grad F, h <- v_t + mu (v_t - v_{t-1}), v_0 = 0."""
 
     @property

@@ -55,6 +55,11 @@ class LstmCell(Cell):
         kept, c = _cell_of(a + d, s[..., self.hidden :])
         return torch.cat((kept[..., 3 * self.hidden : 4 * self.hidden] * kept[..., 4 * self.hidden :], c), -1), kept
 
+    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """Of i, f, g, o and tanh(c)."""
+        del d, s, own
+        return _gate_slopes(kept)
+
     def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form."""
         del own, d
@@ -94,15 +99,24 @@ class DifferenceLstmCell(Cell):
         c = f * s[..., H : 2 * H] + i * g
         return torch.cat((o * torch.tanh(c), c, v), -1)
 
+    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """Of i, f, g, o and tanh(c)."""
+        del own
+        return _gate_slopes(self._again(kept, d, s))
+
     def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form; kappa is no parameter."""
         del own
         H, kappa = self.hidden, d[..., -1:]
-        again, _ = _cell_of(self._ahead(kept, d, s)[1], s[..., H : 2 * H])
+        again = self._again(kept, d, s)
         gates, before = _pull_gates(again, s[..., H : 2 * H], g[..., : 2 * H])
         dv = (1 + kappa) * gates + g[..., 2 * H :]
         back = torch.cat((torch.zeros_like(before), before, -kappa * gates), -1)
         return Pulled(dv, torch.cat((-dv, torch.zeros_like(kappa)), -1), back)
+
+    def _again(self, a: Tensor, d: Tensor, s: Tensor) -> Tensor:
+        """i, f, g, o and tanh(c) side by side."""
+        return _cell_of(self._ahead(a, d, s)[1], s[..., self.hidden : 2 * self.hidden])[0]
 
     def _ahead(self, a: Tensor, d: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         v = a - d[..., :-1]
@@ -145,6 +159,12 @@ class GruCell(Cell):
         n = torch.tanh(d[..., 2 * H :] + r * inner)
         return n + z * (s - n), torch.cat((gates, n, inner), -1)
 
+    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """Of r, z and n."""
+        del d, s, own
+        gates, n = kept[..., : 2 * self.hidden], kept[..., 2 * self.hidden : 3 * self.hidden]
+        return torch.cat((gates - gates * gates, 1 - n * n), -1)
+
     def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form."""
         del own, d
@@ -182,6 +202,14 @@ def _constants(hidden: int, dtype: torch.dtype, device: torch.device) -> tuple[T
     found = (torch.tensor(row, dtype=dtype, device=device).repeat_interleave(hidden) for row in rows)
     half, offset, add, times = found
     return half, offset, add, times
+
+
+def _gate_slopes(kept: Tensor) -> Tensor:
+    """f' of i, f, g, o and tanh(c) from their values."""
+    H = kept.shape[-1] // 5
+    _, _, add, times = _constants(H, kept.dtype, kept.device)
+    gates, tanh_c = kept[..., : 4 * H], kept[..., 4 * H :]
+    return torch.cat((add + gates * (times - gates), 1 - tanh_c * tanh_c), -1)
 
 
 def _pull_gates(kept: Tensor, before: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:

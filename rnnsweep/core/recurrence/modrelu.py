@@ -29,9 +29,18 @@ class ComplexModReluCell(Cell):
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """[Re h, Im h]."""
         del s
-        z, half = a + d, self.hidden // 2
-        re, im = z[..., :half], z[..., half:]
-        size = (re * re + im * im + EPSILON).sqrt()
+        re, im, size = self._polar(a + d)
         open_ = size + own["act_bias"]
         scale = torch.where(open_ > 0, open_, torch.zeros_like(open_)) / (size + EPSILON)
         return torch.cat((re * scale, im * scale), -1)
+
+    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+        """Of the relu."""
+        del s
+        return (self._polar(kept + d)[2] + own["act_bias"] > 0).to(kept.dtype)
+
+    def _polar(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Re, Im and |z|."""
+        half = self.hidden // 2
+        re, im = z[..., :half], z[..., half:]
+        return re, im, (re * re + im * im + EPSILON).sqrt()

@@ -7,6 +7,8 @@ import torch
 
 from rnnsweep.core.families.enrnn import Enrnn
 from rnnsweep.core.families.spectral import divided, divided_pullback, divided_step, leading
+from rnnsweep.core.optimizers.sgd import Sgd
+from rnnsweep.core.pack import Pack
 from rnnsweep.core.training import train_rung
 from rnnsweep.errors import ConfigError
 from tests.kit.gradients import Parts, assert_equals
@@ -104,6 +106,17 @@ def test_radius_stays_at_most_one_through_training_and_the_latch_travels_with_th
     family = pack.program.family
     w = family.weights(pack.program.layout.view(pack.params), hypers).w_rec[:, family.n_long :, family.n_long :]
     assert float(torch.linalg.eigvals(w).abs().max()) <= 1 + 1e-12
+
+
+def test_steps_with_tied_eigenvalues_are_reported():
+    """T = 2 I has four equal leading eigenvalues: no gradient through rho, and T / rho = I stays as it is."""
+    setup = Setup(family=Enrnn(hidden=8, short=0.5), optimizer=Sgd(lr=0.0), sigma=0.3)
+    pack = Pack(setup.program())
+    states = [setup.state(pack.program, replica) for replica in (0, 1)]
+    states[0].params["w_short"] = 2 * torch.eye(4, dtype=torch.float64)
+    pack.join([(setup.member(replica), state) for replica, state in enumerate(states)])
+    found = [[row["weights/tied"] for row in train_rung(pack, 3, 1)] for _ in range(2)]
+    assert found == [[3, 0], [6, 0]]
 
 
 def test_an_empty_state_is_refused():
