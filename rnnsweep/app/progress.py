@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PLAIN_S = 5.0
 DRAW_S = 0.2
 BAR = 40
+FIRST_RUN = "a machine's first run compiles its loops"
 PARTS = (
     (TrialState.COMPLETE, "green", "█"),
     (TrialState.PRUNED, "yellow", "▓"),
@@ -104,6 +105,8 @@ class LiveProgress:
 
     def _figures(self, progress: Progress) -> list[str]:
         told = [f"best {progress.best[1]:.4g} (trial {progress.best[0]})" if progress.best else "no result yet"]
+        if progress.trials.get(TrialState.RUNNING) and not progress.updates:
+            told.append(FIRST_RUN)
         if progress.updates_per_s > 0:
             told.append(f"{progress.updates_per_s:.0f} updates/s")
         if progress.left_s:

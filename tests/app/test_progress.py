@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -34,6 +35,15 @@ def test_a_sweep_that_has_just_begun():
     with LiveProgress("s", stream) as shown:
         shown.update(START)
     assert "starting · no result yet" in stream.getvalue()
+
+
+def test_a_silence_before_the_first_rung_is_explained():
+    stream = io.StringIO()
+    running = replace(START, trials={TrialState.RUNNING: 2})
+    with LiveProgress("s", stream) as shown:
+        shown.update(running)
+    assert "2 running · no result yet · a machine's first run compiles its loops" in stream.getvalue()
+    assert "compiles" not in LiveProgress("s", stream).line(replace(running, updates=200))
 
 
 def test_bars_fit_their_width_and_count_finished_trials():
