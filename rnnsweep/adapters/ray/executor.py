@@ -31,6 +31,8 @@ NODES_S = 0.5
 """Period of looking for nodes that came or left, seconds."""
 CLOSE_S = 5.0
 """Time that trainers have to free their device, seconds."""
+GATHER_S = 10.0
+"""Longest time that the first worker to be ready waits for the others, seconds."""
 BACKOFF_MAX_S = 10.0
 START_ATTEMPTS = 3
 
@@ -60,12 +62,13 @@ class RayExecutor:
         self._pickled = b""
         self._lanes: dict[str, Lane] = {}
         self._events: list[ExecutorEvent] = []
+        self._ready: dict[str, WorkerJoined] = {}  # not announced yet
         self._excluded: set[str] = set()
         self._losses: dict[str, int] = defaultdict(int)
         self._not_before: dict[str, float] = defaultdict(float)
         self._prefix, self._count, self._failed_starts = uuid.uuid4().hex[:6], 0, 0
-        self._ever_joined = self._owned = self._running = self._warned = False
-        self._looked = self._started = 0.0
+        self._ever_joined = self._gathered = self._owned = self._running = self._warned = False
+        self._looked = self._started = self._first_ready = 0.0
 
     def start(self) -> None:
         """Connect and bring workers up; they announce themselves through `poll`.
@@ -97,6 +100,7 @@ class RayExecutor:
                 lane.pump(time.monotonic())
             self._collect(0.0 if self._events else max(0.0, min(SLICE_S, end - time.monotonic())))
             self._lose_silent()
+            self._announce()
             if time.monotonic() - self._looked >= NODES_S:
                 self._balance()
             if self._events or time.monotonic() >= end:
@@ -152,8 +156,9 @@ class RayExecutor:
         if what == "hello":
             lane.process = value
         elif what == "build":
+            self._first_ready = self._first_ready or lane.heard
             lane.joined = self._ever_joined = True
-            self._events.append(WorkerJoined(value))
+            self._ready[lane.id] = WorkerJoined(value)
         elif what == "advance":
             self._trained(lane, *value)
 
@@ -163,6 +168,14 @@ class RayExecutor:
             self._losses.pop(lane.node.id, None)
         if reports or failures:
             self._events.append(RungTrained(lane.id, tuple(reports), tuple(failures)))
+
+    def _announce(self) -> None:
+        """Let workers join; the first ones together, else the quickest would get all of a small sweep's rows."""
+        starting = any(not lane.joined for lane in self._lanes.values())
+        if self._ready and (self._gathered or not starting or time.monotonic() - self._first_ready >= GATHER_S):
+            self._events.extend(self._ready.values())
+            self._ready.clear()
+            self._gathered = True
 
     # -------------------------------------------------------------- losses
 
@@ -177,7 +190,7 @@ class RayExecutor:
         del self._lanes[lane.id]
         ray.kill(lane.actor, no_restart=True)
         LOG.info("worker %s on %s lost: %s", lane.id, lane.node.label, reason)
-        if lane.joined:
+        if lane.joined and self._ready.pop(lane.id, None) is None:
             store = isinstance(getattr(error, "cause", None), StoreError)
             self._events.append(WorkerLost(lane.id, lane.node.label, reason, store))
         elif error is not None:

@@ -29,6 +29,36 @@ class Refuse:
         raise ConfigError("no such task", key="task", value="tempral")
 
 
+class Late:
+    """The second worker takes its time; the first may die meanwhile."""
+
+    def __init__(self, seconds: float, first_dies: bool = False) -> None:
+        self.seconds, self.first_dies = seconds, first_dies
+
+    def __call__(self, worker: str, cores: int) -> Any:
+        import threading
+
+        from counting_trainer import CountingTrainer
+
+        if worker.endswith("-2"):
+            time.sleep(self.seconds)
+        if worker.endswith("-1") and self.first_dies:
+            threading.Timer(0.5, os._exit, [1]).start()
+        return CountingTrainer(worker, cores)
+
+
+def test_the_first_workers_join_together(started: Any, watch: Any) -> None:
+    """Else the quickest would be given all rows of a small sweep, and the others nothing."""
+    assert len(watch.joined(watch.until(started(Late(1.5), workers=2), bool))) == 2
+
+
+def test_a_worker_that_dies_before_it_is_announced_is_never_heard_of(started: Any, watch: Any) -> None:
+    executor = started(Late(3.0, first_dies=True), workers=2)
+    events = watch.until(executor, lambda found: len(watch.joined(found)) == 2)
+    assert sorted(info.worker[-2:] for info in watch.joined(events)) == ["-2", "-3"]
+    assert watch.lost(events) == []
+
+
 def test_workers_spread_over_the_nodes_and_see_one_thread_and_no_gpu(started: Any, watch: Any) -> None:
     infos = watch.workers(started(workers=3), 3)
     assert len({info.worker for info in infos}) == 3
