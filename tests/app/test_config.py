@@ -53,9 +53,9 @@ def test_every_packaged_sweep_loads_and_says_what_it_is(name):
     assert config.plan.name == name
     assert config.description
     for dimension in config.plan.space:
-        assert isinstance(
-            resolve_point(config.variants, {dimension.key: (dimension.choices or (dimension.low,))[0]}), dict
-        )
+        beside = {key: values[0] for key, values in dimension.when.items()}
+        point = {**beside, dimension.key: (dimension.choices or (dimension.low,))[0]}
+        assert isinstance(resolve_point(config.variants, point), dict)
 
 
 def test_settings_of_inner_optimisers_are_searched_where_they_exist(tmp_path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rnnsweep.app import running
-from rnnsweep.app.config import load
+from rnnsweep.app.config import load, search_path
+from rnnsweep.app.reproducing_papers import PAPERS
 from rnnsweep.sweep.states import SweepState
 
 TINY = {
@@ -15,11 +18,32 @@ TINY = {
     "scurnn_copying": ["task.length=5"],
     "enrnn_adding": ["task.length=12"],
     "enrnn_copying": ["task.length=5"],
+    "scurnn_adding": ["task.length=12"],
+    "scurnn_digits": ["task.source=sklearn", "budget.trials=1"],
     "momentum_smnist": ["task.source=sklearn", "~space.family.hidden"],
     "momentum_pmnist": ["task.source=sklearn", "~space.family.hidden"],
+    "momentum_timit": ["task.length=10"],
     "sbo_digits": [],
     "rflo_periodic": ["task.length=10"],
+    "pascanu_music": ["task.length=10"],
+    "pascanu_ptb": ["task.length=10", "budget.trials=3"],
+    "adding": ["task.length=12"],
+    "digits": [],
+    "quickstart": ["task.length=10"],
 }
+ELSEWHERE = {
+    **dict.fromkeys(("pascanu_fig7", "pascanu_code", "pascanu_pathological"), "test_reproduce.py"),
+    **dict.fromkeys(("pascanu_memorization", "chernodub_table1"), "test_reproduce.py"),
+}
+"""Presets that another file runs, as parts of a paper."""
+
+
+def test_every_packaged_sweep_is_run_somewhere():
+    packaged = {path.stem for path in search_path().sweep_files().values()}
+    assert set(TINY) | set(ELSEWHERE) == packaged
+    reproduced = {part.preset or paper.preset for paper in PAPERS.values() for part in paper.scales["smoke"]}
+    for name, file in ELSEWHERE.items():
+        assert name in reproduced or f'load("{name}"' in (Path(__file__).parent / file).read_text()
 
 
 @pytest.mark.slow
