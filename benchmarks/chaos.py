@@ -47,7 +47,8 @@ def say(text: str) -> None:
 def replayed(found: Record, root: Path, options: tuple[str, ...]) -> None:
     """Run the recorded asks again, undisturbed and unpruned: up to the rung where each trial ended all is equal."""
     points = json.dumps([row["params"] for row in found.table]).replace("Infinity", "inf")
-    more = (*options, "sampler=random", "pruner=none", f"sampler.enqueue={plain(points)}")
+    kept = [option for option in options if not option.startswith(("sampler", "pruner"))]
+    more = (*kept, "sampler=random", "pruner=none", f"sampler.enqueue={plain(points)}")
     again = Store(root, more)
     assert again.finish(again.launch("cluster=inline")) == 0, again.output()
     want = record(again)
