@@ -22,6 +22,13 @@ ALLOWED = "http://host:8265 or https://..., the address of the cluster's dashboa
 LIVE = ("PENDING", "RUNNING")
 SWEEP = "rnnsweep"
 """Metadata key with the sweep's name."""
+NO_AGENT = "No available agent to submit job"
+"""Ray's answer, to be tried again later, while a head that has just started or is busy knows no agent on any node."""
+BUSY_PORT = (
+    " Does another Ray run on that machine? Its agent has the port: --dashboard-agent-listen-port=PORT for this one."
+)
+AGENT_S = 60.0
+"""Longest time that a submission tries again after it, seconds."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ def submit(
     Raises:
         ConfigError: nothing answers at the address.
         LockedError: a job of this sweep is pending or running there.
+        StoreError: the cluster does not take the job.
     """
     client = _client(address)
     for job in _jobs(client, name):
@@ -77,11 +85,25 @@ def submit(
     clean = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
     job_id = f"rnnsweep-{clean}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
     try:
-        return client.submit_job(
-            entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime, metadata={SWEEP: name}
-        )
+        return _insist(client, entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime, metadata={SWEEP: name})
     except RuntimeError as problem:
-        raise StoreError(f"Ray jobs at {address}", str(problem).splitlines()[0]) from problem
+        hint = BUSY_PORT if NO_AGENT in str(problem) else ""
+        raise StoreError(f"Ray jobs at {address}", str(problem).splitlines()[0] + hint) from problem
+
+
+def _insist(client: JobSubmissionClient, *, submission_id: str, **job: Any) -> str:
+    """Submit under one id, again for a while where there is no agent, but not if an earlier try got through."""
+    deadline, pause = time.monotonic() + AGENT_S, 0.5
+    while True:
+        try:
+            return client.submit_job(submission_id=submission_id, **job)
+        except RuntimeError as problem:
+            if NO_AGENT not in str(problem) or time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(5.0, 2 * pause)
+        if any(found.submission_id == submission_id for found in client.list_jobs()):
+            return submission_id
 
 
 def status(name: str, address: str) -> JobView | None:

@@ -8,18 +8,22 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rnnsweep.adapters.ray import jobs
-from rnnsweep.errors import ConfigError, LockedError
+from rnnsweep.errors import ConfigError, LockedError, StoreError
 
 SERVER = """
-import ray, sys
-context = ray.init(address="local", num_cpus=1, include_dashboard=True, dashboard_port=0, log_to_driver=False,
-                   object_store_memory=80 * 2**20, logging_level=40)
-print(context.dashboard_url, flush=True)
+import sys
+from ray.cluster_utils import Cluster
+head = {"num_cpus": 1, "include_dashboard": True, "dashboard_port": 0, "object_store_memory": 80 * 2**20}
+head["dashboard_agent_listen_port"] = 0  # any: the default is one port, and other clusters of this machine have it
+cluster = Cluster(initialize_head=True, head_node_args=head)
+print(cluster.webui_url, flush=True)
 sys.stdin.read()
+cluster.shutdown()
 """
 
 
@@ -78,3 +82,62 @@ def test_an_address_that_is_no_dashboard_is_refused(address: str) -> None:
 def test_an_address_where_nobody_listens_is_refused() -> None:
     with pytest.raises(ConfigError, match="no Ray dashboard answers here"):
         jobs.submit("true", "tiny", "http://127.0.0.1:9")
+
+
+class Starting:
+    """A dashboard whose cluster has no agent yet, as Ray's client shows it; `silent`: but the job was started."""
+
+    def __init__(self, refusals: int, reason: str = jobs.NO_AGENT, silent: bool = False) -> None:
+        self.refusals, self.reason, self.silent = refusals, reason, silent
+        self.ids: list[str] = []
+
+    def list_jobs(self) -> list:
+        return [SimpleNamespace(submission_id=name, metadata={}) for name in self.ids if self.silent]
+
+    def submit_job(self, *, submission_id: str, **_: object) -> str:
+        self.ids.append(submission_id)
+        if len(self.ids) <= self.refusals:
+            raise RuntimeError(f"Request failed with status code 500: {self.reason}, please try again later.")
+        return submission_id
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds slept by the module under test, on a clock that moves with them."""
+    slept: list[float] = []
+    monkeypatch.setattr(jobs.time, "sleep", slept.append)
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: sum(slept))
+    return slept
+
+
+def test_a_head_that_is_still_starting_is_asked_again(naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Starting(3)
+    monkeypatch.setattr(jobs, "_client", lambda _: client)
+    assert jobs.submit("true", "tiny", "http://head") == client.ids[-1]
+    assert len(client.ids) == 4
+    assert len(set(client.ids)) == 1
+    assert naps == [0.5, 1.0, 2.0]
+
+
+def test_a_job_that_was_started_after_all_is_not_started_again(
+    naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Starting(1, silent=True)
+    monkeypatch.setattr(jobs, "_client", lambda _: client)
+    assert jobs.submit("true", "tiny", "http://head") == client.ids[0]
+    assert len(client.ids) == 1
+
+
+def test_a_head_without_agents_is_given_up_after_a_while(naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_client", lambda _: Starting(10**9))
+    with pytest.raises(StoreError, match=jobs.NO_AGENT):
+        jobs.submit("true", "tiny", "http://head")
+    assert jobs.AGENT_S - 5 <= sum(naps) <= jobs.AGENT_S
+
+
+def test_other_refusals_are_not_repeated(naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Starting(1, "the runtime environment is not valid")
+    monkeypatch.setattr(jobs, "_client", lambda _: client)
+    with pytest.raises(StoreError, match="not valid"):
+        jobs.submit("true", "tiny", "http://head")
+    assert (len(client.ids), naps) == (1, [])
