@@ -57,7 +57,7 @@ class MirrorThread:
         done = self._written()
         while not done and self._clock.monotonic() < deadline:
             self._wake.set()
-            self._clock.sleep(0.02)
+            self._clock.sleep(0.05)  # each look costs the mirror's thread some of its time
             done = self._written()
         self.stop()
         return done

@@ -1,8 +1,11 @@
-"""The decision path at the size of a large cluster: bounds of DESIGN's speed section, with room for a busy machine."""
+"""The decision path at the size of a large cluster: work and memory per trial do not grow with the sweep.
+
+How long it takes is for `benchmarks/scale.py` to say.
+"""
 
 from __future__ import annotations
 
-import time
+import sys
 import tracemalloc
 
 from rnnsweep.sweep.events import Tick
@@ -43,15 +46,15 @@ def held(trials: int) -> SweepMemory:
     return memory
 
 
-def run(trials: int, workers: int, rungs: int, memory: SweepMemory | None = None) -> tuple[float, int]:
-    """Seconds in machine and turn, and the number of reports."""
+def run(trials: int, workers: int, rungs: int, memory: SweepMemory | None = None) -> int:
+    """Run a sweep through machine and turn; returns the number of reports."""
     quick = Quick()
     if memory is None:
         memory, _ = rebuild(plan(trials, updates=10 * rungs, replicas=1), 1, 0.0, Records())
     turn = Turn(memory, quick, quick)  # type: ignore[arg-type]
     turn.take([WorkerJoined(WorkerInfo(f"w{n}", f"n{n}", "cpu", "", 2)) for n in range(workers)])
     turn.finish(lambda writes: None)
-    reports, spent = 0, 0.0
+    reports = 0
     while memory.stopping is None:
         orders, quick.joined = quick.joined, []
         events = []
@@ -63,18 +66,34 @@ def run(trials: int, workers: int, rungs: int, memory: SweepMemory | None = None
                 ]
                 events.append(RungTrained(worker, tuple(made)))
                 reports += len(made)
-        started = time.perf_counter()
         turn.take([Tick(0.0, 0.0), *events])
         turn.finish(lambda writes: None)
-        spent += time.perf_counter() - started
-    return spent, reports
+    return reports
+
+
+def calls(trials: int, workers: int) -> float:
+    """Calls of Python and C functions per trial; nothing in a run depends on time, so the number is exact."""
+    count = 0
+
+    def counted(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        run(trials, workers, 3)
+    finally:
+        sys.setprofile(None)
+    return count / trials
 
 
 def test_a_thousand_workers_and_ten_thousand_trials() -> None:
-    spent, reports = run(10_000, 1000, 3)
-    assert reports == 30_000
-    assert spent / 10_000 < 2e-3  # seconds per trial
-    assert reports / spent > 2500
+    assert run(10_000, 1000, 3) == 30_000
+
+
+def test_work_per_trial_does_not_grow_with_trials_and_workers() -> None:
+    run(50, 4, 3)  # imports and caches
+    assert calls(2000, 200) < 1.1 * calls(200, 20)
 
 
 def test_memory_per_finished_trial() -> None:
