@@ -116,6 +116,7 @@ def build_units(config: Mapping[str, Any]) -> Units:
     _check_init(units)
     _check_needs(units)
     _check_learner(units)
+    _check_task(units, config["training"]["batch"])
     return units
 
 
@@ -176,6 +177,28 @@ def _check_learner(units: Units) -> None:
             raise ConfigError(problem, key=f"controllers.{name}", allowed=allowed)
 
 
+def _check_task(units: Units, batch: int) -> None:
+    """Mini-batches must be possible; a state that is carried over needs units that can take it up."""
+    units.task.check_batch(batch)
+    if not units.task.carries:
+        return
+    learner, plain = type(units.learner), type(units.readout).__name__ in ("Linear", "Readout")
+    reasons = {
+        f"the family {_name(units.family)} begins every sequence in a way of its own": units.family.restarts,
+        f"the learning rule {learner.__module__.rpartition('.')[2]} begins every mini-batch anew": not learner.carries,
+        f"the read-out {_name(units.readout)} sees one mini-batch only": not plain,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise ConfigError(
+                f"the state cannot be carried over: {reason}", key="task.carry", value=True, allowed="false"
+            )
+
+
+def _name(unit: Unit) -> str:
+    return type(unit).__name__.lower()
+
+
 def _check_parameters(units: Units) -> None:
     """Penalties must name parameters that the family has."""
     known = tuple(spec.name for spec in parameters_of(units.family, units.readout, units.task))
@@ -209,7 +232,12 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
     """The tensor program of a trial's shape key."""
     dtype = DTYPES[config["dtype"]]
     family = units.family
-    engine, note = engine_for(family.cell, config["engine"], family.cell_activation, dtype, device)
+    name = config["engine"]
+    if units.task.carries and name != "reference":  # fused loops begin with one state per row
+        engine, _ = engine_for(family.cell, "reference", family.cell_activation, dtype, device)
+        note = f"{name} engine not used: the state is carried over"
+    else:
+        engine, note = engine_for(family.cell, name, family.cell_activation, dtype, device)
     training = config["training"]
     return Program(
         units.family,

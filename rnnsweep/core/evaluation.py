@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +14,7 @@ from rnnsweep.core.rng import Draws
 from rnnsweep.core.types import Batch
 
 if TYPE_CHECKING:
+    from rnnsweep.core.program import Program
     from rnnsweep.core.training import Tile
 
 _SPAN = 1 << 24
@@ -28,8 +31,9 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
 
     Numerics:
         Endless tasks see fresh sequences at every step; finite sets see the first `eval_size` samples of their
-        validation part, each once (at most all of them). Where sequences have masks of their own, every step that
-        counts has the same weight. Sums in float64, batch by batch.
+        validation part, each once (at most all of them). A task that carries the state reads them as streams side by
+        side, each from the family's own first state; what is left over of an even share is not read. Where sequences
+        have masks of their own, every step that counts has the same weight. Sums in float64, batch by batch.
     """
     program = tile.program
     total = program.eval_size if sequences is None else sequences
@@ -39,15 +43,15 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
     wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
     values, family, hypers = program.layout.view(tile.params), program.family, tile.unit_hypers("family")
     weights = family.weights(values, hypers)
-    endless = program.task.samples is None
-    for start in range(0, total, program.batch):
-        size = min(program.batch, total - start)
-        offset = torch.arange(start, start + size, device=tile.step.device)
+    endless, state = program.task.samples is None, None
+    for start, offset in _offsets(program, total):
+        size, offset = len(offset), offset.to(tile.step.device)
         base = tile.step * _SPAN if endless else torch.zeros_like(tile.step)
         draws = Draws(keys, base[:, None] + offset, base + start, program.dtype, split="valid")
-        batch = program.task.batch(draws)
+        batch = replace(program.task.batch(draws), state=state)
         inputs = family.feed(values, hypers, batch.inputs, batch.lengths).inputs
-        record = program.engine.forward(inputs, weights, program.activation, batch.lengths)
+        record = program.engine.forward(inputs, batch.begun(weights), program.activation, batch.lengths)
+        state = record.h[:, -1] if program.task.carries else None
         seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, program.engine, gradients=False)
         weight = _weights(batch, size)  # P B
@@ -55,6 +59,18 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
         wrong += (program.task.errors(out.outputs, batch).double() * weight).sum(1)
         counted += weight.sum(1)
     return loss / counted, wrong / counted
+
+
+def _offsets(program: Program, total: int) -> Iterator[tuple[int, Tensor]]:
+    """Mini-batches of an evaluation: where each begins, and its sequences; in order, or side by side where carried."""
+    if not program.task.carries:
+        for start in range(0, total, program.batch):
+            yield start, torch.arange(start, min(start + program.batch, total))
+        return
+    streams = min(program.batch, total)
+    windows = total // streams
+    for index in range(windows):
+        yield index * streams, torch.arange(streams) * windows + index
 
 
 def _weights(batch: Batch, size: int) -> Tensor:

@@ -20,6 +20,10 @@ from rnnsweep.core.sizes import record_entries, standard_bytes
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import OmegaForm
 from rnnsweep.core.unit import Unit
+from rnnsweep.errors import ConfigError
+
+CARRIED = "task.state"
+"""Slot of the state that goes over from one mini-batch to the next."""
 
 
 def parameters_of(family: Family, readout: Readout, task: Task) -> tuple[ParameterSpec, ...]:
@@ -55,6 +59,11 @@ class Program:
     solved_below: float = 0.01
     stop_when_solved: bool = False
     readout: Readout = field(default_factory=Readout)
+
+    def __post_init__(self) -> None:
+        if self.task.carries and self.engine.name != "reference":
+            problem = "only the engine 'reference' begins with a state per sequence"
+            raise ConfigError(problem, key="engine", value=self.engine.name, allowed="reference")
 
     @cached_property
     def layout(self) -> ParameterLayout:
@@ -109,6 +118,8 @@ class Program:
         shapes.update({f"learner.{name}": shape for name, shape in self.learner.slot_shapes(self).items()})
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
+        if self.task.carries:
+            shapes[CARRIED] = (self.batch, self._width if self.family.cell is None else self.family.cell.state)
         return shapes
 
     @cached_property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core.pack import Pack
-from rnnsweep.core.program import Program
+from rnnsweep.core.program import CARRIED, Program
 from rnnsweep.core.rng import Draws, sample_ids
 from rnnsweep.core.types import Batch
 
@@ -90,4 +90,9 @@ def train_batch(tile: Tile) -> Batch:
         ids = step[:, None] * program.batch + torch.arange(program.batch, device=step.device)
     else:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
-    return program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype))
+    batch = program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype))
+    if not program.task.carries:
+        return batch
+    state = tile.slots[CARRIED]
+    begins = program.task.begins(step, program.batch)[:, None, None]
+    return replace(batch, state=torch.where(begins, torch.zeros_like(state), state))

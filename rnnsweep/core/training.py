@@ -12,6 +12,7 @@ from rnnsweep.core import diagnostics, evaluation, numerics
 from rnnsweep.core.controllers.base import Context, Tally
 from rnnsweep.core.learners.base import Learned, Wanted
 from rnnsweep.core.pack import NEVER, Pack
+from rnnsweep.core.program import CARRIED
 from rnnsweep.core.tile import Tile, tiles, train_batch
 from rnnsweep.core.types import RowStatus
 
@@ -39,6 +40,9 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
         context.notes["profile"] = diagnostics.profile(context)
     finite = numerics.finite(learned.loss)
     tally.mean("train/loss", learned.loss, finite)
+    if learned.state is not None:  # text that was read is read, be the step taken or not
+        state, on = tile.slots[CARRIED], (alive & finite)[:, None, None]
+        state.copy_(torch.where(on, learned.state, state))
     diverged = ~finite
     drop = _control(tile, context, diverged)
     _apply(tile, context, alive, diverged, drop)

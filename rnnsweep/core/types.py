@@ -9,7 +9,7 @@ Sequences are right-aligned: all end at T_max; row p's own steps are t >= T_max 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
 import torch
@@ -43,12 +43,18 @@ class Batch:
         lengths: int64 [P]; 1 <= lengths <= T.
         mask: [P, T], or [P, T, B] where sequences differ, 0/1 in the floating type: steps that count in the loss of a
             per-step task; None = last step only, or every own step of a per-step task.
+        state: [P, B, S] whole state that the sequences go on from, a constant; None: they begin as the family says.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor
     mask: Tensor | None = None
+    state: Tensor | None = None
+
+    def begun(self, weights: LoopWeights) -> LoopWeights:
+        """The loop's weights with the state that the sequences go on from."""
+        return weights if self.state is None else replace(weights, h0=self.state)
 
 
 @dataclass
@@ -62,7 +68,8 @@ class LoopWeights:
         w_in: [P, I, H], or None where the inputs already are pre-activations [P, T, B, H].
         bias: [P, H], or None.
         act_bias: [P, H] parameter of the activation (modReLU), or None.
-        h0: [P, H] initial state, or None for zero.
+        h0: [P, H] initial state, or None for zero; [P, B, S] whole states, one per sequence, where they are carried
+            over (engine `reference` only; they are constants: the gradient for them means nothing).
         leak: [P], or None for 1.
         cell: a cell's own parameters, vectors [P, K] or matrices [P, M, N]; empty for the simple cell.
     """

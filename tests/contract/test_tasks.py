@@ -119,12 +119,26 @@ def test_pack_equals_packs_of_one_and_permutes(task):
 
 @each_task
 def test_a_sequence_is_a_function_of_its_id(task):
+    if task.carries:
+        pytest.skip("a stream: a function of the update, see below")
     whole = task.batch(draws())
     mixed = task.batch(draws(ids=draws().ids.flip(1)))
     if whole.mask is not None and whole.mask.ndim == 3:
         assert torch.equal(mixed.mask, whole.mask.flip(2))
     assert torch.equal(mixed.inputs, whole.inputs.flip(2))
     assert torch.equal(mixed.targets, whole.targets.flip(2 if task.per_step else 1))
+
+
+@pytest.mark.parametrize("task", [task for task in CASES if task.carries], ids=str)
+def test_a_stream_is_a_function_of_the_update(task):
+    """Whatever ids are drawn; what one update reads last, the next one goes on from."""
+    assert_equal(task.batch(draws()), task.batch(draws(ids=draws().ids.flip(1))))
+    first, second = (task.batch(dataclasses.replace(draws(), batch_ids=torch.full((P,), step))) for step in (1, 2))
+    starts = task.batch(dataclasses.replace(draws(), batch_ids=torch.zeros(P, dtype=torch.int64)))
+    assert not torch.equal(first.inputs, starts.inputs)
+    assert torch.equal(first.targets[:, -task.ahead :], second.inputs[:, : task.ahead].argmax(-1))
+    windows = next(step for step in range(1, 10**6) if bool(task.begins(torch.tensor([step]), B)))
+    assert_equal(starts, task.batch(dataclasses.replace(draws(), batch_ids=torch.full((P,), windows))))
 
 
 @each_task

@@ -38,14 +38,15 @@ def full_gradient(omega: Omega, context: Context) -> dict[str, Tensor]:
 
 def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tensor:
     """Omega [P] as a differentiable function of the raw parameters."""
-    weights = context.family.weights(values, context.family_hypers)
+    weights = context.batch.begun(context.family.weights(values, context.family_hypers))
     lengths = context.batch.lengths
     inputs = context.family.feed(values, context.family_hypers, context.batch.inputs, lengths).inputs
     P, T, B, _ = inputs.shape
     leak = torch.ones(P, dtype=inputs.dtype) if weights.leak is None else weights.leak
     leak3 = leak[:, None, None]
     h = inputs.new_zeros(P, B, weights.w_rec.shape[-1])
-    h = h if weights.h0 is None else h + weights.h0[:, None]
+    if weights.h0 is not None:
+        h = h + (weights.h0 if weights.h0.ndim == 3 else weights.h0[:, None])
     act_bias = None if weights.act_bias is None else weights.act_bias[:, None]
     states: list[Tensor] = []
     pres: list[Tensor] = []

@@ -67,6 +67,12 @@ class Family(Unit):
         return False
 
     @property
+    def restarts(self) -> bool:
+        """Whether a sequence's first steps differ from later ones, so that no state can be taken up: filters, h_0."""
+        trained = any(spec.role == "state" for spec in self.parameters(1, 1))
+        return trained or type(self).feed is not Family.feed
+
+    @property
     def filters(self) -> bool:
         """Whether `feed` puts a filter between the input path and the loop."""
         return False

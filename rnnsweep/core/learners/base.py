@@ -27,6 +27,7 @@ class Learned:
         step: [P, N], where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
         slots: the rule's row state as it will be where the row takes its step.
         omega: where it was asked for and the loop took it along.
+        state: [P, B, S] after the mini-batch, where the task carries it over.
     """
 
     loss: Tensor
@@ -35,6 +36,7 @@ class Learned:
     step: Tensor | None = None
     slots: Mapping[str, Tensor] = field(default_factory=dict)
     omega: OmegaTerm | None = None
+    state: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ class Learner(Unit):
     Attributes:
         traces: whether it leaves the gradient record that some controllers need.
         proposes: whether it proposes the step itself; controllers that add to the gradient are refused then.
+        carries: whether a state may go over from one mini-batch to the next.
     """
 
     unit_key: ClassVar[str] = "learner"
+    carries: ClassVar[bool] = False
     traces: ClassVar[bool] = True
     proposes: ClassVar[bool] = False
 

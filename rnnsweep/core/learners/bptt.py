@@ -36,6 +36,7 @@ class Bptt(Learner):
 
     horizon: int | None = None
 
+    carries: ClassVar[bool] = True
     fixed: ClassVar[Mapping[str, Range]] = {"horizon": Range(1, integer=True, optional=True)}
 
     @property
@@ -56,7 +57,7 @@ class Bptt(Learner):
         del own
         values = program.layout.view(params)
         family, engine, activation = program.family, program.engine, program.activation
-        weights = family.weights(values, family_hypers)
+        weights = batch.begun(family.weights(values, family_hypers))
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
         record = engine.forward(feed.inputs, weights, activation, batch.lengths)
         seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
@@ -75,4 +76,6 @@ class Bptt(Learner):
             loop, trace = truncation.backward(engine, record, direct, activation, self.horizon, keep=want.trace)
         own_loop = family.pullback(values, family_hypers, loop)
         named = merged(named, own_loop, feed.pullback(loop.inputs), out.gradients)
-        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace, omega=term)
+        state = None if batch.state is None else record.h[:, -1]
+        gradients = program.layout.flatten(named, torch.zeros_like(params))
+        return Learned(out.loss, gradients, trace, omega=term, state=state)

@@ -152,7 +152,7 @@ class CellEngine(ReferenceEngine):
         drive = _drive(inputs, weights)
         s = inputs.new_zeros(P, T + 1, B, self.cell.state)
         if weights.h0 is not None:
-            s[:, 0, :, : weights.h0.shape[-1]] = weights.h0[:, None, :]
+            s[:, 0, :, : weights.h0.shape[-1]] = weights.h0 if weights.h0.ndim == 3 else weights.h0[:, None, :]
         own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in weights.cell.items()}
         product, R = _Product(weights.w_rec), self.cell.recurrent
         active, whole, kept = _active(lengths, T), T - int(lengths.min()), inputs.new_empty(0)

@@ -33,7 +33,7 @@ class ReferenceEngine:
         drive = _drive(inputs, weights)  # P T B H
         h = inputs.new_zeros(P, T + 1, B, H)
         if weights.h0 is not None:
-            h[:, 0] = weights.h0[:, None, :]
+            h[:, 0] = weights.h0 if weights.h0.ndim == 3 else weights.h0[:, None, :]
         store = not activation.from_output or weights.leak is not None
         slope = inputs.new_empty(P, T, B, H) if store else None
         act_bias = None if weights.act_bias is None else weights.act_bias[:, None, :]

@@ -80,6 +80,8 @@ class Unrolled:
         state = self.inputs.new_zeros(len(self.own), self.batch, size)
         if w.h0 is None:
             return state
+        if w.h0.ndim == 3:
+            return w.h0
         first = spread(w.h0, self.batch)
         return torch.cat((first, state[..., first.shape[-1] :]), -1)
 

@@ -19,7 +19,8 @@ class Task(Unit):
     """Base of tasks: synthetic sequences, or samples of a data set.
 
     A sequence is a function of its *id* and the row's key alone (`draws`): which mini-batch it appears in does not
-    matter, except for quantities drawn per mini-batch (its length, where that is random).
+    matter, except for quantities drawn per mini-batch (its length, where that is random). Training sequences of a task
+    that carries the state are a function of the update instead: they are pieces of streams.
 
     Attributes (of a subclass's instances, as fields or properties):
         n_inputs, n_outputs: I and O.
@@ -73,6 +74,20 @@ class Task(Unit):
     def samples_of(self, split: Split) -> int | None:
         """Number of samples of one part of a finite data set; None = endless (the parts of made sequences are)."""
         return self.samples if split == "train" else None
+
+    @property
+    def carries(self) -> bool:
+        """Whether the state goes over from one mini-batch to the next, which then are a stream; see `begins`."""
+        return False
+
+    def begins(self, step: Tensor, batch: int) -> Tensor:
+        """Rows, bool [P], whose mini-batch of update `step` [P] starts anew, where the task carries the state."""
+        del batch
+        return step == 0
+
+    def check_batch(self, batch: int) -> None:
+        """Raise `ConfigError` where mini-batches of this size cannot be made."""
+        del batch
 
     @abstractmethod
     def batch(self, draws: Draws) -> Batch:

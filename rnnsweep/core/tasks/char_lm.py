@@ -16,8 +16,9 @@ from rnnsweep.core.datasets.text import read_text
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import argmax_errors, share_of_steps
-from rnnsweep.core.tasks.windows import WindowTask
+from rnnsweep.core.tasks.windows import Place, WindowTask
 from rnnsweep.core.types import Batch
+from rnnsweep.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,16 @@ class CharLm(WindowTask):
 
     Attributes:
         ahead_steps: 1, or 5 as in the second experiment of Pascanu et al. (2013).
+        carry: the state goes over from one mini-batch to the next. The training text is cut into as many streams as a
+            mini-batch has sequences; each mini-batch reads the next `length` characters of all of them, and at their
+            end begins anew with the family's own first state. The validation text is read in the same way.
 
     Numerics:
         Inputs are exactly 0 and 1.
 
     References:
-        Mikolov et al. (2012); Pascanu, Mikolov, Bengio (2013), section 4.2. Ours differs: the state is not carried from
-        one mini-batch to the next; `context` characters before each window stand for it.
+        Mikolov et al. (2012); Pascanu, Mikolov, Bengio (2013), section 4.2. Ours differs without `carry`: windows are
+        drawn at random, and `context` characters before each stand for a state.
 
     Example:
         >>> task = CharLm()
@@ -43,9 +47,28 @@ class CharLm(WindowTask):
         (True, 100)
     """
 
-    fixed: ClassVar = {**WindowTask.fixed, "ahead_steps": (1, 5)}
+    fixed: ClassVar = {**WindowTask.fixed, "ahead_steps": (1, 5), "carry": (True, False)}
 
     ahead_steps: int = 1
+    carry: bool = False
+
+    def check(self) -> None:
+        """Also whether both ways to a state are asked for.
+
+        Raises:
+            ConfigError: they are, or a field is out of range, or the text is missing or broken.
+        """
+        super().check()
+        if self.carry and self.context:
+            problem = "stands for a state that is carried over"
+            raise ConfigError(problem, key="task.context", value=self.context, allowed="0 with task.carry=true")
+
+    def check_batch(self, batch: int) -> None:
+        """Streams must be as long as one window at least."""
+        if self.carry and not self._windows(batch):
+            most = self._steps // int(self.length)
+            problem = f"the training text has {self._steps} characters, too few for so many streams of task.length"
+            raise ConfigError(problem, key="training.batch", value=batch, allowed=f"at most {most}")
 
     @staticmethod
     def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
@@ -88,8 +111,43 @@ class CharLm(WindowTask):
         """The loss in bits."""
         return {"valid/bits_per_character": 1 / math.log(2)}
 
+    @property
+    def carries(self) -> bool:
+        """`carry`."""
+        return self.carry
+
+    @property
+    def whole(self) -> bool:
+        """Streams have whole windows only."""
+        return self.carry
+
+    @property
+    def _steps(self) -> int:
+        """Characters of the training text that have a target."""
+        return len(self.parts()["train"][0]) - self.ahead
+
+    def _windows(self, batch: int) -> int:
+        """Windows of each stream."""
+        return self._steps // batch // int(self.length)
+
+    def begins(self, step: Tensor, batch: int) -> Tensor:
+        """At the start of the text, again and again."""
+        return step % self._windows(batch) == 0
+
+    def place(self, draws: Draws) -> Place:
+        """Where the windows lie: of the streams, where the state is carried over in training."""
+        if not self.carry or draws.split != "train":
+            return super().place(draws)
+        T, B, device = self.max_length, draws.ids.shape[1], draws.device
+        starts = torch.arange(B, device=device) * (self._steps // B)
+        within = draws.batch_ids % self._windows(B) * T  # P
+        steps = within[:, None] + torch.arange(T, device=device)  # P T
+        index = steps[:, :, None] + starts
+        own = torch.ones_like(index, dtype=torch.bool)
+        return Place(index, index + self.ahead, own, own)
+
     def batch(self, draws: Draws) -> Batch:
-        """Windows of the ids in `draws`; targets are codes, int64 [P, T, B]."""
+        """Windows of the ids in `draws`, or of the streams; targets are codes, int64 [P, T, B]."""
         place = self.place(draws)
         codes = self.data(draws.split, draws.device, torch.int64)
         inputs = one_hot(codes[place.index], place.own, self.n_inputs, draws.dtype)

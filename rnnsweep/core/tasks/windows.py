@@ -91,6 +91,11 @@ class WindowTask(Task):
         return 1
 
     @property
+    def whole(self) -> bool:
+        """Whether a sequence's last, shorter piece is left out."""
+        return False
+
+    @property
     def max_length(self) -> int:
         """T in steps."""
         return int(self.length) + int(self.context)
@@ -130,7 +135,8 @@ def _table(task: WindowTask, split: Split) -> Tensor:
     rows, start, length = [], 0, int(task.length)
     for sequence in task.parts()[split]:
         steps = len(sequence) - task.ahead
-        rows += [(start, min(first + length, steps), first) for first in range(0, steps, length)]
+        end = steps - length + 1 if task.whole else steps
+        rows += [(start, min(first + length, steps), first) for first in range(0, end, length)]
         start += len(sequence)
     return torch.tensor(rows, dtype=torch.int64).reshape(-1, 3)
 
