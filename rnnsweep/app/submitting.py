@@ -9,17 +9,24 @@ from pathlib import Path
 
 from rnnsweep.app.config import SweepConfig
 from rnnsweep.app.data_paths import KEY
-from rnnsweep.errors import ConfigError
+from rnnsweep.errors import ConfigError, StoreError
 
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
-def submit_launch(config: SweepConfig, sweep: str, typed: Sequence[str]) -> str:
+def submit_launch(config: SweepConfig, sweep: str, typed: Sequence[str], store: Path | None = None) -> str:
     """Submit the job; returns what to tell the user.
+
+    Args:
+        config: of the sweep.
+        sweep: as typed.
+        typed: overrides as typed.
+        store: the directory that the user named as the store; the job is told its absolute path.
 
     Raises:
         ConfigError: no dashboard address, nothing answers there, or a password that everybody would see.
         LockedError: a job of this sweep is pending or running.
+        StoreError: the cluster does not take the job, or it failed at once.
     """
     from rnnsweep.adapters.ray import jobs
 
@@ -29,8 +36,11 @@ def submit_launch(config: SweepConfig, sweep: str, typed: Sequence[str]) -> str:
     name = config.plan.name
     # A sweep or units of the user's own lie in the working directory: then it travels with the job.
     own = any(Path(part).exists() for part in ("conf", "sweeps")) or Path(sweep).is_file()
-    command = entrypoint(sweep, [*typed, *data_path(config, travels=own)])
+    command = entrypoint(sweep, [*typed, *data_path(config, travels=own)], store)
     job = jobs.submit(command, name, address, working_dir="." if own else None)
+    reason = jobs.failed_at_once(name, address)
+    if reason is not None:
+        raise StoreError(f"job {job} at {address}", reason)
     return f"Submitted '{name}' as job {job}. Its log: ray job logs --address {address} --follow {job}"
 
 
@@ -45,7 +55,7 @@ def data_path(config: SweepConfig, *, travels: bool) -> list[str]:
     return [f"{KEY}='{quoted}'"]
 
 
-def entrypoint(sweep: str, typed: Sequence[str]) -> str:
+def entrypoint(sweep: str, typed: Sequence[str], store: Path | None = None) -> str:
     """The shell command that the cluster's head runs.
 
     Raises:
@@ -56,4 +66,5 @@ def entrypoint(sweep: str, typed: Sequence[str]) -> str:
             hint = "Put the URL into a yaml of yours, as ${oc.env:NAME}."
             raise ConfigError("a job's command is no place for a password", key=override.partition("=")[0], hint=hint)
     kept = [override for override in typed if not override.startswith("cluster.address=")]
-    return shlex.join(["rnnsweep", "launch", sweep, *kept, "cluster.address=auto"])
+    place = [] if store is None else ["--store", str(store.absolute())]
+    return shlex.join(["rnnsweep", "launch", sweep, *kept, "cluster.address=auto", *place])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -102,5 +103,7 @@ def test_train_prints_rungs(run):
 def test_submitted_command_goes_to_the_cluster_itself_and_shows_no_password():
     command = entrypoint("quickstart", ["budget.trials=4", "cluster.address=http://127.0.0.1:8265"])
     assert command == "rnnsweep launch quickstart budget.trials=4 cluster.address=auto"
+    here = entrypoint("quickstart", [], Path("stores"))
+    assert here == f"rnnsweep launch quickstart cluster.address=auto --store {Path.cwd() / 'stores'}"
     with pytest.raises(ConfigError, match="password"):
         entrypoint("quickstart", ["store.ledger=postgresql://me:secret@db/rnn"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from rnnsweep.errors import ConfigError, LockedError, StoreError
 
 ALLOWED = "http://host:8265 or https://..., the address of the cluster's dashboard"
 LIVE = ("PENDING", "RUNNING")
+LOOK_S = 3.0
+"""How long a job is watched for a failure right at its start, seconds."""
 SWEEP = "rnnsweep"
 """Metadata key with the sweep's name."""
 NO_AGENT = "No available agent to submit job"
@@ -79,7 +82,9 @@ def submit(
     for job in _jobs(client, name):
         if job.state in LIVE:
             raise LockedError(name, f"job {job.id} on {address}")
-    runtime: dict[str, Any] = {"env_vars": {"RAY_USAGE_STATS_ENABLED": "0", **(environment or {})}}
+    # Ray may have been started without its environment's programs on the path; they are often where ours are
+    path = f"${{PATH}}{os.pathsep}{os.path.dirname(sys.executable)}"
+    runtime: dict[str, Any] = {"env_vars": {"RAY_USAGE_STATS_ENABLED": "0", "PATH": path, **(environment or {})}}
     if working_dir is not None:
         runtime |= {"working_dir": working_dir, "excludes": ["mlruns", ".git", ".venv"]}
     clean = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
@@ -104,6 +109,19 @@ def _insist(client: JobSubmissionClient, *, submission_id: str, **job: Any) -> s
         pause = min(5.0, 2 * pause)
         if any(found.submission_id == submission_id for found in client.list_jobs()):
             return submission_id
+
+
+def failed_at_once(name: str, address: str) -> str | None:
+    """The last line that the newest job of a sweep has printed if it fails within `LOOK_S` seconds, else None."""
+    client, end = _client(address), time.monotonic() + LOOK_S
+    while time.monotonic() < end:
+        job = next(iter(_jobs(client, name)), None)
+        if job is not None and job.state == "FAILED":
+            lines = [line.strip() for line in client.get_job_logs(job.id).splitlines() if line.strip()]
+            own = [line for line in lines if not ("job_manager.py" in line or line.startswith("Running entrypoint"))]
+            return own[-1] if own else job.message.splitlines()[0]
+        time.sleep(0.25)
+    return None
 
 
 def status(name: str, address: str) -> JobView | None:

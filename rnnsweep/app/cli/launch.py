@@ -42,6 +42,6 @@ def launch(
     if submit:
         from rnnsweep.app.submitting import submit_launch
 
-        typer.echo(submit_launch(config, sweep, typed))
+        typer.echo(submit_launch(config, sweep, typed, root))
         return
     run_and_tell(where, config.plan.name, lambda observer: running.launch(config, observer))

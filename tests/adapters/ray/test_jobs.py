@@ -72,6 +72,16 @@ def test_a_job_is_submitted_followed_and_found_by_the_sweeps_name(dashboard: str
         next(jobs.logs("other", dashboard))
 
 
+@pytest.mark.slow
+def test_a_job_that_fails_at_once_says_why(dashboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "LOOK_S", 30.0)  # a busy machine takes its time
+    jobs.submit("no-such-program", "broken", dashboard)
+    reason = jobs.failed_at_once("broken", dashboard)
+    assert reason is not None
+    assert "no-such-program" in reason
+    assert "not found" in reason
+
+
 @pytest.mark.parametrize("address", ["auto", "head:6379", "ray://head:10001"])
 def test_an_address_that_is_no_dashboard_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match=r"cluster\.address") as caught:
