@@ -148,13 +148,18 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
 def _propose(tile: Tile, context: Context) -> Tensor:
     """The optimiser's step, decoupled weight decay included."""
     optimizer = tile.program.optimizer
-    slots = {name: tile.slots[f"optimizer.{name}"] for name in optimizer.slots}
-    columns = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
-    hypers = optimizer.placed(columns, tile.program.layout)
+    slots = optimizer.kept({name: tile.slots[f"optimizer.{name}"] for name in optimizer.slots}, tile.step[:, None])
+    hypers = optimizer.placed(_columns(tile), tile.program.layout)
     taken = tile.taken[:, None].to(tile.program.dtype)
     step, new_slots = optimizer.propose(context.gradients, slots, hypers, taken)
     context.fresh.update({f"optimizer.{name}": value for name, value in new_slots.items()})
     return optimizer.decay(step, tile.params, hypers) if tile.decays else step
+
+
+def _columns(tile: Tile) -> dict[str, Tensor]:
+    """The optimiser's hyperparameters [P, 1], rates as of this update."""
+    columns = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
+    return tile.program.optimizer.scheduled(columns, tile.step[:, None])
 
 
 def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,7 +167,7 @@ def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]
     moved = tile.params + step
     if not tile.program.proximals:
         return step, moved
-    rate = tile.hypers.get("optimizer.lr", torch.ones_like(moved[:, 0]))[:, None]
+    rate = _columns(tile).get("lr", torch.ones_like(moved[:, :1]))
     for name, unit in tile.program.proximals:
         if tile.switched[name]:
             _enter(tile, context, name)

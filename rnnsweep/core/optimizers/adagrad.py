@@ -21,6 +21,7 @@ class Adagrad(Optimizer):
         initial: what the sum starts from, per row, >= 0.
         epsilon: added to the root, per row, > 0.
         weight_decay: decoupled, per row, >= 0; unit 1 / (lr update); 0 is off, bit for bit (`Optimizer.decay`).
+        schedule, span, factor: see `Optimizer`.
 
     Numerics:
         As `torch.optim.Adagrad` without decay of the rate; each entry by itself.
@@ -35,6 +36,7 @@ class Adagrad(Optimizer):
     weight_decay: float = 0.0
 
     rows: ClassVar[Mapping[str, Range]] = {
+        **Optimizer.rows,
         "lr": NOT_NEGATIVE,
         "initial": NOT_NEGATIVE,
         "epsilon": POSITIVE,

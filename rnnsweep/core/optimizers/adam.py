@@ -21,6 +21,7 @@ class Adam(Optimizer):
         beta1, beta2: decay of the first and second moment, per row, 0 <= beta < 1.
         epsilon: added to the root of the second moment, per row, > 0.
         weight_decay: decoupled, per row, >= 0; unit 1 / (lr update); 0 is off, bit for bit (`Optimizer.decay`).
+        schedule, span, factor: see `Optimizer`.
 
     Numerics:
         Bias corrections 1 - beta^k are formed in float64 from k = steps taken, by exp(k log beta) and rounded. Refused
@@ -37,6 +38,7 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
 
     rows: ClassVar[Mapping[str, Range]] = {
+        **Optimizer.rows,
         "lr": NOT_NEGATIVE,
         "beta1": Range(0, 1, open_high=True),
         "beta2": Range(0, 1, open_high=True),

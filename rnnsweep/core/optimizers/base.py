@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from rnnsweep.core.unit import Unit
+from rnnsweep.core.unit import POSITIVE, SHARE, Range, Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.parameters import ParameterLayout
@@ -22,10 +23,47 @@ class Optimizer(Unit):
 
     `propose` returns the step and the slots as they would be *if* the step is taken. Whoever refuses a row's step keeps
     its old slots, so that a refused mini-batch changes neither weights nor momentum (MATHS §5).
+
+    Attributes:
+        schedule: how the rates fall with the row's updates t = 0, 1, ..., refused ones among them: ``constant``;
+            ``step`` times factor^floor(t / span); ``inverse`` by 1 / (1 + t / span); ``cosine`` by
+            (1 + cos(pi t / span)) / 2, and 0 from t = span on.
+        span: updates, per row, > 0. factor: per row, 0..1; of ``step`` only.
+        rates: names of the learning rates.
+
+    Numerics:
+        The share of the rate is formed in float64 and rounded once; ``constant`` changes no bit.
     """
 
     unit_key: ClassVar[str] = "optimizer"
     slots: ClassVar[tuple[str, ...]] = ()
+    rates: ClassVar[tuple[str, ...]] = ("lr",)
+    rows: ClassVar[Mapping[str, Range]] = {"span": POSITIVE, "factor": SHARE}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"schedule": ("constant", "step", "inverse", "cosine")}
+
+    schedule: str = field(default="constant", kw_only=True)
+    span: float = field(default=1000.0, kw_only=True)
+    factor: float = field(default=0.5, kw_only=True)
+
+    def scheduled(self, hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Tensor]:
+        """Hyperparameters [P, 1] with the rates of update `step`, int64 [P, 1]."""
+        found = dict(hypers)
+        if self.schedule != "constant":
+            share = self._share(step.double() / hypers["span"].double(), hypers["factor"].double())
+            found.update({name: hypers[name] * share.to(hypers[name].dtype) for name in self.rates})
+        return found
+
+    def _share(self, spans: Tensor, factor: Tensor) -> Tensor:
+        if self.schedule == "step":
+            return factor ** spans.floor()
+        if self.schedule == "inverse":
+            return 1 / (1 + spans)
+        return 0.5 * (1 + torch.cos(math.pi * spans.clamp(max=1)))
+
+    def kept(self, slots: Mapping[str, Tensor], step: Tensor) -> Mapping[str, Tensor]:
+        """State [P, N] that update `step`, int64 [P, 1], begins with."""
+        del step
+        return slots
 
     def placed(self, hypers: Mapping[str, Tensor], layout: ParameterLayout) -> Mapping[str, Tensor]:
         """Hyperparameters [P, 1] as `propose` and `decay` take them; a unit may add what depends on the layout."""

@@ -29,11 +29,12 @@ _INNER: dict[str, Optimizer] = {
 }
 _RATES = {"main": "lr", "skew": "lr_skew", "phase": "lr_phase"}
 _NAMES = tuple(_INNER)
+_PLAIN = (*_RATES.values(), "weight_decay", "span", "factor")
 _SETTINGS: dict[str, Range] = {
     name: allowed
     for inner in _INNER.values()
     for name, allowed in inner.rows.items()
-    if name not in ("lr", "weight_decay")
+    if name not in ("lr", "weight_decay", "span", "factor")
 }
 
 
@@ -52,6 +53,7 @@ class Grouped(Optimizer):
         main, skew, phase: adam, rmsprop, adagrad, sgd or nesterov (sgd that looks ahead).
         lr, lr_skew, lr_phase: learning rates per row, >= 0.
         weight_decay: decoupled, of the main group, per row, >= 0; 0 is off, bit for bit.
+        schedule, span, factor: of all three rates, see `Optimizer`.
         settings: group -> the other settings of its optimiser, per row: beta1 and beta2 of adam, alpha of rmsprop,
             momentum of rmsprop and sgd, initial of adagrad, epsilon; null: that optimiser's own default.
 
@@ -75,19 +77,21 @@ class Grouped(Optimizer):
     settings: Mapping[str, Mapping[str, float | None]] = field(default_factory=_unset, hash=False)
 
     rows: ClassVar[Mapping[str, Range]] = {
+        **Optimizer.rows,
         "lr": NOT_NEGATIVE,
         "lr_skew": NOT_NEGATIVE,
         "lr_phase": NOT_NEGATIVE,
         "weight_decay": NOT_NEGATIVE,
         **{f"settings.{group}.{name}": allowed for group in _RATES for name, allowed in _SETTINGS.items()},
     }
-    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"main": _NAMES, "skew": _NAMES, "phase": _NAMES}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {**Optimizer.fixed, **dict.fromkeys(_RATES, _NAMES)}
+    rates: ClassVar[tuple[str, ...]] = tuple(_RATES.values())
 
     def check(self) -> None:
         """Fields, then each setting against its own optimiser."""
         for name, allowed in self.fixed.items():
             check_field(f"optimizer.{name}", getattr(self, name), allowed)
-        for name in (*_RATES.values(), "weight_decay"):
+        for name in _PLAIN:
             check_field(f"optimizer.{name}", getattr(self, name), self.rows[name])
         for group, given in self.settings.items():
             if group not in _RATES:
@@ -110,7 +114,7 @@ class Grouped(Optimizer):
 
     def row_values(self) -> dict[str, float]:
         """Rates and settings; a setting that is null stands at its optimiser's default, or at 0 where it has none."""
-        values = {name: float(getattr(self, name)) for name in (*_RATES.values(), "weight_decay")}
+        values = {name: float(getattr(self, name)) for name in _PLAIN}
         for group in _RATES:
             given = self.settings.get(group, {})
             for name in _SETTINGS:
@@ -121,7 +125,7 @@ class Grouped(Optimizer):
 
     def structure(self) -> dict[str, Any]:
         """The kinds; settings are per row."""
-        return {group: getattr(self, group) for group in _RATES}
+        return {name: getattr(self, name) for name in self.fixed}
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -22,6 +22,7 @@ class RmsProp(Optimizer):
         epsilon: added to the root, per row, > 0.
         momentum: per row, 0 <= momentum < 1.
         weight_decay: decoupled, per row, >= 0; unit 1 / (lr update); 0 is off, bit for bit (`Optimizer.decay`).
+        schedule, span, factor: see `Optimizer`.
 
     Numerics:
         As `torch.optim.RMSprop`, not centred; each entry by itself.
@@ -37,6 +38,7 @@ class RmsProp(Optimizer):
     weight_decay: float = 0.0
 
     rows: ClassVar[Mapping[str, Range]] = {
+        **Optimizer.rows,
         "lr": NOT_NEGATIVE,
         "alpha": Range(0, 1, open_high=True),
         "epsilon": POSITIVE,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from rnnsweep.core.optimizers.base import Optimizer
@@ -20,27 +21,43 @@ class Sgd(Optimizer):
         lr: learning rate per row, >= 0; unit parameter^2 / loss.
         momentum: per row, 0 <= momentum < 1; 0 is plain SGD, bit for bit.
         nesterov: whether the gradient is looked up ahead.
+        momentum_reset: updates of an epoch, at whose start v is 0 again; null: never.
         weight_decay: decoupled, per row, >= 0; unit 1 / (lr update); 0 is off, bit for bit (`Optimizer.decay`).
+        schedule, span, factor: see `Optimizer`.
 
     Numerics:
         Every entry takes one product and one sum, never fused, so that vector tails round alike.
 
     References:
-        As `torch.optim.SGD` with dampening 0 (first step: v = g).
+        As `torch.optim.SGD` with dampening 0 (first step: v = g). momentum_reset: the authors' script for Chernodub,
+        Nowicki (2016).
     """
 
     lr: float = 0.01
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    momentum_reset: int | None = None
 
     rows: ClassVar[Mapping[str, Range]] = {
+        **Optimizer.rows,
         "lr": NOT_NEGATIVE,
         "momentum": Range(0, 1, open_high=True),
         "weight_decay": NOT_NEGATIVE,
     }
-    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"nesterov": (True, False)}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
+        **Optimizer.fixed,
+        "nesterov": (True, False),
+        "momentum_reset": Range(1, integer=True, optional=True),
+    }
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    def kept(self, slots: Mapping[str, Tensor], step: Tensor) -> Mapping[str, Tensor]:
+        """No velocity at the start of an epoch."""
+        if self.momentum_reset is None:
+            return slots
+        velocity = slots["velocity"]
+        return {"velocity": torch.where(step % self.momentum_reset == 0, torch.zeros_like(velocity), velocity)}
 
     def propose(
         self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
