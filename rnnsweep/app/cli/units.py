@@ -6,16 +6,20 @@ import typer
 
 from rnnsweep.app.cli.options import AsJson, ConfigDir, emit
 
-FAMILIES = ("family", "readout", "controller", "init", "task", "learner", "optimizer", "metric", "sampler", "pruner")
+FAMILIES = (
+    *("family", "activation", "readout", "controller", "init", "task", "learner", "optimizer", "metric"),
+    *("sampler", "pruner"),
+)
 FOLDERS = {"controller": "controllers"}
 
 
 def units(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
     """List families, controllers, tasks, samplers and all other units, your own included."""
     from rnnsweep.app.config import list_units
+    from rnnsweep.core.activations import ACTIVATIONS
     from rnnsweep.core.metrics.names import METRICS
 
-    chosen = {**list_units(config_dir or ()), "metric": list(METRICS)}
+    chosen = {**list_units(config_dir or ()), "metric": list(METRICS), "activation": list(ACTIVATIONS)}
     found = {family: chosen.get(FOLDERS.get(family, family), []) for family in FAMILIES}
     if as_json:
         emit(found)
@@ -24,3 +28,4 @@ def units(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
     for group, names in found.items():
         typer.echo(f"{group:<{width}}  {' '.join(names)}")
     typer.echo("\nChoose with group=name (family=srn, sampler=tpe); controllers: '+controllers=omega' adds one.")
+    typer.echo("An activation is a value of family.activation.")
