@@ -5,11 +5,11 @@ The order of feeding does not matter: everything is read back by trial number.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, field
 from typing import Any
 
 from rnnsweep.adapters.optuna.cube import point_of
+from rnnsweep.adapters.optuna.order import Order
 from rnnsweep.sweep.plan import Objective, Params
 from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.space import Space
@@ -57,18 +57,23 @@ class Record:
 
 
 class History:
-    """All trials that count, by number."""
+    """All trials that count, by number; looking at some of them costs no more in a long history than in a short one."""
 
     def __init__(self, space: Space, objectives: tuple[Objective, ...]) -> None:
         self.space = space
         self.goals = tuple(objective.goal for objective in objectives)
         self._records: dict[int, Record] = {}
         self._failed: set[int] = set()
+        self._all = Order()
+        self._by_state = {state: Order() for state in TrialState}
+        self._usable, self._complete = Order(), Order()
+        self._ranked = [Order() for _ in self.goals]  # usable complete trials, best first, by each objective
 
     def start(self, number: int, params: Params) -> None:
         """A trial that was asked for and has no result yet."""
         self._failed.discard(number)
-        self._records[number] = Record(number, dict(params), point_of(self.space, params))
+        self._leave(number)
+        self._enter(Record(number, dict(params), point_of(self.space, params)))
 
     def report(self, number: int, rung: int, value: float, keep_all: bool = True) -> None:
         """A reduced value at a rung; without `keep_all` only the newest one is kept."""
@@ -80,6 +85,9 @@ class History:
                 return
             record.curve.clear()
         record.curve[rung] = value
+        if record.state is TrialState.PRUNED:  # it may have become usable
+            self._leave(number)
+            self._enter(record)
 
     def report_replicas(self, number: int, rung: int, values: tuple[float, ...]) -> None:
         """One value per replica at a rung."""
@@ -89,21 +97,46 @@ class History:
 
     def finish(self, view: TrialView) -> None:
         """A trial's result; FAILED trials vanish."""
+        record = self._leave(view.number)
         if view.state is TrialState.FAILED:
-            self._records.pop(view.number, None)
             self._failed.add(view.number)
             return
-        record = self._records.get(view.number)
         if record is None:
             record = Record(view.number, dict(view.params), point_of(self.space, view.params))
-            self._records[view.number] = record
         record.state, record.values, record.diverged = view.state, tuple(view.values), view.diverged_share
         record.frozen = None
+        self._enter(record)
+
+    def _enter(self, record: Record) -> None:
+        self._records[record.number] = record
+        for order, item in self._places(record):
+            order.add(item)
+
+    def _leave(self, number: int) -> Record | None:
+        """Take a trial out before it changes, in the state in which it was entered."""
+        record = self._records.pop(number, None)
+        if record is not None:
+            for order, item in self._places(record):
+                order.drop(item)
+        return record
+
+    def _places(self, record: Record) -> list[tuple[Order, Any]]:
+        """Every order that the record stands in, with its item there."""
+        number = record.number
+        places: list[tuple[Order, Any]] = [(self._all, number), (self._by_state[record.state], number)]
+        if record.usable:
+            places.append((self._usable, number))
+        if record.usable and record.state is TrialState.COMPLETE:
+            places.append((self._complete, number))
+            losses = self.loss(record) if record.values else ()
+            ranks = ((record.diverged > 0, loss, number) for loss in losses)
+            places.extend(zip(self._ranked, ranks, strict=False))
+        return places
 
     @property
     def warm(self) -> int:
         """Usable trials of another sweep; they have numbers below 0."""
-        return sum(number < 0 and record.usable for number, record in self._records.items())
+        return self._usable.below(0)
 
     def get(self, number: int) -> Record | None:
         """The record of one trial, if it counts."""
@@ -114,39 +147,31 @@ class History:
         record = self._records.get(number)
         return number in self._failed if record is None else record.state is not TrialState.RUNNING
 
-    def running(self, but: int = -1) -> list[Record]:
-        """Trials without a result, except `but`, by number."""
-        found = [r for r in self._records.values() if r.state is TrialState.RUNNING and r.number != but]
-        return sorted(found, key=lambda record: record.number)
+    def running(self) -> list[Record]:
+        """Trials without a result, by number."""
+        return [self._records[number] for number in self._by_state[TrialState.RUNNING]]
 
     def finished(self, cap: int, pruned: bool = True) -> list[Record]:
         """At most `cap` usable trials by number: the best quarter of `cap`, and the newest.
 
         The bound keeps an ask's cost constant however long the sweep gets.
         """
-        usable = [r for r in self._records.values() if r.usable and (pruned or r.state is TrialState.COMPLETE)]
-        usable.sort(key=lambda record: record.number)
+        usable = self._usable if pruned else self._complete
         if len(usable) <= cap:
-            return usable
-        shown: dict[int, Record] = {}
-        complete = [r for r in usable if r.state is TrialState.COMPLETE]
-        for index in range(len(self.goals)):
-            best = heapq.nsmallest(
-                cap // (4 * len(self.goals)),
-                complete,
-                key=lambda r, i=index: (r.diverged > 0, self.loss(r)[i], r.number),
-            )
-            shown.update({record.number: record for record in best})
-        for record in reversed(usable):
+            return [self._records[number] for number in usable]
+        shown: set[int] = set()
+        for ranked in self._ranked:
+            shown.update(number for *_, number in ranked.first(cap // (4 * len(self.goals))))
+        for number in reversed(usable):
             if len(shown) >= cap:
                 break
-            shown.setdefault(record.number, record)
-        return [shown[number] for number in sorted(shown)]
+            shown.add(number)
+        return [self._records[number] for number in sorted(shown)]
 
     def newest(self, cap: int, state: TrialState | None = None) -> list[Record]:
         """The `cap` newest trials (of one state), by number."""
-        found = [r for r in self._records.values() if state is None or r.state is state]
-        return sorted(found, key=lambda record: record.number)[-cap:]
+        found = self._all if state is None else self._by_state[state]
+        return [self._records[number] for number in found.last(cap)]
 
     def loss(self, record: Record) -> tuple[float, ...]:
         """A finished trial's values, signed so that less is better."""
