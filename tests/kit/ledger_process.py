@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rnnsweep.adapters.ledger.sql_ledger import SqlLedger, open_ledger
@@ -80,17 +80,19 @@ def _hold(ledger: SqlLedger, name: str) -> None:
         lambda: ledger.renew(name, fence),
         lambda: ledger.take_requests(name, fence),
     ]
-    while True:
-        refused = 0
-        for act in acts:
-            try:
-                act()
-            except FencedError:
-                refused += 1
-        if refused:
-            _say("refused", refused)
-            return
+    while not _refused(acts):
         time.sleep(0.3)
+    _say("refused", _refused(acts))  # all of them anew: it may have been stopped between two
+
+
+def _refused(acts: Sequence[Callable[[], Any]]) -> int:
+    refused = 0
+    for act in acts:
+        try:
+            act()
+        except FencedError:
+            refused += 1
+    return refused
 
 
 def main() -> None:
