@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cpu import host, jobs
 from rnnsweep.core.recurrence.cpu.layout import Held, padded, rows_of, width_of
+from rnnsweep.core.recurrence.cpu.threads import RowThreads
 from rnnsweep.core.recurrence.cpu.workspace import ALIGN, Workspace
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, OmegaForm, OmegaTerm, Record, Tangent, Trace
 
@@ -43,9 +42,9 @@ class CpuEngine:
     tile: int | None = 8
 
     def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads or torch.get_num_threads()
         self._workspace = Workspace()
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads = RowThreads(threads, self._workspace)
+        self.threads = self._threads.count
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """No numba, no FMA vectors, an unknown activation, or another type than float32 and float64."""
@@ -190,23 +189,8 @@ class CpuEngine:
         return self._workspace.take((P, T, B, width_of(H, dtype)), dtype)[..., :H]
 
     def _run(self, kernel: str, job: Any, P: int, dtype: torch.dtype, scratch: int) -> None:
-        """Run a kernel over the rows, `threads` ranges of them at once; `scratch`: elements per thread."""
-        loop = _kernel(kernel)
-        kind = np.float32 if dtype == torch.float32 else np.float64
-        count = min(self.threads, P)
-        stride = -(-(scratch + ALIGN) // ALIGN) * ALIGN
-        room = self._workspace.take((count, stride), dtype)
-        bounds = [P * i // count for i in range(count + 1)]
-
-        def work(i: int) -> None:
-            loop(kind(0), job, (bounds[i], bounds[i + 1], i), room[i].data_ptr())
-
-        if count == 1:
-            work(0)
-            return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="rnnsweep-cpu")
-        list(self._pool.map(work, range(count)))
+        """Run a kernel over the rows; `scratch`: elements per thread."""
+        self._threads.run(_kernel(kernel), job, P, dtype, scratch)
 
 
 _KERNELS = {

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +15,7 @@ from rnnsweep.core.recurrence.cells import Cell, whole_direct
 from rnnsweep.core.recurrence.cpu.engine import CpuEngine
 from rnnsweep.core.recurrence.cpu.gated_jobs import GRU, LSTM, GatedBackwardJob, GatedForwardJob
 from rnnsweep.core.recurrence.cpu.layout import Held, width_of
+from rnnsweep.core.recurrence.cpu.threads import RowThreads
 from rnnsweep.core.recurrence.cpu.workspace import ALIGN, Workspace
 from rnnsweep.core.recurrence.gated import GruCell, LstmCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
@@ -72,10 +71,9 @@ class GatedEngine:
 
     def __init__(self, cell: Cell, threads: int | None = None) -> None:
         self.cell, self._form = cell, _FORMS[type(cell)]
-        self._plain = CpuEngine(threads)
-        self.threads = self._plain.threads
-        self._workspace = Workspace()
-        self._pool: ThreadPoolExecutor | None = None
+        self._plain, self._workspace = CpuEngine(threads), Workspace()
+        self._threads = RowThreads(threads, self._workspace)
+        self.threads = self._threads.count
 
     @staticmethod
     def knows(cell: Cell) -> bool:
@@ -165,23 +163,9 @@ class GatedEngine:
         return torch.cat((delta[..., : 2 * H], delta[..., 3 * H :]), -1)
 
     def _run(self, kernel: str, job: Any, P: int, dtype: torch.dtype, scratch: int) -> None:
-        """Run a kernel over the rows, `threads` ranges of them at once; `scratch`: elements per thread."""
+        """Run a kernel over the rows; `scratch`: elements per thread."""
         loop = getattr(importlib.import_module(f"{_PACKAGE}.gated_{kernel}"), f"gated_{kernel}_rows")
-        kind = np.float32 if dtype == torch.float32 else np.float64
-        count = min(self.threads, P)
-        stride = -(-(scratch + ALIGN) // ALIGN) * ALIGN
-        room = self._workspace.take((count, stride), dtype)
-        bounds = [P * i // count for i in range(count + 1)]
-
-        def work(i: int) -> None:
-            loop(kind(0), job, (bounds[i], bounds[i + 1], i), room[i].data_ptr())
-
-        if count == 1:
-            work(0)
-            return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="rnnsweep-gated")
-        list(self._pool.map(work, range(count)))
+        self._threads.run(loop, job, P, dtype, scratch)
 
 
 def _width(x: Tensor | None) -> int:
