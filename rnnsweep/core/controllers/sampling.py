@@ -89,9 +89,9 @@ class Sampling(Gate):
         assert context.trace is not None
         on = self.active(context.hypers)
         change = context.family.recurrent_step(context.values, context.family_hypers, context.layout.view(step))
-        tangent = context.engine.tangent(
-            context.trace, change.contiguous(), self.look_back(context.trace), context.activation
-        )
+        back = self.look_back(context.trace)
+        back = torch.where(on, back, torch.zeros_like(back))  # rows that are switched off cost nothing
+        tangent = context.engine.tangent(context.trace, change.contiguous(), back, context.activation)
         context.notes["s_exponent"], context.notes["s_size"] = tangent.exponent, _size(tangent)
         q, sign, log_ds, relative = self.measures(context.trace, tangent)
         degenerate = ~torch.isfinite(q) | torch.isnan(sign)

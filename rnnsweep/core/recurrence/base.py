@@ -58,7 +58,7 @@ class Engine(Protocol):
             trace: of this mini-batch; only delta_T = trace.delta[:, -1] and the slopes matter (a per-step task's
                 earlier errors do not enter).
             step: [P, H, H], candidate change of w_rec.
-            horizon: int64 [P], look-back h; 1 <= h <= lengths - 1.
+            horizon: int64 [P], look-back h; 0 <= h <= lengths - 1, and 0 gives delta_T and no change.
 
         The recursion is rescaled by exact powers of two per row and step so that max|delta| stays in [1/2, 1).
         """
