@@ -23,9 +23,15 @@ FIGURES = ("*.png", "*.csv", "*.html")
 
 
 def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
-    """The tracker of this sweep."""
+    """The tracker of this sweep; an embedded store is made ready before any worker exists.
+
+    Not later, in the mirror's own thread: a sweep that is killed there leaves half a migration behind.
+    """
+    from rnnsweep.adapters.mlflow.server import SQLITE, prepare
     from rnnsweep.adapters.mlflow.tracker import MlflowMirror
 
+    if config.store.mlflow.startswith(SQLITE):  # a server that is away delays nothing
+        prepare(config.store.mlflow)
     view = ledger.sweep(config.plan.name)
     assert view is not None
     shown = without_passwords(config.plan.config), tuple(without_passwords(config.plan.overrides))

@@ -149,12 +149,9 @@ class Driver:
         self._observe(self.pace.observe)
 
     def _close(self) -> Outcome:
-        """Let workers finish their rung, take their last reports in, write how it ended.
-
-        A sweep of finished trials waits for no report: its workers stop last, while the mirrors write what is new.
-        """
+        """Let workers finish their rung, take their last reports in, write how it ended."""
         assert self._turn is not None
-        if self._memory.counts[TrialState.RUNNING] and self._stop_workers(graceful=True):
+        if self._stop_workers(graceful=True):
             while events := self.executor.poll(0.0):
                 self._turn.take(events)
         self._turn.take([self._tick(), Closed()])
@@ -162,7 +159,6 @@ class Driver:
         self._put_sweep(state, reason)
         self._turn.finish(self._commit)
         self._observe(0.0)
-        self._stop_workers(graceful=True)
         return Outcome(state, self._exit_code(state), reason)
 
     def _exit_code(self, state: SweepState) -> int:

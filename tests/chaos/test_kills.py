@@ -23,4 +23,4 @@ def test_random_kills_of_workers_raylets_and_drivers_change_nothing(store: Store
     finally:
         nodes.stop()
     assert sum(havoc.done.values()) >= 6
-    check_same(check_whole(store, TRIALS), undisturbed)
+    check_same(check_whole(store, TRIALS, havoc.done["truncated checkpoint"]), undisturbed)
