@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -130,6 +131,16 @@ class Server:
                 start_new_session=True,
             )
 
+    def await_up(self, seconds: float = 120.0) -> None:
+        """Until it answers: killed while it makes its tables, MLflow itself would never start again."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+            assert time.monotonic() < deadline, (self.folder / "server.txt").read_text()
+            time.sleep(0.2)
+
     def stop(self) -> None:
         if self.process is not None:
             os.killpg(self.process.pid, 9)
@@ -141,6 +152,7 @@ class Server:
 def server(tmp_path: Path) -> Iterator[Server]:
     made = Server(tmp_path)
     made.start()
+    made.await_up()
     yield made
     made.stop()
 
