@@ -7,6 +7,7 @@ Kernels are chosen so that a row's numbers do not depend on where in memory it l
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -16,34 +17,33 @@ from rnnsweep.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
-class Activation:
+class Activation(ABC):
     """One activation function f.
 
     Attributes:
         name: its name in configs.
         gain: for scaled initialisations, as `torch.nn.init.calculate_gain`.
         has_bias: f has a parameter of its own, one per unit (modReLU).
-        from_output: f'(a) is a function of f(a) alone, so that the slope need not be stored.
         paired: the Jacobian permutes pairs (OPLU); H must be even.
     """
 
     name: str
     gain: float = 1.0
     has_bias: bool = False
-    from_output: bool = True
     paired: bool = False
 
+    @property
+    def from_output(self) -> bool:
+        """Whether f'(a) is a function of f(a) alone, so that the slope need not be stored."""
+        return isinstance(self, OutputSlope)
+
+    @abstractmethod
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
         """f(a), same shape; `bias` broadcasts against a."""
-        raise NotImplementedError  # pragma: no cover - every activation has its own
 
+    @abstractmethod
     def slope(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
-        """f'(a) from the pre-activation (OPLU: 1 where the pair is swapped)."""
-        return self.slope_from_output(self.value(a, bias))
-
-    def slope_from_output(self, y: Tensor) -> Tensor:
-        """f'(a) from y = f(a); only where `from_output`."""
-        raise NotImplementedError  # pragma: no cover
+        """f'(a) from the pre-activation, same shape (OPLU: 1 where the pair is swapped)."""
 
     def pullback(self, slope: Tensor, g: Tensor) -> Tensor:
         """J_f^T g."""
@@ -59,7 +59,19 @@ class Activation:
         return None
 
 
-class Tanh(Activation):
+class OutputSlope(Activation):
+    """Base of activations whose slope is a function of their value."""
+
+    def slope(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
+        """f'(a) by way of f(a)."""
+        return self.slope_from_output(self.value(a, bias))
+
+    @abstractmethod
+    def slope_from_output(self, y: Tensor) -> Tensor:
+        """f'(a) from y = f(a), same shape."""
+
+
+class Tanh(OutputSlope):
     """Hyperbolic tangent, f' = 1 - f^2."""
 
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -72,7 +84,7 @@ class Tanh(Activation):
         return 1 - y * y
 
 
-class Sigmoid(Activation):
+class Sigmoid(OutputSlope):
     """Logistic function as (1 + tanh(a / 2)) / 2, f' = f (1 - f)."""
 
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -85,7 +97,7 @@ class Sigmoid(Activation):
         return y * (1 - y)
 
 
-class Relu(Activation):
+class Relu(OutputSlope):
     """max(a, 0); f'(0) = 0. NaN stays NaN."""
 
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -98,7 +110,7 @@ class Relu(Activation):
         return (y > 0).to(y.dtype)
 
 
-class LeakyRelu(Activation):
+class LeakyRelu(OutputSlope):
     """a, or 0.01 a where a <= 0; f'(0) = 0.01."""
 
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -111,7 +123,7 @@ class LeakyRelu(Activation):
         return torch.where(y > 0, torch.ones_like(y), torch.full_like(y, 0.01))
 
 
-class Elu(Activation):
+class Elu(OutputSlope):
     """a, or exp(a) - 1 where a <= 0 (alpha = 1); f' = 1 or exp(a)."""
 
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -124,7 +136,7 @@ class Elu(Activation):
         return torch.where(y > 0, torch.ones_like(y), y + 1)
 
 
-class Identity(Activation):
+class Identity(OutputSlope):
     """f(a) = a: a linear network."""
 
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -188,8 +200,8 @@ _ALL = (
     LeakyRelu("leaky_relu", gain=(2 / (1 + 0.01**2)) ** 0.5),
     Elu("elu"),
     Identity("identity"),
-    ModRelu("modrelu", has_bias=True, from_output=False),
-    Oplu("oplu", from_output=False, paired=True),
+    ModRelu("modrelu", has_bias=True),
+    Oplu("oplu", paired=True),
 )
 ACTIVATIONS: dict[str, Activation] = {activation.name: activation for activation in _ALL}
 

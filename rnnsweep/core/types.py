@@ -91,7 +91,7 @@ class Record:
         inputs: [P, T, B, I], as given.
         h: [P, T + 1, B, H]; index 0 is h_0; a step before a row's start repeats the state before it.
         slope: [P, T, B, H], f'(a_t) (for OPLU: 1 where the pair was swapped), or None where
-            `activation.slope_from_output` gives it from h (and leak is None).
+            `OutputSlope.slope_from_output` gives it from h (and leak is None).
         weights, lengths: as given.
     """
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.activations import Activation
+from rnnsweep.core.activations import Activation, OutputSlope
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 
 
@@ -144,6 +144,7 @@ def slope_at(record: Record, activation: Activation, t: int) -> Tensor:
     """f'(a) of step index t, stored or derived from the state, [P, B, H]."""
     if record.slope is not None:
         return record.slope[:, t]
+    assert isinstance(activation, OutputSlope)  # else forward has stored the slope
     return activation.slope_from_output(record.h[:, t + 1])
 
 

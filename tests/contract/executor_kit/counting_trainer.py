@@ -31,6 +31,7 @@ def value(spec: RowSpec, rung: int) -> float:
 
 
 def misbehave(what: str) -> None:
+    time.sleep(0.5)  # the report of the rung before may still be on its way out of this process
     if what == "raise":
         raise ValueError("told to raise")
     if what == "exit":

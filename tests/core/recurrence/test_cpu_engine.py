@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnsweep.core.activations import ACTIVATIONS, Activation
+from rnnsweep.core.activations import ACTIVATIONS, Tanh
 from rnnsweep.core.recurrence.cpu import compiling, layout
 from rnnsweep.core.recurrence.cpu.engine import CpuEngine
 from rnnsweep.core.recurrence.cpu.workspace import Workspace
@@ -152,7 +152,7 @@ def test_refusals_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = CpuEngine(1)
     assert engine.refuses(ACTIVATIONS["tanh"], torch.float32) is None
     assert "float16" in (engine.refuses(ACTIVATIONS["tanh"], torch.float16) or "")
-    assert "swish" in (engine.refuses(Activation("swish"), torch.float32) or "")
+    assert "swish" in (engine.refuses(Tanh("swish"), torch.float32) or "")
     monkeypatch.setattr("rnnsweep.core.recurrence.cpu.host.VECTOR_BYTES", 0)
     assert "AVX2" in (engine.refuses(ACTIVATIONS["tanh"], torch.float32) or "")
 

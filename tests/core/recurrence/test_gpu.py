@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from rnnsweep.core.activations import ACTIVATIONS, Activation
+from rnnsweep.core.activations import ACTIVATIONS, Activation, Tanh
 from rnnsweep.core.recurrence.choose import choose_engine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import LoopWeights
@@ -115,7 +115,7 @@ def test_activations_at_every_size_and_at_special_values(gpu, name, dtype):
 def test_what_is_refused(gpu):
     assert gpu.refuses(ACTIVATIONS["tanh"], torch.float32) is None
     assert "bfloat16" in gpu.refuses(ACTIVATIONS["tanh"], torch.bfloat16)
-    assert "swish has no fused loop" in gpu.refuses(Activation("swish"), torch.float32)
+    assert "swish has no fused loop" in gpu.refuses(Tanh("swish"), torch.float32)
 
 
 def test_without_triton_the_reason_is_told(monkeypatch):
