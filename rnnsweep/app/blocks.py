@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnnsweep.adapters import sqlite
 from rnnsweep.app.checks import check_objective
 from rnnsweep.app.searching import from_plain
 from rnnsweep.errors import ConfigError
@@ -68,12 +69,12 @@ def store_root(block: Mapping[str, Any], root: Path | None) -> Path:
 def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
     """The ``store`` block with its defaults filled in; ``optuna: none`` switches that mirror off."""
     place = store_root(block, root)
-    mlflow = block["mlflow"] or f"sqlite:///{place / 'mlflow.db'}"
+    mlflow = block["mlflow"] or sqlite.url_of(place / "mlflow.db")
     served = mlflow.startswith(("http://", "https://"))
-    optuna = block["optuna"] or f"sqlite:///{place / 'optuna.db'}"
+    optuna = block["optuna"] or sqlite.url_of(place / "optuna.db")
     return StoreConfig(
         root=place,
-        ledger=block["ledger"] or f"sqlite:///{place / 'ledger.db'}",
+        ledger=block["ledger"] or sqlite.url_of(place / "ledger.db"),
         optuna=None if optuna == "none" else optuna,
         mlflow=mlflow,
         artifacts=block["artifacts"] or (None if served else str(place / "artifacts")),

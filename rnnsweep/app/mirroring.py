@@ -27,10 +27,11 @@ def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
 
     Not later, in the mirror's own thread: a sweep that is killed there leaves half a migration behind.
     """
-    from rnnsweep.adapters.mlflow.server import SQLITE, prepare
+    from rnnsweep.adapters import sqlite
+    from rnnsweep.adapters.mlflow.server import prepare
     from rnnsweep.adapters.mlflow.tracker import MlflowMirror
 
-    if config.store.mlflow.startswith(SQLITE):  # a server that is away delays nothing
+    if sqlite.path_of(config.store.mlflow):  # a server that is away delays nothing
         prepare(config.store.mlflow)
     view = ledger.sweep(config.plan.name)
     assert view is not None

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnnsweep.adapters import sqlite
 from rnnsweep.app.stores import StorePlace
 from rnnsweep.app.views import resolved
 from rnnsweep.errors import StoreError
@@ -20,7 +21,6 @@ from rnnsweep.errors import StoreError
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
 
-SQLITE = "sqlite:///"
 _RUNS = """
     SELECT trial.value, trial.run_uuid FROM tags AS trial
     JOIN tags AS sweep ON sweep.run_uuid = trial.run_uuid AND sweep.key = 'rnnsweep.sweep' AND sweep.value = ?
@@ -32,7 +32,7 @@ _RUNS = """
 def tracking_uri(where: StorePlace, view: SweepView) -> str:
     """Where the sweep's MLflow runs are."""
     block = resolved(view).get("store") or {}
-    return block.get("mlflow") or f"{SQLITE}{where.root / 'mlflow.db'}"
+    return block.get("mlflow") or sqlite.url_of(where.root / "mlflow.db")
 
 
 def run_ids(where: StorePlace, view: SweepView) -> Mapping[int, str]:
@@ -40,10 +40,11 @@ def run_ids(where: StorePlace, view: SweepView) -> Mapping[int, str]:
     if (resolved(view).get("tracker") or {}).get("kind") == "none":
         return {}
     uri = tracking_uri(where, view)
-    if uri.startswith(SQLITE):
-        rows = _query(Path(uri.removeprefix(SQLITE)), _RUNS, view.name)
-        return {int(trial): run for trial, run in reversed(rows)}
-    return _served(uri, view)
+    database = sqlite.path_of(uri)
+    if database is None:
+        return _served(uri, view)
+    rows = _query(database, _RUNS, view.name)
+    return {int(trial): run for trial, run in reversed(rows)}
 
 
 def _served(uri: str, view: SweepView) -> Mapping[int, str]:
@@ -63,9 +64,9 @@ def _found(uri: str, view: SweepView) -> tuple[str, Mapping[int, str]]:
 def artifacts(where: StorePlace, view: SweepView, trial: int, runs: Mapping[int, str]) -> list[str]:
     """Files of a trial in the embedded stores: MLflow artifacts and checkpoints, relative to the store's root."""
     folders = [where.root / "checkpoints" / view.name / f"{trial:06d}"]
-    uri = tracking_uri(where, view)
-    if trial in runs and uri.startswith(SQLITE):
-        found = _query(Path(uri.removeprefix(SQLITE)), "SELECT artifact_uri FROM runs WHERE run_uuid = ?", runs[trial])
+    database = sqlite.path_of(tracking_uri(where, view))
+    if trial in runs and database is not None:
+        found = _query(database, "SELECT artifact_uri FROM runs WHERE run_uuid = ?", runs[trial])
         folders += [_local(row[0]) for row in found]
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
     return [str(file.relative_to(where.root)) if file.is_relative_to(where.root) else str(file) for file in files]
@@ -90,8 +91,9 @@ def _query(database: Path, query: str, value: str) -> list[tuple[str, ...]]:
 def experiment_id(where: StorePlace, view: SweepView) -> str | None:
     """MLflow's id of the sweep's experiment; None where it does not exist yet, or the server is away."""
     uri = tracking_uri(where, view)
-    if not uri.startswith(SQLITE):
+    database = sqlite.path_of(uri)
+    if database is None:
         return _found(uri, view)[0] or None
     query = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
-    rows = _query(Path(uri.removeprefix(SQLITE)), query, view.name)
+    rows = _query(database, query, view.name)
     return str(rows[0][0]) if rows else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnnsweep.adapters import sqlite
 from rnnsweep.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class StorePlace:
     @property
     def exists(self) -> bool:
         """Whether there is a ledger; a server is only known by asking it."""
-        return not self.ledger.startswith("sqlite:///") or Path(self.ledger.removeprefix("sqlite:///")).is_file()
+        file = sqlite.path_of(self.ledger)
+        return file is None or file.is_file()
 
 
 def place(store: str | Path | None = None) -> StorePlace:
@@ -54,7 +56,7 @@ def place(store: str | Path | None = None) -> StorePlace:
     root = Path(chosen).expanduser().resolve()
     # A store from the environment is found again without being named.
     return StorePlace(
-        root, f"sqlite:///{root / 'ledger.db'}", named=chosen not in (DEFAULT, os.environ.get(ENVIRONMENT))
+        root, sqlite.url_of(root / "ledger.db"), named=chosen not in (DEFAULT, os.environ.get(ENVIRONMENT))
     )
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import Direct, LoopWeights, Record, Trace
+from tests.kit.strangers import assert_rows_are_strangers
 
 F64 = torch.float64
 KNOWN = {
@@ -215,21 +216,7 @@ def test_first_total_of_a_last_step_loss_is_not_zero(engine: Engine) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_rows_are_strangers(engine: Engine, name: str, flags: dict[str, bool], dtype: torch.dtype) -> None:
     case = Case(name, (5, 6, 3, 22, 3), dtype=dtype, **flags)
-    whole = case.everything(engine)
-    order = torch.tensor([3, 0, 4, 2, 1])
-    turned = case.rows(order).everything(engine)
-    alone = [case.rows(slice(p, p + 1)).everything(engine) for p in range(case.P)]
-    poisoned = case.rows(slice(None))
-    for x in (poisoned.weights.w_rec, poisoned.inputs):
-        x[2, 0, 0] = torch.nan
-    sick = poisoned.everything(engine)
-    for key, value in whole.items():
-        assert torch.isfinite(value).all(), key
-        assert torch.equal(turned[key], value[order]), key
-        assert torch.equal(torch.cat([one[key] for one in alone]), value), key
-        healthy = [0, 1, 3, 4]
-        assert torch.equal(sick[key][healthy], value[healthy]), key
-    assert torch.isnan(sick["h"][2]).any()
+    assert_rows_are_strangers(case, engine)
 
 
 @pytest.mark.parametrize("name", ["tanh", "modrelu"])

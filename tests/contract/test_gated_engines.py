@@ -14,6 +14,7 @@ from rnnsweep.core.recurrence.cpu.gated_engine import GatedEngine
 from rnnsweep.core.recurrence.gated import GruCell, LstmCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from tests.contract.test_engines import assert_close, tensors_of
+from tests.kit.strangers import assert_rows_are_strangers
 
 F64 = torch.float64
 NONE = ACTIVATIONS["identity"]
@@ -203,22 +204,7 @@ def test_equals_torch(engine: str, cell: str) -> None:
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_rows_are_strangers(engine: str, cell: str, flags: dict[str, bool], dtype: torch.dtype) -> None:
     case = Case(cell, (5, 6, 3, 22, 3), dtype=dtype, **flags)
-    runs = build(engine, case)
-    whole = case.everything(runs)
-    order = torch.tensor([3, 0, 4, 2, 1])
-    turned = case.rows(order).everything(runs)
-    alone = [case.rows(slice(p, p + 1)).everything(runs) for p in range(case.P)]
-    poisoned = case.rows(slice(None))
-    for x in (poisoned.weights.w_rec, poisoned.inputs):
-        x[2, 0, 0] = torch.nan
-    sick = poisoned.everything(runs)
-    for key, value in whole.items():
-        assert torch.isfinite(value).all(), key
-        assert torch.equal(turned[key], value[order]), key
-        assert torch.equal(torch.cat([one[key] for one in alone]), value), key
-        healthy = [0, 1, 3, 4]
-        assert torch.equal(sick[key][healthy], value[healthy]), key
-    assert torch.isnan(sick["h"][2]).any()
+    assert_rows_are_strangers(case, build(engine, case))
 
 
 @pytest.mark.parametrize("flags", [{}, {"steps": True, "wide": True}, {"driven": False}])

@@ -7,20 +7,17 @@ the client would have put there; where the tables are not the ones that are know
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from rnnsweep.adapters import sqlite
 
 Point = tuple[str, float, int, int]
 """(key, value, timestamp in ms, step); the value is finite."""
 
-SQLITE = "sqlite:///"
 COLUMNS = {"key", "value", "timestamp", "step", "is_nan", "run_uuid"}
 KEYS = {"metrics": COLUMNS, "latest_metrics": {"key", "run_uuid"}}
 """Primary keys of the two tables, which both have these columns."""
-
-_PATIENCE = 30.0  # s that another writer may take
 
 _ADD = """
 INSERT INTO metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING
@@ -46,18 +43,10 @@ class SqlitePoints:
         Raises:
             sqlite3.Error: the file cannot be written, or there is no such run.
         """
-        with self._transaction() as connection:
+        with sqlite.transaction(self._path) as connection:
             for run_id, new in points.items():
                 connection.executemany(_ADD, [(*point, run_id) for point in new])
                 connection.executemany(_LATEST, [(*point, run_id) for point in _newest(new)])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)) as connection:
-            connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")  # closing without it rolls back
 
 
 def _newest(points: Sequence[Point]) -> list[Point]:
@@ -77,13 +66,5 @@ def _age(point: Point) -> tuple[int, int, float]:
 
 def sqlite_points(uri: str) -> SqlitePoints | None:
     """A writer for the store at `uri`; None where it is no SQLite file with the tables that are known here."""
-    path = Path(uri.removeprefix(SQLITE))
-    if not uri.startswith(SQLITE) or not path.is_file():
-        return None
-    with closing(sqlite3.connect(path, timeout=_PATIENCE)) as connection:
-        for table, keys in KEYS.items():
-            columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
-            if {name for _, name, *_ in columns} != COLUMNS or {row[1] for row in columns if row[5]} != keys:
-                return None
-        triggers = connection.execute("SELECT tbl_name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    return None if any(table in KEYS for (table,) in triggers) else SqlitePoints(path)
+    path = sqlite.known_file(uri, list(KEYS), lambda table, found: found == {(c, c in KEYS[table]) for c in COLUMNS})
+    return None if path is None else SqlitePoints(path)

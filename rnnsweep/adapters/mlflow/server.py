@@ -6,21 +6,19 @@ import fcntl
 import ipaddress
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import time
 import urllib.parse
 import urllib.request
-from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
+from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.mlflow.store import store_errors
 from rnnsweep.adapters.mlflow.texts import VIEW
 from rnnsweep.errors import ConfigError, StoreError
 
-SQLITE = "sqlite:///"
 WORKFLOW = {"workflowType": "machine_learning"}
 """The UI's half for training; without it a fresh browser opens on the one for language-model applications."""
 
@@ -34,19 +32,17 @@ def prepare(uri: str) -> None:
     Raises:
         StoreError: the store cannot be reached.
     """
-    if not uri.startswith(SQLITE):
+    path = sqlite.path_of(uri)
+    if path is None:
         with store_errors():
             MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
         return
-    path = Path(uri.removeprefix(SQLITE))
     with store_errors():
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(f"{path}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
-            connection = sqlite3.connect(path, timeout=30)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
+            sqlite.write_ahead(path)
 
 
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:

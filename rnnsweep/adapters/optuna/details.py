@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from optuna.storages import BaseStorage
 
-SQLITE = "sqlite:///"
-_PATIENCE = 30.0  # s that another writer may take
+from rnnsweep.adapters import sqlite
 
 _VALUE = """
 INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type) VALUES (?, ?, ?, ?)
@@ -86,16 +83,13 @@ class SqliteDetails:
         """See `Details.write`."""
         if not any(detail.curve or detail.attributes for detail in details):
             return
-        with closing(sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)) as connection:
-            for text in ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"):
-                connection.execute(text)
+        with sqlite.transaction(self._path, "synchronous=NORMAL") as connection:
             for d in details:
                 connection.executemany(
                     _VALUE, [(d.trial_id, step, *_stored(d.curve[step])) for step in sorted(d.curve)]
                 )
                 rows = [(d.trial_id, key, json.dumps(value)) for key, value in d.attributes.items()]
                 connection.executemany(_ATTRIBUTE, rows)
-            connection.execute("COMMIT")  # closing without it rolls back
 
 
 def _stored(value: float) -> tuple[float | None, str]:
@@ -107,16 +101,5 @@ def _stored(value: float) -> tuple[float | None, str]:
 
 def details_of(url: str, storage: BaseStorage) -> Details:
     """The writer for the database at `url`, which `storage` has prepared."""
-    path = Path(url.removeprefix(SQLITE))
-    known = url.startswith(SQLITE) and path.is_file() and _known(path)
-    return SqliteDetails(path) if known else StorageDetails(storage)
-
-
-def _known(path: Path) -> bool:
-    """Whether the tables are those that the statements above were written for."""
-    with closing(sqlite3.connect(path, timeout=_PATIENCE)) as connection:
-        for table, columns in COLUMNS.items():
-            if {row[1] for row in connection.execute(f"PRAGMA table_info({table})")} != columns:
-                return False
-        triggers = connection.execute("SELECT tbl_name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        return not any(table in COLUMNS for (table,) in triggers)
+    path = sqlite.known_file(url, list(COLUMNS), lambda table, found: {name for name, _ in found} == COLUMNS[table])
+    return StorageDetails(storage) if path is None else SqliteDetails(path)

@@ -20,8 +20,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as State
 
+from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.optuna.cube import bounds, cell_count, cell_value, coordinate
-from rnnsweep.adapters.optuna.details import SQLITE, Detail, Details, details_of
+from rnnsweep.adapters.optuna.details import Detail, Details, details_of
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Change
@@ -92,11 +93,10 @@ class OptunaMirror:
         if self._study is not None:
             return self._study
         options: dict[str, Any] = {}
-        if self._url.startswith(SQLITE):
-            connection = sqlite3.connect(self._url.removeprefix(SQLITE), timeout=30)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
-            options = {"connect_args": {"timeout": 30, "factory": _Unhurried}}
+        path = sqlite.path_of(self._url)
+        if path is not None:
+            sqlite.write_ahead(path)
+            options = {"connect_args": {"timeout": sqlite.PATIENCE, "factory": _Unhurried}}
         self._storage = optuna.storages.RDBStorage(self._url, engine_kwargs=options)
         ways = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
         goals = [ways[objective.goal] for objective in self._plan.objectives]

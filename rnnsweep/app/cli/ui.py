@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rnnsweep.adapters import sqlite
 from rnnsweep.app.cli.options import Store
 from rnnsweep.app.stores import StorePlace, place, reading_sweep
 from rnnsweep.errors import ConfigError
@@ -61,10 +62,11 @@ def _uri(where: StorePlace, view: SweepView | None) -> str:
     Raises:
         ConfigError: the store has no MLflow database yet.
     """
-    from rnnsweep.app.runs import SQLITE, tracking_uri
+    from rnnsweep.app.runs import tracking_uri
 
-    uri = tracking_uri(where, view) if view else f"{SQLITE}{where.root / 'mlflow.db'}"
-    if uri == f"{SQLITE}{where.root / 'mlflow.db'}" and not (where.root / "mlflow.db").is_file():
+    own = where.root / "mlflow.db"
+    uri = tracking_uri(where, view) if view else sqlite.url_of(own)
+    if uri == sqlite.url_of(own) and not own.is_file():
         hint = "Launch a sweep first, or name its store with --store."
         raise ConfigError("no MLflow runs in this store", key="--store", value=str(where.root), hint=hint)
     return uri
@@ -107,4 +109,4 @@ def _dashboard(where: StorePlace, port: int) -> None:
     if not database.is_file():
         raise ConfigError("no optuna.db in this store", key="--store", value=str(where.root))
     typer.echo(f"http://{HOST}:{port}   Ctrl-C ends it.")
-    subprocess.run([command, f"sqlite:///{database}", "--host", HOST, "--port", str(port)], check=False)
+    subprocess.run([command, sqlite.url_of(database), "--host", HOST, "--port", str(port)], check=False)

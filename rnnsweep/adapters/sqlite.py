@@ -1,0 +1,75 @@
+"""SQLite files by URL; and those that a library owns and a mirror writes into: as expected or not, and transactions.
+
+The mirrors do themselves only what their libraries would do value by value; the ledger has its own database.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+PATIENCE = 30.0
+"""Seconds that another writer may take."""
+
+Column = tuple[str, bool]
+"""Name of a column, and whether it is in the primary key."""
+
+
+_PREFIX = "sqlite:///"
+
+
+def url_of(path: Path) -> str:
+    """The URL of a SQLite file."""
+    return f"{_PREFIX}{path}"
+
+
+def path_of(url: str) -> Path | None:
+    """The path of a SQLite file; None where the URL names another database or a server."""
+    return Path(url.removeprefix(_PREFIX)) if url.startswith(_PREFIX) else None
+
+
+def write_ahead(path: Path) -> None:
+    """Switch the write-ahead log on, for good: readers and one writer do not wait for each other."""
+    with closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def known_file(url: str, tables: Sequence[str], expected: Callable[[str, set[Column]], bool]) -> Path | None:
+    """The file at a URL; None where it is no SQLite file, its tables are not as expected, or triggers watch them.
+
+    Args:
+        url: of any database.
+        tables: that are to be written.
+        expected: says for a table, by name, whether its columns are those that the writer knows.
+    """
+    path = path_of(url)
+    if path is None or not path.is_file():
+        return None
+    with closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
+        for table in tables:
+            rows = connection.execute(f"PRAGMA table_info({table})").fetchall()
+            if not expected(table, {(name, bool(key)) for _, name, _, _, _, key in rows}):
+                return None
+        triggers = connection.execute("SELECT tbl_name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    return None if any(table in tables for (table,) in triggers) else path
+
+
+@contextmanager
+def transaction(path: Path, *pragmas: str) -> Iterator[sqlite3.Connection]:
+    """A write transaction on a connection of its own, safe for threads: all or nothing, foreign keys checked.
+
+    Args:
+        path: of the file.
+        pragmas: settings of the connection besides.
+
+    Raises:
+        sqlite3.Error: the file cannot be written, or a constraint is broken.
+    """
+    with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
+        for pragma in ("foreign_keys=ON", *pragmas):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")  # closing without it rolls back
