@@ -42,6 +42,7 @@ def test_ui_command_hides_passwords_and_stays_on_loopback():
     assert "secret" not in " ".join(ui_command(url))
     assert ui_environment(url)["MLFLOW_BACKEND_STORE_URI"] == url
     assert ui_environment(url)["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert ui_environment(url)["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert "127.0.0.1" in ui_command(url)
     for host in ("0.0.0.0", "10.0.0.1", "example.org"):
         with pytest.raises(ConfigError):
