@@ -94,6 +94,8 @@ class Fleet:
 
     def stop(self, graceful: bool) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class Timed:
     """A ledger whose commits are timed."""

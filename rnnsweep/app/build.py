@@ -68,9 +68,9 @@ def mirrors(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
     """MLflow and Optuna's database, as far as the config wants them."""
     found: list[Mirror] = []
     if config.tracker.get("kind") == "mlflow":
-        from rnnsweep.app.mirroring import mlflow_mirror
+        from rnnsweep.app.mirroring import LateMirror, mlflow_mirror
 
-        found.append(mlflow_mirror(config, ledger))
+        found.append(LateMirror("mlflow", lambda: mlflow_mirror(config, ledger)))
     if config.store.optuna is not None:
         from rnnsweep.adapters.optuna.mirror import OptunaMirror
 

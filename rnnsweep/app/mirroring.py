@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +17,40 @@ from rnnsweep.sweep.plan import Params
 
 if TYPE_CHECKING:
     from rnnsweep.adapters.mlflow.options import TrackerOptions
-    from rnnsweep.sweep.ports import Ledger, Mirror
+    from rnnsweep.sweep.ports import Change, Ledger, Mirror
 
 FIGURES = ("*.png", "*.csv", "*.html")
 
 
-def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
-    """The tracker of this sweep; an embedded store is made ready before any worker exists.
+class LateMirror:
+    """Implements `Mirror` by one that its first `write` opens, in the mirror's own thread.
 
-    Not later, in the mirror's own thread: a sweep that is killed there leaves half a migration behind.
+    Importing MLflow and making its tables take seconds, which the cluster's start need not wait for.
     """
-    from rnnsweep.adapters import sqlite
-    from rnnsweep.adapters.mlflow.server import prepare
+
+    batch = 1000
+
+    def __init__(self, name: str, build: Callable[[], Mirror]) -> None:
+        self.name, self._build = name, build
+        self._mirror: Mirror | None = None
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """See `Mirror.write`; fails like it, if the mirror cannot be built."""
+        if self._mirror is None:
+            self._mirror = self._build()
+            self.batch = self._mirror.batch
+        self._mirror.write(changes)
+
+    def close(self) -> None:
+        """See `Mirror.close`."""
+        if self._mirror is not None:
+            self._mirror.close()
+
+
+def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
+    """The tracker of this sweep."""
     from rnnsweep.adapters.mlflow.tracker import MlflowMirror
 
-    if sqlite.path_of(config.store.mlflow):  # a server that is away delays nothing
-        prepare(config.store.mlflow)
     view = ledger.sweep(config.plan.name)
     assert view is not None
     shown = without_passwords(config.plan.config), tuple(without_passwords(config.plan.overrides))

@@ -156,6 +156,10 @@ def write_report(data: SweepData, folder: Path) -> Path:
 
 def png(figure: Figure) -> bytes:
     """A figure as PNG, without the time of writing: equal data give equal files."""
+    engine = figure.get_layout_engine()
+    if engine is not None:  # once: saving a figure that still has its engine lays it out and draws it twice
+        engine.execute(figure)
+        figure.set_layout_engine(None)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -19,14 +19,13 @@ class MirrorThread:
 
     Attributes:
         error: why the mirror is behind, None while all is well.
-        batch: journal entries per write.
         poll_s: seconds between looks at a journal without news.
         longest_s: longest wait after a failure; waits double from `poll_s`.
     """
 
     def __init__(self, ledger: Ledger, name: str, mirror: Mirror, clock: Clock) -> None:
         self.error: str | None = None
-        self.batch, self.poll_s, self.longest_s = mirror.batch, 0.25, 30.0
+        self.poll_s, self.longest_s = 0.25, 30.0
         self._ledger, self._name, self._mirror, self._clock = ledger, name, mirror, clock
         self._cursor: int | None = None
         self._stop, self._wake = threading.Event(), threading.Event()
@@ -44,7 +43,7 @@ class MirrorThread:
         """
         if self._cursor is None:
             self._cursor = self._ledger.cursor(self._name, self._mirror.name)
-        changes = self._ledger.changes(self._name, self._cursor, self.batch)
+        changes = self._ledger.changes(self._name, self._cursor, self._mirror.batch)
         if changes:
             self._mirror.write(changes)
             self._ledger.set_cursor(self._name, self._mirror.name, changes[-1].seq)
@@ -81,13 +80,14 @@ class MirrorThread:
         wait = self.poll_s
         while not self._stop.is_set():
             try:
-                news = self.pump()
+                batch = self._mirror.batch
+                full = self.pump() == batch
             except Exception as error:  # noqa: BLE001 - whatever a mirror does, the sweep goes on and it is tried again
                 self._complain(error)
                 wait = min(self.longest_s, 2 * wait)
             else:
                 self.error, wait = None, self.poll_s
-                if news == self.batch:
+                if full:
                     continue
             self._wake.wait(wait)
             self._wake.clear()

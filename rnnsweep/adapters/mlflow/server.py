@@ -11,7 +11,10 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
+from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
@@ -24,10 +27,11 @@ WORKFLOW = {"workflowType": "machine_learning"}
 
 
 def prepare(uri: str) -> None:
-    """Create or migrate the store, before anyone else connects.
+    """Create the store, before anyone else connects.
 
-    Two processes that connect to a new SQLite store at once race its migration, so a file lock keeps them apart; and
-    the write-ahead log is switched on, so that the UI can read while the tracker writes. Servers are only greeted.
+    Two processes that connect to a new SQLite store at once race its migrations, so a file lock keeps them apart; a
+    process that is killed in them leaves a draft, never half a store; and the write-ahead log is switched on, so that
+    the UI can read while the tracker writes. Servers are only greeted.
 
     Raises:
         StoreError: the store cannot be reached.
@@ -41,8 +45,19 @@ def prepare(uri: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(f"{path}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.is_file():
+                _create(path)
             MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
             sqlite.write_ahead(path)
+
+
+def _create(path: Path) -> None:
+    """A store with all its tables, under its name only when it is complete."""
+    draft = path.with_name(f"{path.name}.draft")
+    for left in (draft, draft.with_name(f"{draft.name}-journal")):
+        left.unlink(missing_ok=True)
+    SqlAlchemyStore(sqlite.url_of(draft), DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+    draft.replace(path)
 
 
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:

@@ -15,8 +15,10 @@ from typing import Any
 
 from mlflow.entities import Run
 
+from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.mlflow.options import TrackerOptions
 from rnnsweep.adapters.mlflow.points import Point
+from rnnsweep.adapters.mlflow.server import prepare
 from rnnsweep.adapters.mlflow.store import RunStore, store_errors
 from rnnsweep.adapters.mlflow.texts import VIEW, config_yaml, note, param_text, shared_view, trial_tags
 from rnnsweep.sweep.plan import Params, SweepPlan
@@ -125,6 +127,8 @@ class MlflowMirror:
         """The store, with all runs of this sweep found by their tags."""
         if self._store is not None:
             return self._store
+        if sqlite.path_of(self._uri) is not None:
+            prepare(self._uri)
         store = RunStore(self._uri, self._plan.name, self._options.artifact_root)
         self._parent = self._find_parent(store)
         self._children = {}

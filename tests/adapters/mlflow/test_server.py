@@ -5,6 +5,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from rnnsweep.adapters.mlflow.server import (
     comparison_link,
     experiment_link,
+    prepare,
     run_link,
     serve,
     ui_command,
@@ -61,11 +63,28 @@ def test_links():
     assert "/experiments/3/runs/abc" in run_link("http://x", "3", "abc")
 
 
+PREPARE = "import sys; from rnnsweep.adapters.mlflow.server import prepare; prepare(sys.argv[1])"
+
+
+@pytest.mark.slow
+def test_killed_while_it_makes_the_tables_it_makes_them_again(tmp_path):
+    path, draft = tmp_path / "mlflow.db", tmp_path / "mlflow.db.draft"
+    process = subprocess.Popen([sys.executable, "-c", PREPARE, f"sqlite:///{path}"])
+    while not (draft.is_file() and draft.stat().st_size):  # the first tables are there, most are not
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not path.exists()
+    prepare(f"sqlite:///{path}")
+    assert MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    assert sorted(file.name for file in tmp_path.iterdir() if "draft" in file.name) == []
+
+
 @pytest.mark.slow
 def test_two_processes_may_prepare_at_once(tmp_path):
-    code = "import sys; from rnnsweep.adapters.mlflow.server import prepare; prepare(sys.argv[1])"
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    both = [subprocess.Popen([sys.executable, "-c", code, uri]) for _ in range(2)]
+    both = [subprocess.Popen([sys.executable, "-c", PREPARE, uri]) for _ in range(2)]
     assert [process.wait(timeout=120) for process in both] == [0, 0]
 
 

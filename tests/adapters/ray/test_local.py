@@ -45,7 +45,7 @@ def listening():
             pass
     return sorted(found)
 
-executor = RayExecutor(Torch(), RaySettings(workers=1, py_paths=(KIT,)))
+executor = RayExecutor(Torch(), RaySettings(workers=1, py_paths=(KIT,), dashboard=sys.argv[2] == "dashboard"))
 executor.start()
 trained = False
 while not trained:
@@ -59,17 +59,18 @@ import os
 print(json.dumps([took, listening(), children(), os.environ["RAY_AUTH_MODE"]]), flush=True)
 if sys.argv[1] == "stop":
     executor.stop(graceful=True)
+    executor.close()
     print(json.dumps([p for p in children()]), flush=True)
 else:
     time.sleep(60)
 """
 
 
-def launch(how: str, tmp_path: Path) -> subprocess.Popen[str]:
+def launch(how: str, tmp_path: Path, what: str = "plain") -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     environment["HOME"] = str(tmp_path)  # where Ray keeps the token
     code = f"KIT = {str(KIT)!r}\n{DRIVER}"
-    command = [sys.executable, "-c", code, how]
+    command = [sys.executable, "-c", code, how, what]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -111,6 +112,18 @@ def test_the_first_rung_is_trained_within_seconds_and_nothing_is_left(tmp_path: 
     report(driver)
     assert driver.wait(20) == 0
     assert left(pids, 5.0) == []
+
+
+@pytest.mark.parametrize(("what", "expected"), [("plain", set()), ("dashboard", {"dashboard.py", "log_monitor.py"})])
+def test_helpers_are_started_only_with_the_dashboard(tmp_path: Path, what: str, expected: set[str]) -> None:
+    driver = launch("sleep", tmp_path, what)
+    try:
+        _, _, pids, _ = report(driver)
+        words = {Path(word).name for pid in pids for word in psutil.Process(pid).cmdline()}
+        assert words & {"dashboard.py", "log_monitor.py"} == expected
+    finally:
+        driver.terminate()
+        driver.wait(30)
 
 
 @pytest.mark.chaos
