@@ -94,8 +94,6 @@ class Fleet:
 
     def stop(self, graceful: bool) -> None: ...
 
-    def close(self) -> None: ...
-
 
 class Timed:
     """A ledger whose commits are timed."""

@@ -97,6 +97,3 @@ class InlineExecutor:
         if graceful and self._orders.leave and not self._orders.join and not self._rows:
             trainer.advance(Orders(leave=self._orders.leave))
         trainer.close()
-
-    def close(self) -> None:
-        """Nothing is left."""

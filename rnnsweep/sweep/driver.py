@@ -9,7 +9,6 @@ without another write.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -74,21 +73,15 @@ class Driver:
         self._keeper = LockKeeper(self.ledger, self.plan.name, self.fence, self.pace.renew)
         self._tails = [MirrorThread(self.ledger, self.plan.name, mirror, self.clock) for mirror in self.mirrors]
         self._keeper.start()
-        closer = threading.Thread(target=self._close_executor, name="close executor")
         try:
             with signals(self.interrupt):
-                try:
-                    outcome = self._session()
-                finally:
-                    closer.start()  # a cluster ends while the mirrors write
+                outcome = self._session()
             return replace(outcome, behind=self._drain(outcome))
         finally:
             for tail in self._tails:
                 tail.stop()
             self._keeper.stop()
             self._give_lock_back()
-            if closer.ident is not None:
-                closer.join()
 
     def interrupt(self) -> int:
         """Like Ctrl-C once; callable from any thread. Returns how often that was."""
@@ -286,12 +279,6 @@ class Driver:
         if started:
             self.executor.stop(graceful)
         return started
-
-    def _close_executor(self) -> None:
-        try:
-            self.executor.close()
-        except Exception as error:  # noqa: BLE001 - the sweep is over, whatever the cluster does
-            log.warning("the executor did not end well: %s", error)
 
     def _drain(self, outcome: Outcome) -> tuple[str, ...]:
         if outcome.exit_code == 4:

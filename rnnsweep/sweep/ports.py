@@ -241,10 +241,6 @@ class Executor(Protocol):
         """End all workers; graceful lets the rung in progress end and its checkpoints be written."""
         ...
 
-    def close(self) -> None:
-        """Free what is left after `stop`: a cluster that `start` began ends. Takes seconds; nothing is polled after."""
-        ...
-
 
 class Trainer(Protocol):
     """What runs inside a worker. Built there by a factory that `app` hands in."""

@@ -57,7 +57,6 @@ def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executo
     made.start()
     yield made
     made.stop(graceful=False)
-    made.close()
 
 
 def wait_for(executor: Executor, done: Callable[[list[ExecutorEvent]], bool], seconds: float = 20.0) -> list:

@@ -40,7 +40,6 @@ class SimExecutor:
         self.excluded: list[str] = []
         self.kills = 0
         self.stopped: bool | None = None
-        self.closed = 0
         self.count = 0
         self._events: list[ExecutorEvent] = []
 
@@ -105,6 +104,3 @@ class SimExecutor:
             self._events.extend(self.flight.values())
         self.flight.clear()
         self.trainers.clear()
-
-    def close(self) -> None:
-        self.closed += 1

@@ -64,7 +64,6 @@ def test_stop_request_pauses_and_resume_equals_undisturbed() -> None:
     outcome = world.run(executor=acting)
     assert (outcome.state, outcome.exit_code) == (SweepState.STOPPED, 3)
     assert acting.stopped is True
-    assert acting.closed == 1
     assert TrialState.RUNNING not in world.states()
     assert TrialState.WAITING in world.states()
     sweep = world.ledger.sweep("s")
@@ -82,7 +81,6 @@ def test_interrupt_takes_the_last_reports_in() -> None:
     outcome = driver.run()
     assert (outcome.state, outcome.exit_code) == (SweepState.INTERRUPTED, 3)
     assert acting.stopped is True
-    assert acting.closed == 1
     trained = {(t, r, n) for trainer in world.trainers for t, r, n in trainer.trained}
     assert trained == set(world.ledger.row_reports)  # nothing that was trained is trained again
 
@@ -94,7 +92,6 @@ def test_a_fenced_driver_stops_without_another_write() -> None:
     outcome = driver.run()
     assert outcome.exit_code == 4
     assert acting.stopped is False
-    assert acting.closed == 1
     sweep = world.ledger.sweep("s")
     assert sweep is not None
     assert sweep.state is SweepState.RUNNING

@@ -113,7 +113,7 @@ class RayExecutor:
         self._excluded.add(node)
 
     def stop(self, graceful: bool) -> None:
-        """End all workers. Results of the last rungs are left for one more `poll`.
+        """End all workers, and Ray if it was started here. Results of the last rungs are left for one more `poll`.
 
         Args:
             graceful: let the rung in progress end (within the deadline); a rung that is only queued is not begun.
@@ -128,12 +128,8 @@ class RayExecutor:
             for lane in self._lanes.values():
                 ray.kill(lane.actor, no_restart=True)
             self._lanes.clear()
-
-    def close(self) -> None:
-        """Leave Ray, which ends if it was started here."""
-        owned, self._owned = self._owned, False
-        if owned:
-            disconnect()
+            if self._owned:
+                disconnect()
 
     # -------------------------------------------------------------- answers
 

@@ -57,7 +57,6 @@ def started(cluster: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     yield start
     for executor in made:
         executor.stop(graceful=False)
-        executor.close()
 
 
 @pytest.fixture

@@ -59,7 +59,6 @@ import os
 print(json.dumps([took, listening(), children(), os.environ["RAY_AUTH_MODE"]]), flush=True)
 if sys.argv[1] == "stop":
     executor.stop(graceful=True)
-    executor.close()
     print(json.dumps([p for p in children()]), flush=True)
 else:
     time.sleep(60)
