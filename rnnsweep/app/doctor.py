@@ -140,7 +140,7 @@ def _sqlite(file: Path) -> Finding:
         mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
         whole = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     if whole != "ok":
-        remedy = "restore it from a copy; optuna.db and mlflow.db are mirrors of the ledger and can be removed"
+        remedy = "restore it from a copy; optuna.db and mlflow.db may be removed: the next resume writes them anew"
         return Finding(file.name, False, f"damaged: {whole}", remedy)
     if mode != "wal":
         remedy = f"while nothing runs: sqlite3 {file} 'PRAGMA journal_mode=WAL'"
@@ -161,7 +161,7 @@ def disk(where: StorePlace) -> Iterator[Finding]:
 
 
 def clock(where: StorePlace) -> Iterator[Finding]:
-    """This machine's clock against the store's disk: the lock's deadline counts on it."""
+    """This machine's clock against the store's disk: times that are shown count on it."""
     with tempfile.NamedTemporaryFile(dir=_existing(where.root), prefix=".rnnsweep-clock-") as file:
         now = time.time()
         skew = os.stat(file.name).st_mtime - now

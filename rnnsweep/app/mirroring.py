@@ -23,7 +23,7 @@ FIGURES = ("*.png", "*.csv", "*.html")
 
 
 class LateMirror:
-    """Implements `Mirror` by one that its first `write` opens, in the mirror's own thread.
+    """Implements `Mirror` by one that its first use opens, in the mirror's own thread.
 
     Importing MLflow and making its tables take seconds, which the cluster's start need not wait for.
     """
@@ -34,12 +34,19 @@ class LateMirror:
         self.name, self._build = name, build
         self._mirror: Mirror | None = None
 
+    def known(self) -> bool:
+        """See `Mirror.known`."""
+        return self._opened().known()
+
     def write(self, changes: Sequence[Change]) -> None:
-        """See `Mirror.write`; fails like it, if the mirror cannot be built."""
+        """See `Mirror.write`."""
+        self._opened().write(changes)
+
+    def _opened(self) -> Mirror:
         if self._mirror is None:
             self._mirror = self._build()
             self.batch = self._mirror.batch
-        self._mirror.write(changes)
+        return self._mirror
 
     def close(self) -> None:
         """See `Mirror.close`."""

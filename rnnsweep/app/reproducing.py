@@ -181,7 +181,9 @@ def _error(task: Reproduction, trial: Any, replica: int, step: int) -> float:
     if key not in known:
         count = task.paper.test if task.scale != "smoke" else 100
         known[key] = trial.load(replica).evaluate(count)["error"]
-        file.write_text(json.dumps(known, indent=1))
+        draft = file.with_suffix(".draft")
+        draft.write_text(json.dumps(known, indent=1))
+        draft.replace(file)  # killed in between, the results so far are whole
     return known[key]
 
 

@@ -1,6 +1,7 @@
 """Mirrors (MLflow, Optuna) are written from the ledger's journal, behind the driver's back.
 
 The cursor moves only after a mirror took the entries, so a kill in between repeats them: writing twice is writing once.
+A mirror whose store was removed, or replaced by an empty one, is written anew from the first entry.
 """
 
 from __future__ import annotations
@@ -42,13 +43,22 @@ class MirrorThread:
             StoreError: the mirror or the ledger is away; the same entries come again.
         """
         if self._cursor is None:
-            self._cursor = self._ledger.cursor(self._name, self._mirror.name)
+            self._cursor = self._begin()
         changes = self._ledger.changes(self._name, self._cursor, self._mirror.batch)
         if changes:
             self._mirror.write(changes)
             self._ledger.set_cursor(self._name, self._mirror.name, changes[-1].seq)
             self._cursor = changes[-1].seq
         return len(changes)
+
+    def _begin(self) -> int:
+        """The cursor to go on from, which the ledger has too."""
+        cursor = self._ledger.cursor(self._name, self._mirror.name)
+        if cursor and not self._mirror.known():
+            log.warning("mirror %s has nothing of sweep '%s': it is written anew", self._mirror.name, self._name)
+            self._ledger.set_cursor(self._name, self._mirror.name, 0)
+            return 0
+        return cursor
 
     def drain(self, timeout: float) -> bool:
         """Wait until all entries are written, stop, and close the mirror; False if time ran out before."""
@@ -69,6 +79,8 @@ class MirrorThread:
             self._thread.join(timeout)
 
     def _written(self) -> bool:
+        if self._cursor is None:  # whether its store is still there is not known yet
+            return False
         try:
             cursor = self._ledger.cursor(self._name, self._mirror.name)
             return not self._ledger.changes(self._name, cursor, 1)

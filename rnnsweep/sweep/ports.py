@@ -85,7 +85,7 @@ class Ledger(Protocol):
         ...
 
     def set_cursor(self, name: str, mirror: str, seq: int) -> None:
-        """Remember how far a mirror is."""
+        """Remember how far a mirror is; 0 makes it begin again."""
         ...
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
@@ -274,6 +274,10 @@ class Mirror(Protocol):
 
     name: str
     batch: int
+
+    def known(self) -> bool:
+        """Whether the store has this sweep; if it was removed, the whole journal comes. `StoreError`: it is away."""
+        ...
 
     def write(self, changes: Sequence[Change]) -> None:
         """Apply journal entries in order. `StoreError` when the store is away: the same entries come again."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,30 @@ def test_resume_with_a_larger_budget(tiny, run):
     assert "rnnsweep report tiny" in result.stdout
     assert json.loads(run("status", "tiny", "--json", "--store", root).stdout)["trials"]["complete"] == 4
     assert (root / "reports" / "tiny" / "overview.png").is_file()
+
+
+@pytest.mark.slow
+def test_removed_mirrors_are_written_anew_by_resume(tmp_path):
+    """What `doctor` advises for a damaged mlflow.db or optuna.db."""
+    import optuna
+    from mlflow import MlflowClient
+
+    mirrored = [text for text in TINY if text not in ("tracker=none", "store.optuna=none")]
+    rnnsweep.launch("quickstart", ["name=again", "budget.trials=3", *mirrored], store=tmp_path, progress=False)
+    for name in ("mlflow.db", "optuna.db"):
+        for file in tmp_path.glob(f"{name}*"):
+            file.unlink()
+    command = [sys.executable, "-m", "rnnsweep.app.cli.main", "resume", "again", "budget.trials=4"]
+    subprocess.run([*command, "--store", str(tmp_path)], check=True)  # MLflow keeps connections to removed files
+    studied = optuna.load_study(study_name="again", storage=f"sqlite:///{tmp_path / 'optuna.db'}").get_trials()
+    assert [trial.user_attrs["rnnsweep.trial"] for trial in studied] == [0, 1, 2, 3]
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("again")
+    assert experiment is not None
+    runs = {r.data.tags.get("rnnsweep.trial"): r for r in client.search_runs([experiment.experiment_id])}
+    assert sorted(number for number in runs if number) == ["0", "1", "2", "3"]
+    curve = client.get_metric_history(runs["0"].info.run_id, "valid/error")
+    assert [point.step for point in curve] == [10, 20]
 
 
 def test_launch_refuses_a_name_that_is_taken(tiny):

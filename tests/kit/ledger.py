@@ -144,7 +144,7 @@ class MemoryLedger:
         return self.cursors.get(mirror, 0)
 
     def set_cursor(self, name: str, mirror: str, seq: int) -> None:
-        assert seq > self.cursors.get(mirror, 0)
+        assert seq == 0 or seq > self.cursors.get(mirror, 0)
         self.cursors[mirror] = seq
 
     def driven(self, name: str) -> bool:

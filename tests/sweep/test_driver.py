@@ -290,9 +290,12 @@ def test_progress_is_seen_a_few_times_a_second() -> None:
 class ListMirror:
     name, batch = "list", 7
 
-    def __init__(self, fail: int = 0) -> None:
+    def __init__(self, fail: int = 0, known: bool = True) -> None:
         self.got: list[int] = []
-        self.fail, self.closed = fail, False
+        self.fail, self.closed, self._known = fail, False, known
+
+    def known(self) -> bool:
+        return self._known
 
     def write(self, changes: Sequence[Change]) -> None:
         if self.fail:
@@ -313,6 +316,15 @@ def test_mirrors_catch_up_and_see_every_entry_once() -> None:
     more = ListMirror()
     world.run(mirrors=(more,), pace=Pace(renew=0.0, drain=10_000.0))
     assert more.got[0] == mirror.got[-1] + 1
+
+
+def test_a_mirror_whose_store_was_removed_is_written_anew() -> None:
+    world = World(plan(5))
+    world.run(mirrors=(ListMirror(),), pace=Pace(renew=0.0, drain=10_000.0))
+    empty = ListMirror(known=False)
+    world.run(mirrors=(empty,), pace=Pace(renew=0.0, drain=10_000.0))
+    assert empty.got == [change.seq for change in world.ledger.journal]
+    assert world.ledger.cursors["list"] == empty.got[-1]
 
 
 def test_a_mirror_that_stays_away_delays_nothing_and_is_named() -> None:

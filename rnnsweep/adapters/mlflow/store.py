@@ -31,6 +31,16 @@ def store_errors() -> Iterator[None]:
         raise StoreError("MLflow", first[:300]) from error
 
 
+def has_experiment(uri: str, name: str) -> bool:
+    """Whether there is an experiment of this name. Writes nothing.
+
+    Raises:
+        StoreError: the store cannot be reached.
+    """
+    with store_errors():
+        return MlflowClient(tracking_uri=uri).get_experiment_by_name(name) is not None
+
+
 def find_runs(uri: str, sweep: str) -> tuple[str, dict[int, str]]:
     """(experiment id, trial number -> run id) of a sweep; ("", {}) where MLflow has none. Writes nothing.
 

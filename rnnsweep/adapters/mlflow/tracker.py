@@ -19,7 +19,7 @@ from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.mlflow.options import TrackerOptions
 from rnnsweep.adapters.mlflow.points import Point
 from rnnsweep.adapters.mlflow.server import prepare
-from rnnsweep.adapters.mlflow.store import RunStore, store_errors
+from rnnsweep.adapters.mlflow.store import RunStore, has_experiment, store_errors
 from rnnsweep.adapters.mlflow.texts import VIEW, config_yaml, note, param_text, shared_view, trial_tags
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView
@@ -82,6 +82,12 @@ class MlflowMirror:
         self._described = False
 
     # -------------------------------------------------------------- port
+
+    def known(self) -> bool:
+        """Whether MLflow has the sweep's experiment; makes none."""
+        if sqlite.path_of(self._uri) is not None:
+            prepare(self._uri)
+        return has_experiment(self._uri, self._plan.name)
 
     def write(self, changes: Sequence[Change]) -> None:
         """Apply journal entries in order; `StoreError` when MLflow is away, then the same entries come again."""

@@ -60,6 +60,11 @@ class OptunaMirror:
         self._details: Details | None = None
         self._entries: dict[int, list[_Entry]] = {}
 
+    def known(self) -> bool:
+        """Whether the database has the sweep's study; makes none."""
+        with _store_errors():
+            return self._plan.name in optuna.get_all_study_names(self._connected())
+
     def write(self, changes: Sequence[Change]) -> None:
         """Apply journal entries in order; details of all trials first, then each trial that begins or ends."""
         try:
@@ -92,22 +97,27 @@ class OptunaMirror:
     def _open(self) -> optuna.Study:
         if self._study is not None:
             return self._study
+        storage = self._connected()
+        ways = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
+        goals = [ways[objective.goal] for objective in self._plan.objectives]
+        study = optuna.create_study(storage=storage, study_name=self._plan.name, directions=goals, load_if_exists=True)
+        for trial in study.get_trials(deepcopy=False):
+            self._remember(trial)
+        self._details = details_of(self._url, study._storage)
+        self._study = study
+        return study
+
+    def _connected(self) -> optuna.storages.RDBStorage:
+        """The database, with its tables."""
+        if self._storage is not None:
+            return self._storage
         options: dict[str, Any] = {}
         path = sqlite.path_of(self._url)
         if path is not None:
             sqlite.write_ahead(path)
             options = {"connect_args": {"timeout": sqlite.PATIENCE, "factory": _Unhurried}}
         self._storage = optuna.storages.RDBStorage(self._url, engine_kwargs=options)
-        ways = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
-        goals = [ways[objective.goal] for objective in self._plan.objectives]
-        study = optuna.create_study(
-            storage=self._storage, study_name=self._plan.name, directions=goals, load_if_exists=True
-        )
-        for trial in study.get_trials(deepcopy=False):
-            self._remember(trial)
-        self._details = details_of(self._url, study._storage)
-        self._study = study
-        return study
+        return self._storage
 
     def _remember(self, trial: FrozenTrial) -> None:
         number = trial.user_attrs.get(TRIAL)

@@ -35,6 +35,8 @@ GATHER_S = 10.0
 """Longest time that the first worker to be ready waits for the others, seconds."""
 BACKOFF_MAX_S = 10.0
 START_ATTEMPTS = 3
+START_MAX_S = 600.0
+"""Longest time for a start that lengthening arrives at, seconds."""
 
 
 class WorkerStartError(RnnsweepError):
@@ -50,7 +52,8 @@ class RayExecutor:
 
     Workers follow the cluster: a node that joins gets some, those of a node that leaves are lost, a lost one is
     replaced at once on its node; if that one is lost before it has trained a rung, the next waits twice as long
-    each time (at most `BACKOFF_MAX_S`). Nothing happens between two calls of `poll` except training.
+    each time (at most `BACKOFF_MAX_S`). One whose start takes longer than the deadline is lost too; the next may take
+    twice as long, or a busy machine would never get one. Nothing happens between two calls of `poll` except training.
 
     Args:
         factory: builds a trainer in the worker; shipped by cloudpickle, its modules are imported there.
@@ -66,6 +69,7 @@ class RayExecutor:
         self._excluded: set[str] = set()
         self._losses: dict[str, int] = defaultdict(int)
         self._not_before: dict[str, float] = defaultdict(float)
+        self._start_s = self._settings.deadline_s
         self._prefix, self._count, self._failed_starts = uuid.uuid4().hex[:6], 0, 0
         self._ever_joined = self._gathered = self._owned = self._running = self._warned = False
         self._looked = self._started = self._first_ready = 0.0
@@ -180,8 +184,13 @@ class RayExecutor:
     # -------------------------------------------------------------- losses
 
     def _lose_silent(self) -> None:
-        now, deadline = time.monotonic(), self._settings.deadline_s
-        for lane in [lane for lane in self._lanes.values() if lane.hung(now, deadline)]:
+        now = time.monotonic()
+        for lane in list(self._lanes.values()):
+            deadline = self._settings.deadline_s if lane.joined else self._start_s
+            if not lane.hung(now, deadline):
+                continue
+            if not lane.joined:
+                self._start_s = min(2 * deadline, max(START_MAX_S, deadline))
             assert lane.process is not None  # part of being hung
             kill_process(lane.node.id, *lane.process)
             self._lose(lane, f"no answer for {deadline:g} s (hung or stopped); killed")

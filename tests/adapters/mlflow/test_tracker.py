@@ -64,6 +64,13 @@ def test_layout_of_a_sweep(open_mirror, uri):
     assert find_runs(uri, "nobody") == ("", {})
 
 
+def test_whether_the_store_has_the_sweep(open_mirror):
+    assert not open_mirror().known()
+    assert not open_mirror().known()  # to ask makes no experiment
+    open_mirror().write(story())
+    assert open_mirror().known()
+
+
 def test_repetition_and_batching_change_nothing(open_mirror, uri):
     changes = story()
     mirror = open_mirror()

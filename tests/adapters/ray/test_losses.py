@@ -95,6 +95,13 @@ def test_a_stopped_worker_is_lost_at_its_deadline_and_killed(started: Any, watch
     assert not died(pid(second), 0.2)
 
 
+def test_a_start_that_takes_longer_than_the_deadline_gets_more_time(started: Any, watch: Any) -> None:
+    from counting_trainer import slow_factory
+
+    (info,) = watch.workers(started(slow_factory, workers=1, deadline_s=4.0), 1)
+    assert not info.worker.endswith("-1")  # the first was lost at 4 s
+
+
 def test_a_killed_raylet_loses_its_workers(cluster: Any, started: Any, watch: Any) -> None:
     node = cluster.add_node(num_cpus=2)
     executor = started(workers=6)

@@ -117,5 +117,10 @@ def factory(trace: str | None = None) -> partial[CountingTrainer]:
     return partial(CountingTrainer, trace=trace)
 
 
+def slow_factory(worker: str, cores: int) -> CountingTrainer:
+    time.sleep(6.0)
+    return CountingTrainer(worker, cores)
+
+
 def broken_factory(worker: str, cores: int) -> CountingTrainer:
     raise RuntimeError(f"no trainer for {cores} cores")
