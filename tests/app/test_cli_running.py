@@ -79,13 +79,16 @@ def test_removed_mirrors_are_written_anew_by_resume(tmp_path):
     import optuna
     from mlflow import MlflowClient
 
+    def alone(*words: str) -> None:  # in a process of its own: MLflow keeps connections to removed files
+        command = [sys.executable, "-m", "rnnsweep.app.cli.main", *words, "--store", str(tmp_path)]
+        subprocess.run(command, check=True)
+
     mirrored = [text for text in TINY if text not in ("tracker=none", "store.optuna=none")]
-    rnnsweep.launch("quickstart", ["name=again", "budget.trials=3", *mirrored], store=tmp_path, progress=False)
+    alone("launch", "quickstart", "name=again", "budget.trials=3", *mirrored)
     for name in ("mlflow.db", "optuna.db"):
         for file in tmp_path.glob(f"{name}*"):
             file.unlink()
-    command = [sys.executable, "-m", "rnnsweep.app.cli.main", "resume", "again", "budget.trials=4"]
-    subprocess.run([*command, "--store", str(tmp_path)], check=True)  # MLflow keeps connections to removed files
+    alone("resume", "again", "budget.trials=4")
     studied = optuna.load_study(study_name="again", storage=f"sqlite:///{tmp_path / 'optuna.db'}").get_trials()
     assert [trial.user_attrs["rnnsweep.trial"] for trial in studied] == [0, 1, 2, 3]
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
