@@ -1,10 +1,7 @@
 """Promises of every initialisation in the package; new ones are found by themselves."""
 
 import dataclasses
-import importlib
-import inspect
 import math
-import pkgutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from rnnsweep.core.inits.base import Init
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.unit import Range
 from rnnsweep.errors import ConfigError
+from tests.kit.units import concrete, instances
 
 CONF = Path(package.__file__).parents[2] / "conf" / "init"
 P = 4
@@ -30,30 +28,7 @@ SPECS = (
 WEIGHTS = {"w_in", "w_rec", "w_gates", "w_out"}
 
 
-def found():
-    for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
-        for unit in vars(module).values():
-            if inspect.isclass(unit) and unit.__module__ == module.__name__ and is_concrete(unit):
-                yield unit
-
-
-def is_concrete(unit):
-    return issubclass(unit, Init) and not any(
-        getattr(getattr(unit, name, None), "__isabstractmethod__", False) for name in dir(unit)
-    )
-
-
-UNITS = sorted(found(), key=lambda unit: unit.__name__)
-
-
-def instances(unit):
-    yield unit()
-    for name, allowed in unit.fixed.items():
-        if isinstance(allowed, tuple):
-            yield from (unit(**{name: value}) for value in allowed if value != getattr(unit(), name))
-
-
+UNITS = concrete(package, Init)
 CASES = [init for unit in UNITS for init in instances(unit)]
 each_init = pytest.mark.parametrize("init", CASES, ids=str)
 

@@ -1,10 +1,7 @@
 """Promises of every task in the package; new ones are found by themselves."""
 
 import dataclasses
-import importlib
-import inspect
 import math
-import pkgutil
 from pathlib import Path
 
 import pytest
@@ -17,41 +14,25 @@ from rnnsweep.core.tasks.lengths import LengthTask
 from rnnsweep.core.training import train_rung
 from rnnsweep.errors import ConfigError
 from tests.kit.networks import Setup, assert_same_row
+from tests.kit.units import concrete, instances
 
 CONF = Path(package.__file__).parents[2] / "conf" / "task"
 P, B = 3, 4
 
 
-def found():
-    for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
-        for unit in vars(module).values():
-            if inspect.isclass(unit) and unit.__module__ == module.__name__ and is_concrete(unit):
-                yield unit
+UNITS = concrete(package, Task)
 
 
-def is_concrete(unit):
-    return issubclass(unit, Task) and not any(
-        getattr(getattr(unit, name, None), "__isabstractmethod__", False) for name in dir(unit)
-    )
-
-
-UNITS = sorted(found(), key=lambda unit: unit.__name__)
-
-
-def instances(unit):
-    """The default, every other structural choice, and short and random lengths."""
-    yield unit()
-    for name, allowed in unit.fixed.items():
-        if isinstance(allowed, tuple):
-            yield from (unit(**{name: value}) for value in allowed if value != getattr(unit(), name))
+def cases_of(unit):
+    """Every structural choice, and short and random lengths."""
+    yield from instances(unit)
     if issubclass(unit, LengthTask):
         yield from (unit(length=10), unit(length=[12, 31]))
     if "train_size" in unit.fields():
         yield unit(train_size=5)
 
 
-CASES = [task for unit in UNITS for task in instances(unit)]
+CASES = [task for unit in UNITS for task in cases_of(unit)]
 each_task = pytest.mark.parametrize("task", CASES, ids=str)
 
 

@@ -8,11 +8,10 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rnnsweep.core.datasets.frames import read_frames
-from rnnsweep.core.rng import Draws, Split
+from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps, squared_errors
 from rnnsweep.core.tasks.windows import WindowTask
 from rnnsweep.core.types import Batch
@@ -71,13 +70,6 @@ class FrameRegression(WindowTask):
     def chance_error(self) -> float:
         """Error of the mean training frame."""
         return _chance(self)[1]
-
-    def batch(self, draws: Draws) -> Batch:
-        """Windows of the ids in `draws`; targets [P, T, B, d]."""
-        place = self.place(draws)
-        frames = self.data(draws.split, draws.device, draws.dtype)
-        lengths = torch.full_like(draws.batch_ids, self.max_length)
-        return Batch(frames[place.index], frames[place.target], lengths, place.scored.to(draws.dtype))
 
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Share of steps that are off by more than `tolerance`, float64 [P, B]."""

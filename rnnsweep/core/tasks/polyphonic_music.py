@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core.datasets.midi import NOTES
 from rnnsweep.core.datasets.rolls import read_rolls
-from rnnsweep.core.rng import Draws, Split
+from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps
 from rnnsweep.core.tasks.windows import WindowTask
 from rnnsweep.core.types import Batch
@@ -77,13 +77,6 @@ class PolyphonicMusic(WindowTask):
     def chance_error(self) -> float:
         """1 - share of the commonest training step."""
         return _chance(self)[1]
-
-    def batch(self, draws: Draws) -> Batch:
-        """Windows of the ids in `draws`; targets 0/1 [P, T, B, 88]."""
-        place = self.place(draws)
-        rolls = self.data(draws.split, draws.device, draws.dtype)
-        lengths = torch.full_like(draws.batch_ids, self.max_length)
-        return Batch(rolls[place.index], rolls[place.target], lengths, place.scored.to(draws.dtype))
 
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Share of steps with a wrong key, float64 [P, B]."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.types import Batch
 from rnnsweep.core.unit import Range
 
 
@@ -119,6 +120,13 @@ class WindowTask(Task):
         index = torch.where(own, start[:, None] + position, torch.full_like(position, -1))
         target = torch.where(own, index + self.ahead, index)
         return Place(index, target, own, position >= first[:, None])
+
+    def batch(self, draws: Draws) -> Batch:
+        """Windows of the ids in `draws`; inputs and targets [P, T, B, d]."""
+        place = self.place(draws)
+        steps = self.data(draws.split, draws.device, draws.dtype)
+        lengths = torch.full_like(draws.batch_ids, self.max_length)
+        return Batch(steps[place.index], steps[place.target], lengths, place.scored.to(draws.dtype))
 
     def data(self, split: Split, device: torch.device, dtype: torch.dtype) -> Tensor:
         """A part's sequences end to end and one row of zeros, [rows + 1] or [rows + 1, d]."""
