@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from rnnsweep.core.controllers.base import Additive, Context
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.core.controllers.penalty import Penalty
 
 
 @dataclass(frozen=True)
-class L1(Additive):
+class L1(Penalty):
     """Add weight * sum |w| over the named parameters to the cost, by its subgradient sign(w).
 
     Attributes:
@@ -28,19 +26,9 @@ class L1(Additive):
         Pascanu, Mikolov, Bengio (2013), section 3.1, as a baseline: it keeps sigma_max(W_rec) below 1.
     """
 
-    weight: float = 0.0
-    parameters: tuple[str, ...] = ("w_rec",)
-
     unit_key: ClassVar[str] = "controllers.l1"
-    rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
 
-    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
-        """Rows with weight > 0."""
-        return hypers["weight"] > 0
-
-    def add(self, context: Context) -> Tensor:
-        """See `Additive.add`."""
-        weight = context.hypers["weight"][:, None]
-        mask = context.layout.mask(self.parameters, context.params.device)
-        on = (weight > 0) & mask
-        return torch.where(on, context.gradients + weight * torch.sign(context.params), context.gradients)
+    @staticmethod
+    def slope(params: Tensor) -> Tensor:
+        """sign(w)."""
+        return torch.sign(params)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from rnnsweep.core.controllers.base import Additive, Context
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.core.controllers.penalty import Penalty
 
 
 @dataclass(frozen=True)
-class L2(Additive):
+class L2(Penalty):
     """Add weight / 2 * sum w^2 over the named parameters to the cost (coupled: the gradient is clipped with it).
 
     Attributes:
@@ -28,19 +25,9 @@ class L2(Additive):
         Pascanu, Mikolov, Bengio (2013), section 3.1, as a baseline.
     """
 
-    weight: float = 0.0
-    parameters: tuple[str, ...] = ("w_rec",)
-
     unit_key: ClassVar[str] = "controllers.l2"
-    rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
 
-    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
-        """Rows with weight > 0."""
-        return hypers["weight"] > 0
-
-    def add(self, context: Context) -> Tensor:
-        """See `Additive.add`."""
-        weight = context.hypers["weight"][:, None]
-        mask = context.layout.mask(self.parameters, context.params.device)
-        on = (weight > 0) & mask
-        return torch.where(on, context.gradients + weight * context.params, context.gradients)
+    @staticmethod
+    def slope(params: Tensor) -> Tensor:
+        """w."""
+        return params

@@ -1,0 +1,45 @@
+"""What the L1 and the L2 penalty share: a weight per row, and the parameters that are penalised."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.controllers.base import Additive, Context
+from rnnsweep.core.unit import NOT_NEGATIVE, Range
+
+
+@dataclass(frozen=True)
+class Penalty(Additive):
+    """Base of penalties whose gradient is weight * `slope` of each parameter by itself.
+
+    Attributes:
+        weight: per row, >= 0; 0 is off, bit for bit.
+        parameters: names of penalised parameters.
+    """
+
+    weight: float = 0.0
+    parameters: tuple[str, ...] = ("w_rec",)
+
+    rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
+
+    @staticmethod
+    @abstractmethod
+    def slope(params: Tensor) -> Tensor:
+        """Derivative of the penalty of weight 1, in the shape of the parameters."""
+
+    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+        """Rows with weight > 0."""
+        return hypers["weight"] > 0
+
+    def add(self, context: Context) -> Tensor:
+        """See `Additive.add`."""
+        weight = context.hypers["weight"][:, None]
+        mask = context.layout.mask(self.parameters, context.params.device)
+        on = (weight > 0) & mask
+        return torch.where(on, context.gradients + weight * self.slope(context.params), context.gradients)
