@@ -51,6 +51,8 @@ class Fleet:
         self.reports = 0
         self.spent = 0.0  # s, of the driver's thread: not the driver's work
 
+    def connect(self) -> None: ...
+
     def start(self) -> None:
         self.fresh: list[ExecutorEvent] = [
             WorkerJoined(WorkerInfo(name, f"n{index % 100}", "cpu", "", self.slots))

@@ -44,6 +44,9 @@ class InlineExecutor:
         self._rows: set[RowId] = set()
         self._events: list[ExecutorEvent] = []
 
+    def connect(self) -> None:
+        """Nobody else is needed."""
+
     def start(self) -> None:
         """Build the trainer; its worker announces itself through `poll`."""
         self._worker = f"inline-{self._count}"

@@ -39,6 +39,7 @@ def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
     check_warm_start(config)
     plan = build.stored_plan(config)
     sampler, executor = build.sampler(config), build.executor(config)
+    executor.connect()
     ledger = build.open_ledger_of(config)
     try:
         _warm_start(config, ledger, sampler)
@@ -49,6 +50,7 @@ def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
         mirrors = build.mirrors(config, ledger)
         return Driver(plan, ledger, sampler, executor, mirrors, fence=fence, observer=observer).run()
     finally:
+        executor.stop(graceful=False)
         ledger.close()
 
 
@@ -61,6 +63,7 @@ def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer
     """
     plan = build.stored_plan(config)
     sampler, executor = build.sampler(config), build.executor(config)
+    executor.connect()
     ledger = build.open_ledger_of(config)
     try:
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
@@ -69,6 +72,7 @@ def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer
         driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, reopen=reopen, observer=observer)
         return driver.run()
     finally:
+        executor.stop(graceful=False)
         ledger.close()
 
 

@@ -221,6 +221,14 @@ class Executor(Protocol):
     `order` is delivered before the first rung that has not been handed to the worker yet.
     """
 
+    def connect(self) -> None:
+        """Reach what `start` needs of others, if anything, so that it is missed before anything is written.
+
+        Raises:
+            ConfigError: it cannot be reached. `stop` undoes it.
+        """
+        ...
+
     def start(self) -> None:
         """Bring workers up; they announce themselves through `poll`."""
         ...

@@ -43,6 +43,8 @@ class SimExecutor:
         self.count = 0
         self._events: list[ExecutorEvent] = []
 
+    def connect(self) -> None: ...
+
     def start(self) -> None:
         for _ in range(self.wanted):
             self.add()

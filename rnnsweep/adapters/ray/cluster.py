@@ -23,6 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rnnsweep.errors import ConfigError
 
 AUTO = "auto"
+TOKEN_HINT = "A cluster that was started with tokens wants RAY_AUTH_MODE=token and the same token here."
 LOG = logging.getLogger(__name__)
 _MIB = 2**20
 _STARTS = 3
@@ -195,6 +196,7 @@ def _join(address: str) -> None:
             key="cluster.address",
             value=address,
             allowed="null (start Ray here), auto (on a node of the cluster), host:port of its head",
+            hint=TOKEN_HINT,
         ) from problem
 
 

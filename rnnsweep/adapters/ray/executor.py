@@ -74,6 +74,15 @@ class RayExecutor:
         self._ever_joined = self._gathered = self._owned = self._running = self._warned = False
         self._looked = self._started = self._first_ready = 0.0
 
+    def connect(self) -> None:
+        """See `Executor.connect`: a cluster that is to be joined is joined now; a Ray of our own waits for `start`.
+
+        Raises:
+            ConfigError: no cluster at the address.
+        """
+        if self._settings.address is not None:
+            self._owned = connect(self._settings)
+
     def start(self) -> None:
         """Connect and bring workers up; they announce themselves through `poll`.
 
@@ -81,7 +90,7 @@ class RayExecutor:
             ConfigError: no cluster at the address, or one worker needs more cores than there are.
         """
         self._pickled = cloudpickle.dumps(self._factory)
-        self._owned = connect(self._settings)
+        self._owned = connect(self._settings) or self._owned
         self._running, self._started = True, time.monotonic()
         self._balance()
 
@@ -122,17 +131,16 @@ class RayExecutor:
         Args:
             graceful: let the rung in progress end (within the deadline); a rung that is only queued is not begun.
         """
-        if not self._running:
-            return
         try:
-            if graceful:
+            if graceful and self._running:
                 self._drain()
         finally:
             self._running = False
             for lane in self._lanes.values():
                 ray.kill(lane.actor, no_restart=True)
             self._lanes.clear()
-            if self._owned:
+            owned, self._owned = self._owned, False
+            if owned:
                 disconnect()
 
     # -------------------------------------------------------------- answers

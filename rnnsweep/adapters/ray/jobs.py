@@ -15,8 +15,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
+from rnnsweep.adapters.ray.cluster import TOKEN_HINT
 from rnnsweep.errors import ConfigError, LockedError, StoreError
 
 ALLOWED = "http://host:8265 or https://..., the address of the cluster's dashboard"
@@ -168,6 +170,8 @@ def _client(address: str) -> JobSubmissionClient:
     outer = {key: os.environ.pop(key, None) for key in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
     try:  # those two variables would override the address that the user typed
         return JobSubmissionClient(address)
+    except AuthenticationError as problem:
+        raise ConfigError("asks for a token", key="cluster.address", value=address, hint=TOKEN_HINT) from problem
     except (ConnectionError, RuntimeError) as problem:
         reason = str(problem).splitlines()[0]
         raise ConfigError(
