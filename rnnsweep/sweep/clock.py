@@ -1,8 +1,25 @@
-"""The machine's own clock, behind the `Clock` port."""
+"""Time as a port, and the machine's own clock behind it."""
 
 from __future__ import annotations
 
 import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time, injectable."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds, never going back."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
 
 
 class SystemClock:

@@ -16,12 +16,12 @@ from typing import Any
 from rnnsweep.errors import ConfigError, FencedError, StoreError
 from rnnsweep.sweep import machine
 from rnnsweep.sweep.boot import load, still_waiting, teach
-from rnnsweep.sweep.clock import SystemClock
+from rnnsweep.sweep.clock import Clock, SystemClock
 from rnnsweep.sweep.events import BudgetChanged, Closed, Event, StopAsked, Tick
 from rnnsweep.sweep.lock import LockKeeper
 from rnnsweep.sweep.mirroring import MirrorThread
 from rnnsweep.sweep.plan import SweepPlan
-from rnnsweep.sweep.ports import Clock, Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, WorkerJoined, Write
+from rnnsweep.sweep.ports import Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, WorkerJoined, Write
 from rnnsweep.sweep.progress import Progress, Rate, progress
 from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.rows import WorkerInfo

@@ -10,7 +10,8 @@ import logging
 import threading
 
 from rnnsweep.errors import StoreError
-from rnnsweep.sweep.ports import Clock, Ledger, Mirror
+from rnnsweep.sweep.clock import Clock
+from rnnsweep.sweep.ports import Ledger, Mirror
 
 log = logging.getLogger(__name__)
 

@@ -294,19 +294,3 @@ class Mirror(Protocol):
     def close(self) -> None:
         """Flush and disconnect."""
         ...
-
-
-class Clock(Protocol):
-    """Time, injectable."""
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds, never going back."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...

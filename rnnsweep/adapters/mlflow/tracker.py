@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from mlflow.entities import Run
 
 from rnnsweep.adapters import sqlite
+from rnnsweep.adapters.mlflow.child import FIRST, Child
 from rnnsweep.adapters.mlflow.options import TrackerOptions
-from rnnsweep.adapters.mlflow.points import Point
 from rnnsweep.adapters.mlflow.server import prepare
 from rnnsweep.adapters.mlflow.store import RunStore, has_experiment, store_errors
 from rnnsweep.adapters.mlflow.texts import VIEW, config_yaml, note, param_text, shared_view, trial_tags
@@ -28,7 +26,6 @@ from rnnsweep.sweep.states import SweepState, TrialState
 LOG = logging.getLogger(__name__)
 KIND, TRIAL, SWEEP = "rnnsweep.kind", "rnnsweep.trial", "rnnsweep.sweep"
 PARENT = "mlflow.parentRunId"
-FIRST = "objective"
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAILED: "FAILED"}
 PARENT_STATUS = {
     SweepState.COMPLETE: "FINISHED",
@@ -36,28 +33,6 @@ PARENT_STATUS = {
     SweepState.INTERRUPTED: "KILLED",
     SweepState.FAILED: "FAILED",
 }
-
-
-@dataclass
-class _Child:
-    """A child run, and what is to be written into it next."""
-
-    run_id: str
-    base_ms: int
-    keys: set[str]
-    points: list[Point] = field(default_factory=list)
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    last: tuple[int, Mapping[str, float]] | None = None
-    ended: tuple[str, int] | None = None
-    status: str = ""
-
-    def add(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Queue finite values at a step."""
-        finite = [(key, float(value)) for key, value in metrics.items() if math.isfinite(value)]
-        finite.sort(key=lambda item: item[0] != FIRST)  # the UI compares by the metric that was written first
-        self.points.extend((key, value, self.base_ms + step, step) for key, value in finite)
-        self.keys.update(key for key, _ in finite)
 
 
 class MlflowMirror:
@@ -75,7 +50,7 @@ class MlflowMirror:
         self._store: RunStore | None = None
         self._parent = ""
         self._state = str(sweep.state)
-        self._children: dict[int, _Child] = {}
+        self._children: dict[int, Child] = {}
         self._complete = set(self._keys())
         self._best: tuple[int, float, Params] | None = None
         self._note = self._parent_state = ""
@@ -170,9 +145,9 @@ class MlflowMirror:
             "environment.json": json.dumps(self._options.environment, indent=2, default=str).encode(),
         }
 
-    def _remember(self, run: Run) -> _Child:
+    def _remember(self, run: Run) -> Child:
         number = int(run.data.tags[TRIAL])
-        child = _Child(run.info.run_id, run.info.start_time, set(run.data.metrics), status=run.info.status)
+        child = Child(run.info.run_id, run.info.start_time, set(run.data.metrics), status=run.info.status)
         self._children.setdefault(number, child)
         if child.status == "FINISHED" and "objective" in run.data.metrics:
             params = {key: run.data.params[key] for key in self._plan.space.keys if key in run.data.params}
@@ -214,13 +189,13 @@ class MlflowMirror:
         if state.finished:
             self._end(store, number, child, change)
 
-    def _create(self, store: RunStore, number: int, change: Change) -> _Child:
+    def _create(self, store: RunStore, number: int, change: Change) -> Child:
         started = change.data.get("started")
         base = int((change.at if started is None else started) * 1000)
         tags = {PARENT: self._parent, KIND: "trial", TRIAL: str(number), SWEEP: self._plan.name}
         return self._remember(store.create(f"{number:05d}", base, tags))
 
-    def _end(self, store: RunStore, number: int, child: _Child, change: Change) -> None:
+    def _end(self, store: RunStore, number: int, child: Child, change: Change) -> None:
         """Queue the last rung, what is missing of the keys, and the status; upload the artifacts."""
         data, state = change.data, TrialState(change.data["state"])
         last = child.last or self._options.last_rung(number)
@@ -265,7 +240,7 @@ class MlflowMirror:
             for child in queued:
                 child.points = []
 
-    def _flush(self, store: RunStore, child: _Child) -> None:
+    def _flush(self, store: RunStore, child: Child) -> None:
         """Write what is queued; the status comes last, so that an ended run is whole."""
         if child.points or child.params or child.tags:
             store.log(child.run_id, child.points, child.params, child.tags)

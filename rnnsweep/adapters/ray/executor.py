@@ -14,11 +14,12 @@ from typing import Any
 
 import ray
 from ray import cloudpickle
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rnnsweep.adapters.ray.cluster import Node, RaySettings, alive_nodes, connect, disconnect, kill_process
 from rnnsweep.adapters.ray.lane import Lane, merge
+from rnnsweep.adapters.ray.reasons import reason_of
 from rnnsweep.adapters.ray.worker import Post, Worker
 from rnnsweep.errors import RnnsweepError, StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerJoined, WorkerLost
@@ -162,7 +163,7 @@ class RayExecutor:
         try:
             value: Any = ray.get(reference)
         except RayError as error:
-            self._lose(lane, _reason(error), error)
+            self._lose(lane, reason_of(error), error)
             return
         lane.heard = time.monotonic()
         if what == "hello":
@@ -226,7 +227,7 @@ class RayExecutor:
         if isinstance(cause, RnnsweepError):
             raise cause
         if self._failed_starts >= START_ATTEMPTS:
-            raise WorkerStartError(_reason(error)) from error
+            raise WorkerStartError(reason_of(error)) from error
 
     # -------------------------------------------------------------- workers and nodes
 
@@ -293,18 +294,3 @@ class RayExecutor:
         closing = [lane.actor.close.remote(lane.last_orders()) for lane in self._lanes.values() if not lane.calls]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
-
-
-def _reason(error: RayError) -> str:
-    """One line: what a person needs to know of Ray's report."""
-    cause = getattr(error, "cause", None)
-    if isinstance(error, RayTaskError):
-        return f"{type(cause).__name__}: {cause}".splitlines()[0] if cause is not None else _last_line(str(error))
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line for word in ("exit type", "node", "memory", "killed"))]
-    return f"worker process died: {' '.join((telling or lines)[:2])}"[:500]
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown"
