@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from rnnsweep.sweep.states import SweepState
 
 if TYPE_CHECKING:
     from rnnsweep.adapters.optuna.sampler import HistorySampler
-    from rnnsweep.sweep.ports import Ledger
+    from rnnsweep.sweep.ports import Executor, Ledger
     from rnnsweep.sweep.progress import Progress
 
 LOCK_S = 8.0
@@ -38,10 +39,8 @@ def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
     """
     check_warm_start(config)
     plan = build.stored_plan(config)
-    sampler, executor = build.sampler(config), build.executor(config)
-    executor.connect()
-    ledger = build.open_ledger_of(config)
-    try:
+    sampler = build.sampler(config)
+    with _opened(config) as (ledger, executor):
         _warm_start(config, ledger, sampler)
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
@@ -49,9 +48,6 @@ def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
         fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
         mirrors = build.mirrors(config, ledger)
         return Driver(plan, ledger, sampler, executor, mirrors, fence=fence, observer=observer).run()
-    finally:
-        executor.stop(graceful=False)
-        ledger.close()
 
 
 def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer | None = None) -> Outcome:
@@ -62,18 +58,25 @@ def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer
         LockedError: another driver holds the sweep.
     """
     plan = build.stored_plan(config)
-    sampler, executor = build.sampler(config), build.executor(config)
-    executor.connect()
-    ledger = build.open_ledger_of(config)
-    try:
+    sampler = build.sampler(config)
+    with _opened(config) as (ledger, executor):
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
         _warm_start(config, ledger, sampler)
         mirrors = build.mirrors(config, ledger)
         driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, reopen=reopen, observer=observer)
         return driver.run()
+
+
+@contextmanager
+def _opened(config: SweepConfig) -> Iterator[tuple[Ledger, Executor]]:
+    """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
+    executor = build.executor(config)
+    try:
+        executor.connect()
+        with closing(build.open_ledger_of(config)) as ledger:
+            yield ledger, executor
     finally:
         executor.stop(graceful=False)
-        ledger.close()
 
 
 def check_warm_start(config: SweepConfig) -> None:

@@ -14,7 +14,17 @@ FIRST = "objective"
 
 @dataclass
 class Child:
-    """A child run, and what is to be written into it next."""
+    """A child run, and what is to be written into it next.
+
+    Attributes:
+        run_id: MLflow's.
+        base_ms: start of the run, ms since the epoch; a point's timestamp is this plus its step.
+        keys: metric keys that the run has, or will have with `points`.
+        points, params, tags: to be written.
+        last: step and values of the newest rung.
+        ended: status and time (ms since the epoch) to be written once it has ended.
+        status: that MLflow has.
+    """
 
     run_id: str
     base_ms: int

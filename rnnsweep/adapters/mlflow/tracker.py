@@ -60,8 +60,7 @@ class MlflowMirror:
 
     def known(self) -> bool:
         """Whether MLflow has the sweep's experiment; makes none."""
-        if sqlite.path_of(self._uri) is not None:
-            prepare(self._uri)
+        self._prepare()
         return has_experiment(self._uri, self._plan.name)
 
     def write(self, changes: Sequence[Change]) -> None:
@@ -104,12 +103,16 @@ class MlflowMirror:
 
     # -------------------------------------------------------------- opening
 
+    def _prepare(self) -> None:
+        """Make the tables of an embedded store; a server has its own."""
+        if sqlite.path_of(self._uri) is not None:
+            prepare(self._uri)
+
     def _open(self) -> RunStore:
         """The store, with all runs of this sweep found by their tags."""
         if self._store is not None:
             return self._store
-        if sqlite.path_of(self._uri) is not None:
-            prepare(self._uri)
+        self._prepare()
         store = RunStore(self._uri, self._plan.name, self._options.artifact_root)
         self._parent = self._find_parent(store)
         self._children = {}

@@ -107,11 +107,10 @@ def main() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    gc.set_threshold(100_000, 20, 20)  # what is imported stays: to look for cycles in it takes a fifth of the time
     try:
         app()
     finally:
-        gc.freeze()  # nor at the end, where that takes a second
+        gc.freeze()  # to look for cycles in all that was imported takes a second, for nothing
 
 
 if __name__ == "__main__":
