@@ -11,8 +11,8 @@ import rnnsweep.core.inits as package
 from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.unit import Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 from tests.kit.units import concrete, instances
 
 CONF = Path(package.__file__).parents[2] / "conf" / "init"
