@@ -6,8 +6,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState as State
 
-from rnnsweep.adapters.optuna.details import StorageDetails
 from rnnsweep.adapters.optuna.mirror import OptunaMirror
+from rnnsweep.adapters.optuna.sqlite_writer import StorageWriter
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 from rnnsweep.sweep.ports import Change, TrialView
@@ -100,7 +100,7 @@ def test_any_batching_gives_the_same_study(url, size):
 
 
 def test_through_optuna_alone_it_is_the_same_study(url, monkeypatch):
-    monkeypatch.setattr("rnnsweep.adapters.optuna.mirror.details_of", lambda url, storage: StorageDetails(storage))
+    monkeypatch.setattr("rnnsweep.adapters.optuna.mirror.writer_of", lambda url, storage: StorageWriter(storage))
     test_any_batching_gives_the_same_study(url, 4)
 
 
