@@ -142,3 +142,16 @@ def test_points_outside_of_the_space_are_kept_as_attributes(url):
 def test_a_database_that_is_away_is_a_store_error(tmp_path):
     with pytest.raises(StoreError):
         OptunaMirror(f"sqlite:///{tmp_path / 'missing' / 'optuna.db'}", PLAN).write(story())
+
+
+def test_half_a_whole_number_is_an_attribute_not_a_block(url):
+    """An enqueued 4.5 of a whole-numbered dimension: Optuna would refuse it as a parameter, and with it all later."""
+    journal = Journal()
+    journal.trial(0, "RUNNING", params={**PARAMS, "n": 4.5})
+    journal.trial(1, "RUNNING")
+    mirror = OptunaMirror(url, PLAN)
+    mirror.write(journal.changes)
+    mirror.close()
+    first, second = optuna.load_study(study_name="sweep", storage=url).get_trials()
+    assert (first.user_attrs["n"], "n" in first.params) == ("4.5", False)
+    assert second.params["n"] == 3
