@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import importlib
 import math
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-import rnnsweep
 from rnnsweep.adapters.hydra.ranges import dimension
+from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.core.checkpoint import CheckpointStore
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.controllers.omega import Omega
@@ -31,7 +30,7 @@ from rnnsweep.core.training import train_rung
 from rnnsweep.core.types import Offer, RowStatus
 from tests.kit.networks import Setup, assert_same_row
 
-CONF = Path(rnnsweep.__file__).parent / "conf"
+CONF, _ = packaged_configs()
 RUNG = 3
 
 

@@ -20,8 +20,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.app import trainer
-from rnnsweep.app.patient_store import PatientStore
+from rnnsweep.app.worker import trainer
+from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.unit import NOT_NEGATIVE, Range
 
@@ -83,7 +83,7 @@ def _record() -> None:
     if not hasattr(train, "records"):
         trainer.PackTrainer._train = recorded
     if "RNNSWEEP_PATIENCE" in os.environ:
-        PatientStore.__init__.__defaults__ = (float(os.environ["RNNSWEEP_PATIENCE"]),)
+        RetryingStore.__init__.__defaults__ = (float(os.environ["RNNSWEEP_PATIENCE"]),)
 
 
 _record()
