@@ -41,7 +41,7 @@ class Omega(Additive):
         non-finite, which the clipping policy then handles.
 
     References:
-        Pascanu, Mikolov, Bengio (2013), eq. 9, 10; defaults from their code (MATHS section 4).
+        Pascanu, Mikolov, Bengio (2013), eq. 9, 10; defaults from their code (docs/maths.md#omega).
     """
 
     weight: float = 0.0

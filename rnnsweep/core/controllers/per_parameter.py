@@ -26,7 +26,7 @@ class PerParameterClip(Transform):
         gradient anywhere is dropped whole.
 
     References:
-        MATHS section 3; as `torch.nn.utils.clip_grad_norm_` called for one parameter at a time.
+        docs/maths.md#clipping; as `torch.nn.utils.clip_grad_norm_` called for one parameter at a time.
     """
 
     threshold: float = 1.0

@@ -44,7 +44,7 @@ class Sampling(Gate):
         exactly 0 or non-finite is refused and counted as degenerate. Q and dS in float64 once the loops are done.
 
     References:
-        Chernodub, Nowicki (2016), eq. 16, algorithm 1; ours differs: direction, r0 off (MATHS section 5).
+        Chernodub, Nowicki (2016), eq. 16, algorithm 1; ours differs: direction, r0 off (docs/maths.md#sampling).
     """
 
     q_min: float = -math.inf

@@ -28,7 +28,7 @@ class Bptt(Learner):
         Everything is row by row; a non-finite row stays alone. Same dtype as the parameters.
 
     References:
-        Werbos (1990); truncated: Williams, Peng (1990); the recursion is in MATHS section 2.
+        Werbos (1990); truncated: Williams, Peng (1990); the recursion is in docs/maths.md#gradient-record.
     """
 
     horizon: int | None = None

@@ -22,7 +22,7 @@ class Optimizer(Unit):
     """Base of optimisers; state lives in named slots [P, N] that start at zero.
 
     `propose` returns the step and the slots as they would be *if* the step is taken. Whoever refuses a row's step keeps
-    its old slots, so that a refused mini-batch changes neither weights nor momentum (MATHS §5).
+    its old slots, so that a refused mini-batch changes neither weights nor momentum (docs/maths.md#sampling).
 
     Attributes:
         schedule: how the rates fall with the row's updates t = 0, 1, ..., refused ones among them: ``constant``;

@@ -28,7 +28,7 @@ class Task(Unit):
         loss: ``cross_entropy`` (targets int64), ``binary_cross_entropy`` (targets 0/1 in the floating type, one per
             output) or ``squared_error`` (targets float).
         per_step: the read-out is applied at every step (targets [P, T, B, ...]), else at the last step only.
-        chance_loss, chance_error: of the best output that ignores the input (MATHS §14).
+        chance_loss, chance_error: of the best output that ignores the input (docs/maths.md#chance-levels).
         samples: number of training samples of a finite data set, or None where sequences are endless.
     """
 
