@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.app import running
-from rnnsweep.app.config import from_json, load
+from rnnsweep.app.config.load import from_json, load
+from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, place, place_of, reading_sweep
 from rnnsweep.errors import ConfigError, RnnsweepError, nearest
 from rnnsweep.sweep.rebuild import Reopen
@@ -17,6 +16,8 @@ from rnnsweep.sweep.rebuild import Reopen
 if TYPE_CHECKING:
     import torch
 
+    from rnnsweep.app.run.launch import Observer
+    from rnnsweep.sweep.driver import Outcome
     from rnnsweep.sweep.ports import TrialView
     from rnnsweep.sweep.rows import RowReport
 
@@ -69,9 +70,8 @@ class Trial:
         Raises:
             CheckpointError: there is no checkpoint (left).
         """
-        from rnnsweep.app.inference import load_network
-        from rnnsweep.app.point import resolve_point
-        from rnnsweep.app.training import checkpoint_root
+        from rnnsweep.app.config.point import resolve_point
+        from rnnsweep.app.results.inference import load_network
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
             attempts = ledger.attempts(view.name, self.number)
@@ -79,7 +79,7 @@ class Trial:
         replicas = range(config.plan.replicas) if replica is None else (replica,)
         rows = [(self.number, index) for index in replicas]
         tokens = {self.number: [attempt.token for attempt in reversed(attempts)]}
-        return load_network(resolve_point(config.variants, self.params), checkpoint_root(config), rows, tokens)
+        return load_network(resolve_point(config.variants, self.params), config.checkpoints, rows, tokens)
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class Sweep:
     Attributes:
         name: the sweep's name.
         place: where its stores are.
+        outcome: how the `launch` or `resume` that returned this object ended; None for a sweep that was only opened.
 
     Example:
         sweep = rnnsweep.open_sweep("quickstart")
@@ -97,33 +98,34 @@ class Sweep:
 
     name: str
     place: StorePlace
+    outcome: Outcome | None = field(default=None, compare=False, repr=False)
 
     def status(self) -> dict[str, Any]:
         """What `rnnsweep status --json` prints."""
-        from rnnsweep.app.views import standing, status
+        from rnnsweep.app.results.tables import standing, status
 
         with reading_sweep(self.place, self.name) as (ledger, view):
             return status(standing(ledger, view), ledger.trials(self.name))
 
     def trials(self) -> Frame:
         """One row per trial: state, objective, solved_at, ... and one column per searched key."""
-        from rnnsweep.app.frames import trials_frame
-        from rnnsweep.app.plans import plan_of
+        from rnnsweep.app.config.load import plan_of
+        from rnnsweep.app.results.frames import trials_frame
 
         with reading_sweep(self.place, self.name) as (ledger, view):
             return trials_frame(ledger.trials(self.name), plan_of(view).space.keys)
 
     def replicas(self) -> Frame:
         """One row per (trial, replica): state, step, value, solved_at, device time."""
-        from rnnsweep.app.frames import replicas_frame
-        from rnnsweep.app.plans import plan_of
+        from rnnsweep.app.config.load import plan_of
+        from rnnsweep.app.results.frames import replicas_frame
 
         with reading_sweep(self.place, self.name) as (ledger, view):
             return replicas_frame(ledger.reports(self.name), plan_of(view))
 
     def curves(self, *keys: str, trial: int | None = None) -> Frame:
         """Long form: trial, replica, rung, step, key, value; all metric keys where none are named."""
-        from rnnsweep.app.frames import curves_frame
+        from rnnsweep.app.results.frames import curves_frame
 
         with reading_sweep(self.place, self.name) as (ledger, _):
             return curves_frame(ledger.reports(self.name, trial), keys)
@@ -135,7 +137,7 @@ class Sweep:
         Raises:
             RnnsweepError: none is complete yet.
         """
-        from rnnsweep.app.views import ranked
+        from rnnsweep.app.results.tables import ranked
 
         with reading_sweep(self.place, self.name) as (ledger, view):
             found = ranked(view, ledger.trials(self.name))
@@ -149,7 +151,7 @@ class Sweep:
         Raises:
             ConfigError: there is none.
         """
-        from rnnsweep.app.views import find
+        from rnnsweep.app.results.tables import find
 
         with reading_sweep(self.place, self.name) as (ledger, view):
             return Trial(self, find(view, ledger.trials(self.name), number))
@@ -162,7 +164,7 @@ class Sweep:
         Raises:
             ConfigError: a point names a key that is not searched.
         """
-        from rnnsweep.app.plans import plan_of
+        from rnnsweep.app.config.load import plan_of
 
         with reading_sweep(self.place, self.name) as (ledger, view):
             known = plan_of(view).space.keys
@@ -173,7 +175,7 @@ class Sweep:
 
     def report(self, out: Path | None = None) -> Path:
         """Write figures, tables and one page; returns the page's path."""
-        from rnnsweep.app.reporting import report_sweep
+        from rnnsweep.app.results.report_data import report_sweep
 
         return report_sweep(self.place, self.name, out)
 
@@ -198,13 +200,45 @@ def launch(
     Raises:
         ConfigError: wrong input; nothing was written.
     """
+    config, where = runs.prepare(name, overrides, config_dirs, store)
+    return _run(config.plan.name, where, progress, lambda observer: runs.launch(config, observer))
+
+
+def submit(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    store: Path | str | None = None,
+    config_dirs: Sequence[Path | str] = (),
+) -> str:
+    """Check a sweep here and hand its launch to the Ray cluster at ``cluster.address`` as a job; see `launch`.
+
+    Returns:
+        What to tell the user: the job and how to read its log.
+
+    Raises:
+        ConfigError: wrong input, or no cluster that takes jobs; nothing was written.
+        StoreError: the cluster does not take the job.
+    """
+    from rnnsweep.app.run.submit import submit_launch
+
+    config, _ = runs.prepare(name, overrides, config_dirs, store)
+    return submit_launch(config, name, list(overrides), runs.root_argument(store))
+
+
+def fresh(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    store: Path | str | None = None,
+    config_dirs: Sequence[Path | str] = (),
+) -> tuple[str, StorePlace | None]:
+    """What a fresh launch runs: the name, and the store where a sweep of that name waits unfinished, or None."""
     folders = [Path(folder) for folder in config_dirs]
-    config = load(name, list(overrides), config_dirs=folders, store=running.root_argument(store))
+    config = load(name, list(overrides), config_dirs=folders, store=runs.root_argument(store), check_units=False)
     where = place_of(config.store.root, config.store.ledger)
-    running.check_new(where, config.plan.name)
-    with _shown(config.plan.name, progress) as observer:
-        running.launch(config, observer)
-    return Sweep(config.plan.name, where)
+    chosen, unfinished = runs.fresh_name(where, config.plan.name)
+    return chosen, where if unfinished else None
 
 
 def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
@@ -214,16 +248,14 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     failed: bool = False,
     trials: Sequence[int] = (),
     extend: bool = False,
-    store: Path | str | None = None,
+    store: Path | str | StorePlace | None = None,
     progress: bool = True,
 ) -> Sweep:
     """Go on with a sweep of the store; `overrides` may raise ``budget.*``."""
-    where = place(store)
-    config = running.stored_config(where, name, list(overrides))
+    where = store if isinstance(store, StorePlace) else place(store)
+    config = runs.stored_config(where, name, list(overrides))
     reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
-    with _shown(name, progress) as observer:
-        running.resume(config, reopen, observer)
-    return Sweep(name, where)
+    return _run(name, where, progress, lambda observer: runs.resume(config, reopen, observer))
 
 
 def open_sweep(name: str, *, store: Path | str | None = None) -> Sweep:
@@ -237,15 +269,14 @@ def open_sweep(name: str, *, store: Path | str | None = None) -> Sweep:
         return Sweep(name, where)
 
 
-@contextlib.contextmanager
-def _shown(name: str, wanted: bool) -> Iterator[Callable[..., None] | None]:
-    if not wanted:
-        yield None
-        return
+def _run(name: str, where: StorePlace, progress: bool, work: Callable[[Observer | None], Outcome]) -> Sweep:
+    """Run a sweep, under live progress where that is wanted."""
+    if not progress:
+        return Sweep(name, where, work(None))
     from rnnsweep.app.progress import LiveProgress
 
-    with LiveProgress(name) as shown:
-        yield shown.update
+    with LiveProgress(name) as live:
+        return Sweep(name, where, work(live.update))
 
 
 def train(
@@ -266,6 +297,6 @@ def train(
     Returns:
         All reports, by rung and replica.
     """
-    from rnnsweep.app.single import train_one
+    from rnnsweep.app.worker.single import train_one
 
     return train_one(load(sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs]), observer)

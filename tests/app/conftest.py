@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.app.cli.main import app
-from rnnsweep.app.config import load, to_json
+from rnnsweep.app.config.load import load, to_json
 from rnnsweep.sweep.ports import PutReports, PutRung, PutSweep, PutTrial, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState

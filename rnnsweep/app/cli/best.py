@@ -12,8 +12,8 @@ from rnnsweep.errors import RnnsweepError
 
 def best(sweep: SweepName, store: Store = None, as_json: AsJson = False) -> None:
     """Print the best complete trial of a sweep."""
-    from rnnsweep.app.runs import run_ids
-    from rnnsweep.app.views import ranked, row
+    from rnnsweep.app.results.mlflow_runs import run_ids
+    from rnnsweep.app.results.tables import ranked, row
 
     where = place(store)
     with reading_sweep(where, sweep) as (ledger, view):

@@ -20,7 +20,7 @@ def report(
     store: Store = None,
 ) -> None:
     """Write one self-contained page with figures and tables; works on a running sweep."""
-    from rnnsweep.app.reporting import report_sweep
+    from rnnsweep.app.results.report_data import report_sweep
 
     page = report_sweep(place(store), sweep, out)
     pictures, tables = len(list(page.parent.glob("*.png"))), len(list(page.parent.glob("*.csv")))

@@ -44,7 +44,7 @@ def reproduce(
 
 
 def _list(as_json: bool) -> None:
-    from rnnsweep.app.reproducing_papers import PAPERS
+    from rnnsweep.app.studies.papers import PAPERS
     from rnnsweep.report.published import TABLES
 
     if as_json:
@@ -58,18 +58,18 @@ def _list(as_json: bool) -> None:
 
 
 def _run(paper: str, scale: str, overrides: list[str], store: str | None, as_json: bool) -> None:
-    from rnnsweep.app import reproducing
     from rnnsweep.app.progress import LiveProgress
+    from rnnsweep.app.studies import reproduce as study
 
-    task = reproducing.prepare(paper, scale, overrides, store)
-    trainings = sum(reproducing.rows_of(config) for config in task.configs.values())
-    seconds = reproducing.estimate(task)
+    task = study.prepare(paper, scale, overrides, store)
+    trainings = sum(study.rows_of(config) for config in task.configs.values())
+    seconds = study.estimate(task)
     sweeps = len(task.configs)
     typer.echo(f"{trainings} trainings in {sweeps} sweep(s): at most {_duration(seconds)} on this machine.", err=True)
-    outcome = reproducing.run(task, LiveProgress)
-    comparison = reproducing.collect(task)
+    outcome = study.run(task, LiveProgress)
+    comparison = study.collect(task)
     command = " ".join(["rnnsweep reproduce", paper, f"--scale {scale}", *(f"'{text}'" for text in overrides)])
-    files = reproducing.save(task, comparison, command)
+    files = study.save(task, comparison, command)
     if as_json:
         emit(_plain(comparison))
     else:

@@ -21,8 +21,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one trial: parameters, curves, replicas, what happened to it."""
-    from rnnsweep.app.runs import artifacts, run_ids
-    from rnnsweep.app.views import show as as_show
+    from rnnsweep.app.results.mlflow_runs import artifacts, run_ids
+    from rnnsweep.app.results.tables import show as as_show
 
     if not trial.isdecimal():
         raise ConfigError("no trial number", key="TRIAL", value=trial, allowed="0, 1, 2, ...")

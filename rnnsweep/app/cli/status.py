@@ -19,8 +19,8 @@ def status(
     if sweep is None:
         print_all(store, as_json)
         return
-    from rnnsweep.app.views import standing
-    from rnnsweep.app.views import status as as_status
+    from rnnsweep.app.results.tables import standing
+    from rnnsweep.app.results.tables import status as as_status
 
     with reading_sweep(place(store), sweep) as (ledger, view):
         entry = as_status(standing(ledger, view), ledger.trials(sweep))
@@ -33,8 +33,8 @@ def status(
 
 def print_all(store: str | None, as_json: bool) -> None:
     """All sweeps; an absent store has none."""
-    from rnnsweep.app.views import standing
-    from rnnsweep.app.views import status as as_status
+    from rnnsweep.app.results.tables import standing
+    from rnnsweep.app.results.tables import status as as_status
 
     where = place(store)
     with reading(where) as ledger:

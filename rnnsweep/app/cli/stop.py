@@ -11,7 +11,7 @@ from rnnsweep.sweep.states import SweepState
 
 def stop(sweep: SweepName, store: Store = None) -> None:
     """Ask a running sweep to stop: the rung in progress ends, checkpoints are kept, resume goes on."""
-    from rnnsweep.app.views import standing
+    from rnnsweep.app.results.tables import standing
 
     with reading_sweep(place(store), sweep) as (ledger, found):
         view = standing(ledger, found)

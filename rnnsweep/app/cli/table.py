@@ -11,8 +11,8 @@ from rnnsweep.app.stores import place, reading_sweep
 
 def table(sweep: SweepName, store: Store = None, as_json: AsJson = False) -> None:
     """Print all trials of a sweep, by number."""
-    from rnnsweep.app.runs import run_ids
-    from rnnsweep.app.views import row
+    from rnnsweep.app.results.mlflow_runs import run_ids
+    from rnnsweep.app.results.tables import row
 
     where = place(store)
     with reading_sweep(where, sweep) as (ledger, view):

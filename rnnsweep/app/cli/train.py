@@ -19,7 +19,7 @@ def train(
 ) -> None:
     """Train one trial here and print its rungs: no Ray, no Optuna, no store."""
     from rnnsweep.app.api import train as train_trial
-    from rnnsweep.app.views import curves, replicas
+    from rnnsweep.app.results.tables import curves, replicas
     from rnnsweep.sweep.rows import RowReport
 
     def show(report: RowReport) -> None:

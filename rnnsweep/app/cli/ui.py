@@ -62,7 +62,7 @@ def _uri(where: StorePlace, view: SweepView | None) -> str:
     Raises:
         ConfigError: the store has no MLflow database yet.
     """
-    from rnnsweep.app.runs import tracking_uri
+    from rnnsweep.app.results.mlflow_runs import tracking_uri
 
     own = where.root / "mlflow.db"
     uri = tracking_uri(where, view) if view else sqlite.url_of(own)
@@ -77,7 +77,7 @@ def links(base: str, where: StorePlace, view: SweepView | None) -> str:
     if view is None:
         return base
     from rnnsweep.adapters.mlflow.server import comparison_link, experiment_link
-    from rnnsweep.app.runs import experiment_id, run_ids
+    from rnnsweep.app.results.mlflow_runs import experiment_id, run_ids
 
     runs, experiment = run_ids(where, view), experiment_id(where, view)
     if experiment is None:
@@ -92,7 +92,7 @@ def links(base: str, where: StorePlace, view: SweepView | None) -> str:
 
 def _best_first(where: StorePlace, view: SweepView) -> list[int]:
     """Trial numbers: complete ones by objective, then all others by number."""
-    from rnnsweep.app.views import ranked
+    from rnnsweep.app.results.tables import ranked
 
     with reading_sweep(where, view.name) as (ledger, now):
         trials = ledger.trials(view.name)

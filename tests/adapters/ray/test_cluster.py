@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-import rnnsweep
+from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.adapters.ray import cluster as ray_cluster
 from rnnsweep.adapters.ray.cluster import Node, RaySettings, _start_here
 from rnnsweep.errors import ConfigError
 
-CONF = Path(rnnsweep.__file__).parent / "conf" / "cluster"
+CONF = packaged_configs()[0] / "cluster"
 
 
 @pytest.mark.parametrize(
