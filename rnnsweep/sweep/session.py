@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rnnsweep.sweep.states import SweepState
-
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What asks a process to end: Ctrl-C; scancel, docker stop and systemd; a closed terminal (not on Windows)."""
@@ -56,7 +55,7 @@ class Pace:
 
 
 @contextmanager
-def signals(interrupt: Callable[[], int]) -> Iterator[None]:
+def signals(interrupt: Callable[[], int]) -> Generator[None]:
     """SIGINT, SIGTERM and SIGHUP call `interrupt`, which counts them; the second one raises `KeyboardInterrupt`.
 
     A signal that is ignored stays so: `nohup` asks that a closed terminal should change nothing. Only the main thread
