@@ -25,7 +25,7 @@ class RowStatus(IntEnum):
     DIVERGED = 3
 
 
-class Offer(Enum):
+class Capability(Enum):
     """What a family's loop has, and controllers may need; the value completes "needs ..."."""
 
     TANGENT = "the tangent recursion of a simple cell"

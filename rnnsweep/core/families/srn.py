@@ -12,8 +12,8 @@ from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)

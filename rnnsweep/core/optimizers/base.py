@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.unit import POSITIVE, SHARE, Range, Unit
+from rnnsweep.unit import POSITIVE, SHARE, Range, Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.parameters import ParameterLayout
@@ -35,7 +35,7 @@ class Optimizer(Unit):
         The share of the rate is formed in float64 and rounded once; ``constant`` changes no bit.
     """
 
-    unit_key: ClassVar[str] = "optimizer"
+    unit_group: ClassVar[str] = "optimizer"
     slots: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[tuple[str, ...]] = ("lr",)
     rows: ClassVar[Mapping[str, Range]] = {"span": POSITIVE, "factor": SHARE}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import Unit
+from rnnsweep.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Task(Unit):
         samples: number of training samples of a finite data set, or None where sequences are endless.
     """
 
-    unit_key: ClassVar[str] = "task"
+    unit_group: ClassVar[str] = "task"
     loss: ClassVar[str] = "cross_entropy"
     per_step: ClassVar[bool] = False
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.unit import Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 
 LENGTH, EXTRA_LENGTH, POSITIONS, SYMBOLS, FILLING = range(5)
 """Streams of a synthetic sequence."""
