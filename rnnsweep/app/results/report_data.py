@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rnnsweep.app.results.tables import resolved
-from rnnsweep.app.stores import StorePlace, reading_sweep
+from rnnsweep.app.stores import StorePlace, place_of, reading_sweep
 from rnnsweep.sweep.plan import SweepPlan
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def folder(where: StorePlace, sweep: str) -> Path:
 
 def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:
     """Everything that a report shows, read from the ledger and, where `root` names the store, from checkpoints."""
-    from rnnsweep.app.commands import commands_for
+    from rnnsweep.app.config.commands import commands_for
     from rnnsweep.app.config.load import from_json
     from rnnsweep.app.config.point import without_passwords
     from rnnsweep.app.environment import describe
@@ -55,7 +55,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
     from rnnsweep.report.data import SweepData
 
     config = from_json(view.config, store=root)
-    plan, commands = config.plan, commands_for(config)
+    plan, commands = config.plan, commands_for(config, place_of(config.store.root, config.store.ledger).option)
     trials, reports = ledger.trials(view.name), ledger.reports(view.name)
     data = SweepData(
         name=view.name,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.app.commands import commands_for
+from rnnsweep.app.config.commands import commands_for
 from rnnsweep.app.config.load import SweepConfig
 from rnnsweep.app.config.point import without_passwords
 from rnnsweep.app.environment import describe
@@ -70,7 +70,7 @@ def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
     """Settings and providers of the tracker."""
     from rnnsweep.adapters.mlflow.options import TrackerOptions
 
-    commands = commands_for(config)
+    commands = commands_for(config, place_of(config.store.root, config.store.ledger).option)
     return TrackerOptions(
         points=config.tracker.get("points", 200),
         metrics=[key for key in METRIC_KEYS if key not in TASK_METRICS or key in config.plan.worst],

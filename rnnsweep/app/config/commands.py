@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnnsweep.app.config.load import SweepConfig
 from rnnsweep.app.config.point import without_passwords
-from rnnsweep.app.stores import place_of
 
 NAME = "name="
 
@@ -27,13 +27,15 @@ class Commands:
     report: str
 
 
-def commands_for(config: SweepConfig) -> Commands:
+def commands_for(config: SweepConfig, store: Sequence[str]) -> Commands:
     """Commands that name the sweep's store and config directories wherever they are not found by themselves.
 
     Passwords in overrides are replaced by asterisks; such a command needs them typed again.
+
+    Args:
+        config: of the sweep.
+        store: the words that name its store, see `StorePlace.option`.
     """
-    where = place_of(config.store.root, config.store.ledger)
-    store = ["--store", str(where.root)] if where.named else []
     typed = list(without_passwords(config.plan.overrides))
     # `launch --fresh` appends the name that it chose, so that there may be two; the last one counts.
     named = [override for override in typed if override.startswith(NAME)][-1:]

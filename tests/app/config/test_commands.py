@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 import rnnsweep
 from rnnsweep.app.cli.main import app
-from rnnsweep.app.commands import commands_for
-from rnnsweep.app.config.load import from_json, load, to_json
+from rnnsweep.app.config.commands import Commands, commands_for
+from rnnsweep.app.config.load import SweepConfig, from_json, load, to_json
+from rnnsweep.app.stores import place_of
 
 TINY = [
     *("task.length=10", "family.hidden=4", "training.batch=2", "training.report_every=5", "training.eval_size=4"),
@@ -43,6 +44,10 @@ def elsewhere(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path / name)
 
     return go
+
+
+def commands_of(config: SweepConfig) -> Commands:
+    return commands_for(config, place_of(config.store.root, config.store.ledger).option)
 
 
 def printed(page):
@@ -82,15 +87,15 @@ def test_a_sweep_given_by_its_path_is_named_by_its_path(tmp_path, configs, elsew
     elsewhere("here")
     file = configs / "own.yaml"
     config = load(str(file), TINY, config_dirs=[configs], check_units=False)
-    line = shlex.split(commands_for(config).rerun)
+    line = shlex.split(commands_of(config).rerun)
     assert line[:3] == ["rnnsweep", "launch", str(file)]
     assert line[-3:] == ["--config-dir", str(configs), "--fresh"]
 
 
 def test_the_store_is_named_only_where_it_was_named(tmp_path, elsewhere):
     elsewhere("here")
-    assert "--store" not in commands_for(load("quickstart", check_units=False)).resume
-    named = commands_for(load("quickstart", store=tmp_path / "a store", check_units=False))
+    assert "--store" not in commands_of(load("quickstart", check_units=False)).resume
+    named = commands_of(load("quickstart", store=tmp_path / "a store", check_units=False))
     assert named.report == f"rnnsweep report quickstart --store '{tmp_path / 'a store'}'"
 
 
@@ -98,11 +103,11 @@ def test_ledgers_of_before_tell_the_file(elsewhere):
     elsewhere("here")
     data = to_json(load("quickstart", ["name=old", "budget.trials=3"], check_units=False))
     del data["sweep"], data["config_dirs"]
-    line = shlex.split(commands_for(from_json(data)).rerun)
+    line = shlex.split(commands_of(from_json(data)).rerun)
     assert line == ["rnnsweep", "launch", data["source"], "budget.trials=3", "name=old", "--fresh"]
 
 
 def test_no_command_shows_a_password(elsewhere):
     elsewhere("here")
     config = load("quickstart", ["store.ledger=postgresql://me:secret@db/rnn"], check_units=False)
-    assert "secret" not in commands_for(config).rerun
+    assert "secret" not in commands_of(config).rerun
