@@ -27,7 +27,7 @@ from rnnsweep.core.tasks.memorization import Memorization
 from rnnsweep.core.tasks.periodic_output import PeriodicOutput
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
-from rnnsweep.core.types import Offer, RowStatus
+from rnnsweep.core.types import Capability, RowStatus
 from tests.kit.networks import Setup, assert_same_row
 
 CONF, _ = packaged_configs()
@@ -60,7 +60,7 @@ def family_cases(name: str, cls: type, block: dict) -> list[tuple[str, Setup, di
         return [*cases, (f"{name}-leaky", Setup(family=cls(hidden=10, leak=0.5)), {"family__leak": [0.3, 0.9]})]
     fields = {f"family__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
     controllers = {"clip": GlobalNormClip()}
-    if Offer.RECURRENT in cls.offers:
+    if Capability.RECURRENT in cls.capabilities:
         controllers["omega"] = Omega()
         fields["controllers__omega__weight"] = [2.0, 0.0]
     return [(name, Setup(family=cls(hidden=10), controllers=controllers), fields)]

@@ -100,7 +100,7 @@ def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], 
         "curves": curves(reports),
         "replicas": replicas(reports),
         "artifacts": list(artifacts),
-        "story": list(trial.story),
+        "story": list(trial.history),
     }
 
 

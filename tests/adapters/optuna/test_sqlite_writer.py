@@ -1,4 +1,4 @@
-"""Details written straight into SQLite: table for table what Optuna's storage writes."""
+"""DetailWriter written straight into SQLite: table for table what Optuna's storage writes."""
 
 import sqlite3
 from contextlib import closing
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from rnnsweep.adapters.optuna.details import Detail, SqliteDetails, StorageDetails, details_of
+from rnnsweep.adapters.optuna.sqlite_writer import SqliteWriter, StorageWriter, TrialDetail, writer_of
 
 TABLES = {
     "trial_intermediate_values": "step, intermediate_value, intermediate_value_type, typeof(intermediate_value)",
@@ -43,11 +43,11 @@ def test_tables_are_those_of_the_storage(study, batches):
     url, made = study
     storage = made._storage
     ours, theirs = storage.create_new_trial(made._study_id), storage.create_new_trial(made._study_id)
-    direct = details_of(url, storage)
-    assert isinstance(direct, SqliteDetails)
+    direct = writer_of(url, storage)
+    assert isinstance(direct, SqliteWriter)
     for steps, marks in batches:
-        direct.write([Detail(ours, steps, marks)])
-        StorageDetails(storage).write([Detail(theirs, steps, marks)])
+        direct.write([TrialDetail(ours, steps, marks)])
+        StorageWriter(storage).write([TrialDetail(theirs, steps, marks)])
     assert rows(url, ours) == rows(url, theirs)
     read = storage.get_trial(ours)
     assert repr(read.intermediate_values) == repr(storage.get_trial(theirs).intermediate_values)
@@ -59,7 +59,7 @@ def test_all_or_nothing(study):
     url, made = study
     known = made._storage.create_new_trial(made._study_id)
     with pytest.raises(sqlite3.IntegrityError):
-        details_of(url, made._storage).write([Detail(known, {1: 0.5}, {}), Detail(10**9, {1: 0.5}, {})])
+        writer_of(url, made._storage).write([TrialDetail(known, {1: 0.5}, {}), TrialDetail(10**9, {1: 0.5}, {})])
     assert rows(url, known) == [[], []]
 
 
@@ -73,8 +73,8 @@ def test_all_or_nothing(study):
 def test_unknown_tables_are_left_to_the_storage(tmp_path, change):
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
     storage = optuna.storages.RDBStorage(url)
-    assert isinstance(details_of(url, storage), SqliteDetails)
+    assert isinstance(writer_of(url, storage), SqliteWriter)
     with closing(sqlite3.connect(tmp_path / "optuna.db")) as connection:
         connection.execute(change)
-    assert isinstance(details_of(url, storage), StorageDetails)
-    assert isinstance(details_of("postgresql://host/optuna", storage), StorageDetails)
+    assert isinstance(writer_of(url, storage), StorageWriter)
+    assert isinstance(writer_of("postgresql://host/optuna", storage), StorageWriter)

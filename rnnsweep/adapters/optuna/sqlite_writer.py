@@ -36,7 +36,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Detail:
+class TrialDetail:
     """What is to be added to an unfinished trial.
 
     Attributes:
@@ -50,22 +50,22 @@ class Detail:
     attributes: Mapping[str, Any]
 
 
-class Details(Protocol):
+class DetailWriter(Protocol):
     """A writer of details; writing twice is writing once, and the newest value of a step or key stays."""
 
-    def write(self, details: Sequence[Detail]) -> None:
+    def write(self, details: Sequence[TrialDetail]) -> None:
         """Write them all."""
         ...
 
 
-class StorageDetails:
+class StorageWriter:
     """Through Optuna's storage, value by value."""
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
 
-    def write(self, details: Sequence[Detail]) -> None:
-        """See `Details.write`."""
+    def write(self, details: Sequence[TrialDetail]) -> None:
+        """See `DetailWriter.write`."""
         for detail in details:
             for step, value in sorted(detail.curve.items()):
                 self._storage.set_trial_intermediate_value(detail.trial_id, step, value)
@@ -73,14 +73,14 @@ class StorageDetails:
                 self._storage.set_trial_user_attr(detail.trial_id, key, value)
 
 
-class SqliteDetails:
+class SqliteWriter:
     """Straight into the file, all or none, without waiting for the disk (`mirror` says why)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def write(self, details: Sequence[Detail]) -> None:
-        """See `Details.write`."""
+    def write(self, details: Sequence[TrialDetail]) -> None:
+        """See `DetailWriter.write`."""
         if not any(detail.curve or detail.attributes for detail in details):
             return
         with sqlite.transaction(self._path, "synchronous=NORMAL") as connection:
@@ -99,7 +99,7 @@ def _stored(value: float) -> tuple[float | None, str]:
     return None, "NAN" if math.isnan(value) else "INF_POS" if value > 0 else "INF_NEG"
 
 
-def details_of(url: str, storage: BaseStorage) -> Details:
+def writer_of(url: str, storage: BaseStorage) -> DetailWriter:
     """The writer for the database at `url`, which `storage` has prepared."""
     path = sqlite.known_file(url, list(COLUMNS), lambda table, found: {name for name, _ in found} == COLUMNS[table])
-    return StorageDetails(storage) if path is None else SqliteDetails(path)
+    return StorageWriter(storage) if path is None else SqliteWriter(path)

@@ -10,9 +10,7 @@ import yaml
 from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.adapters.ray import cluster as ray_cluster
 from rnnsweep.adapters.ray.cluster import Node, RaySettings, _start_here
-from rnnsweep.adapters.ray.lane import merge
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.rows import Orders, RowSpec, Withdrawal
 
 CONF = packaged_configs()[0] / "cluster"
 
@@ -61,14 +59,6 @@ def test_more_cores_than_the_machine_has_are_refused_before_ray_starts() -> None
 )
 def test_room_on_a_node(cpus: int, gpus: int, settings: dict, shape: tuple[int, int, int]) -> None:
     assert Node("id", "label", cpus, gpus).shape(RaySettings(**settings)) == shape
-
-
-def test_a_row_withdrawn_before_it_was_handed_over_is_in_no_order() -> None:
-    old, new = RowSpec(0, 0, "old", {}, 10), RowSpec(0, 0, "new", {}, 10)
-    both = merge(Orders(join=(old,)), Orders(leave=(Withdrawal(0, 0, "old"),), join=(new,)))
-    assert both == Orders(join=(new,), decided={}, acknowledged={})
-    kept = merge(Orders(leave=(Withdrawal(0, 0, "old", 3),)), Orders(join=(new,)))
-    assert kept == Orders(leave=(Withdrawal(0, 0, "old", 3),), join=(new,), decided={}, acknowledged={})
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)

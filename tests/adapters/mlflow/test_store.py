@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnsweep.adapters.mlflow import store as stores
-from rnnsweep.adapters.mlflow.points import sqlite_points
-from rnnsweep.adapters.mlflow.store import RunStore
+from rnnsweep.adapters.mlflow.store import RunStore, sqlite_points
 from tests.adapters.mlflow.conftest import story
 from tests.adapters.mlflow.test_tracker import contents
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-def describe(holder: str) -> dict[str, Any]:
+def this_process(holder: str) -> dict[str, Any]:
     """This process as the lock's row names it.
 
     Args:
@@ -31,7 +31,7 @@ def describe(holder: str) -> dict[str, Any]:
     }
 
 
-def words(identity: Mapping[str, Any]) -> str:
+def display(identity: Mapping[str, Any]) -> str:
     """The holder for an error message."""
     return f"{identity['holder']}, pid {identity['pid']} on {identity['host']}"
 

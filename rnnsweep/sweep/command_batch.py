@@ -1,7 +1,7 @@
 """Executes the machine's commands: everything durable first, then what it allows.
 
-One `Turn` collects the commands of many events: its writes go to the ledger in one transaction, its orders reach the
-workers after that. The sampler is asked in between; it lives in memory, so nothing has taken effect if the process
+A `CommandBatch` collects the commands of many events: its writes go to the ledger in one transaction, its orders reach
+the workers after that. The sampler is asked in between; it lives in memory, so nothing has taken effect if the process
 dies before the transaction.
 """
 
@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 
 from rnnsweep.sweep import machine
 from rnnsweep.sweep.events import (
-    Ask,
     Asked,
+    AskPruner,
+    AskSampler,
     Command,
     Event,
     Exclude,
     Join,
-    Judge,
     Judged,
     Leave,
-    Note,
     Progressed,
-    Tell,
+    ReportRung,
+    TellSampler,
 )
 from rnnsweep.sweep.ports import (
     Executor,
@@ -41,11 +41,11 @@ from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Withdrawal
 
 ASKS = 64
-"""Asks per turn: between two turns reports are taken in, so a slow sampler cannot keep workers' results waiting."""
+"""Asks per batch: between two batches reports are taken in, so a slow sampler cannot keep workers' results waiting."""
 
 
 @dataclass(slots=True)
-class Draft:
+class OrdersBuilder:
     """Orders for one worker, in the making. Leaving comes before joining."""
 
     join: list[RowSpec] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Draft:
     acknowledged: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def withdraw(self, gone: Withdrawal) -> None:
-        """Add a withdrawal, or cancel a join of this very turn."""
+        """Add a withdrawal, or cancel a join of this very batch."""
         kept = [spec for spec in self.join if (spec.row, spec.token) != ((gone.trial, gone.replica), gone.token)]
         if len(kept) == len(self.join):
             self.leave.append(gone)
@@ -65,20 +65,20 @@ class Draft:
         return Orders(tuple(self.join), tuple(self.leave), self.decided, self.acknowledged)
 
 
-class Turn:
-    """Steps the machine and carries out what it says.
+class CommandBatch:
+    """Steps the machine, collects what it says, and carries it out.
 
     Attributes:
         memory: the machine's memory.
-        asks: asks left over for the next turn.
+        asks: asks left over for the next batch.
     """
 
     def __init__(self, memory: SweepMemory, sampler: Sampler, executor: Executor) -> None:
         self.memory = memory
-        self.asks: deque[Ask] = deque()
+        self.asks: deque[AskSampler] = deque()
         self._sampler, self._executor = sampler, executor
         self._writes: list[Write] = []
-        self._drafts: dict[str, Draft] = {}
+        self._builders: dict[str, OrdersBuilder] = {}
         self._excluded: list[str] = []
         self._events: deque[Event] = deque()
         self._verdicts: list[Judged] = []
@@ -89,8 +89,7 @@ class Turn:
         asked = 0
         while self._events or (self.asks and asked < ASKS):
             if self._events:
-                _, commands = machine.step(self.memory, self._events.popleft())
-                self.obey(commands)
+                self.execute(machine.step(self.memory, self._events.popleft()))
                 self._events.extendleft(reversed(self._verdicts))  # before anything that was heard later
                 self._verdicts.clear()
             else:
@@ -99,8 +98,8 @@ class Turn:
                 self._events.append(Asked(number, params))
                 asked += 1
 
-    def obey(self, commands: Sequence[Command]) -> None:
-        """Sort commands: the sampler's at once, writes and orders at the end of the turn."""
+    def execute(self, commands: Sequence[Command]) -> None:
+        """Sort commands: the sampler's at once, writes and orders at the end of the batch."""
         for command in commands:
             match command:  # the most frequent first
                 case Progressed():
@@ -112,50 +111,50 @@ class Turn:
                 case _:
                     self._consult(command)
 
-    def _consult(self, command: Note | Judge | Ask | Tell) -> None:
+    def _consult(self, command: ReportRung | AskPruner | AskSampler | TellSampler) -> None:
         match command:
-            case Note():
-                self._note(command)
-            case Judge():
+            case ReportRung():
+                self._report(command)
+            case AskPruner():
                 prune = self._sampler.prune(command.trial, command.step)
                 self._verdicts.append(Judged(command.trial, command.rung, prune))
-            case Ask():
+            case AskSampler():
                 self.asks.append(command)
-            case Tell():
+            case TellSampler():
                 self._sampler.tell(command.view)
 
-    def _note(self, note: Note) -> None:
-        self._sampler.report(note.trial, note.step, note.value)
-        if getattr(self._sampler, "wants_replicas", False):  # only pruners that pair replicas
-            self._sampler.report_replicas(note.trial, note.step, note.replicas)  # type: ignore[attr-defined]
+    def _report(self, rung: ReportRung) -> None:
+        self._sampler.report(rung.trial, rung.step, rung.value)
+        if self._sampler.wants_replicas:
+            self._sampler.report_replicas(rung.trial, rung.step, rung.replicas)
 
     def _order(self, command: Join | Leave | Progressed | Exclude) -> None:
         if isinstance(command, Exclude):
             self._excluded.append(command.node)
             return
-        draft = self._drafts.setdefault(command.worker, Draft())
+        builder = self._builders.setdefault(command.worker, OrdersBuilder())
         match command:
             case Join():
-                draft.join.append(command.spec)
+                builder.join.append(command.spec)
             case Leave():
-                draft.withdraw(command.withdrawal)
+                builder.withdraw(command.withdrawal)
             case Progressed():
                 if command.acknowledged is not None:
-                    draft.acknowledged[command.row] = command.acknowledged
+                    builder.acknowledged[command.row] = command.acknowledged
                 if command.decided is not None:
-                    draft.decided[command.row] = command.decided
+                    builder.decided[command.row] = command.decided
 
     def finish(self, commit: Callable[[Sequence[Write]], None]) -> None:
         """Make the writes durable, then let the orders go."""
         writes, self._writes = merged(self._writes), []
         if writes:
             commit(writes)
-        drafts, self._drafts = self._drafts, {}
+        builders, self._builders = self._builders, {}
         excluded, self._excluded = self._excluded, []
         for node in excluded:
             self._executor.exclude(node)
-        for worker, draft in drafts.items():
-            self._executor.order(worker, draft.orders())
+        for worker, builder in builders.items():
+            self._executor.order(worker, builder.orders())
 
 
 def merged(writes: Sequence[Write]) -> list[Write]:

@@ -15,7 +15,7 @@ from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutSweep, PutT
 _Row = dict[str, Any]
 
 
-class Batch:
+class WriteBatch:
     """Rows for every table; of several writes of one thing the last wins, except where the first must.
 
     Attributes:
@@ -70,9 +70,9 @@ class Batch:
         """Write everything; a second time changes nothing but the journal's entries of sweep and trials."""
         if self._sweep_data is not None:
             connection.execute(sweeps.update().where(sweeps.c.id == self._sweep).values(data=self._sweep_data))
-        for table, found in ((trials, self._trials), (attempts, self._attempts)):
-            if found:
-                _put(connection, table, list(found.values()), replace=True)
+        for table, latest in ((trials, self._trials), (attempts, self._attempts)):
+            if latest:
+                _put(connection, table, list(latest.values()), replace=True)
         for table, rows in ((reports, self._reports), (verdicts, self._verdicts), (journal, self._journal)):
             if rows:
                 _put(connection, table, rows, replace=False)

@@ -1,8 +1,10 @@
 """What every exchangeable unit declares, so that configs, docs and contract suites can read it.
 
-A unit is a frozen dataclass. Its fields are its yaml keys. Fields named in `rows` are *per-row*: they are searched
-without changing the tensor program, and reach the unit as tensors [P]; the field's own value is only the default.
-All other fields are structural: they are part of the shape key. A unit checks itself in `__post_init__` by `check`.
+Families, tasks, inits, learners, optimizers, controllers, read-outs, samplers and pruners are units; `loader` makes
+them of their yaml. A unit is a frozen dataclass. Its fields are its yaml keys. Fields named in `rows` are *per-row*:
+they are searched without changing the tensor program, and reach the unit as tensors [P]; the field's own value is only
+the default. All other fields are structural: they are part of the shape key. A unit checks itself in `__post_init__` by
+`check`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rnnsweep.errors import ConfigError, nearest
@@ -75,19 +77,30 @@ class Unit:
     Attributes:
         rows: per-row hyperparameters and their ranges.
         fixed: structural fields: a `Range`, or the tuple of allowed values.
-        unit_family: first part of the dotted keys, e.g. ``controllers.clip`` (set by the config when it builds the
-            unit; used in error messages only).
+        unit_group: the group that it belongs to, which is the folder of its yaml and its key in a config.
+        unit_name: the name of its yaml, by which it is chosen and spoken of. The loader sets it; a unit that Python
+            code makes directly goes by its class's name. It is no part of what the unit is: equality and shape keys
+            leave it out.
     """
 
     rows: ClassVar[Mapping[str, Range]] = {}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {}
-    unit_key: ClassVar[str] = ""
+    unit_group: ClassVar[str] = ""
+
+    unit_name: str = field(default="", kw_only=True, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not self.unit_name:
+            object.__setattr__(self, "unit_name", type(self).__name__)  # the only way to set a field of a frozen class
         self.check()
 
+    @property
+    def unit_key(self) -> str:
+        """Where it stands in a config: ``family``, or ``controllers.clip`` in a group that takes several."""
+        return self.unit_group
+
     def check(self) -> None:
-        """Raise `ConfigError` for the first field that is out of range; `key` is relative to `unit_key`."""
+        """Raise `ConfigError` for the first field that is out of range; its key begins with `unit_key`."""
         for name, allowed in {**self.rows, **self.fixed}.items():
             check_field(f"{self.unit_key}.{name}" if self.unit_key else name, getattr(self, name), allowed)
 
@@ -97,13 +110,12 @@ class Unit:
 
     def structure(self) -> dict[str, Any]:
         """What of this unit is part of the shape key: its structural fields (and flags that a subclass adds)."""
-        names = (field.name for field in dataclasses.fields(self))
-        return {name: getattr(self, name) for name in names if name not in self.rows}
+        return {name: getattr(self, name) for name in self.fields() if name not in self.rows}
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
         """Names of all yaml keys of the unit."""
-        return tuple(field.name for field in dataclasses.fields(cls))
+        return tuple(item.name for item in dataclasses.fields(cls) if item.init and item.name != "unit_name")
 
 
 def check_field(key: str, value: Any, allowed: Range | tuple[Any, ...]) -> None:
