@@ -256,7 +256,7 @@ def test_a_sampler_that_pairs_replicas_gets_their_values_also_after_a_resume() -
 def test_an_exhausted_sampler_ends_the_sweep() -> None:
     sampler = ScriptedSampler(point=lambda number: {"x": 0.1 * number} if number < 3 else None)
     world = World(plan(None))
-    assert world.run(sampler=sampler).reason == "the sampler has no more points"
+    assert world.run(sampler=sampler).reason == "the space is used up: 3 trials"
     assert world.states() == [TrialState.COMPLETE] * 3
 
 

@@ -213,9 +213,16 @@ class SqlLedger:
         self.database.write(work)
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
-        """Leave a request for the driver that holds the sweep. Needs no lock."""
-        row = {"sweep": self._known(name), "request": request, "data": codec.encode(dict(data or {}))}
-        self.database.write(lambda c: c.execute(inbox.insert().values(row)))
+        """Leave a request for the driver that holds the sweep; a ``stop`` names its fence. Needs no lock."""
+        sweep, given = self._known(name), dict(data or {})
+        fence = sa.select(locks.c.fence).where(locks.c.sweep == sweep)
+
+        def work(connection: sa.Connection) -> None:
+            meant = {"fence": connection.execute(fence).scalar()} if request == "stop" else {}
+            row = {"sweep": sweep, "request": request, "data": codec.encode(given | meant)}
+            connection.execute(inbox.insert().values(row))
+
+        self.database.write(work)
 
     # ------------------------------------------------------------------ inside
 

@@ -134,6 +134,7 @@ def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mappin
         space=space,
         retries=retries,
         prefetch=resolved["sampler"]["prefetch"],
+        in_flight=resolved["sampler"].get("in_flight"),  # samplers with a model have it
         enqueue=tuple(_point(point, index, space.keys) for index, point in enumerate(_points(resolved))),
         config=resolved,
         overrides=typed,

@@ -25,6 +25,7 @@ from rnnsweep.app.config.data_paths import place_config
 from rnnsweep.app.config.point import Variant, lookup
 from rnnsweep.app.config.space import build_space, to_plain
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.sweep.budget import check_raised
 from rnnsweep.sweep.plan import SweepPlan
 
 if TYPE_CHECKING:
@@ -283,4 +284,8 @@ def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
         raise placed(error, {}, COMMAND_LINE) from None
     worst = {**config.plan.worst, "solved_at": float(budget["updates"])}
     plan = make_plan(resolved, config.plan.overrides, worst)
+    try:
+        check_raised(config.plan.budget, plan.budget)
+    except ConfigError as error:
+        raise placed(error, {}, COMMAND_LINE) from None
     return dataclasses.replace(config, variants=variants, resolved=resolved, plan=plan)
