@@ -51,7 +51,7 @@ class Case:
 
 def cases() -> list[Case]:
     """All of them."""
-    from rnnsweep.app.config import search_path
+    from rnnsweep.app.config.load import search_path
 
     plain = ("init=orthogonal", "optimizer.lr=0.002", "+controllers=clip", "controllers.clip.threshold=1")
     special = {
@@ -92,9 +92,9 @@ def run(case: Case) -> dict[str, Any]:
     """Train all rows of a case; the curve is the mean of the metric over rows, rung by rung."""
     import torch
 
-    from rnnsweep.app.config import load
-    from rnnsweep.app.trainer import initial_state
-    from rnnsweep.app.units import build_program, build_units, row_hypers
+    from rnnsweep.app.config.load import load
+    from rnnsweep.app.worker.trainer import initial_state
+    from rnnsweep.core.build import build_program, build_units, row_hypers
     from rnnsweep.core.pack import Member, Pack, Streams
     from rnnsweep.core.training import train_rung
     from rnnsweep.core.types import RowStatus

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from speed import CLASSES, INPUTS, B, T, bench_pack, header, make_batch, table
 
-from rnnsweep.app.bench import bench_config, together
+from rnnsweep.app.studies.bench import bench_config, together
 
 WIDTHS = (16, 32, 64, 100, 128)
 GATES = {"lstm": 4, "gru": 3}

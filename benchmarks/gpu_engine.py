@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import torch
 
-from rnnsweep.app.bench import bench_config, measure
+from rnnsweep.app.studies.bench import bench_config, measure
 from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.types import Direct, LoopWeights
 

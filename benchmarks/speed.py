@@ -1,6 +1,6 @@
 """Side by side on one machine: rnnsweep, torch.nn.RNN with autograd, JAX scan (per process, and vmapped over rows).
 
-The unit of DESIGN: one update of one row, T = 100, B = 10, H = 100, SRN tanh, momentum SGD .9, clip 1, temporal order,
+The measured unit: one update of one row, T = 100, B = 10, H = 100, SRN tanh, momentum SGD .9, clip 1, temporal order,
 data generation included. Every program runs in one process per core with one thread each, all starting together; time
 per row-update is wall time over all rows' updates.
 
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rnnsweep.app.bench import bench_config, measure, together
+from rnnsweep.app.studies.bench import bench_config, measure, together
 
 T, B, H, INPUTS, CLASSES = 100, 10, 100, 6, 4
 OPERATIONS = 6 * T * B * H * H
@@ -287,9 +287,9 @@ def shares(cores: int) -> list[str]:
 
 def bench_pack(config, rows: int):
     """A pack of fresh rows."""
-    from rnnsweep.app.machine import device_of, single_threaded
-    from rnnsweep.app.trainer import initial_state
-    from rnnsweep.app.units import build_program, build_units, row_hypers
+    from rnnsweep.app.worker.device import device_of, single_threaded
+    from rnnsweep.app.worker.trainer import initial_state
+    from rnnsweep.core.build import build_program, build_units, row_hypers
     from rnnsweep.core.pack import Member, Pack, Streams
 
     single_threaded(1)
@@ -333,7 +333,7 @@ def memory_job(barrier, config) -> dict[str, float]:
     """Growth of the resident set per row, KB, beside the model's."""
     import psutil
 
-    from rnnsweep.app.machine import row_bytes
+    from rnnsweep.app.worker.device import row_bytes
     from rnnsweep.core.training import train_rung
 
     barrier.wait()
@@ -349,7 +349,7 @@ def header(cores: int) -> str:
     """Machine and versions."""
     import torch
 
-    from rnnsweep.app.machine import processor
+    from rnnsweep.app.worker.device import processor
 
     versions = {n: importlib.metadata.version(n) for n in ("torch", "numba", "numpy")}
     if importlib.util.find_spec("jax"):

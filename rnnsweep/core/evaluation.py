@@ -15,7 +15,7 @@ from rnnsweep.core.types import Batch
 
 if TYPE_CHECKING:
     from rnnsweep.core.program import Program
-    from rnnsweep.core.training import Tile
+    from rnnsweep.core.tile import Tile
 
 _SPAN = 1 << 24
 """Sequences reserved per update for evaluation, so that each evaluation is fresh."""

@@ -19,8 +19,8 @@ from rnnsweep.core.recurrence.base import Engine, TermEngine
 from rnnsweep.core.sizes import record_entries, standard_bytes
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import BackwardTerm
-from rnnsweep.core.unit import Unit
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Unit
 
 CARRIED = "task.state"
 """Slot of the state that goes over from one mini-batch to the next."""
@@ -115,7 +115,7 @@ class Program:
         """Row state besides parameters: slot name -> shape without the leading P."""
         shapes: dict[str, tuple[int, ...]] = {f"optimizer.{name}": (self.layout.size,) for name in self.optimizer.slots}
         shapes.update({f"family.{name}": () for name in self.family.slots})
-        shapes.update({f"learner.{name}": shape for name, shape in self.learner.slot_shapes(self).items()})
+        shapes.update({f"learner.{name}": shape for name, shape in self.learner.slot_shapes(self).items()})  # pyright: ignore[reportArgumentType] - it takes a cached_property for no property
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
         if self.task.carries:

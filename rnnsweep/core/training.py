@@ -52,7 +52,7 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
 def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
     """What the learning rule makes of the next mini-batch, and all that controllers may read about it."""
     program, batch, family_hypers = tile.program, train_batch(tile), tile.unit_hypers("family")
-    learned = program.learner.learn(program, tile.params, family_hypers, batch, want, tile.learner_own())
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, want, tile.learner_own())  # pyright: ignore[reportArgumentType] - as in `program`
     context = Context(
         program.family,
         program.task,
@@ -67,9 +67,9 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
         learned.trace,
         tile.step,
         tally,
+        program.readout,
         term=learned.term,
         proposed=learned.step,
-        readout=program.readout,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )
     return learned, context

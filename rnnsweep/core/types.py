@@ -26,7 +26,7 @@ class RowStatus(IntEnum):
     DIVERGED = 3
 
 
-class Offer(Enum):
+class Capability(Enum):
     """What a family's loop has, and controllers may need; the value completes "needs ..."."""
 
     TANGENT = "the tangent recursion of a simple cell"
@@ -118,7 +118,7 @@ class Direct:
 
 @dataclass
 class Trace:
-    """The gradient record of one backward loop (MATHS §2); index t - 1 holds step t = 1..T.
+    """The gradient record of one backward loop (docs/maths.md#gradient-record); index t - 1 holds step t = 1..T.
 
     Attributes:
         record: the forward record.
@@ -207,7 +207,7 @@ class TermResult:
 
 @dataclass
 class Tangent:
-    """delta_{T-h} and its first-order change, scaled (MATHS §5).
+    """delta_{T-h} and its first-order change, scaled (docs/maths.md#sampling).
 
     True values are `delta * 2**exponent` and `ddelta * 2**exponent`.
 

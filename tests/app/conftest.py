@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.app.cli.main import app
-from rnnsweep.app.config import load, to_json
+from rnnsweep.app.config.load import load, to_json
 from rnnsweep.sweep.ports import PutReports, PutRung, PutSweep, PutTrial, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
@@ -42,7 +42,7 @@ TRIALS = (
         step=800,
         rung=4,
         solved_at=800,
-        story=("attempt 1 lost: worker died", "attempt 2"),
+        history=("attempt 1 lost: worker died", "attempt 2"),
     ),
     TrialView(2, TrialState.FAILED, params(2), reason="bug: ValueError: no", attempts=1, started=101.0, finished=102.0),
     TrialView(3, TrialState.PRUNED, params(3), (0.75,), attempts=1, started=101.0, finished=130.0, step=400, rung=2),

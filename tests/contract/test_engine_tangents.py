@@ -1,4 +1,4 @@
-"""`Engine.tangent` against differences of the frozen S (MATHS §5), and where float32 would underflow."""
+"""`Engine.tangent` against differences of the frozen S (docs/maths.md#sampling), and where float32 would underflow."""
 
 from __future__ import annotations
 

@@ -2,20 +2,20 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
 import rnnsweep.core.inits as package
+from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.unit import Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 from tests.kit.units import concrete, instances
 
-CONF = Path(package.__file__).parents[2] / "conf" / "init"
+CONF = packaged_configs()[0] / "init"
 P = 4
 SPECS = (
     ParameterSpec("w_in", (3, 17), "input"),

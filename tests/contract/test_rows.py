@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import importlib
 import math
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-import rnnsweep
 from rnnsweep.adapters.hydra.ranges import dimension
+from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.core.checkpoint import CheckpointStore
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.controllers.omega import Omega
@@ -27,10 +26,10 @@ from rnnsweep.core.tasks.memorization import Memorization
 from rnnsweep.core.tasks.periodic_output import PeriodicOutput
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
-from rnnsweep.core.types import Offer, RowStatus
+from rnnsweep.core.types import Capability, RowStatus
 from tests.kit.networks import Setup, assert_same_row
 
-CONF = Path(rnnsweep.__file__).parent / "conf"
+CONF, _ = packaged_configs()
 RUNG = 3
 
 
@@ -60,7 +59,7 @@ def family_cases(name: str, cls: type, block: dict) -> list[tuple[str, Setup, di
         return [*cases, (f"{name}-leaky", Setup(family=cls(hidden=10, leak=0.5)), {"family__leak": [0.3, 0.9]})]
     fields = {f"family__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
     controllers = {"clip": GlobalNormClip()}
-    if Offer.RECURRENT in cls.offers:
+    if Capability.RECURRENT in cls.capabilities:
         controllers["omega"] = Omega()
         fields["controllers__omega__weight"] = [2.0, 0.0]
     return [(name, Setup(family=cls(hidden=10), controllers=controllers), fields)]

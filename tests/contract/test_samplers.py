@@ -2,19 +2,18 @@
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 import yaml
 
-import rnnsweep
+from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.adapters.optuna.sampler import build_sampler
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.states import TrialState
 
-CONF = Path(rnnsweep.__file__).parent / "conf"
+CONF, _ = packaged_configs()
 UNITS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / "sampler").glob("*.yaml"))}
 NONE = yaml.safe_load((CONF / "pruner" / "none.yaml").read_text())
 SMALL = {"tpe": {"startup": 4}, "gp": {"startup": 7}, "cmaes": {"startup": 4}, "nsga2": {"population": 4}}

@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
 import rnnsweep.core.tasks as package
+from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.core import rng
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.lengths import LengthTask
@@ -16,7 +16,7 @@ from rnnsweep.errors import ConfigError
 from tests.kit.networks import Setup, assert_same_row
 from tests.kit.units import concrete, instances
 
-CONF = Path(package.__file__).parents[2] / "conf" / "task"
+CONF = packaged_configs()[0] / "task"
 P, B = 3, 4
 
 

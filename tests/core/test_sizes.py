@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from rnnsweep.app.config import load, search_path
-from rnnsweep.app.units import build_program, build_units, row_hypers
+from rnnsweep.app.config.load import load, search_path
+from rnnsweep.core.build import build_program, build_units, row_hypers
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.pack import Member, Pack, Streams

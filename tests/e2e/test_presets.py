@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rnnsweep.app import running
-from rnnsweep.app.config import load, search_path
-from rnnsweep.app.reproducing_papers import PAPERS
+from rnnsweep.app.config.load import load, search_path
+from rnnsweep.app.run import launch as running
+from rnnsweep.app.studies.papers import PAPERS
 from rnnsweep.sweep.states import SweepState
 
 TINY = {

@@ -7,9 +7,10 @@ import types
 
 import pytest
 
-from rnnsweep.app import reproducing, running
-from rnnsweep.app.config import load
-from rnnsweep.app.reproducing_papers import PAPERS
+from rnnsweep.app.config.load import load
+from rnnsweep.app.run import launch as running
+from rnnsweep.app.studies import reproduce as reproducing
+from rnnsweep.app.studies.papers import PAPERS
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.states import SweepState
 

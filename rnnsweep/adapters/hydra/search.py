@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rnnsweep.errors import ConfigError, nearest
 
+PACKAGE = Path(__file__).parents[2]
 BASE = "config"  # the packaged base config; a file of that name is never a sweep
 
 
@@ -66,6 +67,12 @@ class ConfigPath:
                 "unknown sweep", key="SWEEP", value=sweep, allowed=sorted(found), hint=nearest(sweep, found)
             )
         return found[sweep]
+
+
+def packaged_configs() -> tuple[Path, Path]:
+    """The packaged ``conf`` and ``sweeps``: inside an installed package, beside the package in a checkout."""
+    root = PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent
+    return root / "conf", root / "sweeps"
 
 
 def config_path(packaged_units: Path, packaged_sweeps: Path, named: Sequence[Path], here: Path) -> ConfigPath:

@@ -19,7 +19,7 @@ def analyze(
     ] = None,
 ) -> None:
     """Run an analysis of the papers: a figure and its data; without NAME, list them."""
-    from rnnsweep.app import analyses
+    from rnnsweep.app.studies import analyses
 
     if name is None:
         typer.echo("\n".join(f"{key:<16} {text}" for key, text in analyses.names().items()))

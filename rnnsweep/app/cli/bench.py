@@ -22,7 +22,7 @@ def bench(
     """Measure one update of one row (T = 100, B = 10, H = 100) against this machine's GEMM rate."""
     import os
 
-    from rnnsweep.app.bench import bench_config, measure
+    from rnnsweep.app.studies.bench import bench_config, measure
 
     at_once = processes or os.cpu_count() or 1
     results = measure(bench_config(overrides or []), engine or ["auto"], rows or [8, 64, 512], at_once, updates)

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from rnnsweep.app.cli.options import AsJson, ConfigDir, Overrides, Store, emit
-from rnnsweep.errors import ConfigError
 
 
 def config(
@@ -19,8 +18,9 @@ def config(
     as_json: AsJson = False,
 ) -> None:
     """Print the resolved configuration of a sweep, checked; without anything, list the sweeps."""
-    from rnnsweep.app.config import list_sweeps, load
-    from rnnsweep.app.point import without_passwords
+    from rnnsweep.app.config.load import list_sweeps, load
+    from rnnsweep.app.config.point import without_passwords
+    from rnnsweep.app.results.tables import as_yaml, jsonable
 
     typed = list(overrides or ())
     if sweep is None:
@@ -37,24 +37,3 @@ def config(
         emit(jsonable(without_passwords(loaded.resolved)))
     else:
         typer.echo(as_yaml(without_passwords(loaded.resolved)), nl=False)
-
-
-def jsonable(value: object) -> object:
-    """Plain data for JSON: infinities and NaN are null."""
-    from rnnsweep.app.views import plain
-
-    if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    return plain(value)
-
-
-def as_yaml(data: object) -> str:
-    """Plain data as yaml, keys in their order."""
-    import yaml
-
-    try:
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the configuration holds something that yaml cannot say: {error}") from None

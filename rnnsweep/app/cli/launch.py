@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from rnnsweep.app.cli.options import ConfigDir, Overrides, Store
-from rnnsweep.app.stores import place_of
 
 
 def launch(
@@ -21,27 +20,18 @@ def launch(
     submit: Annotated[bool, typer.Option("--submit", help="Hand it to the Ray cluster as a job, and return.")] = False,
 ) -> None:
     """Run a sweep here, or on the cluster that cluster=... names; Ctrl-C once stops it so that resume goes on."""
-    from rnnsweep.app import running
-    from rnnsweep.app.cli.running import run_and_tell
-    from rnnsweep.app.config import load
+    from rnnsweep.app import api
+    from rnnsweep.app.cli.outcome import tell
 
-    typed, root = list(overrides or ()), running.root_argument(store)
+    typed, folders = list(overrides or ()), list(config_dir or ())
     if fresh:
-        plain = load(sweep, typed, config_dirs=config_dir or (), store=root, check_units=False)
-        where = place_of(plain.store.root, plain.store.ledger)
-        name, unfinished = running.fresh_name(where, plain.plan.name)
-        if unfinished:
+        name, unfinished = api.fresh(sweep, typed, store=store, config_dirs=folders)
+        if unfinished is not None:
             typer.echo(f"Going on with the unfinished sweep '{name}'.", err=True)
-            stored = running.stored_config(where, name)
-            run_and_tell(where, name, lambda observer: running.resume(stored, observer=observer))
+            tell(api.resume(name, store=unfinished))
             return
         typed.append(f"name={name}")
-    config = load(sweep, typed, config_dirs=config_dir or (), store=root)
-    where = place_of(config.store.root, config.store.ledger)
-    running.check_new(where, config.plan.name)
     if submit:
-        from rnnsweep.app.submitting import submit_launch
-
-        typer.echo(submit_launch(config, sweep, typed, root))
-        return
-    run_and_tell(where, config.plan.name, lambda observer: running.launch(config, observer))
+        typer.echo(api.submit(sweep, typed, store=store, config_dirs=folders))
+    else:
+        tell(api.launch(sweep, typed, store=store, config_dirs=folders))

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from rnnsweep.app.cli.options import Overrides, Store, SweepName
-from rnnsweep.app.stores import place
 
 
 def resume(
@@ -19,11 +18,7 @@ def resume(
     store: Store = None,
 ) -> None:
     """Go on with a sweep: what was interrupted, what failed, or more of it (budget.trials=..., budget.updates=...)."""
-    from rnnsweep.app import running
-    from rnnsweep.app.cli.running import run_and_tell
-    from rnnsweep.sweep.rebuild import Reopen
+    from rnnsweep.app import api
+    from rnnsweep.app.cli.outcome import tell
 
-    where = place(store)
-    config = running.stored_config(where, sweep, list(budget or ()))
-    reopen = Reopen(failed=failed, trials=tuple(trial or ()), extend=extend)
-    run_and_tell(where, sweep, lambda observer: running.resume(config, reopen, observer))
+    tell(api.resume(sweep, list(budget or ()), failed=failed, trials=tuple(trial or ()), extend=extend, store=store))

@@ -15,7 +15,7 @@ FOLDERS = {"controller": "controllers"}
 
 def units(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
     """List families, controllers, tasks, samplers and all other units, your own included."""
-    from rnnsweep.app.config import list_units
+    from rnnsweep.app.config.load import list_units
     from rnnsweep.core.activations import ACTIVATIONS
     from rnnsweep.core.metrics.names import METRICS
 

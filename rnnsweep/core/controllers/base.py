@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.readouts.base import Readout
-from rnnsweep.core.types import Offer
-from rnnsweep.core.unit import Unit
+from rnnsweep.core.types import Capability
+from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
     from rnnsweep.core.parameters import ParameterLayout
+    from rnnsweep.core.readouts.base import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
     from rnnsweep.core.types import BackwardTerm, Batch, TermResult, Trace
@@ -112,6 +112,7 @@ class Context:
     trace: Trace | None
     step: Tensor
     tally: Tally
+    readout: Readout
     hypers: Mapping[str, Tensor] = field(default_factory=dict)
     slots: dict[str, Tensor] = field(default_factory=dict)
     ending: Tensor | None = None
@@ -119,7 +120,6 @@ class Context:
     fresh: dict[str, Tensor] = field(default_factory=dict)
     term: TermResult | None = None
     proposed: Tensor | None = None
-    readout: Readout = field(default_factory=Readout)
 
     @property
     def detailed(self) -> bool:
@@ -135,7 +135,13 @@ class Controller(Unit):
         needs_trace: whether the gradient record must be kept for it.
     """
 
+    unit_group: ClassVar[str] = "controllers"
     needs_trace: ClassVar[bool] = False
+
+    @property
+    def unit_key(self) -> str:
+        """A sweep may have several controllers, each under its name."""
+        return f"controllers.{self.unit_name}"
 
     @property
     def backward_term(self) -> BackwardTerm | None:
@@ -143,7 +149,7 @@ class Controller(Unit):
         return None
 
     @property
-    def needs(self) -> frozenset[Offer]:
+    def requires(self) -> frozenset[Capability]:
         """What of the family's loop this controller needs; another family is refused when the config is checked."""
         return frozenset()
 

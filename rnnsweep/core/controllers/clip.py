@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.core.unit import POSITIVE, Range
+from rnnsweep.unit import POSITIVE, Range
 
 _SHRINK_ABOVE = 1e10
 _SHRINK_FACTOR = 0.02
@@ -42,7 +42,6 @@ class GlobalNormClip(Transform):
     threshold: float = 1.0
     non_finite: str = "skip"
 
-    unit_key: ClassVar[str] = "controllers.clip"
     rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"non_finite": ("skip", "shrink", "diverge")}
 

@@ -13,8 +13,8 @@ from rnnsweep.core import readout
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.recurrence.reference import slope_at
-from rnnsweep.core.types import LoopGradients, NormRatio, Offer, TermResult, Trace
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Omega(Additive):
         non-finite, which the clipping policy then handles.
 
     References:
-        Pascanu, Mikolov, Bengio (2013), eq. 9, 10; defaults from their code (MATHS section 4).
+        Pascanu, Mikolov, Bengio (2013), eq. 9, 10; defaults from their code (docs/maths.md#omega).
     """
 
     weight: float = 0.0
@@ -52,7 +52,6 @@ class Omega(Additive):
     bound: float = 1e-20
     schedule: Schedule = field(default_factory=Schedule)
 
-    unit_key: ClassVar[str] = "controllers.omega"
     needs_trace: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
@@ -68,10 +67,10 @@ class Omega(Additive):
         object.__setattr__(self, "schedule", schedule(self.schedule, "controllers.omega.schedule"))
 
     @property
-    def needs(self) -> frozenset[Offer]:
+    def requires(self) -> frozenset[Capability]:
         """A recurrent matrix; f' or the whole graph of a simple loop for the variants that use them."""
         simple = self.state == "pre" or self.gradient == "full"
-        return frozenset({Offer.RECURRENT, Offer.SIMPLE} if simple else {Offer.RECURRENT})
+        return frozenset({Capability.RECURRENT, Capability.SIMPLE} if simple else {Capability.RECURRENT})
 
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Rows with weight > 0."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core.learners import truncation
-from rnnsweep.core.learners.base import Learned, Learner, Wanted, merged
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted, merged
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.base import TermEngine
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import Range
-
-if TYPE_CHECKING:
-    from rnnsweep.core.program import Program
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Bptt(Learner):
         Everything is row by row; a non-finite row stays alone. Same dtype as the parameters.
 
     References:
-        Werbos (1990); truncated: Williams, Peng (1990); the recursion is in MATHS section 2.
+        Werbos (1990); truncated: Williams, Peng (1990); the recursion is in docs/maths.md#gradient-record.
     """
 
     horizon: int | None = None
@@ -46,7 +43,7 @@ class Bptt(Learner):
 
     def learn(
         self,
-        program: Program,
+        program: LoopProgram,
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,

@@ -1,13 +1,12 @@
 """Every pruner of conf/pruner: pure verdicts, and agreement with Optuna's own ask/tell study."""
 
 import random
-from pathlib import Path
 
 import optuna
 import pytest
 import yaml
 
-import rnnsweep
+from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.adapters.optuna.sampler import build_sampler
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
@@ -15,7 +14,7 @@ from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.states import TrialState
 
-CONF = Path(rnnsweep.__file__).parent / "conf"
+CONF, _ = packaged_configs()
 PRUNERS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / "pruner").glob("*.yaml"))}
 PRUNERS["threshold"]["upper"] = 0.9
 RANDOM = yaml.safe_load((CONF / "sampler" / "random.yaml").read_text())

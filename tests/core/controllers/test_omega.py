@@ -1,4 +1,4 @@
-"""Omega: value and gradients against finite differences of functions written here from MATHS §4."""
+"""Omega: value and gradients against finite differences of functions written here from docs/maths.md#omega."""
 
 from __future__ import annotations
 

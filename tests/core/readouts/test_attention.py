@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rnnsweep.app.units import build_units
+from rnnsweep.core.build import build_units
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.readouts.attention import Attention
 from rnnsweep.core.tasks.memorization import Memorization
@@ -67,7 +67,7 @@ def test_heads_must_divide_the_states():
 
 
 def test_variants_that_need_the_plain_graph_are_refused(tmp_path):
-    from rnnsweep.app.config import load
+    from rnnsweep.app.config.load import load
 
     for extra in (
         ["family=lstm", "+controllers=sampling"],

@@ -1,4 +1,4 @@
-"""Omega in the fused backward loop: against MATHS §4 written out over whole tensors, and row by row to the bit."""
+"""Omega in the fused backward loop: against docs/maths.md#omega over whole tensors, and row by row to the bit."""
 
 from __future__ import annotations
 

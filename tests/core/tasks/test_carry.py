@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
 
-from rnnsweep.app.config import load
-from rnnsweep.app.training import trainer_factory
+from rnnsweep.app.config.load import load
+from rnnsweep.app.worker.factory import trainer_factory
 from rnnsweep.core.controllers.gradient_flossing import GradientFlossing
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.controllers.sampling import Sampling

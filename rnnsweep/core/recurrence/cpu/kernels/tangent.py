@@ -1,4 +1,4 @@
-"""The tangent recursion of one row after another (MATHS §5).
+"""The tangent recursion of one row after another (docs/maths.md#sampling).
 
 Where the recorded deltas are those of the last step's error alone (a last-step loss, no leak), a step uses the recorded
 delta as long as its size is within SAFE: two products per step. Otherwise, and from the first step on that is not, the

@@ -1,0 +1,164 @@
+"""Blocks of a resolved config as frozen data: stores, cluster, and the plan of the sweep engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnsweep.adapters import sqlite
+from rnnsweep.app.config.checks import check_objective
+from rnnsweep.app.config.space import from_plain
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
+
+_FAR = 1e9
+"""Worst value of a metric that has no natural one: finite, and beyond what healthy rows report."""
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """Where everything is kept.
+
+    Attributes:
+        root: directory of all local stores, absolute.
+        ledger: database URL.
+        optuna: database URL of the mirror for optuna-dashboard; None: no mirror.
+        mlflow: tracking URI.
+        artifacts: where MLflow keeps artifacts; None: the server decides.
+        checkpoints: directory or fsspec URL.
+    """
+
+    root: Path
+    ledger: str
+    optuna: str | None
+    mlflow: str
+    artifacts: str | None
+    checkpoints: str
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """What trains; see ``conf/cluster/*.yaml`` for units and ranges.
+
+    Attributes:
+        py_paths: directories that workers import the user's units from; the config directories are among them.
+    """
+
+    executor: str
+    address: str | None = None
+    workers: int | None = None
+    cores_per_worker: int = 1
+    gpus_per_worker: int | str = "auto"
+    rows: int | None = None
+    deadline_s: float = 600.0
+    dashboard: bool = False
+    py_paths: tuple[str, ...] = ()
+
+
+def store_root(block: Mapping[str, Any], root: Path | None) -> Path:
+    """Root of the stores, absolute: the argument, else RNNSWEEP_STORE, else ``store.root``."""
+    named = os.environ.get("RNNSWEEP_STORE") or ""
+    if "://" in named:  # a cluster's ledger: it says nothing about directories
+        named = ""
+    return Path(root or named or block["root"]).expanduser().resolve()
+
+
+def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
+    """The ``store`` block with its defaults filled in; ``optuna: none`` switches that mirror off."""
+    place = store_root(block, root)
+    mlflow = block["mlflow"] or sqlite.url_of(place / "mlflow.db")
+    served = mlflow.startswith(("http://", "https://"))
+    optuna = block["optuna"] or sqlite.url_of(place / "optuna.db")
+    return StoreConfig(
+        root=place,
+        ledger=block["ledger"] or sqlite.url_of(place / "ledger.db"),
+        optuna=None if optuna == "none" else optuna,
+        mlflow=mlflow,
+        artifacts=block["artifacts"] or (None if served else str(place / "artifacts")),
+        checkpoints=block["checkpoints"] or str(place / "checkpoints"),
+    )
+
+
+def cluster_config(block: Mapping[str, Any]) -> ClusterConfig:
+    """The ``cluster`` block.
+
+    Raises:
+        ConfigError: `py_paths` is no list of paths.
+    """
+    paths = block.get("py_paths") or []
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise ConfigError("is no list of paths", key="cluster.py_paths", value=paths, allowed="[DIR, ...]")
+    return ClusterConfig(**{**block, "py_paths": tuple(str(Path(path).resolve()) for path in paths)})
+
+
+def worst_values(
+    updates: int, chance_loss: float | None = None, derived: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """What a diverged replica scores: errors 1, losses 10 x chance, solved_at the trial's own budget.
+
+    Args:
+        updates: of a trial.
+        chance_loss: loss of the best output that ignores the input; None where it is not known yet.
+        derived: metrics of the sweep's tasks -> their share of the loss.
+    """
+    loss = _FAR if chance_loss is None else 10.0 * chance_loss
+    found = {"train/loss": loss, "valid/loss": loss, "valid/error": 1.0, "solved_at": float(updates)}
+    return found | {key: factor * loss for key, factor in (derived or {}).items()}
+
+
+def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mapping[str, float]) -> SweepPlan:
+    """The engine's view of a resolved config (already checked, but for objectives and enqueued points).
+
+    Raises:
+        ConfigError: an objective or an enqueued point that makes no sense.
+    """
+    block, budget, space = resolved["objective"], dict(resolved["budget"]), from_plain(resolved["space"])
+    several = isinstance(block, list)
+    if several and not block:
+        raise ConfigError("is empty", key="objective", allowed="one objective or a list of them")
+    retries = budget.pop("retries")
+    objectives = [
+        _objective(item, f"objective.{index}" if several else "objective", worst)
+        for index, item in enumerate(block if several else [block])
+    ]
+    return SweepPlan(
+        name=resolved["name"],
+        seed=resolved["seed"],
+        replicas=resolved["replicas"],
+        report_every=resolved["training"]["report_every"],
+        objectives=tuple(objectives),
+        budget=Budget(**budget),
+        space=space,
+        retries=retries,
+        prefetch=resolved["sampler"]["prefetch"],
+        enqueue=tuple(_point(point, index, space.keys) for index, point in enumerate(_points(resolved))),
+        config=resolved,
+        overrides=typed,
+        worst=dict(worst),
+    )
+
+
+def _objective(block: Any, key: str, worst: Mapping[str, float]) -> Objective:
+    check_objective(block, key)
+    far = -_FAR if block.get("goal") == "maximize" else _FAR
+    return Objective(**block, worst=worst.get(block["metric"], far))
+
+
+def _points(resolved: Mapping[str, Any]) -> list[Any]:
+    points = resolved["sampler"].get("enqueue") or []
+    if not isinstance(points, list):
+        raise ConfigError("is no list", key="sampler.enqueue", value=points, allowed="a list of {dotted key: value}")
+    return points
+
+
+def _point(point: Any, index: int, keys: tuple[str, ...]) -> dict[str, Any]:
+    where = f"sampler.enqueue.{index}"
+    if not isinstance(point, Mapping):
+        raise ConfigError("is no point", key=where, value=point, allowed="{dotted key: value}")
+    for key in point:
+        if key not in keys:
+            raise ConfigError("names a key that is not searched", key=where, value=key, allowed=keys or "none")
+    return dict(point)

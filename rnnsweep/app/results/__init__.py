@@ -1,0 +1,1 @@
+"""What a sweep left behind, read from its stores."""

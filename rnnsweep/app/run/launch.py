@@ -1,0 +1,169 @@
+"""Launch and resume: the steps that the command line and the Python API share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnsweep.app.config.load import SweepConfig, amend, from_json, load
+from rnnsweep.app.results.tables import resolved
+from rnnsweep.app.run import wiring
+from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
+from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.sweep.driver import Driver, Outcome
+from rnnsweep.sweep.ports import SweepView
+from rnnsweep.sweep.rebuild import Reopen
+from rnnsweep.sweep.states import SweepState
+
+if TYPE_CHECKING:
+    from rnnsweep.adapters.optuna.sampler import HistorySampler
+    from rnnsweep.sweep.ports import Executor, Ledger
+    from rnnsweep.sweep.progress import Progress
+
+LOCK_S = 8.0
+"""Patience with another driver's lock: its deadline of 5 s and a little more."""
+
+UNFINISHED = (SweepState.RUNNING, SweepState.STOPPED, SweepState.INTERRUPTED)
+
+Observer = Callable[["Progress"], None]
+
+
+def prepare(
+    sweep: str, overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), store: str | Path | None = None
+) -> tuple[SweepConfig, StorePlace]:
+    """Read and check a new sweep, and where it goes; nothing is written.
+
+    Raises:
+        ConfigError: wrong input, or the store has a sweep of this name.
+    """
+    config = load(
+        sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs], store=root_argument(store)
+    )
+    where = place_of(config.store.root, config.store.ledger)
+    check_new(where, config.plan.name)
+    return config, where
+
+
+def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
+    """Run a new sweep to its end or to a stop.
+
+    Raises:
+        ConfigError: the store has a sweep of this name, or the parts do not fit; nothing was written.
+    """
+    check_warm_start(config)
+    plan = wiring.stored_plan(config)
+    sampler = wiring.sampler(config)
+    with _opened(config) as (ledger, executor):
+        _warm_start(config, ledger, sampler)
+        now = time.time()
+        view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
+        ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
+        fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
+        mirrors = wiring.mirrors(config, ledger)
+        return Driver(plan, ledger, sampler, executor, mirrors, fence=fence, observer=observer).run()
+
+
+def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer | None = None) -> Outcome:
+    """Go on with a sweep of the store.
+
+    Raises:
+        ConfigError: `reopen` names trials that do not exist or cannot go on.
+        LockedError: another driver holds the sweep.
+    """
+    plan = wiring.stored_plan(config)
+    sampler = wiring.sampler(config)
+    with _opened(config) as (ledger, executor):
+        fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
+        _warm_start(config, ledger, sampler)
+        mirrors = wiring.mirrors(config, ledger)
+        driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, reopen=reopen, observer=observer)
+        return driver.run()
+
+
+@contextmanager
+def _opened(config: SweepConfig) -> Iterator[tuple[Ledger, Executor]]:
+    """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
+    executor = wiring.executor(config)
+    try:
+        executor.connect()
+        with closing(wiring.open_ledger_of(config)) as ledger:
+            yield ledger, executor
+    finally:
+        executor.stop(graceful=False)
+
+
+def check_warm_start(config: SweepConfig) -> None:
+    """Refuse to learn from a sweep that the store does not have or that pursues something else.
+
+    Raises:
+        ConfigError: it names what the store has.
+    """
+    name = config.resolved["sampler"].get("warm_start")
+    if name is None:
+        return
+    key = "sampler.warm_start"
+    where = place_of(config.store.root, config.store.ledger)
+    with reading(where) as ledger:
+        views = {view.name: view for view in ledger.sweeps()} if ledger else {}
+    if name not in views:
+        hint = nearest(str(name), views)
+        raise ConfigError("the store has no such sweep", key=key, value=name, allowed=list(views) or "none", hint=hint)
+    theirs, ours = resolved(views[name]).get("objective"), config.resolved["objective"]
+    if theirs != ours:
+        raise ConfigError("has another objective", key=key, value=name, allowed=f"a sweep with objective {ours}")
+
+
+def _warm_start(config: SweepConfig, ledger: Ledger, sampler: HistorySampler) -> None:
+    name = config.resolved["sampler"].get("warm_start")
+    if name is not None:
+        sampler.warm_start(ledger.trials(name))
+
+
+def stored_config(where: StorePlace, sweep: str, overrides: Sequence[str] = ()) -> SweepConfig:
+    """The config of a sweep in the store, with a raised budget where `overrides` say so.
+
+    Raises:
+        ConfigError: no such sweep; a key that cannot be changed on resume.
+    """
+    with reading_sweep(where, sweep) as (_, view):
+        config = from_json(view.config, store=where.own_root)
+    return amend(config, overrides) if overrides else config
+
+
+def check_new(where: StorePlace, name: str) -> None:
+    """Refuse a name that the store has, before anything is built.
+
+    Raises:
+        ConfigError: it has; names `resume` and `name=`.
+    """
+    if name in dict(states(where)):
+        hint = f"Use 'rnnsweep resume {name}' to go on with it, or name=NEW for a new one."
+        raise ConfigError("the store has a sweep of this name", key="name", value=name, hint=hint)
+
+
+def states(where: StorePlace) -> list[tuple[str, SweepState]]:
+    """Names and states of all sweeps of the store, oldest first."""
+    with reading(where) as ledger:
+        return [(view.name, view.state) for view in ledger.sweeps()] if ledger else []
+
+
+def fresh_name(where: StorePlace, name: str) -> tuple[str, bool]:
+    """What a fresh launch runs: (name, whether it is an unfinished sweep to go on with).
+
+    The newest of `name`, `name-2`, `name-3`, ... goes on if it is unfinished; otherwise the next number is new.
+    """
+    known = dict(states(where))
+    newest, number = None, 1
+    while (candidate := name if number == 1 else f"{name}-{number}") in known:
+        newest, number = candidate, number + 1
+    if newest is not None and known[newest] in UNFINISHED:
+        return newest, True
+    return candidate, False
+
+
+def root_argument(store: str | Path | None) -> Path | None:
+    """The directory that was named as the store, None where none was or where a database URL was."""
+    return Path(store) if store and "://" not in str(store) else None

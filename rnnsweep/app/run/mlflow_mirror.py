@@ -1,0 +1,148 @@
+"""What the MLflow tracker is told besides the journal: environment, artifacts, figures, shape keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnsweep.app.config.commands import commands_for
+from rnnsweep.app.config.load import SweepConfig
+from rnnsweep.app.config.point import without_passwords
+from rnnsweep.app.environment import describe
+from rnnsweep.app.stores import place_of
+from rnnsweep.core.metrics.names import METRIC_KEYS, TASK_METRICS
+from rnnsweep.sweep.plan import Params
+
+if TYPE_CHECKING:
+    from rnnsweep.adapters.mlflow.options import TrackerOptions
+    from rnnsweep.sweep.ports import Change, Ledger, Mirror
+
+FIGURES = ("*.png", "*.csv", "*.html")
+
+
+class LateMirror:
+    """Implements `Mirror` by one that its first use opens, in the mirror's own thread.
+
+    Importing MLflow and making its tables take seconds, which the cluster's start need not wait for.
+    """
+
+    batch = 1000
+
+    def __init__(self, name: str, build: Callable[[], Mirror]) -> None:
+        self.name, self._build = name, build
+        self._mirror: Mirror | None = None
+
+    def known(self) -> bool:
+        """See `Mirror.known`."""
+        return self._opened().known()
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """See `Mirror.write`."""
+        self._opened().write(changes)
+
+    def _opened(self) -> Mirror:
+        if self._mirror is None:
+            self._mirror = self._build()
+            self.batch = self._mirror.batch
+        return self._mirror
+
+    def close(self) -> None:
+        """See `Mirror.close`."""
+        if self._mirror is not None:
+            self._mirror.close()
+
+
+def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
+    """The tracker of this sweep."""
+    from rnnsweep.adapters.mlflow.tracker import MlflowMirror
+
+    view = ledger.sweep(config.plan.name)
+    assert view is not None
+    shown = without_passwords(config.plan.config), tuple(without_passwords(config.plan.overrides))
+    plan = dataclasses.replace(config.plan, config=shown[0], overrides=shown[1])
+    return MlflowMirror(config.store.mlflow, view, plan, options(config, ledger))
+
+
+def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
+    """Settings and providers of the tracker."""
+    from rnnsweep.adapters.mlflow.options import TrackerOptions
+
+    commands = commands_for(config, place_of(config.store.root, config.store.ledger).option)
+    return TrackerOptions(
+        points=config.tracker.get("points", 200),
+        metrics=[key for key in METRIC_KEYS if key not in TASK_METRICS or key in config.plan.worst],
+        environment=describe(),
+        artifact_root=config.store.artifacts,
+        commands=(commands.resume, commands.rerun, commands.report),
+        artifacts=lambda trial: trial_files(config, ledger, trial),
+        report=lambda: report_files(config, ledger),
+        last_rung=lambda trial: last_rung(config, ledger, trial),
+        shape_key=lambda params: shape_of(config, params),
+    )
+
+
+def trial_files(config: SweepConfig, ledger: Ledger, trial: int) -> Mapping[str, bytes | Path]:
+    """The per-replica table, and each replica's last and best checkpoint under ``checkpoints/REPLICA/``."""
+    from rnnsweep.app.results.tables import replicas
+
+    table = replicas(ledger.reports(config.plan.name, trial))
+    files: dict[str, bytes | Path] = {"replicas.json": json.dumps(table, indent=2).encode()}
+    folder = Path(config.store.checkpoints) / config.plan.name / f"{trial:06d}"
+    if "://" not in config.store.checkpoints and folder.is_dir():
+        for replica in sorted(path for path in folder.iterdir() if path.is_dir()):
+            files |= checkpoint_files(replica)
+    return files
+
+
+def checkpoint_files(replica: Path) -> dict[str, bytes | Path]:
+    """Last and best checkpoint of one replica, tensors and manifest, from the attempt that came furthest."""
+    manifests = sorted(replica.glob("*/rung-*.json"), key=lambda path: (path.name, path.stat().st_mtime))
+    if not manifests:
+        return {}
+    last = manifests[-1]
+    best = last.with_name(f"rung-{json.loads(last.read_text())['best_rung']:06d}.json")
+    named = {"last": last, **({"best": best} if best.is_file() else {})}
+    return {
+        f"checkpoints/{replica.name}/{name}{suffix}": manifest.with_suffix(suffix)
+        for name, manifest in named.items()
+        for suffix in (".safetensors", ".json")
+    }
+
+
+def report_files(config: SweepConfig, ledger: Ledger) -> Mapping[str, bytes | Path]:
+    """The report's page, figures and tables."""
+    from rnnsweep.app.results.report_data import folder, gather
+    from rnnsweep.report.page import write_report
+
+    view = ledger.sweep(config.plan.name)
+    if view is None:
+        return {}
+    out = folder(place_of(config.store.root, config.store.ledger), config.plan.name)
+    write_report(gather(ledger, view, config.store.root), out)
+    return {f"report/{file.name}": file for pattern in FIGURES for file in sorted(out.glob(pattern))}
+
+
+def last_rung(config: SweepConfig, ledger: Ledger, trial: int) -> tuple[int, Mapping[str, float]] | None:
+    """Step and mean metrics of a trial's newest rung."""
+    from rnnsweep.app.results.tables import replicas
+
+    found = replicas(ledger.reports(config.plan.name, trial))
+    if not found:
+        return None
+    values: dict[str, list[float]] = {}
+    for replica in found:
+        for key, value in replica["metrics"].items():
+            values.setdefault(key, []).append(value)
+    return max(replica["step"] for replica in found), {key: sum(v) / len(v) for key, v in values.items()}
+
+
+def shape_of(config: SweepConfig, params: Params) -> str:
+    """The shape key of a trial."""
+    from rnnsweep.app.config.point import resolve_point
+    from rnnsweep.core.build import build_units, shape_key
+
+    point: dict[str, Any] = resolve_point(config.variants, params)
+    return shape_key(point, build_units(point))

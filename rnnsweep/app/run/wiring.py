@@ -1,0 +1,78 @@
+"""Composition root: from a checked config to the objects that run it. The only place that knows all adapters."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from rnnsweep.app.config.load import SweepConfig, to_json
+from rnnsweep.sweep.plan import SweepPlan
+
+if TYPE_CHECKING:
+    from rnnsweep.adapters.optuna.sampler import HistorySampler
+    from rnnsweep.sweep.ports import Executor, Ledger, Mirror
+
+
+def stored_plan(config: SweepConfig) -> SweepPlan:
+    """The plan whose `config` is what the ledger keeps: enough to rebuild the whole `SweepConfig` on resume."""
+    return dataclasses.replace(config.plan, config=to_json(config))
+
+
+def open_ledger_of(config: SweepConfig) -> Ledger:
+    """The ledger, made where there is none."""
+    from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+
+    return open_ledger(config.store.ledger)
+
+
+def sampler(config: SweepConfig) -> HistorySampler:
+    """Sampler and pruner.
+
+    Raises:
+        ConfigError: they cannot serve this space or these objectives.
+    """
+    from rnnsweep.adapters.optuna.sampler import build_sampler
+
+    return build_sampler(config.plan, config.sampler, config.pruner)
+
+
+def executor(config: SweepConfig) -> Executor:
+    """What trains; nothing is started yet.
+
+    Raises:
+        ConfigError: cluster settings out of range.
+    """
+    from rnnsweep.app.worker.factory import trainer_factory
+
+    cluster, factory = config.cluster, trainer_factory(config)
+    if cluster.executor == "inline":
+        from rnnsweep.adapters.inline import InlineExecutor
+
+        return InlineExecutor(factory, cluster.cores_per_worker)
+    from rnnsweep.adapters.ray.cluster import RaySettings
+    from rnnsweep.adapters.ray.executor import RayExecutor
+
+    settings = RaySettings(
+        address=cluster.address,
+        workers=cluster.workers,
+        cores_per_worker=cluster.cores_per_worker,
+        gpus_per_worker=cluster.gpus_per_worker,
+        deadline_s=cluster.deadline_s,
+        dashboard=cluster.dashboard,
+        py_paths=cluster.py_paths,
+    )
+    return RayExecutor(factory, settings)
+
+
+def mirrors(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
+    """MLflow and Optuna's database, as far as the config wants them."""
+    found: list[Mirror] = []
+    if config.tracker.get("kind") == "mlflow":
+        from rnnsweep.app.run.mlflow_mirror import LateMirror, mlflow_mirror
+
+        found.append(LateMirror("mlflow", lambda: mlflow_mirror(config, ledger)))
+    if config.store.optuna is not None:
+        from rnnsweep.adapters.optuna.mirror import OptunaMirror
+
+        found.append(OptunaMirror(config.store.optuna, config.plan))
+    return found

@@ -1,0 +1,1 @@
+"""Papers rerun, analyses, benchmarks."""

@@ -1,0 +1,187 @@
+"""Speed of a row-update on this machine, beside the machine's own matrix-product rate.
+
+One worker process per core, each with one thread, as a sweep runs on CPU cores; on a GPU one process. All start
+together, and the slowest one counts.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+_GEMM = 1024
+_WARM_UPDATES = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement.
+
+    Attributes:
+        config: full config of a point. rows: in all. updates: of each row.
+    """
+
+    config: Mapping[str, Any]
+    rows: int
+    updates: int
+
+
+def measure(
+    config: Mapping[str, Any], engines: Sequence[str], rows: Sequence[int], processes: int, updates: int
+) -> list[dict[str, Any]]:
+    """Time per row-update over engines and widths.
+
+    Args:
+        config: full config of a point (`app.point.resolve_point`); its engine is replaced.
+        engines: names to try. rows: widths, in all processes together.
+        processes: how many at once. updates: timed updates per row.
+
+    Returns:
+        Dictionaries with engine, device, rows, T, B, H, ms_per_row_update, gemm_gflops (of all processes together, same
+        dtype), share_of_gemm (of 6 T B operations per entry of the recurrent matrix, H x H or H x gates, per
+        row-update), note (why an engine fell back, as for cells without fused loops).
+    """
+    rate = sum(together(_gemm, [(config["dtype"],)] * processes))
+    results = []
+    for engine in engines:
+        for width in rows:
+            parts = _split(width, processes)
+            jobs = [(Case({**config, "engine": engine}, part, updates),) for part in parts]
+            found = together(_train, jobs)
+            seconds = max(item["seconds"] for item in found)
+            results.append(_result(found[0], width, seconds / updates / width, rate))
+    return results
+
+
+def _result(first: Mapping[str, Any], width: int, seconds: float, rate: float) -> dict[str, Any]:
+    operations = 6 * first["T"] * first["B"] * first["matrix"]
+    return {
+        "engine": first["engine"],
+        "device": first["device"],
+        "rows": width,
+        "T": first["T"],
+        "B": first["B"],
+        "H": first["H"],
+        "ms_per_row_update": seconds * 1e3,
+        "gemm_gflops": rate,
+        "share_of_gemm": operations / seconds / rate / 1e9,
+        "note": first["note"],
+    }
+
+
+def _split(rows: int, processes: int) -> list[int]:
+    parts = [rows // processes + (index < rows % processes) for index in range(processes)]
+    return [part for part in parts if part]
+
+
+def together(work: Any, jobs: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Run a job per process, all timed parts starting at once; results in order.
+
+    Raises:
+        RuntimeError: a process ended without a result.
+    """
+    context = multiprocessing.get_context("spawn")
+    os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")})
+    barrier = context.Barrier(len(jobs))
+    queues = [context.SimpleQueue() for _ in jobs]
+    processes = [
+        context.Process(target=_call, args=(work, barrier, queue, job)) for queue, job in zip(queues, jobs, strict=True)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise RuntimeError("a measuring process failed; its traceback is above")
+    return [queue.get() for queue in queues]
+
+
+def _call(work: Any, barrier: Barrier, queue: Any, job: tuple[Any, ...]) -> None:
+    try:
+        queue.put(work(barrier, *job))
+    except BaseException:
+        barrier.abort()
+        raise
+
+
+def _gemm(barrier: Barrier, dtype: str) -> float:
+    """Products of 1024 x 1024 matrices on one thread, GFLOP/s, best of 5."""
+    import torch
+
+    torch.set_num_threads(1)
+    matrix = torch.randn(_GEMM, _GEMM, dtype=getattr(torch, dtype))
+    torch.mm(matrix, matrix)
+    barrier.wait()
+    best = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(4):
+            torch.mm(matrix, matrix)
+        best = min(best, (time.perf_counter() - started) / 4)
+    return 2 * _GEMM**3 / best / 1e9
+
+
+def _train(barrier: Barrier, case: Case) -> dict[str, Any]:
+    """Updates of a pack, data generation included, evaluation and checkpoints not."""
+    from rnnsweep.app.worker.device import device_of, single_threaded
+    from rnnsweep.app.worker.trainer import initial_state
+    from rnnsweep.core.build import build_program, build_units, row_hypers
+    from rnnsweep.core.controllers.base import Tally
+    from rnnsweep.core.pack import Member, Pack, Streams
+    from rnnsweep.core.training import tiles, update
+
+    single_threaded(1)
+    units = build_units(case.config)
+    program = build_program(case.config, units, device_of("cpu" if case.config["engine"] == "cpu" else "auto"))
+    pack = Pack(program)
+    streams = [Streams(0, index) for index in range(case.rows)]
+    states = [initial_state(program, units, stream) for stream in streams]
+    hypers = row_hypers(units)
+    pack.join(
+        [(Member(i, 1 << 40, hypers, s), state) for i, (s, state) in enumerate(zip(streams, states, strict=True))]
+    )
+    cut = [tile for _, tile in tiles(pack)]
+    for tile in cut:
+        for _ in range(_WARM_UPDATES):
+            update(tile, Tally())
+    barrier.wait()
+    started = time.perf_counter()
+    for tile in cut:
+        tally = Tally()
+        for _ in range(case.updates):
+            update(tile, tally)
+    if program.device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    cell, hidden = program.family.cell, program.family.hidden
+    matrix = hidden * hidden if cell is None else cell.recurrent * cell.product
+    sizes = {"T": program.task.max_length, "B": program.batch, "H": hidden, "matrix": matrix}
+    names = {"engine": program.engine.name, "device": str(program.device), "note": program.engine_note}
+    return {"seconds": seconds, **sizes, **names}
+
+
+def bench_config(overrides: Sequence[str]) -> dict[str, Any]:
+    """The point that is measured: temporal order, T = 100, B = 10, H = 100, momentum SGD, clip 1; with overrides."""
+    from pathlib import Path
+
+    from rnnsweep.app.config.load import load
+
+    unit = [
+        "task=temporal_order",
+        "task.length=100",
+        "family.hidden=100",
+        "training.batch=10",
+        "optimizer.momentum=0.9",
+        "controllers=[clip]",
+        "space={}",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        return load(None, [*unit, *overrides], store=Path(folder)).resolved

@@ -1,0 +1,147 @@
+"""Which preset sweeps make up a published table, at three scales, and where their replicas belong in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rnnsweep.app.config.point import lookup
+from rnnsweep.report.published import TABLES as TABLES  # what is published stands beside what can be run
+
+Place = tuple[str, str]
+"""Row and column of a table's cell."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One sweep of a reproduction.
+
+    Attributes:
+        name: ends the sweep's name.
+        overrides: of the preset.
+        preset: another one than the paper's.
+    """
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    preset: str | None = None
+
+
+@dataclass(frozen=True)
+class Paper:
+    """How a published table is made again.
+
+    Attributes:
+        preset: the sweep.
+        scales: smoke, small, full -> the sweeps to run.
+        place: a trial's full config -> its cell.
+        test: fresh sequences on which replicas are tested: those that solved the task, or all where `accuracy`.
+        accuracy: whether the table shows accuracies of the best-on-validation networks.
+        deviations: from the paper's setting, at every scale.
+    """
+
+    preset: str
+    scales: Mapping[str, tuple[Part, ...]]
+    place: Callable[[Mapping[str, Any]], Place]
+    test: int = 10_000
+    accuracy: bool = False
+    deviations: tuple[str, ...] = ()
+
+
+def unit_name(config: Mapping[str, Any], family: str) -> str:
+    """Module name of a family's unit: ``temporal_order``."""
+    return str(lookup(config, f"{family}._target_")).rpartition(".")[0].rpartition(".")[2]
+
+
+def _fig7(config: Mapping[str, Any]) -> Place:
+    activation, clipped = (
+        lookup(config, "family.activation"),
+        math.isfinite(lookup(config, "controllers.clip.threshold")),
+    )
+    smart = unit_name(config, "init") == "smart_tanh"
+    network = "smart tanh" if smart else "sigmoid" if activation == "sigmoid" else "basic tanh"
+    regular = lookup(config, "controllers.omega.weight") > 0
+    method = "MSGD-CR" if regular else "MSGD-C" if clipped else "MSGD"
+    return f"{network}, {method}", f"T = {lookup(config, 'task.length')}"
+
+
+TASKS = {
+    "adding": "adding",
+    "multiplication": "multiplication",
+    "temporal_order": "temporal order",
+    "temporal_order_3bit": "3-bit",
+    "permutation": "permutation",
+}
+"""Task -> what the papers' tables call it."""
+
+
+def _table1(config: Mapping[str, Any]) -> Place:
+    on = math.isfinite(lookup(config, "controllers.sampling.q_max"))
+    return f"T={lookup(config, 'task.length')} {'on' if on else 'off'}", TASKS[unit_name(config, "task")]
+
+
+def _pathological(config: Mapping[str, Any]) -> Place:
+    task = unit_name(config, "task")
+    if task == "memorization":
+        return f"memorization {str(lookup(config, 'task.variant')).replace('bit', '-bit')}", "solved"
+    return TASKS[task], "solved"
+
+
+_MEMORY = "pascanu_memorization"
+_HERE = ("cluster=inline", "tracker=none")
+_TINY = ("family.hidden=8", "training.report_every=20", "training.eval_size=20", *_HERE)
+
+PAPERS: dict[str, Paper] = {
+    "pascanu_fig7": Paper(
+        "pascanu_fig7",
+        {
+            "smoke": (Part("T20", ("task.length=20", "replicas=1", "budget.updates=40", *_TINY)),),
+            "small": tuple(Part(f"T{T}", (f"task.length={T}", "budget.updates=10000")) for T in (20, 50, 100)),
+            "full": tuple(Part(f"T{T}", (f"task.length={T}",)) for T in (20, 50, 100, 150, 200)),
+        },
+        _fig7,
+        deviations=(
+            "The lengths are ours: the figure's axis is in no text.",
+            "Replicas are evaluated every 1 000 updates on 1 000 sequences; who is below 1 % there stops, and "
+            "counts as solved if the network is below 1 % on 10 000 fresh sequences too.",
+        ),
+    ),
+    "chernodub_table1": Paper(
+        "chernodub_table1",
+        {
+            "smoke": (
+                Part("T100", ("task.length=100", "replicas=2", "budget.updates=40", "optimizer.lr=0.001", *_TINY)),
+            ),
+            "small": (Part("T100", ("task.length=100", "optimizer.lr=0.001", "budget.updates=4000")),),
+            "full": tuple(Part(f"T{T}", (f"task.length={T}",)) for T in (100, 150)),
+        },
+        _table1,
+        accuracy=True,
+        deviations=(
+            "Validation every 500 updates (10 epochs); the network with the smallest validation loss is tested once.",
+            "Where several learning rates were run, each cell takes the one with the smallest mean validation error.",
+        ),
+    ),
+    "pascanu_pathological": Paper(
+        "pascanu_pathological",
+        {
+            "smoke": (
+                Part("T20", ("task.length=20", "replicas=1", "budget.updates=40", *_TINY[1:])),
+                Part("memory5", ("task.length=5", "replicas=1", "budget.updates=40", *_TINY), _MEMORY),
+            ),
+            "small": (
+                Part("T20-50", ("task.length=[20,50]", "budget.updates=10000")),
+                Part("memory20", ("task.length=20", "budget.updates=10000"), _MEMORY),
+            ),
+            "full": (
+                Part("T50-200"),
+                *(Part(f"memory{L}", (f"task.length={L}",), _MEMORY) for L in (50, 100, 150, 200)),
+            ),
+        },
+        _pathological,
+        deviations=("Settings are from the supplement, second-hand; those of memorization are the least certain.",),
+    ),
+}
+"""Papers by the name of their table."""

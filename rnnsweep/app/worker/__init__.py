@@ -1,0 +1,1 @@
+"""What runs inside a worker: it trains packs and keeps checkpoints."""

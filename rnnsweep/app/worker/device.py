@@ -1,0 +1,58 @@
+"""The machine under a trainer: its device and processor, threads, and how many rows fit."""
+
+from __future__ import annotations
+
+import psutil
+import torch
+
+from rnnsweep.app.environment import processor
+from rnnsweep.core.program import Program
+
+_MOST_ROWS = {"cpu": 512, "cuda": 4096}
+
+
+def row_bytes(program: Program) -> int:
+    """Memory that one more row of a pack takes, in bytes.
+
+    Parameters, gradients and optimiser slots, each twice (present and proposed); engines that train the whole pack at
+    once also hold its loop record (states, deltas, handed-back errors, inputs). A tiled engine keeps one tile's.
+    """
+    size = torch.empty((), dtype=program.dtype).element_size()
+    held = program.layout.size * 2 * (2 + len(program.optimizer.slots)) * size
+    if program.engine.tile is None:
+        held += program.record_bytes
+    return held
+
+
+def rows_that_fit(program: Program, device: torch.device) -> int:
+    """How many rows of a program a device holds: half of its free memory over a row's bytes; at least 1."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    tile = (program.tile_rows or 0) * program.record_bytes
+    return max(1, min(_MOST_ROWS.get(device.type, 512), int((0.5 * free - tile) / row_bytes(program))))
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's or processor's name: results are the same to the bit on one type only.
+
+    torch picks its kernels by vector extension, which may be switched off on one and the same processor: so that
+    stands beside the name.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{processor()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def device_of(name: str) -> torch.device:
+    """``auto`` takes a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def single_threaded(cores: int) -> None:
+    """torch on one thread (rows must not depend on how kernels split work); fused loops run rows over the cores."""
+    torch.set_num_threads(1)
+    import numba
+
+    limit = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    numba.set_num_threads(max(1, min(cores, limit)))

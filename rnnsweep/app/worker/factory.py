@@ -1,0 +1,35 @@
+"""How workers get their trainer: a factory of plain data, handed to the executor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnsweep.app.config.load import SweepConfig
+from rnnsweep.app.worker.trainer import PackTrainer, TrainerSettings
+
+
+@dataclass(frozen=True)
+class PackTrainerFactory:
+    """Builds the trainer inside its worker; plain data, so that it survives cloudpickle."""
+
+    settings: TrainerSettings
+
+    def __call__(self, worker: str, cores: int) -> PackTrainer:
+        """A trainer for this worker."""
+        return PackTrainer(self.settings, worker, cores)
+
+
+def trainer_factory(config: SweepConfig) -> PackTrainerFactory:
+    """What workers of this sweep run."""
+    training = config.resolved["training"]
+    return PackTrainerFactory(
+        TrainerSettings(
+            variants=config.variants,
+            seed=config.plan.seed,
+            independent=config.resolved["seeds"] == "independent",
+            report_every=config.plan.report_every,
+            eval_every=training["eval_every"],
+            checkpoints=config.checkpoints,
+            rows=config.cluster.rows,
+        )
+    )

@@ -1,0 +1,277 @@
+"""What a worker runs: rows grouped by shape key, trained rung by rung, checkpointed and reported."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from rnnsweep.app.config.point import Variant, resolve_point
+from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
+from rnnsweep.app.worker.retrying_store import RetryingStore
+from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
+from rnnsweep.core.build import Units, build_program, build_units, row_hypers, shape_key
+from rnnsweep.core.pack import Member, Pack, RowState, Streams
+from rnnsweep.core.program import Program
+from rnnsweep.core.training import train_rung
+from rnnsweep.core.types import RowStatus
+from rnnsweep.errors import RnnsweepError, StoreError
+from rnnsweep.sweep.rows import Orders, RowFailure, RowId, RowReport, RowSpec, Withdrawal, WorkerInfo
+from rnnsweep.sweep.states import RowState as State
+
+_STATES = {
+    RowStatus.ACTIVE: State.ACTIVE,
+    RowStatus.DONE: State.DONE,
+    RowStatus.SOLVED: State.SOLVED,
+    RowStatus.DIVERGED: State.DIVERGED,
+}
+_LIBRARIES = ("rnnsweep", "torch", "numpy", "numba", "safetensors", "ray", "optuna", "mlflow")
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """What a trainer needs of the sweep's config; plain data, ships to workers.
+
+    Attributes:
+        seed: sweep seed. independent: seeds differ between trials.
+        report_every, eval_every: updates per rung, rungs per evaluation.
+        checkpoints: root of the sweep's checkpoints.
+        rows: most rows at once; None = by memory.
+        device: ``cpu``, ``cuda`` or ``auto``.
+    """
+
+    variants: tuple[Variant, ...]
+    seed: int
+    independent: bool
+    report_every: int
+    eval_every: int
+    checkpoints: str
+    rows: int | None = None
+    device: str = "auto"
+
+
+@dataclass
+class _Row:
+    """A row's standing beside its tensors.
+
+    Attributes:
+        reports: those since the driver's last acknowledgement; they travel in every checkpoint.
+        decided: last rung whose verdict is known.
+    """
+
+    spec: RowSpec
+    units: Units
+    folder: str
+    reports: list[RowReport] = field(default_factory=list)
+    decided: int = 0
+
+
+class PackTrainer:
+    """Implements `sweep.ports.Trainer` with the torch core.
+
+    Rows of one shape key form one pack; packs are trained in turn, one rung each per `advance`. What the rows' numbers
+    are does not depend on that grouping.
+    """
+
+    def __init__(self, settings: TrainerSettings, worker: str, cores: int) -> None:
+        self.settings, self.worker = settings, worker
+        self.device = device_of(settings.device)
+        single_threaded(cores)
+        self.store = RetryingStore(settings.checkpoints)
+        self.packs: dict[str, Pack] = {}
+        self.rows: dict[RowId, _Row] = {}
+
+    def describe(self) -> WorkerInfo:
+        """See `Trainer.describe`."""
+        versions = {"python": platform.python_version()}
+        for name in _LIBRARIES:
+            versions[name] = importlib.metadata.version(name)
+        slots = self.settings.rows or rows_that_fit(self._base_program(), self.device)
+        return WorkerInfo(
+            self.worker, socket.gethostname(), str(self.device), device_name(self.device), slots, versions
+        )
+
+    def _base_program(self) -> Program:
+        config = resolve_point(self.settings.variants[:1], {**self.settings.variants[0].groups})
+        return build_program(config, build_units(config), self.device)
+
+    def close(self) -> None:
+        """See `Trainer.close`."""
+        self.packs.clear()
+        self.rows.clear()
+
+    def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
+        """See `Trainer.advance`."""
+        reports: list[RowReport] = []
+        failures: list[RowFailure] = []
+        for withdrawal in orders.leave:
+            self._withdraw(withdrawal)
+        self._note(orders)
+        joining: dict[str, list[tuple[_Row, RowState]]] = {}
+        for spec in orders.join:
+            self._guard([spec], failures, lambda spec=spec: self._prepare(spec, joining, reports))
+        for key, rows in joining.items():
+            specs = [row.spec for row, _ in rows]
+            self._guard(specs, failures, lambda key=key, rows=rows: self._join(key, rows))
+        for key in list(self.packs):
+            specs = [self.rows[member.name].spec for member in self.packs[key].members]  # type: ignore[index]
+            self._guard(specs, failures, lambda key=key: reports.extend(self._train(key)))
+        return reports, failures
+
+    # ------------------------------------------------------------------ orders
+
+    def _withdraw(self, withdrawal: Withdrawal) -> None:
+        identity = (withdrawal.trial, withdrawal.replica)
+        row = self.rows.get(identity)
+        folder = self.store.folder(withdrawal.trial, withdrawal.replica, withdrawal.token)
+        if row is not None and row.spec.token == withdrawal.token:
+            self._drop([identity])
+        if withdrawal.keep_rung is not None:
+            rungs = self.store.rungs(folder)
+            self.store.prune(folder, [rung for rung in rungs if rung <= withdrawal.keep_rung])
+
+    def _note(self, orders: Orders) -> None:
+        for identity, rung in orders.decided.items():
+            if identity in self.rows:
+                self.rows[identity].decided = max(self.rows[identity].decided, rung)
+        for identity, rung in orders.acknowledged.items():
+            if identity in self.rows:
+                row = self.rows[identity]
+                row.reports = [report for report in row.reports if report.rung > rung]
+
+    def _prepare(
+        self, spec: RowSpec, joining: dict[str, list[tuple[_Row, RowState]]], reports: list[RowReport]
+    ) -> None:
+        """Build or restore a row; repeat the reports that its checkpoint carries."""
+        config = resolve_point(self.settings.variants, spec.params)
+        units = build_units(config)
+        key = shape_key(config, units)
+        row = _Row(spec, units, self.store.folder(spec.trial, spec.replica, spec.token))
+        folders = [self.store.folder(spec.trial, spec.replica, token) for token in spec.restore]
+        saved = self.store.newest(folders, spec.restore_to)
+        if key not in self.packs:
+            self.packs[key] = Pack(build_program(config, units, self.device))
+        program = self.packs[key].program
+        if saved is None:
+            state = initial_state(program, units, self._streams(spec))
+        else:
+            state = saved.state
+            row.reports = [replace(report, token=spec.token) for report in reports_of(saved)]
+            reports.extend(row.reports)
+        if not _ended(row, state):
+            joining.setdefault(key, []).append((row, state))
+
+    def _join(self, key: str, rows: Sequence[tuple[_Row, RowState]]) -> None:
+        members = [
+            (Member(row.spec.row, row.spec.updates, row_hypers(row.units), self._streams(row.spec)), state)
+            for row, state in rows
+        ]
+        self.packs[key].join(members)
+        self.rows.update({row.spec.row: row for row, _ in rows})
+
+    def _streams(self, spec: RowSpec) -> Streams:
+        return Streams(self.settings.seed, spec.replica, spec.trial if self.settings.independent else None)
+
+    # ------------------------------------------------------------------ one rung
+
+    def _train(self, key: str) -> list[RowReport]:
+        pack = self.packs[key]
+        if not len(pack):
+            del self.packs[key]
+            return []
+        started = time.perf_counter()
+        found = train_rung(pack, self.settings.report_every, self.settings.eval_every)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        share = (time.perf_counter() - started) / len(pack)
+        ended: list[RowId] = []
+        reports = []
+        for index, (member, metrics) in enumerate(zip(pack.members, found, strict=True)):
+            row = self.rows[member.name]  # type: ignore[index]
+            state = pack.row(index)
+            report = self._report(pack, index, row.spec, state, metrics, share)
+            row.reports.append(report)
+            self._checkpoint(row, state)
+            reports.append(report)
+            if report.state is not State.ACTIVE:
+                ended.append(row.spec.row)
+        self._drop(ended)
+        return reports
+
+    def _report(
+        self, pack: Pack, index: int, spec: RowSpec, state: RowState, metrics: Mapping[str, float], share: float
+    ) -> RowReport:
+        program = pack.program
+        return RowReport(
+            spec.trial,
+            spec.replica,
+            spec.token,
+            state.rung,
+            state.step,
+            metrics,
+            _STATES[RowStatus(int(pack.status[index]))],
+            state.solved_at,
+            state.solved_exactly_at,
+            state.diverged_at,
+            share,
+            f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
+        )
+
+    def _checkpoint(self, row: _Row, state: RowState) -> None:
+        """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
+        extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
+        self.store.save(row.folder, state, extra)
+        floor = min(row.decided, state.rung - 1)
+        kept = [rung for rung in self.store.rungs(row.folder) if rung >= floor or rung == state.best_rung]
+        self.store.prune(row.folder, kept)
+
+    def _drop(self, identities: Sequence[RowId]) -> None:
+        gone = set(identities)
+        for pack in self.packs.values():
+            pack.leave([index for index, member in enumerate(pack.members) if member.name in gone])
+        for identity in gone:
+            self.rows.pop(identity, None)
+
+    def _guard(self, specs: Sequence[RowSpec], failures: list[RowFailure], work: Callable[[], None]) -> None:
+        """Turn an exception into failures of the rows concerned; the others go on.
+
+        Trouble with the store (disk full, no permission) is not the rows' fault: it ends the worker, whose rows are
+        then taken up elsewhere.
+        """
+        try:
+            work()
+        except StoreError:
+            raise
+        except RnnsweepError as error:
+            failures.extend(failures_of(specs, "refused", error))
+        except Exception as error:  # noqa: BLE001 - whatever a unit raises must not end the worker
+            failures.extend(failures_of(specs, "out_of_memory" if no_memory(error) else "bug", error))
+        else:
+            return
+        self._drop([spec.row for spec in specs])
+
+
+def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
+    """A fresh row: weights drawn in float64 on the CPU, rounded to the program's dtype."""
+    keys = torch.tensor([streams.key("init")], dtype=torch.int64)
+    hypers = {
+        name: torch.tensor([getattr(units.init, name)], dtype=torch.float64)
+        for name in units.init.rows
+        if getattr(units.init, name) is not None
+    }
+    drawn = units.init.draw(program.layout.specs, keys, hypers, program.activation.gain)
+    drawn.update(units.family.initial(drawn, program.layout.specs, keys))
+    params = {spec.name: torch.zeros(spec.shape, dtype=program.dtype) for spec in program.layout.specs}
+    params.update({name: value[0].to(program.dtype) for name, value in drawn.items()})
+    return RowState(params)
+
+
+def _ended(row: _Row, state: RowState) -> bool:
+    """Whether a restored row has nothing left to train: a raised budget only moves rows that had used theirs up."""
+    last = row.reports[-1].state if row.reports else State.ACTIVE
+    return last in (State.SOLVED, State.DIVERGED) or (last is State.DONE and state.step >= row.spec.updates)
