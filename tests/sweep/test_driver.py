@@ -19,22 +19,7 @@ from tests.kit.ledger import MemoryLedger, away
 from tests.kit.plans import plan
 from tests.kit.sampler import ScriptedSampler
 from tests.kit.trainer import Faults
-from tests.sweep.simulation import STILL, World
-
-
-def after(polls: int, act):
-    """A simulated executor that does something from outside at its n-th poll."""
-
-    class Acting(SimExecutor):
-        seen = 0
-
-        def poll(self, timeout: float):
-            self.seen += 1
-            if self.seen == polls:
-                act()
-            return super().poll(timeout)
-
-    return Acting
+from tests.sweep.simulation import STILL, World, after
 
 
 def test_inline_and_simulated_executors_give_the_same_table() -> None:

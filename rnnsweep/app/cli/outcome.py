@@ -31,8 +31,8 @@ def _print(sweep: Sweep) -> None:
     total = sum(status["trials"].values())
     picture = sweep.overview()
     typer.echo(f"\nSweep '{name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s.")
-    if outcome.reason and outcome.state.value != "COMPLETE":
-        typer.echo(outcome.reason, err=True)
+    if outcome.reason:  # whatever ended it: a limit, a space that is used up, points that still wait, a bug
+        typer.echo(outcome.reason, err=outcome.state.value != "COMPLETE")
     if best:
         print_rows(best, title=f"\nbest {len(best)}")
     typer.echo("")
@@ -40,7 +40,8 @@ def _print(sweep: Sweep) -> None:
         typer.echo(f"picture   {picture}")
     option = f" --store {where.root}" if where.named else ""
     typer.echo(f"report    rnnsweep report {name}{option}\nMLflow UI rnnsweep ui {name}{option}")
-    again = " --failed" if failed and outcome.state.value == "COMPLETE" else ""
+    # without it a failed trial stays failed; what was interrupted goes on anyway
+    again = " --failed" if failed and outcome.state.value in ("COMPLETE", "FAILED") else ""
     if outcome.state.value != "COMPLETE" or failed:
         typer.echo(f"go on     rnnsweep resume {name}{again}{option}")
     else:
