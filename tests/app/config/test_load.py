@@ -165,6 +165,10 @@ def test_resume_may_change_the_budget_only():
     config = amend(quick(), ["budget.trials=48", "budget.updates=8000"])
     assert (config.plan.budget.trials, config.plan.worst["solved_at"]) == (48, 8000.0)
     assert from_json(to_json(config)) == config
+    for lowered in ("budget.trials=2", "budget.updates=300", "budget.wall_s=5"):
+        with pytest.raises(ConfigError, match="may be raised, nothing else") as error:
+            amend(quick(), [lowered])
+        assert error.value.key == lowered.split("=")[0]
     with pytest.raises(ConfigError, match="cannot be changed on resume"):
         amend(quick(), ["optimizer.lr=1"])
     with pytest.raises(ConfigError, match=r"budget\.trials=0: out of range"):
