@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import IO, TYPE_CHECKING, Any
@@ -53,10 +54,11 @@ class LiveProgress:
         return self
 
     def __exit__(self, *unused: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-        if self._last is not None:
-            self._write(self.line(self._last))
+        with contextlib.suppress(OSError):  # a terminal that was closed meanwhile
+            if self._live is not None:
+                self._live.stop()
+            if self._last is not None:
+                self._write(self.line(self._last))
 
     def say(self, text: str) -> None:
         """A message among the bars or lines."""

@@ -295,7 +295,11 @@ class Driver:
     def _observe(self, period: float) -> None:
         if self.observer is not None and (period == 0.0 or self._is_due("observe", period)):
             rate = self._rate.add(self.clock.monotonic(), self._memory.spent.updates)
-            self.observer(progress(self._memory, rate))
+            try:
+                self.observer(progress(self._memory, rate))
+            except OSError as error:  # the terminal was closed: no reason to end a sweep
+                self.observer = None
+                log.info("the progress can be shown no longer: %s", error)
 
     # ------------------------------------------------------------------ the ends
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,7 @@ from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.session import ENDING
 
 AUTO = "auto"
 TOKEN_HINT = "A cluster that was started with tokens wants RAY_AUTH_MODE=token and the same token here."
@@ -127,11 +130,31 @@ def connect(settings: RaySettings) -> bool:
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers hide GPUs themselves; no warning
-    if settings.address is None:
-        _start_here(settings)
-    else:
-        _join(settings.address)
+    with _handlers_kept():
+        if settings.address is None:
+            _start_here(settings)
+        else:
+            _join(settings.address)
     return True
+
+
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Keep what this process does on SIGTERM, SIGINT and SIGHUP.
+
+    Ray's core, in C++, takes SIGTERM over when it connects: the process would end at once, with a dump of its stack and
+    exit code 15, and leave trials behind that nobody has asked to stop.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and what Ray sets stays
+        return
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: not installed from Python, and not to be had
+                signal.signal(number, handler)
 
 
 def _protect() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,7 +19,10 @@ BEST = 5
 def tell(sweep: Sweep) -> None:
     """Print how a run ended and what to do next; exit with its code."""
     assert sweep.outcome is not None  # `launch` and `resume` set it
-    _print(sweep)
+    try:
+        _print(sweep)
+    except OSError:  # nobody reads any more: a terminal that was closed, a pipe that was left
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open until exit, for the last flush
     if sweep.outcome.exit_code:
         raise typer.Exit(sweep.outcome.exit_code)
 
