@@ -14,7 +14,7 @@ from rnnsweep.adapters.mlflow.tracker import MlflowMirror
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.ports import SweepView
 from rnnsweep.sweep.states import SweepState
-from tests.adapters.mlflow.conftest import KEYS, STARTED, Journal, make_plan, story
+from tests.adapters.mlflow.conftest import KEYS, STARTED, VIEW, Journal, make_plan, story
 
 
 def contents(uri):
@@ -57,18 +57,11 @@ def test_layout_of_a_sweep(open_mirror, uri):
     for run_id in mirror.run_ids().values():
         assert client.get_run(run_id).data.tags["mlflow.parentRunId"] == mirror.parent_id
     text = client.get_run(mirror.parent_id).data.tags["mlflow.note.content"]
-    assert "trial 3, objective 0.01" in text
+    assert "Best: trial 3, objective 0.01" in text
     assert "rnnsweep resume demo" in text
     assert "0.1 … 10 (log)" in text
-    assert find_runs(uri, "demo") == (experiment.experiment_id, mirror.run_ids())
-    assert find_runs(uri, "nobody") == ("", {})
-
-
-def test_whether_the_store_has_the_sweep(open_mirror):
-    assert not open_mirror().known()
-    assert not open_mirror().known()  # to ask makes no experiment
-    open_mirror().write(story())
-    assert open_mirror().known()
+    assert find_runs(uri, VIEW) == (experiment.experiment_id, mirror.run_ids())
+    assert find_runs(uri, SweepView("nobody", SweepState.RUNNING, {})) == ("", {})
 
 
 def test_repetition_and_batching_change_nothing(open_mirror, uri):

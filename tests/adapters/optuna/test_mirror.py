@@ -117,17 +117,6 @@ def test_writing_again_from_the_start_changes_nothing(url, cut):
     assert rows(url) == EXPECTED
 
 
-def test_whether_the_database_has_the_sweep(tmp_path):
-    path = tmp_path / "optuna.db"
-    mirror = OptunaMirror(f"sqlite:///{path}", PLAN)
-    assert not mirror.known()
-    assert not mirror.known()  # to ask makes no study
-    mirror.write(story())
-    assert mirror.known()
-    mirror.close()
-    assert OptunaMirror(f"sqlite:///{path}", PLAN).known()
-
-
 def test_points_outside_of_the_space_are_kept_as_attributes(url):
     journal = Journal()
     journal.trial(0, "RUNNING", params={**PARAMS, "x": float("inf")})
