@@ -162,7 +162,7 @@ def config_yaml(config: Mapping[str, Any], params: Params | None = None) -> byte
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode("utf-8", "backslashreplace")
 
 
-def note(plan: SweepPlan, state: str, best: tuple[Best, Mapping[str, str]] | None, store_hint: str) -> str:
+def note(plan: SweepPlan, state: str, best: tuple[Best, Mapping[str, str]] | None, commands: Sequence[str]) -> str:
     """The note of the sweep's run, in markdown; `best` comes with its params as texts."""
     goals = ", ".join(f"{o.goal} {o.take} `{o.metric}` ({o.reduce} of {plan.replicas})" for o in plan.objectives)
     lines = [f"## Sweep `{plan.name}`: {state}", ""]
@@ -170,10 +170,7 @@ def note(plan: SweepPlan, state: str, best: tuple[Best, Mapping[str, str]] | Non
         first, params = best
         shown = ", ".join(_code(f"{key}={text}") for key, text in params.items())
         lines += [f"**Best: {first}** with {shown or 'no searched keys'}", ""]
-    tail = f" {store_hint}" if store_hint else ""
-    typed = "".join(f" '{override}'" for override in plan.overrides)
-    lines += [f"Objective: {goals}", "", "```", f"rnnsweep resume {plan.name}{tail}"]
-    lines += [f"rnnsweep launch {plan.name}{typed} name=...", f"rnnsweep report {plan.name}{tail}", "```"]
+    lines += [f"Objective: {goals}", "", "```", *commands, "```"]
     lines += ["", "| searched key | range |", "|---|---|"]
     lines += [f"| {_code(dimension.key)} | {_code(range_text(dimension))} |" for dimension in plan.space]
     return "\n".join(map(clean, lines))[:LONGEST_TAG]

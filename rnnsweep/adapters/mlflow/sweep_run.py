@@ -131,7 +131,7 @@ class SweepRun:
         if best is not None and best.number != self._params[0]:
             self._params = best.number, params_of(best.number)
         shown = None if best is None else (best, self._params[1])
-        text = note(self._plan, self._state, shown, self._options.store_hint)
+        text = note(self._plan, self._state, shown, self._options.commands)
         if text != self._note:
             store.log(self.run_id, [], {}, {"mlflow.note.content": text, "state": self._state})
             self._note = text

@@ -106,6 +106,7 @@ def open_mirror(uri, tmp_path):
             "metrics": KEYS,
             "artifact_root": str(tmp_path / "artifacts"),
             "environment": lambda: {"torch": "2"},
+            "commands": ("rnnsweep resume demo",),
             **options,
         }
         plan = plan or make_plan()
