@@ -77,6 +77,7 @@ class MirrorThread:
         self._skipped = set(self._ledger.skipped(self._sweep, self.name))
         if cursor and not self._mirror.holds(self._written(cursor)):
             log.warning("mirror %s has lost some of sweep '%s': it is written anew", self.name, self._sweep)
+            self._mirror.start_over()
             self._ledger.set_cursor(self._sweep, self.name, 0)
             self.anew = True
             self._skipped.clear()  # another store, or another version of it, may take them

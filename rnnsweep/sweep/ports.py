@@ -318,8 +318,12 @@ class Mirror(Protocol):
     def holds(self, batches: Iterable[Sequence[Change]]) -> bool:
         """Whether the store still has what these entries, which it was given before, brought it; only looks.
 
-        If not, the whole journal comes again. `StoreError`: it is away.
+        If not, `start_over` is called and the whole journal comes again. `StoreError`: it is away.
         """
+        ...
+
+    def start_over(self) -> None:
+        """The whole journal comes next: drop what would stand in its way. `StoreError`: the store is away."""
         ...
 
     def write(self, changes: Sequence[Change]) -> None:

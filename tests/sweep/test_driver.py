@@ -311,6 +311,9 @@ class ListMirror:
         self.compared = sum(len(changes) for changes in batches)
         return self._known
 
+    def start_over(self) -> None:
+        self.got.clear()
+
     def write(self, changes: Sequence[Change]) -> None:
         if self.fail:
             self.fail -= 1

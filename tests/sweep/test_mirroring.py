@@ -30,6 +30,9 @@ class Journal:
         self.compared = [change.seq for changes in batches for change in changes]
         return self._holds
 
+    def start_over(self) -> None:
+        self.seen.clear()
+
     def write(self, changes: Sequence[Change]) -> None:
         if self.away:
             raise StoreError("journal", "away")

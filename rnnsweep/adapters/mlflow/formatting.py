@@ -43,7 +43,7 @@ def legal_name(key: str) -> str:
     legal = posixpath.normpath(legal).lstrip("/") if legal else ""
     while legal.startswith(".."):
         legal = legal[2:].lstrip("/")
-    if legal == name and len(legal) <= LONGEST_NAME and legal != ".":
+    if legal == name and 0 < len(legal) <= LONGEST_NAME and legal != ".":
         return legal
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     return f"{legal.strip('.')[: LONGEST_NAME - 7]}-{digest}"

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
@@ -239,8 +240,9 @@ class RunStore:
                     shutil.copytree(content, target)
                 else:
                     shutil.copyfile(content, target)
-            if files:
-                self._client.log_artifacts(run_id, folder)
+            if files:  # not by the client, which remembers for good where a run's artifacts were
+                place = self._client.get_run(run_id).info.artifact_uri
+                get_artifact_repository(place, tracking_uri=self._client.tracking_uri).log_artifacts(folder)
 
 
 # ------------------------------------------------------------------ points straight into SQLite

@@ -111,6 +111,9 @@ class MlflowMirror:
                 return False
         return True
 
+    def start_over(self) -> None:
+        """Nothing is in the way: what is there stays, and what is missing is added."""
+
     def write(self, changes: Sequence[Change]) -> None:
         """Apply journal entries in order; `StoreError` when MLflow is away, then the same entries come again."""
         from rnnsweep.adapters.mlflow.store import store_errors

@@ -90,6 +90,14 @@ class OptunaMirror:
                 steps.update(trial.intermediate_values)
         return all(number in stored and steps <= stored[number] for number, steps in expected.items())
 
+    def start_over(self) -> None:
+        """Remove the sweep's study: finished trials are final in Optuna, nothing can be added to them."""
+        with _store_errors():
+            name = self._study_name(self._connected())
+            if name in optuna.get_all_study_names(self._connected()):
+                optuna.delete_study(study_name=name, storage=self._connected())
+        self._forget()
+
     def write(self, changes: Sequence[Change]) -> None:
         """Apply journal entries in order; details of all trials first, then each trial that begins or ends."""
         try:
