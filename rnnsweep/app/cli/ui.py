@@ -13,6 +13,7 @@ from rnnsweep.adapters import sqlite
 from rnnsweep.app.cli.options import Store
 from rnnsweep.app.stores import StorePlace, place, reading_sweep
 from rnnsweep.errors import ConfigError
+from rnnsweep.extras import install_hint
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
@@ -103,8 +104,7 @@ def _best_first(where: StorePlace, view: SweepView) -> list[int]:
 def _dashboard(where: StorePlace, port: int) -> None:
     command = shutil.which("optuna-dashboard", path=f"{sys.prefix}/bin") or shutil.which("optuna-dashboard")
     if command is None:
-        hint = "Install it with: pip install 'rnnsweep[dashboard]'"
-        raise ConfigError("optuna-dashboard is not installed", key="--optuna", hint=hint + ".")
+        raise ConfigError("optuna-dashboard is not installed", key="--optuna", hint=install_hint("dashboard"))
     database = where.root / "optuna.db"
     if not database.is_file():
         raise ConfigError("no optuna.db in this store", key="--store", value=str(where.root))
