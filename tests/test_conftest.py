@@ -16,7 +16,6 @@ def test_one_thread_and_float64():
 
 
 def test_processes_that_tests_start_inherit_the_one_thread():
-    asked = subprocess.run(
-        [sys.executable, "-c", "import torch; print(torch.get_num_threads())"], capture_output=True, text=True, check=True
-    )
+    code = "import torch; print(torch.get_num_threads())"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert asked.stdout == "1\n"
