@@ -34,6 +34,11 @@ class StorePlace:
     named: bool = False
 
     @property
+    def option(self) -> tuple[str, ...]:
+        """The words that name this store on a command line; none where it is found without."""
+        return ("--store", str(self.root)) if self.named else ()
+
+    @property
     def own_root(self) -> Path | None:
         """Root of all stores; None where a database server was named and the sweep's config knows the root."""
         return self.root if self.ledger.startswith("sqlite:") else None
