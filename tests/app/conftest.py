@@ -105,6 +105,7 @@ def fill(store: Path, name: str = SWEEP, state: SweepState = SweepState.INTERRUP
         writes: list[Any] = [PutTrial(trial) for trial in TRIALS]
         writes.append(PutReports(tuple(reports())))
         writes.append(PutRung(1, 4, 800, {"valid/error": 0.002}, (0.002,)))
+        writes.append(PutRung(5, 1, 240, {"valid/error": 0.625}, (0.625,)))
         writes.append(PutSweep(SweepView(name, state, config, view.overrides, 99.0, 160.0, 61.0, 15.0, 9800, "")))
         ledger.commit(name, fence, writes)
         ledger.release(name, fence)

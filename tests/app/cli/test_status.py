@@ -58,3 +58,19 @@ def test_text_output_names_the_sweep_or_its_trials(run, command):
     assert result.exit_code == 0
     assert "quickstart" in result.stdout or "trial" in result.stdout
     assert "Traceback" not in result.output
+
+
+def test_status_prints_what_can_be_typed(run):
+    """Infinite is `inf`: `off` is no value of any key."""
+    lines = run("status", "quickstart").stdout.splitlines()
+    assert "  controllers.sampling.q_min=-inf" in lines
+    assert "  controllers.sampling.q_max=inf" in lines
+    assert "  init.sigma=0.06" in lines
+
+
+def test_status_fits_eighty_columns(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in (("status", "quickstart"), ("list",)):
+        lines = run(*command).stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert lines[1].split()[:3] == ["quickstart", "INTERRUPTED", "3"]
