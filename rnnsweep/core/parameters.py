@@ -88,3 +88,12 @@ class ParameterLayout:
         for name in names:
             mask[self.offsets[name] : self.offsets[name] + self.spec(name).size] = True
         return mask
+
+
+def merged(*parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gradients by name; where several parts have one (a read-out that is also fed back), their sum."""
+    total: dict[str, Tensor] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = total[name] + value if name in total else value
+    return total

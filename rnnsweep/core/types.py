@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64, Num, Shaped
 from torch import Tensor
 
 
@@ -39,19 +39,19 @@ class Batch:
     """One mini-batch per row.
 
     Attributes:
-        inputs: [P, T, B, I], floating point; steps before a row's own start are zero.
+        inputs: steps before a row's own start are zero.
         targets: int64 classes [P, B] or [P, T, B], or values [P, B, O] or [P, T, B, O].
-        lengths: int64 [P]; 1 <= lengths <= T.
-        mask: [P, T], or [P, T, B] where sequences differ, 0/1 in the floating type: steps that count in the loss of a
-            per-step task; None = last step only, or every own step of a per-step task.
-        state: [P, B, S] whole state that the sequences go on from, a constant; None: they begin as the family says.
+        lengths: 1 <= lengths <= T.
+        mask: [P, T], or [P, T, B] where sequences differ, 0/1: steps that count in the loss of a per-step task; None =
+            last step only, or every own step of a per-step task.
+        state: whole state that the sequences go on from, a constant; None: they begin as the family says.
     """
 
-    inputs: Tensor
-    targets: Tensor
-    lengths: Tensor
-    mask: Tensor | None = None
-    state: Tensor | None = None
+    inputs: Float[Tensor, "P T B I"]
+    targets: Num[Tensor, "P ..."]
+    lengths: Int64[Tensor, " P"]
+    mask: Float[Tensor, "P T ..."] | None = None
+    state: Float[Tensor, "P B S"] | None = None
 
     def with_initial_state(self, weights: LoopWeights) -> LoopWeights:
         """The loop's weights with the state that the sequences go on from."""
@@ -75,13 +75,13 @@ class LoopWeights:
         cell: a cell's own parameters, vectors [P, K] or matrices [P, M, N]; empty for the simple cell.
     """
 
-    w_rec: Tensor
-    w_in: Tensor | None = None
-    bias: Tensor | None = None
-    act_bias: Tensor | None = None
-    h0: Tensor | None = None
-    leak: Tensor | None = None
-    cell: Mapping[str, Tensor] = field(default_factory=dict)
+    w_rec: Float[Tensor, "P R A"]
+    w_in: Float[Tensor, "P I D"] | None = None
+    bias: Float[Tensor, "P D"] | None = None
+    act_bias: Float[Tensor, "P H"] | None = None
+    h0: Float[Tensor, "P ... S"] | None = None
+    leak: Float[Tensor, " P"] | None = None
+    cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,11 +96,11 @@ class Record:
         weights, lengths: as given.
     """
 
-    inputs: Tensor
-    h: Tensor
-    slope: Tensor | None
+    inputs: Float[Tensor, "P T B I"]
+    h: Float[Tensor, "P T1 B S"]
+    slope: Float[Tensor, "P T B S"] | None
     weights: LoopWeights
-    lengths: Tensor
+    lengths: Int64[Tensor, " P"]
 
 
 @dataclass
@@ -112,8 +112,8 @@ class Direct:
         steps: [P, T, B, H], or None; exactly one of the two is given. Before a row's own start it must be 0.
     """
 
-    last: Tensor | None = None
-    steps: Tensor | None = None
+    last: Float[Tensor, "P B S"] | None = None
+    steps: Float[Tensor, "P T B S"] | None = None
 
 
 @dataclass
@@ -130,10 +130,10 @@ class Trace:
 
     record: Record
     direct: Direct
-    delta: Tensor
-    x: Tensor
+    delta: Float[Tensor, "P T B A"]
+    x: Float[Tensor, "P T B S"]
 
-    def totals(self) -> Tensor:
+    def totals(self) -> Float[Tensor, "P T B S"]:
         """g_t = dC/dh_t for t = 1..T, [P, T, B, H]: x_{t+1} plus the direct part of step t."""
         g = torch.empty_like(self.x)
         g[:, :-1] = self.x[:, 1:]
@@ -156,13 +156,13 @@ class LoopGradients:
         cell: of `LoopWeights.cell`, same keys and shapes.
     """
 
-    w_rec: Tensor
-    w_in: Tensor | None = None
-    bias: Tensor | None = None
-    act_bias: Tensor | None = None
-    h0: Tensor | None = None
-    inputs: Tensor | None = None
-    cell: Mapping[str, Tensor] = field(default_factory=dict)
+    w_rec: Float[Tensor, "P R A"]
+    w_in: Float[Tensor, "P I D"] | None = None
+    bias: Float[Tensor, "P D"] | None = None
+    act_bias: Float[Tensor, "P H"] | None = None
+    h0: Float[Tensor, "P S"] | None = None
+    inputs: Float[Tensor, "P T B D"] | None = None
+    cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -216,6 +216,41 @@ class Tangent:
         exponent: int64 [P].
     """
 
-    delta: Tensor
-    ddelta: Tensor
-    exponent: Tensor
+    delta: Float[Tensor, "P B H"]
+    ddelta: Float[Tensor, "P B H"]
+    exponent: Int64[Tensor, " P"]
+
+
+@dataclass
+class Learned:
+    """What a learning rule returns for one mini-batch.
+
+    Attributes:
+        loss: of each row. gradients: flat. trace: where it was asked for and the rule has one.
+        step: where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
+        slots: the rule's row state as it will be where the row takes its step.
+        term: where one was asked for and the loop took it along.
+        state: after the mini-batch, where the task carries it over.
+    """
+
+    loss: Float[Tensor, " P"]
+    gradients: Float[Tensor, "P N"]
+    trace: Trace | None
+    step: Float[Tensor, "P N"] | None = None
+    slots: Mapping[str, Shaped[Tensor, "P ..."]] = field(default_factory=dict)
+    term: TermResult | None = None
+    state: Float[Tensor, "P B S"] | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a mini-batch besides gradients.
+
+    Attributes:
+        trace: the gradient record.
+        term_rows: rows whose `Program.backward_term` the loop is to take along; None: of none. Only where
+            the rule takes it.
+    """
+
+    trace: bool = False
+    term_rows: Bool[Tensor, " P"] | None = None
