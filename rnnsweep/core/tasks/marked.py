@@ -12,6 +12,7 @@ from numba import njit
 from torch import Tensor
 
 from rnnsweep.core import rng
+from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.success import absolute_errors, squared_errors
 from rnnsweep.core.tasks.synthetic import FILLING, Synthetic, Whole, rounded_tenths
@@ -31,7 +32,7 @@ class MarkedTask(Synthetic):
     """
 
     fixed: ClassVar = {**Synthetic.fixed, "success": (None, "squared_error", "absolute")}
-    loss: ClassVar[str] = "squared_error"
+    loss: ClassVar[Loss] = SQUARED_ERROR
     tolerance: ClassVar[float]
 
     success: str | None = None
