@@ -13,12 +13,11 @@ from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal,
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.base import Engine, TermEngine
 from rnnsweep.core.sizes import record_entries, standard_bytes
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.types import BackwardTerm
+from rnnsweep.core.types import BackwardTerm, ParameterLayout, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Unit
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import Batch, Capability, Direct
+from rnnsweep.core.types import Batch, Capability, Direct, ParameterSpec
 from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Shapes and records that the training core passes around.
+"""Shapes, flat parameters and records that the training core passes around.
 
 Shape legend, for the whole of `core`:
     P rows of a pack · T time steps (T_max) · B mini-batch · H hidden units · I inputs · O outputs ·
@@ -8,7 +8,8 @@ Sequences are right-aligned: all end at T_max; row p's own steps are t >= T_max 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
@@ -32,6 +33,97 @@ class Capability(Enum):
     TANGENT = "the tangent recursion of a simple cell"
     RECURRENT = "a trained recurrent matrix"
     SIMPLE = "a loop of simple cells"
+
+
+_ALIGN = 16
+"""Parameters begin at multiples of this many entries: 64 bytes of float32."""
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One named parameter of a row.
+
+    Attributes:
+        name: e.g. ``w_rec``; the key in checkpoints.
+        shape: without the leading P; weights are ``[from, to]``.
+        role: ``input``, ``recurrent``, ``output`` (weights), ``bias``, or a role of the family's own.
+        group: parameter group for optimisers with several rates.
+        gates: of a gate bias: what each of its equal blocks does: ``keep`` the state, ``write`` into it, or other.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+    group: str = "main"
+    gates: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether one of its gates keeps or writes the state."""
+        return not {"keep", "write"}.isdisjoint(self.gates)
+
+
+class ParameterLayout:
+    """Where each parameter lies in a row's slab: a pack's parameters are one flat matrix [P, N].
+
+    Attributes:
+        specs: in order.
+        size: N, entries per row, padding included. Padding is zero and stays zero.
+    """
+
+    def __init__(self, specs: Sequence[ParameterSpec]) -> None:
+        self.specs = tuple(specs)
+        self.offsets: dict[str, int] = {}
+        offset = 0
+        for spec in self.specs:
+            self.offsets[spec.name] = offset
+            offset += -(-spec.size // _ALIGN) * _ALIGN
+        self.size = offset
+
+    def spec(self, name: str) -> ParameterSpec:
+        """One parameter's specification; KeyError where there is none."""
+        try:
+            return next(spec for spec in self.specs if spec.name == name)
+        except StopIteration:
+            raise KeyError(name) from None
+
+    def view(self, flat: Float[Tensor, "P N"]) -> dict[str, Float[Tensor, "P ..."]]:
+        """Views [P, *shape] by name."""
+        return {spec.name: self.part(flat, spec) for spec in self.specs}
+
+    def part(self, flat: Float[Tensor, "P N"], spec: ParameterSpec) -> Float[Tensor, "P ..."]:
+        """One parameter's view."""
+        start = self.offsets[spec.name]
+        return flat[:, start : start + spec.size].view(len(flat), *spec.shape)
+
+    def flatten(self, values: Mapping[str, Float[Tensor, "P ..."]], out: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
+        """Copy named tensors [P, *shape] into flat ones; names that are absent stay as they are."""
+        for spec in self.specs:
+            if spec.name in values:
+                start = self.offsets[spec.name]
+                out[:, start : start + spec.size] = values[spec.name].flatten(1)
+        return out
+
+    def mask(self, names: Sequence[str], device: torch.device | str = "cpu") -> Bool[Tensor, " N"]:
+        """Which entries belong to the named parameters."""
+        mask = torch.zeros(self.size, dtype=torch.bool, device=device)
+        for name in names:
+            mask[self.offsets[name] : self.offsets[name] + self.spec(name).size] = True
+        return mask
+
+
+def merged(*parts: Mapping[str, Float[Tensor, "P ..."]]) -> dict[str, Float[Tensor, "P ..."]]:
+    """Gradients by name; where several parts have one (a read-out that is also fed back), their sum."""
+    total: dict[str, Tensor] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = total[name] + value if name in total else value
+    return total
 
 
 @dataclass

@@ -15,10 +15,10 @@ from rnnsweep.unit import Unit
 if TYPE_CHECKING:
     from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.parameters import ParameterLayout
     from rnnsweep.core.readout import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
+    from rnnsweep.core.types import ParameterLayout
 
 
 class LoopProgram(Protocol):

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from rnnsweep.core.learners import truncation
 from rnnsweep.core.learners.base import Learner, LoopProgram
-from rnnsweep.core.parameters import merged
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.base import TermEngine
-from rnnsweep.core.types import Batch, Learned, Wanted
+from rnnsweep.core.types import Batch, Learned, Wanted, merged
 from rnnsweep.unit import Range
 
 

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.learners.base import Learner, LoopProgram
-from rnnsweep.core.parameters import merged
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.types import Batch, Capability, Direct, Learned, Wanted
+from rnnsweep.core.types import Batch, Capability, Direct, Learned, Wanted, merged
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 

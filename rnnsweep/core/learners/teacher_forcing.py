@@ -11,10 +11,9 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.learners.base import Learner, LoopProgram
-from rnnsweep.core.parameters import merged
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, product, spread
-from rnnsweep.core.types import Batch, Learned, LoopGradients, LoopWeights, Wanted
+from rnnsweep.core.types import Batch, Learned, LoopGradients, LoopWeights, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, SHARE, Range
 
