@@ -94,6 +94,8 @@ class TensorAddresses:
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"{dtype} has no fused loop; there are float32 and float64")
         self._dtype = dtype
         self._tensors: list[Tensor] = []
 
