@@ -9,6 +9,7 @@ from typing import Any
 
 from rnnsweep.app.config.point import lookup
 from rnnsweep.loader import NAME
+from rnnsweep.report.published import TABLES as TABLES  # what is published stands beside what can be run
 
 Place = tuple[str, str]
 """Row and column of a table's cell."""
