@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
+from rnnsweep.app.config.load import from_json
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace
+from rnnsweep.core.checkpoint_paths import trial_folder
 from rnnsweep.errors import StoreError
 
 if TYPE_CHECKING:
@@ -62,14 +64,20 @@ def _found(uri: str, view: SweepView) -> tuple[str, Mapping[int, str]]:
 
 
 def artifacts(where: StorePlace, view: SweepView, trial: int, runs: Mapping[int, str]) -> list[str]:
-    """Files of a trial in the embedded stores: MLflow artifacts and checkpoints, relative to the store's root."""
-    folders = [where.root / "checkpoints" / view.name / f"{trial:06d}"]
+    """Files of a trial: MLflow artifacts and checkpoints, those below the store's root relative to it.
+
+    Of checkpoints at a URL the folder is named alone: to list it may take long, or a password.
+    """
+    checkpoints = trial_folder(from_json(view.config, store=where.root).checkpoints, trial)
+    remote = [checkpoints] if "://" in checkpoints else []
+    folders = [] if remote else [Path(checkpoints)]
     database = sqlite.path_of(tracking_uri(where, view))
     if trial in runs and database is not None:
         found = _query(database, "SELECT artifact_uri FROM runs WHERE run_uuid = ?", runs[trial])
         folders += [_local(row[0]) for row in found]
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
-    return [str(file.relative_to(where.root)) if file.is_relative_to(where.root) else str(file) for file in files]
+    named = [str(file.relative_to(where.root)) if file.is_relative_to(where.root) else str(file) for file in files]
+    return [*remote, *named]
 
 
 def _local(uri: str) -> Path:

@@ -15,7 +15,7 @@ from rnnsweep.app.config.point import Variant, resolve_point
 from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
-from rnnsweep.core.build import Units, build_program, build_units, row_hypers, shape_key
+from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers, shape_key
 from rnnsweep.core.pack import Member, Pack, RowState, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.training import train_rung
@@ -254,21 +254,6 @@ class PackTrainer:
         else:
             return
         self._drop([spec.row for spec in specs])
-
-
-def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
-    """A fresh row: weights drawn in float64 on the CPU, rounded to the program's dtype."""
-    keys = torch.tensor([streams.key("init")], dtype=torch.int64)
-    hypers = {
-        name: torch.tensor([getattr(units.init, name)], dtype=torch.float64)
-        for name in units.init.rows
-        if getattr(units.init, name) is not None
-    }
-    drawn = units.init.draw(program.layout.specs, keys, hypers, program.activation.gain)
-    drawn.update(units.family.initial(drawn, program.layout.specs, keys))
-    params = {spec.name: torch.zeros(spec.shape, dtype=program.dtype) for spec in program.layout.specs}
-    params.update({name: value[0].to(program.dtype) for name, value in drawn.items()})
-    return RowState(params)
 
 
 def _ended(row: _Row, state: RowState) -> bool:
