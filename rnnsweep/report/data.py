@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.space import Space
 from rnnsweep.sweep.summary import Rank, rank
+from rnnsweep.unit import Metric
 
 if TYPE_CHECKING:
     # pandas' own annotations widen every selection to "frame or series or array"; checked by the tests instead.
@@ -49,6 +50,7 @@ class SweepData:
         curves: long form: trial, replica, step, key, value.
         profiles: long form of log10 |delta_t| in the best trials: trial, replica, when (start, middle, end), update,
             depth (steps back), log10; empty where there are no checkpoints.
+        metrics: words for every metric that the sweep's trials have, by key; those that its units declare among them.
         importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be
             told.
         chance: the objective's value for a network that knows nothing, or None.
@@ -68,12 +70,17 @@ class SweepData:
     replicas: Frame
     curves: Frame
     profiles: Frame = field(default_factory=no_profiles)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
     importances: Mapping[str, float] = field(default_factory=dict)
     chance: float | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
     config_yaml: str = ""
     commands: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def label(self, key: str) -> str:
+        """Words for a metric; one without words stands for itself."""
+        return (self.metrics[key].label if key in self.metrics else "") or key
 
     @property
     def minimize(self) -> bool:

@@ -241,7 +241,7 @@ class RunStore:
                 else:
                     shutil.copyfile(content, target)
             if files:  # not by the client, which remembers for good where a run's artifacts were
-                place = self._client.get_run(run_id).info.artifact_uri
+                place = self._client.get_run(run_id).info.artifact_uri or ""
                 get_artifact_repository(place, tracking_uri=self._client.tracking_uri).log_artifacts(folder)
 
 

@@ -13,7 +13,6 @@ from rnnsweep.app.config.load import SweepConfig
 from rnnsweep.app.config.point import without_passwords
 from rnnsweep.app.environment import describe
 from rnnsweep.app.stores import place_of
-from rnnsweep.core.metrics.names import METRIC_KEYS, TASK_METRICS
 from rnnsweep.sweep.plan import Params
 
 if TYPE_CHECKING:
@@ -37,11 +36,12 @@ def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
 def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
     """Settings and providers of the tracker."""
     from rnnsweep.adapters.mlflow.options import TrackerOptions
+    from rnnsweep.app.config.unit_checks import metrics_of  # needs torch
 
     commands = commands_for(config, place_of(config.store.root, config.store.ledger).option)
     return TrackerOptions(
         points=config.tracker.get("points", 200),
-        metrics=[key for key in METRIC_KEYS if key not in TASK_METRICS or key in config.plan.worst],
+        metrics=list(metrics_of(config.variants)),
         environment=describe,
         artifact_root=config.store.artifacts,
         commands=(commands.resume, commands.rerun, commands.report),
