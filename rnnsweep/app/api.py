@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
@@ -17,7 +18,19 @@ if TYPE_CHECKING:
     from rnnsweep.sweep.driver import Outcome
     from rnnsweep.sweep.rows import RowReport
 
-__all__ = ["Sweep", "TrialResult", "fresh", "launch", "open_sweep", "resume", "submit", "train"]
+__all__ = [
+    "Sweep",
+    "TrialResult",
+    "fresh",
+    "known_sweeps",
+    "known_units",
+    "launch",
+    "open_sweep",
+    "resolved_config",
+    "resume",
+    "submit",
+    "train",
+]
 
 
 def launch(
@@ -27,6 +40,7 @@ def launch(
     store: Path | str | None = None,
     config_dirs: Sequence[Path | str] = (),
     progress: bool = True,
+    on_result: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
     """Run a sweep to its end or to a stop; see `Sweep.status` for which.
 
@@ -36,12 +50,13 @@ def launch(
         store: directory of the stores; else RNNSWEEP_STORE, else the config's.
         config_dirs: your own units and sweeps.
         progress: show it on standard error.
+        on_result: called with the sweep as soon as its training has ended; then MLflow and Optuna may take their time.
 
     Raises:
         ConfigError: wrong input; nothing was written.
     """
     config, where = runs.prepare(name, overrides, config_dirs, store)
-    return _run(config.plan.name, where, progress, lambda observer: runs.launch(config, observer))
+    return _run(config.plan.name, where, progress, on_result, partial(runs.launch, config))
 
 
 def submit(
@@ -90,22 +105,72 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     extend: bool = False,
     store: Path | str | StorePlace | None = None,
     progress: bool = True,
+    on_result: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
     """Go on with a sweep of the store; `overrides` may raise ``budget.*``."""
     where = place(store)
     config = runs.stored_config(where, name, list(overrides))
     reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
-    return _run(name, where, progress, lambda observer: runs.resume(config, reopen, observer))
+    return _run(name, where, progress, on_result, partial(runs.resume, config, reopen))
 
 
-def _run(name: str, where: StorePlace, progress: bool, work: Callable[[Observer | None], Outcome]) -> Sweep:
-    """Run a sweep, under live progress where that is wanted."""
-    if not progress:
-        return Sweep(name, where, work(None))
+def known_sweeps(config_dirs: Sequence[Path | str] = ()) -> list[tuple[str, str]]:
+    """Name and one-line description of every sweep that can be launched, your own included."""
+    from rnnsweep.app.config.load import list_sweeps
+
+    return [(name, text) for name, _, text in list_sweeps([Path(folder) for folder in config_dirs])]
+
+
+def known_units(config_dirs: Sequence[Path | str] = ()) -> dict[str, list[str]]:
+    """Names of the units of every group, your own included; metrics and activations too."""
+    from rnnsweep.app.config.load import list_metrics, list_units
+    from rnnsweep.core.activations import ACTIVATIONS
+
+    folders = [Path(folder) for folder in config_dirs]
+    return {**list_units(folders), "metric": list(list_metrics(folders)), "activation": list(ACTIVATIONS)}
+
+
+def resolved_config(
+    name: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    store: Path | str | None = None,
+    config_dirs: Sequence[Path | str] = (),
+) -> dict[str, Any]:
+    """The full configuration that a launch would use, checked, without the passwords of its URLs.
+
+    Raises:
+        ConfigError: wrong input.
+    """
+    from rnnsweep.app.config.point import without_passwords
+
+    folders = [Path(folder) for folder in config_dirs]
+    config = load(name, list(overrides), config_dirs=folders, store=Path(store) if store else None)
+    return without_passwords(config.resolved)
+
+
+def _run(
+    name: str,
+    where: StorePlace,
+    progress: bool,
+    on_result: Callable[[Sweep], None] | None,
+    work: Callable[[Observer | None, runs.Ending], Outcome],
+) -> Sweep:
+    """Run a sweep, under live progress where that is wanted; its result comes before mirrors are waited for."""
+    from contextlib import nullcontext
+
     from rnnsweep.app.progress import LiveProgress
 
-    with LiveProgress(name) as live:
-        return Sweep(name, where, work(live.update))
+    with LiveProgress(name) if progress else nullcontext() as live:
+
+        def result(outcome: Outcome) -> None:
+            if live is not None:
+                live.finish()
+            if on_result is not None:
+                on_result(Sweep(name, where, outcome))
+
+        ending = runs.Ending(result, live.say) if live is not None else runs.Ending(result)
+        return Sweep(name, where, work(live.update if live is not None else None, ending))
 
 
 def train(

@@ -54,11 +54,17 @@ class LiveProgress:
         return self
 
     def __exit__(self, *unused: object) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Leave the last figures as a line; what is said from now on comes below. A second time does nothing."""
+        live, self._live = self._live, None
+        last, self._last = self._last, None
         with contextlib.suppress(OSError):  # a terminal that was closed meanwhile
-            if self._live is not None:
-                self._live.stop()
-            if self._last is not None:
-                self._write(self.line(self._last))
+            if live is not None:
+                live.stop()
+            if last is not None:
+                self._write(self.line(last))
 
     def say(self, text: str) -> None:
         """A message among the bars or lines."""
@@ -106,7 +112,7 @@ class LiveProgress:
         return Group(bar, Text("   ".join(counts)), Text(" · ".join(told)))
 
     def _figures(self, progress: Progress) -> list[str]:
-        told = [f"best {progress.best[1]:.4g} (trial {progress.best[0]})" if progress.best else "no result yet"]
+        told = [_best(progress)]
         if progress.trials.get(TrialState.RUNNING) and not progress.updates:
             told.append(FIRST_RUN)
         if progress.updates_per_s > 0:
@@ -118,6 +124,14 @@ class LiveProgress:
     def _write(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()
+
+
+def _best(progress: Progress) -> str:
+    """The best trial so far, and how many share its objective."""
+    if progress.best is None:
+        return "no result yet"
+    ties = f", {progress.tied} tie" if progress.tied else ""
+    return f"best {progress.best[1]:.4g} (trial {progress.best[0]}{ties})"
 
 
 def clock(seconds: float) -> str:

@@ -85,7 +85,7 @@ def rebuild(
         if view.state.finished and not again:
             memory.counts[view.state] += 1
             if view.state is TrialState.COMPLETE:
-                remember_best(memory, view.number, view.values)
+                remember_best(memory, view)
                 memory.extendable += _updates_left(plan, view, records.reports.get(view.number, ()))
             continue
         tries = attempts.get(view.number, [])
@@ -205,7 +205,7 @@ def _reopen(memory: SweepMemory, trial: OpenTrial, values: tuple[float, ...]) ->
     """FAILED or COMPLETE trials wait again; one whose replicas have all ended has nowhere to go."""
     if all(row.curve.ended for row in trial.rows):
         del memory.open[trial.number]
-        remember_best(memory, trial.number, values)
+        remember_best(memory, trial.view())
         return
     if trial.state is TrialState.COMPLETE:
         trial.extra[f"objective@{trial.step}"] = values[0]

@@ -17,6 +17,7 @@ from rnnsweep.sweep.policy import DEFAULT, Policy
 from rnnsweep.sweep.ports import AttemptView, TrialView
 from rnnsweep.sweep.rows import RowId, RowReport, WorkerInfo
 from rnnsweep.sweep.states import ROW_MOVES, TRIAL_MOVES, RowState, SweepState, TrialState, check_move
+from rnnsweep.sweep.summary import Best
 
 
 @dataclass(slots=True)
@@ -234,7 +235,7 @@ class SweepMemory:
         points: fingerprints of the points asked for, where `cells` says how many there are in all; None otherwise.
         repeats: trials that were asked for when every point of the space had been.
         extendable: COMPLETE trials whose replicas could go on under this budget, with `--extend`.
-        best: (number, values) of the best COMPLETE trial by the first objective.
+        best: the best COMPLETE trial by the first objective.
         stopping: state that the sweep will end in, with the reason; None while it runs.
         closed: the sweep has ended.
         bugs: signature -> trials that showed it.
@@ -266,7 +267,7 @@ class SweepMemory:
     points: set[int] = field(default_factory=set[int])
     repeats: int = 0
     extendable: int = 0
-    best: tuple[int, tuple[float, ...]] | None = None
+    best: Best | None = None
     stopping: tuple[SweepState, str] | None = None
     closed: bool = False
     bugs: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
