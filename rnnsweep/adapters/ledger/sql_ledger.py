@@ -118,6 +118,7 @@ class SqlLedger:
     def release(self, name: str, fence: int) -> None:
         """Give the lock back; nothing happens where it is another's by now."""
         self._locks.release(self._known(name), fence)
+        self.database.checkpoint()
 
     def commit(self, name: str, fence: int, writes: Sequence[Write]) -> None:
         """Apply all writes in one durable transaction.
@@ -306,6 +307,7 @@ def _prepare(database: Database, create: bool) -> None:
             database.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError("ledger", f"{database.display_url}: {error.strerror}") from None
+        database.check_log()
     version = database.read(schema.found_version)
     if version is None:
         if not create:
