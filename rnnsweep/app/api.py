@@ -123,12 +123,11 @@ def known_sweeps(config_dirs: Sequence[Path | str] = ()) -> list[tuple[str, str]
 
 def known_units(config_dirs: Sequence[Path | str] = ()) -> dict[str, list[str]]:
     """Names of the units of every group, your own included; metrics and activations too."""
-    from rnnsweep.app.config.load import list_units
+    from rnnsweep.app.config.load import list_metrics, list_units
     from rnnsweep.core.activations import ACTIVATIONS
-    from rnnsweep.core.metrics.names import METRICS
 
-    units = list_units([Path(folder) for folder in config_dirs])
-    return {**units, "metric": list(METRICS), "activation": list(ACTIVATIONS)}
+    folders = [Path(folder) for folder in config_dirs]
+    return {**list_units(folders), "metric": list(list_metrics(folders)), "activation": list(ACTIVATIONS)}
 
 
 def resolved_config(
