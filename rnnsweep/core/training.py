@@ -68,7 +68,7 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
         tile.step,
         tally,
         program.readout,
-        omega=learned.omega,
+        term=learned.term,
         proposed=learned.step,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )
@@ -77,15 +77,15 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
 
 def _wanted(tile: Tile, detailed: bool) -> Wanted:
     """What the controllers that are switched on need of the mini-batch."""
-    trace, omega = detailed, None
+    trace, term_rows = detailed, None
     for name, unit in tile.program.controllers.items():
         if not tile.switched[name]:
             continue
-        if unit.omega_form is not None and tile.program.omega_form is not None:
-            omega = tile.on[name] if omega is None else omega | tile.on[name]
+        if unit.backward_term is not None and tile.program.backward_term is not None:
+            term_rows = tile.on[name] if term_rows is None else term_rows | tile.on[name]
         else:
             trace = trace or unit.needs_trace
-    return Wanted(trace, omega)
+    return Wanted(trace, term_rows)
 
 
 def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
@@ -249,7 +249,8 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
     due = live & ((pack.rung[cut] % eval_every == 0) | (tile.step >= tile.updates))
     if not bool(due.any()):
         return {}
-    loss, error = evaluation.evaluate(tile, tile.keys["eval"])
+    scores = evaluation.evaluate(tile, tile.keys["eval"])
+    loss, error = scores.loss, scores.error
     step = tile.step
     for vector, solved in (
         (pack.solved_at[cut], error < tile.program.solved_below),
@@ -261,8 +262,9 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
         if float(loss[index]) < pack.best[row][0]:
             pack.best[row] = (float(loss[index]), int(pack.rung[row]))
     blank = torch.full_like(loss, torch.nan)
-    found = {"valid/loss": torch.where(due, loss, blank), "valid/error": torch.where(due, error, blank)}
-    return found | {key: found["valid/loss"] * factor for key, factor in tile.program.task.derived.items()}
+    scored = {"valid/loss": loss, "valid/error": error, **scores.measured}
+    scored |= {key: loss * share for key, share in tile.program.task.derived.items()}
+    return {key: torch.where(due, value, blank) for key, value in scored.items()}
 
 
 def _keep_profiles(pack: Pack, cut: slice, profile: Tensor) -> None:

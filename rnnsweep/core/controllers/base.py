@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.types import Capability
-from rnnsweep.unit import Unit
+from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.unit import Metric, Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.parameters import ParameterLayout
+    from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
     from rnnsweep.core.readouts.base import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
-    from rnnsweep.core.types import Batch, OmegaForm, OmegaTerm, Trace
+    from rnnsweep.core.types import BackwardTerm, Batch, TermResult, Trace
 
 
 @dataclass
@@ -94,7 +95,7 @@ class Context:
             for these rows only.
         notes: what one phase leaves for a later one.
         readout: what the linear map is applied to.
-        omega: what the backward loop took along for the controllers with an `omega_form`, or None.
+        term: what the backward loop took along for the controllers with a `backward_term`, or None.
         proposed: the step [P, N], where the learning rule proposes it itself.
         fresh: row state of all units as it will be where the step is taken, by slot key (`training` fills it).
     """
@@ -118,7 +119,7 @@ class Context:
     ending: Tensor | None = None
     notes: dict[str, Tensor] = field(default_factory=dict)
     fresh: dict[str, Tensor] = field(default_factory=dict)
-    omega: OmegaTerm | None = None
+    term: TermResult | None = None
     proposed: Tensor | None = None
 
     @property
@@ -144,14 +145,18 @@ class Controller(Unit):
         return f"controllers.{self.unit_name}"
 
     @property
-    def omega_form(self) -> OmegaForm | None:
-        """The Omega that a backward loop may take along for it; it then needs no trace (`Context.omega`)."""
+    def backward_term(self) -> BackwardTerm | None:
+        """The term that a backward loop may take along for it; it then needs no trace (`Context.term`)."""
         return None
 
     @property
     def requires(self) -> frozenset[Capability]:
         """What of the family's loop this controller needs; another family is refused when the config is checked."""
         return frozenset()
+
+    def check_with(self, family: Family, task: Task, specs: Sequence[ParameterSpec]) -> None:
+        """Raise `ConfigError` where it is not defined for this family or task; `specs` are all parameters of a row."""
+        del family, task, specs
 
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:
         """Row state of this controller: name -> shape without the leading P; starts at zero, is checkpointed."""
@@ -191,6 +196,10 @@ class Transformed:
     norm: Tensor | None = None
 
 
+CLIPPED = {"clip/share": Metric("share of updates that were clipped", "clipped updates (share)", drawn=True)}
+"""Metrics of all clippers: one key, so that they compare."""
+
+
 class Transform(Controller):
     """Replaces the gradient (clipping)."""
 
@@ -220,3 +229,12 @@ class Gate(Controller):
     def observe(self, context: Context, moved: Tensor, accepted: Tensor) -> None:
         """Look at the parameters [P, N] that the accepted rows will have; the trace may be overwritten from here on."""
         del context, moved, accepted
+
+
+def check_parameters(unit: Controller, names: Sequence[str], specs: Sequence[ParameterSpec]) -> None:
+    """Raise `ConfigError` for the first of the names, given as the unit's ``parameters``, that no parameter has."""
+    known = tuple(spec.name for spec in specs)
+    for name in names:
+        if name not in known:
+            key, hint = f"{unit.unit_key}.parameters", nearest(str(name), known)
+            raise ConfigError("unknown parameter", key=key, value=name, allowed=known, hint=hint)
