@@ -19,7 +19,6 @@ from tests.docs.blocks import ROOT, TINY, Block, blocks
 
 ELSEWHERE = {
     "README.md": "test_readme.py",
-    "docs/add-a-controller.md": "the test of the how-tos",
     "docs/configuration.md": "tests/app/config",
 }
 """Pages whose blocks another test runs."""
