@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import struct
 import threading
@@ -117,6 +118,15 @@ class Database:
         """Make the SQLite file a WAL database, for good; needs to be alone with it for a moment, and waits for that."""
         if self.path is not None:
             self._insist(lambda: self._once(lambda c: c.exec_driver_sql("PRAGMA journal_mode=WAL"), ""), None)
+
+    def make_private(self) -> None:
+        """Make the SQLite file, where there is none, for its owner's eyes only: a config may hold a store's URL.
+
+        What SQLite puts beside it gets the same mode.
+        """
+        if self.path is not None and not self.path.exists():
+            with contextlib.suppress(OSError):  # somebody was faster; or SQLite will say what is wrong
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
     def checkpoint(self) -> None:
         """Copy what SQLite's write-ahead log holds into the file itself, as far as nobody else reads; never waits.

@@ -62,7 +62,7 @@ class FileGuard:
         if self._file is not None:
             return True
         try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)  # not inherited by children that exec
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)  # not inherited by children that exec
         except OSError as error:  # a directory, a link to nowhere, somebody else's file
             raise StoreError("ledger", f"the lock file {self._path} cannot be opened: {error.strerror}") from None
         try:

@@ -308,6 +308,8 @@ def _prepare(database: Database, create: bool) -> None:
         except OSError as error:
             raise StoreError("ledger", f"{database.display_url}: {error.strerror}") from None
         database.check_log()
+        if create:
+            database.make_private()
     version = database.read(schema.found_version)
     if version is None:
         if not create:

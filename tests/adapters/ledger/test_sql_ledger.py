@@ -110,6 +110,20 @@ def test_a_damaged_log_is_named_and_left_alone(tmp_path: Path, at: int) -> None:
     assert (file.read_bytes(), log.read_bytes()) == (before, bytes(kept))
 
 
+def test_a_new_ledger_is_for_its_owners_eyes(tmp_path: Path) -> None:
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger.create(SweepView("s", SweepState.RUNNING, {}))
+    fence = ledger.acquire("s", "test", 1.0)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert {"ledger.db", "ledger.db-wal", "ledger.db.lock-1"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+    ledger.release("s", fence)
+    ledger.close()
+    (tmp_path / "ledger.db").chmod(0o640)  # whoever shares a store opens it on purpose, and it stays open
+    open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}").close()
+    assert (tmp_path / "ledger.db").stat().st_mode & 0o777 == 0o640
+
+
 def test_after_a_sweep_the_file_alone_is_the_ledger(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     ledger = open_ledger(f"sqlite:///{file}")

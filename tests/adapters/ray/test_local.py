@@ -109,6 +109,7 @@ def test_the_first_rung_is_trained_within_seconds_and_nothing_is_left(tmp_path: 
     took, addresses, pids, mode = report(driver)
     assert took < 60.0  # 5 s on two idle cores (Ray 3, a worker 0.5, torch 1.5); 20 s at a load of 11
     assert mode == "token"
+    assert not (tmp_path / ".ray").exists()  # Ray's own token file could be read by everybody
     assert addresses
     assert all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in addresses), addresses
     report(driver)
