@@ -82,6 +82,10 @@ class ConfigError(RnnsweepError):
         return "".join(parts)
 
 
+class ConfigWarning(UserWarning):
+    """Something in a config is allowed but does nothing: an arm without effect, a key that nobody reads."""
+
+
 class HyperparameterError(ConfigError):
     """Some row's hyperparameter is out of its range; carries the rows.
 

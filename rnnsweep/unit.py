@@ -57,11 +57,15 @@ class Range:
         kind = "a whole number" if self.integer else "a number"
         parts = []
         if self.low > -math.inf or self.open_low:
-            parts.append(f"{'>' if self.open_low else '>='} {self.low:g}")
+            parts.append(f"{'>' if self.open_low else '>='} {_digits(self.low)}")
         if self.high < math.inf or self.open_high:
-            parts.append(f"{'<' if self.open_high else '<='} {self.high:g}")
+            parts.append(f"{'<' if self.open_high else '<='} {_digits(self.high)}")
         text = " ".join([kind, " and ".join(parts)]).strip()
         return f"{text}, or null" if self.optional else text
+
+
+def _digits(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 ANY = Range()
@@ -93,6 +97,10 @@ class Unit:
         if not self.unit_name:
             object.__setattr__(self, "unit_name", type(self).__name__)  # the only way to set a field of a frozen class
         self.check()
+        for name, allowed in self.fixed.items():  # sizes go on to compiled kernels, which take a float's bits for one
+            value = getattr(self, name)
+            if (number := whole(value, allowed)) is not value:
+                object.__setattr__(self, name, number)
 
     @property
     def unit_key(self) -> str:
@@ -127,6 +135,16 @@ def check_field(key: str, value: Any, allowed: Range | tuple[Any, ...]) -> None:
         raise ConfigError(
             "unknown value", key=key, value=_shown(value), allowed=allowed, hint=nearest(str(value), map(str, allowed))
         )
+
+
+def whole(value: Any, allowed: Range | tuple[Any, ...]) -> Any:
+    """A checked value as an int, where the range is one of whole numbers; else as it is.
+
+    Example:
+        >>> whole(50.0, Range(1, integer=True)), whole(50.0, Range(1))
+        (50, 50.0)
+    """
+    return int(value) if isinstance(allowed, Range) and allowed.integer and isinstance(value, float) else value
 
 
 def _shown(value: Any) -> Any:

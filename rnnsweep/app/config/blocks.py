@@ -83,14 +83,8 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
 
 
 def cluster_config(block: Mapping[str, Any]) -> ClusterConfig:
-    """The ``cluster`` block.
-
-    Raises:
-        ConfigError: `py_paths` is no list of paths.
-    """
+    """The ``cluster`` block, already checked."""
     paths = block.get("py_paths") or []
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise ConfigError("is no list of paths", key="cluster.py_paths", value=paths, allowed="[DIR, ...]")
     return ClusterConfig(**{**block, "py_paths": tuple(str(Path(path).resolve()) for path in paths)})
 
 
@@ -105,11 +99,11 @@ def worst_values(
         derived: metrics of the sweep's tasks -> their share of the loss.
     """
     loss = _FAR if chance_loss is None else 10.0 * chance_loss
-    found = {"train/loss": loss, "valid/loss": loss, "valid/error": 1.0, "solved_at": float(updates)}
-    return found | {key: factor * loss for key, factor in (derived or {}).items()}
+    worst = {"train/loss": loss, "valid/loss": loss, "valid/error": 1.0, "solved_at": float(updates)}
+    return worst | {key: factor * loss for key, factor in (derived or {}).items()}
 
 
-def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mapping[str, float]) -> SweepPlan:
+def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepPlan:
     """The engine's view of a resolved config (already checked, but for objectives and enqueued points).
 
     Raises:
@@ -134,9 +128,8 @@ def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mappin
         space=space,
         retries=retries,
         prefetch=resolved["sampler"]["prefetch"],
-        enqueue=tuple(_point(point, index, space.keys) for index, point in enumerate(_points(resolved))),
+        enqueue=tuple(space.fitting(point, f"sampler.enqueue.{i}") for i, point in enumerate(_points(resolved))),
         config=resolved,
-        overrides=typed,
         worst=dict(worst),
     )
 
@@ -152,13 +145,3 @@ def _points(resolved: Mapping[str, Any]) -> list[Any]:
     if not isinstance(points, list):
         raise ConfigError("is no list", key="sampler.enqueue", value=points, allowed="a list of {dotted key: value}")
     return points
-
-
-def _point(point: Any, index: int, keys: tuple[str, ...]) -> dict[str, Any]:
-    where = f"sampler.enqueue.{index}"
-    if not isinstance(point, Mapping):
-        raise ConfigError("is no point", key=where, value=point, allowed="{dotted key: value}")
-    for key in point:
-        if key not in keys:
-            raise ConfigError("names a key that is not searched", key=where, value=key, allowed=keys or "none")
-    return dict(point)

@@ -1,7 +1,9 @@
-"""From a sweep's name and the user's overrides to frozen data, checked before anything is written. Needs no torch.
+"""From a sweep's name and the user's overrides to frozen data, checked before anything is written.
 
-The order: files and overrides are read (`adapters.hydra`), laid over each other (`variants`), turned into a space
-(`searching`), checked (`checks`, then `unit_checks`, which builds the units at the corners of the space).
+    files, overrides ─► composition (`adapters.hydra`) ─► search space (`space`) ─► resolved configs, one per variant
+                     ─► checks of values (`checks`) and units (`unit_checks`: needs torch) ─► plan (`blocks`)
+
+Each step is taken once. What the ledger keeps of it is `to_json`, and `from_json` reads it again without any yaml.
 """
 
 from __future__ import annotations
@@ -10,27 +12,28 @@ import dataclasses
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.adapters.hydra.files import Choice, SweepFile, describe, read_sweep, read_yaml
+from rnnsweep.adapters.hydra.compose import Composition, compose_sweep, unit_files, with_source
+from rnnsweep.adapters.hydra.files import Choice, describe, read_sweep, read_yaml
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path, packaged_configs
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
-from rnnsweep.app.config.checks import check_kind, check_plain, check_together
-from rnnsweep.app.config.compose import Draft, draft, placed, unit_files
+from rnnsweep.app.config.checks import SAMPLER_PLAIN, check_raised, check_values, idle_settings
 from rnnsweep.app.config.data_paths import place_config
-from rnnsweep.app.config.point import Variant, lookup
-from rnnsweep.app.config.space import build_space, to_plain
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.app.config.point import Variant
+from rnnsweep.app.config.space import build_space, from_plain, to_plain
+from rnnsweep.errors import ConfigError, ConfigWarning, nearest
+from rnnsweep.loader import NAME
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.space import Space
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
-
-_LOOSE = ("sampler", "pruner", "cluster", "tracker")
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,14 @@ class SweepConfig:
     Attributes:
         plan: what the sweep engine needs; ``plan.config`` is `resolved`.
         resolved: full config of the base point, plain data, searched keys at their defaults.
-        variants: one per combination of searched families; one with empty groups otherwise.
+        variants: one per combination of searched groups; one with empty groups otherwise.
         store: where results go. cluster: what trains.
         tracker, sampler, pruner: blocks of the chosen units.
         source: the file that the sweep came from; empty for the base config alone.
-        choices: unit chosen per family (the first one of searched families).
+        choices: unit chosen per group (the first one of searched groups).
         description: the file's first comment line.
+        sweep: what names that file on a command line: its name, or its absolute path; empty for the base config.
+        config_dirs: the user's config directories, absolute; they are needed to load it again.
     """
 
     plan: SweepPlan
@@ -59,6 +64,8 @@ class SweepConfig:
     source: str
     choices: dict[str, Choice] = field(default_factory=dict)
     description: str = ""
+    sweep: str = ""
+    config_dirs: tuple[str, ...] = ()
 
     @property
     def checkpoints(self) -> str:
@@ -83,7 +90,7 @@ def list_sweeps(config_dirs: Sequence[Path] = ()) -> list[tuple[str, Path, str]]
 
 
 def list_units(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
-    """Names of all units by family (the folder's name), the user's included."""
+    """Names of all units by group (the folder's name), the user's included."""
     path = search_path(config_dirs)
     return {group: path.options(group) for group in sorted(path.groups())}
 
@@ -103,7 +110,7 @@ def load(
     store: Path | None = None,
     check_units: bool = True,
 ) -> SweepConfig:
-    """Read, compose and check a sweep; nothing is written.
+    """Read, compose and check a sweep; nothing is written. A `ConfigWarning` says what is allowed but does nothing.
 
     Args:
         sweep: a name in the user's or the packaged ``sweeps/``, or a path to a yaml; None takes the base config.
@@ -119,41 +126,95 @@ def load(
     allow_imports(_import_paths(path.user))
     base = read_sweep(path.packaged / f"{BASE}.yaml", path)
     file = read_sweep(path.find_sweep(sweep), path) if sweep is not None else None
-    plan = draft(path, base, file, split_overrides(overrides, path.groups()))
-    origin = {
-        **unit_files(plan, path),
-        **plan.origin,
-        **plan.variants[0][1].origin,
-        **{f"space.{key}": item.source for key, item in plan.searched.items()},
-    }
+    composition = compose_sweep(path, base, file, split_overrides(overrides, path.groups()))
     source = str(file.path) if file else ""
     try:
-        config = _assemble(plan, file, tuple(overrides), store)
-        paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
-        cluster = dataclasses.replace(config.cluster, py_paths=paths)
-        config = dataclasses.replace(config, cluster=cluster, description=file.description if file else "")
-        return _with_units(config) if check_units else config
+        space = build_space(composition)
+        variants = _variants(composition, file.path.stem if file else "train")
+        config = (_checked if check_units else _assemble)(variants, composition.choices, space, store)
     except ConfigError as error:
-        raise placed(error, origin, source or COMMAND_LINE) from None
-
-
-def _with_units(config: SweepConfig) -> SweepConfig:
-    """Build the units at the corners of the space, and take the task's chance level into the plan."""
-    from rnnsweep.adapters.optuna.sampler import build_sampler
-    from rnnsweep.app.config.unit_checks import (  # needs torch
-        chance_loss,
-        check_objectives,
-        check_units,
-        derived_metrics,
+        raise with_source(error, _origin(composition, path), source or COMMAND_LINE) from error.__cause__
+    paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
+    return dataclasses.replace(
+        config,
+        plan=dataclasses.replace(config.plan, overrides=tuple(overrides)),
+        cluster=dataclasses.replace(config.cluster, py_paths=paths),
+        source=source,
+        description=file.description if file else "",
+        sweep="" if sweep is None else str(Path(sweep).resolve()) if Path(sweep).suffix else sweep,
+        config_dirs=tuple(map(str, path.user)),
     )
 
-    check_units(config.variants, config.plan, functools.partial(unit_blocks, "family"))
-    derived = derived_metrics(config.variants)
-    check_objectives(config.plan.objectives, derived)
-    worst = worst_values(config.plan.budget.updates, chance_loss(config.variants), derived)
-    plan = make_plan(config.resolved, config.plan.overrides, worst)
-    build_sampler(plan, config.sampler, config.pruner)  # refuses what it cannot serve
-    return dataclasses.replace(config, plan=plan)
+
+def _variants(composition: Composition, name: str) -> list[Variant]:
+    """The resolved config of every combination of searched groups, its plain values checked."""
+    variants: list[Variant] = []
+    for groups, tree in composition.variants:
+        resolved = tree.resolved()
+        if resolved.get("name") is None:
+            resolved["name"] = name
+        check_values(resolved)
+        place_config(resolved)
+        variants.append(Variant(groups, resolved))
+    return variants
+
+
+def _checked(
+    variants: Sequence[Variant], choices: Mapping[str, Choice], space: Space, root: Path | None
+) -> SweepConfig:
+    """The config, units, sampler and pruner built once to check themselves; tells what does nothing."""
+    from rnnsweep.adapters.optuna.sampler import build_sampler
+    from rnnsweep.app.config import unit_checks  # needs torch
+
+    facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
+    config = _assemble(variants, choices, facts.space, root, facts.worst)
+    unit_checks.check_objectives(config.plan.objectives, facts.worst)
+    unit_checks.check_points(variants, config.plan.enqueue)
+    build_sampler(config.plan, config.sampler, config.pruner)  # refuses what it cannot serve
+    for text in (*idle_settings(config.plan, config.resolved), *facts.idle):
+        warnings.warn(text, ConfigWarning, stacklevel=3)
+    return config
+
+
+def _assemble(
+    variants: Sequence[Variant],
+    choices: Mapping[str, Choice],
+    space: Space,
+    root: Path | None,
+    worst: Mapping[str, float] | None = None,
+) -> SweepConfig:
+    """Frozen data from checked variants, the first of which is the base point.
+
+    Args:
+        variants: in the order of the searched groups' choices.
+        choices: unit chosen per group.
+        space: what is searched.
+        root: see `load`.
+        worst: what a diverged replica scores; None: as far as it is known without building units.
+    """
+    for variant in variants:
+        variant.resolved["space"] = to_plain(space)
+    resolved = variants[0].resolved
+    names = {group: choice for group, choice in choices.items() if isinstance(choice, str)}
+    sampler = {key: value for key, value in resolved["sampler"].items() if key not in SAMPLER_PLAIN}
+    return SweepConfig(
+        plan=make_plan(resolved, worst or worst_values(resolved["budget"]["updates"])),
+        resolved=dict(resolved),
+        variants=tuple(dataclasses.replace(v, names={**names, **v.groups}) for v in variants),
+        store=store_config(resolved["store"], root),
+        cluster=cluster_config(resolved["cluster"]),
+        tracker=dict(resolved["tracker"]),
+        sampler=sampler | {NAME: names.get("sampler", "")},
+        pruner=resolved["pruner"] | {NAME: names.get("pruner", "")},
+        source="",
+        choices=dict(choices),
+    )
+
+
+def _origin(composition: Composition, path: ConfigPath) -> dict[str, str]:
+    """Dotted key -> where it was set: for errors."""
+    searched = {f"space.{key}": item.source for key, item in composition.searched.items()}
+    return {**unit_files(composition, path), **composition.origin, **composition.variants[0][1].origin, **searched}
 
 
 def _import_paths(user: Sequence[Path]) -> list[str]:
@@ -163,46 +224,6 @@ def _import_paths(user: Sequence[Path]) -> list[str]:
 def allow_imports(places: Sequence[str]) -> None:
     """Let ``_target_`` find the user's modules; appended, so that they shadow nothing."""
     sys.path.extend(place for place in places if place not in sys.path)
-
-
-def _assemble(plan: Draft, file: SweepFile | None, typed: tuple[str, ...], root: Path | None) -> SweepConfig:
-    space = to_plain(build_space(plan))
-    variants: list[Variant] = []
-    for groups, composed in plan.variants:
-        resolved = composed.resolved()
-        resolved["space"] = space
-        if resolved.get("name") is None:
-            resolved["name"] = file.path.stem if file else "train"
-        for key in composed.origin:
-            loose = key.split(".")[0] in _LOOSE
-            check_kind(key, lookup(resolved, key), composed.defaults[key] if loose else None)
-        check_plain(lambda key, tree=resolved: lookup(tree, key))
-        place_config(resolved)
-        variants.append(Variant(groups, resolved))
-    config = build(variants, plan.groups, typed, str(file.path) if file else "", root)
-    check_together(config.plan, plan.groups.get("sampler"), plan.groups.get("pruner"))
-    return config
-
-
-def build(
-    variants: Sequence[Variant], choices: Mapping[str, Choice], typed: tuple[str, ...], source: str, root: Path | None
-) -> SweepConfig:
-    """Frozen data from checked variants; the first one is the base point."""
-    resolved = dict(variants[0].resolved)
-    plain = ("enqueue", "prefetch", "warm_start")
-    sampler = {key: value for key, value in resolved["sampler"].items() if key not in plain}
-    return SweepConfig(
-        plan=make_plan(resolved, typed, worst_values(resolved["budget"]["updates"])),
-        resolved=resolved,
-        variants=tuple(variants),
-        store=store_config(resolved["store"], root),
-        cluster=cluster_config(resolved["cluster"]),
-        tracker=dict(resolved["tracker"]),
-        sampler=sampler,
-        pruner=dict(resolved["pruner"]),
-        source=source,
-        choices=dict(choices),
-    )
 
 
 def to_json(config: SweepConfig) -> dict[str, Any]:
@@ -215,6 +236,8 @@ def to_json(config: SweepConfig) -> dict[str, Any]:
         "worst": dict(config.plan.worst),
         "source": config.source,
         "description": config.description,
+        "sweep": config.sweep,
+        "config_dirs": list(config.config_dirs),
         "py_paths": list(config.cluster.py_paths),
     }
 
@@ -228,13 +251,16 @@ def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig
     if data.get("version") != 1:
         raise ConfigError("stored config of another version", key="version", value=data.get("version"), allowed="1")
     variants = [Variant(item["groups"], _with_budget(item["resolved"], data)) for item in data["variants"]]
-    config = build(variants, data["choices"], tuple(data["overrides"]), data["source"], store)
+    config = _assemble(variants, data["choices"], from_plain(variants[0].resolved["space"]), store, data["worst"])
     allow_imports(data["py_paths"])
     return dataclasses.replace(
         config,
-        plan=make_plan(config.resolved, config.plan.overrides, data["worst"]),
+        plan=dataclasses.replace(config.plan, overrides=tuple(data["overrides"])),
         cluster=dataclasses.replace(config.cluster, py_paths=tuple(data["py_paths"])),
+        source=data["source"],
         description=data["description"],
+        sweep=data.get("sweep", data["source"]),  # ledgers of before have neither key
+        config_dirs=tuple(data.get("config_dirs", ())),
     )
 
 
@@ -249,24 +275,29 @@ def plan_of(view: SweepView) -> SweepPlan:
 
 
 def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
-    """A stored config with another budget: all that `resume` may change.
+    """A stored config with a raised budget: all that `resume` may change.
 
     Raises:
-        ConfigError: any other key, or a value out of range.
+        ConfigError: any other key, a range, or a value that is out of range or lower than before.
     """
-    known = [f"budget.{key}" for key in config.resolved["budget"]]
+    before = config.resolved["budget"]
+    known = [f"budget.{key}" for key in before]
     typed = split_overrides(overrides, ())
-    for key in [*(key for key, _ in typed.values), *typed.searches, *typed.removed, *(typed.space or ())]:
+    if typed.space is not None:
+        raise ConfigError("cannot be changed on resume", key="space", allowed=known, file=COMMAND_LINE)
+    for key in [*(key for key, _ in typed.values), *typed.searches, *typed.removed]:
         if key not in known:
             hint = nearest(key, known)
             raise ConfigError("cannot be changed on resume", key=key, allowed=known, hint=hint, file=COMMAND_LINE)
-    budget = {**config.resolved["budget"], **{key.removeprefix("budget."): value for key, value in typed.values}}
+        if key in typed.searches:
+            raise ConfigError("takes one value on resume, no range", key=key, allowed="a number", file=COMMAND_LINE)
+    budget = {**before, **{key.removeprefix("budget."): value for key, value in typed.values}}
     variants = tuple(dataclasses.replace(v, resolved={**v.resolved, "budget": budget}) for v in config.variants)
-    resolved = dict(variants[0].resolved)
     try:
-        check_plain(lambda key: lookup(resolved, key))
+        check_values(variants[0].resolved)
+        check_raised(before, budget)
     except ConfigError as error:
-        raise placed(error, {}, COMMAND_LINE) from None
+        raise with_source(error, {}, COMMAND_LINE) from None
     worst = {**config.plan.worst, "solved_at": float(budget["updates"])}
-    plan = make_plan(resolved, config.plan.overrides, worst)
-    return dataclasses.replace(config, variants=variants, resolved=resolved, plan=plan)
+    plan = dataclasses.replace(make_plan(variants[0].resolved, worst), overrides=config.plan.overrides)
+    return dataclasses.replace(config, variants=variants, resolved=dict(variants[0].resolved), plan=plan)

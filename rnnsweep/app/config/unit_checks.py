@@ -2,69 +2,94 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rnnsweep.app.config.blocks import worst_values
+from rnnsweep.app.config.checks import PLAIN
 from rnnsweep.app.config.point import Variant, resolve_point
-from rnnsweep.core.build import build_units
+from rnnsweep.core.build import Units, build_units
 from rnnsweep.core.metrics.names import METRIC_KEYS, TASK_METRICS
-from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.plan import Objective, SweepPlan
+from rnnsweep.sweep.plan import Objective, Params
 from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.unit import Range, Unit, check_field, whole
 
 _MOST = 256
 """Corners tried per unit: enough for four dimensions of four values."""
 
 
-def check_units(variants: Sequence[Variant], plan: SweepPlan, families: Callable[[], Mapping[str, Any]] = dict) -> None:
+@dataclass(frozen=True)
+class UnitFacts:
+    """What is known of a sweep once its units have been built.
+
+    Attributes:
+        space: the searched dimensions; choices of whole numbers are ints.
+        worst: metric key -> what a diverged replica scores.
+        idle: what is allowed and does nothing, one sentence each.
+    """
+
+    space: Space
+    worst: Mapping[str, float]
+    idle: tuple[str, ...] = ()
+
+
+def check_units(
+    variants: Sequence[Variant], space: Space, families: Callable[[], Mapping[str, Any]] = dict
+) -> UnitFacts:
     """Build all units of every variant at its base point, and each unit at all corners of what is searched in it.
 
-    Points that are enqueued are built too.
+    Whole numbers that were written as floats become ints, in the variants and in the space.
 
     Args:
         variants: of the sweep.
-        plan: its space and its enqueued points.
+        space: what is searched.
         families: see `build_units`.
 
     Raises:
         ConfigError: what a unit refuses; the key is the searched one where a corner is to blame.
     """
+    base = [build_units(resolve_point([variant], variant.groups), families) for variant in variants]
+    for variant, units in zip(variants, base, strict=True):
+        _write_back(variant, units)
+    space = Space(tuple(_whole_dimension(dimension, base) for dimension in space))
     for variant in variants:
-        build_units(resolve_point([variant], variant.groups), families)
-        for corner in _corners(variant, plan.space):
+        for corner in _corners(variant, space):
             try:
                 build_units(resolve_point([variant], {**variant.groups, **corner}), families)
             except ConfigError as error:
                 raise _blamed(error, corner) from None
-    for index, point in enumerate(plan.enqueue):
+    tasks = [units.task for units in base]
+    derived = {key: factor for key, factor in tasks[0].derived.items() if all(key in task.derived for task in tasks)}
+    chance = max(task.chance_loss for task in tasks)
+    return UnitFacts(space, worst_values(variants[0].resolved["budget"]["updates"], chance, derived))
+
+
+def check_points(variants: Sequence[Variant], points: Sequence[Params]) -> None:
+    """Build the units of points that are tried first.
+
+    Raises:
+        ConfigError: what a unit refuses.
+    """
+    for index, point in enumerate(points):
         try:
-            build_units(resolve_point(variants, point), families)
+            build_units(resolve_point(variants, point))
         except ConfigError as error:
             key = f"sampler.enqueue.{index}"
             raise ConfigError(error.problem, key=key, value=dict(point), allowed=error.allowed) from None
 
 
-def chance_loss(variants: Sequence[Variant]) -> float:
-    """The largest chance loss of the variants' tasks."""
-    return max(task.chance_loss for task in _tasks(variants))
-
-
-def derived_metrics(variants: Sequence[Variant]) -> dict[str, float]:
-    """Metrics that every variant's task derives from its loss, and their share of it."""
-    first, *others = (task.derived for task in _tasks(variants))
-    return {key: factor for key, factor in first.items() if all(key in other for other in others)}
-
-
-def check_objectives(objectives: Sequence[Objective], derived: Mapping[str, float]) -> None:
+def check_objectives(objectives: Sequence[Objective], worst: Mapping[str, float]) -> None:
     """Objectives may name a metric that only some tasks have only where the sweep's tasks have it.
 
     Raises:
         ConfigError: they have not.
     """
     for index, objective in enumerate(objectives):
-        if objective.metric in TASK_METRICS and objective.metric not in derived:
+        if objective.metric in TASK_METRICS and objective.metric not in worst:
             key = f"objective.{index}.metric" if len(objectives) > 1 else "objective.metric"
             raise ConfigError(
                 "this sweep's task does not report it",
@@ -74,8 +99,52 @@ def check_objectives(objectives: Sequence[Objective], derived: Mapping[str, floa
             )
 
 
-def _tasks(variants: Sequence[Variant]) -> list[Task]:
-    return [build_units(resolve_point([variant], variant.groups)).task for variant in variants]
+def _units_by_key(units: Units) -> dict[str, Unit]:
+    named: dict[str, Unit] = {"task": units.task, "init": units.init, "readout": units.readout}
+    return units.rows() | named
+
+
+def _write_back(variant: Variant, units: Units) -> None:
+    """Whole numbers in the resolved config as the units took them, so that every store shows what was trained."""
+    for key, unit in _units_by_key(units).items():
+        block: Any = variant.resolved
+        for part in key.split("."):
+            block = block.get(part) if isinstance(block, dict) else None
+        for name, allowed in unit.fixed.items() if isinstance(block, dict) else ():
+            if name in block:
+                block[name] = whole(block[name], allowed)
+
+
+def _allowed(key: str, base: Sequence[Units]) -> Range | tuple[Any, ...] | None:
+    """What the config or some variant's unit allows at a dotted key, None where neither says."""
+    if key in PLAIN:
+        return PLAIN[key]
+    prefix, _, name = key.rpartition(".")
+    for units in base:
+        unit = _units_by_key(units).get(prefix)
+        if unit is not None and name in unit.fixed:
+            return unit.fixed[name]
+    return None
+
+
+def _whole_dimension(dimension: Dimension, base: Sequence[Units]) -> Dimension:
+    """The dimension, its choices as ints where whole numbers are searched.
+
+    Raises:
+        ConfigError: an interval of floats where whole numbers are searched, or a value of a plain key out of range.
+    """
+    allowed, key = _allowed(dimension.key, base), f"space.{dimension.key}"
+    if isinstance(allowed, Range) and allowed.integer:
+        if dimension.kind == "float":
+            ends = f"{dimension.low:g},{dimension.high:g}"
+            written = f"interval({ends})"
+            hint = f"int({f'tag(log,{written})' if dimension.log else written})"
+            raise ConfigError("takes whole numbers only", key=key, value=written, allowed=allowed.words(), hint=hint)
+        dimension = dataclasses.replace(dimension, choices=tuple(whole(item, allowed) for item in dimension.choices))
+    if dimension.key in PLAIN and allowed is not None:
+        for value in _ends(dimension):
+            check_field(key, value, allowed)
+    return dimension
 
 
 def _corners(variant: Variant, space: Space) -> Iterator[dict[str, Any]]:
@@ -116,8 +185,8 @@ def _ends(dimension: Dimension) -> tuple[Any, ...]:
 
 def _blamed(error: ConfigError, corner: dict[str, Any]) -> ConfigError:
     key = error.key if error.key in corner else next(iter(corner))
-    shown = ", ".join(f"{name}={value}" for name, value in corner.items() if name != key)
-    problem = f"{error.problem} at a corner of the space" + (f" ({shown})" if shown else "")
+    beside = ", ".join(f"{name}={value}" for name, value in corner.items() if name != key)
+    problem = f"{error.problem} at a corner of the space" + (f" ({beside})" if beside else "")
     return ConfigError(
         problem, key=f"space.{key}", value=corner[key], allowed=error.allowed, hint=error.hint, file=error.file
     )

@@ -17,7 +17,8 @@ def test_sweeps_inherit_and_their_own_values_win(tree, tmp_path):
     file = tree("sweeps/second.yaml", "defaults: [first, override /family: lstm]\nseed: 2\n")
     sweep = read_sweep(file, search(tmp_path))
     assert sweep.groups == {"family": "lstm"}
-    assert [body["seed"] for _, body in sweep.bodies] == [1, 2]
+    assert [layer.values["seed"] for layer in sweep.layers] == [1, 2]
+    assert [layer.groups for layer in sweep.layers] == [{"family": "srn"}, {"family": "lstm"}]
     assert describe(tmp_path / "sweeps/first.yaml") == "The first sweep."
 
 

@@ -106,7 +106,7 @@ MISTAKES = {
         "space.init.sigm",
         "Did you mean 'init.sigma'?",
     ),
-    "wrong sampler option": ("quickstart", ["sampler.startup=soon"], "sampler.startup='soon'", "a number"),
+    "wrong sampler option": ("quickstart", ["sampler.startup=soon"], "sampler.startup='soon'", "a whole number >= 0"),
     "no workers": ("quickstart", ["cluster.workers=0"], "cluster.workers=0", ">= 1"),
     "a name for no folder": ("quickstart", ["name=a/b"], "name='a/b'", "letters, digits"),
     "no end": ("quickstart", ["budget.trials=null"], "budget.trials='null': the sweep would never end", "wall_s"),
