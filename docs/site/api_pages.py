@@ -17,7 +17,7 @@ def pages(package: Path) -> dict[str, str]:
     for folder in sorted({file.parent for file in package.rglob("*.py")}):
         name = ".".join([package.name, *folder.relative_to(package).parts])
         modules = sorted(file for file in folder.glob("*.py") if file.stem != "__main__")
-        body = [f"# {name}", *(f"::: {_module(package, file)}" for file in modules if _documented(file))]
+        body = [f"# {name}", *(f"::: {_module(package, file)}" for file in modules if _shown(package, file))]
         if len(body) > 1:
             made[f"{FOLDER}/{name}.md"] = "\n\n".join(body) + "\n"
             lines.append(f"- [`{name}`]({name}.md) {_summary(folder / '__init__.py')}")
@@ -31,9 +31,9 @@ def _module(package: Path, file: Path) -> str:
     return ".".join([package.name, *parts[: -1 if parts[-1] == "__init__" else None]])
 
 
-def _documented(file: Path) -> bool:
-    """Whether there is more to show than a package's own line."""
-    return file.stem != "__init__"
+def _shown(package: Path, file: Path) -> bool:
+    """Whether there is more to show than a package's own line, and it is not shown elsewhere."""
+    return file.stem != "__init__" and _module(package, file) != FRONT
 
 
 def _summary(init: Path) -> str:

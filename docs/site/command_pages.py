@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-WIDTH = "100"
+WIDTH = "80"
 
 
 def page() -> str:

@@ -55,15 +55,17 @@ def _walk(node: yaml.MappingNode, prefix: str, lines: list[str]) -> Iterator[Key
         if key.value in HIDDEN:
             continue
         name = prefix + key.value
-        # A block of keys: its comment stands behind its name. A flow mapping such as {} is a value.
-        if isinstance(value, yaml.MappingNode) and not value.flow_style:
-            said = _comment(lines[key.end_mark.line], key.end_mark.column)
-            if said:
-                yield Key(name, "", said)
+        block = isinstance(value, yaml.MappingNode) and not value.flow_style
+        comment = _comment(lines[(key if block else value).end_mark.line], (key if block else value).end_mark.column)
+        if not isinstance(value, yaml.MappingNode) or not value.value:  # {} is a value
+            yield Key(name, _source(value, lines), comment)
+        elif value.flow_style:  # {a: 1, b: 2} # one comment for all of them
+            for inner, default in value.value:
+                yield Key(f"{name}.{inner.value}", _source(default, lines), comment)
+        else:  # a block of keys: its comment stands behind its name
+            if comment:
+                yield Key(name, "", comment)
             yield from _walk(value, f"{name}.", lines)
-        else:
-            default = _source(value, lines)
-            yield Key(name, default, _comment(lines[value.end_mark.line], value.end_mark.column))
 
 
 def _source(value: yaml.Node, lines: list[str]) -> str:
@@ -116,7 +118,7 @@ def _table(found: list[Key], prefix: str = "") -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{_escaped(text)}`" if text else ""
+    return "`" + text.replace("|", "\\|") + "`" if text else ""
 
 
 def _escaped(text: str) -> str:

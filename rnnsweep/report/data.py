@@ -53,7 +53,7 @@ class SweepData:
         chance: the objective's value for a network that knows nothing, or None.
         totals: wall_s, device_s, updates (row-updates) of the sweep.
         config_yaml: the resolved configuration.
-        overrides: what the user typed.
+        commands: command lines: the same sweep again, and going on with this one.
         environment: versions and machine, name -> value.
     """
 
@@ -71,7 +71,7 @@ class SweepData:
     chance: float | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
     config_yaml: str = ""
-    overrides: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -48,10 +48,10 @@ ASKS = 64
 class OrdersBuilder:
     """Orders for one worker, in the making. Leaving comes before joining."""
 
-    join: list[RowSpec] = field(default_factory=list)
-    leave: list[Withdrawal] = field(default_factory=list)
-    decided: dict[tuple[int, int], int] = field(default_factory=dict)
-    acknowledged: dict[tuple[int, int], int] = field(default_factory=dict)
+    join: list[RowSpec] = field(default_factory=list[RowSpec])
+    leave: list[Withdrawal] = field(default_factory=list[Withdrawal])
+    decided: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    acknowledged: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
 
     def withdraw(self, gone: Withdrawal) -> None:
         """Add a withdrawal, or cancel a join of this very batch."""

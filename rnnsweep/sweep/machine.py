@@ -84,7 +84,9 @@ def _take(memory: SweepMemory, event: Event, out: list[Command]) -> None:
             _take_rare(memory, event, out)
 
 
-def _take_rare(memory: SweepMemory, event: Event, out: list[Command]) -> None:
+def _take_rare(
+    memory: SweepMemory, event: WorkerJoined | BudgetChanged | StopAsked | Closed, out: list[Command]
+) -> None:
     match event:
         case WorkerJoined():
             _worker_joined(memory, event)

@@ -29,8 +29,8 @@ class Curve:
         report: the newest report taken in.
     """
 
-    last: dict[str, float] = field(default_factory=dict)
-    best: list[float | None] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict[str, float])
+    best: list[float | None] = field(default_factory=list[float | None])
     report: RowReport | None = None
 
     @property
@@ -107,7 +107,7 @@ def reduced(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[flo
         curves: all replicas of a trial, at one rung.
         updates: the trial's own budget; what an unsolved replica scores for `solved_at`.
     """
-    values = []
+    values: list[float] = []
     for index, objective in enumerate(plan.objectives):
         if objective.reduce == "solved_share":
             values.append(sum(curve.solved_at is not None for curve in curves) / len(curves))

@@ -56,7 +56,7 @@ class Records:
     sweep: SweepView | None = None
     trials: Sequence[TrialView] = ()
     attempts: Sequence[AttemptView] = ()
-    reports: Mapping[int, Sequence[RowReport]] = field(default_factory=dict)
+    reports: Mapping[int, Sequence[RowReport]] = field(default_factory=dict[int, Sequence[RowReport]])
     verdicts: Sequence[tuple[int, int, str]] = ()
 
 
@@ -68,7 +68,8 @@ def rebuild(
     Raises:
         ConfigError: `reopen` names a trial that does not exist or cannot go on.
     """
-    memory, out = SweepMemory(plan, fence, now=now), []
+    memory = SweepMemory(plan, fence, now=now)
+    out: list[Command] = []
     if records.sweep is not None:
         memory.spent = Spent(records.sweep.wall_s, records.sweep.device_s, records.sweep.updates)
     wish = reopen or Reopen()

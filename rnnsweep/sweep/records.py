@@ -37,7 +37,7 @@ class Row:
     worker: str = ""
     reported: int = 0
     stored: int = 0
-    ahead: dict[int, RowReport] = field(default_factory=dict)
+    ahead: dict[int, RowReport] = field(default_factory=dict[int, RowReport])
     curve: Curve = field(default_factory=Curve)
     step: int = 0
 
@@ -88,17 +88,17 @@ class OpenTrial:
     step: int = 0
     rung: int = 0
     judging: int = 0
-    verdicts: dict[int, str] = field(default_factory=dict)
+    verdicts: dict[int, str] = field(default_factory=dict[int, str])
     values: tuple[float, ...] = ()
     strikes: int = 0
     mark: int = 0
     group: int | None = None
-    died_on: list[str] = field(default_factory=list)
+    died_on: list[str] = field(default_factory=list[str])
     rewind: bool = False
-    failures: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict[int, str])
     engine: str = ""
-    history: list[str] = field(default_factory=list)
-    extra: dict[str, float] = field(default_factory=dict)
+    history: list[str] = field(default_factory=list[str])
+    extra: dict[str, float] = field(default_factory=dict[str, float])
 
     def move(self, after: TrialState) -> None:
         """Change state; `IllegalTransition` with the history if the table does not allow it."""
@@ -170,7 +170,7 @@ class LiveWorker:
     info: WorkerInfo
     order: int
     slots: int
-    rows: set[RowId] = field(default_factory=set)
+    rows: set[RowId] = field(default_factory=set[RowId])
     group: int | None = None
 
     @property
@@ -239,25 +239,25 @@ class SweepMemory:
     policy: Policy = DEFAULT
     now: float = 0.0
     spent: Spent = field(default_factory=Spent)
-    open: dict[int, OpenTrial] = field(default_factory=dict)
-    queue: list[int] = field(default_factory=list)
-    groups: dict[int, list[int]] = field(default_factory=dict)
-    pending: list[int] = field(default_factory=list)
+    open: dict[int, OpenTrial] = field(default_factory=dict[int, OpenTrial])
+    queue: list[int] = field(default_factory=list[int])
+    groups: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    pending: list[int] = field(default_factory=list[int])
     group_count: int = 0
-    workers: dict[str, LiveWorker] = field(default_factory=dict)
+    workers: dict[str, LiveWorker] = field(default_factory=dict[str, LiveWorker])
     worker_count: int = 0
     free_slots: FreeSlots = field(default_factory=FreeSlots)
-    counts: Counter[TrialState] = field(default_factory=Counter)
+    counts: Counter[TrialState] = field(default_factory=Counter[TrialState])
     next_number: int = 0
     asking: int = 0
     exhausted: bool = False
     best: tuple[int, tuple[float, ...]] | None = None
     stopping: tuple[SweepState, str] | None = None
     closed: bool = False
-    bugs: dict[str, list[int]] = field(default_factory=dict)
-    node_losses: Counter[str] = field(default_factory=Counter)
-    node_rungs: Counter[str] = field(default_factory=Counter)
-    excluded: set[str] = field(default_factory=set)
+    bugs: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    node_losses: Counter[str] = field(default_factory=Counter[str])
+    node_rungs: Counter[str] = field(default_factory=Counter[str])
+    excluded: set[str] = field(default_factory=set[str])
     store_losses: int = 0
     refused: int = 0
 

@@ -149,8 +149,8 @@ class Orders:
 
     join: tuple[RowSpec, ...] = ()
     leave: tuple[Withdrawal, ...] = ()
-    decided: Mapping[RowId, int] = field(default_factory=dict)
-    acknowledged: Mapping[RowId, int] = field(default_factory=dict)
+    decided: Mapping[RowId, int] = field(default_factory=dict[RowId, int])
+    acknowledged: Mapping[RowId, int] = field(default_factory=dict[RowId, int])
 
     @property
     def empty(self) -> bool:
@@ -222,4 +222,4 @@ class WorkerInfo:
     device: str
     processor: str
     slots: int
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -34,7 +34,8 @@ def accept_report(memory: SweepMemory, trial: OpenTrial, report: RowReport, out:
 def store(trial: OpenTrial, row: Row, out: list[Command], decided: int | None = None) -> None:
     """Hand those reports to the ledger that count already: the next rung's, or all when no verdict will come."""
     before = row.stored
-    while row.stored < row.reported and (row.stored <= trial.rung or trial.failures):
+    last = row.reported if trial.failures else min(row.reported, trial.rung + (not trial.judging))
+    while row.stored < last:
         row.stored += 1
         out.append(PutReports((row.ahead[row.stored],)))
     if row.placed and (row.stored > before or decided is not None):

@@ -56,7 +56,7 @@ class TrialView:
     worker: str = ""
     engine: str = ""
     history: tuple[str, ...] = ()
-    extra: Mapping[str, float] = field(default_factory=dict)
+    extra: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)

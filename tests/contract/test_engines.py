@@ -119,7 +119,7 @@ def plain(name: str, a: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor
 
 
 def one_row(case: Case, p: int) -> dict[str, torch.Tensor]:
-    """Row p alone, its own steps only, by docs/maths.md#notation and autograd: each total derivative from its own tensor."""
+    """Row p alone, its own steps only, by docs/maths.md#notation and autograd: derivatives from tensors of its own."""
     own = int(case.lengths[p])
     leaf = {k: v[p].clone().requires_grad_() for k, v in tensors_of(case.weights).items() if k != "leak"}
     leak = 1.0 if case.weights.leak is None else float(case.weights.leak[p])

@@ -37,7 +37,8 @@ def parse(url: str) -> URL:
     Raises:
         ConfigError: not a SQLite file or PostgreSQL URL. The message shows no password.
     """
-    harmless = re.sub(r"://[^@/]*@", "://***@", url.partition("?")[0])
+    # greedy, up to the last @: a password may hold any sign, and a URL that is none may hold one too
+    harmless = re.sub(r"^([\w+.-]*://)?.*@", r"\1***@", url).partition("?")[0]
     try:
         parsed = make_url(url)
     except ArgumentError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -63,7 +63,7 @@ def config_yaml(config: Mapping[str, Any], params: Params | None = None) -> byte
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
 
 
-def note(plan: SweepPlan, state: str, best: tuple[int, float, Params] | None, store_hint: str) -> str:
+def note(plan: SweepPlan, state: str, best: tuple[int, float, Params] | None, commands: Sequence[str]) -> str:
     """The parent run's note, in markdown."""
     goals = ", ".join(f"{o.goal} {o.take} `{o.metric}` ({o.reduce} of {plan.replicas})" for o in plan.objectives)
     lines = [f"## Sweep `{plan.name}`: {state}", ""]
@@ -71,10 +71,7 @@ def note(plan: SweepPlan, state: str, best: tuple[int, float, Params] | None, st
         number, value, params = best
         shown = ", ".join(f"`{key}={param_text(chosen)}`" for key, chosen in params.items())
         lines += [f"**Best: trial {number}, objective {value:.6g}** with {shown or 'no searched keys'}", ""]
-    tail = f" {store_hint}" if store_hint else ""
-    typed = "".join(f" '{override}'" for override in plan.overrides)
-    lines += [f"Objective: {goals}", "", "```", f"rnnsweep resume {plan.name}{tail}"]
-    lines += [f"rnnsweep launch {plan.name}{typed} name=...", f"rnnsweep report {plan.name}{tail}", "```"]
+    lines += [f"Objective: {goals}", "", "```", *commands, "```"]
     lines += ["", "| searched key | range |", "|---|---|"]
     lines += [f"| `{dimension.key}` | {range_text(dimension)} |" for dimension in plan.space]
     return "\n".join(lines)[:LONGEST_TAG]

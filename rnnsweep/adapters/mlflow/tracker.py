@@ -295,7 +295,7 @@ class MlflowMirror:
 
     def _finish_parent(self, store: RunStore, changes: Sequence[Change]) -> None:
         """The parent's note where it changed; its status, and the report, where the sweep's state did."""
-        text = note(self._plan, self._state, self._best, self._options.store_hint)
+        text = note(self._plan, self._state, self._best, self._options.commands)
         if text != self._note:
             store.log(self._parent, [], {}, {"mlflow.note.content": text, "state": self._state})
             self._note = text

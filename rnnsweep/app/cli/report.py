@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from rnnsweep.app.cli.options import Store, SweepName
-from rnnsweep.app.stores import place
 
 
 def report(
@@ -20,8 +19,8 @@ def report(
     store: Store = None,
 ) -> None:
     """Write one self-contained page with figures and tables; works on a running sweep."""
-    from rnnsweep.app.results.report_data import report_sweep
+    from rnnsweep.app.results.sweep import open_sweep
 
-    page = report_sweep(place(store), sweep, out)
+    page = open_sweep(sweep, store=store).report(out)
     pictures, tables = len(list(page.parent.glob("*.png"))), len(list(page.parent.glob("*.csv")))
     typer.echo(f"{page}\n{pictures} figures (PNG) and {tables} tables (CSV) beside it")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnsweep.app.config.point import lookup
+from rnnsweep.report.published import TABLES as TABLES  # what is published stands beside what can be run
 
 Place = tuple[str, str]
 """Row and column of a table's cell."""
