@@ -6,7 +6,10 @@ Exit codes of the command line hang on the class: see `RnnsweepError.exit_code`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RnnsweepError(Exception):
@@ -39,6 +42,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return found[0] if found else None
+
+
+def printable(text: str) -> str:
+    """A text without characters that a terminal would obey: each is shown as its number.
+
+    Example:
+        >>> print(printable("red" + chr(27) + "[31m"))
+        red<1b>[31m
+    """
+    return _CONTROL.sub(lambda match: f"<{ord(match.group()):02x}>", text)
 
 
 class ConfigError(RnnsweepError):
@@ -79,7 +92,7 @@ class ConfigError(RnnsweepError):
             parts.append(f"; allowed: {words}")
         if self.hint:
             parts.append(f". {self.hint}" if self.hint.endswith((".", "?")) else f". Did you mean '{self.hint}'?")
-        return "".join(parts)
+        return printable("".join(parts))
 
 
 class ConfigWarning(UserWarning):

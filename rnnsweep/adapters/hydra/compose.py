@@ -30,7 +30,7 @@ from rnnsweep.adapters.hydra.files import Choice, Layer, SweepFile, read_yaml, s
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, TARGET, Overrides
 from rnnsweep.adapters.hydra.ranges import dimension
 from rnnsweep.adapters.hydra.search import ConfigPath
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.errors import ConfigError, nearest, printable
 from rnnsweep.sweep.space import Dimension
 
 SEARCH = "_search_"
@@ -113,20 +113,27 @@ class ConfigTree:
             problem = str(error).splitlines()[0]
             raise ConfigError(problem, key=str(getattr(error, "full_key", "") or "config")) from None
         assert isinstance(data, dict)
-        return {str(key): infinities(value) for key, value in data.items()}
+        return {str(key): plain_values(value, str(key)) for key, value in data.items()}
 
 
-def infinities(value: Any) -> Any:
+def plain_values(value: Any, key: str) -> Any:
     """Plain data with the words inf and -inf as numbers (yaml itself writes .inf).
 
+    Raises:
+        ConfigError: a value that is NaN, or a text that a terminal would obey.
+
     Example:
-        >>> infinities({"threshold": "inf", "kinds": ["-inf", 1]})
+        >>> plain_values({"threshold": "inf", "kinds": ["-inf", 1]}, "controllers.mine")
         {'threshold': inf, 'kinds': [-inf, 1]}
     """
     if isinstance(value, dict):
-        return {name: infinities(item) for name, item in value.items()}
+        return {name: plain_values(item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, list):
-        return [infinities(item) for item in value]
+        return [plain_values(item, key) for item in value]
+    if isinstance(value, float) and value != value:
+        raise ConfigError("is not a number", key=key, value="nan", allowed="a finite number")
+    if isinstance(value, str) and printable(value) != value:
+        raise ConfigError("holds control characters", key=key, value=value, allowed="printable characters")
     return float(value) if isinstance(value, str) and value in ("inf", "+inf", "-inf") else value
 
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.errors import ConfigError, nearest, printable
 
 Choice = str | list[str] | None
 DEEPEST = 50
@@ -122,7 +122,7 @@ def describe(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as stream:
             comments = (line.strip("# \n") for line in stream if line.startswith("#") and "@package" not in line)
-            return next(comments, "")
+            return printable(next(comments, ""))
     except (OSError, UnicodeDecodeError):
         return ""
 

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep, Sweep
 
 from rnnsweep.adapters.hydra.overrides import parse_override, plain
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.errors import ConfigError, nearest, printable
 from rnnsweep.sweep.space import Dimension
 
 GRAMMAR = (
@@ -71,6 +71,8 @@ def _choices(values: list[Any]) -> tuple[Any, ...]:
             raise ConfigError(
                 "a choice holds single values only", value=value, allowed="numbers, words, true, false, null"
             )
+        if isinstance(value, str) and printable(value) != value:
+            raise ConfigError("holds control characters", value=value, allowed="printable characters")
         if isinstance(value, float) and math.isnan(value):
             raise ConfigError("NaN cannot be searched", value="nan", allowed="numbers, inf, words, true, false, null")
     return tuple(dict.fromkeys(values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -62,7 +62,6 @@ _OBJECTIVE: Mapping[str, tuple[Any, ...]] = {
 }
 _STORE_KEYS = ("root", "ledger", "optuna", "mlflow", "artifacts", "checkpoints")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST = 255
 """Bytes of a file's name, the limit of all common file systems."""
 
@@ -73,11 +72,6 @@ def check_values(resolved: dict[str, Any]) -> None:
     Raises:
         ConfigError: the first value that is out of range, of the wrong type, or unknown.
     """
-    for key, value in _leaves(resolved):
-        if isinstance(value, float) and math.isnan(value):
-            raise ConfigError("is not a number", key=key, value="nan", allowed="a finite number")
-        if isinstance(value, str) and _CONTROL.search(value):  # a terminal would obey it
-            raise ConfigError("holds control characters", key=key, value=value, allowed="printable characters")
     for key, allowed in PLAIN.items():
         value = lookup(resolved, key)
         if allowed == _BOOLEAN and not isinstance(value, bool):
@@ -90,19 +84,6 @@ def check_values(resolved: dict[str, Any]) -> None:
     _check_places(resolved)
     _check_cluster(resolved["cluster"])
     _check_steps(resolved)
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of everything that is no mapping or list; items of lists go by their list's key."""
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _leaves(item, f"{key}.{name}" if key else str(name))
-            yield f"{key}.{name}", str(name)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item, key)
-    else:
-        yield key, value
 
 
 def _check_places(resolved: Mapping[str, Any]) -> None:

@@ -1,0 +1,195 @@
+"""How many files one must open to follow one thing through the program: measured, not guessed.
+
+    python benchmarks/walks.py            prints every walk: its number of files, and their list
+
+A walk runs the thing and writes down each file of the project
+    - a function of which runs (a generated constructor counts for the file of its class);
+    - a compiled function of which such a function calls, and what that calls in turn: numba's kernels, and the
+      intrinsics that write their instructions.
+What runs before (configs, imports, compiling) does not count.
+
+The walk of one override follows a value instead. It writes down each file of a function that has the value in its hands
+(an argument, a local or a result: the value itself or, until it is parsed, the text that was typed; or a list or mapping
+that has it), and each file on the way to there, whoever called that function. The copy of the whole config that the
+ledger keeps is a record, not a step on the way.
+
+A further walk is a function that returns its files, and an entry in `WALKS`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parent.parent / "rnnsweep"
+
+
+def files_of(call: Callable[[], object]) -> list[str]:
+    """The files of the project that are opened to follow this call, relative to the package."""
+    functions: set[Any] = set()
+    sources: set[str] = set()
+
+    def seen(frame: FrameType, event: str, argument: object) -> None:
+        if event != "call":
+            return
+        sources.add(_source(frame))
+        functions.update(_compiled_of(frame))
+
+    sys.setprofile(seen)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    sources.update(inspect.getsourcefile(_plain(function)) or "" for function in _closure(functions))
+    inside = (Path(source) for source in sources if source.startswith(str(PACKAGE)))
+    return sorted(str(path.relative_to(PACKAGE)) for path in inside)
+
+
+def _source(frame: FrameType) -> str:
+    """The file of a call; generated code (constructors of dataclasses and named tuples) is its class's."""
+    if not frame.f_code.co_filename.startswith("<"):
+        return frame.f_code.co_filename
+    first = next(iter(frame.f_locals.values()), None)
+    owner = first if inspect.isclass(first) else type(first)
+    return getattr(sys.modules.get(owner.__module__), "__file__", None) or ""
+
+
+def _compiled_of(frame: FrameType) -> Iterator[Any]:
+    """Compiled functions that a call is given, or whose names it uses."""
+    if frame.f_code.co_filename.startswith(str(PACKAGE)):
+        yield from (value for value in frame.f_locals.values() if _is_compiled(value))
+        yield from _named(frame.f_code, frame.f_globals)
+
+
+def _closure(functions: set[Any]) -> set[Any]:
+    """The compiled functions and all that they use in turn."""
+    todo, done = list(functions), set()
+    while todo:
+        function = todo.pop()
+        if function not in done:
+            done.add(function)
+            plain = _plain(function)
+            todo += _named(plain.__code__, plain.__globals__)
+    return done
+
+
+def _named(code: CodeType, names: dict[str, Any]) -> list[Any]:
+    return [names[name] for name in code.co_names if _is_compiled(names.get(name))]
+
+
+def _is_compiled(value: Any) -> bool:
+    return type(value).__module__.startswith("numba.") and callable(_plain(value))
+
+
+def _plain(function: Any) -> Any:
+    """The Python function behind a compiled one or an intrinsic."""
+    return getattr(function, "py_func", None) or getattr(function, "_defn", None)
+
+
+def one_mini_batch() -> list[str]:
+    """`core/training.py: update` of a pack: srn on the cpu engine, temporal order, SGD with momentum, clipping."""
+    import torch
+
+    from rnnsweep.core.controllers.base import Tally
+    from rnnsweep.core.controllers.clip import GlobalNormClip
+    from rnnsweep.core.families.srn import Srn
+    from rnnsweep.core.optimizers.sgd import Sgd
+    from rnnsweep.core.tasks.temporal_order import TemporalOrder
+    from rnnsweep.core.training import tiles, update
+    from tests.kit.networks import Setup
+
+    torch.set_num_threads(1)
+    setup = Setup(
+        family=Srn(hidden=12),
+        task=TemporalOrder(length=12),
+        optimizer=Sgd(lr=0.05, momentum=0.9),
+        controllers={"clip": GlobalNormClip()},
+        engine="cpu",
+        dtype=torch.float32,
+    )
+    pack = setup.pack([0, 1])
+    (_, tile), *_ = tiles(pack)
+    update(tile, Tally())  # the first call imports and compiles
+    return files_of(lambda: update(tile, Tally()))
+
+
+MARK = 0.51234
+"""A threshold that nothing else in a sweep is equal to."""
+
+
+class _Arrived(BaseException):
+    """The walk has come to its end."""
+
+
+def one_override() -> list[str]:
+    """`rnnsweep launch quickstart controllers.clip.threshold=... cluster=inline`: from the command to `Driver.run`."""
+    import contextlib
+    import tempfile
+
+    from rnnsweep.app.cli import launch, main
+    from rnnsweep.sweep.driver import Driver
+
+    text = f"controllers.clip.threshold={MARK}"
+    sources: set[str] = set()
+    wanted: list[object] = [text, MARK]
+
+    def seen(frame: FrameType, event: str, result: object) -> None:
+        end = event == "call" and frame.f_code is Driver.run.__code__
+        held = _held(frame, result if event == "return" else None)
+        if MARK in held and text in wanted:
+            wanted.remove(text)  # parsed: from here on the text is only kept as a record
+        if end or any(mark in held for mark in wanted):
+            sources.update(_callers(frame, launch.launch.__code__))
+        if end:
+            raise _Arrived
+
+    with tempfile.TemporaryDirectory() as store, contextlib.suppress(_Arrived):
+        before, sys.argv = sys.argv, ["rnnsweep", "launch", "quickstart", text, "cluster=inline", "--store", store]
+        sys.setprofile(seen)
+        try:
+            main.main()
+        finally:
+            sys.setprofile(None)
+            sys.argv = before
+    return sorted(str(path.relative_to(PACKAGE)) for path in map(Path, sources) if path.is_relative_to(PACKAGE))
+
+
+def _held(frame: FrameType, result: object) -> list[object]:
+    """What a function of the project has in its hands: arguments, locals, its result; one level into collections."""
+    source = _source(frame)
+    if not source.startswith(str(PACKAGE)) or source.startswith(str(PACKAGE / "adapters/ledger")):
+        return []
+    held: list[object] = []
+    for value in (*frame.f_locals.values(), result):
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else (value,)
+        held += [item for item in inside if isinstance(item, (str, float))]
+    return held
+
+
+def _callers(frame: FrameType | None, first: CodeType) -> Iterator[str]:
+    """The file of a function and of all that called it, up to the walk's first function."""
+    while frame is not None:
+        yield _source(frame)
+        frame = None if frame.f_code is first else frame.f_back
+
+
+WALKS: dict[str, Callable[[], list[str]]] = {
+    "one mini-batch through `update`": one_mini_batch,
+    "one override until `Driver.run`": one_override,
+}
+
+
+def main() -> None:
+    for name, walk in WALKS.items():
+        files = walk()
+        print(f"{name}: {len(files)} files")
+        print("\n".join(f"    {file}" for file in files))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(PACKAGE.parent))  # the kit of the tests builds the pack
+    main()
