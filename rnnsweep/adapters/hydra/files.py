@@ -84,12 +84,12 @@ def _check_shape(text: str, path: Path) -> None:
     anchored: dict[str, int] = {}
     values = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        where = f"{path}:{event.start_mark.line + 1}"
+        place = f"{path}:{event.start_mark.line + 1}"
         if isinstance(event, yaml.NodeEvent):
             if not open_nodes and not _may_be_top(event):
                 raise ConfigError("holds no 'key: value' mapping", file=str(path), allowed="a yaml mapping")
             if isinstance(event, yaml.AliasEvent) and event.anchor in (name for name, _ in open_nodes):
-                raise ConfigError(f"the anchor &{event.anchor} contains itself", file=where)
+                raise ConfigError(f"the anchor &{event.anchor} contains itself", file=place)
             values += anchored.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1
         if isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, values))
@@ -98,7 +98,7 @@ def _check_shape(text: str, path: Path) -> None:
             anchored[anchor or ""] = values - before + 1
         if values > _MOST or len(open_nodes) > DEEPEST:
             allowed = f"at most {DEEPEST} levels and {_MOST} values"
-            raise ConfigError("is nested too deep, or its anchors multiply", file=where, allowed=allowed)
+            raise ConfigError("is nested too deep, or its anchors multiply", file=place, allowed=allowed)
 
 
 def _may_be_top(event: yaml.NodeEvent) -> bool:
@@ -113,8 +113,8 @@ def syntax_error(error: Exception, path: Path | str | None) -> ConfigError:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     name = str(path) if path is not None else str(getattr(mark, "name", "yaml"))
-    where = f"{name}:{mark.line + 1}" if mark is not None else name
-    return ConfigError(f"yaml syntax error: {problem}", file=where)
+    place = f"{name}:{mark.line + 1}" if mark is not None else name
+    return ConfigError(f"yaml syntax error: {problem}", file=place)
 
 
 def describe(path: Path) -> str:

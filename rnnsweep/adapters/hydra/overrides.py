@@ -25,10 +25,10 @@ class Overrides:
     """Overrides by meaning, each in the order typed.
 
     Attributes:
-        groups: unit chosen per family.
+        groups: unit chosen per group.
         added, removed: controllers to add to, or to take from, the sweep's list.
         values: dotted key and plain value.
-        searches: dotted key (or unit family) to a range in Hydra's own type, or a text in the range grammar.
+        searches: dotted key (or group) to a range in Hydra's own type, or a text in the range grammar.
         space: replaces the whole search space where given.
     """
 

@@ -110,13 +110,13 @@ def _from_mapping(key: str, spec: Mapping[Any, Any]) -> Dimension:
             raise ConfigError(
                 "unknown key of a range", value=name, allowed=_RANGE_KEYS, hint=nearest(str(name), _RANGE_KEYS)
             )
-    found = _without_condition(key, spec)
+    dim = _without_condition(key, spec)
     when = spec.get("when") or {}
     if not isinstance(when, Mapping):
         raise ConfigError("a condition maps keys to values", value=when, allowed="when: {family: [lstm]}")
     conditions = {str(k): tuple(v) if isinstance(v, list) else (v,) for k, v in when.items()}
     return Dimension(
-        key, found.kind, found.low, found.high, log=found.log, step=found.step, choices=found.choices, when=conditions
+        key, dim.kind, dim.low, dim.high, log=dim.log, step=dim.step, choices=dim.choices, when=conditions
     )
 
 

@@ -24,11 +24,11 @@ def config(
 
     typed = list(overrides or ())
     if sweep is None:
-        found = list_sweeps(config_dir or ())
+        sweeps = list_sweeps(config_dir or ())
         if as_json:
-            emit([{"name": name, "description": text} for name, _, text in found])
+            emit([{"name": name, "description": text} for name, _, text in sweeps])
         else:
-            typer.echo("\n".join(f"{name:<24} {text}" for name, _, text in found))
+            typer.echo("\n".join(f"{name:<24} {text}" for name, _, text in sweeps))
         return
     if "=" in sweep:  # overrides of the base config, no sweep named
         typed, sweep = [sweep, *typed], None

@@ -6,7 +6,7 @@ import typer
 
 from rnnsweep.app.cli.options import AsJson, ConfigDir, emit
 
-FAMILIES = (
+GROUPS = (
     *("family", "activation", "readout", "controller", "init", "task", "learner", "optimizer", "metric"),
     *("sampler", "pruner"),
 )
@@ -20,12 +20,12 @@ def units(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
     from rnnsweep.core.metrics.names import METRICS
 
     chosen = {**list_units(config_dir or ()), "metric": list(METRICS), "activation": list(ACTIVATIONS)}
-    found = {family: chosen.get(FOLDERS.get(family, family), []) for family in FAMILIES}
+    names = {group: chosen.get(FOLDERS.get(group, group), []) for group in GROUPS}
     if as_json:
-        emit(found)
+        emit(names)
         return
-    width = max(map(len, found))
-    for group, names in found.items():
-        typer.echo(f"{group:<{width}}  {' '.join(names)}")
+    width = max(map(len, names))
+    for group, units_of_group in names.items():
+        typer.echo(f"{group:<{width}}  {' '.join(units_of_group)}")
     typer.echo("\nChoose with group=name (family=srn, sampler=tpe); controllers: '+controllers=omega' adds one.")
     typer.echo("An activation is a value of family.activation.")

@@ -12,18 +12,9 @@ from pathlib import Path
 import pytest
 
 from rnnsweep.app.config.load import amend, from_json, list_sweeps, list_units, load, to_json
-from rnnsweep.app.config.point import Variant, resolve_point, without_passwords
+from rnnsweep.app.config.point import resolve_point
 from rnnsweep.core.build import build_units, row_hypers, shape_key
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.space import Dimension
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RNNSWEEP_STORE", raising=False)
-    monkeypatch.delenv("RNNSWEEP_CONFIG_DIR", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 def quick(*overrides, **more):
@@ -89,76 +80,12 @@ def test_from_json_refuses_another_format():
         from_json({"version": 99})
 
 
-def test_a_fixed_key_is_no_longer_searched():
-    config = quick("init.sigma=0.2", "~space.controllers.omega.weight")
-    assert "init.sigma" not in config.plan.space.keys
-    assert "controllers.omega.weight" not in config.plan.space.keys
-    assert config.resolved["init"]["sigma"] == 0.2
-
-
-def test_the_whole_space_can_be_replaced_or_emptied():
-    assert quick("space={}").plan.space.keys == ()
-    config = quick("space={optimizer.lr: default, init.sigma: 'interval(0.1, 0.2)'}")
-    assert config.plan.space.keys == ("optimizer.lr", "init.sigma")
-
-
-def test_default_takes_the_units_own_range():
-    for typed in ("optimizer.lr=default", "space.optimizer.lr=default"):
-        assert quick(typed).plan.space.dimensions[-1] == Dimension("optimizer.lr", "float", 1e-4, 0.1, log=True)
-
-
 def test_controllers_come_and_go_with_what_is_said_about_them():
     config = quick("~controllers.omega", "+controllers=l2", "controllers.l2.weight=default")
     assert list(config.resolved["controllers"]) == ["clip", "sampling", "l2"]
     assert "controllers.omega.weight" not in config.plan.space.keys
     assert "controllers.l2.weight" in config.plan.space.keys
     assert list(quick("controllers=[clip]").resolved["controllers"]) == ["clip"]
-
-
-def test_searched_families_compose_once_each():
-    config = load("quickstart", ["init=choice(normal,glorot)", "init.gain=tag(log,interval(0.5,2))"])
-    assert [dict(variant.groups) for variant in config.variants] == [{"init": "normal"}, {"init": "glorot"}]
-    by_key = {dim.key: dim for dim in config.plan.space}
-    assert by_key["init"].choices == ("normal", "glorot")
-    assert by_key["init.sigma"].when == {"init": ("normal",)}
-    assert by_key["init.gain"].when == {"init": ("glorot",)}
-    assert list(by_key).index("init") < list(by_key).index("init.sigma"), "parents come first"
-    point = resolve_point(config.variants, {"init": "glorot", "init.gain": 1.5})
-    assert point["init"]["_target_"] == "rnnsweep.core.inits.glorot.Glorot"
-    assert point["init"]["gain"] == 1.5
-
-
-def test_conditions_on_what_is_not_searched_are_settled():
-    space = "space={init.sigma: {low: 0.1, high: 1, when: {init: [%s]}}}"
-    assert quick(space % "glorot").plan.space.keys == ()
-    assert quick(space % "normal").plan.space.dimensions == (Dimension("init.sigma", "float", 0.1, 1.0),)
-    with pytest.raises(ConfigError, match="unknown key in a condition"):
-        quick("space={init.sigma: {low: 0.1, high: 1, when: {inti: [normal]}}}")
-    one = "init.sigma: {low: 1, high: 2, when: {optimizer.lr: [1]}}"
-    two = "optimizer.lr: {low: 1, high: 2, when: {init.sigma: [1]}}"
-    with pytest.raises(ConfigError, match="circle"):
-        quick(f"space={{{one}, {two}}}")
-
-
-def test_stores_default_below_the_root(tmp_path, monkeypatch):
-    assert quick().store.root == tmp_path / "mlruns"
-    monkeypatch.setenv("RNNSWEEP_STORE", "elsewhere")
-    assert quick().store.ledger == f"sqlite:///{tmp_path}/elsewhere/ledger.db"
-    store = quick("store.optuna=none", "store.mlflow='http://127.0.0.1:5000'", store=Path("mine")).store
-    assert store.root == tmp_path / "mine"
-    assert (store.optuna, store.artifacts, store.checkpoints) == (None, None, f"{tmp_path}/mine/checkpoints")
-
-
-def test_several_objectives_and_enqueued_points():
-    objectives = "objective=[{metric: valid/error}, {metric: solved_at, goal: minimize, reduce: median}]"
-    config = quick(objectives, "sampler.enqueue=[{init.sigma: 0.1}]")
-    assert [objective.worst for objective in config.plan.objectives] == [1.0, 6000.0]
-    assert config.plan.enqueue == ({"init.sigma": 0.1},)
-    assert "enqueue" not in config.sampler
-    with pytest.raises(ConfigError, match="not searched"):
-        quick("sampler.enqueue=[{optimizer.lr: 0.1}]")
-    with pytest.raises(ConfigError, match=r"sampler\.enqueue\.0"):
-        load("quickstart", ["sampler.enqueue=[{init.sigma: -1}]"])
 
 
 def test_resume_may_change_the_budget_only():
@@ -220,21 +147,6 @@ def test_a_path_is_a_sweep(tmp_path):
     file = write(tmp_path / "deep/one.yaml", "seed: 3\n")
     config = load(str(file), check_units=False)
     assert (config.plan.name, config.plan.seed, config.source) == ("one", 3, str(file))
-
-
-def test_variants_and_points():
-    variants = [Variant({"family": "a"}, {"x": 1, "family": {}}), Variant({"family": "b"}, {"y": 2})]
-    assert resolve_point(variants, {"family": "b", "y": 3}) == {"y": 3}
-    assert resolve_point(variants, {}) == {"x": 1, "family": {}}
-    with pytest.raises(ConfigError, match="no such combination"):
-        resolve_point(variants, {"family": "c"})
-    with pytest.raises(ConfigError, match="unknown key"):
-        resolve_point(variants, {"z": 1})
-
-
-def test_passwords_are_hidden():
-    data = {"a": ["postgresql+psycopg://u:p%40ss@h:1/d", 3], "b": "http://h:80/x"}
-    assert without_passwords(data) == {"a": ["postgresql+psycopg://u:***@h:1/d", 3], "b": "http://h:80/x"}
 
 
 def test_reading_a_config_needs_no_torch():

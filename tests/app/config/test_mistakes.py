@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from rnnsweep.app.config.load import load
@@ -127,13 +125,6 @@ YAMLS = {
     "no space": ("space: 3\n", "space=3: is no search space", "dotted keys"),
     "code": ("family: {_target_: os.system}\n", "code cannot be named here", "unit's yaml"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RNNSWEEP_CONFIG_DIR", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
