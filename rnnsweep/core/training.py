@@ -68,7 +68,7 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
         tile.step,
         tally,
         program.readout,
-        omega=learned.omega,
+        term=learned.term,
         proposed=learned.step,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )
@@ -77,15 +77,15 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
 
 def _wanted(tile: Tile, detailed: bool) -> Wanted:
     """What the controllers that are switched on need of the mini-batch."""
-    trace, omega = detailed, None
+    trace, term_rows = detailed, None
     for name, unit in tile.program.controllers.items():
         if not tile.switched[name]:
             continue
-        if unit.omega_form is not None and tile.program.omega_form is not None:
-            omega = tile.on[name] if omega is None else omega | tile.on[name]
+        if unit.backward_term is not None and tile.program.backward_term is not None:
+            term_rows = tile.on[name] if term_rows is None else term_rows | tile.on[name]
         else:
             trace = trace or unit.needs_trace
-    return Wanted(trace, omega)
+    return Wanted(trace, term_rows)
 
 
 def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from rnnsweep.core.types import Direct, LoopWeights, Tangent, Trace
 F64 = torch.float64
 KNOWN = {
     "reference": ("rnnsweep.core.recurrence.reference", "ReferenceEngine"),
-    "cpu": ("rnnsweep.core.recurrence.cpu.engine", "CpuEngine"),
+    "cpu": ("rnnsweep.core.recurrence.cpu.engine.simple", "CpuEngine"),
 }
 
 

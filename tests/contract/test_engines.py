@@ -19,7 +19,7 @@ from tests.kit.strangers import assert_rows_are_strangers
 F64 = torch.float64
 KNOWN = {
     "reference": ("rnnsweep.core.recurrence.reference", "ReferenceEngine"),
-    "cpu": ("rnnsweep.core.recurrence.cpu.engine", "CpuEngine"),
+    "cpu": ("rnnsweep.core.recurrence.cpu.engine.simple", "CpuEngine"),
 }
 
 

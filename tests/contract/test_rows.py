@@ -21,7 +21,6 @@ from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
 from rnnsweep.core.learners.hessian_free import HessianFree
 from rnnsweep.core.pack import Pack
-from rnnsweep.core.recurrence.cpu.gated_engine import GatedEngine
 from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.memorization import Memorization
 from rnnsweep.core.tasks.periodic_output import PeriodicOutput
@@ -134,7 +133,7 @@ ENGINES_OF_CELLS = [("reference", torch.float64), ("reference", torch.float32)]
 
 def engines_of(setup: Setup) -> list[tuple[str, torch.dtype]]:
     cell = setup.family.cell
-    return ENGINES if cell is None or GatedEngine.knows(cell) else ENGINES_OF_CELLS
+    return ENGINES if cell is None or "cpu" in vars(type(cell)).get("fused", {}) else ENGINES_OF_CELLS
 
 
 ALL = [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rnnsweep.core.readouts.base import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
-    from rnnsweep.core.types import Batch, OmegaForm, OmegaTerm, Trace
+    from rnnsweep.core.types import BackwardTerm, Batch, TermResult, Trace
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Context:
             for these rows only.
         notes: what one phase leaves for a later one.
         readout: what the linear map is applied to.
-        omega: what the backward loop took along for the controllers with an `omega_form`, or None.
+        term: what the backward loop took along for the controllers with a `backward_term`, or None.
         proposed: the step [P, N], where the learning rule proposes it itself.
         fresh: row state of all units as it will be where the step is taken, by slot key (`training` fills it).
     """
@@ -118,7 +118,7 @@ class Context:
     ending: Tensor | None = None
     notes: dict[str, Tensor] = field(default_factory=dict)
     fresh: dict[str, Tensor] = field(default_factory=dict)
-    omega: OmegaTerm | None = None
+    term: TermResult | None = None
     proposed: Tensor | None = None
 
     @property
@@ -144,8 +144,8 @@ class Controller(Unit):
         return f"controllers.{self.unit_name}"
 
     @property
-    def omega_form(self) -> OmegaForm | None:
-        """The Omega that a backward loop may take along for it; it then needs no trace (`Context.omega`)."""
+    def backward_term(self) -> BackwardTerm | None:
+        """The term that a backward loop may take along for it; it then needs no trace (`Context.term`)."""
         return None
 
     @property

@@ -69,7 +69,7 @@ class GradientFlossing(Additive):
         family, hypers, batch = context.family, context.family_hypers, context.batch
         feed = family.feed(context.values, hypers, batch.inputs, batch.lengths)
         with torch.enable_grad():
-            weights = batch.begun(family.weights(context.values, hypers))
+            weights = batch.with_initial_state(family.weights(context.values, hypers))
             loop = Unrolled(weights, feed.inputs, context.activation, None, batch.lengths)
             spectrum = lyapunov_spectrum(loop, self.exponents)
             found = loop.gradients([spectrum], [2 * spectrum.detach() / spectrum[0].numel()])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.core.controllers.limiting import limited
+from rnnsweep.core.controllers.clip import limited
 from rnnsweep.unit import POSITIVE, SHARE, Range
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from torch import Tensor
 
-from rnnsweep.core.types import Batch, Capability, OmegaForm, OmegaTerm, Trace
+from rnnsweep.core.types import BackwardTerm, Batch, Capability, TermResult, Trace
 from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class LoopProgram(Protocol):
         ...
 
     @property
-    def omega_form(self) -> OmegaForm | None:
-        """The Omega that the backward loop is to take along, if any."""
+    def backward_term(self) -> BackwardTerm | None:
+        """The term that the backward loop is to take along, if any."""
         ...
 
 
@@ -68,7 +68,7 @@ class Learned:
         loss: [P]. gradients: [P, N], flat. trace: where it was asked for and the rule has one.
         step: [P, N], where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
         slots: the rule's row state as it will be where the row takes its step.
-        omega: where it was asked for and the loop took it along.
+        term: where one was asked for and the loop took it along.
         state: [P, B, S] after the mini-batch, where the task carries it over.
     """
 
@@ -77,7 +77,7 @@ class Learned:
     trace: Trace | None
     step: Tensor | None = None
     slots: Mapping[str, Tensor] = field(default_factory=dict)
-    omega: OmegaTerm | None = None
+    term: TermResult | None = None
     state: Tensor | None = None
 
 
@@ -87,12 +87,12 @@ class Wanted:
 
     Attributes:
         trace: the gradient record.
-        omega: rows, bool [P], whose `Program.omega_form` the loop is to take along; None: of none. Only where the rule
-            takes it.
+        term_rows: rows, bool [P], whose `Program.backward_term` the loop is to take along; None: of none. Only where
+            the rule takes it.
     """
 
     trace: bool = False
-    omega: Tensor | None = None
+    term_rows: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class Learner(Unit):
     proposes: ClassVar[bool] = False
 
     @property
-    def takes_omega(self) -> bool:
-        """Whether its backward loop takes Omega along where the engine can."""
+    def takes_terms(self) -> bool:
+        """Whether its backward loop takes a term along where the engine can."""
         return False
 
     @property

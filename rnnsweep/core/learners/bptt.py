@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core.learners import truncation
 from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted, merged
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.recurrence.base import OmegaEngine
+from rnnsweep.core.recurrence.base import TermEngine
 from rnnsweep.core.types import Batch
 from rnnsweep.unit import Range
 
@@ -37,7 +37,7 @@ class Bptt(Learner):
     fixed: ClassVar[Mapping[str, Range]] = {"horizon": Range(1, integer=True, optional=True)}
 
     @property
-    def takes_omega(self) -> bool:
+    def takes_terms(self) -> bool:
         """Where errors travel back all the way."""
         return self.horizon is None
 
@@ -54,7 +54,7 @@ class Bptt(Learner):
         del own
         values = program.layout.view(params)
         family, engine, activation = program.family, program.engine, program.activation
-        weights = batch.begun(family.weights(values, family_hypers))
+        weights = batch.with_initial_state(family.weights(values, family_hypers))
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
         record = engine.forward(feed.inputs, weights, activation, batch.lengths)
         seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
@@ -62,10 +62,10 @@ class Bptt(Learner):
         assert out.direct is not None
         direct, named = seen.pullback(out.direct)
         term = None
-        if want.omega is not None and isinstance(engine, OmegaEngine):
-            assert program.omega_form is not None
-            loop, trace, term = engine.backward_omega(
-                record, direct, activation, program.omega_form, want.omega, keep=want.trace
+        if want.term_rows is not None and isinstance(engine, TermEngine):
+            assert program.backward_term is not None
+            loop, trace, term = engine.backward_with(
+                record, direct, activation, program.backward_term, want.term_rows, keep=want.trace
             )
         elif self.horizon is None:
             loop, trace = engine.backward(record, direct, activation, keep=want.trace)
@@ -75,4 +75,4 @@ class Bptt(Learner):
         named = merged(named, own_loop, feed.pullback(loop.inputs), out.gradients)
         state = None if batch.state is None else record.h[:, -1]
         gradients = program.layout.flatten(named, torch.zeros_like(params))
-        return Learned(out.loss, gradients, trace, omega=term, state=state)
+        return Learned(out.loss, gradients, trace, term=term, state=state)

@@ -54,11 +54,14 @@ class Cell(ABC):
     Attributes:
         hidden: H.
         additive: a and d enter as a + d only, so that their gradients are the same.
+        fused: engines that run exactly this class's step: engine name -> ``module:Class``, built with the cell. It is
+            not inherited: a subclass may compute something else.
     """
 
     hidden: int
 
     additive: ClassVar[bool] = False
+    fused: ClassVar[Mapping[str, str]] = {}
 
     @property
     def state(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from rnnsweep.core.recurrence.cpu.vector import Lanes, Vec
+from rnnsweep.core.recurrence.cpu.emit.vector import Lanes, Vec
 
 CODES = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "identity", "modrelu", "oplu")
 FROM_OUTPUT = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "identity")

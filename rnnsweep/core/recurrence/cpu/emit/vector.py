@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
+from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic as _intrinsic
 
 from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
@@ -20,6 +21,22 @@ from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
 I64 = ir.IntType(64)
 intrinsic: Any = _intrinsic
 """Numba's decorator; what it returns is called from kernels without the typing context."""
+
+
+def require(kind: type, given: Any) -> None:
+    """Raise unless an intrinsic is given the named tuple that it takes.
+
+    All members are whole numbers: without this check another tuple of the same length would be taken for it, and its
+    sizes for addresses.
+    """
+    if getattr(given, "instance_class", None) is not kind:
+        raise TypingError(f"this loop takes {kind.__name__}, not {given}")
+
+
+def unpack(context: Any, builder: Any, kind: Any, tuple_type: Any, value: Any) -> Any:
+    """The named tuple `kind` of IR values: the members of a numba tuple of whole numbers, as i64."""
+    members = cgutils.unpack_tuple(builder, value, len(tuple_type))
+    return kind(*(context.cast(builder, m, own, types.int64) for m, own in zip(members, tuple_type, strict=True)))
 
 
 class Lanes:

@@ -4,35 +4,59 @@ A tile holds up to 10 x 2 vectors of the result in registers and runs over the w
 summed in the order of the inner index with one fused multiply-add per term, whatever the tile: results do not depend
 on how a matrix is cut into tiles.
 
-Both intrinsics take one tuple of addresses and sizes (int64; addresses in bytes, the rest in elements):
-    rows: c[m] = start[m] + a1[m] . B1 + a2[m] . B2 with B packed in panels (see `packing`)
+Both intrinsics take one `Product`:
+    rows: c[m] = start[m] + a1[m] . B1 + a2[m] . B2 with B packed in panels (see `kernels.matrices.pack`)
     cols: c[m] = start[m] + sum_k a1[k, m] * b[k]      (a transposed product; b row-major, not packed)
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import cgutils, types
 
+from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require, unpack
 from rnnsweep.core.recurrence.cpu.host import PANEL, PARTS, TILES, VECTOR_BYTES
-from rnnsweep.core.recurrence.cpu.vector import I64, Lanes, Vec, intrinsic
 
-NAMES = ("a1", "lda1", "k1", "a2", "lda2", "k2", "b", "ldb", "start", "ldstart", "c", "ldc", "units")
+
+class Product(NamedTuple):
+    """One tile's operands: addresses in bytes, all else in elements.
+
+    Attributes:
+        a1, lda1, k1: left matrix, entries from one of its rows to the next, its inner size; a2, lda2, k2 likewise.
+        b, ldb: right matrix; ldb counts for "cols" only, as packed panels have no row stride.
+        start, ldstart: what the sums begin with; ldstart = 0 adds one and the same row everywhere.
+        c, ldc: the result; may be `start`.
+        units: columns of the result in units of a vector.
+    """
+
+    a1: int
+    lda1: int
+    k1: int
+    a2: int
+    lda2: int
+    k2: int
+    b: int
+    ldb: int
+    start: int
+    ldstart: int
+    c: int
+    ldc: int
+    units: int
 
 
 def _codegen_for(form: str) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         real = context.get_value_type(signature.args[0])
-        numbers = unpack(context, builder, signature.args[2], args[2])
+        operands = unpack(context, builder, Product, signature.args[2], args[2])
         after = builder.append_basic_block("tile.done")
         switch = builder.switch(args[1], after)
-        for rows in TILES:
+        for rows in TILES:  # one function per height: a switch here is cheaper than a loop over rows inside the tile
             block = builder.append_basic_block(f"tile.{rows}")
             switch.add_case(I64(rows), block)
             builder.position_at_end(block)
-            builder.call(tile_function(builder.module, real, form, rows), numbers)
+            builder.call(tile_function(builder.module, real, form, rows), operands)
             builder.branch(after)
         builder.position_at_end(after)
         return context.get_dummy_value()
@@ -40,34 +64,30 @@ def _codegen_for(form: str) -> Any:
     return codegen
 
 
-def unpack(context: Any, builder: Any, tuple_type: Any, value: Any) -> list[Any]:
-    """The members of a numba tuple of whole numbers as i64."""
-    members = cgutils.unpack_tuple(builder, value, len(tuple_type))
-    return [context.cast(builder, m, kind, types.int64) for m, kind in zip(members, tuple_type, strict=True)]
+@intrinsic
+def product_rows(typingctx, zero, rows, operands):
+    """See the module; `rows` is the number of result rows, one of TILES."""
+    require(Product, operands)
+    return types.void(zero, types.int64, operands), _codegen_for("rows")
 
 
 @intrinsic
-def product_rows(typingctx, zero, rows, numbers):
+def product_cols(typingctx, zero, rows, operands):
     """See the module; `rows` is the number of result rows, one of TILES."""
-    return types.void(zero, types.int64, numbers), _codegen_for("rows")
-
-
-@intrinsic
-def product_cols(typingctx, zero, rows, numbers):
-    """See the module; `rows` is the number of result rows, one of TILES."""
-    return types.void(zero, types.int64, numbers), _codegen_for("cols")
+    require(Product, operands)
+    return types.void(zero, types.int64, operands), _codegen_for("cols")
 
 
 def tile_function(module: ir.Module, real: ir.Type, form: str, rows: int) -> ir.Function:
     """The function of one tile height, written into the module on first use."""
     name = f"rnnsweep_{form}_{rows}_{'f32' if isinstance(real, ir.FloatType) else 'f64'}"
-    kind = ir.FunctionType(ir.VoidType(), [I64] * len(NAMES))
+    kind = ir.FunctionType(ir.VoidType(), [I64] * len(Product._fields))
     function = cgutils.get_or_insert_function(module, kind, name)
     if function.is_declaration:
         function.linkage = "linkonce_odr"
-        function.attributes.add("noinline")
+        function.attributes.add("noinline")  # a tile is large, and called from many places
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        _Tile(Lanes(builder, real), form, rows, dict(zip(NAMES, function.args, strict=True))).write()
+        _Tile(Lanes(builder, real), form, rows, Product(*function.args)._asdict()).write()
         builder.ret_void()
     return function
 
@@ -96,6 +116,7 @@ class _Tile:
         column = b.mul(first, I64(k.width))
         parts = [(i * self.whole.width, self.whole) for i in range(units // PARTS)]
         parts += [(i * k.width, k) for i in range(units // PARTS * PARTS, units)]
+        # Stack slots in the source, registers in the result: LLVM promotes them, as no address of one escapes.
         cells = [[cgutils.alloca_once(b, lanes.type) for _, lanes in parts] for _ in range(self.rows)]
         for m, v, at in self.places("start", column, parts):
             b.store(parts[v][1].load(arg["start"], at).value, cells[m][v])
@@ -112,11 +133,11 @@ class _Tile:
     def places(self, name: str, column: Any, parts: list[tuple[int, Lanes]]) -> list[tuple[int, int, Any]]:
         """(row, part, element offset) of each vector of the tile in the matrix `name`."""
         b = self.b
-        found = []
+        offsets = []
         for m in range(self.rows):
             row = b.add(column, b.mul(self.arg[f"ld{name}"], I64(m)))
-            found += [(m, v, b.add(row, I64(offset))) for v, (offset, _) in enumerate(parts)]
-        return found
+            offsets += [(m, v, b.add(row, I64(offset))) for v, (offset, _) in enumerate(parts)]
+        return offsets
 
     def inner(self, name: str, base: Any, parts: list[tuple[int, Lanes]], cells: list[list[Any]]) -> None:
         """The loop over the inner index of the left matrix `name`."""
