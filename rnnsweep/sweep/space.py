@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from rnnsweep.errors import ConfigError, nearest
@@ -108,8 +109,18 @@ class Dimension:
             )
         assert self.low is not None and self.high is not None
         count = int(math.floor((self.high - self.low) / step + 1e-9)) + 1
-        values = [self.low + index * step for index in range(count)]
-        return tuple(int(round(v)) for v in values) if self.kind == "int" else tuple(values)
+        return tuple(self.cell(index) for index in range(count))
+
+    def cell(self, index: int) -> float:
+        """Value number `index` of a stepped range, counted from its lower end, as one would write it.
+
+        Example:
+            >>> Dimension("a", "float", 0.0, 1.0, step=0.1).cell(3)
+            0.3
+        """
+        step = Decimal(repr(1 if self.step is None else self.step))  # in decimals, as it was written
+        value = Decimal(repr(self.low)) + index * step
+        return round(value) if self.kind == "int" else float(value)
 
 
 def _same(choice: Any, value: Any) -> bool:

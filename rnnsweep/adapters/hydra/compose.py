@@ -229,6 +229,8 @@ class Composition:
         origin: group -> file or "command line" that chose its unit.
         layers: what was laid over the units, in order.
         controllers: names of all controllers that could be added.
+        base: the file of the base config.
+        idle: what is allowed and does nothing, one sentence each; found on the way.
     """
 
     choices: dict[str, Choice]
@@ -238,6 +240,14 @@ class Composition:
     origin: dict[str, str]
     layers: tuple[Layer, ...]
     controllers: tuple[str, ...]
+    base: str = ""
+    idle: list[str] = field(default_factory=list)
+
+    @property
+    def written(self) -> set[str]:
+        """Groups and dotted keys that a sweep's file or the command line set."""
+        chosen = {group for group, source in self.origin.items() if source != self.base}
+        return chosen.union(*(tree.origin for _, tree in self.variants))
 
     def outdated(self, key: str, source: str) -> bool:
         """Whether a key was written for a unit that something later replaced: then it may be missing."""
@@ -280,7 +290,9 @@ def compose_sweep(path: ConfigPath, base: SweepFile, sweep: SweepFile | None, ty
             raise with_source(error, origin, "") from None
     choices.update(variants[0][0])
     known = tuple(path.options("controllers"))
-    composition = Composition(choices, searched, dimensions, tuple(variants), origin, tuple(layers), known)
+    composition = Composition(
+        choices, searched, dimensions, tuple(variants), origin, tuple(layers), known, str(base.path)
+    )
     apply_overrides(composition)
     return composition
 

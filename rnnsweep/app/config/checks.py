@@ -11,7 +11,6 @@ from typing import Any
 from rnnsweep.app.config.point import lookup, put
 from rnnsweep.core.metrics.names import METRIC_KEYS
 from rnnsweep.errors import ConfigError, nearest
-from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.unit import Range, check_field, whole
 
 UNIT_GROUPS = ("task", "family", "readout", "init", "controllers", "learner", "optimizer")
@@ -144,11 +143,6 @@ def check_raised(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         if (math.inf if new is None else new) < (math.inf if old is None else old):
             problem = f"is less than the {'null' if old is None else old} of before"
             raise ConfigError(problem, key=f"budget.{key}", value=new, allowed="a larger one; it can be raised only")
-
-
-def idle_settings(plan: SweepPlan, resolved: Mapping[str, Any]) -> list[str]:
-    """What is allowed and does nothing, one sentence each."""
-    return []
 
 
 def check_objective(block: Any, key: str = "objective") -> None:

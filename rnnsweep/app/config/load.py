@@ -23,8 +23,9 @@ from rnnsweep.adapters.hydra.files import Choice, describe, read_sweep, read_yam
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path, packaged_configs
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
-from rnnsweep.app.config.checks import SAMPLER_PLAIN, check_raised, check_values, idle_settings
+from rnnsweep.app.config.checks import SAMPLER_PLAIN, check_raised, check_values
 from rnnsweep.app.config.data_paths import place_config
+from rnnsweep.app.config.idle import idle_controllers, idle_settings
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.config.space import build_space, from_plain, to_plain
 from rnnsweep.errors import ConfigError, ConfigWarning, nearest
@@ -131,7 +132,10 @@ def load(
     try:
         space = build_space(composition)
         variants = _variants(composition, file.path.stem if file else "train")
-        config = (_checked if check_units else _assemble)(variants, composition.choices, space, store)
+        if check_units:
+            config = _checked(variants, composition, space, store)
+        else:
+            config = _assemble(variants, composition.choices, space, store)
     except ConfigError as error:
         raise with_source(error, _origin(composition, path), source or COMMAND_LINE) from error.__cause__
     paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
@@ -159,20 +163,22 @@ def _variants(composition: Composition, name: str) -> list[Variant]:
     return variants
 
 
-def _checked(
-    variants: Sequence[Variant], choices: Mapping[str, Choice], space: Space, root: Path | None
-) -> SweepConfig:
+def _checked(variants: Sequence[Variant], composition: Composition, space: Space, root: Path | None) -> SweepConfig:
     """The config, units, sampler and pruner built once to check themselves; tells what does nothing."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
     from rnnsweep.app.config import unit_checks  # needs torch
 
     facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
-    config = _assemble(variants, choices, facts.space, root, facts.worst)
+    config = _assemble(variants, composition.choices, facts.space, root, facts.worst)
     unit_checks.check_objectives(config.plan.objectives, facts.worst)
+    unit_checks.check_engine(config.resolved)
     unit_checks.check_points(variants, config.plan.enqueue)
     build_sampler(config.plan, config.sampler, config.pruner)  # refuses what it cannot serve
-    for text in (*idle_settings(config.plan, config.resolved), *facts.idle):
-        warnings.warn(text, ConfigWarning, stacklevel=3)
+    written = composition.written
+    idle = idle_settings(config.plan, config.choices, written)
+    idle += [line for units in facts.units for line in idle_controllers(units, facts.space, written)]
+    for line in dict.fromkeys((*composition.idle, *idle)):
+        warnings.warn(line, ConfigWarning, stacklevel=3)
     return config
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnnsweep.adapters.hydra.compose import SEARCHED_GROUPS, Composition, SearchedKey, unknown_key
+from rnnsweep.adapters.hydra.overrides import COMMAND_LINE
 from rnnsweep.adapters.hydra.ranges import GRAMMAR, dimension
 from rnnsweep.app.config.data_paths import place_dimension
 from rnnsweep.errors import ConfigError, nearest
@@ -78,6 +79,9 @@ def _settle(composition: Composition, dim: Dimension, searched: set[str]) -> Dim
             source = composition.searched[dim.key].source
             raise ConfigError("unknown key in a condition", key=f"space.{dim.key}.when.{key}", hint=hint, file=source)
         if (choice if isinstance(choice, str) else tree.get(key)) not in values:
+            if composition.origin.get(key, tree.origin.get(key)) != COMMAND_LINE:  # else: what was typed wins, as meant
+                needed = " or ".join(map(str, values))
+                composition.idle.append(f"{dim.key} is never searched: its condition {key}={needed} does not hold")
             return None
     return dataclasses.replace(dim, when=left)
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+import torch
+
 from rnnsweep.app.config.blocks import worst_values
 from rnnsweep.app.config.checks import PLAIN
 from rnnsweep.app.config.point import Variant, resolve_point
-from rnnsweep.core.build import Units, build_units
+from rnnsweep.core.build import DTYPES, Units, build_units
 from rnnsweep.core.metrics.names import METRIC_KEYS, TASK_METRICS
+from rnnsweep.core.program import parameters_of
+from rnnsweep.core.sizes import record_entries
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Objective, Params
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.unit import Range, Unit, check_field, whole
 
+_LARGEST = 2**43
+"""Bytes of memory, 8 TiB, that no worker has."""
 _MOST = 256
 """Corners tried per unit: enough for four dimensions of four values."""
 
@@ -29,12 +37,12 @@ class UnitFacts:
     Attributes:
         space: the searched dimensions; choices of whole numbers are ints.
         worst: metric key -> what a diverged replica scores.
-        idle: what is allowed and does nothing, one sentence each.
+        units: of the variants' base points.
     """
 
     space: Space
     worst: Mapping[str, float]
-    idle: tuple[str, ...] = ()
+    units: Sequence[Units]
 
 
 def check_units(
@@ -52,20 +60,20 @@ def check_units(
     Raises:
         ConfigError: what a unit refuses; the key is the searched one where a corner is to blame.
     """
-    base = [build_units(resolve_point([variant], variant.groups), families) for variant in variants]
+    base = [_built([variant], variant.groups, families) for variant in variants]
     for variant, units in zip(variants, base, strict=True):
         _write_back(variant, units)
     space = Space(tuple(_whole_dimension(dimension, base) for dimension in space))
     for variant in variants:
         for corner in _corners(variant, space):
             try:
-                build_units(resolve_point([variant], {**variant.groups, **corner}), families)
+                _built([variant], {**variant.groups, **corner}, families)
             except ConfigError as error:
                 raise _blamed(error, corner) from None
     tasks = [units.task for units in base]
     derived = {key: factor for key, factor in tasks[0].derived.items() if all(key in task.derived for task in tasks)}
     chance = max(task.chance_loss for task in tasks)
-    return UnitFacts(space, worst_values(variants[0].resolved["budget"]["updates"], chance, derived))
+    return UnitFacts(space, worst_values(variants[0].resolved["budget"]["updates"], chance, derived), base)
 
 
 def check_points(variants: Sequence[Variant], points: Sequence[Params]) -> None:
@@ -76,10 +84,45 @@ def check_points(variants: Sequence[Variant], points: Sequence[Params]) -> None:
     """
     for index, point in enumerate(points):
         try:
-            build_units(resolve_point(variants, point))
+            _built(variants, point)
         except ConfigError as error:
             key = f"sampler.enqueue.{index}"
             raise ConfigError(error.problem, key=key, value=dict(point), allowed=error.allowed) from None
+
+
+def _built(variants: Sequence[Variant], point: Params, families: Callable[[], Mapping[str, Any]] = dict) -> Units:
+    """The units of one point, which must fit into memory."""
+    resolved = resolve_point(variants, point)
+    units = build_units(resolved, families)
+    check_memory(units, resolved)
+    return units
+
+
+def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
+    """One row must fit: its parameters, and what its loop keeps of one mini-batch.
+
+    Workers of a cluster may have more memory than this machine; what is refused then is what nothing would hold.
+
+    Raises:
+        ConfigError: it does not; names the longest sequence, or the largest mini-batch, that does.
+    """
+    specs = {spec.name: spec for spec in parameters_of(units.family, units.readout, units.task)}
+    size, batch, steps = DTYPES[resolved["dtype"]].itemsize, resolved["training"]["batch"], units.task.max_length
+    kept = 4 * size * sum(math.prod(spec.shape) for spec in specs.values())
+    step = size * record_entries(units.family, specs["w_out"].shape[0], units.task)
+    away = resolved["cluster"]["executor"] != "inline" and resolved["cluster"]["address"] is not None
+    memory = _LARGEST if away else psutil.virtual_memory().total
+    if kept + batch * steps * step <= memory:
+        return
+    free = max(0, memory - kept)
+    if batch * step <= free:
+        key, value, most = "task.length", steps, free // (batch * step)
+    elif step * steps <= free:
+        key, value, most = "training.batch", batch, free // (step * steps)
+    else:
+        key, value, most = "family.hidden", getattr(units.family, "hidden", None), 0
+    need = f"one row takes {(kept + batch * steps * step) / 2**30:.3g} GiB, there are {memory / 2**30:.3g} GiB"
+    raise ConfigError(need, key=key, value=value, allowed=f"at most {most} here" if most else "less")
 
 
 def check_objectives(objectives: Sequence[Objective], worst: Mapping[str, float]) -> None:
@@ -97,6 +140,23 @@ def check_objectives(objectives: Sequence[Objective], worst: Mapping[str, float]
                 value=objective.metric,
                 allowed=[known for known in METRIC_KEYS if known not in (*TASK_METRICS, "objective")],
             )
+
+
+def check_engine(resolved: Mapping[str, Any]) -> None:
+    """A GPU that was asked for must be there, as far as this machine can tell: workers of a cluster have their own.
+
+    Raises:
+        ConfigError: there is none, or the workers are to have none.
+    """
+    if resolved["engine"] != "gpu":
+        return
+    cluster = resolved["cluster"]
+    if cluster["gpus_per_worker"] == 0:
+        allowed = "1 or more, auto, or another engine"
+        raise ConfigError("leaves engine=gpu without a GPU", key="cluster.gpus_per_worker", value=0, allowed=allowed)
+    here = cluster["executor"] == "inline" or cluster["address"] is None
+    if here and not torch.cuda.is_available():
+        raise ConfigError("there is no GPU on this machine", key="engine", value="gpu", allowed="auto, reference, cpu")
 
 
 def _units_by_key(units: Units) -> dict[str, Unit]:
