@@ -9,9 +9,9 @@ A walk runs the thing and writes down each file of the project
 What runs before (configs, imports, compiling) does not count.
 
 The walk of one override follows a value instead. It writes down each file of a function that has the value in its hands
-(an argument, a local or a result: the value itself or, until it is parsed, the text that was typed; or a list or mapping
-that has it), and each file on the way to there, whoever called that function. The copy of the whole config that the
-ledger keeps is a record, not a step on the way.
+(an argument, a local or a result: the value itself or, until it is parsed, the text that was typed; or a list or a
+mapping that has it), and each file on the way to there, whoever called that function. The copies of the whole config
+that the ledger and MLflow keep are records, no steps on the way.
 
 A further walk is a function that returns its files, and an entry in `WALKS`.
 """
@@ -121,6 +121,10 @@ MARK = 0.51234
 """A threshold that nothing else in a sweep is equal to."""
 
 
+RECORDS = tuple(str(PACKAGE / place) for place in ("adapters/ledger", "app/run/mlflow_mirror.py"))
+"""Where copies of the whole config are made."""
+
+
 class _Arrived(BaseException):
     """The walk has come to its end."""
 
@@ -143,7 +147,8 @@ def one_override() -> list[str]:
         if MARK in held and text in wanted:
             wanted.remove(text)  # parsed: from here on the text is only kept as a record
         if end or any(mark in held for mark in wanted):
-            sources.update(_callers(frame, launch.launch.__code__))
+            way = _callers(frame, launch.launch.__code__)
+            sources.update(() if any(source.startswith(RECORDS) for source in way) else way)
         if end:
             raise _Arrived
 
@@ -160,8 +165,7 @@ def one_override() -> list[str]:
 
 def _held(frame: FrameType, result: object) -> list[object]:
     """What a function of the project has in its hands: arguments, locals, its result; one level into collections."""
-    source = _source(frame)
-    if not source.startswith(str(PACKAGE)) or source.startswith(str(PACKAGE / "adapters/ledger")):
+    if not _source(frame).startswith(str(PACKAGE)):
         return []
     held: list[object] = []
     for value in (*frame.f_locals.values(), result):
@@ -170,11 +174,15 @@ def _held(frame: FrameType, result: object) -> list[object]:
     return held
 
 
-def _callers(frame: FrameType | None, first: CodeType) -> Iterator[str]:
-    """The file of a function and of all that called it, up to the walk's first function."""
+def _callers(frame: FrameType | None, first: CodeType) -> list[str]:
+    """The file of a function and of all that called it, up to the walk's first function; none before that one."""
+    sources = []
     while frame is not None:
-        yield _source(frame)
-        frame = None if frame.f_code is first else frame.f_back
+        sources.append(_source(frame))
+        if frame.f_code is first:
+            return sources
+        frame = frame.f_back
+    return []
 
 
 WALKS: dict[str, Callable[[], list[str]]] = {

@@ -9,6 +9,8 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
+_LONGEST = 400
+"""Characters of a key or value that an error repeats."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -54,6 +56,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda match: f"<{ord(match.group()):02x}>", text)
 
 
+def _short(text: str) -> str:
+    """The text, its middle left out where it is too long for an error's line."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+
+
 class ConfigError(RnnsweepError):
     """Wrong input: names the file, the key, the value and what is allowed. Nothing was written.
 
@@ -85,7 +92,8 @@ class ConfigError(RnnsweepError):
     def _message(self) -> str:
         parts = [f"{self.file}: " if self.file else ""]
         if self.key is not None:
-            parts.append(f"{self.key}={self.value!r}: " if self.value is not None else f"{self.key}: ")
+            key = _short(self.key)
+            parts.append(f"{key}={_short(repr(self.value))}: " if self.value is not None else f"{key}: ")
         parts.append(self.problem)
         if self.allowed is not None:
             words = self.allowed if isinstance(self.allowed, str) else ", ".join(map(str, self.allowed))

@@ -49,11 +49,9 @@ def read_out(
         gradients: False for evaluation.
 
     Numerics:
-        Cross-entropy in nats by log-softmax; binary cross-entropy in nats and squared error without 1/2, both summed
-        over outputs. Mean over the batch and, per step, over the steps that count; with a mask per sequence, over all
-        steps that count in the mini-batch. The sigmoid is formed from tanh and the softplus from exp and log1p: their
-        own kernels round the ends of a vector differently, so that rows would depend on their place. A non-finite
-        state gives a non-finite loss in its own row only.
+        Losses: see `core.losses`. Mean over the batch and, per step, over the steps that count; with a mask per
+        sequence, over all steps that count in the mini-batch. A non-finite state gives a non-finite loss in its own row
+        only.
     """
     P, B, T = states.shape[0], states.shape[2], states.shape[1] - 1
     h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
@@ -101,14 +99,5 @@ def shares(task: Task, batch: Batch, T: int, B: int, y: Tensor) -> Tensor:
 
 def _score(task: Task, y: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Loss [P] and dC/dy [P, M, O]."""
-    if task.loss == "cross_entropy":
-        log_p = torch.log_softmax(y, -1)
-        picked = log_p.gather(-1, targets[..., None])[..., 0]
-        hot = torch.zeros_like(y).scatter_(-1, targets[..., None], 1.0)
-        return -(picked * weight).sum(1), (log_p.exp() - hot) * weight[..., None]
-    if task.loss == "binary_cross_entropy":
-        each = (y.clamp(min=0) - y * targets) + torch.log1p(torch.exp(-y.abs()))
-        dy = 0.5 + 0.5 * torch.tanh(0.5 * y) - targets
-        return (each.sum(-1) * weight).sum(1), dy * weight[..., None]
-    error = y - targets
-    return ((error * error).sum(-1) * weight).sum(1), 2 * error * weight[..., None]
+    each, slope = task.loss.score(y, targets)
+    return (each * weight).sum(1), slope * weight[..., None]

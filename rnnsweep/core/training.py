@@ -249,7 +249,8 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
     due = live & ((pack.rung[cut] % eval_every == 0) | (tile.step >= tile.updates))
     if not bool(due.any()):
         return {}
-    loss, error = evaluation.evaluate(tile, tile.keys["eval"])
+    scores = evaluation.evaluate(tile, tile.keys["eval"])
+    loss, error = scores.loss, scores.error
     step = tile.step
     for vector, solved in (
         (pack.solved_at[cut], error < tile.program.solved_below),
@@ -261,8 +262,9 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
         if float(loss[index]) < pack.best[row][0]:
             pack.best[row] = (float(loss[index]), int(pack.rung[row]))
     blank = torch.full_like(loss, torch.nan)
-    found = {"valid/loss": torch.where(due, loss, blank), "valid/error": torch.where(due, error, blank)}
-    return found | {key: found["valid/loss"] * factor for key, factor in tile.program.task.derived.items()}
+    scored = {"valid/loss": loss, "valid/error": error, **scores.measured}
+    scored |= {key: loss * share for key, share in tile.program.task.derived.items()}
+    return {key: torch.where(due, value, blank) for key, value in scored.items()}
 
 
 def _keep_profiles(pack: Pack, cut: slice, profile: Tensor) -> None:

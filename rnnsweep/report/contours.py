@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Column, Frame, SweepData
 from rnnsweep.report.searched import mpl_colours, positions, spread
-from rnnsweep.report.style import canvas, label, short, styled
+from rnnsweep.report.style import canvas, short, styled
 
 KEYS = 3
 LEAST = 6
@@ -35,7 +35,7 @@ def contours(data: SweepData) -> Figure | None:
         for axes, (across, up) in zip(grid[0], pairs, strict=True):
             _draw(axes, data, across, up, colours)
         bar = figure.colorbar(colours, ax=grid[0].tolist(), pad=0.02, aspect=26)
-        bar.set_label(label(data.objective.metric))
+        bar.set_label(data.label(data.objective.metric))
         bar.outline.set_visible(False)
     return figure
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.space import Space
+from rnnsweep.sweep.summary import Rank, rank
+from rnnsweep.unit import Metric
 
 if TYPE_CHECKING:
     # pandas' own annotations widen every selection to "frame or series or array"; checked by the tests instead.
@@ -48,6 +50,7 @@ class SweepData:
         curves: long form: trial, replica, step, key, value.
         profiles: long form of log10 |delta_t| in the best trials: trial, replica, when (start, middle, end), update,
             depth (steps back), log10; empty where there are no checkpoints.
+        metrics: words for every metric that the sweep's trials have, by key; those that its units declare among them.
         importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be
             told.
         chance: the objective's value for a network that knows nothing, or None.
@@ -67,12 +70,17 @@ class SweepData:
     replicas: Frame
     curves: Frame
     profiles: Frame = field(default_factory=no_profiles)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
     importances: Mapping[str, float] = field(default_factory=dict)
     chance: float | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
     config_yaml: str = ""
     commands: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def label(self, key: str) -> str:
+        """Words for a metric; one without words stands for itself."""
+        return (self.metrics[key].label if key in self.metrics else "") or key
 
     @property
     def minimize(self) -> bool:
@@ -84,15 +92,26 @@ class SweepData:
         """Trials with an objective (COMPLETE and PRUNED), best first; COMPLETE before PRUNED at equal value."""
         have = self.trials[self.trials["objective"].notna()]
         have = have[have["state"].isin(["COMPLETE", "PRUNED"])]
-        return have.sort_values(
-            ["objective", "state", "solved_at", "trial"], ascending=[self.minimize, True, True, True]
-        )
+        ranks = self._ranks(have)
+        order = sorted(range(len(have)), key=lambda i: (ranks[i].loss, have["state"].iloc[i], ranks[i]))
+        return have.iloc[order]
 
     @property
     def ranked(self) -> Frame:
-        """COMPLETE trials, best first; who solved earlier wins a tie, then the lower number."""
+        """COMPLETE trials, best first, by the rule of `rnnsweep.sweep.summary`."""
         done = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["objective"].notna()]
-        return done.sort_values(["objective", "solved_at", "trial"], ascending=[self.minimize, True, True])
+        ranks = self._ranks(done)
+        return done.iloc[sorted(range(len(done)), key=ranks.__getitem__)]
+
+    @property
+    def tied(self) -> int:
+        """How many other complete trials have the best one's objective."""
+        values = self.ranked["objective"]
+        return int((values == values.iloc[0]).sum()) - 1 if len(values) else 0
+
+    def _ranks(self, trials: Frame) -> list[Rank]:
+        columns = zip(trials["objective"], trials["solved_at"], trials["trial"], strict=True)
+        return [rank(self.objective, value, None if at != at else at, int(number)) for value, at, number in columns]
 
     @property
     def searched_by_importance(self) -> list[str]:

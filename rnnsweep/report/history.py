@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rnnsweep.report.data import Column, Frame, SweepData
-from rnnsweep.report.style import BLUE, GREEN, GREY, INK, ORANGE, RED, canvas, chance_line, label, note, styled
+from rnnsweep.report.style import BLUE, GREEN, GREY, INK, ORANGE, RED, canvas, chance_line, note, styled
 
 KINDS = (
     ("solved", GREEN, "o", 46),
@@ -72,7 +72,7 @@ def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> Non
 def _objective(data: SweepData) -> str:
     aim = "lower is better" if data.minimize else "higher is better"
     over = f", {data.objective.reduce} of {data.replicas_per_trial}" if data.replicas_per_trial > 1 else ""
-    return f"{label(data.objective.metric)}{over}\n({aim})"
+    return f"{data.label(data.objective.metric)}{over}\n({aim})"
 
 
 def history(data: SweepData) -> Figure | None:

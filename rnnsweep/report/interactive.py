@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from rnnsweep.report.data import SweepData
 from rnnsweep.report.searched import positions
-from rnnsweep.report.style import label, number, short
+from rnnsweep.report.style import number, short
 
 
 def interactive(data: SweepData) -> str | None:
@@ -18,7 +18,7 @@ def interactive(data: SweepData) -> str | None:
     if len(scored) < 2 or not len(data.space):
         return None
     axes = [_axis(data, key) for key in data.space.keys]
-    metric = label(data.objective.metric)
+    metric = data.label(data.objective.metric)
     values = scored["objective"].tolist()
     axes.append({"label": metric, "values": values})
     line = {"color": values, "colorscale": "Cividis", "showscale": True, "reversescale": not data.minimize}

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rnnsweep.report.data import SweepData
 from rnnsweep.report.history import draw_history
 from rnnsweep.report.searched import draw_slice, positions, spread
-from rnnsweep.report.style import GREEN, GREY, ORANGE, canvas, label, number, plain_log, short, styled
+from rnnsweep.report.style import GREEN, GREY, ORANGE, canvas, number, plain_log, short, styled
 
 PREFERRED = "controllers.omega.weight"
 
@@ -88,7 +88,7 @@ def _headline(data: SweepData) -> str:
         return f"{solved} of {len(done)} complete trials solve the task"
     if len(done):
         value, trial = float(done["objective"].iloc[0]), done["trial"].iloc[0]
-        return f"best {label(data.objective.metric)} {number(value)} (trial {trial})"
+        return f"best {data.label(data.objective.metric)} {number(value)} (trial {trial})"
     return f"{len(data.trials)} trials so far"
 
 

@@ -175,13 +175,3 @@ TABLES: dict[str, Table] = {
     )
 }
 """Published tables by name."""
-
-CHANCE: dict[tuple[str, str], float] = {
-    ("temporal_order", "valid/loss"): 1.386,
-    ("temporal_order", "valid/error"): 0.75,
-    ("temporal_order_3bit", "valid/loss"): 2.079,
-    ("temporal_order_3bit", "valid/error"): 0.875,
-    ("sequential_digits", "valid/loss"): 2.303,
-    ("sequential_digits", "valid/error"): 0.9,
-}
-"""(task, metric) -> value of a network that knows nothing, for tasks whose chance level needs no variant."""

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from rnnsweep.report.data import Column, Frame, SweepData
 from rnnsweep.report.history import KINDS, kind
 from rnnsweep.report.statistics import wilson
-from rnnsweep.report.style import BLUE, GREY, INK, canvas, chance_line, label, note, number, plain_log, short, styled
+from rnnsweep.report.style import BLUE, GREY, INK, canvas, chance_line, note, number, plain_log, short, styled
 
 PANELS = 3
 BINS = 5
@@ -98,7 +98,7 @@ def slices(data: SweepData) -> Figure | None:
             share = data.importances.get(key)
             note(axes, f"importance {share:.0%}" if share is not None else "")
         for row in grid:
-            row[0].set_ylabel(label(data.objective.metric))
+            row[0].set_ylabel(data.label(data.objective.metric))
         _one_legend(figure, grid)
     return figure
 
@@ -187,9 +187,9 @@ def parallel(data: SweepData) -> Figure | None:
                 marker="o",
                 markersize=3.5 if top else 2,
             )
-        _parallel_axes(axes, [short(key) for key in keys] + [label(data.objective.metric)], ends)
+        _parallel_axes(axes, [short(key) for key in keys] + [data.label(data.objective.metric)], ends)
         bar = figure.colorbar(colours, ax=axes, pad=0.02, aspect=28)
-        bar.set_label(label(data.objective.metric))
+        bar.set_label(data.label(data.objective.metric))
         bar.outline.set_visible(False)
     return figure
 

@@ -147,6 +147,16 @@ class MemoryLedger:
         assert seq == 0 or seq > self.cursors.get(mirror, 0)
         self.cursors[mirror] = seq
 
+    def skip(self, name: str, mirror: str, change: Change, reason: str) -> None:
+        with self._lock:
+            if change.seq not in self.skipped(name, mirror):
+                data = {"mirror": mirror, "seq": change.seq, "reason": reason}
+                self._journal("skipped", change.trial, data)
+
+    def skipped(self, name: str, mirror: str) -> dict[int, str]:
+        entries = [change.data for change in self.journal if change.kind == "skipped"]
+        return {entry["seq"]: entry["reason"] for entry in entries if entry["mirror"] == mirror}
+
     def driven(self, name: str) -> bool:
         return True
 

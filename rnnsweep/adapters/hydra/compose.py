@@ -249,6 +249,11 @@ class Composition:
         chosen = {group for group, source in self.origin.items() if source != self.base}
         return chosen.union(*(tree.origin for _, tree in self.variants))
 
+    @property
+    def from_file(self) -> bool:
+        """Whether this is a sweep; the base config alone is one trial's."""
+        return any(layer.source != COMMAND_LINE for layer in self.layers)
+
     def outdated(self, key: str, source: str) -> bool:
         """Whether a key was written for a unit that something later replaced: then it may be missing."""
         layer = next((layer for layer in self.layers if layer.source == source), None)

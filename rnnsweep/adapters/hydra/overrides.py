@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType, Sweep
 from hydra.errors import HydraException
 
-from rnnsweep.adapters.hydra.files import Choice
+from rnnsweep.adapters.hydra.files import DEEPEST, Choice
 from rnnsweep.errors import ConfigError
 
 COMMAND_LINE = "command line"
@@ -46,6 +46,13 @@ def parse_override(text: str) -> Override:
     Raises:
         ConfigError: not in the grammar.
     """
+    depth = deepest = 0
+    for character in text:  # the parser recurses: refuse before it does
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        allowed = f"at most {DEEPEST} levels of brackets"
+        raise ConfigError("is nested too deep", key=text.partition("=")[0], allowed=allowed, file=COMMAND_LINE)
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException as error:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -30,30 +34,56 @@ from rnnsweep.app.cli import (
     ui,
     units,
 )
-from rnnsweep.errors import RnnsweepError
+from rnnsweep.errors import ConfigWarning, RnnsweepError, printable
 from rnnsweep.version import __version__
 
+TRACEBACK = "--traceback"
 RUN, LOOK, MORE = "Run", "Look", "Set up and check"
 
 
-class Commands(TyperGroup):
-    """A group whose commands may raise `RnnsweepError`: one clear message on stderr, no traceback."""
+class OneLineErrors(TyperGroup):
+    """A group whose commands may raise `RnnsweepError` and warn: one clear line each on stderr, no traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """``--traceback`` may stand anywhere: whoever wants it adds it to a command that has failed."""
+        words = [word for word in args if word != TRACEBACK]
+        return super().parse_args(ctx, words if len(words) == len(args) else [TRACEBACK, *words])
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with _warning_lines():
+                return super().invoke(ctx)
         except RnnsweepError as error:
             typer.echo(f"error: {error}", err=True)
+            if ctx.params["traceback"]:
+                typer.echo("".join(traceback.format_exception(error.__cause__ or error)), err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until exit, so that the last flush is silent
             raise typer.Exit(0) from None
 
 
+@contextmanager
+def _warning_lines() -> Iterator[None]:
+    """Show what a config says in vain as a line of its own, each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ConfigWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, ConfigWarning):
+                typer.echo(f"warning: {printable(str(message))}", err=True)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
+
+
 app = typer.Typer(
     name="rnnsweep",
-    cls=Commands,
+    cls=OneLineErrors,
     help="Hyperparameter sweeps of recurrent networks: hundreds of trials trained as one tensor program.",
     no_args_is_help=True,
     add_completion=False,
@@ -75,8 +105,11 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    traceback: Annotated[
+        bool, typer.Option(TRACEBACK, help="Show where an error comes from; may stand anywhere.")
+    ] = False,
 ) -> None:
-    del version
+    del version, traceback
 
 
 for _name, _function, _panel in (

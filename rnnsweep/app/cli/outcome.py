@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import typer
@@ -38,7 +39,7 @@ def _print(sweep: Sweep) -> None:
     typer.echo("")
     if picture:
         typer.echo(f"picture   {picture}")
-    option = f" --store {where.root}" if where.named else ""
+    option = f" {shlex.join(where.option)}" if where.option else ""
     typer.echo(f"report    rnnsweep report {name}{option}\nMLflow UI rnnsweep ui {name}{option}")
     again = " --failed" if failed and outcome.state.value == "COMPLETE" else ""
     if outcome.state.value != "COMPLETE" or failed:

@@ -15,17 +15,17 @@ FOLDERS = {"controller": "controllers"}
 
 def units(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
     """List families, controllers, tasks, samplers and all other units, your own included."""
-    from rnnsweep.app.config.load import list_units
+    from rnnsweep.app.config.load import list_metrics, list_units
     from rnnsweep.core.activations import ACTIVATIONS
-    from rnnsweep.core.metrics.names import METRICS
 
-    chosen = {**list_units(config_dir or ()), "metric": list(METRICS), "activation": list(ACTIVATIONS)}
-    names = {group: chosen.get(FOLDERS.get(group, group), []) for group in GROUPS}
+    folders = list(config_dir or ())
+    chosen = {**list_units(folders), "metric": list(list_metrics(folders)), "activation": list(ACTIVATIONS)}
+    listed = {group: chosen.get(FOLDERS.get(group, group), []) for group in GROUPS}
     if as_json:
-        emit(names)
+        emit(listed)
         return
-    width = max(map(len, names))
-    for group, units_of_group in names.items():
-        typer.echo(f"{group:<{width}}  {' '.join(units_of_group)}")
+    width = max(map(len, listed))
+    for group, names in listed.items():
+        typer.echo(f"{group:<{width}}  {' '.join(names)}")
     typer.echo("\nChoose with group=name (family=srn, sampler=tpe); controllers: '+controllers=omega' adds one.")
     typer.echo("An activation is a value of family.activation.")

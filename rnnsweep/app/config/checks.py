@@ -9,7 +9,6 @@ from pathlib import PurePath
 from typing import Any
 
 from rnnsweep.app.config.point import lookup, put
-from rnnsweep.core.metrics.names import METRIC_KEYS
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import Range, check_field, whole
 
@@ -54,7 +53,6 @@ PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
     "dtype": ("float32", "float64"),
 }
 _OBJECTIVE: Mapping[str, tuple[Any, ...]] = {
-    "metric": tuple(key for key in METRIC_KEYS if key != "objective"),
     "goal": ("minimize", "maximize"),
     "take": ("last", "best"),
     "reduce": ("mean", "median", "best", "solved_share"),
@@ -146,21 +144,21 @@ def check_raised(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
 
 
 def check_objective(block: Any, key: str = "objective") -> None:
-    """Check one objective's block.
+    """Check one objective's block; which metrics there are depends on the units (`unit_checks.check_objectives`).
 
     Raises:
-        ConfigError: no mapping, unknown key, unknown metric, or another value that is not allowed.
+        ConfigError: no mapping, unknown key, no metric, or another value that is not allowed.
     """
+    known = ("metric", *_OBJECTIVE)
     if not isinstance(block, Mapping):
-        raise ConfigError("is no mapping", key=key, value=block, allowed="{metric, goal, take, reduce}")
+        raise ConfigError("is no mapping", key=key, value=block, allowed=f"{{{', '.join(known)}}}")
     for name, value in block.items():
-        if name not in _OBJECTIVE:
-            hint = nearest(str(name), _OBJECTIVE)
-            raise ConfigError("unknown key", key=f"{key}.{name}", allowed=tuple(_OBJECTIVE), hint=hint)
-        if value not in _OBJECTIVE[name]:
-            allowed = _OBJECTIVE[name]
-            problem = "unknown metric" if name == "metric" else "unknown value"
+        if name not in known:
+            raise ConfigError("unknown key", key=f"{key}.{name}", allowed=known, hint=nearest(str(name), known))
+        allowed = _OBJECTIVE.get(name)
+        if allowed is not None and value not in allowed:
             hint = nearest(str(value), allowed)
-            raise ConfigError(problem, key=f"{key}.{name}", value=value, allowed=allowed, hint=hint)
-    if "metric" not in block:
-        raise ConfigError("names no metric", key=f"{key}.metric", allowed=_OBJECTIVE["metric"])
+            raise ConfigError("unknown value", key=f"{key}.{name}", value=value, allowed=allowed, hint=hint)
+    if not isinstance(block.get("metric"), str):
+        allowed = "a metric key, see `rnnsweep units`"
+        raise ConfigError("names no metric", key=f"{key}.metric", value=block.get("metric"), allowed=allowed)

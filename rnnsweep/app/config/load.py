@@ -8,9 +8,11 @@ Each step is taken once. What the ledger keeps of it is `to_json`, and `from_jso
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
+import stat
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,15 +25,16 @@ from rnnsweep.adapters.hydra.files import Choice, describe, read_sweep, read_yam
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path, packaged_configs
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
-from rnnsweep.app.config.checks import SAMPLER_PLAIN, check_raised, check_values
+from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_raised, check_values
 from rnnsweep.app.config.data_paths import place_config
 from rnnsweep.app.config.idle import idle_controllers, idle_settings
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.config.space import build_space, from_plain, to_plain
-from rnnsweep.errors import ConfigError, ConfigWarning, nearest
-from rnnsweep.loader import NAME
+from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable
+from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.space import Space
+from rnnsweep.unit import Metric
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
@@ -103,6 +106,19 @@ def unit_blocks(group: str, config_dirs: Sequence[Path] = ()) -> dict[str, Any]:
     return {name: read_yaml(file) for name, file in files.items() if file is not None}
 
 
+def list_metrics(config_dirs: Sequence[Path] = ()) -> dict[str, Metric]:
+    """Metrics of every sweep and of all units that there are, by key; units that cannot be loaded are left out."""
+    from rnnsweep.core.metrics.names import METRICS
+
+    allow_imports(_import_paths(search_path(config_dirs).user))
+    known = dict(METRICS)
+    for group in UNIT_GROUPS:
+        for name, block in unit_blocks(group, config_dirs).items():
+            with contextlib.suppress(ConfigError):
+                known |= load_class(block.get("_target_"), f"{group}.{name}").metrics
+    return known
+
+
 def load(
     sweep: str | None,
     overrides: Sequence[str] = (),
@@ -159,8 +175,13 @@ def _variants(composition: Composition, name: str) -> list[Variant]:
             resolved["name"] = name
         check_values(resolved)
         place_config(resolved)
-        variants.append(Variant(groups, resolved))
+        variants.append(Variant(groups, resolved, _names(composition.choices) | groups))
     return variants
+
+
+def _names(choices: Mapping[str, Choice]) -> dict[str, str]:
+    """Name of the unit of every group that takes one."""
+    return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
 
 
 def _checked(variants: Sequence[Variant], composition: Composition, space: Space, root: Path | None) -> SweepConfig:
@@ -170,12 +191,12 @@ def _checked(variants: Sequence[Variant], composition: Composition, space: Space
 
     facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
     config = _assemble(variants, composition.choices, facts.space, root, facts.worst)
-    unit_checks.check_objectives(config.plan.objectives, facts.worst)
+    unit_checks.check_objectives(config.plan.objectives, config.variants)
     unit_checks.check_engine(config.resolved)
     unit_checks.check_points(variants, config.plan.enqueue)
     build_sampler(config.plan, config.sampler, config.pruner)  # refuses what it cannot serve
     written = composition.written
-    idle = idle_settings(config.plan, config.choices, written)
+    idle = idle_settings(config.plan, config.choices, written) if composition.from_file else []
     idle += [line for units in facts.units for line in idle_controllers(units, facts.space, written)]
     for line in dict.fromkeys((*composition.idle, *idle)):
         warnings.warn(line, ConfigWarning, stacklevel=3)
@@ -200,13 +221,12 @@ def _assemble(
     """
     for variant in variants:
         variant.resolved["space"] = to_plain(space)
-    resolved = variants[0].resolved
-    names = {group: choice for group, choice in choices.items() if isinstance(choice, str)}
+    resolved, names = variants[0].resolved, _names(choices)
     sampler = {key: value for key, value in resolved["sampler"].items() if key not in SAMPLER_PLAIN}
     return SweepConfig(
         plan=make_plan(resolved, worst or worst_values(resolved["budget"]["updates"])),
         resolved=dict(resolved),
-        variants=tuple(dataclasses.replace(v, names={**names, **v.groups}) for v in variants),
+        variants=tuple(variants),
         store=store_config(resolved["store"], root),
         cluster=cluster_config(resolved["cluster"]),
         tracker=dict(resolved["tracker"]),
@@ -230,6 +250,23 @@ def _import_paths(user: Sequence[Path]) -> list[str]:
 def allow_imports(places: Sequence[str]) -> None:
     """Let ``_target_`` find the user's modules; appended, so that they shadow nothing."""
     sys.path.extend(place for place in places if place not in sys.path)
+
+
+def allow_stored_imports(config: SweepConfig) -> None:
+    """Let a sweep of the store import the units that it was launched with; reading its results imports nothing.
+
+    What the ledger names was written by whoever could write the ledger: a directory that everybody may write to, or
+    that is none, is left out with a `ConfigWarning`.
+    """
+    for place in config.cluster.py_paths:
+        folder = Path(place)
+        if not folder.is_absolute() or not folder.is_dir():
+            continue
+        if folder.stat().st_mode & stat.S_IWOTH:
+            line = f"{printable(place)} is writable for everybody: units are not imported from there"
+            warnings.warn(line, ConfigWarning, stacklevel=2)
+        else:
+            allow_imports([place])
 
 
 def to_json(config: SweepConfig) -> dict[str, Any]:
@@ -256,9 +293,11 @@ def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig
     """
     if data.get("version") != 1:
         raise ConfigError("stored config of another version", key="version", value=data.get("version"), allowed="1")
-    variants = [Variant(item["groups"], _with_budget(item["resolved"], data)) for item in data["variants"]]
+    variants = [
+        Variant(item["groups"], _with_budget(item["resolved"], data), _names(data["choices"]) | item["groups"])
+        for item in data["variants"]
+    ]
     config = _assemble(variants, data["choices"], from_plain(variants[0].resolved["space"]), store, data["worst"])
-    allow_imports(data["py_paths"])
     return dataclasses.replace(
         config,
         plan=dataclasses.replace(config.plan, overrides=tuple(data["overrides"])),

@@ -13,16 +13,18 @@ import psutil
 import torch
 
 from rnnsweep.app.config.blocks import worst_values
-from rnnsweep.app.config.checks import PLAIN
+from rnnsweep.app.config.checks import PLAIN, UNIT_GROUPS
 from rnnsweep.app.config.point import Variant, resolve_point
 from rnnsweep.core.build import DTYPES, Units, build_units
-from rnnsweep.core.metrics.names import METRIC_KEYS, TASK_METRICS
+from rnnsweep.core.metrics.names import METRICS
 from rnnsweep.core.program import parameters_of
 from rnnsweep.core.sizes import record_entries
-from rnnsweep.errors import ConfigError
+from rnnsweep.core.tasks.base import Task
+from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.loader import build_unit, load_class
 from rnnsweep.sweep.plan import Objective, Params
 from rnnsweep.sweep.space import Dimension, Space
-from rnnsweep.unit import Range, Unit, check_field, whole
+from rnnsweep.unit import Metric, Range, Unit, check_field, whole
 
 _LARGEST = 2**43
 """Bytes of memory, 8 TiB, that no worker has."""
@@ -69,11 +71,10 @@ def check_units(
             try:
                 _built([variant], {**variant.groups, **corner}, families)
             except ConfigError as error:
-                raise _blamed(error, corner) from None
-    tasks = [units.task for units in base]
-    derived = {key: factor for key, factor in tasks[0].derived.items() if all(key in task.derived for task in tasks)}
-    chance = max(task.chance_loss for task in tasks)
-    return UnitFacts(space, worst_values(variants[0].resolved["budget"]["updates"], chance, derived), base)
+                raise _blamed(error, corner) from error.__cause__
+    each = [units.task.worst for units in base]
+    worst = {key: max(task[key] for task in each) for key in each[0] if all(key in task for task in each)}
+    return UnitFacts(space, worst_values(variants[0].resolved["budget"]["updates"], worst), base)
 
 
 def check_points(variants: Sequence[Variant], points: Sequence[Params]) -> None:
@@ -87,7 +88,9 @@ def check_points(variants: Sequence[Variant], points: Sequence[Params]) -> None:
             _built(variants, point)
         except ConfigError as error:
             key = f"sampler.enqueue.{index}"
-            raise ConfigError(error.problem, key=key, value=dict(point), allowed=error.allowed) from None
+            raise ConfigError(
+                error.problem, key=key, value=dict(point), allowed=error.allowed, file=error.file
+            ) from error.__cause__
 
 
 def _built(variants: Sequence[Variant], point: Params, families: Callable[[], Mapping[str, Any]] = dict) -> Units:
@@ -125,21 +128,60 @@ def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
     raise ConfigError(need, key=key, value=value, allowed=f"at most {most} here" if most else "less")
 
 
-def check_objectives(objectives: Sequence[Objective], worst: Mapping[str, float]) -> None:
-    """Objectives may name a metric that only some tasks have only where the sweep's tasks have it.
+def chance_of(variants: Sequence[Variant], space: Space, metric: str) -> float | None:
+    """What a network that ignores its input scores at best; None where trials differ in that, or it is not known."""
+    tasks = Space(tuple(dimension for dimension in space if _unit_of(dimension.key) == "task"))
+    levels = [
+        build_unit(resolve_point([variant], {**variant.groups, **corner})["task"], "task", Task).chance.get(metric)
+        for variant in variants
+        for corner in ({}, *_corners(variant, tasks))
+    ]
+    known = [level for level in levels if level is not None]
+    same = len(known) == len(levels) and math.isclose(min(known), max(known), rel_tol=1e-9)
+    return known[0] if same else None
+
+
+def unit_metrics(variants: Sequence[Variant]) -> list[dict[str, Metric]]:
+    """Metrics that the units of each variant declare."""
+    return [_declared(variant, lambda group: True) for variant in variants]
+
+
+def metrics_of(variants: Sequence[Variant]) -> dict[str, Metric]:
+    """All metrics of a sweep's trials.
+
+    A metric of a task is among them only where every variant's task has it: a trial gets a stand-in for what it never
+    reported, and 0 would look like the best of losses.
+    """
+    shared = [_declared(variant, lambda group: group == "task") for variant in variants]
+    others = [_declared(variant, lambda group: group != "task") for variant in variants]
+    tasks = {key: metric for key, metric in shared[0].items() if all(key in each for each in shared)}
+    return {**METRICS, **tasks, **{key: metric for each in others for key, metric in each.items()}}
+
+
+def _declared(variant: Variant, wanted: Callable[[str], bool]) -> dict[str, Metric]:
+    """What a variant's units declare, asked of their classes: a unit that cannot be made any more still says it."""
+    config = {group: block for group, block in variant.resolved.items() if wanted(group)}
+    blocks = {group: config[group] for group in UNIT_GROUPS if group in config and group != "controllers"}
+    blocks |= {f"controllers.{name}": block for name, block in (config.get("controllers") or {}).items() if block}
+    units = [load_class(block["_target_"], place) for place, block in blocks.items()]
+    return {key: metric for unit in units for key, metric in unit.metrics.items()}
+
+
+def check_objectives(objectives: Sequence[Objective], variants: Sequence[Variant]) -> None:
+    """Objectives must name metrics that every trial reports.
 
     Raises:
-        ConfigError: they have not.
+        ConfigError: they do not; hints at the nearest.
     """
+    own = unit_metrics(variants)
+    known = [key for key in (*METRICS, *own[0]) if key in METRICS or all(key in each for each in own)]
+    known.remove("objective")
     for index, objective in enumerate(objectives):
-        if objective.metric in TASK_METRICS and objective.metric not in worst:
-            key = f"objective.{index}.metric" if len(objectives) > 1 else "objective.metric"
-            raise ConfigError(
-                "this sweep's task does not report it",
-                key=key,
-                value=objective.metric,
-                allowed=[known for known in METRIC_KEYS if known not in (*TASK_METRICS, "objective")],
-            )
+        if objective.metric in known:
+            continue
+        key = f"objective.{index}.metric" if len(objectives) > 1 else "objective.metric"
+        problem, hint = "not all trials of this sweep would report it", nearest(objective.metric, known)
+        raise ConfigError(problem, key=key, value=objective.metric, allowed=known, hint=hint)
 
 
 def check_engine(resolved: Mapping[str, Any]) -> None:

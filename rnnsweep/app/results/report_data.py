@@ -12,14 +12,17 @@ import pandas as pd
 
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace, place_of, reading_sweep
+from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 
 if TYPE_CHECKING:
     Frame = Any  # see report.data
 
+    from rnnsweep.app.config.load import SweepConfig
     from rnnsweep.core.pack import RowState
     from rnnsweep.report.data import SweepData
     from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
+    from rnnsweep.unit import Metric
 
 
 def report_sweep(where: StorePlace, sweep: str, out: Path | None = None) -> Path:
@@ -67,8 +70,9 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         trials=trials_frame(trials, plan.space.keys),
         replicas=replicas_frame(reports, plan),
         curves=curves_frame(reports),
+        metrics=metrics(config),
         importances=importances(plan, trials),
-        chance=chance(view, plan),
+        chance=chance(config),
         totals={"wall_s": view.wall_s, "device_s": view.device_s, "updates": view.updates},
         config_yaml=as_yaml(without_passwords(resolved(view))),
         commands=(commands.rerun, commands.resume),
@@ -119,10 +123,22 @@ def importances(plan: SweepPlan, trials: list[TrialView]) -> Mapping[str, float]
     return shares if any(shares.values()) else {}
 
 
-def chance(view: SweepView, plan: SweepPlan) -> float | None:
-    """What a network that knows nothing scores, where that does not depend on the task's variant."""
-    from rnnsweep.report.published import CHANCE
+def metrics(config: SweepConfig) -> Mapping[str, Metric]:
+    """Words for the sweep's metrics; of those of every sweep alone where a unit of its cannot be found any more."""
+    from rnnsweep.app.config.unit_checks import metrics_of
+    from rnnsweep.core.metrics.names import METRICS
 
-    task = resolved(view).get("task")
-    name = str(task.get("_target_", "")).rpartition(".")[0].rpartition(".")[2] if isinstance(task, Mapping) else ""
-    return CHANCE.get((name, plan.objectives[0].metric))
+    try:
+        return metrics_of(config.variants)
+    except ConfigError:
+        return METRICS
+
+
+def chance(config: SweepConfig) -> float | None:
+    """What a network that knows nothing scores; None where trials differ in that, or the task cannot be asked."""
+    from rnnsweep.app.config.unit_checks import chance_of
+
+    try:
+        return chance_of(config.variants, config.plan.space, config.plan.objectives[0].metric)
+    except ConfigError:
+        return None

@@ -162,10 +162,10 @@ def clip_thresholds(curves: Mapping[str, Sequence[Sequence[float]]]) -> tuple[fl
 
 def report_line(report: RowReport) -> str:
     """A rung of a replica in one line."""
-    from rnnsweep.core.metrics.names import TASK_METRICS
-
-    keys = ("train/loss", "valid/loss", "valid/error", *TASK_METRICS, "grad/norm", "clip/share", "weights/rho")
-    values = "  ".join(f"{key} {report.metrics[key]:.4g}" for key in keys if key in report.metrics)
+    first = [key for key in ("train/loss", "valid/loss", "valid/error") if key in report.metrics]
+    tasks = [key for key in report.metrics if key.startswith("valid/") and key not in first]
+    rest = [key for key in ("grad/norm", "clip/share", "weights/rho") if key in report.metrics]
+    values = "  ".join(f"{key} {report.metrics[key]:.4g}" for key in (*first, *tasks, *rest))
     return f"replica {report.replica}  update {report.step:>7}  {report.state.value:<8}  {values}"
 
 

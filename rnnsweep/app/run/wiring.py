@@ -68,11 +68,12 @@ def mirrors(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
     """MLflow and Optuna's database, as far as the config wants them."""
     wanted: list[Mirror] = []
     if config.tracker.get("kind") == "mlflow":
-        from rnnsweep.app.run.mlflow_mirror import LateMirror, mlflow_mirror
+        from rnnsweep.app.run.mlflow_mirror import mlflow_mirror
 
-        wanted.append(LateMirror("mlflow", lambda: mlflow_mirror(config, ledger)))
+        wanted.append(mlflow_mirror(config, ledger))
     if config.store.optuna is not None:
         from rnnsweep.adapters.optuna.mirror import OptunaMirror
 
-        wanted.append(OptunaMirror(config.store.optuna, config.plan))
+        view = ledger.sweep(config.plan.name)
+        wanted.append(OptunaMirror(config.store.optuna, config.plan, view.identity if view else ""))
     return wanted

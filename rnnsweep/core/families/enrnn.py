@@ -16,7 +16,7 @@ from rnnsweep.core.families.spectral import Leading, divided, divided_pullback, 
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.types import LoopGradients, LoopWeights
 from rnnsweep.errors import ConfigError
-from rnnsweep.unit import SHARE, Range
+from rnnsweep.unit import SHARE, Metric, Range
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class Enrnn(Family):
     activation: str = "modrelu"
 
     slots: ClassVar[tuple[str, ...]] = ("latched", "tied")
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "weights/tied": Metric(
+            "steps taken so far with equal leading eigenvalues, through which no gradient goes",
+            "steps with equal leading eigenvalues",
+        )
+    }
     counted: ClassVar[Mapping[str, str]] = {"tied": "weights/tied"}
     rows: ClassVar[Mapping[str, Range]] = {"negatives": SHARE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {

@@ -45,6 +45,7 @@ class Attention(Readout):
     heads: int = 2
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.RECURRENT, Capability.TANGENT})
+    carries: ClassVar[bool] = False
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"heads": Range(1, 1024, integer=True)}
 
     def parameters(self, width: int) -> tuple[ParameterSpec, ...]:

@@ -35,10 +35,12 @@ class Readout(Unit):
 
     Attributes:
         capabilities: what controllers may rely on.
+        carries: whether it is the same when a sequence goes over from one mini-batch to the next.
     """
 
     unit_group: ClassVar[str] = "readout"
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    carries: ClassVar[bool] = True
 
     def parameters(self, width: int) -> tuple[ParameterSpec, ...]:
         """Parameters besides ``w_out`` and ``b_out``, for states of this width."""

@@ -12,6 +12,7 @@ from numba import njit
 from torch import Tensor
 
 from rnnsweep.core import philox
+from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.lengths import FILLING
 from rnnsweep.core.tasks.success import absolute_errors, squared_errors
@@ -32,7 +33,7 @@ class MarkedTask(Synthetic):
     """
 
     fixed: ClassVar = {**Synthetic.fixed, "success": (None, "squared_error", "absolute")}
-    loss: ClassVar[str] = "squared_error"
+    loss: ClassVar[Loss] = SQUARED_ERROR
     tolerance: ClassVar[float]
 
     success: str | None = None

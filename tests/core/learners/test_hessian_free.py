@@ -61,7 +61,7 @@ def dense(context, row: int, structural: float) -> torch.Tensor:
 
     def loss(outputs):
         outputs = outputs.view(y.shape)
-        if context.task.loss == "cross_entropy":
+        if context.task.loss.name == "cross_entropy":
             each = torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
         else:
             each = ((outputs - targets) ** 2).sum(-1)
