@@ -115,10 +115,11 @@ class Unit:
         if not self.unit_name:
             object.__setattr__(self, "unit_name", type(self).__name__)  # the only way to set a field of a frozen class
         self.check()
-        for name, allowed in self.fixed.items():  # sizes go on to compiled kernels, which take a float's bits for one
+        ranges = {**self.rows, **self.fixed}
+        for name, allowed in ((name, ranges[name]) for name in self.fields() if name in ranges):
             value = getattr(self, name)
-            if (number := whole(value, allowed)) is not value:
-                object.__setattr__(self, name, number)
+            if (declared := as_declared(value, allowed)) is not value:
+                object.__setattr__(self, name, declared)  # a compiled kernel would take a float's bits for a size
 
     @property
     def unit_key(self) -> str:
@@ -155,14 +156,16 @@ def check_field(key: str, value: Any, allowed: Range | tuple[Any, ...]) -> None:
         )
 
 
-def whole(value: Any, allowed: Range | tuple[Any, ...]) -> Any:
-    """A checked value as an int, where the range is one of whole numbers; else as it is.
+def as_declared(value: Any, allowed: Range | tuple[Any, ...]) -> Any:
+    """A checked value with the Python type that the declaration means: 50.0 is an int where numbers are whole.
 
     Example:
-        >>> whole(50.0, Range(1, integer=True)), whole(50.0, Range(1))
-        (50, 50.0)
+        >>> as_declared(50.0, Range(1, integer=True)), as_declared(50.0, Range(1)), as_declared(5.0, (1, 5))
+        (50, 50.0, 5)
     """
-    return int(value) if isinstance(allowed, Range) and allowed.integer and isinstance(value, float) else value
+    if isinstance(allowed, Range):
+        return int(value) if allowed.integer and isinstance(value, float) else value
+    return next((item for item in allowed if item == value), value)
 
 
 def _shown(value: Any) -> Any:

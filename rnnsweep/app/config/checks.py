@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnsweep.app.config.point import lookup, put
 from rnnsweep.errors import ConfigError, nearest
-from rnnsweep.unit import Range, check_field, whole
+from rnnsweep.unit import Range, as_declared, check_field
 
 UNIT_GROUPS = ("task", "family", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
@@ -74,7 +74,7 @@ def check_values(resolved: dict[str, Any]) -> None:
         if allowed == _BOOLEAN and not isinstance(value, bool):
             raise ConfigError("is neither true nor false", key=key, value=value, allowed="true, false")
         check_field(key, value, allowed)
-        put(resolved, key, whole(value, allowed))
+        put(resolved, key, as_declared(value, allowed))
     _check_name(resolved["name"], "name")
     if resolved["sampler"]["warm_start"] is not None:
         _check_name(resolved["sampler"]["warm_start"], "sampler.warm_start")
@@ -96,11 +96,13 @@ def _check_places(resolved: Mapping[str, Any]) -> None:
             raise ConfigError("no file system takes so long a name", key=key, value=f"{value[:40]}...", allowed=allowed)
 
 
-def _check_cluster(block: Mapping[str, Any]) -> None:
+def _check_cluster(block: dict[str, Any]) -> None:
     gpus, paths, address = block["gpus_per_worker"], block.get("py_paths") or [], block["address"]
-    if gpus != "auto" and not Range(0, 64, integer=True).accepts(gpus):
-        allowed = "a whole number from 0 to 64, or auto"
-        raise ConfigError("out of range", key="cluster.gpus_per_worker", value=gpus, allowed=allowed)
+    if gpus != "auto":
+        if not Range(0, 64, integer=True).accepts(gpus):
+            allowed = "a whole number from 0 to 64, or auto"
+            raise ConfigError("out of range", key="cluster.gpus_per_worker", value=gpus, allowed=allowed)
+        block["gpus_per_worker"] = int(gpus)
     if address is not None and not isinstance(address, str):
         allowed = "auto, host:port, or null"
         raise ConfigError("is no address", key="cluster.address", value=address, allowed=allowed)

@@ -24,7 +24,7 @@ from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.loader import build_unit, load_class
 from rnnsweep.sweep.plan import Objective, Params
 from rnnsweep.sweep.space import Dimension, Space
-from rnnsweep.unit import Metric, Range, Unit, check_field, whole
+from rnnsweep.unit import Metric, Range, Unit, as_declared, check_field
 
 _LARGEST = 2**43
 """Bytes of memory, 8 TiB, that no worker has."""
@@ -118,9 +118,9 @@ def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
     if kept + batch * steps * step <= memory:
         return
     free = max(0, memory - kept)
-    if batch * step <= free:
+    if batch * step <= free and steps >= batch:
         key, value, most = "task.length", steps, free // (batch * step)
-    elif step * steps <= free:
+    elif steps * step <= free:
         key, value, most = "training.batch", batch, free // (step * steps)
     else:
         key, value, most = "family.hidden", getattr(units.family, "hidden", None), 0
@@ -212,9 +212,9 @@ def _write_back(variant: Variant, units: Units) -> None:
         block: Any = variant.resolved
         for part in key.split("."):
             block = block.get(part) if isinstance(block, dict) else None
-        for name, allowed in unit.fixed.items() if isinstance(block, dict) else ():
-            if name in block:
-                block[name] = whole(block[name], allowed)
+        for name, allowed in {**unit.rows, **unit.fixed}.items():
+            if isinstance(block, dict) and name in block:
+                block[name] = as_declared(block[name], allowed)
 
 
 def _allowed(key: str, base: Sequence[Units]) -> Range | tuple[Any, ...] | None:
@@ -224,8 +224,9 @@ def _allowed(key: str, base: Sequence[Units]) -> Range | tuple[Any, ...] | None:
     prefix, _, name = key.rpartition(".")
     for units in base:
         unit = _units_by_key(units).get(prefix)
-        if unit is not None and name in unit.fixed:
-            return unit.fixed[name]
+        declared = {**unit.rows, **unit.fixed} if unit is not None else {}
+        if name in declared:
+            return declared[name]
     return None
 
 
@@ -242,7 +243,9 @@ def _whole_dimension(dimension: Dimension, base: Sequence[Units]) -> Dimension:
             written = f"interval({ends})"
             hint = f"int({f'tag(log,{written})' if dimension.log else written})"
             raise ConfigError("takes whole numbers only", key=key, value=written, allowed=allowed.words(), hint=hint)
-        dimension = dataclasses.replace(dimension, choices=tuple(whole(item, allowed) for item in dimension.choices))
+        dimension = dataclasses.replace(
+            dimension, choices=tuple(as_declared(item, allowed) for item in dimension.choices)
+        )
     if dimension.key in PLAIN and allowed is not None:
         for value in _ends(dimension):
             check_field(key, value, allowed)

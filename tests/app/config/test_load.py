@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rnnsweep.app.config.load import amend, from_json, list_sweeps, list_units, load, to_json
+from rnnsweep.app.config.load import allow_stored_imports, amend, from_json, list_sweeps, list_units, load, to_json
 from rnnsweep.app.config.point import resolve_point
 from rnnsweep.core.build import build_units, row_hypers, shape_key
-from rnnsweep.errors import ConfigError
+from rnnsweep.errors import ConfigError, ConfigWarning
 
 
 def quick(*overrides, **more):
@@ -96,6 +96,56 @@ def test_resume_may_change_the_budget_only():
         amend(quick(), ["optimizer.lr=1"])
     with pytest.raises(ConfigError, match=r"budget\.trials=0: out of range"):
         amend(quick(), ["budget.trials=0"])
+    assert amend(quick(), ["budget.wall_s=null", "budget.target=0.5"]).plan.budget.target == 0.5
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("space={}", "command line: space: cannot be changed on resume"),
+        ("space={budget.trials:choice(1,2)}", "command line: space: cannot be changed on resume"),
+        ("budget.updates=choice(1,2)", "command line: budget.updates: takes one value on resume"),
+        ("budget.updates=default", "command line: budget.updates: takes one value on resume"),
+        ("~space.budget.updates", "command line: "),
+        ("budget.updates=5999", "command line: budget.updates=5999: is less than the 6000 of before"),
+        ("budget.trials=5", "command line: budget.trials=5: is less than the 24 of before"),
+        ("budget.wall_s=10", "command line: budget.wall_s=10: is less than the null of before"),
+    ],
+)
+def test_resume_swallows_nothing(typed, message):
+    with pytest.raises(ConfigError) as caught:
+        amend(quick(), [typed])
+    assert str(caught.value).startswith(message)
+
+
+def test_what_a_file_says_of_a_replaced_unit_is_dropped(tmp_path):
+    for typed in (["family=lstm"], ["family=choice(lstm,gru)"]):
+        config = quick(*typed)
+        assert "activation" not in config.resolved["family"]
+        assert config.resolved["family"]["hidden"] == 50
+    both = quick("family=choice(lstm,srn)")
+    assert [variant.resolved["family"].get("activation") for variant in both.variants] == [None, "tanh"]
+    heir = write(tmp_path / "heir.yaml", "defaults: [quickstart, override /family: lstm]\n")
+    assert "activation" not in load(str(heir), check_units=False).resolved["family"]
+    own = write(
+        tmp_path / "own.yaml", "defaults: [config, override /family: lstm, _self_]\nfamily: {activation: tanh}\n"
+    )
+    with pytest.raises(ConfigError, match=r"own\.yaml: family\.activation: unknown key"):
+        load(str(own), check_units=False)
+
+
+def test_what_a_ledger_names_is_imported_by_resume_only_and_not_from_everybodys_directory(tmp_path):
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder, mode in ((mine, 0o700), (theirs, 0o777)):
+        folder.mkdir()
+        folder.chmod(mode)
+    stored = to_json(quick()) | {"py_paths": [str(mine), str(theirs), "relative", str(tmp_path / "gone")]}
+    before = list(sys.path)
+    config = from_json(stored)
+    assert sys.path == before, "reading imports nothing"
+    with pytest.warns(ConfigWarning, match="theirs is writable for everybody"):
+        allow_stored_imports(config)
+    assert sys.path == [*before, str(mine)]
 
 
 def test_the_users_directories_shadow_and_extend(tmp_path, monkeypatch):
