@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from rnnsweep.adapters.ledger import codec, schema
+from rnnsweep.adapters.ledger.codec import WriteBatch
 from rnnsweep.adapters.ledger.database import PATIENCE, Database, parse
 from rnnsweep.adapters.ledger.lock import DEADLINE, SweepLocks
 from rnnsweep.adapters.ledger.schema import attempts, cursors, inbox, journal, locks, reports, sweeps, trials, verdicts
-from rnnsweep.adapters.ledger.write_batch import WriteBatch
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.ports import AttemptView, Change, SweepView, TrialView, Write
 from rnnsweep.sweep.rows import RowReport
@@ -189,11 +189,11 @@ class SqlLedger:
 
     # ------------------------------------------------------------------ mirrors and requests
 
-    def changes(self, name: str, after: int, limit: int = 1000) -> list[Change]:
-        """Journal entries with seq > after, in order."""
+    def changes(self, name: str, after: int, limit: int = 1000, trial: int | None = None) -> list[Change]:
+        """Journal entries with seq > after, of one trial where it is named, in order."""
         t = journal.c
         query = sa.select(t.seq, t.kind, t.trial, t.rung, t.at, t.data).where(t.sweep == self._id(name), t.seq > after)
-        rows = self._rows(query.order_by(t.seq).limit(limit))
+        rows = self._rows(_of(query, journal, trial).order_by(t.seq).limit(limit))
         today = self.sweep(name) if any(row.kind == "sweep" for row in rows) else None
         return [codec.change(row, today) for row in rows]
 

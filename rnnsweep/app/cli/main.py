@@ -37,17 +37,19 @@ from rnnsweep.app.cli import (
 from rnnsweep.errors import ConfigWarning, RnnsweepError, printable
 from rnnsweep.version import __version__
 
-TRACEBACK = "--traceback"
 RUN, LOOK, MORE = "Run", "Look", "Set up and check"
 
 
+TRACEBACK = "--traceback"
+
+
 class OneLineErrors(TyperGroup):
-    """A group whose commands may raise `RnnsweepError` and warn: one clear line each on stderr, no traceback."""
+    """A group whose commands may raise `RnnsweepError` and warn: one line on stderr; a traceback where asked for."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """``--traceback`` may stand anywhere: whoever wants it adds it to a command that has failed."""
-        words = [word for word in args if word != TRACEBACK]
-        return super().parse_args(ctx, words if len(words) == len(args) else [TRACEBACK, *words])
+        """Take ``--traceback`` wherever it stands: one thinks of it when a command has failed, and adds it last."""
+        ctx.meta[TRACEBACK] = TRACEBACK in args
+        return super().parse_args(ctx, [argument for argument in args if argument != TRACEBACK])
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -55,9 +57,9 @@ class OneLineErrors(TyperGroup):
             with _warning_lines():
                 return super().invoke(ctx)
         except RnnsweepError as error:
+            if ctx.meta[TRACEBACK]:
+                typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
             typer.echo(f"error: {error}", err=True)
-            if ctx.params["traceback"]:
-                typer.echo("".join(traceback.format_exception(error.__cause__ or error)), err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until exit, so that the last flush is silent
@@ -105,11 +107,11 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
-    traceback: Annotated[
-        bool, typer.Option(TRACEBACK, help="Show where an error comes from; may stand anywhere.")
+    show_traceback: Annotated[
+        bool, typer.Option(TRACEBACK, help="Also show where in the code an error came from; may stand anywhere.")
     ] = False,
 ) -> None:
-    del version, traceback
+    del version, show_traceback  # `OneLineErrors.parse_args` has taken the latter
 
 
 for _name, _function, _panel in (

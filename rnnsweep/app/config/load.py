@@ -30,6 +30,7 @@ from rnnsweep.app.config.data_paths import place_config
 from rnnsweep.app.config.idle import idle_controllers, idle_settings
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.config.space import build_space, from_plain, to_plain
+from rnnsweep.core.checkpoint_paths import sweep_folder
 from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable
 from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.plan import SweepPlan
@@ -74,7 +75,7 @@ class SweepConfig:
     @property
     def checkpoints(self) -> str:
         """Root of the sweep's checkpoints, a directory or a URL."""
-        return f"{self.store.checkpoints.rstrip('/')}/{self.plan.name}"
+        return sweep_folder(self.store.checkpoints, self.plan.name)
 
 
 def search_path(config_dirs: Sequence[Path] = ()) -> ConfigPath:

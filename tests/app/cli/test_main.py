@@ -37,7 +37,7 @@ def test_a_broken_unit_is_one_line_and_its_traceback_is_there_for_the_asking(run
     assert len(result.stderr.strip().splitlines()) == 1
     more = run("--traceback", *words) if first else run(*words, "--traceback")
     assert more.exit_code == 2
-    assert more.stderr.startswith(result.stderr.rstrip("\n"))
+    assert more.stderr.endswith(result.stderr)
     assert "Traceback (most recent call last)" in more.stderr
     assert ("SyntaxError" if case == "syntax" else "KeyError") in more.stderr
 
