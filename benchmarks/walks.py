@@ -90,7 +90,7 @@ def _plain(function: Any) -> Any:
 
 
 def one_mini_batch() -> list[str]:
-    """`core/training.py: update` of a pack: srn on the cpu engine, temporal order, SGD with momentum, clipping."""
+    """`core/tile.py: update` of a pack: srn on the cpu engine, temporal order, SGD with momentum, clipping."""
     import torch
 
     from rnnsweep.core.controllers.base import Tally
@@ -116,7 +116,8 @@ def one_mini_batch() -> list[str]:
     return files_of(lambda: update(tile, Tally()))
 
 
-WALKS: dict[str, Callable[[], list[str]]] = {"one mini-batch through `update`": one_mini_batch}
+WALKS: dict[str, Callable[[], list[str]]] = {"One mini-batch": one_mini_batch}
+"""By the title of their sections in docs/architecture.md."""
 
 
 def main() -> None:

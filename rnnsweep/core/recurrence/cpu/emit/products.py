@@ -103,6 +103,7 @@ class _Tile:
     def write(self) -> None:
         """Panel after panel, then what is left of a panel."""
         b, arg = self.b, self.arg
+        # An odd width ends in a narrower panel, and that in one unit: results do not depend on the cut.
         full = b.udiv(arg["units"], I64(PANEL))
         with cgutils.for_range(b, full) as loop:
             self.panel(b.mul(loop.index, I64(PANEL)), PANEL)
@@ -146,6 +147,7 @@ class _Tile:
         stride = I64(width) if self.form == "rows" else arg["ldb"]
         left = b.inttoptr(arg[name], k.real.as_pointer())
         right = k.pointer(arg["b"], base)
+        # Addresses of the rows are formed once, outside of the loop over the inner index.
         heads = [b.gep(left, [b.mul(arg[f"ld{name}"], I64(m))]) for m in range(self.rows)]
         with cgutils.for_range(b, arg["k" + name[1:]]) as loop:
             at = b.gep(right, [b.mul(loop.index, stride)])
@@ -153,6 +155,7 @@ class _Tile:
             column = left if self.form == "rows" else b.gep(left, [b.mul(loop.index, arg[f"ld{name}"])])
             for m in range(self.rows):
                 place = b.gep(heads[m], [loop.index]) if self.form == "rows" else b.gep(column, [I64(m)])
+                # One number of the left matrix against a whole line of the right one: no shuffles, no horizontal sums.
                 term = b.load(place)
                 for v, (_, lanes) in enumerate(parts):
                     total = lanes.fma(lanes.splat(term), line[v], Vec(lanes, b.load(cells[m][v])))

@@ -1,0 +1,60 @@
+"""Following one thing through the program stays short, and the documented lists are the measured ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/architecture.md"
+LIMITS = {"One mini-batch": 22}
+
+
+@pytest.fixture(scope="module")
+def walks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("walks", ROOT / "benchmarks/walks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["walks"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def documented(title: str) -> list[str]:
+    """Files in the table of a section of the page."""
+    section = re.search(rf"^## {re.escape(title)}\n(.*?)^## ", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert section is not None, title
+    return re.findall(r"^\| `([\w/]+\.py)` \|", section[1], re.MULTILINE)
+
+
+def test_every_walk_has_its_limit(walks: ModuleType) -> None:
+    assert set(walks.WALKS) == set(LIMITS)
+
+
+@pytest.mark.parametrize("title", list(LIMITS))
+def test_a_walk_is_as_short_as_promised_and_documented(walks: ModuleType, title: str) -> None:
+    files = walks.WALKS[title]()
+    assert len(files) <= LIMITS[title], files
+    assert sorted(documented(title)) == files
+    assert all((ROOT / "rnnsweep" / file).is_file() for file in files)
+
+
+def test_compiled_functions_are_followed(walks: ModuleType) -> None:
+    """A kernel's own pieces, and those that it takes from another module by its name."""
+    files = walks.WALKS["One mini-batch"]()
+    assert "core/recurrence/cpu/emit/products.py" in files
+    assert "core/rng.py" in files
+
+
+def test_files_that_do_not_run_are_not_counted(walks: ModuleType) -> None:
+    from rnnsweep.core import numerics
+    from rnnsweep.core.activations import activation
+
+    assert walks.files_of(lambda: activation("tanh").gain) == ["core/activations.py"]
+    assert walks.files_of(lambda: numerics) == []
