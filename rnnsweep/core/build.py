@@ -14,6 +14,7 @@ from rnnsweep.core.families.base import Family
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.pack import RowState, Streams
 from rnnsweep.core.program import Program, parameters_of
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.choose import engine_for
@@ -206,3 +207,21 @@ def row_hypers(units: Units) -> dict[str, float]:
     """Values of all per-row hyperparameters, by dotted key."""
     found = {prefix: unit.row_values() for prefix, unit in units.rows().items()}
     return {f"{prefix}.{name}": value for prefix, values in found.items() for name, value in values.items()}
+
+
+def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
+    """A fresh row: weights drawn in float64 on the CPU, rounded to the program's dtype.
+
+    So a row starts from the same numbers on every device and, but for the rounding, in every dtype.
+    """
+    keys = torch.tensor([streams.key("init")], dtype=torch.int64)
+    hypers = {
+        name: torch.tensor([getattr(units.init, name)], dtype=torch.float64)
+        for name in units.init.rows
+        if getattr(units.init, name) is not None
+    }
+    drawn = units.init.draw(program.layout.specs, keys, hypers, program.activation.gain)
+    drawn.update(units.family.initial(drawn, program.layout.specs, keys))
+    params = {spec.name: torch.zeros(spec.shape, dtype=program.dtype) for spec in program.layout.specs}
+    params.update({name: value[0].to(program.dtype) for name, value in drawn.items()})
+    return RowState(params)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.space import Space
+from rnnsweep.sweep.summary import Rank, rank
 from rnnsweep.unit import Metric
 
 if TYPE_CHECKING:
@@ -91,15 +92,26 @@ class SweepData:
         """Trials with an objective (COMPLETE and PRUNED), best first; COMPLETE before PRUNED at equal value."""
         have = self.trials[self.trials["objective"].notna()]
         have = have[have["state"].isin(["COMPLETE", "PRUNED"])]
-        return have.sort_values(
-            ["objective", "state", "solved_at", "trial"], ascending=[self.minimize, True, True, True]
-        )
+        ranks = self._ranks(have)
+        order = sorted(range(len(have)), key=lambda i: (ranks[i].loss, have["state"].iloc[i], ranks[i]))
+        return have.iloc[order]
 
     @property
     def ranked(self) -> Frame:
-        """COMPLETE trials, best first; who solved earlier wins a tie, then the lower number."""
+        """COMPLETE trials, best first, by the rule of `rnnsweep.sweep.summary`."""
         done = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["objective"].notna()]
-        return done.sort_values(["objective", "solved_at", "trial"], ascending=[self.minimize, True, True])
+        ranks = self._ranks(done)
+        return done.iloc[sorted(range(len(done)), key=ranks.__getitem__)]
+
+    @property
+    def tied(self) -> int:
+        """How many other complete trials have the best one's objective."""
+        values = self.ranked["objective"]
+        return int((values == values.iloc[0]).sum()) - 1 if len(values) else 0
+
+    def _ranks(self, trials: Frame) -> list[Rank]:
+        columns = zip(trials["objective"], trials["solved_at"], trials["trial"], strict=True)
+        return [rank(self.objective, value, None if at != at else at, int(number)) for value, at, number in columns]
 
     @property
     def searched_by_importance(self) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnsweep.adapters import sqlite
+from rnnsweep.adapters.postgres import require_driver
 from rnnsweep.app.config.checks import check_objective
 from rnnsweep.app.config.space import from_plain
 from rnnsweep.errors import ConfigError
@@ -67,7 +68,13 @@ def store_root(block: Mapping[str, Any], root: Path | None) -> Path:
 
 
 def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
-    """The ``store`` block with its defaults filled in; ``optuna: none`` switches that mirror off."""
+    """The ``store`` block with its defaults filled in; ``optuna: none`` switches that mirror off.
+
+    Raises:
+        ConfigError: a database server is named whose driver is not installed.
+    """
+    for name in ("ledger", "optuna"):
+        require_driver(block[name] or "", f"store.{name}")
     place = store_root(block, root)
     mlflow = block["mlflow"] or sqlite.url_of(place / "mlflow.db")
     served = mlflow.startswith(("http://", "https://"))

@@ -106,13 +106,12 @@ class Sweep:
             return status(standing(ledger, view), ledger.trials(self.name))
 
     def table(self) -> list[dict[str, Any]]:
-        """What `rnnsweep table --json` prints: one entry per trial, by number."""
+        """What `rnnsweep table --json` prints, one entry per trial, by number; what is infinite is null there."""
         from rnnsweep.app.results.mlflow_runs import run_ids
-        from rnnsweep.app.results.tables import row
+        from rnnsweep.app.results.tables import rows
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            runs = run_ids(self.place, view)
-            return [row(trial, runs) for trial in ledger.trials(self.name)]
+            return rows(ledger, ledger.trials(self.name), self.name, run_ids(self.place, view))
 
     def ranking(self) -> list[dict[str, Any]]:
         """Entries of the table: complete trials only, best first; the first is what `rnnsweep best --json` prints."""
@@ -168,7 +167,11 @@ class Sweep:
             return replicas_frame(ledger.reports(self.name), plan_of(view))
 
     def curves(self, *keys: str, trial: int | None = None) -> Frame:
-        """Long form: trial, replica, rung, step, key, value; all metric keys where none are named."""
+        """Long form: trial, replica, rung, step, key, value; all metric keys where none are named.
+
+        Raises:
+            ConfigError: a key that is no metric; names the nearest.
+        """
         from rnnsweep.app.results.frames import curves_frame
 
         with reading_sweep(self.place, self.name) as (ledger, _):

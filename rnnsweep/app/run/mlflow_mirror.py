@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,45 +13,14 @@ from rnnsweep.app.config.load import SweepConfig
 from rnnsweep.app.config.point import without_passwords
 from rnnsweep.app.environment import describe
 from rnnsweep.app.stores import place_of
+from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS, rung_file, rung_of, trial_folder
 from rnnsweep.sweep.plan import Params
 
 if TYPE_CHECKING:
     from rnnsweep.adapters.mlflow.options import TrackerOptions
-    from rnnsweep.sweep.ports import Change, Ledger, Mirror
+    from rnnsweep.sweep.ports import Ledger, Mirror
 
 FIGURES = ("*.png", "*.csv", "*.html")
-
-
-class LateMirror:
-    """Implements `Mirror` by one that its first use opens, in the mirror's own thread.
-
-    Importing MLflow and making its tables take seconds, which the cluster's start need not wait for.
-    """
-
-    batch = 1000
-
-    def __init__(self, name: str, build: Callable[[], Mirror]) -> None:
-        self.name, self._build = name, build
-        self._mirror: Mirror | None = None
-
-    def known(self) -> bool:
-        """See `Mirror.known`."""
-        return self._opened().known()
-
-    def write(self, changes: Sequence[Change]) -> None:
-        """See `Mirror.write`."""
-        self._opened().write(changes)
-
-    def _opened(self) -> Mirror:
-        if self._mirror is None:
-            self._mirror = self._build()
-            self.batch = self._mirror.batch
-        return self._mirror
-
-    def close(self) -> None:
-        """See `Mirror.close`."""
-        if self._mirror is not None:
-            self._mirror.close()
 
 
 def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
@@ -73,8 +42,8 @@ def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
     commands = commands_for(config, place_of(config.store.root, config.store.ledger).option)
     return TrackerOptions(
         points=config.tracker.get("points", 200),
-        metrics=tuple(metrics_of(config.variants)),
-        environment=describe(),
+        metrics=list(metrics_of(config.variants)),
+        environment=describe,
         artifact_root=config.store.artifacts,
         commands=(commands.resume, commands.rerun, commands.report),
         artifacts=lambda trial: trial_files(config, ledger, trial),
@@ -90,7 +59,7 @@ def trial_files(config: SweepConfig, ledger: Ledger, trial: int) -> Mapping[str,
 
     table = replicas(ledger.reports(config.plan.name, trial))
     files: dict[str, bytes | Path] = {"replicas.json": json.dumps(table, indent=2).encode()}
-    folder = Path(config.store.checkpoints) / config.plan.name / f"{trial:06d}"
+    folder = Path(trial_folder(config.checkpoints, trial))
     if "://" not in config.store.checkpoints and folder.is_dir():
         for replica in sorted(path for path in folder.iterdir() if path.is_dir()):
             files |= checkpoint_files(replica)
@@ -99,16 +68,16 @@ def trial_files(config: SweepConfig, ledger: Ledger, trial: int) -> Mapping[str,
 
 def checkpoint_files(replica: Path) -> dict[str, bytes | Path]:
     """Last and best checkpoint of one replica, tensors and manifest, from the attempt that came furthest."""
-    manifests = sorted(replica.glob("*/rung-*.json"), key=lambda path: (path.name, path.stat().st_mtime))
-    if not manifests:
+    rungs = [(rung, file) for file in replica.glob(f"*/*{MANIFEST}") if (rung := rung_of(file.name)) is not None]
+    if not rungs:
         return {}
-    last = manifests[-1]
-    best = last.with_name(f"rung-{json.loads(last.read_text())['best_rung']:06d}.json")
+    _, last = max(rungs, key=lambda found: (found[0], found[1].stat().st_mtime))
+    best = Path(rung_file(str(last.parent), json.loads(last.read_text())["best_rung"], MANIFEST))
     named = {"last": last, **({"best": best} if best.is_file() else {})}
     return {
         f"checkpoints/{replica.name}/{name}{suffix}": manifest.with_suffix(suffix)
         for name, manifest in named.items()
-        for suffix in (".safetensors", ".json")
+        for suffix in (TENSORS, MANIFEST)
     }
 
 
