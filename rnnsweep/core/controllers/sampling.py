@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -137,8 +136,8 @@ class Sampling(Gate):
         ratio = (_size(after) / size_before) * torch.exp2(2 * (after.exponent - before).double())
         context.tally.mean("sampling/ds_realised", ratio - 1, on & torch.isfinite(ratio))
 
-    def look_back(self, trace: Trace) -> Int64[Tensor, " P"]:
-        """h per row."""
+    def look_back(self, trace: Trace) -> Tensor:
+        """h per row, int64 [P]."""
         longest = trace.record.lengths - 1
         return longest if self.horizon is None else torch.clamp(longest, max=self.horizon)
 
