@@ -90,7 +90,7 @@ class Cell(ABC):
         return self.product
 
     @property
-    def held(self) -> int:
+    def record_width(self) -> int:
         """Entries per step and sequence of a record with its trace: states, x, delta, what is kept, drives."""
         return 2 * self.state + self.product + self.kept + self.drive * (1 if self.additive else 2)
 

@@ -205,8 +205,8 @@ def _cell_of(x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
 def _constants(hidden: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Of each gate: scale and offset of tanh, and f' = add + y (times - y)."""
     rows = ((0.5, 0.5, 1.0, 0.5), (0.5, 0.5, 0.0, 0.5), (0.0, 0.0, 1.0, 0.0), (1.0, 1.0, 0.0, 1.0))
-    found = (torch.tensor(row, dtype=dtype, device=device).repeat_interleave(hidden) for row in rows)
-    half, offset, add, times = found
+    spread = (torch.tensor(row, dtype=dtype, device=device).repeat_interleave(hidden) for row in rows)
+    half, offset, add, times = spread
     return half, offset, add, times
 
 
@@ -227,5 +227,5 @@ def _pull_gates(kept: Tensor, before: Tensor, g: Tensor) -> tuple[Tensor, Tensor
     gc = g[..., H:] + gh * o * (1 - tanh_c * tanh_c)
     _, _, add, times = _constants(H, kept.dtype, kept.device)
     # Each gate's error before its own slope, side by side, so that one product applies all four.
-    found = torch.cat((gc * new, gc * before, gc * i, gh * tanh_c), -1)
-    return found.mul_(add + gates * (times - gates)), gc * f
+    before_slopes = torch.cat((gc * new, gc * before, gc * i, gh * tanh_c), -1)
+    return before_slopes.mul_(add + gates * (times - gates)), gc * f

@@ -108,9 +108,9 @@ class _Tile:
         full = b.udiv(arg["units"], I64(PANEL))
         with cgutils.for_range(b, full) as loop:
             self.panel(b.mul(loop.index, I64(PANEL)), PANEL)
-        for rest in range(1, PANEL):
-            with b.if_then(b.icmp_unsigned("==", b.urem(arg["units"], I64(PANEL)), I64(rest))):
-                self.panel(b.mul(full, I64(PANEL)), rest)
+        for left in range(1, PANEL):
+            with b.if_then(b.icmp_unsigned("==", b.urem(arg["units"], I64(PANEL)), I64(left))):
+                self.panel(b.mul(full, I64(PANEL)), left)
 
     def panel(self, first: Any, units: int) -> None:
         """All rows of `units` columns of units, from unit `first` on: as full vectors, and one unit where it is odd."""
@@ -120,7 +120,7 @@ class _Tile:
         parts += [(i * k.width, k) for i in range(units // PARTS * PARTS, units)]
         # Stack slots in the source, registers in the result: LLVM promotes them, as no address of one escapes.
         cells = [[cgutils.alloca_once(b, lanes.type) for _, lanes in parts] for _ in range(self.rows)]
-        for m, v, at in self.places("start", column, parts):
+        for m, v, at in self.vectors("start", column, parts):
             b.store(parts[v][1].load(arg["start"], at).value, cells[m][v])
         if self.form == "rows":
             base = b.mul(column, b.add(arg["k1"], arg["k2"]))
@@ -128,11 +128,11 @@ class _Tile:
             self.inner("a2", b.add(base, b.mul(arg["k1"], I64(units * k.width))), parts, cells)
         else:
             self.inner("a1", column, parts, cells)
-        for m, v, at in self.places("c", column, parts):
+        for m, v, at in self.vectors("c", column, parts):
             lanes = parts[v][1]
             lanes.store(Vec(lanes, b.load(cells[m][v])), arg["c"], at)
 
-    def places(self, name: str, column: Any, parts: list[tuple[int, Lanes]]) -> list[tuple[int, int, Any]]:
+    def vectors(self, name: str, column: Any, parts: list[tuple[int, Lanes]]) -> list[tuple[int, int, Any]]:
         """(row, part, element offset) of each vector of the tile in the matrix `name`."""
         b = self.b
         offsets = []
