@@ -210,7 +210,10 @@ def row_hypers(units: Units) -> dict[str, float]:
 
 
 def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
-    """A fresh row: weights drawn in float64 on the CPU, rounded to the program's dtype."""
+    """A fresh row: weights drawn in float64 on the CPU, rounded to the program's dtype.
+
+    So a row starts from the same numbers on every device and, but for the rounding, in every dtype.
+    """
     keys = torch.tensor([streams.key("init")], dtype=torch.int64)
     hypers = {
         name: torch.tensor([getattr(units.init, name)], dtype=torch.float64)

@@ -76,8 +76,8 @@ class Ledger(Protocol):
         """(trial, rung, verdict) in the order they were taken; verdict is ``prune`` or ``keep``."""
         ...
 
-    def changes(self, name: str, after: int, limit: int = 1000) -> list[Change]:
-        """Journal entries with seq > after."""
+    def changes(self, name: str, after: int, limit: int = 1000, trial: int | None = None) -> list[Change]:
+        """Journal entries with seq > after, of one trial where it is named."""
         ...
 
     def cursor(self, name: str, mirror: str) -> int:

@@ -136,9 +136,11 @@ class MemoryLedger:
     def verdicts(self, name: str, trial: int | None = None) -> list[tuple[int, int, str]]:
         return [verdict for verdict in self.verdict_list if trial in (None, verdict[0])]
 
-    def changes(self, name: str, after: int, limit: int = 1000) -> list[Change]:
+    def changes(self, name: str, after: int, limit: int = 1000, trial: int | None = None) -> list[Change]:
         with self._lock:
-            return self.journal[after : after + limit]
+            if trial is None:
+                return self.journal[after : after + limit]
+            return [change for change in self.journal[after:] if change.trial == trial][:limit]
 
     def cursor(self, name: str, mirror: str) -> int:
         return self.cursors.get(mirror, 0)

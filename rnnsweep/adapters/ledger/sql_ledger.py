@@ -189,11 +189,11 @@ class SqlLedger:
 
     # ------------------------------------------------------------------ mirrors and requests
 
-    def changes(self, name: str, after: int, limit: int = 1000) -> list[Change]:
-        """Journal entries with seq > after, in order."""
+    def changes(self, name: str, after: int, limit: int = 1000, trial: int | None = None) -> list[Change]:
+        """Journal entries with seq > after, of one trial where it is named, in order."""
         t = journal.c
         query = sa.select(t.seq, t.kind, t.trial, t.rung, t.at, t.data).where(t.sweep == self._id(name), t.seq > after)
-        rows = self._rows(query.order_by(t.seq).limit(limit))
+        rows = self._rows(_of(query, journal, trial).order_by(t.seq).limit(limit))
         today = self.sweep(name) if any(row.kind == "sweep" for row in rows) else None
         return [codec.change(row, today) for row in rows]
 

@@ -15,12 +15,10 @@ FOLDERS = {"controller": "controllers"}
 
 def units(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
     """List families, controllers, tasks, samplers and all other units, your own included."""
-    from rnnsweep.app.config.load import list_metrics, list_units
-    from rnnsweep.core.activations import ACTIVATIONS
+    from rnnsweep.app import api
 
-    folders = list(config_dir or ())
-    chosen = {**list_units(folders), "metric": list(list_metrics(folders)), "activation": list(ACTIVATIONS)}
-    listed = {group: chosen.get(FOLDERS.get(group, group), []) for group in GROUPS}
+    known = api.known_units(config_dir or ())
+    listed = {group: known.get(FOLDERS.get(group, group), []) for group in GROUPS}
     if as_json:
         emit(listed)
         return
