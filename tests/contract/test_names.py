@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from rnnsweep.core.readouts.base import Readout
 
 import rnnsweep
 from rnnsweep.adapters.hydra.files import read_yaml
@@ -21,7 +22,6 @@ from rnnsweep.core.inits.base import Init
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.metrics.names import METRICS
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.readouts.base import Readout
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError
 from rnnsweep.loader import build_unit, load_class

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
-from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
+from rnnsweep.core.types import ParameterLayout, ParameterSpec
 from rnnsweep.unit import POSITIVE, Metric, Range
 
 _SMALLEST_WEIGHT = 1e-3

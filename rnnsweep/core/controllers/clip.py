@@ -16,8 +16,8 @@ from rnnsweep.unit import POSITIVE, Metric, Range
 
 if TYPE_CHECKING:
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.parameters import ParameterSpec
     from rnnsweep.core.tasks.base import Task
+    from rnnsweep.core.types import ParameterSpec
 
 _SHRINK_ABOVE = 1e10
 _SHRINK_FACTOR = 0.02

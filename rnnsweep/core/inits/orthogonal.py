@@ -20,7 +20,7 @@ from rnnsweep.core.inits.draws import (
     standard_normal,
     weights,
 )
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.numerics import matmul
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.readouts.base import Readout, Seen, Values
-from rnnsweep.core.types import Capability, Direct
+from rnnsweep.core.readout import Readout, Seen, Values
+from rnnsweep.core.types import Capability, Direct, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 
