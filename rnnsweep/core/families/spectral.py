@@ -78,7 +78,8 @@ class _Divided(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return divided_pullback(*ctx.saved_tensors, ctx.lead, ctx.on, *gradients), None, None
+        (matrices,), (gradient,) = ctx.saved_tensors, gradients
+        return divided_pullback(matrices, ctx.lead, ctx.on, gradient), None, None
 
 
 def divided(matrices: Tensor, lead: Leading, on: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnsweep.core.datasets import sizes
+from rnnsweep.core.datasets import file_sizes
 from rnnsweep.core.datasets.frames import read_frames
 from rnnsweep.core.datasets.idx import read_idx
 from rnnsweep.core.datasets.midi import read_midi
@@ -141,7 +141,7 @@ def test_a_pipe_is_not_waited_for(tmp_path, read):
 def test_what_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch, name, data, read):
     file = tmp_path / name
     file.write_bytes(data)
-    monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda: type("Free", (), {"available": 1000})())
+    monkeypatch.setattr(file_sizes.psutil, "virtual_memory", lambda: type("Free", (), {"available": 1000})())
     with pytest.raises(ConfigError, match="GiB of memory") as caught:
         read(file)
     assert str(file) in str(caught.value)
