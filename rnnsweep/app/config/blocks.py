@@ -71,14 +71,11 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
     """The ``store`` block with its defaults filled in; ``optuna: none`` switches that mirror off.
 
     Raises:
-        ConfigError: a database server is named whose driver is not installed; a path that MLflow would misread.
+        ConfigError: a database server is named whose driver is not installed; a path that is none in a URL.
     """
     for name in ("ledger", "optuna"):
         require_driver(block[name] or "", f"store.{name}")
     place = store_root(block, root)
-    if any(sign in str(place) for sign in "%?#"):
-        problem, allowed = "MLflow reads paths as URLs and would write elsewhere", "a path without %, ? and #"
-        raise ConfigError(problem, key="store.root", value=str(place), allowed=allowed)
     mlflow = block["mlflow"] or sqlite.url_of(place / "mlflow.db")
     served = mlflow.startswith(("http://", "https://"))
     optuna = block["optuna"] or sqlite.url_of(place / "optuna.db")
@@ -93,14 +90,8 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
 
 
 def cluster_config(block: Mapping[str, Any]) -> ClusterConfig:
-    """The ``cluster`` block.
-
-    Raises:
-        ConfigError: `py_paths` is no list of paths.
-    """
+    """The ``cluster`` block, already checked."""
     paths = block.get("py_paths") or []
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise ConfigError("is no list of paths", key="cluster.py_paths", value=paths, allowed="[DIR, ...]")
     return ClusterConfig(**{**block, "py_paths": tuple(str(Path(path).resolve()) for path in paths)})
 
 
@@ -115,7 +106,7 @@ def worst_values(updates: int, tasks: Mapping[str, float] | None = None) -> dict
     return {**(unknown if tasks is None else tasks), "solved_at": float(updates)}
 
 
-def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mapping[str, float]) -> SweepPlan:
+def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepPlan:
     """The engine's view of a resolved config (already checked, but for objectives and enqueued points).
 
     Raises:
@@ -141,9 +132,8 @@ def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mappin
         retries=retries,
         prefetch=resolved["sampler"]["prefetch"],
         in_flight=resolved["sampler"].get("in_flight"),  # samplers with a model have it
-        enqueue=tuple(_point(point, index, space.keys) for index, point in enumerate(_points(resolved))),
+        enqueue=tuple(space.fitting(point, f"sampler.enqueue.{i}") for i, point in enumerate(_points(resolved))),
         config=resolved,
-        overrides=typed,
         worst=dict(worst),
     )
 
@@ -159,13 +149,3 @@ def _points(resolved: Mapping[str, Any]) -> list[Any]:
     if not isinstance(points, list):
         raise ConfigError("is no list", key="sampler.enqueue", value=points, allowed="a list of {dotted key: value}")
     return points
-
-
-def _point(point: Any, index: int, keys: tuple[str, ...]) -> dict[str, Any]:
-    where = f"sampler.enqueue.{index}"
-    if not isinstance(point, Mapping):
-        raise ConfigError("is no point", key=where, value=point, allowed="{dotted key: value}")
-    for key in point:
-        if key not in keys:
-            raise ConfigError("names a key that is not searched", key=where, value=key, allowed=keys or "none")
-    return dict(point)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from rnnsweep.adapters.optuna.cube import params_at, seed_for, value_at
-from rnnsweep.adapters.optuna.history import History, Record
+from rnnsweep.adapters.optuna.history import History, TrialRecord
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import FIRST_STAGE, SweepPlan
 from rnnsweep.sweep.space import Dimension, Space
@@ -113,7 +113,7 @@ class ModelSampler(SamplerUnit):
         check_field("sampler.in_flight", self.in_flight, Range(0, 1, open_low=True, optional=True))
 
     @abstractmethod
-    def results(self, ask: Ask) -> list[Record] | None:
+    def results(self, ask: Ask) -> list[TrialRecord] | None:
         """Results that the model learns from; None while the points come from the Sobol sequence."""
 
     def informed_by(self, ask: Ask) -> int:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rnnsweep.adapters.optuna.cube import params_at
-from rnnsweep.adapters.optuna.history import History, Record
+from rnnsweep.adapters.optuna.history import History, TrialRecord
 from rnnsweep.adapters.optuna.samplers.base import Ask, ModelSampler
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.space import Space
@@ -58,7 +58,7 @@ class Nsga2(ModelSampler):
             allowed = f"a whole number >= sampler.population={self.population}"
             raise ConfigError("out of range", key="sampler.shown", value=self.shown, allowed=allowed)
 
-    def results(self, ask: Ask) -> list[Record] | None:
+    def results(self, ask: Ask) -> list[TrialRecord] | None:
         """See `ModelSampler.results`."""
         ended = ask.history.finished(self.shown, pruned=False)
         starting = ask.number < self.population or len(ended) < 2 or len(ask.space) == 0
@@ -92,7 +92,7 @@ class Nsga2(ModelSampler):
         moved = np.where(category, u, np.clip(child + step, 0.0, 1.0))
         return np.where(chosen, moved, child)
 
-    def _parents(self, history: History, ended: list[Record]) -> list[Record]:
+    def _parents(self, history: History, ended: list[TrialRecord]) -> list[TrialRecord]:
         """The best `population`, best first: by front, then by crowding distance, then by number."""
         losses = np.array([history.loss(record) for record in ended])
         diverged = np.array([record.diverged for record in ended])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import optuna
 
 from rnnsweep.adapters.optuna.frozen import suggest
-from rnnsweep.adapters.optuna.history import Record
+from rnnsweep.adapters.optuna.history import TrialRecord
 from rnnsweep.adapters.optuna.samplers.base import Ask, ModelSampler
 from rnnsweep.unit import Range
 
@@ -47,7 +47,7 @@ class Tpe(ModelSampler):
     constant_liar: bool = True
     shown: int = 2000
 
-    def results(self, ask: Ask) -> list[Record] | None:
+    def results(self, ask: Ask) -> list[TrialRecord] | None:
         """See `ModelSampler.results`."""
         shown, start = ask.history.finished(self.shown), ask.start(self.startup)
         starting = ask.number + ask.history.warm < start or len(shown) < start or len(ask.space) == 0
