@@ -11,7 +11,6 @@ from rnnsweep.adapters.optuna.cube import check_space, exact
 from rnnsweep.adapters.optuna.history import History, rung_of
 from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
-from rnnsweep.errors import ConfigError
 from rnnsweep.loader import build_unit, user_code
 from rnnsweep.sweep.plan import Scalar, SweepPlan
 from rnnsweep.sweep.ports import TrialView
@@ -67,14 +66,10 @@ class HistorySampler:
         """Known points for the next asks, before anything that is proposed.
 
         Raises:
-            ConfigError: a point names a key that is not searched.
+            ConfigError: a point that does not lie in the space; then none is taken.
         """
-        for point in points:
-            for key in point:
-                if key not in self._plan.space.keys:
-                    allowed = self._plan.space.keys or "none"
-                    raise ConfigError("names a key that is not searched", key="enqueue", value=key, allowed=allowed)
-        self._known.extend(points)
+        space = self._plan.space
+        self._known += [space.fitting(point, f"points.{index}") for index, point in enumerate(points)]
 
     def restore(
         self,
