@@ -77,6 +77,7 @@ class GpuEngine:
             w_in = None
         tiling = Tiling.of(B, H, inputs.dtype)
         inner = drive.shape[-1]
+        # Not zeros: the kernel writes every state, idle steps too.
         h = inputs.new_empty(P, T + 1, B, H)
         store = not activation.from_output or weights.leak is not None
         slope = inputs.new_empty(P, T, B, H) if store else None
@@ -152,6 +153,7 @@ class GpuEngine:
     def _launch(self, kernel: Any, tiling: Tiling, arguments: tuple[Any, ...], **sizes: Any) -> None:
         """One launch: a program per row and batch tile; the last argument is B, the first a tensor of all rows."""
         first, B = arguments[0], arguments[-1]
+        # Triton launches on the current device, whatever device the tensors are on.
         place = torch.cuda.device(first.device) if first.device.type == "cuda" else nullcontext()
         with place:
             kernel[(first.shape[0], tiling.count(B))](
@@ -181,6 +183,7 @@ def _to_one_exponent(delta: Tensor, change: Tensor, exponents: Tensor, batch: in
         return Tangent(delta, change, exponents[:, 0])
     B = delta.shape[1]
     each = exponents.repeat_interleave(batch, 1)[:, :B]  # P B
+    # A tile whose deltas are all 0 has an arbitrary exponent: it must not lift the others'.
     used = ((delta != 0) | (change != 0)).any(2)
     lowest = torch.iinfo(torch.int64).min
     largest = torch.where(used, each, torch.full_like(each, lowest)).amax(1)
