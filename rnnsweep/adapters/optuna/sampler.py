@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnsweep.adapters.optuna.cube import check_space, exact
 from rnnsweep.adapters.optuna.history import History, rung_of
-from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
 from rnnsweep.loader import build_unit, user_code
 from rnnsweep.sweep.plan import Scalar, SweepPlan
@@ -128,7 +128,7 @@ class HistorySampler:
         if self.wants_replicas and rung not in record.replicas:
             LOG.warning("the pruner compares replicas, but was told none of trial %d at update %d", number, step)
         rungs = rung_of(self._plan.budget.updates, self._plan.report_every)
-        return self._pruner.judge(Case(record, rung, rungs, self._history))
+        return self._pruner.judge(TrialAtRung(record, rung, rungs, self._history))
 
     def tell(self, view: TrialView) -> None:
         """A finished trial (COMPLETE, PRUNED or FAILED)."""
