@@ -44,7 +44,9 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except RnnsweepError as error:
-            typer.echo(f"error: {error}", err=True)
+            from rnnsweep.app.api import harmless
+
+            typer.echo(f"error: {harmless(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until exit, so that the last flush is silent
