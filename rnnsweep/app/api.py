@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
+from rnnsweep.app.results.trained import TrainedTrial, load_trained
 from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, place, place_of
 from rnnsweep.sweep.rebuild import Reopen
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Sweep",
+    "TrainedTrial",
     "TrialResult",
     "fresh",
     "known_sweeps",
     "known_units",
     "launch",
+    "load_trained",
     "open_sweep",
     "resolved_config",
     "resume",
@@ -186,7 +190,8 @@ def train(
     sweep: str | None = None,
     config_dirs: Sequence[Path | str] = (),
     observer: Callable[[RowReport], None] | None = None,
-) -> list[RowReport]:
+    out: Path | str | None = None,
+) -> TrainedTrial:
     """Train one trial here: no Ray, no Optuna, no store.
 
     Args:
@@ -194,10 +199,24 @@ def train(
         sweep: whose config to start from; None takes the base config.
         config_dirs: your own units and sweeps.
         observer: called with every report as it comes.
+        out: a new folder that keeps checkpoints and config, for `load_trained`; None: they last as long as the result.
 
     Returns:
-        All reports, by rung and replica.
+        All reports, by rung and replica; its `load` gives the trained network.
+
+    Raises:
+        ConfigError: wrong input, or `out` holds something already.
     """
+    from rnnsweep.app.config.load import to_json
+    from rnnsweep.app.results.trained import CHECKPOINTS, check_free, save_config, save_reports
     from rnnsweep.app.worker.single import train_one
 
-    return train_one(load(sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs]), observer)
+    if out is not None:
+        check_free(Path(out))
+    config = load(sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs])
+    keep = None if out is not None else TemporaryDirectory(prefix="rnnsweep-train-")
+    folder = Path(out if keep is None else keep.name)
+    save_config(to_json(config), folder)
+    reports = train_one(config, observer, folder / CHECKPOINTS)
+    save_reports(reports, folder)
+    return TrainedTrial(to_json(config), reports, folder, keep)
