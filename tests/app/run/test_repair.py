@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -49,3 +51,25 @@ def test_what_was_deleted_from_a_mirror_comes_back(tmp_path):
     assert (count(mlflow, "metrics"), count(optuna, "trial_intermediate_values")) == (points, values)
     with closing(sqlite3.connect(mlflow)) as connection:
         assert connection.execute("SELECT DISTINCT lifecycle_stage FROM runs").fetchall() == [("active",)]
+
+
+@pytest.mark.slow
+def test_extended_trials_reach_every_mirror_and_a_copied_store_is_a_store_of_its_own(tmp_path):
+    """An extension's tag (objective@20) would have blocked MLflow for ever, and the copy written into the original."""
+    first, copy = tmp_path / "first", tmp_path / "copy"
+    mirrored = [text for text in TINY if text not in ("tracker=none", "store.optuna=none")]
+    alone("launch", "quickstart", "name=ext", "budget.trials=2", *mirrored, "--store", str(first))
+    shutil.copytree(first, copy)
+    before = {file: file.stat().st_mtime_ns for file in first.rglob("*") if file.is_file()}
+    out = alone("resume", "ext", "--extend", "budget.updates=40", "--store", str(copy))
+    assert "not up to date" not in out and "left out" not in out
+    after = {file: file.stat().st_mtime_ns for file in first.rglob("*") if file.is_file()}
+    assert after == before
+    with closing(sqlite3.connect(copy / "mlflow.db")) as connection:
+        tags = connection.execute("SELECT value FROM tags WHERE key = 'objective_at_20'").fetchall()
+        places = connection.execute("SELECT artifact_uri FROM runs").fetchall()
+    assert len(tags) == 2
+    assert all(place.startswith(str(copy)) for (place,) in places)
+    shown = json.loads(alone("show", "ext", "1", "--json", "--store", str(copy)))
+    assert any("checkpoints/000/last.safetensors" in name for name in shown["artifacts"])
+    assert not any(str(first) in name for name in shown["artifacts"])
