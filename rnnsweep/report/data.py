@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.sweep.plan import Objective
-from rnnsweep.sweep.space import Space
+from rnnsweep.sweep.ports import TrialView
+from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.summary import pareto, ranked
 
 if TYPE_CHECKING:
     # pandas' own annotations widen every selection to "frame or series or array"; checked by the tests instead.
@@ -42,7 +45,8 @@ class SweepData:
         updates: updates per replica that the budget allows.
         replicas_per_trial: trainings per trial.
         trials: one row per trial, by number: trial, state, objective, solved_at, diverged_at, diverged_share, reason,
-            attempts, started, finished (seconds since the epoch), step, worker, engine, and one column per key.
+            attempts, started, finished (seconds since the epoch), step, worker, engine, and one column per key; where
+            the ledger knows it, informed: how many results the sampler knew when it asked.
         replicas: one row per (trial, replica): state, step, value (its share of the objective), solved_at,
             diverged_at, device_s, engine.
         curves: long form: trial, replica, step, key, value.
@@ -50,7 +54,10 @@ class SweepData:
             depth (steps back), log10; empty where there are no checkpoints.
         importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be
             told.
+        noise: share that the largest of the importances stays below in 95 % of shuffled sweeps; None if not known.
         chance: the objective's value for a network that knows nothing, or None.
+        objectives: all objectives, the first one included; empty stands for the first alone.
+        values: one row per trial that has them: trial, and one column per objective, named by its metric.
         totals: wall_s, device_s, updates (row-updates) of the sweep.
         config_yaml: the resolved configuration.
         overrides: what the user typed.
@@ -68,7 +75,10 @@ class SweepData:
     curves: Frame
     profiles: Frame = field(default_factory=no_profiles)
     importances: Mapping[str, float] = field(default_factory=dict)
+    noise: float | None = None
     chance: float | None = None
+    objectives: tuple[Objective, ...] = ()
+    values: Frame | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
     config_yaml: str = ""
     overrides: tuple[str, ...] = ()
@@ -80,29 +90,62 @@ class SweepData:
         return self.objective.goal == "minimize"
 
     @property
+    def solvable(self) -> bool:
+        """Whether solving means something here: some replica has solved the task, or the objective asks for it."""
+        asked = self.objective.metric == "solved_at" or self.objective.reduce == "solved_share"
+        return asked or bool(self.replicas["solved_at"].notna().any())
+
+    @property
     def scored(self) -> Frame:
-        """Trials with an objective (COMPLETE and PRUNED), best first; COMPLETE before PRUNED at equal value."""
-        have = self.trials[self.trials["objective"].notna()]
-        have = have[have["state"].isin(["COMPLETE", "PRUNED"])]
-        return have.sort_values(
-            ["objective", "state", "solved_at", "trial"], ascending=[self.minimize, True, True, True]
-        )
+        """Trials with an objective (COMPLETE and PRUNED), best first by the rule of `ranked`."""
+        return self._in_order(("COMPLETE", "PRUNED"))
 
     @property
     def ranked(self) -> Frame:
-        """COMPLETE trials, best first; who solved earlier wins a tie, then the lower number."""
-        done = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["objective"].notna()]
-        return done.sort_values(["objective", "solved_at", "trial"], ascending=[self.minimize, True, True])
+        """COMPLETE trials, best first, by the one rule that every table and message follows."""
+        return self._in_order(("COMPLETE",))
+
+    def _in_order(self, states: tuple[str, ...]) -> Frame:
+        have = self.trials[self.trials["objective"].notna() & self.trials["state"].isin(states)]
+        # `sweep.summary.ranked` decides on complete trials; pruned ones stand in line as if they were.
+        views = [
+            TrialView(int(number), TrialState.COMPLETE, {}, (float(value),), solved_at=None if at != at else int(at))
+            for number, value, at in zip(have["trial"], have["objective"], have["solved_at"].astype(float), strict=True)
+        ]
+        numbers = [view.number for view in ranked(views, [self.objective])]
+        return have.set_index("trial", drop=False).loc[numbers].rename_axis(None)
+
+    @property
+    def tied(self) -> list[int]:
+        """Numbers of the COMPLETE trials that share the best objective, best first; empty without a result."""
+        order = self.ranked
+        return [] if order.empty else order.loc[order["objective"] == order["objective"].iloc[0], "trial"].tolist()
+
+    @property
+    def front(self) -> list[int]:
+        """Numbers of the COMPLETE trials that no other one beats in every objective; empty with one objective."""
+        if self.values is None or len(self.objectives) < 2:
+            return []
+        complete = self.values[self.values["trial"].isin(self.ranked["trial"])].dropna()
+        views = [
+            TrialView(int(row[0]), TrialState.COMPLETE, {}, tuple(map(float, row[1:])))
+            for row in complete.itertuples(index=False, name=None)
+        ]
+        return [view.number for view in pareto(views, self.objectives)]
 
     @property
     def searched_by_importance(self) -> list[str]:
         """Searched keys, the most important first; in the space's order where importances are unknown."""
         return sorted(self.space.keys, key=lambda key: -self.importances.get(key, -1.0))
 
+    def dimension(self, key: str) -> Dimension:
+        """A searched key's dimension."""
+        return next(dimension for dimension in self.space if dimension.key == key)
+
     def numeric(self, key: str) -> bool:
         """Whether the key's values lie on a number line (ranges do, choices do not)."""
-        return next(d for d in self.space if d.key == key).kind != "categorical"
+        return self.dimension(key).kind != "categorical"
 
     def logarithmic(self, key: str) -> bool:
         """Whether the key is searched on a logarithmic scale."""
-        return next(d for d in self.space if d.key == key).log
+        return self.dimension(key).log

@@ -11,7 +11,7 @@ from rnnsweep.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from rnnsweep.report.comparison import Comparison
-    from rnnsweep.report.published import Table
+    from rnnsweep.report.published import PublishedTable
 
 
 def reproduce(
@@ -19,7 +19,11 @@ def reproduce(
     overrides: Overrides = None,
     scale: Annotated[
         str | None,
-        typer.Option("--scale", metavar="smoke|small|full", help="Run it: seconds, minutes, or as published (days)."),
+        typer.Option(
+            "--scale",
+            metavar="smoke|small|medium|full",
+            help="Run it: seconds, minutes, hours, or as published (days).",
+        ),
     ] = None,
     store: Store = None,
     as_json: AsJson = False,
@@ -73,8 +77,9 @@ def _run(paper: str, scale: str, overrides: list[str], store: str | None, as_jso
     if as_json:
         emit(_plain(comparison))
     else:
-        _print(comparison.table, lambda row, column: _beside(comparison, row, column))
+        _print(comparison.table, lambda row, column: _beside(comparison, row, column), comparison.unit)
         typer.echo("published / ours [95 % interval]; cells without a number of ours were not run\n")
+        typer.echo("".join(f"{answer}\n\n" for answer in comparison.answers), nl=False)
         typer.echo("\n".join(f"deviation  {text}" for text in comparison.deviations))
         typer.echo("\n".join(f"file       {file}" for file in files))
     if outcome is not None:
@@ -93,9 +98,10 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
     return {
         "name": comparison.table.name,
         "scale": comparison.scale,
-        "unit": comparison.table.unit,
+        "unit": comparison.unit,
         "source": comparison.table.source,
         "cells": cells,
+        "answers": list(comparison.answers),
         "deviations": list(comparison.deviations),
     }
 
@@ -105,12 +111,12 @@ def _beside(comparison: Comparison, row: str, column: str) -> str:
     return f"{cell.published or '–'} / {cell.shown}"
 
 
-def _published(table: Table, row: str, column: str) -> str | None:
+def _published(table: PublishedTable, row: str, column: str) -> str | None:
     cell = table.cell(row, column)
     return cell.shown if cell else None
 
 
-def _print(table: Table, text: Any) -> None:
+def _print(table: PublishedTable, text: Any, unit: str = "") -> None:
     from rich.table import Table as RichTable
 
     shown = RichTable(box=None, pad_edge=False, header_style="bold", title=table.title, title_justify="left")
@@ -120,4 +126,4 @@ def _print(table: Table, text: Any) -> None:
     for row in table.rows:
         shown.add_row(row, *(text(row, column).replace("[", r"\[") for column in table.columns))
     console().print(shown)
-    typer.echo(f"{table.unit}. {table.source}")
+    typer.echo(f"{unit or table.unit}. {table.source}")

@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace, reading_sweep
+from rnnsweep.errors import ConfigError, RnnsweepError
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.states import TrialState
 
 if TYPE_CHECKING:
     Frame = Any  # see report.data
 
+    from rnnsweep.app.config.load import SweepConfig
     from rnnsweep.core.pack import RowState
     from rnnsweep.report.data import SweepData
     from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
 
 
-def report_sweep(where: StorePlace, sweep: str, out: Path | None = None) -> Path:
-    """Write the report's page, figures and tables; returns the page's path."""
-    from rnnsweep.report.page import write_report
+def report_sweep(where: StorePlace, sweep: str, out: Path | None = None, formats: Sequence[str] = ()) -> Path:
+    """Write the report's page, figures and tables; returns the page's path.
 
+    Args:
+        where: the store. sweep: its name there.
+        out: folder; None takes the sweep's own.
+        formats: of the figures, beside PNG: svg, pdf.
+
+    Raises:
+        ConfigError: no such sweep, or no such format; nothing was written.
+    """
+    from rnnsweep.report.page import FORMATS, write_report
+
+    for kind in formats:
+        if kind not in ("png", *FORMATS):
+            raise ConfigError("unknown format", key="--format", value=kind, allowed=["png", *FORMATS])
     with reading_sweep(where, sweep) as (ledger, view):
         data = gather(ledger, view, where.root)
-    return write_report(data, out or folder(where, sweep))
+    return write_report(data, out or folder(where, sweep), formats)
 
 
 def overview_picture(where: StorePlace, ledger: Ledger, sweep: str) -> Path | None:
@@ -46,14 +62,15 @@ def folder(where: StorePlace, sweep: str) -> Path:
 
 def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:
     """Everything that a report shows, read from the ledger and, where `root` names the store, from checkpoints."""
-    from rnnsweep.app.config.load import plan_of
+    from rnnsweep.app.config.load import from_json
     from rnnsweep.app.config.point import without_passwords
     from rnnsweep.app.environment import describe
     from rnnsweep.app.results.frames import curves_frame, replicas_frame, trials_frame
     from rnnsweep.app.results.tables import as_yaml
     from rnnsweep.report.data import SweepData
 
-    plan = plan_of(view)
+    config = from_json(view.config, store=root)
+    plan = config.plan
     trials, reports = ledger.trials(view.name), ledger.reports(view.name)
     data = SweepData(
         name=view.name,
@@ -66,7 +83,10 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         replicas=replicas_frame(reports, plan),
         curves=curves_frame(reports),
         importances=importances(plan, trials),
-        chance=chance(view, plan),
+        noise=noise(plan, trials),
+        chance=chance(config),
+        objectives=plan.objectives,
+        values=values_frame(plan, trials),
         totals={"wall_s": view.wall_s, "device_s": view.device_s, "updates": view.updates},
         config_yaml=as_yaml(without_passwords(resolved(view))),
         overrides=tuple(without_passwords(view.overrides)),
@@ -98,15 +118,22 @@ def profiles(ledger: Ledger, view: SweepView, data: SweepData, root: Path) -> Fr
 
 def _profile_rows(trial: int, replica: int, state: RowState) -> list[tuple[int, int, str, int, int, float]]:
     assert state.profile is not None
-    steps = state.profile.shape[1]
+    depth = state.profile.shape[1] - 1
+    lines = dict(zip(state.profile_steps, state.profile.tolist(), strict=True))
     return [
-        (trial, replica, when, update, steps - 1 - t, value)
-        for when, update, line in zip(
-            ("start", "middle", "end"), state.profile_steps, state.profile.tolist(), strict=True
-        )
-        for t, value in enumerate(line)
+        (trial, replica, when, update, depth - t, value)
+        for when, update in _moments(state.profile_steps)
+        for t, value in enumerate(lines[update])
         if math.isfinite(value)
     ]
+
+
+def _moments(updates: Sequence[int]) -> list[tuple[str, int]]:
+    """Which of the kept profiles are the start, the middle (the one nearest to half of the updates) and the end."""
+    start, end = updates[0], updates[-1]
+    between = [update for update in updates if start < update < end]
+    middle = [("middle", min(between, key=lambda update: abs(2 * update - end)))] if between else []
+    return [*([("start", start)] if start < end else []), *middle, ("end", end)]
 
 
 def importances(plan: SweepPlan, trials: list[TrialView]) -> Mapping[str, float]:
@@ -117,10 +144,61 @@ def importances(plan: SweepPlan, trials: list[TrialView]) -> Mapping[str, float]
     return shares if any(shares.values()) else {}
 
 
-def chance(view: SweepView, plan: SweepPlan) -> float | None:
-    """What a network that knows nothing scores, where that does not depend on the task's variant."""
-    from rnnsweep.report.published import CHANCE
+SHUFFLES, SHUFFLED_TRIALS = 40, 300
+"""How often objectives are dealt out anew, and up to how many trials that is done: beyond, luck is small."""
 
-    task = resolved(view).get("task")
-    name = str(task.get("_target_", "")).rpartition(".")[0].rpartition(".")[2] if isinstance(task, Mapping) else ""
-    return CHANCE.get((name, plan.objectives[0].metric))
+
+def noise(plan: SweepPlan, trials: list[TrialView]) -> float | None:
+    """The share that the most important key stays below in 95 % of sweeps whose objectives are dealt out at random.
+
+    None where there is nothing to deal, or so many trials that luck no longer matters.
+    """
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.values]
+    if not 4 <= len(complete) <= SHUFFLED_TRIALS or len(plan.space) < 2:
+        return None
+    random, values = Random(0), [trial.values for trial in complete]
+    largest = []
+    for _ in range(SHUFFLES):
+        random.shuffle(values)
+        dealt = [dataclasses.replace(trial, values=value) for trial, value in zip(complete, values, strict=True)]
+        largest.append(max(importances(plan, dealt).values(), default=0.0))
+    return sorted(largest)[math.ceil(0.95 * SHUFFLES) - 1]
+
+
+def values_frame(plan: SweepPlan, trials: list[TrialView]) -> Frame:
+    """All objectives of the trials that have them: trial, and one column per metric."""
+    metrics = [objective.metric for objective in plan.objectives]
+    rows = [(trial.number, *trial.values) for trial in trials if len(trial.values) == len(metrics)]
+    return pd.DataFrame(rows, columns=["trial", *metrics])
+
+
+def chance(config: SweepConfig) -> float | None:
+    """What a network that knows nothing scores on the objective; None where it differs between trials or has no value.
+
+    The task itself says it. A sweep over tasks, or over a key of the task that moves the level, has no one line.
+    """
+    from rnnsweep.core.build import build_unit
+    from rnnsweep.core.tasks.base import Task
+
+    metric = config.plan.objectives[0].metric
+    levels = set()
+    try:
+        for block in _task_blocks(config):
+            task = build_unit(block, "task", Task)
+            known = {"valid/loss": task.chance_loss, "valid/error": task.chance_error}
+            known |= {key: factor * task.chance_loss for key, factor in task.derived.items()}
+            levels.add(known.get(metric))
+    except RnnsweepError:  # the task's data are no longer where they were
+        return None
+    return levels.pop() if len(levels) == 1 else None
+
+
+def _task_blocks(config: SweepConfig) -> Iterator[dict[str, Any]]:
+    """The task's block of every variant, as it stands and at the values that its searched keys may take, one by one."""
+    for variant in config.variants:
+        yield dict(variant.resolved["task"])
+        for dimension in config.plan.space:
+            group, _, key = dimension.key.partition(".")
+            if group == "task" and key in variant.resolved["task"]:
+                ends = dimension.choices or (dimension.low, dimension.high)
+                yield from ({**variant.resolved["task"], key: value} for value in ends)
