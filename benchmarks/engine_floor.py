@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 from rnnsweep.core.activations import activation
-from rnnsweep.core.recurrence.cpu.engine import CpuEngine
+from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
 from rnnsweep.core.types import Direct, LoopWeights
 
 P, B, I = 8, 10, 6  # noqa: E741

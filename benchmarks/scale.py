@@ -46,7 +46,7 @@ class Fleet:
 
     def __init__(self, workers: int, slots: int, share: int) -> None:
         self.rows: dict[str, dict[tuple[int, int], tuple[RowSpec, int]]] = {f"w{n}": {} for n in range(workers)}
-        self.slots, self.share, self.turn = slots, share, 0
+        self.slots, self.share, self.batch = slots, share, 0
         self.names = list(self.rows)
         self.reports = 0
         self.spent = 0.0  # s, of the driver's thread: not the driver's work
@@ -70,8 +70,8 @@ class Fleet:
         began = time.thread_time()
         events, self.fresh = self.fresh, []
         for _ in range(self.share):
-            name = self.names[self.turn % len(self.names)]
-            self.turn += 1
+            name = self.names[self.batch % len(self.names)]
+            self.batch += 1
             if self.rows[name]:
                 events.append(self._rung(name))
         self.spent += time.thread_time() - began

@@ -1,6 +1,6 @@
 """Side by side on one machine: rnnsweep, torch.nn.RNN with autograd, JAX scan (per process, and vmapped over rows).
 
-The unit of DESIGN: one update of one row, T = 100, B = 10, H = 100, SRN tanh, momentum SGD .9, clip 1, temporal order,
+The measured unit: one update of one row, T = 100, B = 10, H = 100, SRN tanh, momentum SGD .9, clip 1, temporal order,
 data generation included. Every program runs in one process per core with one thread each, all starting together; time
 per row-update is wall time over all rows' updates.
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Sweep", "launch", "open_sweep", "resume", "train"]
+from rnnsweep.version import __version__
+
+__all__ = ["Sweep", "__version__", "launch", "open_sweep", "resume", "train"]
 
 if TYPE_CHECKING:
     from rnnsweep.app.api import Sweep, launch, open_sweep, resume, train

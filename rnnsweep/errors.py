@@ -132,13 +132,13 @@ class CheckpointError(RnnsweepError):
 
 
 class IllegalTransition(RnnsweepError):
-    """A life cycle was violated; carries the trial's own story.
+    """A life cycle was violated; carries the trial's own history.
 
     Attributes:
-        story: what happened to the trial so far, oldest first.
+        history: what happened to the trial so far, oldest first.
     """
 
-    def __init__(self, what: str, before: str, after: str, story: Sequence[str] = ()) -> None:
-        self.what, self.before, self.after, self.story = what, before, after, tuple(story)
-        tail = "".join(f"\n  {line}" for line in self.story)
+    def __init__(self, what: str, before: str, after: str, history: Sequence[str] = ()) -> None:
+        self.what, self.before, self.after, self.history = what, before, after, tuple(history)
+        tail = "".join(f"\n  {line}" for line in self.history)
         super().__init__(f"{what}: {before} -> {after} is not allowed{tail}")

@@ -8,21 +8,9 @@ import time
 
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, TrainerFactory, WorkerJoined, WorkerLost
-from rnnsweep.sweep.rows import Orders, RowId
+from rnnsweep.sweep.rows import ActiveRows, Orders
 
 log = logging.getLogger(__name__)
-
-
-def merge(first: Orders, more: Orders) -> Orders:
-    """Both orders in one; a row that joined in `first` and leaves in `more` before it ever trained does neither."""
-    gone = {(leave.trial, leave.replica, leave.token) for leave in more.leave}
-    waiting = {(spec.trial, spec.replica, spec.token) for spec in first.join}
-    return Orders(
-        join=tuple(spec for spec in first.join if (spec.trial, spec.replica, spec.token) not in gone) + more.join,
-        leave=first.leave + tuple(one for one in more.leave if (one.trial, one.replica, one.token) not in waiting),
-        decided={**first.decided, **more.decided},
-        acknowledged={**first.acknowledged, **more.acknowledged},
-    )
 
 
 class InlineExecutor:
@@ -41,7 +29,7 @@ class InlineExecutor:
         self._count = 0
         self._worker = ""
         self._orders = Orders()
-        self._rows: set[RowId] = set()
+        self._rows = ActiveRows()
         self._events: list[ExecutorEvent] = []
 
     def connect(self) -> None:
@@ -52,16 +40,15 @@ class InlineExecutor:
         self._worker = f"inline-{self._count}"
         self._count += 1
         self._trainer = self.factory(self._worker, self.cores)
-        self._orders, self._rows = Orders(), set()
+        self._orders, self._rows = Orders(), ActiveRows()
         self._events.append(WorkerJoined(self._trainer.describe()))
 
     def order(self, worker: str, orders: Orders) -> None:
         """Queue orders for the next rung."""
         if self._trainer is None or worker != self._worker:
             return
-        self._orders = merge(self._orders, orders)
-        self._rows -= {(leave.trial, leave.replica) for leave in orders.leave}
-        self._rows |= {spec.row for spec in orders.join}
+        self._orders = self._orders.merged(orders)
+        self._rows.obey(orders)
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         """Events since the last call; trains one rung if there is none and rows wait."""
@@ -83,8 +70,7 @@ class InlineExecutor:
             trainer.close()
             self.start()
             return
-        self._rows -= {report.row for report in reports if report.state.ended}
-        self._rows -= {(failure.trial, failure.replica) for failure in failures}
+        self._rows.settle(reports, failures)
         if reports or failures:
             self._events.append(RungTrained(self._worker, tuple(reports), tuple(failures)))
 

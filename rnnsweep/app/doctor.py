@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rnnsweep.app import environment
-from rnnsweep.app.stores import StorePlace
+from rnnsweep.app.stores import StorePlace, place
 from rnnsweep.errors import RnnsweepError
 
 LOW_DISK = 2 * 1024**3
@@ -40,8 +40,9 @@ class Finding:
     remedy: str = ""
 
 
-def examine(where: StorePlace, with_ray: bool = True) -> Iterator[Finding]:
+def examine(named: StorePlace | str | None, with_ray: bool = True) -> Iterator[Finding]:
     """Run all checks, one after the other; a check that breaks is a finding too."""
+    where = place(named)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("libraries", libraries),
         ("devices", devices),

@@ -13,7 +13,7 @@ LIBRARIES = ("torch", "ray", "optuna", "mlflow", "hydra-core", "sqlalchemy", "nu
 
 def describe() -> dict[str, str]:
     """Name -> value, all text; nothing that names a person or a place."""
-    from rnnsweep import __version__
+    from rnnsweep.version import __version__
 
     facts = {
         "rnnsweep": __version__,

@@ -34,6 +34,11 @@ class StorePlace:
     named: bool = False
 
     @property
+    def option(self) -> tuple[str, ...]:
+        """The words that name this store on a command line; none where it is found without."""
+        return ("--store", str(self.root)) if self.named else ()
+
+    @property
     def own_root(self) -> Path | None:
         """Root of all stores; None where a database server was named and the sweep's config knows the root."""
         return self.root if self.ledger.startswith("sqlite:") else None
@@ -45,11 +50,13 @@ class StorePlace:
         return file is None or file.is_file()
 
 
-def place(store: str | Path | None = None) -> StorePlace:
+def place(store: str | Path | StorePlace | None = None) -> StorePlace:
     """The store to use: the argument, else RNNSWEEP_STORE, else `mlruns/` below the working directory.
 
     A database URL instead of a directory names a cluster's ledger; reports then go below `mlruns/`.
     """
+    if isinstance(store, StorePlace):
+        return store
     chosen = str(store or os.environ.get(ENVIRONMENT) or DEFAULT)
     if "://" in chosen:
         return StorePlace(Path(DEFAULT).resolve(), chosen, named=False)  # never repeated: it may hold a password

@@ -1,6 +1,6 @@
 """Activations of simple recurrent cells: value, slope, and products with the Jacobian.
 
-All but OPLU have a diagonal Jacobian; OPLU permutes within the pairs (2i, 2i + 1). Formulas: MATHS §7.
+All but OPLU have a diagonal Jacobian; OPLU permutes within the pairs (2i, 2i + 1). Formulas: docs/maths.md#activations.
 Kernels are chosen so that a row's numbers do not depend on where in memory it lies: sigmoid is
 (1 + tanh(x / 2)) / 2, ELU is made of `exp` (torch's own kernels round differently in vector tails).
 """

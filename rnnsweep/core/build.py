@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,12 +18,12 @@ from rnnsweep.core.program import Program, parameters_of
 from rnnsweep.core.readouts.base import Readout
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.types import Offer
-from rnnsweep.core.unit import Unit
+from rnnsweep.core.types import Capability
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.loader import build_unit, load_class
+from rnnsweep.unit import Unit
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_META = ("_target_", "_search_")
 
 
 @dataclass(frozen=True)
@@ -40,60 +39,14 @@ class Units:
     readout: Readout = field(default_factory=Readout)
 
     @property
-    def offers(self) -> frozenset[Offer]:
+    def capabilities(self) -> frozenset[Capability]:
         """What controllers and learning rules may rely on."""
-        return self.family.offers & self.readout.offers
+        return self.family.capabilities & self.readout.capabilities
 
     def rows(self) -> dict[str, Unit]:
         """Units with per-row hyperparameters that reach the tensor program, by dotted prefix."""
         named: dict[str, Unit] = {"family": self.family, "learner": self.learner, "optimizer": self.optimizer}
         return named | {f"controllers.{name}": unit for name, unit in self.controllers.items()}
-
-
-def load_class(target: Any, key: str) -> type:
-    """The class that a `_target_` names.
-
-    Raises:
-        ConfigError: it cannot be imported, or is no unit.
-    """
-    module, _, name = str(target).rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"cannot be imported ({error})", key=f"{key}._target_", value=target, allowed="package.module.Class"
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, Unit)):
-        raise ConfigError(
-            "is no unit", key=f"{key}._target_", value=target, allowed="a subclass of rnnsweep.core.unit.Unit"
-        )
-    return found
-
-
-def build_unit(block: Any, key: str, kind: type[Unit]) -> Any:
-    """One unit of its config block.
-
-    Raises:
-        ConfigError: no `_target_`, unknown or missing keys, wrong types, values out of range.
-    """
-    if not isinstance(block, Mapping) or "_target_" not in block:
-        raise ConfigError("names no unit", key=key, value=block, allowed="a unit's block with a _target_")
-    unit = load_class(block["_target_"], key)
-    if not issubclass(unit, kind):
-        raise ConfigError(f"is no {kind.__name__.lower()}", key=f"{key}._target_", value=block["_target_"])
-    fields = unit.fields()
-    given = {name: _frozen(value) for name, value in block.items() if name not in _META}
-    for name in given:
-        if name not in fields:
-            raise ConfigError("unknown key", key=f"{key}.{name}", allowed=fields, hint=nearest(str(name), fields))
-    try:
-        return unit(**given)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(str(error), key=key, value=given) from error
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, Any]] = dict) -> Units:
@@ -147,7 +100,7 @@ def _gated_names(families: Mapping[str, Any]) -> list[str]:
 def _check_needs(units: Units) -> None:
     """Controllers must be defined for the family's loop."""
     for name, unit in units.controllers.items():
-        for need in unit.needs - units.offers:
+        for need in unit.requires - units.capabilities:
             raise ConfigError(
                 f"{name} needs {need.value}, which {_who(units)} does not have",
                 key=f"controllers.{name}",
@@ -164,7 +117,7 @@ def _who(units: Units) -> str:
 def _check_learner(units: Units) -> None:
     """The learning rule must be defined for family and task, and leave controllers what they need."""
     learner = type(units.learner).__module__.rpartition(".")[2]
-    for need in units.learner.needs - units.offers:
+    for need in units.learner.requires - units.capabilities:
         raise ConfigError(f"needs {need.value}, which {_who(units)} does not have", key="learner")
     units.learner.check_with(units.family, units.task)
     for name, unit in units.controllers.items():

@@ -16,7 +16,7 @@ from rnnsweep.core.types import Record
 
 if TYPE_CHECKING:
     from rnnsweep.core.controllers.base import Context
-    from rnnsweep.core.training import Tile
+    from rnnsweep.core.tile import Tile
 
 SATURATED_BELOW = 0.1
 """|f'| below which a unit counts as saturated."""

@@ -15,7 +15,7 @@ from rnnsweep.core.types import Batch
 
 if TYPE_CHECKING:
     from rnnsweep.core.program import Program
-    from rnnsweep.core.training import Tile
+    from rnnsweep.core.tile import Tile
 
 _SPAN = 1 << 24
 """Sequences reserved per update for evaluation, so that each evaluation is fresh."""
@@ -50,7 +50,7 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
         draws = Draws(keys, base[:, None] + offset, base + start, program.dtype, split="valid")
         batch = replace(program.task.batch(draws), state=state)
         inputs = family.feed(values, hypers, batch.inputs, batch.lengths).inputs
-        record = program.engine.forward(inputs, batch.begun(weights), program.activation, batch.lengths)
+        record = program.engine.forward(inputs, batch.with_initial_state(weights), program.activation, batch.lengths)
         state = record.h[:, -1] if program.task.carries else None
         seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, program.engine, gradients=False)

@@ -15,12 +15,12 @@ from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
 from rnnsweep.core.readouts.base import Readout
-from rnnsweep.core.recurrence.base import Engine, OmegaEngine
+from rnnsweep.core.recurrence.base import Engine, TermEngine
 from rnnsweep.core.sizes import record_entries, standard_bytes
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.types import OmegaForm
-from rnnsweep.core.unit import Unit
+from rnnsweep.core.types import BackwardTerm
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Unit
 
 CARRIED = "task.state"
 """Slot of the state that goes over from one mini-batch to the next."""
@@ -115,7 +115,7 @@ class Program:
         """Row state besides parameters: slot name -> shape without the leading P."""
         shapes: dict[str, tuple[int, ...]] = {f"optimizer.{name}": (self.layout.size,) for name in self.optimizer.slots}
         shapes.update({f"family.{name}": () for name in self.family.slots})
-        shapes.update({f"learner.{name}": shape for name, shape in self.learner.slot_shapes(self).items()})
+        shapes.update({f"learner.{name}": shape for name, shape in self.learner.slot_shapes(self).items()})  # pyright: ignore[reportArgumentType] - it takes a cached_property for no property
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
         if self.task.carries:
@@ -123,11 +123,13 @@ class Program:
         return shapes
 
     @cached_property
-    def omega_form(self) -> OmegaForm | None:
-        """The Omega that the backward loop takes along: where rule and engine can, and no two controllers differ."""
-        forms = {unit.omega_form for unit in self.controllers.values()} - {None}
-        able = self.learner.takes_omega and isinstance(self.engine, OmegaEngine)
-        return forms.pop() if able and len(forms) == 1 else None
+    def backward_term(self) -> BackwardTerm | None:
+        """The term that the backward loop takes along: where rule and engine can, and no two controllers differ."""
+        terms = {unit.backward_term for unit in self.controllers.values()} - {None}
+        if len(terms) != 1 or not self.learner.takes_terms or not isinstance(self.engine, TermEngine):
+            return None
+        term = terms.pop()
+        return term if term is not None and self.engine.takes(term) else None
 
     @cached_property
     def additive(self) -> list[tuple[str, Additive]]:

@@ -52,7 +52,7 @@ def update(tile: Tile, tally: Tally, *, ending: Tensor | None = None) -> Context
 def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
     """What the learning rule makes of the next mini-batch, and all that controllers may read about it."""
     program, batch, family_hypers = tile.program, train_batch(tile), tile.unit_hypers("family")
-    learned = program.learner.learn(program, tile.params, family_hypers, batch, want, tile.learner_own())
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, want, tile.learner_own())  # pyright: ignore[reportArgumentType] - as in `program`
     context = Context(
         program.family,
         program.task,
@@ -67,9 +67,9 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
         learned.trace,
         tile.step,
         tally,
-        omega=learned.omega,
+        program.readout,
+        term=learned.term,
         proposed=learned.step,
-        readout=program.readout,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )
     return learned, context
@@ -77,15 +77,15 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
 
 def _wanted(tile: Tile, detailed: bool) -> Wanted:
     """What the controllers that are switched on need of the mini-batch."""
-    trace, omega = detailed, None
+    trace, term_rows = detailed, None
     for name, unit in tile.program.controllers.items():
         if not tile.switched[name]:
             continue
-        if unit.omega_form is not None and tile.program.omega_form is not None:
-            omega = tile.on[name] if omega is None else omega | tile.on[name]
+        if unit.backward_term is not None and tile.program.backward_term is not None:
+            term_rows = tile.on[name] if term_rows is None else term_rows | tile.on[name]
         else:
             trace = trace or unit.needs_trace
-    return Wanted(trace, omega)
+    return Wanted(trace, term_rows)
 
 
 def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -25,7 +26,7 @@ class RowStatus(IntEnum):
     DIVERGED = 3
 
 
-class Offer(Enum):
+class Capability(Enum):
     """What a family's loop has, and controllers may need; the value completes "needs ..."."""
 
     TANGENT = "the tangent recursion of a simple cell"
@@ -52,7 +53,7 @@ class Batch:
     mask: Tensor | None = None
     state: Tensor | None = None
 
-    def begun(self, weights: LoopWeights) -> LoopWeights:
+    def with_initial_state(self, weights: LoopWeights) -> LoopWeights:
         """The loop's weights with the state that the sequences go on from."""
         return weights if self.state is None else replace(weights, h0=self.state)
 
@@ -117,7 +118,7 @@ class Direct:
 
 @dataclass
 class Trace:
-    """The gradient record of one backward loop (MATHS §2); index t - 1 holds step t = 1..T.
+    """The gradient record of one backward loop (docs/maths.md#gradient-record); index t - 1 holds step t = 1..T.
 
     Attributes:
         record: the forward record.
@@ -165,13 +166,24 @@ class LoopGradients:
 
 
 @dataclass(frozen=True)
-class OmegaForm:
-    """Which Omega a backward loop is to take along: of the norms of dC/dh, with its immediate gradient.
+class BackwardTerm:
+    """What a backward loop may take along: a term of the objective made of the errors that it has in cache anyway.
+
+    A controller says which one it wants (`Controller.backward_term`), an engine whether its loop can (`takes`); where
+    not, the controller forms the term from the trace. Terms are compared by value.
+    """
+
+
+@dataclass(frozen=True)
+class NormRatio(BackwardTerm):
+    """How much each step changes the norm of the error: sum over steps and samples of (|x_t|^k / |g_t|^k - 1)^2 / B.
+
+    x_t and g_t are those of `Trace`; the gradient is the immediate one: of the trailing w_rec in x_t alone.
 
     Attributes:
-        squared: whether the norms in the bracket are squared.
-        mean: whether the sum is divided by the active share.
-        bound: samples with a squared norm below it are inactive; > 0.
+        squared: k = 2, else 1.
+        mean: whether the sum is divided by the share of samples that are active.
+        bound: samples with a |g_t|^2 below it are inactive; > 0.
     """
 
     squared: bool
@@ -180,22 +192,22 @@ class OmegaForm:
 
 
 @dataclass
-class OmegaTerm:
-    """Omega of one mini-batch.
+class TermResult:
+    """A `BackwardTerm` of one mini-batch.
 
     Attributes:
-        value, share: [P]; the regulariser without its weight, and the active share of the samples' own steps.
-        w_rec: [P, R, A], immediate gradient of the loop's recurrent matrix.
+        value, share: the term without a weight, and the active share of the samples' own steps.
+        w_rec: its gradient for the loop's recurrent matrix.
     """
 
-    value: Tensor
-    share: Tensor
-    w_rec: Tensor
+    value: Float[Tensor, " P"]
+    share: Float[Tensor, " P"]
+    w_rec: Float[Tensor, "P R A"]
 
 
 @dataclass
 class Tangent:
-    """delta_{T-h} and its first-order change, scaled (MATHS §5).
+    """delta_{T-h} and its first-order change, scaled (docs/maths.md#sampling).
 
     True values are `delta * 2**exponent` and `ddelta * 2**exponent`.
 

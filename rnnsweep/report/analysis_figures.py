@@ -146,9 +146,9 @@ def _legend(figure: Figure, axes: Axes, title: str) -> None:
 
 
 CAPTIONS: Mapping[str, str] = {
-    "bifurcation": "fixed points of one unit over its bias: basin boundary and the two bifurcations (P13, figure 3)",
-    "error_surface": "the wall in one unit's error; descents with and without clipping (P13, figure 6)",
-    "gradient_norms": "backpropagated norms against depth for a range of init sigmas (CN16, figure 1)",
-    "delta_norms": "the same over training, with mean and median of the activations (CN16, figure 2)",
+    "bifurcation": "fixed points of one unit over its bias, basin boundary, two bifurcations (Pascanu 2013, figure 3)",
+    "error_surface": "the wall in one unit's error; descents with and without clipping (Pascanu 2013, figure 6)",
+    "gradient_norms": "backpropagated norms against depth for a range of init sigmas (Chernodub 2016, figure 1)",
+    "delta_norms": "the same over training, with mean and median of the activations (Chernodub 2016, figure 2)",
 }
 """Analysis -> what it shows."""

@@ -60,7 +60,7 @@ class SweepData:
         values: one row per trial that has them: trial, and one column per objective, named by its metric.
         totals: wall_s, device_s, updates (row-updates) of the sweep.
         config_yaml: the resolved configuration.
-        overrides: what the user typed.
+        commands: command lines: the same sweep again, and going on with this one.
         environment: versions and machine, name -> value.
     """
 
@@ -81,7 +81,7 @@ class SweepData:
     values: Frame | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
     config_yaml: str = ""
-    overrides: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property

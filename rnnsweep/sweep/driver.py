@@ -1,8 +1,8 @@
 """The one process that decides: collects events, steps the machine, carries out its commands through the ports.
 
-    boot ─► turn ─► turn ─► ... ─► close            each turn: poll, step, ask and judge, commit, order
+    boot ─► round ─► round ─► ... ─► close            each round: poll, step, ask and judge, commit, order
 
-Whatever a turn decides is in the ledger before any worker hears of it. A driver that another one has replaced stops
+Whatever a round decides is in the ledger before any worker hears of it. A driver that another one has replaced stops
 without another write.
 """
 
@@ -15,19 +15,18 @@ from typing import Any
 
 from rnnsweep.errors import ConfigError, FencedError, StoreError
 from rnnsweep.sweep import machine
-from rnnsweep.sweep.boot import load, still_waiting, teach
 from rnnsweep.sweep.clock import Clock, SystemClock
+from rnnsweep.sweep.command_batch import CommandBatch
 from rnnsweep.sweep.events import BudgetChanged, Closed, Event, StopAsked, Tick
-from rnnsweep.sweep.lock import LockKeeper
+from rnnsweep.sweep.lock_keeper import LockKeeper
 from rnnsweep.sweep.mirroring import MirrorThread
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, WorkerJoined, Write
 from rnnsweep.sweep.progress import Progress, Rate, progress
-from rnnsweep.sweep.rebuild import Reopen
+from rnnsweep.sweep.rebuild import Reopen, load_sweep, restore_sampler, still_waiting
 from rnnsweep.sweep.rows import WorkerInfo
 from rnnsweep.sweep.session import Outcome, Pace, signals
 from rnnsweep.sweep.states import SweepState, TrialState
-from rnnsweep.sweep.turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class Driver:
     def __post_init__(self) -> None:
         self._interrupts = 0
         self._started = False
-        self._turn: Turn | None = None
+        self._batch: CommandBatch | None = None
         self._tails: list[MirrorThread] = []
         self._due: dict[str, float] = {}
         self._rate = Rate()
@@ -96,7 +95,7 @@ class Driver:
         try:
             self._boot()
             while not machine.ended(self._memory):
-                self._one_turn()
+                self._one_round()
             return self._close()
         except FencedError as error:
             self._stop_workers(graceful=False)
@@ -112,52 +111,54 @@ class Driver:
 
     def _boot(self) -> None:
         self._start = self.clock.monotonic()
-        memory, commands, views, rungs, view = load(self.ledger, self.plan, self.fence, self.clock.now(), self.reopen)
+        memory, commands, views, rungs, view = load_sweep(
+            self.ledger, self.plan, self.fence, self.clock.now(), self.reopen
+        )
         self._before, self._view = memory.spent.wall_s, view
         self._config = {**self._config, "processors": view.config.get("processors", [])}
         for tail in self._tails:
             tail.start()
-        self._turn = Turn(memory, self.sampler, self.executor)
+        self._batch = CommandBatch(memory, self.sampler, self.executor)
         self._memory = memory
-        teach(self.sampler, views, rungs)
+        restore_sampler(self.sampler, views, rungs)
         for request, data in self.ledger.taken_requests(self.plan.name):
             if request == "enqueue":
                 self._enqueue_request({"points": still_waiting(data["points"], views)})
         self._put_sweep(SweepState.RUNNING, "")
-        self._turn.obey(commands)
-        self._turn.take([self._tick()])
-        self._turn.finish(self._commit)
+        self._batch.execute(commands)
+        self._batch.take([self._tick()])
+        self._batch.finish(self._commit)
         if not machine.ended(memory):
             self._started = True
             self.executor.start()
 
-    def _one_turn(self) -> None:
-        assert self._turn is not None
+    def _one_round(self) -> None:
+        assert self._batch is not None
         self._keeper.check()
-        wait = 0.0 if self._turn.asks else self.pace.poll
-        heard = self.executor.poll(wait)
-        for event in heard:
+        wait = 0.0 if self._batch.asks else self.pace.poll
+        polled = self.executor.poll(wait)
+        for event in polled:
             if isinstance(event, WorkerJoined):
                 self._recognise(event.info)
-        events: list[Event] = [self._tick(), *heard, *self._requests()]
+        events: list[Event] = [self._tick(), *polled, *self._requests()]
         if self._interrupts:
             events.append(StopAsked(SweepState.INTERRUPTED, "interrupted"))
-        self._turn.take(events)
+        self._batch.take(events)
         if self._is_due("note", self.pace.note):
             self._put_sweep(SweepState.RUNNING, "")
-        self._turn.finish(self._commit)
+        self._batch.finish(self._commit)
         self._observe(self.pace.observe)
 
     def _close(self) -> Outcome:
         """Let workers finish their rung, take their last reports in, write how it ended."""
-        assert self._turn is not None
+        assert self._batch is not None
         if self._stop_workers(graceful=True):
             while events := self.executor.poll(0.0):
-                self._turn.take(events)
-        self._turn.take([self._tick(), Closed()])
+                self._batch.take(events)
+        self._batch.take([self._tick(), Closed()])
         state, reason = self._memory.stopping or (SweepState.INTERRUPTED, "")
         self._put_sweep(state, reason)
-        self._turn.finish(self._commit)
+        self._batch.finish(self._commit)
         self._observe(0.0)
         return Outcome(state, self._exit_code(state), reason)
 
@@ -169,7 +170,7 @@ class Driver:
     def _abort(self, state: SweepState, reason: str, exit_code: int) -> Outcome:
         """Stop at once; what was not committed is done again by `resume`."""
         self._stop_workers(graceful=False)
-        if self._turn is not None:
+        if self._batch is not None:
             view = self._sweep_view(state, reason)
             try:
                 self.ledger.commit(self.plan.name, self.fence, [PutSweep(view)])
@@ -177,7 +178,7 @@ class Driver:
                 log.warning("the end of the sweep could not be noted: %s", error)
         return Outcome(state, exit_code, reason)
 
-    # ------------------------------------------------------------------ what a turn needs
+    # ------------------------------------------------------------------ what a round needs
 
     def _tick(self) -> Tick:
         return Tick(self.clock.now(), self._before + self.clock.monotonic() - self._start)
@@ -212,8 +213,8 @@ class Driver:
         if info.processor in known:
             return
         if known:
-            told = "%s is a %s, this sweep has trained on %s: the last bits of results may differ"
-            log.warning(told, info.worker, info.processor, ", ".join(known))
+            text = "%s is a %s, this sweep has trained on %s: the last bits of results may differ"
+            log.warning(text, info.worker, info.processor, ", ".join(known))
         self._config = {**self._config, "processors": [*known, info.processor]}
         self._put_sweep(SweepState.RUNNING, "")
 
@@ -247,8 +248,8 @@ class Driver:
         )
 
     def _put_sweep(self, state: SweepState, reason: str) -> None:
-        assert self._turn is not None
-        self._turn.obey([PutSweep(self._sweep_view(state, reason))])
+        assert self._batch is not None
+        self._batch.execute([PutSweep(self._sweep_view(state, reason))])
 
     def _commit(self, writes: Sequence[Write]) -> None:
         """Commit, and wait for a ledger that is away for a moment: a database locked, a server restarting."""

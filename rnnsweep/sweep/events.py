@@ -2,9 +2,9 @@
 
     driver ── Event ──► machine.step ──► Command ... ──► driver
 
-Commands fall in three kinds. Writes (`ports.Write`) become durable first, all those of a turn in one transaction.
-`Ask`, `Judge`, `Note` and `Tell` talk to the sampler, which lives in memory and can be rebuilt. `Join`, `Leave`,
-`Progressed` and `Exclude` reach workers, and only after the writes are durable.
+Commands fall in three kinds. Writes (`ports.Write`) become durable first, all those of a batch in one transaction.
+`AskSampler`, `ReportRung`, `AskPruner` and `TellSampler` talk to the sampler, which lives in memory and can be rebuilt.
+`Join`, `Leave`, `Progressed` and `Exclude` reach workers, and only after the writes are durable.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Asked:
-    """The sampler's answer to `Ask`; None when the space is exhausted."""
+    """The sampler's answer to `AskSampler`; None when the space is exhausted."""
 
     number: int
     params: Params | None
@@ -43,7 +43,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Judged:
-    """The sampler's answer to `Judge`."""
+    """The sampler's answer to `AskPruner`."""
 
     trial: int
     rung: int
@@ -76,15 +76,15 @@ Event = Tick | Asked | Judged | BudgetChanged | StopAsked | Closed | WorkerJoine
 
 
 @dataclass(frozen=True)
-class Ask:
+class AskSampler:
     """Ask the sampler for the point of this trial; answered by `Asked`."""
 
     number: int
 
 
 @dataclass(frozen=True)
-class Note:
-    """Tell the sampler a reduced value at a rung, and those of the replicas if it wants them."""
+class ReportRung:
+    """Report to the sampler a reduced value at a rung, and those of the replicas if it wants them."""
 
     trial: int
     step: int
@@ -93,7 +93,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Judge:
+class AskPruner:
     """Ask the pruner about this rung; answered by `Judged`."""
 
     trial: int
@@ -102,7 +102,7 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class Tell:
+class TellSampler:
     """Tell the sampler about a finished trial."""
 
     view: TrialView
@@ -141,4 +141,4 @@ class Exclude:
     node: str
 
 
-Command = Write | Ask | Note | Judge | Tell | Join | Leave | Progressed | Exclude
+Command = Write | AskSampler | ReportRung | AskPruner | TellSampler | Join | Leave | Progressed | Exclude

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from rnnsweep.sweep.events import Command, Leave
-from rnnsweep.sweep.nodes import blame_node
+from rnnsweep.sweep.events import Command, Exclude, Leave
 from rnnsweep.sweep.placement import enqueue, leave_group, quarantine
 from rnnsweep.sweep.policy import BUG, LOST, OUT_OF_MEMORY, halves, lost_for_good, repeated_bug, signature
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, WorkerLost
-from rnnsweep.sweep.records import SweepMemory, Trial, Worker
+from rnnsweep.sweep.records import LiveWorker, OpenTrial, SweepMemory
 from rnnsweep.sweep.rows import RowFailure, Withdrawal
 from rnnsweep.sweep.rungs import end, settle
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 
 
-def fail_rows(memory: SweepMemory, worker: Worker, failures: list[RowFailure], out: list[Command]) -> None:
+def fail_rows(memory: SweepMemory, worker: LiveWorker, failures: list[RowFailure], out: list[Command]) -> None:
     """Rows that their worker could not train; the caller has checked tokens."""
     held = len(worker.rows)
     memory_failures = [failure for failure in failures if failure.kind == OUT_OF_MEMORY]
@@ -50,25 +49,25 @@ def _shared(failures: list[RowFailure]) -> dict[int, list[int]]:
     kinds: dict[str, list[int]] = {}
     for failure in failures:
         if failure.kind != OUT_OF_MEMORY:
-            found = kinds.setdefault(signature(failure.traceback, failure.reason), [])
-            if failure.trial not in found:
-                found.append(failure.trial)
-    return {number: sorted(found) for found in kinds.values() if len(found) > 1 for number in found}
+            trials = kinds.setdefault(signature(failure.traceback, failure.reason), [])
+            if failure.trial not in trials:
+                trials.append(failure.trial)
+    return {number: sorted(trials) for trials in kinds.values() if len(trials) > 1 for number in trials}
 
 
-def _fail_row(memory: SweepMemory, trial: Trial, failure: RowFailure, out: list[Command]) -> None:
+def _fail_row(memory: SweepMemory, trial: OpenTrial, failure: RowFailure, out: list[Command]) -> None:
     row = trial.rows[failure.replica]
     row.move(trial.number, RowState.FAILED)
     memory.vacate(trial.number, row)
     reason = f"{failure.kind}: {failure.reason}"
     trial.failures[failure.replica] = reason
-    trial.tell(f"replica {failure.replica} failed: {reason}")
+    trial.log(f"replica {failure.replica} failed: {reason}")
     if failure.kind == BUG:
         _count_bug(memory, trial, failure)
     settle(memory, trial, out)
 
 
-def _count_bug(memory: SweepMemory, trial: Trial, failure: RowFailure) -> None:
+def _count_bug(memory: SweepMemory, trial: OpenTrial, failure: RowFailure) -> None:
     trials = memory.bugs.setdefault(signature(failure.traceback, failure.reason), [])
     if trial.number not in trials:
         trials.append(trial.number)
@@ -76,7 +75,7 @@ def _count_bug(memory: SweepMemory, trial: Trial, failure: RowFailure) -> None:
         memory.stopping = (SweepState.FAILED, repeated_bug(trials, failure.reason, failure.traceback))
 
 
-def lose_attempt(memory: SweepMemory, trial: Trial, reason: str, out: list[Command], *, charge: bool) -> None:
+def lose_attempt(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command], *, charge: bool) -> None:
     """End the attempt in progress: rows in training are LOST and wait for the next attempt, or for the end."""
     leave_group(memory, trial)
     for row in trial.rows:
@@ -91,7 +90,7 @@ def lose_attempt(memory: SweepMemory, trial: Trial, reason: str, out: list[Comma
     trial.charged += charge
     out.append(PutAttempt(trial.attempt(outcome=reason.split(":")[0], charged=charge)))
     trial.reason = reason
-    trial.tell(f"attempt {trial.attempts} lost: {reason}" + (" (charged)" if charge else ""))
+    trial.log(f"attempt {trial.attempts} lost: {reason}" + (" (charged)" if charge else ""))
     memory.move(trial, TrialState.WAITING)
     if trial.charged > memory.plan.retries:
         end(memory, trial, TrialState.FAILED, lost_for_good(trial.charged, reason), out)
@@ -138,3 +137,32 @@ def _store_away(memory: SweepMemory, event: WorkerLost, numbers: list[int], out:
 def _suspects(memory: SweepMemory, numbers: list[int], *, alone: bool) -> list[int]:
     needed = 1 if alone else memory.policy.strikes
     return [number for number in numbers if number in memory.open and memory.open[number].strikes >= needed]
+
+
+def clear_suspect(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
+    """Progress beyond the last loss clears a suspect; the nodes on which it died alone are to blame then."""
+    suspected = trial.strikes or trial.group is not None
+    if suspected and trial.progress >= trial.mark + memory.policy.progress:
+        trial.strikes = 0
+        leave_group(memory, trial)
+        for node in trial.died_on:
+            blame_node(memory, node, out)
+        trial.died_on.clear()
+
+
+def blame_node(memory: SweepMemory, node: str, out: list[Command]) -> None:
+    """A loss counts against its node unless a trial is suspected, or once that trial has shown its innocence."""
+    memory.node_losses[node] += 1
+    memory.node_rungs[node] = 0
+    others = any(worker.info.node != node for worker in memory.workers.values())
+    if memory.node_losses[node] >= memory.policy.node_losses and others and node not in memory.excluded:
+        memory.excluded.add(node)
+        out.append(Exclude(node))
+
+
+def credit_node(memory: SweepMemory, node: str) -> None:
+    """A rung trained on a node; enough of them and its losses are forgotten."""
+    if node in memory.node_losses:
+        memory.node_rungs[node] += 1
+        if memory.node_rungs[node] >= memory.policy.node_forgiven:
+            del memory.node_losses[node], memory.node_rungs[node]

@@ -4,11 +4,11 @@
 deterministic: the same memory and event give the same memory and commands, and nothing else is read or touched.
 
     WorkerJoined, WorkerLost ─┐                                            ┌─► writes (durable first)
-    RungTrained ──────────────┼─► step ── rungs ── failures ── placement ──┼─► Ask, Note, Judge, Tell (sampler)
+    RungTrained ──────────────┼─► step ── rungs ── failures ── placement ──┼─► AskSampler, AskPruner, ... (sampler)
     Asked, Judged ────────────┤                                            └─► Join, Leave, Progressed, Exclude
     Tick, StopAsked, ... ─────┘
 
-An illegal move of a trial or row raises `IllegalTransition` with the trial's story: a bug of ours, never a user's.
+An illegal move of a trial or row raises `IllegalTransition` with the trial's history: a bug of ours, never a user's.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import replace
 
 from rnnsweep.sweep import budget
 from rnnsweep.sweep.events import (
-    Ask,
     Asked,
+    AskSampler,
     BudgetChanged,
     Closed,
     Command,
@@ -29,21 +29,20 @@ from rnnsweep.sweep.events import (
     StopAsked,
     Tick,
 )
-from rnnsweep.sweep.failures import fail_rows, lose_attempt, worker_lost
-from rnnsweep.sweep.nodes import credit_node
+from rnnsweep.sweep.failures import clear_suspect, credit_node, fail_rows, lose_attempt, worker_lost
 from rnnsweep.sweep.placement import displaced, enqueue, fill
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, RungTrained, WorkerJoined, WorkerLost
-from rnnsweep.sweep.records import Row, SweepMemory, Trial, Worker
+from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowFailure, RowReport, Withdrawal
-from rnnsweep.sweep.rungs import hear, judged, settle
+from rnnsweep.sweep.rungs import accept_report, judged, settle
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 
 
-def step(memory: SweepMemory, event: Event) -> tuple[SweepMemory, list[Command]]:
-    """Take one event in and say what is to be done, in order."""
+def step(memory: SweepMemory, event: Event) -> list[Command]:
+    """Take one event into `memory` and return what is to be done, in order."""
     out: list[Command] = []
     if memory.closed:
-        return memory, out
+        return out
     _take(memory, event, out)
     _check_budget(memory)
     _check_done(memory)
@@ -51,7 +50,7 @@ def step(memory: SweepMemory, event: Event) -> tuple[SweepMemory, list[Command]]
         fill(memory, out)
         _make_way(memory, out)
         _ask(memory, out)
-    return memory, out
+    return out
 
 
 def _make_way(memory: SweepMemory, out: list[Command]) -> None:
@@ -85,7 +84,9 @@ def _take(memory: SweepMemory, event: Event, out: list[Command]) -> None:
             _take_rare(memory, event, out)
 
 
-def _take_rare(memory: SweepMemory, event: Event, out: list[Command]) -> None:
+def _take_rare(
+    memory: SweepMemory, event: WorkerJoined | BudgetChanged | StopAsked | Closed, out: list[Command]
+) -> None:
     match event:
         case WorkerJoined():
             _worker_joined(memory, event)
@@ -103,7 +104,7 @@ def _worker_joined(memory: SweepMemory, event: WorkerJoined) -> None:
     info = event.info
     if info.worker not in memory.workers:
         memory.worker_count += 1
-        memory.workers[info.worker] = Worker(info, memory.worker_count, max(1, info.slots))
+        memory.workers[info.worker] = LiveWorker(info, memory.worker_count, max(1, info.slots))
         memory.touch(info.worker)
 
 
@@ -128,7 +129,7 @@ def _rung_trained(memory: SweepMemory, event: RungTrained, out: list[Command]) -
         fail_rows(memory, worker, failures, out)
 
 
-def _current(memory: SweepMemory, worker: Worker, who: RowReport | RowFailure) -> Trial | None:
+def _current(memory: SweepMemory, worker: LiveWorker, who: RowReport | RowFailure) -> OpenTrial | None:
     """The trial that this message belongs to; None if it comes from a fenced attempt or another worker."""
     trial = memory.open.get(who.trial)
     if trial is None or trial.token != who.token or trial.state is not TrialState.RUNNING:
@@ -136,7 +137,7 @@ def _current(memory: SweepMemory, worker: Worker, who: RowReport | RowFailure) -
     return trial if trial.rows[who.replica].worker == worker.info.worker else None
 
 
-def _take_report(memory: SweepMemory, worker: Worker, report: RowReport, out: list[Command]) -> bool:
+def _take_report(memory: SweepMemory, worker: LiveWorker, report: RowReport, out: list[Command]) -> bool:
     trial = _current(memory, worker, report)
     if trial is None:
         memory.refused += 1
@@ -144,19 +145,20 @@ def _take_report(memory: SweepMemory, worker: Worker, report: RowReport, out: li
     row = trial.rows[report.replica]
     if not row.placed:
         memory.refused += 1
-        if report.rung > row.heard:  # it ended, and its worker does not know
-            gone = Withdrawal(trial.number, row.replica, trial.token, keep_rung=row.heard)
+        if report.rung > row.reported:  # it ended, and its worker does not know
+            gone = Withdrawal(trial.number, row.replica, trial.token, keep_rung=row.reported)
             out.append(Leave(worker.info.worker, gone))
         return False
-    if report.rung <= row.heard:
+    if report.rung <= row.reported:
         out.append(Progressed(row.worker, report.row, acknowledged=row.stored))
         return False
-    if report.rung > row.heard + 1:
+    if report.rung > row.reported + 1:
         trial.rewind = True
-        reason = f"lost: replica {row.replica} reported rung {report.rung} after {row.heard}"
+        reason = f"lost: replica {row.replica} reported rung {report.rung} after {row.reported}"
         lose_attempt(memory, trial, reason, out, charge=True)
         return False
-    hear(memory, trial, report, out)
+    accept_report(memory, trial, report, out)
+    clear_suspect(memory, trial, out)
     return True
 
 
@@ -165,7 +167,7 @@ def _asked(memory: SweepMemory, event: Asked, out: list[Command]) -> None:
     if event.params is None:
         memory.exhausted = True
         return
-    add_trial(memory, Trial(event.number, dict(event.params), new_rows(memory.plan.replicas)), out)
+    add_trial(memory, OpenTrial(event.number, dict(event.params), new_rows(memory.plan.replicas)), out)
 
 
 def new_rows(replicas: int) -> list[Row]:
@@ -173,7 +175,7 @@ def new_rows(replicas: int) -> list[Row]:
     return [Row(replica) for replica in range(replicas)]
 
 
-def add_trial(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
+def add_trial(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """A new trial waits for a place; it is in the ledger before that."""
     memory.open[trial.number] = trial
     memory.counts[TrialState.WAITING] += 1
@@ -185,12 +187,14 @@ def _ask(memory: SweepMemory, out: list[Command]) -> None:
     """Ask for as many trials as fit, and `prefetch` more, so that no worker waits for the sampler."""
     if memory.exhausted:
         return
-    wanted = -(-memory.room.total // memory.plan.replicas) + memory.plan.prefetch - len(memory.queue) - memory.asking
+    wanted = (
+        -(-memory.free_slots.total // memory.plan.replicas) + memory.plan.prefetch - len(memory.queue) - memory.asking
+    )
     limit = memory.plan.budget.trials
     if limit is not None:
         wanted = min(wanted, limit - memory.next_number)
     for _ in range(wanted):
-        out.append(Ask(memory.next_number))
+        out.append(AskSampler(memory.next_number))
         memory.next_number += 1
         memory.asking += 1
 
@@ -224,7 +228,7 @@ def _close(memory: SweepMemory, out: list[Command]) -> None:
     memory.closed = True
 
 
-def interrupt_attempt(memory: SweepMemory, trial: Trial, reason: str, out: list[Command]) -> None:
+def interrupt_attempt(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command]) -> None:
     """End an attempt through no fault of the trial."""
     for row in trial.rows:
         if row.state is RowState.ACTIVE:
@@ -232,6 +236,6 @@ def interrupt_attempt(memory: SweepMemory, trial: Trial, reason: str, out: list[
             row.worker = ""
     out.append(PutAttempt(trial.attempt(outcome="interrupted")))
     trial.reason = reason.splitlines()[0]
-    trial.tell(f"attempt {trial.attempts} interrupted at update {trial.step}: {trial.reason}")
+    trial.log(f"attempt {trial.attempts} interrupted at update {trial.step}: {trial.reason}")
     memory.move(trial, TrialState.WAITING)
     out.append(PutTrial(trial.view()))

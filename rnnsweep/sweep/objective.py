@@ -29,8 +29,8 @@ class Curve:
         report: the newest report taken in.
     """
 
-    last: dict[str, float] = field(default_factory=dict)
-    best: list[float | None] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict[str, float])
+    best: list[float | None] = field(default_factory=list[float | None])
     report: RowReport | None = None
 
     @property
@@ -107,7 +107,7 @@ def reduced(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[flo
         curves: all replicas of a trial, at one rung.
         updates: the trial's own budget; what an unsolved replica scores for `solved_at`.
     """
-    values = []
+    values: list[float] = []
     for index, objective in enumerate(plan.objectives):
         if objective.reduce == "solved_share":
             values.append(sum(curve.solved_at is not None for curve in curves) / len(curves))
@@ -150,11 +150,11 @@ def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[floa
 
 
 def _means(scored: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+    by_key: dict[str, list[float]] = {}
     for values in scored:
         for key, value in values.items():
-            found.setdefault(key, []).append(value)
-    return {key: statistics.fmean(values) for key, values in found.items()}
+            by_key.setdefault(key, []).append(value)
+    return {key: statistics.fmean(values) for key, values in by_key.items()}
 
 
 def rung_history(
@@ -173,10 +173,10 @@ def rung_history(
     curves = [Curve() for _ in range(plan.replicas)]
     history: list[tuple[int, float, tuple[float, ...]]] = []
     for rung in sorted(by_rung):
-        found = by_rung[rung]
-        if any(not curve.ended and replica not in found for replica, curve in enumerate(curves)):
+        reported = by_rung[rung]
+        if any(not curve.ended and replica not in reported for replica, curve in enumerate(curves)):
             break
-        taken = [found[replica] for replica, curve in enumerate(curves) if not curve.ended]
+        taken = [reported[replica] for replica, curve in enumerate(curves) if not curve.ended]
         for report in taken:
             curves[report.replica].take(report, plan.objectives)
         if taken and fresh(plan.objectives[0], taken):

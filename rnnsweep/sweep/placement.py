@@ -10,12 +10,12 @@ from bisect import insort
 
 from rnnsweep.sweep.events import Command, Join
 from rnnsweep.sweep.ports import PutAttempt, PutTrial
-from rnnsweep.sweep.records import Row, SweepMemory, Trial, Worker, token
+from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory, token
 from rnnsweep.sweep.rows import RowSpec
 from rnnsweep.sweep.states import RowState, TrialState
 
 
-def enqueue(memory: SweepMemory, trial: Trial) -> None:
+def enqueue(memory: SweepMemory, trial: OpenTrial) -> None:
     """Put a trial in line, lowest number first: retries go before new trials."""
     if trial.group is None and trial.number not in memory.queue:
         insort(memory.queue, trial.number)
@@ -36,7 +36,7 @@ def quarantine(memory: SweepMemory, parts: list[list[int]]) -> None:
                 memory.queue.remove(number)
 
 
-def leave_group(memory: SweepMemory, trial: Trial) -> None:
+def leave_group(memory: SweepMemory, trial: OpenTrial) -> None:
     """The trial is cleared or has ended; the last one out frees the worker."""
     group, trial.group = trial.group, None
     if group is None:
@@ -60,24 +60,24 @@ def fill(memory: SweepMemory, out: list[Command]) -> None:
         return
     if memory.pending:
         _fill_groups(memory, out)
-    while memory.queue and memory.room.total:
+    while memory.queue and memory.free_slots.total:
         trial = memory.open[memory.queue[0]]
         if not _place(memory, trial, out):
             return
         memory.queue.pop(0)
 
 
-def _place(memory: SweepMemory, trial: Trial, out: list[Command]) -> bool:
+def _place(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
     """Place a trial's waiting rows; False if some of them still wait."""
     waiting = [row for row in trial.rows if row.waits]
     while waiting:
-        name = memory.room.roomiest()
+        name = memory.free_slots.emptiest()
         if name is None:
             return False
         worker = memory.workers[name]
-        if worker.room < len(waiting) and _fits_somewhere(memory, len(waiting)):
+        if worker.free < len(waiting) and _fits_somewhere(memory, len(waiting)):
             return False
-        taken, waiting = waiting[: worker.room], waiting[worker.room :]
+        taken, waiting = waiting[: worker.free], waiting[worker.free :]
         _join(memory, trial, taken, worker, out)
     return True
 
@@ -98,7 +98,7 @@ def _fill_groups(memory: SweepMemory, out: list[Command]) -> None:
             _start_group(memory, group, worker, out)
 
 
-def _candidates(memory: SweepMemory, group: int) -> list[Worker]:
+def _candidates(memory: SweepMemory, group: int) -> list[LiveWorker]:
     """Workers that a group may have, on nodes where none of it died alone as long as there are such."""
     shunned = {node for number in memory.groups[group] for node in memory.open[number].died_on}
     elsewhere = [worker for worker in memory.workers.values() if worker.info.node not in shunned]
@@ -120,7 +120,7 @@ def displaced(memory: SweepMemory) -> list[int]:
     return sorted({trial for trial, _ in worker.rows})
 
 
-def _start_group(memory: SweepMemory, group: int, worker: Worker, out: list[Command]) -> None:
+def _start_group(memory: SweepMemory, group: int, worker: LiveWorker, out: list[Command]) -> None:
     """A group's rows join their worker; what does not fit goes on as a group of its own."""
     rest: list[int] = []
     for number in list(memory.groups[group]):
@@ -141,7 +141,7 @@ def _start_group(memory: SweepMemory, group: int, worker: Worker, out: list[Comm
         quarantine(memory, [rest])
 
 
-def _join(memory: SweepMemory, trial: Trial, rows: list[Row], worker: Worker, out: list[Command]) -> None:
+def _join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWorker, out: list[Command]) -> None:
     if trial.state is TrialState.WAITING:
         _begin_attempt(memory, trial)
     earlier = trial.tokens[1:]
@@ -150,7 +150,7 @@ def _join(memory: SweepMemory, trial: Trial, rows: list[Row], worker: Worker, ou
             row.move(trial.number, RowState.ACTIVE)
         row.worker = worker.info.worker
         worker.rows.add((trial.number, row.replica))
-        updates, newest = memory.plan.budget.updates, row.heard if trial.rewind else None
+        updates, newest = memory.plan.budget.updates, row.reported if trial.rewind else None
         spec = RowSpec(trial.number, row.replica, trial.token, trial.params, updates, earlier, newest)
         out.append(Join(row.worker, spec))
     memory.touch(worker.info.worker)
@@ -158,7 +158,7 @@ def _join(memory: SweepMemory, trial: Trial, rows: list[Row], worker: Worker, ou
     out.append(PutTrial(trial.view()))
 
 
-def _begin_attempt(memory: SweepMemory, trial: Trial) -> None:
+def _begin_attempt(memory: SweepMemory, trial: OpenTrial) -> None:
     trial.attempts += 1
     trial.token = token(memory.plan.name, trial.number, trial.attempts, memory.fence)
     trial.tokens = (trial.token, *trial.tokens)
@@ -167,4 +167,4 @@ def _begin_attempt(memory: SweepMemory, trial: Trial) -> None:
     trial.started = memory.now if trial.started is None else trial.started
     trial.from_step = min((row.step for row in trial.rows if row.waits), default=0)
     memory.move(trial, TrialState.RUNNING)
-    trial.tell(f"attempt {trial.attempts} from update {trial.from_step}")
+    trial.log(f"attempt {trial.attempts} from update {trial.from_step}")

@@ -80,6 +80,6 @@ class SweepPlan:
     retries: int = 3
     prefetch: int = 2
     enqueue: tuple[Params, ...] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     overrides: tuple[str, ...] = ()
-    worst: Mapping[str, float] = field(default_factory=dict)
+    worst: Mapping[str, float] = field(default_factory=dict[str, float])

@@ -29,7 +29,7 @@ class Policy:
         node_forgiven: trained rungs after which a node's losses are forgotten.
         bug_trials: trials with the same traceback that stop the sweep.
         store_losses: workers lost to the store, with no rung trained anywhere in between, that stop the sweep.
-        story: lines of a trial's story that are kept.
+        history: lines of a trial's history that are kept.
     """
 
     strikes: int = 2
@@ -38,7 +38,7 @@ class Policy:
     node_forgiven: int = 20
     bug_trials: int = 3
     store_losses: int = 3
-    story: int = 30
+    history: int = 30
 
 
 DEFAULT = Policy()

@@ -159,10 +159,30 @@ class Sampler(Protocol):
     """Proposes points and judges rungs from an in-memory history that the driver feeds.
 
     Each ask is a function of (sweep seed, trial number, history): nothing else.
+
+    Attributes:
+        wants_replicas: the pruner pairs replicas: it is told their values by `report_replicas` and `restore`.
     """
 
-    def restore(self, trials: Sequence[TrialView], rungs: Mapping[int, Sequence[tuple[int, float]]]) -> None:
-        """Rebuild the history from the ledger; `rungs` maps trial -> [(step, value), ...]."""
+    wants_replicas: bool
+
+    def warm_start(self, earlier: Sequence[TrialView]) -> None:
+        """Learn from the results of another sweep of the same space; `restore` keeps them."""
+        ...
+
+    def restore(
+        self,
+        trials: Sequence[TrialView],
+        rungs: Mapping[int, Sequence[tuple[int, float]]],
+        replicas: Mapping[int, Sequence[tuple[int, tuple[float, ...]]]],
+    ) -> None:
+        """Rebuild the history from the ledger.
+
+        Args:
+            trials: all trials, in any order.
+            rungs: trial -> [(step, reduced value), ...].
+            replicas: trial -> [(step, replicas' values), ...]; empty unless `wants_replicas`.
+        """
         ...
 
     def ask(self, number: int) -> dict[str, Scalar] | None:
@@ -175,6 +195,10 @@ class Sampler(Protocol):
 
     def report(self, number: int, step: int, value: float) -> None:
         """A reduced value at a rung."""
+        ...
+
+    def report_replicas(self, number: int, step: int, values: Sequence[float]) -> None:
+        """The replicas' values behind the last `report`, where `wants_replicas`."""
         ...
 
     def prune(self, number: int, step: int) -> bool:

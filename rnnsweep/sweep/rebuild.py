@@ -14,13 +14,17 @@ from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.budget import Spent
 from rnnsweep.sweep.events import Command
 from rnnsweep.sweep.machine import new_rows
+from rnnsweep.sweep.objective import rung_history
 from rnnsweep.sweep.placement import enqueue
-from rnnsweep.sweep.plan import SweepPlan
-from rnnsweep.sweep.ports import AttemptView, PutAttempt, PutTrial, SweepView, TrialView
-from rnnsweep.sweep.records import SweepMemory, Trial
+from rnnsweep.sweep.plan import Params, SweepPlan
+from rnnsweep.sweep.ports import AttemptView, Ledger, PutAttempt, PutTrial, Sampler, SweepView, TrialView
+from rnnsweep.sweep.records import OpenTrial, SweepMemory
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.rungs import PRUNE, end, pruned, remember_best, take_rung
 from rnnsweep.sweep.states import RowState, TrialState
+
+Rungs = Mapping[int, Sequence[tuple[int, float, tuple[float, ...]]]]
+"""Per trial its rungs as far as they count: (step, reduced value, replicas' values)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Records:
     sweep: SweepView | None = None
     trials: Sequence[TrialView] = ()
     attempts: Sequence[AttemptView] = ()
-    reports: Mapping[int, Sequence[RowReport]] = field(default_factory=dict)
+    reports: Mapping[int, Sequence[RowReport]] = field(default_factory=dict[int, Sequence[RowReport]])
     verdicts: Sequence[tuple[int, int, str]] = ()
 
 
@@ -64,7 +68,8 @@ def rebuild(
     Raises:
         ConfigError: `reopen` names a trial that does not exist or cannot go on.
     """
-    memory, out = SweepMemory(plan, fence, now=now), []
+    memory = SweepMemory(plan, fence, now=now)
+    out: list[Command] = []
     if records.sweep is not None:
         memory.spent = Spent(records.sweep.wall_s, records.sweep.device_s, records.sweep.updates)
     wish = reopen or Reopen()
@@ -104,25 +109,27 @@ def _check(wish: Reopen, trials: Iterable[TrialView]) -> None:
 
 def _attempts(attempts: Iterable[AttemptView]) -> dict[int, list[AttemptView]]:
     """Attempts of each trial, newest first."""
-    found: dict[int, list[AttemptView]] = {}
+    by_trial: dict[int, list[AttemptView]] = {}
     for view in attempts:
-        found.setdefault(view.trial, []).append(view)
-    for views in found.values():
+        by_trial.setdefault(view.trial, []).append(view)
+    for views in by_trial.values():
         views.sort(key=lambda view: -view.number)
-    return found
+    return by_trial
 
 
-def _trial(plan: SweepPlan, view: TrialView, reports: Iterable[RowReport], attempts: Sequence[AttemptView]) -> Trial:
-    trial = Trial(view.number, dict(view.params), new_rows(plan.replicas), state=view.state, reason=view.reason)
+def _trial(
+    plan: SweepPlan, view: TrialView, reports: Iterable[RowReport], attempts: Sequence[AttemptView]
+) -> OpenTrial:
+    trial = OpenTrial(view.number, dict(view.params), new_rows(plan.replicas), state=view.state, reason=view.reason)
     trial.attempts, trial.charged, trial.token = view.attempts, view.charged, view.token
     trial.tokens = tuple(attempt.token for attempt in attempts)
     trial.started, trial.engine = view.started, view.engine
-    trial.story, trial.extra = list(view.story), dict(view.extra)
+    trial.history, trial.extra = list(view.history), dict(view.extra)
     for report in sorted(reports, key=lambda report: report.rung):
         row = trial.rows[report.replica]
-        if report.rung == row.heard + 1:
-            row.held[report.rung] = known = _unfinished(plan, report)
-            row.heard = row.stored = known.rung
+        if report.rung == row.reported + 1:
+            row.ahead[report.rung] = known = _unfinished(plan, report)
+            row.reported = row.stored = known.rung
             row.step, row.state = known.step, known.state
     return trial
 
@@ -134,7 +141,7 @@ def _unfinished(plan: SweepPlan, report: RowReport) -> RowReport:
     return report
 
 
-def _admit(memory: SweepMemory, trial: Trial, attempts: Sequence[AttemptView], out: list[Command]) -> None:
+def _admit(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView], out: list[Command]) -> None:
     """Bring a trial back: its curves, its pending decision, and its place in line."""
     memory.open[trial.number] = trial
     memory.counts[trial.state] += 1
@@ -155,7 +162,7 @@ def _admit(memory: SweepMemory, trial: Trial, attempts: Sequence[AttemptView], o
         out.append(PutTrial(trial.view()))
 
 
-def _decide(memory: SweepMemory, trial: Trial, out: list[Command]) -> bool:
+def _decide(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
     """Apply the verdict on the rung just replayed; True if the trial ended with it."""
     if trial.verdicts.get(trial.rung) == PRUNE:
         pruned(memory, trial, out)
@@ -166,7 +173,7 @@ def _decide(memory: SweepMemory, trial: Trial, out: list[Command]) -> bool:
     return False
 
 
-def _reopen(memory: SweepMemory, trial: Trial, values: tuple[float, ...]) -> None:
+def _reopen(memory: SweepMemory, trial: OpenTrial, values: tuple[float, ...]) -> None:
     """FAILED or COMPLETE trials wait again; one whose replicas have all ended has nowhere to go."""
     if all(row.curve.ended for row in trial.rows):
         del memory.open[trial.number]
@@ -174,15 +181,78 @@ def _reopen(memory: SweepMemory, trial: Trial, values: tuple[float, ...]) -> Non
         return
     if trial.state is TrialState.COMPLETE:
         trial.extra[f"objective@{trial.step}"] = values[0]
-    trial.tell(f"reopened after {trial.state.value}" + (f" ({trial.reason})" if trial.reason else ""))
+    trial.log(f"reopened after {trial.state.value}" + (f" ({trial.reason})" if trial.reason else ""))
     trial.charged, trial.reason = 0, ""
     memory.move(trial, TrialState.WAITING)
 
 
-def _interrupt(memory: SweepMemory, trial: Trial, attempts: Sequence[AttemptView], out: list[Command]) -> None:
+def _interrupt(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView], out: list[Command]) -> None:
     """The attempt died with its driver: no charge."""
     if attempts and not attempts[0].outcome:
         out.append(PutAttempt(replace(attempts[0], outcome="interrupted")))
     trial.reason = "interrupted: driver ended"
-    trial.tell(f"attempt {trial.attempts} interrupted at update {trial.step}: driver ended")
+    trial.log(f"attempt {trial.attempts} interrupted at update {trial.step}: driver ended")
     memory.move(trial, TrialState.WAITING)
+
+
+# ------------------------------------------------------------------ from the ledger
+
+
+def load_sweep(
+    ledger: Ledger, plan: SweepPlan, fence: int, now: float, reopen: Reopen | None
+) -> tuple[SweepMemory, list[Command], list[TrialView], Rungs, SweepView]:
+    """Everything that a driver starts from.
+
+    Returns:
+        The machine's memory; its first commands; all trials as they are now; each trial's rungs as far
+        as they count (step, value, replicas' values); and the sweep itself.
+
+    Raises:
+        ConfigError: the sweep is not in the ledger, or `reopen` is impossible.
+    """
+    sweep = ledger.sweep(plan.name)
+    if sweep is None:
+        known = [view.name for view in ledger.sweeps()]
+        raise ConfigError("no such sweep", key="name", value=plan.name, allowed=known)
+    trials = ledger.trials(plan.name)
+    reports: dict[int, list[RowReport]] = {}
+    for report in ledger.reports(plan.name) if trials else ():
+        reports.setdefault(report.trial, []).append(report)
+    records = Records(sweep, trials, ledger.attempts(plan.name), reports, ledger.verdicts(plan.name))
+    memory, commands = rebuild(plan, fence, now, records, reopen)
+    views = {view.number: view for view in trials}
+    views.update((number, trial.view()) for number, trial in memory.open.items())
+    rungs: dict[int, list[tuple[int, float, tuple[float, ...]]]] = {}
+    if len(plan.objectives) == 1:
+        for number, all_reports in reports.items():
+            limit = memory.open[number].rung if number in memory.open else views[number].rung
+            counted = (report for report in all_reports if report.rung <= limit)
+            rungs[number] = rung_history(plan, counted, plan.budget.updates)
+    return memory, commands, [views[number] for number in sorted(views)], rungs, sweep
+
+
+def restore_sampler(sampler: Sampler, views: Sequence[TrialView], rungs: Rungs) -> None:
+    """Let the sampler rebuild its history; one that pairs replicas gets their values as well."""
+    means = {trial: [(step, value) for step, value, _ in points] for trial, points in rungs.items()}
+    each = {}
+    if sampler.wants_replicas:
+        each = {trial: [(step, values) for step, _, values in points] for trial, points in rungs.items()}
+    sampler.restore(views, means, each)
+
+
+def still_waiting(points: Sequence[Params], views: list[TrialView]) -> list[Params]:
+    """Enqueued points that no trial has taken yet; each trial stands for one of them and leaves `views`.
+
+    Example:
+        >>> still_waiting([{"x": 1.0}], [])
+        [{'x': 1.0}]
+    """
+    left: list[Params] = []
+    for point in points:
+        fitting = (v for v in views if all(v.params.get(key) == value for key, value in point.items()))
+        taken = next(fitting, None)
+        if taken is None:
+            left.append(point)
+        else:
+            views.remove(taken)
+    return left

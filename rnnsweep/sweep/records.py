@@ -26,18 +26,18 @@ class Row:
     Attributes:
         state: as the machine sees it at arrival; may be ahead of the trial's rung.
         worker: who trains it, or trained it last in this attempt; empty while it waits for a place.
-        heard: last rung that is known here; reports up to it are repetitions.
+        reported: last rung that is known here; reports up to it are repetitions.
         stored: last rung that was handed to the ledger.
-        held: reports beyond the trial's rung.
+        ahead: reports beyond the trial's rung.
         curve: what counts, up to the trial's rung.
     """
 
     replica: int
     state: RowState = RowState.ACTIVE
     worker: str = ""
-    heard: int = 0
+    reported: int = 0
     stored: int = 0
-    held: dict[int, RowReport] = field(default_factory=dict)
+    ahead: dict[int, RowReport] = field(default_factory=dict[int, RowReport])
     curve: Curve = field(default_factory=Curve)
     step: int = 0
 
@@ -58,7 +58,7 @@ class Row:
 
 
 @dataclass(slots=True)
-class Trial:
+class OpenTrial:
     """An unfinished trial.
 
     Attributes:
@@ -88,28 +88,28 @@ class Trial:
     step: int = 0
     rung: int = 0
     judging: int = 0
-    verdicts: dict[int, str] = field(default_factory=dict)
+    verdicts: dict[int, str] = field(default_factory=dict[int, str])
     values: tuple[float, ...] = ()
     strikes: int = 0
     mark: int = 0
     group: int | None = None
-    died_on: list[str] = field(default_factory=list)
+    died_on: list[str] = field(default_factory=list[str])
     rewind: bool = False
-    failures: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict[int, str])
     engine: str = ""
-    story: list[str] = field(default_factory=list)
-    extra: dict[str, float] = field(default_factory=dict)
+    history: list[str] = field(default_factory=list[str])
+    extra: dict[str, float] = field(default_factory=dict[str, float])
 
     def move(self, after: TrialState) -> None:
-        """Change state; `IllegalTransition` with the story if the table does not allow it."""
-        check_move(TRIAL_MOVES, f"trial {self.number}", self.state, after, self.story)
+        """Change state; `IllegalTransition` with the history if the table does not allow it."""
+        check_move(TRIAL_MOVES, f"trial {self.number}", self.state, after, self.history)
         self.state = after
 
-    def tell(self, line: str, policy: Policy = DEFAULT) -> None:
-        """Add a line to the story; the oldest lines but the first go when it gets long."""
-        self.story.append(line)
-        if len(self.story) > policy.story:
-            del self.story[1]
+    def log(self, line: str, policy: Policy = DEFAULT) -> None:
+        """Add a line to the trial's history; the oldest lines but the first go when it gets long."""
+        self.history.append(line)
+        if len(self.history) > policy.history:
+            del self.history[1]
 
     @property
     def workers(self) -> str:
@@ -119,7 +119,7 @@ class Trial:
     @property
     def progress(self) -> int:
         """The rung that every row in training has reached."""
-        return min((row.heard for row in self.rows if not row.state.ended), default=1 << 60)
+        return min((row.reported for row in self.rows if not row.state.ended), default=1 << 60)
 
     def view(self, finished: float | None = None) -> TrialView:
         """As the ledger and the sampler see it."""
@@ -144,7 +144,7 @@ class Trial:
             diverged_share=len(diverged) / len(curves),
             worker=self.workers,
             engine=self.engine,
-            story=tuple(self.story),
+            history=tuple(self.history),
             extra=dict(self.extra),
         )
 
@@ -157,7 +157,7 @@ class Trial:
 
 
 @dataclass(slots=True)
-class Worker:
+class LiveWorker:
     """A live worker.
 
     Attributes:
@@ -170,17 +170,17 @@ class Worker:
     info: WorkerInfo
     order: int
     slots: int
-    rows: set[RowId] = field(default_factory=set)
+    rows: set[RowId] = field(default_factory=set[RowId])
     group: int | None = None
 
     @property
-    def room(self) -> int:
+    def free(self) -> int:
         """Rows that anybody may still add."""
         return max(0, self.slots - len(self.rows)) if self.group is None else 0
 
 
-class Room:
-    """Free rows by worker: the total and the roomiest without looking at every worker.
+class FreeSlots:
+    """Free rows by worker: the total and the emptiest without looking at every worker.
 
     Attributes:
         total: free rows of all workers together.
@@ -203,7 +203,7 @@ class Room:
                     self._heap = [e for e in set(self._heap) if self._free.get(e[2]) == -e[0]]
                     heapq.heapify(self._heap)
 
-    def roomiest(self) -> str | None:
+    def emptiest(self) -> str | None:
         """The worker with most free rows, the first to join among equals; None when all are full."""
         while self._heap and self._free.get(self._heap[0][2]) != -self._heap[0][0]:
             heapq.heappop(self._heap)
@@ -239,29 +239,29 @@ class SweepMemory:
     policy: Policy = DEFAULT
     now: float = 0.0
     spent: Spent = field(default_factory=Spent)
-    open: dict[int, Trial] = field(default_factory=dict)
-    queue: list[int] = field(default_factory=list)
-    groups: dict[int, list[int]] = field(default_factory=dict)
-    pending: list[int] = field(default_factory=list)
+    open: dict[int, OpenTrial] = field(default_factory=dict[int, OpenTrial])
+    queue: list[int] = field(default_factory=list[int])
+    groups: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    pending: list[int] = field(default_factory=list[int])
     group_count: int = 0
-    workers: dict[str, Worker] = field(default_factory=dict)
+    workers: dict[str, LiveWorker] = field(default_factory=dict[str, LiveWorker])
     worker_count: int = 0
-    room: Room = field(default_factory=Room)
-    counts: Counter[TrialState] = field(default_factory=Counter)
+    free_slots: FreeSlots = field(default_factory=FreeSlots)
+    counts: Counter[TrialState] = field(default_factory=Counter[TrialState])
     next_number: int = 0
     asking: int = 0
     exhausted: bool = False
     best: tuple[int, tuple[float, ...]] | None = None
     stopping: tuple[SweepState, str] | None = None
     closed: bool = False
-    bugs: dict[str, list[int]] = field(default_factory=dict)
-    node_losses: Counter[str] = field(default_factory=Counter)
-    node_rungs: Counter[str] = field(default_factory=Counter)
-    excluded: set[str] = field(default_factory=set)
+    bugs: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    node_losses: Counter[str] = field(default_factory=Counter[str])
+    node_rungs: Counter[str] = field(default_factory=Counter[str])
+    excluded: set[str] = field(default_factory=set[str])
     store_losses: int = 0
     refused: int = 0
 
-    def move(self, trial: Trial, after: TrialState) -> None:
+    def move(self, trial: OpenTrial, after: TrialState) -> None:
         """Change a trial's state and the counts."""
         before = trial.state
         trial.move(after)
@@ -270,8 +270,8 @@ class SweepMemory:
 
     def touch(self, worker: str) -> None:
         """Recompute whether a worker has room, after anything about it changed."""
-        found = self.workers.get(worker)
-        self.room.set(worker, *((found.room, found.order) if found is not None else (0, 0)))
+        live = self.workers.get(worker)
+        self.free_slots.set(worker, *((live.free, live.order) if live is not None else (0, 0)))
 
     def vacate(self, trial: int, row: Row) -> None:
         """A row has left its worker's pack."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnsweep.sweep.plan import Params
@@ -10,6 +10,9 @@ from rnnsweep.sweep.states import RowState
 
 RowId = tuple[int, int]
 """(trial number, replica)."""
+
+RowKey = tuple[int, int, str]
+"""(trial number, replica, attempt's token): a row of one attempt."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,18 @@ class RowSpec:
     def row(self) -> RowId:
         """Identity of the row."""
         return (self.trial, self.replica)
+
+    @property
+    def key(self) -> RowKey:
+        """Identity of the row in this attempt."""
+        return (self.trial, self.replica, self.token)
+
+    def ends_with(self, report: RowReport) -> bool:
+        """Whether the row trains no more after this report.
+
+        A row whose updates were raised repeats, from its checkpoint, that it was DONE with fewer: it goes on.
+        """
+        return report.state.ended and not (report.state is RowState.DONE and report.step < self.updates)
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,11 @@ class RowReport:
         """Identity of the row."""
         return (self.trial, self.replica)
 
+    @property
+    def key(self) -> RowKey:
+        """Identity of the row in this attempt."""
+        return (self.trial, self.replica, self.token)
+
 
 @dataclass(frozen=True)
 class RowFailure:
@@ -90,6 +110,11 @@ class RowFailure:
     reason: str
     traceback: str = ""
 
+    @property
+    def key(self) -> RowKey:
+        """Identity of the row in this attempt."""
+        return (self.trial, self.replica, self.token)
+
 
 @dataclass(frozen=True)
 class Withdrawal:
@@ -105,6 +130,11 @@ class Withdrawal:
     token: str
     keep_rung: int | None = None
 
+    @property
+    def key(self) -> RowKey:
+        """Identity of the row in this attempt."""
+        return (self.trial, self.replica, self.token)
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -119,13 +149,60 @@ class Orders:
 
     join: tuple[RowSpec, ...] = ()
     leave: tuple[Withdrawal, ...] = ()
-    decided: Mapping[RowId, int] = field(default_factory=dict)
-    acknowledged: Mapping[RowId, int] = field(default_factory=dict)
+    decided: Mapping[RowId, int] = field(default_factory=dict[RowId, int])
+    acknowledged: Mapping[RowId, int] = field(default_factory=dict[RowId, int])
 
     @property
     def empty(self) -> bool:
         """Nothing to say."""
         return not (self.join or self.leave or self.decided or self.acknowledged)
+
+    def merged(self, later: Orders) -> Orders:
+        """Both as one message: a row that was to join and is withdrawn before it did is in neither list.
+
+        What is decided or acknowledged only grows, so the larger rung counts, in whatever order messages come.
+
+        Example:
+            >>> Orders(decided={(0, 0): 3}).merged(Orders(decided={(0, 0): 2, (1, 0): 1})).decided
+            {(0, 0): 3, (1, 0): 1}
+        """
+        gone = {withdrawal.key for withdrawal in later.leave}
+        undone = {spec.key for spec in self.join if spec.key in gone}
+        return Orders(
+            join=tuple(spec for spec in self.join if spec.key not in undone) + later.join,
+            leave=self.leave + tuple(one for one in later.leave if one.key not in undone),
+            decided=_larger(self.decided, later.decided),
+            acknowledged=_larger(self.acknowledged, later.acknowledged),
+        )
+
+
+def _larger(one: Mapping[RowId, int], two: Mapping[RowId, int]) -> dict[RowId, int]:
+    return {row: max(one.get(row, 0), two.get(row, 0)) for row in {**one, **two}}
+
+
+class ActiveRows:
+    """The rows that a worker trains, as an executor knows it from orders and reports."""
+
+    def __init__(self) -> None:
+        self._specs: dict[RowKey, RowSpec] = {}
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def obey(self, orders: Orders) -> None:
+        """Let rows leave, then let rows join."""
+        for withdrawal in orders.leave:
+            self._specs.pop(withdrawal.key, None)
+        self._specs.update((spec.key, spec) for spec in orders.join)
+
+    def settle(self, reports: Sequence[RowReport], failures: Sequence[RowFailure]) -> None:
+        """Forget the rows that ended in a rung."""
+        for report in reports:
+            spec = self._specs.get(report.key)
+            if spec is not None and spec.ends_with(report):
+                del self._specs[report.key]
+        for failure in failures:
+            self._specs.pop(failure.key, None)
 
 
 @dataclass(frozen=True)
@@ -145,4 +222,4 @@ class WorkerInfo:
     device: str
     processor: str
     slots: int
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])

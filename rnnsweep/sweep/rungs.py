@@ -7,54 +7,42 @@ it unseen. So the outcome does not depend on how far workers ran ahead of the de
 from __future__ import annotations
 
 from rnnsweep.sweep.budget import better
-from rnnsweep.sweep.events import Command, Judge, Judged, Leave, Note, Progressed, Tell
-from rnnsweep.sweep.nodes import blame_node
+from rnnsweep.sweep.events import AskPruner, Command, Judged, Leave, Progressed, ReportRung, TellSampler
 from rnnsweep.sweep.objective import fresh, reduced, replica_values, rung_metrics
 from rnnsweep.sweep.placement import leave_group
 from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutVerdict
-from rnnsweep.sweep.records import Row, SweepMemory, Trial
+from rnnsweep.sweep.records import OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowReport, Withdrawal
 from rnnsweep.sweep.states import RowState, TrialState
 
 KEEP, PRUNE = "keep", "prune"
 
 
-def hear(memory: SweepMemory, trial: Trial, report: RowReport, out: list[Command]) -> None:
+def accept_report(memory: SweepMemory, trial: OpenTrial, report: RowReport, out: list[Command]) -> None:
     """Take in the next rung of a row; the caller has checked token, worker and order."""
     row = trial.rows[report.replica]
     memory.spent.updates += max(0, report.step - row.step)
-    row.heard, row.step = report.rung, report.step
-    row.held[report.rung] = report
+    row.reported, row.step = report.rung, report.step
+    row.ahead[report.rung] = report
     trial.engine = report.engine or trial.engine
     if report.state.ended:
         row.move(trial.number, report.state)
         memory.vacate(trial.number, row)
     store(trial, row, out)
-    _clear(memory, trial, out)
 
 
-def _clear(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
-    """Progress beyond the last loss clears a suspect."""
-    suspected = trial.strikes or trial.group is not None
-    if suspected and trial.progress >= trial.mark + memory.policy.progress:
-        trial.strikes = 0
-        leave_group(memory, trial)
-        for node in trial.died_on:
-            blame_node(memory, node, out)
-        trial.died_on.clear()
-
-
-def store(trial: Trial, row: Row, out: list[Command], decided: int | None = None) -> None:
+def store(trial: OpenTrial, row: Row, out: list[Command], decided: int | None = None) -> None:
     """Hand those reports to the ledger that count already: the next rung's, or all when no verdict will come."""
     before = row.stored
-    while row.stored < row.heard and (row.stored <= trial.rung or trial.failures):
+    last = row.reported if trial.failures else min(row.reported, trial.rung + (not trial.judging))
+    while row.stored < last:
         row.stored += 1
-        out.append(PutReports((row.held[row.stored],)))
+        out.append(PutReports((row.ahead[row.stored],)))
     if row.placed and (row.stored > before or decided is not None):
         out.append(Progressed(row.worker, (trial.number, row.replica), row.stored, decided))
 
 
-def settle(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
+def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """Advance a trial through all rungs that its replicas have, up to a verdict or to its end."""
     while trial.number in memory.open and not trial.judging:
         if trial.failures:
@@ -70,23 +58,23 @@ def settle(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
         news = single and fresh(memory.plan.objectives[0], reports)
         if news:
             replicas = replica_values(memory.plan, curves, memory.plan.budget.updates)
-            out.append(Note(trial.number, trial.step, trial.values[0], replicas))
+            out.append(ReportRung(trial.number, trial.step, trial.values[0], replicas))
         if all(curve.ended for curve in curves):
             end(memory, trial, TrialState.COMPLETE, "", out)
         elif news:
             trial.judging = rung
-            out.append(Judge(trial.number, rung, trial.step))
+            out.append(AskPruner(trial.number, rung, trial.step))
         else:
             kept(trial, out)
 
 
-def take_rung(memory: SweepMemory, trial: Trial) -> list[RowReport]:
+def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
     """Reports of the trial's next rung, now part of its curves; empty if some replica has none yet."""
     rung = trial.rung + 1
     going = [row for row in trial.rows if not row.curve.ended]
-    if not going or any(rung not in row.held for row in going):
+    if not going or any(rung not in row.ahead for row in going):
         return []
-    reports = [row.held.pop(rung) for row in going]
+    reports = [row.ahead.pop(rung) for row in going]
     for row, report in zip(going, reports, strict=True):
         row.curve.take(report, memory.plan.objectives)
     trial.rung, trial.step = rung, max(trial.step, *(report.step for report in reports))
@@ -109,18 +97,18 @@ def judged(memory: SweepMemory, event: Judged, out: list[Command]) -> None:
     settle(memory, trial, out)
 
 
-def pruned(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
+def pruned(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """The trial ends at its rung."""
     end(memory, trial, TrialState.PRUNED, f"pruned at update {trial.step}", out)
 
 
-def kept(trial: Trial, out: list[Command]) -> None:
+def kept(trial: OpenTrial, out: list[Command]) -> None:
     """The trial goes on: what was held for the next rung counts now."""
     for row in trial.rows:
         store(trial, row, out, decided=trial.rung)
 
 
-def _settle_failed(memory: SweepMemory, trial: Trial, out: list[Command]) -> None:
+def _settle_failed(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """One replica failed: the others finish, their reports are kept, then the trial is FAILED."""
     for row in trial.rows:
         store(trial, row, out)
@@ -129,7 +117,7 @@ def _settle_failed(memory: SweepMemory, trial: Trial, out: list[Command]) -> Non
         end(memory, trial, TrialState.FAILED, f"replica {replica}: {reason}", out)
 
 
-def end(memory: SweepMemory, trial: Trial, state: TrialState, reason: str, out: list[Command]) -> None:
+def end(memory: SweepMemory, trial: OpenTrial, state: TrialState, reason: str, out: list[Command]) -> None:
     """A trial is finished, once and for all."""
     for row in trial.rows:
         _release(memory, trial, row, state, out)
@@ -140,20 +128,20 @@ def end(memory: SweepMemory, trial: Trial, state: TrialState, reason: str, out: 
         out.append(PutAttempt(trial.attempt(outcome=state.value.lower())))
     memory.move(trial, state)
     trial.reason = reason
-    trial.tell(f"{state.value} at update {trial.step}" + (f": {reason}" if reason else ""))
+    trial.log(f"{state.value} at update {trial.step}" + (f": {reason}" if reason else ""))
     leave_group(memory, trial)
     if trial.number in memory.queue:
         memory.queue.remove(trial.number)
     del memory.open[trial.number]
     view = trial.view(finished=memory.now)
-    out.extend((PutTrial(view), Tell(view)))
+    out.extend((PutTrial(view), TellSampler(view)))
     if state is TrialState.COMPLETE:
         remember_best(memory, trial.number, trial.values)
 
 
-def _release(memory: SweepMemory, trial: Trial, row: Row, state: TrialState, out: list[Command]) -> None:
+def _release(memory: SweepMemory, trial: OpenTrial, row: Row, state: TrialState, out: list[Command]) -> None:
     """Take a row off its worker; checkpoints beyond the trial's last rung go."""
-    ahead = state is TrialState.PRUNED and row.heard > trial.rung
+    ahead = state is TrialState.PRUNED and row.reported > trial.rung
     if row.worker in memory.workers and (row.placed or ahead):
         out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token, keep_rung=trial.rung)))
     if row.placed:

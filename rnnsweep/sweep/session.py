@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rnnsweep.sweep.states import SweepState
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What asks a process to end: Ctrl-C; scancel, docker stop and systemd; a closed terminal (not on Windows)."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,11 @@ class Pace:
 
 
 @contextmanager
-def signals(interrupt: Callable[[], int]) -> Iterator[None]:
-    """SIGINT and SIGTERM call `interrupt`, which counts them; the second one raises `KeyboardInterrupt`.
+def signals(interrupt: Callable[[], int]) -> Generator[None]:
+    """SIGINT, SIGTERM and SIGHUP call `interrupt`, which counts them; the second one raises `KeyboardInterrupt`.
 
-    Only the main thread can install handlers; elsewhere this does nothing.
+    A signal that is ignored stays so: `nohup` asks that a closed terminal should change nothing. Only the main thread
+    can install handlers; elsewhere this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -66,7 +70,8 @@ def signals(interrupt: Callable[[], int]) -> Iterator[None]:
         if interrupt() > 1:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, caught) for number in heeded}
     try:
         yield
     finally:

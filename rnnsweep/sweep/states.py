@@ -93,8 +93,8 @@ _State = TypeVar("_State", bound=StrEnum)
 
 
 def check_move(
-    moves: Mapping[_State, frozenset[_State]], what: str, before: _State, after: _State, story: Sequence[str] = ()
+    moves: Mapping[_State, frozenset[_State]], what: str, before: _State, after: _State, history: Sequence[str] = ()
 ) -> None:
     """Raise `IllegalTransition` unless `moves` allows `before -> after`."""
     if after not in moves[before]:
-        raise IllegalTransition(what, before.value, after.value, story)
+        raise IllegalTransition(what, before.value, after.value, history)

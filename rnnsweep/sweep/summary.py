@@ -19,8 +19,8 @@ def ranked(trials: Iterable[TrialView], objectives: Sequence[Objective], index: 
         1
     """
     sign = -1.0 if objectives[index].goal == "maximize" else 1.0
-    found = [view for view in trials if view.state is TrialState.COMPLETE and len(view.values) > index]
-    return sorted(found, key=lambda view: (sign * view.values[index], _solved(view), view.number))
+    complete = [view for view in trials if view.state is TrialState.COMPLETE and len(view.values) > index]
+    return sorted(complete, key=lambda view: (sign * view.values[index], _solved(view), view.number))
 
 
 def _solved(view: TrialView) -> float:

@@ -34,7 +34,7 @@ class TrialView:
         solved_at: median over replicas; None while fewer than half are solved.
         diverged_at: first update at which a replica diverged.
         diverged_share: share of diverged replicas (a constraint for samplers).
-        story: what happened, oldest first.
+        history: what happened, oldest first.
         extra: e.g. ``objective@6000`` after an extension.
     """
 
@@ -55,8 +55,8 @@ class TrialView:
     diverged_share: float = 0.0
     worker: str = ""
     engine: str = ""
-    story: tuple[str, ...] = ()
-    extra: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[str, ...] = ()
+    extra: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ TRIALS = (
         step=800,
         rung=4,
         solved_at=800,
-        story=("attempt 1 lost: worker died", "attempt 2"),
+        history=("attempt 1 lost: worker died", "attempt 2"),
     ),
     TrialView(2, TrialState.FAILED, params(2), reason="bug: ValueError: no", attempts=1, started=101.0, finished=102.0),
     TrialView(3, TrialState.PRUNED, params(3), (0.75,), attempts=1, started=101.0, finished=130.0, step=400, rung=2),

@@ -124,7 +124,7 @@ class Record:
     attempts: dict[int, int]
 
 
-_VARYING = ("attempts", "charged", "token", "started", "finished", "worker", "story", "engine")
+_VARYING = ("attempts", "charged", "token", "started", "finished", "worker", "history", "engine")
 
 
 def record(store: Store) -> Record:

@@ -1,4 +1,4 @@
-"""`Engine.tangent` against differences of the frozen S (MATHS §5), and where float32 would underflow."""
+"""`Engine.tangent` against differences of the frozen S (docs/maths.md#sampling), and where float32 would underflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnsweep.core.types import Direct, LoopWeights, Tangent, Trace
 F64 = torch.float64
 KNOWN = {
     "reference": ("rnnsweep.core.recurrence.reference", "ReferenceEngine"),
-    "cpu": ("rnnsweep.core.recurrence.cpu.engine", "CpuEngine"),
+    "cpu": ("rnnsweep.core.recurrence.cpu.engine.simple", "CpuEngine"),
 }
 
 

@@ -19,7 +19,7 @@ from tests.kit.strangers import assert_rows_are_strangers
 F64 = torch.float64
 KNOWN = {
     "reference": ("rnnsweep.core.recurrence.reference", "ReferenceEngine"),
-    "cpu": ("rnnsweep.core.recurrence.cpu.engine", "CpuEngine"),
+    "cpu": ("rnnsweep.core.recurrence.cpu.engine.simple", "CpuEngine"),
 }
 
 
@@ -105,7 +105,7 @@ class Case:
 
 
 def plain(name: str, a: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """The activations of MATHS §7, as one would write them down."""
+    """The activations of docs/maths.md#activations, as one would write them down."""
     if name == "oplu":
         even, odd = a[..., 0::2], a[..., 1::2]
         return torch.stack((torch.maximum(even, odd), torch.minimum(even, odd)), -1).flatten(-2)
@@ -119,7 +119,7 @@ def plain(name: str, a: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor
 
 
 def one_row(case: Case, p: int) -> dict[str, torch.Tensor]:
-    """Row p alone, its own steps only, by MATHS §1 and autograd: every total derivative from a tensor of its own."""
+    """Row p alone, its own steps only, by docs/maths.md#notation and autograd: derivatives from tensors of its own."""
     own = int(case.lengths[p])
     leaf = {k: v[p].clone().requires_grad_() for k, v in tensors_of(case.weights).items() if k != "leak"}
     leak = 1.0 if case.weights.leak is None else float(case.weights.leak[p])

@@ -117,6 +117,16 @@ def test_an_idle_worker_is_woken_by_orders(executor: Executor) -> None:
         assert reports(wait_for(executor, ended(trial)))[-1].metrics["valid/loss"] == value(spec(trial, x=3.0), 1)
 
 
+def test_a_row_whose_updates_were_raised_goes_on_after_its_old_end(executor: Executor) -> None:
+    worker = joined(executor)
+    raised = RowSpec(0, 0, "t0", {"do": "repeat"}, 6 * EVERY, restore=("old",), restore_to=2)
+    executor.order(worker, Orders(join=(raised,)))
+    events = wait_for(executor, lambda events: any(r.step == 6 * EVERY for r in reports(events, 0)))
+    states = [(r.rung, r.state) for r in reports(events, 0)]
+    assert states == [(2, RowState.DONE), *((n, RowState.ACTIVE) for n in (3, 4, 5)), (6, RowState.DONE)]
+    assert executor.poll(0.3) == []
+
+
 @pytest.mark.parametrize(("command", "state"), [("solve@2", RowState.SOLVED), ("diverge@2", RowState.DIVERGED)])
 def test_a_row_that_ends_early_leaves_by_itself(executor: Executor, command: str, state: RowState) -> None:
     worker = joined(executor)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import CellEngine
-from rnnsweep.core.recurrence.cpu.gated_engine import GatedEngine
+from rnnsweep.core.recurrence.cpu.engine.gated import GatedEngine, GruEngine, LstmEngine
 from rnnsweep.core.recurrence.gated import GruCell, LstmCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from tests.contract.test_engines import assert_close, tensors_of
@@ -19,7 +19,14 @@ from tests.kit.strangers import assert_rows_are_strangers
 F64 = torch.float64
 NONE = ACTIVATIONS["identity"]
 CELLS = {"lstm": LstmCell, "gru": GruCell}
-ENGINES = {"reference": CellEngine, "cpu": GatedEngine}
+
+
+def fused(cell: LstmCell | GruCell, threads: int | None = None) -> GatedEngine:
+    """The fused engine of a gated cell."""
+    return (LstmEngine if isinstance(cell, LstmCell) else GruEngine)(cell, threads)
+
+
+ENGINES = {"reference": CellEngine, "cpu": fused}
 
 
 class Case:

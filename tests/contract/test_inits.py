@@ -11,8 +11,8 @@ from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.unit import Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 from tests.kit.units import concrete, instances
 
 CONF = packaged_configs()[0] / "init"

@@ -50,7 +50,7 @@ trial_views = st.builds(
     step=st.integers(0, 2**60),
     solved_at=st.none() | small,
     diverged_share=st.floats(),
-    story=st.lists(text, max_size=3).map(tuple),
+    history=st.lists(text, max_size=3).map(tuple),
     extra=st.dictionaries(text, st.floats(), max_size=2),
 )
 row_reports = st.builds(

@@ -21,13 +21,12 @@ from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
 from rnnsweep.core.learners.hessian_free import HessianFree
 from rnnsweep.core.pack import Pack
-from rnnsweep.core.recurrence.cpu.gated_engine import GatedEngine
 from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.memorization import Memorization
 from rnnsweep.core.tasks.periodic_output import PeriodicOutput
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
-from rnnsweep.core.types import Offer, RowStatus
+from rnnsweep.core.types import Capability, RowStatus
 from tests.kit.networks import Setup, assert_same_row
 
 CONF, _ = packaged_configs()
@@ -60,7 +59,7 @@ def family_cases(name: str, cls: type, block: dict) -> list[tuple[str, Setup, di
         return [*cases, (f"{name}-leaky", Setup(family=cls(hidden=10, leak=0.5)), {"family__leak": [0.3, 0.9]})]
     fields = {f"family__{f}": values_of(block, f) for f in cls.rows if f in block.get("_search_", {})}
     controllers = {"clip": GlobalNormClip()}
-    if Offer.RECURRENT in cls.offers:
+    if Capability.RECURRENT in cls.capabilities:
         controllers["omega"] = Omega()
         fields["controllers__omega__weight"] = [2.0, 0.0]
     return [(name, Setup(family=cls(hidden=10), controllers=controllers), fields)]
@@ -134,7 +133,7 @@ ENGINES_OF_CELLS = [("reference", torch.float64), ("reference", torch.float32)]
 
 def engines_of(setup: Setup) -> list[tuple[str, torch.dtype]]:
     cell = setup.family.cell
-    return ENGINES if cell is None or GatedEngine.knows(cell) else ENGINES_OF_CELLS
+    return ENGINES if cell is None or "cpu" in vars(type(cell)).get("fused", {}) else ENGINES_OF_CELLS
 
 
 ALL = [

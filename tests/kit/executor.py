@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from rnnsweep.adapters.inline import merge
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders
@@ -61,7 +60,7 @@ class SimExecutor:
 
     def order(self, worker: str, orders: Orders) -> None:
         if worker in self.trainers:
-            self.orders[worker] = merge(self.orders[worker], orders)
+            self.orders[worker] = self.orders[worker].merged(orders)
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         if not self._events and self.stopped is None and self.trainers:

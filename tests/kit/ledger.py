@@ -113,7 +113,7 @@ class MemoryLedger:
         if before is None:
             assert view.state is TrialState.WAITING
         elif before.state is not view.state:
-            assert view.state in TRIAL_MOVES[before.state], f"{before.state} -> {view.state}: {view.story}"
+            assert view.state in TRIAL_MOVES[before.state], f"{before.state} -> {view.state}: {view.history}"
             assert before.params == view.params
             if view.state.finished:
                 self.finished.append(view.number)

@@ -25,6 +25,8 @@ class ScriptedSampler:
         self.restored: list[TrialView] = []
         self.known: list[dict[str, Scalar]] = []
 
+    def warm_start(self, earlier: Sequence[TrialView]) -> None: ...
+
     def enqueue(self, points: Sequence[Mapping[str, Scalar]]) -> None:
         for point in points:
             if set(point) - {"x"}:

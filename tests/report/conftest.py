@@ -153,7 +153,7 @@ def build(count: int = 24) -> SweepData:
         },
         totals={"wall_s": 143.0, "device_s": 260.0, "updates": 288_000},
         config_yaml="task: {name: temporal_order}\n",
-        overrides=("budget.trials=24",),
+        commands=("rnnsweep launch quickstart budget.trials=24 --fresh", "rnnsweep resume quickstart"),
         environment={"torch": "2.13.0"},
     )
 

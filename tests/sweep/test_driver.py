@@ -216,6 +216,19 @@ def test_extend_goes_on_from_the_last_checkpoint() -> None:
     assert len(trained) == len(set(trained))
 
 
+@pytest.mark.parametrize("inline", [True, False])
+def test_an_extension_over_several_rungs_trains_them_all(inline: bool) -> None:
+    world = World(plan(2, updates=20))
+    world.run()
+    world.plan = plan(2, updates=60)
+    executor = InlineExecutor(lambda worker, cores: world.trainer(worker)) if inline else None
+    assert world.run(reopen=Reopen(extend=True), executor=executor).exit_code == 0
+    long = World(plan(2, updates=60))
+    long.run()
+    assert world.table() == long.table()
+    assert world.curves().keys() == long.curves().keys()
+
+
 def test_raised_updates_apply_to_unfinished_trials() -> None:
     world = World(plan(4, updates=40))
     acting = after(7, lambda: world.ledger.post("s", "stop"))(world.trainer, 1)

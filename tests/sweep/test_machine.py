@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from rnnsweep.sweep import machine
+from rnnsweep.sweep.command_batch import CommandBatch
 from rnnsweep.sweep.events import Asked, Judged, Tick
 from rnnsweep.sweep.plan import Budget
 from rnnsweep.sweep.ports import RungTrained, WorkerJoined, WorkerLost
@@ -18,7 +19,6 @@ from rnnsweep.sweep.rebuild import Records, rebuild
 from rnnsweep.sweep.records import token
 from rnnsweep.sweep.rows import RowFailure, RowReport, WorkerInfo
 from rnnsweep.sweep.states import RowState, TrialState
-from rnnsweep.sweep.turn import Turn
 from tests.kit.ledger import Killed, MemoryLedger, kill_at
 from tests.kit.plans import opened, plan
 from tests.kit.sampler import ScriptedSampler
@@ -43,8 +43,8 @@ class SweepMachine(RuleBasedStateMachine):
         self.old: list[RungTrained] = []
         self.count = self.losses = 0
         memory, commands = rebuild(self.plan, self.fence, 0.0, Records())
-        self.turn = Turn(memory, ScriptedSampler(rule=pruned_above(limit)), self)
-        self.turn.obey(commands)
+        self.batch = CommandBatch(memory, ScriptedSampler(rule=pruned_above(limit)), self)
+        self.batch.execute(commands)
         self.feed(Tick(1.0, 0.0))
 
     def order(self, worker: str, orders) -> None:  # the executor's part that a turn needs
@@ -54,8 +54,8 @@ class SweepMachine(RuleBasedStateMachine):
         raise AssertionError("all workers are on one node")
 
     def feed(self, *events) -> None:
-        self.turn.take(events)
-        self.turn.finish(lambda writes: self.ledger.commit("s", self.fence, writes))
+        self.batch.take(events)
+        self.batch.finish(lambda writes: self.ledger.commit("s", self.fence, writes))
 
     @rule(slots=st.integers(1, 5))
     def join(self, slots: int) -> None:
@@ -102,9 +102,9 @@ class SweepMachine(RuleBasedStateMachine):
 
     @invariant()
     def consistent(self) -> None:
-        if not hasattr(self, "turn"):
+        if not hasattr(self, "batch"):
             return
-        memory, views = self.turn.memory, self.ledger.trials("s")
+        memory, views = self.batch.memory, self.ledger.trials("s")
         assert [view.number for view in views] == list(range(len(views)))  # none lost, none asked twice
         assert len(views) <= self.plan.budget.trials
         assert all(count == 1 for count in Counter(self.ledger.finished).values())  # none finished twice
@@ -119,22 +119,22 @@ class SweepMachine(RuleBasedStateMachine):
             for row in trial.rows:
                 placed = (trial.number, row.replica) in memory.workers[row.worker].rows if row.placed else True
                 assert placed
-                assert not any(rung <= trial.rung for rung in row.held)
+                assert not any(rung <= trial.rung for rung in row.ahead)
 
     def teardown(self) -> None:
         """Left alone with a good worker, every trial ends."""
-        if not hasattr(self, "turn"):
+        if not hasattr(self, "batch"):
             return
         trainer = SimTrainer("last", self.disk, slots=8)
         self.feed(*[WorkerLost(worker, "node", "gone") for worker in self.trainers], WorkerJoined(trainer.describe()))
         for _ in range(400):
-            if machine.ended(self.turn.memory):
+            if machine.ended(self.batch.memory):
                 break
             for orders in self.orders.pop("last", []):
                 reports, failures = trainer.advance(orders)
                 self.feed(RungTrained("last", tuple(reports), tuple(failures)))
         views = self.ledger.trials("s")
-        assert machine.ended(self.turn.memory)
+        assert machine.ended(self.batch.memory)
         assert len(views) == self.plan.budget.trials
         assert all(view.state.finished for view in views)
 
@@ -294,8 +294,8 @@ def test_a_node_that_keeps_failing_is_excluded() -> None:
 def settled_machine(replicas: int = 1):
     sweep = plan(1, replicas=replicas, prefetch=1)
     memory, _ = rebuild(sweep, 1, 0.0, Records())
-    out = machine.step(memory, WorkerJoined(WorkerInfo("w", "n", "cpu", "", 4)))[1]
-    assert [type(command).__name__ for command in out] == ["Ask"]
+    out = machine.step(memory, WorkerJoined(WorkerInfo("w", "n", "cpu", "", 4)))
+    assert [type(command).__name__ for command in out] == ["AskSampler"]
     machine.step(memory, Asked(0, {"x": 1.0}))
     return memory, token("s", 0, 1, 1)
 
@@ -304,12 +304,12 @@ def test_reports_of_another_attempt_worker_or_trial_are_refused() -> None:
     memory, current = settled_machine()
     for worker, trial, mark in [("w", 0, "0001-old"), ("other", 0, current), ("w", 7, current)]:
         report = RowReport(trial, 0, mark, 1, 10, {"valid/error": 0.5})
-        _, commands = machine.step(memory, RungTrained(worker, (report,)))
+        commands = machine.step(memory, RungTrained(worker, (report,)))
         assert commands == []
     assert memory.refused == 3
     assert memory.spent.updates == 0
     failure = RowFailure(0, 0, "0001-old", "bug", "old")
-    assert machine.step(memory, RungTrained("w", (), (failure,)))[1] == []
+    assert machine.step(memory, RungTrained("w", (), (failure,))) == []
 
 
 def test_missing_reports_cost_an_attempt_that_restores_no_further_than_what_is_known() -> None:
@@ -317,7 +317,7 @@ def test_missing_reports_cost_an_attempt_that_restores_no_further_than_what_is_k
     report = RowReport(0, 0, current, 1, 10, {"valid/error": 0.5})
     machine.step(memory, RungTrained("w", (report,)))
     machine.step(memory, Judged(0, 1, False))
-    _, commands = machine.step(memory, RungTrained("w", (replace(report, rung=3, step=30),)))
+    commands = machine.step(memory, RungTrained("w", (replace(report, rung=3, step=30),)))
     join = next(command for command in commands if type(command).__name__ == "Join")
     assert (join.spec.restore, join.spec.restore_to) == ((current,), 1)
     assert memory.open[0].charged == 1
@@ -326,11 +326,11 @@ def test_missing_reports_cost_an_attempt_that_restores_no_further_than_what_is_k
 def test_what_ran_ahead_of_a_prune_is_never_stored() -> None:
     memory, current = settled_machine(replicas=2)
     reports = [RowReport(0, 0, current, rung, 10 * rung, {"valid/error": 0.5}) for rung in (1, 2, 3)]
-    _, commands = machine.step(memory, RungTrained("w", tuple(reports)))
+    commands = machine.step(memory, RungTrained("w", tuple(reports)))
     stored = [report.rung for command in commands if hasattr(command, "reports") for report in command.reports]
     assert stored == [1]
     machine.step(memory, RungTrained("w", (RowReport(0, 1, current, 1, 10, {"valid/error": 0.7}),)))
-    _, commands = machine.step(memory, Judged(0, 1, True))
+    commands = machine.step(memory, Judged(0, 1, True))
     assert not any(hasattr(command, "reports") for command in commands)
     leaves = [command.withdrawal.keep_rung for command in commands if type(command).__name__ == "Leave"]
     assert leaves == [1, 1]
@@ -342,14 +342,14 @@ def test_a_row_that_trains_on_after_its_end_is_withdrawn() -> None:
     solved = RowReport(0, 0, current, 1, 10, {"valid/error": 0.0}, RowState.SOLVED, 10)
     machine.step(memory, RungTrained("w", (solved,)))
     more = replace(solved, rung=2, step=20, state=RowState.ACTIVE)
-    _, commands = machine.step(memory, RungTrained("w", (more,)))
+    commands = machine.step(memory, RungTrained("w", (more,)))
     assert [(type(c).__name__, c.withdrawal.replica, c.withdrawal.keep_rung) for c in commands] == [("Leave", 0, 1)]
 
 
 def test_asks_are_prefetched_before_any_worker_is_there() -> None:
     memory, _ = rebuild(plan(9, prefetch=3), 1, 0.0, Records())
-    _, commands = machine.step(memory, Tick(0.0, 0.0))
-    assert [type(command).__name__ for command in commands] == ["Ask"] * 3
+    commands = machine.step(memory, Tick(0.0, 0.0))
+    assert [type(command).__name__ for command in commands] == ["AskSampler"] * 3
 
 
 def test_step_is_deterministic() -> None:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import sys
 import tracemalloc
 
+from rnnsweep.sweep.command_batch import CommandBatch
 from rnnsweep.sweep.events import Tick
 from rnnsweep.sweep.ports import RungTrained, WorkerJoined
 from rnnsweep.sweep.rebuild import Records, rebuild
 from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.rows import Orders, RowReport, WorkerInfo
 from rnnsweep.sweep.states import RowState
-from rnnsweep.sweep.turn import Turn
 from tests.kit.plans import plan
 
 
 class Quick:
     """Sampler and executor that cost nothing."""
+
+    wants_replicas = False
 
     def __init__(self) -> None:
         self.joined: list[tuple[str, Orders]] = []
@@ -51,7 +53,7 @@ def run(trials: int, workers: int, rungs: int, memory: SweepMemory | None = None
     quick = Quick()
     if memory is None:
         memory, _ = rebuild(plan(trials, updates=10 * rungs, replicas=1), 1, 0.0, Records())
-    turn = Turn(memory, quick, quick)  # type: ignore[arg-type]
+    turn = CommandBatch(memory, quick, quick)  # type: ignore[arg-type]
     turn.take([WorkerJoined(WorkerInfo(f"w{n}", f"n{n}", "cpu", "", 2)) for n in range(workers)])
     turn.finish(lambda writes: None)
     reports = 0

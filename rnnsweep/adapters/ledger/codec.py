@@ -24,7 +24,9 @@ from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 
 _SWEEP_FIELDS = tuple(field.name for field in fields(SweepView) if field.name != "name")
-_TRIAL_FIELDS = tuple(field.name for field in fields(TrialView))
+_STORED_AS = {"history": "story"}
+"""Fields whose name in the ledger is another: what older versions wrote stays readable, and the other way round."""
+_TRIAL_FIELDS = tuple((field.name, _STORED_AS.get(field.name, field.name)) for field in fields(TrialView))
 _TRIAL_ABSENT = {field.name: None for field in fields(TrialView) if field.default is None}
 _ATTEMPT_FIELDS = tuple(field.name for field in fields(AttemptView))
 _REPORT_DEFAULTS = {
@@ -121,7 +123,7 @@ def sweep_fields(text: str, name: str) -> dict[str, Any]:
 
 def encode_trial(view: TrialView) -> str:
     """All fields but those that are None."""
-    values = ((name, getattr(view, name)) for name in _TRIAL_FIELDS)
+    values = ((stored, getattr(view, name)) for name, stored in _TRIAL_FIELDS)
     return encode({name: value for name, value in values if value is not None})
 
 
@@ -129,7 +131,9 @@ def trial_fields(text: str) -> dict[str, Any]:
     """Fields of a `TrialView`, typed as the view has them."""
     data = {**_TRIAL_ABSENT, **decode(text)}
     data["state"] = TrialState(data["state"])
-    data["values"], data["story"] = tuple(data["values"]), tuple(data["story"])
+    for name, stored in _STORED_AS.items():
+        data[name] = data.pop(stored, ())
+    data["values"], data["history"] = tuple(data["values"]), tuple(data["history"])
     return data
 
 

@@ -37,18 +37,19 @@ def parse(url: str) -> URL:
     Raises:
         ConfigError: not a SQLite file or PostgreSQL URL. The message shows no password.
     """
-    shown = re.sub(r"://[^@/]*@", "://***@", url.partition("?")[0])
+    # greedy, up to the last @: a password may hold any sign, and a URL that is none may hold one too
+    harmless = re.sub(r"^([\w+.-]*://)?.*@", r"\1***@", url).partition("?")[0]
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise ConfigError("not a database URL", key="store.ledger", value=shown, allowed=_ALLOWED) from None
+        raise ConfigError("not a database URL", key="store.ledger", value=harmless, allowed=_ALLOWED) from None
     backend = parsed.get_backend_name()
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
-        raise ConfigError("unknown kind of database", key="store.ledger", value=shown, allowed=_ALLOWED)
+        raise ConfigError("unknown kind of database", key="store.ledger", value=harmless, allowed=_ALLOWED)
     if parsed.database in (None, "", ":memory:"):
-        raise ConfigError("the ledger must survive its process", key="store.ledger", value=shown, allowed=_ALLOWED)
+        raise ConfigError("the ledger must survive its process", key="store.ledger", value=harmless, allowed=_ALLOWED)
     return parsed
 
 
@@ -68,12 +69,12 @@ class Database:
 
     Attributes:
         path: the SQLite file, or None.
-        shown: the URL for messages.
+        display_url: the URL for messages.
     """
 
     def __init__(self, url: URL, patience: float = PATIENCE) -> None:
         self.path = Path(url.database).absolute() if url.get_backend_name() == "sqlite" and url.database else None
-        self.shown = display(url)
+        self.display_url = display(url)
         self._secrets = [word for word in (url.password, url.query.get("password")) if isinstance(word, str)]
         self._patience = patience
         self._reached = False
@@ -82,7 +83,7 @@ class Database:
         self.engine = _sqlite_engine(self.path) if self.path else _postgres_engine(url)
 
     def __repr__(self) -> str:
-        return f"Database({self.shown})"
+        return f"Database({self.display_url})"
 
     def close(self) -> None:
         """Release all connections."""
@@ -135,7 +136,7 @@ class Database:
         text = " ".join(str(cause or error).split())
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return (BusyError if busy else StoreError)("ledger", f"{self.shown}: {text}")
+        return (BusyError if busy else StoreError)("ledger", f"{self.display_url}: {text}")
 
 
 def _busy(error: SQLAlchemyError) -> bool:

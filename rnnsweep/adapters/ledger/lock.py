@@ -23,7 +23,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from rnnsweep.adapters.ledger import identity
+from rnnsweep.adapters.ledger import lock_holder
 from rnnsweep.adapters.ledger.database import BusyError, Database
 from rnnsweep.adapters.ledger.guard import Guard, guard_for
 from rnnsweep.adapters.ledger.schema import locks
@@ -72,7 +72,7 @@ class SweepLocks:
         Raises:
             LockedError: names the holder.
         """
-        me, watch, guard = identity.describe(holder), _Watch(), guard_for(self._database, sweep)
+        me, watch, guard = lock_holder.this_process(holder), _Watch(), guard_for(self._database, sweep)
         end, other = time.monotonic() + timeout, "unknown"
         while True:
             try:
@@ -98,14 +98,14 @@ class SweepLocks:
             return row.fence, ""
         if other and not self._gone(row, other, guard, watch):
             guard.drop()
-            return 0, identity.words(other)
+            return 0, lock_holder.display(other)
         values = {"fence": row.fence + 1, "holder": json.dumps(me), "beat": 0, "guarded": guard.take()}
         connection.execute(locks.update().where(locks.c.sweep == sweep).values(**values, renewed_at=time.time()))
         return row.fence + 1, ""
 
     def _gone(self, row: sa.Row[Any], other: dict[str, Any], guard: Guard, watch: _Watch) -> bool:
         watch.look((row.fence, row.beat))
-        if identity.known_dead(other):
+        if lock_holder.known_dead(other):
             return True
         let_go = row.guarded and guard.take()
         if let_go and guard.decisive:
@@ -116,7 +116,7 @@ class SweepLocks:
         text = self._database.read(
             lambda c: c.execute(sa.select(locks.c.holder).where(locks.c.sweep == sweep)).scalar()
         )
-        return f"{identity.words(json.loads(text)) if text else 'unknown'}; the database is locked"
+        return f"{lock_holder.display(json.loads(text)) if text else 'unknown'}; the database is locked"
 
     def held(self, sweep: int) -> bool:
         """Whether a living process seems to hold the sweep, without writing or waiting.
@@ -125,7 +125,7 @@ class SweepLocks:
         """
         query = sa.select(locks.c.holder, locks.c.renewed_at).where(locks.c.sweep == sweep)
         row = self._database.read(lambda c: c.execute(query).one_or_none())
-        if row is None or row.holder is None or identity.known_dead(json.loads(row.holder)):
+        if row is None or row.holder is None or lock_holder.known_dead(json.loads(row.holder)):
             return False
         return time.time() - row.renewed_at < _SILENT
 

@@ -124,7 +124,7 @@ locks = sa.Table(
     metadata,
     sa.Column("sweep", sa.Integer, sa.ForeignKey("ledger_sweeps.id"), primary_key=True, autoincrement=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
-    sa.Column("holder", sa.Text),  # JSON of identity.describe; NULL = free
+    sa.Column("holder", sa.Text),  # JSON of lock_holder.this_process; NULL = free
     sa.Column("beat", sa.BigInteger, nullable=False),  # counts renewals: what waiting drivers watch
     sa.Column("guarded", sa.Boolean, nullable=False),  # the holder also has the file or advisory lock
     sa.Column("renewed_at", sa.Double, nullable=False),  # holder's clock; for `status` only, never for the lock

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from rnnsweep.adapters.ledger import codec, schema
-from rnnsweep.adapters.ledger.batch import Batch
 from rnnsweep.adapters.ledger.database import PATIENCE, Database, parse
 from rnnsweep.adapters.ledger.lock import DEADLINE, SweepLocks
 from rnnsweep.adapters.ledger.schema import attempts, cursors, inbox, journal, locks, reports, sweeps, trials, verdicts
+from rnnsweep.adapters.ledger.write_batch import WriteBatch
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.ports import AttemptView, Change, SweepView, TrialView, Write
 from rnnsweep.sweep.rows import RowReport
@@ -46,7 +46,7 @@ class SqlLedger:
         self._ids: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"SqlLedger({self.database.shown})"
+        return f"SqlLedger({self.database.display_url})"
 
     def close(self) -> None:
         """Release connections, and with them what guards our locks: `release` first."""
@@ -127,7 +127,7 @@ class SqlLedger:
             StoreError: the database refuses, or was locked or away for longer than its patience.
         """
         sweep = self._known(name)
-        batch = Batch(sweep, writes, self._now())
+        batch = WriteBatch(sweep, writes, self._now())
 
         def work(connection: sa.Connection) -> None:
             self._locks.check(connection, sweep, name, fence)
@@ -234,7 +234,7 @@ class SqlLedger:
     def _known(self, name: str) -> int:
         key = self._id(name)
         if key < 0:
-            raise StoreError("ledger", f"{self.database.shown} has no sweep '{name}'")
+            raise StoreError("ledger", f"{self.database.display_url} has no sweep '{name}'")
         return key
 
 
@@ -270,21 +270,21 @@ def open_ledger(url: str, *, create: bool = True, deadline: float = DEADLINE, pa
 def _prepare(database: Database, create: bool) -> None:
     if database.path is not None:
         if not create and not database.path.is_file():
-            raise StoreError("ledger", f"there is none at {database.shown}")
+            raise StoreError("ledger", f"there is none at {database.display_url}")
         try:
             database.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError("ledger", f"{database.shown}: {error.strerror}") from None
+            raise StoreError("ledger", f"{database.display_url}: {error.strerror}") from None
     version = database.read(schema.found_version)
     if version is None:
         if not create:
-            raise StoreError("ledger", f"there is none at {database.shown}")
+            raise StoreError("ledger", f"there is none at {database.display_url}")
         database.use_wal()
         version = database.write(_create)
     if version != schema.VERSION:
         age = "a newer" if version > schema.VERSION else "an older"
         reason = f"has schema version {version}, written by {age} rnnsweep; this one reads version {schema.VERSION}"
-        raise StoreError("ledger", f"{database.shown} {reason}")
+        raise StoreError("ledger", f"{database.display_url} {reason}")
 
 
 def _create(connection: sa.Connection) -> int:

@@ -33,7 +33,7 @@ class TrackerOptions:
         metrics: every metric key; each finished trial has all of them.
         environment: versions, processors, commit; becomes the artifact ``environment.json``.
         artifact_root: where artifacts go when the store is a database; None leaves it to the MLflow server.
-        store_hint: how the sweep's store is named on the command line, e.g. ``--store DIR``; for the note.
+        commands: command lines for the note, as they are to be typed: how to go on, run again, report.
         artifacts: trial number -> its artifacts; called when the trial has ended. Its failure is logged, no more.
         report: artifacts of the sweep (figures); called when the sweep stops running.
         last_rung: trial number -> (step, metrics) of its newest rung, read from the ledger when the tracker has not
@@ -45,7 +45,7 @@ class TrackerOptions:
     metrics: Sequence[str] = ()
     environment: Mapping[str, object] = field(default_factory=dict)
     artifact_root: str | None = None
-    store_hint: str = ""
+    commands: Sequence[str] = ()
     artifacts: Callable[[int], Files] = _no_files
     report: Callable[[], Files] = _no_files
     last_rung: Callable[[int], tuple[int, Mapping[str, float]] | None] = _no_rung

@@ -1,6 +1,6 @@
 """The `Mirror` that writes the ledger's journal into MLflow: parent run = sweep, child run = trial.
 
-Writing twice is writing once: a child is found by its tag ``rnnsweep.trial``, and a metric's timestamp is the run's
+Writing twice is writing once: a run is found by its tag ``rnnsweep.trial``, and a metric's timestamp is the run's
 start plus its step in milliseconds, so that a repeated point is the same tuple, which MLflow drops.
 """
 
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlflow.entities import Run
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.adapters.mlflow.child import FIRST, Child
+from rnnsweep.adapters.mlflow.formatting import VIEW, config_yaml, note, param_text, shared_view, trial_tags
 from rnnsweep.adapters.mlflow.options import TrackerOptions
 from rnnsweep.adapters.mlflow.server import prepare
-from rnnsweep.adapters.mlflow.store import RunStore, has_experiment, store_errors
-from rnnsweep.adapters.mlflow.texts import VIEW, config_yaml, note, param_text, shared_view, trial_tags
+from rnnsweep.adapters.mlflow.store import Point, RunStore, has_experiment, store_errors
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView
 from rnnsweep.sweep.states import SweepState, TrialState
@@ -33,6 +34,42 @@ PARENT_STATUS = {
     SweepState.INTERRUPTED: "KILLED",
     SweepState.FAILED: "FAILED",
 }
+
+
+FIRST = "objective"
+"""The metric that a run gets first."""
+
+
+@dataclass
+class TrialRun:
+    """A trial's run, a child of the sweep's, between two writes, and what is to be written into it next.
+
+    Attributes:
+        run_id: MLflow's.
+        base_ms: start of the run, ms since the epoch; a point's timestamp is this plus its step.
+        keys: metric keys that the run has, or will have with `points`.
+        points, params, tags: to be written.
+        last: step and values of the newest rung.
+        ended: status and time (ms since the epoch) to be written once it has ended.
+        status: that MLflow has.
+    """
+
+    run_id: str
+    base_ms: int
+    keys: set[str]
+    points: list[Point] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    last: tuple[int, Mapping[str, float]] | None = None
+    ended: tuple[str, int] | None = None
+    status: str = ""
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Queue finite values at a step."""
+        finite = [(key, float(value)) for key, value in metrics.items() if math.isfinite(value)]
+        finite.sort(key=lambda item: item[0] != FIRST)  # the UI compares by the metric that was written first
+        self.points.extend((key, value, self.base_ms + step, step) for key, value in finite)
+        self.keys.update(key for key, _ in finite)
 
 
 class MlflowMirror:
@@ -50,7 +87,7 @@ class MlflowMirror:
         self._store: RunStore | None = None
         self._parent = ""
         self._state = str(sweep.state)
-        self._children: dict[int, Child] = {}
+        self._runs: dict[int, TrialRun] = {}
         self._complete = set(self._keys())
         self._best: tuple[int, float, Params] | None = None
         self._note = self._parent_state = ""
@@ -71,8 +108,8 @@ class MlflowMirror:
                 for change in changes:
                     self._take(store, change)
                 self._write_points(store)
-                for child in self._children.values():
-                    self._flush(store, child)
+                for run in self._runs.values():
+                    self._flush(store, run)
                 self._finish_parent(store, changes)
         except BaseException:
             self._store = None  # what the failed call has done is unknown: look again
@@ -86,7 +123,7 @@ class MlflowMirror:
         """Trial number -> run id, of all trials that have a run."""
         with store_errors():
             self._open()
-        return {number: child.run_id for number, child in sorted(self._children.items())}
+        return {number: run.run_id for number, run in sorted(self._runs.items())}
 
     @property
     def experiment_id(self) -> str:
@@ -115,7 +152,7 @@ class MlflowMirror:
         self._prepare()
         store = RunStore(self._uri, self._plan.name, self._options.artifact_root)
         self._parent = self._find_parent(store)
-        self._children = {}
+        self._runs = {}
         for run in store.find(PARENT, self._parent):
             if TRIAL in run.data.tags:
                 self._remember(run)
@@ -148,14 +185,13 @@ class MlflowMirror:
             "environment.json": json.dumps(self._options.environment, indent=2, default=str).encode(),
         }
 
-    def _remember(self, run: Run) -> Child:
-        number = int(run.data.tags[TRIAL])
-        child = Child(run.info.run_id, run.info.start_time, set(run.data.metrics), status=run.info.status)
-        self._children.setdefault(number, child)
-        if child.status == "FINISHED" and "objective" in run.data.metrics:
-            params = {key: run.data.params[key] for key in self._plan.space.keys if key in run.data.params}
-            self._consider(number, run.data.metrics["objective"], params)
-        return self._children[number]
+    def _remember(self, stored: Run) -> TrialRun:
+        number, info, data = int(stored.data.tags[TRIAL]), stored.info, stored.data
+        self._runs.setdefault(number, TrialRun(info.run_id, info.start_time, set(data.metrics), status=info.status))
+        if info.status == "FINISHED" and FIRST in data.metrics:
+            params = {key: data.params[key] for key in self._plan.space.keys if key in data.params}
+            self._consider(number, data.metrics[FIRST], params)
+        return self._runs[number]
 
     # -------------------------------------------------------------- changes
 
@@ -164,12 +200,12 @@ class MlflowMirror:
             self._state = str(change.data["state"])
         elif change.kind == "trial" and change.trial is not None:
             self._take_trial(store, change.trial, change)
-        elif change.kind == "rung" and change.trial in self._children:
+        elif change.kind == "rung" and change.trial in self._runs:
             step = int(change.data["step"])
-            child = self._children[change.trial]
-            child.last = (step, change.data["metrics"])
+            run = self._runs[change.trial]
+            run.last = (step, change.data["metrics"])
             if self._kept(step):
-                child.add(step, change.data["metrics"])
+                run.add(step, change.data["metrics"])
 
     def _kept(self, step: int) -> bool:
         """Whether the rung that ends at `step` is among the points that a curve may have; the last one always is.
@@ -183,41 +219,41 @@ class MlflowMirror:
 
     def _take_trial(self, store: RunStore, number: int, change: Change) -> None:
         data, state = change.data, TrialState(change.data["state"])
-        if state is TrialState.WAITING and number not in self._children:
+        if state is TrialState.WAITING and number not in self._runs:
             return  # prefetched: its run begins with the trial
-        child = self._children.get(number) or self._create(store, number, change)
-        child.params = {key: param_text(value) for key, value in data["params"].items() if key in self._plan.space.keys}
-        child.tags = trial_tags(data, self._plan, self._options.shape_key(data["params"]))
-        child.ended = None
+        run = self._runs.get(number) or self._create(store, number, change)
+        run.params = {key: param_text(value) for key, value in data["params"].items() if key in self._plan.space.keys}
+        run.tags = trial_tags(data, self._plan, self._options.shape_key(data["params"]))
+        run.ended = None
         if state.finished:
-            self._end(store, number, child, change)
+            self._end(store, number, run, change)
 
-    def _create(self, store: RunStore, number: int, change: Change) -> Child:
+    def _create(self, store: RunStore, number: int, change: Change) -> TrialRun:
         started = change.data.get("started")
         base = int((change.at if started is None else started) * 1000)
         tags = {PARENT: self._parent, KIND: "trial", TRIAL: str(number), SWEEP: self._plan.name}
         return self._remember(store.create(f"{number:05d}", base, tags))
 
-    def _end(self, store: RunStore, number: int, child: Child, change: Change) -> None:
+    def _end(self, store: RunStore, number: int, run: TrialRun, change: Change) -> None:
         """Queue the last rung, what is missing of the keys, and the status; upload the artifacts."""
         data, state = change.data, TrialState(change.data["state"])
-        last = child.last or self._options.last_rung(number)
+        last = run.last or self._options.last_rung(number)
         values, step = tuple(data.get("values", ())), int(data.get("step", 0))
         if last is not None and not self._kept(last[0]):
-            child.add(*last)
+            run.add(*last)
         if values and (last is None or last[1].get("objective") != values[0]):
-            child.add(step, {"objective": values[0]})
-        child.add(step, {key: self._stand_in(key) for key in self._keys() if key not in child.keys})
+            run.add(step, {"objective": values[0]})
+        run.add(step, {key: self._stand_in(key) for key in self._keys() if key not in run.keys})
         if state is TrialState.COMPLETE and values:
             self._consider(number, values[0], data["params"])
         finished = data.get("finished")
-        child.ended = (STATUS[state], int((change.at if finished is None else finished) * 1000))
+        run.ended = (STATUS[state], int((change.at if finished is None else finished) * 1000))
         files: dict[str, Any] = {**self._config_files(data["params"])}
         try:
             files.update(self._options.artifacts(number))
         except Exception:
             LOG.exception("no artifacts for trial %d", number)
-        self._upload(store, child.run_id, files)
+        self._upload(store, run.run_id, files)
 
     def _keys(self) -> list[str]:
         return list(dict.fromkeys([*self._options.metrics, "objective"]))
@@ -238,28 +274,28 @@ class MlflowMirror:
 
     def _write_points(self, store: RunStore) -> None:
         """All points in one transaction, where the store has that."""
-        queued = [child for child in self._children.values() if child.points]
-        if queued and store.write_points({child.run_id: child.points for child in queued}):
-            for child in queued:
-                child.points = []
+        queued = [run for run in self._runs.values() if run.points]
+        if queued and store.write_points({run.run_id: run.points for run in queued}):
+            for run in queued:
+                run.points = []
 
-    def _flush(self, store: RunStore, child: Child) -> None:
+    def _flush(self, store: RunStore, run: TrialRun) -> None:
         """Write what is queued; the status comes last, so that an ended run is whole."""
-        if child.points or child.params or child.tags:
-            store.log(child.run_id, child.points, child.params, child.tags)
-        if child.ended is not None:
-            store.end(child.run_id, *child.ended)
-            child.status, child.last, child.keys = child.ended[0], None, self._complete  # shared, to save memory
-        elif (state := child.tags.get("state")) in ("WAITING", "RUNNING"):
+        if run.points or run.params or run.tags:
+            store.log(run.run_id, run.points, run.params, run.tags)
+        if run.ended is not None:
+            store.end(run.run_id, *run.ended)
+            run.status, run.last, run.keys = run.ended[0], None, self._complete  # shared, to save memory
+        elif (state := run.tags.get("state")) in ("WAITING", "RUNNING"):
             status = "RUNNING" if state == "RUNNING" else "SCHEDULED"
-            if child.status != status:
-                store.set_status(child.run_id, status)
-                child.status = status
-        child.points, child.params, child.tags, child.ended = [], {}, {}, None
+            if run.status != status:
+                store.set_status(run.run_id, status)
+                run.status = status
+        run.points, run.params, run.tags, run.ended = [], {}, {}, None
 
     def _finish_parent(self, store: RunStore, changes: Sequence[Change]) -> None:
         """The parent's note where it changed; its status, and the report, where the sweep's state did."""
-        text = note(self._plan, self._state, self._best, self._options.store_hint)
+        text = note(self._plan, self._state, self._best, self._options.commands)
         if text != self._note:
             store.log(self._parent, [], {}, {"mlflow.note.content": text, "state": self._state})
             self._note = text

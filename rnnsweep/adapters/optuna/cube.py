@@ -83,6 +83,8 @@ def coordinate(dimension: Dimension, value: Any) -> float | None:
         isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
     ):
         return None
+    if dimension.kind == "int" and not float(value).is_integer():
+        return None  # rounding it to a cell would show another value than was trained
     cells = cell_count(dimension)
     if cells is not None:
         index = cell_of(dimension, value)

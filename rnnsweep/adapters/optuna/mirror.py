@@ -22,7 +22,7 @@ from optuna.trial import TrialState as State
 
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.optuna.cube import bounds, cell_count, cell_value, coordinate
-from rnnsweep.adapters.optuna.details import Detail, Details, details_of
+from rnnsweep.adapters.optuna.sqlite_writer import DetailWriter, TrialDetail, writer_of
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Change
@@ -57,7 +57,7 @@ class OptunaMirror:
         self._url, self._plan = url, plan
         self._storage: optuna.storages.RDBStorage | None = None
         self._study: optuna.Study | None = None
-        self._details: Details | None = None
+        self._writer: DetailWriter | None = None
         self._entries: dict[int, list[_Entry]] = {}
 
     def known(self) -> bool:
@@ -103,7 +103,7 @@ class OptunaMirror:
         study = optuna.create_study(storage=storage, study_name=self._plan.name, directions=goals, load_if_exists=True)
         for trial in study.get_trials(deepcopy=False):
             self._remember(trial)
-        self._details = details_of(self._url, study._storage)
+        self._writer = writer_of(self._url, study._storage)
         self._study = study
         return study
 
@@ -165,10 +165,12 @@ class OptunaMirror:
 
     def _write_details(self, entries: Sequence[_Entry]) -> None:
         """Curves, and attributes of those that ended, of trials that the database has."""
-        assert self._details is not None
+        assert self._writer is not None
         stored = [(entry, entry.stored) for entry in entries if entry.stored is not None]
         ended = [self._attributes(entry) if entry.result is not None else {} for entry, _ in stored]
-        self._details.write([Detail(key, entry.curve, more) for (entry, key), more in zip(stored, ended, strict=True)])
+        self._writer.write(
+            [TrialDetail(key, entry.curve, more) for (entry, key), more in zip(stored, ended, strict=True)]
+        )
 
     def _flush(self, study: optuna.Study, entry: _Entry) -> None:
         storage = study._storage

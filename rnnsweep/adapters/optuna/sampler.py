@@ -10,10 +10,9 @@ from typing import Any
 from rnnsweep.adapters.optuna.cube import check_space, exact
 from rnnsweep.adapters.optuna.history import History, rung_of
 from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
-from rnnsweep.adapters.optuna.pruners.none import Never
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
-from rnnsweep.adapters.optuna.units import build_unit
 from rnnsweep.errors import ConfigError
+from rnnsweep.loader import build_unit, user_code
 from rnnsweep.sweep.plan import Scalar, SweepPlan
 from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.states import TrialState
@@ -28,15 +27,10 @@ def build_sampler(plan: SweepPlan, sampler: Mapping[str, Any], pruner: Mapping[s
         ConfigError: unknown or wrong keys, a space or objectives that the two cannot serve.
     """
     check_space(plan.space)
-    proposing, judging = build_unit(sampler, "sampler"), build_unit(pruner, "pruner")
-    if not isinstance(proposing, SamplerUnit):
-        raise ConfigError("not a sampler", key="sampler._target_", value=sampler["_target_"])
-    if not isinstance(judging, PrunerUnit):
-        raise ConfigError("not a pruner", key="pruner._target_", value=pruner["_target_"])
-    if len(plan.objectives) > 1 and not isinstance(judging, Never):
-        raise ConfigError("several objectives cannot be pruned", key="pruner", allowed="pruner=none")
-    proposing.check(plan)
-    judging.check(plan)
+    proposing, judging = build_unit(sampler, "sampler", SamplerUnit), build_unit(pruner, "pruner", PrunerUnit)
+    for unit in (proposing, judging):
+        with user_code(unit):
+            unit.check_plan(plan)
     return HistorySampler(plan, proposing, judging)
 
 

@@ -106,13 +106,13 @@ class Node:
 
 def alive_nodes() -> list[Node]:
     """Nodes that the cluster counts as alive, in an order that does not depend on when it is asked."""
-    found = []
+    nodes = []
     for entry in ray.nodes():
         if entry["Alive"]:
             label = f"{entry['NodeManagerAddress']}:{entry['NodeID'][:8]}"
             has = entry["Resources"]
-            found.append(Node(entry["NodeID"], label, int(has.get("CPU", 0)), int(has.get("GPU", 0))))
-    return sorted(found, key=lambda node: node.id)
+            nodes.append(Node(entry["NodeID"], label, int(has.get("CPU", 0)), int(has.get("GPU", 0))))
+    return sorted(nodes, key=lambda node: node.id)
 
 
 def connect(settings: RaySettings) -> bool:
@@ -247,8 +247,8 @@ def kill_process(node_id: str, pid: int, born: float) -> None:
 
     `ray.kill` asks the process itself, which a stopped or stuck one never hears.
     """
-    where = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    ray.remote(_kill).options(num_cpus=0, max_retries=0, scheduling_strategy=where).remote(pid, born)
+    on_that_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    ray.remote(_kill).options(num_cpus=0, max_retries=0, scheduling_strategy=on_that_node).remote(pid, born)
 
 
 def _kill(pid: int, born: float) -> bool:

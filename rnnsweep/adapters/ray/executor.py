@@ -1,7 +1,7 @@
 """Executor on Ray: one long-lived actor per GPU or group of CPU cores, two rungs in flight each.
 
-order ─► Lane.waiting ─ poll ─► actor: hello, build, advance, advance, ...
-poll  ◄─ events ◄─ oldest answer of each lane | nodes that left | silence beyond the deadline
+order ─► WorkerHandle.waiting ─ poll ─► actor: hello, build, advance, advance, ...
+poll  ◄─ events ◄─ oldest answer of each handle | nodes that left | silence beyond the deadline
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rnnsweep.adapters.ray.cluster import Node, RaySettings, alive_nodes, connect, disconnect, kill_process
-from rnnsweep.adapters.ray.lane import Lane, merge
-from rnnsweep.adapters.ray.reasons import reason_of
-from rnnsweep.adapters.ray.worker import Post, Worker
+from rnnsweep.adapters.ray.worker import WorkerActor, WorkerSpec
+from rnnsweep.adapters.ray.worker_handle import WorkerHandle, reason_of
 from rnnsweep.errors import RnnsweepError, StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders
@@ -64,7 +63,7 @@ class RayExecutor:
     def __init__(self, factory: TrainerFactory, settings: RaySettings | None = None) -> None:
         self._factory, self._settings = factory, settings or RaySettings()
         self._pickled = b""
-        self._lanes: dict[str, Lane] = {}
+        self._handles: dict[str, WorkerHandle] = {}
         self._events: list[ExecutorEvent] = []
         self._ready: dict[str, WorkerJoined] = {}  # not announced yet
         self._excluded: set[str] = set()
@@ -97,9 +96,9 @@ class RayExecutor:
 
     def order(self, worker: str, orders: Orders) -> None:
         """Queue orders; they travel with the next rung that is handed over, at the next `poll`."""
-        lane = self._lanes.get(worker)
-        if lane is not None:
-            lane.waiting = merge(lane.waiting, orders)
+        handle = self._handles.get(worker)
+        if handle is not None:
+            handle.waiting = handle.waiting.merged(orders)
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         """Hand over the next rungs, then wait at most `timeout` seconds for the first event.
@@ -110,8 +109,8 @@ class RayExecutor:
         """
         end = time.monotonic() + timeout
         while self._running:
-            for lane in self._lanes.values():
-                lane.pump(time.monotonic())
+            for handle in self._handles.values():
+                handle.pump(time.monotonic())
             self._collect(0.0 if self._events else max(0.0, min(SLICE_S, end - time.monotonic())))
             self._lose_silent()
             self._announce()
@@ -137,9 +136,9 @@ class RayExecutor:
                 self._drain()
         finally:
             self._running = False
-            for lane in self._lanes.values():
-                ray.kill(lane.actor, no_restart=True)
-            self._lanes.clear()
+            for handle in self._handles.values():
+                ray.kill(handle.actor, no_restart=True)
+            self._handles.clear()
             owned, self._owned = self._owned, False
             if owned:
                 disconnect()
@@ -147,8 +146,8 @@ class RayExecutor:
     # -------------------------------------------------------------- answers
 
     def _collect(self, wait: float) -> None:
-        """Take the oldest answer of every lane that has one; wait for the first."""
-        heads = {lane.calls[0][1]: lane for lane in self._lanes.values() if lane.calls}
+        """Take the oldest answer of every handle that has one; wait for the first."""
+        heads = {handle.calls[0][1]: handle for handle in self._handles.values() if handle.calls}
         if not heads:
             time.sleep(wait)
             return
@@ -158,33 +157,33 @@ class RayExecutor:
         for reference in ready:
             self._answer(heads[reference])
 
-    def _answer(self, lane: Lane) -> None:
-        what, reference = lane.calls.popleft()
+    def _answer(self, handle: WorkerHandle) -> None:
+        what, reference = handle.calls.popleft()
         try:
             value: Any = ray.get(reference)
         except RayError as error:
-            self._lose(lane, reason_of(error), error)
+            self._lose(handle, reason_of(error), error)
             return
-        lane.heard = time.monotonic()
+        handle.answered = time.monotonic()
         if what == "hello":
-            lane.process = value
+            handle.process = value
         elif what == "build":
-            self._first_ready = self._first_ready or lane.heard
-            lane.joined = self._ever_joined = True
-            self._ready[lane.id] = WorkerJoined(value)
+            self._first_ready = self._first_ready or handle.answered
+            handle.joined = self._ever_joined = True
+            self._ready[handle.id] = WorkerJoined(value)
         elif what == "advance":
-            self._trained(lane, *value)
+            self._trained(handle, *value)
 
-    def _trained(self, lane: Lane, reports: list[Any], failures: list[Any]) -> None:
-        lane.settle(reports, failures)
+    def _trained(self, handle: WorkerHandle, reports: list[Any], failures: list[Any]) -> None:
+        handle.rows.settle(reports, failures)
         if reports:
-            self._losses.pop(lane.node.id, None)
+            self._losses.pop(handle.node.id, None)
         if reports or failures:
-            self._events.append(RungTrained(lane.id, tuple(reports), tuple(failures)))
+            self._events.append(RungTrained(handle.id, tuple(reports), tuple(failures)))
 
     def _announce(self) -> None:
         """Let workers join; the first ones together, else the quickest would get all of a small sweep's rows."""
-        starting = any(not lane.joined for lane in self._lanes.values())
+        starting = any(not handle.joined for handle in self._handles.values())
         if self._ready and (self._gathered or not starting or time.monotonic() - self._first_ready >= GATHER_S):
             self._events.extend(self._ready.values())
             self._ready.clear()
@@ -194,28 +193,28 @@ class RayExecutor:
 
     def _lose_silent(self) -> None:
         now = time.monotonic()
-        for lane in list(self._lanes.values()):
-            deadline = self._settings.deadline_s if lane.joined else self._start_s
-            if not lane.hung(now, deadline):
+        for handle in list(self._handles.values()):
+            deadline = self._settings.deadline_s if handle.joined else self._start_s
+            if not handle.hung(now, deadline):
                 continue
-            if not lane.joined:
+            if not handle.joined:
                 self._start_s = min(2 * deadline, max(START_MAX_S, deadline))
-            assert lane.process is not None  # part of being hung
-            kill_process(lane.node.id, *lane.process)
-            self._lose(lane, f"no answer for {deadline:g} s (hung or stopped); killed")
+            assert handle.process is not None  # part of being hung
+            kill_process(handle.node.id, *handle.process)
+            self._lose(handle, f"no answer for {deadline:g} s (hung or stopped); killed")
 
-    def _lose(self, lane: Lane, reason: str, error: RayError | None = None) -> None:
-        del self._lanes[lane.id]
-        ray.kill(lane.actor, no_restart=True)
-        LOG.info("worker %s on %s lost: %s", lane.id, lane.node.label, reason)
-        if lane.joined and self._ready.pop(lane.id, None) is None:
+    def _lose(self, handle: WorkerHandle, reason: str, error: RayError | None = None) -> None:
+        del self._handles[handle.id]
+        ray.kill(handle.actor, no_restart=True)
+        LOG.info("worker %s on %s lost: %s", handle.id, handle.node.label, reason)
+        if handle.joined and self._ready.pop(handle.id, None) is None:
             store = isinstance(getattr(error, "cause", None), StoreError)
-            self._events.append(WorkerLost(lane.id, lane.node.label, reason, store))
+            self._events.append(WorkerLost(handle.id, handle.node.label, reason, store))
         elif error is not None:
             self._failed_start(error)
-        count = self._losses[lane.node.id] = self._losses[lane.node.id] + 1
+        count = self._losses[handle.node.id] = self._losses[handle.node.id] + 1
         delay = 0.0 if count == 1 else min(BACKOFF_MAX_S, 0.25 * 2 ** (count - 2))
-        self._not_before[lane.node.id] = time.monotonic() + delay
+        self._not_before[handle.node.id] = time.monotonic() + delay
         self._looked = 0.0  # look for a replacement in this very poll
 
     def _failed_start(self, error: RayError) -> None:
@@ -236,23 +235,23 @@ class RayExecutor:
         self._looked = time.monotonic()
         nodes = alive_nodes()
         alive = {node.id for node in nodes}
-        for lane in [lane for lane in self._lanes.values() if lane.node.id not in alive]:
-            self._lose(lane, "its node left the cluster")
+        for handle in [handle for handle in self._handles.values() if handle.node.id not in alive]:
+            self._lose(handle, "its node left the cluster")
         limit = self._settings.workers
-        while limit is None or len(self._lanes) < limit:
-            node = self._roomiest(nodes)
+        while limit is None or len(self._handles) < limit:
+            node = self._emptiest(nodes)
             if node is None:
                 break
             self._start_worker(node)
-        if not (self._lanes or self._warned) and time.monotonic() - self._started > 10:
+        if not (self._handles or self._warned) and time.monotonic() - self._started > 10:
             self._warned = True
             LOG.warning("no node of the cluster has room for a worker (%s); waiting for one", self._settings)
 
-    def _roomiest(self, nodes: list[Node]) -> Node | None:
+    def _emptiest(self, nodes: list[Node]) -> Node | None:
         """The node with most free places among those that may get a worker now."""
         taken: dict[str, int] = defaultdict(int)
-        for lane in self._lanes.values():
-            taken[lane.node.id] += 1
+        for handle in self._handles.values():
+            taken[handle.node.id] += 1
         now = time.monotonic()
         free = {
             node: node.shape(self._settings)[0] - taken[node.id]
@@ -265,9 +264,9 @@ class RayExecutor:
     def _start_worker(self, node: Node) -> None:
         _, cores, gpus = node.shape(self._settings)
         self._count += 1
-        post = Post(f"{self._prefix}-{self._count}", node.label, cores, gpus, self._settings.py_paths)
+        spec = WorkerSpec(f"{self._prefix}-{self._count}", node.label, cores, gpus, self._settings.py_paths)
         decorate: Any = ray.remote  # its overloads know no concurrency groups
-        placed = decorate(concurrency_groups={"control": 1})(Worker).options(
+        placed = decorate(concurrency_groups={"control": 1})(WorkerActor).options(
             num_cpus=cores,
             num_gpus=gpus,
             max_restarts=0,
@@ -275,22 +274,24 @@ class RayExecutor:
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
         )
         now = time.monotonic()
-        lane = self._lanes[post.worker] = Lane(post.worker, node, placed.remote(post), now)
-        lane.call("hello", now)
-        lane.call("build", now, self._pickled)
+        handle = self._handles[spec.worker] = WorkerHandle(spec.worker, node, placed.remote(spec), now)
+        handle.call("hello", now)
+        handle.call("build", now, self._pickled)
 
     # -------------------------------------------------------------- the end
 
     def _drain(self) -> None:
         """Let running rungs end, take their results, close the trainers."""
-        for lane in list(self._lanes.values()):
-            if not lane.joined:
-                ray.kill(self._lanes.pop(lane.id).actor)
+        for handle in list(self._handles.values()):
+            if not handle.joined:
+                ray.kill(self._handles.pop(handle.id).actor)
             else:
-                lane.actor.halt.options(concurrency_group="control").remote()
+                handle.actor.halt.options(concurrency_group="control").remote()
         end = time.monotonic() + self._settings.deadline_s
-        while any(lane.calls for lane in self._lanes.values()) and time.monotonic() < end:
+        while any(handle.calls for handle in self._handles.values()) and time.monotonic() < end:
             self._collect(SLICE_S)
-        closing = [lane.actor.close.remote(lane.last_orders()) for lane in self._lanes.values() if not lane.calls]
+        closing = [
+            handle.actor.close.remote(handle.last_orders()) for handle in self._handles.values() if not handle.calls
+        ]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)

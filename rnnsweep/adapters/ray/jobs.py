@@ -109,7 +109,7 @@ def _insist(client: JobSubmissionClient, *, submission_id: str, **job: Any) -> s
                 raise
         time.sleep(pause)
         pause = min(5.0, 2 * pause)
-        if any(found.submission_id == submission_id for found in client.list_jobs()):
+        if any(job.submission_id == submission_id for job in client.list_jobs()):
             return submission_id
 
 
@@ -182,8 +182,8 @@ def _client(address: str) -> JobSubmissionClient:
 
 
 def _jobs(client: JobSubmissionClient, name: str) -> list[JobView]:
-    found = [job for job in client.list_jobs() if (job.metadata or {}).get(SWEEP) == name and job.submission_id]
-    found.sort(key=lambda job: job.start_time or 0, reverse=True)
+    ours = [job for job in client.list_jobs() if (job.metadata or {}).get(SWEEP) == name and job.submission_id]
+    ours.sort(key=lambda job: job.start_time or 0, reverse=True)
     return [
         JobView(
             id=str(job.submission_id),
@@ -194,5 +194,5 @@ def _jobs(client: JobSubmissionClient, name: str) -> list[JobView]:
             finished=job.end_time / 1000 if job.end_time else None,
             exit_code=job.driver_exit_code,
         )
-        for job in found
+        for job in ours
     ]

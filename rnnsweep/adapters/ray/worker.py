@@ -14,7 +14,7 @@ from rnnsweep.sweep.rows import Orders, RowFailure, RowReport, WorkerInfo
 
 
 @dataclass(frozen=True)
-class Post:
+class WorkerSpec:
     """Where a worker stands and what it may use.
 
     Attributes:
@@ -32,7 +32,7 @@ class Post:
     py_paths: Sequence[str] = ()
 
 
-class Worker:
+class WorkerActor:
     """The actor's class; Ray runs its methods one after the other on one thread, in the order of the calls.
 
     Only `halt` comes in between, on a thread of its own: Ray cannot take back a call that waits in a busy worker.
@@ -41,11 +41,11 @@ class Worker:
     that hangs while it is built can be found and killed.
     """
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._spec = spec
         self._trainer: Trainer | None = None
         self._halted = False
-        prepare_process(post)
+        prepare_process(spec)
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="raylet watch", daemon=True).start()
 
     def hello(self) -> tuple[int, float]:
@@ -58,9 +58,9 @@ class Worker:
         """Unpickle the factory (from the driver, within one cluster) and build the trainer."""
         from ray import cloudpickle
 
-        trainer: Trainer = cloudpickle.loads(factory)(self._post.worker, self._post.cores)
+        trainer: Trainer = cloudpickle.loads(factory)(self._spec.worker, self._spec.cores)
         self._trainer = trainer
-        return replace(trainer.describe(), worker=self._post.worker, node=self._post.node)
+        return replace(trainer.describe(), worker=self._spec.worker, node=self._spec.node)
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
         """One rung, see `Trainer.advance`; what it raises ends the worker. Nothing once halted."""
@@ -84,17 +84,17 @@ class Worker:
             self._trainer.close()
 
 
-def prepare_process(post: Post) -> None:
+def prepare_process(spec: WorkerSpec) -> None:
     """Set the environment that numeric libraries read when they are imported, and the import path.
 
     One thread per library call (rows are the parallelism, and results must not depend on the thread count); numba's
     loops over rows take all cores of the worker. A worker without GPUs sees none, whatever the node has.
     """
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    os.environ["NUMBA_NUM_THREADS"] = str(post.cores)
-    if post.gpus == 0:
+    os.environ["NUMBA_NUM_THREADS"] = str(spec.cores)
+    if spec.gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    sys.path[:0] = [path for path in post.py_paths if path not in sys.path]
+    sys.path[:0] = [path for path in spec.py_paths if path not in sys.path]
 
 
 def _end_with_parent(parent: int) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from rnnsweep.app.cli.options import AsJson, Store, emit
-from rnnsweep.app.stores import place
 
 
 def doctor(
@@ -20,7 +19,7 @@ def doctor(
     from rnnsweep.app.doctor import examine
 
     findings = []
-    for finding in examine(place(store), with_ray=ray):
+    for finding in examine(store, with_ray=ray):
         findings.append(finding)
         if not as_json:
             typer.echo(f"{'ok  ' if finding.ok else 'FIX '} {finding.check:<14} {finding.detail}")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rnnsweep.app.cli.options import Store, SweepName
-from rnnsweep.app.stores import place, reading_sweep
-from rnnsweep.sweep.states import SweepState
 
 if TYPE_CHECKING:
-    from rnnsweep.sweep.ports import Change, Ledger
+    from rnnsweep.app.results.sweep import Sweep
 
 PERIOD_S = 0.5
 
@@ -24,30 +22,27 @@ def logs(
     store: Store = None,
 ) -> None:
     """Print what happened in a sweep, oldest first."""
-    with reading_sweep(place(store), sweep) as (ledger, _):
-        seen = _print_new(ledger, sweep, 0)
-        while follow and _running(ledger, sweep):
-            time.sleep(PERIOD_S)
-            seen = _print_new(ledger, sweep, seen)
-        if follow:
-            _print_new(ledger, sweep, seen)  # what was written between the last look and the end
+    from rnnsweep.app.results.sweep import open_sweep
+
+    opened = open_sweep(sweep, store=store)
+    seen = _print_new(opened, 0)
+    while follow and opened.state == "RUNNING":
+        time.sleep(PERIOD_S)
+        seen = _print_new(opened, seen)
+    if follow:
+        _print_new(opened, seen)  # what was written between the last look and the end
 
 
-def _running(ledger: Ledger, sweep: str) -> bool:
-    view = ledger.sweep(sweep)
-    return view is not None and view.state is SweepState.RUNNING
-
-
-def _print_new(ledger: Ledger, sweep: str, seen: int) -> int:
+def _print_new(sweep: Sweep, seen: int) -> int:
     """Print entries after `seen`; returns the last one's number."""
-    while changes := ledger.changes(sweep, seen):
+    while changes := sweep.log(seen):
         for change in changes:
             typer.echo(line(change))
             seen = change.seq
     return seen
 
 
-def line(change: Change) -> str:
+def line(change: Any) -> str:
     """One journal entry in words."""
     data, when = change.data, datetime.fromtimestamp(change.at).strftime("%Y-%m-%d %H:%M:%S")
     who = f"trial {change.trial}" if change.trial is not None else change.kind

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rnnsweep import __version__
 from rnnsweep.app.cli import (
     analyze,
     bench,
@@ -32,6 +31,7 @@ from rnnsweep.app.cli import (
     units,
 )
 from rnnsweep.errors import RnnsweepError
+from rnnsweep.version import __version__
 
 RUN, LOOK, MORE = "Run", "Look", "Set up and check"
 

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from rnnsweep.app.cli.table import print_rows
-from rnnsweep.app.stores import StorePlace, reading_sweep
 
 if TYPE_CHECKING:
     from rnnsweep.app.api import Sweep
-    from rnnsweep.sweep.driver import Outcome
 
 BEST = 5
 
@@ -19,23 +17,20 @@ BEST = 5
 def tell(sweep: Sweep) -> None:
     """Print how a run ended and what to do next; exit with its code."""
     assert sweep.outcome is not None  # `launch` and `resume` set it
-    _print(sweep.place, sweep.name, sweep.outcome)
+    _print(sweep)
     if sweep.outcome.exit_code:
         raise typer.Exit(sweep.outcome.exit_code)
 
 
-def _print(where: StorePlace, name: str, outcome: Outcome) -> None:
-    from rnnsweep.app.results.report_data import overview_picture
-    from rnnsweep.app.results.tables import ranked, row
-
-    with reading_sweep(where, name) as (ledger, view):
-        trials = ledger.trials(name)
-        best = [row(trial, {}) for trial in ranked(view, trials)[:BEST]]
-        failed = sum(trial.state.value == "FAILED" for trial in trials)
-        picture = overview_picture(where, ledger, name)
-    typer.echo(
-        f"\nSweep '{name}' is {outcome.state.value}: {len(trials)} trials, {failed} failed, {view.wall_s:.0f} s."
-    )
+def _print(sweep: Sweep) -> None:
+    outcome, name, where = sweep.outcome, sweep.name, sweep.place
+    assert outcome is not None
+    status = sweep.status()
+    best = sweep.ranking()[:BEST]
+    failed = status["trials"]["failed"]
+    total = sum(status["trials"].values())
+    picture = sweep.overview()
+    typer.echo(f"\nSweep '{name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s.")
     if outcome.reason and outcome.state.value != "COMPLETE":
         typer.echo(outcome.reason, err=True)
     if best:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from rnnsweep.app.cli.options import Store, SweepName
-from rnnsweep.app.stores import place
 
 
 def report(
@@ -24,10 +23,10 @@ def report(
     store: Store = None,
 ) -> None:
     """Write one self-contained page with figures and tables; works on a running sweep."""
-    from rnnsweep.app.results.report_data import report_sweep
+    from rnnsweep.app.results.sweep import open_sweep
 
     wanted = [word.strip().lower() for word in formats.split(",") if word.strip()]
-    page = report_sweep(place(store), sweep, out, wanted)
+    page = open_sweep(sweep, store=store).report(out, wanted)
     pictures, tables = len(list(page.parent.glob("*.png"))), len(list(page.parent.glob("*.csv")))
     kinds = ", ".join(dict.fromkeys(["PNG", *(word.upper() for word in wanted)]))
     typer.echo(f"{page}\n{pictures} figures ({kinds}) and {tables} tables (CSV) beside it")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rnnsweep.app.cli.options import AsJson, Overrides, Store, console, emit
 from rnnsweep.errors import ConfigError, nearest
-
-if TYPE_CHECKING:
-    from rnnsweep.report.comparison import Comparison
-    from rnnsweep.report.published import PublishedTable
 
 
 def reproduce(
@@ -29,7 +25,7 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Run a paper's sweeps and put the published table beside ours; without --scale, print the published table."""
-    from rnnsweep.report.published import TABLES
+    from rnnsweep.app.studies.papers import TABLES
 
     if paper is None:
         _list(as_json)
@@ -48,8 +44,7 @@ def reproduce(
 
 
 def _list(as_json: bool) -> None:
-    from rnnsweep.app.studies.papers import PAPERS
-    from rnnsweep.report.published import TABLES
+    from rnnsweep.app.studies.papers import PAPERS, TABLES
 
     if as_json:
         rows = [
@@ -62,7 +57,6 @@ def _list(as_json: bool) -> None:
 
 
 def _run(paper: str, scale: str, overrides: list[str], store: str | None, as_json: bool) -> None:
-    from rnnsweep.app.progress import LiveProgress
     from rnnsweep.app.studies import reproduce as study
 
     task = study.prepare(paper, scale, overrides, store)
@@ -70,7 +64,7 @@ def _run(paper: str, scale: str, overrides: list[str], store: str | None, as_jso
     seconds = study.estimate(task)
     sweeps = len(task.configs)
     typer.echo(f"{trainings} trainings in {sweeps} sweep(s): at most {_duration(seconds)} on this machine.", err=True)
-    outcome = study.run(task, LiveProgress)
+    outcome = study.run(task)
     comparison = study.collect(task)
     command = " ".join(["rnnsweep reproduce", paper, f"--scale {scale}", *(f"'{text}'" for text in overrides)])
     files = study.save(task, comparison, command)
@@ -93,7 +87,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _plain(comparison: Comparison) -> dict[str, Any]:
+def _plain(comparison: Any) -> dict[str, Any]:
     cells = [vars(cell) for cell in comparison.cells]
     return {
         "name": comparison.table.name,
@@ -106,17 +100,17 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _beside(comparison: Comparison, row: str, column: str) -> str:
+def _beside(comparison: Any, row: str, column: str) -> str:
     cell = comparison.cell(row, column)
     return f"{cell.published or '–'} / {cell.shown}"
 
 
-def _published(table: PublishedTable, row: str, column: str) -> str | None:
+def _published(table: Any, row: str, column: str) -> str | None:
     cell = table.cell(row, column)
     return cell.shown if cell else None
 
 
-def _print(table: PublishedTable, text: Any, unit: str = "") -> None:
+def _print(table: Any, text: Any, unit: str = "") -> None:
     from rich.table import Table as RichTable
 
     shown = RichTable(box=None, pad_edge=False, header_style="bold", title=table.title, title_justify="left")

@@ -8,7 +8,6 @@ import typer
 
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, console, emit
 from rnnsweep.app.cli.table import print_rows
-from rnnsweep.app.stores import place, reading_sweep
 from rnnsweep.errors import ConfigError
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -21,15 +20,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one trial: parameters, curves, replicas, what happened to it."""
-    from rnnsweep.app.results.mlflow_runs import artifacts, run_ids
-    from rnnsweep.app.results.tables import show as as_show
+    from rnnsweep.app.results.sweep import open_sweep
 
     if not trial.isdecimal():
         raise ConfigError("no trial number", key="TRIAL", value=trial, allowed="0, 1, 2, ...")
-    number, where = int(trial), place(store)
-    with reading_sweep(where, sweep) as (ledger, view):
-        runs = run_ids(where, view)
-        entry = as_show(ledger, view, number, runs, artifacts(where, view, number, runs))
+    entry = open_sweep(sweep, store=store).show(int(trial))
     if as_json:
         emit({key: value for key, value in entry.items() if key != "story"})
         return
@@ -70,11 +65,11 @@ def _print_curves(entry: dict[str, Any]) -> None:
 
 
 def _print_threshold(entry: dict[str, Any]) -> None:
-    from rnnsweep.core.metrics.threshold import threshold_range
+    from rnnsweep.app.results.tables import clip_thresholds
 
-    found = threshold_range([value for _, value in entry["curves"].get("grad/norm", [])])
-    if found:
-        low, high = found
+    thresholds = clip_thresholds(entry["curves"])
+    if thresholds:
+        low, high = thresholds
         typer.echo(f"\nclipping  thresholds of {low:.3g} to {high:.3g} are 0.5 to 10 times this trial's mean norm")
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from rnnsweep.app.cli.options import AsJson, Store, console, emit
-from rnnsweep.app.stores import place, reading, reading_sweep
 
 
 def status(
@@ -19,11 +18,9 @@ def status(
     if sweep is None:
         print_all(store, as_json)
         return
-    from rnnsweep.app.results.tables import standing
-    from rnnsweep.app.results.tables import status as as_status
+    from rnnsweep.app.results.sweep import open_sweep
 
-    with reading_sweep(place(store), sweep) as (ledger, view):
-        entry = as_status(standing(ledger, view), ledger.trials(sweep))
+    entry = open_sweep(sweep, store=store).status()
     if as_json:
         emit(entry)
     else:
@@ -33,19 +30,15 @@ def status(
 
 def print_all(store: str | None, as_json: bool) -> None:
     """All sweeps; an absent store has none."""
-    from rnnsweep.app.results.tables import standing
-    from rnnsweep.app.results.tables import status as as_status
+    from rnnsweep.app.results.sweep import place, statuses
 
-    where = place(store)
-    with reading(where) as ledger:
-        views = [standing(ledger, view) for view in ledger.sweeps()] if ledger else []
-        entries = [as_status(view, ledger.trials(view.name)) for view in views] if ledger else []
+    entries = statuses(store)
     if as_json:
         emit(entries)
     elif entries:
         _print(entries)
     else:
-        typer.echo(f"No sweeps in {where.root}. Start one with: rnnsweep launch quickstart")
+        typer.echo(f"No sweeps in {place(store).root}. Start one with: rnnsweep launch quickstart")
 
 
 def _print(entries: list[dict[str, Any]]) -> None:

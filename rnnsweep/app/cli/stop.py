@@ -5,18 +5,14 @@ from __future__ import annotations
 import typer
 
 from rnnsweep.app.cli.options import Store, SweepName
-from rnnsweep.app.stores import place, reading_sweep
-from rnnsweep.sweep.states import SweepState
 
 
 def stop(sweep: SweepName, store: Store = None) -> None:
     """Ask a running sweep to stop: the rung in progress ends, checkpoints are kept, resume goes on."""
-    from rnnsweep.app.results.tables import standing
+    from rnnsweep.app.results.sweep import open_sweep
 
-    with reading_sweep(place(store), sweep) as (ledger, found):
-        view = standing(ledger, found)
-        if view.state is not SweepState.RUNNING:
-            typer.echo(f"Sweep '{sweep}' is not running ({view.state.value}); nothing to stop.")
-            return
-        ledger.post(sweep, "stop")
+    opened = open_sweep(sweep, store=store)
+    if not opened.stop():
+        typer.echo(f"Sweep '{sweep}' is not running ({opened.state}); nothing to stop.")
+        return
     typer.echo(f"Asked '{sweep}' to stop. Go on later with: rnnsweep resume {sweep}")

@@ -6,18 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, console, emit
-from rnnsweep.app.stores import place, reading_sweep
 
 
 def table(sweep: SweepName, store: Store = None, as_json: AsJson = False) -> None:
     """Print all trials of a sweep, by number."""
-    from rnnsweep.app.results.mlflow_runs import run_ids
-    from rnnsweep.app.results.tables import row
+    from rnnsweep.app.results.sweep import open_sweep
 
-    where = place(store)
-    with reading_sweep(where, sweep) as (ledger, view):
-        runs = run_ids(where, view)
-        rows = [row(trial, runs) for trial in ledger.trials(sweep)]
+    rows = open_sweep(sweep, store=store).table()
     if as_json:
         emit(rows)
     else:

@@ -19,24 +19,13 @@ def train(
 ) -> None:
     """Train one trial here and print its rungs: no Ray, no Optuna, no store."""
     from rnnsweep.app.api import train as train_trial
-    from rnnsweep.app.results.tables import curves, replicas
-    from rnnsweep.sweep.rows import RowReport
+    from rnnsweep.app.results.tables import curves, replicas, report_line
 
-    def show(report: RowReport) -> None:
-        if not as_json:
-            typer.echo(line(report))
-
-    found = list(train_trial(list(overrides or ()), sweep=sweep, config_dirs=config_dir or (), observer=show))
+    reports = train_trial(
+        list(overrides or ()),
+        sweep=sweep,
+        config_dirs=config_dir or (),
+        observer=None if as_json else lambda report: typer.echo(report_line(report)),
+    )
     if as_json:
-        emit({"curves": curves(found), "replicas": replicas(found)})
-
-
-def line(report: object) -> str:
-    """A rung of a replica in one line."""
-    from rnnsweep.core.metrics.names import TASK_METRICS
-    from rnnsweep.sweep.rows import RowReport
-
-    assert isinstance(report, RowReport)
-    keys = ("train/loss", "valid/loss", "valid/error", *TASK_METRICS, "grad/norm", "clip/share", "weights/rho")
-    values = "  ".join(f"{key} {report.metrics[key]:.4g}" for key in keys if key in report.metrics)
-    return f"replica {report.replica}  update {report.step:>7}  {report.state.value:<8}  {values}"
+        emit({"curves": curves(reports), "replicas": replicas(reports)})

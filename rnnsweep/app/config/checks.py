@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnsweep.core.metrics.names import METRIC_KEYS
-from rnnsweep.core.unit import Range, check_field
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.unit import Range, check_field
 
 UNIT_GROUPS = ("task", "family", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (

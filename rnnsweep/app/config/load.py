@@ -46,6 +46,8 @@ class SweepConfig:
         source: the file that the sweep came from; empty for the base config alone.
         choices: unit chosen per family (the first one of searched families).
         description: the file's first comment line.
+        sweep: what names that file on a command line: its name, or its absolute path; empty for the base config.
+        config_dirs: the user's config directories, absolute; they are needed to load it again.
     """
 
     plan: SweepPlan
@@ -59,6 +61,8 @@ class SweepConfig:
     source: str
     choices: dict[str, Choice] = field(default_factory=dict)
     description: str = ""
+    sweep: str = ""
+    config_dirs: tuple[str, ...] = ()
 
     @property
     def checkpoints(self) -> str:
@@ -131,7 +135,13 @@ def load(
         config = _assemble(plan, file, tuple(overrides), store)
         paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
         cluster = dataclasses.replace(config.cluster, py_paths=paths)
-        config = dataclasses.replace(config, cluster=cluster, description=file.description if file else "")
+        config = dataclasses.replace(
+            config,
+            cluster=cluster,
+            description=file.description if file else "",
+            sweep="" if sweep is None else str(Path(sweep).resolve()) if Path(sweep).suffix else sweep,
+            config_dirs=tuple(map(str, path.user)),
+        )
         return _with_units(config) if check_units else config
     except ConfigError as error:
         raise placed(error, origin, source or COMMAND_LINE) from None
@@ -215,6 +225,8 @@ def to_json(config: SweepConfig) -> dict[str, Any]:
         "worst": dict(config.plan.worst),
         "source": config.source,
         "description": config.description,
+        "sweep": config.sweep,
+        "config_dirs": list(config.config_dirs),
         "py_paths": list(config.cluster.py_paths),
     }
 
@@ -235,6 +247,8 @@ def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig
         plan=make_plan(config.resolved, config.plan.overrides, data["worst"]),
         cluster=dataclasses.replace(config.cluster, py_paths=tuple(data["py_paths"])),
         description=data["description"],
+        sweep=data.get("sweep", data["source"]),  # ledgers of before have neither key
+        config_dirs=tuple(data.get("config_dirs", ())),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rnnsweep.app.results.tables import resolved
-from rnnsweep.app.stores import StorePlace, reading_sweep
+from rnnsweep.app.stores import StorePlace, place_of, reading_sweep
 from rnnsweep.errors import ConfigError, RnnsweepError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.states import TrialState
@@ -62,6 +62,7 @@ def folder(where: StorePlace, sweep: str) -> Path:
 
 def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:
     """Everything that a report shows, read from the ledger and, where `root` names the store, from checkpoints."""
+    from rnnsweep.app.config.commands import commands_for
     from rnnsweep.app.config.load import from_json
     from rnnsweep.app.config.point import without_passwords
     from rnnsweep.app.environment import describe
@@ -70,7 +71,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
     from rnnsweep.report.data import SweepData
 
     config = from_json(view.config, store=root)
-    plan = config.plan
+    plan, commands = config.plan, commands_for(config, place_of(config.store.root, config.store.ledger).option)
     trials, reports = ledger.trials(view.name), ledger.reports(view.name)
     data = SweepData(
         name=view.name,
@@ -89,7 +90,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         values=values_frame(plan, trials),
         totals={"wall_s": view.wall_s, "device_s": view.device_s, "updates": view.updates},
         config_yaml=as_yaml(without_passwords(resolved(view))),
-        overrides=tuple(without_passwords(view.overrides)),
+        commands=(commands.rerun, commands.resume),
         environment=describe(),
     )
     return data if root is None else dataclasses.replace(data, profiles=profiles(ledger, view, data, root))

@@ -100,7 +100,7 @@ def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], 
         "curves": curves(reports),
         "replicas": replicas(reports),
         "artifacts": list(artifacts),
-        "story": list(trial.story),
+        "story": list(trial.history),
     }
 
 
@@ -151,6 +151,22 @@ def replicas(reports: Sequence[RowReport]) -> list[Json]:
         }
         for replica, report in sorted(last.items())
     ]
+
+
+def clip_thresholds(curves: Mapping[str, Sequence[Sequence[float]]]) -> tuple[float, float] | None:
+    """Thresholds of 0.5 to 10 times a trial's mean gradient norm; None where no norm was reported."""
+    from rnnsweep.core.metrics.threshold import threshold_range
+
+    return threshold_range([value for _, value in curves.get("grad/norm", ())])
+
+
+def report_line(report: RowReport) -> str:
+    """A rung of a replica in one line."""
+    from rnnsweep.core.metrics.names import TASK_METRICS
+
+    keys = ("train/loss", "valid/loss", "valid/error", *TASK_METRICS, "grad/norm", "clip/share", "weights/rho")
+    values = "  ".join(f"{key} {report.metrics[key]:.4g}" for key in keys if key in report.metrics)
+    return f"replica {report.replica}  update {report.step:>7}  {report.state.value:<8}  {values}"
 
 
 def jsonable(value: object) -> object:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnsweep.app.config.commands import commands_for
 from rnnsweep.app.config.load import SweepConfig
 from rnnsweep.app.config.point import without_passwords
 from rnnsweep.app.environment import describe
@@ -69,13 +70,13 @@ def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
     """Settings and providers of the tracker."""
     from rnnsweep.adapters.mlflow.options import TrackerOptions
 
-    where = place_of(config.store.root, config.store.ledger)
+    commands = commands_for(config, place_of(config.store.root, config.store.ledger).option)
     return TrackerOptions(
         points=config.tracker.get("points", 200),
         metrics=[key for key in METRIC_KEYS if key not in TASK_METRICS or key in config.plan.worst],
         environment=describe(),
         artifact_root=config.store.artifacts,
-        store_hint=f"--store {where.root}" if where.named else "",
+        commands=(commands.resume, commands.rerun, commands.report),
         artifacts=lambda trial: trial_files(config, ledger, trial),
         report=lambda: report_files(config, ledger),
         last_rung=lambda trial: last_rung(config, ledger, trial),

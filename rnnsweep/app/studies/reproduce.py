@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import SweepConfig, load
 from rnnsweep.app.config.point import lookup, resolve_point
+from rnnsweep.app.progress import LiveProgress
 from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, place_of
 from rnnsweep.app.studies.papers import PAPERS, Paper, Part
@@ -96,7 +97,7 @@ def _seconds_per_update(config: SweepConfig) -> float:
     return OVERHEAD * sum(second) / max(1, len(second)) / PROBE_UPDATES
 
 
-def run(task: Reproduction, shown: Callable[[str], Any]) -> Outcome | None:
+def run(task: Reproduction, shown: Callable[[str], Any] = LiveProgress) -> Outcome | None:
     """Run what is not complete yet; returns the first outcome that is no success, or None.
 
     Args:
@@ -146,11 +147,11 @@ def collect(task: Reproduction) -> Comparison:
 
 def _results(task: Reproduction, config: SweepConfig) -> Iterator[ReplicaResult]:
     """Replicas of one sweep, by trial; only the best learning rate of each cell where accuracies are shown."""
-    from rnnsweep.app.api import Sweep, Trial
+    from rnnsweep.app.results.sweep import Sweep, TrialResult
 
     sweep = Sweep(config.plan.name, task.where)
     replicas = sweep.replicas()
-    cells: dict[tuple[str, str], list[tuple[float, Trial]]] = {}
+    cells: dict[tuple[str, str], list[tuple[float, TrialResult]]] = {}
     for number in sweep.trials().query("state == 'COMPLETE'")["trial"]:
         trial = sweep.trial(int(number))
         place = task.paper.place(resolve_point(config.variants, trial.params))

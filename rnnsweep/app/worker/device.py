@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import platform
-
 import psutil
 import torch
 
+from rnnsweep.app.environment import processor
 from rnnsweep.core.program import Program
 
 _MOST_ROWS = {"cpu": 512, "cuda": 4096}
@@ -32,18 +31,15 @@ def rows_that_fit(program: Program, device: torch.device) -> int:
     return max(1, min(_MOST_ROWS.get(device.type, 512), int((0.5 * free - tile) / row_bytes(program))))
 
 
-def processor(device: torch.device) -> str:
-    """The processor's name: results are the same to the bit on one type only."""
+def device_name(device: torch.device) -> str:
+    """The GPU's or processor's name: results are the same to the bit on one type only.
+
+    torch picks its kernels by vector extension, which may be switched off on one and the same processor: so that
+    stands beside the name.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip() + f" ({torch.backends.cpu.get_cpu_capability()})"
-    except OSError:
-        return platform.processor()
-    return platform.processor()
+    return f"{processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def device_of(name: str) -> torch.device:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from rnnsweep.app.config.point import Variant, resolve_point
-from rnnsweep.app.worker.device import device_of, processor, rows_that_fit, single_threaded
+from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
 from rnnsweep.core.build import Units, build_program, build_units, row_hypers, shape_key
@@ -92,7 +92,9 @@ class PackTrainer:
         for name in _LIBRARIES:
             versions[name] = importlib.metadata.version(name)
         slots = self.settings.rows or rows_that_fit(self._base_program(), self.device)
-        return WorkerInfo(self.worker, socket.gethostname(), str(self.device), processor(self.device), slots, versions)
+        return WorkerInfo(
+            self.worker, socket.gethostname(), str(self.device), device_name(self.device), slots, versions
+        )
 
     def _base_program(self) -> Program:
         config = resolve_point(self.settings.variants[:1], {**self.settings.variants[0].groups})

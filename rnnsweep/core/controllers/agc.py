@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Transform, Transformed
 from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
-from rnnsweep.core.unit import POSITIVE, Range
+from rnnsweep.unit import POSITIVE, Range
 
 _SMALLEST_WEIGHT = 1e-3
 _SMALLEST_GRADIENT = 1e-6
@@ -44,7 +44,6 @@ class Agc(Transform):
 
     ratio: float = 0.01
 
-    unit_key: ClassVar[str] = "controllers.clip_agc"
     rows: ClassVar[Mapping[str, Range]] = {"ratio": POSITIVE}
 
     def transform(self, context: Context, norm: Tensor) -> Transformed:

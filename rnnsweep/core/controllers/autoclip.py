@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.core.controllers.limiting import limited
-from rnnsweep.core.unit import Range
+from rnnsweep.core.controllers.clip import limited
+from rnnsweep.unit import Range
 
 STEPS = 64
 """Bins per power of two."""
@@ -44,7 +44,6 @@ class AutoClip(Transform):
 
     percentile: float = 10.0
 
-    unit_key: ClassVar[str] = "controllers.clip_autoclip"
     rows: ClassVar[Mapping[str, Range]] = {"percentile": Range(0, 100)}
 
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.readouts.base import Readout
-from rnnsweep.core.types import Offer
-from rnnsweep.core.unit import Unit
+from rnnsweep.core.types import Capability
+from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
     from rnnsweep.core.parameters import ParameterLayout
+    from rnnsweep.core.readouts.base import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
-    from rnnsweep.core.types import Batch, OmegaForm, OmegaTerm, Trace
+    from rnnsweep.core.types import BackwardTerm, Batch, TermResult, Trace
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Context:
             for these rows only.
         notes: what one phase leaves for a later one.
         readout: what the linear map is applied to.
-        omega: what the backward loop took along for the controllers with an `omega_form`, or None.
+        term: what the backward loop took along for the controllers with a `backward_term`, or None.
         proposed: the step [P, N], where the learning rule proposes it itself.
         fresh: row state of all units as it will be where the step is taken, by slot key (`training` fills it).
     """
@@ -112,14 +112,14 @@ class Context:
     trace: Trace | None
     step: Tensor
     tally: Tally
+    readout: Readout
     hypers: Mapping[str, Tensor] = field(default_factory=dict)
     slots: dict[str, Tensor] = field(default_factory=dict)
     ending: Tensor | None = None
     notes: dict[str, Tensor] = field(default_factory=dict)
     fresh: dict[str, Tensor] = field(default_factory=dict)
-    omega: OmegaTerm | None = None
+    term: TermResult | None = None
     proposed: Tensor | None = None
-    readout: Readout = field(default_factory=Readout)
 
     @property
     def detailed(self) -> bool:
@@ -135,15 +135,21 @@ class Controller(Unit):
         needs_trace: whether the gradient record must be kept for it.
     """
 
+    unit_group: ClassVar[str] = "controllers"
     needs_trace: ClassVar[bool] = False
 
     @property
-    def omega_form(self) -> OmegaForm | None:
-        """The Omega that a backward loop may take along for it; it then needs no trace (`Context.omega`)."""
+    def unit_key(self) -> str:
+        """A sweep may have several controllers, each under its name."""
+        return f"controllers.{self.unit_name}"
+
+    @property
+    def backward_term(self) -> BackwardTerm | None:
+        """The term that a backward loop may take along for it; it then needs no trace (`Context.term`)."""
         return None
 
     @property
-    def needs(self) -> frozenset[Offer]:
+    def requires(self) -> frozenset[Capability]:
         """What of the family's loop this controller needs; another family is refused when the config is checked."""
         return frozenset()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.core.unit import POSITIVE, Range
+from rnnsweep.unit import POSITIVE, Range
 
 _SHRINK_ABOVE = 1e10
 _SHRINK_FACTOR = 0.02
@@ -42,23 +42,16 @@ class GlobalNormClip(Transform):
     threshold: float = 1.0
     non_finite: str = "skip"
 
-    unit_key: ClassVar[str] = "controllers.clip"
     rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"non_finite": ("skip", "shrink", "diverge")}
 
     def transform(self, context: Context, norm: Tensor) -> Transformed:
         """See `Transform.transform`."""
-        threshold = context.hypers["threshold"]
-        finite = numerics.finite(norm)
-        over = finite & (norm > threshold)
-        factor = torch.where(over, threshold / norm, torch.ones_like(norm))
-        context.tally.mean("clip/share", over)
-        result = Transformed(context.gradients * factor[:, None], norm=torch.where(over, threshold, norm))
+        result = limited(context, norm, context.hypers["threshold"])
         if self.non_finite == "shrink":
             return self._shrink(context, norm, result)
         if self.non_finite == "diverge":
-            result.diverged = ~finite
-        result.drop = ~finite
+            result.diverged = result.drop
         return result
 
     def _shrink(self, context: Context, norm: Tensor, result: Transformed) -> Transformed:
@@ -66,4 +59,18 @@ class GlobalNormClip(Transform):
         pull = torch.zeros_like(context.gradients)
         context.layout.flatten({"w_rec": _SHRINK_FACTOR * context.values["w_rec"]}, pull)
         result.gradients = torch.where(bad[:, None], pull, result.gradients)
+        result.drop = None  # the step towards smaller weights is taken
         return result
+
+
+def limited(context: Context, norm: Tensor, limit: Tensor) -> Transformed:
+    """The gradients scaled so that no row's norm exceeds its limit, both [P]: what clippers of the joint norm share.
+
+    Numerics:
+        A row within its limit comes back bit for bit (strict comparison). A row with a non-finite norm is dropped.
+    """
+    finite = numerics.finite(norm)
+    over = finite & (norm > limit)
+    factor = torch.where(over, limit / norm, torch.ones_like(norm))
+    context.tally.mean("clip/share", over)
+    return Transformed(context.gradients * factor[:, None], drop=~finite, norm=torch.where(over, limit, norm))

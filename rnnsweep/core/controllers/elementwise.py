@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.core.unit import POSITIVE, Range
+from rnnsweep.unit import POSITIVE, Range
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class ElementwiseClip(Transform):
 
     threshold: float = 15.0
 
-    unit_key: ClassVar[str] = "controllers.clip_elementwise"
     rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
 
     def transform(self, context: Context, norm: Tensor) -> Transformed:

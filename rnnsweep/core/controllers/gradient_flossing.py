@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.recurrence.unrolled import Unrolled
-from rnnsweep.core.types import Offer
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.core.types import Capability
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 _ROUNDING = 64
 """What is left of a vector after projection is rounding when it is shorter than so many units in the last place."""
@@ -45,7 +45,6 @@ class GradientFlossing(Additive):
     exponents: int = 1
     every: int = 1
 
-    unit_key: ClassVar[str] = "controllers.gradient_flossing"
     rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range]] = {
         "exponents": Range(1, 8192, integer=True),
@@ -53,9 +52,9 @@ class GradientFlossing(Additive):
     }
 
     @property
-    def needs(self) -> frozenset[Offer]:
+    def requires(self) -> frozenset[Capability]:
         """A loop of simple cells, whose Jacobian is known."""
-        return frozenset({Offer.SIMPLE})
+        return frozenset({Capability.SIMPLE})
 
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Rows with weight > 0."""
@@ -70,7 +69,7 @@ class GradientFlossing(Additive):
         family, hypers, batch = context.family, context.family_hypers, context.batch
         feed = family.feed(context.values, hypers, batch.inputs, batch.lengths)
         with torch.enable_grad():
-            weights = batch.begun(family.weights(context.values, hypers))
+            weights = batch.with_initial_state(family.weights(context.values, hypers))
             loop = Unrolled(weights, feed.inputs, context.activation, None, batch.lengths)
             spectrum = lyapunov_spectrum(loop, self.exponents)
             found = loop.gradients([spectrum], [2 * spectrum.detach() / spectrum[0].numel()])

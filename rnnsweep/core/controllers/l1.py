@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,8 +24,6 @@ class L1(Penalty):
     References:
         Pascanu, Mikolov, Bengio (2013), section 3.1, as a baseline: it keeps sigma_max(W_rec) below 1.
     """
-
-    unit_key: ClassVar[str] = "controllers.l1"
 
     @staticmethod
     def slope(params: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import Context, Proximal
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class L1Proximal(Proximal):
     weight: float = 0.0
     parameters: tuple[str, ...] = ("w_rec",)
 
-    unit_key: ClassVar[str] = "controllers.l1_proximal"
     rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
 
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -24,8 +23,6 @@ class L2(Penalty):
     References:
         Pascanu, Mikolov, Bengio (2013), section 3.1, as a baseline.
     """
-
-    unit_key: ClassVar[str] = "controllers.l2"
 
     @staticmethod
     def slope(params: Tensor) -> Tensor:

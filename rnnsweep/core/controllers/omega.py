@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from rnnsweep.core import readout
 from rnnsweep.core.controllers.base import Additive, Context
-from rnnsweep.core.controllers.omega_full import full_gradient
 from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.recurrence.reference import slope_at
-from rnnsweep.core.types import LoopGradients, Offer, OmegaForm, OmegaTerm, Trace
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Omega(Additive):
         non-finite, which the clipping policy then handles.
 
     References:
-        Pascanu, Mikolov, Bengio (2013), eq. 9, 10; defaults from their code (MATHS section 4).
+        Pascanu, Mikolov, Bengio (2013), eq. 9, 10; defaults from their code (docs/maths.md#omega).
     """
 
     weight: float = 0.0
@@ -52,7 +52,6 @@ class Omega(Additive):
     bound: float = 1e-20
     schedule: Schedule = field(default_factory=Schedule)
 
-    unit_key: ClassVar[str] = "controllers.omega"
     needs_trace: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
@@ -68,21 +67,21 @@ class Omega(Additive):
         object.__setattr__(self, "schedule", schedule(self.schedule, "controllers.omega.schedule"))
 
     @property
-    def needs(self) -> frozenset[Offer]:
+    def requires(self) -> frozenset[Capability]:
         """A recurrent matrix; f' or the whole graph of a simple loop for the variants that use them."""
         simple = self.state == "pre" or self.gradient == "full"
-        return frozenset({Offer.RECURRENT, Offer.SIMPLE} if simple else {Offer.RECURRENT})
+        return frozenset({Capability.RECURRENT, Capability.SIMPLE} if simple else {Capability.RECURRENT})
 
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Rows with weight > 0."""
         return hypers["weight"] > 0
 
     @property
-    def omega_form(self) -> OmegaForm | None:
-        """See `Controller.omega_form`."""
+    def backward_term(self) -> NormRatio | None:
+        """See `Controller.backward_term`; norms of dC/da, and the full gradient, need more than one step at a time."""
         if self.state == "pre" or self.gradient == "full":
             return None
-        return OmegaForm(self.form == "ratio_sq", self.reduce == "active_mean", self.bound)
+        return NormRatio(self.form == "ratio_sq", self.reduce == "active_mean", self.bound)
 
     def add(self, context: Context) -> Tensor:
         """See `Additive.add`."""
@@ -91,7 +90,8 @@ class Omega(Additive):
             norms = self.norms(context)
             value, share, named = norms.value, norms.share, full_gradient(self, context)
         else:
-            term = self._from_trace(context) if context.omega is None or self.omega_form is None else context.omega
+            given = None if self.backward_term is None else context.term
+            term = self._from_trace(context) if given is None else given
             value, share = term.value, term.share
             named = context.family.pullback(context.values, context.family_hypers, LoopGradients(term.w_rec))
         context.tally.mean("omega/value", value)
@@ -104,12 +104,12 @@ class Omega(Additive):
             views[name].copy_(torch.where((weight > 0).reshape(shape), moved, views[name]))
         return total
 
-    def _from_trace(self, context: Context) -> OmegaTerm:
+    def _from_trace(self, context: Context) -> TermResult:
         """Value, share and immediate gradient where no loop took them along."""
         assert context.trace is not None
         norms = self.norms(context)
         read = norms.left[..., : context.trace.record.weights.w_rec.shape[1]]
-        return OmegaTerm(norms.value, norms.share, context.engine.outer(read, context.trace.delta, norms.coefficient))
+        return TermResult(norms.value, norms.share, context.engine.outer(read, context.trace.delta, norms.coefficient))
 
     def norms(self, context: Context) -> OmegaNorms:
         """Value, active share and the coefficients of the immediate gradient."""
@@ -180,3 +180,92 @@ class OmegaNorms:
     share: Tensor
     coefficient: Tensor
     left: Tensor
+
+
+def full_gradient(omega: Omega, context: Context) -> dict[str, Tensor]:
+    """dOmega/dparameter for all parameters, [P, *shape], by autograd through the whole graph; slow, for studies.
+
+    States and errors are differentiated too.
+
+    Args:
+        omega: form, state, reduce and bound are read.
+        context: the update; its batch is run again with autograd on.
+
+    Numerics:
+        Rows are independent (a sum over rows is differentiated). Inactive samples contribute exact zeros.
+
+    References:
+        Pascanu, Mikolov, Bengio (2013), eq. 9, without dropping terms.
+    """
+    with torch.enable_grad():
+        values = {name: value.detach().clone().requires_grad_() for name, value in context.values.items()}
+        total = omega_of(omega, context, values).sum()
+        names = list(values)
+        parts = torch.autograd.grad(total, [values[name] for name in names], allow_unused=True)
+    zero = {name: torch.zeros_like(values[name]) for name in names}
+    return {name: zero[name] if part is None else part for name, part in zip(names, parts, strict=True)}
+
+
+def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tensor:
+    """Omega [P] as a differentiable function of the raw parameters."""
+    weights = context.batch.with_initial_state(context.family.weights(values, context.family_hypers))
+    lengths = context.batch.lengths
+    inputs = context.family.feed(values, context.family_hypers, context.batch.inputs, lengths).inputs
+    P, T, B, _ = inputs.shape
+    leak = torch.ones(P, dtype=inputs.dtype) if weights.leak is None else weights.leak
+    leak3 = leak[:, None, None]
+    h = inputs.new_zeros(P, B, weights.w_rec.shape[-1])
+    if weights.h0 is not None:
+        h = h + (weights.h0 if weights.h0.ndim == 3 else weights.h0[:, None])
+    act_bias = None if weights.act_bias is None else weights.act_bias[:, None]
+    states: list[Tensor] = []
+    pres: list[Tensor] = []
+    for t in range(T):
+        own = (t >= T - lengths)[:, None, None]
+        a = h @ weights.w_rec + (inputs[:, t] if weights.w_in is None else inputs[:, t] @ weights.w_in)
+        a = a if weights.bias is None else a + weights.bias[:, None]
+        h = torch.where(own, (1 - leak3) * h + leak3 * context.activation.value(a, act_bias), h)
+        states.append(h)
+        pres.append(a)
+    loss = readout.loss(context.task, values, torch.stack(states, 1), context.batch).sum()
+    g = torch.autograd.grad(loss, states, create_graph=True, retain_graph=True)
+    delta = torch.autograd.grad(loss, pres, create_graph=True)
+    return _reduce(omega, context, _Graph(list(g), list(delta), pres, weights.w_rec, leak3, act_bias))
+
+
+@dataclass
+class _Graph:
+    """One mini-batch run step by step, with the graph that its errors were formed in.
+
+    Attributes:
+        g, delta, pres: dC/dh_t, dC/da_t and a_t of every step, [P, B, H].
+        w_rec: [P, H, H]. leak: [P, 1, 1]. act_bias: [P, 1, H], or None.
+    """
+
+    g: list[Tensor]
+    delta: list[Tensor]
+    pres: list[Tensor]
+    w_rec: Tensor
+    leak: Tensor
+    act_bias: Tensor | None
+
+
+def _reduce(omega: Omega, context: Context, graph: _Graph) -> Tensor:
+    g, delta, leak = graph.g, graph.delta, graph.leak
+    T, lengths = len(g), context.batch.lengths
+    value: Tensor = torch.zeros_like(leak[:, 0, 0])
+    count: Tensor = torch.zeros_like(value)
+    for t in range(1 if omega.state == "pre" else 0, T):
+        own = (t >= T - lengths + (1 if omega.state == "pre" else 0))[:, None]
+        x = delta[t] @ graph.w_rec.transpose(1, 2) + (1 - leak) * g[t]
+        below = g[t]
+        if omega.state == "pre":
+            x = context.activation.pullback(context.activation.slope(graph.pres[t - 1], graph.act_bias), leak * x)
+            below = delta[t]
+        num, den = (x * x).sum(-1), (below * below).sum(-1)
+        active = (den >= omega.bound) & own
+        ratio = torch.where(active, num, torch.ones_like(num)) / torch.where(active, den, torch.ones_like(den))
+        bracket = ratio - 1 if omega.form == "ratio_sq" else ratio.sqrt() - 1
+        value = value + torch.where(active, bracket * bracket, torch.zeros_like(bracket)).mean(1)
+        count = count + active.to(value.dtype).mean(1)
+    return value / torch.where(count > 0, count, torch.ones_like(count)) if omega.reduce == "active_mean" else value

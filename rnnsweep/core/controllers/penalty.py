@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import Additive, Context
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.core.unit import POSITIVE, Range
+from rnnsweep.unit import POSITIVE, Range
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,11 @@ class PerParameterClip(Transform):
         gradient anywhere is dropped whole.
 
     References:
-        MATHS section 3; as `torch.nn.utils.clip_grad_norm_` called for one parameter at a time.
+        docs/maths.md#clipping; as `torch.nn.utils.clip_grad_norm_` called for one parameter at a time.
     """
 
     threshold: float = 1.0
 
-    unit_key: ClassVar[str] = "controllers.clip_per_parameter"
     rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
 
     def transform(self, context: Context, norm: Tensor) -> Transformed:

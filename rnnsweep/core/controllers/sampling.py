@@ -13,9 +13,9 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Gate
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.types import Offer, Tangent, Trace
-from rnnsweep.core.unit import ANY, POSITIVE, Range
+from rnnsweep.core.types import Capability, Tangent, Trace
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import ANY, POSITIVE, Range
 
 _LOG10_2 = math.log10(2.0)
 
@@ -44,7 +44,7 @@ class Sampling(Gate):
         exactly 0 or non-finite is refused and counted as degenerate. Q and dS in float64 once the loops are done.
 
     References:
-        Chernodub, Nowicki (2016), eq. 16, algorithm 1; ours differs: direction, r0 off (MATHS section 5).
+        Chernodub, Nowicki (2016), eq. 16, algorithm 1; ours differs: direction, r0 off (docs/maths.md#sampling).
     """
 
     q_min: float = -math.inf
@@ -55,7 +55,6 @@ class Sampling(Gate):
     horizon: int | None = None
     q_reduce: str = "ratio_of_means"
 
-    unit_key: ClassVar[str] = "controllers.sampling"
     needs_trace: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"q_min": ANY, "q_max": ANY, "r0": POSITIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
@@ -76,9 +75,9 @@ class Sampling(Gate):
             )
 
     @property
-    def needs(self) -> frozenset[Offer]:
+    def requires(self) -> frozenset[Capability]:
         """The tangent recursion."""
-        return frozenset({Offer.TANGENT})
+        return frozenset({Capability.TANGENT})
 
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Rows with a finite bound."""

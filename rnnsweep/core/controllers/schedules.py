@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.unit import Range, Unit
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.unit import Range, Unit
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.core.controllers.limiting import limited
-from rnnsweep.core.unit import POSITIVE, SHARE, Range
+from rnnsweep.core.controllers.clip import limited
+from rnnsweep.unit import POSITIVE, SHARE, Range
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,6 @@ class ZClip(Transform):
     threshold: float = math.inf
     warmup: int = 25
 
-    unit_key: ClassVar[str] = "controllers.clip_zclip"
     rows: ClassVar[Mapping[str, Range]] = {"z_max": POSITIVE, "decay": SHARE, "threshold": POSITIVE}
     fixed: ClassVar[Mapping[str, Range]] = {"warmup": Range(1, 1 << 20, integer=True)}
 

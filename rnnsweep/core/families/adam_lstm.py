@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.momentum import BETA, MU, SCALE, AdamFilter
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.cells import Cell
-from rnnsweep.core.types import LoopGradients, LoopWeights, Offer
-from rnnsweep.core.unit import Range, Unit
+from rnnsweep.core.types import Capability, LoopGradients, LoopWeights
+from rnnsweep.unit import Range, Unit
 
 Values = Mapping[str, Tensor]
 
@@ -39,13 +39,13 @@ class Family(Unit):
 
     Attributes:
         hidden: H, number of hidden units.
-        offers: what controllers may rely on.
+        capabilities: what controllers may rely on.
         slots: names of the family's own row state [P], zero at first, checkpointed; shown among its hyperparameters.
         counted: those of them that are reported: slot -> metric key.
     """
 
-    unit_key: ClassVar[str] = "family"
-    offers: ClassVar[frozenset[Offer]] = frozenset(Offer)
+    unit_group: ClassVar[str] = "family"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
     slots: ClassVar[tuple[str, ...]] = ()
     counted: ClassVar[Mapping[str, str]] = {}
 
@@ -120,7 +120,7 @@ class CellFamily(Family):
     Omega works for all of them; sampling's recursion is not defined and is refused.
     """
 
-    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.RECURRENT})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.RECURRENT})
     fixed: ClassVar[Mapping] = {"hidden": Range(1, 8192, integer=True)}
 
     @property

@@ -12,7 +12,7 @@ from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.continuous import OscillatorCell
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)

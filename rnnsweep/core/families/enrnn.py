@@ -15,8 +15,8 @@ from rnnsweep.core.families.orthogonal import cayley, cayley_blocks, cayley_pull
 from rnnsweep.core.families.spectral import Leading, divided, divided_pullback, divided_step, leading
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import SHARE, Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import SHARE, Range
 
 
 @dataclass(frozen=True)

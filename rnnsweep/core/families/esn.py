@@ -14,8 +14,8 @@ from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.families.orthogonal import each_row
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import LoopGradients, LoopWeights, Offer
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.core.types import Capability, LoopGradients, LoopWeights
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Esn(Family):
     input_scale: float = 1.0
     bias_scale: float = 0.0
 
-    offers: ClassVar[frozenset[Offer]] = frozenset()
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
     rows: ClassVar[Mapping[str, Range]] = {
         "rho": Range(0, open_high=True),
         "nonzeros": Range(1, integer=True, open_high=True),

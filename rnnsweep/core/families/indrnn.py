@@ -14,7 +14,7 @@ from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)

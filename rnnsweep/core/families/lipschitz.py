@@ -13,7 +13,7 @@ from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.continuous import EulerCell
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import NOT_NEGATIVE, SHARE, Range
+from rnnsweep.unit import NOT_NEGATIVE, SHARE, Range
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from rnnsweep.core.families.base import Family, Values, loop_parts, readout_para
 from rnnsweep.core.families.mapping import pull, push
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import POSITIVE, Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import POSITIVE, Range
 
 _MAPPED = ("nu_log", "theta_log")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.gated import LstmCell
-from rnnsweep.core.unit import ANY, Range
+from rnnsweep.unit import ANY, Range
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.continuous import MinimalGateCell
-from rnnsweep.core.types import LoopGradients, LoopWeights, Offer
+from rnnsweep.core.types import Capability, LoopGradients, LoopWeights
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MinGru(CellFamily):
         Feng, Tung, Ahmed, Bengio, Hajimirsadeghi (2024), section 3.1.
     """
 
-    offers: ClassVar[frozenset[Offer]] = frozenset()
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
 
     @property
     def cell(self) -> MinimalGateCell:

@@ -14,7 +14,7 @@ from torch import Tensor
 from rnnsweep.core.families.base import Family, Feed, Values
 from rnnsweep.core.families.filters import Adaptive, Filter, Momentum, constant, filtered_feed, given_drives, restarting
 from rnnsweep.core.types import LoopWeights
-from rnnsweep.core.unit import POSITIVE, Range
+from rnnsweep.unit import POSITIVE, Range
 
 MU = Range(0, 1, open_high=True)
 SCALE = POSITIVE

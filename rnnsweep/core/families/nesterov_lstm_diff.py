@@ -16,7 +16,7 @@ from rnnsweep.core.families.lstm import Lstm, forget_biases
 from rnnsweep.core.families.momentum import RESTART, SCALE
 from rnnsweep.core.recurrence.gated import DifferenceLstmCell
 from rnnsweep.core.types import LoopWeights
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)

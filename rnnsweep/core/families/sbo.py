@@ -15,7 +15,7 @@ from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell, NesterovCell
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import ANY, Range
+from rnnsweep.unit import ANY, Range
 
 _CELLS = {"sgd": GradientDescentCell, "heavy_ball": HeavyBallCell, "nesterov": NesterovCell}
 

@@ -13,7 +13,7 @@ from rnnsweep.core.families.orthogonal import cayley, cayley_blocks, cayley_pull
 from rnnsweep.core.families.skew import SkewFamily
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import SHARE, Range
+from rnnsweep.unit import SHARE, Range
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rnnsweep.core.families.orthogonal import cayley_blocks, each_row, skew
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 _MAPPED = ("a_skew", "a_symmetric", "theta")
 

@@ -12,8 +12,8 @@ from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.types import LoopGradients, LoopWeights
-from rnnsweep.core.unit import Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Srn(Family):
         hidden: H, number of units; even for OPLU.
         activation: f, see `core.activations`.
         leak: per row, 0 < leak <= 1; 1 is the plain network, bit for bit.
-        output_bias: whether the read-out has a bias (CN16's has none).
+        output_bias: whether the read-out has a bias (that of Chernodub, Nowicki 2016 has none).
 
     Numerics:
         Rows with leak 1 never share a pack with leaky rows (`structure`), so their loop has no leak terms.

@@ -30,7 +30,7 @@ class SrnFeedback(Srn):
         Gradients of W_out and b_out are the sum of both their uses.
 
     References:
-        MATHS section 6; Jaeger, Haas (2004) for the form.
+        docs/maths.md#teacher-forcing; Jaeger, Haas (2004) for the form.
     """
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.unit import Unit
+from rnnsweep.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Init(Unit):
         gates: whether it is about the biases of gates; a family without such gates is refused.
     """
 
-    unit_key: ClassVar[str] = "init"
+    unit_group: ClassVar[str] = "init"
     gates: ClassVar[bool] = False
 
     @abstractmethod

@@ -13,7 +13,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.glorot import Glorot
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)

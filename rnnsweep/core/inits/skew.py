@@ -15,7 +15,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.draws import fans, per_row, square_blocks, standard_uniform, weights
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)

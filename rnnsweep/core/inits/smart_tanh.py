@@ -13,7 +13,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.draws import each_matrix, per_row, square_blocks, standard_normal, weights
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)

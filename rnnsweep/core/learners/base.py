@@ -5,17 +5,59 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from torch import Tensor
 
-from rnnsweep.core.types import Batch, Offer, OmegaTerm, Trace
-from rnnsweep.core.unit import Unit
+from rnnsweep.core.types import BackwardTerm, Batch, Capability, TermResult, Trace
+from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:
+    from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.program import Program
+    from rnnsweep.core.parameters import ParameterLayout
+    from rnnsweep.core.readouts.base import Readout
+    from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
+
+
+class LoopProgram(Protocol):
+    """What a learning rule may read of the tensor program that its rows share; `core.program.Program` is one."""
+
+    @property
+    def family(self) -> Family:
+        """The rows' model."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """What they are trained on."""
+        ...
+
+    @property
+    def readout(self) -> Readout:
+        """What the linear map to the outputs is applied to."""
+        ...
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the time loop."""
+        ...
+
+    @property
+    def activation(self) -> Activation:
+        """The loop's f."""
+        ...
+
+    @property
+    def layout(self) -> ParameterLayout:
+        """Where parameters lie in a row's slab."""
+        ...
+
+    @property
+    def backward_term(self) -> BackwardTerm | None:
+        """The term that the backward loop is to take along, if any."""
+        ...
 
 
 @dataclass
@@ -26,7 +68,7 @@ class Learned:
         loss: [P]. gradients: [P, N], flat. trace: where it was asked for and the rule has one.
         step: [P, N], where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
         slots: the rule's row state as it will be where the row takes its step.
-        omega: where it was asked for and the loop took it along.
+        term: where one was asked for and the loop took it along.
         state: [P, B, S] after the mini-batch, where the task carries it over.
     """
 
@@ -35,7 +77,7 @@ class Learned:
     trace: Trace | None
     step: Tensor | None = None
     slots: Mapping[str, Tensor] = field(default_factory=dict)
-    omega: OmegaTerm | None = None
+    term: TermResult | None = None
     state: Tensor | None = None
 
 
@@ -45,12 +87,12 @@ class Wanted:
 
     Attributes:
         trace: the gradient record.
-        omega: rows, bool [P], whose `Program.omega_form` the loop is to take along; None: of none. Only where the rule
-            takes it.
+        term_rows: rows, bool [P], whose `Program.backward_term` the loop is to take along; None: of none. Only where
+            the rule takes it.
     """
 
     trace: bool = False
-    omega: Tensor | None = None
+    term_rows: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,18 +105,18 @@ class Learner(Unit):
         carries: whether a state may go over from one mini-batch to the next.
     """
 
-    unit_key: ClassVar[str] = "learner"
+    unit_group: ClassVar[str] = "learner"
     carries: ClassVar[bool] = False
     traces: ClassVar[bool] = True
     proposes: ClassVar[bool] = False
 
     @property
-    def takes_omega(self) -> bool:
-        """Whether its backward loop takes Omega along where the engine can."""
+    def takes_terms(self) -> bool:
+        """Whether its backward loop takes a term along where the engine can."""
         return False
 
     @property
-    def needs(self) -> frozenset[Offer]:
+    def requires(self) -> frozenset[Capability]:
         """What of the family's loop this rule needs; another family is refused when the config is checked."""
         return frozenset()
 
@@ -82,7 +124,7 @@ class Learner(Unit):
         """Raise `ConfigError` where the rule is not defined for this family or task."""
         del family, task
 
-    def slot_shapes(self, program: Program) -> dict[str, tuple[int, ...]]:
+    def slot_shapes(self, program: LoopProgram) -> dict[str, tuple[int, ...]]:
         """Row state of this rule: name -> shape without the leading P; starts at zero, is checkpointed."""
         del program
         return {}
@@ -90,7 +132,7 @@ class Learner(Unit):
     @abstractmethod
     def learn(
         self,
-        program: Program,
+        program: LoopProgram,
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core.learners import truncation
-from rnnsweep.core.learners.base import Learned, Learner, Wanted, merged
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted, merged
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.recurrence.base import OmegaEngine
+from rnnsweep.core.recurrence.base import TermEngine
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import Range
-
-if TYPE_CHECKING:
-    from rnnsweep.core.program import Program
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Bptt(Learner):
         Everything is row by row; a non-finite row stays alone. Same dtype as the parameters.
 
     References:
-        Werbos (1990); truncated: Williams, Peng (1990); the recursion is in MATHS section 2.
+        Werbos (1990); truncated: Williams, Peng (1990); the recursion is in docs/maths.md#gradient-record.
     """
 
     horizon: int | None = None
@@ -40,13 +37,13 @@ class Bptt(Learner):
     fixed: ClassVar[Mapping[str, Range]] = {"horizon": Range(1, integer=True, optional=True)}
 
     @property
-    def takes_omega(self) -> bool:
+    def takes_terms(self) -> bool:
         """Where errors travel back all the way."""
         return self.horizon is None
 
     def learn(
         self,
-        program: Program,
+        program: LoopProgram,
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,
@@ -57,7 +54,7 @@ class Bptt(Learner):
         del own
         values = program.layout.view(params)
         family, engine, activation = program.family, program.engine, program.activation
-        weights = batch.begun(family.weights(values, family_hypers))
+        weights = batch.with_initial_state(family.weights(values, family_hypers))
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
         record = engine.forward(feed.inputs, weights, activation, batch.lengths)
         seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
@@ -65,10 +62,10 @@ class Bptt(Learner):
         assert out.direct is not None
         direct, named = seen.pullback(out.direct)
         term = None
-        if want.omega is not None and isinstance(engine, OmegaEngine):
-            assert program.omega_form is not None
-            loop, trace, term = engine.backward_omega(
-                record, direct, activation, program.omega_form, want.omega, keep=want.trace
+        if want.term_rows is not None and isinstance(engine, TermEngine):
+            assert program.backward_term is not None
+            loop, trace, term = engine.backward_with(
+                record, direct, activation, program.backward_term, want.term_rows, keep=want.trace
             )
         elif self.horizon is None:
             loop, trace = engine.backward(record, direct, activation, keep=want.trace)
@@ -78,4 +75,4 @@ class Bptt(Learner):
         named = merged(named, own_loop, feed.pullback(loop.inputs), out.gradients)
         state = None if batch.state is None else record.h[:, -1]
         gradients = program.layout.flatten(named, torch.zeros_like(params))
-        return Learned(out.loss, gradients, trace, omega=term, state=state)
+        return Learned(out.loss, gradients, trace, term=term, state=state)

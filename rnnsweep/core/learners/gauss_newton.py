@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.learners.base import LoopProgram
 from rnnsweep.core.readout import ReadOut, read_out, shares
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Batch, Direct, LoopGradients, Record, Trace
 
 if TYPE_CHECKING:
-    from rnnsweep.core.program import Program
     from rnnsweep.core.tasks.base import Task
 
 PLAIN = frozenset({"w_rec", "w_in", "b", "act_bias", "w_out", "b_out"})
@@ -30,7 +30,7 @@ class Linearised:
         params: [P, N]. values: views of it. record, out: of the forward run.
     """
 
-    program: Program
+    program: LoopProgram
     params: Tensor
     values: Mapping[str, Tensor]
     family_hypers: Mapping[str, Tensor]
@@ -113,7 +113,7 @@ class Linearised:
 
 
 def linearise(
-    program: Program, params: Tensor, family_hypers: Mapping[str, Tensor], batch: Batch, *, gradients: bool = True
+    program: LoopProgram, params: Tensor, family_hypers: Mapping[str, Tensor], batch: Batch, *, gradients: bool = True
 ) -> Linearised:
     """Run the network forward; see `Linearised`."""
     values = program.layout.view(params)

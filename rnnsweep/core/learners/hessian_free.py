@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.learners.base import Learned, Learner, Wanted
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted
 from rnnsweep.core.learners.conjugate import Solved, solve
 from rnnsweep.core.learners.gauss_newton import PLAIN, Linearised, linearise
-from rnnsweep.core.types import Batch, Offer
-from rnnsweep.core.unit import NOT_NEGATIVE, POSITIVE, SHARE, Range
+from rnnsweep.core.types import Batch, Capability
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, SHARE, Range
 
 if TYPE_CHECKING:
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.program import Program
     from rnnsweep.core.tasks.base import Task
 
 _SHRINK = 0.8
@@ -64,9 +63,9 @@ class HessianFree(Learner):
     fixed: ClassVar[Mapping[str, Range]] = {"iterations": Range(1, 10**6, integer=True), "progress": NOT_NEGATIVE}
 
     @property
-    def needs(self) -> frozenset[Offer]:
+    def requires(self) -> frozenset[Capability]:
         """A loop of simple cells."""
-        return frozenset({Offer.SIMPLE})
+        return frozenset({Capability.SIMPLE})
 
     def check_with(self, family: Family, task: Task) -> None:
         """The loop must use its parameters as they are."""
@@ -79,13 +78,13 @@ class HessianFree(Learner):
                 allowed="family=srn",
             )
 
-    def slot_shapes(self, program: Program) -> dict[str, tuple[int, ...]]:
+    def slot_shapes(self, program: LoopProgram) -> dict[str, tuple[int, ...]]:
         """lambda (0: not yet set) and the last solution."""
         return {"level": (), "direction": (program.layout.size,)}
 
     def learn(
         self,
-        program: Program,
+        program: LoopProgram,
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,

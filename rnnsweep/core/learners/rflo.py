@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learned, Learner, Wanted, merged
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted, merged
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.types import Batch, Direct, Offer
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
-
-if TYPE_CHECKING:
-    from rnnsweep.core.program import Program
+from rnnsweep.core.types import Batch, Capability, Direct
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,13 @@ class Rflo(Learner):
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"align": ("random", "symmetric")}
 
     @property
-    def needs(self) -> frozenset[Offer]:
+    def requires(self) -> frozenset[Capability]:
         """A loop of simple cells."""
-        return frozenset({Offer.SIMPLE})
+        return frozenset({Capability.SIMPLE})
 
     def learn(
         self,
-        program: Program,
+        program: LoopProgram,
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.learners.base import Learned, Learner, Wanted
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
-
-if TYPE_CHECKING:
-    from rnnsweep.core.program import Program
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,14 @@ class Ridge(Learner):
     rows: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"washout": Range(0, integer=True, open_high=True)}
 
-    def slot_shapes(self, program: Program) -> dict[str, tuple[int, ...]]:
+    def slot_shapes(self, program: LoopProgram) -> dict[str, tuple[int, ...]]:
         """Normal equations."""
         width, outputs = _sizes(program)
         return {"gram": (width, width), "cross": (width, outputs)}
 
     def learn(
         self,
-        program: Program,
+        program: LoopProgram,
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,
@@ -85,7 +82,7 @@ class Ridge(Learner):
         step = program.layout.flatten(target, params.clone()) - params
         return Learned(out.loss, torch.zeros_like(params), None, step, slots)
 
-    def _rows(self, program: Program, states: Tensor, batch: Batch, bias: bool) -> tuple[Tensor, Tensor]:
+    def _rows(self, program: LoopProgram, states: Tensor, batch: Batch, bias: bool) -> tuple[Tensor, Tensor]:
         """States [P, M, H (+ 1)] and targets [P, M, O]; what does not count is zero."""
         task, T = program.task, states.shape[1] - 1
         x = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]
@@ -117,7 +114,7 @@ def solve(gram: Tensor, cross: Tensor, alpha: Tensor, penalised: int) -> Tensor:
     return torch.linalg.lstsq(matrix.cpu(), right.cpu(), driver="gelsd").solution.to(gram.device)
 
 
-def _sizes(program: Program) -> tuple[int, int]:
+def _sizes(program: LoopProgram) -> tuple[int, int]:
     """Width of x and number of outputs."""
     specs = {spec.name: spec.shape for spec in program.layout.specs}
     return specs["w_out"][0] + ("b_out" in specs), specs["w_out"][1]

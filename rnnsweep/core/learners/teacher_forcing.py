@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learned, Learner, Wanted, merged
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted, merged
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, product, spread
 from rnnsweep.core.types import Batch, LoopGradients, LoopWeights
-from rnnsweep.core.unit import POSITIVE, SHARE, Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import POSITIVE, SHARE, Range
 
 if TYPE_CHECKING:
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.program import Program
     from rnnsweep.core.tasks.base import Task
 
 
@@ -92,7 +91,7 @@ class TeacherForcing(Learner):
 
     def learn(
         self,
-        program: Program,
+        program: LoopProgram,
         params: Tensor,
         family_hypers: Mapping[str, Tensor],
         batch: Batch,
@@ -150,11 +149,13 @@ class _Given:
         return hot.scatter_(-1, found[..., None], 1.0)
 
 
-def _unroll(program: Program, weights: LoopWeights, given: _Given) -> Unrolled:
+def _unroll(program: LoopProgram, weights: LoopWeights, given: _Given) -> Unrolled:
     return Unrolled(weights, given.inputs, program.activation, program.family.cell, given.batch.lengths)
 
 
-def _units(rule: TeacherForcing, program: Program, values: Mapping[str, Tensor], hypers: Mapping[str, Tensor], given):
+def _units(
+    rule: TeacherForcing, program: LoopProgram, values: Mapping[str, Tensor], hypers: Mapping[str, Tensor], given
+):
     """All states [P, T + 1, B, S] with named units replaced on their way to the next step, and the pull-back."""
     family = program.family
     loop = _unroll(program, family.weights(values, hypers), given)
@@ -177,7 +178,9 @@ def _units(rule: TeacherForcing, program: Program, values: Mapping[str, Tensor],
     return stacked, pull
 
 
-def _outputs(rule: TeacherForcing, program: Program, values: Mapping[str, Tensor], hypers: Mapping[str, Tensor], given):
+def _outputs(
+    rule: TeacherForcing, program: LoopProgram, values: Mapping[str, Tensor], hypers: Mapping[str, Tensor], given
+):
     """All states of the network whose fed-back outputs are replaced, and the pull-back."""
     del rule
     family: Any = program.family

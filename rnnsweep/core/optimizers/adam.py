@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.unit import NOT_NEGATIVE, POSITIVE, Range
+from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, Range
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.unit import POSITIVE, SHARE, Range, Unit
+from rnnsweep.unit import POSITIVE, SHARE, Range, Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.parameters import ParameterLayout
@@ -22,7 +22,7 @@ class Optimizer(Unit):
     """Base of optimisers; state lives in named slots [P, N] that start at zero.
 
     `propose` returns the step and the slots as they would be *if* the step is taken. Whoever refuses a row's step keeps
-    its old slots, so that a refused mini-batch changes neither weights nor momentum (MATHS §5).
+    its old slots, so that a refused mini-batch changes neither weights nor momentum (docs/maths.md#sampling).
 
     Attributes:
         schedule: how the rates fall with the row's updates t = 0, 1, ..., refused ones among them: ``constant``;
@@ -35,7 +35,7 @@ class Optimizer(Unit):
         The share of the rate is formed in float64 and rounded once; ``constant`` changes no bit.
     """
 
-    unit_key: ClassVar[str] = "optimizer"
+    unit_group: ClassVar[str] = "optimizer"
     slots: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[tuple[str, ...]] = ("lr",)
     rows: ClassVar[Mapping[str, Range]] = {"span": POSITIVE, "factor": SHARE}

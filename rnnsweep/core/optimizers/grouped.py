@@ -14,8 +14,8 @@ from rnnsweep.core.optimizers.adam import Adam
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.rmsprop import RmsProp
 from rnnsweep.core.optimizers.sgd import Sgd
-from rnnsweep.core.unit import NOT_NEGATIVE, Range, check_field
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.unit import NOT_NEGATIVE, Range, check_field
 
 if TYPE_CHECKING:
     from rnnsweep.core.parameters import ParameterLayout

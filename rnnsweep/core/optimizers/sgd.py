@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
 @dataclass(frozen=True)

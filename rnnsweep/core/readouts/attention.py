@@ -13,9 +13,9 @@ from torch import Tensor
 from rnnsweep.core.numerics import matmul
 from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.readouts.base import Readout, Seen, Values
-from rnnsweep.core.types import Direct, Offer
-from rnnsweep.core.unit import Range
+from rnnsweep.core.types import Capability, Direct
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 
 _PROJECTIONS = ("query", "key", "value", "mix")
 
@@ -44,7 +44,7 @@ class Attention(Readout):
 
     heads: int = 2
 
-    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.RECURRENT, Offer.TANGENT})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.RECURRENT, Capability.TANGENT})
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"heads": Range(1, 1024, integer=True)}
 
     def parameters(self, width: int) -> tuple[ParameterSpec, ...]:

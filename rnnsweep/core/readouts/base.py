@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import Direct, Offer
-from rnnsweep.core.unit import Unit
+from rnnsweep.core.types import Capability, Direct
+from rnnsweep.unit import Unit
 
 Values = Mapping[str, Tensor]
 
@@ -34,11 +34,11 @@ class Readout(Unit):
     """Base of read-outs; the states themselves, unless a subclass looks further.
 
     Attributes:
-        offers: what controllers may rely on.
+        capabilities: what controllers may rely on.
     """
 
-    unit_key: ClassVar[str] = "readout"
-    offers: ClassVar[frozenset[Offer]] = frozenset(Offer)
+    unit_group: ClassVar[str] = "readout"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
 
     def parameters(self, width: int) -> tuple[ParameterSpec, ...]:
         """Parameters besides ``w_out`` and ``b_out``, for states of this width."""

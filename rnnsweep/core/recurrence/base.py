@@ -13,10 +13,20 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, OmegaForm, OmegaTerm, Record, Tangent, Trace
+from rnnsweep.core.types import (
+    BackwardTerm,
+    Direct,
+    LoopGradients,
+    LoopWeights,
+    Record,
+    Tangent,
+    TermResult,
+    Trace,
+)
 
 
 class Engine(Protocol):
@@ -34,8 +44,14 @@ class Engine(Protocol):
         """Why this engine cannot run such a loop (then `reference` does, and the run says so), or None."""
         ...
 
-    def forward(self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Tensor) -> Record:
-        """All states: inputs [P, T, B, I] (or pre-activations [P, T, B, H] where `weights.w_in` is None)."""
+    def forward(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, " P"],
+    ) -> Record:
+        """All states of the inputs (or of pre-activations [P, T, B, H] where `weights.w_in` is None)."""
         ...
 
     def backward(
@@ -51,38 +67,56 @@ class Engine(Protocol):
         """
         ...
 
-    def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:
+    def tangent(
+        self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
+    ) -> Tangent:
         """delta_{T-h} and its change under `w_rec + step`, f' and delta_T frozen.
 
         Args:
             trace: of this mini-batch; only delta_T = trace.delta[:, -1] and the slopes matter (a per-step task's
                 earlier errors do not enter).
-            step: [P, H, H], candidate change of w_rec.
-            horizon: int64 [P], look-back h; 0 <= h <= lengths - 1, and 0 gives delta_T and no change.
+            step: candidate change of w_rec.
+            horizon: look-back h; 0 <= h <= lengths - 1, and 0 gives delta_T and no change.
 
         The recursion is rescaled by exact powers of two per row and step so that max|delta| stays in [1/2, 1).
         """
         ...
 
-    def outer(self, left: Tensor, right: Tensor, weight: Tensor | None = None) -> Tensor:
-        """sum_{t,b} weight[p,t,b] * left[p,t,b,:] (x) right[p,t,b,:]: [P,T,B,K], [P,T,B,M], [P,T,B] -> [P,K,M]."""
+    def outer(
+        self,
+        left: Float[Tensor, "P T B K"],
+        right: Float[Tensor, "P T B M"],
+        weight: Float[Tensor, "P T B"] | None = None,
+    ) -> Float[Tensor, "P K M"]:
+        """sum_{t,b} weight[p,t,b] * left[p,t,b,:] (x) right[p,t,b,:]."""
         ...
 
-    def square_norms(self, x: Tensor) -> Tensor:
-        """Squared 2-norm over the last axis, [P, T, B, H] -> [P, T, B]."""
+    def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
+        """Squared 2-norm over the last axis."""
         ...
 
-    def matmul(self, left: Tensor, right: Tensor) -> Tensor:
-        """[P, M, K] x [P, K, N] -> [P, M, N], row by row."""
+    def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
+        """The products of matrices, row by row."""
         ...
 
 
 @runtime_checkable
-class OmegaEngine(Engine, Protocol):
-    """An engine whose backward loop takes Omega along: deltas and x are used while they are in the cache."""
+class TermEngine(Engine, Protocol):
+    """An engine whose backward loop takes a term along: deltas and x are used while they are in the cache."""
 
-    def backward_omega(
-        self, record: Record, direct: Direct, activation: Activation, form: OmegaForm, rows: Tensor, *, keep: bool
-    ) -> tuple[LoopGradients, Trace | None, OmegaTerm]:
-        """`backward`, the same to the bit, with Omega of the rows in `rows` (bool [P]); that of others is 0."""
+    def takes(self, term: BackwardTerm) -> bool:
+        """Whether the loop can take this term along."""
+        ...
+
+    def backward_with(
+        self,
+        record: Record,
+        direct: Direct,
+        activation: Activation,
+        term: BackwardTerm,
+        rows: Bool[Tensor, " P"],
+        *,
+        keep: bool,
+    ) -> tuple[LoopGradients, Trace | None, TermResult]:
+        """`backward`, the same to the bit, with the term of the rows in `rows`; that of others is 0."""
         ...

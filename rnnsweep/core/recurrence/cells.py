@@ -6,7 +6,7 @@ A cell carries one state s [P, B, S]: all its tensors side by side, the visible 
 
 so that the recurrent matrix U [P, R, A] appears in one product only. `CellEngine` runs any cell through one-step
 vector-Jacobian products and leaves the same trace as the engines of the simple cell: delta_t = dC/da_t, and x_t, what
-step t hands back to s_{t-1}. That is all that Omega needs (MATHS section 4, last paragraph).
+step t hands back to s_{t-1}. That is all that Omega needs (docs/maths.md#omega, last paragraph).
 """
 
 from __future__ import annotations
@@ -54,11 +54,14 @@ class Cell(ABC):
     Attributes:
         hidden: H.
         additive: a and d enter as a + d only, so that their gradients are the same.
+        fused: engines that run exactly this class's step: engine name -> ``module:Class``, built with the cell. It is
+            not inherited: a subclass may compute something else.
     """
 
     hidden: int
 
     additive: ClassVar[bool] = False
+    fused: ClassVar[Mapping[str, str]] = {}
 
     @property
     def state(self) -> int:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
+
 import torch
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import Cell, CellEngine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
+
+SIMPLE: Mapping[str, str] = {
+    "cpu": "rnnsweep.core.recurrence.cpu.engine.simple:CpuEngine",
+    "gpu": "rnnsweep.core.recurrence.gpu.engine:GpuEngine",
+}
+"""Fused engines of the simple cell, as `Cell.fused` declares those of others."""
 
 
 def choose_engine(name: str, activation: Activation, dtype: torch.dtype, device: torch.device) -> tuple[Engine, str]:
@@ -42,25 +51,14 @@ def _load(cell: Cell | None, name: str, device: torch.device) -> tuple[Engine | 
         return None, f"the rows are on {device.type}"
     if name == "gpu" and device.type == "cpu":
         return None, "no GPU here"
+    # `vars` and not an attribute: what a base class's loops compute is not what the subclass means.
+    fused = SIMPLE if cell is None else vars(type(cell)).get("fused", {})
+    if name not in fused:
+        elsewhere = "" if not fused else " on a GPU" if name == "gpu" else " on a CPU"
+        return None, f"{type(cell).__name__} has no fused loop{elsewhere}"
+    module, _, attribute = fused[name].partition(":")
     try:
-        return (_load_simple(name), "") if cell is None else _load_gated(cell, name)
-    except ImportError as error:
+        build = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:  # numba or triton is missing
         return None, str(error)
-
-
-def _load_simple(name: str) -> Engine:
-    if name == "cpu":
-        from rnnsweep.core.recurrence.cpu.engine import CpuEngine
-
-        return CpuEngine()
-    from rnnsweep.core.recurrence.gpu.engine import GpuEngine
-
-    return GpuEngine()
-
-
-def _load_gated(cell: Cell, name: str) -> tuple[Engine | None, str]:
-    from rnnsweep.core.recurrence.cpu.gated_engine import GatedEngine
-
-    if name == "cpu" and GatedEngine.knows(cell):
-        return GatedEngine(cell), ""
-    return None, f"{type(cell).__name__} has no fused loop" + (" on a GPU" if GatedEngine.knows(cell) else "")
+    return (build() if cell is None else build(cell)), ""

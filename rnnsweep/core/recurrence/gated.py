@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -21,6 +22,7 @@ class LstmCell(Cell):
     """
 
     additive: ClassVar[bool] = True
+    fused: ClassVar[Mapping[str, str]] = {"cpu": "rnnsweep.core.recurrence.cpu.engine.gated:LstmEngine"}
 
     @property
     def state(self) -> int:
@@ -130,6 +132,8 @@ class GruCell(Cell):
     References:
         Cho et al. (2014), as in `torch.nn.GRU`.
     """
+
+    fused: ClassVar[Mapping[str, str]] = {"cpu": "rnnsweep.core.recurrence.cpu.engine.gated:GruEngine"}
 
     @property
     def product(self) -> int:

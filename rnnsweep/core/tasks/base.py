@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import Unit
+from rnnsweep.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Task(Unit):
         loss: ``cross_entropy`` (targets int64), ``binary_cross_entropy`` (targets 0/1 in the floating type, one per
             output) or ``squared_error`` (targets float).
         per_step: the read-out is applied at every step (targets [P, T, B, ...]), else at the last step only.
-        chance_loss, chance_error: of the best output that ignores the input (MATHS §14).
+        chance_loss, chance_error: of the best output that ignores the input (docs/maths.md#chance-levels).
         samples: number of training samples of a finite data set, or None where sequences are endless.
     """
 
-    unit_key: ClassVar[str] = "task"
+    unit_group: ClassVar[str] = "task"
     loss: ClassVar[str] = "cross_entropy"
     per_step: ClassVar[bool] = False
 

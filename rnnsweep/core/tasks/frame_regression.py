@@ -15,7 +15,7 @@ from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps, squared_errors
 from rnnsweep.core.tasks.windows import WindowTask
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import POSITIVE
+from rnnsweep.unit import POSITIVE
 
 
 @dataclass(frozen=True)

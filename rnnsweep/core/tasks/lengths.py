@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.unit import Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 
 LENGTH, EXTRA_LENGTH, POSITIONS, SYMBOLS, FILLING = range(5)
 """Streams of a synthetic sequence."""
@@ -23,8 +23,8 @@ class LengthTask(Task):
     """Base of tasks whose sequences are made, not read.
 
     Attributes:
-        length: steps (MATHS §8 says of what); an int, or ``[low, high]``: U{low..high-1} per mini-batch and row, as in
-            the scripts of Pascanu et al. (2013).
+        length: steps (docs/maths.md#tasks says of what); an int, or ``[low, high]``: U{low..high-1} per mini-batch and
+            row, as in the scripts of Pascanu et al. (2013).
         train_size: number of training sequences, drawn once per replica; null = every mini-batch is fresh. Validation
             and test sequences are always fresh.
     """

@@ -15,7 +15,7 @@ from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.onehot import own_steps
 from rnnsweep.core.tasks.success import mean_squared_errors
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 _AMPLITUDES = ((1, 1.0), (2, 0.5), (4, 0.25))
 """(harmonic, amplitude)."""

@@ -17,7 +17,7 @@ from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps
 from rnnsweep.core.tasks.windows import WindowTask
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.lengths import SYMBOLS
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 _MODES = 6
 _LIMIT = 0.04

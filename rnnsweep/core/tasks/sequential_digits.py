@@ -17,8 +17,8 @@ from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.success import argmax_errors
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import Range
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 
 _CLASSES, _STEPS, _LARGEST, _BYTE = 10, 64, 16, 255
 _PARTS: dict[Split, tuple[int, int]] = {"train": (0, 1297), "valid": (1297, 250), "test": (1547, 250)}

@@ -24,8 +24,8 @@ class Synthetic(LengthTask):
     """Base of tasks in which what matters stands at a few random positions.
 
     Attributes:
-        length: steps (MATHS §8 says of what); an int, or ``[low, high]``: U{low..high-1} per mini-batch and row, as in
-            the scripts of Pascanu et al. (2013).
+        length: steps (docs/maths.md#tasks says of what); an int, or ``[low, high]``: U{low..high-1} per mini-batch and
+            row, as in the scripts of Pascanu et al. (2013).
         train_size: number of training sequences, drawn once per replica; null = every mini-batch is fresh.
         variant: whose conventions.
     """

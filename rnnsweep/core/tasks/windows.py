@@ -18,7 +18,7 @@ from torch import Tensor
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import Batch
-from rnnsweep.core.unit import Range
+from rnnsweep.unit import Range
 
 
 @dataclass

@@ -40,7 +40,7 @@ def test_reports_come_back_to_the_bit(metrics, engine, device_s, solved_at, stat
 
 @given(st.dictionaries(text, scalar, max_size=6), st.lists(st.floats(), max_size=2), st.none() | st.integers(), text)
 def test_trials_come_back_to_the_bit(params, values, solved_at, reason) -> None:
-    view = TrialView(1, TrialState.RUNNING, params, tuple(values), reason, solved_at=solved_at, story=(reason,))
+    view = TrialView(1, TrialState.RUNNING, params, tuple(values), reason, solved_at=solved_at, history=(reason,))
     assert repr(TrialView(**trial_fields(encode_trial(view)))) == repr(view)
 
 

@@ -105,6 +105,7 @@ def open_mirror(uri, tmp_path):
             "metrics": KEYS,
             "artifact_root": str(tmp_path / "artifacts"),
             "environment": {"torch": "2"},
+            "commands": ("rnnsweep resume demo",),
             **options,
         }
         view = SweepView("demo", SweepState.RUNNING, {}, created=STARTED - 5)

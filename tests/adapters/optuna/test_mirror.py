@@ -6,8 +6,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState as State
 
-from rnnsweep.adapters.optuna.details import StorageDetails
 from rnnsweep.adapters.optuna.mirror import OptunaMirror
+from rnnsweep.adapters.optuna.sqlite_writer import StorageWriter
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 from rnnsweep.sweep.ports import Change, TrialView
@@ -100,7 +100,7 @@ def test_any_batching_gives_the_same_study(url, size):
 
 
 def test_through_optuna_alone_it_is_the_same_study(url, monkeypatch):
-    monkeypatch.setattr("rnnsweep.adapters.optuna.mirror.details_of", lambda url, storage: StorageDetails(storage))
+    monkeypatch.setattr("rnnsweep.adapters.optuna.mirror.writer_of", lambda url, storage: StorageWriter(storage))
     test_any_batching_gives_the_same_study(url, 4)
 
 
@@ -142,3 +142,16 @@ def test_points_outside_of_the_space_are_kept_as_attributes(url):
 def test_a_database_that_is_away_is_a_store_error(tmp_path):
     with pytest.raises(StoreError):
         OptunaMirror(f"sqlite:///{tmp_path / 'missing' / 'optuna.db'}", PLAN).write(story())
+
+
+def test_half_a_whole_number_is_an_attribute_not_a_block(url):
+    """An enqueued 4.5 of a whole-numbered dimension: Optuna would refuse it as a parameter, and with it all later."""
+    journal = Journal()
+    journal.trial(0, "RUNNING", params={**PARAMS, "n": 4.5})
+    journal.trial(1, "RUNNING")
+    mirror = OptunaMirror(url, PLAN)
+    mirror.write(journal.changes)
+    mirror.close()
+    first, second = optuna.load_study(study_name="sweep", storage=url).get_trials()
+    assert (first.user_attrs["n"], "n" in first.params) == ("4.5", False)
+    assert second.params["n"] == 3

@@ -34,7 +34,7 @@ def died(number: int, seconds: float = 20.0) -> bool:
 
 
 def node_id(executor: Any, info: Any) -> str:
-    return executor._lanes[info.worker].node.id
+    return executor._handles[info.worker].node.id
 
 
 def lost_and_replaced(watch: Any, executor: Any) -> tuple[Any, Any, list]:

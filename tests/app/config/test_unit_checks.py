@@ -11,8 +11,8 @@ from rnnsweep.adapters.hydra.files import describe, read_yaml
 from rnnsweep.adapters.hydra.ranges import dimension
 from rnnsweep.app.config.checks import TOP_LEVEL, UNIT_GROUPS
 from rnnsweep.app.config.load import load, search_path
-from rnnsweep.core.build import load_class
-from rnnsweep.core.unit import check_field
+from rnnsweep.loader import load_class
+from rnnsweep.unit import check_field
 
 CONF = search_path().packaged
 FILES = [file for group in UNIT_GROUPS for file in sorted((CONF / group).glob("*.yaml"))]

@@ -56,7 +56,10 @@ def complete(number, value, **params):
     return TrialView(number, TrialState.COMPLETE, params, (value,))
 
 
-def plan(*dimensions, objectives=(Objective("valid/error"),)):
+ERROR = Objective("valid/error")
+
+
+def plan(*dimensions, objectives=(ERROR,)):
     return SweepPlan("noise", 0, 1, 10, objectives, Budget(30, 10), Space(dimensions))
 
 
@@ -81,7 +84,7 @@ def test_several_objectives_reach_the_report():
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A sweep of two trials that train for five rungs, as a multi-objective one."""
+    """A sweep of two trials that train for five rungs."""
     root = tmp_path_factory.mktemp("store")
     sizes = ["budget.trials=2", "budget.updates=50", "training.report_every=10", "training.stop_solved=false"]
     searched = ["init.sigma=tag(log,interval(0.05,0.3))", "pruner=none", "sampler=random"]

@@ -23,7 +23,7 @@ from torch import Tensor
 from rnnsweep.app.worker import trainer
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.core.controllers.base import Additive, Context
-from rnnsweep.core.unit import NOT_NEGATIVE, Range
+from rnnsweep.unit import NOT_NEGATIVE, Range
 
 SEGFAULT, EXIT, MEMORY = 1.0, 2.0, 3.0
 AFTER = 25  # updates before anything breaks: the first rungs are healthy
@@ -33,7 +33,6 @@ AFTER = 25  # updates before anything breaks: the first rungs are healthy
 class Witness(Additive):
     fault: float = 0.0
 
-    unit_key: ClassVar[str] = "controllers.witness"
     rows: ClassVar[Mapping[str, Range]] = {"fault": NOT_NEGATIVE}
 
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:

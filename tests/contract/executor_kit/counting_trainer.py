@@ -2,7 +2,8 @@
 
 `params["do"]` says what a row does when it comes to a rung: ``segv@3``, ``exit@2``, ``raise@2``, ``freeze@1``
 (SIGSTOP of its own process), ``fail@2`` (a RowFailure), ``solve@2``, ``diverge@2``, ``sleep`` (`seconds`,
-or 0.3, at every rung).
+or 0.3, at every rung), ``repeat`` (a row that restores rung k says first that it was DONE there, as a checkpoint does
+that was written before the row's updates were raised).
 """
 
 from __future__ import annotations
@@ -68,10 +69,14 @@ class CountingTrainer:
             held = self.rows.get((gone.trial, gone.replica))
             if held is not None and held[0].token == gone.token:
                 del self.rows[gone.trial, gone.replica]
+        reports: list[RowReport] = []
         for spec in orders.join:
             self.rows[spec.row] = (spec, spec.restore_to or 0)
+            if spec.params.get("do") == "repeat" and spec.restore_to:
+                rung = spec.restore_to
+                old = {"valid/loss": value(spec, rung)}
+                reports.append(RowReport(*spec.row, spec.token, rung, rung * EVERY, old, RowState.DONE))
         self.note("advance " + ",".join(f"{t}:{r}" for (t, _), (_, r) in sorted(self.rows.items())))
-        reports: list[RowReport] = []
         failures: list[RowFailure] = []
         for row in list(self.rows):
             self.one(row, reports, failures)

@@ -103,4 +103,4 @@ def test_a_row_with_non_finite_loss_is_frozen_and_its_neighbour_is_not():
 @pytest.mark.parametrize("threshold", [0.0, -1.0, math.nan])
 def test_wrong_thresholds_are_refused(threshold):
     with pytest.raises(ConfigError, match=r"controllers\.clip\.threshold"):
-        GlobalNormClip(threshold)
+        GlobalNormClip(threshold, unit_name="clip")

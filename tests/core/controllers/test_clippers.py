@@ -1,4 +1,4 @@
-"""Clippers against plain one-row references written here from MATHS section 3; their history is row state."""
+"""Clippers against plain one-row references written here from docs/maths.md#clipping; their history is row state."""
 
 from __future__ import annotations
 

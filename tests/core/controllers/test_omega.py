@@ -1,12 +1,11 @@
-"""Omega: value and gradients against finite differences of functions written here from MATHS §4."""
+"""Omega: value and gradients against finite differences of functions written here from docs/maths.md#omega."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from rnnsweep.core.controllers.omega import Omega
-from rnnsweep.core.controllers.omega_full import full_gradient
+from rnnsweep.core.controllers.omega import Omega, full_gradient
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.learners.base import Wanted
 from rnnsweep.core.learners.bptt import Bptt

@@ -124,7 +124,7 @@ def test_momentum_is_part_of_the_candidate_step():
 
 
 def test_underflow_in_float32_is_seen_not_refused_for_ever():
-    """sigma = .05, H = 50, L = 50 (MATHS §5): float32 deltas underflow; Q must be near 21, as in float64."""
+    """sigma = .05, H = 50, L = 50 (docs/maths.md#sampling): float32 deltas underflow; Q is near 21, as in float64."""
     found = {}
     for dtype in (torch.float32, torch.float64):
         setup = Setup(

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from rnnsweep.core.activations import ACTIVATIONS, Tanh
-from rnnsweep.core.recurrence.cpu import compiling, layout
-from rnnsweep.core.recurrence.cpu.engine import CpuEngine
-from rnnsweep.core.recurrence.cpu.workspace import Workspace
+from rnnsweep.core.recurrence.cpu import compiling
+from rnnsweep.core.recurrence.cpu.engine import launch
+from rnnsweep.core.recurrence.cpu.engine.launch import Workspace
+from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
 from rnnsweep.core.types import Direct, LoopWeights, Record
 
 F64 = torch.float64
@@ -161,7 +162,7 @@ def test_without_numba_the_engine_refuses() -> None:
     code = (
         "import sys; sys.modules['numba'] = None\n"
         "import torch; from rnnsweep.core.activations import ACTIVATIONS\n"
-        "from rnnsweep.core.recurrence.cpu.engine import CpuEngine\n"
+        "from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine\n"
         "print(CpuEngine(1).refuses(ACTIVATIONS['tanh'], torch.float32))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
@@ -183,8 +184,8 @@ def test_cache_folder_falls_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_width_is_whole_vectors() -> None:
-    assert layout.width_of(1, torch.float32) * 4 == layout.UNIT_BYTES
-    assert layout.width_of(64, torch.float32) == 64
+    assert launch.width_of(1, torch.float32) * 4 == launch.UNIT_BYTES
+    assert launch.width_of(64, torch.float32) == 64
 
 
 def test_other_types_are_not_misread() -> None:

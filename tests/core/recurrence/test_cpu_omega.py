@@ -1,4 +1,4 @@
-"""Omega in the fused backward loop: against MATHS §4 written out over whole tensors, and row by row to the bit."""
+"""Omega in the fused backward loop: against docs/maths.md#omega over whole tensors, and row by row to the bit."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from itertools import product
 import pytest
 import torch
 
-from rnnsweep.core.recurrence.cpu.engine import CpuEngine
-from rnnsweep.core.types import OmegaForm, OmegaTerm
+from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
+from rnnsweep.core.types import NormRatio, TermResult
 from tests.contract.test_engines import F64, Case
 
-FORMS = [OmegaForm(squared, mean, 1e-20) for squared, mean in product((True, False), repeat=2)]
+FORMS = [NormRatio(squared, mean, 1e-20) for squared, mean in product((True, False), repeat=2)]
 SHAPES = [(3, 7, 4, 6, 2), (2, 25, 10, 9, 1), (2, 5, 1, 16, 2), (2, 6, 97, 5, 2)]  # the last: blocks of one step
 
 
@@ -26,13 +26,13 @@ def engine() -> CpuEngine:
     return found
 
 
-def fused(engine: CpuEngine, case: Case, form: OmegaForm, rows=None, keep=False):
+def fused(engine: CpuEngine, case: Case, form: NormRatio, rows=None, keep=False):
     record = engine.forward(case.inputs, case.weights, case.act, case.lengths)
-    rows = torch.ones(case.P, dtype=torch.bool) if rows is None else rows
-    return engine.backward_omega(record, case.direct, case.act, form, rows, keep=keep)
+    rows = torch.ones(len(case.inputs), dtype=torch.bool) if rows is None else rows
+    return engine.backward_with(record, case.direct, case.act, form, rows, keep=keep)
 
 
-def written_out(engine: CpuEngine, case: Case, form: OmegaForm) -> OmegaTerm:
+def written_out(engine: CpuEngine, case: Case, form: NormRatio) -> TermResult:
     """Value, active share and the immediate gradient, by autograd on the trailing matrix alone."""
     trace = case.run(engine)[1]
     own = (torch.arange(case.T) >= (case.T - case.lengths)[:, None])[..., None]
@@ -49,7 +49,7 @@ def written_out(engine: CpuEngine, case: Case, form: OmegaForm) -> OmegaTerm:
     share = active.double().sum((1, 2)) / case.B
     value = total / torch.where(share > 0, share, torch.ones_like(share)) if form.mean else total
     (gradient,) = torch.autograd.grad(value.sum(), w)
-    return OmegaTerm(value.detach(), share / case.lengths, gradient)
+    return TermResult(value.detach(), share / case.lengths, gradient)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)

@@ -19,10 +19,10 @@ from rnnsweep.core.families.nesterov_lstm_diff import NesterovLstmDiff
 from rnnsweep.core.families.rmsprop_lstm import RmspropLstm
 from rnnsweep.core.recurrence.cells import CellEngine
 from rnnsweep.core.recurrence.choose import engine_for
-from rnnsweep.core.recurrence.cpu.gated_engine import GatedEngine
+from rnnsweep.core.recurrence.cpu.engine.gated import GruEngine, LstmEngine
 from rnnsweep.core.types import Direct, LoopWeights
 from rnnsweep.errors import ConfigError
-from tests.contract.test_gated_engines import CELLS, NONE, Case
+from tests.contract.test_gated_engines import CELLS, NONE, Case, fused
 
 F64 = torch.float64
 CPU = torch.device("cpu")
@@ -39,10 +39,10 @@ def test_equals_the_step_by_step_engine(cell: str, shape: tuple[int, ...]) -> No
     """Same names, shapes and values; float32 within 64 units of the last place of float64's results."""
     case = Case(cell, shape, steps=True, wide=True)
     _, true = case.run(CellEngine(case.cell))
-    _, mine = case.run(GatedEngine(case.cell))
+    _, mine = case.run(fused(case.cell))
     assert mine.keys() == true.keys()
     single = Case(cell, shape, steps=True, wide=True, dtype=torch.float32)
-    _, rounded = single.run(GatedEngine(single.cell))
+    _, rounded = single.run(fused(single.cell))
     for name, value in true.items():
         assert mine[name].shape == value.shape, name
         scale = value.abs().max()
@@ -53,16 +53,16 @@ def test_equals_the_step_by_step_engine(cell: str, shape: tuple[int, ...]) -> No
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_threads_change_no_bit(cell: str) -> None:
     case = Case(cell, (7, 41, 7, 36, 3), dtype=torch.float32)
-    one = case.everything(GatedEngine(case.cell, 1))
+    one = case.everything(fused(case.cell, 1))
     for threads in (2, 3, 16):
-        for name, value in case.everything(GatedEngine(case.cell, threads)).items():
+        for name, value in case.everything(fused(case.cell, threads)).items():
             assert torch.equal(value, one[name]), name
 
 
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_gradients_of_a_short_row_are_those_of_a_shorter_pack_bit_for_bit(cell: str) -> None:
     case = Case(cell, (3, 41, 7, 20, 3))
-    engine = GatedEngine(case.cell, 1)
+    engine = fused(case.cell, 1)
     _, whole = case.run(engine)
     for p in range(3):
         short = case.rows(slice(p, p + 1))
@@ -77,7 +77,7 @@ def test_gradients_of_a_short_row_are_those_of_a_shorter_pack_bit_for_bit(cell: 
 def test_foreign_layouts_are_read_right(cell: str) -> None:
     """Weights inside a larger slab, as a pack has them; inputs and direct gradients with gaps."""
     case = Case(cell, (3, 9, 4, 10, 3), steps=True)
-    engine = GatedEngine(case.cell, 1)
+    engine = fused(case.cell, 1)
     _, want = case.run(engine)
     w = case.weights
     assert w.w_in is not None
@@ -96,7 +96,7 @@ def test_foreign_layouts_are_read_right(cell: str) -> None:
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_a_record_and_a_trace_survive_later_calls(cell: str) -> None:
     case = Case(cell)
-    engine = GatedEngine(case.cell, 1)
+    engine = fused(case.cell, 1)
     _, found = case.run(engine)
     before = {name: value.clone() for name, value in found.items()}
     case.inputs = -case.inputs
@@ -115,7 +115,7 @@ def test_saturated_gates_and_nan(cell: str, dtype: torch.dtype) -> None:
         weights.cell = {}
     drives = torch.tensor([1e30, -1e30, inf, -inf, nan, 0.0], dtype=dtype)[None, None, :, None]
     drives = drives.expand(1, 1, 6, size * 5).contiguous()
-    engine = GatedEngine(CELLS[cell](5), 1)
+    engine = fused(CELLS[cell](5), 1)
     record = engine.forward(drives, weights, NONE, torch.tensor([1]))
     h = record.h[0, 1, :, :5]
     top = torch.tanh(torch.ones((), dtype=dtype)) if cell == "lstm" else torch.zeros((), dtype=dtype)
@@ -133,7 +133,7 @@ def test_who_gets_the_fused_loops() -> None:
     for family in (Lstm, Gru, MomentumLstm, AdamLstm, RmspropLstm, NesterovLstm):
         for name in ("auto", "cpu"):
             engine, note = engine_for(family(hidden=4).cell, name, NONE, torch.float32, CPU)
-            assert (type(engine), engine.name, note) == (GatedEngine, "cpu", ""), family
+            assert (type(engine), engine.name, note) == (GruEngine if family is Gru else LstmEngine, "cpu", ""), family
         engine, note = engine_for(family(hidden=4).cell, "reference", NONE, torch.float32, CPU)
         assert (type(engine), note) == (CellEngine, "")
     for family in (MinGru, NesterovLstmDiff):
@@ -167,7 +167,7 @@ def test_without_numba_gated_cells_run_step_by_step() -> None:
 
 def test_there_is_no_tangent() -> None:
     case = Case("lstm")
-    engine = GatedEngine(case.cell, 1)
+    engine = fused(case.cell, 1)
     trace, _ = case.run(engine)
     with pytest.raises(ConfigError, match="LstmCell has no tangent"):
         engine.tangent(trace, case.weights.w_rec, case.lengths, ACTIVATIONS["tanh"])

@@ -41,7 +41,7 @@ def sequences(batch):
 
 
 def wanted_sequence(unit, variant, L, pattern):
-    """Inputs and targets of MATHS section 8, written out for one pattern."""
+    """Inputs and targets of docs/maths.md#tasks, written out for one pattern."""
     kinds, n = {"5bit": (2, 5), "20bit": (5, 10), "urnn": (8, 10), "exprnn": (8, 10)}[variant]
     blank, trigger = kinds, kinds + 1
     if unit is Memorization:

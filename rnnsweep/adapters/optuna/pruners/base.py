@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,8 +13,10 @@ from optuna.trial import TrialState as State
 
 from rnnsweep.adapters.optuna.frozen import STATES, frozen, study_of
 from rnnsweep.adapters.optuna.history import History, Record
+from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.states import TrialState
+from rnnsweep.unit import Unit
 
 NEWEST = 2000
 """Trials that one verdict looks at, at most: the newest. It keeps the cost of a verdict constant."""
@@ -42,19 +44,30 @@ class Case:
         return {rung: value for rung, value in sorted(self.record.curve.items()) if rung <= self.rung}
 
 
-class PrunerUnit(ABC):
-    """Base of pruners: frozen dataclasses without state, whose fields are their yaml keys. Steps are rungs."""
+@dataclass(frozen=True)
+class PrunerUnit(Unit):
+    """Base of pruners: units without state, so that a verdict can be taken again. Steps are rungs.
 
+    Attributes:
+        curves: whether it looks at trials' curves; where not, it is never asked, and curves are not kept.
+        replicas: whether it compares replicas.
+        several_objectives: whether it serves sweeps with more than one objective.
+    """
+
+    unit_group: ClassVar[str] = "pruner"
     curves: ClassVar[bool] = True
     replicas: ClassVar[bool] = False
+    several_objectives: ClassVar[bool] = False
 
     @abstractmethod
     def judge(self, case: Case) -> bool:
         """Whether the trial should end at this rung, as a function of the case alone."""
 
-    def check(self, plan: SweepPlan) -> None:
+    def check_plan(self, plan: SweepPlan) -> None:
         """Raise `ConfigError` where the pruner cannot serve this sweep."""
-        del plan
+        if len(plan.objectives) > 1 and not self.several_objectives:
+            problem = "several objectives cannot be pruned"
+            raise ConfigError(problem, key="pruner", value=self.unit_name, allowed="pruner=none")
 
 
 def complete_trials(history: History) -> list[FrozenTrial]:

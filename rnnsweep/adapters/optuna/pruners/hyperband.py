@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
 from rnnsweep.adapters.optuna.pruners.successive_halving import SuccessiveHalving, halve
-from rnnsweep.adapters.optuna.units import require, whole
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,15 @@ class Hyperband(PrunerUnit):
         number, not by a checksum of the study's name, and the last rung is known from the budget.
     """
 
+    fixed: ClassVar[Mapping[str, Range]] = {
+        "first": Range(1, integer=True),
+        "factor": Range(2, integer=True),
+        "bootstrap": Range(0, integer=True),
+    }
+
     first: int = 1
     factor: int = 3
     bootstrap: int = 0
-
-    def __post_init__(self) -> None:
-        SuccessiveHalving(self.first, self.factor, 0, self.bootstrap)
-        require(whole(self.first, 1), "pruner.first", self.first, "a whole number >= 1")
 
     def judge(self, case: Case) -> bool:
         """ASHA's verdict within the trial's bracket."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
 from rnnsweep.adapters.optuna.pruners.percentile import Percentile
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -19,17 +22,18 @@ class Median(PrunerUnit):
         least: COMPLETE trials with a value at the rung that a verdict needs.
     """
 
+    fixed: ClassVar[Mapping[str, Range]] = {
+        "startup": Range(0, integer=True),
+        "warmup": Range(0, integer=True),
+        "interval": Range(1, integer=True),
+        "least": Range(1, integer=True),
+    }
+
     startup: int = 5
     warmup: int = 2
     interval: int = 1
     least: int = 1
 
-    def __post_init__(self) -> None:
-        self._rule()
-
-    def _rule(self) -> Percentile:
-        return Percentile(50.0, self.startup, self.warmup, self.interval, self.least)
-
     def judge(self, case: Case) -> bool:
         """Optuna's verdict (its median pruner is this special case, too)."""
-        return self._rule().judge(case)
+        return Percentile(50.0, self.startup, self.warmup, self.interval, self.least).judge(case)

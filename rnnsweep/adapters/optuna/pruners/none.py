@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
 
@@ -11,7 +12,8 @@ from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
 class Never(PrunerUnit):
     """Every trial trains to its end."""
 
-    curves = False
+    curves: ClassVar[bool] = False
+    several_objectives: ClassVar[bool] = True
 
     def judge(self, case: Case) -> bool:
         """Never."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import optuna
 
 from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit, ask_optuna, complete_trials
-from rnnsweep.adapters.optuna.units import number, require, whole
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,19 @@ class Percentile(PrunerUnit):
         least: COMPLETE trials with a value at the rung that a verdict needs.
     """
 
+    fixed: ClassVar[Mapping[str, Range]] = {
+        "percentile": Range(0, 100),
+        "startup": Range(0, integer=True),
+        "warmup": Range(0, integer=True),
+        "interval": Range(1, integer=True),
+        "least": Range(1, integer=True),
+    }
+
     percentile: float = 25.0
     startup: int = 5
     warmup: int = 2
     interval: int = 1
     least: int = 1
-
-    def __post_init__(self) -> None:
-        require(number(self.percentile, 0, 100), "pruner.percentile", self.percentile, "a number within 0 and 100")
-        for name, low in (("startup", 0), ("warmup", 0), ("interval", 1), ("least", 1)):
-            require(whole(getattr(self, name), low), f"pruner.{name}", getattr(self, name), f"a whole number >= {low}")
 
     def judge(self, case: Case) -> bool:
         """Optuna's verdict."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import optuna
 from optuna.trial import TrialState as State
 
 from rnnsweep.adapters.optuna.frozen import frozen, study_of
 from rnnsweep.adapters.optuna.pruners.base import NEWEST, Case, PrunerUnit
-from rnnsweep.adapters.optuna.units import require, whole
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,17 @@ class SuccessiveHalving(PrunerUnit):
         Li et al. (2020), A system for massively parallel hyperparameter tuning (ASHA).
     """
 
+    fixed: ClassVar[Mapping[str, Range]] = {
+        "first": Range(1, integer=True),
+        "factor": Range(2, integer=True),
+        "spared": Range(0, integer=True),
+        "bootstrap": Range(0, integer=True),
+    }
+
     first: int = 1
     factor: int = 4
     spared: int = 0
     bootstrap: int = 0
-
-    def __post_init__(self) -> None:
-        for name, low in (("first", 1), ("factor", 2), ("spared", 0), ("bootstrap", 0)):
-            require(whole(getattr(self, name), low), f"pruner.{name}", getattr(self, name), f"a whole number >= {low}")
 
     def judge(self, case: Case) -> bool:
         """Optuna's verdict at a competition, else False."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import optuna
 
 from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit, ask_optuna
-from rnnsweep.adapters.optuna.units import number, require, whole
+from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -23,21 +26,26 @@ class Threshold(PrunerUnit):
         interval: judge every so many rungs.
     """
 
+    fixed: ClassVar[Mapping[str, Range]] = {
+        "lower": Range(-1e300, 1e300, optional=True),
+        "upper": Range(-1e300, 1e300, optional=True),
+        "warmup": Range(0, integer=True),
+        "interval": Range(1, integer=True),
+    }
+
     lower: float | None = None
     upper: float | None = None
     warmup: int = 2
     interval: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("lower", "upper"):
-            value = getattr(self, name)
-            require(value is None or number(value, -1e300, 1e300), f"pruner.{name}", value, "a number, or null")
-        some = self.lower is not None or self.upper is not None
-        require(some, "pruner.upper", self.upper, "pruner.lower or pruner.upper must be given")
-        ordered = self.lower is None or self.upper is None or self.lower <= self.upper
-        require(ordered, "pruner.lower", self.lower, "a number <= pruner.upper")
-        for name, low in (("warmup", 0), ("interval", 1)):
-            require(whole(getattr(self, name), low), f"pruner.{name}", getattr(self, name), f"a whole number >= {low}")
+        super().__post_init__()
+        if self.lower is None and self.upper is None:
+            allowed = "pruner.lower or pruner.upper must be given"
+            raise ConfigError("out of range", key="pruner.upper", value="null", allowed=allowed)
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            allowed = f"a number <= pruner.upper={self.upper:g}"
+            raise ConfigError("out of range", key="pruner.lower", value=self.lower, allowed=allowed)
 
     def judge(self, case: Case) -> bool:
         """Optuna's verdict."""

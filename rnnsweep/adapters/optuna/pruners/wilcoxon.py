@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import optuna
 from optuna.trial import TrialState as State
@@ -10,10 +12,10 @@ from optuna.trial import TrialState as State
 from rnnsweep.adapters.optuna.frozen import frozen, study_of
 from rnnsweep.adapters.optuna.history import Record
 from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
-from rnnsweep.adapters.optuna.units import number, require, whole
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.states import TrialState
+from rnnsweep.unit import SHARE, Range
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,20 @@ class Wilcoxon(PrunerUnit):
         least: replicas that a verdict needs.
     """
 
-    replicas = True
+    replicas: ClassVar[bool] = True
+    fixed: ClassVar[Mapping[str, Range]] = {
+        "p": SHARE,
+        "warmup": Range(0, integer=True),
+        "least": Range(2, integer=True),
+    }
+
     p: float = 0.1
     warmup: int = 2
     least: int = 2
 
-    def __post_init__(self) -> None:
-        require(number(self.p, 0, 1), "pruner.p", self.p, "a number within 0 and 1")
-        for name, low in (("warmup", 0), ("least", 2)):
-            require(whole(getattr(self, name), low), f"pruner.{name}", getattr(self, name), f"a whole number >= {low}")
-
-    def check(self, plan: SweepPlan) -> None:
+    def check_plan(self, plan: SweepPlan) -> None:
         """With so few replicas that no p value gets small enough, it could never end a trial."""
+        super().check_plan(plan)
         if not 2.0**-plan.replicas < self.p:
             raise ConfigError(
                 f"with {plan.replicas} replicas the test's p value never gets below pruner.p = {self.p:g}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from rnnsweep.adapters.optuna.history import History
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.unit import Unit
 
 BLOCK = 256
 
@@ -53,22 +54,29 @@ class Ask:
         return value_at(dimension, sobol_point(self.sweep_seed, len(self.space), self.number)[index])
 
 
-class SamplerUnit(ABC):
-    """Base of samplers: frozen dataclasses without state, whose fields are their yaml keys."""
+@dataclass(frozen=True)
+class SamplerUnit(Unit):
+    """Base of samplers: units without state, so that an ask can be taken again.
 
+    Attributes:
+        several_objectives: whether it serves sweeps with more than one objective.
+    """
+
+    unit_group: ClassVar[str] = "sampler"
     several_objectives: ClassVar[bool] = False
 
     @abstractmethod
     def propose(self, ask: Ask) -> dict[str, Any] | None:
         """The point of the trial, as a function of `ask` alone; None when the space is exhausted."""
 
-    def check(self, plan: SweepPlan) -> None:
+    def check_plan(self, plan: SweepPlan) -> None:
         """Raise `ConfigError` where the sampler cannot serve this sweep."""
         if len(plan.objectives) > 1 and not self.several_objectives:
             raise ConfigError(
-                f"sampler {type(self).__name__.lower()} knows one objective only",
+                "knows one objective only",
                 key="sampler",
-                allowed="nsga2, tpe, gp, random, grid or qmc for several objectives",
+                value=self.unit_name,
+                allowed="a sampler for several objectives, such as nsga2",
             )
 
 

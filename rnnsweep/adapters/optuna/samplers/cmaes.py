@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from cmaes import CMA
@@ -12,11 +13,11 @@ from cmaes import CMA
 from rnnsweep.adapters.optuna.cube import params_at, seed_for
 from rnnsweep.adapters.optuna.history import History, Record
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
-from rnnsweep.adapters.optuna.units import number, require, whole
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.space import Space
 from rnnsweep.sweep.states import TrialState
+from rnnsweep.unit import Range
 
 
 @dataclass
@@ -45,20 +46,20 @@ class Cmaes(SamplerUnit):
         Hansen (2016), arXiv:1604.00772.
     """
 
+    fixed: ClassVar[Mapping[str, Range]] = {
+        "startup": Range(1, integer=True),
+        "sigma": Range(1e-6, 1.0),
+        "population": Range(4, integer=True, optional=True),
+    }
+
     startup: int = 8
     sigma: float = 0.25
     population: int | None = None
     _paths: list[_Path] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        require(whole(self.startup, 1), "sampler.startup", self.startup, "a whole number >= 1")
-        require(number(self.sigma, 1e-6, 1.0), "sampler.sigma", self.sigma, "a number within 1e-6 and 1")
-        ok = self.population is None or whole(self.population, 4)
-        require(ok, "sampler.population", self.population, "a whole number >= 4, or null")
-
-    def check(self, plan: SweepPlan) -> None:
+    def check_plan(self, plan: SweepPlan) -> None:
         """One objective, and at least one number to search."""
-        super().check(plan)
+        super().check_plan(plan)
         if len(plan.space) and not _numeric(plan.space):
             raise ConfigError("CMA-ES needs a number to search", key="sampler", allowed="tpe, random or grid")
 

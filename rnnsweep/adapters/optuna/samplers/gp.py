@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import optuna
 
 from rnnsweep.adapters.optuna.frozen import suggest
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
-from rnnsweep.adapters.optuna.units import require, whole
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,11 @@ class Gp(SamplerUnit):
         `optuna.samplers.GPSampler` (Matérn 5/2 kernel, logEI).
     """
 
-    several_objectives = True
+    several_objectives: ClassVar[bool] = True
+    fixed: ClassVar[Mapping[str, Range]] = {"startup": Range(2, integer=True), "shown": Range(16, integer=True)}
+
     startup: int = 12
     shown: int = 250
-
-    def __post_init__(self) -> None:
-        require(whole(self.startup, 2), "sampler.startup", self.startup, "a whole number >= 2")
-        require(whole(self.shown, 16), "sampler.shown", self.shown, "a whole number >= 16")
 
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then the maximum of the acquisition function."""

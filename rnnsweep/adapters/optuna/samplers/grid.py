@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from rnnsweep.adapters.optuna.cube import exact
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
@@ -19,11 +19,11 @@ class Grid(SamplerUnit):
     Enqueued points come first and take no cell away: the first cell belongs to the first trial after them.
     """
 
-    several_objectives = True
+    several_objectives: ClassVar[bool] = True
     _walk: list[Iterator[dict[str, Any]]] = field(default_factory=list, init=False, repr=False, compare=False)
     _seen: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def check(self, plan: SweepPlan) -> None:
+    def check_plan(self, plan: SweepPlan) -> None:
         """`ConfigError` names the first dimension without cells."""
         for dimension in plan.space:
             dimension.cells()

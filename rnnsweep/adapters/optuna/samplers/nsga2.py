@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rnnsweep.adapters.optuna.cube import params_at
 from rnnsweep.adapters.optuna.history import History, Record
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
-from rnnsweep.adapters.optuna.units import number, require, whole
+from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.space import Space
+from rnnsweep.unit import SHARE, Range
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,16 @@ class Nsga2(SamplerUnit):
         (as in Optuna); parents are chosen when a trial is asked for, not once per generation.
     """
 
-    several_objectives = True
+    several_objectives: ClassVar[bool] = True
+    fixed: ClassVar[Mapping[str, Range]] = {
+        "population": Range(2, integer=True),
+        "crossover": SHARE,
+        "swap": SHARE,
+        "mutation": Range(0, 1, optional=True),
+        "spread": Range(0, 1000),
+        "shown": Range(2, integer=True),
+    }
+
     population: int = 32
     crossover: float = 0.9
     swap: float = 0.5
@@ -42,13 +53,10 @@ class Nsga2(SamplerUnit):
     shown: int = 1000
 
     def __post_init__(self) -> None:
-        require(whole(self.population, 2), "sampler.population", self.population, "a whole number >= 2")
-        for name in ("crossover", "swap", "mutation"):
-            value = getattr(self, name)
-            free = name == "mutation" and value is None
-            require(free or number(value, 0.0, 1.0), f"sampler.{name}", value, "a number within 0 and 1")
-        require(number(self.spread, 0.0, 1000.0), "sampler.spread", self.spread, "a number within 0 and 1000")
-        require(whole(self.shown, self.population), "sampler.shown", self.shown, "a whole number >= population")
+        super().__post_init__()
+        if self.shown < self.population:  # parents are chosen among those that are shown
+            allowed = f"a whole number >= sampler.population={self.population}"
+            raise ConfigError("out of range", key="sampler.shown", value=self.shown, allowed=allowed)
 
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then a child of two tournament winners."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
 
@@ -16,7 +16,7 @@ class Qmc(SamplerUnit):
         Owen (1998), Scrambling Sobol' and Niederreiter-Xing points; `scipy.stats.qmc.Sobol`.
     """
 
-    several_objectives = True
+    several_objectives: ClassVar[bool] = True
 
     def propose(self, ask: Ask) -> dict[str, Any]:
         """The trial's own point."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
 class Random(SamplerUnit):
     """Uniform in the unit cube; knows nothing of results, so a resumed sweep is the undisturbed one."""
 
-    several_objectives = True
+    several_objectives: ClassVar[bool] = True
 
     def propose(self, ask: Ask) -> dict[str, Any]:
         """The trial's own point."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import optuna
 
 from rnnsweep.adapters.optuna.frozen import suggest
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
-from rnnsweep.adapters.optuna.units import require, whole
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,20 @@ class Tpe(SamplerUnit):
         Bergstra et al. (2011); Watanabe (2023), arXiv:2304.11127.
     """
 
-    several_objectives = True
+    several_objectives: ClassVar[bool] = True
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
+        "startup": Range(0, integer=True),
+        "candidates": Range(1, integer=True),
+        "multivariate": (True, False),
+        "constant_liar": (True, False),
+        "shown": Range(16, integer=True),
+    }
+
     startup: int = 16
     candidates: int = 24
     multivariate: bool = True
     constant_liar: bool = True
     shown: int = 2000
-
-    def __post_init__(self) -> None:
-        require(whole(self.startup, 0), "sampler.startup", self.startup, "a whole number >= 0")
-        require(whole(self.candidates, 1), "sampler.candidates", self.candidates, "a whole number >= 1")
-        require(whole(self.shown, 16), "sampler.shown", self.shown, "a whole number >= 16")
 
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then the candidate with the largest ratio of both densities."""

@@ -41,17 +41,16 @@ def _is_ours(folder: Path) -> bool:
     return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
 
 
+def sources() -> list[Path]:
+    """The files that compiled code is made of: all of this package but `engine`, plain Python around the kernels."""
+    package = Path(__file__).parent
+    return sorted(path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "engine")
+
+
 def _sources_checksum() -> str:
     total = hashlib.sha256(os.environ.get("RNNSWEEP_VECTOR_BYTES", "").encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.stem not in (
-            "engine",
-            "gated_engine",
-            "layout",
-            "threads",
-            "workspace",
-        ):  # plain Python around the kernels
-            total.update(path.read_bytes())
+    for path in sources():
+        total.update(path.read_bytes())
     return total.hexdigest()[:16]
 
 
@@ -61,7 +60,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     Numerics:
         IEEE arithmetic, no fast-math; division by zero gives inf or NaN, as torch does.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # numba's own raises where it divides by zero
     folder = cache_folder()
     if folder is None:
         return numba.njit(**options)(function)

@@ -1,0 +1,86 @@
+"""One worker as its driver sees it: calls in flight, rows on board, orders that wait for the next call."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.exceptions import RayError, RayTaskError
+
+from rnnsweep.adapters.ray.cluster import Node
+from rnnsweep.sweep.rows import ActiveRows, Orders
+
+IN_FLIGHT = 2
+"""Rungs handed to a worker at once: it trains the second while the driver decides on the first."""
+PING_S = 1.0
+"""An idle worker is asked so often whether it lives, seconds."""
+
+
+@dataclass
+class WorkerHandle:
+    """A worker's queue; calls are answered in the order in which they were made.
+
+    Attributes:
+        id: worker id.
+        node: where it runs.
+        actor: Ray's handle.
+        calls: (what, reference), oldest first; what is ``hello``, ``build``, ``advance`` or ``ping``.
+        rows: those that train there, as far as reports and orders say.
+        waiting: orders for the next call.
+        process: (pid, birth time) once known.
+        joined: the trainer is built.
+        answered: when it last answered, or was called while idle; monotonic seconds.
+    """
+
+    id: str
+    node: Node
+    actor: Any
+    answered: float
+    calls: deque[tuple[str, Any]] = field(default_factory=deque)
+    rows: ActiveRows = field(default_factory=ActiveRows)
+    waiting: Orders = field(default_factory=Orders)
+    process: tuple[int, float] | None = None
+    joined: bool = False
+
+    def call(self, what: str, now: float, *args: Any) -> None:
+        """Put one call into the actor's queue."""
+        if not self.calls:
+            self.answered = now
+        self.calls.append((what, getattr(self.actor, what).remote(*args)))
+
+    def pump(self, now: float) -> None:
+        """Keep `IN_FLIGHT` rungs in the queue while there are rows or orders; else ask for a sign of life."""
+        while self.joined and self._advancing() < IN_FLIGHT and (self.rows or not self.waiting.empty):
+            orders, self.waiting = self.waiting, Orders()
+            self.rows.obey(orders)
+            self.call("advance", now, orders)
+        if self.joined and not self.calls and now - self.answered >= PING_S:
+            self.call("ping", now)
+
+    def last_orders(self) -> Orders:
+        """Withdrawals that still wait, if obeying them trains nothing; no orders otherwise."""
+        self.rows.obey(Orders(leave=self.waiting.leave))
+        return Orders() if self.rows else Orders(leave=self.waiting.leave)
+
+    def hung(self, now: float, deadline: float) -> bool:
+        """It owes an answer for longer than `deadline` seconds; a worker that waits for a free place owes none."""
+        return bool(self.calls) and self.process is not None and now - self.answered > deadline
+
+    def _advancing(self) -> int:
+        return sum(what == "advance" for what, _ in self.calls)
+
+
+def reason_of(error: RayError) -> str:
+    """One line: what a person needs to know of Ray's report."""
+    cause = getattr(error, "cause", None)
+    if isinstance(error, RayTaskError):
+        return f"{type(cause).__name__}: {cause}".splitlines()[0] if cause is not None else _last_line(str(error))
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if any(word in line for word in ("exit type", "node", "memory", "killed"))]
+    return f"worker process died: {' '.join((telling or lines)[:2])}"[:500]
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown"

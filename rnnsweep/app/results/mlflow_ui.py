@@ -1,0 +1,95 @@
+"""The pages that other projects' servers show of a store: MLflow's UI and optuna-dashboard, on this machine only."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from rnnsweep.adapters import sqlite
+from rnnsweep.app.results.mlflow_runs import experiment_id, run_ids, tracking_uri
+from rnnsweep.app.results.tables import ranked
+from rnnsweep.app.stores import StorePlace, reading_sweep
+from rnnsweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rnnsweep.sweep.ports import SweepView
+
+HOST = "127.0.0.1"
+COMPARED = 100
+"""Runs in the comparison link: a browser takes no endless URL."""
+
+
+def store_uri(where: StorePlace, sweep: str | None) -> str:
+    """Tracking URI of the sweep, or of the store.
+
+    Raises:
+        ConfigError: no such sweep, or the store has no MLflow database yet.
+    """
+    own = where.root / "mlflow.db"
+    uri = tracking_uri(where, _view(where, sweep)) if sweep else sqlite.url_of(own)
+    if uri == sqlite.url_of(own) and not own.is_file():
+        hint = "Launch a sweep first, or name its store with --store."
+        raise ConfigError("no MLflow runs in this store", key="--store", value=str(where.root), hint=hint)
+    return uri
+
+
+def serve(uri: str, port: int) -> subprocess.Popen[bytes]:
+    """Start MLflow's UI and wait until it answers; the caller ends the process.
+
+    Raises:
+        StoreError: it does not come up.
+    """
+    from rnnsweep.adapters.mlflow.server import serve as serve_store
+
+    return serve_store(uri, HOST, port)
+
+
+def links(base: str, where: StorePlace, sweep: str | None) -> str:
+    """The UI's address, and the deep links to a sweep."""
+    if sweep is None:
+        return base
+    from rnnsweep.adapters.mlflow.server import comparison_link, experiment_link
+
+    view = _view(where, sweep)
+    runs, experiment = run_ids(where, view), experiment_id(where, view)
+    if experiment is None:
+        return f"{base}\nThe sweep '{sweep}' has no runs there yet."
+    lines = [
+        f"trials    {experiment_link(base, experiment)}",
+        f"curves    {experiment_link(base, experiment, charts=True)}",
+    ]
+    compared = [runs[number] for number in _best_first(where, sweep) if number in runs][:COMPARED]
+    if compared:
+        lines.append(f"compare   {comparison_link(base, experiment, compared)}")
+    return "\n".join(lines)
+
+
+def _view(where: StorePlace, sweep: str) -> SweepView:
+    with reading_sweep(where, sweep) as (_, view):
+        return view
+
+
+def _best_first(where: StorePlace, sweep: str) -> list[int]:
+    """Trial numbers: complete ones by objective, then all others by number."""
+    with reading_sweep(where, sweep) as (ledger, view):
+        trials = ledger.trials(sweep)
+        best = [trial.number for trial in ranked(view, trials)]
+    return [*best, *(trial.number for trial in trials if trial.number not in set(best))]
+
+
+def dashboard_command(where: StorePlace, port: int) -> list[str]:
+    """The command that serves optuna-dashboard on the store.
+
+    Raises:
+        ConfigError: it is not installed, or the store has no optuna.db.
+    """
+    command = shutil.which("optuna-dashboard", path=f"{sys.prefix}/bin") or shutil.which("optuna-dashboard")
+    if command is None:
+        hint = "Install it with: pip install 'rnnsweep[dashboard]'"
+        raise ConfigError("optuna-dashboard is not installed", key="--optuna", hint=hint + ".")
+    database = where.root / "optuna.db"
+    if not database.is_file():
+        raise ConfigError("no optuna.db in this store", key="--store", value=str(where.root))
+    return [command, sqlite.url_of(database), "--host", HOST, "--port", str(port)]

@@ -1,0 +1,269 @@
+"""A sweep of a store as an object: what `rnnsweep.open_sweep` returns and the commands that look print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnsweep.app.stores import StorePlace, place, reading, reading_sweep
+from rnnsweep.errors import ConfigError, RnnsweepError, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+    from rnnsweep.sweep.ports import Change, TrialView
+    from rnnsweep.sweep.session import Outcome
+
+    Frame = Any  # a pandas frame, see `report.data`
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial of a sweep, as it was when it was asked for.
+
+    Attributes:
+        sweep: whose it is.
+        view: all that the ledger holds about it.
+    """
+
+    sweep: Sweep
+    view: TrialView
+
+    @property
+    def number(self) -> int:
+        """Trial number."""
+        return self.view.number
+
+    @property
+    def state(self) -> str:
+        """Upper-case state."""
+        return self.view.state.value
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Searched keys -> values."""
+        return self.view.params
+
+    @property
+    def objective(self) -> float | None:
+        """The first objective, None without a result."""
+        return self.view.values[0] if self.view.values else None
+
+    @property
+    def solved_at(self) -> int | None:
+        """Median over replicas of the updates to solve; None while fewer than half have."""
+        return self.view.solved_at
+
+    def load(self, replica: int | None = None) -> torch.nn.Module:
+        """The trained network for inference, from the checkpoint with the smallest validation loss.
+
+        Args:
+            replica: which replica; None takes the best of all.
+
+        Raises:
+            CheckpointError: there is no checkpoint (left).
+        """
+        from rnnsweep.app.config.load import from_json
+        from rnnsweep.app.config.point import resolve_point
+        from rnnsweep.app.results.inference import load_network
+
+        with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
+            attempts = ledger.attempts(view.name, self.number)
+            config = from_json(view.config, store=self.sweep.place.own_root)
+        replicas = range(config.plan.replicas) if replica is None else (replica,)
+        rows = [(self.number, index) for index in replicas]
+        tokens = {self.number: [attempt.token for attempt in reversed(attempts)]}
+        return load_network(resolve_point(config.variants, self.params), config.checkpoints, rows, tokens)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep in a store. Every call reads the ledger anew, so it works while the sweep runs.
+
+    Attributes:
+        name: the sweep's name.
+        place: where its stores are.
+        outcome: how the `launch` or `resume` that returned this object ended; None for a sweep that was only opened.
+
+    Example:
+        sweep = rnnsweep.open_sweep("quickstart")
+        sweep.trials().sort_values("objective").head()
+    """
+
+    name: str
+    place: StorePlace
+    outcome: Outcome | None = field(default=None, compare=False, repr=False)
+
+    # ------------------------------------------------------------------ as the commands print it
+
+    def status(self) -> dict[str, Any]:
+        """What `rnnsweep status --json` prints."""
+        from rnnsweep.app.results.tables import standing, status
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            return status(standing(ledger, view), ledger.trials(self.name))
+
+    def table(self) -> list[dict[str, Any]]:
+        """What `rnnsweep table --json` prints: one entry per trial, by number."""
+        from rnnsweep.app.results.mlflow_runs import run_ids
+        from rnnsweep.app.results.tables import row
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            runs = run_ids(self.place, view)
+            return [row(trial, runs) for trial in ledger.trials(self.name)]
+
+    def ranking(self) -> list[dict[str, Any]]:
+        """Entries of the table: complete trials only, best first; the first is what `rnnsweep best --json` prints."""
+        from rnnsweep.app.results.mlflow_runs import run_ids
+        from rnnsweep.app.results.tables import ranked, row
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            runs = run_ids(self.place, view)
+            return [row(trial, runs) for trial in ranked(view, ledger.trials(self.name))]
+
+    def show(self, trial: int) -> dict[str, Any]:
+        """A table entry with curves, replicas, artifacts and history: what `rnnsweep show` prints.
+
+        Raises:
+            ConfigError: the sweep has no such trial.
+        """
+        from rnnsweep.app.results.mlflow_runs import artifacts, run_ids
+        from rnnsweep.app.results.tables import show
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            runs = run_ids(self.place, view)
+            return show(ledger, view, trial, runs, artifacts(self.place, view, trial, runs))
+
+    @property
+    def state(self) -> str:
+        """Upper-case state; a sweep whose driver has died does not run, whatever it wrote last."""
+        from rnnsweep.app.results.tables import standing
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            return standing(ledger, view).state.value
+
+    def log(self, after: int = 0) -> list[Change]:
+        """Entries of the ledger's journal with a greater number than `after`, oldest first, some at a time."""
+        with reading_sweep(self.place, self.name) as (ledger, _):
+            return ledger.changes(self.name, after)
+
+    # ------------------------------------------------------------------ frames and networks
+
+    def trials(self) -> Frame:
+        """One row per trial: state, objective, solved_at, ... and one column per searched key."""
+        from rnnsweep.app.config.load import plan_of
+        from rnnsweep.app.results.frames import trials_frame
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            return trials_frame(ledger.trials(self.name), plan_of(view).space.keys)
+
+    def replicas(self) -> Frame:
+        """One row per (trial, replica): state, step, value, solved_at, device time."""
+        from rnnsweep.app.config.load import plan_of
+        from rnnsweep.app.results.frames import replicas_frame
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            return replicas_frame(ledger.reports(self.name), plan_of(view))
+
+    def curves(self, *keys: str, trial: int | None = None) -> Frame:
+        """Long form: trial, replica, rung, step, key, value; all metric keys where none are named."""
+        from rnnsweep.app.results.frames import curves_frame
+
+        with reading_sweep(self.place, self.name) as (ledger, _):
+            return curves_frame(ledger.reports(self.name, trial), keys)
+
+    @property
+    def best(self) -> TrialResult:
+        """The best complete trial.
+
+        Raises:
+            RnnsweepError: none is complete yet.
+        """
+        from rnnsweep.app.results.tables import ranked
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            complete = ranked(view, ledger.trials(self.name))
+        if not complete:
+            raise RnnsweepError(f"sweep '{self.name}' has no complete trial yet; see: rnnsweep status {self.name}")
+        return TrialResult(self, complete[0])
+
+    def trial(self, number: int) -> TrialResult:
+        """One trial by number.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        from rnnsweep.app.results.tables import find
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            return TrialResult(self, find(view, ledger.trials(self.name), number))
+
+    # ------------------------------------------------------------------ requests to its driver
+
+    def stop(self) -> bool:
+        """Ask the driver to stop after the rung in progress; False where none runs, so that there is nothing to ask."""
+        if self.state != "RUNNING":
+            return False
+        with reading_sweep(self.place, self.name) as (ledger, _):
+            ledger.post(self.name, "stop")
+        return True
+
+    def enqueue(self, *points: Mapping[str, Any]) -> None:
+        """Ask the driver to try these points next; searched keys that a point leaves open are drawn.
+
+        They count towards ``budget.trials``. A sweep that does not run takes them up at its next resume.
+
+        Raises:
+            ConfigError: a point names a key that is not searched.
+        """
+        from rnnsweep.app.config.load import plan_of
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            known = plan_of(view).space.keys
+            for key in (key for point in points for key in point):
+                if key not in known:
+                    raise ConfigError("is not searched", key=key, allowed=known or "none", hint=nearest(key, known))
+            ledger.post(self.name, "enqueue", {"points": [dict(point) for point in points]})
+
+    # ------------------------------------------------------------------ pictures
+
+    def report(self, out: Path | None = None, formats: Sequence[str] = ()) -> Path:
+        """Write figures, tables and one page; returns the page's path.
+
+        Args:
+            out: folder; None takes the sweep's own in the store.
+            formats: of the figures, beside PNG: svg, pdf.
+        """
+        from rnnsweep.app.results.report_data import report_sweep
+
+        return report_sweep(self.place, self.name, out, formats)
+
+    def overview(self) -> Path | None:
+        """Write the one picture that stands for the sweep; None where there is nothing to draw yet."""
+        from rnnsweep.app.results.report_data import overview_picture
+
+        with reading_sweep(self.place, self.name) as (ledger, _):
+            return overview_picture(self.place, ledger, self.name)
+
+
+def open_sweep(name: str, *, store: Path | str | StorePlace | None = None) -> Sweep:
+    """A sweep that is in the store.
+
+    Raises:
+        ConfigError: it is not; names the nearest.
+    """
+    where = place(store)
+    with reading_sweep(where, name):
+        return Sweep(name, where)
+
+
+def statuses(store: Path | str | StorePlace | None = None) -> list[dict[str, Any]]:
+    """`Sweep.status` of every sweep of a store, oldest first; an absent store has none."""
+    from rnnsweep.app.results.tables import standing, status
+
+    with reading(place(store)) as ledger:
+        if ledger is None:
+            return []
+        return [status(standing(ledger, view), ledger.trials(view.name)) for view in ledger.sweeps()]

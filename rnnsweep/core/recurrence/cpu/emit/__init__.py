@@ -1,0 +1,1 @@
+"""What writes LLVM instructions while numba compiles a kernel: vectors, formulas, loops over matrices, products."""

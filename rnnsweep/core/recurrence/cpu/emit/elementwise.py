@@ -1,0 +1,378 @@
+"""Numbers at addresses, as numba intrinsics: one by one, and in loops over padded matrices, vector by vector.
+
+Kernels get plain addresses: they compile once per element type, whatever the arrays look like. `zero` is a number of
+the element type; it carries the type and nothing else. A padded matrix is [rows, vectors * width] without gaps.
+Addresses are in bytes. Each loop takes a named tuple of its own, and refuses any other when the kernel compiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba.core import cgutils, types
+
+from rnnsweep.core.recurrence.cpu.emit import formulas
+from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require, unpack
+from rnnsweep.core.recurrence.cpu.host import PARTS, VECTOR_BYTES
+
+PLAIN, SLOPE, LEAKY = 0, 1, 2
+"""What `activate` does besides h = f(a): nothing; store f'(a); store f'(a) and mix with the state before."""
+
+
+def _place(context: Any, builder: Any, kind: Any, address: Any) -> Any:
+    return builder.inttoptr(address, context.get_value_type(kind).as_pointer())
+
+
+@intrinsic
+def load(typingctx, zero, address):
+    """The number of the type of `zero` at a byte address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_place(context, builder, signature.args[0], args[1]))
+
+    return zero(zero, types.int64), codegen
+
+
+@intrinsic
+def store(typingctx, zero, value, address):
+    """Write a number at a byte address, rounded to the type of `zero`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = context.cast(builder, args[1], signature.args[1], signature.args[0])
+        builder.store(number, _place(context, builder, signature.args[0], args[2]))
+        return context.get_dummy_value()
+
+    return types.void(zero, value, types.int64), codegen
+
+
+@intrinsic
+def number(typingctx, zero, value):
+    """`value` rounded to the type of `zero`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.cast(builder, args[1], signature.args[1], signature.args[0])
+
+    return zero(zero, value), codegen
+
+
+@intrinsic
+def load_int(typingctx, address):
+    """The int64 at a byte address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_place(context, builder, types.int64, args[0]))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def store_int(typingctx, value, address):
+    """Write an int64 at a byte address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[0], _place(context, builder, types.int64, args[1]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def item_bytes(typingctx, zero):
+    """Bytes of one number."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return I64(Lanes(builder, context.get_value_type(signature.args[0])).bits // 8)
+
+    return types.int64(zero), codegen
+
+
+@intrinsic
+def vector_width(typingctx, zero):
+    """Numbers per unit of a vector."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return I64(Lanes(builder, context.get_value_type(signature.args[0])).width)
+
+    return types.int64(zero), codegen
+
+
+def _switch(builder: Any, value: Any, cases: dict[int, Callable[[], None]]) -> None:
+    after = builder.append_basic_block("switch.done")
+    switch = builder.switch(value, after)
+    for number, write in cases.items():
+        block = builder.append_basic_block(f"case.{number}")
+        switch.add_case(I64(number), block)
+        builder.position_at_end(block)
+        write()
+        builder.branch(after)
+    builder.position_at_end(after)
+
+
+def _own_function(module: ir.Module, name: str, count: int, write: Callable[[Any, Any], None]) -> ir.Function:
+    """A function of `count` i64, kept out of line: its body exists once, however often it is called."""
+    function = cgutils.get_or_insert_function(module, ir.FunctionType(ir.VoidType(), [I64] * count), name)
+    if function.is_declaration:
+        function.linkage = "linkonce_odr"
+        function.attributes.add("noinline")
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        write(builder, function.args)
+        builder.ret_void()
+    return function
+
+
+def out_of_line(name: str, kind: Any, write: Callable[[Lanes, Any], None]) -> Any:
+    """Codegen of an intrinsic (zero, named tuple `kind`): calls a function of its own, which `write` writes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        real = context.get_value_type(signature.args[0])
+        operands = unpack(context, builder, kind, signature.args[1], args[1])
+        full = f"rnnsweep_{name}_{'f32' if isinstance(real, ir.FloatType) else 'f64'}"
+        function = _own_function(builder.module, full, len(operands), lambda b, a: write(Lanes(b, real), kind(*a)))
+        builder.call(function, operands)
+        return context.get_dummy_value()
+
+    return codegen
+
+
+class Activation(NamedTuple):
+    """h = f(a) in place, of a padded matrix.
+
+    Attributes:
+        code: index of f in `formulas.CODES`. mode: PLAIN, SLOPE or LEAKY.
+        h: pre-activations, then states.
+        before: the state before, in mode LEAKY only; so `leak`, the address of the leak.
+        slope: where f' goes, not in mode PLAIN. bias: the padded row of modReLU's biases.
+        rows, vectors: of the matrix.
+    """
+
+    code: int
+    mode: int
+    h: int
+    before: int
+    slope: int
+    bias: int
+    leak: int
+    rows: int
+    vectors: int
+
+
+@intrinsic
+def activate(typingctx, zero, operands):
+    """See `Activation`."""
+    require(Activation, operands)
+    return types.void(zero, operands), out_of_line("activate", Activation, _write_activate)
+
+
+def _write_activate(k: Lanes, args: Activation) -> None:
+    cases: dict[int, Callable[[], None]] = {}
+    for code, name in enumerate(formulas.CODES):
+        for mode in (SLOPE, LEAKY):
+            cases[code * 3 + mode] = lambda name=name, mode=mode: _activate_loop(k, name, mode, args)
+        if name in formulas.FROM_OUTPUT:  # the others always store f', so they have no plain case
+            cases[code * 3 + PLAIN] = lambda name=name: _activate_flat(k, name, args)
+    _switch(k.builder, k.builder.add(k.builder.mul(args.code, I64(3)), args.mode), cases)
+
+
+def _activate_flat(k: Lanes, name: str, args: Activation) -> None:
+    """Mode PLAIN over all entries as they lie: in full vectors, which keeps more of them in flight, then in units."""
+    b, h = k.builder, args.h
+    units = b.mul(args.rows, args.vectors)
+    whole = Lanes(b, k.real, VECTOR_BYTES)
+    full = b.udiv(units, I64(PARTS))
+    with cgutils.for_range(b, full) as loop:
+        at = b.mul(loop.index, I64(whole.width))
+        a = whole.load(h, at)
+        whole.store(formulas.value(whole, name, a, a), h, at)
+    with cgutils.for_range_slice(b, b.mul(full, I64(PARTS)), units, I64(1), I64) as (unit, _):
+        at = b.mul(unit, I64(k.width))
+        a = k.load(h, at)
+        k.store(formulas.value(k, name, a, a), h, at)
+
+
+def _activate_loop(k: Lanes, name: str, mode: int, args: Activation) -> None:
+    b = k.builder
+    leak = _scalar(k, args.leak) if mode == LEAKY else k.constant(1.0)
+    with cgutils.for_range(b, args.rows) as row, cgutils.for_range(b, args.vectors) as vector:
+        column = b.mul(vector.index, I64(k.width))
+        at = b.add(b.mul(b.mul(row.index, args.vectors), I64(k.width)), column)
+        a = k.load(args.h, at)
+        bias = k.load(args.bias, column) if name == "modrelu" else k.constant(0.0)
+        y = formulas.value(k, name, a, bias)
+        if mode != PLAIN:
+            k.store(formulas.slope(k, name, a, bias, y), args.slope, at)
+        if mode == LEAKY:
+            y = (1.0 - leak) * k.load(args.before, at) + leak * y
+        k.store(y, args.h, at)
+
+
+def _scalar(k: Lanes, address: Any) -> Vec:
+    return k.splat(k.builder.load(k.pointer(address, I64(0))))
+
+
+class PullBack(NamedTuple):
+    """delta = J_f^T (leak g), of `count` vectors.
+
+    Attributes:
+        code: index of f. stored: whether `source` is f' itself (an address or 1; 0: it is the state after the step).
+        delta, g, source: addresses. leak: address of a factor.
+    """
+
+    code: int
+    stored: int
+    delta: int
+    g: int
+    source: int
+    leak: int
+    count: int
+
+
+@intrinsic
+def pull(typingctx, zero, operands):
+    """See `PullBack`."""
+    require(PullBack, operands)
+    return types.void(zero, operands), out_of_line("pull", PullBack, _write_pull)
+
+
+def _write_pull(k: Lanes, args: PullBack) -> None:
+    cases: dict[int, Callable[[], None]] = {}
+    for number, name in enumerate(formulas.CODES):
+        if name in formulas.FROM_OUTPUT:
+            cases[number] = lambda name=name: _pull_loop(k, name, False, args)
+    # With f' at hand all activations are one product but OPLU, whose Jacobian swaps the pair: two further cases.
+    cases[len(formulas.CODES)] = lambda: _pull_loop(k, "identity", True, args)
+    cases[len(formulas.CODES) + 1] = lambda: _pull_loop(k, "oplu", True, args)
+    b = k.builder
+    product, pairs = I64(len(formulas.CODES)), I64(len(formulas.CODES) + 1)
+    permuting = b.icmp_signed("==", args.code, I64(formulas.CODES.index("oplu")))
+    with_slope = b.select(permuting, pairs, product)
+    _switch(b, b.select(b.icmp_signed("!=", args.stored, I64(0)), with_slope, args.code), cases)
+
+
+def _pull_loop(k: Lanes, name: str, stored: bool, args: PullBack) -> None:
+    leak = _scalar(k, args.leak)
+    with cgutils.for_range(k.builder, args.count) as loop:
+        at = k.builder.mul(loop.index, I64(k.width))
+        source = k.load(args.source, at)
+        slope = source if stored else formulas.slope_from_output(k, name, source)
+        k.store(formulas.pullback(k, name, slope, leak * k.load(args.g, at)), args.delta, at)
+
+
+class Sum(NamedTuple):
+    """out = factor x + y, of `count` vectors; `factor` is the address of a number."""
+
+    out: int
+    factor: int
+    x: int
+    y: int
+    count: int
+
+
+@intrinsic
+def combine(typingctx, zero, operands):
+    """See `Sum`."""
+    require(Sum, operands)
+    return types.void(zero, operands), out_of_line("combine", Sum, _write_combine)
+
+
+def _write_combine(k: Lanes, args: Sum) -> None:
+    factor = _scalar(k, args.factor)
+    with cgutils.for_range(k.builder, args.count) as loop:
+        at = k.builder.mul(loop.index, I64(k.width))
+        k.store(factor * k.load(args.x, at) + k.load(args.y, at), args.out, at)
+
+
+class Multiple(NamedTuple):
+    """out = factor x, of `count` vectors; `factor` is the address of a number."""
+
+    out: int
+    factor: int
+    x: int
+    count: int
+
+
+@intrinsic
+def scale(typingctx, zero, operands):
+    """See `Multiple`."""
+    require(Multiple, operands)
+    return types.void(zero, operands), out_of_line("scale", Multiple, _write_scale)
+
+
+def _write_scale(k: Lanes, args: Multiple) -> None:
+    factor = _scalar(k, args.factor)
+    with cgutils.for_range(k.builder, args.count) as loop:
+        at = k.builder.mul(loop.index, I64(k.width))
+        k.store(factor * k.load(args.x, at), args.out, at)
+
+
+class Reduction(NamedTuple):
+    """One vector `out`, lane by lane, of `count` vectors x."""
+
+    out: int
+    x: int
+    count: int
+
+
+@intrinsic
+def largest(typingctx, zero, operands):
+    """The `Reduction` to max|x|; NaN is ignored."""
+    require(Reduction, operands)
+    return types.void(zero, operands), out_of_line("largest", Reduction, _write_largest)
+
+
+def _write_largest(k: Lanes, args: Reduction) -> None:
+    _reduce(k, args, lambda total, x: k.select(k.magnitude(x) > total, k.magnitude(x), total))
+
+
+@intrinsic
+def squares(typingctx, zero, operands):
+    """The `Reduction` to sums of squares."""
+    require(Reduction, operands)
+    return types.void(zero, operands), out_of_line("squares", Reduction, _write_squares)
+
+
+def _write_squares(k: Lanes, args: Reduction) -> None:
+    _reduce(k, args, lambda total, x: k.fma(x, x, total))
+
+
+def _reduce(k: Lanes, args: Reduction, step: Callable[[Vec, Vec], Vec]) -> None:
+    b = k.builder
+    total = cgutils.alloca_once(b, k.type)
+    b.store(k.constant(0.0).value, total)
+    with cgutils.for_range(b, args.count) as loop:
+        b.store(step(Vec(k, b.load(total)), k.load(args.x, b.mul(loop.index, I64(k.width)))).value, total)
+    k.store(Vec(k, b.load(total)), args.out, I64(0))
+
+
+class RowSquares(NamedTuple):
+    """out[r] = sum of squares of row r of the padded matrix x: lane by lane, then over the lanes."""
+
+    out: int
+    x: int
+    rows: int
+    vectors: int
+
+
+@intrinsic
+def row_squares(typingctx, zero, operands):
+    """See `RowSquares`."""
+    require(RowSquares, operands)
+    return types.void(zero, operands), out_of_line("row_squares", RowSquares, _write_row_squares)
+
+
+def _write_row_squares(k: Lanes, args: RowSquares) -> None:
+    b = k.builder
+    total = cgutils.alloca_once(b, k.type)
+    with cgutils.for_range(b, args.rows) as row:
+        b.store(k.constant(0.0).value, total)
+        first = b.mul(row.index, args.vectors)
+        with cgutils.for_range(b, args.vectors) as loop:
+            term = k.load(args.x, b.mul(b.add(first, loop.index), I64(k.width)))
+            b.store(k.fma(term, term, Vec(k, b.load(total))).value, total)
+        lanes = b.load(total)
+        # Lane after lane, not a tree: the order is written down here, so that no compiler may choose another.
+        whole = b.extract_element(lanes, ir.IntType(32)(0))
+        for lane in range(1, k.width):
+            whole = b.fadd(whole, b.extract_element(lanes, ir.IntType(32)(lane)))
+        b.store(whole, k.pointer(args.out, row.index))

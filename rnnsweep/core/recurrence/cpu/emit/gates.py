@@ -1,0 +1,229 @@
+"""Elementwise parts of gated cells as numba intrinsics: gates to states, and back.
+
+Gates lie side by side without gaps; an H that is no multiple of a vector ends in half vectors, quarters, ..., single
+numbers, all of which do the same operations in every lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba.core import cgutils, types
+
+from rnnsweep.core.recurrence.cpu.emit import formulas
+from rnnsweep.core.recurrence.cpu.emit.elementwise import out_of_line
+from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require
+from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
+
+
+class _Sample:
+    """One sample's numbers in a matrix: entry j of block i, which begins at i * H."""
+
+    def __init__(self, k: Lanes, address: Any, hidden: Any) -> None:
+        self.k, self.address, self.hidden = k, address, hidden
+
+    def load(self, v: Lanes, block: int, j: Any) -> Vec:
+        return v.load(self.address, self._at(block, j))
+
+    def store(self, value: Vec, block: int, j: Any) -> None:
+        value.lanes.store(value, self.address, self._at(block, j))
+
+    def _at(self, block: int, j: Any) -> Any:
+        return self.k.builder.add(self.k.builder.mul(self.hidden, I64(block)), j)
+
+
+def _every(k: Lanes, size: tuple[Any, Any], matrices: list[tuple[Any, Any]], body: Callable[..., None]) -> None:
+    """`body(v, j, *samples)` for all units j of all samples, v numbers at once.
+
+    size is (samples, H); matrices are (address, entries from one sample to the next).
+    """
+    b, (count, hidden) = k.builder, size
+    with cgutils.for_range(b, count) as loop:
+        at = [b.add(address, b.mul(b.mul(loop.index, stride), I64(k.bits // 8))) for address, stride in matrices]
+        samples = [_Sample(k, address, hidden) for address in at]
+        _neighbours(k, hidden, lambda v, j: body(v, j, *samples))
+
+
+def _neighbours(k: Lanes, count: Any, body: Callable[[Lanes, Any], None]) -> None:
+    """`body(lanes, offset)` over `count` neighbouring numbers: in full vectors, then in ever smaller ones."""
+    b = k.builder
+    width = VECTOR_BYTES * 8 // k.bits
+    with cgutils.for_range(b, b.udiv(count, I64(width))) as loop:
+        body(Lanes(b, k.real, VECTOR_BYTES), b.mul(loop.index, I64(width)))
+    while width > 1:
+        before, width = b.and_(count, I64(-width)), width // 2
+        with b.if_then(b.icmp_unsigned("!=", b.and_(count, I64(width)), I64(0))):
+            body(Lanes(b, k.real, width * k.bits // 8), before)
+
+
+def _activated(v: Lanes, name: str, a: Vec) -> Vec:
+    return formulas.value(v, name, a, a)
+
+
+class LstmStep(NamedTuple):
+    """[h, c] and kept = [i, f, g, o, tanh c] of one step.
+
+    Attributes:
+        gates, wide: pre-activations [samples, wide].
+        before, after: states [samples, 2 H]. kept: [samples, 5 H].
+    """
+
+    gates: int
+    wide: int
+    before: int
+    after: int
+    kept: int
+    samples: int
+    H: int
+
+
+@intrinsic
+def lstm_step(typingctx, zero, operands):
+    """See `LstmStep`."""
+    require(LstmStep, operands)
+    return types.void(zero, operands), out_of_line("lstm_step", LstmStep, _write_lstm_step)
+
+
+def _write_lstm_step(k: Lanes, args: LstmStep) -> None:
+    two, five = (k.builder.mul(args.H, I64(n)) for n in (2, 5))
+
+    def body(v: Lanes, j: Any, pre: _Sample, *states: _Sample) -> None:
+        old, new, keep = states
+        i, f, o = (_activated(v, "sigmoid", pre.load(v, block, j)) for block in (0, 1, 3))
+        g = formulas.tanh(v, pre.load(v, 2, j))
+        c = v.fma(f, old.load(v, 1, j), i * g)
+        bent = formulas.tanh(v, c)
+        new.store(o * bent, 0, j)
+        new.store(c, 1, j)
+        for block, value in enumerate((i, f, g, o, bent)):
+            keep.store(value, block, j)
+
+    matrices = [(args.gates, args.wide), (args.before, two), (args.after, two), (args.kept, five)]
+    _every(k, (args.samples, args.H), matrices, body)
+
+
+class LstmPull(NamedTuple):
+    """delta of [i, f, g, o], and gc <- dC/dc_{t-1}.
+
+    Attributes:
+        kept: [samples, 5 H]. before: states [samples, 2 H].
+        gh, gc: dC/dh_t and dC/dc_t, both [samples, plane]. delta: [samples, 4 H].
+    """
+
+    kept: int
+    before: int
+    gh: int
+    gc: int
+    plane: int
+    delta: int
+    samples: int
+    H: int
+
+
+@intrinsic
+def lstm_pull(typingctx, zero, operands):
+    """See `LstmPull`."""
+    require(LstmPull, operands)
+    return types.void(zero, operands), out_of_line("lstm_pull", LstmPull, _write_lstm_pull)
+
+
+def _write_lstm_pull(k: Lanes, args: LstmPull) -> None:
+    two, four, five = (k.builder.mul(args.H, I64(n)) for n in (2, 4, 5))
+
+    def body(v: Lanes, j: Any, keep: _Sample, old: _Sample, *gradients: _Sample) -> None:
+        up, cell, delta = gradients
+        i, f, g, o, bent = (keep.load(v, block, j) for block in range(5))
+        g_h = up.load(v, 0, j)
+        g_c = v.fma(g_h * o, 1.0 - bent * bent, cell.load(v, 0, j))
+        delta.store(g_c * g * (i * (1.0 - i)), 0, j)
+        delta.store(g_c * old.load(v, 1, j) * (f * (1.0 - f)), 1, j)
+        delta.store(g_c * i * (1.0 - g * g), 2, j)
+        delta.store(g_h * bent * (o * (1.0 - o)), 3, j)
+        cell.store(g_c * f, 0, j)
+
+    gradients = [(args.gh, args.plane), (args.gc, args.plane), (args.delta, four)]
+    _every(k, (args.samples, args.H), [(args.kept, five), (args.before, two), *gradients], body)
+
+
+class GruStep(NamedTuple):
+    """h and kept = [r, z, n, h U_n + b_n] of one step.
+
+    Attributes:
+        gates, inner, drive: [samples, wide] each: pre-activations of r and z; h U_n + b_n; the candidate's drive.
+        before, after: states [samples, H]. kept: [samples, 4 H].
+    """
+
+    gates: int
+    inner: int
+    drive: int
+    wide: int
+    before: int
+    after: int
+    kept: int
+    samples: int
+    H: int
+
+
+@intrinsic
+def gru_step(typingctx, zero, operands):
+    """See `GruStep`."""
+    require(GruStep, operands)
+    return types.void(zero, operands), out_of_line("gru_step", GruStep, _write_gru_step)
+
+
+def _write_gru_step(k: Lanes, args: GruStep) -> None:
+
+    def body(v: Lanes, j: Any, *all_of: _Sample) -> None:
+        pre, recurrent, drive, old, new, keep = all_of
+        r, z = (_activated(v, "sigmoid", pre.load(v, block, j)) for block in range(2))
+        inner = recurrent.load(v, 0, j)
+        n = formulas.tanh(v, v.fma(r, inner, drive.load(v, 0, j)))
+        new.store(v.fma(z, old.load(v, 0, j) - n, n), 0, j)
+        for block, value in enumerate((r, z, n, inner)):
+            keep.store(value, block, j)
+
+    drives = [(args.gates, args.wide), (args.inner, args.wide), (args.drive, args.wide)]
+    states = [(args.before, args.H), (args.after, args.H), (args.kept, k.builder.mul(args.H, I64(4)))]
+    _every(k, (args.samples, args.H), [*drives, *states], body)
+
+
+class GruPull(NamedTuple):
+    """delta of [r, z, n's recurrent part, n's drive], and g <- g z.
+
+    Attributes:
+        kept: [samples, 4 H]. before: states [samples, H]. g: dC/dh_t, [samples, plane]. delta: [samples, 4 H].
+    """
+
+    kept: int
+    before: int
+    g: int
+    plane: int
+    delta: int
+    samples: int
+    H: int
+
+
+@intrinsic
+def gru_pull(typingctx, zero, operands):
+    """See `GruPull`."""
+    require(GruPull, operands)
+    return types.void(zero, operands), out_of_line("gru_pull", GruPull, _write_gru_pull)
+
+
+def _write_gru_pull(k: Lanes, args: GruPull) -> None:
+    four = k.builder.mul(args.H, I64(4))
+
+    def body(v: Lanes, j: Any, keep: _Sample, old: _Sample, up: _Sample, delta: _Sample) -> None:
+        r, z, n, inner = (keep.load(v, block, j) for block in range(4))
+        total = up.load(v, 0, j)
+        back = total * z
+        dn = (total - back) * (1.0 - n * n)
+        delta.store(dn * inner * (r * (1.0 - r)), 0, j)
+        delta.store(back * (old.load(v, 0, j) - n) * (1.0 - z), 1, j)
+        delta.store(dn * r, 2, j)
+        delta.store(dn, 3, j)
+        up.store(back, 0, j)
+
+    matrices = [(args.kept, four), (args.before, args.H), (args.g, args.plane), (args.delta, four)]
+    _every(k, (args.samples, args.H), matrices, body)

@@ -1,0 +1,157 @@
+"""Vectors of numbers in LLVM IR, with Python operators; the width follows the host.
+
+Everything here runs while numba compiles a kernel: it writes instructions, it does not compute.
+
+Numerics:
+    No fast-math flag is ever set: LLVM may neither reassociate nor contract. Fused multiply-adds appear exactly where
+    `fma` is written, and every lane does the same operations, so that a number does not depend on its position.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.errors import TypingError
+from numba.extending import intrinsic as _intrinsic
+
+from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
+
+I64 = ir.IntType(64)
+intrinsic: Any = _intrinsic
+"""Numba's decorator; what it returns is called from kernels without the typing context."""
+
+
+def require(kind: type, given: Any) -> None:
+    """Raise unless an intrinsic is given the named tuple that it takes.
+
+    All members are whole numbers: without this check another tuple of the same length would be taken for it, and its
+    sizes for addresses.
+    """
+    if getattr(given, "instance_class", None) is not kind:
+        raise TypingError(f"this loop takes {kind.__name__}, not {given}")
+
+
+def unpack(context: Any, builder: Any, kind: Any, tuple_type: Any, value: Any) -> Any:
+    """The named tuple `kind` of IR values: the members of a numba tuple of whole numbers, as i64."""
+    members = cgutils.unpack_tuple(builder, value, len(tuple_type))
+    return kind(*(context.cast(builder, m, own, types.int64) for m, own in zip(members, tuple_type, strict=True)))
+
+
+class Lanes:
+    """Writes vector instructions for one element type.
+
+    Attributes:
+        builder: where instructions go.
+        real: element type, float or double.
+        bits: bits of an element.
+        width: elements per vector.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, real: ir.Type, size: int = UNIT_BYTES) -> None:
+        self.builder, self.real = builder, real
+        self.bits = 32 if isinstance(real, ir.FloatType) else 64
+        self.width = size * 8 // self.bits
+        self.type = ir.VectorType(real, self.width)
+        self.int_type = ir.VectorType(ir.IntType(self.bits), self.width)
+
+    def pointer(self, address: Any, index: Any) -> Any:
+        """Address (i64) of the element `index`."""
+        offset = self.builder.mul(index, I64(self.bits // 8))
+        return self.builder.inttoptr(self.builder.add(address, offset), self.real.as_pointer())
+
+    def load(self, address: Any, index: Any) -> Vec:
+        """The vector that starts at element `index`; any alignment."""
+        pointer = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
+        return Vec(self, self.builder.load(pointer, align=self.bits // 8))
+
+    def store(self, value: Vec, address: Any, index: Any) -> None:
+        """Write a vector from element `index` on; any alignment."""
+        pointer = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
+        self.builder.store(value.value, pointer, align=self.bits // 8)
+
+    def splat(self, scalar: Any) -> Vec:
+        """All lanes equal to an IR scalar."""
+        lane0 = self.builder.insert_element(ir.Constant(self.type, ir.Undefined), scalar, ir.IntType(32)(0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
+        return Vec(self, self.builder.shuffle_vector(lane0, ir.Constant(self.type, ir.Undefined), mask))
+
+    def constant(self, number: float) -> Vec:
+        """All lanes equal to a Python number."""
+        return Vec(self, ir.Constant(self.type, [ir.Constant(self.real, float(number))] * self.width))
+
+    def integers(self, number: int) -> Any:
+        """All integer lanes equal to a Python number."""
+        return ir.Constant(self.int_type, [ir.Constant(ir.IntType(self.bits), number)] * self.width)
+
+    def fma(self, a: Vec, b: Vec, c: Vec) -> Vec:
+        """a * b + c, rounded once."""
+        kind = ir.FunctionType(self.type, [self.type] * 3)
+        name = f"llvm.fma.v{self.width}f{self.bits}"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return Vec(self, self.builder.call(function, [a.value, b.value, c.value]))
+
+    def select(self, mask: Any, yes: Vec, no: Vec) -> Vec:
+        """Lane by lane."""
+        return Vec(self, self.builder.select(mask, yes.value, no.value))
+
+    def swap_pairs(self, x: Vec) -> Vec:
+        """Lanes 2i and 2i + 1 exchanged."""
+        order = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [i ^ 1 for i in range(self.width)])
+        return Vec(self, self.builder.shuffle_vector(x.value, ir.Constant(self.type, ir.Undefined), order))
+
+    def even(self) -> Any:
+        """Mask of the even lanes."""
+        bit = ir.IntType(1)
+        return ir.Constant(ir.VectorType(bit, self.width), [bit(1 - i % 2) for i in range(self.width)])
+
+    def bits_of(self, x: Vec) -> Any:
+        """The integer lanes that hold the same bits."""
+        return self.builder.bitcast(x.value, self.int_type)
+
+    def from_bits(self, lanes: Any) -> Vec:
+        """The numbers that these bits mean."""
+        return Vec(self, self.builder.bitcast(lanes, self.type))
+
+    def magnitude(self, x: Vec) -> Vec:
+        """|x|."""
+        return self.from_bits(self.builder.and_(self.bits_of(x), self.integers((1 << (self.bits - 1)) - 1)))
+
+    def with_sign(self, size: Vec, x: Vec) -> Vec:
+        """`size` (>= 0) with the sign bit of x."""
+        sign = self.builder.and_(self.bits_of(x), self.integers(1 << (self.bits - 1)))
+        return self.from_bits(self.builder.or_(self.bits_of(size), sign))
+
+
+class Vec:
+    """One vector value; + - * / and comparisons write one instruction each. Comparisons are false on NaN."""
+
+    def __init__(self, lanes: Lanes, value: Any) -> None:
+        self.lanes, self.value = lanes, value
+
+    def _with(self, other: Vec | float) -> Vec:
+        return other if isinstance(other, Vec) else self.lanes.constant(other)
+
+    def __add__(self, other: Vec | float) -> Vec:
+        return Vec(self.lanes, self.lanes.builder.fadd(self.value, self._with(other).value))
+
+    def __sub__(self, other: Vec | float) -> Vec:
+        return Vec(self.lanes, self.lanes.builder.fsub(self.value, self._with(other).value))
+
+    def __rsub__(self, other: float) -> Vec:
+        return self._with(other) - self
+
+    def __mul__(self, other: Vec | float) -> Vec:
+        return Vec(self.lanes, self.lanes.builder.fmul(self.value, self._with(other).value))
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __truediv__(self, other: Vec | float) -> Vec:
+        return Vec(self.lanes, self.lanes.builder.fdiv(self.value, self._with(other).value))
+
+    def __gt__(self, other: Vec | float) -> Any:
+        return self.lanes.builder.fcmp_ordered(">", self.value, self._with(other).value)
+
+    def __le__(self, other: Vec | float) -> Any:
+        return self.lanes.builder.fcmp_ordered("<=", self.value, self._with(other).value)

@@ -1,0 +1,216 @@
+"""The fused CPU engines of gated cells: see `rnnsweep.core.recurrence.base` for the contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from rnnsweep.core.activations import ACTIVATIONS, Activation
+from rnnsweep.core.recurrence.cells import Cell, whole_direct
+from rnnsweep.core.recurrence.cpu.engine.launch import ALIGN, RowThreads, TensorAddresses, Workspace, width_of
+from rnnsweep.core.recurrence.cpu.engine.simple import SAMPLES_PER_BLOCK, CpuEngine
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.errors import ConfigError
+
+
+@dataclass
+class GatedRecord(Record):
+    """A record with what the backward loop wants to see again.
+
+    Attributes:
+        kept: [P, T, B, 5 H] of the LSTM: i, f, g, o, tanh(c); [P, T, B, 4 H] of the GRU: r, z, n, h U_n + b_n.
+    """
+
+    kept: Float[Tensor, "P T B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
+
+
+class GatedEngine:
+    """Fused loops of one gated cell; what `CpuEngine` promises about rows, threads and buffers holds here too.
+
+    Records and traces are those of `CellEngine`: states [P, T + 1, B, S], delta = dC/da_t.
+
+    Attributes:
+        name: ``cpu``.
+        tile: rows whose records stay in the L3 cache together.
+        kind: of the cell: the name of its number in `kernels.gated_forward`.
+        cell: what runs; its sizes S, A and what it keeps are those of the loops.
+        threads: threads that rows are spread over; one row is always one thread's.
+
+    Raises:
+        TypeError, ValueError: an argument of another type, shape or range than its kernel counts on.
+
+    Numerics:
+        As for `CpuEngine`: every entry of a product is summed in the order of its inner index, elementwise work is the
+        same in every vector lane, so that no bit of a row depends on other rows, on P or on the number of threads. The
+        sigmoid is (1 + tanh(x / 2)) / 2. NaN and inf stay in their row; steps before a row's start are not read.
+    """
+
+    name = "cpu"
+    tile: int | None = 8
+    kind: ClassVar[str]
+
+    def __init__(self, cell: Cell, threads: int | None = None) -> None:
+        # It wraps the simple engine instead of deriving from it: tangents and terms of that loop are not offered here.
+        self.cell, self._plain, self._workspace = cell, CpuEngine(threads), Workspace()
+        self._threads = RowThreads(threads, self._workspace)
+        self.threads = self._threads.count
+
+    def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
+        """No numba, no FMA vectors, or another type than float32 and float64; a gated cell has its own activations."""
+        del activation
+        return self._plain.refuses(ACTIVATIONS["tanh"], dtype)
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, " P"],
+    ) -> GatedRecord:
+        """See `Engine.forward`; without w_in, drives are given."""
+        from rnnsweep.core.recurrence.cpu.kernels import gated_forward as kernels
+
+        del activation
+        P, T, B, I = inputs.shape  # noqa: E741
+        w, cell, H, A, dtype = weights, self.cell, self.cell.hidden, self.cell.product, inputs.dtype
+        at, new, inputs = TensorAddresses(dtype), self._workspace.take, inputs.contiguous()
+        h, kept = new((P, T + 1, B, cell.state), dtype), new((P, T, B, cell.kept), dtype)
+        w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, A))
+        job = kernels.GatedForwardJob(
+            T=T, B=B, H=H, I=I, kind=getattr(kernels, self.kind),
+            inputs=at.read("inputs", inputs, (P, T, B, I if w.w_in is not None else A)),
+            w_rec=w_rec, w_row=w_row, w_in=at.read("w_in", w.w_in, (P, I, A)), bias=at.read("bias", w.bias, (P, A)),
+            own=at.read("b_n", self._own(w), (P, H)), h0=at.read("h0", w.h0, (P, self._first_width(w))),
+            h0_width=self._first_width(w), lengths=at.whole("lengths", lengths, P, 1, T),
+            h=at.view("h", h, (P, T + 1, B, cell.state)), kept=at.view("kept", kept, (P, T, B, cell.kept)),
+        )  # fmt: skip
+        scratch = kernels.gated_forward_scratch.py_func(0, dtype.itemsize, self._gates_width(dtype), job).end
+        self._threads.run(kernels.gated_forward_rows, job, P, dtype, scratch)
+        return GatedRecord(inputs, h, None, weights, lengths, kept)
+
+    def backward(
+        self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
+    ) -> tuple[LoopGradients, Trace | None]:
+        """See `Engine.backward`; `direct` may cover the visible part of the state only."""
+        from rnnsweep.core.recurrence.cpu.kernels import gated_backward as kernels
+
+        del activation
+        assert isinstance(record, GatedRecord)
+        w, cell, H, dtype, new = record.weights, self.cell, self.cell.hidden, record.h.dtype, self._workspace.take
+        P, T, B, I = record.inputs.shape  # noqa: E741
+        A, at, given = cell.product, TensorAddresses(dtype), self._direct_width(direct)
+        chunk, whole = min(T, -(-SAMPLES_PER_BLOCK // B)), keep or w.w_in is None
+        delta = new((P, T, B, 4 * H) if whole else (self.threads, chunk, B, 4 * H), dtype)
+        x = new((P, T, B, cell.state), dtype) if keep else None
+        grads = self._gradients(record)
+        w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, A))
+        job = kernels.GatedBackwardJob(
+            T=T, B=B, H=H, I=I, kind=getattr(kernels, self.kind), inputs=at.read("inputs", record.inputs, (P, T, B, I)),
+            w_rec=w_rec, w_row=w_row, lengths=at.whole("lengths", record.lengths, P, 1, T),
+            h=at.read("h", record.h, (P, T + 1, B, cell.state)),
+            kept=at.read("kept", record.kept, (P, T, B, cell.kept)),
+            last=at.read("last", direct.last, (P, B, given)), steps=at.read("steps", direct.steps, (P, T, B, given)),
+            direct_width=given, delta=at.view("delta", delta, tuple(delta.shape)),
+            x=at.view("x", x, (P, T, B, cell.state)), chunk=chunk, ring=int(not whole),
+            dw_rec=at.view("dw_rec", grads.w_rec, (P, H, A)), dw_in=at.view("dw_in", grads.w_in, (P, I, A)),
+            dbias=at.view("dbias", grads.bias, (P, A)), down=at.view("down", grads.cell.get("b_n"), (P, H)),
+            dh0=at.view("dh0", grads.h0, (P, self._first_width(w))), h0_width=self._first_width(w),
+        )  # fmt: skip
+        widths = (width_of(columns, dtype) for columns in (H, A, 4 * H))
+        scratch = kernels.gated_backward_scratch.py_func(0, dtype.itemsize, *widths, job).end
+        self._threads.run(kernels.gated_backward_rows, job, P, dtype, scratch + ALIGN)
+        if w.w_in is None:
+            grads.inputs = self._drives(delta)
+        return grads, Trace(record, whole_direct(direct, cell.state), delta[..., :A], x) if x is not None else None
+
+    def _gradients(self, record: Record) -> LoopGradients:
+        """Where the gradients go: one for every parameter that there is; those of drives are made of the deltas."""
+        w, dtype, new = record.weights, record.h.dtype, self._workspace.take
+        P, I, H, A = len(record.h), record.inputs.shape[-1], self.cell.hidden, self.cell.product  # noqa: E741
+        return LoopGradients(
+            w_rec=new((P, H, A), dtype),
+            w_in=None if w.w_in is None else new((P, I, A), dtype),
+            bias=None if w.bias is None else new((P, A), dtype),
+            h0=None if w.h0 is None else new((P, self._first_width(w)), dtype),
+            cell={name: new((P, H), dtype) for name in w.cell},
+        )
+
+    def _gates_width(self, dtype: torch.dtype) -> int:
+        """Entries of one sample's pre-activations, each product's padded."""
+        return width_of(4 * self.cell.hidden, dtype)
+
+    def _own(self, weights: LoopWeights) -> Tensor | None:
+        """The cell's own vector; the kernel reads it where there is one, and takes 0 for none."""
+        return weights.cell.get("b_n")
+
+    def _first_width(self, weights: LoopWeights) -> int:
+        """Entries of an initial state: H, or the whole S."""
+        width = 0 if weights.h0 is None else weights.h0.shape[-1]
+        if width > self.cell.state:
+            raise ValueError(f"h0 has {width} entries; a state has {self.cell.state}")
+        return width
+
+    def _direct_width(self, direct: Direct) -> int:
+        """Entries of the direct gradients: the visible H, or the whole S."""
+        if (direct.last is None) == (direct.steps is None):
+            raise ValueError("one of the two direct parts must be given: last, or steps")
+        given = direct.last if direct.steps is None else direct.steps
+        assert given is not None
+        if not self.cell.hidden <= given.shape[-1] <= self.cell.state:
+            raise ValueError(f"direct gradients have {given.shape[-1]} entries, not {self.cell.hidden}")
+        return given.shape[-1]
+
+    def tangent(
+        self, trace: Trace, step: Float[Tensor, "P H A"], horizon: Int64[Tensor, " P"], activation: Activation
+    ) -> Tangent:
+        """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
+        del trace, step, horizon, activation
+        raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
+
+    def outer(
+        self,
+        left: Float[Tensor, "P T B K"],
+        right: Float[Tensor, "P T B M"],
+        weight: Float[Tensor, "P T B"] | None = None,
+    ) -> Float[Tensor, "P K M"]:
+        """See `Engine.outer`."""
+        return self._plain.outer(left, right, weight)
+
+    def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
+        """See `Engine.square_norms`."""
+        return self._plain.square_norms(x)
+
+    def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
+        """See `Engine.matmul`."""
+        return self._plain.matmul(left, right)
+
+    def _drives(self, delta: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T B A"]:
+        """Gradients of given drives."""
+        return delta
+
+
+class LstmEngine(GatedEngine):
+    """The fused loops of `LstmCell`: one product per step."""
+
+    kind = "LSTM"
+
+
+class GruEngine(GatedEngine):
+    """The fused loops of `GruCell`: three products per step, as its candidate keeps h U_n and its drive apart."""
+
+    kind = "GRU"
+
+    def _gates_width(self, dtype: torch.dtype) -> int:
+        return width_of(2 * self.cell.hidden, dtype) + 2 * width_of(self.cell.hidden, dtype)
+
+    def _own(self, weights: LoopWeights) -> Tensor:
+        return weights.cell["b_n"]
+
+    def _drives(self, delta: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T B A"]:
+        """The deltas, but for the candidate, whose drive has its own."""
+        H = self.cell.hidden
+        return torch.cat((delta[..., : 2 * H], delta[..., 3 * H :]), -1)

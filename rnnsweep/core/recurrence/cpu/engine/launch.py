@@ -1,0 +1,210 @@
+"""How a kernel is launched: recycled buffers, tensors as checked addresses, rows spread over threads.
+
+A kernel trusts its job blindly: a wrong address or size reads or writes foreign memory. So every address comes from
+`TensorAddresses`, which knows the shape and the type that the kernel counts on, and every size that a kernel reads from
+memory (lengths, horizons) is checked here too. Shapes: see `core.types`.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Num, Shaped
+from torch import Tensor
+
+from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
+
+ALIGN = 64
+"""Bytes: buffers begin on a cache line, and so on the longest vector's width."""
+_LARGEST_IDLE = 1 << 30
+
+_NOTHING = torch.zeros(8, dtype=torch.float64)
+"""Stands in for tensors without entries; never read."""
+
+
+@dataclass(eq=False)
+class _Buffer:
+    raw: np.ndarray
+    start: int
+
+    def idle(self) -> bool:
+        """Whether no tensor and no view of one uses the buffer: each holds a reference to the array."""
+        return sys.getrefcount(self.raw) == 2  # this object's, and the argument's
+
+
+class Workspace:
+    """Recycles memory by size: no update faults fresh pages in.
+
+    A tensor that `take` returns stays valid for as long as it, or a view of it, is referenced. Contents are undefined.
+    At most 1 GiB of idle buffers is kept. Not thread-safe: one workspace per engine, one engine per thread of control.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[int, list[_Buffer]] = {}
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Shaped[Tensor, ...]:
+        """A tensor without gaps, 64-byte aligned, with room for a vector beyond its end."""
+        count = math.prod(shape)
+        if count == 0:
+            return torch.empty(shape, dtype=dtype)
+        size = count * dtype.itemsize
+        buffer = self._idle(size) or self._new(size)
+        return torch.frombuffer(buffer.raw, dtype=dtype, count=count, offset=buffer.start).view(shape)
+
+    def _idle(self, size: int) -> _Buffer | None:
+        return next((buffer for buffer in self._buffers.get(size, ()) if buffer.idle()), None)
+
+    def _new(self, size: int) -> _Buffer:
+        self._drop_idle_beyond(_LARGEST_IDLE - size)
+        raw = np.empty(size + 2 * ALIGN, dtype=np.uint8)  # one for the alignment, one for reads beyond the end
+        buffer = _Buffer(raw, -raw.ctypes.data % ALIGN)
+        del raw  # a name of its own would make the buffer look used
+        self._buffers.setdefault(size, []).append(buffer)
+        return buffer
+
+    def _drop_idle_beyond(self, limit: int) -> None:
+        idle = [(size, buffer) for size, buffers in self._buffers.items() for buffer in buffers if buffer.idle()]
+        total = sum(size for size, _ in idle)
+        for size, buffer in idle:
+            if total <= limit:
+                return
+            self._buffers[size].remove(buffer)
+            total -= size
+
+
+class TensorAddresses:
+    """Addresses of tensors, which stay alive as long as this object does.
+
+    Args:
+        dtype: element type of the loop; whole numbers are int64.
+
+    Raises:
+        TypeError: a tensor of another type or not in main memory: its bytes would be misread.
+        ValueError: a tensor of another shape than the kernel counts on, or a whole number out of its range.
+
+    Numerics:
+        Values are never converted.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._tensors: list[Tensor] = []
+
+    def read(self, name: str, tensor: Num[Tensor, ...] | None, shape: tuple[int, ...]) -> int:
+        """Address of a tensor that is read, of a copy without gaps where it has gaps; 0 for None."""
+        return 0 if tensor is None else self.view(name, tensor.contiguous(), shape)
+
+    def view(self, name: str, tensor: Num[Tensor, ...] | None, shape: tuple[int, ...]) -> int:
+        """Address of the tensor as it lies in memory, for the caller knows its gaps; 0 for None.
+
+        A tensor without entries (a network without inputs) has no memory of its own, and must not be taken for None.
+        """
+        if tensor is None:
+            return 0
+        self._check(name, tensor, shape, self._dtype)
+        if tensor.numel() == 0:
+            tensor = _NOTHING
+        self._tensors.append(tensor)
+        return tensor.data_ptr()
+
+    def matrices(self, name: str, w: Num[Tensor, "P R A"], shape: tuple[int, int, int]) -> tuple[int, int]:
+        """Address of matrices [P, R, A], and entries from one to the next: in a larger slab they are read in place."""
+        if w.stride()[1:] != (w.shape[-1], 1):
+            w = w.contiguous()
+        return self.view(name, w, shape), w.stride(0)
+
+    def whole(self, name: str, tensor: Int64[Tensor, " P"], count: int, low: int, high: int) -> int:
+        """Address of int64 [count] with low <= values <= high; a kernel walks as far as they say."""
+        self._check(name, tensor, (count,), torch.int64)
+        tensor = tensor.contiguous()
+        values = tensor.numpy()  # several times faster than torch for so few numbers
+        if count and not (low <= values.min() and values.max() <= high):
+            raise ValueError(f"{name} = {values.tolist()} is not within {low}..{high}")
+        self._tensors.append(tensor)
+        return tensor.data_ptr()
+
+    def flags(self, name: str, rows: Shaped[Tensor, " P"], count: int) -> int:
+        """Address of bool [count] as int64."""
+        return self.whole(name, rows.to(torch.int64), count, 0, 1)
+
+    def _check(self, name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        if tensor.dtype != dtype or tensor.device.type != "cpu":
+            raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; this loop takes {dtype} on the CPU")
+        if tensor.shape != shape:
+            raise ValueError(f"{name} is {list(tensor.shape)}; this loop takes {list(shape)}")
+
+
+def width_of(columns: int, dtype: torch.dtype) -> int:
+    """Columns rounded up to whole units of a vector.
+
+    Numerics:
+        Depends on the CPU only.
+    """
+    lanes = UNIT_BYTES // dtype.itemsize
+    return -(-columns // lanes) * lanes
+
+
+def padded(x: Num[Tensor, "P T B H"]) -> Num[Tensor, "P T B H"]:
+    """The tensor with rows padded to whole units and no other gaps; a copy where it is not yet so."""
+    P, T, B, H = x.shape
+    W = width_of(H, x.dtype)
+    if x.stride() == (T * B * W, B * W, W, 1) and _fits(x, W):
+        return x
+    wide = x.new_zeros(P, T, B, W)
+    wide[..., :H] = x
+    return wide[..., :H]
+
+
+def rows_of(x: Num[Tensor, "P T B H"], W: int) -> Num[Tensor, "P T B H"]:
+    """The tensor with one stride for all (t, b) rows, and W >= H entries readable per row."""
+    P, T, B, H = x.shape
+    if x.stride(3) == 1 and x.stride(1) == B * x.stride(2) and x.stride(2) >= W and _fits(x, W):
+        return x
+    wide = x.new_zeros(P, T, B, max(W, H))
+    wide[..., :H] = x
+    return wide[..., :H]
+
+
+def _fits(x: Tensor, W: int) -> bool:
+    """Whether W entries from the start of the last row on lie within the tensor's memory."""
+    last = sum((n - 1) * s for n, s in zip(x.shape[:-1], x.stride()[:-1], strict=True))
+    return (x.storage_offset() + last + W) * x.element_size() <= x.untyped_storage().nbytes()
+
+
+class RowThreads:
+    """Runs kernels over the rows of a pack, a range of rows per thread.
+
+    Attributes:
+        count: threads.
+    """
+
+    def __init__(self, count: int | None, workspace: Workspace) -> None:
+        self.count = count or torch.get_num_threads()
+        self._workspace = workspace
+        self._pool: ThreadPoolExecutor | None = None
+
+    def run(self, kernel: Callable[..., None], job: Any, P: int, dtype: torch.dtype, scratch: int) -> None:
+        """Run `kernel(zero, job, first, last, thread, address)` over all rows; `scratch`: bytes per thread."""
+        kind = np.float32 if dtype == torch.float32 else np.float64
+        count = min(self.count, P)
+        # A cache line between the threads' memories: they would take the shared one from each other at every write.
+        stride = -(-scratch // ALIGN) * ALIGN + ALIGN
+        room = self._workspace.take((count, stride), torch.uint8)
+        bounds = [P * i // count for i in range(count + 1)]
+
+        def work(i: int) -> None:
+            kernel(kind(0), job, bounds[i], bounds[i + 1], i, room[i].data_ptr())
+
+        if count == 1:
+            work(0)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="rnnsweep-cpu")
+        list(self._pool.map(work, range(count)))

@@ -1,0 +1,271 @@
+"""Backpropagation through time of gated cells, one row after another, with the gradients of the loop's parameters.
+
+As in `backward`, these are summed block by block of time steps, while states and deltas of a block are in cache.
+Nothing is padded in records; rows of `delta` have 4 H entries for both cells, of which the gradients of the recurrent
+matrix read the first A (4 H or 3 H): the GRU's fourth block is the error of its candidate's drive.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, part
+from rnnsweep.core.recurrence.cpu.emit.elementwise import item_bytes, load, load_int, number, store, vector_width
+from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LstmPull, gru_pull, lstm_pull
+from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.kernels.gated_forward import GRU, LSTM
+from rnnsweep.core.recurrence.cpu.kernels.matrices import (
+    Outer,
+    add_outer,
+    copy,
+    copy_out,
+    fill,
+    pack,
+    padded,
+    times_packed,
+)
+
+
+class GatedBackwardJob(NamedTuple):
+    """Arguments of `gated_backward_rows`: addresses (0 = absent) of arrays as in `GatedRecord`, `LoopGradients`; sizes.
+
+    Attributes:
+        T, B, H, I, kind, w_row: as in `GatedForwardJob`.
+        last, steps: one of the two, with `direct_width` entries per sample: H, or S.
+        delta: T steps, or with `ring` a ring of `chunk` steps per thread. x: 0 where nobody wants the trace.
+        dw_rec, dw_in, dbias, down, dh0: gradients without gaps; `down` of the GRU's b_n. h0_width: entries of dh0.
+    """
+
+    T: int
+    B: int
+    H: int
+    I: int  # noqa: E741
+    kind: int
+    inputs: int
+    w_rec: int
+    w_row: int
+    lengths: int
+    h: int
+    kept: int
+    last: int
+    steps: int
+    direct_width: int
+    delta: int
+    x: int
+    chunk: int
+    ring: int
+    dw_rec: int
+    dw_in: int
+    dbias: int
+    down: int
+    dh0: int
+    h0_width: int
+
+
+class GatedBackwardScratch(NamedTuple):
+    """One thread's memory in `gated_backward_rows`; W = padded H, I = 0 where inputs are drives.
+
+    gh      [B, W]                dC/dh_t; these three are cleared at once
+    gc      [B, W]                dC/dc_t, LSTM only
+    zeros   [W]
+    one     [64 bytes]            the number 1
+    dw_rec  [H, padded A]         sums over all steps, cleared at once with the next two
+    dw_in   [I, padded 4 H]
+    dbias   [padded 4 H]
+    packed  [A, W]                w_rec transposed, in column panels
+    """
+
+    gh: int
+    gc: int
+    zeros: int
+    one: int
+    dw_rec: int
+    dw_in: int
+    dbias: int
+    packed: int
+    end: int
+
+
+@inlined
+def gated_backward_scratch(start, size, full, wide, four, job):
+    """The map of `GatedBackwardScratch` from `start` on; `end` - `start` is its size in bytes.
+
+    Args:
+        full, wide, four: padded widths of H, of A and of 4 H.
+    """
+    plane = job.B * full * size
+    zeros = start + 2 * plane
+    one = zeros + full * size
+    dw_rec = one + 64
+    dw_in = dw_rec + job.H * wide * size
+    dbias = dw_in + (job.I if job.dw_in != 0 else 0) * four * size
+    packed = dbias + four * size
+    return GatedBackwardScratch(
+        gh=start, gc=start + plane, zeros=zeros, one=one, dw_rec=dw_rec, dw_in=dw_in, dbias=dbias, packed=packed,
+        end=packed + (3 if job.kind == GRU else 4) * job.H * full * size,
+    )  # fmt: skip
+
+
+@kernel
+def gated_backward_rows(zero, job, first, last, thread, scratch):
+    """Rows [first, last) of `GatedBackwardJob`, by one thread."""
+    size, full = item_bytes(zero), padded(zero, job.H)
+    A, four = _recurrent(job), padded(zero, 4 * job.H)
+    here = gated_backward_scratch(scratch, size, full, padded(zero, A), four, job)
+    inner = job.I if job.dw_in != 0 else 0
+    for p in range(first, last):
+        fill(zero, target=here.gh, count=2 * job.B * full + full)
+        store(zero, number(zero, 1.0), here.one)
+        fill(zero, target=here.dw_rec, count=job.H * padded(zero, A) + (inner + 1) * four)
+        w_rec = job.w_rec + p * job.w_row * size
+        pack(
+            zero, target=here.packed, source=w_rec, inner=A, columns=job.H, inner_step=1, column_step=A, first=0,
+            total=A,
+        )  # fmt: skip
+        _through_time(zero, job, p, thread, here)
+        _write_sums(zero, job, p, here)
+
+
+@inlined
+def _recurrent(job):
+    """Columns of the recurrent matrix."""
+    return (3 if job.kind == GRU else 4) * job.H
+
+
+@inlined
+def _state(job):
+    """Entries of a state."""
+    return (2 if job.kind == LSTM else 1) * job.H
+
+
+@inlined
+def _through_time(zero, job, p, thread, here):
+    """All steps from the last to the first."""
+    size = item_bytes(zero)
+    step = 4 * job.B * job.H * size
+    own = job.T - load_int(job.lengths + p * 8)
+    record = job.delta + (thread * job.chunk if job.ring != 0 else p * job.T) * step
+    block_end = job.T
+    for t in range(job.T - 1, -1, -1):
+        slot = job.chunk - 1 - (job.T - 1 - t) % job.chunk if job.ring != 0 else t
+        delta = record + slot * step
+        _add_direct(zero, job, p, t, here)
+        if t < own:
+            fill(zero, target=delta, count=4 * job.B * job.H)
+        else:
+            _one_step(zero, job, p, t, delta, here)
+        if job.x != 0:
+            _write_x(zero, job, job.x + (p * job.T + t) * job.B * _state(job) * size, here)
+        # Blocks are counted from the end, and stop at the row's own start: a shorter pack has the same ones.
+        if t == own or (t > own and (job.T - t) % job.chunk == 0):
+            _add_block(zero, job, p, t, (block_end - t) * job.B, delta, here)
+            block_end = t
+
+
+@inlined
+def _add_direct(zero, job, p, t, here):
+    """Add what step t gives directly to gh (and gc)."""
+    size, full, width = item_bytes(zero), padded(zero, job.H), job.direct_width
+    source = job.steps + (p * job.T + t) * job.B * width * size
+    if job.steps == 0:
+        source = job.last + p * job.B * width * size
+    if job.steps != 0 or t == job.T - 1:
+        for b in range(job.B):
+            row = source + b * width * size
+            _add(zero, target=here.gh + b * full * size, source=row, count=job.H)
+            _add(zero, target=here.gc + b * full * size, source=row + job.H * size, count=width - job.H)
+
+
+@part
+def _add(zero, target, source, count):
+    """Add `count` entries to others."""
+    size = item_bytes(zero)
+    for i in range(count):
+        store(zero, load(zero, target + i * size) + load(zero, source + i * size), target + i * size)
+
+
+@inlined
+def _one_step(zero, job, p, t, delta, here):
+    """delta_t from gh and gc; then these are what step t hands back."""
+    size, full = item_bytes(zero), padded(zero, job.H)
+    before = job.h + (p * (job.T + 1) + t) * job.B * _state(job) * size
+    kept = job.kept + (p * job.T + t) * job.B * (5 if job.kind == LSTM else 4) * job.H * size
+    start, ldstart = here.zeros, 0
+    if job.kind == LSTM:
+        pulled = LstmPull(
+            kept=kept, before=before, gh=here.gh, gc=here.gc, plane=full, delta=delta, samples=job.B, H=job.H
+        )
+        lstm_pull(zero, pulled)
+    else:
+        gru_pull(zero, GruPull(kept=kept, before=before, g=here.gh, plane=full, delta=delta, samples=job.B, H=job.H))
+        start, ldstart = here.gh, full  # g z, which `gru_pull` has left there
+    back = Product(
+        a1=delta, lda1=4 * job.H, k1=_recurrent(job), a2=delta, lda2=0, k2=0, b=here.packed, ldb=0, start=start,
+        ldstart=ldstart, c=here.gh, ldc=full, units=full // vector_width(zero),
+    )  # fmt: skip
+    times_packed(zero, job.B, back)
+
+
+@inlined
+def _add_block(zero, job, p, t, count, delta, here):
+    """Add `count` samples from step t on to the gradients of w_rec, w_in and the biases."""
+    size, four, S = item_bytes(zero), padded(zero, 4 * job.H), _state(job)
+    for which in range(3):  # one place to call from: each copy of the product costs compile time
+        left, ldl, rows = job.h + (p * (job.T + 1) + t) * job.B * S * size, S, job.H
+        columns, total = padded(zero, _recurrent(job)), here.dw_rec
+        if which == 1:
+            left, ldl = job.inputs + (p * job.T + t) * job.B * job.I * size, job.I
+            rows, columns, total = job.I if job.dw_in != 0 else 0, four, here.dw_in
+        elif which == 2:  # a column of ones, as one number with stride 0
+            left, ldl, rows = here.one, 0, 1 if job.dbias != 0 or job.down != 0 else 0
+            columns, total = four, here.dbias
+        outer = Outer(count=count, left=left, ldl=ldl, rows=rows, right=delta, ldr=4 * job.H, columns=columns, c=total)
+        add_outer(zero, outer)
+
+
+@inlined
+def _write_x(zero, job, target, here):
+    """gh and gc side by side."""
+    size, full, S = item_bytes(zero), padded(zero, job.H), _state(job)
+    for b in range(job.B):
+        copy(zero, target=target + b * S * size, source=here.gh + b * full * size, count=job.H)
+        copy(zero, target=target + (b * S + job.H) * size, source=here.gc + b * full * size, count=S - job.H)
+
+
+@inlined
+def _write_sums(zero, job, p, here):
+    """The gradients of row p without their padding."""
+    size, four, A = item_bytes(zero), padded(zero, 4 * job.H), _recurrent(job)
+    inner = job.I if job.dw_in != 0 else 0
+    copy_out(zero, target=job.dw_rec + p * job.H * A * size, source=here.dw_rec, rows=job.H, columns=A)
+    for i in range(inner):
+        _copy_drive(zero, job, target=job.dw_in + (p * inner + i) * A * size, source=here.dw_in + i * four * size)
+    if job.dbias != 0:
+        _copy_drive(zero, job, target=job.dbias + p * A * size, source=here.dbias)
+    if job.down != 0:
+        copy(zero, target=job.down + p * job.H * size, source=here.dbias + 2 * job.H * size, count=job.H)
+    if job.dh0 != 0:
+        _sum_samples(zero, job, job.dh0 + p * job.h0_width * size, here)
+
+
+@inlined
+def _copy_drive(zero, job, target, source):
+    """A row of sums over the four blocks of delta, as a gradient of drives: the GRU's candidate has its own."""
+    size, H = item_bytes(zero), job.H
+    if job.kind == LSTM:
+        copy(zero, target=target, source=source, count=4 * H)
+    else:
+        copy(zero, target=target, source=source, count=2 * H)
+        copy(zero, target=target + 2 * H * size, source=source + 3 * H * size, count=H)
+
+
+@inlined
+def _sum_samples(zero, job, target, here):
+    """Sums of gh and gc over the samples."""
+    size, full = item_bytes(zero), padded(zero, job.H)
+    for i in range(job.h0_width):
+        at = here.gh + i * size if i < job.H else here.gc + (i - job.H) * size
+        total = zero
+        for b in range(job.B):
+            total += load(zero, at + b * full * size)
+        store(zero, total, target + i * size)

@@ -1,0 +1,234 @@
+"""The forward loop of gated cells, one row after another.
+
+Nothing of a gated record is padded: a state has S entries per sample (LSTM 2 H, GRU H), what is kept 5 H or 4 H.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
+from rnnsweep.core.recurrence.cpu.emit.elementwise import item_bytes, load, load_int, store, vector_width
+from rnnsweep.core.recurrence.cpu.emit.gates import GruStep, LstmStep, gru_step, lstm_step
+from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, fill, pack, padded, times_packed
+
+LSTM, GRU = 0, 1
+"""Kinds of cells."""
+
+
+class GatedForwardJob(NamedTuple):
+    """Arguments of `gated_forward_rows`: addresses (0 = absent) of arrays as in `LoopWeights`, `GatedRecord`; sizes.
+
+    Attributes:
+        T, B, H, I: I is the number of inputs, or of drives (A) where there is no `w_in`.
+        kind: LSTM or GRU. w_row: entries from one row's w_rec to the next one's.
+        own: the GRU's b_n. h0_width: entries of an initial state, H or S.
+    """
+
+    T: int
+    B: int
+    H: int
+    I: int  # noqa: E741 - inputs
+    kind: int
+    inputs: int
+    w_rec: int
+    w_row: int
+    w_in: int
+    bias: int
+    own: int
+    h0: int
+    h0_width: int
+    lengths: int
+    h: int
+    kept: int
+
+
+class GatedForwardScratch(NamedTuple):
+    """One thread's memory in `gated_forward_rows`; W: pre-activations of a sample, each product's padded (`_wide`).
+
+    packed  [H + I, W]   the matrices of all products, in column panels, see `Part.packed`
+    start   [B, W]       what the products begin with: biases, or drives
+    gates   [B, W]       pre-activations
+    """
+
+    packed: int
+    start: int
+    gates: int
+    end: int
+
+
+class Part(NamedTuple):
+    """One of a step's products; the GRU's candidate has its recurrent part and its drive apart, hence three of them.
+
+    Attributes:
+        column, columns: which columns of the recurrent matrix, or of the drives.
+        recurrent, inputs: inner sizes: entries of h, of u.
+        at: where it begins in a sample's pre-activations. packed: where its matrices begin in the packed ones.
+    """
+
+    column: int
+    columns: int
+    recurrent: int
+    inputs: int
+    at: int
+    packed: int
+
+
+@inlined
+def gated_forward_scratch(start, size, wide, job):
+    """The map of `GatedForwardScratch` from `start` on; `end` - `start` is its size in bytes."""
+    begin = start + (job.H + (job.I if job.w_in != 0 else 0)) * wide * size
+    gates = begin + job.B * wide * size
+    return GatedForwardScratch(packed=start, start=begin, gates=gates, end=gates + job.B * wide * size)
+
+
+@kernel
+def gated_forward_rows(zero, job, first, last, thread, scratch):
+    """Rows [first, last) of `GatedForwardJob`: all states, and what the backward loop wants to see again."""
+    here = gated_forward_scratch(scratch, item_bytes(zero), _wide(zero, job), job)
+    for p in range(first, last):
+        _prepare(zero, job, p, here)
+        _first_state(zero, job, p)
+        _states(zero, job, p, here)
+
+
+@inlined
+def _parts(job):
+    """Number of products per step."""
+    return 3 if job.kind == GRU else 1
+
+
+@inlined
+def _wide(zero, job):
+    """Width of the padded pre-activations of one sample."""
+    if job.kind == GRU:
+        return padded(zero, 2 * job.H) + 2 * padded(zero, job.H)
+    return padded(zero, 4 * job.H)
+
+
+@inlined
+def _part(zero, job, k):
+    """`Part` k: the gates; the GRU's candidate from h; the GRU's candidate from u."""
+    H, inputs = job.H, job.I if job.w_in != 0 else 0
+    # 0 * H instead of 0: numba wants one type for all branches, and a literal is one of its own.
+    column, columns, recurrent, at, packed = 0 * H, 4 * H, H, 0 * H, 0 * H
+    if job.kind == GRU:
+        columns = 2 * H
+        if k > 0:
+            column, columns, at, packed = 2 * H, H, padded(zero, 2 * H), (H + inputs) * padded(zero, 2 * H)
+            if k == 1:
+                inputs = 0 * H
+            else:
+                recurrent, at, packed = 0 * H, at + padded(zero, H), packed + H * padded(zero, H)
+    return Part(column=column, columns=columns, recurrent=recurrent, inputs=inputs, at=at, packed=packed)
+
+
+@inlined
+def _columns(job):
+    """Columns of the recurrent matrix and of drives."""
+    return (3 if job.kind == GRU else 4) * job.H
+
+
+@inlined
+def _prepare(zero, job, p, here):
+    """Pack row p's matrices, and lay its biases into every sample's start."""
+    size, A, wide = item_bytes(zero), _columns(job), _wide(zero, job)
+    fill(zero, target=here.start, count=job.B * wide)
+    for k in range(_parts(job)):
+        part = _part(zero, job, k)
+        target, total = here.packed + part.packed * size, part.recurrent + part.inputs
+        w_rec = job.w_rec + (p * job.w_row + part.column) * size
+        w_in = job.w_in + (p * job.I * A + part.column) * size
+        pack(
+            zero, target=target, source=w_rec, inner=part.recurrent, columns=part.columns, inner_step=A, column_step=1,
+            first=0, total=total,
+        )  # fmt: skip
+        pack(
+            zero, target=target, source=w_in, inner=part.inputs, columns=part.columns, inner_step=A, column_step=1,
+            first=part.recurrent, total=total,
+        )  # fmt: skip
+        bias = job.bias + (p * A + part.column) * size if job.bias != 0 else 0
+        if job.kind == GRU and k == 1:
+            bias = job.own + p * job.H * size
+        for b in range(job.B if bias != 0 else 0):
+            copy(zero, target=here.start + (b * wide + part.at) * size, source=bias, count=part.columns)
+
+
+@inlined
+def _first_state(zero, job, p):
+    """The initial state: the given entries, then zeros."""
+    size, S = item_bytes(zero), _state(job)
+    h = job.h + p * (job.T + 1) * job.B * S * size
+    fill(zero, target=h, count=job.B * S)
+    for b in range(job.B if job.h0 != 0 else 0):
+        copy(zero, target=h + b * S * size, source=job.h0 + p * job.h0_width * size, count=job.h0_width)
+
+
+@inlined
+def _state(job):
+    """Entries of a state."""
+    return (2 if job.kind == LSTM else 1) * job.H
+
+
+@inlined
+def _states(zero, job, p, here):
+    """All steps of row p; those before its own start repeat the first state."""
+    size, wide, S = item_bytes(zero), _wide(zero, job), _state(job)
+    kept_width = (5 if job.kind == LSTM else 4) * job.H
+    own = job.T - load_int(job.lengths + p * 8)
+    for t in range(job.T):
+        before = job.h + (p * (job.T + 1) + t) * job.B * S * size
+        after = before + job.B * S * size
+        kept = job.kept + (p * job.T + t) * job.B * kept_width * size
+        if t < own:
+            copy(zero, target=after, source=before, count=job.B * S)
+            fill(zero, target=kept, count=job.B * kept_width)
+            continue
+        u = job.inputs + (p * job.T + t) * job.B * job.I * size
+        if job.w_in == 0:
+            _take_drives(zero, job, p, u, here)
+        for k in range(_parts(job)):
+            part = _part(zero, job, k)
+            a = Product(
+                a1=before, lda1=S, k1=part.recurrent, a2=u, lda2=job.I, k2=part.inputs,
+                b=here.packed + part.packed * size, ldb=0, start=here.start + part.at * size, ldstart=wide,
+                c=here.gates + part.at * size, ldc=wide, units=padded(zero, part.columns) // vector_width(zero),
+            )  # fmt: skip
+            times_packed(zero, job.B, a)
+        _apply_gates(zero, job, before, after, kept, here)
+
+
+@inlined
+def _apply_gates(zero, job, before, after, kept, here):
+    """From one step's pre-activations to its state."""
+    size, wide = item_bytes(zero), _wide(zero, job)
+    if job.kind == LSTM:
+        lstm_step(
+            zero,
+            LstmStep(gates=here.gates, wide=wide, before=before, after=after, kept=kept, samples=job.B, H=job.H),
+        )
+    else:
+        inner = here.gates + padded(zero, 2 * job.H) * size
+        drive = inner + padded(zero, job.H) * size
+        step = GruStep(
+            gates=here.gates, inner=inner, drive=drive, wide=wide, before=before, after=after, kept=kept,
+            samples=job.B, H=job.H,
+        )  # fmt: skip
+        gru_step(zero, step)
+
+
+@inlined
+def _take_drives(zero, job, p, u, here):
+    """Set start to this step's drives (+ bias), gate by gate; the GRU's b_n stays."""
+    size, wide, A = item_bytes(zero), _wide(zero, job), _columns(job)
+    for k in range(_parts(job)):
+        part = _part(zero, job, k)
+        if job.kind == GRU and k == 1:
+            continue
+        for b in range(job.B):
+            to = here.start + (b * wide + part.at) * size
+            copy(zero, target=to, source=u + (b * A + part.column) * size, count=part.columns)
+            for i in range(part.columns if job.bias != 0 else 0):
+                bias = load(zero, job.bias + (p * A + part.column + i) * size)
+                store(zero, load(zero, to + i * size) + bias, to + i * size)

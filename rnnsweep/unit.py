@@ -1,0 +1,133 @@
+"""What every exchangeable unit declares, so that configs, docs and contract suites can read it.
+
+Families, tasks, inits, learners, optimizers, controllers, read-outs, samplers and pruners are units; `loader` makes
+them of their yaml. A unit is a frozen dataclass. Its fields are its yaml keys. Fields named in `rows` are *per-row*:
+they are searched without changing the tensor program, and reach the unit as tensors [P]; the field's own value is only
+the default. All other fields are structural: they are part of the shape key. A unit checks itself in `__post_init__` by
+`check`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rnnsweep.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Range:
+    """Allowed numbers of a field.
+
+    Attributes:
+        low, high: bounds; `open_low`, `open_high` exclude them.
+        integer: only whole numbers.
+        optional: None is allowed too.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    integer: bool = False
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is a number in range (NaN never is; inf is where it equals a closed bound).
+
+        Example:
+            >>> Range(0, open_low=True).accepts(math.inf), Range(0, open_low=True).accepts(0)
+            (True, False)
+        """
+        if value is None:
+            return self.optional
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            return False
+        if self.integer and (math.isinf(value) or value != int(value)):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def words(self) -> str:
+        """The range in words, for error messages."""
+        kind = "a whole number" if self.integer else "a number"
+        parts = []
+        if self.low > -math.inf or self.open_low:
+            parts.append(f"{'>' if self.open_low else '>='} {self.low:g}")
+        if self.high < math.inf or self.open_high:
+            parts.append(f"{'<' if self.open_high else '<='} {self.high:g}")
+        text = " ".join([kind, " and ".join(parts)]).strip()
+        return f"{text}, or null" if self.optional else text
+
+
+ANY = Range()
+POSITIVE = Range(0, open_low=True)
+NOT_NEGATIVE = Range(0)
+SHARE = Range(0, 1)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Base of all units.
+
+    Attributes:
+        rows: per-row hyperparameters and their ranges.
+        fixed: structural fields: a `Range`, or the tuple of allowed values.
+        unit_group: the group that it belongs to, which is the folder of its yaml and its key in a config.
+        unit_name: the name of its yaml, by which it is chosen and spoken of. The loader sets it; a unit that Python
+            code makes directly goes by its class's name. It is no part of what the unit is: equality and shape keys
+            leave it out.
+    """
+
+    rows: ClassVar[Mapping[str, Range]] = {}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {}
+    unit_group: ClassVar[str] = ""
+
+    unit_name: str = field(default="", kw_only=True, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.unit_name:
+            object.__setattr__(self, "unit_name", type(self).__name__)  # the only way to set a field of a frozen class
+        self.check()
+
+    @property
+    def unit_key(self) -> str:
+        """Where it stands in a config: ``family``, or ``controllers.clip`` in a group that takes several."""
+        return self.unit_group
+
+    def check(self) -> None:
+        """Raise `ConfigError` for the first field that is out of range; its key begins with `unit_key`."""
+        for name, allowed in {**self.rows, **self.fixed}.items():
+            check_field(f"{self.unit_key}.{name}" if self.unit_key else name, getattr(self, name), allowed)
+
+    def row_values(self) -> dict[str, float]:
+        """Values of the per-row hyperparameters, by the names in `rows`."""
+        return {name: float(getattr(self, name)) for name in self.rows}
+
+    def structure(self) -> dict[str, Any]:
+        """What of this unit is part of the shape key: its structural fields (and flags that a subclass adds)."""
+        return {name: getattr(self, name) for name in self.fields() if name not in self.rows}
+
+    @classmethod
+    def fields(cls) -> tuple[str, ...]:
+        """Names of all yaml keys of the unit."""
+        return tuple(item.name for item in dataclasses.fields(cls) if item.init and item.name != "unit_name")
+
+
+def check_field(key: str, value: Any, allowed: Range | tuple[Any, ...]) -> None:
+    """Raise `ConfigError` unless the value is allowed."""
+    if isinstance(allowed, Range):
+        if not allowed.accepts(value):
+            raise ConfigError("out of range", key=key, value=_shown(value), allowed=allowed.words())
+    elif value not in allowed:
+        raise ConfigError(
+            "unknown value", key=key, value=_shown(value), allowed=allowed, hint=nearest(str(value), map(str, allowed))
+        )
+
+
+def _shown(value: Any) -> Any:
+    return "null" if value is None else value

@@ -1,0 +1,99 @@
+"""From reports to rungs, verdicts and results: one trial, step by step."""
+
+from __future__ import annotations
+
+from rnnsweep.sweep import machine
+from rnnsweep.sweep.events import Asked, AskPruner, Command, Judged, Progressed, ReportRung, TellSampler
+from rnnsweep.sweep.plan import Objective
+from rnnsweep.sweep.ports import PutReports, PutRung, PutTrial, PutVerdict, RungTrained, WorkerJoined
+from rnnsweep.sweep.rebuild import Records, rebuild
+from rnnsweep.sweep.records import SweepMemory, token
+from rnnsweep.sweep.rows import RowReport, WorkerInfo
+from rnnsweep.sweep.rungs import remember_best
+from rnnsweep.sweep.states import RowState, TrialState
+from tests.kit.plans import plan
+
+TOKEN = token("s", 0, 1, 1)
+
+
+def training(**changes) -> SweepMemory:
+    """A sweep of one trial whose rows train on one worker."""
+    memory, _ = rebuild(plan(1, **changes), 1, 0.0, Records())
+    machine.step(memory, WorkerJoined(WorkerInfo("w", "n", "cpu", "", 4)))
+    machine.step(memory, Asked(0, {"x": 1.0}))
+    return memory
+
+
+def trained(memory: SweepMemory, replica: int, rung: int, error: float, **fields) -> list[Command]:
+    metrics = {"valid/error": error}
+    return machine.step(memory, RungTrained("w", (RowReport(0, replica, TOKEN, rung, 10 * rung, metrics, **fields),)))
+
+
+def of(kind: type, commands: list[Command]) -> list:
+    return [command for command in commands if isinstance(command, kind)]
+
+
+def test_a_rung_exists_when_all_replicas_have_it_and_asks_the_pruner_after_the_report() -> None:
+    memory = training()
+    assert of(PutRung, trained(memory, 0, 1, 0.2)) == []
+    commands = trained(memory, 1, 1, 0.4)
+    [rung] = of(PutRung, commands)
+    assert (rung.rung, rung.step, rung.metrics["objective"]) == (1, 10, rung.values[0])
+    assert abs(rung.values[0] - 0.3) < 1e-15
+    kinds = [type(command) for command in commands if isinstance(command, ReportRung | AskPruner)]
+    assert kinds == [ReportRung, AskPruner]
+
+
+def test_reports_beyond_an_open_verdict_are_neither_stored_nor_acknowledged() -> None:
+    memory = training(replicas=1)
+    first = trained(memory, 0, 1, 0.2)
+    assert [report.rung for write in of(PutReports, first) for report in write.reports] == [1]
+    assert of(PutReports, trained(memory, 0, 2, 0.2)) == []
+    kept = machine.step(memory, Judged(0, 1, False))
+    assert [write.verdict for write in of(PutVerdict, kept)] == ["keep"]
+    assert [report.rung for write in of(PutReports, kept) for report in write.reports] == [2]
+    assert (of(Progressed, kept)[0].acknowledged, of(Progressed, kept)[0].decided) == (2, 1)
+
+
+def test_a_repeated_report_is_acknowledged_again_and_changes_nothing() -> None:
+    memory = training(replicas=1)
+    trained(memory, 0, 1, 0.2)
+    before = memory.spent.updates
+    commands = trained(memory, 0, 1, 0.9)
+    assert [type(command) for command in commands] == [Progressed]
+    assert memory.spent.updates == before == 10
+
+
+def test_a_solved_replica_keeps_its_value_while_the_other_trains_on() -> None:
+    memory = training()
+    trained(memory, 0, 1, 0.0, state=RowState.SOLVED, solved_at=7)
+    trained(memory, 1, 1, 0.8)
+    machine.step(memory, Judged(0, 1, False))
+    [rung] = of(PutRung, trained(memory, 1, 2, 0.4))
+    assert rung.values == (0.2,)
+    for number, state in ((3, RowState.ACTIVE), (4, RowState.DONE)):
+        machine.step(memory, Judged(0, number - 1, False))
+        commands = trained(memory, 1, number, 0.4, state=state)
+    views = [write.view for write in of(PutTrial, commands)]
+    assert [(view.state, view.values, view.solved_at) for view in views] == [(TrialState.COMPLETE, (0.2,), 7)]
+    assert of(TellSampler, commands)[0].view == views[0]
+    assert memory.open == {}
+
+
+def test_a_rung_without_news_about_the_objective_asks_nobody() -> None:
+    memory = training(replicas=1, objectives=(Objective("valid/loss"),))
+    commands = trained(memory, 0, 1, 0.2)
+    assert of(ReportRung, commands) == of(AskPruner, commands) == []
+    assert memory.open[0].rung == 1
+
+
+def test_the_lower_number_is_the_best_of_equals() -> None:
+    memory = training()
+    for number, value in ((4, 0.5), (2, 0.5), (3, 0.5), (7, 0.4), (1, 0.6)):
+        remember_best(memory, number, (value,))
+        memory.best = memory.best and (memory.best[0], memory.best[1])
+    assert memory.best == (7, (0.4,))
+    remember_best(memory, 5, ())
+    assert memory.best == (7, (0.4,))
+    remember_best(memory, 6, (0.4,))
+    assert memory.best == (6, (0.4,))

@@ -1,0 +1,63 @@
+"""Dimensions, conditions, and the cells of a grid."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.space import Dimension, Space
+
+FAMILY = Dimension("family", "categorical", choices=("srn", "lstm"))
+FORGET = Dimension("family.forget", "categorical", choices=(0, 1, 2), when={"family": ("lstm",)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"kind": "categorical"}, "at least one value"),
+        ({"kind": "float", "low": 0.0}, "finite"),
+        ({"kind": "float", "low": 0.0, "high": math.inf}, "finite"),
+        ({"kind": "float", "low": math.nan, "high": 1.0}, "finite"),
+        ({"kind": "int", "low": 3, "high": 2}, "empty"),
+        ({"kind": "float", "low": 0.0, "high": 1.0, "log": True}, "positive"),
+    ],
+)
+def test_an_impossible_dimension_names_its_key(fields: dict, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as error:
+        Dimension("optimizer.lr", **fields)
+    assert error.value.key == "space.optimizer.lr"
+
+
+@pytest.mark.parametrize(
+    ("dimension", "cells"),
+    [
+        (Dimension("a", "categorical", choices=("x", None, 2)), ("x", None, 2)),
+        (Dimension("a", "int", 2, 5), (2, 3, 4, 5)),
+        (Dimension("a", "int", 2, 9, step=3), (2, 5, 8)),
+        (Dimension("a", "float", 0.0, 1.0, step=0.25), (0.0, 0.25, 0.5, 0.75, 1.0)),
+        (Dimension("a", "float", 0.5, 0.5, step=0.1), (0.5,)),
+    ],
+)
+def test_cells_of_a_dimension(dimension: Dimension, cells: tuple) -> None:
+    assert dimension.cells() == cells
+    assert [type(cell) for cell in dimension.cells()] == [type(cell) for cell in cells]
+
+
+@pytest.mark.parametrize("dimension", [Dimension("a", "float", 0, 1), Dimension("a", "int", 1, 8, log=True)])
+def test_a_range_without_steps_has_no_grid(dimension: Dimension) -> None:
+    with pytest.raises(ConfigError, match="stepped range"):
+        dimension.cells()
+
+
+def test_a_condition_gives_one_cell_where_its_dimension_does_not_exist() -> None:
+    space = Space((FAMILY, FORGET))
+    assert list(space.grid()) == [{"family": "srn"}, *({"family": "lstm", "family.forget": n} for n in range(3))]
+    assert (space.keys, len(space), list(space)) == (("family", "family.forget"), 2, [FAMILY, FORGET])
+    assert FORGET.active({"family": "lstm"})
+    assert not FORGET.active({})
+
+
+def test_an_empty_space_has_one_cell() -> None:
+    assert list(Space().grid()) == [{}]

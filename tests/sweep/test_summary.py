@@ -1,0 +1,37 @@
+"""Which trials are best."""
+
+from __future__ import annotations
+
+from rnnsweep.sweep.plan import Objective
+from rnnsweep.sweep.ports import TrialView
+from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.summary import best, pareto, ranked
+
+LEAST, MOST = Objective("valid/error"), Objective("valid/share", goal="maximize")
+
+
+def trial(number: int, *values: float, state: TrialState = TrialState.COMPLETE, solved: int | None = None) -> TrialView:
+    return TrialView(number, state, {}, values, solved_at=solved)
+
+
+def test_who_solved_earlier_wins_a_tie_then_the_lower_number() -> None:
+    trials = [trial(3, 0.0), trial(1, 0.0, solved=200), trial(2, 0.0, solved=100), trial(0, 0.5), trial(4, 0.0)]
+    assert [view.number for view in ranked(trials, [LEAST])] == [2, 1, 3, 4, 0]
+    assert best(trials, [LEAST]) == trials[2]
+
+
+def test_only_complete_trials_with_a_value_count() -> None:
+    trials = [trial(0), trial(1, 0.1, state=TrialState.PRUNED), trial(2, 0.0, state=TrialState.FAILED), trial(3, 0.4)]
+    assert [view.number for view in ranked(trials, [LEAST])] == [3]
+    assert best(trials[:3], [LEAST]) is None
+    assert best([], [LEAST]) is None
+
+
+def test_a_maximised_objective_ranks_from_above() -> None:
+    trials = [trial(0, 0.5, 0.1), trial(1, 0.5, 0.9)]
+    assert [view.number for view in ranked(trials, [LEAST, MOST], index=1)] == [1, 0]
+
+
+def test_the_front_is_what_nobody_beats_in_everything() -> None:
+    trials = [trial(0, 1.0, 5.0), trial(1, 2.0, 9.0), trial(2, 2.0, 4.0), trial(3, 1.0, 5.0), trial(4, 3.0)]
+    assert [view.number for view in pareto(trials, [LEAST, MOST])] == [0, 1, 3]
