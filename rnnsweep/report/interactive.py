@@ -31,7 +31,7 @@ def figures(data: SweepData) -> dict[str, str]:
 
 def _text(figure: go.Figure) -> str:
     # "<" may not stand in a script element: text of the sweep must not end it.
-    return json.dumps(json.loads(figure.to_json()), separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(json.loads(str(figure.to_json())), separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _parallel(data: SweepData) -> go.Figure:

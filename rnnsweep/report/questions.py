@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rnnsweep.report.comparison import ComparedCell, ReplicaResult
 from rnnsweep.report.published import PublishedTable
@@ -122,8 +123,6 @@ class AsPublished:
 
     def answer(self, cells: Sequence[ComparedCell], results: Sequence[ReplicaResult]) -> str:
         """See `comparison.Question`."""
-        from scipy.stats import fisher_exact
-
         theirs = self.table.replicas or 0
         rows = []
         for cell in cells:
@@ -131,7 +130,7 @@ class AsPublished:
             own = [result.solved for result in results if (result.row, result.column) == (cell.row, cell.column)]
             if own and published is not None and published.value is not None:
                 solved, known = sum(own), round(published.value / 100 * theirs)
-                p = float(fisher_exact([[solved, len(own) - solved], [known, theirs - known]])[1])
+                p = _fisher(solved, len(own), known, theirs)
                 rows.append((f"{cell.row} {solved} of {len(own)} against {known} of {theirs}", p))
         if not rows:
             return f"{self.text} Not run."
@@ -145,7 +144,12 @@ class AsPublished:
 
 def _weak(ours: int, theirs: int) -> str:
     """What so few replicas cannot show at all: whether even none beside all would be told apart."""
+    return ", which could not show any difference" if _fisher(0, ours, theirs, theirs) >= LEVEL else ""
+
+
+def _fisher(solved: int, count: int, known: int, theirs: int) -> float:
+    """p of Fisher's exact test, two-sided, of two shares."""
     from scipy.stats import fisher_exact
 
-    extreme = float(fisher_exact([[0, ours], [theirs, 0]])[1])
-    return ", which could not show any difference" if extreme >= LEVEL else ""
+    tested: Any = fisher_exact([[solved, count - solved], [known, theirs - known]])
+    return float(tested.pvalue)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -242,7 +243,8 @@ def detectable(pairs: int, power: float = 0.8, alpha: float = 0.05) -> float:
         return float(nct.cdf(limit, pairs - 1, noncentrality)) - (1 - power)
 
     # The root lies near limit + 0.84, and scipy's distribution loses its precision far beyond.
-    return float(brentq(missed, 1e-6, 8.0)) / math.sqrt(pairs)
+    root: Any = brentq(missed, 1e-6, 8.0)
+    return float(root) / math.sqrt(pairs)
 
 
 def effective_size(successes: Sequence[int], sizes: Sequence[int]) -> float:

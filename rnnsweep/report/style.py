@@ -132,7 +132,7 @@ class PlainLogLocator(Locator):
         low, high = max(vmin, 1e-300), max(vmax, 1e-300)
         decades = math.log10(high / low)
         if decades < 1:
-            ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+            ticks = np.asarray(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
             return ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         factors, stride = ((1.0, 2.0, 5.0), 1) if decades < 3 else ((1.0,), max(1, round(decades / 6)))
