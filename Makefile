@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest
 
 # Tests that start clusters, servers, browsers, or kill things run by themselves, and so do those of the GPU engine, whose
 # interpreter must be chosen before triton is imported; all others run side by side.
@@ -10,7 +10,11 @@ GPU := $(wildcard tests/core/recurrence/test_gpu*.py)
 PROCESSES := tests/chaos tests/e2e tests/browser tests/adapters/ray tests/contract/test_executors.py
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(GPU) $(PROCESSES))
 
-.PHONY: help install dev quickstart test check bench format lint types layers clean
+# Coverage is nearly free from Python 3.12 on (sys.monitoring); before, tracing costs half as much again, so only CI pays it.
+SYSMON = $(shell $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "")')
+COVER = $(if $(SYSMON)$(filter true,$(CI)),--cov=rnnsweep --cov-report=)
+
+.PHONY: help install dev quickstart test check docs bench format lint types layers clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,20 +32,25 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,gpu,dashboard]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,gpu,dashboard,postgres,docs]'
 	@touch $@
 
 quickstart: install ## a real sweep in a few minutes: temporal order, with and without Omega
 	$(BIN)/rnnsweep launch quickstart --fresh
+	@echo 'Commands above need the environment once per shell:  . $(VENV)/bin/activate'
 
 check: dev lint types layers ## format, lint, types, layers, quick tests, doctests
 	$(PYTEST) $(SIDE_BY_SIDE) -m 'not slow and not study'
 	$(PYTEST) -m 'not slow and not study' $(GPU)
 
-test: dev lint types layers ## everything: also the minutes long tests, and those with processes of their own
-	$(PYTEST) $(SIDE_BY_SIDE) -m 'not study'
+test: dev lint types layers docs ## everything: also the minutes long tests, those with processes of their own, and the site
+	$(if $(SYSMON),COVERAGE_CORE=$(SYSMON)) $(PYTEST) $(SIDE_BY_SIDE) -m 'not study' --durations=20 $(COVER)
 	$(PYTEST) -m 'not study' $(GPU)
-	$(PYTEST) -m 'not study' $(PROCESSES)
+	$(PYTEST) -m 'not study' --durations=20 $(PROCESSES)
+	$(if $(COVER),$(BIN)/python -m tests.kit.coverage_table)
+
+docs: dev ## the site, in site/: open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: dev ## rewrite the files in the project's format
 	$(BIN)/ruff format .
@@ -62,4 +71,4 @@ bench: dev ## speed, measured on this machine, beside the floor and the peers
 	$(BIN)/python benchmarks/speed.py
 
 clean: ## forget caches and builds; the store mlruns/ stays
-	rm -rf dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf dist build site .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,10 +4,10 @@
 
 A walk runs the thing and writes down each file of the project
     - a function of which runs (a generated constructor counts for the file of its class);
-    - a compiled function of which such a function calls, and what that calls in turn: numba's kernels, and the
-      intrinsics that write their instructions.
-What runs before (configs, imports, compiling) does not count. A further walk is a function that returns its files, and
-an entry in `WALKS`.
+    - a compiled function of which such a function calls, and what that names in turn: numba's kernels, and the
+      intrinsics that they are made of.
+What runs before (configs, imports, compiling with all that writes instructions) does not count. A further walk is a
+function that returns its files, and an entry in `WALKS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rnnsweep"
@@ -72,7 +72,12 @@ def _closure(functions: set[Any]) -> set[Any]:
 
 
 def _named(code: CodeType, names: dict[str, Any]) -> list[Any]:
-    return [names[name] for name in code.co_names if _is_compiled(names.get(name))]
+    """Compiled functions that code names, by themselves or as a module's."""
+    values = [names.get(name) for name in code.co_names]
+    values += [
+        getattr(value, name, None) for value in values if isinstance(value, ModuleType) for name in code.co_names
+    ]
+    return [value for value in values if _is_compiled(value)]
 
 
 def _is_compiled(value: Any) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -37,8 +38,10 @@ def load_class(target: Any, key: str) -> type[Unit]:
     module, _, name = str(target).rpartition(".")
     if not module:
         raise ConfigError("cannot be imported", key=f"{key}._target_", value=target, allowed="package.module.Class")
-    with _reported(f"{key}._target_", target, "cannot be imported", allowed="package.module.Class"):
+    try:
         loaded = getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as error:  # a module that calls sys.exit must not end a launch without a word
+        raise _fault(error, "cannot be imported", f"{key}._target_", target, module) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Unit)):
         raise ConfigError("is no unit", key=f"{key}._target_", value=target, allowed="a subclass of rnnsweep.unit.Unit")
     return loaded
@@ -67,46 +70,75 @@ def build_unit(block: Any, key: str, kind: type[AnyUnit]) -> AnyUnit:
         if name not in known:
             raise ConfigError("unknown key", key=f"{key}.{name}", allowed=known, hint=nearest(str(name), known))
     name = block.get(NAME) or ("." in key and key.rpartition(".")[2]) or ""
-    with _reported(key, values, "cannot be made"):
+    try:
         return unit(**values, unit_name=name)
+    except RnnsweepError:
+        raise
+    except Exception as error:
+        raise _fault(error, "cannot be made", key, values, unit.__module__) from error
 
 
 @contextmanager
-def user_code(unit: Unit) -> Iterator[None]:
-    """Report what a unit's own code raises while a config is checked: as `build_unit` does."""
-    with _reported(unit.unit_key, unit.unit_name, "failed a check"):
-        yield
+def user_code(*units: Unit) -> Iterator[None]:
+    """Report what the code of one of these units raises while a config is checked: as `build_unit` does.
 
-
-@contextmanager
-def _reported(key: str, value: Any, problem: str, allowed: str | None = None) -> Iterator[None]:
+    What our own code raises is a bug of ours, and goes on as it is.
+    """
     try:
         yield
     except RnnsweepError:
         raise
-    except (Exception, SystemExit) as error:  # a module that calls sys.exit must not end a launch without a word
-        where = _place(error)
-        cause = _one_line(error) if where is None else f"{type(error).__name__}: {_one_line(error)}"
-        raise ConfigError(f"{problem} ({cause})", key=key, value=value, allowed=allowed, file=where) from error
+    except Exception as error:
+        unit = _culprit(error, units)
+        if unit is None:
+            raise
+        raise _fault(error, "failed a check", unit.unit_key, unit.unit_name, type(unit).__module__) from error
+
+
+def _culprit(error: Exception, units: Sequence[Unit]) -> Unit | None:
+    """The unit that is not ours and whose module took part, the innermost one."""
+    modules = {getattr(sys.modules.get(type(unit).__module__), "__file__", None): unit for unit in units}
+    for frame in reversed(_frames(error)):
+        unit = modules.get(frame.filename)
+        if unit is not None and not _is_ours(frame.filename):
+            return unit
+    return None
+
+
+def _fault(error: BaseException, problem: str, key: str, value: Any, module: str) -> ConfigError:
+    """The one line for what went wrong in a unit's module; names file and line where they are not ours."""
+    place = _place(error, module)
+    cause = _one_line(error) if place is None else f"{type(error).__name__}: {_one_line(error)}"
+    return ConfigError(f"{problem} ({cause})", key=key, value=value, file=place)
 
 
 def _one_line(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)  # the text of a SyntaxError repeats its place
+    text = error.msg if isinstance(error, SyntaxError) else str(error)  # str(SyntaxError) repeats its place
     return next(iter(text.splitlines()), "") or type(error).__name__
 
 
-def _place(error: BaseException) -> str | None:
+def _place(error: BaseException, module: str) -> str | None:
     """``file:line`` of the user's code that is to blame, or None where only ours and libraries took part.
 
-    The innermost line of the user's own: a wrong argument is noticed deep inside a library, but was written there.
+    The innermost line of the user's own: a wrong argument is noticed deep inside a library, but was written there. A
+    unit that is installed as a library among others is known by its module alone.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = os.path.abspath(frame.filename)
-        if os.path.isfile(file) and not file.startswith((_OURS, *_LIBRARIES)):
-            return f"{file}:{frame.lineno}"
-    return None
+    foreign = [frame for frame in _frames(error) if not _is_ours(frame.filename)]
+    own = [frame for frame in foreign if not os.path.abspath(frame.filename).startswith(_LIBRARIES)]
+    if not own and not module.startswith("rnnsweep."):
+        own = foreign
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Where it came through, outermost first; without what has no file (generated code, the import machinery)."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if os.path.isfile(frame.filename)]
+
+
+def _is_ours(file: str) -> bool:
+    return os.path.abspath(file).startswith(_OURS)
 
 
 def _frozen(value: Any) -> Any:

@@ -71,12 +71,29 @@ SHARE = Range(0, 1)
 
 
 @dataclass(frozen=True)
+class Metric:
+    """What the words about a metric are.
+
+    Attributes:
+        meaning: one line that says what is measured, and in which unit.
+        label: words for an axis; empty: the key stands for itself.
+        drawn: whether reports draw its course over the updates.
+    """
+
+    meaning: str
+    label: str = ""
+    drawn: bool = False
+
+
+@dataclass(frozen=True)
 class Unit:
     """Base of all units.
 
     Attributes:
         rows: per-row hyperparameters and their ranges.
         fixed: structural fields: a `Range`, or the tuple of allowed values.
+        metrics: what it reports beside the metrics that every row has: key -> words. The key is ``topic/quantity``; how
+            it is measured is up to the group (`Tally` for controllers, `Task.measure`, `Family.counted`).
         unit_group: the group that it belongs to, which is the folder of its yaml and its key in a config.
         unit_name: the name of its yaml, by which it is chosen and spoken of. The loader sets it; a unit that Python
             code makes directly goes by its class's name. It is no part of what the unit is: equality and shape keys
@@ -85,6 +102,7 @@ class Unit:
 
     rows: ClassVar[Mapping[str, Range]] = {}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {}
+    metrics: ClassVar[Mapping[str, Metric]] = {}
     unit_group: ClassVar[str] = ""
 
     unit_name: str = field(default="", kw_only=True, repr=False, compare=False)

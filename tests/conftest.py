@@ -1,5 +1,27 @@
-"""Fixtures that every test may ask for."""
+"""What holds for every test: one thread, float64, and fixtures that any of them may ask for."""
 
-from tests.kit.postgres import postgres_server, postgres_url
+from __future__ import annotations
+
+import os
+import sys
+
+# Libraries read these when they are imported, which no conftest or test has done yet. One thread: sums of several
+# threads round differently from run to run, and test processes run side by side already.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+os.environ.update(dict.fromkeys(THREADS, "1"))
+
+from tests.kit.shapes import check_shapes  # noqa: E402
+
+check_shapes()  # before the first import of a module with shapes
+
+from tests.kit.postgres import postgres_server, postgres_url  # noqa: E402
 
 __all__ = ["postgres_server", "postgres_url"]
+
+
+def pytest_collection_finish() -> None:
+    """Numbers that tests make without naming a type are float64; torch is not imported for those that need none."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_default_dtype(torch.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from rnnsweep.sweep.driver import Outcome
     from rnnsweep.sweep.rows import RowReport
 
-__all__ = ["Sweep", "TrialResult", "fresh", "launch", "open_sweep", "resume", "submit", "train"]
+__all__ = [
+    "Sweep",
+    "TrialResult",
+    "fresh",
+    "known_sweeps",
+    "known_units",
+    "launch",
+    "open_sweep",
+    "resolved_config",
+    "resume",
+    "submit",
+    "train",
+]
 
 
 def launch(
@@ -96,6 +108,41 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     config = runs.stored_config(where, name, list(overrides))
     reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
     return _run(name, where, progress, lambda observer: runs.resume(config, reopen, observer))
+
+
+def known_sweeps(config_dirs: Sequence[Path | str] = ()) -> list[tuple[str, str]]:
+    """Name and one-line description of every sweep that can be launched, your own included."""
+    from rnnsweep.app.config.load import list_sweeps
+
+    return [(name, text) for name, _, text in list_sweeps([Path(folder) for folder in config_dirs])]
+
+
+def known_units(config_dirs: Sequence[Path | str] = ()) -> dict[str, list[str]]:
+    """Names of the units of every group, your own included; metrics and activations too."""
+    from rnnsweep.app.config.load import list_metrics, list_units
+    from rnnsweep.core.activations import ACTIVATIONS
+
+    folders = [Path(folder) for folder in config_dirs]
+    return {**list_units(folders), "metric": list(list_metrics(folders)), "activation": list(ACTIVATIONS)}
+
+
+def resolved_config(
+    name: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    store: Path | str | None = None,
+    config_dirs: Sequence[Path | str] = (),
+) -> dict[str, Any]:
+    """The full configuration that a launch would use, checked, without the passwords of its URLs.
+
+    Raises:
+        ConfigError: wrong input.
+    """
+    from rnnsweep.app.config.point import without_passwords
+
+    folders = [Path(folder) for folder in config_dirs]
+    config = load(name, list(overrides), config_dirs=folders, store=Path(store) if store else None)
+    return without_passwords(config.resolved)
 
 
 def _run(name: str, where: StorePlace, progress: bool, work: Callable[[Observer | None], Outcome]) -> Sweep:

@@ -14,13 +14,14 @@ from rnnsweep.core.families.base import Family
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.pack import RowState, Streams
 from rnnsweep.core.program import Program, parameters_of
-from rnnsweep.core.readouts.base import Readout
+from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import Capability
-from rnnsweep.errors import ConfigError, nearest
-from rnnsweep.loader import build_unit, load_class
+from rnnsweep.errors import ConfigError
+from rnnsweep.loader import build_unit, load_class, user_code
 from rnnsweep.unit import Unit
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -42,6 +43,12 @@ class Units:
     def capabilities(self) -> frozenset[Capability]:
         """What controllers and learning rules may rely on."""
         return self.family.capabilities & self.readout.capabilities
+
+    @property
+    def all(self) -> tuple[Unit, ...]:
+        """Every one of them."""
+        one_each = (self.family, self.task, self.init, self.learner, self.optimizer, self.readout)
+        return (*one_each, *self.controllers.values())
 
     def rows(self) -> dict[str, Unit]:
         """Units with per-row hyperparameters that reach the tensor program, by dotted prefix."""
@@ -69,21 +76,26 @@ def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, A
         {name: build_unit(block, f"controllers.{name}", Controller) for name, block in controllers.items() if block},
         build_unit(config["readout"], "readout", Readout) if "readout" in config else Readout(),
     )
-    _check_parameters(units)
-    _check_init(units, families)
-    _check_needs(units)
-    _check_learner(units)
-    _check_task(units, config["training"]["batch"])
+    with user_code(*units.all):
+        _check_together(units, config["training"]["batch"], families)
     return units
+
+
+def _check_together(units: Units, batch: int, families: Callable[[], Mapping[str, Any]]) -> None:
+    _check_init(units, families)
+    _check_controllers(units)
+    _check_learner(units)
+    _check_task(units, batch)
 
 
 def _check_init(units: Units, families: Callable[[], Mapping[str, Any]]) -> None:
     """An init of gates needs a family that has some."""
     if units.init.gates and not _gated(units.family):
-        name = type(units.init).__name__.lower()
-        problem = f"sets the biases of gates, which the family {type(units.family).__name__.lower()} does not have"
         raise ConfigError(
-            problem, key="init", value=name, allowed=f"another init, or family={'|'.join(_gated_names(families()))}"
+            f"sets the biases of gates, which the family {units.family.unit_name} does not have",
+            key="init",
+            value=units.init.unit_name,
+            allowed=f"another init, or family={'|'.join(_gated_names(families()))}",
         )
 
 
@@ -97,37 +109,38 @@ def _gated_names(families: Mapping[str, Any]) -> list[str]:
     return [name for name, unit in classes.items() if issubclass(unit, Family) and _gated(unit())]
 
 
-def _check_needs(units: Units) -> None:
-    """Controllers must be defined for the family's loop."""
+def _check_controllers(units: Units) -> None:
+    """Controllers must be defined for the family, and get what they need of the learning rule."""
+    specs, learner = parameters_of(units.family, units.readout, units.task), units.learner
     for name, unit in units.controllers.items():
-        for need in unit.requires - units.capabilities:
-            raise ConfigError(
-                f"{name} needs {need.value}, which {_who(units)} does not have",
-                key=f"controllers.{name}",
-                allowed=f"~controllers.{name}, or another family",
+        key = f"controllers.{name}"
+        for capability in unit.requires - units.capabilities:
+            problem = f"{name} needs {capability.value}, which {_lacking(units, capability)} does not have"
+            raise ConfigError(problem, key=key, allowed=f"~{key}, or another family")
+        unit.check_with(units.family, units.task, specs)
+        if unit.needs_trace and not learner.traces:
+            problem = f"{name} needs a gradient record, which the learning rule {learner.unit_name} does not leave"
+            raise ConfigError(problem, key=key, allowed=f"~{key}, or learner=bptt")
+        if isinstance(unit, Additive) and learner.proposes:
+            problem = (
+                f"{name} adds to the gradient, but the learning rule {learner.unit_name} proposes its steps itself"
             )
-
-
-def _who(units: Units) -> str:
-    plain = type(units.readout).__name__ in ("Linear", "Readout")
-    family = f"the family {type(units.family).__name__.lower()}"
-    return family if plain else f"{family} with the read-out {type(units.readout).__name__.lower()}"
+            raise ConfigError(problem, key=key, allowed=f"~{key}, or learner=bptt")
 
 
 def _check_learner(units: Units) -> None:
-    """The learning rule must be defined for family and task, and leave controllers what they need."""
-    learner = type(units.learner).__module__.rpartition(".")[2]
-    for need in units.learner.requires - units.capabilities:
-        raise ConfigError(f"needs {need.value}, which {_who(units)} does not have", key="learner")
+    """The learning rule must be defined for family and task."""
+    for capability in units.learner.requires - units.capabilities:
+        problem = f"needs {capability.value}, which {_lacking(units, capability)} does not have"
+        raise ConfigError(problem, key="learner", value=units.learner.unit_name)
     units.learner.check_with(units.family, units.task)
-    for name, unit in units.controllers.items():
-        allowed = f"~controllers.{name}, or learner=bptt"
-        if unit.needs_trace and not units.learner.traces:
-            problem = f"{name} needs a gradient record, which the learning rule {learner} does not leave"
-            raise ConfigError(problem, key=f"controllers.{name}", allowed=allowed)
-        if isinstance(unit, Additive) and units.learner.proposes:
-            problem = f"{name} adds to the gradient, but the learning rule {learner} proposes its steps itself"
-            raise ConfigError(problem, key=f"controllers.{name}", allowed=allowed)
+
+
+def _lacking(units: Units, capability: Capability) -> str:
+    """Who is to blame for a capability that is missing."""
+    if capability not in units.family.capabilities:
+        return f"the family {units.family.unit_name}"
+    return f"the read-out {units.readout.unit_name}"
 
 
 def _check_task(units: Units, batch: int) -> None:
@@ -135,36 +148,16 @@ def _check_task(units: Units, batch: int) -> None:
     units.task.check_batch(batch)
     if not units.task.carries:
         return
-    learner, plain = type(units.learner), type(units.readout).__name__ in ("Linear", "Readout")
     reasons = {
-        f"the family {_name(units.family)} begins every sequence in a way of its own": units.family.restarts,
-        f"the learning rule {learner.__module__.rpartition('.')[2]} begins every mini-batch anew": not learner.carries,
-        f"the read-out {_name(units.readout)} sees one mini-batch only": not plain,
+        f"the family {units.family.unit_name} begins every sequence in a way of its own": units.family.restarts,
+        f"the learning rule {units.learner.unit_name} begins every mini-batch anew": not units.learner.carries,
+        f"the read-out {units.readout.unit_name} sees one mini-batch only": not units.readout.carries,
     }
     for reason, holds in reasons.items():
         if holds:
             raise ConfigError(
                 f"the state cannot be carried over: {reason}", key="task.carry", value=True, allowed="false"
             )
-
-
-def _name(unit: Unit) -> str:
-    return type(unit).__name__.lower()
-
-
-def _check_parameters(units: Units) -> None:
-    """Penalties must name parameters that the family has."""
-    known = tuple(spec.name for spec in parameters_of(units.family, units.readout, units.task))
-    for name, unit in units.controllers.items():
-        for parameter in getattr(unit, "parameters", ()):
-            if parameter not in known:
-                raise ConfigError(
-                    "unknown parameter",
-                    key=f"controllers.{name}.parameters",
-                    value=parameter,
-                    allowed=known,
-                    hint=nearest(str(parameter), known),
-                )
 
 
 def shape_key(config: Mapping[str, Any], units: Units) -> str:
@@ -214,3 +207,21 @@ def row_hypers(units: Units) -> dict[str, float]:
     """Values of all per-row hyperparameters, by dotted key."""
     found = {prefix: unit.row_values() for prefix, unit in units.rows().items()}
     return {f"{prefix}.{name}": value for prefix, values in found.items() for name, value in values.items()}
+
+
+def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
+    """A fresh row: weights drawn in float64 on the CPU, rounded to the program's dtype.
+
+    So a row starts from the same numbers on every device and, but for the rounding, in every dtype.
+    """
+    keys = torch.tensor([streams.key("init")], dtype=torch.int64)
+    hypers = {
+        name: torch.tensor([getattr(units.init, name)], dtype=torch.float64)
+        for name in units.init.rows
+        if getattr(units.init, name) is not None
+    }
+    drawn = units.init.draw(program.layout.specs, keys, hypers, program.activation.gain)
+    drawn.update(units.family.initial(drawn, program.layout.specs, keys))
+    params = {spec.name: torch.zeros(spec.shape, dtype=program.dtype) for spec in program.layout.specs}
+    params.update({name: value[0].to(program.dtype) for name, value in drawn.items()})
+    return RowState(params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,8 +21,22 @@ _SPAN = 1 << 24
 """Sequences reserved per update for evaluation, so that each evaluation is fresh."""
 
 
-def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Tensor, Tensor]:
-    """Mean loss and share of wrong sequences, float64 [P] each.
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation found, float64 [P] each.
+
+    Attributes:
+        loss: mean loss. error: share of wrong sequences.
+        measured: what the task measures beside them, by metric key.
+    """
+
+    loss: Tensor
+    error: Tensor
+    measured: dict[str, Tensor]
+
+
+def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> Scores:
+    """Mean loss, share of wrong sequences, and the means of what the task measures.
 
     Args:
         tile: rows; nothing of them changes.
@@ -41,6 +55,7 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
     total = total if available is None else min(total, available)
     loss = torch.zeros(len(tile.step), dtype=torch.float64, device=tile.params.device)
     wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
+    measured: dict[str, Tensor] = {}
     values, family, hypers = program.layout.view(tile.params), program.family, tile.unit_hypers("family")
     weights = family.weights(values, hypers)
     endless, state = program.task.samples is None, None
@@ -57,8 +72,10 @@ def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> tuple[Te
         weight = _weights(batch, size)  # P B
         loss += out.loss.double() * weight.sum(1)
         wrong += (program.task.errors(out.outputs, batch).double() * weight).sum(1)
+        for key, value in program.task.measure(out.outputs, batch).items():
+            measured[key] = measured.get(key, 0.0) + (value.double() * weight).sum(1)
         counted += weight.sum(1)
-    return loss / counted, wrong / counted
+    return Scores(loss / counted, wrong / counted, {key: total / counted for key, total in measured.items()})
 
 
 def _offsets(program: Program, total: int) -> Iterator[tuple[int, Tensor]]:

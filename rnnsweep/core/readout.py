@@ -1,19 +1,64 @@
-"""Linear read-out, loss and their gradients, row by row. Shapes: see `core.types`."""
+"""The read-out: its contract, and the linear map with its loss and their gradients, row by row.
+
+Shapes: see `core.types`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from rnnsweep.core.types import Batch, Direct
+from rnnsweep.core.types import Batch, Capability, Direct, ParameterSpec
+from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
+
+
+Values = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the linear map sees.
+
+    Attributes:
+        states: as `read_out` takes them: [P, T + 1, B, H], of which it reads the last or all but the first.
+        pullback: from the direct part of what is seen to that of the states, and gradients of the read-out's own
+            parameters.
+    """
+
+    states: Tensor
+    pullback: Callable[[Direct], tuple[Direct, dict[str, Tensor]]] = lambda direct: (direct, {})
+
+
+@dataclass(frozen=True)
+class Readout(Unit):
+    """Base of read-outs; the states themselves, unless a subclass looks further.
+
+    Attributes:
+        capabilities: what controllers may rely on.
+        carries: whether it is the same when a sequence goes over from one mini-batch to the next.
+    """
+
+    unit_group: ClassVar[str] = "readout"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    carries: ClassVar[bool] = True
+
+    def parameters(self, width: int) -> tuple[ParameterSpec, ...]:
+        """Parameters besides ``w_out`` and ``b_out``, for states of this width."""
+        del width
+        return ()
+
+    def see(self, values: Values, states: Tensor, lengths: Tensor, per_step: bool) -> Seen:
+        """What the linear map sees of the visible states [P, T + 1, B, H]."""
+        del values, lengths, per_step
+        return Seen(states)
 
 
 @dataclass
@@ -49,11 +94,9 @@ def read_out(
         gradients: False for evaluation.
 
     Numerics:
-        Cross-entropy in nats by log-softmax; binary cross-entropy in nats and squared error without 1/2, both summed
-        over outputs. Mean over the batch and, per step, over the steps that count; with a mask per sequence, over all
-        steps that count in the mini-batch. The sigmoid is formed from tanh and the softplus from exp and log1p: their
-        own kernels round the ends of a vector differently, so that rows would depend on their place. A non-finite
-        state gives a non-finite loss in its own row only.
+        Losses: see `core.losses`. Mean over the batch and, per step, over the steps that count; with a mask per
+        sequence, over all steps that count in the mini-batch. A non-finite state gives a non-finite loss in its own row
+        only.
     """
     P, B, T = states.shape[0], states.shape[2], states.shape[1] - 1
     h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
@@ -101,14 +144,5 @@ def shares(task: Task, batch: Batch, T: int, B: int, y: Tensor) -> Tensor:
 
 def _score(task: Task, y: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Loss [P] and dC/dy [P, M, O]."""
-    if task.loss == "cross_entropy":
-        log_p = torch.log_softmax(y, -1)
-        picked = log_p.gather(-1, targets[..., None])[..., 0]
-        hot = torch.zeros_like(y).scatter_(-1, targets[..., None], 1.0)
-        return -(picked * weight).sum(1), (log_p.exp() - hot) * weight[..., None]
-    if task.loss == "binary_cross_entropy":
-        each = (y.clamp(min=0) - y * targets) + torch.log1p(torch.exp(-y.abs()))
-        dy = 0.5 + 0.5 * torch.tanh(0.5 * y) - targets
-        return (each.sum(-1) * weight).sum(1), dy * weight[..., None]
-    error = y - targets
-    return ((error * error).sum(-1) * weight).sum(1), 2 * error * weight[..., None]
+    each, slope = task.loss.score(y, targets)
+    return (each * weight).sum(1), slope * weight[..., None]

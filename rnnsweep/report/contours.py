@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from rnnsweep.report.data import Column, Frame, SweepData
 from rnnsweep.report.evidence import LEAST_SURFACE, varied
 from rnnsweep.report.placement import positions, spread
-from rnnsweep.report.style import PlainLogLocator, canvas, label, objective_colours, short, styled
+from rnnsweep.report.style import PlainLogLocator, canvas, objective_colours, short, styled
 
 KEYS = 3
 
@@ -38,7 +38,7 @@ def contours(data: SweepData) -> Figure | None:
         for axes, (across, up) in zip(grid[0], pairs, strict=True):
             _draw(axes, data, across, up, colours)
         bar = figure.colorbar(colours, ax=grid[0].tolist(), pad=0.02, aspect=26)
-        bar.set_label(label(data.objective.metric))
+        bar.set_label(data.label(data.objective.metric))
         bar.outline.set_visible(False)
     return figure
 

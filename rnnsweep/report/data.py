@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.sweep.plan import Objective
-from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.states import TrialState
-from rnnsweep.sweep.summary import pareto, ranked
+from rnnsweep.sweep.summary import pareto, rank
+from rnnsweep.sweep.views import TrialView
+from rnnsweep.unit import Metric
 
 if TYPE_CHECKING:
     # pandas' own annotations widen every selection to "frame or series or array"; checked by the tests instead.
@@ -52,6 +53,7 @@ class SweepData:
         curves: long form: trial, replica, step, key, value.
         profiles: long form of log10 |delta_t| in the best trials: trial, replica, when (start, middle, end), update,
             depth (steps back), log10; empty where there are no checkpoints.
+        metrics: words for every metric that the sweep's trials have, by key; those that its units declare among them.
         importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be
             told.
         noise: share that the largest of the importances stays below in 95 % of shuffled sweeps; None if not known.
@@ -74,6 +76,7 @@ class SweepData:
     replicas: Frame
     curves: Frame
     profiles: Frame = field(default_factory=no_profiles)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
     importances: Mapping[str, float] = field(default_factory=dict)
     noise: float | None = None
     chance: float | None = None
@@ -83,6 +86,10 @@ class SweepData:
     config_yaml: str = ""
     commands: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def label(self, key: str) -> str:
+        """Words for a metric; one without words stands for itself."""
+        return (self.metrics[key].label if key in self.metrics else "") or key
 
     @property
     def minimize(self) -> bool:
@@ -97,26 +104,22 @@ class SweepData:
 
     @property
     def scored(self) -> Frame:
-        """Trials with an objective (COMPLETE and PRUNED), best first by the rule of `ranked`."""
+        """Trials with an objective (COMPLETE and PRUNED), best first by the same rule."""
         return self._in_order(("COMPLETE", "PRUNED"))
 
     @property
     def ranked(self) -> Frame:
-        """COMPLETE trials, best first, by the one rule that every table and message follows."""
+        """COMPLETE trials, best first, by the rule of `rnnsweep.sweep.summary`."""
         return self._in_order(("COMPLETE",))
 
     def _in_order(self, states: tuple[str, ...]) -> Frame:
         have = self.trials[self.trials["objective"].notna() & self.trials["state"].isin(states)]
-        # `sweep.summary.ranked` decides on complete trials; pruned ones stand in line as if they were.
-        views = [
-            TrialView(int(number), TrialState.COMPLETE, {}, (float(value),), solved_at=None if at != at else int(at))
-            for number, value, at in zip(have["trial"], have["objective"], have["solved_at"].astype(float), strict=True)
-        ]
-        numbers = [view.number for view in ranked(views, [self.objective])]
-        return have.set_index("trial", drop=False).loc[numbers].rename_axis(None)
+        columns = zip(have["objective"], have["solved_at"], have["trial"], strict=True)
+        ranks = [rank(self.objective, value, None if at != at else at, int(number)) for value, at, number in columns]
+        return have.iloc[sorted(range(len(have)), key=ranks.__getitem__)]
 
     @property
-    def tied(self) -> list[int]:
+    def leaders(self) -> list[int]:
         """Numbers of the COMPLETE trials that share the best objective, best first; empty without a result."""
         order = self.ranked
         return [] if order.empty else order.loc[order["objective"] == order["objective"].iloc[0], "trial"].tolist()

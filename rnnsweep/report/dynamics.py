@@ -6,20 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.style import CYCLE, GREY, canvas, label, plain_log, styled
+from rnnsweep.report.style import CYCLE, GREY, canvas, plain_log, styled
 
 BEST = 4
-PANELS = (
-    "valid/error",
-    "valid/loss",
-    "valid/bits_per_character",
-    "grad/norm",
-    "clip/share",
-    "sampling/admitted",
-    "omega/value",
-    "weights/rho",
-    "state/saturation",
-)
 LOGARITHMIC = {"grad/norm", "valid/loss"}
 
 
@@ -27,7 +16,7 @@ def dynamics(data: SweepData) -> Figure | None:
     """One panel per quantity, one colour per trial: mean over replicas, each replica as a thin line behind it."""
     best = data.ranked["trial"].head(BEST).tolist() or data.scored["trial"].head(BEST).tolist()
     curves = data.curves[data.curves["trial"].isin(best)]
-    keys = [key for key in PANELS if _says_something(curves, key)]
+    keys = [key for key in data.metrics if data.metrics[key].drawn and _says_something(curves, key)]
     if not keys:
         return None
     columns = 2
@@ -36,6 +25,7 @@ def dynamics(data: SweepData) -> Figure | None:
         figure, grid = canvas(rows, columns, size=(10.4, 2.35 * rows + 0.6), sharex=True)
         for axes, key in zip(grid.flat, keys, strict=False):
             _draw(axes, curves[curves["key"] == key], key, best)
+            axes.set_ylabel(data.label(key))
         for axes in list(grid.flat)[len(keys) :]:
             axes.set_visible(False)
         for axes in list(grid.flat)[max(0, len(keys) - columns) : len(keys)]:
@@ -65,5 +55,4 @@ def _draw(axes: Axes, curves: Frame, key: str, best: list[int]) -> None:
         plain_log(axes, "y")
     if key == "weights/rho":
         axes.axhline(1.0, color=GREY, linestyle=(0, (2, 2)), linewidth=1)
-    axes.set_ylabel(label(key))
     axes.margins(x=0.01)

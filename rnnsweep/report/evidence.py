@@ -22,7 +22,7 @@ def ordered(data: SweepData) -> bool:
     return (
         len(complete) >= LEAST_TRIALS
         and complete["objective"].nunique() >= LEAST_VALUES
-        and 2 * len(data.tied) < len(complete)
+        and 2 * len(data.leaders) < len(complete)
     )
 
 
@@ -35,7 +35,7 @@ def varied(data: SweepData) -> bool:
 
 def few(data: SweepData) -> str:
     """A caution where trials are few for the number of keys, or many of them tie; empty where neither holds."""
-    complete, tied = data.ranked, data.tied
+    complete, tied = data.ranked, data.leaders
     parts = []
     if len(complete) < TRIALS_PER_KEY * len(data.space):
         parts.append(f"only {len(complete)} complete trials for {len(data.space)} searched keys")

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from rnnsweep.report.data import SweepData
 from rnnsweep.report.fates import FATES, fate
 from rnnsweep.report.placement import MISSING, positions
-from rnnsweep.report.style import label, number, short
+from rnnsweep.report.style import number, short
 
 
 def packed_script() -> str:
@@ -38,7 +38,7 @@ def _parallel(data: SweepData) -> go.Figure:
     """Parallel coordinates; a drag along an axis chooses trials."""
     scored = data.scored
     axes = [_axis(data, key) for key in data.space.keys]
-    metric, values = label(data.objective.metric), scored["objective"].tolist()
+    metric, values = data.label(data.objective.metric), scored["objective"].tolist()
     axes.append({"label": metric, "values": values})
     line = {"color": values, "colorscale": "Cividis", "showscale": True, "reversescale": not data.minimize}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=line))
@@ -89,7 +89,7 @@ def _history(data: SweepData) -> go.Figure:
         )
     figure.update_layout(
         xaxis={"title": {"text": "trial"}},
-        yaxis={"title": {"text": label(data.objective.metric)}},
+        yaxis={"title": {"text": data.label(data.objective.metric)}},
         legend={"orientation": "h", "y": -0.2},
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
     )

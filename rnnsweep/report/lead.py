@@ -14,7 +14,7 @@ from rnnsweep.report.statistics import (
     paired_shares,
     pairs_needed,
 )
-from rnnsweep.report.style import BLUE, INK, canvas, label, number, styled
+from rnnsweep.report.style import BLUE, INK, canvas, number, styled
 
 RIVALS = 100
 """The closest so many are tested; one further behind is never the hardest to beat."""
@@ -60,7 +60,7 @@ def _values(data: SweepData, trial: int) -> Column:
 def shown(data: SweepData) -> Frame | None:
     """The closest rivals for the page; None where there is nothing to compare."""
     table = lead(data)
-    return None if table.empty or len(data.tied) > 1 else table.head(SHOWN)
+    return None if table.empty or len(data.leaders) > 1 else table.head(SHOWN)
 
 
 def verdict(data: SweepData) -> str:
@@ -76,7 +76,7 @@ def verdict(data: SweepData) -> str:
     order = data.ranked
     if len(order) < 2:
         return ""
-    if len(data.tied) > 1:
+    if len(data.leaders) > 1:
         return _tie(data)
     winner, second = (f"trial {number_}" for number_ in order["trial"].iloc[:2])
     gap = abs(float(order["objective"].iloc[0]) - float(order["objective"].iloc[1]))
@@ -94,13 +94,13 @@ def verdict(data: SweepData) -> str:
 
 
 def _tie(data: SweepData) -> str:
-    numbers = ", ".join(f"#{trial}" for trial in data.tied[:SHOWN]) + (", ..." if len(data.tied) > SHOWN else "")
+    numbers = ", ".join(f"#{trial}" for trial in data.leaders[:SHOWN]) + (", ..." if len(data.leaders) > SHOWN else "")
     value = number(float(data.ranked["objective"].iloc[0]))
     first = data.ranked["solved_at"].iloc[:2].tolist()
     # NaN, not solved, is unequal to itself: two that never solved the task are told apart by number.
     rule = "it solved the task first" if first[0] == first[0] != first[1] else "it has the lowest number"
-    tie = f"Nobody leads: {len(data.tied)} trials tie at {value} ({numbers})."
-    return f"{tie} #{data.tied[0]} is named first because {rule}."
+    tie = f"Nobody leads: {len(data.leaders)} trials tie at {value} ({numbers})."
+    return f"{tie} #{data.leaders[0]} is named first because {rule}."
 
 
 def _tested(data: SweepData, table: Frame, winner: str) -> str:
@@ -132,6 +132,6 @@ def lead_figure(data: SweepData) -> Figure | None:
         axes.axvline(0, color=INK, linewidth=0.9)
         axes.set_yticks(places, [f"#{trial}" for trial in table["rival"]])
         axes.invert_yaxis()
-        axes.set(xlabel=f"#{data.tied[0]} is better by ({label(data.objective.metric)})", ylabel="rival")
+        axes.set(xlabel=f"#{data.leaders[0]} is better by ({data.label(data.objective.metric)})", ylabel="rival")
         axes.grid(axis="y", visible=False)
     return figure

@@ -9,7 +9,7 @@ from rnnsweep.report.data import SweepData
 from rnnsweep.report.placement import name_axis, positions, spread
 from rnnsweep.report.search_history import draw_history
 from rnnsweep.report.searched import draw_slice
-from rnnsweep.report.style import GREEN, GREY, ORANGE, canvas, label, number, short, styled
+from rnnsweep.report.style import GREEN, GREY, ORANGE, canvas, number, short, styled
 
 PREFERRED = "controllers.omega.weight"
 
@@ -86,7 +86,7 @@ def _headline(data: SweepData) -> str:
         return f"{solved} of {len(done)} complete trials solve the task"
     if len(done):
         value, trial = float(done["objective"].iloc[0]), done["trial"].iloc[0]
-        return f"best {label(data.objective.metric)} {number(value)} (trial {trial})"
+        return f"best {data.label(data.objective.metric)} {number(value)} (trial {trial})"
     return f"{len(data.trials)} trials so far"
 
 

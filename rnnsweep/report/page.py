@@ -141,7 +141,7 @@ def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str
 def facts(data: SweepData) -> list[tuple[str, str]]:
     """The numbers at the top of the page: name and value."""
     counts = data.trials["state"].value_counts()
-    done, tied = data.ranked, len(data.tied)
+    done, tied = data.ranked, len(data.leaders)
     replicas = data.replicas[data.replicas["trial"].isin(data.scored["trial"])]
     best = number(float(done["objective"].iloc[0])) if len(done) else "–"
     winner = f"#{done['trial'].iloc[0]}" if len(done) else "–"

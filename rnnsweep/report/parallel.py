@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame, SweepData
 from rnnsweep.report.placement import MISSING, positions, spread
-from rnnsweep.report.style import GREY, INK, canvas, label, number, objective_colours, short, styled
+from rnnsweep.report.style import GREY, INK, canvas, number, objective_colours, short, styled
 
 BELOW = -0.16
 """Height at which trials pass an axis whose key does not exist in them."""
@@ -48,9 +48,9 @@ def parallel(data: SweepData) -> Figure | None:
                 marker="o",
                 markersize=3.5 if top else 2,
             )
-        _draw_axes(axes, [short(key) for key in keys] + [label(data.objective.metric)], ticks)
+        _draw_axes(axes, [short(key) for key in keys] + [data.label(data.objective.metric)], ticks)
         bar = figure.colorbar(colours, ax=axes, pad=0.02, aspect=28)
-        bar.set_label(label(data.objective.metric))
+        bar.set_label(data.label(data.objective.metric))
         bar.outline.set_visible(False)
     return figure
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.style import BLUE, ORANGE, canvas, label, one_legend, styled
+from rnnsweep.report.style import BLUE, ORANGE, canvas, one_legend, styled
 
 
 def pareto_front(data: SweepData) -> Figure | None:
@@ -33,7 +33,7 @@ def _draw(axes: Axes, data: SweepData, other: str) -> None:
     axes.scatter(front[first], front[other], s=58, c=ORANGE, label="Pareto front", edgecolors="white", zorder=3)
     for trial, x, y in zip(front["trial"], front[first], front[other], strict=True):
         axes.annotate(f"#{trial}", (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
-    axes.set(xlabel=label(first), ylabel=label(other))
+    axes.set(xlabel=data.label(first), ylabel=data.label(other))
 
 
 def front_table(data: SweepData) -> Frame | None:

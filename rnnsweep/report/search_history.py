@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rnnsweep.report.data import Frame, SweepData
 from rnnsweep.report.fates import scatter_by_fate
-from rnnsweep.report.style import BLUE, INK, ORANGE, RED, canvas, chance_line, label, note, styled
+from rnnsweep.report.style import BLUE, INK, ORANGE, RED, canvas, chance_line, note, styled
 
 
 def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> None:
@@ -45,7 +45,7 @@ def objective_label(data: SweepData) -> str:
     """The objective in words for an axis: what, over how many replicas, which way is better."""
     aim = "lower is better" if data.minimize else "higher is better"
     over = f", {data.objective.reduce} of {data.replicas_per_trial}" if data.replicas_per_trial > 1 else ""
-    return f"{label(data.objective.metric)}{over}\n({aim})"
+    return f"{data.label(data.objective.metric)}{over}\n({aim})"
 
 
 def history(data: SweepData) -> Figure | None:

@@ -9,7 +9,7 @@ from rnnsweep.report.data import SweepData
 from rnnsweep.report.evidence import ordered
 from rnnsweep.report.fates import scatter_by_fate
 from rnnsweep.report.placement import name_axis, positions, spread
-from rnnsweep.report.style import BLUE, INK, canvas, chance_line, label, note, one_legend, panels, short, styled
+from rnnsweep.report.style import BLUE, INK, canvas, chance_line, note, one_legend, panels, short, styled
 
 
 def importances(data: SweepData) -> Figure | None:
@@ -54,6 +54,6 @@ def slices(data: SweepData) -> Figure | None:
             share = data.importances.get(key) if ordered(data) else None
             note(axes, f"importance {share:.0%}" if share is not None else "")
         for row in grid:
-            row[0].set_ylabel(label(data.objective.metric))
+            row[0].set_ylabel(data.label(data.objective.metric))
         one_legend(figure, grid)
     return figure

@@ -24,28 +24,6 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY, INK, FAINT = "#56B4E9", "#CC79A7", "#8A8F98", "#1F2933", "#D9DEE4"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 
-LABELS = {
-    "train/loss": "training loss",
-    "valid/loss": "validation loss",
-    "valid/error": "validation error",
-    "valid/bits_per_character": "bits per character",
-    "grad/norm": "gradient norm",
-    "grad/norm_clipped": "gradient norm after clipping",
-    "clip/share": "clipped updates (share)",
-    "omega/value": "Ω",
-    "omega/active": "Ω active (share of steps)",
-    "sampling/q": "Q (log10)",
-    "sampling/ds_log10": "dS (log10)",
-    "sampling/admitted": "admitted updates (share)",
-    "weights/rho": "spectral radius ρ(W)",
-    "weights/sigma_max": "largest singular value of W",
-    "weights/tied": "steps with equal leading eigenvalues",
-    "state/saturation": "saturated units (share)",
-    "state/lyapunov_max": "largest Lyapunov exponent",
-    "solved_at": "updates to solve",
-}
-"""Metric key -> words for an axis. Keys that are missing stand for themselves."""
-
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
@@ -91,11 +69,6 @@ def canvas(
     """A figure without pyplot (no global state, no display), and its axes as a 2-d array."""
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
-
-
-def label(key: str) -> str:
-    """Words for a metric key."""
-    return LABELS.get(key, key)
 
 
 def short(key: str) -> str:

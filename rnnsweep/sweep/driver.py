@@ -19,7 +19,7 @@ from rnnsweep.sweep.clock import Clock, SystemClock
 from rnnsweep.sweep.command_batch import CommandBatch
 from rnnsweep.sweep.events import BudgetChanged, Closed, Event, StopAsked, Tick
 from rnnsweep.sweep.lock_keeper import LockKeeper
-from rnnsweep.sweep.mirroring import MirrorThread
+from rnnsweep.sweep.mirroring import MirrorThread, drain
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, WorkerJoined, Write
 from rnnsweep.sweep.progress import Progress, Rate, progress
@@ -43,6 +43,8 @@ class Driver:
         fence: the token that `ledger.acquire` returned.
         reopen: finished trials that are to go on.
         observer: called with the progress.
+        on_result: called with how the session ended, before mirrors are waited for.
+        on_wait: told what is waited for after that.
     """
 
     plan: SweepPlan
@@ -54,6 +56,8 @@ class Driver:
     fence: int = 0
     reopen: Reopen | None = None
     observer: Callable[[Progress], None] | None = None
+    on_result: Callable[[Outcome], None] = field(default=lambda _: None)
+    on_wait: Callable[[str], None] = field(default=log.info)
     pace: Pace = field(default_factory=Pace)
 
     def __post_init__(self) -> None:
@@ -75,7 +79,8 @@ class Driver:
         try:
             with signals(self.interrupt):
                 outcome = self._session()
-            return replace(outcome, behind=self._drain(outcome))
+            self.on_result(outcome)  # before mirrors are waited for: they may be slow or away
+            return self._drained(outcome)
         finally:
             for tail in self._tails:
                 tail.stop()
@@ -281,13 +286,18 @@ class Driver:
             self.executor.stop(graceful)
         return started
 
-    def _drain(self, outcome: Outcome) -> tuple[str, ...]:
+    def _drained(self, outcome: Outcome) -> Outcome:
+        """The outcome after the mirrors have caught up, or have not."""
         if outcome.exit_code == 4:
-            return ()  # the mirrors are the new driver's by now
-        limit = self.pace.drain
-        return tuple(
-            mirror.name for mirror, tail in zip(self.mirrors, self._tails, strict=True) if not tail.drain(limit)
-        )
+            return outcome  # the mirrors are the new driver's by now
+        behind = drain(self._tails, self.clock, (self.pace.drain, self.pace.away), self.on_wait)
+        refused = [
+            f"{tail.name}: {'the sweep' if trial is None else f'trial {trial}'}: {reason}"
+            for tail in self._tails
+            for trial, reason in tail.refused
+        ]
+        code = 1 if refused and outcome.exit_code == 0 else outcome.exit_code
+        return replace(outcome, exit_code=code, behind=tuple(behind), refused=tuple(refused))
 
     def _give_lock_back(self) -> None:
         try:

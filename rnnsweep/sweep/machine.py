@@ -203,7 +203,7 @@ def _check_budget(memory: SweepMemory) -> None:
     if memory.stopping is not None:
         return
     plan = memory.plan
-    best = memory.best[1][0] if memory.best is not None else None
+    best = memory.best.value if memory.best is not None else None
     reason = budget.reached(plan.budget, plan.objectives[0], memory.spent, best)
     if reason is not None:
         memory.stopping = (SweepState.COMPLETE, reason)

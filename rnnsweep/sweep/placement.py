@@ -143,7 +143,7 @@ def _start_group(memory: SweepMemory, group: int, worker: LiveWorker, out: list[
 
 def _join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWorker, out: list[Command]) -> None:
     if trial.state is TrialState.WAITING:
-        _begin_attempt(memory, trial)
+        _begin_attempt(memory, trial, worker.info.node)
     earlier = trial.tokens[1:]
     for row in rows:
         if row.state is RowState.LOST:
@@ -158,7 +158,7 @@ def _join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWo
     out.append(PutTrial(trial.view()))
 
 
-def _begin_attempt(memory: SweepMemory, trial: OpenTrial) -> None:
+def _begin_attempt(memory: SweepMemory, trial: OpenTrial, node: str) -> None:
     trial.attempts += 1
     trial.token = token(memory.plan.name, trial.number, trial.attempts, memory.fence)
     trial.tokens = (trial.token, *trial.tokens)
@@ -167,4 +167,4 @@ def _begin_attempt(memory: SweepMemory, trial: OpenTrial) -> None:
     trial.started = memory.now if trial.started is None else trial.started
     trial.from_step = min((row.step for row in trial.rows if row.waits), default=0)
     memory.move(trial, TrialState.RUNNING)
-    trial.log(f"attempt {trial.attempts} from update {trial.from_step}")
+    trial.log(f"attempt {trial.attempts} from update {trial.from_step} on {node}")

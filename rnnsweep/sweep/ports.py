@@ -6,7 +6,7 @@ sampler ◄─ ask, report, tell ─ driver ─ orders ─► executor ─► tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -76,8 +76,8 @@ class Ledger(Protocol):
         """(trial, rung, verdict) in the order they were taken; verdict is ``prune`` or ``keep``."""
         ...
 
-    def changes(self, name: str, after: int, limit: int = 1000) -> list[Change]:
-        """Journal entries with seq > after."""
+    def changes(self, name: str, after: int, limit: int = 1000, trial: int | None = None) -> list[Change]:
+        """Journal entries with seq > after, of one trial where it is named."""
         ...
 
     def cursor(self, name: str, mirror: str) -> int:
@@ -86,6 +86,14 @@ class Ledger(Protocol):
 
     def set_cursor(self, name: str, mirror: str, seq: int) -> None:
         """Remember how far a mirror is; 0 makes it begin again."""
+        ...
+
+    def skip(self, name: str, mirror: str, change: Change, reason: str) -> None:
+        """Note in the journal (kind ``skipped``) that `mirror` cannot take an entry; a second time changes nothing."""
+        ...
+
+    def skipped(self, name: str, mirror: str) -> Mapping[int, str]:
+        """Entries that `mirror` could not take: seq -> reason."""
         ...
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
@@ -307,12 +315,23 @@ class Mirror(Protocol):
     name: str
     batch: int
 
-    def known(self) -> bool:
-        """Whether the store has this sweep; if it was removed, the whole journal comes. `StoreError`: it is away."""
+    def holds(self, batches: Iterable[Sequence[Change]]) -> bool:
+        """Whether the store still has what these entries, which it was given before, brought it; only looks.
+
+        If not, `start_over` is called and the whole journal comes again. `StoreError`: it is away.
+        """
+        ...
+
+    def start_over(self) -> None:
+        """The whole journal comes next: drop what would stand in its way. `StoreError`: the store is away."""
         ...
 
     def write(self, changes: Sequence[Change]) -> None:
-        """Apply journal entries in order. `StoreError` when the store is away: the same entries come again."""
+        """Apply journal entries in order.
+
+        `StoreError` when the store is away: the same entries come again. Any other exception: it cannot take one of
+        them; then they come in smaller parts, until the one is found and left out.
+        """
         ...
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ class Progress:
         total: trials in the budget, None without a limit.
         workers: live workers.
         best: (trial, objective) of the best COMPLETE trial, or None.
+        tied: how many others have the same objective.
         updates: row-updates done, all sessions together.
         updates_per_s: row-updates per second lately.
         wall_s: seconds, all sessions together.
@@ -33,6 +34,7 @@ class Progress:
     updates_per_s: float
     wall_s: float
     left_s: float | None
+    tied: int = 0
 
 
 class Rate:
@@ -69,7 +71,8 @@ def progress(memory: SweepMemory, rate: float) -> Progress:
         trials={state: memory.counts[state] for state in TrialState},
         total=budget.trials,
         workers=len(memory.workers),
-        best=None if best is None else (best[0], best[1][0]),
+        best=None if best is None else (best.number, best.value),
+        tied=0 if best is None else best.tied,
         updates=memory.spent.updates,
         updates_per_s=rate,
         wall_s=memory.spent.wall_s,

@@ -84,7 +84,7 @@ def rebuild(
         if view.state.finished and not again:
             memory.counts[view.state] += 1
             if view.state is TrialState.COMPLETE:
-                remember_best(memory, view.number, view.values)
+                remember_best(memory, view)
             continue
         tries = attempts.get(view.number, [])
         trial = _trial(plan, view, records.reports.get(view.number, ()), tries)
@@ -177,7 +177,7 @@ def _reopen(memory: SweepMemory, trial: OpenTrial, values: tuple[float, ...]) ->
     """FAILED or COMPLETE trials wait again; one whose replicas have all ended has nowhere to go."""
     if all(row.curve.ended for row in trial.rows):
         del memory.open[trial.number]
-        remember_best(memory, trial.number, values)
+        remember_best(memory, trial.view())
         return
     if trial.state is TrialState.COMPLETE:
         trial.extra[f"objective@{trial.step}"] = values[0]

@@ -17,6 +17,7 @@ from rnnsweep.sweep.policy import DEFAULT, Policy
 from rnnsweep.sweep.ports import AttemptView, TrialView
 from rnnsweep.sweep.rows import RowId, RowReport, WorkerInfo
 from rnnsweep.sweep.states import ROW_MOVES, TRIAL_MOVES, RowState, SweepState, TrialState, check_move
+from rnnsweep.sweep.summary import Best
 
 
 @dataclass(slots=True)
@@ -225,7 +226,7 @@ class SweepMemory:
         next_number: the next trial to ask for.
         asking: asks that are not answered yet.
         exhausted: the sampler has no more points.
-        best: (number, values) of the best COMPLETE trial by the first objective.
+        best: the best COMPLETE trial by the first objective.
         stopping: state that the sweep will end in, with the reason; None while it runs.
         closed: the sweep has ended.
         bugs: signature -> trials that showed it.
@@ -251,7 +252,7 @@ class SweepMemory:
     next_number: int = 0
     asking: int = 0
     exhausted: bool = False
-    best: tuple[int, tuple[float, ...]] | None = None
+    best: Best | None = None
     stopping: tuple[SweepState, str] | None = None
     closed: bool = False
     bugs: dict[str, list[int]] = field(default_factory=dict[str, list[int]])

@@ -6,14 +6,14 @@ it unseen. So the outcome does not depend on how far workers ran ahead of the de
 
 from __future__ import annotations
 
-from rnnsweep.sweep.budget import better
 from rnnsweep.sweep.events import AskPruner, Command, Judged, Leave, Progressed, ReportRung, TellSampler
 from rnnsweep.sweep.objective import fresh, reduced, replica_values, rung_metrics
 from rnnsweep.sweep.placement import leave_group
-from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutVerdict
+from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutVerdict, TrialView
 from rnnsweep.sweep.records import OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowReport, Withdrawal
 from rnnsweep.sweep.states import RowState, TrialState
+from rnnsweep.sweep.summary import best_of, rank
 
 KEEP, PRUNE = "keep", "prune"
 
@@ -136,7 +136,7 @@ def end(memory: SweepMemory, trial: OpenTrial, state: TrialState, reason: str, o
     view = trial.view(finished=memory.now)
     out.extend((PutTrial(view), TellSampler(view)))
     if state is TrialState.COMPLETE:
-        remember_best(memory, trial.number, trial.values)
+        remember_best(memory, view)
 
 
 def _release(memory: SweepMemory, trial: OpenTrial, row: Row, state: TrialState, out: list[Command]) -> None:
@@ -150,11 +150,8 @@ def _release(memory: SweepMemory, trial: OpenTrial, row: Row, state: TrialState,
         row.move(trial.number, RowState.PRUNED)
 
 
-def remember_best(memory: SweepMemory, number: int, values: tuple[float, ...]) -> None:
-    """Keep the best COMPLETE trial; the lower number wins a tie."""
-    if not values:
-        return
-    best = memory.best
-    tie = best is not None and values[0] == best[1][0] and number < best[0]
-    if best is None or tie or better(memory.plan.objectives[0], values[0], best[1][0]):
-        memory.best = (number, values)
+def remember_best(memory: SweepMemory, view: TrialView) -> None:
+    """Keep the best COMPLETE trial by the rule of `summary`, and count who ties with it."""
+    if view.values:
+        goal, value = memory.plan.objectives[0], view.values[0]
+        memory.best = best_of(memory.best, rank(goal, value, view.solved_at, view.number), value)

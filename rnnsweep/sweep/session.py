@@ -23,12 +23,14 @@ class Outcome:
         exit_code: 0 done, 1 failed trials or stopped by a bug or store, 3 resumable, 4 another driver took over.
         reason: one line, or a bug's traceback.
         behind: mirrors that were not up to date when time ran out; they catch up in the next session.
+        refused: what mirrors could not take and never will, one line each.
     """
 
     state: SweepState
     exit_code: int
     reason: str
     behind: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Pace:
         renew: between renewals of the lock; 0 = commits only.
         store: how long a ledger may be away before the sweep stops.
         drain: how long mirrors may take to catch up at the end.
+        away: how long a mirror is waited for then whose store does not answer.
         observe: between calls of the observer.
     """
 
@@ -51,6 +54,7 @@ class Pace:
     renew: float = 1.0
     store: float = 120.0
     drain: float = 120.0
+    away: float = 30.0
     observe: float = 0.25
 
 

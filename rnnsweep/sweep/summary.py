@@ -1,36 +1,112 @@
-"""Which trials are best."""
+"""Which trials are best: one rule for everything that says so.
+
+The objective decides; among equal objectives who solved the task earlier, among those the lower number. Tables, the
+live display, the report, MLflow's note and MLflow's order all use `rank`, and say how many others tie.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from rnnsweep.sweep.plan import Objective
-from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.views import TrialView
+
+
+class Rank(NamedTuple):
+    """What sorts complete trials, best first.
+
+    Attributes:
+        loss: the objective, signed so that less is better.
+        solved_at: update at which the trial solved its task; infinite where it did not.
+        number: trial number.
+    """
+
+    loss: float
+    solved_at: float
+    number: int
+
+
+def rank(objective: Objective, value: float, solved_at: float | None, number: int) -> Rank:
+    """The rank of a complete trial by one objective.
+
+    Example:
+        >>> rank(Objective("e"), 0.0, 90, 7) < rank(Objective("e"), 0.0, None, 2) < rank(Objective("e"), 0.5, 10, 0)
+        True
+    """
+    loss = -value if objective.goal == "maximize" else value
+    return Rank(loss + 0.0, math.inf if solved_at is None else float(solved_at), number)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial so far.
+
+    Attributes:
+        rank: its rank.
+        value: its objective.
+        tied: how many others have the same objective.
+    """
+
+    rank: Rank
+    value: float
+    tied: int = 0
+
+    @property
+    def number(self) -> int:
+        """Trial number."""
+        return self.rank.number
+
+    def __str__(self) -> str:
+        """In words, ties said.
+
+        Example:
+            >>> str(Best(Rank(0.0, 90.0, 7), 0.0, 2))
+            'trial 7, objective 0 (2 others tie; it solved first)'
+        """
+        text = f"trial {self.number}, objective {self.value:.6g}"
+        if not self.tied:
+            return text
+        others = "1 other ties" if self.tied == 1 else f"{self.tied} others tie"
+        return f"{text} ({others}{'; it solved first' if math.isfinite(self.rank.solved_at) else ''})"
+
+
+def best_of(best: Best | None, rank: Rank, value: float) -> Best:
+    """The best trial after one more has ended."""
+    if best is None:
+        return Best(rank, value)
+    tie = rank.loss == best.rank.loss
+    if rank < best.rank:
+        return Best(rank, value, best.tied + 1 if tie else 0)
+    return replace(best, tied=best.tied + tie)
 
 
 def ranked(trials: Iterable[TrialView], objectives: Sequence[Objective], index: int = 0) -> list[TrialView]:
-    """COMPLETE trials by one objective, best first; who solved earlier wins a tie, then the lower number.
+    """COMPLETE trials by one objective, best first.
 
     Example:
         >>> ranked([TrialView(0, TrialState.COMPLETE, {}, (2.0,)), TrialView(1, TrialState.COMPLETE, {}, (1.0,))],
         ...        [Objective("valid/error")])[0].number
         1
     """
-    sign = -1.0 if objectives[index].goal == "maximize" else 1.0
     complete = [view for view in trials if view.state is TrialState.COMPLETE and len(view.values) > index]
-    return sorted(complete, key=lambda view: (sign * view.values[index], _solved(view), view.number))
-
-
-def _solved(view: TrialView) -> float:
-    return math.inf if view.solved_at is None else view.solved_at
+    goal = objectives[index]
+    return sorted(complete, key=lambda view: rank(goal, view.values[index], view.solved_at, view.number))
 
 
 def best(trials: Iterable[TrialView], objectives: Sequence[Objective]) -> TrialView | None:
     """The best COMPLETE trial by the first objective, None while there is none."""
     order = ranked(trials, objectives)
     return order[0] if order else None
+
+
+def tied(trials: Iterable[TrialView], objectives: Sequence[Objective]) -> int:
+    """How many other COMPLETE trials have the objective of the best one."""
+    values = [view.values[0] for view in ranked(trials, objectives)]
+    return max(0, values.count(values[0]) - 1) if values else 0
 
 
 def pareto(trials: Iterable[TrialView], objectives: Sequence[Objective]) -> list[TrialView]:

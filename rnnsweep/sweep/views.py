@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,6 +75,11 @@ class SweepView:
     updates: int = 0
     reason: str = ""
 
+    @property
+    def identity(self) -> str:
+        """Which sweep this is among all of its name, in whatever store; by this mirrors know their own."""
+        return hashlib.sha256(f"{self.name}/{self.created!r}".encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class Change:
@@ -82,7 +88,8 @@ class Change:
     Attributes:
         seq: strictly increasing within the ledger.
         kind: ``sweep`` (data: SweepView fields), ``trial`` (data: TrialView fields after a state change),
-            ``rung`` (data: {rung, step, metrics: reduced over replicas, values}), ``worker``.
+            ``rung`` (data: {rung, step, metrics: reduced over replicas, values}), ``worker``,
+            ``skipped`` (data: {mirror, seq, reason}: an entry that a mirror could not take).
         trial: trial number, or None for the sweep's own changes.
         at: seconds since the epoch, driver's clock. Mirrors derive their timestamps from the trial's `started`
             and the step, never from the time of writing.

@@ -52,9 +52,8 @@ def test_a_known_file_has_the_expected_columns_and_no_triggers(file: Path) -> No
 def test_a_transaction_is_all_or_nothing(file: Path) -> None:
     with transaction(file) as connection:
         connection.execute("INSERT INTO parents VALUES (1, 'kept')")
-    with pytest.raises(ZeroDivisionError), transaction(file) as connection:
-        connection.execute("INSERT INTO parents VALUES (2, 'lost')")
-        raise ZeroDivisionError
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"), transaction(file) as connection:
+        connection.executemany("INSERT INTO parents VALUES (?, 'lost')", [(2,), (1,)])
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"), transaction(file) as connection:
         connection.execute("INSERT INTO runs VALUES (1, 99)")
     assert rows(file, "SELECT name FROM parents") == [("kept",)]

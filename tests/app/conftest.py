@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import rnnsweep
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.app.cli.main import app
 from rnnsweep.app.config.load import load, to_json
+from rnnsweep.app.results.sweep import Sweep
 from rnnsweep.sweep.ports import PutReports, PutRung, PutSweep, PutTrial, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
+from tests.kit.tiny import TINY
 
 SWEEP = "quickstart"
 
@@ -102,11 +105,20 @@ def fill(store: Path, name: str = SWEEP, state: SweepState = SweepState.INTERRUP
         writes: list[Any] = [PutTrial(trial) for trial in TRIALS]
         writes.append(PutReports(tuple(reports())))
         writes.append(PutRung(1, 4, 800, {"valid/error": 0.002}, (0.002,)))
+        writes.append(PutRung(5, 1, 240, {"valid/error": 0.625}, (0.625,)))
         writes.append(PutSweep(SweepView(name, state, config, view.overrides, 99.0, 160.0, 61.0, 15.0, 9800, "")))
         ledger.commit(name, fence, writes)
         ledger.release(name, fence)
     finally:
         ledger.close()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> tuple[Path, Sweep]:
+    """A finished sweep of three trials, and the store that it is in."""
+    root = tmp_path_factory.mktemp("tiny")
+    sweep = rnnsweep.launch("quickstart", ["name=tiny", "budget.trials=3", *TINY], store=root, progress=False)
+    return root, sweep
 
 
 @pytest.fixture

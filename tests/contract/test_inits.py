@@ -10,7 +10,7 @@ import rnnsweep.core.inits as package
 from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 from tests.kit.units import concrete, instances

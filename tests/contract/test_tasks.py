@@ -10,7 +10,7 @@ import rnnsweep.core.tasks as package
 from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.core import rng
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.tasks.lengths import LengthTask
+from rnnsweep.core.tasks.synthetic import LengthTask
 from rnnsweep.core.training import train_rung
 from rnnsweep.errors import ConfigError
 from tests.kit.networks import Setup, assert_same_row
@@ -63,14 +63,14 @@ def test_shapes_and_types(task):
         assert batch.lengths.dtype == torch.int64
         assert ((batch.lengths >= 1) & (batch.lengths <= task.max_length)).all()
         steps = (task.max_length,) if task.per_step else ()
-        if task.loss == "cross_entropy":
+        if task.loss.name == "cross_entropy":
             assert batch.targets.dtype == torch.int64
             assert batch.targets.shape == (P, *steps, B)
             assert ((batch.targets >= 0) & (batch.targets < task.n_outputs)).all()
         else:
             assert batch.targets.dtype == dtype
             assert batch.targets.shape == (P, *steps, B, task.n_outputs)
-        if task.loss == "binary_cross_entropy":
+        if task.loss.name == "binary_cross_entropy":
             assert ((batch.targets == 0) | (batch.targets == 1)).all()
         if batch.mask is not None:
             assert task.per_step
@@ -138,7 +138,7 @@ def test_inputs_are_the_same_numbers_in_both_types(task):
 def test_right_outputs_are_right_and_non_finite_ones_are_wrong(task):
     batch = task.batch(draws())
     right = batch.targets
-    if task.loss == "cross_entropy":
+    if task.loss.name == "cross_entropy":
         right = torch.nn.functional.one_hot(batch.targets, task.n_outputs).to(batch.inputs.dtype)
     assert not task.errors(right, batch).any()
     assert task.errors(right, batch).shape == (P, B)

@@ -58,7 +58,7 @@ def test_gradients_equal_a_plain_network(engine, task, name):
     for row in range(2):
         length = int(batch.lengths[row])
         parts = {key: value[row] for key, value in context.values.items()}
-        want = plain_update(parts, batch.inputs[row][-length:], batch.targets[row], name, task.loss)
+        want = plain_update(parts, batch.inputs[row][-length:], batch.targets[row], name, task.loss.name)
         for key, value in want.items():
             torch.testing.assert_close(ours[key][row], value, rtol=1e-10, atol=1e-12)
 

@@ -136,9 +136,11 @@ class MemoryLedger:
     def verdicts(self, name: str, trial: int | None = None) -> list[tuple[int, int, str]]:
         return [verdict for verdict in self.verdict_list if trial in (None, verdict[0])]
 
-    def changes(self, name: str, after: int, limit: int = 1000) -> list[Change]:
+    def changes(self, name: str, after: int, limit: int = 1000, trial: int | None = None) -> list[Change]:
         with self._lock:
-            return self.journal[after : after + limit]
+            if trial is None:
+                return self.journal[after : after + limit]
+            return [change for change in self.journal[after:] if change.trial == trial][:limit]
 
     def cursor(self, name: str, mirror: str) -> int:
         return self.cursors.get(mirror, 0)
@@ -146,6 +148,16 @@ class MemoryLedger:
     def set_cursor(self, name: str, mirror: str, seq: int) -> None:
         assert seq == 0 or seq > self.cursors.get(mirror, 0)
         self.cursors[mirror] = seq
+
+    def skip(self, name: str, mirror: str, change: Change, reason: str) -> None:
+        with self._lock:
+            if change.seq not in self.skipped(name, mirror):
+                data = {"mirror": mirror, "seq": change.seq, "reason": reason}
+                self._journal("skipped", change.trial, data)
+
+    def skipped(self, name: str, mirror: str) -> dict[int, str]:
+        entries = [change.data for change in self.journal if change.kind == "skipped"]
+        return {entry["seq"]: entry["reason"] for entry in entries if entry["mirror"] == mirror}
 
     def driven(self, name: str) -> bool:
         return True

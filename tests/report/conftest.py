@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rnnsweep.core.controllers.clip import GlobalNormClip
+from rnnsweep.core.controllers.omega import Omega
+from rnnsweep.core.controllers.sampling import Sampling
+from rnnsweep.core.metrics.names import METRICS
 from rnnsweep.report.data import PROFILE_COLUMNS, SweepData, no_profiles
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.space import Dimension, Space
@@ -144,6 +148,8 @@ def build(count: int = 24) -> SweepData:
             [row for trial in (0, 1, 2) for replica in range(REPLICAS) for row in profile_rows(trial, replica)],
             columns=PROFILE_COLUMNS,
         ),
+        metrics=METRICS
+        | {key: metric for unit in (GlobalNormClip, Omega, Sampling) for key, metric in unit.metrics.items()},
         chance=0.75,
         importances={
             "controllers.omega.weight": 0.62,

@@ -21,7 +21,7 @@ def test_who_solved_first_wins_a_tie_then_the_lower_number():
     trials = data.trials.assign(solved_at=[300.0, 200.0, None, 200.0])
     data = dataclasses.replace(data, trials=trials)
     assert data.ranked["trial"].tolist() == [1, 3, 0, 2]
-    assert data.tied == [1, 3, 0]
+    assert data.leaders == [1, 3, 0]
 
 
 def test_pruned_trials_stand_in_line_but_do_not_win(data):
@@ -42,6 +42,6 @@ def test_a_front_needs_two_objectives(data):
 
 
 def test_an_empty_sweep_has_no_winner(empty):
-    assert empty.tied == []
+    assert empty.leaders == []
     assert empty.ranked.empty
     assert no_profiles().empty

@@ -6,6 +6,7 @@ import dataclasses
 
 import pandas as pd
 
+from rnnsweep.core.metrics.names import METRICS
 from rnnsweep.report.pareto_front import front_table, pareto_front
 from rnnsweep.sweep.plan import Objective
 from tests.report.conftest import one_key
@@ -16,7 +17,7 @@ def sweep():
     values = pd.DataFrame({"trial": range(4), "valid/error": [0.1, 0.2, 0.3, 0.3], "train/loss": [3.0, 2.0, 2.5, 1.0]})
     trials = data.trials.assign(objective=values["valid/error"])
     objectives = (Objective("valid/error"), Objective("train/loss"))
-    return dataclasses.replace(data, trials=trials, values=values, objectives=objectives)
+    return dataclasses.replace(data, trials=trials, values=values, objectives=objectives, metrics=METRICS)
 
 
 def test_front_by_hand():
@@ -24,7 +25,7 @@ def test_front_by_hand():
     assert data.front == [0, 1, 3]  # 2 is beaten by 1 in both
     figure = pareto_front(data)
     assert [text.get_text() for text in figure.axes[0].texts] == ["#0", "#1", "#3"]
-    assert figure.axes[0].get_ylabel() == "training loss"
+    assert figure.axes[0].get_ylabel() == "training loss"  # the words that the sweep hands in
     assert front_table(data)["omega.weight"].tolist() == [0.0, 1.0, 3.0]
 
 

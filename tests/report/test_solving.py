@@ -23,7 +23,7 @@ def test_a_trial_is_named_by_the_key_that_matters(data):
     assert all("omega.weight" in name for name in names)
     key = data.searched_by_importance[0]
     absent = dataclasses.replace(data, trials=data.trials.assign(**{key: float("nan")}))
-    assert next(tick.get_text() for tick in updates_to_solve(absent).axes[0].get_yticklabels()) == f"#{data.tied[0]}"
+    assert next(tick.get_text() for tick in updates_to_solve(absent).axes[0].get_yticklabels()) == f"#{data.leaders[0]}"
 
 
 def test_the_share_counts_all_that_ended():

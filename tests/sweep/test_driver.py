@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -307,8 +307,12 @@ class ListMirror:
         self.got: list[int] = []
         self.fail, self.closed, self._known = fail, False, known
 
-    def known(self) -> bool:
+    def holds(self, batches: Iterable[Sequence[Change]]) -> bool:
+        self.compared = sum(len(changes) for changes in batches)
         return self._known
+
+    def start_over(self) -> None:
+        self.got.clear()
 
     def write(self, changes: Sequence[Change]) -> None:
         if self.fail:
@@ -322,7 +326,8 @@ class ListMirror:
 
 def test_mirrors_catch_up_and_see_every_entry_once() -> None:
     world, mirror = World(plan(5)), ListMirror(fail=1)
-    outcome = world.run(mirrors=(mirror,), pace=Pace(renew=0.0, drain=10_000.0), clock=FakeClock(tick=0.01))
+    pace = Pace(renew=0.0, drain=10_000.0, away=10_000.0)
+    outcome = world.run(mirrors=(mirror,), pace=pace, clock=FakeClock(tick=0.01))
     assert outcome.behind == ()
     assert mirror.got == [change.seq for change in world.ledger.journal]
     assert mirror.closed

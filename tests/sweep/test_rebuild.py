@@ -62,7 +62,7 @@ def test_complete_trials_go_on_only_with_extend_and_keep_their_old_objective() -
     view = TrialView(0, TrialState.COMPLETE, {"x": 1.0}, (0.25,), attempts=1, token="t", step=40, rung=4)
     given = records(view, reports(4, last=RowState.DONE))
     still, _ = rebuild(plan(1, updates=90), 2, 9.0, given)
-    assert (still.open, still.best) == ({}, (0, (0.25,)))
+    assert (still.open, still.best.number, still.best.value) == ({}, 0, 0.25)
     extended, _ = rebuild(plan(1, updates=90), 2, 9.0, given, Reopen(extend=True))
     assert extended.open[0].extra == {"objective@40": 0.25}
     assert extended.open[0].state is TrialState.WAITING

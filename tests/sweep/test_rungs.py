@@ -11,6 +11,7 @@ from rnnsweep.sweep.records import SweepMemory, token
 from rnnsweep.sweep.rows import RowReport, WorkerInfo
 from rnnsweep.sweep.rungs import remember_best
 from rnnsweep.sweep.states import RowState, TrialState
+from rnnsweep.sweep.views import TrialView
 from tests.kit.plans import plan
 
 TOKEN = token("s", 0, 1, 1)
@@ -87,13 +88,15 @@ def test_a_rung_without_news_about_the_objective_asks_nobody() -> None:
     assert memory.open[0].rung == 1
 
 
-def test_the_lower_number_is_the_best_of_equals() -> None:
+def test_of_equals_the_first_to_solve_is_the_best_then_the_lower_number_and_ties_are_counted() -> None:
     memory = training()
-    for number, value in ((4, 0.5), (2, 0.5), (3, 0.5), (7, 0.4), (1, 0.6)):
-        remember_best(memory, number, (value,))
-        memory.best = memory.best and (memory.best[0], memory.best[1])
-    assert memory.best == (7, (0.4,))
-    remember_best(memory, 5, ())
-    assert memory.best == (7, (0.4,))
-    remember_best(memory, 6, (0.4,))
-    assert memory.best == (6, (0.4,))
+    ended = [(4, 0.5, None), (2, 0.5, 90), (3, 0.5, 40), (1, 0.6, 10)]
+    for number, value, solved in ended:
+        remember_best(memory, TrialView(number, TrialState.COMPLETE, {}, (value,), solved_at=solved))
+    assert memory.best is not None
+    assert (memory.best.number, memory.best.value, memory.best.tied) == (3, 0.5, 2)
+    remember_best(memory, TrialView(7, TrialState.COMPLETE, {}, (0.4,)))
+    assert (memory.best.number, memory.best.tied) == (7, 0)
+    remember_best(memory, TrialView(8, TrialState.COMPLETE, {}, ()))
+    remember_best(memory, TrialView(6, TrialState.COMPLETE, {}, (0.4,)))
+    assert (memory.best.number, memory.best.tied) == (6, 1)

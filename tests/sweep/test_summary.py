@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.states import TrialState
-from rnnsweep.sweep.summary import best, pareto, ranked
+from rnnsweep.sweep.summary import Best, best, best_of, pareto, rank, ranked, tied
 
 LEAST, MOST = Objective("valid/error"), Objective("valid/share", goal="maximize")
 
@@ -35,3 +38,23 @@ def test_a_maximised_objective_ranks_from_above() -> None:
 def test_the_front_is_what_nobody_beats_in_everything() -> None:
     trials = [trial(0, 1.0, 5.0), trial(1, 2.0, 9.0), trial(2, 2.0, 4.0), trial(3, 1.0, 5.0), trial(4, 3.0)]
     assert [view.number for view in pareto(trials, [LEAST, MOST])] == [0, 1, 3]
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5]), st.none() | st.sampled_from([50, 100])), max_size=12))
+def test_one_by_one_it_is_the_first_of_the_ranked(results: list[tuple[float, int | None]]) -> None:
+    """What the live display and MLflow's note keep is what tables and report sort by, ties included."""
+    trials = [trial(number, value, solved=solved) for number, (value, solved) in enumerate(results)]
+    for order in (trials, trials[::-1]):
+        found: Best | None = None
+        for view in order:
+            found = best_of(found, rank(LEAST, view.values[0], view.solved_at, view.number), view.values[0])
+        first = best(trials, [LEAST])
+        assert (found and found.number) == (first and first.number)
+        assert (found.tied if found else 0) == tied(trials, [LEAST])
+
+
+def test_ties_are_said() -> None:
+    goal = Objective("e")
+    assert str(Best(rank(goal, 0.5, None, 3), 0.5)) == "trial 3, objective 0.5"
+    assert str(Best(rank(goal, 0.5, None, 3), 0.5, 1)) == "trial 3, objective 0.5 (1 other ties)"
+    assert str(Best(rank(goal, 0.0, 40, 3), 0.0, 6)) == "trial 3, objective 0 (6 others tie; it solved first)"

@@ -14,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from rnnsweep.adapters.postgres import require_driver
 from rnnsweep.errors import ConfigError, StoreError
 
 PATIENCE = 60.0
@@ -45,6 +46,7 @@ def parse(url: str) -> URL:
         raise ConfigError("not a database URL", key="store.ledger", value=harmless, allowed=_ALLOWED) from None
     backend = parsed.get_backend_name()
     if backend in ("postgresql", "postgres"):
+        require_driver(url, "store.ledger")
         return parsed.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
         raise ConfigError("unknown kind of database", key="store.ledger", value=harmless, allowed=_ALLOWED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -189,11 +189,11 @@ class SqlLedger:
 
     # ------------------------------------------------------------------ mirrors and requests
 
-    def changes(self, name: str, after: int, limit: int = 1000) -> list[Change]:
-        """Journal entries with seq > after, in order."""
+    def changes(self, name: str, after: int, limit: int = 1000, trial: int | None = None) -> list[Change]:
+        """Journal entries with seq > after, of one trial where it is named, in order."""
         t = journal.c
         query = sa.select(t.seq, t.kind, t.trial, t.rung, t.at, t.data).where(t.sweep == self._id(name), t.seq > after)
-        rows = self._rows(query.order_by(t.seq).limit(limit))
+        rows = self._rows(_of(query, journal, trial).order_by(t.seq).limit(limit))
         today = self.sweep(name) if any(row.kind == "sweep" for row in rows) else None
         return [codec.change(row, today) for row in rows]
 
@@ -211,6 +211,21 @@ class SqlLedger:
             connection.execute(statement.on_conflict_do_update(index_elements=["sweep", "mirror"], set_={"seq": seq}))
 
         self.database.write(work)
+
+    def skip(self, name: str, mirror: str, change: Change, reason: str) -> None:
+        """Note in the journal that `mirror` cannot take an entry; a second time changes nothing."""
+        sweep, data = self._known(name), codec.encode({"mirror": mirror, "seq": change.seq, "reason": reason})
+        row = {"sweep": sweep, "kind": "skipped", "trial": change.trial, "at": self._now(), "data": data}
+
+        def work(connection: sa.Connection) -> None:
+            if change.seq not in _skipped(connection.execute(_skips(sweep)).scalars(), mirror):
+                connection.execute(journal.insert().values(row))
+
+        self.database.write(work)
+
+    def skipped(self, name: str, mirror: str) -> Mapping[int, str]:
+        """Entries that `mirror` could not take: seq -> reason."""
+        return _skipped([data for (data,) in self._rows(_skips(self._id(name)))], mirror)
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
         """Leave a request for the driver that holds the sweep. Needs no lock."""
@@ -236,6 +251,15 @@ class SqlLedger:
         if key < 0:
             raise StoreError("ledger", f"{self.database.display_url} has no sweep '{name}'")
         return key
+
+
+def _skips(sweep: int) -> _Query:
+    return sa.select(journal.c.data).where(journal.c.sweep == sweep, journal.c.kind == "skipped")
+
+
+def _skipped(texts: Iterable[str], mirror: str) -> dict[int, str]:
+    entries = map(codec.decode, texts)
+    return {entry["seq"]: entry["reason"] for entry in entries if entry["mirror"] == mirror}
 
 
 def _of(query: _Query, table: sa.Table, trial: int | None) -> _Query:

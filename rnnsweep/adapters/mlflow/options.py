@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rnnsweep.sweep.plan import Params
@@ -31,19 +31,19 @@ class TrackerOptions:
     Attributes:
         points: largest number of points per curve and trial.
         metrics: every metric key; each finished trial has all of them.
-        environment: versions, processors, commit; becomes the artifact ``environment.json``.
+        environment: gives versions, processors, commit; becomes the artifact ``environment.json``.
         artifact_root: where artifacts go when the store is a database; None leaves it to the MLflow server.
         commands: command lines for the note, as they are to be typed: how to go on, run again, report.
         artifacts: trial number -> its artifacts; called when the trial has ended. Its failure is logged, no more.
         report: artifacts of the sweep (figures); called when the sweep stops running.
         last_rung: trial number -> (step, metrics) of its newest rung, read from the ledger when the tracker has not
             seen it itself (after a restart).
-        shape_key: params -> the trial's shape key, for the tag.
+        shape_key: params -> the trial's shape key, for the tag; empty where the params are refused.
     """
 
     points: int = 200
     metrics: Sequence[str] = ()
-    environment: Mapping[str, object] = field(default_factory=dict)
+    environment: Callable[[], Mapping[str, object]] = dict
     artifact_root: str | None = None
     commands: Sequence[str] = ()
     artifacts: Callable[[int], Files] = _no_files

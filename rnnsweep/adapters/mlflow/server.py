@@ -18,8 +18,8 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.adapters.mlflow.formatting import VIEW
 from rnnsweep.adapters.mlflow.store import store_errors
+from rnnsweep.adapters.mlflow.ui_view import VIEW
 from rnnsweep.errors import ConfigError, StoreError
 
 WORKFLOW = {"workflowType": "machine_learning"}

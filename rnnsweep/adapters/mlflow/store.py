@@ -1,4 +1,4 @@
-"""MLflow's client with the few calls that the tracker needs; what goes wrong is a `StoreError`, to be tried again.
+"""MLflow's client with the few calls that the tracker needs; outages become `StoreError`, to be tried again.
 
 Points go straight into a SQLite file, those of all runs in one transaction. MLflow's client takes the points of one run
 per call and makes several objects of each, about 0.1 ms per point; here a point costs a few microseconds, however many
@@ -8,17 +8,25 @@ tables are not the ones that are known here, the client goes on doing it.
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
+from rnnsweep.adapters.mlflow.tables import IDENTITY, KIND, PARENT, TRIAL, owns, points_by_run, relocate
 from rnnsweep.errors import StoreError
+from rnnsweep.sweep.views import SweepView
+
+LOG = logging.getLogger(__name__)
 
 Point = tuple[str, float, int, int]
 """(key, value, timestamp in ms, step); the value is finite."""
@@ -27,30 +35,48 @@ METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
 PAGE = 1000
 
+REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST", "MAX_READ_SIZE_EXCEEDED"}
+"""MLflow's words for what no repetition makes better; every other one means that it is away, full or busy."""
+DATA_ERRORS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, sqlite3.DataError)
+"""Errors that come from what was written, not from where to."""
+DATABASE_ERRORS = {"OperationalError", "DatabaseError", "InternalError"}
+"""Names of what databases raise when they are away, locked, full or damaged."""
+
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn every failure of MLflow, its HTTP client or its database into a `StoreError` with one line of reason."""
+    """Turn a store that is away, full or busy into a `StoreError` with one line of reason; the rest goes through.
+
+    What goes through is what the store cannot take, or a mistake of ours: the same again would fail the same way.
+    """
     try:
         yield
     except StoreError:
         raise
     except Exception as error:
-        first = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise StoreError("MLflow", first[:300]) from error
+        if not _away(error):
+            raise
+        raise StoreError("MLflow", first_line(error)) from error
 
 
-def has_experiment(uri: str, name: str) -> bool:
-    """Whether there is an experiment of this name. Writes nothing.
+def _away(error: Exception) -> bool:
+    """Whether it is worth trying again, judged by the error and what caused it."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or getattr(chain[-1], "orig", None)) is not None:
+        chain.append(cause)
+    if any(isinstance(one, DATA_ERRORS) for one in chain):
+        return False
+    if any(type(one).__name__ in DATABASE_ERRORS for one in chain):  # sqlite3's, psycopg's and SQLAlchemy's alike
+        return True
+    return not (isinstance(error, MlflowException) and error.error_code in REFUSALS)
 
-    Raises:
-        StoreError: the store cannot be reached.
-    """
-    with store_errors():
-        return MlflowClient(tracking_uri=uri).get_experiment_by_name(name) is not None
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, for people."""
+    return (next(iter(str(error).splitlines()), "") or type(error).__name__)[:300]
 
 
-def find_runs(uri: str, sweep: str) -> tuple[str, dict[int, str]]:
+def find_runs(uri: str, sweep: SweepView) -> tuple[str, dict[int, str]]:
     """(experiment id, trial number -> run id) of a sweep; ("", {}) where MLflow has none. Writes nothing.
 
     Raises:
@@ -58,20 +84,35 @@ def find_runs(uri: str, sweep: str) -> tuple[str, dict[int, str]]:
     """
     with store_errors():
         client = MlflowClient(tracking_uri=uri)
-        experiment = client.get_experiment_by_name(sweep)
-        if experiment is None:
-            return "", {}
-        runs = _pages(client, experiment.experiment_id, "rnnsweep.kind", "trial")
-        found = {int(run.data.tags["rnnsweep.trial"]): run.info.run_id for run in runs}
-        return experiment.experiment_id, dict(sorted(found.items()))
+        for name in experiment_names(sweep):
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                break
+            for own in _pages(client, experiment.experiment_id, {KIND: "sweep"}):
+                if is_own(sweep, own):
+                    children = _pages(client, experiment.experiment_id, {PARENT: own.info.run_id})
+                    runs = {int(run.data.tags[TRIAL]): run.info.run_id for run in children if TRIAL in run.data.tags}
+                    return experiment.experiment_id, runs
+        return "", {}
 
 
-def _pages(client: MlflowClient, experiment_id: str, key: str, value: str) -> Iterator[Run]:
-    token = None
+def experiment_names(sweep: SweepView) -> tuple[str, str]:
+    """The sweep's experiment, and the one it gets where another store's sweep has taken that name."""
+    return sweep.name, f"{sweep.name}-{sweep.identity[:6]}"
+
+
+def is_own(sweep: SweepView, run: Run) -> bool:
+    """Whether a sweep's run belongs to this very sweep."""
+    return owns(sweep, run.data.tags.get(IDENTITY), run.info.start_time)
+
+
+def _pages(
+    client: MlflowClient, experiment_id: str, tags: Mapping[str, str], view: int = ViewType.ACTIVE_ONLY
+) -> Iterator[Run]:
+    wanted = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    token, order = None, ["attributes.start_time ASC"]
     while True:
-        wanted = f"tags.`{key}` = '{value}'"
-        order = ["attributes.start_time ASC"]
-        page = client.search_runs([experiment_id], wanted, ViewType.ACTIVE_ONLY, PAGE, order_by=order, page_token=token)
+        page = client.search_runs([experiment_id], wanted, view, PAGE, order_by=order, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -79,34 +120,75 @@ def _pages(client: MlflowClient, experiment_id: str, key: str, value: str) -> It
 
 
 class RunStore:
-    """One experiment of an MLflow store.
+    """One sweep's experiment in an MLflow store, made where it is missing.
 
     Attributes:
-        experiment_id: of the experiment, made where it is missing.
+        experiment_id: of the experiment.
+        own: the sweep's own run; None where it is still to be made.
     """
 
-    def __init__(self, uri: str, experiment: str, artifact_root: str | None) -> None:
+    def __init__(self, uri: str, sweep: SweepView, artifact_root: str | None) -> None:
         self._client = MlflowClient(tracking_uri=uri)
         self._direct = sqlite_points(uri)
-        self.experiment_id = self._experiment(experiment, artifact_root)
+        self.experiment_id, self.own = "", None
+        for name in experiment_names(sweep):
+            if self._take(uri, name, sweep, artifact_root):
+                return
+        raise StoreError("MLflow", f"other sweeps hold the experiments {' and '.join(experiment_names(sweep))}")
 
-    def _experiment(self, name: str, artifact_root: str | None) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
+    def _take(self, uri: str, name: str, sweep: SweepView, artifact_root: str | None) -> bool:
+        """Whether the experiment of this name is the sweep's; a deleted one comes back, its run as well."""
+        known = self._client.get_experiment_by_name(name)
+        if known is None:
             root = None if artifact_root is None else f"{artifact_root.rstrip('/')}/{name}"
-            return self._client.create_experiment(name, artifact_location=root)
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return found.experiment_id
+            self.experiment_id = self._client.create_experiment(name, artifact_location=root)
+            return True
+        runs = list(_pages(self._client, known.experiment_id, {KIND: "sweep"}, ViewType.ALL))
+        own = [run for run in runs if is_own(sweep, run)]
+        if runs and not own:
+            LOG.warning("MLflow's experiment %s belongs to another store's sweep of this name", name)
+            return False
+        if known.lifecycle_stage == "deleted":
+            self._client.restore_experiment(known.experiment_id)
+        self.experiment_id, self.own = known.experiment_id, self._living(own)
+        database = sqlite.path_of(uri)
+        if database is not None and artifact_root is not None and relocate(database, Path(artifact_root), name):
+            LOG.warning("the store was copied or moved: artifacts of %s are written to %s", name, artifact_root)
+        return True
+
+    def _living(self, runs: Sequence[Run]) -> Run | None:
+        """The first run that is not deleted, else the first, brought back: its children refer to it."""
+        for run in runs:
+            if run.info.lifecycle_stage == "active":
+                return run
+        for run in runs[:1]:
+            self._client.restore_run(run.info.run_id)
+        return next(iter(runs), None)
 
     def tag_experiment(self, tags: Mapping[str, str]) -> None:
         """Set tags of the experiment."""
         for key, value in tags.items():
             self._client.set_experiment_tag(self.experiment_id, key, value)
 
-    def find(self, key: str, value: str) -> Iterator[Run]:
-        """All runs with a tag, page by page, oldest first."""
-        return _pages(self._client, self.experiment_id, key, value)
+    def trials(self) -> Iterator[Run]:
+        """All runs of trials, page by page, oldest first; deleted ones too."""
+        return _pages(self._client, self.experiment_id, {KIND: "trial"}, ViewType.ALL)
+
+    def restore(self, run_id: str) -> None:
+        """Bring a deleted run back."""
+        self._client.restore_run(run_id)
+
+    def params(self, run_id: str) -> dict[str, str]:
+        """A run's params."""
+        return self._client.get_run(run_id).data.params
+
+    def newest_point(self, run_id: str, key: str) -> int:
+        """When a metric's newest point was, ms since the epoch; 0 where it has none."""
+        return max((point.timestamp for point in self._client.get_metric_history(run_id, key)), default=0)
+
+    def points_by_run(self) -> Mapping[str, int] | None:
+        """Run id -> number of points of its curves; None where counting them would cost a call for each."""
+        return None if self._direct is None else points_by_run(self._direct.path)
 
     def create(self, name: str, started_ms: int, tags: Mapping[str, str]) -> Run:
         """A new run."""
@@ -139,6 +221,13 @@ class RunStore:
         """A final status."""
         self._client.set_terminated(run_id, status, at_ms)
 
+    def upload_quietly(self, run_id: str, files: Mapping[str, bytes | Path]) -> None:
+        """`upload` that only logs its failure: artifacts never stand in the way of metrics."""
+        try:
+            self.upload(run_id, files)
+        except Exception:
+            LOG.exception("artifacts of run %s could not be written", run_id)
+
     def upload(self, run_id: str, files: Mapping[str, bytes | Path]) -> None:
         """Artifacts by their path within the run, all at once."""
         with tempfile.TemporaryDirectory(prefix="rnnsweep-") as folder:
@@ -151,8 +240,9 @@ class RunStore:
                     shutil.copytree(content, target)
                 else:
                     shutil.copyfile(content, target)
-            if files:
-                self._client.log_artifacts(run_id, folder)
+            if files:  # not by the client, which remembers for good where a run's artifacts were
+                place = self._client.get_run(run_id).info.artifact_uri or ""
+                get_artifact_repository(place, tracking_uri=self._client.tracking_uri).log_artifacts(folder)
 
 
 # ------------------------------------------------------------------ points straight into SQLite
@@ -174,10 +264,14 @@ WHERE (excluded.step, excluded.timestamp, excluded.value)
 
 
 class SqlitePoints:
-    """Writer of points into one file; safe for threads, for it connects anew for every batch."""
+    """Writer of points into one file; safe for threads, for it connects anew for every batch.
+
+    Attributes:
+        path: of the file.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def write(self, points: Mapping[str, Sequence[Point]]) -> None:
         """Add points by run id, all or none; those that are there already are left as they are.
@@ -185,7 +279,7 @@ class SqlitePoints:
         Raises:
             sqlite3.Error: the file cannot be written, or there is no such run.
         """
-        with sqlite.transaction(self._path) as connection:
+        with sqlite.transaction(self.path) as connection:
             for run_id, new in points.items():
                 connection.executemany(_ADD, [(*point, run_id) for point in new])
                 connection.executemany(_LATEST, [(*point, run_id) for point in _newest(new)])

@@ -1,43 +1,40 @@
 """The `Mirror` that writes the ledger's journal into MLflow: parent run = sweep, child run = trial.
 
-Writing twice is writing once: a run is found by its tag ``rnnsweep.trial``, and a metric's timestamp is the run's
-start plus its step in milliseconds, so that a repeated point is the same tuple, which MLflow drops.
+    journal ─► write ─► one TrialRun per trial: points, params, tags, status ─► store ─► MLflow's tables
+                   └──► SweepRun: note, progress, status, report
+
+Writing twice is writing once: a child is found by its tag ``rnnsweep.trial``, and a metric's timestamp is the run's
+start plus its step in milliseconds, so that a repeated point is the same tuple, which MLflow drops. MLflow is imported
+at the first use, in the mirror's own thread: it takes seconds that the cluster's start need not wait for.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Run
-
-from rnnsweep.adapters import sqlite
-from rnnsweep.adapters.mlflow.formatting import VIEW, config_yaml, note, param_text, shared_view, trial_tags
+from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name, param_text, rank_of, trial_tags
 from rnnsweep.adapters.mlflow.options import TrackerOptions
-from rnnsweep.adapters.mlflow.server import prepare
-from rnnsweep.adapters.mlflow.store import Point, RunStore, has_experiment, store_errors
+from rnnsweep.adapters.mlflow.sweep_run import SweepRun
+from rnnsweep.adapters.mlflow.tables import IDENTITY, KIND, PARENT, SWEEP, TRIAL
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView
-from rnnsweep.sweep.states import SweepState, TrialState
+from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.summary import Rank, rank
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from rnnsweep.adapters.mlflow.store import Point, RunStore
 
 LOG = logging.getLogger(__name__)
-KIND, TRIAL, SWEEP = "rnnsweep.kind", "rnnsweep.trial", "rnnsweep.sweep"
-PARENT = "mlflow.parentRunId"
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAILED: "FAILED"}
-PARENT_STATUS = {
-    SweepState.COMPLETE: "FINISHED",
-    SweepState.STOPPED: "KILLED",
-    SweepState.INTERRUPTED: "KILLED",
-    SweepState.FAILED: "FAILED",
-}
-
-
+ENDED = {status: state for state, status in STATUS.items()}
 FIRST = "objective"
-"""The metric that a run gets first."""
+"""The metric that a run gets first: the UI compares by the one that was written first."""
 
 
 @dataclass
@@ -48,28 +45,34 @@ class TrialRun:
         run_id: MLflow's.
         base_ms: start of the run, ms since the epoch; a point's timestamp is this plus its step.
         keys: metric keys that the run has, or will have with `points`.
+        params_known: names of the params that it has; they never change.
         points, params, tags: to be written.
         last: step and values of the newest rung.
         ended: status and time (ms since the epoch) to be written once it has ended.
         status: that MLflow has.
+        shape_key: of the trial's params; None until it was asked for.
+        deleted: somebody deleted the run; it comes back when there is something to write.
     """
 
     run_id: str
     base_ms: int
     keys: set[str]
+    params_known: frozenset[str] = frozenset()
     points: list[Point] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     last: tuple[int, Mapping[str, float]] | None = None
     ended: tuple[str, int] | None = None
     status: str = ""
+    shape_key: str | None = None
+    deleted: bool = False
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Queue finite values at a step."""
         finite = [(key, float(value)) for key, value in metrics.items() if math.isfinite(value)]
-        finite.sort(key=lambda item: item[0] != FIRST)  # the UI compares by the metric that was written first
-        self.points.extend((key, value, self.base_ms + step, step) for key, value in finite)
-        self.keys.update(key for key, _ in finite)
+        finite.sort(key=lambda item: item[0] != FIRST)
+        self.points.extend((legal_name(key), value, self.base_ms + step, step) for key, value in finite)
+        self.keys.update(legal_name(key) for key, _ in finite)
 
 
 class MlflowMirror:
@@ -85,23 +88,36 @@ class MlflowMirror:
     def __init__(self, uri: str, sweep: SweepView, plan: SweepPlan, options: TrackerOptions) -> None:
         self._uri, self._sweep, self._plan, self._options = uri, sweep, plan, options
         self._store: RunStore | None = None
-        self._parent = ""
-        self._state = str(sweep.state)
+        self._sweep_run = SweepRun(sweep, plan, options)
         self._runs: dict[int, TrialRun] = {}
-        self._complete = set(self._keys())
-        self._best: tuple[int, float, Params] | None = None
-        self._note = self._parent_state = ""
-        self._described = False
+        self._complete = set(map(legal_name, self._keys()))
 
     # -------------------------------------------------------------- port
 
-    def known(self) -> bool:
-        """Whether MLflow has the sweep's experiment; makes none."""
-        self._prepare()
-        return has_experiment(self._uri, self._plan.name)
+    def holds(self, batches: Iterable[Sequence[Change]]) -> bool:
+        """Whether MLflow still has what these entries brought it: every run, and as many points as they have."""
+        expected: dict[int, int] = {}
+        for change in (change for changes in batches for change in changes):
+            if change.trial is None:
+                continue
+            if change.kind == "trial" and change.data["state"] is not TrialState.WAITING:
+                expected.setdefault(change.trial, 0)
+            elif change.kind == "rung" and change.trial in expected and self._kept(int(change.data["step"])):
+                expected[change.trial] += sum(map(math.isfinite, change.data["metrics"].values()))
+        counts = self._opened().points_by_run()
+        for number, points in expected.items():
+            run = self._runs.get(number)
+            if run is None or run.deleted or (counts is not None and counts.get(run.run_id, 0) < points):
+                return False
+        return True
+
+    def start_over(self) -> None:
+        """Nothing is in the way: what is there stays, and what is missing is added."""
 
     def write(self, changes: Sequence[Change]) -> None:
         """Apply journal entries in order; `StoreError` when MLflow is away, then the same entries come again."""
+        from rnnsweep.adapters.mlflow.store import store_errors
+
         try:
             with store_errors():
                 store = self._open()
@@ -110,7 +126,7 @@ class MlflowMirror:
                 self._write_points(store)
                 for run in self._runs.values():
                     self._flush(store, run)
-                self._finish_parent(store, changes)
+                self._sweep_run.write(store, lambda number: store.params(self._runs[number].run_id))
         except BaseException:
             self._store = None  # what the failed call has done is unknown: look again
             raise
@@ -121,88 +137,82 @@ class MlflowMirror:
 
     def run_ids(self) -> dict[int, str]:
         """Trial number -> run id, of all trials that have a run."""
-        with store_errors():
-            self._open()
-        return {number: run.run_id for number, run in sorted(self._runs.items())}
+        self._opened()
+        return {number: run.run_id for number, run in sorted(self._runs.items()) if not run.deleted}
 
     @property
     def experiment_id(self) -> str:
         """Id of the sweep's experiment."""
-        with store_errors():
-            return self._open().experiment_id
+        return self._opened().experiment_id
 
     @property
     def parent_id(self) -> str:
         """Run id of the sweep."""
-        with store_errors():
-            self._open()
-        return self._parent
+        self._opened()
+        return self._sweep_run.run_id
 
     # -------------------------------------------------------------- opening
 
-    def _prepare(self) -> None:
-        """Make the tables of an embedded store; a server has its own."""
-        if sqlite.path_of(self._uri) is not None:
-            prepare(self._uri)
+    def _opened(self) -> RunStore:
+        from rnnsweep.adapters.mlflow.store import store_errors
+
+        with store_errors():
+            return self._open()
 
     def _open(self) -> RunStore:
         """The store, with all runs of this sweep found by their tags."""
         if self._store is not None:
             return self._store
-        self._prepare()
-        store = RunStore(self._uri, self._plan.name, self._options.artifact_root)
-        self._parent = self._find_parent(store)
+        from rnnsweep.adapters import sqlite
+        from rnnsweep.adapters.mlflow.server import prepare
+        from rnnsweep.adapters.mlflow.store import RunStore
+
+        if sqlite.path_of(self._uri) is not None:  # a server has made its own tables
+            prepare(self._uri)
+        store = RunStore(self._uri, self._sweep, self._options.artifact_root)
+        parent = self._sweep_run.open(store)
         self._runs = {}
-        for run in store.find(PARENT, self._parent):
+        for run in store.trials():
             if TRIAL in run.data.tags:
+                if run.data.tags.get(PARENT) != parent:  # its parent was deleted for good
+                    store.log(run.info.run_id, [], {}, {PARENT: parent})
                 self._remember(run)
-        if not self._described:
-            self._upload(store, self._parent, self._config_files())
-            self._described = True
         self._store = store
         return store
 
-    def _find_parent(self, store: RunStore) -> str:
-        for run in store.find(KIND, "sweep"):
-            return run.info.run_id
-        goal = self._plan.objectives[0].goal
-        store.tag_experiment(
-            {
-                "mlflow.experimentKind": "custom_model_development",  # opens on the runs, not on language-model traces
-                f"mlflow.sharedViewState.{VIEW}": shared_view(self._plan),
-                "mlflow.experiment.primaryMetric.name": FIRST,
-                "mlflow.experiment.primaryMetric.greaterIsBetter": "true" if goal == "maximize" else "false",
-            }
-        )
-        created = int(self._sweep.created * 1000)
-        tags = {KIND: "sweep", SWEEP: self._plan.name, "seed": str(self._plan.seed)}
-        return store.create(self._plan.name, created, tags).info.run_id
-
-    def _config_files(self, params: Params | None = None) -> dict[str, bytes]:
-        return {
-            "config.yaml": config_yaml(self._plan.config, params),
-            "overrides.txt": "".join(f"{override}\n" for override in self._plan.overrides).encode(),
-            "environment.json": json.dumps(self._options.environment, indent=2, default=str).encode(),
-        }
-
     def _remember(self, stored: Run) -> TrialRun:
+        """Take a run in as MLflow has it; of two of one trial the first, unless that one was deleted."""
         number, info, data = int(stored.data.tags[TRIAL]), stored.info, stored.data
-        self._runs.setdefault(number, TrialRun(info.run_id, info.start_time, set(data.metrics), status=info.status))
-        if info.status == "FINISHED" and FIRST in data.metrics:
-            params = {key: data.params[key] for key in self._plan.space.keys if key in data.params}
-            self._consider(number, data.metrics[FIRST], params)
-        return self._runs[number]
+        before = self._runs.get(number)
+        if before is not None and not before.deleted:
+            return before
+        run = TrialRun(info.run_id, info.start_time, set(data.metrics), frozenset(data.params), status=info.status)
+        run.deleted, run.shape_key = info.lifecycle_stage != "active", data.tags.get("shape_key")
+        self._runs[number] = run
+        if info.status in ENDED:
+            self._sweep_run.known(number, ENDED[info.status], self._score(number, stored))
+        return run
+
+    def _score(self, number: int, stored: Run) -> tuple[Rank, float] | None:
+        """Rank and objective of a complete trial, from what MLflow has."""
+        data = stored.data
+        if stored.info.status != "FINISHED" or FIRST not in data.metrics:
+            return None
+        value = data.metrics[FIRST]
+        if ORDER in data.tags:
+            return rank_of(data.tags[ORDER]), value
+        solved_at = data.metrics.get("solved_at", math.inf)  # an older rnnsweep's run: unsolved is the whole budget
+        return rank(self._plan.objectives[0], value, solved_at, number), value
 
     # -------------------------------------------------------------- changes
 
     def _take(self, store: RunStore, change: Change) -> None:
         if change.kind == "sweep":
-            self._state = str(change.data["state"])
+            self._sweep_run.take(change)
         elif change.kind == "trial" and change.trial is not None:
             self._take_trial(store, change.trial, change)
-        elif change.kind == "rung" and change.trial in self._runs:
-            step = int(change.data["step"])
-            run = self._runs[change.trial]
+        elif change.kind == "rung" and change.trial in self._runs and not self._runs[change.trial].deleted:
+            step, run = int(change.data["step"]), self._runs[change.trial]
             run.last = (step, change.data["metrics"])
             if self._kept(step):
                 run.add(step, change.data["metrics"])
@@ -222,17 +232,39 @@ class MlflowMirror:
         if state is TrialState.WAITING and number not in self._runs:
             return  # prefetched: its run begins with the trial
         run = self._runs.get(number) or self._create(store, number, change)
-        run.params = {key: param_text(value) for key, value in data["params"].items() if key in self._plan.space.keys}
-        run.tags = trial_tags(data, self._plan, self._options.shape_key(data["params"]))
+        if run.deleted:
+            store.restore(run.run_id)
+            run.deleted = False
+        searched = {legal_name(key): value for key, value in data["params"].items() if key in self._plan.space.keys}
+        run.params = {name: param_text(value) for name, value in searched.items() if name not in run.params_known}
+        score = self._new_score(number, state, data)
+        run.tags = trial_tags(data, self._plan, self._shape_key(run, data["params"]), score and score[0])
         run.ended = None
         if state.finished:
             self._end(store, number, run, change)
+            self._sweep_run.ended(number, state, score, change.at)
+
+    def _new_score(self, number: int, state: TrialState, data: Mapping[str, Any]) -> tuple[Rank, float] | None:
+        values = tuple(data.get("values", ()))
+        if state is not TrialState.COMPLETE or not values:
+            return None
+        return rank(self._plan.objectives[0], values[0], data.get("solved_at"), number), values[0]
+
+    def _shape_key(self, run: TrialRun, params: Params) -> str:
+        """The trial's shape key; empty where its params are refused: that is the trial's failure, not the mirror's."""
+        if run.shape_key is None:
+            try:
+                run.shape_key = self._options.shape_key(params)
+            except Exception:
+                LOG.debug("no shape key for %s", params, exc_info=True)
+                run.shape_key = ""
+        return run.shape_key
 
     def _create(self, store: RunStore, number: int, change: Change) -> TrialRun:
         started = change.data.get("started")
         base = int((change.at if started is None else started) * 1000)
-        tags = {PARENT: self._parent, KIND: "trial", TRIAL: str(number), SWEEP: self._plan.name}
-        return self._remember(store.create(f"{number:05d}", base, tags))
+        tags = {PARENT: self._sweep_run.run_id, KIND: "trial", TRIAL: str(number), SWEEP: self._plan.name}
+        return self._remember(store.create(f"{number:05d}", base, {**tags, IDENTITY: self._sweep.identity}))
 
     def _end(self, store: RunStore, number: int, run: TrialRun, change: Change) -> None:
         """Queue the last rung, what is missing of the keys, and the status; upload the artifacts."""
@@ -241,34 +273,27 @@ class MlflowMirror:
         values, step = tuple(data.get("values", ())), int(data.get("step", 0))
         if last is not None and not self._kept(last[0]):
             run.add(*last)
-        if values and (last is None or last[1].get("objective") != values[0]):
-            run.add(step, {"objective": values[0]})
-        run.add(step, {key: self._stand_in(key) for key in self._keys() if key not in run.keys})
-        if state is TrialState.COMPLETE and values:
-            self._consider(number, values[0], data["params"])
+        if values and (last is None or last[1].get(FIRST) != values[0]):
+            run.add(step, {FIRST: values[0]})
+        run.add(step, {key: self._stand_in(key) for key in self._keys() if legal_name(key) not in run.keys})
         finished = data.get("finished")
         run.ended = (STATUS[state], int((change.at if finished is None else finished) * 1000))
-        files: dict[str, Any] = {**self._config_files(data["params"])}
+        files: dict[str, Any] = {**self._sweep_run.config_files(data["params"])}
         try:
             files.update(self._options.artifacts(number))
         except Exception:
             LOG.exception("no artifacts for trial %d", number)
-        self._upload(store, run.run_id, files)
+        store.upload_quietly(run.run_id, files)
 
     def _keys(self) -> list[str]:
-        return list(dict.fromkeys([*self._options.metrics, "objective"]))
+        return list(dict.fromkeys([*self._options.metrics, FIRST]))
 
     def _stand_in(self, key: str) -> float:
         """What a trial has under a key that it never reported: the worst value where one is defined, else 0."""
         first = self._plan.objectives[0]
-        if key == "objective":
+        if key == FIRST:
             return first.worst
         return self._plan.worst.get(key, float(self._plan.budget.updates) if key == "solved_at" else 0.0)
-
-    def _consider(self, number: int, value: float, params: Params) -> None:
-        sign = -1.0 if self._plan.objectives[0].goal == "maximize" else 1.0
-        if self._best is None or (sign * value, number) <= (sign * self._best[1], self._best[0]):
-            self._best = (number, value, params)
 
     # -------------------------------------------------------------- writing
 
@@ -292,32 +317,3 @@ class MlflowMirror:
                 store.set_status(run.run_id, status)
                 run.status = status
         run.points, run.params, run.tags, run.ended = [], {}, {}, None
-
-    def _finish_parent(self, store: RunStore, changes: Sequence[Change]) -> None:
-        """The parent's note where it changed; its status, and the report, where the sweep's state did."""
-        text = note(self._plan, self._state, self._best, self._options.commands)
-        if text != self._note:
-            store.log(self._parent, [], {}, {"mlflow.note.content": text, "state": self._state})
-            self._note = text
-        news = [change for change in changes if change.kind == "sweep"]
-        if not news or self._state == self._parent_state:
-            return
-        self._parent_state = self._state
-        status = PARENT_STATUS.get(SweepState(self._state))
-        if status is None:
-            store.set_status(self._parent, "RUNNING")
-            return
-        store.end(self._parent, status, int(news[-1].at * 1000))
-        try:
-            files = self._options.report()
-        except Exception:
-            LOG.exception("no report for the sweep %s", self._plan.name)
-            return
-        self._upload(store, self._parent, files)
-
-    def _upload(self, store: RunStore, run_id: str, files: Mapping[str, Any]) -> None:
-        """Artifacts never stand in the way of metrics."""
-        try:
-            store.upload(run_id, files)
-        except Exception:
-            LOG.exception("artifacts of run %s could not be written", run_id)

@@ -8,8 +8,9 @@ repetition.
 from __future__ import annotations
 
 import datetime
+import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,9 @@ from rnnsweep.sweep.ports import Change
 from rnnsweep.sweep.space import Dimension
 from rnnsweep.sweep.states import TrialState
 
+LOG = logging.getLogger(__name__)
 TRIAL, OPENED, ENDED = "rnnsweep.trial", "rnnsweep.opened", "rnnsweep.ended"
+IDENTITY = "rnnsweep.identity"
 
 
 @dataclass
@@ -48,22 +51,52 @@ class _Entry:
 
 
 class OptunaMirror:
-    """Implements `Mirror` for an Optuna RDB study named like the sweep."""
+    """Implements `Mirror` for an Optuna RDB study named like the sweep.
+
+    Where another store's sweep (or one whose ledger is gone) has that study, it gets one of its own.
+
+    Args:
+        url: of the database.
+        plan: the sweep's.
+        identity: `SweepView.identity`; empty: any study of this name will do.
+    """
 
     name = "optuna"
     batch = 1000
 
-    def __init__(self, url: str, plan: SweepPlan) -> None:
-        self._url, self._plan = url, plan
+    def __init__(self, url: str, plan: SweepPlan, identity: str = "") -> None:
+        self._url, self._plan, self._identity = url, plan, identity
         self._storage: optuna.storages.RDBStorage | None = None
         self._study: optuna.Study | None = None
         self._writer: DetailWriter | None = None
         self._entries: dict[int, list[_Entry]] = {}
 
-    def known(self) -> bool:
-        """Whether the database has the sweep's study; makes none."""
+    def holds(self, batches: Iterable[Sequence[Change]]) -> bool:
+        """Whether the database still has what these entries brought it: every trial, and a value for every rung."""
+        expected: dict[int, set[int]] = {}
+        for change in (change for changes in batches for change in changes):
+            if change.trial is not None and change.kind in ("trial", "rung"):
+                steps = expected.setdefault(change.trial, set())
+                if change.kind == "rung" and len(self._plan.objectives) == 1 and change.data["values"]:
+                    steps.add(int(change.data["step"]))
         with _store_errors():
-            return self._plan.name in optuna.get_all_study_names(self._connected())
+            name = self._study_name(self._connected())
+            if name not in optuna.get_all_study_names(self._connected()):
+                return not expected
+            study = optuna.load_study(study_name=name, storage=self._connected())
+            stored: dict[int, set[int]] = {}
+            for trial in study.get_trials(deepcopy=False):
+                steps = stored.setdefault(trial.user_attrs.get(TRIAL, -1), set())
+                steps.update(trial.intermediate_values)
+        return all(number in stored and steps <= stored[number] for number, steps in expected.items())
+
+    def start_over(self) -> None:
+        """Remove the sweep's study: finished trials are final in Optuna, nothing can be added to them."""
+        with _store_errors():
+            name = self._study_name(self._connected())
+            if name in optuna.get_all_study_names(self._connected()):
+                optuna.delete_study(study_name=name, storage=self._connected())
+        self._forget()
 
     def write(self, changes: Sequence[Change]) -> None:
         """Apply journal entries in order; details of all trials first, then each trial that begins or ends."""
@@ -100,12 +133,25 @@ class OptunaMirror:
         storage = self._connected()
         ways = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
         goals = [ways[objective.goal] for objective in self._plan.objectives]
-        study = optuna.create_study(storage=storage, study_name=self._plan.name, directions=goals, load_if_exists=True)
+        name = self._study_name(storage)
+        study = optuna.create_study(storage=storage, study_name=name, directions=goals, load_if_exists=True)
+        if self._identity and study.user_attrs.get(IDENTITY) != self._identity:
+            study.set_user_attr(IDENTITY, self._identity)
         for trial in study.get_trials(deepcopy=False):
             self._remember(trial)
         self._writer = writer_of(self._url, study._storage)
         self._study = study
         return study
+
+    def _study_name(self, storage: optuna.storages.RDBStorage) -> str:
+        """The sweep's name, or one with its identity where another sweep has that study."""
+        name = self._plan.name
+        if self._identity and name in optuna.get_all_study_names(storage):
+            theirs = optuna.load_study(study_name=name, storage=storage).user_attrs.get(IDENTITY)
+            if theirs not in (None, self._identity):
+                LOG.warning("the study %s in the Optuna database belongs to another sweep of this name", name)
+                return f"{name}-{self._identity[:6]}"
+        return name
 
     def _connected(self) -> optuna.storages.RDBStorage:
         """The database, with its tables."""
@@ -254,14 +300,22 @@ class _Unhurried(sqlite3.Connection):
         self.execute("PRAGMA synchronous=NORMAL").close()
 
 
+DATABASE_ERRORS = {"OperationalError", "DatabaseError", "InternalError", "IntegrityError", "TimeoutError"}
+"""Names of what sqlite3, psycopg and SQLAlchemy raise when a database is away, locked, full or changed under us."""
+
+
 @contextmanager
 def _store_errors() -> Iterator[None]:
-    """Turn what a database does when it is away, locked or full into `StoreError`."""
+    """Turn what a database does when it is away, locked or full into `StoreError`; the rest goes through."""
     try:
         yield
     except Exception as error:
-        away = isinstance(error, (optuna.exceptions.StorageInternalError, OSError, sqlite3.Error))
-        if away or type(error).__module__.startswith("sqlalchemy"):
+        chain: list[BaseException] = [error]
+        while (cause := chain[-1].__cause__) is not None:
+            chain.append(cause)
+        refused = any(isinstance(one, (ValueError, TypeError, OverflowError)) for one in chain)
+        away = any(isinstance(one, OSError) or type(one).__name__ in DATABASE_ERRORS for one in chain)
+        if away and not refused:
             first = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise StoreError("Optuna mirror", first[:300]) from error
         raise

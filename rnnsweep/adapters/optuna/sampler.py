@@ -28,9 +28,9 @@ def build_sampler(plan: SweepPlan, sampler: Mapping[str, Any], pruner: Mapping[s
     """
     check_space(plan.space)
     proposing, judging = build_unit(sampler, "sampler", SamplerUnit), build_unit(pruner, "pruner", PrunerUnit)
-    for unit in (proposing, judging):
-        with user_code(unit):
-            unit.check_plan(plan)
+    with user_code(proposing, judging):
+        proposing.check_plan(plan)
+        judging.check_plan(plan)
     return HistorySampler(plan, proposing, judging)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,22 +17,21 @@ def config(
     as_json: AsJson = False,
 ) -> None:
     """Print the resolved configuration of a sweep, checked; without anything, list the sweeps."""
-    from rnnsweep.app.config.load import list_sweeps, load
-    from rnnsweep.app.config.point import without_passwords
+    from rnnsweep.app import api
     from rnnsweep.app.results.tables import as_yaml, jsonable
 
     typed = list(overrides or ())
     if sweep is None:
-        found = list_sweeps(config_dir or ())
+        known = api.known_sweeps(config_dir or ())
         if as_json:
-            emit([{"name": name, "description": text} for name, _, text in found])
+            emit([{"name": name, "description": text} for name, text in known])
         else:
-            typer.echo("\n".join(f"{name:<24} {text}" for name, _, text in found))
+            typer.echo("\n".join(f"{name:<24} {text}" for name, text in known))
         return
     if "=" in sweep:  # overrides of the base config, no sweep named
         typed, sweep = [sweep, *typed], None
-    loaded = load(sweep, typed, config_dirs=config_dir or (), store=Path(store) if store else None)
+    resolved = api.resolved_config(sweep, typed, config_dirs=config_dir or (), store=store)
     if as_json:
-        emit(jsonable(without_passwords(loaded.resolved)))
+        emit(jsonable(resolved))
     else:
-        typer.echo(as_yaml(without_passwords(loaded.resolved)), nl=False)
+        typer.echo(as_yaml(resolved), nl=False)

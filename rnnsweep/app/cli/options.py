@@ -39,8 +39,10 @@ Overrides = Annotated[
 
 
 def emit(data: Any) -> None:
-    """Print JSON on standard output; never NaN or infinity, which are no JSON."""
-    typer.echo(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False))
+    """Print JSON on standard output; NaN and infinity, which are no JSON, are null."""
+    from rnnsweep.app.results.tables import jsonable
+
+    typer.echo(json.dumps(jsonable(data), indent=2, allow_nan=False, ensure_ascii=False))
 
 
 def console(stderr: bool = False) -> Console:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rnnsweep.app.cli.listing import printable
 from rnnsweep.app.cli.table import print_rows
 
 if TYPE_CHECKING:
     from rnnsweep.app.api import Sweep
 
 BEST = 5
+LISTED = 8
 
 
 def tell(sweep: Sweep) -> None:
@@ -33,12 +37,14 @@ def _print(sweep: Sweep) -> None:
     typer.echo(f"\nSweep '{name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s.")
     if outcome.reason and outcome.state.value != "COMPLETE":
         typer.echo(outcome.reason, err=True)
+    for line in troubles(sweep.table()):
+        typer.echo(line)
     if best:
         print_rows(best, title=f"\nbest {len(best)}")
     typer.echo("")
     if picture:
         typer.echo(f"picture   {picture}")
-    option = f" --store {where.root}" if where.named else ""
+    option = f" {shlex.join(where.option)}" if where.option else ""
     typer.echo(f"report    rnnsweep report {name}{option}\nMLflow UI rnnsweep ui {name}{option}")
     again = " --failed" if failed and outcome.state.value == "COMPLETE" else ""
     if outcome.state.value != "COMPLETE" or failed:
@@ -47,3 +53,23 @@ def _print(sweep: Sweep) -> None:
         typer.echo(f"more      rnnsweep resume {name} budget.trials=N{option}")
     for mirror in outcome.behind:
         typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
+
+
+def troubles(entries: Sequence[Any]) -> list[str]:
+    """Which trials failed or diverged, those of one reason together: a line each."""
+    by_note: dict[str, list[int]] = {}
+    for entry in entries:
+        if entry["state"] == "FAILED":
+            by_note.setdefault(f"failed    {entry['reason']}", []).append(entry["trial"])
+    diverged = [entry for entry in entries if entry["diverged_at"] is not None]
+    if diverged:
+        first, last = (extreme(entry["diverged_at"] for entry in diverged) for extreme in (min, max))
+        when = f"at update {first}" if first == last else f"at updates {first} to {last}"
+        by_note[f"diverged  {when}"] = [entry["trial"] for entry in diverged]
+    return [printable(f"{text}: {_numbers(trials)}") for text, trials in by_note.items()]
+
+
+def _numbers(trials: Sequence[int]) -> str:
+    listed = ", ".join(map(str, trials[:LISTED]))
+    more = f" and {len(trials) - LISTED} more" if len(trials) > LISTED else ""
+    return f"trial{'s' if len(trials) > 1 else ''} {listed}{more}"

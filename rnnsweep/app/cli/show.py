@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from rnnsweep.app.cli.options import AsJson, Store, SweepName, console, emit
-from rnnsweep.app.cli.table import print_rows
+from rnnsweep.app.cli.listing import Column, print_table, printable, terminal_width
+from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
+from rnnsweep.app.results.tables import as_typed
 from rnnsweep.errors import ConfigError
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -26,42 +29,79 @@ def show(
         raise ConfigError("no trial number", key="TRIAL", value=trial, allowed="0, 1, 2, ...")
     entry = open_sweep(sweep, store=store).show(int(trial))
     if as_json:
-        emit({key: value for key, value in entry.items() if key != "story"})
+        emit({key: value for key, value in entry.items() if key != "history"})
         return
-    print_rows([entry])
+    _print_trial(entry)
     _print_replicas(entry)
     _print_curves(entry)
     _print_threshold(entry)
-    for name, lines in (("story", entry["story"]), ("artifacts", entry["artifacts"])):
-        if lines:
-            typer.echo(f"\n{name}")
-            typer.echo("\n".join(f"  {line}" for line in lines))
+    _print_lines("history", [f"{_time(at)}  {line}" for at, line in entry["history"]])
+    _print_lines("artifacts", entry["artifacts"])
+
+
+def _print_trial(entry: dict[str, Any]) -> None:
+    """The trial itself, one fact a line: parameters as they would be typed."""
+    standing = f"trial {entry['trial']}  {entry['state']} at update {entry['step']}"
+    if entry["attempts"] > 1:
+        standing += f", attempt {entry['attempts']}"
+    typer.echo(standing)
+    facts = {
+        "objective": entry["objective"],
+        "value so far": entry["value"] if entry["objective"] is None else None,
+        "solved at": entry["solved_at"],
+        "diverged at": entry["diverged_at"],
+        "reason": entry["reason"] or None,
+        "MLflow run": entry["mlflow_run_id"],
+    }
+    for name, value in facts.items():
+        if value is not None:
+            typer.echo(printable(f"  {name}: {as_typed(value)}"))
+    for key, value in entry["params"].items():
+        typer.echo(printable(f"  {key}={as_typed(value)}"))
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _print_lines(title: str, lines: Sequence[str]) -> None:
+    if lines:
+        typer.echo(f"\n{title}")
+        typer.echo("\n".join(f"  {printable(line)}" for line in lines))
+
+
+REPLICA = ("replica", "state", "step", "solved_at", "diverged_at", "engine", "device_s")
 
 
 def _print_replicas(entry: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", title="\nreplicas", title_justify="left")
-    for name in ("replica", "state", "step", "solved_at", "diverged_at", "engine", "device_s"):
-        table.add_column(name, justify="right")
-    for replica in entry["replicas"]:
-        values = (
-            replica[name] for name in ("replica", "state", "step", "solved_at", "diverged_at", "engine", "device_s")
+    if not entry["replicas"]:
+        return
+    columns = [
+        Column(
+            name.replace("_", " "),
+            ["–" if replica[name] is None else str(replica[name]) for replica in entry["replicas"]],
+            rank,
+            text=name in ("state", "engine"),
         )
-        table.add_row(*("–" if value is None else str(value) for value in values))
-    console().print(table)
+        for rank, name in enumerate(REPLICA)
+    ]
+    print_table(columns, title="\nreplicas", width=terminal_width())
 
 
 def _print_curves(entry: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", title="\ncurves", title_justify="left")
-    for name in ("metric", "first", "last", "course"):
-        table.add_column(name)
-    for key, points in entry["curves"].items():
-        values = [value for _, value in points]
-        table.add_row(key, f"{values[0]:.4g}", f"{values[-1]:.4g}", sparkline(values))
-    console().print(table)
+    """Each metric's way in blocks as wide as the terminal has room for."""
+    curves = {key: [value for _, value in points] for key, points in entry["curves"].items()}
+    if not curves:
+        return
+    numbers = [
+        Column("metric", list(curves), text=True),
+        Column("first", [f"{values[0]:.4g}" for values in curves.values()]),
+        Column("last", [f"{values[-1]:.4g}" for values in curves.values()]),
+    ]
+    taken = sum(column.width + 2 for column in numbers)
+    room = max(8, min(48, (terminal_width() or 120) - taken))
+    courses = [sparkline(values, room) for values in curves.values()]
+    print_table([*numbers, Column("course", courses, 1, text=True)], title="\ncurves", width=terminal_width())
 
 
 def _print_threshold(entry: dict[str, Any]) -> None:

@@ -6,7 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from rnnsweep.app.cli.options import AsJson, Store, console, emit
+from rnnsweep.app.cli.listing import Column, print_table, printable, terminal_width
+from rnnsweep.app.cli.options import AsJson, Store, emit
+from rnnsweep.app.results.tables import as_typed
+
+STATES = ("complete", "pruned", "failed", "running", "waiting")
 
 
 def status(
@@ -42,29 +46,35 @@ def print_all(store: str | None, as_json: bool) -> None:
 
 
 def _print(entries: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+    counts = [_count(state, [entry["trials"][state] for entry in entries]) for state in STATES]
+    best = [entry["best"] for entry in entries]
+    columns = [
+        Column("sweep", [entry["sweep"] for entry in entries], text=True, key="sweep"),
+        Column("state", [entry["state"] for entry in entries], text=True, key="state"),
+        *counts,
+        Column("best", ["–" if one is None else as_typed(one["objective"], 4) for one in best], key="best"),
+        Column("trial", ["–" if one is None else str(one["trial"]) for one in best], 1, key="trial"),
+        Column("updates", [str(entry["updates"]) for entry in entries], 3, key="updates"),
+        Column("updates/s", [_rate(entry["updates_per_s"]) for entry in entries], 4, key="updates/s"),
+        Column("wall", [f"{entry['wall_s']:.0f} s" for entry in entries], 3, key="wall"),
+    ]
+    left_out = print_table(columns, width=terminal_width())
+    if left_out:
+        typer.echo(f"not shown: {', '.join(column.key for column in left_out)}   (--json has all)")
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("sweep", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ("complete", "pruned", "failed", "running", "waiting", "best", "trial", "updates", "updates/s", "wall"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for entry in entries:
-        counts, best = entry["trials"], entry["best"]
-        table.add_row(
-            entry["sweep"],
-            entry["state"],
-            *(str(counts[name]) for name in ("complete", "pruned", "failed", "running", "waiting")),
-            f"{best['objective']:.4g}" if best else "–",
-            str(best["trial"]) if best else "–",
-            str(entry["updates"]),
-            f"{entry['updates_per_s']:.0f}" if entry["updates_per_s"] is not None else "–",
-            f"{entry['wall_s']:.0f} s",
-        )
-    console().print(table)
+
+def _count(state: str, numbers: list[int]) -> Column:
+    """A column of zeros is the first to go where not all fit."""
+    rank = 0 if state == "complete" else 1 if any(numbers) else 5
+    return Column(state, list(map(str, numbers)), rank, key=state)
+
+
+def _rate(updates_per_s: float | None) -> str:
+    return "–" if updates_per_s is None else f"{updates_per_s:.0f}"
 
 
 def _print_best(entry: dict[str, Any]) -> None:
     if entry["best"]:
+        typer.echo(f"\nbest: trial {entry['best']['trial']}")
         for key, value in entry["best"]["params"].items():
-            typer.echo(f"  {key} = {'off' if value is None else value}")
+            typer.echo(printable(f"  {key}={as_typed(value)}"))

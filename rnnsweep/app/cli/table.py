@@ -3,48 +3,139 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from rnnsweep.app.cli.options import AsJson, Store, SweepName, console, emit
+import typer
+
+from rnnsweep.app.cli.listing import Column, print_table, terminal_width
+from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
+from rnnsweep.errors import ConfigError
 
 
-def table(sweep: SweepName, store: Store = None, as_json: AsJson = False) -> None:
+def table(  # noqa: PLR0913 - one parameter per option
+    sweep: SweepName,
+    sort: Annotated[str | None, typer.Option("--sort", metavar="COLUMN", help="By it; -COLUMN: downwards.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="CONDITION", help="Only those: state=COMPLETE, objective<0.1; repeatable."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B,...", help="Only these; sigma means init.sigma.")
+    ] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="All columns, however wide the terminal is.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
     """Print all trials of a sweep, by number."""
+    from rnnsweep.app.results import selection
     from rnnsweep.app.results.sweep import open_sweep
 
-    rows = open_sweep(sweep, store=store).table()
+    if as_csv and as_json:
+        raise ConfigError("choose one of them", key="--csv --json")
+    entries = open_sweep(sweep, store=store).table()
+    names = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    chosen = [selection.column_of(name, entries, "--columns") for name in names]
+    entries = selection.sort(selection.where(entries, where or ()), sort)
     if as_json:
-        emit(rows)
+        emit(entries)
+    elif as_csv:
+        typer.echo(selection.as_csv(entries, chosen), nl=False)
+    elif entries:
+        print_rows(entries, columns=chosen, wide=wide)
     else:
-        print_rows(rows)
+        typer.echo("No trials" + (" meet that." if where else " yet."))
 
 
-def print_rows(rows: Sequence[dict[str, Any]], title: str | None = None) -> None:
-    """Trials as a table; only searched keys get columns, named without the `controllers.` in front."""
-    from rich.table import Table
+def print_rows(
+    entries: Sequence[Any], *, title: str | None = None, columns: Sequence[str] = (), wide: bool = False
+) -> None:
+    """Trials as a table that fits the terminal, with a note on what it leaves out.
 
-    keys = list(dict.fromkeys(key for row in rows for key in row["params"]))
-    shown = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
-    shown.add_column("trial", justify="right")
-    shown.add_column("state", no_wrap=True)
-    for name in ("objective", "solved at", *(key.removeprefix("controllers.") for key in keys), "attempts"):
-        shown.add_column(name, justify="right")
-    shown.add_column("reason", max_width=60)
-    for row in rows:
-        params = [_cell(row["params"][key], "off") if key in row["params"] else "–" for key in keys]
-        shown.add_row(
-            str(row["trial"]),
-            row["state"],
-            _cell(row["objective"]),
-            _cell(row["solved_at"]),
-            *params,
-            str(row["attempts"]),
-            row["reason"].replace("[", r"\["),
-        )
-    console().print(shown)
+    Args:
+        entries: rows of the table, at least one.
+        title: a line above.
+        columns: only these; named ones are never left out.
+        wide: leave nothing out.
+    """
+    width = None if wide else terminal_width()
+    left_out = print_table(_columns(entries, columns, width), title=title, width=width)
+    if any(_unfinished(entry) for entry in entries) and not columns:
+        typer.echo("* so far")
+    if left_out:
+        typer.echo(f"not shown: {', '.join(column.key for column in left_out)}   (--wide, --columns)")
 
 
-def _cell(value: Any, missing: str = "–") -> str:
-    if value is None:
-        return missing
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("[", r"\[")
+def _columns(entries: Sequence[Any], chosen: Sequence[str], width: int | None) -> list[Column]:
+    """The columns that are wanted, under names short enough for the terminal where that is possible."""
+    from rnnsweep.app.results import selection
+
+    keys = selection.searched_keys(entries)
+    if chosen:
+        return [_plain(entries, name) for name in chosen]
+    long = {key: key.removeprefix("controllers.") for key in keys}
+    for names in (long, selection.short_names(keys)):
+        made = [*_standing(entries), *_params(entries, names), *_closing(entries)]
+        if width is None or sum(column.least + 2 for column in made) - 2 <= width:
+            break
+    return made
+
+
+def _plain(entries: Sequence[Any], name: str) -> Column:
+    from rnnsweep.app.results.selection import FIELDS, value_of
+
+    text = name in ("state", "reason")
+    cells = [_cell(value_of(entry, name)) for entry in entries]
+    return Column(name if name in FIELDS else name.removeprefix("controllers."), cells, 0, text, name)
+
+
+def _standing(entries: Sequence[Any]) -> list[Column]:
+    """Who a trial is and how it stands; the step where it is news, the best-known columns always."""
+    trials = Column("trial", [str(entry["trial"]) for entry in entries], key="trial")
+    states = Column("state", [entry["state"] for entry in entries], text=True, key="state")
+    objective = Column("objective", [_score(entry) for entry in entries], key="objective")
+    found = [trials, states, objective]
+    if any(entry["state"] != "COMPLETE" for entry in entries):
+        found.insert(2, Column("step", [str(entry["step"]) for entry in entries], 5, key="step"))
+    if any(entry["solved_at"] is not None for entry in entries):
+        found.append(Column("solved at", [_cell(entry["solved_at"]) for entry in entries], 4, key="solved_at"))
+    return found
+
+
+def _params(entries: Sequence[Any], names: dict[str, str]) -> list[Column]:
+    return [
+        Column(name, [_cell(entry["params"][key]) if key in entry["params"] else "–" for entry in entries], 3, key=key)
+        for key, name in names.items()
+    ]
+
+
+def _closing(entries: Sequence[Any]) -> list[Column]:
+    """What went wrong, where anything did."""
+    found = []
+    if any(entry["attempts"] > 1 for entry in entries):
+        found.append(Column("attempts", [str(entry["attempts"]) for entry in entries], 6, key="attempts"))
+    notes = [note(entry) for entry in entries]
+    if any(notes):
+        found.append(Column("note", notes, 2, text=True, key="reason"))
+    return found
+
+
+def note(entry: Any) -> str:
+    """Why a trial failed or diverged, in a few words; empty where all went well or the state says it."""
+    if entry["diverged_at"] is not None:
+        return f"diverged at {entry['diverged_at']}"
+    return "" if entry["state"] == "PRUNED" else entry["reason"]
+
+
+def _unfinished(entry: Any) -> bool:
+    return entry["objective"] is None and entry["value"] is not None
+
+
+def _score(entry: Any) -> str:
+    return f"{_cell(entry['value'])}*" if _unfinished(entry) else _cell(entry["objective"])
+
+
+def _cell(value: Any) -> str:
+    from rnnsweep.app.results.tables import as_typed
+
+    return "–" if value is None else as_typed(value, 4)

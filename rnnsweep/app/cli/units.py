@@ -6,7 +6,7 @@ import typer
 
 from rnnsweep.app.cli.options import AsJson, ConfigDir, emit
 
-FAMILIES = (
+GROUPS = (
     *("family", "activation", "readout", "controller", "init", "task", "learner", "optimizer", "metric"),
     *("sampler", "pruner"),
 )
@@ -15,17 +15,15 @@ FOLDERS = {"controller": "controllers"}
 
 def units(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
     """List families, controllers, tasks, samplers and all other units, your own included."""
-    from rnnsweep.app.config.load import list_units
-    from rnnsweep.core.activations import ACTIVATIONS
-    from rnnsweep.core.metrics.names import METRICS
+    from rnnsweep.app import api
 
-    chosen = {**list_units(config_dir or ()), "metric": list(METRICS), "activation": list(ACTIVATIONS)}
-    found = {family: chosen.get(FOLDERS.get(family, family), []) for family in FAMILIES}
+    known = api.known_units(config_dir or ())
+    listed = {group: known.get(FOLDERS.get(group, group), []) for group in GROUPS}
     if as_json:
-        emit(found)
+        emit(listed)
         return
-    width = max(map(len, found))
-    for group, names in found.items():
+    width = max(map(len, listed))
+    for group, names in listed.items():
         typer.echo(f"{group:<{width}}  {' '.join(names)}")
     typer.echo("\nChoose with group=name (family=srn, sampler=tpe); controllers: '+controllers=omega' adds one.")
     typer.echo("An activation is a value of family.activation.")

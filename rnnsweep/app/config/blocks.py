@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnsweep.adapters import sqlite
+from rnnsweep.adapters.postgres import require_driver
 from rnnsweep.app.config.checks import check_objective
 from rnnsweep.app.config.space import from_plain
 from rnnsweep.errors import ConfigError
@@ -67,7 +68,13 @@ def store_root(block: Mapping[str, Any], root: Path | None) -> Path:
 
 
 def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
-    """The ``store`` block with its defaults filled in; ``optuna: none`` switches that mirror off."""
+    """The ``store`` block with its defaults filled in; ``optuna: none`` switches that mirror off.
+
+    Raises:
+        ConfigError: a database server is named whose driver is not installed.
+    """
+    for name in ("ledger", "optuna"):
+        require_driver(block[name] or "", f"store.{name}")
     place = store_root(block, root)
     mlflow = block["mlflow"] or sqlite.url_of(place / "mlflow.db")
     served = mlflow.startswith(("http://", "https://"))
@@ -94,19 +101,15 @@ def cluster_config(block: Mapping[str, Any]) -> ClusterConfig:
     return ClusterConfig(**{**block, "py_paths": tuple(str(Path(path).resolve()) for path in paths)})
 
 
-def worst_values(
-    updates: int, chance_loss: float | None = None, derived: Mapping[str, float] | None = None
-) -> dict[str, float]:
-    """What a diverged replica scores: errors 1, losses 10 x chance, solved_at the trial's own budget.
+def worst_values(updates: int, tasks: Mapping[str, float] | None = None) -> dict[str, float]:
+    """What a diverged replica scores: what the sweep's tasks say, and for solved_at the trial's own budget.
 
     Args:
         updates: of a trial.
-        chance_loss: loss of the best output that ignores the input; None where it is not known yet.
-        derived: metrics of the sweep's tasks -> their share of the loss.
+        tasks: worst value by metric; None where the tasks are not known yet.
     """
-    loss = _FAR if chance_loss is None else 10.0 * chance_loss
-    found = {"train/loss": loss, "valid/loss": loss, "valid/error": 1.0, "solved_at": float(updates)}
-    return found | {key: factor * loss for key, factor in (derived or {}).items()}
+    unknown = {"train/loss": _FAR, "valid/loss": _FAR, "valid/error": 1.0}
+    return {**(unknown if tasks is None else tasks), "solved_at": float(updates)}
 
 
 def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mapping[str, float]) -> SweepPlan:

@@ -6,9 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rnnsweep.core.metrics.names import METRIC_KEYS
 from rnnsweep.errors import ConfigError, nearest
-from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.unit import Range, check_field
 
 UNIT_GROUPS = ("task", "family", "readout", "init", "controllers", "learner", "optimizer")
@@ -47,7 +45,6 @@ PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
     "dtype": ("float32", "float64"),
 }
 _OBJECTIVE: Mapping[str, tuple[Any, ...]] = {
-    "metric": tuple(key for key in METRIC_KEYS if key != "objective"),
     "goal": ("minimize", "maximize"),
     "take": ("last", "best"),
     "reduce": ("mean", "median", "best", "solved_share"),
@@ -103,38 +100,24 @@ def _check_steps(get: Get) -> None:
 
 
 def check_objective(block: Any, key: str = "objective") -> None:
-    """Check one objective's block.
+    """Check one objective's block; which metrics there are depends on the units (`unit_checks.check_objectives`).
 
     Raises:
-        ConfigError: no mapping, unknown key, unknown metric, or another value that is not allowed.
+        ConfigError: no mapping, unknown key, no metric, or another value that is not allowed.
     """
+    known = ("metric", *_OBJECTIVE)
     if not isinstance(block, Mapping):
-        raise ConfigError("is no mapping", key=key, value=block, allowed="{metric, goal, take, reduce}")
+        raise ConfigError("is no mapping", key=key, value=block, allowed=f"{{{', '.join(known)}}}")
     for name, value in block.items():
-        if name not in _OBJECTIVE:
-            hint = nearest(str(name), _OBJECTIVE)
-            raise ConfigError("unknown key", key=f"{key}.{name}", allowed=tuple(_OBJECTIVE), hint=hint)
-        if value not in _OBJECTIVE[name]:
-            allowed = _OBJECTIVE[name]
-            problem = "unknown metric" if name == "metric" else "unknown value"
+        if name not in known:
+            raise ConfigError("unknown key", key=f"{key}.{name}", allowed=known, hint=nearest(str(name), known))
+        allowed = _OBJECTIVE.get(name)
+        if allowed is not None and value not in allowed:
             hint = nearest(str(value), allowed)
-            raise ConfigError(problem, key=f"{key}.{name}", value=value, allowed=allowed, hint=hint)
-    if "metric" not in block:
-        raise ConfigError("names no metric", key=f"{key}.metric", allowed=_OBJECTIVE["metric"])
-
-
-def check_together(plan: SweepPlan, sampler: object, pruner: object) -> None:
-    """Check what only shows across blocks: grids need cells, several objectives cannot be pruned.
-
-    Args:
-        plan: of the sweep.
-        sampler, pruner: names of the chosen units.
-    """
-    if sampler == "grid":
-        for dimension in plan.space:
-            dimension.cells()
-    if len(plan.objectives) > 1 and pruner != "none":
-        raise ConfigError("several objectives cannot be pruned", key="pruner", value=pruner, allowed="pruner=none")
+            raise ConfigError("unknown value", key=f"{key}.{name}", value=value, allowed=allowed, hint=hint)
+    if not isinstance(block.get("metric"), str):
+        allowed = "a metric key, see `rnnsweep units`"
+        raise ConfigError("names no metric", key=f"{key}.metric", value=block.get("metric"), allowed=allowed)
 
 
 def check_kind(key: str, value: Any, default: Any) -> None:

@@ -78,7 +78,7 @@ def draft(path: ConfigPath, base: SweepFile, sweep: SweepFile | None, typed: Ove
         try:
             plan.variants.append((combination, compose(plain, {**plan.groups, **combination}, path.units)))
         except ConfigError as error:
-            raise placed(error, plan.origin, "") from None
+            raise placed(error, plan.origin, "") from error.__cause__
     _lay(plan, layers)
     if plan.variants:
         plan.groups.update(plan.variants[0][0])

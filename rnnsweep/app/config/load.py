@@ -6,6 +6,7 @@ The order: files and overrides are read (`adapters.hydra`), laid over each other
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -19,13 +20,15 @@ from rnnsweep.adapters.hydra.files import Choice, SweepFile, describe, read_swee
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path, packaged_configs
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
-from rnnsweep.app.config.checks import check_kind, check_plain, check_together
+from rnnsweep.app.config.checks import UNIT_GROUPS, check_kind, check_plain
 from rnnsweep.app.config.compose import Draft, draft, placed, unit_files
 from rnnsweep.app.config.data_paths import place_config
 from rnnsweep.app.config.point import Variant, lookup
 from rnnsweep.app.config.space import build_space, to_plain
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.unit import Metric
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
@@ -40,11 +43,11 @@ class SweepConfig:
     Attributes:
         plan: what the sweep engine needs; ``plan.config`` is `resolved`.
         resolved: full config of the base point, plain data, searched keys at their defaults.
-        variants: one per combination of searched families; one with empty groups otherwise.
+        variants: one per combination of searched groups; one with empty groups otherwise.
         store: where results go. cluster: what trains.
         tracker, sampler, pruner: blocks of the chosen units.
         source: the file that the sweep came from; empty for the base config alone.
-        choices: unit chosen per family (the first one of searched families).
+        choices: unit chosen per group (the first one of searched groups).
         description: the file's first comment line.
         sweep: what names that file on a command line: its name, or its absolute path; empty for the base config.
         config_dirs: the user's config directories, absolute; they are needed to load it again.
@@ -87,7 +90,7 @@ def list_sweeps(config_dirs: Sequence[Path] = ()) -> list[tuple[str, Path, str]]
 
 
 def list_units(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
-    """Names of all units by family (the folder's name), the user's included."""
+    """Names of all units by group (the folder's name), the user's included."""
     path = search_path(config_dirs)
     return {group: path.options(group) for group in sorted(path.groups())}
 
@@ -97,6 +100,19 @@ def unit_blocks(group: str, config_dirs: Sequence[Path] = ()) -> dict[str, Any]:
     path = search_path(config_dirs)
     files = {name: path.unit_file(group, name) for name in path.options(group)}
     return {name: read_yaml(file) for name, file in files.items() if file is not None}
+
+
+def list_metrics(config_dirs: Sequence[Path] = ()) -> dict[str, Metric]:
+    """Metrics of every sweep and of all units that there are, by key; units that cannot be loaded are left out."""
+    from rnnsweep.core.metrics.names import METRICS
+
+    allow_imports(_import_paths(search_path(config_dirs).user))
+    known = dict(METRICS)
+    for group in UNIT_GROUPS:
+        for name, block in unit_blocks(group, config_dirs).items():
+            with contextlib.suppress(ConfigError):
+                known |= load_class(block.get("_target_"), f"{group}.{name}").metrics
+    return known
 
 
 def load(
@@ -144,23 +160,17 @@ def load(
         )
         return _with_units(config) if check_units else config
     except ConfigError as error:
-        raise placed(error, origin, source or COMMAND_LINE) from None
+        raise placed(error, origin, source or COMMAND_LINE) from error.__cause__
 
 
 def _with_units(config: SweepConfig) -> SweepConfig:
     """Build the units at the corners of the space, and take the task's chance level into the plan."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
-    from rnnsweep.app.config.unit_checks import (  # needs torch
-        chance_loss,
-        check_objectives,
-        check_units,
-        derived_metrics,
-    )
+    from rnnsweep.app.config.unit_checks import check_objectives, check_units, worst_of  # needs torch
 
     check_units(config.variants, config.plan, functools.partial(unit_blocks, "family"))
-    derived = derived_metrics(config.variants)
-    check_objectives(config.plan.objectives, derived)
-    worst = worst_values(config.plan.budget.updates, chance_loss(config.variants), derived)
+    check_objectives(config.plan.objectives, config.variants)
+    worst = worst_values(config.plan.budget.updates, worst_of(config.variants))
     plan = make_plan(config.resolved, config.plan.overrides, worst)
     build_sampler(plan, config.sampler, config.pruner)  # refuses what it cannot serve
     return dataclasses.replace(config, plan=plan)
@@ -189,9 +199,7 @@ def _assemble(plan: Draft, file: SweepFile | None, typed: tuple[str, ...], root:
         check_plain(lambda key, tree=resolved: lookup(tree, key))
         place_config(resolved)
         variants.append(Variant(groups, resolved))
-    config = build(variants, plan.groups, typed, str(file.path) if file else "", root)
-    check_together(config.plan, plan.groups.get("sampler"), plan.groups.get("pruner"))
-    return config
+    return build(variants, plan.groups, typed, str(file.path) if file else "", root)
 
 
 def build(
@@ -200,16 +208,17 @@ def build(
     """Frozen data from checked variants; the first one is the base point."""
     resolved = dict(variants[0].resolved)
     plain = ("enqueue", "prefetch", "warm_start")
+    names = {group: choice for group, choice in choices.items() if isinstance(choice, str)}
     sampler = {key: value for key, value in resolved["sampler"].items() if key not in plain}
     return SweepConfig(
         plan=make_plan(resolved, typed, worst_values(resolved["budget"]["updates"])),
         resolved=resolved,
-        variants=tuple(variants),
+        variants=tuple(dataclasses.replace(v, names={**names, **v.groups}) for v in variants),
         store=store_config(resolved["store"], root),
         cluster=cluster_config(resolved["cluster"]),
         tracker=dict(resolved["tracker"]),
-        sampler=sampler,
-        pruner=dict(resolved["pruner"]),
+        sampler=sampler | {NAME: names.get("sampler", "")},
+        pruner=resolved["pruner"] | {NAME: names.get("pruner", "")},
         source=source,
         choices=dict(choices),
     )
@@ -280,7 +289,7 @@ def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
     try:
         check_plain(lambda key: lookup(resolved, key))
     except ConfigError as error:
-        raise placed(error, {}, COMMAND_LINE) from None
+        raise placed(error, {}, COMMAND_LINE) from error.__cause__
     worst = {**config.plan.worst, "solved_at": float(budget["updates"])}
     plan = make_plan(resolved, config.plan.overrides, worst)
     return dataclasses.replace(config, variants=variants, resolved=resolved, plan=plan)

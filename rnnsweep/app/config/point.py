@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnnsweep.errors import ConfigError
+from rnnsweep.loader import NAME
 from rnnsweep.sweep.plan import Scalar
 
 _PASSWORD = re.compile(r"(://[^/@:\s]*):[^@/\s]+@")
@@ -19,16 +20,20 @@ class Variant:
     """The resolved config for one combination of searched unit families.
 
     Attributes:
-        groups: the searched families' choices, e.g. ``{"family": "lstm"}``; empty where only values are searched.
+        groups: the searched groups' choices, e.g. ``{"family": "lstm"}``; empty where only values are searched.
         resolved: full nested config.
+        names: group -> name of its unit, for all groups that take one unit.
     """
 
     groups: Mapping[str, str]
     resolved: Mapping[str, Any] = field(repr=False)
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def resolve_point(variants: Sequence[Variant], params: Mapping[str, Scalar]) -> dict[str, Any]:
-    """The full nested config of one trial; a copy, free to change. Families that `params` leaves open take the first.
+    """The full nested config of one trial; a copy, free to change. Groups that `params` leaves open take the first.
+
+    Blocks of units carry their unit's name, as the loader takes it (`loader.NAME`).
 
     Raises:
         ConfigError: no variant for the chosen units, or a parameter that the variant does not have.
@@ -44,6 +49,9 @@ def resolve_point(variants: Sequence[Variant], params: Mapping[str, Scalar]) -> 
         known = [dict(variant.groups) for variant in variants]
         raise ConfigError("no such combination of units", key="params", value=dict(params), allowed=known)
     resolved = copy.deepcopy(dict(variant.resolved))
+    for group, name in variant.names.items():
+        if isinstance(resolved.get(group), dict):
+            resolved[group][NAME] = name
     for key, value in params.items():
         if key not in variant.groups:
             put(resolved, key, value)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rnnsweep.app.config.checks import UNIT_GROUPS
 from rnnsweep.app.config.point import Variant, resolve_point
 from rnnsweep.core.build import build_units
-from rnnsweep.core.metrics.names import METRIC_KEYS, TASK_METRICS
+from rnnsweep.core.metrics.names import METRICS
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.errors import ConfigError
+from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.loader import build_unit, load_class
 from rnnsweep.sweep.plan import Objective, SweepPlan
 from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.unit import Metric
 
 _MOST = 256
 """Corners tried per unit: enough for four dimensions of four values."""
@@ -37,45 +41,77 @@ def check_units(variants: Sequence[Variant], plan: SweepPlan, families: Callable
             try:
                 build_units(resolve_point([variant], {**variant.groups, **corner}), families)
             except ConfigError as error:
-                raise _blamed(error, corner) from None
+                raise _blamed(error, corner) from error.__cause__
     for index, point in enumerate(plan.enqueue):
         try:
             build_units(resolve_point(variants, point), families)
         except ConfigError as error:
             key = f"sampler.enqueue.{index}"
-            raise ConfigError(error.problem, key=key, value=dict(point), allowed=error.allowed) from None
+            raise ConfigError(
+                error.problem, key=key, value=dict(point), allowed=error.allowed, file=error.file
+            ) from error.__cause__
 
 
-def chance_loss(variants: Sequence[Variant]) -> float:
-    """The largest chance loss of the variants' tasks."""
-    return max(task.chance_loss for task in _tasks(variants))
+def worst_of(variants: Sequence[Variant]) -> dict[str, float]:
+    """What a diverged replica scores, by metric: the largest value of the variants' tasks, where all have one."""
+    each = [build_units(resolve_point([variant], variant.groups)).task.worst for variant in variants]
+    return {key: max(worst[key] for worst in each) for key in each[0] if all(key in worst for worst in each)}
 
 
-def derived_metrics(variants: Sequence[Variant]) -> dict[str, float]:
-    """Metrics that every variant's task derives from its loss, and their share of it."""
-    first, *others = (task.derived for task in _tasks(variants))
-    return {key: factor for key, factor in first.items() if all(key in other for other in others)}
+def chance_of(variants: Sequence[Variant], space: Space, metric: str) -> float | None:
+    """What a network that ignores its input scores at best; None where trials differ in that, or it is not known."""
+    tasks = Space(tuple(dimension for dimension in space if _unit_of(dimension.key) == "task"))
+    levels = [
+        build_unit(resolve_point([variant], {**variant.groups, **corner})["task"], "task", Task).chance.get(metric)
+        for variant in variants
+        for corner in ({}, *_corners(variant, tasks))
+    ]
+    known = [level for level in levels if level is not None]
+    same = len(known) == len(levels) and math.isclose(min(known), max(known), rel_tol=1e-9)
+    return known[0] if same else None
 
 
-def check_objectives(objectives: Sequence[Objective], derived: Mapping[str, float]) -> None:
-    """Objectives may name a metric that only some tasks have only where the sweep's tasks have it.
+def unit_metrics(variants: Sequence[Variant]) -> list[dict[str, Metric]]:
+    """Metrics that the units of each variant declare."""
+    return [_declared(variant, lambda group: True) for variant in variants]
+
+
+def metrics_of(variants: Sequence[Variant]) -> dict[str, Metric]:
+    """All metrics of a sweep's trials.
+
+    A metric of a task is among them only where every variant's task has it: a trial gets a stand-in for what it never
+    reported, and 0 would look like the best of losses.
+    """
+    shared = [_declared(variant, lambda group: group == "task") for variant in variants]
+    others = [_declared(variant, lambda group: group != "task") for variant in variants]
+    tasks = {key: metric for key, metric in shared[0].items() if all(key in each for each in shared)}
+    return {**METRICS, **tasks, **{key: metric for each in others for key, metric in each.items()}}
+
+
+def _declared(variant: Variant, wanted: Callable[[str], bool]) -> dict[str, Metric]:
+    """What a variant's units declare, asked of their classes: a unit that cannot be made any more still says it."""
+    config = {group: block for group, block in variant.resolved.items() if wanted(group)}
+    blocks = {group: config[group] for group in UNIT_GROUPS if group in config and group != "controllers"}
+    blocks |= {f"controllers.{name}": block for name, block in (config.get("controllers") or {}).items() if block}
+    units = [load_class(block["_target_"], place) for place, block in blocks.items()]
+    return {key: metric for unit in units for key, metric in unit.metrics.items()}
+
+
+def check_objectives(objectives: Sequence[Objective], variants: Sequence[Variant]) -> None:
+    """Objectives must name metrics that every trial reports.
 
     Raises:
-        ConfigError: they have not.
+        ConfigError: they do not; hints at the nearest.
     """
+    own = unit_metrics(variants)
+    known = [key for key in (*METRICS, *own[0]) if key in METRICS or all(key in each for each in own)]
+    known.remove("objective")
     for index, objective in enumerate(objectives):
-        if objective.metric in TASK_METRICS and objective.metric not in derived:
-            key = f"objective.{index}.metric" if len(objectives) > 1 else "objective.metric"
-            raise ConfigError(
-                "this sweep's task does not report it",
-                key=key,
-                value=objective.metric,
-                allowed=[known for known in METRIC_KEYS if known not in (*TASK_METRICS, "objective")],
-            )
-
-
-def _tasks(variants: Sequence[Variant]) -> list[Task]:
-    return [build_units(resolve_point([variant], variant.groups)).task for variant in variants]
+        if objective.metric in known:
+            continue
+        key = f"objective.{index}.metric" if len(objectives) > 1 else "objective.metric"
+        problem, hint = "not all trials of this sweep would report it", nearest(objective.metric, known)
+        raise ConfigError(problem, key=key, value=objective.metric, allowed=known, hint=hint)
 
 
 def _corners(variant: Variant, space: Space) -> Iterator[dict[str, Any]]:

@@ -59,10 +59,11 @@ class TrainedNetwork(torch.nn.Module):
         pack = Pack(self.program)
         pack.join([(Member("inference", 1, hypers, Streams(seed, 0)), state)])
         (_, tile), *_ = tiles(pack)
-        loss, error = evaluate(tile, torch.tensor([Streams(seed, 0).key("inference")]), sequences)
-        derived = self.program.task.derived.items()
-        found = {"loss": float(loss), "error": float(error)}
-        return found | {key.removeprefix("valid/"): factor * float(loss) for key, factor in derived}
+        scores = evaluate(tile, torch.tensor([Streams(seed, 0).key("inference")]), sequences)
+        found = {"loss": float(scores.loss), "error": float(scores.error)}
+        shares = {key: share * found["loss"] for key, share in self.program.task.derived.items()}
+        further = shares | {key: float(value) for key, value in scores.measured.items()}
+        return found | {key.removeprefix("valid/"): value for key, value in further.items()}
 
 
 def load_network(

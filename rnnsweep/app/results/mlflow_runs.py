@@ -1,32 +1,18 @@
-"""MLflow's side of a sweep, as far as the tracker has written it: run ids and artifacts.
-
-An embedded store is read straight from its tables: importing MLflow costs two seconds, which `table` shall not.
-"""
+"""MLflow's side of a sweep, as far as the tracker has written it: where it is, run ids and artifacts."""
 
 from __future__ import annotations
 
-import sqlite3
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
-from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
+from rnnsweep.adapters.mlflow import tables
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace
 from rnnsweep.errors import StoreError
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
-
-_RUNS = """
-    SELECT trial.value, trial.run_uuid FROM tags AS trial
-    JOIN tags AS sweep ON sweep.run_uuid = trial.run_uuid AND sweep.key = 'rnnsweep.sweep' AND sweep.value = ?
-    JOIN runs ON runs.run_uuid = trial.run_uuid AND runs.lifecycle_stage = 'active'
-    WHERE trial.key = 'rnnsweep.trial' ORDER BY runs.start_time DESC
-"""
 
 
 def tracking_uri(where: StorePlace, view: SweepView) -> str:
@@ -41,22 +27,25 @@ def run_ids(where: StorePlace, view: SweepView) -> Mapping[int, str]:
         return {}
     uri = tracking_uri(where, view)
     database = sqlite.path_of(uri)
+    return _served(uri, view)[1] if database is None else tables.trial_runs(database, view)
+
+
+def experiment_id(where: StorePlace, view: SweepView) -> str | None:
+    """MLflow's id of the sweep's experiment; None where it does not exist yet, or the server is away."""
+    uri = tracking_uri(where, view)
+    database = sqlite.path_of(uri)
     if database is None:
-        return _served(uri, view)
-    rows = _query(database, _RUNS, view.name)
-    return {int(trial): run for trial, run in reversed(rows)}
+        return _served(uri, view)[0] or None
+    own = tables.sweep_run(database, view)
+    return None if own is None else own[1]
 
 
-def _served(uri: str, view: SweepView) -> Mapping[int, str]:
-    return _found(uri, view)[1]
-
-
-def _found(uri: str, view: SweepView) -> tuple[str, Mapping[int, str]]:
+def _served(uri: str, view: SweepView) -> tuple[str, Mapping[int, str]]:
     """Experiment id and run ids on a server; nothing where it is away."""
     from rnnsweep.adapters.mlflow.store import find_runs
 
     try:
-        return find_runs(uri, view.name)
+        return find_runs(uri, view)
     except StoreError:
         return "", {}
 
@@ -66,34 +55,7 @@ def artifacts(where: StorePlace, view: SweepView, trial: int, runs: Mapping[int,
     folders = [where.root / "checkpoints" / view.name / f"{trial:06d}"]
     database = sqlite.path_of(tracking_uri(where, view))
     if trial in runs and database is not None:
-        found = _query(database, "SELECT artifact_uri FROM runs WHERE run_uuid = ?", runs[trial])
-        folders += [_local(row[0]) for row in found]
+        own = tables.artifact_folder(database, runs[trial])
+        folders += [own] if own is not None else []
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
     return [str(file.relative_to(where.root)) if file.is_relative_to(where.root) else str(file) for file in files]
-
-
-def _local(uri: str) -> Path:
-    return Path(urllib.request.url2pathname(urllib.parse.urlparse(uri).path))
-
-
-def _query(database: Path, query: str, value: str) -> list[tuple[str, ...]]:
-    if not database.is_file():
-        return []
-    try:
-        with closing(
-            sqlite3.connect(f"file:{urllib.parse.quote(str(database))}?mode=ro", uri=True, timeout=5)
-        ) as found:
-            return found.execute(query, (value,)).fetchall()
-    except sqlite3.Error:  # not migrated yet, or being so: the ids come with the next look
-        return []
-
-
-def experiment_id(where: StorePlace, view: SweepView) -> str | None:
-    """MLflow's id of the sweep's experiment; None where it does not exist yet, or the server is away."""
-    uri = tracking_uri(where, view)
-    database = sqlite.path_of(uri)
-    if database is None:
-        return _found(uri, view)[0] or None
-    query = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
-    rows = _query(database, query, view.name)
-    return str(rows[0][0]) if rows else None

@@ -12,6 +12,7 @@ from rnnsweep.app.results.mlflow_runs import experiment_id, run_ids, tracking_ur
 from rnnsweep.app.results.tables import ranked
 from rnnsweep.app.stores import StorePlace, reading_sweep
 from rnnsweep.errors import ConfigError
+from rnnsweep.extras import install_hint
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
@@ -87,8 +88,7 @@ def dashboard_command(where: StorePlace, port: int) -> list[str]:
     """
     command = shutil.which("optuna-dashboard", path=f"{sys.prefix}/bin") or shutil.which("optuna-dashboard")
     if command is None:
-        hint = "Install it with: pip install 'rnnsweep[dashboard]'"
-        raise ConfigError("optuna-dashboard is not installed", key="--optuna", hint=hint + ".")
+        raise ConfigError("optuna-dashboard is not installed", key="--optuna", hint=install_hint("dashboard"))
     database = where.root / "optuna.db"
     if not database.is_file():
         raise ConfigError("no optuna.db in this store", key="--store", value=str(where.root))

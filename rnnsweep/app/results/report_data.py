@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import pandas as pd
 
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace, place_of, reading_sweep
-from rnnsweep.errors import ConfigError, RnnsweepError
+from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.states import TrialState
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rnnsweep.core.pack import RowState
     from rnnsweep.report.data import SweepData
     from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
+    from rnnsweep.unit import Metric
 
 
 def report_sweep(where: StorePlace, sweep: str, out: Path | None = None, formats: Sequence[str] = ()) -> Path:
@@ -83,6 +84,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         trials=trials_frame(trials, plan.space.keys),
         replicas=replicas_frame(reports, plan),
         curves=curves_frame(reports),
+        metrics=metrics(config),
         importances=importances(plan, trials),
         noise=noise(plan, trials),
         chance=chance(config),
@@ -173,33 +175,22 @@ def values_frame(plan: SweepPlan, trials: list[TrialView]) -> Frame:
     return pd.DataFrame(rows, columns=["trial", *metrics])
 
 
-def chance(config: SweepConfig) -> float | None:
-    """What a network that knows nothing scores on the objective; None where it differs between trials or has no value.
+def metrics(config: SweepConfig) -> Mapping[str, Metric]:
+    """Words for the sweep's metrics; of those of every sweep alone where a unit of its cannot be found any more."""
+    from rnnsweep.app.config.unit_checks import metrics_of
+    from rnnsweep.core.metrics.names import METRICS
 
-    The task itself says it. A sweep over tasks, or over a key of the task that moves the level, has no one line.
-    """
-    from rnnsweep.core.build import build_unit
-    from rnnsweep.core.tasks.base import Task
-
-    metric = config.plan.objectives[0].metric
-    levels = set()
     try:
-        for block in _task_blocks(config):
-            task = build_unit(block, "task", Task)
-            known = {"valid/loss": task.chance_loss, "valid/error": task.chance_error}
-            known |= {key: factor * task.chance_loss for key, factor in task.derived.items()}
-            levels.add(known.get(metric))
-    except RnnsweepError:  # the task's data are no longer where they were
+        return metrics_of(config.variants)
+    except ConfigError:
+        return METRICS
+
+
+def chance(config: SweepConfig) -> float | None:
+    """What a network that knows nothing scores; None where trials differ in that, or the task cannot be asked."""
+    from rnnsweep.app.config.unit_checks import chance_of
+
+    try:
+        return chance_of(config.variants, config.plan.space, config.plan.objectives[0].metric)
+    except ConfigError:
         return None
-    return levels.pop() if len(levels) == 1 else None
-
-
-def _task_blocks(config: SweepConfig) -> Iterator[dict[str, Any]]:
-    """The task's block of every variant, as it stands and at the values that its searched keys may take, one by one."""
-    for variant in config.variants:
-        yield dict(variant.resolved["task"])
-        for dimension in config.plan.space:
-            group, _, key = dimension.key.partition(".")
-            if group == "task" and key in variant.resolved["task"]:
-                ends = dimension.choices or (dimension.low, dimension.high)
-                yield from ({**variant.resolved["task"], key: value} for value in ends)

@@ -106,13 +106,12 @@ class Sweep:
             return status(standing(ledger, view), ledger.trials(self.name))
 
     def table(self) -> list[dict[str, Any]]:
-        """What `rnnsweep table --json` prints: one entry per trial, by number."""
+        """What `rnnsweep table --json` prints, one entry per trial, by number; what is infinite is null there."""
         from rnnsweep.app.results.mlflow_runs import run_ids
-        from rnnsweep.app.results.tables import row
+        from rnnsweep.app.results.tables import rows
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            runs = run_ids(self.place, view)
-            return [row(trial, runs) for trial in ledger.trials(self.name)]
+            return rows(ledger, ledger.trials(self.name), self.name, run_ids(self.place, view))
 
     def ranking(self) -> list[dict[str, Any]]:
         """Entries of the table: complete trials only, best first; the first is what `rnnsweep best --json` prints."""

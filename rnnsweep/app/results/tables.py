@@ -9,12 +9,15 @@ from typing import Any
 
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Objective
-from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
+from rnnsweep.sweep.ports import Change, Ledger, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import SweepState, TrialState
 from rnnsweep.sweep.summary import ranked as by_objective
 
 Json = dict[str, Any]
+
+_ALL = 1_000_000
+"""Journal entries of one trial: no more than its rungs and a few."""
 
 
 def resolved(view: SweepView) -> Mapping[str, Any]:
@@ -52,29 +55,37 @@ def status(view: SweepView, trials: Sequence[TrialView]) -> Json:
     for trial in trials:
         counts[trial.state.value.lower()] += 1
     best = next(iter(ranked(view, trials)), None)
+    winner = None
+    if best is not None:
+        winner = {"trial": best.number, "objective": best.values[0], "params": dict(best.params)}
     return {
         "sweep": view.name,
         "state": view.state.value,
         "trials": counts,
-        "best": None if best is None else {"trial": best.number, "objective": best.values[0], "params": _params(best)},
+        "best": winner,
         "updates": view.updates,
         "wall_s": round(view.wall_s, 3),
         "updates_per_s": round(view.updates / view.wall_s, 3) if view.wall_s > 0 else None,
     }
 
 
-def row(trial: TrialView, runs: Mapping[int, str]) -> Json:
+def row(trial: TrialView, runs: Mapping[int, str], newest: tuple[int, float | None] | None = None) -> Json:
     """One entry of `table`.
 
     Args:
         trial: the trial.
         runs: trial number -> MLflow run id, as far as the tracker has written.
+        newest: step and value at the newest rung of a trial that has not ended, see `newest_rung`.
     """
+    objective = trial.values[0] if trial.values else None
+    step, value = newest or (trial.step, objective)
     return {
         "trial": trial.number,
         "state": trial.state.value,
-        "objective": plain(trial.values[0]) if trial.values else None,
-        "params": _params(trial),
+        "step": step,
+        "objective": objective,
+        "value": value,
+        "params": dict(trial.params),
         "attempts": trial.attempts,
         "solved_at": trial.solved_at,
         "diverged_at": trial.diverged_at,
@@ -83,8 +94,20 @@ def row(trial: TrialView, runs: Mapping[int, str]) -> Json:
     }
 
 
-def _params(trial: TrialView) -> Json:
-    return {key: plain(value) for key, value in trial.params.items()}
+def rows(ledger: Ledger, trials: Sequence[TrialView], sweep: str, runs: Mapping[int, str]) -> list[Json]:
+    """Entries of `table`; those of trials that have not ended stand at their newest rung."""
+    return [row(trial, runs, None if trial.state.finished else newest_rung(ledger, sweep, trial)) for trial in trials]
+
+
+def newest_rung(ledger: Ledger, sweep: str, trial: TrialView) -> tuple[int, float | None]:
+    """Step and value of a trial's newest rung; its entry in the ledger knows them only once it has ended."""
+    if not trial.attempts:
+        return trial.step, None
+    rungs = [change.data for change in ledger.changes(sweep, 0, _ALL, trial.number) if change.kind == "rung"]
+    if not rungs:
+        return trial.step, None
+    newest = max(rungs, key=lambda data: data["rung"])
+    return newest["step"], newest["values"][0] if newest["values"] else None
 
 
 def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], artifacts: Sequence[str]) -> Json:
@@ -95,13 +118,41 @@ def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], 
     """
     trial = find(view, ledger.trials(view.name), number)
     reports = ledger.reports(view.name, number)
+    changes = ledger.changes(view.name, 0, _ALL, number)
     return {
-        **row(trial, runs),
+        **rows(ledger, [trial], view.name, runs)[0],
         "curves": curves(reports),
         "replicas": replicas(reports),
         "artifacts": list(artifacts),
-        "story": list(trial.history),
+        "history": history(changes),
     }
+
+
+class HistoryLines:
+    """The lines that each entry of a trial in the journal adds to its history.
+
+    An entry holds the history of its time, whose older lines may have been dropped: what is new stands at its end.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, tuple[str, ...]] = {}
+
+    def added(self, change: Change) -> tuple[str, ...]:
+        """Lines that this entry has and the trial's entry before it had not."""
+        assert change.trial is not None
+        now, before = tuple(change.data["history"]), self._before.get(change.trial, ())
+        self._before[change.trial] = now
+        for count in range(len(now) + 1):
+            kept = now[1 : len(now) - count]  # the first line always stays
+            if before and kept == before[len(before) - len(kept) :]:
+                return now[len(now) - count :]
+        return now
+
+
+def history(changes: Iterable[Change]) -> list[tuple[float, str]]:
+    """What happened to a trial: (seconds since the epoch, line), oldest first."""
+    lines = HistoryLines()
+    return [(change.at, line) for change in changes if change.kind == "trial" for line in lines.added(change)]
 
 
 def find(view: SweepView, trials: Sequence[TrialView], number: int) -> TrialView:
@@ -162,11 +213,23 @@ def clip_thresholds(curves: Mapping[str, Sequence[Sequence[float]]]) -> tuple[fl
 
 def report_line(report: RowReport) -> str:
     """A rung of a replica in one line."""
-    from rnnsweep.core.metrics.names import TASK_METRICS
-
-    keys = ("train/loss", "valid/loss", "valid/error", *TASK_METRICS, "grad/norm", "clip/share", "weights/rho")
-    values = "  ".join(f"{key} {report.metrics[key]:.4g}" for key in keys if key in report.metrics)
+    first = [key for key in ("train/loss", "valid/loss", "valid/error") if key in report.metrics]
+    tasks = [key for key in report.metrics if key.startswith("valid/") and key not in first]
+    rest = [key for key in ("grad/norm", "clip/share", "weights/rho") if key in report.metrics]
+    values = "  ".join(f"{key} {report.metrics[key]:.4g}" for key in (*first, *tasks, *rest))
     return f"replica {report.replica}  update {report.step:>7}  {report.state.value:<8}  {values}"
+
+
+def as_typed(value: object, digits: int = 12) -> str:
+    """A value as it would be typed in an override; numbers rounded, so that 0.1 + 0.2 reads 0.3.
+
+    Example:
+        >>> [as_typed(value) for value in (0.1 + 0.2, float("-inf"), True, None, "lstm", 20)]
+        ['0.3', '-inf', 'true', 'null', 'lstm', '20']
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def jsonable(value: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,46 +13,13 @@ from rnnsweep.app.config.load import SweepConfig
 from rnnsweep.app.config.point import without_passwords
 from rnnsweep.app.environment import describe
 from rnnsweep.app.stores import place_of
-from rnnsweep.core.metrics.names import METRIC_KEYS, TASK_METRICS
 from rnnsweep.sweep.plan import Params
 
 if TYPE_CHECKING:
     from rnnsweep.adapters.mlflow.options import TrackerOptions
-    from rnnsweep.sweep.ports import Change, Ledger, Mirror
+    from rnnsweep.sweep.ports import Ledger, Mirror
 
 FIGURES = ("*.png", "*.csv", "*.html")
-
-
-class LateMirror:
-    """Implements `Mirror` by one that its first use opens, in the mirror's own thread.
-
-    Importing MLflow and making its tables take seconds, which the cluster's start need not wait for.
-    """
-
-    batch = 1000
-
-    def __init__(self, name: str, build: Callable[[], Mirror]) -> None:
-        self.name, self._build = name, build
-        self._mirror: Mirror | None = None
-
-    def known(self) -> bool:
-        """See `Mirror.known`."""
-        return self._opened().known()
-
-    def write(self, changes: Sequence[Change]) -> None:
-        """See `Mirror.write`."""
-        self._opened().write(changes)
-
-    def _opened(self) -> Mirror:
-        if self._mirror is None:
-            self._mirror = self._build()
-            self.batch = self._mirror.batch
-        return self._mirror
-
-    def close(self) -> None:
-        """See `Mirror.close`."""
-        if self._mirror is not None:
-            self._mirror.close()
 
 
 def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
@@ -69,12 +36,13 @@ def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
 def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
     """Settings and providers of the tracker."""
     from rnnsweep.adapters.mlflow.options import TrackerOptions
+    from rnnsweep.app.config.unit_checks import metrics_of  # needs torch
 
     commands = commands_for(config, place_of(config.store.root, config.store.ledger).option)
     return TrackerOptions(
         points=config.tracker.get("points", 200),
-        metrics=[key for key in METRIC_KEYS if key not in TASK_METRICS or key in config.plan.worst],
-        environment=describe(),
+        metrics=list(metrics_of(config.variants)),
+        environment=describe,
         artifact_root=config.store.artifacts,
         commands=(commands.resume, commands.rerun, commands.report),
         artifacts=lambda trial: trial_files(config, ledger, trial),

@@ -66,13 +66,14 @@ def executor(config: SweepConfig) -> Executor:
 
 def mirrors(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
     """MLflow and Optuna's database, as far as the config wants them."""
-    found: list[Mirror] = []
+    wanted: list[Mirror] = []
     if config.tracker.get("kind") == "mlflow":
-        from rnnsweep.app.run.mlflow_mirror import LateMirror, mlflow_mirror
+        from rnnsweep.app.run.mlflow_mirror import mlflow_mirror
 
-        found.append(LateMirror("mlflow", lambda: mlflow_mirror(config, ledger)))
+        wanted.append(mlflow_mirror(config, ledger))
     if config.store.optuna is not None:
         from rnnsweep.adapters.optuna.mirror import OptunaMirror
 
-        found.append(OptunaMirror(config.store.optuna, config.plan))
-    return found
+        view = ledger.sweep(config.plan.name)
+        wanted.append(OptunaMirror(config.store.optuna, config.plan, view.identity if view else ""))
+    return wanted

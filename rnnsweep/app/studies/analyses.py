@@ -172,7 +172,7 @@ def _tiles(overrides: Sequence[str], sigmas: Sequence[float | None]) -> list[tup
     import torch
 
     from rnnsweep.app.config.point import resolve_point
-    from rnnsweep.app.worker.trainer import initial_state
+    from rnnsweep.core.build import initial_state
     from rnnsweep.core.pack import Member, Pack, Streams
     from rnnsweep.core.tile import tiles
 

@@ -130,8 +130,7 @@ def _gemm(barrier: Barrier, dtype: str) -> float:
 def _train(barrier: Barrier, case: Case) -> dict[str, Any]:
     """Updates of a pack, data generation included, evaluation and checkpoints not."""
     from rnnsweep.app.worker.device import device_of, single_threaded
-    from rnnsweep.app.worker.trainer import initial_state
-    from rnnsweep.core.build import build_program, build_units, row_hypers
+    from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
     from rnnsweep.core.controllers.base import Tally
     from rnnsweep.core.pack import Member, Pack, Streams
     from rnnsweep.core.training import tiles, update

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnsweep.app.config.point import lookup
+from rnnsweep.loader import NAME
 from rnnsweep.report.comparison import Question
 from rnnsweep.report.published import TABLES as TABLES  # what is published stands beside what can be run
 from rnnsweep.report.questions import AsPublished, Effect
@@ -54,17 +55,12 @@ class Paper:
     questions: tuple[Question, ...] = ()
 
 
-def unit_name(config: Mapping[str, Any], family: str) -> str:
-    """Module name of a family's unit: ``temporal_order``."""
-    return str(lookup(config, f"{family}._target_")).rpartition(".")[0].rpartition(".")[2]
-
-
 def _fig7(config: Mapping[str, Any]) -> Place:
     activation, clipped = (
         lookup(config, "family.activation"),
         math.isfinite(lookup(config, "controllers.clip.threshold")),
     )
-    smart = unit_name(config, "init") == "smart_tanh"
+    smart = lookup(config, f"init.{NAME}") == "smart_tanh"
     network = "smart tanh" if smart else "sigmoid" if activation == "sigmoid" else "basic tanh"
     regular = lookup(config, "controllers.omega.weight") > 0
     method = "MSGD-CR" if regular else "MSGD-C" if clipped else "MSGD"
@@ -83,11 +79,11 @@ TASKS = {
 
 def _table1(config: Mapping[str, Any]) -> Place:
     on = math.isfinite(lookup(config, "controllers.sampling.q_max"))
-    return f"T={lookup(config, 'task.length')} {'on' if on else 'off'}", TASKS[unit_name(config, "task")]
+    return f"T={lookup(config, 'task.length')} {'on' if on else 'off'}", TASKS[lookup(config, f"task.{NAME}")]
 
 
 def _pathological(config: Mapping[str, Any]) -> Place:
-    task = unit_name(config, "task")
+    task = lookup(config, f"task.{NAME}")
     if task == "memorization":
         return f"memorization {str(lookup(config, 'task.variant')).replace('bit', '-bit')}", "solved"
     return TASKS[task], "solved"

@@ -15,7 +15,7 @@ from rnnsweep.app.config.point import Variant, resolve_point
 from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
-from rnnsweep.core.build import Units, build_program, build_units, row_hypers, shape_key
+from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers, shape_key
 from rnnsweep.core.pack import Member, Pack, RowState, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.training import train_rung
@@ -109,16 +109,18 @@ class PackTrainer:
         """See `Trainer.advance`."""
         reports: list[RowReport] = []
         failures: list[RowFailure] = []
+        # Who leaves goes first: a new attempt of the same row may be among those who join.
         for withdrawal in orders.leave:
             self._withdraw(withdrawal)
-        self._note(orders)
+        self._note_progress(orders)
+        # All who join a pack join at once: every join copies the pack's tensors.
         joining: dict[str, list[tuple[_Row, RowState]]] = {}
         for spec in orders.join:
             self._guard([spec], failures, lambda spec=spec: self._prepare(spec, joining, reports))
         for key, rows in joining.items():
             specs = [row.spec for row, _ in rows]
             self._guard(specs, failures, lambda key=key, rows=rows: self._join(key, rows))
-        for key in list(self.packs):
+        for key in list(self.packs):  # a copy: an empty pack is deleted on the way
             specs = [self.rows[member.name].spec for member in self.packs[key].members]  # type: ignore[index]
             self._guard(specs, failures, lambda key=key: reports.extend(self._train(key)))
         return reports, failures
@@ -129,13 +131,16 @@ class PackTrainer:
         identity = (withdrawal.trial, withdrawal.replica)
         row = self.rows.get(identity)
         folder = self.store.folder(withdrawal.trial, withdrawal.replica, withdrawal.token)
+        # Another token is another attempt: a withdrawal that comes late must not take the one in training with it.
         if row is not None and row.spec.token == withdrawal.token:
             self._drop([identity])
+        # The row went on while the driver decided: what it trained beyond the verdict must never be restored.
         if withdrawal.keep_rung is not None:
             rungs = self.store.rungs(folder)
             self.store.prune(folder, [rung for rung in rungs if rung <= withdrawal.keep_rung])
 
-    def _note(self, orders: Orders) -> None:
+    def _note_progress(self, orders: Orders) -> None:
+        """What the driver has decided and stored of rows that go on."""
         for identity, rung in orders.decided.items():
             if identity in self.rows:
                 self.rows[identity].decided = max(self.rows[identity].decided, rung)
@@ -149,7 +154,7 @@ class PackTrainer:
     ) -> None:
         """Build or restore a row; repeat the reports that its checkpoint carries."""
         config = resolve_point(self.settings.variants, spec.params)
-        units = build_units(config)
+        units = build_units(config)  # here a unit refuses a value that it cannot take, before anything is held for it
         key = shape_key(config, units)
         row = _Row(spec, units, self.store.folder(spec.trial, spec.replica, spec.token))
         folders = [self.store.folder(spec.trial, spec.replica, token) for token in spec.restore]
@@ -161,6 +166,8 @@ class PackTrainer:
             state = initial_state(program, units, self._streams(spec))
         else:
             state = saved.state
+            # The driver may have died before it stored them; under the new token, or it would take them for an old
+            # attempt's. What it knows already it turns down by the rung's number.
             row.reports = [replace(report, token=spec.token) for report in reports_of(saved)]
             reports.extend(row.reports)
         if not _ended(row, state):
@@ -185,18 +192,19 @@ class PackTrainer:
             del self.packs[key]
             return []
         started = time.perf_counter()
-        found = train_rung(pack, self.settings.report_every, self.settings.eval_every)
+        trained = train_rung(pack, self.settings.report_every, self.settings.eval_every)
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            torch.cuda.synchronize(self.device)  # work is queued: without this the clock would stop before it is done
+        # Rows of a pack cannot be timed apart; equal shares add up to what the device really spent.
         share = (time.perf_counter() - started) / len(pack)
         ended: list[RowId] = []
         reports = []
-        for index, (member, metrics) in enumerate(zip(pack.members, found, strict=True)):
+        for index, (member, metrics) in enumerate(zip(pack.members, trained, strict=True)):
             row = self.rows[member.name]  # type: ignore[index]
             state = pack.row(index)
             report = self._report(pack, index, row.spec, state, metrics, share)
             row.reports.append(report)
-            self._checkpoint(row, state)
+            self._checkpoint(row, state)  # before the driver hears of the rung: what it knows can be restored
             reports.append(report)
             if report.state is not State.ACTIVE:
                 ended.append(row.spec.row)
@@ -226,6 +234,7 @@ class PackTrainer:
         """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
         extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
         self.store.save(row.folder, state, extra)
+        # From the last decided rung on all may still be needed: a verdict may end the row at any of them.
         floor = min(row.decided, state.rung - 1)
         kept = [rung for rung in self.store.rungs(row.folder) if rung >= floor or rung == state.best_rung]
         self.store.prune(row.folder, kept)
@@ -253,22 +262,7 @@ class PackTrainer:
             failures.extend(failures_of(specs, "out_of_memory" if no_memory(error) else "bug", error))
         else:
             return
-        self._drop([spec.row for spec in specs])
-
-
-def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
-    """A fresh row: weights drawn in float64 on the CPU, rounded to the program's dtype."""
-    keys = torch.tensor([streams.key("init")], dtype=torch.int64)
-    hypers = {
-        name: torch.tensor([getattr(units.init, name)], dtype=torch.float64)
-        for name in units.init.rows
-        if getattr(units.init, name) is not None
-    }
-    drawn = units.init.draw(program.layout.specs, keys, hypers, program.activation.gain)
-    drawn.update(units.family.initial(drawn, program.layout.specs, keys))
-    params = {spec.name: torch.zeros(spec.shape, dtype=program.dtype) for spec in program.layout.specs}
-    params.update({name: value[0].to(program.dtype) for name, value in drawn.items()})
-    return RowState(params)
+        self._drop([spec.row for spec in specs])  # their tensors may be half changed
 
 
 def _ended(row: _Row, state: RowState) -> bool:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
-from rnnsweep.unit import POSITIVE, Range
+from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
+from rnnsweep.core.types import ParameterLayout, ParameterSpec
+from rnnsweep.unit import POSITIVE, Metric, Range
 
 _SMALLEST_WEIGHT = 1e-3
 _SMALLEST_GRADIENT = 1e-6
@@ -44,6 +44,7 @@ class Agc(Transform):
 
     ratio: float = 0.01
 
+    metrics: ClassVar[Mapping[str, Metric]] = CLIPPED
     rows: ClassVar[Mapping[str, Range]] = {"ratio": POSITIVE}
 
     def transform(self, context: Context, norm: Tensor) -> Transformed:

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.controllers.base import Context, Transform, Transformed
+from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
 from rnnsweep.core.controllers.clip import limited
-from rnnsweep.unit import Range
+from rnnsweep.unit import Metric, Range
 
 STEPS = 64
 """Bins per power of two."""
@@ -44,6 +44,7 @@ class AutoClip(Transform):
 
     percentile: float = 10.0
 
+    metrics: ClassVar[Mapping[str, Metric]] = CLIPPED
     rows: ClassVar[Mapping[str, Range]] = {"percentile": Range(0, 100)}
 
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.types import Capability
-from rnnsweep.unit import Unit
+from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.unit import Metric, Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.parameters import ParameterLayout
-    from rnnsweep.core.readouts.base import Readout
+    from rnnsweep.core.readout import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
-    from rnnsweep.core.types import BackwardTerm, Batch, TermResult, Trace
+    from rnnsweep.core.types import BackwardTerm, Batch, ParameterLayout, ParameterSpec, TermResult, Trace
 
 
 @dataclass
@@ -153,6 +153,10 @@ class Controller(Unit):
         """What of the family's loop this controller needs; another family is refused when the config is checked."""
         return frozenset()
 
+    def check_with(self, family: Family, task: Task, specs: Sequence[ParameterSpec]) -> None:
+        """Raise `ConfigError` where it is not defined for this family or task; `specs` are all parameters of a row."""
+        del family, task, specs
+
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:
         """Row state of this controller: name -> shape without the leading P; starts at zero, is checkpointed."""
         return {}
@@ -191,6 +195,10 @@ class Transformed:
     norm: Tensor | None = None
 
 
+CLIPPED = {"clip/share": Metric("share of updates that were clipped", "clipped updates (share)", drawn=True)}
+"""Metrics of all clippers: one key, so that they compare."""
+
+
 class Transform(Controller):
     """Replaces the gradient (clipping)."""
 
@@ -220,3 +228,12 @@ class Gate(Controller):
     def observe(self, context: Context, moved: Tensor, accepted: Tensor) -> None:
         """Look at the parameters [P, N] that the accepted rows will have; the trace may be overwritten from here on."""
         del context, moved, accepted
+
+
+def check_parameters(unit: Controller, names: Sequence[str], specs: Sequence[ParameterSpec]) -> None:
+    """Raise `ConfigError` for the first of the names, given as the unit's ``parameters``, that no parameter has."""
+    known = tuple(spec.name for spec in specs)
+    for name in names:
+        if name not in known:
+            key, hint = f"{unit.unit_key}.parameters", nearest(str(name), known)
+            raise ConfigError("unknown parameter", key=key, value=name, allowed=known, hint=hint)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.unit import POSITIVE, Range
+from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
+from rnnsweep.unit import POSITIVE, Metric, Range
 
 _SHRINK_ABOVE = 1e10
 _SHRINK_FACTOR = 0.02
@@ -42,6 +42,7 @@ class GlobalNormClip(Transform):
     threshold: float = 1.0
     non_finite: str = "skip"
 
+    metrics: ClassVar[Mapping[str, Metric]] = CLIPPED
     rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"non_finite": ("skip", "shrink", "diverge")}
 

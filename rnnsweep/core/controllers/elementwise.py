@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.unit import POSITIVE, Range
+from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
+from rnnsweep.unit import POSITIVE, Metric, Range
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ElementwiseClip(Transform):
 
     threshold: float = 15.0
 
+    metrics: ClassVar[Mapping[str, Metric]] = CLIPPED
     rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
 
     def transform(self, context: Context, norm: Tensor) -> Transformed:

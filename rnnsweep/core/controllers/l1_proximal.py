@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from rnnsweep.core.controllers.base import Context, Proximal
+from rnnsweep.core.controllers.base import Context, Proximal, check_parameters
 from rnnsweep.unit import NOT_NEGATIVE, Range
+
+if TYPE_CHECKING:
+    from rnnsweep.core.families.base import Family
+    from rnnsweep.core.tasks.base import Task
+    from rnnsweep.core.types import ParameterSpec
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,11 @@ class L1Proximal(Proximal):
     parameters: tuple[str, ...] = ("w_rec",)
 
     rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
+
+    def check_with(self, family: Family, task: Task, specs: Sequence[ParameterSpec]) -> None:
+        """The named parameters must exist."""
+        del family, task
+        check_parameters(self, self.parameters, specs)
 
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Rows with weight > 0."""

@@ -14,7 +14,7 @@ from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
-from rnnsweep.unit import NOT_NEGATIVE, Range
+from rnnsweep.unit import NOT_NEGATIVE, Metric, Range
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,10 @@ class Omega(Additive):
     bound: float = 1e-20
     schedule: Schedule = field(default_factory=Schedule)
 
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "omega/value": Metric("mean of the regulariser Omega", "Ω", drawn=True),
+        "omega/active": Metric("mean share of (step, sample) pairs that Omega counts", "Ω active (share of steps)"),
+    }
     needs_trace: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.controllers.base import Context, Transform, Transformed
-from rnnsweep.unit import POSITIVE, Range
+from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
+from rnnsweep.unit import POSITIVE, Metric, Range
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class PerParameterClip(Transform):
 
     threshold: float = 1.0
 
+    metrics: ClassVar[Mapping[str, Metric]] = CLIPPED
     rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
 
     def transform(self, context: Context, norm: Tensor) -> Transformed:

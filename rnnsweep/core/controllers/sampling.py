@@ -15,7 +15,7 @@ from rnnsweep.core.controllers.base import Context, Gate
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Capability, Tangent, Trace
 from rnnsweep.errors import ConfigError
-from rnnsweep.unit import ANY, POSITIVE, Range
+from rnnsweep.unit import ANY, POSITIVE, Metric, Range
 
 _LOG10_2 = math.log10(2.0)
 
@@ -55,6 +55,13 @@ class Sampling(Gate):
     horizon: int | None = None
     q_reduce: str = "ratio_of_means"
 
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "sampling/q": Metric("mean of Q, the log10 ratio of the first and last delta norms", "Q (log10)"),
+        "sampling/ds_log10": Metric("mean of log10 |dS|", "dS (log10)"),
+        "sampling/ds_realised": Metric("mean realised relative change of S where the batch was used"),
+        "sampling/admitted": Metric("share of mini-batches that were used", "admitted updates (share)", drawn=True),
+        "sampling/degenerate": Metric("mini-batches of the rung whose first delta was 0 or non-finite"),
+    }
     needs_trace: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"q_min": ANY, "q_max": ANY, "r0": POSITIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {

@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.controllers.base import Context, Transform, Transformed
+from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
 from rnnsweep.core.controllers.clip import limited
-from rnnsweep.unit import POSITIVE, SHARE, Range
+from rnnsweep.unit import POSITIVE, SHARE, Metric, Range
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class ZClip(Transform):
     threshold: float = math.inf
     warmup: int = 25
 
+    metrics: ClassVar[Mapping[str, Metric]] = CLIPPED
     rows: ClassVar[Mapping[str, Range]] = {"z_max": POSITIVE, "decay": SHARE, "threshold": POSITIVE}
     fixed: ClassVar[Mapping[str, Range]] = {"warmup": Range(1, 1 << 20, integer=True)}
 

@@ -9,9 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.continuous import OscillatorCell
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 

@@ -13,10 +13,9 @@ from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
 from rnnsweep.core.families.orthogonal import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
 from rnnsweep.core.families.spectral import Leading, divided, divided_pullback, divided_step, leading
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
-from rnnsweep.unit import SHARE, Range
+from rnnsweep.unit import SHARE, Metric, Range
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,12 @@ class Enrnn(Family):
     activation: str = "modrelu"
 
     slots: ClassVar[tuple[str, ...]] = ("latched", "tied")
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "weights/tied": Metric(
+            "steps taken so far with equal leading eigenvalues, through which no gradient goes",
+            "steps with equal leading eigenvalues",
+        )
+    }
     counted: ClassVar[Mapping[str, str]] = {"tied": "weights/tied"}
     rows: ClassVar[Mapping[str, Range]] = {"negatives": SHARE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {

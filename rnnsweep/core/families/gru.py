@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rnnsweep.core.families.base import CellFamily, readout_parameters
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.gated import GruCell
+from rnnsweep.core.types import ParameterSpec
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
 from rnnsweep.core.numerics import matmul
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell, NesterovCell
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import ANY, Range
 
 _CELLS = {"sgd": GradientDescentCell, "heavy_ball": HeavyBallCell, "nesterov": NesterovCell}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.errors import ConfigError
 
 WEIGHTS = ("input", "recurrent", "output")

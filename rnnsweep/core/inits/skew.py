@@ -14,7 +14,7 @@ from torch import Tensor
 from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.draws import fans, per_row, square_blocks, standard_uniform, weights
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 

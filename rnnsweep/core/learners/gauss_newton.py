@@ -16,7 +16,7 @@ from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Batch, Direct, LoopGradients, Record, Trace
 
 if TYPE_CHECKING:
-    from rnnsweep.core.tasks.base import Task
+    pass
 
 PLAIN = frozenset({"w_rec", "w_in", "b", "act_bias", "w_out", "b_out"})
 """Parameters of the networks that this is written for: the loop uses them as they are."""
@@ -105,7 +105,7 @@ class Linearised:
         """H times a change of the outputs [P, M, O]."""
         task, (T, B) = self.program.task, self.record.inputs.shape[1:3]
         y = self.out.outputs.flatten(1, 2) if task.per_step else self.out.outputs
-        return curvature(task, y, change) * shares(task, self.batch, T, B, y)[..., None]
+        return task.loss.curvature(y, change) * shares(task, self.batch, T, B, y)[..., None]
 
     def _flat(self, loop: LoopGradients, read: Mapping[str, Tensor]) -> Tensor:
         named = {**self.program.family.pullback(self.values, self.family_hypers, loop), **read}
@@ -121,14 +121,3 @@ def linearise(
     record = program.engine.forward(batch.inputs, weights, program.activation, batch.lengths)
     out = read_out(program.task, values, record.h, batch, program.engine, gradients=gradients)
     return Linearised(program, params, values, family_hypers, batch, record, out)
-
-
-def curvature(task: Task, outputs: Tensor, change: Tensor) -> Tensor:
-    """Hessian of each output's loss times a change of the outputs, both [P, M, O]; positive semi-definite."""
-    if task.loss == "cross_entropy":
-        p = torch.log_softmax(outputs, -1).exp()
-        return p * change - p * (p * change).sum(-1, keepdim=True)
-    if task.loss == "binary_cross_entropy":
-        p = 0.5 + 0.5 * torch.tanh(0.5 * outputs)
-        return p * (1 - p) * change
-    return 2 * change

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted
+from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.learners.conjugate import Solved, solve
 from rnnsweep.core.learners.gauss_newton import PLAIN, Linearised, linearise
-from rnnsweep.core.types import Batch, Capability
+from rnnsweep.core.types import Batch, Capability, Learned, Wanted
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, SHARE, Range
 
@@ -71,11 +71,12 @@ class HessianFree(Learner):
         """The loop must use its parameters as they are."""
         names = {spec.name for spec in family.parameters(task.n_inputs, task.n_outputs)}
         if not names <= PLAIN or not {"w_rec", "w_in", "b"} <= names:
+            problem = "linearises the simple network's own parameters, which the family {} does not use as they are"
             raise ConfigError(
-                "hessian_free linearises the simple network's own parameters",
+                problem.format(family.unit_name),
                 key="learner",
-                value=type(family).__name__.lower(),
-                allowed="family=srn",
+                value=self.unit_name,
+                allowed="a family of plain parameters, such as srn",
             )
 
     def slot_shapes(self, program: LoopProgram) -> dict[str, tuple[int, ...]]:

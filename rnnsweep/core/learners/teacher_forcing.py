@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted, merged
+from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, product, spread
-from rnnsweep.core.types import Batch, LoopGradients, LoopWeights
+from rnnsweep.core.types import Batch, Learned, LoopGradients, LoopWeights, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, SHARE, Range
 
@@ -62,14 +62,15 @@ class TeacherForcing(Learner):
     def check_with(self, family: Family, task: Task) -> None:
         """See `Raises`."""
         if not task.per_step:
-            raise ConfigError("teacher_forcing needs a target at every step", key="learner", allowed="learner=bptt")
+            problem = "needs a target at every step"
+            raise ConfigError(problem, key="learner", value=self.unit_name, allowed="learner=bptt")
         if self.units is not None:
             self._check_units(self.units, family, task)
         elif not hasattr(family, "open_weights"):
             raise ConfigError(
                 "no outputs are fed back", key="learner.units", value="null", allowed="units, or family=srn_feedback"
             )
-        elif task.loss != "squared_error":
+        elif not task.loss.values:
             allowed = "a task of squared errors, or units"
             raise ConfigError("outputs that are no values cannot be replaced", key="learner", allowed=allowed)
 

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.numerics import matmul
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.readouts.base import Readout, Seen, Values
-from rnnsweep.core.types import Capability, Direct
+from rnnsweep.core.readout import Readout, Seen, Values
+from rnnsweep.core.types import Capability, Direct, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 
@@ -45,6 +44,7 @@ class Attention(Readout):
     heads: int = 2
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.RECURRENT, Capability.TANGENT})
+    carries: ClassVar[bool] = False
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"heads": Range(1, 1024, integer=True)}
 
     def parameters(self, width: int) -> tuple[ParameterSpec, ...]:

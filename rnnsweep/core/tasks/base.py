@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from rnnsweep.core.losses import CROSS_ENTROPY, Loss
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
 from rnnsweep.unit import Unit
@@ -25,15 +26,15 @@ class Task(Unit):
     Attributes (of a subclass's instances, as fields or properties):
         n_inputs, n_outputs: I and O.
         max_length: T_max, the longest sequence in steps.
-        loss: ``cross_entropy`` (targets int64), ``binary_cross_entropy`` (targets 0/1 in the floating type, one per
-            output) or ``squared_error`` (targets float).
+        loss: cross-entropy (targets int64), binary cross-entropy (targets 0/1 in the floating type, one per output),
+            squared error (targets float), or a `Loss` of the task's own.
         per_step: the read-out is applied at every step (targets [P, T, B, ...]), else at the last step only.
         chance_loss, chance_error: of the best output that ignores the input (docs/maths.md#chance-levels).
         samples: number of training samples of a finite data set, or None where sequences are endless.
     """
 
     unit_group: ClassVar[str] = "task"
-    loss: ClassVar[str] = "cross_entropy"
+    loss: ClassVar[Loss] = CROSS_ENTROPY
     per_step: ClassVar[bool] = False
 
     @property
@@ -63,8 +64,29 @@ class Task(Unit):
 
     @property
     def derived(self) -> Mapping[str, float]:
-        """Further metrics of this task: metric key -> its share of the validation loss."""
+        """Metrics of this task, declared in `metrics`, that are a share of the validation loss: key -> share."""
         return {}
+
+    def measure(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        """Metrics of this task, declared in `metrics`, of every sequence of an evaluation: key -> [P, B].
+
+        The mean over the sequences is reported; sequences weigh as they do in the error.
+        """
+        del outputs, batch
+        return {}
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        """What a network that ignores its input scores at best, by metric; where it is known."""
+        shares = {key: share * self.chance_loss for key, share in self.derived.items()}
+        return {"valid/loss": self.chance_loss, "valid/error": self.chance_error, **shares}
+
+    @property
+    def worst(self) -> Mapping[str, float]:
+        """What a diverged replica scores, by metric, finite: errors 1, losses 10 x chance."""
+        loss = 10.0 * self.chance_loss
+        shares = {key: share * loss for key, share in self.derived.items()}
+        return {"train/loss": loss, "valid/loss": loss, "valid/error": 1.0, **shares}
 
     @property
     def samples(self) -> int | None:

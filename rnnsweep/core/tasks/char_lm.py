@@ -19,6 +19,7 @@ from rnnsweep.core.tasks.success import argmax_errors, share_of_steps
 from rnnsweep.core.tasks.windows import Place, WindowTask
 from rnnsweep.core.types import Batch
 from rnnsweep.errors import ConfigError
+from rnnsweep.unit import Metric
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class CharLm(WindowTask):
         (True, 100)
     """
 
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "valid/bits_per_character": Metric(
+            "loss on the evaluation text, in bits instead of nats", "bits per character", drawn=True
+        )
+    }
     fixed: ClassVar = {**WindowTask.fixed, "ahead_steps": (1, 5), "carry": (True, False)}
 
     ahead_steps: int = 1

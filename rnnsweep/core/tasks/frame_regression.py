@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from rnnsweep.core.datasets.frames import read_frames
+from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps, squared_errors
 from rnnsweep.core.tasks.windows import WindowTask
@@ -42,7 +43,7 @@ class FrameRegression(WindowTask):
     """
 
     fixed: ClassVar = {**WindowTask.fixed, "tolerance": POSITIVE}
-    loss: ClassVar[str] = "squared_error"
+    loss: ClassVar[Loss] = SQUARED_ERROR
 
     tolerance: float = 0.04
 

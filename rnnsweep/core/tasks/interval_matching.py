@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.lengths import POSITIONS, LengthTask
 from rnnsweep.core.tasks.onehot import own_steps
+from rnnsweep.core.tasks.synthetic import POSITIONS, LengthTask
 from rnnsweep.core.types import Batch
 
 _BREADTH = 40
@@ -42,7 +43,7 @@ class IntervalMatching(LengthTask):
         (1, 1, 100)
     """
 
-    loss: ClassVar[str] = "squared_error"
+    loss: ClassVar[Loss] = SQUARED_ERROR
     per_step: ClassVar[bool] = True
 
     @property

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.onehot import own_steps
@@ -49,7 +50,7 @@ class PeriodicOutput(Task):
         "length": Range(2, integer=True, open_high=True),
         "period": Range(0, open_low=True, open_high=True),
     }
-    loss: ClassVar[str] = "squared_error"
+    loss: ClassVar[Loss] = SQUARED_ERROR
     per_step: ClassVar[bool] = True
 
     length: int = 100

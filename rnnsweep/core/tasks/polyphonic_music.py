@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core.datasets.midi import NOTES
 from rnnsweep.core.datasets.rolls import read_rolls
+from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, Loss
 from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps
 from rnnsweep.core.tasks.windows import WindowTask
@@ -39,12 +40,12 @@ class PolyphonicMusic(WindowTask):
 
     Example:
         >>> task = PolyphonicMusic()
-        >>> task.n_inputs, task.n_outputs, task.loss
+        >>> task.n_inputs, task.n_outputs, task.loss.name
         (88, 88, 'binary_cross_entropy')
     """
 
     fixed: ClassVar = {**WindowTask.fixed, "steps_per_beat": Range(1, 96, integer=True)}
-    loss: ClassVar[str] = "binary_cross_entropy"
+    loss: ClassVar[Loss] = BINARY_CROSS_ENTROPY
 
     steps_per_beat: int = 2
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
+from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.tasks.lengths import SYMBOLS
+from rnnsweep.core.tasks.synthetic import SYMBOLS
 from rnnsweep.core.types import Batch
 from rnnsweep.unit import Range
 
@@ -55,7 +56,7 @@ class SequenceChaining(Task):
         "chain": Range(1, integer=True, open_high=True),
         "curve_seed": Range(0, integer=True, open_high=True),
     }
-    loss: ClassVar[str] = "squared_error"
+    loss: ClassVar[Loss] = SQUARED_ERROR
     per_step: ClassVar[bool] = True
 
     length: int = 30

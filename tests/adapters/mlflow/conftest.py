@@ -22,6 +22,7 @@ SPACE = Space(
 KEYS = ("train/loss", "valid/error", "omega/value", "solved_at", "objective")
 PARAMS = {"controllers.clip.threshold": 0.5, "family.activation": None}
 STARTED = 1_700_000_000.25
+VIEW = SweepView("demo", SweepState.RUNNING, {}, created=STARTED - 5)
 
 
 def make_plan(**changes):
@@ -99,16 +100,17 @@ def uri(tmp_path, template):
 
 @pytest.fixture
 def open_mirror(uri, tmp_path):
-    def build(plan=None, **options):
+    def build(plan=None, created=STARTED - 5, **options):
         at = options.pop("at", uri)
         given = {
             "metrics": KEYS,
             "artifact_root": str(tmp_path / "artifacts"),
-            "environment": {"torch": "2"},
+            "environment": lambda: {"torch": "2"},
             "commands": ("rnnsweep resume demo",),
             **options,
         }
-        view = SweepView("demo", SweepState.RUNNING, {}, created=STARTED - 5)
-        return MlflowMirror(at, view, plan or make_plan(), TrackerOptions(**given))
+        plan = plan or make_plan()
+        view = SweepView(plan.name, SweepState.RUNNING, {}, created=created)
+        return MlflowMirror(at, view, plan, TrackerOptions(**given))
 
     return build

@@ -24,7 +24,7 @@ from rnnsweep.adapters.mlflow.server import (
 )
 from rnnsweep.adapters.mlflow.store import find_runs
 from rnnsweep.errors import ConfigError
-from tests.adapters.mlflow.conftest import story
+from tests.adapters.mlflow.conftest import VIEW, story
 
 
 def free_port():
@@ -101,7 +101,7 @@ def test_a_real_server_with_proxied_artifacts(open_mirror, uri, tmp_path, monkey
         mirror.write(story())
         client = MlflowClient(tracking_uri=base)
         run_id = mirror.run_ids()[0]
-        assert find_runs(base, "demo")[1] == mirror.run_ids()
+        assert find_runs(base, VIEW)[1] == mirror.run_ids()
         assert len(client.get_metric_history(run_id, "valid/error")) == 10
         local = client.download_artifacts(run_id, "deep/replicas.json", str(tmp_path))
         assert Path(local).read_text() == "[1]"

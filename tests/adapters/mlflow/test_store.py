@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rnnsweep.adapters.mlflow import store as stores
 from rnnsweep.adapters.mlflow.store import RunStore, sqlite_points
-from tests.adapters.mlflow.conftest import story
+from tests.adapters.mlflow.conftest import VIEW, story
 from tests.adapters.mlflow.test_tracker import contents
 
 TABLES = ("metrics", "latest_metrics")
@@ -34,7 +34,7 @@ def rows(uri, run_id):
 def store(tmp_path_factory, template):
     path = tmp_path_factory.mktemp("points") / "mlflow.db"
     path.write_bytes(template.read_bytes())
-    return f"sqlite:///{path}", RunStore(f"sqlite:///{path}", "points", None)
+    return f"sqlite:///{path}", RunStore(f"sqlite:///{path}", VIEW, None)
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,20 +1,24 @@
 """The MLflow tracker on a real SQLite store: the layout that the UI wants, exactly once, whatever is repeated."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name
 from rnnsweep.adapters.mlflow.options import TrackerOptions
 from rnnsweep.adapters.mlflow.store import RunStore, find_runs
 from rnnsweep.adapters.mlflow.tracker import MlflowMirror
-from rnnsweep.errors import StoreError
-from rnnsweep.sweep.ports import SweepView
+from rnnsweep.errors import ConfigError, StoreError
+from rnnsweep.sweep.ports import Change, SweepView
+from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.states import SweepState
-from tests.adapters.mlflow.conftest import KEYS, STARTED, Journal, make_plan, story
+from tests.adapters.mlflow.conftest import KEYS, STARTED, VIEW, Journal, make_plan, story
 
 
 def contents(uri):
@@ -57,18 +61,11 @@ def test_layout_of_a_sweep(open_mirror, uri):
     for run_id in mirror.run_ids().values():
         assert client.get_run(run_id).data.tags["mlflow.parentRunId"] == mirror.parent_id
     text = client.get_run(mirror.parent_id).data.tags["mlflow.note.content"]
-    assert "trial 3, objective 0.01" in text
+    assert "Best: trial 3, objective 0.01" in text
     assert "rnnsweep resume demo" in text
     assert "0.1 … 10 (log)" in text
-    assert find_runs(uri, "demo") == (experiment.experiment_id, mirror.run_ids())
-    assert find_runs(uri, "nobody") == ("", {})
-
-
-def test_whether_the_store_has_the_sweep(open_mirror):
-    assert not open_mirror().known()
-    assert not open_mirror().known()  # to ask makes no experiment
-    open_mirror().write(story())
-    assert open_mirror().known()
+    assert find_runs(uri, VIEW) == (experiment.experiment_id, mirror.run_ids())
+    assert find_runs(uri, SweepView("nobody", SweepState.RUNNING, {})) == ("", {})
 
 
 def test_repetition_and_batching_change_nothing(open_mirror, uri):
@@ -187,3 +184,169 @@ def test_a_write_that_fails_half_way_is_repeated_without_doubles(open_mirror, ur
     found = contents(uri)
     assert sorted(found) == ["00000", "00001", "00002", "00003", "demo"]
     assert len(found["00000"][4]["valid/error"]) == 10
+
+
+# ------------------------------------------------------------------ what a store cannot take, or has lost
+
+
+def test_illegal_names_texts_and_refused_points_are_no_reason_to_stop(open_mirror, uri):
+    """An extension's tag, a unit's and a metric's name with @ and a comma, a surrogate, a point that no unit takes."""
+
+    def refused(params):
+        raise ConfigError("out of range", key="family.hidden", value=20.5)
+
+    space = Space((Dimension("family.hidden", "float", 16.0, 32.0), Dimension("my@clip.threshold", "float", 0.0, 1.0)))
+    params = {"family.hidden": float("nan"), "my@clip.threshold": 0.5}
+    journal = Journal()
+    journal.trial(0, "RUNNING", params=params)
+    metrics = {"valid/MAP@5,x": 0.25, "objective": 0.25}
+    journal.add("rung", 0, {"rung": 1, "step": 10, "metrics": metrics, "values": [0.25]})
+    journal.trial(0, "COMPLETE", (0.25,), params=params, step=10, extra={"objective@200": 0.5})
+    journal.trial(1, "RUNNING", params=params)
+    journal.trial(1, "FAILED", params=params, reason="bug: \udc80 in a path\0")
+    plan = make_plan(space=space)
+    keys = ("valid/MAP@5,x", "objective")
+    for direct in (True, False):
+        mirror = open_mirror(plan, shape_key=refused, metrics=keys)
+        mirror._opened()._direct = mirror._opened()._direct if direct else None  # through MLflow's client as well
+        mirror.write(journal.changes)
+    runs = contents(uri)
+    _, _, given, tags, curves = runs["00000"]
+    assert given == {"family.hidden": "nan", legal_name("my@clip.threshold"): "0.5"}
+    assert (tags["objective_at_200"], tags["shape_key"]) == ("0.5", "")
+    assert [value for _, value, _ in curves[legal_name("valid/MAP@5,x")]] == [0.25]
+    assert runs["00001"][3]["reason"] == "bug: \\udc80 in a path\\x00"
+    assert sorted(runs["00001"][4]) == sorted(map(legal_name, keys))
+
+
+def test_a_mistake_in_one_entry_is_no_outage(open_mirror):
+    with pytest.raises(ValueError, match="TrialState"):
+        open_mirror().write([*story()[:3], Change(9, "trial", 0, 1.0, {"state": None})])
+
+
+@pytest.mark.parametrize("error", [ConnectionError("reset"), sqlite3.OperationalError("database is locked")])
+def test_a_store_that_is_away_is_a_store_error(open_mirror, monkeypatch, error):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr(RunStore, "log", failing)
+    with pytest.raises(StoreError, match=str(error)):
+        open_mirror().write(story())
+
+
+def test_two_sweeps_of_one_name_have_an_experiment_each(open_mirror, uri):
+    """Two stores and one server: neither writes into the other's runs, whoever comes first or again."""
+    ours, theirs = open_mirror(), open_mirror(created=STARTED + 77)
+    ours.write(story())
+    mine = contents(uri)
+    theirs.write(story(rungs=5))
+    assert contents(uri) == mine
+    assert theirs.experiment_id != ours.experiment_id
+    assert set(ours.run_ids().values()).isdisjoint(theirs.run_ids().values())
+    again = open_mirror(created=STARTED + 77)
+    again.write(story(rungs=5))
+    assert (again.experiment_id, again.run_ids()) == (theirs.experiment_id, theirs.run_ids())
+    other = SweepView("demo", SweepState.RUNNING, {}, created=STARTED + 77)
+    assert find_runs(uri, other) == (theirs.experiment_id, theirs.run_ids())
+    assert find_runs(uri, VIEW) == (ours.experiment_id, ours.run_ids())
+
+
+def test_runs_of_an_older_version_go_on_as_their_own(open_mirror, uri):
+    """Without tags of identity and order, and with a text of a param that we would write otherwise now."""
+    open_mirror().write(story()[:10])
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+        connection.execute("DELETE FROM tags WHERE key IN ('rnnsweep.identity', 'rnnsweep.order')")
+        connection.execute("UPDATE params SET value = '5e-1' WHERE key = 'controllers.clip.threshold'")
+        connection.commit()
+    mirror = open_mirror()
+    mirror.write(story())
+    assert len(contents(uri)) == 5
+    assert contents(uri)["00000"][2]["controllers.clip.threshold"] == "5e-1"  # MLflow never changes a param
+
+
+def delete_run(client, mirror, uri):
+    client.delete_run(mirror.run_ids()[1])
+
+
+def delete_parent(client, mirror, uri):
+    client.delete_run(mirror.parent_id)
+
+
+def delete_experiment(client, mirror, uri):
+    client.delete_experiment(mirror.experiment_id)
+
+
+def remove_points(client, mirror, uri):
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+        connection.execute("DELETE FROM metrics WHERE step = 50")
+        connection.commit()
+
+
+def remove_run(client, mirror, uri):
+    """For good, as MLflow's garbage collector does."""
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+        for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
+            connection.execute(f"DELETE FROM {table} WHERE run_uuid = ?", [mirror.run_ids()[0]])
+        connection.commit()
+
+
+@pytest.mark.parametrize("harm", [delete_run, delete_parent, delete_experiment, remove_points, remove_run])
+def test_what_was_deleted_is_missed_and_comes_back_once(open_mirror, uri, harm):
+    changes = story()
+    mirror = open_mirror()
+    mirror.write(changes)
+    assert open_mirror().holds([changes])
+    whole = contents(uri)
+    harm(MlflowClient(tracking_uri=uri), mirror, uri)
+    later = open_mirror()
+    if harm not in (delete_parent, delete_experiment):  # those come back by being looked at
+        assert not later.holds([changes])
+    later.write(changes)
+    assert contents(uri) == whole
+    assert open_mirror().holds([changes[:9], changes[9:]])
+
+
+def test_what_was_never_written_is_not_missed(open_mirror):
+    journal = Journal()
+    journal.trial(0, "WAITING")
+    mirror = open_mirror()
+    assert mirror.holds([journal.changes])
+    assert not mirror.holds([story()])
+
+
+# ------------------------------------------------------------------ what the pages show
+
+
+def test_the_sweeps_run_has_its_best_and_progress_as_curves(open_mirror, uri):
+    for size in (1, 7, 100):  # however the journal is cut, and again
+        mirror, changes = open_mirror(), story()
+        for begin in range(0, len(changes), size):
+            mirror.write(changes[begin : begin + size])
+    curves = contents(uri)["demo"][4]
+    values = {key: [(step, value) for step, value, _ in curve] for key, curve in curves.items()}
+    assert values["sweep/complete"] == [(1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0), (4, 2.0)]
+    assert values["sweep/pruned"] == [(1, 0.0), (2, 1.0), (3, 1.0), (4, 1.0), (4, 1.0)]
+    assert values["sweep/failed"] == [(1, 0.0), (2, 0.0), (3, 1.0), (4, 2.0), (4, 1.0)]
+    assert [value for _, value in values["sweep/best"]] == [0.05, 0.05, 0.05, 0.05, 0.01]
+
+
+def test_mlflow_sorts_ties_as_everything_else_does(open_mirror, uri):
+    """Equal objectives: who solved earlier, then the lower number; MLflow alone would take the newest run."""
+    journal = Journal()
+    for number, solved in ((0, None), (1, 90), (2, 40), (3, 40), (4, None)):
+        journal.trial(number, "RUNNING")
+        journal.trial(number, "COMPLETE", (0.0,), step=100, solved_at=solved)
+    mirror = open_mirror()
+    mirror.write(journal.changes)
+    client = MlflowClient(tracking_uri=uri)
+    order = [f"tags.`{ORDER}` ASC"]
+    found = client.search_runs([mirror.experiment_id], "tags.`rnnsweep.kind` = 'trial'", order_by=order)
+    assert [int(run.data.tags["rnnsweep.trial"]) for run in found] == [2, 3, 1, 0, 4]
+    text = client.get_run(mirror.parent_id).data.tags["mlflow.note.content"]
+    assert "Best: trial 2, objective 0 (4 others tie; it solved first)" in text
+    again = open_mirror()  # the note of a later session says the same
+    journal.sweep("COMPLETE")
+    again.write(journal.changes[-1:])
+    assert (
+        "Best: trial 2, objective 0 (4 others tie" in client.get_run(mirror.parent_id).data.tags["mlflow.note.content"]
+    )

@@ -1,6 +1,8 @@
 """The Optuna mirror: complete, ordered, and the same when written twice."""
 
 import dataclasses
+import sqlite3
+from contextlib import closing
 
 import optuna
 import pytest
@@ -117,17 +119,6 @@ def test_writing_again_from_the_start_changes_nothing(url, cut):
     assert rows(url) == EXPECTED
 
 
-def test_whether_the_database_has_the_sweep(tmp_path):
-    path = tmp_path / "optuna.db"
-    mirror = OptunaMirror(f"sqlite:///{path}", PLAN)
-    assert not mirror.known()
-    assert not mirror.known()  # to ask makes no study
-    mirror.write(story())
-    assert mirror.known()
-    mirror.close()
-    assert OptunaMirror(f"sqlite:///{path}", PLAN).known()
-
-
 def test_points_outside_of_the_space_are_kept_as_attributes(url):
     journal = Journal()
     journal.trial(0, "RUNNING", params={**PARAMS, "x": float("inf")})
@@ -155,3 +146,51 @@ def test_half_a_whole_number_is_an_attribute_not_a_block(url):
     first, second = optuna.load_study(study_name="sweep", storage=url).get_trials()
     assert (first.user_attrs["n"], "n" in first.params) == ("4.5", False)
     assert second.params["n"] == 3
+
+
+def test_two_sweeps_of_one_name_have_a_study_each(url):
+    """Two stores and one database, or a new sweep beside the mirror of one whose ledger was lost."""
+    for identity in ("aaaaaaaaaaaa", "bbbbbbbbbbbb", "aaaaaaaaaaaa"):
+        mirror = OptunaMirror(url, PLAN, identity)
+        mirror.write(story())
+        mirror.close()
+    assert rows(url) == EXPECTED
+    assert optuna.get_all_study_names(url) == ["sweep", "sweep-bbbbbb"]
+
+
+def remove_study(url):
+    optuna.delete_study(study_name="sweep", storage=url)
+
+
+def remove_values(url):
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        connection.execute("DELETE FROM trial_intermediate_values WHERE step = 20")
+        connection.commit()
+
+
+@pytest.mark.parametrize("harm", [remove_study, remove_values])
+def test_what_was_deleted_is_missed_and_written_again(url, harm):
+    mirror = OptunaMirror(url, PLAN)
+    assert not mirror.holds([story()])
+    mirror.write(story())
+    mirror.close()
+    assert OptunaMirror(url, PLAN).holds([story()[:9], story()[9:]])
+    harm(url)
+    later = OptunaMirror(url, PLAN)
+    assert not later.holds([story()])
+    later.start_over()
+    later.write(story())
+    assert later.holds([story()])
+    later.close()
+    assert rows(url) == EXPECTED
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, "a", None, [1], 20.5, True])
+def test_whatever_was_enqueued_is_written(url, value):
+    journal = Journal()
+    for key in PARAMS:
+        journal.trial(len(journal.changes), "RUNNING", params={**PARAMS, key: value})
+    mirror = OptunaMirror(url, PLAN)
+    mirror.write(journal.changes)
+    mirror.close()
+    assert len(rows(url)) == len(PARAMS)

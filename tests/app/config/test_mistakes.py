@@ -39,7 +39,12 @@ MISTAKES = {
     "zero trials": ("quickstart", ["budget.trials=0"], "budget.trials=0: out of range", "a whole number >= 1"),
     "zero replicas": ("quickstart", ["replicas=0"], "replicas=0: out of range", "a whole number >= 1"),
     "zero hidden units": ("quickstart", ["family.hidden=0"], "family.hidden=0: out of range", ">= 1"),
-    "unknown metric": ("quickstart", ["objective.metric=valid/eror"], "unknown metric", "Did you mean 'valid/error'?"),
+    "unknown metric": (
+        "quickstart",
+        ["objective.metric=valid/eror"],
+        "not all trials of this sweep would report it",
+        "Did you mean 'valid/error'?",
+    ),
     "half a unit": ("quickstart", ["family.hidden=50.5"], "family.hidden=50.5", "a whole number"),
     "empty Q range": ("quickstart", ["controllers.sampling.q_min=3"], "controllers.sampling.q_", "q_min < q_max"),
     "empty Q range at the bounds": (

@@ -66,7 +66,7 @@ def test_a_diverged_replica_scores_ten_times_chance(tmp_path):
 
 def test_other_tasks_do_not_have_it(tmp_path):
     for task in ("adding", "choice(adding,char_lm)"):
-        with pytest.raises(ConfigError, match="this sweep's task does not report it") as caught:
+        with pytest.raises(ConfigError, match="not all trials of this sweep would report it") as caught:
             load(None, [f"task={task}", f"objective.metric={BITS}"], store=tmp_path)
         assert caught.value.key == "objective.metric"
     config = load(None, ["task=adding"], store=tmp_path)

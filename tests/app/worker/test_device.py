@@ -8,8 +8,7 @@ import torch
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.worker.device import row_bytes, rows_that_fit
-from rnnsweep.app.worker.trainer import initial_state
-from rnnsweep.core.build import build_program, build_units, row_hypers
+from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
 from rnnsweep.core.pack import Member, Pack, Streams
 
 CPU = torch.device("cpu")

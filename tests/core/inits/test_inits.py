@@ -18,7 +18,7 @@ from rnnsweep.core.inits.identity import Identity
 from rnnsweep.core.inits.normal import Normal
 from rnnsweep.core.inits.orthogonal import Orthogonal
 from rnnsweep.core.inits.smart_tanh import SmartTanh
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.errors import ConfigError
 
 ALARM = 1e-6

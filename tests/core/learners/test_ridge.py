@@ -55,7 +55,7 @@ def test_the_read_out_solves_the_normal_equations_of_all_batches(task, washout):
             length = int(batch.lengths[p])
             h = plain_states({k: v[p] for k, v in values.items()}, batch.inputs[p][-length:])
             y = batch.targets[p] if not task.per_step else batch.targets[p][-length:]
-            y = torch.nn.functional.one_hot(y, task.n_outputs).double() if task.loss == "cross_entropy" else y
+            y = torch.nn.functional.one_hot(y, task.n_outputs).double() if task.loss.name == "cross_entropy" else y
             rows[p].append((h[washout:].flatten(0, 1), y[washout:].flatten(0, 1)) if task.per_step else (h[-1], y))
         update(tile, Tally())
     found = pack.program.layout.view(pack.params)

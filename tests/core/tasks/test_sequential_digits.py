@@ -109,7 +109,8 @@ def test_no_validation_picture_counts_twice():
     """Error against a plain count over the 250 pictures; 500 were asked for, in batches that do not divide 250."""
     pack = Setup(task=SequentialDigits(), batch=8, eval_size=500).pack([0])
     (_, tile), *_ = tiles(pack)
-    loss, error = evaluate(tile, tile.keys["eval"])
+    scores = evaluate(tile, tile.keys["eval"])
+    loss, error = scores.loss, scores.error
     program = pack.program
     values = program.layout.view(pack.params)
     pixels, classes = part(SequentialDigits(), "valid")

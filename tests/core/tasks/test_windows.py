@@ -97,7 +97,8 @@ def test_evaluation_sees_the_validation_part_once(unit):
     for batch, eval_size in ((4, 100_000), (7, 100_000), (5, task.samples_of("valid"))):
         pack = Setup(task=task, batch=batch, eval_size=eval_size).pack([0])
         (_, tile), *_ = tiles(pack)
-        found.append([float(value) for value in evaluate(tile, tile.keys["eval"])])
+        scores = evaluate(tile, tile.keys["eval"])
+        found.append([float(scores.loss), float(scores.error)])
     assert found[0] == pytest.approx(found[1], rel=1e-12)
     assert found[0] == pytest.approx(found[2], rel=1e-12)
     program, made = pack.program, whole(task, "valid", dtype=torch.float64)
@@ -113,9 +114,9 @@ def constant_loss(task, outputs):
     batch = whole(task, "train", dtype=torch.float64)
     y = outputs.expand(*batch.targets.shape[:3], task.n_outputs)
     weight = batch.mask / batch.mask.sum()
-    if task.loss == "cross_entropy":
+    if task.loss.name == "cross_entropy":
         each = torch.nn.functional.cross_entropy(y.permute(0, 3, 1, 2), batch.targets, reduction="none")
-    elif task.loss == "binary_cross_entropy":
+    elif task.loss.name == "binary_cross_entropy":
         each = torch.nn.functional.binary_cross_entropy_with_logits(y, batch.targets, reduction="none").sum(-1)
     else:
         each = (y - batch.targets).square().sum(-1)
@@ -144,9 +145,9 @@ def test_natural_data_count_wrong_steps(unit):
     task = unit(length=20, context=5)
     batch = whole(task, "valid")
     right = batch.targets
-    if task.loss == "cross_entropy":
+    if task.loss.name == "cross_entropy":
         right = torch.nn.functional.one_hot(batch.targets, task.n_outputs).float()
-    if task.loss == "binary_cross_entropy":
+    if task.loss.name == "binary_cross_entropy":
         right = 2 * batch.targets - 1
     assert (task.errors(right, batch) == 0).all()
     spoilt = right.clone()

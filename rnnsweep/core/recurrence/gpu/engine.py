@@ -12,11 +12,12 @@ from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.gpu.tiling import Tiling, fuses_inputs, rounded
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.extras import install_hint
 
 try:
     import triton  # noqa: F401 - the kernels below need it; the message is for users
 except ImportError as error:
-    raise ImportError(f"the gpu engine needs triton, which the extra rnnsweep[gpu] installs ({error})") from error
+    raise ImportError(f"the gpu engine needs triton ({error}). {install_hint('gpu')}") from error
 
 from rnnsweep.core.recurrence.gpu.backward import backward_kernel
 from rnnsweep.core.recurrence.gpu.forward import forward_kernel

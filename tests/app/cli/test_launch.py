@@ -1,0 +1,30 @@
+"""`rnnsweep launch`: what it refuses, and what it leaves behind."""
+
+from __future__ import annotations
+
+from rnnsweep.errors import ConfigError
+
+
+def test_a_cluster_that_does_not_answer_leaves_nothing_behind(tmp_path, run, monkeypatch):
+    def away(settings):
+        raise ConfigError("no Ray cluster answers here", key="cluster.address", value=settings.address)
+
+    monkeypatch.setattr("rnnsweep.adapters.ray.executor.connect", away)
+    store = tmp_path / "new"
+    result = run("launch", "quickstart", "cluster=ray", "cluster.address=10.0.0.1:6379", "--store", store)
+    assert result.exit_code == 2
+    assert "cluster.address" in result.stderr
+    assert not store.exists()
+
+
+def test_a_cluster_that_asks_for_a_token_is_told_so(tmp_path, run, monkeypatch):
+    from ray.exceptions import AuthenticationError
+
+    def closed(address):
+        raise AuthenticationError("Missing authentication token")
+
+    monkeypatch.setattr("rnnsweep.adapters.ray.jobs.JobSubmissionClient", closed)
+    typed = ("cluster=ray", "cluster.address=http://10.0.0.1:8265", "--submit", "--store", tmp_path)
+    result = run("launch", "quickstart", *typed)
+    assert result.exit_code == 2
+    assert "RAY_AUTH_MODE=token" in result.stderr

@@ -1,0 +1,84 @@
+"""Conditions, orders and names of columns on entries of the table."""
+
+from __future__ import annotations
+
+import pytest
+
+from rnnsweep.app.results.selection import as_csv, column_of, short_names, sort, where
+from rnnsweep.errors import ConfigError
+
+
+def entry(trial: int, objective: float | None, solved_at: int | None = None, **params) -> dict:
+    return {
+        "trial": trial,
+        "state": "COMPLETE" if objective is not None else "RUNNING",
+        "step": 100 * trial,
+        "objective": objective,
+        "value": objective,
+        "solved_at": solved_at,
+        "diverged_at": None,
+        "attempts": 1,
+        "reason": "",
+        "mlflow_run_id": None,
+        "params": {key.replace("__", "."): value for key, value in params.items()},
+    }
+
+
+ENTRIES = [
+    entry(0, 0.5, init__sigma=0.1, family="lstm"),
+    entry(1, 0.0, 800, init__sigma=float("inf"), family="srn"),
+    entry(2, None, init__sigma=0.3, family="gru"),
+    entry(3, 0.25, 400, family="srn"),
+]
+
+
+def numbers(entries) -> list[int]:
+    return [entry["trial"] for entry in entries]
+
+
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [
+        ("objective<0.5", [1, 3]),
+        ("objective<=0.5", [0, 1, 3]),
+        ("objective=0", [1]),
+        ("state=running", [2]),
+        ("family!=srn", [0, 2]),
+        ("sigma>0.2", [1, 2]),
+        ("sigma=inf", [1]),
+        ("solved_at=none", [0, 2]),
+        ("solved_at!=none", [1, 3]),
+        ("sigma!=0.1", [1, 2, 3]),
+        ("objective=good", []),
+    ],
+)
+def test_conditions(condition, kept):
+    assert numbers(where(ENTRIES, [condition])) == kept
+
+
+def test_conditions_add_up():
+    assert numbers(where(ENTRIES, ["family=srn", "solved_at<500"])) == [3]
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [(None, [0, 1, 2, 3]), ("objective", [1, 3, 0, 2]), ("-objective", [0, 3, 1, 2]), ("family", [2, 0, 1, 3])],
+)
+def test_missing_values_come_last_in_both_directions(name, order):
+    assert numbers(sort(ENTRIES, name)) == order
+
+
+def test_a_name_that_means_two_columns_is_refused():
+    both = [entry(0, 1.0, controllers__l1__weight=1.0, controllers__l2__weight=2.0)]
+    with pytest.raises(ConfigError, match="more than one"):
+        column_of("weight", both, "--sort")
+    assert column_of("l2.weight", both, "--sort") == "controllers.l2.weight"
+
+
+def test_a_short_name_is_never_a_fields():
+    assert short_names(["task.step", "init.sigma"]) == {"task.step": "task.step", "init.sigma": "sigma"}
+
+
+def test_csv_keeps_every_digit_and_quotes_commas():
+    text = as_csv([entry(0, 0.1 + 0.2, readout="a,b")], ["objective", "readout"])
+    assert text == 'objective,readout\n0.30000000000000004,"a,b"\n'
