@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.version import __version__
 
-__all__ = ["Sweep", "__version__", "launch", "open_sweep", "resume", "train"]
+__all__ = ["Sweep", "__version__", "launch", "load_trained", "open_sweep", "resume", "train"]
 
 if TYPE_CHECKING:
-    from rnnsweep.app.api import Sweep, launch, open_sweep, resume, train
+    from rnnsweep.app.api import Sweep, launch, load_trained, open_sweep, resume, train
 
 
 def __getattr__(name: str) -> Any:
@@ -21,3 +21,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     raise AttributeError(f"module 'rnnsweep' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})  # names that load on first use are there before it

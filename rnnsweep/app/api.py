@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
+from rnnsweep.app.results.trained import TrainedTrial, load_trained
 from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, place, place_of
 from rnnsweep.sweep.rebuild import Reopen
@@ -19,11 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Sweep",
+    "TrainedTrial",
     "TrialResult",
     "fresh",
     "known_sweeps",
     "known_units",
     "launch",
+    "load_trained",
     "open_sweep",
     "resolved_config",
     "resume",
@@ -39,6 +44,7 @@ def launch(
     store: Path | str | None = None,
     config_dirs: Sequence[Path | str] = (),
     progress: bool = True,
+    on_result: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
     """Run a sweep to its end or to a stop; see `Sweep.status` for which.
 
@@ -48,12 +54,13 @@ def launch(
         store: directory of the stores; else RNNSWEEP_STORE, else the config's.
         config_dirs: your own units and sweeps.
         progress: show it on standard error.
+        on_result: called with the sweep as soon as its training has ended; then MLflow and Optuna may take their time.
 
     Raises:
         ConfigError: wrong input; nothing was written.
     """
     config, where = runs.prepare(name, overrides, config_dirs, store)
-    return _run(config.plan.name, where, progress, lambda observer: runs.launch(config, observer))
+    return _run(config.plan.name, where, progress, on_result, partial(runs.launch, config))
 
 
 def submit(
@@ -102,12 +109,13 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     extend: bool = False,
     store: Path | str | StorePlace | None = None,
     progress: bool = True,
+    on_result: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
     """Go on with a sweep of the store; `overrides` may raise ``budget.*``."""
     where = place(store)
     config = runs.stored_config(where, name, list(overrides))
     reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
-    return _run(name, where, progress, lambda observer: runs.resume(config, reopen, observer))
+    return _run(name, where, progress, on_result, partial(runs.resume, config, reopen))
 
 
 def known_sweeps(config_dirs: Sequence[Path | str] = ()) -> list[tuple[str, str]]:
@@ -145,14 +153,28 @@ def resolved_config(
     return without_passwords(config.resolved)
 
 
-def _run(name: str, where: StorePlace, progress: bool, work: Callable[[Observer | None], Outcome]) -> Sweep:
-    """Run a sweep, under live progress where that is wanted."""
-    if not progress:
-        return Sweep(name, where, work(None))
+def _run(
+    name: str,
+    where: StorePlace,
+    progress: bool,
+    on_result: Callable[[Sweep], None] | None,
+    work: Callable[[Observer | None, runs.Ending], Outcome],
+) -> Sweep:
+    """Run a sweep, under live progress where that is wanted; its result comes before mirrors are waited for."""
+    from contextlib import nullcontext
+
     from rnnsweep.app.progress import LiveProgress
 
-    with LiveProgress(name) as live:
-        return Sweep(name, where, work(live.update))
+    with LiveProgress(name) if progress else nullcontext() as live:
+
+        def result(outcome: Outcome) -> None:
+            if live is not None:
+                live.finish()
+            if on_result is not None:
+                on_result(Sweep(name, where, outcome))
+
+        ending = runs.Ending(result, live.say) if live is not None else runs.Ending(result)
+        return Sweep(name, where, work(live.update if live is not None else None, ending))
 
 
 def train(
@@ -161,7 +183,8 @@ def train(
     sweep: str | None = None,
     config_dirs: Sequence[Path | str] = (),
     observer: Callable[[RowReport], None] | None = None,
-) -> list[RowReport]:
+    out: Path | str | None = None,
+) -> TrainedTrial:
     """Train one trial here: no Ray, no Optuna, no store.
 
     Args:
@@ -169,10 +192,24 @@ def train(
         sweep: whose config to start from; None takes the base config.
         config_dirs: your own units and sweeps.
         observer: called with every report as it comes.
+        out: a new folder that keeps checkpoints and config, for `load_trained`; None: they last as long as the result.
 
     Returns:
-        All reports, by rung and replica.
+        All reports, by rung and replica; its `load` gives the trained network.
+
+    Raises:
+        ConfigError: wrong input, or `out` holds something already.
     """
+    from rnnsweep.app.config.load import to_json
+    from rnnsweep.app.results.trained import CHECKPOINTS, check_free, save_config, save_reports
     from rnnsweep.app.worker.single import train_one
 
-    return train_one(load(sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs]), observer)
+    if out is not None:
+        check_free(Path(out))
+    config = load(sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs])
+    keep = None if out is not None else TemporaryDirectory(prefix="rnnsweep-train-")
+    folder = Path(out if keep is None else keep.name)
+    save_config(to_json(config), folder)
+    reports = train_one(config, observer, folder / CHECKPOINTS)
+    save_reports(reports, folder)
+    return TrainedTrial(to_json(config), reports, folder, keep)

@@ -53,10 +53,16 @@ class LiveProgress:
         return self
 
     def __exit__(self, *unused: object) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Leave the last figures as a line; what is said from now on comes below. A second time does nothing."""
         if self._live is not None:
             self._live.stop()
+            self._live = None
         if self._last is not None:
             self._write(self.line(self._last))
+            self._last = None
 
     def say(self, text: str) -> None:
         """A message among the bars or lines."""
@@ -104,7 +110,7 @@ class LiveProgress:
         return Group(bar, Text("   ".join(counts)), Text(" · ".join(told)))
 
     def _figures(self, progress: Progress) -> list[str]:
-        told = [f"best {progress.best[1]:.4g} (trial {progress.best[0]})" if progress.best else "no result yet"]
+        told = [_best(progress)]
         if progress.trials.get(TrialState.RUNNING) and not progress.updates:
             told.append(FIRST_RUN)
         if progress.updates_per_s > 0:
@@ -116,6 +122,14 @@ class LiveProgress:
     def _write(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()
+
+
+def _best(progress: Progress) -> str:
+    """The best trial so far, and how many share its objective."""
+    if progress.best is None:
+        return "no result yet"
+    ties = f", {progress.tied} tie" if progress.tied else ""
+    return f"best {progress.best[1]:.4g} (trial {progress.best[0]}{ties})"
 
 
 def clock(seconds: float) -> str:

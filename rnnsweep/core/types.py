@@ -49,6 +49,9 @@ class ParameterSpec:
         role: ``input``, ``recurrent``, ``output`` (weights), ``bias``, or a role of the family's own.
         group: parameter group for optimisers with several rates.
         gates: of a gate bias: what each of its equal blocks does: ``keep`` the state, ``write`` into it, or other.
+        into: the units that the columns of an input or recurrent weight, or the entries of a bias, lead into. What
+            leads into the same units are their incoming weights together.
+        first: place of the first column's unit among them.
     """
 
     name: str
@@ -56,6 +59,8 @@ class ParameterSpec:
     role: str
     group: str = "main"
     gates: tuple[str, ...] = ()
+    into: str = "loop"
+    first: int = 0
 
     @property
     def size(self) -> int:

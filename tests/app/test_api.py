@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import rnnsweep
@@ -21,3 +24,19 @@ def test_launch_refuses_a_name_that_is_taken(tiny):
     root, _ = tiny
     with pytest.raises(ConfigError, match="resume tiny"):
         rnnsweep.launch("quickstart", ["name=tiny", *TINY], store=root, progress=False)
+
+
+def test_names_are_there_before_their_first_use():
+    """In a fresh interpreter, where nothing has been loaded yet."""
+    code = "import rnnsweep; print(sorted(set(rnnsweep.__all__) - set(dir(rnnsweep))))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_mlflow_stays_silent_even_where_it_was_imported_before(tmp_path):
+    mirrored = [text for text in TINY if text not in ("tracker=none", "store.optuna=none")]
+    code = (
+        f"import mlflow, rnnsweep\nrnnsweep.launch('quickstart', ['name=m', 'budget.trials=1', *{mirrored!r}],"
+        f" store={str(tmp_path)!r}, progress=False)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert "INFO" not in done.stdout + done.stderr

@@ -18,15 +18,19 @@ BEST = 5
 LISTED = 8
 
 
-def tell(sweep: Sweep) -> None:
-    """Print how a run ended and what to do next; exit with its code."""
+def finish(sweep: Sweep) -> None:
+    """Say what a run that has ended left to do for mirrors, and exit with its code; `show` has printed its result."""
     assert sweep.outcome is not None  # `launch` and `resume` set it
-    _print(sweep)
+    for mirror in sweep.outcome.behind:
+        typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
+    for line in sweep.outcome.refused:
+        typer.echo(printable(f"note: left out, as the store cannot take it: {line}"), err=True)
     if sweep.outcome.exit_code:
         raise typer.Exit(sweep.outcome.exit_code)
 
 
-def _print(sweep: Sweep) -> None:
+def show(sweep: Sweep) -> None:
+    """Print how a run ended and what to do next."""
     outcome, name, where = sweep.outcome, sweep.name, sweep.place
     assert outcome is not None
     status = sweep.status()
@@ -40,7 +44,7 @@ def _print(sweep: Sweep) -> None:
     for line in troubles(sweep.table()):
         typer.echo(line)
     if best:
-        print_rows(best, title=f"\nbest {len(best)}")
+        print_rows(best, title=f"\nbest {len(best)}{_ties(sweep)}")
     typer.echo("")
     if picture:
         typer.echo(f"picture   {picture}")
@@ -51,8 +55,13 @@ def _print(sweep: Sweep) -> None:
         typer.echo(f"go on     rnnsweep resume {name}{again}{option}")
     else:
         typer.echo(f"more      rnnsweep resume {name} budget.trials=N{option}")
-    for mirror in outcome.behind:
-        typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
+
+
+def _ties(sweep: Sweep) -> str:
+    """That the first of the ranking is not alone, and why it comes first."""
+    values = [entry["objective"] for entry in sweep.ranking()]
+    tied = values.count(values[0])
+    return f" ({tied} share the best objective; who solved earlier comes first)" if tied > 1 else ""
 
 
 def troubles(entries: Sequence[Any]) -> list[str]:

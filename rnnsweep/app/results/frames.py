@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from rnnsweep.core.metrics.names import METRIC_KEYS
+from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.objective import Curve, reduced
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import TrialView
@@ -113,11 +115,25 @@ def replicas_frame(reports: Iterable[RowReport], plan: SweepPlan) -> Frame:
 
 
 def curves_frame(reports: Iterable[RowReport], keys: Sequence[str] = ()) -> Frame:
-    """Long form: one row per (trial, replica, rung, metric key); `keys` empty means all."""
+    """Long form: one row per (trial, replica, rung, metric key); `keys` empty means all.
+
+    Raises:
+        ConfigError: a key that nothing reports; one that trials of other tasks report gives no rows.
+    """
     rows = [
         {"trial": r.trial, "replica": r.replica, "rung": r.rung, "step": r.step, "key": key, "value": value}
         for r in reports
         for key, value in r.metrics.items()
-        if not keys or key in keys
     ]
-    return _frame(rows, CURVE_COLUMNS)
+    _check_keys(keys, dict.fromkeys(row["key"] for row in rows))
+    return _frame([row for row in rows if not keys or row["key"] in keys], CURVE_COLUMNS)
+
+
+def _check_keys(keys: Sequence[str], reported: Iterable[str]) -> None:
+    reported = list(reported)
+    known = list(dict.fromkeys([*reported, *METRIC_KEYS]))
+    for key in keys:
+        if key not in known:
+            raise ConfigError(
+                "no such metric", key="key", value=key, allowed=reported or known, hint=nearest(key, known)
+            )

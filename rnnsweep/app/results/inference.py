@@ -13,7 +13,7 @@ from rnnsweep.core.checkpoint import CheckpointStore, Saved
 from rnnsweep.core.pack import RowState
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.choose import engine_for
-from rnnsweep.errors import CheckpointError
+from rnnsweep.errors import CheckpointError, ConfigError, RnnsweepError
 
 
 class TrainedNetwork(torch.nn.Module):
@@ -32,7 +32,13 @@ class TrainedNetwork(torch.nn.Module):
             self.register_parameter(name, torch.nn.Parameter(value.to(program.dtype), requires_grad=False))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs of sequences: [T, B, I] -> [B, O], or [T, B, O] for tasks with an output at every step."""
+        """Outputs of sequences: [T, B, I] -> [B, O], or [T, B, O] for tasks with an output at every step.
+
+        Raises:
+            ConfigError: inputs of another shape.
+            RnnsweepError: it is being traced, which would fix the length for good without a word.
+        """
+        self._check(inputs)
         program = self.program
         values = {name: value[None] for name, value in self.named_parameters()}
         shown = {**self.hypers, **{key: value[None] for key, value in self.slots.items()}}
@@ -47,6 +53,15 @@ class TrainedNetwork(torch.nn.Module):
             h = states[0, 1:] if program.task.per_step else states[0, -1]
             y = h @ values["w_out"][0]
             return y + values["b_out"][0] if "b_out" in values else y
+
+    def _check(self, inputs: Tensor) -> None:
+        if torch.jit.is_tracing():  # the loop over steps and the lengths would become constants
+            hint = "call the module itself, or export it with torch.export, which refuses other lengths"
+            raise RnnsweepError(f"a trace of this network would be wrong at any other length: {hint}")
+        wanted = self.program.task.n_inputs
+        if inputs.dim() != 3 or inputs.shape[0] < 1 or inputs.shape[-1] != wanted:
+            allowed = f"[T, B, {wanted}]: steps, sequences, and the inputs of this task"
+            raise ConfigError("has another shape", key="inputs", value=list(inputs.shape), allowed=allowed)
 
     def evaluate(self, sequences: int = 1000, seed: int = 0) -> dict[str, float]:
         """Loss and error on sequences that training has not seen (a stream of its own), and what derives from them."""

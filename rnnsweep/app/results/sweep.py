@@ -167,7 +167,11 @@ class Sweep:
             return replicas_frame(ledger.reports(self.name), plan_of(view))
 
     def curves(self, *keys: str, trial: int | None = None) -> Frame:
-        """Long form: trial, replica, rung, step, key, value; all metric keys where none are named."""
+        """Long form: trial, replica, rung, step, key, value; all metric keys where none are named.
+
+        Raises:
+            ConfigError: a key that is no metric; names the nearest.
+        """
         from rnnsweep.app.results.frames import curves_frame
 
         with reading_sweep(self.place, self.name) as (ledger, _):

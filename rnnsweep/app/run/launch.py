@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +25,29 @@ if TYPE_CHECKING:
     from rnnsweep.sweep.ports import Executor, Ledger
     from rnnsweep.sweep.progress import Progress
 
+log = logging.getLogger(__name__)
 LOCK_S = 8.0
 """Patience with another driver's lock: its deadline of 5 s and a little more."""
 
 UNFINISHED = (SweepState.RUNNING, SweepState.STOPPED, SweepState.INTERRUPTED)
 
 Observer = Callable[["Progress"], None]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Who is told how a run ends.
+
+    Attributes:
+        result: called with the outcome as soon as the training has ended.
+        waiting: told what is waited for after that: mirrors that are behind.
+    """
+
+    result: Callable[[Outcome], None] = lambda _: None
+    waiting: Callable[[str], None] = log.info
+
+
+SILENT = Ending()
 
 
 def prepare(
@@ -47,7 +66,7 @@ def prepare(
     return config, where
 
 
-def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
+def launch(config: SweepConfig, observer: Observer | None = None, ending: Ending = SILENT) -> Outcome:
     """Run a new sweep to its end or to a stop.
 
     Raises:
@@ -63,10 +82,13 @@ def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
         ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
         fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
         mirrors = wiring.mirrors(config, ledger)
-        return Driver(plan, ledger, sampler, executor, mirrors, fence=fence, observer=observer).run()
+        driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, observer=observer)
+        return _watched(driver, ending).run()
 
 
-def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer | None = None) -> Outcome:
+def resume(
+    config: SweepConfig, reopen: Reopen | None = None, observer: Observer | None = None, ending: Ending = SILENT
+) -> Outcome:
     """Go on with a sweep of the store.
 
     Raises:
@@ -80,7 +102,12 @@ def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer
         _warm_start(config, ledger, sampler)
         mirrors = wiring.mirrors(config, ledger)
         driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, reopen=reopen, observer=observer)
-        return driver.run()
+        return _watched(driver, ending).run()
+
+
+def _watched(driver: Driver, ending: Ending) -> Driver:
+    driver.on_result, driver.on_wait = ending.result, ending.waiting
+    return driver
 
 
 @contextmanager

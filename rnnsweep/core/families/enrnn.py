@@ -90,7 +90,7 @@ class Enrnn(Family):
         H, L, S = self.hidden, self.n_long, self.n_short
         own = [
             ParameterSpec("a_skew", (L, L), "skew", group="skew"),
-            ParameterSpec("w_short", (S, S), "recurrent"),
+            ParameterSpec("w_short", (S, S), "recurrent", first=L),  # the loop's units: the long ones, then the short
             ParameterSpec("w_cross", (S, L), "input"),
             ParameterSpec("w_in", (n_inputs, H), "input"),
             ParameterSpec("b", (H,), "bias"),

@@ -62,7 +62,7 @@ class Scurnn(CellFamily):
             ParameterSpec("a_symmetric", (H, H), "symmetric", group="skew"),
             ParameterSpec("theta", (H,), "phase", group="phase"),
             ParameterSpec("w_in", (n_inputs, 2 * H), "input"),
-            ParameterSpec("act_bias", (H,), "bias"),
+            ParameterSpec("act_bias", (H,), "bias", into="amplitude"),
             ParameterSpec("h0", (2 * H,), "state"),
             *readout_parameters(2 * H, n_outputs),
         )

@@ -66,7 +66,7 @@ class SmartTanh(Init):
         return values
 
     def _recurrent(self, spec: ParameterSpec, keys: Tensor, hypers: Mapping[str, Tensor]) -> Tensor:
-        blocks, H = square_blocks(spec), spec.shape[-2]
+        blocks, H = square_blocks(spec), min(spec.shape[-2:])
         order = rng.uniforms53(keys, spec.size, rng.stream_of(f"{spec.name} sparsity")).unflatten(1, spec.shape)
         axis = 1 if self.sparse_axis == "out" else 0
 
