@@ -162,7 +162,7 @@ TABLES: dict[str, PublishedTable] = {
         PublishedTable(
             "momentum_timit",
             "TIMIT frame prediction, mean of 5 seeds",
-            "test mean squared error",
+            "test squared error, mean over the 129 values of a frame (ours sums over them)",
             "Nguyen et al. (2020), MomentumRNN, arXiv 2006.06919",
             _cells(
                 "test MSE",

@@ -117,6 +117,7 @@ SECTIONS = (
         "Share of replicas that solved the task with 95 % Wilson intervals; ranges are cut into fifths of the trials. "
         "Replicas of one trial share its settings: the intervals count how many independent ones they are worth.",
         levels.solved_share,
+        answer=levels.switched,
         table=levels.levels,
     ),
     Section(

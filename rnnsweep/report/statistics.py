@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -186,6 +187,53 @@ def paired_shares(first: Sequence[bool], second: Sequence[bool]) -> PairedDiffer
     share = (gained - lost) / n
     spread = math.sqrt((differing / n - share**2) * n / (n - 1)) if n > 1 else math.nan
     return PairedDifference(n, share, max(-1.0, centre - reach), min(1.0, centre + reach), p, spread)
+
+
+RELABELLED = 20_000
+"""Up to so many ways to deal labels all are tried; above, as many are drawn."""
+
+
+def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p of a difference in means by dealing the values out anew; no distribution is assumed.
+
+    Example:
+        >>> round(permutation_p([1.0, 1.0, 1.0], [0.0, 0.0, 0.0]), 3)  # 2 of the 20 ways to deal are as far apart
+        0.1
+    """
+    values = np.array([*first, *second], dtype=float)
+    n, k = len(values), len(first)
+    if k == 0 or k == n:
+        return 1.0
+    if math.comb(n, k) <= RELABELLED:
+        chosen = np.array(list(itertools.combinations(range(n), k)))
+    else:
+        random = np.random.default_rng(0)
+        chosen = np.array([random.permutation(n)[:k] for _ in range(RELABELLED)])
+        chosen[0] = np.arange(k)  # the observed one belongs to the reference set, so that p is never 0
+    sums = values[chosen].sum(axis=1)
+    gaps = np.abs(sums / k - (values.sum() - sums) / (n - k))
+    observed = abs(values[:k].mean() - values[k:].mean())
+    return float((gaps >= observed * (1 - 1e-12) - 1e-15).mean())
+
+
+def share_difference(
+    first: tuple[float, float, float], second: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Difference of two independent shares with its 95 % interval, from each share and its Wilson interval.
+
+    Args:
+        first, second: share, lower and upper bound.
+
+    References:
+        Newcombe (1998), Statistics in Medicine 17, 873-890, method 10.
+
+    Example:
+        >>> [round(value, 4) for value in share_difference((0.7, *wilson(56, 80)), (0.6, *wilson(48, 80)))]
+        [0.1, -0.0472, 0.2414]
+    """
+    (p, low, high), (q, least, most) = first, second
+    down, up = math.hypot(p - low, most - q), math.hypot(high - p, q - least)
+    return p - q, p - q - down, p - q + up
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -16,6 +16,8 @@ from rnnsweep.report.statistics import (
     paired_difference,
     paired_shares,
     pairs_needed,
+    permutation_p,
+    share_difference,
     wilson,
 )
 
@@ -145,3 +147,23 @@ def test_clusters_that_agree_count_once_and_independent_ones_fully():
     low, high = wilson(0.4 * 4, effective_size([2, 1, 2, 1], [3, 3, 3, 3]))
     assert 0 <= low < high <= 1
     assert stats.norm.ppf(0.975) == pytest.approx(1.959964, abs=1e-6)  # the quantile that the hand values use
+
+
+def test_differences_of_shares_as_newcombe_prints_them():
+    # Newcombe (1998), table II, method 10, rows (a) to (c)
+    for (a, m, b, n), interval in {
+        (56, 70, 48, 80): (0.0524, 0.3339),
+        (9, 10, 3, 10): (0.1705, 0.8090),
+        (6, 7, 2, 7): (0.0582, 0.8062),
+    }.items():
+        found = share_difference((a / m, *wilson(a, m)), (b / n, *wilson(b, n)))
+        assert found[1:] == pytest.approx(interval, abs=5e-5)
+
+
+def test_permutations_keep_their_level_when_drawn():
+    random = np.random.default_rng(4)
+    first, second = random.normal(0, 1, 30).tolist(), random.normal(0, 1, 30).tolist()
+    t = stats.ttest_ind(first, second).pvalue
+    # normal values: the t test is nearly exact; 20 000 draws: standard error below .0036, four of them
+    assert permutation_p(first, second) == pytest.approx(t, abs=0.02)
+    assert permutation_p([], first) == 1.0
