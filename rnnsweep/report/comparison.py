@@ -58,7 +58,7 @@ class ComparedCell:
     note: str = ""
 
     @property
-    def shown(self) -> str:
+    def text(self) -> str:
         """Ours as text; empty where nothing was run."""
         if self.ours is None:
             return ""
@@ -124,7 +124,7 @@ def compare(
         column, _, kind = place.column.rpartition(" ")
         accurate = kind in ("best", "mean")
         own = [r for r in results if r.row == place.row and r.column == (column if accurate else place.column)]
-        empty = ComparedCell(place.row, place.column, place.shown)
+        empty = ComparedCell(place.row, place.column, place.printed)
         cells.append(_accuracy(empty, own, kind) if accurate else _solved(empty, own))
     answers = tuple(question.answer(cells, results) for question in questions)
     return Comparison(table, scale, tuple(cells), tuple(deviations), tuple(results), answers)
@@ -179,7 +179,7 @@ def markdown(comparison: Comparison, picture: str | None = None) -> str:
         texts = []
         for column in table.columns:
             cell = comparison.cell(row, column)
-            texts.append(f"{_plain(cell.published) or '–'} / {cell.shown}".strip())
+            texts.append(f"{_plain(cell.published) or '–'} / {cell.text}".strip())
         lines.append(f"| {row} | " + " | ".join(texts) + " |")
     if comparison.answers:
         lines += ["", "## The paper's questions", "", *(f"- {answer}" for answer in comparison.answers)]

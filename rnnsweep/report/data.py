@@ -138,8 +138,14 @@ class SweepData:
 
     @property
     def searched_by_importance(self) -> list[str]:
-        """Searched keys, the most important first; in the space's order where importances are unknown."""
-        return sorted(self.space.keys, key=lambda key: -self.importances.get(key, -1.0))
+        """Searched keys, the most important first; in the space's order where importances say nothing."""
+        return sorted(self.space.keys, key=lambda key: -self.telling_importances.get(key, -1.0))
+
+    @property
+    def telling_importances(self) -> Mapping[str, float]:
+        """The importances, or none where the largest is no larger than what objectives dealt out at random give."""
+        largest = max(self.importances.values(), default=0.0)
+        return {} if self.noise is not None and largest <= self.noise else self.importances
 
     def dimension(self, key: str) -> Dimension:
         """A searched key's dimension."""

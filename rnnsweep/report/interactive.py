@@ -102,6 +102,6 @@ def _hover(data: SweepData, row: dict[str, Any]) -> str:
     lines = [f"trial {row['trial']}"]
     for name, value in values.items():
         known = value is not None and value == value  # a key that does not exist in this trial is NaN
-        shown = number(value) if known and isinstance(value, float) and math.isfinite(value) else str(value)
-        lines += [f"{name} = {shown.replace('&', '&amp;').replace('<', '&lt;')}"] if known else []
+        text = number(value) if known and isinstance(value, float) and math.isfinite(value) else str(value)
+        lines += [f"{name} = {text.replace('&', '&amp;').replace('<', '&lt;')}"] if known else []
     return "<br>".join(lines)

@@ -57,7 +57,7 @@ def _values(data: SweepData, trial: int) -> Column:
     return own["solved_at"].notna() if data.objective.reduce == "solved_share" else own["value"].dropna()
 
 
-def shown(data: SweepData) -> Frame | None:
+def closest_rivals(data: SweepData) -> Frame | None:
     """The closest rivals for the page; None where there is nothing to compare."""
     table = lead(data)
     return None if table.empty or len(data.leaders) > 1 else table.head(SHOWN)
@@ -120,7 +120,7 @@ def _tested(data: SweepData, table: Frame, winner: str) -> str:
 
 def lead_figure(data: SweepData) -> Figure | None:
     """The winner's advantage over its closest rivals with 95 % intervals; None without intervals to draw."""
-    table = shown(data)
+    table = closest_rivals(data)
     if table is None or table["from"].isna().any():
         return None
     with styled():

@@ -145,7 +145,7 @@ def facts(data: SweepData) -> list[tuple[str, str]]:
     replicas = data.replicas[data.replicas["trial"].isin(data.scored["trial"])]
     best = number(float(done["objective"].iloc[0])) if len(done) else "–"
     winner = f"#{done['trial'].iloc[0]}" if len(done) else "–"
-    shown = [
+    numbers = [
         (f"best {data.objective.metric}", best),
         ("trial" if tied < 2 else f"first of {tied} that tie", winner),
         ("complete", f"{counts.get('COMPLETE', 0)} of {len(data.trials)}"),
@@ -156,7 +156,7 @@ def facts(data: SweepData) -> list[tuple[str, str]]:
         ("wall time", _duration(data.totals.get("wall_s", 0.0))),
         ("updates", number(data.totals.get("updates", 0))),
     ]
-    return shown + ([("asks that knew results", _informed(data))] if "informed" in data.trials else [])
+    return numbers + ([("asks that knew results", _informed(data))] if "informed" in data.trials else [])
 
 
 def _diverged(data: SweepData) -> str:

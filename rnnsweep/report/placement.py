@@ -25,8 +25,8 @@ def positions(data: SweepData, key: str, values: Column) -> tuple[Column, list[s
         return values.astype(float), None
     choices = data.dimension(key).choices
     places = {_identity(choice): float(index) for index, choice in enumerate(choices)}
-    found = [places.get(_identity(value), math.nan) for value in values]
-    return pd.Series(found, index=values.index, dtype=float), [choice_name(choice) for choice in choices]
+    indices = [places.get(_identity(value), math.nan) for value in values]
+    return pd.Series(indices, index=values.index, dtype=float), [choice_name(choice) for choice in choices]
 
 
 def _identity(choice: object) -> object:

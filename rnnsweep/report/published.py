@@ -12,13 +12,13 @@ class PublishedCell:
     Attributes:
         row, column: its place in the table.
         value: as printed, in `PublishedTable.unit`; None where the paper prints no number.
-        shown: as printed, text ("> 99").
+        printed: as printed, text ("> 99").
     """
 
     row: str
     column: str
     value: float | None
-    shown: str
+    printed: str
 
 
 @dataclass(frozen=True)

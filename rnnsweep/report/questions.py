@@ -98,8 +98,8 @@ def _measured(whole: PairedDifference, cells: int) -> str:
     text = f"{_points(whole)} points, mean over {cells} cell(s), {whole.pairs} pair(s) by seed"
     if whole.pairs < pairs_needed():
         return f"{text}."
-    found = detectable(whole.pairs) * whole.spread
-    return f"{text}, sign-flip p = {whole.p:.2g}; so many pairs find {found:.0f} points in 4 of 5 cases."
+    detected = detectable(whole.pairs) * whole.spread
+    return f"{text}, sign-flip p = {whole.p:.2g}; so many pairs find {detected:.0f} points in 4 of 5 cases."
 
 
 def _apart(names: Sequence[str], cells: int) -> str:

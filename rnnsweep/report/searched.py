@@ -51,7 +51,7 @@ def slices(data: SweepData) -> Figure | None:
         figure, grid = panels(len(keys), 2.9, sharey=True)
         for axes, key in zip(grid.flat, keys, strict=False):
             draw_slice(axes, data, key)
-            share = data.importances.get(key) if ordered(data) else None
+            share = data.telling_importances.get(key) if ordered(data) else None
             note(axes, f"importance {share:.0%}" if share is not None else "")
         for row in grid:
             row[0].set_ylabel(data.label(data.objective.metric))

@@ -67,7 +67,7 @@ SECTIONS = (
         "intervals. p (Holm) is corrected for all rivals tested.",
         lead.lead_figure,
         answer=lead.verdict,
-        table=lead.shown,
+        table=lead.closest_rivals,
     ),
     Section(
         "best_so_far",

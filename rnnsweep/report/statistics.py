@@ -123,8 +123,8 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Paired
         Fisher (1935), The Design of Experiments, section 21; Hartigan (1969), JASA 64, 1303-1317.
 
     Example:
-        >>> found = paired_difference([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
-        >>> found.mean, found.p, found.low
+        >>> test = paired_difference([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
+        >>> test.mean, test.p, test.low
         (2.0, 0.25, None)
     """
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
@@ -170,8 +170,8 @@ def paired_shares(first: Sequence[bool], second: Sequence[bool]) -> PairedDiffer
         McNemar (1947), Psychometrika 12, 153-157; Agresti, Min (2005), Statistics in Medicine 24, 729-740.
 
     Example:
-        >>> found = paired_shares([True] * 8, [False] * 8)
-        >>> found.mean, round(found.p, 4)  # 2 / 2^8
+        >>> test = paired_shares([True] * 8, [False] * 8)
+        >>> test.mean, round(test.p, 4)  # 2 / 2^8
         (1.0, 0.0078)
     """
     from scipy.stats import binomtest

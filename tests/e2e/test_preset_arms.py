@@ -25,7 +25,8 @@ ARMS = {
     "pascanu_ptb": ["task.length=20", "optimizer.lr=0.01"],
     "pascanu_pathological": ["task.length=[10,20]"],
     "pascanu_memorization": ["task.length=10"],
-    "chernodub_table1": ["task.length=50", "optimizer.lr=0.001"],
+    # The range of Q is left, and mini-batches are skipped, after some twenty updates.
+    "chernodub_table1": ["task.length=50", "optimizer.lr=0.001", "budget.updates=40"],
     "sbo_digits": ["family.hidden=16"],
     "rflo_periodic": ["task.length=20"],
     "momentum_smnist": ["task.source=sklearn", "~space.family.hidden", "family.hidden=16", "training.batch=8"],

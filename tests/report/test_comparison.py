@@ -31,7 +31,7 @@ def test_cells_that_were_not_run_stay_empty():
     found = compare(TABLES["pascanu_fig7"], "small", fig7(), [])
     rest = [cell for cell in found.cells if (cell.row, cell.column) != ("basic tanh, MSGD-CR", "T = 20")]
     assert len(rest) == 44
-    assert all(cell.ours is None and cell.shown == "" and cell.replicas == 0 for cell in rest)
+    assert all(cell.ours is None and cell.text == "" and cell.replicas == 0 for cell in rest)
     assert figure(compare(TABLES["pascanu_fig7"], "small", [], [])) is None
 
 

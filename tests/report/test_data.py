@@ -45,3 +45,10 @@ def test_an_empty_sweep_has_no_winner(empty):
     assert empty.leaders == []
     assert empty.ranked.empty
     assert no_profiles().empty
+
+
+def test_importances_that_luck_gives_too_set_no_order(data):
+    loud = dataclasses.replace(data, noise=0.9)
+    assert loud.searched_by_importance == list(data.space.keys)
+    assert data.searched_by_importance[:2] == ["controllers.omega.weight", "init.sigma"]
+    assert dataclasses.replace(data, noise=0.3).searched_by_importance == data.searched_by_importance

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from rnnsweep.report.lead import lead, lead_figure, shown, verdict
+from rnnsweep.report.lead import closest_rivals, lead, lead_figure, verdict
 from rnnsweep.sweep.plan import Objective
 from tests.report.conftest import one_key
 
@@ -66,7 +66,7 @@ def test_a_tie_has_no_leader():
     )
     first = dataclasses.replace(data, trials=data.trials.assign(solved_at=[300.0, 200.0, None]))
     assert "#1 is named first because it solved the task first" in verdict(first)
-    assert shown(data) is None
+    assert closest_rivals(data) is None
 
 
 def test_the_sign_follows_the_goal():

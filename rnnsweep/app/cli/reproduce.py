@@ -102,22 +102,22 @@ def _plain(comparison: Any) -> dict[str, Any]:
 
 def _beside(comparison: Any, row: str, column: str) -> str:
     cell = comparison.cell(row, column)
-    return f"{cell.published or '–'} / {cell.shown}"
+    return f"{cell.published or '–'} / {cell.text}"
 
 
 def _published(table: Any, row: str, column: str) -> str | None:
     cell = table.cell(row, column)
-    return cell.shown if cell else None
+    return cell.printed if cell else None
 
 
 def _print(table: Any, text: Any, unit: str = "") -> None:
     from rich.table import Table as RichTable
 
-    shown = RichTable(box=None, pad_edge=False, header_style="bold", title=table.title, title_justify="left")
-    shown.add_column("")
+    grid = RichTable(box=None, pad_edge=False, header_style="bold", title=table.title, title_justify="left")
+    grid.add_column("")
     for column in table.columns:
-        shown.add_column(column, justify="right")
+        grid.add_column(column, justify="right")
     for row in table.rows:
-        shown.add_row(row, *(text(row, column).replace("[", r"\[") for column in table.columns))
-    console().print(shown)
+        grid.add_row(row, *(text(row, column).replace("[", r"\[") for column in table.columns))
+    console().print(grid)
     typer.echo(f"{unit or table.unit}. {table.source}")

@@ -133,10 +133,12 @@ def gradient_norms(overrides: Sequence[str] = ()) -> Result:
     parts = []
     for cut, tile in _tiles(overrides, SIGMAS):
         for kind in ("actual", "unit"):
-            found = core.gradient_norms(tile, unit_error=kind == "unit")
-            depth = range(found.delta.shape[1] - 1, -1, -1)
+            norms_by_depth = core.gradient_norms(tile, unit_error=kind == "unit")
+            depth = range(norms_by_depth.delta.shape[1] - 1, -1, -1)
             for index, sigma in enumerate(SIGMAS[cut]):
-                columns = {name: getattr(found, name)[index].numpy() for name in ("delta", "inputs", "recurrent")}
+                columns = {
+                    name: getattr(norms_by_depth, name)[index].numpy() for name in ("delta", "inputs", "recurrent")
+                }
                 parts.append(pd.DataFrame({"error": kind, "sigma": sigma, "depth": depth, **columns}))
     norms = pd.concat(parts, ignore_index=True)
     return draw.gradient_norms(norms), {"norms": norms}
@@ -153,16 +155,16 @@ def delta_norms(overrides: Sequence[str] = ()) -> Result:
     updates = int(tile.updates[0])
     steps = int(tile.program.task.max_length)
     watched = [round(share * (steps - 1)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    found = core.delta_norms(tile, updates, max(1, updates // 200), watched)
+    measured = core.delta_norms(tile, updates, max(1, updates // 200), watched)
     norms = pd.DataFrame(
         [
-            {"update": update, "depth": steps - 1 - step, "delta": float(found.delta[0, k, index])}
-            for k, update in enumerate(found.updates)
-            for index, step in enumerate(found.steps)
+            {"update": update, "depth": steps - 1 - step, "delta": float(measured.delta[0, k, index])}
+            for k, update in enumerate(measured.updates)
+            for index, step in enumerate(measured.steps)
         ]
     )
     activations = pd.DataFrame(
-        {"update": found.updates, "mean": found.mean[0].numpy(), "median": found.median[0].numpy()}
+        {"update": measured.updates, "mean": measured.mean[0].numpy(), "median": measured.median[0].numpy()}
     )
     return draw.delta_norms(norms, activations), {"norms": norms, "activations": activations}
 

@@ -92,23 +92,23 @@ def _seconds_per_update(config: SweepConfig) -> float:
     typed = [text for text in config.plan.overrides if not text.startswith(("budget.updates", "training.report_every"))]
     typed = [text for text in typed if not text.startswith("training.eval_size")]
     probe = load(config.source, [*typed, *small], store=config.store.root)
-    found = train_one(probe)
-    second = [report.device_s for report in found if report.rung == 2]
+    reports = train_one(probe)
+    second = [report.device_s for report in reports if report.rung == 2]
     return OVERHEAD * sum(second) / max(1, len(second)) / PROBE_UPDATES
 
 
-def run(task: Reproduction, shown: Callable[[str], Any] = LiveProgress) -> Outcome | None:
+def run(task: Reproduction, display: Callable[[str], Any] = LiveProgress) -> Outcome | None:
     """Run what is not complete yet; returns the first outcome that is no success, or None.
 
     Args:
         task: what `prepare` returned.
-        shown: sweep name -> context manager that yields something with an `update` for progress.
+        display: sweep name -> context manager that yields something with an `update` for progress.
     """
     from rnnsweep.sweep.rebuild import Reopen
 
     for config in task.configs.values():
         state = dict(runs.states(task.where)).get(config.plan.name)
-        with shown(config.plan.name) as observer:
+        with display(config.plan.name) as observer:
             if state is None:
                 outcome = runs.launch(config, observer.update)
             else:
@@ -190,7 +190,7 @@ def _error(task: Reproduction, trial: Any, replica: int, step: int) -> float:
 
 def deviations(task: Reproduction) -> list[str]:
     """The paper's own list, and every override of this scale beside the preset's value."""
-    found: dict[str, list[str]] = {}
+    differing: dict[str, list[str]] = {}
     for part, config in task.configs.items():
         plain = load(part.preset or task.paper.preset, [], store=config.store.root, check_units=False)
         for text in config.plan.overrides:
@@ -198,12 +198,12 @@ def deviations(task: Reproduction) -> list[str]:
             if key == "name" or key.split(".")[0] in _QUIET:
                 continue
             theirs = next((d for d in plain.plan.space if d.key == key), None)
-            shown = list(theirs.choices) if theirs else lookup(plain.resolved, key)
-            found.setdefault(f"{key} = {value}; the preset has {shown}", []).append(part.name)
+            preset = list(theirs.choices) if theirs else lookup(plain.resolved, key)
+            differing.setdefault(f"{key} = {value}; the preset has {preset}", []).append(part.name)
     every = len(task.configs)
     return [
         *task.paper.deviations,
-        *(f"{text}." if len(parts) == every else f"{', '.join(parts)}: {text}." for text, parts in found.items()),
+        *(f"{text}." if len(parts) == every else f"{', '.join(parts)}: {text}." for text, parts in differing.items()),
     ]
 
 
