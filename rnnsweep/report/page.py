@@ -14,6 +14,7 @@ import jinja2
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from rnnsweep.report import interactive, overview, page_tables
 from rnnsweep.report.data import SweepData
@@ -107,8 +108,11 @@ def drawn(figure: Figure, kind: str = "png") -> bytes:
 
 
 def embed(image: bytes) -> str:
-    """A picture as a data URL."""
-    return "data:image/png;base64," + base64.b64encode(image).decode()
+    """A PNG picture as a data URL, in 256 colours: a third of the size, and no figure of ours has more to tell."""
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(image)).convert("RGB")
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str]) -> str:

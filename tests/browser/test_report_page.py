@@ -77,4 +77,4 @@ def test_the_page_fits_the_screen_in_both_schemes(browser, folder, width, scheme
 
 
 def test_the_page_stays_small(folder):
-    assert (folder / "index.html").stat().st_size < 5_000_000
+    assert (folder / "index.html").stat().st_size < 3_500_000  # 2 of them plotly's script
