@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants, services
+from ray._private import worker as ray_worker
 from ray._private.node import Node as RayNode
 from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -193,6 +194,19 @@ def check_token_file() -> None:
 def disconnect() -> None:
     """Leave the cluster; a Ray that `connect` started ends with all its processes."""
     ray.shutdown()
+
+
+def ended_process() -> str | None:
+    """What has ended of a Ray that this process has started: ``raylet`` or ``gcs_server``; None while both live.
+
+    Asked of the operating system. To ask Ray itself would block, and once its GCS is gone, Ray ends this process after
+    a minute.
+    """
+    node: Any = ray_worker._global_node
+    if node is None:
+        return None
+    needed = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
+    return next((kind for kind, _ in node.dead_processes() if kind in needed), None)
 
 
 def _start_here(settings: RaySettings) -> None:

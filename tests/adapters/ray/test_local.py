@@ -142,7 +142,7 @@ from rnnsweep.sweep.states import SweepState
 from tests.kit.plans import plan
 from tests.kit.sampler import ScriptedSampler
 
-sweep = plan(4, updates=100_000, replicas=1)
+sweep = plan(4, updates=int(sys.argv[2]), replicas=1)
 ledger = open_ledger(sys.argv[1])
 ledger.create(SweepView("s", SweepState.RUNNING, {}))
 executor = RayExecutor(factory(), RaySettings(workers=1, py_paths=(KIT,)))
@@ -153,13 +153,15 @@ sys.exit(outcome.exit_code)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_ends_a_sweep_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    """Ray's own handler would dump a stack, exit with 15 and leave the trials RUNNING."""
-    url, root = f"sqlite:///{tmp_path / 'ledger.db'}", Path(__file__).parents[3]
+def ledger_of(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+def training_sweep(tmp_path: Path, updates: int) -> subprocess.Popen[str]:
+    """A driver in a process of its own whose first rung has been trained."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(root)}
-    command = [sys.executable, "-c", f"KIT = {str(KIT)!r}\n{SWEEP}", url]
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", f"KIT = {str(KIT)!r}\n{SWEEP}", ledger_of(tmp_path), str(updates)]
     with (tmp_path / "errors").open("w") as errors:
         driver = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
@@ -167,9 +169,34 @@ def test_a_signal_ends_a_sweep_in_order(tmp_path: Path, number: signal.Signals) 
     assert driver.stdout is not None
     while int(driver.stdout.readline()) == 0:
         pass
+    return driver
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("victim", ["raylet", "gcs_server"])
+def test_a_private_ray_that_was_killed_is_started_again(tmp_path: Path, victim: str) -> None:
+    """Without it a sweep waits for ever for a node (raylet), or its driver ends after a minute without a word (GCS)."""
+    driver = training_sweep(tmp_path, updates=300)
+    killed = [process for process in psutil.Process(driver.pid).children(recursive=True) if process.name() == victim]
+    assert len(killed) == 1
+    killed[0].kill()
+    assert driver.stdout is not None
+    driver.stdout.read()
+    assert driver.wait(60) == 0
+    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
+        trials = ledger.trials("s")
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
+    assert all("Ray's " in " ".join(trial.history) for trial in trials)
+    assert f"Ray's {victim} has ended" in (tmp_path / "errors").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_sweep_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """Ray's own handler would dump a stack, exit with 15 and leave the trials RUNNING."""
+    driver = training_sweep(tmp_path, updates=100_000)
     driver.send_signal(number)
     assert driver.wait(60) == 3
-    with contextlib.closing(open_ledger(url)) as ledger:
+    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
         view = ledger.sweep("s")
         assert view is not None
         assert view.state is SweepState.INTERRUPTED
