@@ -250,8 +250,8 @@ class LoopGradients:
     """Gradients of the loop's own parameters; None where the parameter is None.
 
     Attributes:
-        w_rec: [P, H, H]; w_in: [P, I, H]; bias, act_bias: [P, H]; h0: [P, H] (summed over the batch; of carried states
-            [P, B, S], where it means nothing).
+        w_rec: [P, H, H]; w_in: [P, I, H]; bias, act_bias: [P, H]; h0: [P, H] (summed over the batch), or
+            [P, B, S] of carried states, which means nothing.
         inputs: [P, T, B, H] gradient of pre-activations given as inputs (w_in None): the deltas themselves.
         cell: of `LoopWeights.cell`, same keys and shapes.
     """
