@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -53,7 +55,12 @@ def test_resume_removes_what_killed_writers_left(store: Path) -> None:
     row = next((store / "checkpoints" / "s").rglob("rung-*.json"))
     reports = store / "reports" / "s"
     reports.mkdir(parents=True, exist_ok=True)
-    left = [row.with_name(f"{row.name}.tmp-7"), row.with_name("rung-000099.safetensors"), reports / ".a.png.7"]
+    host = re.sub(r"[^A-Za-z0-9_]+", "_", socket.gethostname())
+    left = [
+        row.with_name(f"{row.name}.tmp-7"),
+        row.with_name("rung-000099.safetensors"),
+        reports / f".a.png.{host}-999999999.draft",
+    ]
     for path in left:
         path.write_bytes(b"torn")
     (reports / "a.png").write_bytes(b"whole")
