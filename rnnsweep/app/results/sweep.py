@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,11 +231,16 @@ class Sweep:
 
     # ------------------------------------------------------------------ pictures
 
-    def report(self, out: Path | None = None) -> Path:
-        """Write figures, tables and one page; returns the page's path."""
+    def report(self, out: Path | None = None, formats: Sequence[str] = ()) -> Path:
+        """Write figures, tables and one page; returns the page's path.
+
+        Args:
+            out: folder; None takes the sweep's own in the store.
+            formats: of the figures, beside PNG: svg, pdf.
+        """
         from rnnsweep.app.results.report_data import report_sweep
 
-        return report_sweep(self.place, self.name, out)
+        return report_sweep(self.place, self.name, out, formats)
 
     def overview(self) -> Path | None:
         """Write the one picture that stands for the sweep; None where there is nothing to draw yet."""
