@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +108,12 @@ def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError
         from rnnsweep.adapters.ledger.secrets import without_secrets
 
         shown = without_secrets(shown)
-    near = nearest(name, known)
+    near, lost = nearest(name, known), lost_sweeps(where, known)
+    if lost and not near:
+        near = (
+            f"Checkpoints of {', '.join(lost)} are in {where.root / 'checkpoints'}, but the ledger that knew them is "
+            "gone: they are kept; sweep.json beside them says what was asked for."
+        )
     return ConfigError(
         f"no such sweep in the store {shown}",
         key="SWEEP",
@@ -116,3 +121,10 @@ def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError
         allowed=known or "none yet: start one with 'rnnsweep launch'",
         hint=near if near else None,
     )
+
+
+def lost_sweeps(where: StorePlace, known: Sequence[str]) -> list[str]:
+    """Names of sweeps whose checkpoints are in the store while its ledger, removed or emptied, knows none of them."""
+    folder = where.root / "checkpoints"
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [name for name in names if name not in known]
