@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnsweep.app.config.load import SweepConfig, amend, from_json, load
+from rnnsweep.app.config.load import SweepConfig, allow_stored_imports, amend, from_json, load
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
@@ -157,7 +157,9 @@ def stored_config(where: StorePlace, sweep: str, overrides: Sequence[str] = ()) 
     """
     with reading_sweep(where, sweep) as (_, view):
         config = from_json(view.config, store=where.own_root)
-    return amend(config, overrides) if overrides else config
+    config = amend(config, overrides) if overrides else config
+    allow_stored_imports(config)
+    return config
 
 
 def check_new(where: StorePlace, name: str) -> None:
