@@ -50,6 +50,7 @@ def _gather(notes: dict[str, Tensor], context: Context, ending: Bool[Tensor, " P
     """Take the diagnostics of the rows for which this was the rung's last update."""
     for key, value in context.notes.items():
         if context.detailed and (key == "profile" or key.startswith("state/")):
+            # Rows may reach their boundary at different updates: each row's diagnostics are those of its own last one.
             on = ending.reshape(-1, *(1 for _ in value.shape[1:]))
             notes[key] = torch.where(on, value, notes[key]) if key in notes else value
 
@@ -74,6 +75,7 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
         row = cut.start + index
         if float(loss[index]) < pack.best[row][0]:
             pack.best[row] = (float(loss[index]), int(pack.rung[row]))
+    # NaN marks "not evaluated": `_rows` leaves it out.
     blank = torch.full_like(loss, torch.nan)
     scored = {"valid/loss": loss, "valid/error": error, **scores.measured}
     scored |= {key: loss * share for key, share in tile.program.task.derived.items()}
