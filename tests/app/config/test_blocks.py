@@ -12,7 +12,7 @@ from rnnsweep.errors import ConfigError
 
 
 def quick(*overrides, **more):
-    return load("quickstart", overrides, check_units=False, **more)
+    return load("search", overrides, check_units=False, **more)
 
 
 def test_stores_default_below_the_root(tmp_path, monkeypatch):
@@ -33,7 +33,7 @@ def test_several_objectives_and_enqueued_points():
     with pytest.raises(ConfigError, match="not searched"):
         quick("sampler.enqueue=[{optimizer.lr: 0.1}]")
     with pytest.raises(ConfigError, match=r"sampler\.enqueue\.0"):
-        load("quickstart", ["sampler.enqueue=[{init.sigma: -1}]"])
+        load("search", ["sampler.enqueue=[{init.sigma: -1}]"])
 
 
 def test_what_a_diverged_replica_scores():

@@ -45,7 +45,7 @@ BUSY = [
 def test_what_does_nothing_is_said(case):
     overrides, line = IDLE[case]
     with pytest.warns(ConfigWarning) as caught:
-        load("quickstart", overrides)
+        load("search", overrides)
     (message,) = (str(warning.message) for warning in caught)
     assert line in message
 
@@ -54,7 +54,7 @@ def test_what_does_nothing_is_said(case):
 def test_what_does_something_is_not(overrides):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConfigWarning)
-        load("quickstart", overrides)
+        load("search", overrides)
 
 
 def test_one_trial_is_no_sweep():

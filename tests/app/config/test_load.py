@@ -18,7 +18,7 @@ from rnnsweep.errors import ConfigError, ConfigWarning
 
 
 def quick(*overrides, **more):
-    return load("quickstart", overrides, check_units=False, **more)
+    return load("search", overrides, check_units=False, **more)
 
 
 def write(path: Path, text: str) -> Path:
@@ -28,7 +28,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_quickstart_searches_all_four_kinds():
-    config = load("quickstart")
+    config = load("search")
     assert {"controllers.clip.threshold", "controllers.omega.weight", "init.sigma"} < set(config.plan.space.keys)
     assert {"controllers.sampling.q_min", "controllers.sampling.q_max"} < set(config.plan.space.keys)
     weights = next(dim for dim in config.plan.space if dim.key == "controllers.omega.weight").choices
@@ -155,7 +155,7 @@ def test_the_users_directories_shadow_and_extend(tmp_path, monkeypatch):
         _search_: {weight: "interval(0, 1)"}
         """)  # fmt: skip
     write(tmp_path / "mine/optimizer/sgd.yaml", "_target_: rnnsweep.core.optimizers.sgd.Sgd\nlr: 0.5\n")
-    write(tmp_path / "mine/sweeps/digits.yaml", "# Mine.\ndefaults: [quickstart]\nspace: {optimizer.lr: null}\n")
+    write(tmp_path / "mine/sweeps/digits.yaml", "# Mine.\ndefaults: [search]\nspace: {optimizer.lr: null}\n")
     write(tmp_path / "mine_package.py", """
         from dataclasses import dataclass
         from rnnsweep.core.controllers.l2 import L2
@@ -183,13 +183,13 @@ def test_a_units_own_file_is_named_where_it_is_wrong(tmp_path):
         tmp_path / "conf/optimizer/mine.yaml", "_target_: rnnsweep.core.optimizers.sgd.Sgd\nlr: 0.1\nmomentum: 2\n"
     )
     with pytest.raises(ConfigError) as caught:
-        load("quickstart", ["optimizer=mine"])
+        load("search", ["optimizer=mine"])
     assert str(caught.value).startswith(f"{file}: optimizer.momentum=2")
 
 
 def test_another_programs_conf_folder_does_no_harm(tmp_path):
     write(tmp_path / "conf/config.yaml", "defaults: [db: mysql]\nuser: root\n")
-    assert quick().plan.name == "quickstart"
+    assert quick().plan.name == "search"
     assert "user" not in quick().resolved
 
 

@@ -12,7 +12,7 @@ from rnnsweep.sweep.space import Dimension, Space
 
 
 def quick(*overrides, **more):
-    return load("quickstart", overrides, check_units=False, **more)
+    return load("search", overrides, check_units=False, **more)
 
 
 def test_a_fixed_key_is_no_longer_searched():
@@ -34,7 +34,7 @@ def test_default_takes_the_units_own_range():
 
 
 def test_searched_families_compose_once_each():
-    config = load("quickstart", ["init=choice(normal,glorot)", "init.gain=tag(log,interval(0.5,2))"])
+    config = load("search", ["init=choice(normal,glorot)", "init.gain=tag(log,interval(0.5,2))"])
     assert [dict(variant.groups) for variant in config.variants] == [{"init": "normal"}, {"init": "glorot"}]
     by_key = {dim.key: dim for dim in config.plan.space}
     assert by_key["init"].choices == ("normal", "glorot")
