@@ -1,6 +1,6 @@
 """How many files one must open to follow one thing through the program: measured, not guessed.
 
-    python benchmarks/walks.py            prints every walk: its number of files, and their list
+    python benchmarks/walks.py [WALK ...]     prints every walk, or these: its number of files, and their list
 
 A walk runs the thing and writes down each file of the project
     - a function of which runs (a generated constructor counts for the file of its class);
@@ -97,7 +97,7 @@ def _plain(function: Any) -> Any:
 
 
 def one_mini_batch() -> list[str]:
-    """`core/training.py: update` of a pack: srn on the cpu engine, temporal order, SGD with momentum, clipping."""
+    """`core/tile.py: update` of a pack: srn on the cpu engine, temporal order, SGD with momentum, clipping."""
     import torch
 
     from rnnsweep.core.controllers.base import Tally
@@ -298,8 +298,10 @@ WALKS: dict[str, Callable[[], list[str]]] = {
 }
 
 
-def main() -> None:
+def main(wanted: list[str]) -> None:
     for name, walk in WALKS.items():
+        if wanted and name not in wanted:
+            continue
         files = walk()
         print(f"{name}: {len(files)} files")
         print("\n".join(f"    {file}" for file in files))
@@ -307,4 +309,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(PACKAGE.parent))  # the kit of the tests builds the pack
-    main()
+    main(sys.argv[1:])

@@ -129,7 +129,11 @@ class Unit:
     def check(self) -> None:
         """Raise `ConfigError` for the first field that is out of range; its key begins with `unit_key`."""
         for name, allowed in {**self.rows, **self.fixed}.items():
-            check_field(f"{self.unit_key}.{name}" if self.unit_key else name, getattr(self, name), allowed)
+            value = getattr(self, name)
+            check_field(f"{self.unit_key}.{name}" if self.unit_key else name, value, allowed)
+            if isinstance(value, float) and isinstance(allowed, Range) and allowed.integer:
+                # 5.0 is a whole number, and so it goes on: loops count with it, and tensors made of it are int64.
+                object.__setattr__(self, name, int(value))
 
     def row_values(self) -> dict[str, float]:
         """Values of the per-row hyperparameters, by the names in `rows`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import IO, TYPE_CHECKING, Any
@@ -57,12 +58,13 @@ class LiveProgress:
 
     def finish(self) -> None:
         """Leave the last figures as a line; what is said from now on comes below. A second time does nothing."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        if self._last is not None:
-            self._write(self.line(self._last))
-            self._last = None
+        live, self._live = self._live, None
+        last, self._last = self._last, None
+        with contextlib.suppress(OSError):  # a terminal that was closed meanwhile
+            if live is not None:
+                live.stop()
+            if last is not None:
+                self._write(self.line(last))
 
     def say(self, text: str) -> None:
         """A message among the bars or lines."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +104,16 @@ def reading_sweep(where: StorePlace, name: str) -> Iterator[tuple[Ledger, SweepV
 def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError:
     """The error for a sweep that the store does not have."""
     shown = where.ledger if not where.ledger.startswith("sqlite:") else str(where.root)
-    if "@" in shown:  # never show a password
-        shown = "://".join((shown.partition("://")[0], shown.rpartition("@")[2]))
-    near = nearest(name, known)
+    if "://" in shown:
+        from rnnsweep.adapters.ledger.secrets import without_secrets
+
+        shown = without_secrets(shown)
+    near, lost = nearest(name, known), lost_sweeps(where, known)
+    if lost and not near:
+        near = (
+            f"Checkpoints of {', '.join(lost)} are in {where.root / 'checkpoints'}, but the ledger that knew them is "
+            "gone: they are kept; sweep.json beside them says what was asked for."
+        )
     return ConfigError(
         f"no such sweep in the store {shown}",
         key="SWEEP",
@@ -114,3 +121,10 @@ def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError
         allowed=known or "none yet: start one with 'rnnsweep launch'",
         hint=near if near else None,
     )
+
+
+def lost_sweeps(where: StorePlace, known: Sequence[str]) -> list[str]:
+    """Names of sweeps whose checkpoints are in the store while its ledger, removed or emptied, knows none of them."""
+    folder = where.root / "checkpoints"
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [name for name in names if name not in known]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS, row_folder, rung_file, rung_of
-from rnnsweep.core.pack import RowState
+from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.errors import CheckpointError
 
 FORMAT = 1
@@ -36,7 +36,7 @@ class Saved:
         extra: whatever the owner stored beside it (config hash, unacknowledged reports, ...).
     """
 
-    state: RowState
+    state: RowSnapshot
     extra: dict[str, Any]
 
 
@@ -44,8 +44,9 @@ class CheckpointStore:
     """Checkpoints below one root, a directory or an fsspec URL.
 
     Numerics:
-        Tensors are stored bit for bit. The manifest carries the SHA-256 of the tensor file; floats that JSON cannot
-        hold (inf) are stored as strings.
+        Tensors are stored bit for bit. The manifest carries the SHA-256 of the tensor file, and one of its own text:
+        a digit that changed on the way would be another result. Floats that JSON cannot hold (inf) are stored as
+        strings.
     """
 
     def __init__(self, root: str) -> None:
@@ -57,7 +58,7 @@ class CheckpointStore:
         """Folder of one attempt of one row."""
         return row_folder(self.root, trial, replica, token)
 
-    def save(self, folder: str, state: RowState, extra: Mapping[str, Any]) -> None:
+    def save(self, folder: str, state: RowSnapshot, extra: Mapping[str, Any]) -> None:
         """Write the row's checkpoint of its present rung; durable when this returns."""
         data = safetensors.torch.save(_tensors(state))
         manifest = {
@@ -69,6 +70,7 @@ class CheckpointStore:
             "extra": dict(extra),
         }
         self._write(rung_file(folder, state.rung, TENSORS), data)
+        manifest["checksum"] = _checksum(manifest)
         self._write(rung_file(folder, state.rung, MANIFEST), json.dumps(manifest).encode())
 
     def rungs(self, folder: str) -> list[int]:
@@ -79,15 +81,14 @@ class CheckpointStore:
         """Read one checkpoint.
 
         Raises:
-            CheckpointError: absent, torn, or of another format.
+            CheckpointError: absent, torn, changed, or of another format.
         """
         file, tensors = rung_file(folder, rung, MANIFEST), rung_file(folder, rung, TENSORS)
         try:
             manifest, data = json.loads(self._read(file)), self._read(tensors)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(file, str(error)) from error
-        if manifest.get("format") != FORMAT:
-            raise CheckpointError(file, f"format {manifest.get('format')}, this version reads {FORMAT}")
+        _check_manifest(file, manifest)
         if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
             raise CheckpointError(tensors, "checksum differs from the manifest's")
         return Saved(_state(safetensors.torch.load(data), manifest), manifest["extra"])
@@ -144,7 +145,27 @@ class CheckpointStore:
             return
 
 
-def _tensors(state: RowState) -> dict[str, Tensor]:
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of the manifest's text without its own checksum; JSON keeps the order of keys, so it comes back."""
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+
+
+def _check_manifest(path: str, manifest: Any) -> None:
+    """Raise `CheckpointError` unless this is a whole manifest of ours, as it was written."""
+    if not isinstance(manifest, dict):
+        raise CheckpointError(path, f"is no manifest: {type(manifest).__name__}")
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(path, f"format {manifest.get('format')}, this version reads {FORMAT}")
+    given = manifest.pop("checksum", None)
+    if given is not None and given != _checksum(manifest):
+        raise CheckpointError(path, "was changed: its checksum differs")
+    missing = {"sha256", "best_loss", "profile_steps", "extra", *_NUMBERS} - set(manifest)
+    wrong = [name for name in _NUMBERS if not isinstance(manifest.get(name), int | None)]
+    if missing or wrong:  # older manifests have no checksum
+        raise CheckpointError(path, f"lacks {', '.join(sorted(missing))}" if missing else f"{wrong[0]} is no number")
+
+
+def _tensors(state: RowSnapshot) -> dict[str, Tensor]:
     named = {f"params/{name}": value.contiguous() for name, value in state.params.items()}
     named.update({f"slots/{name}": value.contiguous() for name, value in state.slots.items()})
     if state.profile is not None:
@@ -152,12 +173,12 @@ def _tensors(state: RowState) -> dict[str, Tensor]:
     return named
 
 
-def _state(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> RowState:
+def _state(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> RowSnapshot:
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
     first, middle, last = manifest["profile_steps"]
-    return RowState(
+    return RowSnapshot(
         part("params/"),
         part("slots/"),
         best_loss=float(manifest["best_loss"]),

@@ -23,8 +23,10 @@ def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str,
     """
     results: list[dict[str, float]] = []
     for cut, tile in tiles(pack):
+        # The last rung may be short: the budget need not be a multiple of the rung.
         target = torch.minimum((pack.rung[cut] + 1) * report_every, tile.updates)
         tally, notes = Tally(), {}
+        # `update` stops a row at its budget; for the length of a rung the boundary is that.
         whole, tile.updates = tile.updates, target
         ends = (target - tile.step).clamp(min=0)  # a last rung may be shorter than its neighbours'
         for index in range(int(ends.max())):
@@ -48,12 +50,14 @@ def _gather(notes: dict[str, Tensor], context: Context, ending: Bool[Tensor, " P
     """Take the diagnostics of the rows for which this was the rung's last update."""
     for key, value in context.notes.items():
         if context.detailed and (key == "profile" or key.startswith("state/")):
+            # Rows may reach their boundary at different updates: each row's diagnostics are those of its own last one.
             on = ending.reshape(-1, *(1 for _ in value.shape[1:]))
             notes[key] = torch.where(on, value, notes[key]) if key in notes else value
 
 
 def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, Tensor]:
     """Evaluate the rows that are due; the whole tile is run if any is."""
+    # Rows that diverged have no weights worth a look; those that ended in earlier rungs are through.
     live = tile.status == RowStatus.ACTIVE
     due = live & ((pack.rung[cut] % eval_every == 0) | (tile.step >= tile.updates))
     if not bool(due.any()):
@@ -66,10 +70,12 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
         (pack.solved_exactly_at[cut], error == 0),
     ):
         vector.copy_(torch.where(due & solved & (vector == NEVER), step, vector))
+    # Row by row on the host: few rows, and only at a rung.
     for index in torch.nonzero(due & numerics.finite(loss)).flatten().tolist():
         row = cut.start + index
         if float(loss[index]) < pack.best[row][0]:
             pack.best[row] = (float(loss[index]), int(pack.rung[row]))
+    # NaN marks "not evaluated": `_rows` leaves it out.
     blank = torch.full_like(loss, torch.nan)
     scored = {"valid/loss": loss, "valid/error": error, **scores.measured}
     scored |= {key: loss * share for key, share in tile.program.task.derived.items()}

@@ -87,6 +87,7 @@ class ParameterLayout:
         offset = 0
         for spec in self.specs:
             self.offsets[spec.name] = offset
+            # Each begins on a cache line: no two parameters share a vector, whatever their shapes.
             offset += -(-spec.size // _ALIGN) * _ALIGN
         self.size = offset
 
@@ -232,6 +233,7 @@ class Trace:
 
     def totals(self) -> Float[Tensor, "P T B S"]:
         """g_t = dC/dh_t for t = 1..T, [P, T, B, H]: x_{t+1} plus the direct part of step t."""
+        # x of step t + 1 is what h_t gets from later: g is x, one step earlier, plus the direct part.
         g = torch.empty_like(self.x)
         g[:, :-1] = self.x[:, 1:]
         if self.direct.steps is not None:
@@ -248,7 +250,8 @@ class LoopGradients:
     """Gradients of the loop's own parameters; None where the parameter is None.
 
     Attributes:
-        w_rec: [P, H, H]; w_in: [P, I, H]; bias, act_bias: [P, H]; h0: [P, H] (summed over the batch).
+        w_rec: [P, H, H]; w_in: [P, I, H]; bias, act_bias: [P, H]; h0: [P, H] (summed over the batch), or
+            [P, B, S] of carried states, which means nothing.
         inputs: [P, T, B, H] gradient of pre-activations given as inputs (w_in None): the deltas themselves.
         cell: of `LoopWeights.cell`, same keys and shapes.
     """
@@ -257,7 +260,7 @@ class LoopGradients:
     w_in: Float[Tensor, "P I D"] | None = None
     bias: Float[Tensor, "P D"] | None = None
     act_bias: Float[Tensor, "P H"] | None = None
-    h0: Float[Tensor, "P S"] | None = None
+    h0: Float[Tensor, "P ... S"] | None = None
     inputs: Float[Tensor, "P T B D"] | None = None
     cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict)
 

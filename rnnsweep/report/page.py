@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 
 from rnnsweep.report import contours, dynamics, history, interactive, overview, profiles, searched, solving, tables, use
 from rnnsweep.report.data import SweepData
+from rnnsweep.report.drafts import write_whole
 from rnnsweep.report.style import number, short
 
 DPI = 144
@@ -124,7 +124,7 @@ def write_overview(data: SweepData, folder: Path) -> Path | None:
     if figure is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    return _write(folder / "overview.png", png(figure))
+    return write_whole(folder / "overview.png", png(figure))
 
 
 def write_report(data: SweepData, folder: Path) -> Path:
@@ -143,15 +143,15 @@ def write_report(data: SweepData, folder: Path) -> Path:
             target.unlink(missing_ok=True)
             continue
         image = png(figure)
-        _write(target, image)
+        write_whole(target, image)
         figures.append({"slug": section.slug, "title": section.title, "caption": section.caption, "src": embed(image)})
     page = interactive.interactive(data)
     (folder / INTERACTIVE).unlink(missing_ok=True)
     if page is not None:
-        _write(folder / INTERACTIVE, page.encode())
+        write_whole(folder / INTERACTIVE, page.encode())
     for name, table in tables.TABLES.items():
-        _write(folder / f"{name}.csv", table(data).to_csv(index=False).encode())
-    return _write(folder / "index.html", render(data, figures, INTERACTIVE if page else None).encode())
+        write_whole(folder / f"{name}.csv", table(data).to_csv(index=False).encode())
+    return write_whole(folder / "index.html", render(data, figures, INTERACTIVE if page else None).encode())
 
 
 def png(figure: Figure) -> bytes:
@@ -221,10 +221,3 @@ def cell(value: Any) -> str:
     if isinstance(value, float) and math.isinf(value):
         return "off"  # an infinite limit is none
     return number(float(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-
-
-def _write(path: Path, content: bytes) -> Path:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
-    return path

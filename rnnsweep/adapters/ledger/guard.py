@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from rnnsweep.adapters.ledger.database import Database
+from rnnsweep.errors import StoreError
 
 try:
     import fcntl
@@ -51,12 +52,19 @@ class FileGuard:
         self._file: int | None = None
 
     def take(self) -> bool:
-        """See `Guard.take`."""
+        """See `Guard.take`.
+
+        Raises:
+            StoreError: something that is no file of ours stands where the lock file belongs.
+        """
         if fcntl is None:
             return False
         if self._file is not None:
             return True
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)  # not inherited by children that exec
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)  # not inherited by children that exec
+        except OSError as error:  # a directory, a link to nowhere, somebody else's file
+            raise StoreError("ledger", f"the lock file {self._path} cannot be opened: {error.strerror}") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -21,16 +25,33 @@ LISTED = 8
 def finish(sweep: Sweep) -> None:
     """Say what a run that has ended left to do for mirrors, and exit with its code; `show` has printed its result."""
     assert sweep.outcome is not None  # `launch` and `resume` set it
-    for mirror in sweep.outcome.behind:
-        typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
-    for line in sweep.outcome.refused:
-        typer.echo(printable(f"note: left out, as the store cannot take it: {line}"), err=True)
+    with _while_somebody_reads():
+        for mirror in sweep.outcome.behind:
+            typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
+        for line in sweep.outcome.refused:
+            typer.echo(printable(f"note: left out, as the store cannot take it: {line}"), err=True)
     if sweep.outcome.exit_code:
         raise typer.Exit(sweep.outcome.exit_code)
 
 
+@contextmanager
+def _while_somebody_reads() -> Iterator[None]:
+    """A terminal that was closed, or a pipe that was left, is no reason for another exit code than the sweep's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.EPIPE, errno.EBADF):
+            raise
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open until exit, for the last flush
+
+
 def show(sweep: Sweep) -> None:
     """Print how a run ended and what to do next."""
+    with _while_somebody_reads():
+        _print(sweep)
+
+
+def _print(sweep: Sweep) -> None:
     outcome, name, where = sweep.outcome, sweep.name, sweep.place
     assert outcome is not None
     status = sweep.status()
@@ -39,8 +60,8 @@ def show(sweep: Sweep) -> None:
     total = sum(status["trials"].values())
     picture = sweep.overview()
     typer.echo(f"\nSweep '{name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s.")
-    if outcome.reason and outcome.state.value != "COMPLETE":
-        typer.echo(outcome.reason, err=True)
+    if outcome.reason:  # whatever ended it: a limit, a space that is used up, points that still wait, a bug
+        typer.echo(outcome.reason, err=outcome.state.value != "COMPLETE")
     for line in troubles(sweep.table()):
         typer.echo(line)
     if best:
@@ -50,7 +71,8 @@ def show(sweep: Sweep) -> None:
         typer.echo(f"picture   {picture}")
     option = f" {shlex.join(where.option)}" if where.option else ""
     typer.echo(f"report    rnnsweep report {name}{option}\nMLflow UI rnnsweep ui {name}{option}")
-    again = " --failed" if failed and outcome.state.value == "COMPLETE" else ""
+    # without it a failed trial stays failed; what was interrupted goes on anyway
+    again = " --failed" if failed and outcome.state.value in ("COMPLETE", "FAILED") else ""
     if outcome.state.value != "COMPLETE" or failed:
         typer.echo(f"go on     rnnsweep resume {name}{again}{option}")
     else:

@@ -10,9 +10,11 @@ from rnnsweep.app.config.blocks import cluster_config, worst_values
 from rnnsweep.app.config.load import load
 from rnnsweep.errors import ConfigError
 
+EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
+
 
 def quick(*overrides, **more):
-    return load("search", overrides, check_units=False, **more)
+    return load(EVERYTHING, overrides, check_units=False, **more)
 
 
 def test_stores_default_below_the_root(tmp_path, monkeypatch):
@@ -33,7 +35,7 @@ def test_several_objectives_and_enqueued_points():
     with pytest.raises(ConfigError, match="not searched"):
         quick("sampler.enqueue=[{optimizer.lr: 0.1}]")
     with pytest.raises(ConfigError, match=r"sampler\.enqueue\.0"):
-        load("search", ["sampler.enqueue=[{init.sigma: -1}]"])
+        load(EVERYTHING, ["sampler.enqueue=[{init.sigma: -1}]"])
 
 
 def test_what_a_diverged_replica_scores():

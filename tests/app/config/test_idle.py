@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 
 from rnnsweep.app.config.load import load
 from rnnsweep.errors import ConfigWarning
+
+EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
 
 IDLE = {
     "an empty space": (["space={}"], "nothing is searched, so all 24 trials train the same point"),
@@ -45,7 +48,7 @@ BUSY = [
 def test_what_does_nothing_is_said(case):
     overrides, line = IDLE[case]
     with pytest.warns(ConfigWarning) as caught:
-        load("search", overrides)
+        load(EVERYTHING, overrides)
     (message,) = (str(warning.message) for warning in caught)
     assert line in message
 
@@ -54,7 +57,7 @@ def test_what_does_nothing_is_said(case):
 def test_what_does_something_is_not(overrides):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConfigWarning)
-        load("search", overrides)
+        load(EVERYTHING, overrides)
 
 
 def test_one_trial_is_no_sweep():

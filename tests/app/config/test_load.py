@@ -16,9 +16,11 @@ from rnnsweep.app.config.point import resolve_point
 from rnnsweep.core.build import build_units, row_hypers, shape_key
 from rnnsweep.errors import ConfigError, ConfigWarning
 
+EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
+
 
 def quick(*overrides, **more):
-    return load("search", overrides, check_units=False, **more)
+    return load(EVERYTHING, overrides, check_units=False, **more)
 
 
 def write(path: Path, text: str) -> Path:
@@ -27,8 +29,8 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_quickstart_searches_all_four_kinds():
-    config = load("search")
+def test_all_four_kinds_are_searched():
+    config = load(EVERYTHING)
     assert {"controllers.clip.threshold", "controllers.omega.weight", "init.sigma"} < set(config.plan.space.keys)
     assert {"controllers.sampling.q_min", "controllers.sampling.q_max"} < set(config.plan.space.keys)
     weights = next(dim for dim in config.plan.space if dim.key == "controllers.omega.weight").choices
@@ -92,6 +94,10 @@ def test_resume_may_change_the_budget_only():
     config = amend(quick(), ["budget.trials=48", "budget.updates=8000"])
     assert (config.plan.budget.trials, config.plan.worst["solved_at"]) == (48, 8000.0)
     assert from_json(to_json(config)) == config
+    for lowered in ("budget.trials=2", "budget.updates=300", "budget.wall_s=5"):
+        with pytest.raises(ConfigError, match="may be raised, nothing else") as error:
+            amend(quick(), [lowered])
+        assert error.value.key == lowered.split("=")[0]
     with pytest.raises(ConfigError, match="cannot be changed on resume"):
         amend(quick(), ["optimizer.lr=1"])
     with pytest.raises(ConfigError, match=r"budget\.trials=0: out of range"):
@@ -107,9 +113,9 @@ def test_resume_may_change_the_budget_only():
         ("budget.updates=choice(1,2)", "command line: budget.updates: takes one value on resume"),
         ("budget.updates=default", "command line: budget.updates: takes one value on resume"),
         ("~space.budget.updates", "command line: "),
-        ("budget.updates=5999", "command line: budget.updates=5999: is less than the 6000 of before"),
-        ("budget.trials=5", "command line: budget.trials=5: is less than the 24 of before"),
-        ("budget.wall_s=10", "command line: budget.wall_s=10: is less than the null of before"),
+        ("budget.updates=5999", "command line: budget.updates=5999: may be raised, nothing else; allowed: 6000"),
+        ("budget.trials=5", "command line: budget.trials=5: may be raised, nothing else; allowed: 24"),
+        ("budget.wall_s=10", "command line: budget.wall_s=10: may be raised, nothing else; allowed: null"),
     ],
 )
 def test_resume_swallows_nothing(typed, message):
@@ -125,7 +131,7 @@ def test_what_a_file_says_of_a_replaced_unit_is_dropped(tmp_path):
         assert config.resolved["family"]["hidden"] == 50
     both = quick("family=choice(lstm,srn)")
     assert [variant.resolved["family"].get("activation") for variant in both.variants] == [None, "tanh"]
-    heir = write(tmp_path / "heir.yaml", "defaults: [quickstart, override /family: lstm]\n")
+    heir = write(tmp_path / "heir.yaml", f"defaults: [{EVERYTHING}, override /family: lstm]\n")
     assert "activation" not in load(str(heir), check_units=False).resolved["family"]
     own = write(
         tmp_path / "own.yaml", "defaults: [config, override /family: lstm, _self_]\nfamily: {activation: tanh}\n"
@@ -155,7 +161,7 @@ def test_the_users_directories_shadow_and_extend(tmp_path, monkeypatch):
         _search_: {weight: "interval(0, 1)"}
         """)  # fmt: skip
     write(tmp_path / "mine/optimizer/sgd.yaml", "_target_: rnnsweep.core.optimizers.sgd.Sgd\nlr: 0.5\n")
-    write(tmp_path / "mine/sweeps/digits.yaml", "# Mine.\ndefaults: [search]\nspace: {optimizer.lr: null}\n")
+    write(tmp_path / "mine/sweeps/digits.yaml", f"# Mine.\ndefaults: [{EVERYTHING}]\nspace: {{optimizer.lr: null}}\n")
     write(tmp_path / "mine_package.py", """
         from dataclasses import dataclass
         from rnnsweep.core.controllers.l2 import L2
@@ -183,13 +189,13 @@ def test_a_units_own_file_is_named_where_it_is_wrong(tmp_path):
         tmp_path / "conf/optimizer/mine.yaml", "_target_: rnnsweep.core.optimizers.sgd.Sgd\nlr: 0.1\nmomentum: 2\n"
     )
     with pytest.raises(ConfigError) as caught:
-        load("search", ["optimizer=mine"])
+        load(EVERYTHING, ["optimizer=mine"])
     assert str(caught.value).startswith(f"{file}: optimizer.momentum=2")
 
 
 def test_another_programs_conf_folder_does_no_harm(tmp_path):
     write(tmp_path / "conf/config.yaml", "defaults: [db: mysql]\nuser: root\n")
-    assert quick().plan.name == "search"
+    assert quick().plan.name == "everything"
     assert "user" not in quick().resolved
 
 

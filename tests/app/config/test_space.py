@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rnnsweep.app.config.load import load
@@ -10,9 +12,11 @@ from rnnsweep.app.config.space import from_plain, to_plain
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.space import Dimension, Space
 
+EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
+
 
 def quick(*overrides, **more):
-    return load("search", overrides, check_units=False, **more)
+    return load(EVERYTHING, overrides, check_units=False, **more)
 
 
 def test_a_fixed_key_is_no_longer_searched():
@@ -34,7 +38,7 @@ def test_default_takes_the_units_own_range():
 
 
 def test_searched_families_compose_once_each():
-    config = load("search", ["init=choice(normal,glorot)", "init.gain=tag(log,interval(0.5,2))"])
+    config = load(EVERYTHING, ["init=choice(normal,glorot)", "init.gain=tag(log,interval(0.5,2))"])
     assert [dict(variant.groups) for variant in config.variants] == [{"init": "normal"}, {"init": "glorot"}]
     by_key = {dim.key: dim for dim in config.plan.space}
     assert by_key["init"].choices == ("normal", "glorot")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from rnnsweep.app.config.load import load, unit_blocks
 from rnnsweep.errors import ConfigError
 from rnnsweep.loader import load_class
 from rnnsweep.unit import Range
+
+EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
 
 UNITS = [(f"{g}.{n}", b["_target_"]) for g in (*UNIT_GROUPS, "sampler", "pruner") for n, b in unit_blocks(g).items()]
 
@@ -37,7 +40,7 @@ FLOATS = [
 @pytest.mark.parametrize("override", FLOATS)
 def test_a_whole_number_written_as_a_float_is_one(override):
     key, _, text = override.partition("=")
-    value = load("quickstart", [override]).resolved
+    value = load(EVERYTHING, [override]).resolved
     for part in key.split("."):
         value = value[part]
     assert value == float(text)
@@ -45,7 +48,7 @@ def test_a_whole_number_written_as_a_float_is_one(override):
 
 
 def test_choices_of_whole_numbers_are_ints():
-    config = load("quickstart", ["family.hidden=choice(16.0,32)", "training.batch=choice(5e0,20)"])
+    config = load(EVERYTHING, ["family.hidden=choice(16.0,32)", "training.batch=choice(5e0,20)"])
     by_key = {dim.key: dim.choices for dim in config.plan.space}
     assert [type(value) for key in ("family.hidden", "training.batch") for value in by_key[key]] == [int] * 4
 
@@ -69,17 +72,17 @@ WRONG = {
 @pytest.mark.parametrize("override", WRONG)
 def test_what_no_one_can_mean_or_nothing_holds_is_refused(override):
     with pytest.raises(ConfigError) as caught:
-        load("quickstart", [override])
+        load(EVERYTHING, [override])
     assert WRONG[override] in str(caught.value)
     assert str(caught.value).startswith("command line: ")
 
 
 @pytest.mark.parametrize("number", ["0", "1", "2"])
 def test_a_key_whose_default_is_a_word_takes_numbers(number):
-    assert load("quickstart", [f"cluster.gpus_per_worker={number}"]).cluster.gpus_per_worker == int(number)
+    assert load(EVERYTHING, [f"cluster.gpus_per_worker={number}"]).cluster.gpus_per_worker == int(number)
 
 
 @pytest.mark.parametrize("value", ["0.5", "-1", "some", "true", "[1]"])
 def test_gpus_are_whole_or_auto(value):
     with pytest.raises(ConfigError, match="a whole number from 0 to 64, or auto"):
-        load("quickstart", [f"cluster.gpus_per_worker={value}"])
+        load(EVERYTHING, [f"cluster.gpus_per_worker={value}"])

@@ -134,9 +134,11 @@ def _columns(job):
 def _prepare(zero, job, p, here):
     """Pack row p's matrices, and lay its biases into every sample's start."""
     size, A, wide = item_bytes(zero), _columns(job), _wide(zero, job)
+    # Also the padding: products start from it, and gates must not read what lay here before.
     fill(zero, target=here.start, count=job.B * wide)
     for k in range(_parts(job)):
         part = _part(zero, job, k)
+        # Where a product has one side only, the other has inner size 0 and is not packed.
         target, total = here.packed + part.packed * size, part.recurrent + part.inputs
         w_rec = job.w_rec + (p * job.w_row + part.column) * size
         w_in = job.w_in + (p * job.I * A + part.column) * size
@@ -148,6 +150,7 @@ def _prepare(zero, job, p, here):
             zero, target=target, source=w_in, inner=part.inputs, columns=part.columns, inner_step=A, column_step=1,
             first=part.recurrent, total=total,
         )  # fmt: skip
+        # b_n belongs to the recurrent part of the candidate alone: it is multiplied by r, as in torch.
         bias = job.bias + (p * A + part.column) * size if job.bias != 0 else 0
         if job.kind == GRU and k == 1:
             bias = job.own + p * job.H * size
@@ -159,6 +162,7 @@ def _prepare(zero, job, p, here):
 def _first_state(zero, job, p):
     """The initial state: the given entries, then zeros."""
     size, S = item_bytes(zero), _state(job)
+    # Zeros first: a given state may be shorter than a whole one (h without c).
     h = job.h + p * (job.T + 1) * job.B * S * size
     fill(zero, target=h, count=job.B * S)
     for b in range(job.B if job.h0 != 0 else 0):
@@ -186,6 +190,7 @@ def _states(zero, job, p, here):
             fill(zero, target=kept, count=job.B * kept_width)
             continue
         u = job.inputs + (p * job.T + t) * job.B * job.I * size
+        # Drives come with every step; biases alone were laid out once, before the loop.
         if job.w_in == 0:
             _take_drives(zero, job, p, u, here)
         for k in range(_parts(job)):
@@ -224,6 +229,7 @@ def _take_drives(zero, job, p, u, here):
     size, wide, A = item_bytes(zero), _wide(zero, job), _columns(job)
     for k in range(_parts(job)):
         part = _part(zero, job, k)
+        # The recurrent part of the candidate has no drive.
         if job.kind == GRU and k == 1:
             continue
         for b in range(job.B):
