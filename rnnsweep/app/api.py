@@ -153,6 +153,13 @@ def resolved_config(
     return without_passwords(config.resolved)
 
 
+def harmless(message: str) -> str:
+    """A message for people: no URL in it shows a password."""
+    from rnnsweep.app.config.point import without_passwords
+
+    return without_passwords(message)
+
+
 def _run(
     name: str,
     where: StorePlace,

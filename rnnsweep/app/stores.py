@@ -104,8 +104,10 @@ def reading_sweep(where: StorePlace, name: str) -> Iterator[tuple[Ledger, SweepV
 def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError:
     """The error for a sweep that the store does not have."""
     shown = where.ledger if not where.ledger.startswith("sqlite:") else str(where.root)
-    if "@" in shown:  # never show a password
-        shown = "://".join((shown.partition("://")[0], shown.rpartition("@")[2]))
+    if "://" in shown:
+        from rnnsweep.adapters.ledger.secrets import without_secrets
+
+        shown = without_secrets(shown)
     near, lost = nearest(name, known), lost_sweeps(where, known)
     if lost and not near:
         near = (

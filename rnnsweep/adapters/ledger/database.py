@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from rnnsweep.adapters.ledger.secrets import secret_words, without_secrets
 from rnnsweep.adapters.postgres import require_driver
 from rnnsweep.errors import ConfigError, StoreError
 
@@ -42,11 +43,11 @@ def parse(url: str) -> URL:
     Raises:
         ConfigError: not a SQLite file or PostgreSQL URL. The message shows no password.
     """
-    # greedy, up to the last @: a password may hold any sign, and a URL that is none may hold one too
-    harmless = re.sub(r"^([\w+.-]*://)?.*@", r"\1***@", url).partition("?")[0]
+    # greedy, up to the last @: a text that is no URL may hold a password as well
+    harmless = without_secrets(url) if "://" in url else re.sub(r"^.*@", "***@", url)
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise ConfigError("not a database URL", key="store.ledger", value=harmless, allowed=_ALLOWED) from None
     backend = parsed.get_backend_name()
     if backend in ("postgresql", "postgres"):
@@ -81,7 +82,7 @@ class Database:
     def __init__(self, url: URL, patience: float = PATIENCE) -> None:
         self.path = Path(url.database).absolute() if url.get_backend_name() == "sqlite" and url.database else None
         self.display_url = display(url)
-        self._secrets = [word for word in (url.password, url.query.get("password")) if isinstance(word, str)]
+        self._secrets = secret_words(url)
         self._patience = patience
         self._reached = False
         # SQLite lets one writer in at a time and others sleep and poll; threads of ours queue here instead

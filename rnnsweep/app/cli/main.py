@@ -62,9 +62,11 @@ class OneLineErrors(TyperGroup):
             with _warning_lines():
                 return super().invoke(ctx)
         except RnnsweepError as error:
+            from rnnsweep.app.api import harmless
+
             if ctx.meta[TRACEBACK]:
-                typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-            typer.echo(f"error: {error}", err=True)
+                typer.echo(harmless("".join(traceback.format_exception(error))), err=True, nl=False)
+            typer.echo(f"error: {harmless(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until exit, so that the last flush is silent

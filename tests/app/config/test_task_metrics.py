@@ -15,7 +15,7 @@ from rnnsweep.errors import ConfigError
 BITS = "valid/bits_per_character"
 SMALL = (
     *("task=char_lm", "task.length=6", "family.hidden=4", "training.batch=3", "training.report_every=2"),
-    *("training.eval_size=5", "budget.updates=4", "budget.trials=1", "sampler=random", "cluster=inline"),
+    *("training.eval_size=5", "budget.updates=4", "budget.trials=1", "replicas=1", "sampler=random", "cluster=inline"),
     *("store.optuna=none", "engine=reference", "optimizer.lr=interval(0.1,0.2)"),
 )
 
@@ -24,7 +24,7 @@ SMALL = (
 def sweep(tmp_path_factory):
     root = tmp_path_factory.mktemp("bits")
     overrides = ["name=bits", *SMALL, f"objective.metric={BITS}", "tracker=mlflow"]
-    return root, rnnsweep.launch("quickstart", [*overrides, "space={optimizer.lr:'interval(0.1,0.2)'}"], store=root)
+    return root, rnnsweep.launch("search", [*overrides, "space={optimizer.lr:'interval(0.1,0.2)'}"], store=root)
 
 
 def test_it_is_the_loss_in_bits_and_can_be_the_objective(sweep):

@@ -1,0 +1,33 @@
+"""What workers of a sweep are told."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from rnnsweep.app.config.load import load
+from rnnsweep.app.worker.factory import trainer_factory
+
+
+@pytest.mark.parametrize(
+    ("overrides", "device"),
+    [
+        ([], "auto"),
+        (["cluster=inline"], "auto"),
+        (["cluster=inline", "cluster.gpus_per_worker=0"], "cpu"),
+        (["cluster.gpus_per_worker=1"], "auto"),
+        (["engine=cpu"], "cpu"),
+        (["engine=reference"], "auto"),
+    ],
+)
+def test_rows_stay_off_a_gpu_that_the_config_does_not_want(overrides, device):
+    assert trainer_factory(load(None, overrides, check_units=False)).settings.device == device
+
+
+def test_a_factory_travels(tmp_path):
+    factory = trainer_factory(load("quickstart", ["seeds=independent"], store=tmp_path, check_units=False))
+    again = pickle.loads(pickle.dumps(factory))
+    assert again == factory
+    assert again.settings.independent
+    assert again.settings.checkpoints == str(tmp_path / "checkpoints/quickstart")
