@@ -177,12 +177,11 @@ def _state(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> RowSna
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
-    first, middle, last = manifest["profile_steps"]
     return RowSnapshot(
         part("params/"),
         part("slots/"),
         best_loss=float(manifest["best_loss"]),
         profile=tensors.get("profile"),
-        profile_steps=(first, middle, last),
+        profile_steps=tuple(manifest["profile_steps"]),
         **{name: manifest[name] for name in _NUMBERS},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,13 +65,14 @@ class TrialResult:
         Raises:
             CheckpointError: there is no checkpoint (left).
         """
-        from rnnsweep.app.config.load import from_json
+        from rnnsweep.app.config.load import allow_stored_imports, from_json
         from rnnsweep.app.config.point import resolve_point
         from rnnsweep.app.results.inference import load_network
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
             attempts = ledger.attempts(view.name, self.number)
             config = from_json(view.config, store=self.sweep.place.own_root)
+        allow_stored_imports(config)
         replicas = range(config.plan.replicas) if replica is None else (replica,)
         rows = [(self.number, index) for index in replicas]
         tokens = {self.number: [attempt.token for attempt in reversed(attempts)]}
@@ -239,11 +240,16 @@ class Sweep:
 
     # ------------------------------------------------------------------ pictures
 
-    def report(self, out: Path | None = None) -> Path:
-        """Write figures, tables and one page; returns the page's path."""
+    def report(self, out: Path | None = None, formats: Sequence[str] = ()) -> Path:
+        """Write figures, tables and one page; returns the page's path.
+
+        Args:
+            out: folder; None takes the sweep's own in the store.
+            formats: of the figures, beside PNG: svg, pdf.
+        """
         from rnnsweep.app.results.report_data import report_sweep
 
-        return report_sweep(self.place, self.name, out)
+        return report_sweep(self.place, self.name, out, formats)
 
     def overview(self) -> Path | None:
         """Write the one picture that stands for the sweep; None where there is nothing to draw yet."""

@@ -16,7 +16,7 @@ from rnnsweep.app.run import wiring
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
 from rnnsweep.core.checkpoint_files import local_path, remove_leftovers, write_config
 from rnnsweep.errors import ConfigError, StoreError, nearest
-from rnnsweep.report.drafts import remove_drafts
+from rnnsweep.report.files import remove_drafts
 from rnnsweep.sweep.driver import Driver, Outcome
 from rnnsweep.sweep.ports import SweepView
 from rnnsweep.sweep.rebuild import Reopen
@@ -102,7 +102,8 @@ def resume(
     sampler = wiring.sampler(config)
     with _opened(config) as (ledger, executor):
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
-        left = remove_leftovers(config.checkpoints) + remove_drafts(config.store.root / "reports" / plan.name)
+        drafts = remove_drafts(config.store.root / "reports" / plan.name)
+        left = remove_leftovers(config.checkpoints) + len(drafts)
         if left:
             log.info("removed files that killed writers had left: %d", left)
         _warm_start(config, ledger, sampler)
