@@ -51,6 +51,9 @@ def parse(url: str) -> URL:
         raise ConfigError("not a database URL", key="store.ledger", value=harmless, allowed=_ALLOWED) from None
     backend = parsed.get_backend_name()
     if backend in ("postgresql", "postgres"):
+        if url.count("@") > 1 or re.search(r"\?\w+=.*@", url):  # the parser would take part of a password for the host
+            allowed = f"{_ALLOWED}; an @ in a password is written %40"
+            raise ConfigError("where the host begins is not clear", key="store.ledger", value=harmless, allowed=allowed)
         require_driver(url, "store.ledger")
         return parsed.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
