@@ -1,4 +1,7 @@
-"""The front door: what Python code calls as `rnnsweep.launch`, `resume`, ..., and the command line too."""
+"""The front door: what Python code calls as `rnnsweep.launch`, `resume`, ..., and the command line too.
+
+What configures and runs is imported where it is called: whoever waits for it is told so first.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.app.config.load import load
+from rnnsweep.app.progress import LiveProgress, Watcher
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
 from rnnsweep.app.results.trained import TrainedTrial, load_trained
-from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, place, place_of
-from rnnsweep.sweep.rebuild import Reopen
 
 if TYPE_CHECKING:
-    from rnnsweep.app.run.launch import Observer
-    from rnnsweep.sweep.driver import Outcome
     from rnnsweep.sweep.rows import RowReport
+    from rnnsweep.sweep.session import Outcome
 
 __all__ = [
     "Sweep",
@@ -43,6 +43,7 @@ def launch(
     store: Path | str | None = None,
     config_dirs: Sequence[Path | str] = (),
     progress: bool = True,
+    on_result: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
     """Run a sweep to its end or to a stop; see `Sweep.status` for which.
 
@@ -52,12 +53,18 @@ def launch(
         store: directory of the stores; else RNNSWEEP_STORE, else the config's.
         config_dirs: your own units and sweeps.
         progress: show it on standard error.
+        on_result: called when the sweep has ended, before MLflow and Optuna are waited for, which may be away.
 
     Raises:
         ConfigError: wrong input; nothing was written.
     """
-    config, where = runs.prepare(name, overrides, config_dirs, store)
-    return _run(config.plan.name, where, progress, lambda observer: runs.launch(config, observer))
+    with _watcher(Path(name).stem, progress) as watcher:
+        watcher.phase("reading the configuration")
+        from rnnsweep.app.run import launch as runs
+
+        config, where = runs.prepare(name, overrides, config_dirs, store)
+        watcher.name, watcher.on_result = config.plan.name, _result(config.plan.name, where, on_result)
+        return Sweep(config.plan.name, where, runs.launch(config, watcher))
 
 
 def submit(
@@ -76,6 +83,7 @@ def submit(
         ConfigError: wrong input, or no cluster that takes jobs; nothing was written.
         StoreError: the cluster does not take the job.
     """
+    from rnnsweep.app.run import launch as runs
     from rnnsweep.app.run.submit import submit_launch
 
     config, _ = runs.prepare(name, overrides, config_dirs, store)
@@ -90,6 +98,9 @@ def fresh(
     config_dirs: Sequence[Path | str] = (),
 ) -> tuple[str, StorePlace | None]:
     """What a fresh launch runs: the name, and the store where a sweep of that name waits unfinished, or None."""
+    from rnnsweep.app.config.load import load
+    from rnnsweep.app.run import launch as runs
+
     folders = [Path(folder) for folder in config_dirs]
     config = load(name, list(overrides), config_dirs=folders, store=runs.root_argument(store), check_units=False)
     where = place_of(config.store.root, config.store.ledger)
@@ -106,12 +117,29 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     extend: bool = False,
     store: Path | str | StorePlace | None = None,
     progress: bool = True,
+    on_result: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
-    """Go on with a sweep of the store; `overrides` may raise ``budget.*``."""
+    """Go on with a sweep of the store; `overrides` may raise ``budget.*``, the rest is as for `launch`."""
     where = place(store)
-    config = runs.stored_config(where, name, list(overrides))
-    reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
-    return _run(name, where, progress, lambda observer: runs.resume(config, reopen, observer))
+    with _watcher(name, progress) as watcher:
+        watcher.phase("reading the store")
+        from rnnsweep.app.run import launch as runs
+        from rnnsweep.sweep.rebuild import Reopen
+
+        config = runs.stored_config(where, name, list(overrides))
+        watcher.on_result = _result(name, where, on_result)
+        reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
+        return Sweep(name, where, runs.resume(config, reopen, watcher))
+
+
+def _watcher(name: str, progress: bool) -> Watcher:
+    return LiveProgress(name) if progress else Watcher(name)
+
+
+def _result(
+    name: str, where: StorePlace, on_result: Callable[[Sweep], None] | None
+) -> Callable[[Outcome], None] | None:
+    return None if on_result is None else lambda outcome: on_result(Sweep(name, where, outcome))
 
 
 def known_sweeps(config_dirs: Sequence[Path | str] = ()) -> list[tuple[str, str]]:
@@ -142,21 +170,12 @@ def resolved_config(
     Raises:
         ConfigError: wrong input.
     """
+    from rnnsweep.app.config.load import load
     from rnnsweep.app.config.point import without_passwords
 
     folders = [Path(folder) for folder in config_dirs]
     config = load(name, list(overrides), config_dirs=folders, store=Path(store) if store else None)
     return without_passwords(config.resolved)
-
-
-def _run(name: str, where: StorePlace, progress: bool, work: Callable[[Observer | None], Outcome]) -> Sweep:
-    """Run a sweep, under live progress where that is wanted."""
-    if not progress:
-        return Sweep(name, where, work(None))
-    from rnnsweep.app.progress import LiveProgress
-
-    with LiveProgress(name) as live:
-        return Sweep(name, where, work(live.update))
 
 
 def train(
@@ -182,7 +201,7 @@ def train(
     Raises:
         ConfigError: wrong input, or `out` holds something already.
     """
-    from rnnsweep.app.config.load import to_json
+    from rnnsweep.app.config.load import load, to_json
     from rnnsweep.app.results.trained import CHECKPOINTS, check_free, save_config, save_reports
     from rnnsweep.app.worker.single import train_one
 

@@ -18,41 +18,62 @@ BEST = 5
 LISTED = 8
 
 
-def tell(sweep: Sweep) -> None:
-    """Print how a run ended and what to do next; exit with its code."""
+def finish(sweep: Sweep) -> None:
+    """Say what mirrors have not got, once nobody waits for them any more; exit with the run's code."""
     assert sweep.outcome is not None  # `launch` and `resume` set it
-    _print(sweep)
+    for mirror in sweep.outcome.behind:
+        typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
+    for text in sweep.outcome.refused:
+        typer.echo(printable(f"note: left out of {text}"), err=True)
     if sweep.outcome.exit_code:
         raise typer.Exit(sweep.outcome.exit_code)
 
 
-def _print(sweep: Sweep) -> None:
-    outcome, name, where = sweep.outcome, sweep.name, sweep.place
+def print_result(sweep: Sweep) -> None:
+    """Print how a run ended and what to do next."""
+    outcome = sweep.outcome
     assert outcome is not None
-    status = sweep.status()
-    best = sweep.ranking()[:BEST]
-    failed = status["trials"]["failed"]
-    total = sum(status["trials"].values())
-    picture = sweep.overview()
-    typer.echo(f"\nSweep '{name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s.")
+    status, ranking = sweep.status(), sweep.ranking()
+    failed, total = status["trials"]["failed"], sum(status["trials"].values())
+    head = f"Sweep '{sweep.name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s."
+    typer.echo(f"\n{head}")
     if outcome.reason and outcome.state.value != "COMPLETE":
         typer.echo(outcome.reason, err=True)
     for line in troubles(sweep.table()):
         typer.echo(line)
-    if best:
-        print_rows(best, title=f"\nbest {len(best)}")
+    if ranking:
+        print_rows(ranking[:BEST], title=f"\nbest {len(ranking[:BEST])}")
     typer.echo("")
+    _print_picture(sweep)
+    for line in ways_on(sweep, failed):
+        typer.echo(line)
+
+
+def _print_picture(sweep: Sweep) -> None:
+    """The results are safe: a picture that cannot be written is no failure of the sweep."""
+    try:
+        picture = sweep.overview()
+    except OSError as error:
+        reason = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        typer.echo(f"note: no picture ({reason}); rnnsweep report --out DIR draws it elsewhere.", err=True)
+        return
     if picture:
         typer.echo(f"picture   {picture}")
-    option = f" {shlex.join(where.option)}" if where.option else ""
-    typer.echo(f"report    rnnsweep report {name}{option}\nMLflow UI rnnsweep ui {name}{option}")
-    again = " --failed" if failed and outcome.state.value == "COMPLETE" else ""
-    if outcome.state.value != "COMPLETE" or failed:
-        typer.echo(f"go on     rnnsweep resume {name}{again}{option}")
-    else:
-        typer.echo(f"more      rnnsweep resume {name} budget.trials=N{option}")
-    for mirror in outcome.behind:
-        typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
+
+
+def ways_on(sweep: Sweep, failed: int) -> list[str]:
+    """Commands that go on from here, as they can be typed."""
+    assert sweep.outcome is not None
+    state, option = sweep.outcome.state.value, shlex.join(sweep.place.option)
+    name = shlex.join([sweep.name]) + (f" {option}" if option else "")
+    again = "--failed" if failed and state == "COMPLETE" else ""
+    more = again or ("" if state != "COMPLETE" else "budget.trials=N")
+    way = "go on    " if state != "COMPLETE" or failed else "more     "
+    return [
+        f"report    rnnsweep report {name}",
+        f"MLflow UI rnnsweep ui {name}",
+        f"{way} rnnsweep resume {name}{' ' if more else ''}{more}",
+    ]
 
 
 def troubles(entries: Sequence[Any]) -> list[str]:

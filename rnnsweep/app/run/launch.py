@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import SweepConfig, amend, from_json, load
+from rnnsweep.app.progress import Watcher
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
@@ -21,14 +22,11 @@ from rnnsweep.sweep.states import SweepState
 if TYPE_CHECKING:
     from rnnsweep.adapters.optuna.sampler import HistorySampler
     from rnnsweep.sweep.ports import Executor, Ledger
-    from rnnsweep.sweep.progress import Progress
 
 LOCK_S = 8.0
 """Patience with another driver's lock: its deadline of 5 s and a little more."""
 
 UNFINISHED = (SweepState.RUNNING, SweepState.STOPPED, SweepState.INTERRUPTED)
-
-Observer = Callable[["Progress"], None]
 
 
 def prepare(
@@ -47,45 +45,57 @@ def prepare(
     return config, where
 
 
-def launch(config: SweepConfig, observer: Observer | None = None) -> Outcome:
-    """Run a new sweep to its end or to a stop.
+def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
+    """Run a new sweep to its end or to a stop; `watcher` is told what happens.
 
     Raises:
         ConfigError: the store has a sweep of this name, or the parts do not fit; nothing was written.
     """
+    watcher = watcher or Watcher(config.plan.name)
     check_warm_start(config)
     plan = wiring.stored_plan(config)
+    watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config) as (ledger, executor):
+    with _opened(config, watcher) as (ledger, executor):
         _warm_start(config, ledger, sampler)
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
         ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
         fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
         mirrors = wiring.mirrors(config, ledger)
-        return Driver(plan, ledger, sampler, executor, mirrors, fence=fence, observer=observer).run()
+        return _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher).run()
 
 
-def resume(config: SweepConfig, reopen: Reopen | None = None, observer: Observer | None = None) -> Outcome:
-    """Go on with a sweep of the store.
+def resume(config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher | None = None) -> Outcome:
+    """Go on with a sweep of the store; `watcher` is told what happens.
 
     Raises:
         ConfigError: `reopen` names trials that do not exist or cannot go on.
         LockedError: another driver holds the sweep.
     """
+    watcher = watcher or Watcher(config.plan.name)
     plan = wiring.stored_plan(config)
+    watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config) as (ledger, executor):
+    with _opened(config, watcher) as (ledger, executor):
+        watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
         _warm_start(config, ledger, sampler)
         mirrors = wiring.mirrors(config, ledger)
-        driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, reopen=reopen, observer=observer)
+        driver = _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher)
+        driver.reopen = reopen
         return driver.run()
 
 
+def _driver(*parts: Any, fence: int, watcher: Watcher) -> Driver:
+    watcher.phase("starting the workers")
+    return Driver(*parts, fence=fence, observer=watcher.update, on_result=watcher.ended, on_wait=watcher.waiting)
+
+
 @contextmanager
-def _opened(config: SweepConfig) -> Iterator[tuple[Ledger, Executor]]:
+def _opened(config: SweepConfig, watcher: Watcher) -> Iterator[tuple[Ledger, Executor]]:
     """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
+    watcher.phase("loading the trainer" if config.cluster.executor == "inline" else "connecting to Ray")
     executor = wiring.executor(config)
     try:
         executor.connect()
