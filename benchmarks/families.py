@@ -93,8 +93,7 @@ def run(case: Case) -> dict[str, Any]:
     import torch
 
     from rnnsweep.app.config.load import load
-    from rnnsweep.app.worker.trainer import initial_state
-    from rnnsweep.core.build import build_program, build_units, row_hypers
+    from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
     from rnnsweep.core.pack import Member, Pack, Streams
     from rnnsweep.core.training import train_rung
     from rnnsweep.core.types import RowStatus

@@ -17,11 +17,17 @@ from rnnsweep.adapters.mlflow.server import prepare
 from rnnsweep.adapters.mlflow.store import RunStore
 from rnnsweep.adapters.mlflow.tracker import MlflowMirror
 from rnnsweep.adapters.optuna.mirror import OptunaMirror
+from rnnsweep.core.controllers.clip import GlobalNormClip
+from rnnsweep.core.controllers.omega import Omega
+from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.metrics.names import METRIC_KEYS
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView, TrialView
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.states import SweepState, TrialState
+
+KEYS = (*METRIC_KEYS, *GlobalNormClip.metrics, *Omega.metrics, *Sampling.metrics)
+"""As many metrics as a trial with all controllers has."""
 
 
 def journal(trials: int, rungs: int) -> list[Change]:
@@ -37,7 +43,7 @@ def journal(trials: int, rungs: int) -> list[Change]:
         put(number, TrialState.RUNNING)
     for rung in range(1, rungs + 1):
         for number in range(trials):
-            metrics = {key: number + 1.0 / rung for key in METRIC_KEYS}
+            metrics = {key: number + 1.0 / rung for key in KEYS}
             entries.append(("rung", number, {"step": 100 * rung, "metrics": metrics, "values": [1.0 / rung]}))
     for number in range(trials):
         put(number, TrialState.COMPLETE, (1.0 / rungs,))
@@ -59,7 +65,7 @@ def ceiling(uri: str) -> float:
     run_id = store.create("ceiling", 0, {}).info.run_id
     begin = time.perf_counter()
     for call in range(10):
-        points = [(METRIC_KEYS[i % 20], float(i), call * 1000 + i, call * 1000 + i) for i in range(1000)]
+        points = [(KEYS[i % 20], float(i), call * 1000 + i, call * 1000 + i) for i in range(1000)]
         store.log(run_id, points, {}, {})
     return 10_000 / (time.perf_counter() - begin)
 
@@ -67,8 +73,8 @@ def ceiling(uri: str) -> float:
 def track(folder: str, trials: int, rungs: int, batch: int) -> None:
     """Print how fast MLflow's mirror takes a journal."""
     plan = plan_of(trials, rungs, f"{trials} trials {batch}")
-    options = TrackerOptions(metrics=METRIC_KEYS, artifact_root=f"{folder}/artifacts")
-    view, points = SweepView(plan.name, SweepState.RUNNING, {}), trials * rungs * len(METRIC_KEYS)
+    options = TrackerOptions(metrics=KEYS, artifact_root=f"{folder}/artifacts")
+    view, points = SweepView(plan.name, SweepState.RUNNING, {}), trials * rungs * len(KEYS)
     mirror = MlflowMirror(f"sqlite:///{folder}/mlflow.db", view, plan, options)
     wall, cpu = drain(mirror, journal(trials, rungs), batch)
     print(f"MLflow: {points} points of {trials} trials, {batch} entries at once, in {wall:.1f} s:", end=" ")

@@ -115,7 +115,7 @@ def launch(trials: int, updates: int, folder: Path) -> list[str]:
     return [
         *RNNSWEEP,
         "launch",
-        "quickstart",
+        "search",
         "name=bench",
         "cluster=local",
         *options,

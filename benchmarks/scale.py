@@ -22,6 +22,9 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rnnsweep.adapters.ledger.sql_ledger import SqlLedger, open_ledger
+from rnnsweep.core.controllers.clip import GlobalNormClip
+from rnnsweep.core.controllers.omega import Omega
+from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.metrics.names import METRIC_KEYS
 from rnnsweep.sweep.driver import Driver
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
@@ -31,6 +34,10 @@ from rnnsweep.sweep.session import Pace
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.states import RowState, SweepState
 from tests.kit.sampler import ScriptedSampler
+
+KEYS = (*METRIC_KEYS, *GlobalNormClip.metrics, *Omega.metrics, *Sampling.metrics)
+"""As many metrics as a trial with all controllers has."""
+
 
 EVERY = 10
 SPACE = Space(
@@ -82,7 +89,7 @@ class Fleet:
         for row, (spec, before) in list(self.rows[name].items()):
             rung = before + 1
             state = RowState.DONE if rung * EVERY >= spec.updates else RowState.ACTIVE
-            metrics = {key: (spec.trial + rung) / (7.0 + index) for index, key in enumerate(METRIC_KEYS[:18])}
+            metrics = {key: (spec.trial + rung) / (7.0 + index) for index, key in enumerate(KEYS[:18])}
             metrics["valid/error"] = abs(float(spec.params["x"]) - 0.3) + 1.0 / rung  # type: ignore[arg-type]
             made.append(RowReport(*row, spec.token, rung, rung * EVERY, metrics, state, device_s=0.01, engine="sim"))
             if state is RowState.DONE:

@@ -288,8 +288,7 @@ def shares(cores: int) -> list[str]:
 def bench_pack(config, rows: int):
     """A pack of fresh rows."""
     from rnnsweep.app.worker.device import device_of, single_threaded
-    from rnnsweep.app.worker.trainer import initial_state
-    from rnnsweep.core.build import build_program, build_units, row_hypers
+    from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
     from rnnsweep.core.pack import Member, Pack, Streams
 
     single_threaded(1)

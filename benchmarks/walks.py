@@ -4,19 +4,21 @@
 
 A walk runs the thing and writes down each file of the project
     - a function of which runs (a generated constructor counts for the file of its class);
-    - a compiled function of which such a function calls, and what that calls in turn: numba's kernels, and the
-      intrinsics that write their instructions.
-What runs before (configs, imports, compiling) does not count. A further walk is a function that returns its files, and
-an entry in `WALKS`.
+    - a compiled function of which such a function calls, and what that names in turn: numba's kernels, and the
+      intrinsics that they are made of.
+What runs before (configs, imports, compiling with all that writes instructions) does not count. A further walk is a
+function that returns its files, and an entry in `WALKS`.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rnnsweep"
@@ -72,7 +74,12 @@ def _closure(functions: set[Any]) -> set[Any]:
 
 
 def _named(code: CodeType, names: dict[str, Any]) -> list[Any]:
-    return [names[name] for name in code.co_names if _is_compiled(names.get(name))]
+    """Compiled functions that code names, by themselves or as a module's."""
+    values = [names.get(name) for name in code.co_names]
+    values += [
+        getattr(value, name, None) for value in values if isinstance(value, ModuleType) for name in code.co_names
+    ]
+    return [value for value in values if _is_compiled(value)]
 
 
 def _is_compiled(value: Any) -> bool:
@@ -111,7 +118,110 @@ def one_mini_batch() -> list[str]:
     return files_of(lambda: update(tile, Tally()))
 
 
-WALKS: dict[str, Callable[[], list[str]]] = {"one mini-batch through `update`": one_mini_batch}
+def one_report() -> list[str]:
+    """From the worker's trainer to MLflow's tables: a small sweep in this process, on the stores of a real one.
+
+    Counted are the files in which a function is given the report or returns it, or what became of it: told by one of
+    its numbers, the training loss of the last rung, in whatever message it travels. Messages are plain or frozen; what
+    a function holds or adds to besides (the driver's memory, its list of commands, the mirror) does not count. Copies
+    for other purposes are left out: the report inside the checkpoint (`ASIDE`), Optuna's mirror, artifacts.
+    """
+    import tempfile
+
+    from rnnsweep.app.config.load import load
+
+    overrides = ["name=walk", "cluster=inline", "engine=reference", "task.length=10", "family.hidden=4"]
+    overrides += ["training.report_every=5", "budget.trials=1", "budget.updates=10", "replicas=1", "space={}"]
+    with tempfile.TemporaryDirectory() as folder:
+        config = load("quickstart", overrides, store=Path(folder))
+        trail = Trail()
+        threading.setprofile(trail.call)
+        sys.setprofile(trail.call)
+        try:
+            _small_sweep(config)
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+    return [file for file in trail.files() if file not in ASIDE]
+
+
+ASIDE = {"app/worker/row_records.py", "app/worker/retrying_store.py", "core/checkpoint.py"}
+"""Where the report goes into the checkpoint: it ends there."""
+
+
+def _small_sweep(config: Any) -> None:
+    """A launch without a cluster and without what MLflow gets besides points."""
+    import time
+
+    from rnnsweep.adapters.mlflow.options import TrackerOptions
+    from rnnsweep.adapters.mlflow.tracker import MlflowMirror
+    from rnnsweep.app.run import wiring
+    from rnnsweep.sweep.driver import Driver
+    from rnnsweep.sweep.ports import SweepView
+    from rnnsweep.sweep.states import SweepState
+
+    plan, ledger = wiring.stored_plan(config), wiring.open_ledger_of(config)
+    view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=time.time())
+    ledger.create(view)
+    fence = ledger.acquire(plan.name, "walk", 1.0)
+    mirror = MlflowMirror(config.store.mlflow, view, plan, TrackerOptions(artifact_root=config.store.artifacts))
+    outcome = Driver(plan, ledger, wiring.sampler(config), wiring.executor(config), [mirror], fence=fence).run()
+    assert outcome.exit_code == 0 and not outcome.behind, outcome
+    ledger.close()
+
+
+class Trail:
+    """The functions that are given one report: the newest that a trainer made, told by its training loss."""
+
+    def __init__(self) -> None:
+        self._loss: float | None = None
+        self._sources: set[str] = set()
+
+    def call(self, frame: FrameType, event: str, argument: object) -> None:
+        """For `sys.setprofile`."""
+        code = frame.f_code
+        if event == "call" and code.co_name == "__init__" and type(frame.f_locals.get("self")).__name__ == "RowReport":
+            self._loss, made = float(frame.f_locals["metrics"]["train/loss"]), frame.f_back
+            self._sources = {made.f_code.co_filename, _source(frame)} if made else set()
+        elif self._loss is not None and event in ("call", "return") and self._ours(frame):
+            passed = _arguments(frame) if event == "call" else [argument]
+            if any(self._carries(value, 7) for value in passed):
+                self._sources.add(_source(frame))
+
+    def _ours(self, frame: FrameType) -> bool:
+        generated = frame.f_code.co_filename == "<string>"
+        return (_source(frame) if generated else frame.f_code.co_filename).startswith(str(PACKAGE))
+
+    def _carries(self, value: Any, depth: int) -> bool:
+        if isinstance(value, float):
+            return value == self._loss
+        if isinstance(value, str):
+            return repr(self._loss) in value
+        if depth and isinstance(value, Mapping):
+            return any(self._carries(one, depth - 1) for one in value.values())
+        if depth and isinstance(value, (list, tuple)):
+            return any(self._carries(one, depth - 1) for one in value)
+        if depth and is_dataclass(value) and value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            return any(self._carries(getattr(value, one.name, None), depth - 1) for one in fields(value))
+        return False
+
+    def files(self) -> list[str]:
+        """The project's files on the way, relative to the package."""
+        inside = (Path(source) for source in self._sources if source.startswith(str(PACKAGE)))
+        return sorted(str(path.relative_to(PACKAGE)) for path in inside)
+
+
+def _arguments(frame: FrameType) -> list[Any]:
+    """What a function is called with, but for the list that it adds its commands to."""
+    code = frame.f_code
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return [frame.f_locals.get(name) for name in names if name != "out"]
+
+
+WALKS: dict[str, Callable[[], list[str]]] = {
+    "one mini-batch through `update`": one_mini_batch,
+    "one report from the worker to MLflow's tables": one_report,
+}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 #!/bin/bash
 # One Ray cluster over all nodes of a Slurm allocation, one sweep on it. Usage:
-#   sbatch --nodes=4 --gpus-per-node=4 deploy/slurm.sh launch pascanu_temporal_order budget.trials=500
-#   sbatch --nodes=4 --gpus-per-node=4 deploy/slurm.sh resume pascanu_temporal_order
+#   sbatch --nodes=4 --gpus-per-node=4 deploy/slurm.sh launch digits budget.trials=500
+#   sbatch --nodes=4 --gpus-per-node=4 deploy/slurm.sh resume digits
 # Submit with `resume` after a time limit: nothing that was finished is trained again. LEDGER=postgresql+psycopg://...
 # in the environment names a ledger server; without it the ledger is mlruns/ledger.db in the directory of sbatch.
 #SBATCH --job-name=rnnsweep

@@ -10,6 +10,10 @@ import sys
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 os.environ.update(dict.fromkeys(THREADS, "1"))
 
+from tests.kit.shapes import check_shapes  # noqa: E402
+
+check_shapes()  # before the first import of a module with shapes
+
 from tests.kit.postgres import postgres_server, postgres_url  # noqa: E402
 
 __all__ = ["postgres_server", "postgres_url"]

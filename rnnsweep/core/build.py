@@ -16,7 +16,7 @@ from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.pack import RowState, Streams
 from rnnsweep.core.program import Program, parameters_of
-from rnnsweep.core.readouts.base import Readout
+from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import Capability

@@ -1,8 +1,6 @@
 """Checkpoints of rows: safetensors plus a JSON manifest; a broken one falls back to the one before.
 
-    <root>/<trial>/<replica>/<token>/rung-000012.safetensors      tensors
-    <root>/<trial>/<replica>/<token>/rung-000012.json             manifest, written last: it makes the checkpoint exist
-
+Where they lie: `checkpoint_paths`. A manifest is written last: it makes the checkpoint exist.
 On a local path files are written under a temporary name, synced and renamed. Other fsspec URLs put whole objects.
 """
 
@@ -11,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +19,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS, row_folder, rung_file, rung_of
 from rnnsweep.core.pack import RowState
 from rnnsweep.errors import CheckpointError
 
 FORMAT = 1
-_NAME = re.compile(r"rung-(\d+)\.json$")
 _NUMBERS = ("step", "taken", "rung", "solved_at", "solved_exactly_at", "diverged_at", "best_rung")
 
 
@@ -58,7 +55,7 @@ class CheckpointStore:
 
     def folder(self, trial: int, replica: int, token: str) -> str:
         """Folder of one attempt of one row."""
-        return f"{self.root}/{trial:06d}/{replica:03d}/{token}"
+        return row_folder(self.root, trial, replica, token)
 
     def save(self, folder: str, state: RowState, extra: Mapping[str, Any]) -> None:
         """Write the row's checkpoint of its present rung; durable when this returns."""
@@ -71,14 +68,12 @@ class CheckpointStore:
             **{name: getattr(state, name) for name in _NUMBERS},
             "extra": dict(extra),
         }
-        stem = f"{folder}/rung-{state.rung:06d}"
-        self._write(f"{stem}.safetensors", data)
-        self._write(f"{stem}.json", json.dumps(manifest).encode())
+        self._write(rung_file(folder, state.rung, TENSORS), data)
+        self._write(rung_file(folder, state.rung, MANIFEST), json.dumps(manifest).encode())
 
     def rungs(self, folder: str) -> list[int]:
         """Rungs that have a manifest, ascending; empty where there is no folder."""
-        found = (_NAME.search(name) for name in self._list(folder))
-        return sorted(int(match.group(1)) for match in found if match)
+        return sorted(rung for name in self._list(folder) if (rung := rung_of(name)) is not None)
 
     def load(self, folder: str, rung: int) -> Saved:
         """Read one checkpoint.
@@ -86,16 +81,15 @@ class CheckpointStore:
         Raises:
             CheckpointError: absent, torn, or of another format.
         """
-        stem = f"{folder}/rung-{rung:06d}"
+        file, tensors = rung_file(folder, rung, MANIFEST), rung_file(folder, rung, TENSORS)
         try:
-            manifest = json.loads(self._read(f"{stem}.json"))
-            data = self._read(f"{stem}.safetensors")
+            manifest, data = json.loads(self._read(file)), self._read(tensors)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{stem}.json", str(error)) from error
+            raise CheckpointError(file, str(error)) from error
         if manifest.get("format") != FORMAT:
-            raise CheckpointError(f"{stem}.json", f"format {manifest.get('format')}, this version reads {FORMAT}")
+            raise CheckpointError(file, f"format {manifest.get('format')}, this version reads {FORMAT}")
         if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
-            raise CheckpointError(f"{stem}.safetensors", "checksum differs from the manifest's")
+            raise CheckpointError(tensors, "checksum differs from the manifest's")
         return Saved(_state(safetensors.torch.load(data), manifest), manifest["extra"])
 
     def newest(self, folders: Sequence[str], limit: int | None = None) -> Saved | None:
@@ -112,8 +106,8 @@ class CheckpointStore:
         """Delete all rungs of an attempt but these; the manifest goes first."""
         for rung in self.rungs(folder):
             if rung not in keep:
-                self._delete(f"{folder}/rung-{rung:06d}.json")
-                self._delete(f"{folder}/rung-{rung:06d}.safetensors")
+                self._delete(rung_file(folder, rung, MANIFEST))
+                self._delete(rung_file(folder, rung, TENSORS))
 
     def _write(self, path: str, data: bytes) -> None:
         if not self.local:

@@ -10,32 +10,31 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.families.base import Family, Values
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Record
 
 if TYPE_CHECKING:
     from rnnsweep.core.controllers.base import Context
-    from rnnsweep.core.tile import Tile
 
 SATURATED_BELOW = 0.1
 """|f'| below which a unit counts as saturated."""
 
 
-def weights(tile: Tile) -> dict[str, Tensor]:
+def weights(family: Family, values: Values, hypers: Values) -> dict[str, Tensor]:
     """Spectral radius and largest singular value of the loop's recurrent matrix, float64 [P].
 
     Left out where that matrix is not square (gates) or there is none. Also what the family counts (`Family.counted`).
 
+    Args:
+        family: of the rows. values: their parameters. hypers: the family's hyperparameters and row state.
+
     Numerics:
         One LAPACK call per row and quantity, in float64, so that rows cannot mix. Non-finite matrices give NaN.
     """
-    values = tile.program.layout.view(tile.params)
-    matrices = tile.program.family.weights(values, tile.unit_hypers("family")).w_rec.double().cpu()
-    counted = {
-        key: tile.slots[f"family.{slot}"].to(torch.float64, copy=True)
-        for slot, key in tile.program.family.counted.items()
-    }
+    matrices = family.weights(values, hypers).w_rec.double().cpu()
+    counted = {key: hypers[slot].to(torch.float64, copy=True) for slot, key in family.counted.items()}
     if matrices.shape[1] != matrices.shape[2] or not matrices.shape[1]:
         return counted
     rho, sigma = torch.full((2, len(matrices)), math.nan, dtype=torch.float64)

@@ -41,7 +41,9 @@ class Loss:
         """
 
     @abstractmethod
-    def curvature(self, outputs: Float[Tensor, "P M O"], change: Float[Tensor, "P M O"]) -> Float[Tensor, "P M O"]:
+    def curvature(
+        self, outputs: Float[Tensor, "P M O"], targets: Shaped[Tensor, "P M ..."], change: Float[Tensor, "P M O"]
+    ) -> Float[Tensor, "P M O"]:
         """Hessian of each read-out's cost by its outputs, times a change of the outputs; positive semi-definite."""
 
 
@@ -59,8 +61,11 @@ class CrossEntropy(Loss):
         hot = torch.zeros_like(outputs).scatter_(-1, targets[..., None], 1.0)
         return -picked, log_p.exp() - hot
 
-    def curvature(self, outputs: Float[Tensor, "P M O"], change: Float[Tensor, "P M O"]) -> Float[Tensor, "P M O"]:
+    def curvature(
+        self, outputs: Float[Tensor, "P M O"], targets: Shaped[Tensor, "P M ..."], change: Float[Tensor, "P M O"]
+    ) -> Float[Tensor, "P M O"]:
         """(diag p - p p^T) change."""
+        del targets
         p = torch.log_softmax(outputs, -1).exp()
         return p * change - p * (p * change).sum(-1, keepdim=True)
 
@@ -82,8 +87,11 @@ class BinaryCrossEntropy(Loss):
         each = (outputs.clamp(min=0) - outputs * targets) + torch.log1p(torch.exp(-outputs.abs()))
         return each.sum(-1), _sigmoid(outputs) - targets
 
-    def curvature(self, outputs: Float[Tensor, "P M O"], change: Float[Tensor, "P M O"]) -> Float[Tensor, "P M O"]:
+    def curvature(
+        self, outputs: Float[Tensor, "P M O"], targets: Shaped[Tensor, "P M ..."], change: Float[Tensor, "P M O"]
+    ) -> Float[Tensor, "P M O"]:
         """p (1 - p) change."""
+        del targets
         p = _sigmoid(outputs)
         return p * (1 - p) * change
 
@@ -101,9 +109,11 @@ class SquaredError(Loss):
         error = outputs - targets
         return (error * error).sum(-1), 2 * error
 
-    def curvature(self, outputs: Float[Tensor, "P M O"], change: Float[Tensor, "P M O"]) -> Float[Tensor, "P M O"]:
+    def curvature(
+        self, outputs: Float[Tensor, "P M O"], targets: Shaped[Tensor, "P M ..."], change: Float[Tensor, "P M O"]
+    ) -> Float[Tensor, "P M O"]:
         """2 change."""
-        del outputs
+        del outputs, targets
         return 2 * change
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.parameters import ParameterLayout
 from rnnsweep.core.program import Program
+from rnnsweep.core.types import ParameterLayout
 
 NEVER = -1
 """Stands for "not yet" in int64 vectors of updates."""

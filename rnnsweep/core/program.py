@@ -13,12 +13,11 @@ from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal,
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
-from rnnsweep.core.readouts.base import Readout
+from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.base import Engine, TermEngine
 from rnnsweep.core.sizes import record_entries, standard_bytes
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.types import BackwardTerm
+from rnnsweep.core.types import BackwardTerm, ParameterLayout, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Unit
 
@@ -64,6 +63,11 @@ class Program:
         if self.task.carries and self.engine.name != "reference":
             problem = "only the engine 'reference' begins with a state per sequence"
             raise ConfigError(problem, key="engine", value=self.engine.name, allowed="reference")
+
+    @cached_property
+    def carries(self) -> bool:
+        """Whether the state goes over from one mini-batch to the next."""
+        return self.task.carries
 
     @cached_property
     def layout(self) -> ParameterLayout:
@@ -118,7 +122,7 @@ class Program:
         shapes.update({f"learner.{name}": shape for name, shape in self.learner.slot_shapes(self).items()})  # pyright: ignore[reportArgumentType] - it takes a cached_property for no property
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
-        if self.task.carries:
+        if self.carries:
             shapes[CARRIED] = (self.batch, self._width if self.family.cell is None else self.family.cell.state)
         return shapes
 

@@ -1,19 +1,64 @@
-"""Linear read-out, loss and their gradients, row by row. Shapes: see `core.types`."""
+"""The read-out: its contract, and the linear map with its loss and their gradients, row by row.
+
+Shapes: see `core.types`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from rnnsweep.core.types import Batch, Direct
+from rnnsweep.core.types import Batch, Capability, Direct, ParameterSpec
+from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
+
+
+Values = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the linear map sees.
+
+    Attributes:
+        states: as `read_out` takes them: [P, T + 1, B, H], of which it reads the last or all but the first.
+        pullback: from the direct part of what is seen to that of the states, and gradients of the read-out's own
+            parameters.
+    """
+
+    states: Tensor
+    pullback: Callable[[Direct], tuple[Direct, dict[str, Tensor]]] = lambda direct: (direct, {})
+
+
+@dataclass(frozen=True)
+class Readout(Unit):
+    """Base of read-outs; the states themselves, unless a subclass looks further.
+
+    Attributes:
+        capabilities: what controllers may rely on.
+        carries: whether it is the same when a sequence goes over from one mini-batch to the next.
+    """
+
+    unit_group: ClassVar[str] = "readout"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    carries: ClassVar[bool] = True
+
+    def parameters(self, width: int) -> tuple[ParameterSpec, ...]:
+        """Parameters besides ``w_out`` and ``b_out``, for states of this width."""
+        del width
+        return ()
+
+    def see(self, values: Values, states: Tensor, lengths: Tensor, per_step: bool) -> Seen:
+        """What the linear map sees of the visible states [P, T + 1, B, H]."""
+        del values, lengths, per_step
+        return Seen(states)
 
 
 @dataclass

@@ -2,14 +2,23 @@
 
 A number is a function of (row key, sequence id, stream, position) alone. So it does not depend on neighbours, pack
 width, device or on how often anything else was drawn, and there is nothing to save but the counters that the caller
-uses as ids.
+uses as ids. The generator is Philox4x32-10: four random 32-bit words for every (key, counter), with the counter layout
+
+    counter = (low half of id, high half of id, domain | stream, block)        key = (low half, high half)
+
+and word `n` of a stream is word `n % 4` of block `n // 4`. It is here twice, equal to the bit: `words_torch` is plain
+int64 arithmetic and runs on any device; `words_compiled` is compiled for the CPU.
 
 Shapes: P rows · B mini-batch · n numbers per sequence.
 
 Numerics:
     Integers are ``low + (word * span >> 32)``: their probabilities differ from 1 / span by at most 2**-32. Uniforms are
     ``(word >> 8) * 2**-24``, exact in float32 and float64. Both are equal to the bit on every device. Normals are
-    formed in float64 on the CPU by scalar code, one at a time: the same whatever lies beside them.
+    formed in float64 on the CPU by scalar code, one at a time: the same whatever lies beside them. A product of two
+    words fits 64 bits; int64 wraps around without harm and its upper half is masked after the shift.
+
+References:
+    Salmon, Moraes, Dror, Shaw (2011), *Parallel random numbers: as easy as 1, 2, 3*; known answers from Random123.
 """
 
 from __future__ import annotations
@@ -25,9 +34,23 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from rnnsweep.core import philox
-
 Split = Literal["train", "valid", "test"]
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+_M0, _M1 = np.uint64(_MULTIPLIERS[0]), np.uint64(_MULTIPLIERS[1])
+_W0, _W1 = np.uint64(_WEYL[0]), np.uint64(_WEYL[1])
+_LOW, _HALF = np.uint64(_MASK), np.uint64(32)
+
+SEQUENCE, BATCH, ROW = 0, 1 << 30, 2 << 30
+"""Domains, in the two top bits of the stream word: what is drawn per sequence, per mini-batch, per row never meets."""
+STREAMS = 1 << 30
+"""Stream numbers are below this."""
+
+Words4 = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def key(seed: int, replica: int, purpose: str, trial: int | None = None) -> int:
@@ -48,8 +71,8 @@ def key(seed: int, replica: int, purpose: str, trial: int | None = None) -> int:
 
 
 def stream_of(name: str) -> int:
-    """A stream number for a name, stable for ever, below `philox.STREAMS`; for per-row draws of named things."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "little") % philox.STREAMS
+    """A stream number for a name, stable for ever, below `STREAMS`; for per-row draws of named things."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "little") % STREAMS
 
 
 @dataclass(frozen=True)
@@ -84,7 +107,7 @@ class Draws:
 
     def words(self, n: int, stream: int) -> Tensor:
         """Raw 32-bit words, int64 [P, B, n] in 0..2**32-1."""
-        return self._words(self.ids, stream | philox.SEQUENCE, n)
+        return self._words(self.ids, stream | SEQUENCE, n)
 
     def integers(self, low: int | Tensor, high: int | Tensor, n: int, stream: int) -> Tensor:
         """U{low..high}, both included, int64 [P, B, n]; bounds are ints or broadcastable tensors [P, 1, 1].
@@ -99,18 +122,18 @@ class Draws:
 
     def batch_integers(self, low: int | Tensor, high: int | Tensor, stream: int) -> Tensor:
         """U{low..high} once per mini-batch, int64 [P]; bounds are ints or tensors [P]."""
-        word = self._words(self.batch_ids[:, None], stream | philox.BATCH, 1)[:, 0, 0]
+        word = self._words(self.batch_ids[:, None], stream | BATCH, 1)[:, 0, 0]
         return low + (word * (high - low + 1) >> 32)
 
     def _words(self, ids: Tensor, stream: int, n: int) -> Tensor:
-        make = philox.words_compiled if self.fast else philox.words_torch
+        make = words_compiled if self.fast else words_torch
         return make(self.keys, ids, stream, n)
 
 
 def sample_ids(keys: Tensor, batch_ids: Tensor, batch: int, samples: int) -> Tensor:
     """Ids of a mini-batch drawn with replacement from a finite training set, int64 [P, batch] in 0..samples-1."""
-    make = philox.words_compiled if keys.device.type == "cpu" else philox.words_torch
-    words = make(keys, batch_ids[:, None], stream_of("sample ids") | philox.BATCH, batch)
+    make = words_compiled if keys.device.type == "cpu" else words_torch
+    words = make(keys, batch_ids[:, None], stream_of("sample ids") | BATCH, batch)
     return words[:, 0] * samples >> 32
 
 
@@ -136,8 +159,68 @@ def permutations(keys: Tensor, n: int, stream: int) -> Tensor:
 def _per_row(loop, keys: Tensor, n: int, stream: int, dtype: type) -> Tensor:
     keys = keys.cpu().contiguous()
     out = np.empty((keys.shape[0], n), dtype=dtype)
-    loop(keys.numpy(), stream | philox.ROW, out)
+    loop(keys.numpy(), stream | ROW, out)
     return torch.from_numpy(out)
+
+
+def block_torch(counter: Words4, key: tuple[Tensor, Tensor]) -> Words4:
+    """One block per element: 32-bit words as int64 tensors that broadcast against each other."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        p0, p1 = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
+        c0, c2 = ((p1 >> 32) & _MASK) ^ c1 ^ k0, ((p0 >> 32) & _MASK) ^ c3 ^ k1
+        c1, c3 = p1 & _MASK, p0 & _MASK
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def words_torch(keys: Tensor, ids: Tensor, stream: int, n: int) -> Tensor:
+    """Words 0..n-1 of every sequence, int64 [P, B, n] in 0..2**32-1; keys [P], ids [P, B], any device."""
+    blocks = torch.arange(-(-n // 4), device=ids.device)
+    ids, keys = ids[:, :, None], keys[:, None, None]
+    counter = (ids & _MASK, (ids >> 32) & _MASK, torch.full_like(ids, stream), blocks[None, None])
+    four = block_torch(counter, (keys & _MASK, (keys >> 32) & _MASK))
+    return torch.stack(torch.broadcast_tensors(*four), dim=-1).flatten(2)[:, :, :n]
+
+
+@njit(inline="always")
+def block(c0, c1, c2, c3, k0, k1):
+    """One block for compiled loops; words are uint64 below 2**32."""
+    for _ in range(_ROUNDS):
+        p0 = _M0 * c0
+        p1 = _M1 * c2
+        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ k1, p0 & _LOW
+        k0 = (k0 + _W0) & _LOW
+        k1 = (k1 + _W1) & _LOW
+    return c0, c1, c2, c3
+
+
+@njit(nogil=True, cache=True)
+def fill(key, sequence, stream, out):
+    """Write the first `len(out)` words of one stream; `len(out)` is a multiple of 4. For compiled loops."""
+    k0, k1 = np.uint64(key) & _LOW, np.uint64(key) >> _HALF
+    i0, i1 = np.uint64(sequence) & _LOW, np.uint64(sequence) >> _HALF
+    for i in range(out.shape[0] // 4):
+        w0, w1, w2, w3 = block(i0, i1, np.uint64(stream), np.uint64(i), k0, k1)
+        out[4 * i] = w0
+        out[4 * i + 1] = w1
+        out[4 * i + 2] = w2
+        out[4 * i + 3] = w3
+
+
+@njit(nogil=True, cache=True)
+def _fill_all(keys, ids, stream, out):
+    for p in range(ids.shape[0]):
+        for b in range(ids.shape[1]):
+            fill(keys[p], ids[p, b], stream, out[p, b])
+
+
+def words_compiled(keys: Tensor, ids: Tensor, stream: int, n: int) -> Tensor:
+    """As `words_torch`, for tensors on the CPU."""
+    out = np.empty((*ids.shape, -(-n // 4) * 4), dtype=np.int64)
+    _fill_all(keys.contiguous().numpy(), ids.contiguous().numpy(), stream, out)
+    return torch.from_numpy(out)[:, :, :n]
 
 
 @njit(inline="always")
@@ -156,7 +239,7 @@ def _fill_uniforms(keys, stream, out):
     n = out.shape[1]
     words = _padded(2 * n)
     for p in range(out.shape[0]):
-        philox.fill(keys[p], 0, stream, words)
+        fill(keys[p], 0, stream, words)
         for i in range(n):
             out[p, i] = _uniform53(words[2 * i], words[2 * i + 1])
 
@@ -166,7 +249,7 @@ def _fill_normals(keys, stream, out):
     n = out.shape[1]
     words = _padded(2 * n + 2)
     for p in range(out.shape[0]):
-        philox.fill(keys[p], 0, stream, words)
+        fill(keys[p], 0, stream, words)
         for i in range(0, n, 2):
             radius = math.sqrt(-2.0 * math.log(_uniform53(words[2 * i], words[2 * i + 1]) + 2.0**-53))
             angle = 2.0 * math.pi * _uniform53(words[2 * i + 2], words[2 * i + 3])
@@ -180,7 +263,7 @@ def _fill_permutations(keys, stream, out):
     n = out.shape[1]
     words = _padded(n)
     for p in range(out.shape[0]):
-        philox.fill(keys[p], 0, stream, words)
+        fill(keys[p], 0, stream, words)
         for i in range(n):
             out[p, i] = i
         for i in range(n - 1, 0, -1):

@@ -1,50 +1,68 @@
-"""Tiles: some consecutive rows of a pack, as many as the engine trains best together."""
+"""Tiles of a pack, and one update of a tile.
+
+A tile is some consecutive rows, as many as the engine trains best together: their records stay in the cache. An update:
+
+    streams -> batch -> loop -> read-out -> backward
+            -> controllers add -> transform -> optimiser proposes -> after -> gates admit -> apply
+
+Shapes: see `core.types`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
+from jaxtyping import Bool, Float, Int8, Int64, Shaped
 from torch import Tensor
 
+from rnnsweep.core import diagnostics, numerics
+from rnnsweep.core.controllers.base import Context, Tally
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.program import CARRIED, Program
 from rnnsweep.core.rng import Draws, sample_ids
-from rnnsweep.core.types import Batch
+from rnnsweep.core.types import Batch, Learned, RowStatus, Wanted
 
 _DEFAULT_TILE = 1 << 30
+"""Rows of a tile where the engine sets no limit."""
 
 
 @dataclass
 class Tile:
     """Views of some consecutive rows of a pack; writing to them writes to the pack.
 
+    What depends on who is in it is worked out once, when it is cut: rows stay the same for a whole rung.
+
     Attributes:
-        switched: per controller, whether any of these rows has it switched on (fixed while the rows stay).
+        params, slots, hypers, keys, step, taken, updates, status, diverged_at: see `Pack`.
+        on: per controller, which rows have it switched on. switched: whether any has.
+        optimizer_hypers: the optimiser's hyperparameters [P, 1] as `Optimizer.propose` takes them, rates unscheduled.
         decays: whether any of these rows has weight decay.
     """
 
     program: Program
-    params: Tensor
-    slots: dict[str, Tensor]
-    hypers: dict[str, Tensor]
-    keys: dict[str, Tensor]
-    step: Tensor
-    taken: Tensor
-    updates: Tensor
-    status: Tensor
-    diverged_at: Tensor
-    switched: dict[str, bool]
-    on: dict[str, Tensor]
+    params: Float[Tensor, "P N"]
+    slots: dict[str, Shaped[Tensor, "P ..."]]
+    hypers: dict[str, Shaped[Tensor, " P"]]
+    keys: dict[str, Int64[Tensor, " P"]]
+    step: Int64[Tensor, " P"]
+    taken: Int64[Tensor, " P"]
+    updates: Int64[Tensor, " P"]
+    status: Int8[Tensor, " P"]
+    diverged_at: Int64[Tensor, " P"]
+    switched: dict[str, bool] = field(default_factory=dict)
+    on: dict[str, Bool[Tensor, " P"]] = field(default_factory=dict)
+    optimizer_hypers: Mapping[str, Shaped[Tensor, "#P N"]] = field(default_factory=dict)
     decays: bool = False
 
-    def unit_hypers(self, prefix: str) -> dict[str, Tensor]:
+    def unit_hypers(self, prefix: str) -> dict[str, Shaped[Tensor, "P ..."]]:
         """One unit's hyperparameters [P] by field name; a family's or learner's row state is among them."""
         start = len(prefix) + 1
-        found = {key[start:]: value for key, value in self.hypers.items() if key.startswith(f"{prefix}.")}
+        named = {key[start:]: value for key, value in self.hypers.items() if key.startswith(f"{prefix}.")}
         if prefix in ("family", "learner"):
-            found |= {key[start:]: value for key, value in self.slots.items() if key.startswith(f"{prefix}.")}
-        return found
+            named |= {key[start:]: value for key, value in self.slots.items() if key.startswith(f"{prefix}.")}
+        return named
 
     def learner_own(self) -> dict[str, Tensor]:
         """What the learning rule may read of its own, see `Learner.learn`."""
@@ -72,9 +90,9 @@ def _tile(pack: Pack, cut: slice) -> Tile:
         pack.updates[cut],
         pack.status[cut],
         pack.diverged_at[cut],
-        {},
-        {},
     )
+    columns = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
+    tile.optimizer_hypers = program.optimizer.placed(columns, program.layout)
     tile.decays = bool((hypers.get("optimizer.weight_decay", torch.zeros(1)) > 0).any())
     for name, unit in program.controllers.items():
         tile.on[name] = unit.active(tile.unit_hypers(f"controllers.{name}"))
@@ -91,8 +109,198 @@ def train_batch(tile: Tile) -> Batch:
     else:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
     batch = program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype))
-    if not program.task.carries:
+    if not program.carries:
         return batch
     state = tile.slots[CARRIED]
     begins = program.task.begins(step, program.batch)[:, None, None]
     return replace(batch, state=torch.where(begins, torch.zeros_like(state), state))
+
+
+def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None) -> Context:
+    """One update of every live row of the tile, in place. Ended rows do not change.
+
+    A row whose loss, or whose parameters after the step, would be non-finite is marked DIVERGED and keeps its last
+    finite parameters; it takes no further step.
+
+    Args:
+        tile: rows.
+        tally: where diagnostics go.
+        ending: rows for which this is the last update of a rung (costly diagnostics, trace kept); None for none.
+    """
+    detailed = ending is not None and bool(ending.any())
+    alive = (tile.status == RowStatus.ACTIVE) & (tile.step < tile.updates)
+    tally.begin(alive)
+    learned, context = learn(tile, tally, _wanted(tile, detailed))
+    context.ending = ending if detailed else None
+    if detailed and context.trace is not None:
+        context.notes.update(diagnostics.states(context))
+        context.notes["profile"] = diagnostics.profile(context)
+    finite = numerics.finite(learned.loss)
+    tally.mean("train/loss", learned.loss, finite)
+    if learned.state is not None:  # text that was read is read, be the step taken or not
+        state, on = tile.slots[CARRIED], (alive & finite)[:, None, None]
+        state.copy_(torch.where(on, learned.state, state))
+    diverged = ~finite
+    drop = _control(tile, context, diverged)
+    _apply(tile, context, alive, diverged, drop)
+    return context
+
+
+def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
+    """What the learning rule makes of the next mini-batch, and all that controllers may read about it."""
+    program, batch, family_hypers = tile.program, train_batch(tile), tile.unit_hypers("family")
+    learned = program.learner.learn(program, tile.params, family_hypers, batch, want, tile.learner_own())  # pyright: ignore[reportArgumentType] - as in `program`
+    context = Context(
+        program.family,
+        program.task,
+        program.engine,
+        program.activation,
+        program.layout,
+        tile.params,
+        program.layout.view(tile.params),
+        family_hypers,
+        batch,
+        learned.gradients,
+        learned.trace,
+        tile.step,
+        tally,
+        program.readout,
+        term=learned.term,
+        proposed=learned.step,
+        fresh={f"learner.{name}": value for name, value in learned.slots.items()},
+    )
+    return learned, context
+
+
+def _wanted(tile: Tile, detailed: bool) -> Wanted:
+    """What the controllers that are switched on need of the mini-batch."""
+    trace, term_rows = detailed, None
+    for name, unit in tile.program.controllers.items():
+        if not tile.switched[name]:
+            continue
+        if unit.backward_term is not None and tile.program.backward_term is not None:
+            term_rows = tile.on[name] if term_rows is None else term_rows | tile.on[name]
+        else:
+            trace = trace or unit.needs_trace
+    return Wanted(trace, term_rows)
+
+
+def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
+    """Run additive controllers, then transforms, on the gradients; returns the rows whose update is dropped."""
+    program, tally = tile.program, context.tally
+    for name, unit in program.additive:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            context.gradients = unit.add(context)
+    tally.among(None)
+    norm = numerics.row_norm(context.gradients)
+    finite = numerics.finite(norm)
+    tally.mean("grad/norm", norm, finite)
+    tally.count("grad/nonfinite", ~finite)
+    drop = torch.zeros_like(finite)
+    for name, unit in program.transforms:
+        _enter(tile, context, name)
+        tally.among(None)  # run for all rows, whoever they are with
+        result = unit.transform(context, norm)
+        _remember(tile, context, name)
+        context.gradients = result.gradients
+        norm = numerics.row_norm(result.gradients) if result.norm is None else result.norm
+        drop = drop if result.drop is None else drop | result.drop
+        if result.diverged is not None:
+            diverged |= result.diverged
+    tally.mean("grad/norm_clipped", norm, numerics.finite(norm))
+    return drop
+
+
+def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: Tensor) -> None:
+    """Propose the step, let gates admit it, take it where all agree, and advance the rows' clocks."""
+    program = tile.program
+    step = _propose(tile, context) if context.proposed is None else context.proposed
+    step, moved = _settle(tile, context, step)
+    if program.family.slots:
+        advanced = program.family.advance(program.layout.view(moved), tile.unit_hypers("family"))
+        context.fresh.update({f"family.{name}": value for name, value in advanced.items()})
+    accept = alive & ~diverged & ~drop
+    for name, unit in program.gates:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            accept &= unit.admit(context, step)
+            _remember(tile, context, name)
+    broken = accept & ~numerics.finite(moved.sum(1))
+    accept &= ~broken
+    diverged |= broken
+    for name, unit in program.gates:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            unit.observe(context, moved, accept)
+    context.tally.among(None)
+    _take(tile, moved, context.fresh, accept)
+    fell = alive & diverged
+    tile.diverged_at.copy_(torch.where(fell, tile.step + 1, tile.diverged_at))
+    tile.status.copy_(torch.where(fell, torch.full_like(tile.status, RowStatus.DIVERGED), tile.status))
+    tile.taken += accept
+    tile.step += alive
+
+
+def _propose(tile: Tile, context: Context) -> Tensor:
+    """The optimiser's step, decoupled weight decay included."""
+    optimizer = tile.program.optimizer
+    slots = optimizer.kept({name: tile.slots[f"optimizer.{name}"] for name in optimizer.slots}, tile.step[:, None])
+    hypers = _optimizer_hypers(tile)
+    taken = tile.taken[:, None].to(tile.program.dtype)
+    step, new_slots = optimizer.propose(context.gradients, slots, hypers, taken)
+    context.fresh.update({f"optimizer.{name}": value for name, value in new_slots.items()})
+    return optimizer.decay(step, tile.params, hypers) if tile.decays else step
+
+
+def _optimizer_hypers(tile: Tile) -> Mapping[str, Tensor]:
+    """The optimiser's hyperparameters [P, 1], rates as of this update."""
+    optimizer = tile.program.optimizer
+    if optimizer.schedule == "constant":
+        return tile.optimizer_hypers
+    return optimizer.scheduled(tile.optimizer_hypers, tile.step[:, None])
+
+
+def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole candidate step and the parameters after it, proximal controllers included."""
+    moved = tile.params + step
+    if not tile.program.proximals:
+        return step, moved
+    rate = _optimizer_hypers(tile).get("lr", torch.ones_like(moved[:, :1]))
+    for name, unit in tile.program.proximals:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            settled = unit.after(context, moved, rate)
+            step = torch.where(settled == moved, step, settled - tile.params)
+            moved = settled
+    return step, moved
+
+
+def _take(tile: Tile, moved: Tensor, fresh: dict[str, Tensor], accept: Tensor) -> None:
+    """Write parameters and row state of the accepted rows."""
+    if bool(accept.all()):
+        tile.params.copy_(moved)
+        for key, value in fresh.items():
+            tile.slots[key].copy_(value)
+        return
+    tile.params.copy_(torch.where(accept[:, None], moved, tile.params))
+    for key, value in fresh.items():
+        slot = tile.slots[key]
+        on = accept.reshape(-1, *(1 for _ in slot.shape[1:]))
+        slot.copy_(torch.where(on, value, slot))
+
+
+def _remember(tile: Tile, context: Context, name: str) -> None:
+    """Keep what a controller put into its slots until the step is taken."""
+    for slot, value in context.slots.items():
+        key = f"controllers.{name}.{slot}"
+        if value is not tile.slots[key]:
+            context.fresh[key] = value
+
+
+def _enter(tile: Tile, context: Context, name: str) -> None:
+    """Show a controller its own hyperparameters and state; its diagnostics count for the rows it is switched on for."""
+    prefix = f"controllers.{name}"
+    context.hypers = tile.unit_hypers(prefix)
+    context.slots = {key[len(prefix) + 1 :]: value for key, value in tile.slots.items() if key.startswith(f"{prefix}.")}
+    context.tally.among(tile.on[name])

@@ -1,4 +1,4 @@
-"""Shapes and records that the training core passes around.
+"""Shapes, flat parameters and records that the training core passes around.
 
 Shape legend, for the whole of `core`:
     P rows of a pack · T time steps (T_max) · B mini-batch · H hidden units · I inputs · O outputs ·
@@ -8,12 +8,13 @@ Sequences are right-aligned: all end at T_max; row p's own steps are t >= T_max 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64, Num, Shaped
 from torch import Tensor
 
 
@@ -34,24 +35,120 @@ class Capability(Enum):
     SIMPLE = "a loop of simple cells"
 
 
+_ALIGN = 16
+"""Parameters begin at multiples of this many entries: 64 bytes of float32."""
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One named parameter of a row.
+
+    Attributes:
+        name: e.g. ``w_rec``; the key in checkpoints.
+        shape: without the leading P; weights are ``[from, to]``.
+        role: ``input``, ``recurrent``, ``output`` (weights), ``bias``, or a role of the family's own.
+        group: parameter group for optimisers with several rates.
+        gates: of a gate bias: what each of its equal blocks does: ``keep`` the state, ``write`` into it, or other.
+        into: the units that the columns of an input or recurrent weight, or the entries of a bias, lead into. What
+            leads into the same units are their incoming weights together.
+        first: place of the first column's unit among them.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+    group: str = "main"
+    gates: tuple[str, ...] = ()
+    into: str = "loop"
+    first: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether one of its gates keeps or writes the state."""
+        return not {"keep", "write"}.isdisjoint(self.gates)
+
+
+class ParameterLayout:
+    """Where each parameter lies in a row's slab: a pack's parameters are one flat matrix [P, N].
+
+    Attributes:
+        specs: in order.
+        size: N, entries per row, padding included. Padding is zero and stays zero.
+    """
+
+    def __init__(self, specs: Sequence[ParameterSpec]) -> None:
+        self.specs = tuple(specs)
+        self.offsets: dict[str, int] = {}
+        offset = 0
+        for spec in self.specs:
+            self.offsets[spec.name] = offset
+            offset += -(-spec.size // _ALIGN) * _ALIGN
+        self.size = offset
+
+    def spec(self, name: str) -> ParameterSpec:
+        """One parameter's specification; KeyError where there is none."""
+        try:
+            return next(spec for spec in self.specs if spec.name == name)
+        except StopIteration:
+            raise KeyError(name) from None
+
+    def view(self, flat: Float[Tensor, "P N"]) -> dict[str, Float[Tensor, "P ..."]]:
+        """Views [P, *shape] by name."""
+        return {spec.name: self.part(flat, spec) for spec in self.specs}
+
+    def part(self, flat: Float[Tensor, "P N"], spec: ParameterSpec) -> Float[Tensor, "P ..."]:
+        """One parameter's view."""
+        start = self.offsets[spec.name]
+        return flat[:, start : start + spec.size].view(len(flat), *spec.shape)
+
+    def flatten(self, values: Mapping[str, Float[Tensor, "P ..."]], out: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
+        """Copy named tensors [P, *shape] into flat ones; names that are absent stay as they are."""
+        for spec in self.specs:
+            if spec.name in values:
+                start = self.offsets[spec.name]
+                out[:, start : start + spec.size] = values[spec.name].flatten(1)
+        return out
+
+    def mask(self, names: Sequence[str], device: torch.device | str = "cpu") -> Bool[Tensor, " N"]:
+        """Which entries belong to the named parameters."""
+        mask = torch.zeros(self.size, dtype=torch.bool, device=device)
+        for name in names:
+            mask[self.offsets[name] : self.offsets[name] + self.spec(name).size] = True
+        return mask
+
+
+def merged(*parts: Mapping[str, Float[Tensor, "P ..."]]) -> dict[str, Float[Tensor, "P ..."]]:
+    """Gradients by name; where several parts have one (a read-out that is also fed back), their sum."""
+    total: dict[str, Tensor] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = total[name] + value if name in total else value
+    return total
+
+
 @dataclass
 class Batch:
     """One mini-batch per row.
 
     Attributes:
-        inputs: [P, T, B, I], floating point; steps before a row's own start are zero.
+        inputs: steps before a row's own start are zero.
         targets: int64 classes [P, B] or [P, T, B], or values [P, B, O] or [P, T, B, O].
-        lengths: int64 [P]; 1 <= lengths <= T.
-        mask: [P, T], or [P, T, B] where sequences differ, 0/1 in the floating type: steps that count in the loss of a
-            per-step task; None = last step only, or every own step of a per-step task.
-        state: [P, B, S] whole state that the sequences go on from, a constant; None: they begin as the family says.
+        lengths: 1 <= lengths <= T.
+        mask: [P, T], or [P, T, B] where sequences differ, 0/1: steps that count in the loss of a per-step task; None =
+            last step only, or every own step of a per-step task.
+        state: whole state that the sequences go on from, a constant; None: they begin as the family says.
     """
 
-    inputs: Tensor
-    targets: Tensor
-    lengths: Tensor
-    mask: Tensor | None = None
-    state: Tensor | None = None
+    inputs: Float[Tensor, "P T B I"]
+    targets: Num[Tensor, "P ..."]
+    lengths: Int64[Tensor, " P"]
+    mask: Float[Tensor, "P T ..."] | None = None
+    state: Float[Tensor, "P B S"] | None = None
 
     def with_initial_state(self, weights: LoopWeights) -> LoopWeights:
         """The loop's weights with the state that the sequences go on from."""
@@ -75,13 +172,13 @@ class LoopWeights:
         cell: a cell's own parameters, vectors [P, K] or matrices [P, M, N]; empty for the simple cell.
     """
 
-    w_rec: Tensor
-    w_in: Tensor | None = None
-    bias: Tensor | None = None
-    act_bias: Tensor | None = None
-    h0: Tensor | None = None
-    leak: Tensor | None = None
-    cell: Mapping[str, Tensor] = field(default_factory=dict)
+    w_rec: Float[Tensor, "P R A"]
+    w_in: Float[Tensor, "P I D"] | None = None
+    bias: Float[Tensor, "P D"] | None = None
+    act_bias: Float[Tensor, "P H"] | None = None
+    h0: Float[Tensor, "P ... S"] | None = None
+    leak: Float[Tensor, " P"] | None = None
+    cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,11 +193,11 @@ class Record:
         weights, lengths: as given.
     """
 
-    inputs: Tensor
-    h: Tensor
-    slope: Tensor | None
+    inputs: Float[Tensor, "P T B I"]
+    h: Float[Tensor, "P T1 B S"]
+    slope: Float[Tensor, "P T B S"] | None
     weights: LoopWeights
-    lengths: Tensor
+    lengths: Int64[Tensor, " P"]
 
 
 @dataclass
@@ -112,8 +209,8 @@ class Direct:
         steps: [P, T, B, H], or None; exactly one of the two is given. Before a row's own start it must be 0.
     """
 
-    last: Tensor | None = None
-    steps: Tensor | None = None
+    last: Float[Tensor, "P B S"] | None = None
+    steps: Float[Tensor, "P T B S"] | None = None
 
 
 @dataclass
@@ -130,10 +227,10 @@ class Trace:
 
     record: Record
     direct: Direct
-    delta: Tensor
-    x: Tensor
+    delta: Float[Tensor, "P T B A"]
+    x: Float[Tensor, "P T B S"]
 
-    def totals(self) -> Tensor:
+    def totals(self) -> Float[Tensor, "P T B S"]:
         """g_t = dC/dh_t for t = 1..T, [P, T, B, H]: x_{t+1} plus the direct part of step t."""
         g = torch.empty_like(self.x)
         g[:, :-1] = self.x[:, 1:]
@@ -156,13 +253,13 @@ class LoopGradients:
         cell: of `LoopWeights.cell`, same keys and shapes.
     """
 
-    w_rec: Tensor
-    w_in: Tensor | None = None
-    bias: Tensor | None = None
-    act_bias: Tensor | None = None
-    h0: Tensor | None = None
-    inputs: Tensor | None = None
-    cell: Mapping[str, Tensor] = field(default_factory=dict)
+    w_rec: Float[Tensor, "P R A"]
+    w_in: Float[Tensor, "P I D"] | None = None
+    bias: Float[Tensor, "P D"] | None = None
+    act_bias: Float[Tensor, "P H"] | None = None
+    h0: Float[Tensor, "P S"] | None = None
+    inputs: Float[Tensor, "P T B D"] | None = None
+    cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -216,6 +313,41 @@ class Tangent:
         exponent: int64 [P].
     """
 
-    delta: Tensor
-    ddelta: Tensor
-    exponent: Tensor
+    delta: Float[Tensor, "P B H"]
+    ddelta: Float[Tensor, "P B H"]
+    exponent: Int64[Tensor, " P"]
+
+
+@dataclass
+class Learned:
+    """What a learning rule returns for one mini-batch.
+
+    Attributes:
+        loss: of each row. gradients: flat. trace: where it was asked for and the rule has one.
+        step: where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
+        slots: the rule's row state as it will be where the row takes its step.
+        term: where one was asked for and the loop took it along.
+        state: after the mini-batch, where the task carries it over.
+    """
+
+    loss: Float[Tensor, " P"]
+    gradients: Float[Tensor, "P N"]
+    trace: Trace | None
+    step: Float[Tensor, "P N"] | None = None
+    slots: Mapping[str, Shaped[Tensor, "P ..."]] = field(default_factory=dict)
+    term: TermResult | None = None
+    state: Float[Tensor, "P B S"] | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a mini-batch besides gradients.
+
+    Attributes:
+        trace: the gradient record.
+        term_rows: rows whose `Program.backward_term` the loop is to take along; None: of none. Only where
+            the rule takes it.
+    """
+
+    trace: bool = False
+    term_rows: Bool[Tensor, " P"] | None = None

@@ -79,8 +79,11 @@ class Driver:
         try:
             with signals(self.interrupt):
                 outcome = self._session()
-            self.on_result(outcome)  # before mirrors are waited for: they may be slow or away
-            return self._drained(outcome)
+            try:
+                self.on_result(outcome)  # before mirrors are waited for: they may be slow or away
+            finally:
+                outcome = self._drained(outcome)
+            return outcome
         finally:
             for tail in self._tails:
                 tail.stop()

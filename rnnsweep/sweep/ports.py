@@ -12,7 +12,28 @@ from typing import Any, Protocol
 
 from rnnsweep.sweep.plan import Params, Scalar
 from rnnsweep.sweep.rows import Orders, RowFailure, RowReport, WorkerInfo
-from rnnsweep.sweep.views import AttemptView, Change, SweepView, TrialView
+from rnnsweep.sweep.views import AttemptView, SweepView, TrialView
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of the ledger's journal, in the order of `seq`: what mirrors are written from.
+
+    Attributes:
+        seq: strictly increasing within the ledger.
+        kind: ``sweep`` (data: SweepView fields), ``trial`` (data: TrialView fields after a state change),
+            ``rung`` (data: {rung, step, metrics: reduced over replicas, values}), ``worker``,
+            ``skipped`` (data: {mirror, seq, reason}: an entry that a mirror could not take).
+        trial: trial number, or None for the sweep's own changes.
+        at: seconds since the epoch, driver's clock. Mirrors derive their timestamps from the trial's `started`
+            and the step, never from the time of writing.
+    """
+
+    seq: int
+    kind: str
+    trial: int | None
+    at: float
+    data: Mapping[str, Any]
 
 
 class Ledger(Protocol):

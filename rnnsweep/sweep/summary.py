@@ -103,12 +103,6 @@ def best(trials: Iterable[TrialView], objectives: Sequence[Objective]) -> TrialV
     return order[0] if order else None
 
 
-def tied(trials: Iterable[TrialView], objectives: Sequence[Objective]) -> int:
-    """How many other COMPLETE trials have the objective of the best one."""
-    values = [view.values[0] for view in ranked(trials, objectives)]
-    return max(0, values.count(values[0]) - 1) if values else 0
-
-
 def pareto(trials: Iterable[TrialView], objectives: Sequence[Objective]) -> list[TrialView]:
     """COMPLETE trials that no other one beats in every objective, by number."""
     signs = [-1.0 if objective.goal == "maximize" else 1.0 for objective in objectives]

@@ -96,7 +96,7 @@ def reports() -> list[RowReport]:
 
 
 def fill(store: Path, name: str = SWEEP, state: SweepState = SweepState.INTERRUPTED) -> None:
-    config = to_json(load(SWEEP, [f"name={name}"], store=store, check_units=False))
+    config = to_json(load("search", [f"name={name}"], store=store, check_units=False))
     view = SweepView(name, SweepState.RUNNING, config, (f"name={name}",), created=99.0, updated=99.0)
     ledger = open_ledger(f"sqlite:///{store / 'ledger.db'}")
     try:
@@ -117,7 +117,7 @@ def fill(store: Path, name: str = SWEEP, state: SweepState = SweepState.INTERRUP
 def tiny(tmp_path_factory) -> tuple[Path, Sweep]:
     """A finished sweep of three trials, and the store that it is in."""
     root = tmp_path_factory.mktemp("tiny")
-    sweep = rnnsweep.launch("quickstart", ["name=tiny", "budget.trials=3", *TINY], store=root, progress=False)
+    sweep = rnnsweep.launch("search", ["name=tiny", "budget.trials=3", *TINY], store=root, progress=False)
     return root, sweep
 
 

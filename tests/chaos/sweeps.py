@@ -48,7 +48,7 @@ class Store:
         return {**os.environ, **own, **self.environment}
 
     def launch(self, *more: str) -> subprocess.Popen[str]:
-        command = ["launch", "quickstart", f"name={self.name}", *SMALL, *self.options, *more]
+        command = ["launch", "search", f"name={self.name}", *SMALL, *self.options, *more]
         return self.start(*command, "--config-dir", str(UNITS))
 
     def resume(self, *more: str) -> subprocess.Popen[str]:

@@ -10,7 +10,7 @@ import rnnsweep.core.inits as package
 from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 from tests.kit.units import concrete, instances
@@ -21,11 +21,12 @@ SPECS = (
     ParameterSpec("w_in", (3, 17), "input"),
     ParameterSpec("w_rec", (17, 17), "recurrent"),
     ParameterSpec("w_gates", (2, 6, 18), "recurrent"),
+    ParameterSpec("w_parts", (12, 6), "recurrent"),
     ParameterSpec("bias", (17,), "bias"),
     ParameterSpec("theta", (5,), "phase"),
     ParameterSpec("w_out", (17, 2), "output"),
 )
-WEIGHTS = {"w_in", "w_rec", "w_gates", "w_out"}
+WEIGHTS = {"w_in", "w_rec", "w_gates", "w_parts", "w_out"}
 
 
 UNITS = concrete(package, Init)

@@ -20,6 +20,7 @@ from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
 from rnnsweep.core.learners.hessian_free import HessianFree
+from rnnsweep.core.metrics.names import METRICS
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.memorization import Memorization
@@ -149,6 +150,9 @@ def test_a_row_is_the_same_alone_late_moved_and_interrupted(setup, fields, tmp_p
     row = 4
     lone = lone_pack(setup, fields, row)
     curves = [train_rung(lone, RUNG, 1)[0] for _ in range(3)]
+    units = (setup.family, setup.task, setup.learner, setup.optimizer, setup.readout, *setup.controllers.values())
+    declared = {key for unit in units for key in unit.metrics}
+    assert {key for curve in curves for key in curve} <= {*METRICS, *declared}, "what is reported is declared"
     want = lone.row(0)
 
     pack = wide_pack(setup, fields)

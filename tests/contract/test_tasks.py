@@ -10,7 +10,7 @@ import rnnsweep.core.tasks as package
 from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.core import rng
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.tasks.lengths import LengthTask
+from rnnsweep.core.tasks.synthetic import LengthTask
 from rnnsweep.core.training import train_rung
 from rnnsweep.errors import ConfigError
 from tests.kit.networks import Setup, assert_same_row

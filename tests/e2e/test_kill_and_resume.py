@@ -25,7 +25,7 @@ SWEEP = [
     "sampler=random",
     "cluster.rows=6",
 ]
-ENDLESS = ["quickstart", "name=s", "cluster=inline", *SWEEP, "budget.updates=100000"]
+ENDLESS = ["search", "name=s", "cluster=inline", *SWEEP, "budget.updates=100000"]
 COMMAND = [sys.executable, "-m", "rnnsweep.app.cli.main"]
 
 
@@ -53,7 +53,7 @@ def launch_and_kill(store: Path, name: str, cluster: str, after_rungs: int) -> N
     from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 
     process = subprocess.Popen(
-        [*COMMAND, "launch", "quickstart", f"name={name}", f"cluster={cluster}", *SWEEP, "--store", str(store)],
+        [*COMMAND, "launch", "search", f"name={name}", f"cluster={cluster}", *SWEEP, "--store", str(store)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -77,7 +77,7 @@ def launch_and_kill(store: Path, name: str, cluster: str, after_rungs: int) -> N
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> tuple[list[dict], dict]:
     store = tmp_path_factory.mktemp("undisturbed")
-    rnnsweep(store, "launch", "quickstart", "name=s", "cluster=inline", *SWEEP)
+    rnnsweep(store, "launch", "search", "name=s", "cluster=inline", *SWEEP)
     return table(store, "s"), curves(store, "s", 3)
 
 

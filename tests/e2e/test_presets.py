@@ -30,6 +30,7 @@ TINY = {
     "adding": ["task.length=12"],
     "digits": [],
     "quickstart": ["task.length=10"],
+    "search": ["task.length=10"],
 }
 ELSEWHERE = {
     **dict.fromkeys(("pascanu_fig7", "pascanu_code", "pascanu_pathological"), "test_reproduce.py"),

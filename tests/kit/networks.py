@@ -12,18 +12,18 @@ from rnnsweep.core.controllers.base import Context, Controller, Tally
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.srn import Srn
-from rnnsweep.core.learners.base import Learner, Wanted
+from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.pack import Member, Pack, RowState, Streams
 from rnnsweep.core.program import Program
-from rnnsweep.core.readout import read_out
-from rnnsweep.core.readouts.base import Readout
+from rnnsweep.core.readout import Readout, read_out
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import Tile, learn, tiles, train_batch
+from rnnsweep.core.types import Wanted
 
 CPU = torch.device("cpu")
 

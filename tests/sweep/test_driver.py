@@ -352,6 +352,36 @@ def test_a_mirror_that_stays_away_delays_nothing_and_is_named() -> None:
     assert world.ledger.cursors == {}
 
 
+def test_the_result_comes_before_mirrors_are_waited_for() -> None:
+    world, told = World(plan(5)), []
+    pace = Pace(renew=0.0, drain=10_000.0, away=10_000.0)
+    driver = world.driver(mirrors=(ListMirror(fail=10**9),), pace=pace)
+    driver.on_result = lambda outcome: told.append(f"{outcome.state.value} {outcome.exit_code}")
+    driver.on_wait = told.append
+    outcome = driver.run()
+    assert told[0] == "COMPLETE 0"
+    assert any("list is away (list: away), at most" in line for line in told[1:])
+    assert (outcome.exit_code, outcome.behind) == (0, ("list",))
+
+
+def test_what_a_mirror_cannot_take_ends_in_a_code_that_scripts_notice() -> None:
+    class Choosy(ListMirror):
+        def write(self, changes: Sequence[Change]) -> None:
+            if any(change.kind == "trial" and change.trial == 2 for change in changes):
+                raise ValueError("no such name")
+            super().write(changes)
+
+    world, mirror = World(plan(5)), Choosy()
+    outcome = world.run(mirrors=(mirror,), pace=Pace(renew=0.0, drain=10_000.0))
+    assert (outcome.state, outcome.exit_code, outcome.behind) == (SweepState.COMPLETE, 1, ())
+    assert set(outcome.refused) == {"list: trial 2: ValueError: no such name"}
+    assert {c.seq for c in world.ledger.journal if c.kind == "trial" and c.trial == 2} == set(
+        world.ledger.skipped("s", "list")
+    )
+    again = world.run(mirrors=(Choosy(),), pace=Pace(renew=0.0, drain=10_000.0))
+    assert (again.exit_code, again.refused) == (0, ())
+
+
 def test_an_unknown_sweep_is_refused_before_anything_starts() -> None:
     world = World(plan(2))
     driver = world.driver()

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from rnnsweep.adapters.ledger import codec, schema
+from rnnsweep.adapters.ledger.codec import WriteBatch
 from rnnsweep.adapters.ledger.database import PATIENCE, Database, parse
 from rnnsweep.adapters.ledger.lock import DEADLINE, SweepLocks
 from rnnsweep.adapters.ledger.schema import attempts, cursors, inbox, journal, locks, reports, sweeps, trials, verdicts
-from rnnsweep.adapters.ledger.write_batch import WriteBatch
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.ports import AttemptView, Change, SweepView, TrialView, Write
 from rnnsweep.sweep.rows import RowReport

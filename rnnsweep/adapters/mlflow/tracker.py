@@ -20,6 +20,7 @@ from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name, param_text, r
 from rnnsweep.adapters.mlflow.options import TrackerOptions
 from rnnsweep.adapters.mlflow.sweep_run import SweepRun
 from rnnsweep.adapters.mlflow.tables import IDENTITY, KIND, PARENT, SWEEP, TRIAL
+from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView
 from rnnsweep.sweep.states import TrialState
@@ -116,11 +117,11 @@ class MlflowMirror:
 
     def write(self, changes: Sequence[Change]) -> None:
         """Apply journal entries in order; `StoreError` when MLflow is away, then the same entries come again."""
+        store = self._opened()
         from rnnsweep.adapters.mlflow.store import store_errors
 
         try:
             with store_errors():
-                store = self._open()
                 for change in changes:
                     self._take(store, change)
                 self._write_points(store)
@@ -154,10 +155,13 @@ class MlflowMirror:
     # -------------------------------------------------------------- opening
 
     def _opened(self) -> RunStore:
-        from rnnsweep.adapters.mlflow.store import store_errors
-
-        with store_errors():
+        """The open store; no entry is to blame for what goes wrong here, be it only that MLflow is not installed."""
+        try:
             return self._open()
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError("MLflow", f"{type(error).__name__}: {error}".splitlines()[0][:300]) from error
 
     def _open(self) -> RunStore:
         """The store, with all runs of this sweep found by their tags."""

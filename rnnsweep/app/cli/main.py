@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -36,14 +37,24 @@ from rnnsweep.version import __version__
 RUN, LOOK, MORE = "Run", "Look", "Set up and check"
 
 
+TRACEBACK = "--traceback"
+
+
 class Commands(TyperGroup):
-    """A group whose commands may raise `RnnsweepError`: one clear message on stderr, no traceback."""
+    """A group whose commands may raise `RnnsweepError`: one clear message on stderr; a traceback where asked for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take ``--traceback`` wherever it stands: one thinks of it when a command has failed, and adds it last."""
+        ctx.meta[TRACEBACK] = TRACEBACK in args
+        return super().parse_args(ctx, [argument for argument in args if argument != TRACEBACK])
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
             return super().invoke(ctx)
         except RnnsweepError as error:
+            if ctx.meta[TRACEBACK]:
+                typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
@@ -75,8 +86,11 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    show_traceback: Annotated[
+        bool, typer.Option(TRACEBACK, help="Also show where in the code an error came from; may stand anywhere.")
+    ] = False,
 ) -> None:
-    del version
+    del version, show_traceback  # `Commands.parse_args` has taken the latter
 
 
 for _name, _function, _panel in (

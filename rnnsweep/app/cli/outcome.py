@@ -24,7 +24,7 @@ def finish(sweep: Sweep) -> None:
     for mirror in sweep.outcome.behind:
         typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
     for text in sweep.outcome.refused:
-        typer.echo(printable(f"note: left out of {text}"), err=True)
+        typer.echo(printable(f"note: left out, as the store cannot take it: {text}"), err=True)
     if sweep.outcome.exit_code:
         raise typer.Exit(sweep.outcome.exit_code)
 
@@ -42,11 +42,17 @@ def print_result(sweep: Sweep) -> None:
     for line in troubles(sweep.table()):
         typer.echo(line)
     if ranking:
-        print_rows(ranking[:BEST], title=f"\nbest {len(ranking[:BEST])}")
+        print_rows(ranking[:BEST], title=f"\nbest {len(ranking[:BEST])}{_ties(ranking)}")
     typer.echo("")
     _print_picture(sweep)
     for line in ways_on(sweep, failed):
         typer.echo(line)
+
+
+def _ties(ranking: Sequence[Any]) -> str:
+    """That the first of the ranking is not alone, and why it comes first."""
+    tied = [entry["objective"] for entry in ranking].count(ranking[0]["objective"])
+    return f" ({tied} share the best objective; who solved earlier comes first)" if tied > 1 else ""
 
 
 def _print_picture(sweep: Sweep) -> None:

@@ -25,6 +25,7 @@ from rnnsweep.app.config.compose import Draft, draft, placed, unit_files
 from rnnsweep.app.config.data_paths import place_config
 from rnnsweep.app.config.point import Variant, lookup
 from rnnsweep.app.config.space import build_space, to_plain
+from rnnsweep.core.checkpoint_paths import sweep_folder
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.plan import SweepPlan
@@ -70,7 +71,7 @@ class SweepConfig:
     @property
     def checkpoints(self) -> str:
         """Root of the sweep's checkpoints, a directory or a URL."""
-        return f"{self.store.checkpoints.rstrip('/')}/{self.plan.name}"
+        return sweep_folder(self.store.checkpoints, self.plan.name)
 
 
 def search_path(config_dirs: Sequence[Path] = ()) -> ConfigPath:

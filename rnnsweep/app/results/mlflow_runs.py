@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.mlflow import tables
+from rnnsweep.app.config.load import from_json
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace
+from rnnsweep.core.checkpoint_paths import trial_folder
 from rnnsweep.errors import StoreError
 
 if TYPE_CHECKING:
@@ -51,11 +54,17 @@ def _served(uri: str, view: SweepView) -> tuple[str, Mapping[int, str]]:
 
 
 def artifacts(where: StorePlace, view: SweepView, trial: int, runs: Mapping[int, str]) -> list[str]:
-    """Files of a trial in the embedded stores: MLflow artifacts and checkpoints, relative to the store's root."""
-    folders = [where.root / "checkpoints" / view.name / f"{trial:06d}"]
+    """Files of a trial: MLflow artifacts and checkpoints, those below the store's root relative to it.
+
+    Of checkpoints at a URL the folder is named alone: to list it may take long, or a password.
+    """
+    checkpoints = trial_folder(from_json(view.config, store=where.root).checkpoints, trial)
+    remote = [checkpoints] if "://" in checkpoints else []
+    folders = [] if remote else [Path(checkpoints)]
     database = sqlite.path_of(tracking_uri(where, view))
     if trial in runs and database is not None:
         own = tables.artifact_folder(database, runs[trial])
         folders += [own] if own is not None else []
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
-    return [str(file.relative_to(where.root)) if file.is_relative_to(where.root) else str(file) for file in files]
+    named = [str(file.relative_to(where.root)) if file.is_relative_to(where.root) else str(file) for file in files]
+    return [*remote, *named]

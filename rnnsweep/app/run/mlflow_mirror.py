@@ -13,6 +13,7 @@ from rnnsweep.app.config.load import SweepConfig
 from rnnsweep.app.config.point import without_passwords
 from rnnsweep.app.environment import describe
 from rnnsweep.app.stores import place_of
+from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS, rung_file, rung_of, trial_folder
 from rnnsweep.sweep.plan import Params
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def trial_files(config: SweepConfig, ledger: Ledger, trial: int) -> Mapping[str,
 
     table = replicas(ledger.reports(config.plan.name, trial))
     files: dict[str, bytes | Path] = {"replicas.json": json.dumps(table, indent=2).encode()}
-    folder = Path(config.store.checkpoints) / config.plan.name / f"{trial:06d}"
+    folder = Path(trial_folder(config.checkpoints, trial))
     if "://" not in config.store.checkpoints and folder.is_dir():
         for replica in sorted(path for path in folder.iterdir() if path.is_dir()):
             files |= checkpoint_files(replica)
@@ -67,16 +68,16 @@ def trial_files(config: SweepConfig, ledger: Ledger, trial: int) -> Mapping[str,
 
 def checkpoint_files(replica: Path) -> dict[str, bytes | Path]:
     """Last and best checkpoint of one replica, tensors and manifest, from the attempt that came furthest."""
-    manifests = sorted(replica.glob("*/rung-*.json"), key=lambda path: (path.name, path.stat().st_mtime))
-    if not manifests:
+    rungs = [(rung, file) for file in replica.glob(f"*/*{MANIFEST}") if (rung := rung_of(file.name)) is not None]
+    if not rungs:
         return {}
-    last = manifests[-1]
-    best = last.with_name(f"rung-{json.loads(last.read_text())['best_rung']:06d}.json")
+    _, last = max(rungs, key=lambda found: (found[0], found[1].stat().st_mtime))
+    best = Path(rung_file(str(last.parent), json.loads(last.read_text())["best_rung"], MANIFEST))
     named = {"last": last, **({"best": best} if best.is_file() else {})}
     return {
         f"checkpoints/{replica.name}/{name}{suffix}": manifest.with_suffix(suffix)
         for name, manifest in named.items()
-        for suffix in (".safetensors", ".json")
+        for suffix in (TENSORS, MANIFEST)
     }
 
 

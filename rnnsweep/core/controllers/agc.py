@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
-from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
+from rnnsweep.core.types import ParameterLayout, ParameterSpec
 from rnnsweep.unit import POSITIVE, Metric, Range
 
 _SMALLEST_WEIGHT = 1e-3
@@ -26,9 +26,9 @@ class Agc(Transform):
 
         m = ratio * max(|w|, 1e-3)        if |g| > m:  g <- g m / max(|g|, 1e-6)
 
-    A unit is a column W[:, to]: the columns of all input and recurrent weights that lead into it, with its bias. A
-    parameter of another role (the skew matrix of an orthogonal network, an initial state) forms units of its own, by
-    column, a vector as one. The read-out is left alone.
+    A unit is a column W[:, to]: the columns of all input and recurrent weights that lead into it, with its bias
+    (`ParameterSpec.into`). A parameter of another role (the skew matrix of an orthogonal network, an initial state)
+    forms units of its own, by column, a vector as one. The read-out is left alone.
 
     Attributes:
         ratio: largest |g| / |w| per unit, per row; > 0, inf is off, bit for bit.
@@ -59,8 +59,8 @@ class Agc(Transform):
             over = size > ratio * weight
             factor = torch.where(over, ratio * weight / size.clamp_min(_SMALLEST_GRADIENT), torch.ones_like(size))
             for spec in group:
-                part = parts[spec.name]
-                part.mul_(factor.reshape(len(part), *(1 for _ in spec.shape[:-1]), -1).to(part.dtype))
+                part, own = parts[spec.name], factor if _is_lone_vector(group) else factor[:, _columns(spec)]
+                part.mul_(own.reshape(len(part), *(1 for _ in spec.shape[:-1]), -1).to(part.dtype))
             clipped |= over.any(1)
         context.tally.mean("clip/share", clipped)
         return Transformed(gradients, drop=~torch.isfinite(norm))
@@ -70,21 +70,29 @@ def units_of(layout: ParameterLayout) -> list[list[ParameterSpec]]:
     """Parameters whose columns belong to the same units, group by group; the read-out is left out."""
     groups: dict[str, list[ParameterSpec]] = {}
     for spec in layout.specs:
-        if spec.name in _READ_OUT or spec.role == "output" or not spec.size:
-            continue
-        key = f"incoming {spec.shape[-1]}" if spec.role in _INCOMING else spec.name
-        groups.setdefault(key, []).append(spec)
+        if spec.name not in _READ_OUT and spec.role != "output" and spec.size:
+            key = f"into {spec.into}" if spec.role in _INCOMING else spec.name
+            groups.setdefault(key, []).append(spec)
     return list(groups.values())
 
 
 def sum_squares(group: list[ParameterSpec], values: Mapping[str, Tensor]) -> Tensor:
     """Sum of squares of each unit, float64 [P, units]; a vector by itself is one unit."""
-    total: Tensor | None = None
+    if _is_lone_vector(group):
+        return numerics.row_sum(values[group[0].name].double().square()[:, :, None])
+    width = max(spec.first + spec.shape[-1] for spec in group)
+    rows = values[group[0].name]
+    total = torch.zeros(len(rows), width, dtype=torch.float64, device=rows.device)
     for spec in group:
         squares = values[spec.name].double().square()
-        alone = len(group) == 1 and len(spec.shape) == 1
-        matrix = squares[:, :, None] if alone else squares.reshape(len(squares), -1, spec.shape[-1])
-        part = numerics.row_sum(matrix)
-        total = part if total is None else total + part
-    assert total is not None
+        total[:, _columns(spec)] += numerics.row_sum(squares.reshape(len(squares), -1, spec.shape[-1]))
     return total
+
+
+def _columns(spec: ParameterSpec) -> slice:
+    """Which of its group's units a parameter's columns lead into."""
+    return slice(spec.first, spec.first + spec.shape[-1])
+
+
+def _is_lone_vector(group: list[ParameterSpec]) -> bool:
+    return len(group) == 1 and len(group[0].shape) == 1

@@ -17,11 +17,10 @@ from rnnsweep.unit import Metric, Unit
 if TYPE_CHECKING:
     from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.parameters import ParameterLayout, ParameterSpec
-    from rnnsweep.core.readouts.base import Readout
+    from rnnsweep.core.readout import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
-    from rnnsweep.core.types import BackwardTerm, Batch, TermResult, Trace
+    from rnnsweep.core.types import BackwardTerm, Batch, ParameterLayout, ParameterSpec, TermResult, Trace
 
 
 @dataclass

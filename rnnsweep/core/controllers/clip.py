@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
+from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Metric, Range
+
+if TYPE_CHECKING:
+    from rnnsweep.core.families.base import Family
+    from rnnsweep.core.tasks.base import Task
+    from rnnsweep.core.types import ParameterSpec
 
 _SHRINK_ABOVE = 1e10
 _SHRINK_FACTOR = 0.02
@@ -27,7 +33,8 @@ class GlobalNormClip(Transform):
     Attributes:
         threshold: largest norm allowed, per row; unit loss / parameter; > 0, inf switches clipping off.
         non_finite: what happens to a row whose norm is NaN or inf: ``skip`` drops the update and counts it; ``shrink``
-            (also above 1e10) replaces W_rec's gradient by 0.02 W_rec and all others by 0; ``diverge`` freezes the row.
+            (also above 1e10) replaces the gradient of recurrent weights by 0.02 times themselves and all others by 0,
+            and is refused for families whose parameters are no recurrent weights; ``diverge`` freezes the row.
 
     Raises:
         ConfigError: threshold is NaN or not > 0.
@@ -46,6 +53,13 @@ class GlobalNormClip(Transform):
     rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"non_finite": ("skip", "shrink", "diverge")}
 
+    def check_with(self, family: Family, task: Task, specs: Sequence[ParameterSpec]) -> None:
+        """``shrink`` needs a recurrent weight to shrink."""
+        del task
+        if self.non_finite == "shrink" and not _recurrent(specs):
+            problem = f"shrinks recurrent weights, of which the family {family.unit_name} has none among its parameters"
+            raise ConfigError(problem, key=f"{self.unit_key}.non_finite", value="shrink", allowed="skip, diverge")
+
     def transform(self, context: Context, norm: Tensor) -> Transformed:
         """See `Transform.transform`."""
         result = limited(context, norm, context.hypers["threshold"])
@@ -58,10 +72,14 @@ class GlobalNormClip(Transform):
     def _shrink(self, context: Context, norm: Tensor, result: Transformed) -> Transformed:
         bad = ~numerics.finite(norm) | (norm > _SHRINK_ABOVE)
         pull = torch.zeros_like(context.gradients)
-        context.layout.flatten({"w_rec": _SHRINK_FACTOR * context.values["w_rec"]}, pull)
+        context.layout.flatten({n: _SHRINK_FACTOR * context.values[n] for n in _recurrent(context.layout.specs)}, pull)
         result.gradients = torch.where(bad[:, None], pull, result.gradients)
         result.drop = None  # the step towards smaller weights is taken
         return result
+
+
+def _recurrent(specs: Sequence[ParameterSpec]) -> list[str]:
+    return [spec.name for spec in specs if spec.role == "recurrent"]
 
 
 def limited(context: Context, norm: Tensor, limit: Tensor) -> Transformed:

@@ -14,8 +14,8 @@ from rnnsweep.unit import NOT_NEGATIVE, Range
 
 if TYPE_CHECKING:
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.parameters import ParameterSpec
     from rnnsweep.core.tasks.base import Task
+    from rnnsweep.core.types import ParameterSpec
 
 
 @dataclass(frozen=True)

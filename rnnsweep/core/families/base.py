@@ -10,9 +10,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from rnnsweep.core.activations import Activation, activation
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.cells import Cell
-from rnnsweep.core.types import Capability, LoopGradients, LoopWeights
+from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range, Unit
 
 Values = Mapping[str, Tensor]

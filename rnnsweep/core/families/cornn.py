@@ -9,9 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.continuous import OscillatorCell
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
@@ -26,7 +25,8 @@ class CoRnn(CellFamily):
         dt: time step, gamma: frequency, epsilon: damping; per row, >= 0.
 
     Numerics:
-        W and V are one matrix ``w_rec`` [2H, H], applied to [y, z]. Gradients in closed form.
+        W and V are one recurrent matrix ``w_rec`` [2H, H], applied to [y, z]; an init draws each by itself. Gradients
+        in closed form.
 
     References:
         Rusch, Mishra (2021), eq. 3; z on the right as in their code.
@@ -47,7 +47,7 @@ class CoRnn(CellFamily):
         """w_rec [2H, H], w_in, b, w_out, b_out."""
         H = self.hidden
         return (
-            ParameterSpec("w_rec", (2 * H, H), "input"),
+            ParameterSpec("w_rec", (2 * H, H), "recurrent"),
             ParameterSpec("w_in", (n_inputs, H), "input"),
             ParameterSpec("b", (H,), "bias"),
             *readout_parameters(H, n_outputs),

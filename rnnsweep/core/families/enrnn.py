@@ -13,8 +13,7 @@ from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
 from rnnsweep.core.families.orthogonal import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
 from rnnsweep.core.families.spectral import Leading, divided, divided_pullback, divided_step, leading
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import SHARE, Metric, Range
 
@@ -91,7 +90,7 @@ class Enrnn(Family):
         H, L, S = self.hidden, self.n_long, self.n_short
         own = [
             ParameterSpec("a_skew", (L, L), "skew", group="skew"),
-            ParameterSpec("w_short", (S, S), "recurrent"),
+            ParameterSpec("w_short", (S, S), "recurrent", first=L),  # the loop's units: the long ones, then the short
             ParameterSpec("w_cross", (S, L), "input"),
             ParameterSpec("w_in", (n_inputs, H), "input"),
             ParameterSpec("b", (H,), "bias"),

@@ -13,8 +13,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.families.orthogonal import each_row
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import Capability, LoopGradients, LoopWeights
+from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 

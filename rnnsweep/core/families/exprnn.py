@@ -14,8 +14,7 @@ from rnnsweep.core.families.base import Values, loop_parts
 from rnnsweep.core.families.mapping import pull, push
 from rnnsweep.core.families.orthogonal import each_row, skew
 from rnnsweep.core.families.skew import SkewFamily
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 
 
 @dataclass(frozen=True)

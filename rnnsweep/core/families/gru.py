@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rnnsweep.core.families.base import CellFamily, readout_parameters
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.gated import GruCell
+from rnnsweep.core.types import ParameterSpec
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,6 @@ class Gru(CellFamily):
             ParameterSpec("w_rec", (H, 3 * H), "recurrent"),
             ParameterSpec("w_in", (n_inputs, 3 * H), "input"),
             ParameterSpec("b", (3 * H,), "bias", gates=("reset", "keep", "new")),
-            ParameterSpec("b_n", (H,), "bias"),
+            ParameterSpec("b_n", (H,), "bias", first=2 * H),  # of the new state alone
             *readout_parameters(H, n_outputs),
         )

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.continuous import EulerCell
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import NOT_NEGATIVE, SHARE, Range
 
 

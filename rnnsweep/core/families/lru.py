@@ -14,8 +14,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
 from rnnsweep.core.families.mapping import pull, push
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Range
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.gated import LstmCell
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import ANY, Range
 
 

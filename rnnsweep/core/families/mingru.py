@@ -8,9 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.continuous import MinimalGateCell
-from rnnsweep.core.types import Capability, LoopGradients, LoopWeights
+from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
 
 
 @dataclass(frozen=True)

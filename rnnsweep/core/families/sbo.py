@@ -11,10 +11,9 @@ from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
 from rnnsweep.core.numerics import matmul
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell, NesterovCell
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import ANY, Range
 
 _CELLS = {"sgd": GradientDescentCell, "heavy_ball": HeavyBallCell, "nesterov": NesterovCell}
@@ -63,7 +62,7 @@ class Sbo(CellFamily):
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """w [1], or u [H, rank] and v [rank, H]; w_in, b, eta [1], mu [1], w_out, b_out."""
         H, rank = self.hidden, min(self.rank, self.hidden)
-        dense = (ParameterSpec("u", (H, rank), "input"), ParameterSpec("v", (rank, H), "input"))
+        dense = (ParameterSpec("u", (H, rank), "input", into="rank"), ParameterSpec("v", (rank, H), "input"))
         return (
             *(dense if self.coupling == "dense" else (ParameterSpec("w", (1,), "scalar"),)),
             ParameterSpec("w_in", (n_inputs, H), "input"),

@@ -11,8 +11,7 @@ from torch import Tensor
 from rnnsweep.core.families.base import Values, loop_parts
 from rnnsweep.core.families.orthogonal import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
 from rnnsweep.core.families.skew import SkewFamily
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import SHARE, Range
 
 

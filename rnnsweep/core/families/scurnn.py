@@ -14,9 +14,8 @@ from rnnsweep.core import rng
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.families.mapping import pull, push
 from rnnsweep.core.families.orthogonal import cayley_blocks, each_row, skew
-from rnnsweep.core.parameters import ParameterSpec
 from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range
 
 _MAPPED = ("a_skew", "a_symmetric", "theta")
@@ -63,7 +62,7 @@ class Scurnn(CellFamily):
             ParameterSpec("a_symmetric", (H, H), "symmetric", group="skew"),
             ParameterSpec("theta", (H,), "phase", group="phase"),
             ParameterSpec("w_in", (n_inputs, 2 * H), "input"),
-            ParameterSpec("act_bias", (H,), "bias"),
+            ParameterSpec("act_bias", (H,), "bias", into="amplitude"),
             ParameterSpec("h0", (2 * H,), "state"),
             *readout_parameters(2 * H, n_outputs),
         )

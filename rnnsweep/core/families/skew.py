@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, readout_parameters
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,10 +38,10 @@ def leading(matrices: Tensor) -> Leading:
     References:
         Magnus (1985), derivative of a simple eigenvalue.
     """
-    found = [_leading(matrix) for matrix in matrices.double().cpu()]
-    rho = torch.tensor([item[0] for item in found], dtype=torch.float64)
-    tied = torch.tensor([item[2] for item in found])
-    parts = (rho, torch.stack([item[1] for item in found]), tied)
+    each = [_leading(matrix) for matrix in matrices.detach().double().cpu()]
+    rho = torch.tensor([item[0] for item in each], dtype=torch.float64)
+    tied = torch.tensor([item[2] for item in each])
+    parts = (rho, torch.stack([item[1] for item in each]), tied)
     return Leading(*(part.to(matrices.device) for part in parts))
 
 
@@ -65,10 +66,27 @@ def _leading(matrix: Tensor) -> tuple[float, Tensor, bool]:
     return rho, slope, False
 
 
+class _Divided(torch.autograd.Function):
+    """T / rho with its pull-back: autograd by itself would take rho, which LAPACK gave, for a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, matrices: Tensor, lead: Leading, on: Tensor) -> Tensor:
+        ctx.save_for_backward(matrices)
+        ctx.lead, ctx.on = lead, on
+        scale = torch.where(on, lead.rho, torch.ones_like(lead.rho)).to(matrices.dtype)[:, None, None]
+        return matrices / scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (matrices,), (gradient,) = ctx.saved_tensors, gradients
+        return divided_pullback(matrices, ctx.lead, ctx.on, gradient), None, None
+
+
 def divided(matrices: Tensor, lead: Leading, on: Tensor) -> Tensor:
-    """T / rho where `on` [P], T elsewhere."""
-    scale = torch.where(on, lead.rho, torch.ones_like(lead.rho)).to(matrices.dtype)[:, None, None]
-    return matrices / scale
+    """T / rho where `on` [P], T elsewhere; differentiable, once."""
+    result = _Divided.apply(matrices, lead, on)
+    assert isinstance(result, Tensor)
+    return result
 
 
 def divided_pullback(matrices: Tensor, lead: Leading, on: Tensor, gradient: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Values
 from rnnsweep.core.families.srn import Srn
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.types import LoopGradients, LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Unit
 
 

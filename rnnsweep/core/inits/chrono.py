@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.glorot import Glorot
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 

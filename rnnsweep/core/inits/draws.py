@@ -1,18 +1,20 @@
 """Drawing one parameter for every row: what all initialisations share.
 
 Shapes: P rows. A weight's last two sizes are ``[from, to]``; sizes before them count independent matrices. A recurrent
-weight ``[H, G H]`` is G square blocks side by side (gates).
+weight ``[H, G H]`` is G square blocks side by side (gates), ``[G H, H]`` one on top of the other (a state of G parts).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.errors import ConfigError
 
 WEIGHTS = ("input", "recurrent", "output")
@@ -61,22 +63,34 @@ def fans(spec: ParameterSpec) -> tuple[int, int]:
     return spec.shape[-2], spec.shape[-1]
 
 
-def square_blocks(spec: ParameterSpec) -> int:
-    """How many H x H blocks lie side by side in a recurrent weight ``[..., H, G H]``.
+class Blocks(NamedTuple):
+    """How many equal matrices a weight is made of, `down` its first size and `across` its last; one of the two is 1."""
+
+    down: int = 1
+    across: int = 1
+
+
+def has_square_blocks(spec: ParameterSpec) -> bool:
+    """Whether a recurrent weight is made of square matrices."""
+    height, width = fans(spec)
+    return width % height == 0 or height % width == 0
+
+
+def square_blocks(spec: ParameterSpec) -> Blocks:
+    """The H x H blocks of a recurrent weight ``[..., H, G H]`` or ``[..., G H, H]``.
 
     Raises:
         ConfigError: the recurrent weight is not made of square matrices.
     """
-    H, width = fans(spec)
-    if width % H:
-        raise ConfigError(
-            f"needs square recurrent matrices; {spec.name} is {H} x {width}", key="init", allowed="normal, glorot, he"
-        )
-    return width // H
+    height, width = fans(spec)
+    if not has_square_blocks(spec):
+        problem = f"needs square recurrent matrices; {spec.name} is {height} x {width}"
+        raise ConfigError(problem, key="init", allowed="an init without such a need, such as normal")
+    return Blocks(max(1, height // width), max(1, width // height))
 
 
-def each_matrix(values: Tensor, blocks: int, change: Callable[[int, Tensor], Tensor]) -> Tensor:
-    """Apply `change(row, matrix)` to every matrix by itself; values [P, ..., from, blocks * to].
+def each_matrix(values: Tensor, blocks: Blocks, change: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """Apply `change(row, matrix)` to every block by itself; values [P, ..., down * from, across * to].
 
     Numerics:
         Each matrix is copied to memory of its own, so that linear algebra sees the same alignment whatever lies beside.
@@ -84,10 +98,9 @@ def each_matrix(values: Tensor, blocks: int, change: Callable[[int, Tensor], Ten
     out = torch.empty(values.shape, dtype=values.dtype)
     flat = values.reshape(values.shape[0], -1, *values.shape[-2:])  # P M from to
     target = out.view(flat.shape)
-    width = values.shape[-1] // blocks
-    for p in range(flat.shape[0]):
-        for m in range(flat.shape[1]):
-            for start in range(0, values.shape[-1], width):
-                cut = slice(start, start + width)
-                target[p, m, :, cut] = change(p, flat[p, m, :, cut].clone(memory_format=torch.contiguous_format))
+    height, width = values.shape[-2] // blocks.down, values.shape[-1] // blocks.across
+    corners = itertools.product(range(0, values.shape[-2], height), range(0, values.shape[-1], width))
+    for (top, left), p, m in itertools.product(list(corners), range(flat.shape[0]), range(flat.shape[1])):
+        block = (p, m, slice(top, top + height), slice(left, left + width))
+        target[block] = change(p, flat[block].clone(memory_format=torch.contiguous_format))
     return out

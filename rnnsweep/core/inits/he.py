@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.draws import fans, gains, per_row, standard_normal, weights
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.draws import per_row, square_blocks, standard_normal, weights
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
 class Identity(Init):
-    """W_rec = scale * I; input and output weights ~ N(0, sigma**2); biases 0. Meant for ReLU.
+    """W_rec = scale * I in each of its blocks; input and output weights ~ N(0, sigma**2); biases 0. Meant for ReLU.
 
     Attributes:
         scale: factor on the identity; any number.
@@ -51,6 +51,6 @@ class Identity(Init):
             for spec in weights(specs, "input", "output")
         }
         for spec in weights(specs, "recurrent"):
-            eyes = torch.eye(spec.shape[-2], dtype=torch.float64).repeat(1, square_blocks(spec))  # H GH
+            eyes = torch.eye(min(spec.shape[-2:]), dtype=torch.float64).repeat(*square_blocks(spec))  # H GH or GH H
             values[spec.name] = eyes.expand(keys.shape[0], *spec.shape) * per_row(hypers["scale"], spec)
         return values

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.draws import hyper_or, per_row, standard_normal, weights
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 _OWN = {"input": "sigma_in", "recurrent": "sigma_rec", "output": "sigma_out"}

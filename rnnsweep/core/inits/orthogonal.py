@@ -10,8 +10,17 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.inits.base import Init
-from rnnsweep.core.inits.draws import each_matrix, gains, per_row, standard_normal, weights
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.inits.draws import (
+    Blocks,
+    each_matrix,
+    gains,
+    has_square_blocks,
+    per_row,
+    square_blocks,
+    standard_normal,
+    weights,
+)
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 
@@ -43,8 +52,7 @@ class Orthogonal(Init):
         """Weights by name, float64 [P, *shape]."""
         values = {}
         for spec in weights(specs):
-            square = spec.role == "recurrent" and spec.shape[-1] % spec.shape[-2] == 0
-            blocks = spec.shape[-1] // spec.shape[-2] if square else 1
+            blocks = square_blocks(spec) if spec.role == "recurrent" and has_square_blocks(spec) else Blocks()
             factors = per_row(gains(spec, keys, hypers, gain), spec)
             values[spec.name] = each_matrix(standard_normal(spec, keys), blocks, _orthogonal) * factors
         return values

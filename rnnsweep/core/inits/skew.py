@@ -14,7 +14,7 @@ from torch import Tensor
 from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.draws import fans, per_row, square_blocks, standard_uniform, weights
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 
@@ -47,9 +47,10 @@ class SkewInit(Init):
         for spec in weights(specs, "skew"):
             values[spec.name] = generators(self._angles(spec, keys, 1)[:, 0], spec.shape[-1])
         for spec in weights(specs, "recurrent"):
-            blocks = square_blocks(spec) * math.prod(spec.shape[:-2])
-            turned = rotations(self._angles(spec, keys, blocks), spec.shape[-2])  # P blocks H H
-            values[spec.name] = turned.unflatten(1, (*spec.shape[:-2], -1)).movedim(-3, -2).flatten(-2)
+            blocks, H = square_blocks(spec), min(spec.shape[-2:])
+            count = blocks.down * blocks.across * math.prod(spec.shape[:-2])
+            turned = rotations(self._angles(spec, keys, count), H).unflatten(1, (*spec.shape[:-2], -1))  # P ... G H H
+            values[spec.name] = turned.flatten(-3, -2) if blocks.down > 1 else turned.movedim(-3, -2).flatten(-2)
         for spec in weights(specs, "input", "output"):
             ones = torch.ones(len(keys), dtype=torch.float64)
             width = hypers["bound"] if spec.role == "input" else ones * math.sqrt(6 / sum(fans(spec)))
@@ -58,7 +59,7 @@ class SkewInit(Init):
 
     def _angles(self, spec: ParameterSpec, keys: Tensor, blocks: int) -> Tensor:
         """[P, blocks, H // 2]."""
-        pairs = spec.shape[-2] // 2
+        pairs = min(spec.shape[-2:]) // 2
         drawn = rng.uniforms53(keys, max(1, blocks * pairs), rng.stream_of(spec.name))
         return self.angles(drawn[:, : blocks * pairs]).unflatten(1, (blocks, pairs))
 

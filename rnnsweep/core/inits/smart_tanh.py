@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core import rng
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.inits.draws import each_matrix, per_row, square_blocks, standard_normal, weights
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import Range
 
 
@@ -66,7 +66,7 @@ class SmartTanh(Init):
         return values
 
     def _recurrent(self, spec: ParameterSpec, keys: Tensor, hypers: Mapping[str, Tensor]) -> Tensor:
-        blocks, H = square_blocks(spec), spec.shape[-2]
+        blocks, H = square_blocks(spec), min(spec.shape[-2:])
         order = rng.uniforms53(keys, spec.size, rng.stream_of(f"{spec.name} sparsity")).unflatten(1, spec.shape)
         axis = 1 if self.sparse_axis == "out" else 0
 

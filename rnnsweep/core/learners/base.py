@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from torch import Tensor
 
-from rnnsweep.core.types import BackwardTerm, Batch, Capability, TermResult, Trace
+from rnnsweep.core.types import BackwardTerm, Batch, Capability, Learned, Wanted
 from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
-    from rnnsweep.core.parameters import ParameterLayout
-    from rnnsweep.core.readouts.base import Readout
+    from rnnsweep.core.readout import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
+    from rnnsweep.core.types import ParameterLayout
 
 
 class LoopProgram(Protocol):
@@ -58,41 +58,6 @@ class LoopProgram(Protocol):
     def backward_term(self) -> BackwardTerm | None:
         """The term that the backward loop is to take along, if any."""
         ...
-
-
-@dataclass
-class Learned:
-    """What a learning rule returns for one mini-batch.
-
-    Attributes:
-        loss: [P]. gradients: [P, N], flat. trace: where it was asked for and the rule has one.
-        step: [P, N], where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
-        slots: the rule's row state as it will be where the row takes its step.
-        term: where one was asked for and the loop took it along.
-        state: [P, B, S] after the mini-batch, where the task carries it over.
-    """
-
-    loss: Tensor
-    gradients: Tensor
-    trace: Trace | None
-    step: Tensor | None = None
-    slots: Mapping[str, Tensor] = field(default_factory=dict)
-    term: TermResult | None = None
-    state: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is wanted of a mini-batch besides gradients.
-
-    Attributes:
-        trace: the gradient record.
-        term_rows: rows, bool [P], whose `Program.backward_term` the loop is to take along; None: of none. Only where
-            the rule takes it.
-    """
-
-    trace: bool = False
-    term_rows: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -150,12 +115,3 @@ class Learner(Unit):
             own: this rule's per-row hyperparameters [P] and row state, and the rows' ``step`` (updates so far) and
                 ``key`` (stream key of purpose ``learner``), int64 [P].
         """
-
-
-def merged(*parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Gradients by name; where several parts have one (a read-out that is also fed back), their sum."""
-    total: dict[str, Tensor] = {}
-    for part in parts:
-        for name, value in part.items():
-            total[name] = total[name] + value if name in total else value
-    return total

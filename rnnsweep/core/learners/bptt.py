@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.learners import truncation
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted, merged
+from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.base import TermEngine
-from rnnsweep.core.types import Batch
+from rnnsweep.core.types import Batch, Learned, Wanted, merged
 from rnnsweep.unit import Range
 
 

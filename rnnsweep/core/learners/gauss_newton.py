@@ -105,7 +105,8 @@ class Linearised:
         """H times a change of the outputs [P, M, O]."""
         task, (T, B) = self.program.task, self.record.inputs.shape[1:3]
         y = self.out.outputs.flatten(1, 2) if task.per_step else self.out.outputs
-        return task.loss.curvature(y, change) * shares(task, self.batch, T, B, y)[..., None]
+        targets = self.batch.targets.flatten(1, 2) if task.per_step else self.batch.targets
+        return task.loss.curvature(y, targets, change) * shares(task, self.batch, T, B, y)[..., None]
 
     def _flat(self, loop: LoopGradients, read: Mapping[str, Tensor]) -> Tensor:
         named = {**self.program.family.pullback(self.values, self.family_hypers, loop), **read}

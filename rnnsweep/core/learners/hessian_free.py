@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted
+from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.learners.conjugate import Solved, solve
 from rnnsweep.core.learners.gauss_newton import PLAIN, Linearised, linearise
-from rnnsweep.core.types import Batch, Capability
+from rnnsweep.core.types import Batch, Capability, Learned, Wanted
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, SHARE, Range
 

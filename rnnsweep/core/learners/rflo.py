@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted, merged
+from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.types import Batch, Capability, Direct
+from rnnsweep.core.types import Batch, Capability, Direct, Learned, Wanted, merged
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted
+from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.types import Batch
+from rnnsweep.core.types import Batch, Learned, Wanted
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 

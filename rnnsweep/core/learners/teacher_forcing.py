@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram, Wanted, merged
+from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, product, spread
-from rnnsweep.core.types import Batch, LoopGradients, LoopWeights
+from rnnsweep.core.types import Batch, Learned, LoopGradients, LoopWeights, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, SHARE, Range
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from rnnsweep.unit import POSITIVE, SHARE, Range, Unit
 
 if TYPE_CHECKING:
-    from rnnsweep.core.parameters import ParameterLayout
+    from rnnsweep.core.types import ParameterLayout
 
 
 @dataclass(frozen=True)

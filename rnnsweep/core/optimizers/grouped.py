@@ -18,7 +18,7 @@ from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import NOT_NEGATIVE, Range, check_field
 
 if TYPE_CHECKING:
-    from rnnsweep.core.parameters import ParameterLayout
+    from rnnsweep.core.types import ParameterLayout
 
 _INNER: dict[str, Optimizer] = {
     "adam": Adam(),

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.numerics import matmul
-from rnnsweep.core.parameters import ParameterSpec
-from rnnsweep.core.readouts.base import Readout, Seen, Values
-from rnnsweep.core.types import Capability, Direct
+from rnnsweep.core.readout import Readout, Seen, Values
+from rnnsweep.core.types import Capability, Direct, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 
@@ -53,8 +52,8 @@ class Attention(Readout):
         if width % self.heads:
             allowed = f"a divisor of the states' width {width}"
             raise ConfigError("does not divide the states", key="readout.heads", value=self.heads, allowed=allowed)
-        weights = tuple(ParameterSpec(f"w_{name}", (width, width), "input") for name in _PROJECTIONS)
-        return weights + tuple(ParameterSpec(f"b_{name}", (width,), "bias") for name in _PROJECTIONS)
+        weights = tuple(ParameterSpec(f"w_{name}", (width, width), "input", into=name) for name in _PROJECTIONS)
+        return weights + tuple(ParameterSpec(f"b_{name}", (width,), "bias", into=name) for name in _PROJECTIONS)
 
     def see(self, values: Values, states: Tensor, lengths: Tensor, per_step: bool) -> Seen:
         """See `Readout.see`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnsweep.core.readouts.base import Readout
+from rnnsweep.core.readout import Readout
 
 
 @dataclass(frozen=True)

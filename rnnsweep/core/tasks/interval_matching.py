@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.lengths import POSITIONS, LengthTask
 from rnnsweep.core.tasks.onehot import own_steps
+from rnnsweep.core.tasks.synthetic import POSITIONS, LengthTask
 from rnnsweep.core.types import Batch
 
 _BREADTH = 40

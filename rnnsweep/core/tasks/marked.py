@@ -11,12 +11,11 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from rnnsweep.core import philox
+from rnnsweep.core import rng
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.lengths import FILLING
 from rnnsweep.core.tasks.success import absolute_errors, squared_errors
-from rnnsweep.core.tasks.synthetic import Synthetic, Whole, rounded_tenths
+from rnnsweep.core.tasks.synthetic import FILLING, Synthetic, Whole, rounded_tenths
 from rnnsweep.core.types import Batch
 
 _SQUARED_LIMIT = 0.04
@@ -122,7 +121,7 @@ def _fill(keys, ids, lengths, positions, inputs, signed):
     words = np.empty((T + 3) // 4 * 4, dtype=np.uint64)
     for p in range(ids.shape[0]):
         for b in range(ids.shape[1]):
-            philox.fill(keys[p], ids[p, b], FILLING, words)
+            rng.fill(keys[p], ids[p, b], FILLING, words)
             for t in range(T - lengths[p], T):
                 inputs[p, t, b, 1] = np.float64(words[t] >> np.uint64(8)) * scale - offset
             for i in range(2):

@@ -9,9 +9,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.lengths import FILLING, SYMBOLS, LengthTask
 from rnnsweep.core.tasks.onehot import one_hot, own_steps
 from rnnsweep.core.tasks.success import argmax_errors
+from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, LengthTask
 from rnnsweep.core.types import Batch
 
 _SYMBOLS, _CHOICES = 100, 2

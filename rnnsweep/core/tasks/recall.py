@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.lengths import SYMBOLS, LengthTask
 from rnnsweep.core.tasks.onehot import one_hot, own_steps
 from rnnsweep.core.tasks.success import any_step, argmax_errors
+from rnnsweep.core.tasks.synthetic import SYMBOLS, LengthTask
 from rnnsweep.core.types import Batch
 
 

@@ -14,7 +14,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.tasks.lengths import SYMBOLS
+from rnnsweep.core.tasks.synthetic import SYMBOLS
 from rnnsweep.core.types import Batch
 from rnnsweep.unit import Range
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rnnsweep.core.tasks.symbols import OrderTask
 from rnnsweep.core.tasks.synthetic import Whole, rounded_tenths
+from rnnsweep.core.tasks.temporal_order import OrderTask
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def test_commands_that_go_on_can_be_typed(tiny):
         assert words[0] == "rnnsweep"
         assert "my sweep" in words
         assert words[words.index("--store") + 1] == "/a b"
-    assert ways_on(sweep, failed=2)[-1].startswith("go on      rnnsweep resume tiny")
+    assert ways_on(sweep, failed=2)[-1].startswith("go on     rnnsweep resume tiny")
     assert "--failed" in ways_on(sweep, failed=2)[-1]
 
 
@@ -82,4 +82,4 @@ def test_what_mirrors_lack_is_said_at_the_very_end(tiny, capsys, code):
         finish(replace(sweep, outcome=outcome))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("note: mlflow is not up to date yet")
-    assert lines[1] == "note: left out of optuna: trial 3: 20.5"
+    assert lines[1] == "note: left out, as the store cannot take it: optuna: trial 3: 20.5"

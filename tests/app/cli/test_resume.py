@@ -33,7 +33,7 @@ def test_removed_mirrors_are_written_anew_by_resume(tmp_path):
         subprocess.run(command, check=True)
 
     mirrored = [text for text in TINY if text not in ("tracker=none", "store.optuna=none")]
-    alone("launch", "quickstart", "name=again", "budget.trials=3", *mirrored)
+    alone("launch", "search", "name=again", "budget.trials=3", *mirrored)
     for name in ("mlflow.db", "optuna.db"):
         for file in tmp_path.glob(f"{name}*"):
             file.unlink()

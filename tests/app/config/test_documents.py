@@ -1,4 +1,4 @@
-"""The documents' examples run: the controller of docs/add-a-controller.md, the sweep of docs/configuration.md."""
+"""The documents' examples run: the controller of how-to/add-a-controller.md, the sweep of configuration.md."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 def test_the_controller_of_the_document_joins_and_passes_its_own_test(tmp_path):
-    code, test = blocks("add-a-controller.md", "python")
+    code, test = blocks("how-to/add-a-controller.md", "python")
     (tmp_path / "my_controllers.py").write_text(code)
     (tmp_path / "conf/controllers").mkdir(parents=True)
-    (tmp_path / "conf/controllers/entry_clip.yaml").write_text(blocks("add-a-controller.md", "yaml")[0])
+    (tmp_path / "conf/controllers/entry_clip.yaml").write_text(blocks("how-to/add-a-controller.md", "yaml")[0])
     config = load("quickstart", ["name=entries", "+controllers=entry_clip", "controllers.entry_clip.limit=default"])
     assert config.plan.space.keys[-1] == "controllers.entry_clip.limit"
     assert config.cluster.py_paths == (str(tmp_path / "conf"), str(tmp_path))

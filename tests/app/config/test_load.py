@@ -185,7 +185,7 @@ def test_the_users_directories_shadow_and_extend(tmp_path, monkeypatch):
 
         @dataclass(frozen=True)
         class Noisy(L2):
-            unit_key = "controllers.noisy"
+            pass
         """)  # fmt: skip
     monkeypatch.setenv("RNNSWEEP_CONFIG_DIR", str(tmp_path / "mine"))
     config = load("digits", ["+controllers=noisy", "controllers.noisy.weight=default"])

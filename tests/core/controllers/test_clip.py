@@ -11,6 +11,7 @@ from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Tally
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.controllers.omega import Omega
+from rnnsweep.core.families.lipschitz import Lipschitz
 from rnnsweep.core.training import tiles, update
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import ConfigError
@@ -98,6 +99,21 @@ def test_a_row_with_non_finite_loss_is_frozen_and_its_neighbour_is_not():
     assert pack.diverged_at.tolist()[0] == 1
     assert torch.equal(pack.params[0], before)
     assert torch.equal(pack.params[1], alone.params[0])
+
+
+def test_shrink_pulls_every_recurrent_weight_and_nothing_else():
+    clip = GlobalNormClip(1.0, "shrink")
+    pack = Setup(family=Lipschitz(hidden=6), controllers={"clip": clip}).pack([0, 1])
+    _, context = context_of(pack, "controllers.clip")
+    given = context.gradients.clone()
+    context.gradients[0, 3] = math.nan
+    result = clip.transform(context, numerics.row_norm(context.gradients))
+    found = context.layout.view(result.gradients)
+    for name, part in found.items():
+        pulled = 0.02 * context.values[name][0] if name in ("m_a", "m_w") else torch.zeros_like(part[0])
+        assert torch.equal(part[0], pulled), name
+    norm = float(given[1].norm())
+    torch.testing.assert_close(result.gradients[1], given[1] * min(1.0, 1.0 / norm), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, math.nan])

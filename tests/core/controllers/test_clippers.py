@@ -7,15 +7,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from rnnsweep.core.readouts.base import Readout
 
 from rnnsweep.core import numerics
-from rnnsweep.core.controllers.agc import Agc
+from rnnsweep.core.controllers.agc import Agc, sum_squares, units_of
 from rnnsweep.core.controllers.autoclip import BINS, STEPS, AutoClip, bin_of, edge_of
 from rnnsweep.core.controllers.base import Controller
 from rnnsweep.core.controllers.elementwise import ElementwiseClip
 from rnnsweep.core.controllers.per_parameter import PerParameterClip
 from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.controllers.zclip import ZClip
+from rnnsweep.core.families.enrnn import Enrnn
+from rnnsweep.core.families.gru import Gru
+from rnnsweep.core.families.scurnn import Scurnn
+from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.readouts.attention import Attention
 from rnnsweep.core.training import train_rung
 from tests.kit.networks import Setup, context_of
 
@@ -80,6 +86,46 @@ def test_agc_compares_each_unit_with_its_incoming_weights():
         for name in ("w_out", "b_out"):
             assert torch.equal(found[name][row], given[name][row])
     assert 0 < over < 24, "the case has units on both sides of the limit"
+
+
+@pytest.mark.parametrize(
+    ("family", "readout", "groups"),
+    [
+        (Enrnn(hidden=8, short=0.5), Readout(), [{"w_short", "w_cross", "w_in", "b", "act_bias"}, {"a_skew"}]),
+        (Gru(hidden=8), Readout(), [{"w_rec", "w_in", "b", "b_n"}]),
+        (Scurnn(hidden=8), Readout(), [{"w_in"}, {"act_bias"}, {"h0"}, {"a_skew"}, {"a_symmetric"}, {"theta"}]),
+        (
+            Srn(hidden=8),
+            Attention(heads=2),
+            [{"w_rec", "w_in", "b"}, *({f"w_{n}", f"b_{n}"} for n in ("query", "key", "value", "mix"))],
+        ),
+    ],
+    ids=["enrnn", "gru", "scurnn", "attention"],
+)
+def test_agc_groups_by_the_units_that_weights_lead_into(family, readout, groups):
+    """Widths may agree by accident: with 4 long and 4 short units ENRNN's two small matrices are equally wide."""
+    found = [
+        {spec.name for spec in group} for group in units_of(Setup(family=family, readout=readout).program().layout)
+    ]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, groups))
+
+
+def test_agc_sums_what_leads_into_a_part_of_the_units():
+    """ENRNN's short unit j: column j of w_short, column 4 + j of w_in; long unit j: of w_cross and w_in."""
+    setup = Setup(family=Enrnn(hidden=8, short=0.5), controllers={"it": Agc()})
+    _, context = context_of(setup.pack([0, 1]), "controllers.it")
+    loop = next(group for group in units_of(context.layout) if any(spec.name == "b" for spec in group))
+    squares = sum_squares(loop, context.values)
+    values = {name: value.square() for name, value in context.values.items()}
+    shared = values["w_in"].sum(1) + values["b"] + values["act_bias"]
+    own = torch.cat((values["w_cross"].sum(1), values["w_short"].sum(1)), 1)
+    torch.testing.assert_close(squares, shared + own, rtol=1e-13, atol=0)
+    context.hypers = {"ratio": torch.full((2,), 1e-3, dtype=torch.float64)}
+    found = context.layout.view(transform(Agc(), context).gradients)
+    given = context.layout.view(context.gradients)
+    shrunk = found["w_in"][0, 0] / given["w_in"][0, 0]
+    torch.testing.assert_close(found["w_short"][0], given["w_short"][0] * shrunk[4:], rtol=1e-12, atol=0)
+    torch.testing.assert_close(found["w_cross"][0], given["w_cross"][0] * shrunk[:4], rtol=1e-12, atol=0)
 
 
 def norms_of(rng: np.random.Generator, count: int) -> np.ndarray:

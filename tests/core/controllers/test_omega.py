@@ -7,10 +7,10 @@ import torch
 
 from rnnsweep.core.controllers.omega import Omega, full_gradient
 from rnnsweep.core.families.srn import Srn
-from rnnsweep.core.learners.base import Wanted
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_batch, train_rung
+from rnnsweep.core.types import Wanted
 from tests.kit.networks import Setup, context_of
 
 FORMS = [

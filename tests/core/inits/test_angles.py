@@ -16,7 +16,7 @@ from rnnsweep.core.families.scornn import Scornn
 from rnnsweep.core.inits.cayley import Cayley
 from rnnsweep.core.inits.chrono import Chrono
 from rnnsweep.core.inits.henaff import Henaff
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 
 ALARM = 1e-6
 """Probability of a false alarm of one statistical check over the choice of keys."""

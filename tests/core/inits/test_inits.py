@@ -12,13 +12,15 @@ import torch
 from scipy import stats
 
 from rnnsweep.core import rng
+from rnnsweep.core.families.cornn import CoRnn
+from rnnsweep.core.inits.cayley import Cayley
 from rnnsweep.core.inits.glorot import Glorot
 from rnnsweep.core.inits.he import He
 from rnnsweep.core.inits.identity import Identity
 from rnnsweep.core.inits.normal import Normal
 from rnnsweep.core.inits.orthogonal import Orthogonal
 from rnnsweep.core.inits.smart_tanh import SmartTanh
-from rnnsweep.core.parameters import ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.errors import ConfigError
 
 ALARM = 1e-6
@@ -182,3 +184,43 @@ def test_identity_is_the_scaled_identity():
 def test_square_matrices_are_asked_for_by_name(init):
     with pytest.raises(ConfigError, match="w_odd is 4 x 6"):
         draw(init, specs=[ParameterSpec("w_odd", (4, 6), "recurrent")])
+
+
+class TestCoRnn:
+    """Its recurrent matrix is two of them, W above V, and inits of recurrent weights reach each."""
+
+    SPECS = CoRnn(hidden=20).parameters(3, 2)
+
+    def parts(self, init, **hypers):
+        drawn = draw(init, specs=self.SPECS, **hypers)
+        return drawn, (drawn["w_rec"][:, :20], drawn["w_rec"][:, 20:])
+
+    def test_sigma_rec(self):
+        small, _ = self.parts(Normal(0.1, sigma_rec=1e-3))
+        plain, _ = self.parts(Normal(0.1))
+        torch.testing.assert_close(small["w_rec"], plain["w_rec"] * 0.01, rtol=1e-12, atol=0)
+        assert torch.equal(small["w_in"], plain["w_in"])
+
+    def test_identity(self):
+        _, parts = self.parts(Identity(0.5))
+        for part in parts:
+            assert torch.equal(part, 0.5 * torch.eye(20, dtype=torch.float64).expand(4, -1, -1))
+
+    def test_smart_tanh(self):
+        _, parts = self.parts(SmartTanh(rho=0.7, nonzeros=5))
+        for part in parts:
+            radius = torch.linalg.eigvals(part).abs().amax(-1)
+            assert radius.tolist() == pytest.approx([0.7] * 4, rel=1e-9)
+            assert ((part != 0).sum(2) == 5).all()
+
+    def test_orthogonal(self):
+        _, parts = self.parts(Orthogonal(1.0))
+        for part in parts:
+            torch.testing.assert_close(part @ part.mT, torch.eye(20).double().expand(4, -1, -1), rtol=0, atol=1e-12)
+
+    def test_rotations(self):
+        _, parts = self.parts(Cayley())
+        assert not torch.equal(*parts)
+        for part in parts:
+            torch.testing.assert_close(part @ part.mT, torch.eye(20).double().expand(4, -1, -1), rtol=0, atol=1e-12)
+            assert (part[:, 0, 2:] == 0).all()

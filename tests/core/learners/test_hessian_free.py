@@ -9,7 +9,6 @@ import torch
 
 from rnnsweep.core import readout
 from rnnsweep.core.families.srn import Srn
-from rnnsweep.core.learners.base import Wanted
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.learners.conjugate import solve
 from rnnsweep.core.learners.gauss_newton import linearise
@@ -18,6 +17,7 @@ from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.copying import Copying
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
+from rnnsweep.core.types import Wanted
 from tests.kit.networks import Setup, context_of
 
 TASKS = [TemporalOrder(length=(10, 12)), Copying(length=2), Adding(length=10)]

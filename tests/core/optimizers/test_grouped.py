@@ -15,8 +15,8 @@ from rnnsweep.core.optimizers.grouped import Grouped
 from rnnsweep.core.optimizers.rmsprop import RmsProp
 from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.pack import Pack
-from rnnsweep.core.parameters import ParameterLayout
 from rnnsweep.core.training import train_rung
+from rnnsweep.core.types import ParameterLayout
 from rnnsweep.errors import ConfigError
 from tests.kit.networks import Setup
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numba
 from numba.core import config
+from numba.extending import register_jitable
 
 
 def cache_folder() -> Path | None:
@@ -86,3 +87,11 @@ def part(function: Callable[..., Any]) -> Any:
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a piece into its callers: cheaper than `part` for what is called once or is very short."""
     return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+
+
+def memory_map(function: Callable[..., Any]) -> Any:
+    """A function that lays out a kernel's scratch memory: plain Python for who allocates it, compiled in the kernel.
+
+    One formula says how long the memory is and where each block of it lies, so that the two cannot disagree.
+    """
+    return register_jitable(function)

@@ -87,7 +87,8 @@ def tile_function(module: ir.Module, real: ir.Type, form: str, rows: int) -> ir.
         function.linkage = "linkonce_odr"
         function.attributes.add("noinline")  # a tile is large, and called from many places
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        _Tile(Lanes(builder, real), form, rows, Product(*function.args)._asdict()).write()
+        operands = dict(zip(Product._fields, function.args, strict=True))
+        _Tile(Lanes(builder, real), form, rows, operands).write()
         builder.ret_void()
     return function
 

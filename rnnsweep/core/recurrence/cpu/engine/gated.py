@@ -88,7 +88,7 @@ class GatedEngine:
             h0_width=self._first_width(w), lengths=at.whole("lengths", lengths, P, 1, T),
             h=at.view("h", h, (P, T + 1, B, cell.state)), kept=at.view("kept", kept, (P, T, B, cell.kept)),
         )  # fmt: skip
-        scratch = kernels.gated_forward_scratch.py_func(0, dtype.itemsize, self._gates_width(dtype), job).end
+        scratch = kernels.gated_forward_scratch(0, dtype.itemsize, self._gates_width(dtype), job).end
         self._threads.run(kernels.gated_forward_rows, job, P, dtype, scratch)
         return GatedRecord(inputs, h, None, weights, lengths, kept)
 
@@ -121,7 +121,7 @@ class GatedEngine:
             dh0=at.view("dh0", grads.h0, (P, self._first_width(w))), h0_width=self._first_width(w),
         )  # fmt: skip
         widths = (width_of(columns, dtype) for columns in (H, A, 4 * H))
-        scratch = kernels.gated_backward_scratch.py_func(0, dtype.itemsize, *widths, job).end
+        scratch = kernels.gated_backward_scratch(0, dtype.itemsize, *widths, job).end
         self._threads.run(kernels.gated_backward_rows, job, P, dtype, scratch + ALIGN)
         if w.w_in is None:
             grads.inputs = self._drives(delta)

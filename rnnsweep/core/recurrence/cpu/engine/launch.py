@@ -94,6 +94,8 @@ class TensorAddresses:
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"{dtype} has no fused loop; there are float32 and float64")
         self._dtype = dtype
         self._tensors: list[Tensor] = []
 
@@ -124,9 +126,9 @@ class TensorAddresses:
         """Address of int64 [count] with low <= values <= high; a kernel walks as far as they say."""
         self._check(name, tensor, (count,), torch.int64)
         tensor = tensor.contiguous()
-        values = tensor.numpy()  # several times faster than torch for so few numbers
-        if count and not (low <= values.min() and values.max() <= high):
-            raise ValueError(f"{name} = {values.tolist()} is not within {low}..{high}")
+        values = tensor.tolist()  # for so few numbers many times faster than a reduction
+        if values and not (low <= min(values) and max(values) <= high):
+            raise ValueError(f"{name} = {values} is not within {low}..{high}")
         self._tensors.append(tensor)
         return tensor.data_ptr()
 
@@ -135,7 +137,7 @@ class TensorAddresses:
         return self.whole(name, rows.to(torch.int64), count, 0, 1)
 
     def _check(self, name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        if tensor.dtype != dtype or tensor.device.type != "cpu":
+        if tensor.dtype != dtype or not tensor.is_cpu:
             raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; this loop takes {dtype} on the CPU")
         if tensor.shape != shape:
             raise ValueError(f"{name} is {list(tensor.shape)}; this loop takes {list(shape)}")

@@ -104,7 +104,7 @@ class CpuEngine:
             leak=at.read("leak", w.leak, (P,)), lengths=at.whole("lengths", lengths, P, 1, T),
             h=at.view("h", h, (P, T + 1, B, H)), slope=at.view("slope", slope, (P, T, B, H)),
         )  # fmt: skip
-        scratch = forward_scratch.py_func(0, dtype.itemsize, width_of(H, dtype), job).end
+        scratch = forward_scratch(0, dtype.itemsize, width_of(H, dtype), job).end
         self._threads.run(forward_rows, job, P, dtype, scratch)
         return Record(inputs, h, slope, weights, lengths)
 
@@ -170,7 +170,7 @@ class CpuEngine:
             dact=at.view("dact", gradients.act_bias, (P, H)), dh0=at.view("dh0", gradients.h0, (P, H)),
             term=term or NO_TERM,
         )  # fmt: skip
-        scratch = backward_scratch.py_func(0, dtype.itemsize, width_of(H, dtype), job).end
+        scratch = backward_scratch(0, dtype.itemsize, width_of(H, dtype), job).end
         self._threads.run(backward_rows, job, P, dtype, scratch)
         return gradients, Trace(record, direct, delta, x) if keep else None
 
@@ -211,7 +211,7 @@ class CpuEngine:
             out_ddelta=at.view("out_ddelta", result.ddelta, (P, B, H)),
             exponent=at.whole("exponent", result.exponent, P, 0, 0),
         )  # fmt: skip
-        scratch = tangent_scratch.py_func(0, dtype.itemsize, width_of(H, dtype), job).end
+        scratch = tangent_scratch(0, dtype.itemsize, width_of(H, dtype), job).end
         self._threads.run(tangent_rows, job, P, dtype, scratch)
         return result
 
@@ -233,7 +233,7 @@ class CpuEngine:
             right=at.view("right", right, (P, T, B, M)), right_row=right.stride(0), ldr=right.stride(2),
             weight=at.read("weight", weight, (P, T, B)), out=at.view("out", out, (P, K, M)),
         )  # fmt: skip
-        self._threads.run(outer_rows, job, P, dtype, outer_scratch.py_func(0, dtype.itemsize, width, job).end)
+        self._threads.run(outer_rows, job, P, dtype, outer_scratch(0, dtype.itemsize, width, job).end)
         return out
 
     def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
@@ -246,7 +246,7 @@ class CpuEngine:
             n=T * B, width=H, x=at.view("x", x, (P, T, B, H)), x_row=x.stride(0), ldx=x.stride(2),
             out=at.view("out", out, (P, T, B)),
         )  # fmt: skip
-        self._threads.run(norms_rows, job, P, x.dtype, norms_scratch.py_func(0).end)
+        self._threads.run(norms_rows, job, P, x.dtype, norms_scratch(0).end)
         return out
 
     def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
@@ -259,7 +259,7 @@ class CpuEngine:
             M=M, K=K, N=N, left=at.read("left", left, (P, M, K)), right=at.read("right", right, (P, K, N)),
             out=at.view("out", out, (P, M, N)),
         )  # fmt: skip
-        scratch = matmul_scratch.py_func(0, dtype.itemsize, width_of(N, dtype), job).end
+        scratch = matmul_scratch(0, dtype.itemsize, width_of(N, dtype), job).end
         self._threads.run(matmul_rows, job, P, dtype, scratch)
         return out
 

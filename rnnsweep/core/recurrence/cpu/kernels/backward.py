@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.elementwise import (
     Multiple,
     PullBack,
@@ -116,7 +116,7 @@ class BackwardScratch(NamedTuple):
     end: int
 
 
-@inlined
+@memory_map
 def backward_scratch(start, size, width, job):
     """The map of `BackwardScratch` from `start` on; `end` - `start` is its size in bytes."""
     row, step = width * size, job.B * width * size
@@ -140,7 +140,7 @@ def backward_scratch(start, size, width, job):
 def backward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `BackwardJob`, by one thread."""
     size, full = item_bytes(zero), padded(zero, job.H)
-    here = backward_scratch(scratch, size, full, job)
+    here = backward_scratch(scratch, size=size, width=full, job=job)
     for p in range(first, last):
         w_rec = job.w_rec + p * job.w_row * size
         pack(
@@ -269,7 +269,7 @@ def _one_step(zero, job, p, t, g, delta, x, here):
         a1=delta, lda1=full, k1=job.H, a2=delta, lda2=0, k2=0, b=here.packed, ldb=0, start=here.carried,
         ldstart=ldcarried, c=x, ldc=full, units=full // vector_width(zero),
     )  # fmt: skip
-    times_packed(zero, job.B, back)
+    times_packed(zero, rows=job.B, whole=back)
 
 
 @inlined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.elementwise import (
     LEAKY,
     PLAIN,
@@ -65,7 +65,7 @@ class ForwardScratch(NamedTuple):
     end: int
 
 
-@inlined
+@memory_map
 def forward_scratch(start, size, width, job):
     """The map of `ForwardScratch` from `start` on; `end` - `start` is its size in bytes."""
     bias = start + (job.H + job.I) * width * size
@@ -77,7 +77,7 @@ def forward_scratch(start, size, width, job):
 @kernel
 def forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `ForwardJob`: all states, and f' where it is wanted."""
-    here = forward_scratch(scratch, item_bytes(zero), padded(zero, job.H), job)
+    here = forward_scratch(scratch, size=item_bytes(zero), width=padded(zero, job.H), job=job)
     for p in range(first, last):
         _prepare(zero, job, p, here)
         _states(zero, job, p, here)
@@ -135,7 +135,7 @@ def _states(zero, job, p, here):
             a1=before, lda1=full, k1=job.H, a2=u, lda2=job.I, k2=inner, b=here.packed, ldb=0, start=start,
             ldstart=ldstart, c=after, ldc=full, units=full // vector_width(zero),
         )  # fmt: skip
-        times_packed(zero, job.B, a)
+        times_packed(zero, rows=job.B, whole=a)
         f = Activation(
             code=job.code, mode=mode, h=after, before=before, slope=slope + t * step * size, bias=here.act_bias,
             leak=job.leak + p * size, rows=job.B, vectors=full // vector_width(zero),

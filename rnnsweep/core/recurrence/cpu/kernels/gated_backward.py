@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, part
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.elementwise import item_bytes, load, load_int, number, store, vector_width
 from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LstmPull, gru_pull, lstm_pull
 from rnnsweep.core.recurrence.cpu.emit.products import Product
@@ -86,7 +86,7 @@ class GatedBackwardScratch(NamedTuple):
     end: int
 
 
-@inlined
+@memory_map
 def gated_backward_scratch(start, size, full, wide, four, job):
     """The map of `GatedBackwardScratch` from `start` on; `end` - `start` is its size in bytes.
 
@@ -111,7 +111,7 @@ def gated_backward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `GatedBackwardJob`, by one thread."""
     size, full = item_bytes(zero), padded(zero, job.H)
     A, four = _recurrent(job), padded(zero, 4 * job.H)
-    here = gated_backward_scratch(scratch, size, full, padded(zero, A), four, job)
+    here = gated_backward_scratch(scratch, size=size, full=full, wide=padded(zero, A), four=four, job=job)
     inner = job.I if job.dw_in != 0 else 0
     for p in range(first, last):
         fill(zero, target=here.gh, count=2 * job.B * full + full)
@@ -203,7 +203,7 @@ def _one_step(zero, job, p, t, delta, here):
         a1=delta, lda1=4 * job.H, k1=_recurrent(job), a2=delta, lda2=0, k2=0, b=here.packed, ldb=0, start=start,
         ldstart=ldstart, c=here.gh, ldc=full, units=full // vector_width(zero),
     )  # fmt: skip
-    times_packed(zero, job.B, back)
+    times_packed(zero, rows=job.B, whole=back)
 
 
 @inlined

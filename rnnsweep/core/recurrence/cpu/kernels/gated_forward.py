@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.elementwise import item_bytes, load, load_int, store, vector_width
 from rnnsweep.core.recurrence.cpu.emit.gates import GruStep, LstmStep, gru_step, lstm_step
 from rnnsweep.core.recurrence.cpu.emit.products import Product
@@ -75,7 +75,7 @@ class Part(NamedTuple):
     packed: int
 
 
-@inlined
+@memory_map
 def gated_forward_scratch(start, size, wide, job):
     """The map of `GatedForwardScratch` from `start` on; `end` - `start` is its size in bytes."""
     begin = start + (job.H + (job.I if job.w_in != 0 else 0)) * wide * size
@@ -86,7 +86,7 @@ def gated_forward_scratch(start, size, wide, job):
 @kernel
 def gated_forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `GatedForwardJob`: all states, and what the backward loop wants to see again."""
-    here = gated_forward_scratch(scratch, item_bytes(zero), _wide(zero, job), job)
+    here = gated_forward_scratch(scratch, size=item_bytes(zero), wide=_wide(zero, job), job=job)
     for p in range(first, last):
         _prepare(zero, job, p, here)
         _first_state(zero, job, p)
@@ -195,7 +195,7 @@ def _states(zero, job, p, here):
                 b=here.packed + part.packed * size, ldb=0, start=here.start + part.at * size, ldstart=wide,
                 c=here.gates + part.at * size, ldc=wide, units=padded(zero, part.columns) // vector_width(zero),
             )  # fmt: skip
-            times_packed(zero, job.B, a)
+            times_packed(zero, rows=job.B, whole=a)
         _apply_gates(zero, job, before, after, kept, here)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, part
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.elementwise import (
     Multiple,
     Reduction,
@@ -231,7 +231,7 @@ class OuterScratch(NamedTuple):
     end: int
 
 
-@inlined
+@memory_map
 def outer_scratch(start, size, width, job):
     """The map of `OuterScratch` from `start` on; `end` - `start` is its size in bytes."""
     weighted = start + job.K * width * size
@@ -242,9 +242,9 @@ def outer_scratch(start, size, width, job):
 def outer_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `OuterJob`."""
     size, full = item_bytes(zero), padded(zero, job.M)
-    here = outer_scratch(scratch, size, full, job)
+    here = outer_scratch(scratch, size=size, width=full, job=job)
     for p in range(first, last):
-        fill(zero, here.sums, job.K * full)
+        fill(zero, target=here.sums, count=job.K * full)
         for begin in range(0, job.n, BLOCK):
             count = min(BLOCK, job.n - begin)
             right, ldr = job.right + (p * job.right_row + begin * job.ldr) * size, job.ldr
@@ -285,7 +285,7 @@ class MatmulScratch(NamedTuple):
     end: int
 
 
-@inlined
+@memory_map
 def matmul_scratch(start, size, width, job):
     """The map of `MatmulScratch` from `start` on; `end` - `start` is its size in bytes."""
     zeros = start + job.K * width * size
@@ -297,8 +297,8 @@ def matmul_scratch(start, size, width, job):
 def matmul_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `MatmulJob`."""
     size, full = item_bytes(zero), padded(zero, job.N)
-    here = matmul_scratch(scratch, size, full, job)
-    fill(zero, here.zeros, full)
+    here = matmul_scratch(scratch, size=size, width=full, job=job)
+    fill(zero, target=here.zeros, count=full)
     for p in range(first, last):
         right = job.right + p * job.K * job.N * size
         pack(
@@ -312,7 +312,7 @@ def matmul_rows(zero, job, first, last, thread, scratch):
                 a1=left, lda1=job.K, k1=job.K, a2=left, lda2=0, k2=0, b=here.packed, ldb=0, start=here.zeros,
                 ldstart=0, c=here.product, ldc=full, units=full // vector_width(zero),
             )  # fmt: skip
-            times_packed(zero, count, block)
+            times_packed(zero, rows=count, whole=block)
             out = job.out + (p * job.M + begin) * job.N * size
             copy_out(zero, target=out, source=here.product, rows=count, columns=job.N)
 
@@ -340,7 +340,7 @@ class NormsScratch(NamedTuple):
     end: int
 
 
-@inlined
+@memory_map
 def norms_scratch(start):
     """The map of `NormsScratch` from `start` on; `end` - `start` is its size in bytes."""
     return NormsScratch(lanes=start, end=start + 64)

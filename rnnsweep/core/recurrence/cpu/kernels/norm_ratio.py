@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rnnsweep.core.recurrence.cpu.compiling import inlined, part
+from rnnsweep.core.recurrence.cpu.compiling import inlined, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.elementwise import (
     Multiple,
     RowSquares,
@@ -69,7 +69,7 @@ class TermScratch(NamedTuple):
     end: int
 
 
-@inlined
+@memory_map
 def term_scratch(start, size, width, job):
     """The map of `TermScratch` from `start` on; `end` - `start` is its size in bytes."""
     weighted = start + job.H * width * size

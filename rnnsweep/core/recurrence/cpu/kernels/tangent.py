@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, part
+from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.elementwise import (
     Multiple,
     PullBack,
@@ -94,7 +94,7 @@ class TangentScratch(NamedTuple):
     end: int
 
 
-@inlined
+@memory_map
 def tangent_scratch(start, size, width, job):
     """The map of `TangentScratch` from `start` on; `end` - `start` is its size in bytes."""
     both = start + 128
@@ -114,7 +114,7 @@ def tangent_scratch(start, size, width, job):
 def tangent_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `TangentJob`."""
     size, H = item_bytes(zero), job.H
-    here = tangent_scratch(scratch, size, padded(zero, H), job)
+    here = tangent_scratch(scratch, size=size, width=padded(zero, H), job=job)
     for p in range(first, last):
         w_rec, step = job.w_rec + p * job.w_row * size, job.step + p * H * H * size
         pack(
@@ -136,7 +136,7 @@ def _recursion(zero, job, p, here):
     fill(zero, target=here.start, count=count)
     recorded, total = job.stored != 0, 0
     for back in range(1, load_int(job.horizon + p * 8) + 1):
-        power = _power(_largest_of(zero, here.delta, count, here.lanes))
+        power = _power(_largest_of(zero, at=here.delta, count=count, lanes=here.lanes))
         if abs(power) > SLACK:  # rarely: powers of two are exact, so when they are taken out does not matter
             total += power
             for at in (here.delta, here.g, here.ddelta, here.dg):
@@ -148,8 +148,8 @@ def _recursion(zero, job, p, here):
             a1=here.ddelta, lda1=full, k1=job.H, a2=here.delta, lda2=full, k2=job.H, b=here.both, ldb=0,
             start=here.start, ldstart=ldstart, c=here.dg, ldc=full, units=units,
         )  # fmt: skip
-        times_packed(zero, job.B, new_dg)
-        recorded = recorded and _is_safe(_largest_of(zero, last - back * step, count, here.lanes))
+        times_packed(zero, rows=job.B, whole=new_dg)
+        recorded = recorded and _is_safe(_largest_of(zero, at=last - back * step, count=count, lanes=here.lanes))
         if recorded:
             _times_power(
                 zero, target=here.delta, source=last - back * step, power=-total, count=count, factor=here.power
@@ -160,7 +160,7 @@ def _recursion(zero, job, p, here):
                 a1=here.delta, lda1=full, k1=job.H, a2=here.delta, lda2=0, k2=0, b=here.w_rec, ldb=0,
                 start=here.start, ldstart=ldstart, c=here.g, ldc=full, units=units,
             )  # fmt: skip
-            times_packed(zero, job.B, new_g)
+            times_packed(zero, rows=job.B, whole=new_g)
             _pull_back(zero, job, here, delta=here.delta, g=here.g, source=source, stored=stored)
         _pull_back(zero, job, here, delta=here.ddelta, g=here.dg, source=source, stored=stored)
     out = p * job.B * job.H * size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from rnnsweep.adapters.ledger import codec, schema
-from rnnsweep.adapters.ledger.write_batch import WriteBatch
+from rnnsweep.adapters.ledger.codec import WriteBatch
 from rnnsweep.sweep.ports import (
     AttemptView,
     PutAttempt,

@@ -1,0 +1,72 @@
+"""The README's table, from a store in which the quickstart has run: prints it, with --write also into the README.
+
+    python benchmarks/quickstart.py [--store mlruns] [--sweep quickstart] [--write]
+
+Every replica behind it is kept in docs/results/quickstart.csv, from which the table can be made again (--from-csv).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import pandas as pd  # noqa: E402
+
+import rnnsweep  # noqa: E402
+from rnnsweep.report.statistics import wilson  # noqa: E402
+
+README, RESULT = ROOT / "README.md", ROOT / "docs/results/quickstart.csv"
+WEIGHT, RATE = "controllers.omega.weight", "optimizer.lr"
+FIRST = "| Omega weight |"
+
+
+def replicas(sweep: str, store: Path | None) -> pd.DataFrame:
+    """One line per trained network, with its trial's settings."""
+    opened = rnnsweep.open_sweep(sweep, store=store)
+    trials = opened.trials().set_index("trial")[[WEIGHT, RATE]]
+    frame = opened.replicas().join(trials, on="trial")
+    return frame[["trial", "replica", WEIGHT, RATE, "step", "solved_at", "value"]]
+
+
+def table(frame: pd.DataFrame) -> str:
+    """One column per Omega weight: who solves the task, how sure that is, what error is left, and after how long."""
+    groups = frame.groupby(WEIGHT)
+    low_high = {weight: wilson(int(group["solved_at"].count()), len(group)) for weight, group in groups}
+    rows = [
+        ["Omega weight", *(f"{weight:g}" for weight, _ in groups)],
+        ["---"] * (len(groups) + 1),
+        ["networks that solve the task", *(f"{group['solved_at'].count()} of {len(group)}" for _, group in groups)],
+        ["95 % interval", *(f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in low_high.values())],
+        ["mean share of wrong sequences at the end", *(f"{100 * group['value'].mean():.1f} %" for _, group in groups)],
+        ["median updates of those that solve it", *(f"{group['solved_at'].median():.0f}" for _, group in groups)],
+    ]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def placed(text: str, new: str) -> str:
+    """The README's text with its table replaced."""
+    return re.sub(rf"{re.escape(FIRST)}.*?(?=\n\n)", lambda _: new, text, count=1, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Print, and keep where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path)
+    parser.add_argument("--sweep", default="quickstart")
+    parser.add_argument("--from-csv", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    frame = pd.read_csv(RESULT) if given.from_csv else replicas(given.sweep, given.store)
+    print(table(frame))
+    if given.write:
+        frame.to_csv(RESULT, index=False)
+        README.write_text(placed(README.read_text(encoding="utf-8"), table(frame)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Shapes in annotations, checked while tests run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jaxtyping
+
+CORE = Path(__file__).resolve().parents[2] / "rnnsweep/core"
+ANNOTATED = re.compile(r"^from jaxtyping import ", re.MULTILINE)
+COMPILED = re.compile(r"^@(?:kernel|part|inlined|njit|intrinsic|triton\.jit)\b", re.MULTILINE)
+"""Compilers look at a function's own code: the wrapper that checks would be in their way."""
+
+
+def annotated_modules() -> list[str]:
+    """Modules of `rnnsweep.core` with shapes in their annotations, but for those with compiled functions."""
+    modules = []
+    for path in sorted(CORE.rglob("*.py")):
+        text = path.read_text()
+        if ANNOTATED.search(text) and not COMPILED.search(text):
+            modules.append(".".join(("rnnsweep.core", *path.relative_to(CORE).with_suffix("").parts)))
+    return modules
+
+
+def check_shapes() -> None:
+    """Have beartype check the annotations of these modules; to be called before any of them is imported."""
+    jaxtyping.install_import_hook(annotated_modules(), "beartype.beartype")
