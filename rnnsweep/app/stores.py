@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.errors import ConfigError, StoreError, nearest
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import Ledger, SweepView
@@ -37,6 +38,13 @@ class StorePlace:
     def option(self) -> tuple[str, ...]:
         """The words that name this store on a command line; none where it is found without."""
         return ("--store", str(self.root)) if self.named else ()
+
+    @property
+    def shown(self) -> str:
+        """The store for messages: its directory, or the server's address without user and password."""
+        if self.ledger.startswith("sqlite:"):
+            return str(self.root)
+        return "://".join((self.ledger.partition("://")[0], self.ledger.rpartition("@")[2].rpartition("://")[2]))
 
     @property
     def own_root(self) -> Path | None:
@@ -83,6 +91,9 @@ def reading(where: StorePlace) -> Iterator[Ledger | None]:
     ledger = open_ledger(where.ledger)
     try:
         yield ledger
+    except json.JSONDecodeError as error:  # what was written was JSON: the file has been damaged since
+        hint = "rnnsweep doctor looks for more; a copy of the file from before helps"
+        raise StoreError("ledger", f"{where.shown}: a row is damaged ({error}); {hint}") from None
     finally:
         ledger.close()
 
@@ -103,12 +114,9 @@ def reading_sweep(where: StorePlace, name: str) -> Iterator[tuple[Ledger, SweepV
 
 def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError:
     """The error for a sweep that the store does not have."""
-    shown = where.ledger if not where.ledger.startswith("sqlite:") else str(where.root)
-    if "@" in shown:  # never show a password
-        shown = "://".join((shown.partition("://")[0], shown.rpartition("@")[2]))
     near = nearest(name, known)
     return ConfigError(
-        f"no such sweep in the store {shown}",
+        f"no such sweep in the store {where.shown}",
         key="SWEEP",
         value=name,
         allowed=known or "none yet: start one with 'rnnsweep launch'",

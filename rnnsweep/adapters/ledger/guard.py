@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from rnnsweep.adapters.ledger.database import Database
+from rnnsweep.errors import StoreError
 
 try:
     import fcntl
@@ -56,7 +57,7 @@ class FileGuard:
             return False
         if self._file is not None:
             return True
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)  # not inherited by children that exec
+        file = self._open()
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -64,6 +65,17 @@ class FileGuard:
             return False
         self._file = file
         return True
+
+    def _open(self) -> int:
+        """The file, not inherited by children that exec; one of another user can be locked by who may read it."""
+        try:
+            try:
+                return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except PermissionError:
+                return os.open(self._path, os.O_RDONLY)
+        except OSError as error:  # a directory, a dangling link, a file that may not be read
+            reason = f"lock file {self._path}: {error.strerror}; it may be removed while no sweep of this store runs"
+            raise StoreError("ledger", reason) from None
 
     def drop(self) -> None:
         """See `Guard.drop`."""

@@ -233,10 +233,19 @@ class Sweep:
     # ------------------------------------------------------------------ pictures
 
     def report(self, out: Path | None = None) -> Path:
-        """Write figures, tables and one page; returns the page's path."""
-        from rnnsweep.app.results.report_data import report_sweep
+        """Write figures, tables and one page; returns the page's path.
 
-        return report_sweep(self.place, self.name, out)
+        Raises:
+            ConfigError: `out`, or the store where it is None, cannot be written.
+        """
+        from rnnsweep.app.results.report_data import folder, report_sweep
+
+        try:
+            return report_sweep(self.place, self.name, out)
+        except OSError as error:
+            at, reason = out or folder(self.place, self.name), error.strerror or str(error)
+            allowed = "a folder that can be written"
+            raise ConfigError(f"cannot be written: {reason}", key="--out", value=str(at), allowed=allowed) from None
 
     def overview(self) -> Path | None:
         """Write the one picture that stands for the sweep; None where there is nothing to draw yet."""
