@@ -1,6 +1,6 @@
 """How many files one must open to follow one thing through the program: measured, not guessed.
 
-    python benchmarks/walks.py            prints every walk: its number of files, and their list
+    python benchmarks/walks.py [WALK ...]     prints every walk, or these: its number of files, and their list
 
 A walk runs the thing and writes down each file of the project
     - a function of which runs (a generated constructor counts for the file of its class);
@@ -8,6 +8,11 @@ A walk runs the thing and writes down each file of the project
       intrinsics that they are made of.
 What runs before (configs, imports, compiling with all that writes instructions) does not count. A further walk is a
 function that returns its files, and an entry in `WALKS`.
+
+The walk of one override follows a value instead. It writes down each file of a function that has the value in its hands
+(an argument, a local or a result: the value itself or, until it is parsed, the text that was typed; or a list or a
+mapping that has it), and each file on the way to there, whoever called that function. The copies of the whole config
+that the ledger and MLflow keep are records, no steps on the way.
 """
 
 from __future__ import annotations
@@ -92,7 +97,7 @@ def _plain(function: Any) -> Any:
 
 
 def one_mini_batch() -> list[str]:
-    """`core/training.py: update` of a pack: srn on the cpu engine, temporal order, SGD with momentum, clipping."""
+    """`core/tile.py: update` of a pack: srn on the cpu engine, temporal order, SGD with momentum, clipping."""
     import torch
 
     from rnnsweep.core.controllers.base import Tally
@@ -218,14 +223,85 @@ def _arguments(frame: FrameType) -> list[Any]:
     return [frame.f_locals.get(name) for name in names if name != "out"]
 
 
+MARK = 0.51234
+"""A threshold that nothing else in a sweep is equal to."""
+
+
+RECORDS = tuple(str(PACKAGE / place) for place in ("adapters/ledger", "app/run/mlflow_mirror.py"))
+"""Where copies of the whole config are made."""
+
+
+class _Arrived(BaseException):
+    """The walk has come to its end."""
+
+
+def one_override() -> list[str]:
+    """`rnnsweep launch quickstart controllers.clip.threshold=... cluster=inline`: from the command to `Driver.run`."""
+    import contextlib
+    import tempfile
+
+    from rnnsweep.app.cli import launch, main
+    from rnnsweep.sweep.driver import Driver
+
+    text = f"controllers.clip.threshold={MARK}"
+    sources: set[str] = set()
+    wanted: list[object] = [text, MARK]
+
+    def seen(frame: FrameType, event: str, result: object) -> None:
+        end = event == "call" and frame.f_code is Driver.run.__code__
+        held = _held(frame, result if event == "return" else None)
+        if MARK in held and text in wanted:
+            wanted.remove(text)  # parsed: from here on the text is only kept as a record
+        if end or any(mark in held for mark in wanted):
+            way = _callers(frame, launch.launch.__code__)
+            sources.update(() if any(source.startswith(RECORDS) for source in way) else way)
+        if end:
+            raise _Arrived
+
+    with tempfile.TemporaryDirectory() as store, contextlib.suppress(_Arrived):
+        before, sys.argv = sys.argv, ["rnnsweep", "launch", "quickstart", text, "cluster=inline", "--store", store]
+        sys.setprofile(seen)
+        try:
+            main.main()
+        finally:
+            sys.setprofile(None)
+            sys.argv = before
+    return sorted(str(path.relative_to(PACKAGE)) for path in map(Path, sources) if path.is_relative_to(PACKAGE))
+
+
+def _held(frame: FrameType, result: object) -> list[object]:
+    """What a function of the project has in its hands: arguments, locals, its result; one level into collections."""
+    if not _source(frame).startswith(str(PACKAGE)):
+        return []
+    held: list[object] = []
+    for value in (*frame.f_locals.values(), result):
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else (value,)
+        held += [item for item in inside if isinstance(item, (str, float))]
+    return held
+
+
+def _callers(frame: FrameType | None, first: CodeType) -> list[str]:
+    """The file of a function and of all that called it, up to the walk's first function; none before that one."""
+    sources = []
+    while frame is not None:
+        sources.append(_source(frame))
+        if frame.f_code is first:
+            return sources
+        frame = frame.f_back
+    return []
+
+
 WALKS: dict[str, Callable[[], list[str]]] = {
     "one mini-batch through `update`": one_mini_batch,
+    "one override until `Driver.run`": one_override,
     "one report from the worker to MLflow's tables": one_report,
 }
 
 
-def main() -> None:
+def main(wanted: list[str]) -> None:
     for name, walk in WALKS.items():
+        if wanted and name not in wanted:
+            continue
         files = walk()
         print(f"{name}: {len(files)} files")
         print("\n".join(f"    {file}" for file in files))
@@ -233,4 +309,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(PACKAGE.parent))  # the kit of the tests builds the pack
-    main()
+    main(sys.argv[1:])

@@ -6,7 +6,12 @@ Exit codes of the command line hang on the class: see `RnnsweepError.exit_code`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+
+_LONGEST = 400
+"""Characters of a key or value that an error repeats."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RnnsweepError(Exception):
@@ -41,6 +46,21 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def printable(text: str) -> str:
+    """A text without characters that a terminal would obey: each is shown as its number.
+
+    Example:
+        >>> print(printable("red" + chr(27) + "[31m"))
+        red<1b>[31m
+    """
+    return _CONTROL.sub(lambda match: f"<{ord(match.group()):02x}>", text)
+
+
+def _short(text: str) -> str:
+    """The text, its middle left out where it is too long for an error's line."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+
+
 class ConfigError(RnnsweepError):
     """Wrong input: names the file, the key, the value and what is allowed. Nothing was written.
 
@@ -72,14 +92,19 @@ class ConfigError(RnnsweepError):
     def _message(self) -> str:
         parts = [f"{self.file}: " if self.file else ""]
         if self.key is not None:
-            parts.append(f"{self.key}={self.value!r}: " if self.value is not None else f"{self.key}: ")
+            key = _short(self.key)
+            parts.append(f"{key}={_short(repr(self.value))}: " if self.value is not None else f"{key}: ")
         parts.append(self.problem)
         if self.allowed is not None:
             words = self.allowed if isinstance(self.allowed, str) else ", ".join(map(str, self.allowed))
             parts.append(f"; allowed: {words}")
         if self.hint:
             parts.append(f". {self.hint}" if self.hint.endswith((".", "?")) else f". Did you mean '{self.hint}'?")
-        return "".join(parts)
+        return printable("".join(parts))
+
+
+class ConfigWarning(UserWarning):
+    """Something in a config is allowed but does nothing: an arm without effect, a key that nobody reads."""
 
 
 class HyperparameterError(ConfigError):

@@ -57,11 +57,15 @@ class Range:
         kind = "a whole number" if self.integer else "a number"
         parts = []
         if self.low > -math.inf or self.open_low:
-            parts.append(f"{'>' if self.open_low else '>='} {self.low:g}")
+            parts.append(f"{'>' if self.open_low else '>='} {_digits(self.low)}")
         if self.high < math.inf or self.open_high:
-            parts.append(f"{'<' if self.open_high else '<='} {self.high:g}")
+            parts.append(f"{'<' if self.open_high else '<='} {_digits(self.high)}")
         text = " ".join([kind, " and ".join(parts)]).strip()
         return f"{text}, or null" if self.optional else text
+
+
+def _digits(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 ANY = Range()
@@ -111,6 +115,11 @@ class Unit:
         if not self.unit_name:
             object.__setattr__(self, "unit_name", type(self).__name__)  # the only way to set a field of a frozen class
         self.check()
+        ranges = {**self.rows, **self.fixed}
+        for name, allowed in ((name, ranges[name]) for name in self.fields() if name in ranges):
+            value = getattr(self, name)
+            if (declared := as_declared(value, allowed)) is not value:
+                object.__setattr__(self, name, declared)  # a compiled kernel would take a float's bits for a size
 
     @property
     def unit_key(self) -> str:
@@ -120,7 +129,11 @@ class Unit:
     def check(self) -> None:
         """Raise `ConfigError` for the first field that is out of range; its key begins with `unit_key`."""
         for name, allowed in {**self.rows, **self.fixed}.items():
-            check_field(f"{self.unit_key}.{name}" if self.unit_key else name, getattr(self, name), allowed)
+            value = getattr(self, name)
+            check_field(f"{self.unit_key}.{name}" if self.unit_key else name, value, allowed)
+            if isinstance(value, float) and isinstance(allowed, Range) and allowed.integer:
+                # 5.0 is a whole number, and so it goes on: loops count with it, and tensors made of it are int64.
+                object.__setattr__(self, name, int(value))
 
     def row_values(self) -> dict[str, float]:
         """Values of the per-row hyperparameters, by the names in `rows`."""
@@ -145,6 +158,18 @@ def check_field(key: str, value: Any, allowed: Range | tuple[Any, ...]) -> None:
         raise ConfigError(
             "unknown value", key=key, value=_shown(value), allowed=allowed, hint=nearest(str(value), map(str, allowed))
         )
+
+
+def as_declared(value: Any, allowed: Range | tuple[Any, ...]) -> Any:
+    """A checked value with the Python type that the declaration means: 50.0 is an int where numbers are whole.
+
+    Example:
+        >>> as_declared(50.0, Range(1, integer=True)), as_declared(50.0, Range(1)), as_declared(5.0, (1, 5))
+        (50, 50.0, 5)
+    """
+    if isinstance(allowed, Range):
+        return int(value) if allowed.integer and isinstance(value, float) else value
+    return next((item for item in allowed if item == value), value)
 
 
 def _shown(value: Any) -> Any:

@@ -30,6 +30,15 @@ TERMINAL = """<body style="margin:0"><pre style="margin:0;padding:14px;width:{co
 color:#e6e6e6;font:14px/1.3 monospace">{code}</pre></body>"""
 VIEWS = {"trials": (1600, 800), "curves": (1600, 900), "compare": (1500, 1100)}
 """Links that `rnnsweep ui` prints -> size of the window."""
+CLOSE_ASSISTANT = """
+const asks = box => box.offsetWidth && /ask a question/i.test(box.placeholder);
+if ([...document.querySelectorAll("textarea, input")].some(asks)) {
+  const places = [...document.querySelectorAll("button")].map(b => [b, b.getBoundingClientRect()]);
+  const above = places.filter(([b, place]) => place.width && place.top < 60);
+  above.sort((one, other) => other[1].right - one[1].right)[0][0].click();  // the cross in its corner
+}
+"""
+"""It covers a quarter of the page when a browser comes for the first time."""
 SETTLE_S = 6.0
 """MLflow's pages draw after they have loaded, and say nothing when they are done."""
 
@@ -88,7 +97,7 @@ def browser() -> Iterator[Chrome]:
 def shoot(driver: Chrome, file: Path, size: tuple[int, int]) -> None:
     """What the window shows, in a window of this size."""
     driver.set_window_size(*size)
-    time.sleep(0.5)  # the page lays itself out anew
+    time.sleep(1.5)  # the page lays itself out anew
     file.write_bytes(driver.get_screenshot_as_png())
 
 
@@ -139,6 +148,7 @@ def mlflow(driver: Chrome, sweep: str, store: Path, out: Path) -> None:
                     driver.set_window_size(*VIEWS[link[1]])
                     driver.get(link[2])
                     time.sleep(SETTLE_S)
+                    driver.execute_script(CLOSE_ASSISTANT)
                     shoot(driver, out / f"mlflow-{link[1]}.png", VIEWS[link[1]])
                 if link and link[1] == list(VIEWS)[-1]:
                     break

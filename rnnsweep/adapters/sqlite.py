@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from rnnsweep.errors import ConfigError
+
 PATIENCE = 30.0
 """Seconds that another writer may take."""
 
@@ -21,7 +23,15 @@ _PREFIX = "sqlite:///"
 
 
 def url_of(path: Path) -> str:
-    """The URL of a SQLite file."""
+    """The URL of a SQLite file.
+
+    Raises:
+        ConfigError: a name that means something else in a URL: the libraries would each open another file.
+    """
+    wrong = sorted(set(str(path)) & set("?#%"))
+    if wrong:
+        problem, allowed = "cannot hold a database", f"a path without {' '.join(wrong)}"
+        raise ConfigError(problem, key="store.root", value=str(path.parent), allowed=allowed)
     return f"{_PREFIX}{path}"
 
 

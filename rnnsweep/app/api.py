@@ -208,8 +208,8 @@ def train(
     if out is not None:
         check_free(Path(out))
     config = load(sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs])
-    keep = None if out is not None else TemporaryDirectory(prefix="rnnsweep-train-")
-    folder = Path(out if keep is None else keep.name)
+    keep = TemporaryDirectory(prefix="rnnsweep-train-") if out is None else None
+    folder = Path(keep.name) if keep is not None else Path(out or "")
     save_config(to_json(config), folder)
     reports = train_one(config, observer, folder / CHECKPOINTS)
     save_reports(reports, folder)

@@ -136,7 +136,7 @@ class Elu(OutputSlope):
         return torch.where(y > 0, torch.ones_like(y), y + 1)
 
 
-class Identity(OutputSlope):
+class IdentityFunction(OutputSlope):
     """f(a) = a: a linear network."""
 
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -199,7 +199,7 @@ _ALL = (
     Relu("relu", gain=2**0.5),
     LeakyRelu("leaky_relu", gain=(2 / (1 + 0.01**2)) ** 0.5),
     Elu("elu"),
-    Identity("identity"),
+    IdentityFunction("identity"),
     ModRelu("modrelu", has_bias=True),
     Oplu("oplu", paired=True),
 )

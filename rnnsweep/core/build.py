@@ -14,7 +14,7 @@ from rnnsweep.core.families.base import Family
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.pack import RowState, Streams
+from rnnsweep.core.pack import RowSnapshot, Streams
 from rnnsweep.core.program import Program, parameters_of
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.choose import engine_for
@@ -209,7 +209,7 @@ def row_hypers(units: Units) -> dict[str, float]:
     return {f"{prefix}.{name}": value for prefix, values in found.items() for name, value in values.items()}
 
 
-def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
+def initial_state(program: Program, units: Units, streams: Streams) -> RowSnapshot:
     """A fresh row: weights drawn in float64 on the CPU, rounded to the program's dtype.
 
     So a row starts from the same numbers on every device and, but for the rounding, in every dtype.
@@ -224,4 +224,4 @@ def initial_state(program: Program, units: Units, streams: Streams) -> RowState:
     drawn.update(units.family.initial(drawn, program.layout.specs, keys))
     params = {spec.name: torch.zeros(spec.shape, dtype=program.dtype) for spec in program.layout.specs}
     params.update({name: value[0].to(program.dtype) for name, value in drawn.items()})
-    return RowState(params)
+    return RowSnapshot(params)

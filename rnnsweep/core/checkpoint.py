@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS, row_folder, rung_file, rung_of
-from rnnsweep.core.pack import RowState
+from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.errors import CheckpointError
 
 FORMAT = 1
@@ -36,7 +36,7 @@ class Saved:
         extra: whatever the owner stored beside it (config hash, unacknowledged reports, ...).
     """
 
-    state: RowState
+    state: RowSnapshot
     extra: dict[str, Any]
 
 
@@ -57,7 +57,7 @@ class CheckpointStore:
         """Folder of one attempt of one row."""
         return row_folder(self.root, trial, replica, token)
 
-    def save(self, folder: str, state: RowState, extra: Mapping[str, Any]) -> None:
+    def save(self, folder: str, state: RowSnapshot, extra: Mapping[str, Any]) -> None:
         """Write the row's checkpoint of its present rung; durable when this returns."""
         data = safetensors.torch.save(_tensors(state))
         manifest = {
@@ -144,7 +144,7 @@ class CheckpointStore:
             return
 
 
-def _tensors(state: RowState) -> dict[str, Tensor]:
+def _tensors(state: RowSnapshot) -> dict[str, Tensor]:
     named = {f"params/{name}": value.contiguous() for name, value in state.params.items()}
     named.update({f"slots/{name}": value.contiguous() for name, value in state.slots.items()})
     if state.profile is not None:
@@ -152,12 +152,12 @@ def _tensors(state: RowState) -> dict[str, Tensor]:
     return named
 
 
-def _state(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> RowState:
+def _state(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> RowSnapshot:
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
     first, middle, last = manifest["profile_steps"]
-    return RowState(
+    return RowSnapshot(
         part("params/"),
         part("slots/"),
         best_loss=float(manifest["best_loss"]),

@@ -54,8 +54,8 @@ def states(context: Context) -> dict[str, Tensor]:
     assert context.trace is not None
     record, activation, cell = context.trace.record, context.activation, context.family.cell
     if cell is None:
-        found = saturation(record, lambda t: slope_at(record, activation, t))
-        return {"state/saturation": found, "state/lyapunov_max": lyapunov(record, context)}
+        saturated = saturation(record, lambda t: slope_at(record, activation, t))
+        return {"state/saturation": saturated, "state/lyapunov_max": lyapunov(record, context)}
     if type(cell).slopes is Cell.slopes:
         return {}
     own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in record.weights.cell.items()}
@@ -63,9 +63,9 @@ def states(context: Context) -> dict[str, Tensor]:
     drive = getattr(record, "drive", record.h[:, 1:])  # fused loops keep no drives, nor do their cells ask for them
 
     def slopes(t: int) -> Tensor:
-        found = cell.slopes(kept[:, t], drive[:, t], record.h[:, t], own)
-        assert found is not None
-        return found
+        slopes = cell.slopes(kept[:, t], drive[:, t], record.h[:, t], own)
+        assert slopes is not None
+        return slopes
 
     return {"state/saturation": saturation(record, slopes)}
 

@@ -35,7 +35,7 @@ class Streams:
 
 
 @dataclass
-class RowState:
+class RowSnapshot:
     """One row outside any pack: what a checkpoint holds. All tensors on the CPU, without padding.
 
     Attributes:
@@ -121,7 +121,7 @@ class Pack:
     def __len__(self) -> int:
         return len(self.members)
 
-    def join(self, rows: Sequence[tuple[Member, RowState]]) -> None:
+    def join(self, rows: Sequence[tuple[Member, RowSnapshot]]) -> None:
         """Append rows, at a rung boundary."""
         if not rows:
             return
@@ -170,7 +170,7 @@ class Pack:
         self.best = [self.best[i] for i in kept]
         self.profiles = [self.profiles[i] for i in kept]
 
-    def row(self, index: int) -> RowState:
+    def row(self, index: int) -> RowSnapshot:
         """A row's state, detached from the pack."""
         layout = self.program.layout
         one = slice(index, index + 1)
@@ -185,7 +185,7 @@ class Pack:
         best_loss, best_rung = self.best[index]
         profile_steps, profile = self.profiles[index]
         numbers = {name: int(getattr(self, name)[index]) for name in self._VECTORS}
-        return RowState(
+        return RowSnapshot(
             params,
             slots,
             step=numbers["step"],
@@ -201,7 +201,7 @@ class Pack:
         )
 
 
-def _slot(layout: ParameterLayout, state: RowState, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def _slot(layout: ParameterLayout, state: RowSnapshot, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     block = torch.zeros(shape, dtype=dtype)
     if shape == (layout.size,):
         prefix = f"{name}/"
@@ -214,7 +214,7 @@ def _slot(layout: ParameterLayout, state: RowState, name: str, shape: tuple[int,
     return block
 
 
-def _number(member: Member, state: RowState, name: str) -> int:
+def _number(member: Member, state: RowSnapshot, name: str) -> int:
     value = member.updates if name == "updates" else getattr(state, name)
     return NEVER if value is None else value
 

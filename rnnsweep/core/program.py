@@ -60,6 +60,7 @@ class Program:
     readout: Readout = field(default_factory=Readout)
 
     def __post_init__(self) -> None:
+        # The config is checked for this before; here for programs that Python code builds.
         if self.task.carries and self.engine.name != "reference":
             problem = "only the engine 'reference' begins with a state per sequence"
             raise ConfigError(problem, key="engine", value=self.engine.name, allowed="reference")
@@ -94,6 +95,7 @@ class Program:
         """
         if self.engine.tile is None:
             return None
+        # In proportion to the record: twice as long a record, half as many rows.
         fitting = self.engine.tile * standard_bytes(self.family, self._width) // self.record_bytes
         return max(4, min(8 * self.engine.tile, fitting))
 
@@ -130,6 +132,7 @@ class Program:
     def backward_term(self) -> BackwardTerm | None:
         """The term that the backward loop takes along: where rule and engine can, and no two controllers differ."""
         terms = {unit.backward_term for unit in self.controllers.values()} - {None}
+        # One loop takes one term; two controllers that differ both work from the trace.
         if len(terms) != 1 or not self.learner.takes_terms or not isinstance(self.engine, TermEngine):
             return None
         term = terms.pop()

@@ -111,10 +111,10 @@ def read_out(
         return ReadOut(outputs, loss, None, {})
     dh = engine.matmul(dy, values["w_out"].transpose(1, 2))
     direct = Direct(steps=dh.unflatten(1, (T, B))) if task.per_step else Direct(last=dh)
-    found = {"w_out": engine.matmul(h.transpose(1, 2), dy)}
+    parts = {"w_out": engine.matmul(h.transpose(1, 2), dy)}
     if "b_out" in values:
-        found["b_out"] = engine.matmul(dy.new_ones(P, 1, dy.shape[1]), dy)[:, 0]
-    return ReadOut(outputs, loss, direct, found, dy)
+        parts["b_out"] = engine.matmul(dy.new_ones(P, 1, dy.shape[1]), dy)[:, 0]
+    return ReadOut(outputs, loss, direct, parts, dy)
 
 
 def loss(task: Task, values: Mapping[str, Tensor], states: Tensor, batch: Batch) -> Tensor:

@@ -122,6 +122,7 @@ class Draws:
 
     def batch_integers(self, low: int | Tensor, high: int | Tensor, stream: int) -> Tensor:
         """U{low..high} once per mini-batch, int64 [P]; bounds are ints or tensors [P]."""
+        # A domain of its own: what is drawn per mini-batch never meets what is drawn per sequence.
         word = self._words(self.batch_ids[:, None], stream | BATCH, 1)[:, 0, 0]
         return low + (word * (high - low + 1) >> 32)
 
@@ -157,6 +158,7 @@ def permutations(keys: Tensor, n: int, stream: int) -> Tensor:
 
 
 def _per_row(loop, keys: Tensor, n: int, stream: int, dtype: type) -> Tensor:
+    # On the CPU always: normals go through libm, whose last bit differs between devices.
     keys = keys.cpu().contiguous()
     out = np.empty((keys.shape[0], n), dtype=dtype)
     loop(keys.numpy(), stream | ROW, out)

@@ -21,7 +21,7 @@ def loop_entries(family: Family, width: int) -> int:
     """
     cell = family.cell
     if cell is not None:
-        return cell.held + (cell.drive if family.filters else 0)
+        return cell.record_width + (cell.drive if family.filters else 0)
     slopes = 0 if family.cell_activation.from_output and not family.leaky else 1
     return (3 + slopes + (2 if family.filters else 0)) * width
 

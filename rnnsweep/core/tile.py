@@ -71,6 +71,7 @@ class Tile:
 
 def tiles(pack: Pack) -> list[tuple[slice, Tile]]:
     """Cut a pack into tiles of the engine's preferred number of rows."""
+    # An engine without a limit (a GPU) takes the pack whole.
     size = pack.program.tile_rows or _DEFAULT_TILE
     cuts = [slice(start, min(start + size, len(pack))) for start in range(0, len(pack), size)]
     return [(cut, _tile(pack, cut)) for cut in cuts]
@@ -93,9 +94,11 @@ def _tile(pack: Pack, cut: slice) -> Tile:
     )
     columns = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
     tile.optimizer_hypers = program.optimizer.placed(columns, program.layout)
+    # Asked once per rung: a decay of 0 would still cost a pass over all parameters at every update.
     tile.decays = bool((hypers.get("optimizer.weight_decay", torch.zeros(1)) > 0).any())
     for name, unit in program.controllers.items():
-        tile.on[name] = unit.active(tile.unit_hypers(f"controllers.{name}"))
+        # A controller without hyperparameters of its own answers once for all rows.
+        tile.on[name] = unit.active(tile.unit_hypers(f"controllers.{name}")).expand(len(tile.step))
         tile.switched[name] = bool(tile.on[name].any())
     return tile
 
@@ -105,6 +108,7 @@ def train_batch(tile: Tile) -> Batch:
     program, step = tile.program, tile.step
     samples = program.task.samples
     if samples is None:
+        # Fresh sequences without end: update n owns the ids n B .. n B + B - 1.
         ids = step[:, None] * program.batch + torch.arange(program.batch, device=step.device)
     else:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
@@ -128,6 +132,7 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
         ending: rows for which this is the last update of a rung (costly diagnostics, trace kept); None for none.
     """
     detailed = ending is not None and bool(ending.any())
+    # Ended rows stay in the tensors until the rung ends; they are computed and thrown away.
     alive = (tile.status == RowStatus.ACTIVE) & (tile.step < tile.updates)
     tally.begin(alive)
     learned, context = learn(tile, tally, _wanted(tile, detailed))
@@ -135,6 +140,7 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
     if detailed and context.trace is not None:
         context.notes.update(diagnostics.states(context))
         context.notes["profile"] = diagnostics.profile(context)
+    # A loss that is not finite ends the row before its gradient is looked at.
     finite = numerics.finite(learned.loss)
     tally.mean("train/loss", learned.loss, finite)
     if learned.state is not None:  # text that was read is read, be the step taken or not
@@ -176,11 +182,13 @@ def _wanted(tile: Tile, detailed: bool) -> Wanted:
     """What the controllers that are switched on need of the mini-batch."""
     trace, term_rows = detailed, None
     for name, unit in tile.program.controllers.items():
+        # A controller that no row has switched on asks for nothing.
         if not tile.switched[name]:
             continue
         if unit.backward_term is not None and tile.program.backward_term is not None:
             term_rows = tile.on[name] if term_rows is None else term_rows | tile.on[name]
         else:
+            # Also where its term cannot be taken along: it forms it from the trace then.
             trace = trace or unit.needs_trace
     return Wanted(trace, term_rows)
 
@@ -193,11 +201,13 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
             _enter(tile, context, name)
             context.gradients = unit.add(context)
     tally.among(None)
+    # Before any transform, and after what regularisers added: the norm that clipping sees.
     norm = numerics.row_norm(context.gradients)
     finite = numerics.finite(norm)
     tally.mean("grad/norm", norm, finite)
     tally.count("grad/nonfinite", ~finite)
     drop = torch.zeros_like(finite)
+    # All of them in turn, each on the last one's result; a norm that is known is not computed again.
     for name, unit in program.transforms:
         _enter(tile, context, name)
         tally.among(None)  # run for all rows, whoever they are with
@@ -220,12 +230,14 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
     if program.family.slots:
         advanced = program.family.advance(program.layout.view(moved), tile.unit_hypers("family"))
         context.fresh.update({f"family.{name}": value for name, value in advanced.items()})
+    # Whom no gate needs to be asked about.
     accept = alive & ~diverged & ~drop
     for name, unit in program.gates:
         if tile.switched[name]:
             _enter(tile, context, name)
             accept &= unit.admit(context, step)
             _remember(tile, context, name)
+    # A sum is finite where all its terms are, but for overflow, which is as good a reason to stop.
     broken = accept & ~numerics.finite(moved.sum(1))
     accept &= ~broken
     diverged |= broken
@@ -233,6 +245,7 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
         if tile.switched[name]:
             _enter(tile, context, name)
             unit.observe(context, moved, accept)
+    # Gates narrowed the tally to their own rows.
     context.tally.among(None)
     _take(tile, moved, context.fresh, accept)
     fell = alive & diverged
@@ -271,6 +284,7 @@ def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]
         if tile.switched[name]:
             _enter(tile, context, name)
             settled = unit.after(context, moved, rate)
+            # Where nothing was moved the step stays to the bit: moved - params would round.
             step = torch.where(settled == moved, step, settled - tile.params)
             moved = settled
     return step, moved
@@ -278,6 +292,7 @@ def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]
 
 def _take(tile: Tile, moved: Tensor, fresh: dict[str, Tensor], accept: Tensor) -> None:
     """Write parameters and row state of the accepted rows."""
+    # The usual case, without a pass of `where` over parameters and slots.
     if bool(accept.all()):
         tile.params.copy_(moved)
         for key, value in fresh.items():

@@ -23,8 +23,10 @@ def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str,
     """
     results: list[dict[str, float]] = []
     for cut, tile in tiles(pack):
+        # The last rung may be short: the budget need not be a multiple of the rung.
         target = torch.minimum((pack.rung[cut] + 1) * report_every, tile.updates)
         tally, notes = Tally(), {}
+        # `update` stops a row at its budget; for the length of a rung the boundary is that.
         whole, tile.updates = tile.updates, target
         ends = (target - tile.step).clamp(min=0)  # a last rung may be shorter than its neighbours'
         for index in range(int(ends.max())):
@@ -54,6 +56,7 @@ def _gather(notes: dict[str, Tensor], context: Context, ending: Bool[Tensor, " P
 
 def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, Tensor]:
     """Evaluate the rows that are due; the whole tile is run if any is."""
+    # Rows that diverged have no weights worth a look; those that ended in earlier rungs are through.
     live = tile.status == RowStatus.ACTIVE
     due = live & ((pack.rung[cut] % eval_every == 0) | (tile.step >= tile.updates))
     if not bool(due.any()):
@@ -66,6 +69,7 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
         (pack.solved_exactly_at[cut], error == 0),
     ):
         vector.copy_(torch.where(due & solved & (vector == NEVER), step, vector))
+    # Row by row on the host: few rows, and only at a rung.
     for index in torch.nonzero(due & numerics.finite(loss)).flatten().tolist():
         row = cut.start + index
         if float(loss[index]) < pack.best[row][0]:

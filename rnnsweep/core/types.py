@@ -87,6 +87,7 @@ class ParameterLayout:
         offset = 0
         for spec in self.specs:
             self.offsets[spec.name] = offset
+            # Each begins on a cache line: no two parameters share a vector, whatever their shapes.
             offset += -(-spec.size // _ALIGN) * _ALIGN
         self.size = offset
 
@@ -232,6 +233,7 @@ class Trace:
 
     def totals(self) -> Float[Tensor, "P T B S"]:
         """g_t = dC/dh_t for t = 1..T, [P, T, B, H]: x_{t+1} plus the direct part of step t."""
+        # x of step t + 1 is what h_t gets from later: g is x, one step earlier, plus the direct part.
         g = torch.empty_like(self.x)
         g[:, :-1] = self.x[:, 1:]
         if self.direct.steps is not None:

@@ -6,9 +6,10 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
-from rnnsweep.errors import ConfigError
+from rnnsweep.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,42 @@ class Dimension:
         if self.log and low <= 0:
             raise ConfigError("a logarithmic range must be positive", key=key, value=(low, high), allowed="low > 0")
 
+    def words(self) -> str:
+        """The allowed values in words, for error messages."""
+        if self.kind == "categorical":
+            return ", ".join(map(str, self.choices))
+        kind = "a whole number" if self.kind == "int" else "a number"
+        steps = "" if self.step in (None, 1) else f", in steps of {self.step:g}"
+        return f"{kind} from {self.low:g} to {self.high:g}{steps}"
+
+    def fitting(self, value: Any) -> Any:
+        """The value with the Python type that this dimension gives; a wrong one is no value of the dimension.
+
+        Raises:
+            ConfigError: a value that the dimension does not have.
+
+        Example:
+            >>> Dimension("family.hidden", "int", 16, 64).fitting(32.0)
+            32
+        """
+        if self.kind == "categorical":
+            fitting = [choice for choice in self.choices if _same(choice, value)]
+            if fitting:
+                return fitting[0]
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            assert self.low is not None and self.high is not None
+            whole = self.kind != "int" or value == int(value)
+            if self.low <= value <= self.high and whole and self._on_grid(value):
+                return int(value) if self.kind == "int" else float(value)
+        shown = "null" if value is None else "nan" if value != value else value
+        raise ConfigError("is no value of what is searched", key=self.key, value=shown, allowed=self.words())
+
+    def _on_grid(self, value: float) -> bool:
+        if self.step is None or self.low is None:
+            return True
+        index = (value - self.low) / self.step
+        return abs(index - round(index)) <= 1e-8 * max(1.0, abs(index))
+
     def active(self, params: Mapping[str, Any]) -> bool:
         """Whether this dimension exists beside the values chosen so far."""
         return all(params.get(key) in values for key, values in self.when.items())
@@ -72,8 +109,23 @@ class Dimension:
             )
         assert self.low is not None and self.high is not None
         count = int(math.floor((self.high - self.low) / step + 1e-9)) + 1
-        values = [self.low + index * step for index in range(count)]
-        return tuple(int(round(v)) for v in values) if self.kind == "int" else tuple(values)
+        return tuple(self.cell(index) for index in range(count))
+
+    def cell(self, index: int) -> float:
+        """Value number `index` of a stepped range, counted from its lower end, as one would write it.
+
+        Example:
+            >>> Dimension("a", "float", 0.0, 1.0, step=0.1).cell(3)
+            0.3
+        """
+        step = Decimal(repr(1 if self.step is None else self.step))  # in decimals, as it was written
+        value = Decimal(repr(self.low)) + index * step
+        return round(value) if self.kind == "int" else float(value)
+
+
+def _same(choice: Any, value: Any) -> bool:
+    """Whether a value means a choice: 1 and 1.0 are one number, but true is none."""
+    return choice == value and isinstance(choice, bool) == isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -92,6 +144,38 @@ class Space:
 
     def __len__(self) -> int:
         return len(self.dimensions)
+
+    def fitting(self, point: Any, key: str) -> dict[str, Any]:
+        """A known point, to be tried: every value as its dimension has it. Keys that it leaves open are drawn.
+
+        Args:
+            point: dotted key -> value.
+            key: what errors call it.
+
+        Raises:
+            ConfigError: no mapping, a key that is not searched or does not exist beside the others, a value that the
+                dimension does not have.
+        """
+        if not isinstance(point, Mapping):
+            raise ConfigError("is no point", key=key, value=point, allowed="{dotted key: value}")
+        known = {dimension.key: dimension for dimension in self.dimensions}
+        fitting: dict[str, Any] = {}
+        for name, value in point.items():
+            if name not in known:
+                hint = nearest(str(name), known)
+                problem = "names a key that is not searched"
+                raise ConfigError(problem, key=key, value=name, allowed=self.keys or "none", hint=hint)
+            try:
+                fitting[name] = known[name].fitting(value)
+            except ConfigError as error:
+                raise ConfigError(
+                    error.problem, key=f"{key}.{name}", value=error.value, allowed=error.allowed
+                ) from None
+        for name in fitting:
+            if not known[name].active(fitting):
+                needed = "; ".join(f"{k} = {' or '.join(map(str, v))}" for k, v in known[name].when.items())
+                raise ConfigError("does not exist in this point", key=f"{key}.{name}", allowed=f"beside {needed}")
+        return fitting
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """All cells in a fixed order: the cell's index is the trial number.

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from rnnsweep.core.readouts.base import Readout
 
 import rnnsweep
 from rnnsweep.adapters.hydra.files import read_yaml
@@ -22,6 +21,7 @@ from rnnsweep.core.inits.base import Init
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.metrics.names import METRICS
 from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.readout import Readout
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError
 from rnnsweep.loader import build_unit, load_class

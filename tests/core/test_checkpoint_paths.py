@@ -6,7 +6,7 @@ import torch
 
 from rnnsweep.core.checkpoint import CheckpointStore
 from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS, row_folder, rung_file, rung_of, sweep_folder, trial_folder
-from rnnsweep.core.pack import RowState
+from rnnsweep.core.pack import RowSnapshot
 
 
 def test_a_store_writes_where_the_layout_says(tmp_path):
@@ -15,7 +15,7 @@ def test_a_store_writes_where_the_layout_says(tmp_path):
     folder = store.folder(12, 3, "token")
     assert folder == row_folder(root, 12, 3, "token")
     assert folder.startswith(trial_folder(root, 12) + "/")
-    store.save(folder, RowState({"w": torch.zeros(2)}, rung=7), {})
+    store.save(folder, RowSnapshot({"w": torch.zeros(2)}, rung=7), {})
     written = sorted(str(path) for path in tmp_path.rglob("*") if path.is_file())
     assert written == sorted(rung_file(folder, 7, kind) for kind in (MANIFEST, TENSORS))
     assert [rung_of(path) for path in written] == [7, None]

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR
 from rnnsweep.core.readout import loss as plain_loss
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.reference import ReferenceEngine
@@ -13,11 +14,14 @@ from rnnsweep.core.types import Batch
 P, T, B, H, O = 3, 5, 4, 6, 7  # noqa: E741
 
 
+LOSSES = {loss.name: loss for loss in (CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR)}
+
+
 class Fake:
     """A task as the read-out sees it."""
 
     def __init__(self, loss, per_step=True):
-        self.loss, self.per_step = loss, per_step
+        self.loss, self.per_step = LOSSES[loss], per_step
 
 
 def made(kind, dtype=torch.float64, per_step=True, mask=None, scale=1.0, rows=P, outputs=O):

@@ -16,7 +16,7 @@ from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.sgd import Sgd
-from rnnsweep.core.pack import Member, Pack, RowState, Streams
+from rnnsweep.core.pack import Member, Pack, RowSnapshot, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.readout import Readout, read_out
 from rnnsweep.core.recurrence.choose import engine_for
@@ -72,11 +72,11 @@ class Setup:
         }
         return values | {key.replace("__", "."): value for key, value in changes.items()}
 
-    def state(self, program: Program, replica: int, sigma: float | None = None) -> RowState:
+    def state(self, program: Program, replica: int, sigma: float | None = None) -> RowSnapshot:
         """Gaussian weights of a replica; biases too, so that nothing is zero by accident."""
         key = torch.tensor([rng.key(7, replica, "init")])
         scale = self.sigma if sigma is None else sigma
-        return RowState(
+        return RowSnapshot(
             {
                 spec.name: (rng.normals(key, spec.size, rng.stream_of(spec.name))[0].view(spec.shape) * scale).to(
                     self.dtype
@@ -116,7 +116,7 @@ def loss_at(pack: Pack, tile: Tile, params: torch.Tensor) -> torch.Tensor:
     return read_out(program.task, values, family.visible(record.h), batch, program.engine).loss
 
 
-def assert_same_row(first: RowState, second: RowState) -> None:
+def assert_same_row(first: RowSnapshot, second: RowSnapshot) -> None:
     """Bit for bit the same, counters included."""
     assert first.params.keys() == second.params.keys()
     for name, value in first.params.items():

@@ -61,3 +61,40 @@ def test_a_condition_gives_one_cell_where_its_dimension_does_not_exist() -> None
 
 def test_an_empty_space_has_one_cell() -> None:
     assert list(Space().grid()) == [{}]
+
+
+KNOWN = Space(
+    (
+        Dimension("family", "categorical", choices=("srn", "lstm")),
+        Dimension("hidden", "int", 16, 64),
+        Dimension("lr", "float", 0.1, 1.0),
+        Dimension("leak", "float", 0.0, 1.0, step=0.1),
+        Dimension("on", "categorical", choices=(True, False, None, 1)),
+        Dimension("forget", "float", 0.0, 2.0, when={"family": ("lstm",)}),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        {"hidden": 20.5}, {"hidden": -1}, {"hidden": "20"}, {"hidden": True}, {"hidden": None}, {"hidden": [1]},
+        {"hidden": math.nan}, {"hidden": math.inf}, {"hidden": "a"}, {"hidden": 65}, {"lr": math.nan}, {"lr": 0.0},
+        {"lr": "0.5"}, {"lr": False}, {"leak": 0.25}, {"family": "gru"}, {"family": None}, {"on": "true"},
+        {"on": [True]}, {"hiden": 20}, {"forget": 1.0}, {"forget": 1.0, "family": "srn"}, "hidden", None, [1],
+    ],
+)  # fmt: skip
+def test_a_point_outside_of_the_space_is_no_point(point):
+    with pytest.raises(ConfigError) as caught:
+        KNOWN.fitting(point, "points.0")
+    assert (caught.value.key or "").startswith("points.0")
+    assert caught.value.allowed
+
+
+def test_a_point_has_its_dimensions_types():
+    point = {"family": "lstm", "hidden": 32.0, "lr": 1, "leak": 0.30000000000000004, "on": 1, "forget": 0}
+    fitting = KNOWN.fitting(point, "points.0")
+    assert fitting == point
+    assert [type(value) for value in fitting.values()] == [str, int, float, float, int, float]
+    assert KNOWN.fitting({"on": True}, "points.0")["on"] is True
+    assert KNOWN.fitting({}, "points.0") == {}

@@ -12,11 +12,30 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.errors import ConfigError, nearest, printable
 
 Choice = str | list[str] | None
+DEEPEST = 50
+"""Levels of nesting that a config may have; ours have five."""
+_MOST = 100_000
+"""Values that a file may come to once its anchors are written out."""
 _SKIPPED = (BASE, "_self_")
 _FORMS = "config, _self_, another sweep's name, or 'override /family: srn'"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one file, or the command line, says.
+
+    Attributes:
+        source: the file, or "command line".
+        values: dotted or nested keys and what they are set to.
+        groups: unit chosen per group where this was written; its keys are meant for these.
+    """
+
+    source: str
+    values: Mapping[str, Any]
+    groups: Mapping[str, Choice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -25,14 +44,14 @@ class SweepFile:
 
     Attributes:
         path: the file.
-        groups: unit chosen per family; a list for ``controllers``.
-        bodies: (file, values) pairs: those of inherited sweeps first, the sweep's own last.
+        groups: unit chosen per group; a list for ``controllers``.
+        layers: those of inherited sweeps first, the sweep's own last.
         description: the first comment line.
     """
 
     path: Path
     groups: Mapping[str, Choice] = field(default_factory=dict)
-    bodies: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    layers: tuple[Layer, ...] = ()
     description: str = ""
 
 
@@ -40,10 +59,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a yaml file, interpolations unresolved.
 
     Raises:
-        ConfigError: unreadable, syntax error (with the line), or no mapping.
+        ConfigError: unreadable, syntax error (with the line), nested or repeated without end, or no mapping.
     """
     try:
-        data = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")), resolve=False)
+        text = path.read_text(encoding="utf-8")
+        _check_shape(text, path)
+        data = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise syntax_error(error, path) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -53,13 +74,47 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in data.items()}
 
 
+def _check_shape(text: str, path: Path) -> None:
+    """Refuse, before it is built, what would not end, or not fit: the yaml library and OmegaConf recurse and copy.
+
+    Raises:
+        ConfigError: no mapping at the top, nesting that is too deep, an anchor inside of itself, anchors that multiply.
+    """
+    open_nodes: list[tuple[str | None, int]] = []  # (anchor, values written before it began)
+    anchored: dict[str, int] = {}
+    values = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        place = f"{path}:{event.start_mark.line + 1}"
+        if isinstance(event, yaml.NodeEvent):
+            if not open_nodes and not _may_be_top(event):
+                raise ConfigError("holds no 'key: value' mapping", file=str(path), allowed="a yaml mapping")
+            if isinstance(event, yaml.AliasEvent) and event.anchor in (name for name, _ in open_nodes):
+                raise ConfigError(f"the anchor &{event.anchor} contains itself", file=place)
+            values += anchored.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, values))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            anchored[anchor or ""] = values - before + 1
+        if values > _MOST or len(open_nodes) > DEEPEST:
+            allowed = f"at most {DEEPEST} levels and {_MOST} values"
+            raise ConfigError("is nested too deep, or its anchors multiply", file=place, allowed=allowed)
+
+
+def _may_be_top(event: yaml.NodeEvent) -> bool:
+    """Whether a document may begin so: with a mapping, or with nothing at all."""
+    return isinstance(event, yaml.MappingStartEvent) or (
+        isinstance(event, yaml.ScalarEvent) and event.style is None and event.value in ("", "~", "null")
+    )
+
+
 def syntax_error(error: Exception, path: Path | str | None) -> ConfigError:
     """A yaml library's complaint as an error that names file and line."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     name = str(path) if path is not None else str(getattr(mark, "name", "yaml"))
-    where = f"{name}:{mark.line + 1}" if mark is not None else name
-    return ConfigError(f"yaml syntax error: {problem}", file=where)
+    place = f"{name}:{mark.line + 1}" if mark is not None else name
+    return ConfigError(f"yaml syntax error: {problem}", file=place)
 
 
 def describe(path: Path) -> str:
@@ -67,7 +122,7 @@ def describe(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as stream:
             comments = (line.strip("# \n") for line in stream if line.startswith("#") and "@package" not in line)
-            return next(comments, "")
+            return printable(next(comments, ""))
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -87,7 +142,7 @@ def read_sweep(path: Path, search: ConfigPath, seen: tuple[Path, ...] = ()) -> S
     if not isinstance(defaults, list):
         raise ConfigError("is no list", key="defaults", value=defaults, allowed=_FORMS, file=str(path))
     groups: dict[str, Choice] = {}
-    bodies: list[tuple[str, Mapping[str, Any]]] = []
+    layers: list[Layer] = []
     for entry in defaults:
         if isinstance(entry, Mapping) and len(entry) == 1:
             group, choice = _group_entry(entry, path, search)
@@ -96,10 +151,10 @@ def read_sweep(path: Path, search: ConfigPath, seen: tuple[Path, ...] = ()) -> S
             if entry not in _SKIPPED:
                 parent = read_sweep(_beside(entry, path, search), search, (*seen, path.resolve()))
                 groups |= parent.groups
-                bodies += parent.bodies
+                layers += parent.layers
         else:
             raise ConfigError("unknown entry", key="defaults", value=entry, allowed=_FORMS, file=str(path))
-    return SweepFile(path, groups, (*bodies, (str(path), data)), describe(path))
+    return SweepFile(path, groups, (*layers, Layer(str(path), data, groups)), describe(path))
 
 
 def _beside(name: str, path: Path, search: ConfigPath) -> Path:
@@ -119,7 +174,7 @@ def _group_entry(entry: Mapping[Any, Any], path: Path, search: ConfigPath) -> tu
     if group not in known:
         hint = nearest(group, known)
         raise ConfigError(
-            "unknown unit family", key="defaults", value=group, allowed=sorted(known), hint=hint, file=str(path)
+            "unknown group", key="defaults", value=group, allowed=sorted(known), hint=hint, file=str(path)
         )
     if isinstance(choice, list) and group == "controllers":
         return group, [str(name) for name in choice]

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType, Sweep
 from hydra.errors import HydraException
 
-from rnnsweep.adapters.hydra.files import Choice
+from rnnsweep.adapters.hydra.files import DEEPEST, Choice
 from rnnsweep.errors import ConfigError
 
 COMMAND_LINE = "command line"
@@ -25,10 +25,10 @@ class Overrides:
     """Overrides by meaning, each in the order typed.
 
     Attributes:
-        groups: unit chosen per family.
+        groups: unit chosen per group.
         added, removed: controllers to add to, or to take from, the sweep's list.
         values: dotted key and plain value.
-        searches: dotted key (or unit family) to a range in Hydra's own type, or a text in the range grammar.
+        searches: dotted key (or group) to a range in Hydra's own type, or a text in the range grammar.
         space: replaces the whole search space where given.
     """
 
@@ -46,6 +46,13 @@ def parse_override(text: str) -> Override:
     Raises:
         ConfigError: not in the grammar.
     """
+    depth = deepest = 0
+    for character in text:  # the parser recurses: refuse before it does
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        allowed = f"at most {DEEPEST} levels of brackets"
+        raise ConfigError("is nested too deep", key=text.partition("=")[0], allowed=allowed, file=COMMAND_LINE)
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep, Sweep
 
 from rnnsweep.adapters.hydra.overrides import parse_override, plain
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.errors import ConfigError, nearest, printable
 from rnnsweep.sweep.space import Dimension
 
 GRAMMAR = (
@@ -71,6 +72,8 @@ def _choices(values: list[Any]) -> tuple[Any, ...]:
             raise ConfigError(
                 "a choice holds single values only", value=value, allowed="numbers, words, true, false, null"
             )
+        if isinstance(value, str) and printable(value) != value:
+            raise ConfigError("holds control characters", value=value, allowed="printable characters")
         if isinstance(value, float) and math.isnan(value):
             raise ConfigError("NaN cannot be searched", value="nan", allowed="numbers, inf, words, true, false, null")
     return tuple(dict.fromkeys(values))
@@ -97,7 +100,8 @@ def _from_range(key: str, spec: RangeSweep, log: bool) -> Dimension:
         raise ConfigError(
             "range is empty", value=str(spec), allowed="range(first, end, step) with first < end; end is left out"
         )
-    last = start + (math.ceil((stop - start) / step - 1e-9) - 1) * step
+    count = math.ceil((stop - start) / step - 1e-9) - 1
+    last = float(Decimal(repr(start)) + count * Decimal(repr(step)))  # 0.4, not 0.4000000000000000002
     whole = all(isinstance(number, int) for number in (start, stop, step))
     return _ordered(key, start, last, log=log, whole=whole, step=step)
 
@@ -108,14 +112,12 @@ def _from_mapping(key: str, spec: Mapping[Any, Any]) -> Dimension:
             raise ConfigError(
                 "unknown key of a range", value=name, allowed=_RANGE_KEYS, hint=nearest(str(name), _RANGE_KEYS)
             )
-    found = _without_condition(key, spec)
+    dim = _without_condition(key, spec)
     when = spec.get("when") or {}
     if not isinstance(when, Mapping):
         raise ConfigError("a condition maps keys to values", value=when, allowed="when: {family: [lstm]}")
     conditions = {str(k): tuple(v) if isinstance(v, list) else (v,) for k, v in when.items()}
-    return Dimension(
-        key, found.kind, found.low, found.high, log=found.log, step=found.step, choices=found.choices, when=conditions
-    )
+    return Dimension(key, dim.kind, dim.low, dim.high, log=dim.log, step=dim.step, choices=dim.choices, when=conditions)
 
 
 def _without_condition(key: str, spec: Mapping[Any, Any]) -> Dimension:
@@ -126,8 +128,15 @@ def _without_condition(key: str, spec: Mapping[Any, Any]) -> Dimension:
         return Dimension(key, "categorical", choices=_choices(choices if isinstance(choices, list) else [choices]))
     if "low" not in spec or "high" not in spec:
         raise ConfigError("a range needs low and high", value=dict(spec), allowed=GRAMMAR)
-    whole = bool(spec.get("int", False))
-    return _ordered(key, spec["low"], spec["high"], log=bool(spec.get("log")), whole=whole, step=spec.get("step"))
+    log, whole = (_flag(spec, name) for name in ("log", "int"))
+    return _ordered(key, spec["low"], spec["high"], log=log, whole=whole, step=spec.get("step"))
+
+
+def _flag(spec: Mapping[Any, Any], name: str) -> bool:
+    value = spec.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise ConfigError(f"{name} is neither true nor false", value=value, allowed="true, false")
 
 
 def _ordered(key: str, low: Any, high: Any, *, log: bool, whole: bool, step: Any = None) -> Dimension:

@@ -17,7 +17,7 @@ class ConfigPath:
     """Directories in order of precedence.
 
     Attributes:
-        units: hold one folder per unit family (``family/``, ``controllers/``, ...).
+        units: hold one folder per group (``family/``, ``controllers/``, ...).
         sweeps: hold sweeps (``*.yaml``).
         user: the directories that the user named or has in the working directory; their code may be imported.
         packaged: the packaged ``conf``; always the last of `units`.
@@ -29,11 +29,11 @@ class ConfigPath:
     packaged: Path
 
     def groups(self) -> set[str]:
-        """Names of the packaged unit families."""
+        """Names of the packaged groups."""
         return {entry.name for entry in self.packaged.iterdir() if entry.is_dir() and any(entry.glob("*.yaml"))}
 
     def options(self, group: str) -> list[str]:
-        """Names of the units of a family, in all directories."""
+        """Names of the units of a group, in all directories."""
         return sorted({file.stem for folder in self.units for file in (folder / group).glob("*.yaml")})
 
     def unit_file(self, group: str, name: str) -> Path | None:
@@ -43,12 +43,12 @@ class ConfigPath:
 
     def sweep_files(self) -> dict[str, Path]:
         """Sweeps by name; the user's shadow packaged ones."""
-        found: dict[str, Path] = {}
+        files: dict[str, Path] = {}
         for folder in self.sweeps:
             for file in sorted(folder.glob("*.yaml")):
                 if file.stem != BASE:
-                    found.setdefault(file.stem, file)
-        return found
+                    files.setdefault(file.stem, file)
+        return files
 
     def find_sweep(self, sweep: str) -> Path:
         """The file of a sweep given by name or by path.
@@ -61,12 +61,12 @@ class ConfigPath:
             if as_path.is_file():
                 return as_path
             raise ConfigError("no such file", key="SWEEP", value=sweep, allowed="a sweep's name, or a path to a yaml")
-        found = self.sweep_files()
-        if sweep not in found:
+        sweeps = self.sweep_files()
+        if sweep not in sweeps:
             raise ConfigError(
-                "unknown sweep", key="SWEEP", value=sweep, allowed=sorted(found), hint=nearest(sweep, found)
+                "unknown sweep", key="SWEEP", value=sweep, allowed=sorted(sweeps), hint=nearest(sweep, sweeps)
             )
-        return found[sweep]
+        return sweeps[sweep]
 
 
 def packaged_configs() -> tuple[Path, Path]:

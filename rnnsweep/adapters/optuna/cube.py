@@ -60,10 +60,7 @@ def value_at(dimension: Dimension, u: float) -> Any:
 
 def cell_value(dimension: Dimension, index: int) -> Any:
     """Value of cell `index`, the same number that `Dimension.cells` gives."""
-    if dimension.kind == "categorical":
-        return dimension.choices[index]
-    value = bounds(dimension)[0] + index * (dimension.step or 1)
-    return round(value) if dimension.kind == "int" else float(value)
+    return dimension.choices[index] if dimension.kind == "categorical" else dimension.cell(index)
 
 
 def cell_of(dimension: Dimension, value: Any) -> int | None:

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as State
 
 from rnnsweep.adapters.optuna.cube import bounds, cell_count, cell_of, cell_value
-from rnnsweep.adapters.optuna.history import History, Record
+from rnnsweep.adapters.optuna.history import History, TrialRecord
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.states import TrialState
 
@@ -88,7 +88,7 @@ def frozen(
     )
 
 
-def frozen_record(space: Space, every: Mapping[str, BaseDistribution], record: Record) -> FrozenTrial:
+def frozen_record(space: Space, every: Mapping[str, BaseDistribution], record: TrialRecord) -> FrozenTrial:
     """A record with its params and the constraint `diverged`; kept with the record once it has ended."""
     if record.frozen is not None:
         record.frozen.system_attrs = {"constraints:diverged": record.diverged}
@@ -136,7 +136,7 @@ def study_of(trials: Sequence[FrozenTrial], goals: Sequence[str]) -> optuna.Stud
     return optuna.Study("shown", storage, sampler=optuna.samplers.RandomSampler(), pruner=optuna.pruners.NopPruner())
 
 
-def suggest(sampler: optuna.samplers.BaseSampler, space: Space, history: History, shown: Sequence[Record]) -> dict:
+def suggest(sampler: optuna.samplers.BaseSampler, space: Space, history: History, shown: Sequence[TrialRecord]) -> dict:
     """One point from an Optuna sampler that sees `shown` and all running trials.
 
     Values of conditional dimensions that the sampler does not relate are drawn one by one, parents first.

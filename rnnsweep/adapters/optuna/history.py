@@ -17,7 +17,7 @@ from rnnsweep.sweep.states import TrialState
 
 
 @dataclass(slots=True)
-class Record:
+class TrialRecord:
     """One trial.
 
     Attributes:
@@ -62,7 +62,7 @@ class History:
     def __init__(self, space: Space, objectives: tuple[Objective, ...]) -> None:
         self.space = space
         self.goals = tuple(objective.goal for objective in objectives)
-        self._records: dict[int, Record] = {}
+        self._records: dict[int, TrialRecord] = {}
         self._failed: set[int] = set()
         self._all = Order()
         self._by_state = {state: Order() for state in TrialState}
@@ -73,7 +73,7 @@ class History:
         """A trial that was asked for and has no result yet."""
         self._failed.discard(number)
         self._leave(number)
-        self._enter(Record(number, dict(params), point_of(self.space, params)))
+        self._enter(TrialRecord(number, dict(params), point_of(self.space, params)))
 
     def report(self, number: int, rung: int, value: float, keep_all: bool = True) -> None:
         """A reduced value at a rung; without `keep_all` only the newest one is kept."""
@@ -102,17 +102,17 @@ class History:
             self._failed.add(view.number)
             return
         if record is None:
-            record = Record(view.number, dict(view.params), point_of(self.space, view.params))
+            record = TrialRecord(view.number, dict(view.params), point_of(self.space, view.params))
         record.state, record.values, record.diverged = view.state, tuple(view.values), view.diverged_share
         record.frozen = None
         self._enter(record)
 
-    def _enter(self, record: Record) -> None:
+    def _enter(self, record: TrialRecord) -> None:
         self._records[record.number] = record
         for order, item in self._places(record):
             order.add(item)
 
-    def _leave(self, number: int) -> Record | None:
+    def _leave(self, number: int) -> TrialRecord | None:
         """Take a trial out before it changes, in the state in which it was entered."""
         record = self._records.pop(number, None)
         if record is not None:
@@ -120,7 +120,7 @@ class History:
                 order.drop(item)
         return record
 
-    def _places(self, record: Record) -> list[tuple[Order, Any]]:
+    def _places(self, record: TrialRecord) -> list[tuple[Order, Any]]:
         """Every order that the record stands in, with its item there."""
         number = record.number
         places: list[tuple[Order, Any]] = [(self._all, number), (self._by_state[record.state], number)]
@@ -138,7 +138,7 @@ class History:
         """Usable trials of another sweep; they have numbers below 0."""
         return self._usable.below(0)
 
-    def get(self, number: int) -> Record | None:
+    def get(self, number: int) -> TrialRecord | None:
         """The record of one trial, if it counts."""
         return self._records.get(number)
 
@@ -147,11 +147,11 @@ class History:
         record = self._records.get(number)
         return number in self._failed if record is None else record.state is not TrialState.RUNNING
 
-    def running(self) -> list[Record]:
+    def running(self) -> list[TrialRecord]:
         """Trials without a result, by number."""
         return [self._records[number] for number in self._by_state[TrialState.RUNNING]]
 
-    def finished(self, cap: int, pruned: bool = True) -> list[Record]:
+    def finished(self, cap: int, pruned: bool = True) -> list[TrialRecord]:
         """At most `cap` usable trials by number: the best quarter of `cap`, and the newest.
 
         The bound keeps an ask's cost constant however long the sweep gets.
@@ -168,12 +168,12 @@ class History:
             shown.add(number)
         return [self._records[number] for number in sorted(shown)]
 
-    def newest(self, cap: int, state: TrialState | None = None) -> list[Record]:
+    def newest(self, cap: int, state: TrialState | None = None) -> list[TrialRecord]:
         """The `cap` newest trials (of one state), by number."""
         found = self._all if state is None else self._by_state[state]
         return [self._records[number] for number in found.last(cap)]
 
-    def loss(self, record: Record) -> tuple[float, ...]:
+    def loss(self, record: TrialRecord) -> tuple[float, ...]:
         """A finished trial's values, signed so that less is better."""
         return tuple(v if goal == "minimize" else -v for v, goal in zip(record.values, self.goals, strict=True))
 

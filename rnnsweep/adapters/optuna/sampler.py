@@ -9,9 +9,8 @@ from typing import Any
 
 from rnnsweep.adapters.optuna.cube import check_space, exact
 from rnnsweep.adapters.optuna.history import History, rung_of
-from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
-from rnnsweep.errors import ConfigError
 from rnnsweep.loader import build_unit, user_code
 from rnnsweep.sweep.plan import Scalar, SweepPlan
 from rnnsweep.sweep.ports import TrialView
@@ -67,14 +66,10 @@ class HistorySampler:
         """Known points for the next asks, before anything that is proposed.
 
         Raises:
-            ConfigError: a point names a key that is not searched.
+            ConfigError: a point that does not lie in the space; then none is taken.
         """
-        for point in points:
-            for key in point:
-                if key not in self._plan.space.keys:
-                    allowed = self._plan.space.keys or "none"
-                    raise ConfigError("names a key that is not searched", key="enqueue", value=key, allowed=allowed)
-        self._known.extend(points)
+        space = self._plan.space
+        self._known += [space.fitting(point, f"points.{index}") for index, point in enumerate(points)]
 
     def restore(
         self,
@@ -133,7 +128,7 @@ class HistorySampler:
         if self.wants_replicas and rung not in record.replicas:
             LOG.warning("the pruner compares replicas, but was told none of trial %d at update %d", number, step)
         rungs = rung_of(self._plan.budget.updates, self._plan.report_every)
-        return self._pruner.judge(Case(record, rung, rungs, self._history))
+        return self._pruner.judge(TrialAtRung(record, rung, rungs, self._history))
 
     def tell(self, view: TrialView) -> None:
         """A finished trial (COMPLETE, PRUNED or FAILED)."""

@@ -6,6 +6,9 @@ import gc
 import os
 import sys
 import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +34,7 @@ from rnnsweep.app.cli import (
     ui,
     units,
 )
-from rnnsweep.errors import RnnsweepError
+from rnnsweep.errors import ConfigWarning, RnnsweepError, printable
 from rnnsweep.version import __version__
 
 RUN, LOOK, MORE = "Run", "Look", "Set up and check"
@@ -40,8 +43,8 @@ RUN, LOOK, MORE = "Run", "Look", "Set up and check"
 TRACEBACK = "--traceback"
 
 
-class Commands(TyperGroup):
-    """A group whose commands may raise `RnnsweepError`: one clear message on stderr; a traceback where asked for."""
+class OneLineErrors(TyperGroup):
+    """A group whose commands may raise `RnnsweepError` and warn: one line on stderr; a traceback where asked for."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take ``--traceback`` wherever it stands: one thinks of it when a command has failed, and adds it last."""
@@ -51,7 +54,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with _warning_lines():
+                return super().invoke(ctx)
         except RnnsweepError as error:
             if ctx.meta[TRACEBACK]:
                 typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
@@ -62,9 +66,26 @@ class Commands(TyperGroup):
             raise typer.Exit(0) from None
 
 
+@contextmanager
+def _warning_lines() -> Iterator[None]:
+    """Show what a config says in vain as a line of its own, each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ConfigWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, ConfigWarning):
+                typer.echo(f"warning: {printable(str(message))}", err=True)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
+
+
 app = typer.Typer(
     name="rnnsweep",
-    cls=Commands,
+    cls=OneLineErrors,
     help="Hyperparameter sweeps of recurrent networks: hundreds of trials trained as one tensor program.",
     no_args_is_help=True,
     add_completion=False,
@@ -90,7 +111,7 @@ def _options(
         bool, typer.Option(TRACEBACK, help="Also show where in the code an error came from; may stand anywhere.")
     ] = False,
 ) -> None:
-    del version, show_traceback  # `Commands.parse_args` has taken the latter
+    del version, show_traceback  # `OneLineErrors.parse_args` has taken the latter
 
 
 for _name, _function, _panel in (

@@ -90,14 +90,8 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
 
 
 def cluster_config(block: Mapping[str, Any]) -> ClusterConfig:
-    """The ``cluster`` block.
-
-    Raises:
-        ConfigError: `py_paths` is no list of paths.
-    """
+    """The ``cluster`` block, already checked."""
     paths = block.get("py_paths") or []
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise ConfigError("is no list of paths", key="cluster.py_paths", value=paths, allowed="[DIR, ...]")
     return ClusterConfig(**{**block, "py_paths": tuple(str(Path(path).resolve()) for path in paths)})
 
 
@@ -112,7 +106,7 @@ def worst_values(updates: int, tasks: Mapping[str, float] | None = None) -> dict
     return {**(unknown if tasks is None else tasks), "solved_at": float(updates)}
 
 
-def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mapping[str, float]) -> SweepPlan:
+def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepPlan:
     """The engine's view of a resolved config (already checked, but for objectives and enqueued points).
 
     Raises:
@@ -137,9 +131,8 @@ def make_plan(resolved: Mapping[str, Any], typed: tuple[str, ...], worst: Mappin
         space=space,
         retries=retries,
         prefetch=resolved["sampler"]["prefetch"],
-        enqueue=tuple(_point(point, index, space.keys) for index, point in enumerate(_points(resolved))),
+        enqueue=tuple(space.fitting(point, f"sampler.enqueue.{i}") for i, point in enumerate(_points(resolved))),
         config=resolved,
-        overrides=typed,
         worst=dict(worst),
     )
 
@@ -155,13 +148,3 @@ def _points(resolved: Mapping[str, Any]) -> list[Any]:
     if not isinstance(points, list):
         raise ConfigError("is no list", key="sampler.enqueue", value=points, allowed="a list of {dotted key: value}")
     return points
-
-
-def _point(point: Any, index: int, keys: tuple[str, ...]) -> dict[str, Any]:
-    where = f"sampler.enqueue.{index}"
-    if not isinstance(point, Mapping):
-        raise ConfigError("is no point", key=where, value=point, allowed="{dotted key: value}")
-    for key in point:
-        if key not in keys:
-            raise ConfigError("names a key that is not searched", key=where, value=key, allowed=keys or "none")
-    return dict(point)

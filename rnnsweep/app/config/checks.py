@@ -1,34 +1,40 @@
-"""Checks of the plain blocks and across blocks; units check themselves (`unit_checks`)."""
+"""Checks of a resolved config's values, and of settings that do nothing; units check themselves (`unit_checks`)."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
+from rnnsweep.app.config.point import lookup, put
 from rnnsweep.errors import ConfigError, nearest
-from rnnsweep.unit import Range, check_field
+from rnnsweep.unit import Range, as_declared, check_field
 
 UNIT_GROUPS = ("task", "family", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
     *("name", "seed", "replicas", "seeds", *UNIT_GROUPS, "training", "objective", "space", "sampler", "pruner"),
     *("budget", "cluster", "engine", "dtype", "store", "tracker"),
 )
-_COUNT = Range(1, integer=True)
+SAMPLER_PLAIN = ("enqueue", "prefetch", "warm_start")
+"""Keys of ``sampler`` that are the sweep's, not the unit's."""
+_COUNT = Range(1, 2**53, integer=True)
+"""Beyond it a float, as which MLflow keeps steps, no longer tells one whole number from the next."""
 _BOOLEAN = (True, False)
 _SECONDS = Range(0, open_low=True, optional=True)
 
 PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
-    "seed": Range(0, integer=True),
-    "replicas": Range(1, integer=True),
+    "seed": Range(0, 2**63 - 1, integer=True),
+    "replicas": Range(1, 100_000, integer=True),
     "seeds": ("shared", "independent"),
-    "training.batch": Range(1, integer=True),
+    "training.batch": Range(1, 2**24, integer=True),
     "training.report_every": _COUNT,
     "training.eval_every": _COUNT,
-    "training.eval_size": _COUNT,
+    "training.eval_size": Range(1, 2**24, integer=True),
     "training.solved_below": Range(0, 1, open_low=True),
     "training.stop_solved": _BOOLEAN,
-    "budget.trials": Range(1, integer=True, optional=True),
+    "budget.trials": Range(1, 10**7, integer=True, optional=True),
     "budget.updates": _COUNT,
     "budget.wall_s": _SECONDS,
     "budget.device_s": _SECONDS,
@@ -36,11 +42,13 @@ PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
     "budget.retries": Range(0, 1000, integer=True),
     "sampler.prefetch": Range(0, 1000, integer=True),
     "cluster.executor": ("ray", "inline"),
-    "cluster.workers": Range(1, integer=True, optional=True),
-    "cluster.cores_per_worker": Range(1, integer=True),
-    "cluster.rows": Range(1, integer=True, optional=True),
+    "cluster.workers": Range(1, 100_000, integer=True, optional=True),
+    "cluster.cores_per_worker": Range(1, 4096, integer=True),
+    "cluster.rows": Range(1, 10**6, integer=True, optional=True),
     "cluster.deadline_s": Range(0, open_low=True),
     "cluster.dashboard": _BOOLEAN,
+    "tracker.kind": ("mlflow", "none"),
+    "tracker.points": Range(2, 10**6, integer=True),
     "engine": ("auto", "reference", "cpu", "gpu"),
     "dtype": ("float32", "float64"),
 }
@@ -51,52 +59,90 @@ _OBJECTIVE: Mapping[str, tuple[Any, ...]] = {
 }
 _STORE_KEYS = ("root", "ledger", "optuna", "mlflow", "artifacts", "checkpoints")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LONGEST = 255
+"""Bytes of a file's name, the limit of all common file systems."""
 
-Get = Callable[[str], Any]
 
-
-def check_plain(get: Get) -> None:
-    """Check all plain blocks of a resolved config, given as a look-up of dotted keys.
+def check_values(resolved: dict[str, Any]) -> None:
+    """Check all plain blocks of a resolved config; whole numbers that were written as floats become ints.
 
     Raises:
         ConfigError: the first value that is out of range, of the wrong type, or unknown.
     """
     for key, allowed in PLAIN.items():
-        value = get(key)
-        if isinstance(allowed, tuple) and allowed == _BOOLEAN and not isinstance(value, bool):
+        value = lookup(resolved, key)
+        if allowed == _BOOLEAN and not isinstance(value, bool):
             raise ConfigError("is neither true nor false", key=key, value=value, allowed="true, false")
         check_field(key, value, allowed)
-    _check_name(get("name"))
-    for key in _STORE_KEYS:
-        value = get(f"store.{key}")
-        if value is not None and (not isinstance(value, str) or not value):
-            raise ConfigError("is no path or URL", key=f"store.{key}", value=value, allowed="a path, a URL or null")
-    gpus = get("cluster.gpus_per_worker")
-    if gpus != "auto" and not Range(0, 64, integer=True).accepts(gpus):
-        allowed = "a whole number >= 0, or auto"
-        raise ConfigError("out of range", key="cluster.gpus_per_worker", value=gpus, allowed=allowed)
-    _check_steps(get)
+        put(resolved, key, as_declared(value, allowed))
+    _check_name(resolved["name"], "name")
+    if resolved["sampler"]["warm_start"] is not None:
+        _check_name(resolved["sampler"]["warm_start"], "sampler.warm_start")
+    _check_places(resolved)
+    _check_cluster(resolved["cluster"])
+    _check_steps(resolved)
 
 
-def _check_name(name: Any) -> None:
+def _check_places(resolved: Mapping[str, Any]) -> None:
+    for name in _STORE_KEYS:
+        key, value = f"store.{name}", resolved["store"][name]
+        if value is None:
+            continue
+        if not isinstance(value, str) or not value:
+            raise ConfigError("is no path or URL", key=key, value=value, allowed="a path, a URL or null")
+        longest = max((len(part.encode()) for part in PurePath(value).parts), default=0)
+        if longest > _LONGEST:
+            allowed = f"names of at most {_LONGEST} bytes"
+            raise ConfigError("no file system takes so long a name", key=key, value=f"{value[:40]}...", allowed=allowed)
+
+
+def _check_cluster(block: dict[str, Any]) -> None:
+    gpus, paths, address = block["gpus_per_worker"], block.get("py_paths") or [], block["address"]
+    if gpus != "auto":
+        if not Range(0, 64, integer=True).accepts(gpus):
+            allowed = "a whole number from 0 to 64, or auto"
+            raise ConfigError("out of range", key="cluster.gpus_per_worker", value=gpus, allowed=allowed)
+        block["gpus_per_worker"] = int(gpus)
+    if address is not None and not isinstance(address, str):
+        allowed = "auto, host:port, or null"
+        raise ConfigError("is no address", key="cluster.address", value=address, allowed=allowed)
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise ConfigError("is no list of paths", key="cluster.py_paths", value=paths, allowed="[DIR, ...]")
+
+
+def _check_name(name: Any, key: str) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         allowed = "letters, digits, '.', '_' and '-', at most 100"
-        raise ConfigError("is no name", key="name", value=name, allowed=allowed)
+        raise ConfigError("is no name", key=key, value=name, allowed=allowed)
 
 
-def _check_steps(get: Get) -> None:
-    updates, period = get("budget.updates"), get("training.report_every")
+def _check_steps(resolved: Mapping[str, Any]) -> None:
+    budget, training = resolved["budget"], resolved["training"]
+    updates, period = budget["updates"], training["report_every"]
     if period > updates:
         allowed = f"at most budget.updates={updates}"
         raise ConfigError("no rung would ever be reached", key="training.report_every", value=period, allowed=allowed)
     rungs = -(-updates // period)
-    if get("training.eval_every") > rungs:
+    if training["eval_every"] > rungs:
         allowed = f"at most {rungs}, the rungs of a trial (budget.updates / training.report_every)"
-        value = get("training.eval_every")
+        value = training["eval_every"]
         raise ConfigError("nothing would ever be evaluated", key="training.eval_every", value=value, allowed=allowed)
-    if all(get(f"budget.{key}") is None for key in ("trials", "wall_s", "device_s", "target")):
+    if all(budget[key] is None for key in ("trials", "wall_s", "device_s", "target")):
         allowed = "a number in one of budget.trials, wall_s, device_s, target"
         raise ConfigError("the sweep would never end", key="budget.trials", value="null", allowed=allowed)
+
+
+def check_raised(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """A budget may be raised, nothing else: what was asked for under the old one cannot be taken back.
+
+    Raises:
+        ConfigError: a limit is lower than before. A target may move anywhere.
+    """
+    for key in ("trials", "updates", "wall_s", "device_s", "retries"):
+        old, new = before[key], after[key]
+        if (math.inf if new is None else new) < (math.inf if old is None else old):
+            problem = f"is less than the {'null' if old is None else old} of before"
+            raise ConfigError(problem, key=f"budget.{key}", value=new, allowed="a larger one; it can be raised only")
 
 
 def check_objective(block: Any, key: str = "objective") -> None:
@@ -118,26 +164,3 @@ def check_objective(block: Any, key: str = "objective") -> None:
     if not isinstance(block.get("metric"), str):
         allowed = "a metric key, see `rnnsweep units`"
         raise ConfigError("names no metric", key=f"{key}.metric", value=block.get("metric"), allowed=allowed)
-
-
-def check_kind(key: str, value: Any, default: Any) -> None:
-    """Check that a value is of its default's type, where no more than the default is known.
-
-    Raises:
-        ConfigError: another type, or NaN.
-    """
-    if isinstance(value, float) and value != value:
-        raise ConfigError("is not a number", key=key, value="nan", allowed="a finite number")
-    if value is None or default is None or _kind(value) == _kind(default):
-        return
-    raise ConfigError("has the wrong type", key=key, value=value, allowed=f"{_kind(default)}, such as {default}")
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, str):
-        return "a word"
-    return "a list" if isinstance(value, (list, tuple)) else "a group of keys"

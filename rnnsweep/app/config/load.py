@@ -1,7 +1,9 @@
-"""From a sweep's name and the user's overrides to frozen data, checked before anything is written. Needs no torch.
+"""From a sweep's name and the user's overrides to frozen data, checked before anything is written.
 
-The order: files and overrides are read (`adapters.hydra`), laid over each other (`variants`), turned into a space
-(`searching`), checked (`checks`, then `unit_checks`, which builds the units at the corners of the space).
+    files, overrides ─► composition (`adapters.hydra`) ─► search space (`space`) ─► resolved configs, one per variant
+                     ─► checks of values (`checks`) and units (`unit_checks`: needs torch) ─► plan (`blocks`)
+
+Each step is taken once. What the ledger keeps of it is `to_json`, and `from_json` reads it again without any yaml.
 """
 
 from __future__ import annotations
@@ -10,31 +12,33 @@ import contextlib
 import dataclasses
 import functools
 import os
+import stat
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.adapters.hydra.files import Choice, SweepFile, describe, read_sweep, read_yaml
+from rnnsweep.adapters.hydra.compose import Composition, compose_sweep, unit_files, with_source
+from rnnsweep.adapters.hydra.files import Choice, describe, read_sweep, read_yaml
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path, packaged_configs
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
-from rnnsweep.app.config.checks import UNIT_GROUPS, check_kind, check_plain
-from rnnsweep.app.config.compose import Draft, draft, placed, unit_files
+from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_raised, check_values
 from rnnsweep.app.config.data_paths import place_config
-from rnnsweep.app.config.point import Variant, lookup
-from rnnsweep.app.config.space import build_space, to_plain
+from rnnsweep.app.config.idle import idle_controllers, idle_settings
+from rnnsweep.app.config.point import Variant
+from rnnsweep.app.config.space import build_space, from_plain, to_plain
 from rnnsweep.core.checkpoint_paths import sweep_folder
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable
 from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.space import Space
 from rnnsweep.unit import Metric
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
-
-_LOOSE = ("sampler", "pruner", "cluster", "tracker")
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def load(
     store: Path | None = None,
     check_units: bool = True,
 ) -> SweepConfig:
-    """Read, compose and check a sweep; nothing is written.
+    """Read, compose and check a sweep; nothing is written. A `ConfigWarning` says what is allowed but does nothing.
 
     Args:
         sweep: a name in the user's or the packaged ``sweeps/``, or a path to a yaml; None takes the base config.
@@ -140,41 +144,104 @@ def load(
     allow_imports(_import_paths(path.user))
     base = read_sweep(path.packaged / f"{BASE}.yaml", path)
     file = read_sweep(path.find_sweep(sweep), path) if sweep is not None else None
-    plan = draft(path, base, file, split_overrides(overrides, path.groups()))
-    origin = {
-        **unit_files(plan, path),
-        **plan.origin,
-        **plan.variants[0][1].origin,
-        **{f"space.{key}": item.source for key, item in plan.searched.items()},
-    }
+    composition = compose_sweep(path, base, file, split_overrides(overrides, path.groups()))
     source = str(file.path) if file else ""
     try:
-        config = _assemble(plan, file, tuple(overrides), store)
-        paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
-        cluster = dataclasses.replace(config.cluster, py_paths=paths)
-        config = dataclasses.replace(
-            config,
-            cluster=cluster,
-            description=file.description if file else "",
-            sweep="" if sweep is None else str(Path(sweep).resolve()) if Path(sweep).suffix else sweep,
-            config_dirs=tuple(map(str, path.user)),
-        )
-        return _with_units(config) if check_units else config
+        space = build_space(composition)
+        variants = _variants(composition, file.path.stem if file else "train")
+        if check_units:
+            config = _checked(variants, composition, space, store)
+        else:
+            config = _assemble(variants, composition.choices, space, store)
     except ConfigError as error:
-        raise placed(error, origin, source or COMMAND_LINE) from error.__cause__
+        raise with_source(error, _origin(composition, path), source or COMMAND_LINE) from error.__cause__
+    paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
+    return dataclasses.replace(
+        config,
+        plan=dataclasses.replace(config.plan, overrides=tuple(overrides)),
+        cluster=dataclasses.replace(config.cluster, py_paths=paths),
+        source=source,
+        description=file.description if file else "",
+        sweep="" if sweep is None else str(Path(sweep).resolve()) if Path(sweep).suffix else sweep,
+        config_dirs=tuple(map(str, path.user)),
+    )
 
 
-def _with_units(config: SweepConfig) -> SweepConfig:
-    """Build the units at the corners of the space, and take the task's chance level into the plan."""
+def _variants(composition: Composition, name: str) -> list[Variant]:
+    """The resolved config of every combination of searched groups, its plain values checked."""
+    variants: list[Variant] = []
+    for groups, tree in composition.variants:
+        resolved = tree.resolved()
+        if resolved.get("name") is None:
+            resolved["name"] = name
+        check_values(resolved)
+        place_config(resolved)
+        variants.append(Variant(groups, resolved, _names(composition.choices) | groups))
+    return variants
+
+
+def _names(choices: Mapping[str, Choice]) -> dict[str, str]:
+    """Name of the unit of every group that takes one."""
+    return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
+
+
+def _checked(variants: Sequence[Variant], composition: Composition, space: Space, root: Path | None) -> SweepConfig:
+    """The config, units, sampler and pruner built once to check themselves; tells what does nothing."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
-    from rnnsweep.app.config.unit_checks import check_objectives, check_units, worst_of  # needs torch
+    from rnnsweep.app.config import unit_checks  # needs torch
 
-    check_units(config.variants, config.plan, functools.partial(unit_blocks, "family"))
-    check_objectives(config.plan.objectives, config.variants)
-    worst = worst_values(config.plan.budget.updates, worst_of(config.variants))
-    plan = make_plan(config.resolved, config.plan.overrides, worst)
-    build_sampler(plan, config.sampler, config.pruner)  # refuses what it cannot serve
-    return dataclasses.replace(config, plan=plan)
+    facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
+    config = _assemble(variants, composition.choices, facts.space, root, facts.worst)
+    unit_checks.check_objectives(config.plan.objectives, config.variants)
+    unit_checks.check_engine(config.resolved)
+    unit_checks.check_points(variants, config.plan.enqueue)
+    build_sampler(config.plan, config.sampler, config.pruner)  # refuses what it cannot serve
+    written = composition.written
+    idle = idle_settings(config.plan, config.choices, written) if composition.from_file else []
+    idle += [line for units in facts.units for line in idle_controllers(units, facts.space, written)]
+    for line in dict.fromkeys((*composition.idle, *idle)):
+        warnings.warn(line, ConfigWarning, stacklevel=3)
+    return config
+
+
+def _assemble(
+    variants: Sequence[Variant],
+    choices: Mapping[str, Choice],
+    space: Space,
+    root: Path | None,
+    worst: Mapping[str, float] | None = None,
+) -> SweepConfig:
+    """Frozen data from checked variants, the first of which is the base point.
+
+    Args:
+        variants: in the order of the searched groups' choices.
+        choices: unit chosen per group.
+        space: what is searched.
+        root: see `load`.
+        worst: what a diverged replica scores; None: as far as it is known without building units.
+    """
+    for variant in variants:
+        variant.resolved["space"] = to_plain(space)
+    resolved, names = variants[0].resolved, _names(choices)
+    sampler = {key: value for key, value in resolved["sampler"].items() if key not in SAMPLER_PLAIN}
+    return SweepConfig(
+        plan=make_plan(resolved, worst or worst_values(resolved["budget"]["updates"])),
+        resolved=dict(resolved),
+        variants=tuple(variants),
+        store=store_config(resolved["store"], root),
+        cluster=cluster_config(resolved["cluster"]),
+        tracker=dict(resolved["tracker"]),
+        sampler=sampler | {NAME: names.get("sampler", "")},
+        pruner=resolved["pruner"] | {NAME: names.get("pruner", "")},
+        source="",
+        choices=dict(choices),
+    )
+
+
+def _origin(composition: Composition, path: ConfigPath) -> dict[str, str]:
+    """Dotted key -> where it was set: for errors."""
+    searched = {f"space.{key}": item.source for key, item in composition.searched.items()}
+    return {**unit_files(composition, path), **composition.origin, **composition.variants[0][1].origin, **searched}
 
 
 def _import_paths(user: Sequence[Path]) -> list[str]:
@@ -186,43 +253,21 @@ def allow_imports(places: Sequence[str]) -> None:
     sys.path.extend(place for place in places if place not in sys.path)
 
 
-def _assemble(plan: Draft, file: SweepFile | None, typed: tuple[str, ...], root: Path | None) -> SweepConfig:
-    space = to_plain(build_space(plan))
-    variants: list[Variant] = []
-    for groups, composed in plan.variants:
-        resolved = composed.resolved()
-        resolved["space"] = space
-        if resolved.get("name") is None:
-            resolved["name"] = file.path.stem if file else "train"
-        for key in composed.origin:
-            loose = key.split(".")[0] in _LOOSE
-            check_kind(key, lookup(resolved, key), composed.defaults[key] if loose else None)
-        check_plain(lambda key, tree=resolved: lookup(tree, key))
-        place_config(resolved)
-        variants.append(Variant(groups, resolved))
-    return build(variants, plan.groups, typed, str(file.path) if file else "", root)
+def allow_stored_imports(config: SweepConfig) -> None:
+    """Let a sweep of the store import the units that it was launched with; reading its results imports nothing.
 
-
-def build(
-    variants: Sequence[Variant], choices: Mapping[str, Choice], typed: tuple[str, ...], source: str, root: Path | None
-) -> SweepConfig:
-    """Frozen data from checked variants; the first one is the base point."""
-    resolved = dict(variants[0].resolved)
-    plain = ("enqueue", "prefetch", "warm_start")
-    names = {group: choice for group, choice in choices.items() if isinstance(choice, str)}
-    sampler = {key: value for key, value in resolved["sampler"].items() if key not in plain}
-    return SweepConfig(
-        plan=make_plan(resolved, typed, worst_values(resolved["budget"]["updates"])),
-        resolved=resolved,
-        variants=tuple(dataclasses.replace(v, names={**names, **v.groups}) for v in variants),
-        store=store_config(resolved["store"], root),
-        cluster=cluster_config(resolved["cluster"]),
-        tracker=dict(resolved["tracker"]),
-        sampler=sampler | {NAME: names.get("sampler", "")},
-        pruner=resolved["pruner"] | {NAME: names.get("pruner", "")},
-        source=source,
-        choices=dict(choices),
-    )
+    What the ledger names was written by whoever could write the ledger: a directory that everybody may write to, or
+    that is none, is left out with a `ConfigWarning`.
+    """
+    for place in config.cluster.py_paths:
+        folder = Path(place)
+        if not folder.is_absolute() or not folder.is_dir():
+            continue
+        if folder.stat().st_mode & stat.S_IWOTH:
+            line = f"{printable(place)} is writable for everybody: units are not imported from there"
+            warnings.warn(line, ConfigWarning, stacklevel=2)
+        else:
+            allow_imports([place])
 
 
 def to_json(config: SweepConfig) -> dict[str, Any]:
@@ -249,13 +294,16 @@ def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig
     """
     if data.get("version") != 1:
         raise ConfigError("stored config of another version", key="version", value=data.get("version"), allowed="1")
-    variants = [Variant(item["groups"], _with_budget(item["resolved"], data)) for item in data["variants"]]
-    config = build(variants, data["choices"], tuple(data["overrides"]), data["source"], store)
-    allow_imports(data["py_paths"])
+    variants = [
+        Variant(item["groups"], _with_budget(item["resolved"], data), _names(data["choices"]) | item["groups"])
+        for item in data["variants"]
+    ]
+    config = _assemble(variants, data["choices"], from_plain(variants[0].resolved["space"]), store, data["worst"])
     return dataclasses.replace(
         config,
-        plan=make_plan(config.resolved, config.plan.overrides, data["worst"]),
+        plan=dataclasses.replace(config.plan, overrides=tuple(data["overrides"])),
         cluster=dataclasses.replace(config.cluster, py_paths=tuple(data["py_paths"])),
+        source=data["source"],
         description=data["description"],
         sweep=data.get("sweep", data["source"]),  # ledgers of before have neither key
         config_dirs=tuple(data.get("config_dirs", ())),
@@ -273,24 +321,29 @@ def plan_of(view: SweepView) -> SweepPlan:
 
 
 def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
-    """A stored config with another budget: all that `resume` may change.
+    """A stored config with a raised budget: all that `resume` may change.
 
     Raises:
-        ConfigError: any other key, or a value out of range.
+        ConfigError: any other key, a range, or a value that is out of range or lower than before.
     """
-    known = [f"budget.{key}" for key in config.resolved["budget"]]
+    before = config.resolved["budget"]
+    known = [f"budget.{key}" for key in before]
     typed = split_overrides(overrides, ())
-    for key in [*(key for key, _ in typed.values), *typed.searches, *typed.removed, *(typed.space or ())]:
+    if typed.space is not None:
+        raise ConfigError("cannot be changed on resume", key="space", allowed=known, file=COMMAND_LINE)
+    for key in [*(key for key, _ in typed.values), *typed.searches, *typed.removed]:
         if key not in known:
             hint = nearest(key, known)
             raise ConfigError("cannot be changed on resume", key=key, allowed=known, hint=hint, file=COMMAND_LINE)
-    budget = {**config.resolved["budget"], **{key.removeprefix("budget."): value for key, value in typed.values}}
+        if key in typed.searches:
+            raise ConfigError("takes one value on resume, no range", key=key, allowed="a number", file=COMMAND_LINE)
+    budget = {**before, **{key.removeprefix("budget."): value for key, value in typed.values}}
     variants = tuple(dataclasses.replace(v, resolved={**v.resolved, "budget": budget}) for v in config.variants)
-    resolved = dict(variants[0].resolved)
     try:
-        check_plain(lambda key: lookup(resolved, key))
+        check_values(variants[0].resolved)
+        check_raised(before, budget)
     except ConfigError as error:
-        raise placed(error, {}, COMMAND_LINE) from error.__cause__
+        raise with_source(error, {}, COMMAND_LINE) from None
     worst = {**config.plan.worst, "solved_at": float(budget["updates"])}
-    plan = make_plan(resolved, config.plan.overrides, worst)
-    return dataclasses.replace(config, variants=variants, resolved=resolved, plan=plan)
+    plan = dataclasses.replace(make_plan(variants[0].resolved, worst), overrides=config.plan.overrides)
+    return dataclasses.replace(config, variants=variants, resolved=dict(variants[0].resolved), plan=plan)

@@ -17,7 +17,7 @@ _PASSWORD = re.compile(r"(://[^/@:\s]*):[^@/\s]+@")
 
 @dataclass(frozen=True)
 class Variant:
-    """The resolved config for one combination of searched unit families.
+    """The resolved config for one combination of searched groups.
 
     Attributes:
         groups: the searched groups' choices, e.g. ``{"family": "lstm"}``; empty where only values are searched.
@@ -26,7 +26,7 @@ class Variant:
     """
 
     groups: Mapping[str, str]
-    resolved: Mapping[str, Any] = field(repr=False)
+    resolved: dict[str, Any] = field(repr=False)
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 

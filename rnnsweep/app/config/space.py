@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from rnnsweep.adapters.hydra.compose import Composed
+from rnnsweep.adapters.hydra.compose import SEARCHED_GROUPS, Composition, SearchedKey, unknown_key
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE
 from rnnsweep.adapters.hydra.ranges import GRAMMAR, dimension
-from rnnsweep.app.config.compose import SEARCHED_GROUPS, Draft, Searched, unknown_key
 from rnnsweep.app.config.data_paths import place_dimension
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.space import Dimension, Space
@@ -18,46 +17,44 @@ _SEARCHED = (*SEARCHED_GROUPS, "controllers")
 _ALONE = ("training.batch",)
 
 
-def build_space(plan: Draft) -> Space:
+def build_space(composition: Composition) -> Space:
     """All dimensions, conditions' parents before their children.
 
     Raises:
         ConfigError: a key that does not exist or cannot be searched, no default range, a condition that is no key of
             the config or runs in a circle.
     """
-    families = {dim.key: dim for dim in plan.families}
-    entries = {key: item for key, item in plan.searched.items() if not _dropped(plan, key, item)}
-    found = [families.get(key) or _value(plan, key, item) for key, item in entries.items()]
-    settled = [dim for dim in (_settle(plan, dim, {d.key for d in found}) for dim in found) if dim is not None]
-    return Space(tuple(place_dimension(dim) for dim in _parents_first(settled, plan)))
+    dims = []
+    for key, item in composition.searched.items():
+        if not any(key in tree for _, tree in composition.variants):
+            if composition.outdated(key, item.source):
+                continue
+            raise unknown_key(composition, key, item.source, "space.")
+        if item.spec is not None:
+            dims.append(composition.dimensions.get(key) or _value_dimension(composition, key, item))
+    settled = [_settle(composition, dim, {other.key for other in dims}) for dim in dims]
+    ordered = _parents_first([dim for dim in settled if dim is not None], composition)
+    return Space(tuple(place_dimension(dim) for dim in ordered))
 
 
-def _dropped(plan: Draft, key: str, item: Searched) -> bool:
-    """Whether a sweep file searches a key of a unit that the command line replaced by one without it."""
-    gone = item.source != COMMAND_LINE and key.startswith(plan.replaced)
-    return gone and not any(_has(composed, key) for _, composed in plan.variants)
-
-
-def _value(plan: Draft, key: str, item: Searched) -> Dimension:
-    having = [choices for choices, composed in plan.variants if _has(composed, key)]
-    if not having:
-        raise unknown_key(plan, key, item.source, "space.")
-    top = key.split(".")[0]
-    if (top not in _SEARCHED and key not in _ALONE) or isinstance(_first(plan, key), Mapping):
-        allowed = f"a value below {', '.join(_SEARCHED)}; training.batch; or a unit family"
+def _value_dimension(composition: Composition, key: str, item: SearchedKey) -> Dimension:
+    having = [choices for choices, tree in composition.variants if key in tree]
+    group = key.split(".")[0]
+    if (group not in _SEARCHED and key not in _ALONE) or isinstance(_first(composition, key), Mapping):
+        allowed = f"a value below {', '.join(_SEARCHED)}; training.batch; or a group of units"
         raise ConfigError("cannot be searched", key=f"space.{key}", allowed=allowed, file=item.source)
-    found = dimension(key, _spec(plan, key, item), item.source)
-    if len(having) == len(plan.variants):
-        return found
-    return dataclasses.replace(found, when={top: tuple(dict.fromkeys(c[top] for c in having)), **found.when})
+    dim = dimension(key, _spec(composition, key, item), item.source)
+    if len(having) == len(composition.variants):
+        return dim
+    return dataclasses.replace(dim, when={group: tuple(dict.fromkeys(c[group] for c in having)), **dim.when})
 
 
-def _spec(plan: Draft, key: str, item: Searched) -> Any:
+def _spec(composition: Composition, key: str, item: SearchedKey) -> Any:
     spec = item.spec
     inner = spec.get("search") if isinstance(spec, Mapping) else spec
     if inner != "default":
         return spec
-    ranges = [composed.ranges[key] for _, composed in plan.variants if key in composed.ranges]
+    ranges = [tree.ranges[key] for _, tree in composition.variants if key in tree.ranges]
     if not ranges:
         raise ConfigError(
             "has no default range", key=f"space.{key}", value="default", allowed=GRAMMAR, file=item.source
@@ -65,47 +62,40 @@ def _spec(plan: Draft, key: str, item: Searched) -> Any:
     return {**spec, "search": ranges[0]} if isinstance(spec, Mapping) else ranges[0]
 
 
-def _has(composed: Composed, key: str) -> bool:
-    try:
-        composed.get(key)
-    except KeyError:
-        return False
-    return True
+def _first(composition: Composition, key: str) -> Any:
+    return next(tree.get(key) for _, tree in composition.variants if key in tree)
 
 
-def _first(plan: Draft, key: str) -> Any:
-    return next(composed.get(key) for _, composed in plan.variants if _has(composed, key))
-
-
-def _settle(plan: Draft, dim: Dimension, searched: set[str]) -> Dimension | None:
+def _settle(composition: Composition, dim: Dimension, searched: set[str]) -> Dimension | None:
     """Decide conditions on keys that are not searched; None where the dimension can never exist."""
-    left: dict[str, tuple[Any, ...]] = {}
+    tree, left = composition.variants[0][1], {}
     for key, values in dim.when.items():
         if key in searched:
             left[key] = values
-        elif key in plan.groups and isinstance(plan.groups[key], str):
-            if plan.groups[key] not in values:
-                return None
-        elif _has(plan.variants[0][1], key):
-            if plan.variants[0][1].get(key) not in values:
-                return None
-        else:
-            hint = nearest(key, [*plan.groups, *plan.variants[0][1].paths()])
-            source = plan.searched[dim.key].source
+            continue
+        choice = composition.choices.get(key)
+        if not isinstance(choice, str) and key not in tree:
+            hint = nearest(key, [*composition.choices, *tree.paths()])
+            source = composition.searched[dim.key].source
             raise ConfigError("unknown key in a condition", key=f"space.{dim.key}.when.{key}", hint=hint, file=source)
+        if (choice if isinstance(choice, str) else tree.get(key)) not in values:
+            if composition.origin.get(key, tree.origin.get(key)) != COMMAND_LINE:  # else: what was typed wins, as meant
+                needed = " or ".join(map(str, values))
+                composition.idle.append(f"{dim.key} is never searched: its condition {key}={needed} does not hold")
+            return None
     return dataclasses.replace(dim, when=left)
 
 
-def _parents_first(dims: list[Dimension], plan: Draft) -> list[Dimension]:
+def _parents_first(dims: list[Dimension], composition: Composition) -> list[Dimension]:
     ordered: list[Dimension] = []
     waiting = list(dims)
     kept = {dim.key for dim in dims}
     while waiting:
-        placed = {dim.key for dim in ordered}
-        ready = next((d for d in waiting if all(k in placed or k not in kept for k in d.when)), None)
+        done = {dim.key for dim in ordered}
+        ready = next((d for d in waiting if all(k in done or k not in kept for k in d.when)), None)
         if ready is None:
             key = waiting[0].key
-            source = plan.searched[key].source
+            source = composition.searched[key].source
             raise ConfigError("conditions run in a circle", key=f"space.{key}.when", file=source)
         waiting.remove(ready)
         ordered.append(ready)

@@ -2,49 +2,90 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rnnsweep.app.config.checks import UNIT_GROUPS
+import psutil
+import torch
+
+from rnnsweep.app.config.blocks import worst_values
+from rnnsweep.app.config.checks import PLAIN, UNIT_GROUPS
 from rnnsweep.app.config.point import Variant, resolve_point
-from rnnsweep.core.build import build_units
+from rnnsweep.core.build import DTYPES, Units, build_units
 from rnnsweep.core.metrics.names import METRICS
+from rnnsweep.core.program import parameters_of
+from rnnsweep.core.sizes import record_entries
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.loader import build_unit, load_class
-from rnnsweep.sweep.plan import Objective, SweepPlan
+from rnnsweep.sweep.plan import Objective, Params
 from rnnsweep.sweep.space import Dimension, Space
-from rnnsweep.unit import Metric
+from rnnsweep.unit import Metric, Range, Unit, as_declared, check_field
 
+_LARGEST = 2**43
+"""Bytes of memory, 8 TiB, that no worker has."""
 _MOST = 256
 """Corners tried per unit: enough for four dimensions of four values."""
 
 
-def check_units(variants: Sequence[Variant], plan: SweepPlan, families: Callable[[], Mapping[str, Any]] = dict) -> None:
+@dataclass(frozen=True)
+class UnitFacts:
+    """What is known of a sweep once its units have been built.
+
+    Attributes:
+        space: the searched dimensions; choices of whole numbers are ints.
+        worst: metric key -> what a diverged replica scores.
+        units: of the variants' base points.
+    """
+
+    space: Space
+    worst: Mapping[str, float]
+    units: Sequence[Units]
+
+
+def check_units(
+    variants: Sequence[Variant], space: Space, families: Callable[[], Mapping[str, Any]] = dict
+) -> UnitFacts:
     """Build all units of every variant at its base point, and each unit at all corners of what is searched in it.
 
-    Points that are enqueued are built too.
+    Whole numbers that were written as floats become ints, in the variants and in the space.
 
     Args:
         variants: of the sweep.
-        plan: its space and its enqueued points.
+        space: what is searched.
         families: see `build_units`.
 
     Raises:
         ConfigError: what a unit refuses; the key is the searched one where a corner is to blame.
     """
+    base = [_built([variant], variant.groups, families) for variant in variants]
+    for variant, units in zip(variants, base, strict=True):
+        _write_back(variant, units)
+    space = Space(tuple(_whole_dimension(dimension, base) for dimension in space))
     for variant in variants:
-        build_units(resolve_point([variant], variant.groups), families)
-        for corner in _corners(variant, plan.space):
+        for corner in _corners(variant, space):
             try:
-                build_units(resolve_point([variant], {**variant.groups, **corner}), families)
+                _built([variant], {**variant.groups, **corner}, families)
             except ConfigError as error:
                 raise _blamed(error, corner) from error.__cause__
-    for index, point in enumerate(plan.enqueue):
+    each = [units.task.worst for units in base]
+    worst = {key: max(task[key] for task in each) for key in each[0] if all(key in task for task in each)}
+    return UnitFacts(space, worst_values(variants[0].resolved["budget"]["updates"], worst), base)
+
+
+def check_points(variants: Sequence[Variant], points: Sequence[Params]) -> None:
+    """Build the units of points that are tried first.
+
+    Raises:
+        ConfigError: what a unit refuses.
+    """
+    for index, point in enumerate(points):
         try:
-            build_units(resolve_point(variants, point), families)
+            _built(variants, point)
         except ConfigError as error:
             key = f"sampler.enqueue.{index}"
             raise ConfigError(
@@ -52,10 +93,39 @@ def check_units(variants: Sequence[Variant], plan: SweepPlan, families: Callable
             ) from error.__cause__
 
 
-def worst_of(variants: Sequence[Variant]) -> dict[str, float]:
-    """What a diverged replica scores, by metric: the largest value of the variants' tasks, where all have one."""
-    each = [build_units(resolve_point([variant], variant.groups)).task.worst for variant in variants]
-    return {key: max(worst[key] for worst in each) for key in each[0] if all(key in worst for worst in each)}
+def _built(variants: Sequence[Variant], point: Params, families: Callable[[], Mapping[str, Any]] = dict) -> Units:
+    """The units of one point, which must fit into memory."""
+    resolved = resolve_point(variants, point)
+    units = build_units(resolved, families)
+    check_memory(units, resolved)
+    return units
+
+
+def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
+    """One row must fit: its parameters, and what its loop keeps of one mini-batch.
+
+    Workers of a cluster may have more memory than this machine; what is refused then is what nothing would hold.
+
+    Raises:
+        ConfigError: it does not; names the longest sequence, or the largest mini-batch, that does.
+    """
+    specs = {spec.name: spec for spec in parameters_of(units.family, units.readout, units.task)}
+    size, batch, steps = DTYPES[resolved["dtype"]].itemsize, resolved["training"]["batch"], units.task.max_length
+    kept = 4 * size * sum(math.prod(spec.shape) for spec in specs.values())
+    step = size * record_entries(units.family, specs["w_out"].shape[0], units.task)
+    away = resolved["cluster"]["executor"] != "inline" and resolved["cluster"]["address"] is not None
+    memory = _LARGEST if away else psutil.virtual_memory().total
+    if kept + batch * steps * step <= memory:
+        return
+    free = max(0, memory - kept)
+    if batch * step <= free and steps >= batch:
+        key, value, most = "task.length", steps, free // (batch * step)
+    elif steps * step <= free:
+        key, value, most = "training.batch", batch, free // (step * steps)
+    else:
+        key, value, most = "family.hidden", getattr(units.family, "hidden", None), 0
+    need = f"one row takes {(kept + batch * steps * step) / 2**30:.3g} GiB, there are {memory / 2**30:.3g} GiB"
+    raise ConfigError(need, key=key, value=value, allowed=f"at most {most} here" if most else "less")
 
 
 def chance_of(variants: Sequence[Variant], space: Space, metric: str) -> float | None:
@@ -114,6 +184,74 @@ def check_objectives(objectives: Sequence[Objective], variants: Sequence[Variant
         raise ConfigError(problem, key=key, value=objective.metric, allowed=known, hint=hint)
 
 
+def check_engine(resolved: Mapping[str, Any]) -> None:
+    """A GPU that was asked for must be there, as far as this machine can tell: workers of a cluster have their own.
+
+    Raises:
+        ConfigError: there is none, or the workers are to have none.
+    """
+    if resolved["engine"] != "gpu":
+        return
+    cluster = resolved["cluster"]
+    if cluster["gpus_per_worker"] == 0:
+        allowed = "1 or more, auto, or another engine"
+        raise ConfigError("leaves engine=gpu without a GPU", key="cluster.gpus_per_worker", value=0, allowed=allowed)
+    here = cluster["executor"] == "inline" or cluster["address"] is None
+    if here and not torch.cuda.is_available():
+        raise ConfigError("there is no GPU on this machine", key="engine", value="gpu", allowed="auto, reference, cpu")
+
+
+def _units_by_key(units: Units) -> dict[str, Unit]:
+    named: dict[str, Unit] = {"task": units.task, "init": units.init, "readout": units.readout}
+    return units.rows() | named
+
+
+def _write_back(variant: Variant, units: Units) -> None:
+    """Whole numbers in the resolved config as the units took them, so that every store shows what was trained."""
+    for key, unit in _units_by_key(units).items():
+        block: Any = variant.resolved
+        for part in key.split("."):
+            block = block.get(part) if isinstance(block, dict) else None
+        for name, allowed in {**unit.rows, **unit.fixed}.items():
+            if isinstance(block, dict) and name in block:
+                block[name] = as_declared(block[name], allowed)
+
+
+def _allowed(key: str, base: Sequence[Units]) -> Range | tuple[Any, ...] | None:
+    """What the config or some variant's unit allows at a dotted key, None where neither says."""
+    if key in PLAIN:
+        return PLAIN[key]
+    prefix, _, name = key.rpartition(".")
+    for units in base:
+        unit = _units_by_key(units).get(prefix)
+        declared = {**unit.rows, **unit.fixed} if unit is not None else {}
+        if name in declared:
+            return declared[name]
+    return None
+
+
+def _whole_dimension(dimension: Dimension, base: Sequence[Units]) -> Dimension:
+    """The dimension, its choices as ints where whole numbers are searched.
+
+    Raises:
+        ConfigError: an interval of floats where whole numbers are searched, or a value of a plain key out of range.
+    """
+    allowed, key = _allowed(dimension.key, base), f"space.{dimension.key}"
+    if isinstance(allowed, Range) and allowed.integer:
+        if dimension.kind == "float":
+            ends = f"{dimension.low:g},{dimension.high:g}"
+            written = f"interval({ends})"
+            hint = f"int({f'tag(log,{written})' if dimension.log else written})"
+            raise ConfigError("takes whole numbers only", key=key, value=written, allowed=allowed.words(), hint=hint)
+        dimension = dataclasses.replace(
+            dimension, choices=tuple(as_declared(item, allowed) for item in dimension.choices)
+        )
+    if dimension.key in PLAIN and allowed is not None:
+        for value in _ends(dimension):
+            check_field(key, value, allowed)
+    return dimension
+
+
 def _corners(variant: Variant, space: Space) -> Iterator[dict[str, Any]]:
     units: dict[str, list[Dimension]] = {}
     for dimension in space:
@@ -152,8 +290,8 @@ def _ends(dimension: Dimension) -> tuple[Any, ...]:
 
 def _blamed(error: ConfigError, corner: dict[str, Any]) -> ConfigError:
     key = error.key if error.key in corner else next(iter(corner))
-    shown = ", ".join(f"{name}={value}" for name, value in corner.items() if name != key)
-    problem = f"{error.problem} at a corner of the space" + (f" ({shown})" if shown else "")
+    beside = ", ".join(f"{name}={value}" for name, value in corner.items() if name != key)
+    problem = f"{error.problem} at a corner of the space" + (f" ({beside})" if beside else "")
     return ConfigError(
         problem, key=f"space.{key}", value=corner[key], allowed=error.allowed, hint=error.hint, file=error.file
     )

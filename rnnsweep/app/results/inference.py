@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnsweep.core.build import build_program, build_units
 from rnnsweep.core.checkpoint import CheckpointStore, Saved
-from rnnsweep.core.pack import RowState
+from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.errors import CheckpointError, ConfigError, RnnsweepError
@@ -23,7 +23,7 @@ class TrainedNetwork(torch.nn.Module):
         program: units of the trial. Parameters carry the names of the checkpoint; ``W[from, to]``.
     """
 
-    def __init__(self, program: Program, state: RowState, hypers: Mapping[str, float]) -> None:
+    def __init__(self, program: Program, state: RowSnapshot, hypers: Mapping[str, float]) -> None:
         super().__init__()
         self.program = program
         self.hypers = {key: torch.tensor([value], dtype=program.dtype) for key, value in hypers.items()}
@@ -69,7 +69,7 @@ class TrainedNetwork(torch.nn.Module):
         from rnnsweep.core.pack import Member, Pack, Streams
         from rnnsweep.core.training import tiles
 
-        state = RowState({name: value.detach() for name, value in self.named_parameters()}, self.slots)
+        state = RowSnapshot({name: value.detach() for name, value in self.named_parameters()}, self.slots)
         hypers = {key: float(value) for key, value in self.hypers.items()}
         pack = Pack(self.program)
         pack.join([(Member("inference", 1, hypers, Streams(seed, 0)), state)])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Frame = Any  # see report.data
 
     from rnnsweep.app.config.load import SweepConfig
-    from rnnsweep.core.pack import RowState
+    from rnnsweep.core.pack import RowSnapshot
     from rnnsweep.report.data import SweepData
     from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
     from rnnsweep.unit import Metric
@@ -102,7 +102,7 @@ def profiles(ledger: Ledger, view: SweepView, data: SweepData, root: Path) -> Fr
     return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
 
 
-def _profile_rows(trial: int, replica: int, state: RowState) -> list[tuple[int, int, str, int, int, float]]:
+def _profile_rows(trial: int, replica: int, state: RowSnapshot) -> list[tuple[int, int, str, int, int, float]]:
     assert state.profile is not None
     steps = state.profile.shape[1]
     return [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.stores import StorePlace, place, reading, reading_sweep
-from rnnsweep.errors import ConfigError, RnnsweepError, nearest
+from rnnsweep.errors import ConfigError, RnnsweepError
 
 if TYPE_CHECKING:
     import torch
@@ -219,16 +219,14 @@ class Sweep:
         They count towards ``budget.trials``. A sweep that does not run takes them up at its next resume.
 
         Raises:
-            ConfigError: a point names a key that is not searched.
+            ConfigError: a point names a key that is not searched, or a value that its search does not have.
         """
         from rnnsweep.app.config.load import plan_of
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            known = plan_of(view).space.keys
-            for key in (key for point in points for key in point):
-                if key not in known:
-                    raise ConfigError("is not searched", key=key, allowed=known or "none", hint=nearest(key, known))
-            ledger.post(self.name, "enqueue", {"points": [dict(point) for point in points]})
+            space = plan_of(view).space
+            fitting = [space.fitting(point, f"points.{index}") for index, point in enumerate(points)]
+            ledger.post(self.name, "enqueue", {"points": fitting})
 
     # ------------------------------------------------------------------ pictures
 

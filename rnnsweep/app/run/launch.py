@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.app.config.load import SweepConfig, amend, from_json, load
+from rnnsweep.app.config.load import SweepConfig, allow_stored_imports, amend, from_json, load
 from rnnsweep.app.progress import Watcher
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
@@ -140,7 +140,9 @@ def stored_config(where: StorePlace, sweep: str, overrides: Sequence[str] = ()) 
     """
     with reading_sweep(where, sweep) as (_, view):
         config = from_json(view.config, store=where.own_root)
-    return amend(config, overrides) if overrides else config
+    config = amend(config, overrides) if overrides else config
+    allow_stored_imports(config)
+    return config
 
 
 def check_new(where: StorePlace, name: str) -> None:

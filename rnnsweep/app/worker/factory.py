@@ -40,5 +40,6 @@ def trainer_factory(config: SweepConfig) -> PackTrainerFactory:
             eval_every=training["eval_every"],
             checkpoints=config.checkpoints,
             rows=config.cluster.rows,
+            device="cpu" if config.cluster.gpus_per_worker == 0 or config.resolved["engine"] == "cpu" else "auto",
         )
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from rnnsweep.core.checkpoint import CheckpointStore, Saved
-from rnnsweep.core.pack import RowState
+from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.errors import StoreError
 
 PATIENCE_S = 20.0
@@ -34,7 +34,7 @@ class RetryingStore:
         """See `CheckpointStore.folder`."""
         return self._store.folder(trial, replica, token)
 
-    def save(self, folder: str, state: RowState, extra: Mapping[str, Any]) -> None:
+    def save(self, folder: str, state: RowSnapshot, extra: Mapping[str, Any]) -> None:
         """See `CheckpointStore.save`."""
         self._patiently(lambda: self._store.save(folder, state, extra))
 

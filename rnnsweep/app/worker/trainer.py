@@ -17,7 +17,7 @@ from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
 from rnnsweep.app.worker.settings import TrainerSettings
 from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers, shape_key
-from rnnsweep.core.pack import Member, Pack, RowState, Streams
+from rnnsweep.core.pack import Member, Pack, RowSnapshot, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.training import train_rung
 from rnnsweep.core.types import RowStatus
@@ -99,7 +99,7 @@ class PackTrainer:
             self._withdraw(withdrawal)
         self._note_progress(orders)
         # All who join a pack join at once: every join copies the pack's tensors.
-        joining: dict[str, list[tuple[_Row, RowState]]] = {}
+        joining: dict[str, list[tuple[_Row, RowSnapshot]]] = {}
         for spec in orders.join:
             self._guard([spec], failures, lambda spec=spec: self._prepare(spec, joining, reports))
         for key, rows in joining.items():
@@ -135,7 +135,7 @@ class PackTrainer:
                 row.reports = [report for report in row.reports if report.rung > rung]
 
     def _prepare(
-        self, spec: RowSpec, joining: dict[str, list[tuple[_Row, RowState]]], reports: list[RowReport]
+        self, spec: RowSpec, joining: dict[str, list[tuple[_Row, RowSnapshot]]], reports: list[RowReport]
     ) -> None:
         """Build or restore a row; repeat the reports that its checkpoint carries."""
         config = resolve_point(self.settings.variants, spec.params)
@@ -158,7 +158,7 @@ class PackTrainer:
         if not _ended(row, state):
             joining.setdefault(key, []).append((row, state))
 
-    def _join(self, key: str, rows: Sequence[tuple[_Row, RowState]]) -> None:
+    def _join(self, key: str, rows: Sequence[tuple[_Row, RowSnapshot]]) -> None:
         members = [
             (Member(row.spec.row, row.spec.updates, row_hypers(row.units), self._streams(row.spec)), state)
             for row, state in rows
@@ -197,7 +197,7 @@ class PackTrainer:
         return reports
 
     def _report(
-        self, pack: Pack, index: int, spec: RowSpec, state: RowState, metrics: Mapping[str, float], share: float
+        self, pack: Pack, index: int, spec: RowSpec, state: RowSnapshot, metrics: Mapping[str, float], share: float
     ) -> RowReport:
         program = pack.program
         return RowReport(
@@ -215,7 +215,7 @@ class PackTrainer:
             f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
         )
 
-    def _checkpoint(self, row: _Row, state: RowState) -> None:
+    def _checkpoint(self, row: _Row, state: RowSnapshot) -> None:
         """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
         extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
         self.store.save(row.folder, state, extra)
@@ -250,7 +250,7 @@ class PackTrainer:
         self._drop([spec.row for spec in specs])  # their tensors may be half changed
 
 
-def _ended(row: _Row, state: RowState) -> bool:
+def _ended(row: _Row, state: RowSnapshot) -> bool:
     """Whether a restored row has nothing left to train: a raised budget only moves rows that had used theirs up."""
     last = row.reports[-1].state if row.reports else State.ACTIVE
     return last in (State.SOLVED, State.DIVERGED) or (last is State.DONE and state.step >= row.spec.updates)

@@ -50,6 +50,7 @@ class Tally:
     def mean(self, key: str, value: Tensor, where: Tensor | None = None) -> None:
         """Add a value per row to the mean of `key`; rows outside `where` (and ended rows) add nothing."""
         on = self.alive if where is None else (where if self.alive is None else where & self.alive)
+        # Whole packs only count, so that no tensor is made for the usual case.
         if on is None or bool(on.all()):
             self.whole[key] = self.whole.get(key, 0) + 1
             self._add(self.sums, key, value.to(torch.float64))

@@ -104,6 +104,7 @@ class Omega(Additive):
         views = context.layout.view(total)
         for name, extra in named.items():
             shape = (-1, *(1 for _ in extra.shape[1:]))
+            # Then selected: rows that are off must come back bit for bit, and 0 * inf must not reach them.
             moved = torch.addcmul(views[name], weight.reshape(shape), extra)
             views[name].copy_(torch.where((weight > 0).reshape(shape), moved, views[name]))
         return total
@@ -125,11 +126,13 @@ class Omega(Additive):
         first = (T - lengths + (1 if self.state == "pre" else 0))[:, None]
         own = (torch.arange(T, device=num.device)[None, :] >= first)[:, :, None]
         active = (den >= self.bound) & own
+        # Inactive samples are 1 / 1, so that nothing that follows is NaN because of them.
         safe = torch.where(active, den, torch.ones_like(den))
         ratio = torch.where(active, num, torch.ones_like(num)) / safe
         term, factor = self._form(ratio)
         count = active.to(num.dtype).flatten(1).sum(1) / B
         share = count / lengths.to(num.dtype)
+        # Nothing active: the divisor is 1 and the value 0, not 0 / 0.
         counted = (count > 0) & (self.reduce == "active_mean")
         divisor = torch.where(counted, count, torch.ones_like(count))
         coefficient = torch.where(active, factor / safe, torch.zeros_like(num)) / (B * divisor)[:, None, None]
@@ -142,6 +145,7 @@ class Omega(Additive):
             return (ratio - 1) * (ratio - 1), 4 * (ratio - 1)
         root = ratio.sqrt()
         positive = torch.where(root > 0, root, torch.ones_like(root))
+        # At x = 0 the norm has no slope; 0 is taken.
         slope = torch.where(root > 0, 2 * (1 - 1 / positive), torch.zeros_like(root))
         return (root - 1) * (root - 1), slope
 
@@ -155,6 +159,7 @@ class Omega(Additive):
             return trace.x, num, engine.square_norms(trace.totals())
         assert trace.direct.last is not None
         den = torch.empty_like(num)
+        # In a last-step loss g_t is x_{t+1}: its norm is there already, one step further.
         den[:, :-1] = num[:, 1:]
         den[:, -1:] = engine.square_norms(trace.direct.last[:, None])
         return trace.x, num, den

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnsweep.core.datasets.file_sizes import check_npy
 from rnnsweep.core.datasets.files import SPLITS, broken, complete, in_parts, locate, part_of
 from rnnsweep.core.rng import Split
 
@@ -43,13 +44,15 @@ def read_frames(path: str | None) -> Frames:
 
 
 def _sequences(file: Path) -> list[np.ndarray]:
+    shape, kind = check_npy(file, EXPECTED)
+    if len(shape) not in (2, 3) or shape[-1] == 0 or kind.kind not in "fiu":
+        raise broken(file, f"is {kind} {list(shape)}, not numbers [steps, d] or [n, steps, d]", EXPECTED)
     try:
         array = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise broken(file, f"is no readable .npy file without pickled objects ({error})", EXPECTED) from None
-    if array.ndim not in (2, 3) or array.shape[-1] == 0 or array.dtype.kind not in "fiu":
-        raise broken(file, f"is {array.dtype} {list(array.shape)}, not numbers [steps, d] or [n, steps, d]", EXPECTED)
-    array = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused below
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise broken(file, "has values that are NaN or infinite in float32", EXPECTED)
     return [sequence for sequence in (array if array.ndim == 3 else [array]) if len(sequence) >= 2]

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnsweep.core.datasets.file_sizes import DEFLATE_RATIO, check_memory, size_of
 from rnnsweep.core.datasets.files import broken, locate
 from rnnsweep.core.rng import Split
+from rnnsweep.errors import ConfigError
 
 EXPECTED = (
     "a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
@@ -33,18 +35,35 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
         The file format is described with MNIST: two zero bytes, a type code, the number of dimensions, the sizes as
         big-endian 32-bit numbers, the data.
     """
+    size, packed = size_of(file, EXPECTED), file.suffix == ".gz"
+    start = 4 + 4 * dimensions
     try:
-        raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        with gzip.open(file) if packed else file.open("rb") as stream:
+            head = stream.read(start)
+            shape = _shape(file, head, dimensions)
+            promised, most = math.prod(shape), size * (DEFLATE_RATIO if packed else 1)
+            if not packed and promised != size - start:
+                raise _torn(file, f"{size - start} bytes", promised)
+            if promised > most:
+                raise broken(file, f"{size:,} bytes cannot hold the {promised:,} that its header promises", EXPECTED)
+            check_memory(file, promised, EXPECTED)
+            data = stream.read(promised + 1)  # one more than promised: whatever follows is not unpacked
     except (OSError, EOFError, zlib.error) as error:
         raise broken(file, f"cannot be read ({error})", EXPECTED) from None
-    start = 4 + 4 * dimensions
-    if len(raw) < start or raw[:2] != b"\0\0" or raw[2] != _BYTES or raw[3] != dimensions:
+    if len(data) != promised:
+        raise _torn(file, f"{len(data)} bytes" if len(data) < promised else "more bytes", promised)
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+
+def _torn(file: Path, held: str, promised: int) -> ConfigError:
+    return broken(file, f"holds {held} of data where its header promises {promised}", EXPECTED)
+
+
+def _shape(file: Path, head: bytes, dimensions: int) -> tuple[int, ...]:
+    """The sizes in an IDX file's first bytes."""
+    if len(head) < 4 + 4 * dimensions or head[:2] != b"\0\0" or head[2] != _BYTES or head[3] != dimensions:
         raise broken(file, f"is no IDX file of bytes with {dimensions} dimensions", EXPECTED)
-    shape = tuple(int.from_bytes(raw[at : at + 4], "big") for at in range(4, start, 4))
-    if len(raw) - start != math.prod(shape):
-        problem = f"holds {len(raw) - start} bytes of data where its header promises {math.prod(shape)}"
-        raise broken(file, problem, EXPECTED)
-    return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(shape)
+    return tuple(int.from_bytes(head[at : at + 4], "big") for at in range(4, len(head), 4))
 
 
 @lru_cache(maxsize=2)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnsweep.core.datasets.file_sizes import size_of
 from rnnsweep.core.datasets.files import broken
 
 LOWEST, NOTES = 21, 88
 """MIDI number of the lowest key of a piano, and how many keys it has."""
 _EXPECTED = "a standard MIDI file"
 _PERCUSSION = 9
+_LONGEST = 1_000_000
+"""Steps of a piece: a day and a half at 120 beats per minute and 4 steps per beat. A wrong time may stand for years."""
 
 
 def read_midi(file: Path, steps_per_beat: int) -> np.ndarray:
@@ -31,7 +34,10 @@ def read_midi(file: Path, steps_per_beat: int) -> np.ndarray:
     if not notes:
         raise broken(file, "has no notes", _EXPECTED)
     spans = [(round(start * steps_per_beat), round(end * steps_per_beat), key) for start, end, key in notes]
-    roll = np.zeros((max(max(end, start + 1) for start, end, _ in spans), NOTES), dtype=np.uint8)
+    steps = max(max(end, start + 1) for start, end, _ in spans)
+    if steps > _LONGEST:
+        raise broken(file, f"lasts {steps:,} steps of 1/{steps_per_beat} beat, more than {_LONGEST:,}", _EXPECTED)
+    roll = np.zeros((steps, NOTES), dtype=np.uint8)
     for start, end, key in spans:
         roll[start : max(end, start + 1), key] = 1
     return roll
@@ -41,9 +47,10 @@ def _notes(file: Path) -> list[tuple[float, float, int]]:
     """(start, end, key counted from the lowest) of every note, in beats."""
     import mido  # here: only users of MIDI files need it
 
+    size_of(file, _EXPECTED)
     try:
         song = mido.MidiFile(str(file), clip=True)
-    except (OSError, EOFError, ValueError, LookupError) as error:
+    except Exception as error:  # noqa: BLE001 - what mido raises depends on where a file is broken
         raise broken(file, f"is no readable MIDI file ({error or type(error).__name__})", _EXPECTED) from None
     if song.ticks_per_beat <= 0 or song.type == 2:
         raise broken(file, "counts time in frames, or holds independent songs", _EXPECTED)

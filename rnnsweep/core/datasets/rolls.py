@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-import zipfile
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rnnsweep.core.datasets.file_sizes import check_memory, check_npy, size_of
 from rnnsweep.core.datasets.files import SPLITS, broken, complete, in_parts, locate, part_of
 from rnnsweep.core.datasets.midi import LOWEST, NOTES, read_midi
 from rnnsweep.core.rng import Split
+from rnnsweep.errors import ConfigError
 
 EXPECTED = (
     "a .json file {train, valid, test: [piece, ...]}, a piece a list of steps, a step a list of MIDI note numbers; "
     "a .npz file with arrays [steps, 88] of 0 and 1 named train_0, ..., valid_0, ..., test_0, ...; "
     "or a folder of .mid files, best in subfolders train, valid and test"
 )
+_OBJECTS = 30
+"""Bytes in memory per byte of JSON, at most: an empty step, ``[],``, is an object of its own."""
 Rolls = dict[Split, list[np.ndarray]]
 
 
@@ -59,8 +63,11 @@ def _midi(folder: Path, steps_per_beat: int) -> Rolls:
 
 
 def _json(file: Path) -> Rolls:
+    check_memory(file, _OBJECTS * size_of(file, EXPECTED), EXPECTED)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise broken(file, "is nested too deep", EXPECTED) from None
     except (OSError, ValueError) as error:
         raise broken(file, f"is no readable JSON ({error})", EXPECTED) from None
     if not isinstance(content, dict) or not all(isinstance(content.get(split), list) for split in SPLITS):
@@ -88,18 +95,25 @@ def _piece(file: Path, where: str, steps: Any) -> np.ndarray:
 
 def _npz(file: Path) -> Rolls:
     parts: Rolls = {split: [] for split in SPLITS}
+    size_of(file, EXPECTED)
     try:
         with np.load(file, allow_pickle=False) as arrays:
             for name in sorted(arrays.files):
                 split = part_of(name)
                 if split is not None:
-                    parts[split].append(_array(file, name, arrays[name]))
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise broken(file, f"is no readable .npz file without pickled objects ({error})", EXPECTED) from None
+                    parts[split].append(_array(file, name, arrays))
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001 - torn, encrypted, of an unknown compression, or no archive at all
+        problem = f"is no readable .npz file without pickled objects ({error or type(error).__name__})"
+        raise broken(file, problem, EXPECTED) from None
     return parts
 
 
-def _array(file: Path, name: str, array: np.ndarray) -> np.ndarray:
-    if array.ndim != 2 or array.shape[1] != NOTES or not np.isin(array, (0, 1)).all():
-        raise broken(file, f"array {name} is not [steps, {NOTES}] of 0 and 1", EXPECTED)
-    return array.astype(np.uint8)
+def _array(file: Path, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    shape, kind = check_npy(file, EXPECTED, name)
+    if len(shape) == 2 and shape[1] == NOTES and kind.kind in "biuf":
+        array = arrays[name]
+        if np.isin(array, (0, 1)).all():
+            return array.astype(np.uint8)
+    raise broken(file, f"array {name} is not [steps, {NOTES}] of 0 and 1", EXPECTED)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnsweep.core.datasets.file_sizes import check_memory, size_of
 from rnnsweep.core.datasets.files import SPLITS, broken, complete, locate, part_of
 from rnnsweep.core.rng import Split
 
 EXPECTED = "a UTF-8 text file, or a folder with one file each for train, valid and test, such as ptb.train.txt"
 _LEAST = 10
+_COPIES = 16
+"""Bytes in memory per byte of text, at most: the text, its code points, and its codes as int64."""
 
 
 @lru_cache(maxsize=4)
@@ -52,6 +55,7 @@ def _cut(text: str) -> dict[Split, str]:
 
 
 def _text(file: Path) -> str:
+    check_memory(file, _COPIES * size_of(file, EXPECTED), EXPECTED)
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -34,13 +35,13 @@ class Pulled:
     """What one step hands back: gradients of its arguments.
 
     Attributes:
-        a: [P, B, A]. d: [P, B, D]. s: [P, B, S], without the way through a. own: [P, B, K] per vector,
-            [P, M, N] per matrix.
+        a, d: dC/da and dC/dd. s: dC/ds_{t-1} without the way through a.
+        own: [P, B, K] per vector, [P, M, N] per matrix.
     """
 
-    a: Tensor
-    d: Tensor
-    s: Tensor
+    a: Float[Tensor, "P B A"]
+    d: Float[Tensor, "P B D"]
+    s: Float[Tensor, "P B S"]
     own: Own = field(default_factory=dict)
 
 
@@ -89,15 +90,19 @@ class Cell(ABC):
         return self.product
 
     @property
-    def held(self) -> int:
+    def record_width(self) -> int:
         """Entries per step and sequence of a record with its trace: states, x, delta, what is kept, drives."""
         return 2 * self.state + self.product + self.kept + self.drive * (1 if self.additive else 2)
 
     @abstractmethod
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
-        """The next state [P, B, S], by differentiable operations."""
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
+        """The next state, by differentiable operations."""
 
-    def forward(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B K"]]:
         """The next state, and what `pull` wants to see again: a itself, unless a cell knows better."""
         return self.step(a, d, s, own), a
 
@@ -111,12 +116,14 @@ class Cell(ABC):
 
         The result's tensors are new: they may be written to.
         """
+        # The update runs without autograd; only this one step builds a graph, and drops it at once.
         with torch.enable_grad():
             leaves = [x.detach().requires_grad_() for x in (kept, d, s, *own.values())]
             named = dict(zip(own, leaves[3:], strict=True))
             result = self.step(leaves[0], leaves[1], leaves[2], named)
-            found = torch.autograd.grad(result, leaves, g, allow_unused=True)
-        full = [torch.zeros_like(x) if part is None else part for x, part in zip(leaves, found, strict=True)]
+            parts = torch.autograd.grad(result, leaves, g, allow_unused=True)
+        # An argument that the step does not use has no gradient; its zero may be written to.
+        full = [torch.zeros_like(x) if part is None else part for x, part in zip(leaves, parts, strict=True)]
         return Pulled(full[0], full[1], full[2].clone(), dict(zip(own, full[3:], strict=True)))
 
 
@@ -128,8 +135,8 @@ class CellRecord(Record):
         kept: [P, T, B, ...], see `Cell.forward`. drive: [P, T, B, D].
     """
 
-    kept: Tensor = field(default_factory=lambda: torch.empty(0))
-    drive: Tensor = field(default_factory=lambda: torch.empty(0))
+    kept: Float[Tensor, "P T B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
+    drive: Float[Tensor, "P T B D"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
 
 
 class CellEngine(ReferenceEngine):
@@ -148,7 +155,13 @@ class CellEngine(ReferenceEngine):
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
 
-    def forward(self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Tensor) -> CellRecord:
+    def forward(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, " P"],
+    ) -> CellRecord:
         """See `Engine.forward`; ``h`` holds whole states [P, T + 1, B, S]; without w_in, drives are given."""
         del activation
         P, T, B, _ = inputs.shape
@@ -158,10 +171,12 @@ class CellEngine(ReferenceEngine):
             s[:, 0, :, : weights.h0.shape[-1]] = weights.h0 if weights.h0.ndim == 3 else weights.h0[:, None, :]
         own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in weights.cell.items()}
         product, R = _Product(weights.w_rec), self.cell.recurrent
+        # From step `whole` on all rows are at work, and nothing has to be selected away.
         active, whole, kept = _active(lengths, T), T - int(lengths.min()), inputs.new_empty(0)
         for t in range(T):
             a = product(s[:, t, :, :R])
             new, again = self.cell.forward(a, drive[:, t], s[:, t], own)
+            # Only now is it known how much a step keeps.
             if not t:
                 kept = inputs.new_empty(P, T, *again.shape[1:])
             kept[:, t] = again
@@ -178,6 +193,7 @@ class CellEngine(ReferenceEngine):
         P, T, B = record.drive.shape[:3]
         direct = whole_direct(direct, cell.state)
         delta, x = record.h.new_empty(P, T, B, w.w_rec.shape[-1]), torch.empty_like(record.h[:, 1:])
+        # a and d enter as a sum: one buffer holds both gradients.
         drive = delta if cell.additive else torch.empty_like(record.drive)
         own = {k: v[:, None, :].expand(-1, B, -1) if v.ndim == 2 else v for k, v in w.cell.items()}
         total = {name: torch.zeros_like(value) for name, value in own.items()}
@@ -189,6 +205,7 @@ class CellEngine(ReferenceEngine):
             if direct.steps is not None and t < T - 1:
                 g = x[:, t + 1] + direct.steps[:, t]
             part = cell.pull(record.kept[:, t], record.drive[:, t], record.h[:, t], own, g)
+            # The way through a: what the closed forms leave out, as it is the same for all cells.
             part.s[..., :R] += product(part.a)
             if t < whole:
                 part = _selected(part, active[:, t], g)
@@ -212,7 +229,9 @@ class CellEngine(ReferenceEngine):
             cell={k: numerics.row_sum(v) if w.cell[k].ndim == 2 else v for k, v in total.items()},
         )
 
-    def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:
+    def tangent(
+        self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
+    ) -> Tangent:
         """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
         del trace, step, horizon, activation
         raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
@@ -229,21 +248,22 @@ class _Product:
     def __call__(self, x: Tensor) -> Tensor:
         if not self.width:
             return x.new_zeros(*x.shape[:2], 0)
+        # Padded on both sides of the product alike: see `numerics.matmul`.
         if self.inner:
             x = pad(x, (0, self.inner))
         return torch.bmm(x.contiguous(), self.matrix)[..., : self.width]
 
 
-def _drive(inputs: Tensor, weights: LoopWeights) -> Tensor:
-    """u_t w_in + bias for all steps at once, [P, T, B, D]."""
+def _drive(inputs: Float[Tensor, "P T B I"], weights: LoopWeights) -> Float[Tensor, "P T B D"]:
+    """u_t w_in + bias for all steps at once."""
     drive = inputs
     if weights.w_in is not None:
         drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, inputs.shape[1:3])
     return drive if weights.bias is None else drive + weights.bias[:, None, None, :]
 
 
-def _active(lengths: Tensor, T: int) -> Tensor:
-    """Which steps are a row's own, bool [P, T, 1, 1]."""
+def _active(lengths: Int64[Tensor, " P"], T: int) -> Bool[Tensor, "P T 1 1"]:
+    """Which steps are a row's own."""
     return (torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None])[:, :, None, None]
 
 
@@ -260,6 +280,6 @@ def whole_direct(direct: Direct, size: int) -> Direct:
     return Direct(*parts)
 
 
-def sigmoid(x: Tensor) -> Tensor:
+def sigmoid(x: Float[Tensor, ...]) -> Float[Tensor, ...]:
     """Logistic function as (1 + tanh(x / 2)) / 2: the same in every vector lane."""
     return 0.5 * (1 + torch.tanh(0.5 * x))

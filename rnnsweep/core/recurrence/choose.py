@@ -33,6 +33,7 @@ def engine_for(
     cell: Cell | None, name: str, activation: Activation, dtype: torch.dtype, device: torch.device
 ) -> tuple[Engine, str]:
     """The engine of a family's loop and a note, as `choose_engine`; a cell of its own falls back to `CellEngine`."""
+    # Made first: it is the answer to every way in which another engine cannot.
     fallback = ReferenceEngine() if cell is None else CellEngine(cell)
     wanted = ("cpu" if device.type == "cpu" else "gpu") if name == "auto" else name
     if wanted == "reference":

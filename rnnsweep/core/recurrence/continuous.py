@@ -34,6 +34,7 @@ class OscillatorCell(Cell):
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """[y, z]."""
         y, z, dt = s[..., : self.hidden], s[..., self.hidden :], own["dt"]
+        # y takes the new z, as in the authors' code: implicit and explicit in turn, not plain Euler.
         z = z + dt * (torch.tanh(a + d) - own["gamma"] * y - own["epsilon"] * z)
         return torch.cat((y + dt * z, z), -1)
 
@@ -46,6 +47,7 @@ class OscillatorCell(Cell):
     def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
         """Closed form; dt, gamma and epsilon are not trained."""
         H, dt, f = self.hidden, own["dt"], torch.tanh(kept + d)
+        # y_t contains dt z_t, so that z's error gets dt times y's.
         gz = g[..., H:] + dt * g[..., :H]
         da = dt * gz * (1 - f * f)
         back = torch.cat((g[..., :H] - dt * own["gamma"] * gz, gz - dt * own["epsilon"] * gz), -1)

@@ -20,6 +20,7 @@ from rnnsweep.core.recurrence.cells import Cell, Own
 
 def energy_gradient(a: Tensor, h: Tensor, w_back: Tensor) -> Tensor:
     """grad F at h, with a = h W + d."""
+    # relu(a) = a on, relu'(a) = on: one mask serves both.
     on = (a > 0).to(a.dtype)
     residual = h - a * on
     return residual - numerics.matmul(residual * on, w_back.transpose(1, 2))

@@ -174,6 +174,7 @@ class GruCell(Cell):
         del own, d
         r, z, n, inner = kept.chunk(4, -1)
         back = g * z
+        # n enters h with weight 1 - z, that is g - g z.
         dn = (g - back) * (1 - n * n)
         dr, dz = dn * inner * (r - r * r), back * (s - n) * (1 - z)
         inside = dn * r
@@ -194,6 +195,7 @@ def _cell_of(x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     """
     H = before.shape[-1]
     half, offset, _, _ = _constants(H, x.dtype, x.device)
+    # In place: x is fresh, and nobody else wants the pre-activations.
     gates = x.mul_(half).tanh_().mul_(half).add_(offset)
     c = gates[..., H : 2 * H] * before + gates[..., :H] * gates[..., 2 * H : 3 * H]
     return torch.cat((gates, torch.tanh(c)), -1), c
@@ -203,8 +205,8 @@ def _cell_of(x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
 def _constants(hidden: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Of each gate: scale and offset of tanh, and f' = add + y (times - y)."""
     rows = ((0.5, 0.5, 1.0, 0.5), (0.5, 0.5, 0.0, 0.5), (0.0, 0.0, 1.0, 0.0), (1.0, 1.0, 0.0, 1.0))
-    found = (torch.tensor(row, dtype=dtype, device=device).repeat_interleave(hidden) for row in rows)
-    half, offset, add, times = found
+    spread = (torch.tensor(row, dtype=dtype, device=device).repeat_interleave(hidden) for row in rows)
+    half, offset, add, times = spread
     return half, offset, add, times
 
 
@@ -224,5 +226,6 @@ def _pull_gates(kept: Tensor, before: Tensor, g: Tensor) -> tuple[Tensor, Tensor
     gh = g[..., :H]
     gc = g[..., H:] + gh * o * (1 - tanh_c * tanh_c)
     _, _, add, times = _constants(H, kept.dtype, kept.device)
-    found = torch.cat((gc * new, gc * before, gc * i, gh * tanh_c), -1)
-    return found.mul_(add + gates * (times - gates)), gc * f
+    # Each gate's error before its own slope, side by side, so that one product applies all four.
+    before_slopes = torch.cat((gc * new, gc * before, gc * i, gh * tanh_c), -1)
+    return before_slopes.mul_(add + gates * (times - gates)), gc * f

@@ -43,4 +43,5 @@ class ComplexModReluCell(Cell):
         """Re, Im and |z|."""
         half = self.hidden // 2
         re, im = z[..., :half], z[..., half:]
+        # EPSILON under the root: |z| has a slope at 0.
         return re, im, (re * re + im * im + EPSILON).sqrt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -26,7 +27,13 @@ class ReferenceEngine:
         del activation, dtype
         return None
 
-    def forward(self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Tensor) -> Record:
+    def forward(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, " P"],
+    ) -> Record:
         """See `Engine.forward`."""
         P, T, B, _ = inputs.shape
         H = weights.w_rec.shape[-1]
@@ -44,6 +51,7 @@ class ReferenceEngine:
             if weights.leak is not None:
                 leak = weights.leak[:, None, None]
                 y = (1 - leak) * h[:, t] + leak * y
+            # `where`, not a product with 0: 0 * inf would be NaN.
             h[:, t + 1] = torch.where(active[:, t, None, None], y, h[:, t])
             if slope is not None:
                 slope[:, t] = activation.slope(a, act_bias)
@@ -62,6 +70,7 @@ class ReferenceEngine:
         g = direct.last if direct.steps is None else direct.steps[:, -1]
         assert g is not None
         for t in range(T - 1, -1, -1):
+            # At the last step g is the direct part itself, set before the loop.
             if direct.steps is not None and t < T - 1:
                 g = x[:, t + 1] + direct.steps[:, t]
             slope = slope_at(record, activation, t)
@@ -96,17 +105,21 @@ class ReferenceEngine:
             inputs=trace.delta if w.w_in is None else None,
         )
 
-    def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:
+    def tangent(
+        self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
+    ) -> Tangent:
         """See `Engine.tangent`. Carries g and dg, so that leaky cells need no other recursion."""
         record, w = trace.record, trace.record.weights
         P, T = trace.delta.shape[:2]
         w_t, s_t = w.w_rec.transpose(1, 2).contiguous(), step.transpose(1, 2).contiguous()
         leak = None if w.leak is None else w.leak[:, None, None]
         g = trace.totals()[:, -1] if leak is not None else torch.zeros_like(trace.delta[:, -1])
+        # Without a leak g never enters the recursion; zeros stand in for it.
         delta, ddelta, dg = trace.delta[:, -1], torch.zeros_like(g), torch.zeros_like(g)
         exponent = torch.zeros(P, dtype=torch.int64, device=step.device)
         for back in range(1, T):
             on = (horizon >= back)[:, None, None]
+            # Both are scaled by the same power before every step, so that deltas of 1e-80 survive in float32.
             power = numerics.exponent_of(delta.abs().flatten(1).amax(1))
             g, dg, delta_s, ddelta_s = (
                 numerics.scale_by_power(v, -power[:, None, None]) for v in (g, dg, delta, ddelta)
@@ -125,37 +138,43 @@ class ReferenceEngine:
             exponent = exponent + torch.where(horizon >= back, power, torch.zeros_like(power))
         return Tangent(delta, ddelta, exponent)
 
-    def outer(self, left: Tensor, right: Tensor, weight: Tensor | None = None) -> Tensor:
+    def outer(
+        self,
+        left: Float[Tensor, "P T B K"],
+        right: Float[Tensor, "P T B M"],
+        weight: Float[Tensor, "P T B"] | None = None,
+    ) -> Float[Tensor, "P K M"]:
         """See `Engine.outer`."""
         if weight is not None:
             right = right * weight[..., None]
+        # Time and batch are one inner index: the sum over both is one product per row.
         return numerics.matmul(left.flatten(1, 2).transpose(1, 2), right.flatten(1, 2))
 
-    def square_norms(self, x: Tensor) -> Tensor:
+    def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
         """See `Engine.square_norms`."""
         return (x * x).sum(-1)
 
-    def matmul(self, left: Tensor, right: Tensor) -> Tensor:
+    def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
         """See `Engine.matmul`."""
         return numerics.matmul(left, right)
 
 
-def slope_at(record: Record, activation: Activation, t: int) -> Tensor:
-    """f'(a) of step index t, stored or derived from the state, [P, B, H]."""
+def slope_at(record: Record, activation: Activation, t: int) -> Float[Tensor, "P B H"]:
+    """f'(a) of step index t, stored or derived from the state."""
     if record.slope is not None:
         return record.slope[:, t]
     assert isinstance(activation, OutputSlope)  # else forward has stored the slope
     return activation.slope_from_output(record.h[:, t + 1])
 
 
-def _drive(inputs: Tensor, weights: LoopWeights) -> Tensor:
-    """u_t w_in + bias for all steps at once, [P, T, B, H]."""
+def _drive(inputs: Float[Tensor, "P T B I"], weights: LoopWeights) -> Float[Tensor, "P T B H"]:
+    """u_t w_in + bias for all steps at once."""
     drive = inputs
     if weights.w_in is not None:
         drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, inputs.shape[1:3])
     return drive if weights.bias is None else drive + weights.bias[:, None, None, :]
 
 
-def _active(lengths: Tensor, T: int) -> Tensor:
-    """Which steps are a row's own, bool [P, T]."""
+def _active(lengths: Int64[Tensor, " P"], T: int) -> Bool[Tensor, "P T"]:
+    """Which steps are a row's own."""
     return torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -37,13 +38,13 @@ class _Product(torch.autograd.Function):
         return to_left, to_right
 
 
-def product(left: Tensor, right: Tensor) -> Tensor:
-    """[P, M, K] x [P, K, N] -> [P, M, N], differentiable, row by row to the bit."""
+def product(left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
+    """The product of matrices, differentiable, row by row to the bit."""
     return _Product.apply(left, right)  # type: ignore[return-value]
 
 
-def spread(values: Tensor, count: int) -> Tensor:
-    """[P, K] -> [P, count, K]; the gradient is summed over `count` in one fixed order per row."""
+def spread(values: Float[Tensor, "P K"], count: int) -> Float[Tensor, "P count K"]:
+    """Each row `count` times; the gradient is summed over `count` in one fixed order per row."""
     return product(values.new_ones(len(values), count, 1), values[:, None, :])
 
 
@@ -59,7 +60,12 @@ class Unrolled:
     """
 
     def __init__(
-        self, weights: LoopWeights, inputs: Tensor, activation: Activation, cell: Cell | None, lengths: Tensor
+        self,
+        weights: LoopWeights,
+        inputs: Float[Tensor, "P T B I"],
+        activation: Activation,
+        cell: Cell | None,
+        lengths: Int64[Tensor, " P"],
     ) -> None:
         live = {name: None if (part := getattr(weights, name)) is None else _leaf(part) for name in _PARTS}
         self.weights = replace(weights, **live, cell={name: _leaf(part) for name, part in weights.cell.items()})
@@ -70,11 +76,12 @@ class Unrolled:
         self.own = torch.arange(self.steps, device=lengths.device)[None, :] >= (self.steps - lengths)[:, None]
         self._drive = self._drives()
         w = self.weights
+        # Spread by `product`, not by broadcasting: autograd would sum a broadcast in an order of its own.
         self._act_bias = None if w.act_bias is None else spread(w.act_bias, self.batch)
         self._cell = {name: part if part.ndim == 3 else spread(part, self.batch) for name, part in w.cell.items()}
 
-    def start(self) -> Tensor:
-        """h_0, or a cell's whole first state, [P, B, S]."""
+    def start(self) -> Float[Tensor, "P B S"]:
+        """h_0, or a cell's whole first state."""
         w = self.weights
         size = w.w_rec.shape[-1] if self.cell is None else self.cell.state
         state = self.inputs.new_zeros(len(self.own), self.batch, size)
@@ -85,11 +92,13 @@ class Unrolled:
         first = spread(w.h0, self.batch)
         return torch.cat((first, state[..., first.shape[-1] :]), -1)
 
-    def step(self, t: int, state: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def step(
+        self, t: int, state: Float[Tensor, "P B S"], extra: Float[Tensor, "P B D"] | None = None
+    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B A"]]:
         """(the state after step index t, its pre-activation); a step before a row's own start changes nothing.
 
         Args:
-            t: step index. state: the state before it [P, B, S]. extra: added to the drive [P, B, D].
+            t: step index. state: the state before it. extra: added to the drive.
         """
         w = self.weights
         read = state if self.cell is None else state[..., : self.cell.recurrent]
@@ -103,10 +112,11 @@ class Unrolled:
                 new = (1 - leak) * state + leak * new
         else:
             new = self.cell.step(a, drive, state, self._cell)
+        # The graph of an idle step is cut by the same selection: its gradient is exactly 0.
         return torch.where(self.own[:, t, None, None], new, state), a
 
-    def pushed(self, a: Tensor, vectors: Tensor) -> Tensor:
-        """Tangents [P, B, K, H] of the simple cell's state, moved over the step with pre-activation a [P, B, H]."""
+    def pushed(self, a: Float[Tensor, "P B H"], vectors: Float[Tensor, "P B K H"]) -> Float[Tensor, "P B K H"]:
+        """Tangents of the simple cell's state, moved over the step with pre-activation a."""
         w = self.weights
         slope = self.activation.slope(a, self._act_bias)
         moved = product(vectors.flatten(1, 2), w.w_rec).unflatten(1, vectors.shape[1:3])
@@ -122,11 +132,11 @@ class Unrolled:
         live = {name: part for name in _PARTS if (part := getattr(w, name)) is not None}
         live |= {f"cell.{name}": part for name, part in w.cell.items()}
         live |= {"inputs": self.inputs} if w.w_in is None else {}
-        found = torch.autograd.grad(
+        parts = torch.autograd.grad(
             list(outputs), list(live.values()), list(weights), retain_graph=again, allow_unused=True
         )
         named = {
-            name: torch.zeros_like(live[name]) if part is None else part for name, part in zip(live, found, strict=True)
+            name: torch.zeros_like(live[name]) if part is None else part for name, part in zip(live, parts, strict=True)
         }
         cell = {name: named.pop(f"cell.{name}") for name in w.cell}
         return LoopGradients(**named, cell=cell)

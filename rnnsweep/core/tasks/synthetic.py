@@ -140,6 +140,7 @@ class Synthetic(LengthTask):
         if not draws.fast:
             lengths = self.lengths(draws)
             return lengths, self._positions(draws, lengths)
+        # The compiled loop gets plain numbers and tables: it knows no task.
         low, high = self.length_bounds
         setting = np.array([low, high - low + 1, self.prolonged, self.max_length])
         keys, ids, batch_ids = (given.contiguous().numpy() for given in (draws.keys, draws.ids, draws.batch_ids))
@@ -166,6 +167,7 @@ class Synthetic(LengthTask):
 def _window_table(task: Synthetic) -> np.ndarray:
     """First position and number of positions of each special symbol by length, int64 [T_max + 1, m, 2]."""
     shortest, longest = task.length_bounds[0], task.max_length
+    # By length, since windows depend on it; a few kilobytes, made once per task.
     table = np.zeros((longest + 1, len(task.windows(longest)), 2), dtype=np.int64)
     for length in range(shortest, longest + 1):
         table[length] = [(low, high - low + 1) for low, high in task.windows(length)]

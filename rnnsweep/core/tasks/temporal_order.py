@@ -125,6 +125,7 @@ def _fill(keys, ids, lengths, positions, inputs):
         for b in range(ids.shape[1]):
             rng.fill(keys[p], ids[p, b], SYMBOLS, bit_words)
             rng.fill(keys[p], ids[p, b], FILLING, words)
+            # All steps get a distractor first; the symbols then overwrite theirs, so that streams stay aligned.
             for t in range(T - lengths[p], T):
                 drawn = np.int64(words[t] * np.uint64(_DISTRACTORS) >> np.uint64(32))
                 inputs[p, t, b, _FIRST_DISTRACTOR + drawn] = 1

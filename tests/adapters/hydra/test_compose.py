@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rnnsweep.adapters.hydra.compose import compose
+from rnnsweep.adapters.hydra.compose import compose_units
 from rnnsweep.errors import ConfigError
 
 
 def test_units_of_a_family_with_several_land_side_by_side(tree, tmp_path):
-    composed = compose({"seed": 0}, {"family": "srn", "controllers": ["omega", "clip"]}, [tmp_path / "packaged"])
+    composed = compose_units({"seed": 0}, {"family": "srn", "controllers": ["omega", "clip"]}, [tmp_path / "packaged"])
     controllers = {"omega": {"weight": 0.0}, "clip": {"threshold": 1.0}}
     assert composed.tree == {"family": {"hidden": 50}, "controllers": controllers, "seed": 0}
     assert composed.ranges == {"family.hidden": "int(interval(1, 9))"}
@@ -18,22 +18,22 @@ def test_units_of_a_family_with_several_land_side_by_side(tree, tmp_path):
 def test_the_users_unit_shadows_the_packaged_one(tree, tmp_path):
     tree("user/family/srn.yaml", "hidden: 7\n")
     tree("user/config.yaml", "this: [is another program's]\n")
-    composed = compose({}, {"family": "srn"}, [tmp_path / "user", tmp_path / "packaged"])
+    composed = compose_units({}, {"family": "srn"}, [tmp_path / "user", tmp_path / "packaged"])
     assert composed.tree == {"family": {"hidden": 7}}
 
 
 def test_a_units_own_defaults_and_package_header_work(tree, tmp_path):
     tree("user/controllers/mine.yaml", "# @package controllers.mine\ndefaults: [clip, _self_]\nextra: 2\n")
-    composed = compose({}, {"controllers": ["mine"]}, [tmp_path / "user", tmp_path / "packaged"])
+    composed = compose_units({}, {"controllers": ["mine"]}, [tmp_path / "user", tmp_path / "packaged"])
     assert composed.tree == {"controllers": {"mine": {"threshold": 1.0, "extra": 2}}}
 
 
 def test_no_key_can_be_invented(tree, tmp_path):
-    composed = compose({"seed": 0}, {"family": "srn"}, [tmp_path / "packaged"])
+    composed = compose_units({"seed": 0}, {"family": "srn"}, [tmp_path / "packaged"])
     assert composed.put("family", {"hidden": 8, "hiden": 9}, "f") == ["family.hiden"]
     assert composed.put("nothing", 1, "f") == ["nothing"]
     assert composed.get("family.hidden") == 8
-    assert (composed.origin, composed.defaults) == ({"family.hidden": "f"}, {"family.hidden": 50})
+    assert composed.origin == {"family.hidden": "f"}
     with pytest.raises(ConfigError, match="is a group of keys"):
         composed.put("family", 3, "f")
     with pytest.raises(ConfigError, match="code cannot be named"):
@@ -42,7 +42,7 @@ def test_no_key_can_be_invented(tree, tmp_path):
 
 def test_words_of_infinity_and_interpolations_resolve(tree, tmp_path):
     tree("packaged/family/srn.yaml", "hidden: ${seed}\nleak: inf\n")
-    composed = compose({"seed": 3}, {"family": "srn"}, [tmp_path / "packaged"])
+    composed = compose_units({"seed": 3}, {"family": "srn"}, [tmp_path / "packaged"])
     composed.put("seed", 4, "f")
     assert composed.resolved() == {"family": {"hidden": 4, "leak": float("inf")}, "seed": 4}
     composed.put("seed", "${nowhere}", "f")
@@ -52,7 +52,7 @@ def test_words_of_infinity_and_interpolations_resolve(tree, tmp_path):
 
 def test_unknown_units_and_broken_yaml_are_named(tree, tmp_path):
     with pytest.raises(ConfigError, match=r"family='lstn': unknown unit; allowed: lstm, srn\. Did you mean 'lstm'\?"):
-        compose({}, {"family": "lstn"}, [tmp_path / "packaged"])
+        compose_units({}, {"family": "lstn"}, [tmp_path / "packaged"])
     file = tree("packaged/family/bad.yaml", "hidden: 1\n  leak: [\n")
     with pytest.raises(ConfigError, match=f"{file}:2: yaml syntax error"):
-        compose({}, {"family": "bad"}, [tmp_path / "packaged"])
+        compose_units({}, {"family": "bad"}, [tmp_path / "packaged"])

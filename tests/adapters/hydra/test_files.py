@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from rnnsweep.adapters.hydra.files import describe, read_sweep, read_yaml
@@ -17,7 +19,8 @@ def test_sweeps_inherit_and_their_own_values_win(tree, tmp_path):
     file = tree("sweeps/second.yaml", "defaults: [first, override /family: lstm]\nseed: 2\n")
     sweep = read_sweep(file, search(tmp_path))
     assert sweep.groups == {"family": "lstm"}
-    assert [body["seed"] for _, body in sweep.bodies] == [1, 2]
+    assert [layer.values["seed"] for layer in sweep.layers] == [1, 2]
+    assert [layer.groups for layer in sweep.layers] == [{"family": "srn"}, {"family": "lstm"}]
     assert describe(tmp_path / "sweeps/first.yaml") == "The first sweep."
 
 
@@ -41,6 +44,50 @@ def test_malformed_sweeps(tree, tmp_path, text, message):
         read_sweep(file, search(tmp_path))
     assert message in str(caught.value)
     assert str(file) in str(caught.value)
+
+
+ODDITIES = {
+    "a number alone": ("42\n", "no 'key: value' mapping"),
+    "text alone": ("hello\n", "no 'key: value' mapping"),
+    "an anchor inside of itself": ("family: &a {hidden: *a}\n", "x.yaml:1: the anchor &a contains itself"),
+    "the root inside of itself": ("&a\nfamily: *a\n", "x.yaml:2: the anchor &a contains itself"),
+    "a thousand levels": ("a: " + "{a: " * 1000 + "1" + "}" * 1000 + "\n", "nested too deep"),
+    "a thousand lists": ("a: " + "[" * 1000 + "]" * 1000 + "\n", "nested too deep"),
+    "anchors that multiply": (
+        "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+        + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdefghi")),
+        "its anchors multiply",
+    ),
+    "two documents": ("seed: 1\n---\nseed: 2\n", "yaml syntax error"),
+    "an unknown tag": ("seed: !foo 3\n", "yaml syntax error"),
+}
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+def test_odd_yaml_is_one_line(tmp_path, oddity):
+    text, message = ODDITIES[oddity]
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(file)
+    assert message in str(caught.value)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_ordinary_anchors_and_empty_files_are_fine(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("a: &a {b: [1, 2]}\nc: *a\nd: [*a, *a]\n")
+    assert read_yaml(file)["d"] == [{"b": [1, 2]}] * 2
+    for text in ("", "# nothing\n", "null\n", "--- ~\n"):
+        file.write_text(text)
+        assert read_yaml(file) == {}
+
+
+def test_a_description_cannot_drive_a_terminal(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("# Red: \x1b[31m\n")
+    assert describe(file) == "Red: <1b>[31m"
 
 
 def test_unreadable_yaml(tmp_path):

@@ -59,6 +59,7 @@ def test_space_is_replaced_not_merged():
         "optimizer.lr=glob(*)",
         "space=3",
         "optimizer.lr=interval(1",
+        "optimizer.lr=" + "[" * 3000 + "]" * 3000,
     ],
 )
 def test_what_cannot_be_typed(text):

@@ -66,6 +66,10 @@ def test_every_form_of_a_range(spec, expected):
         {"low": 1, "high": 8, "log": True, "step": 2},
         {"low": "a", "high": 1},
         {"low": 0, "high": 1, "step": 0},
+        {"low": 1, "high": 2, "log": "false"},
+        {"low": 1, "high": 2, "int": "no"},
+        {"low": 1, "high": 2, "log": 1},
+        ["a", "b\x1b[31m"],
         7,
     ],
 )
@@ -74,3 +78,10 @@ def test_impossible_ranges_name_source_and_key(spec):
         dimension(KEY, spec, "mine.yaml")
     assert str(caught.value).startswith("mine.yaml: space.optimizer.lr")
     assert caught.value.allowed
+
+
+def test_stepped_values_are_as_one_would_write_them():
+    dim = dimension(KEY, "range(0.1, 0.6, step=0.1)", "file")
+    assert dim.cells() == (0.1, 0.2, 0.3, 0.4, 0.5)
+    assert dim.high == 0.5
+    assert dimension(KEY, {"low": 0, "high": 1, "step": 0.1}, "file").cells()[3] == 0.3

@@ -11,23 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from rnnsweep.app.config.load import amend, from_json, list_sweeps, list_units, load, to_json
-from rnnsweep.app.config.point import Variant, resolve_point, without_passwords
+from rnnsweep.app.config.load import allow_stored_imports, amend, from_json, list_sweeps, list_units, load, to_json
+from rnnsweep.app.config.point import resolve_point
 from rnnsweep.core.build import build_units, row_hypers, shape_key
-from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.space import Dimension
+from rnnsweep.errors import ConfigError, ConfigWarning
 
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RNNSWEEP_STORE", raising=False)
-    monkeypatch.delenv("RNNSWEEP_CONFIG_DIR", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
 
 
 def quick(*overrides, **more):
-    return load("quickstart", overrides, check_units=False, **more)
+    return load(EVERYTHING, overrides, check_units=False, **more)
 
 
 def write(path: Path, text: str) -> Path:
@@ -36,8 +29,8 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_quickstart_searches_all_four_kinds():
-    config = load("quickstart")
+def test_all_four_kinds_are_searched():
+    config = load(EVERYTHING)
     assert {"controllers.clip.threshold", "controllers.omega.weight", "init.sigma"} < set(config.plan.space.keys)
     assert {"controllers.sampling.q_min", "controllers.sampling.q_max"} < set(config.plan.space.keys)
     weights = next(dim for dim in config.plan.space if dim.key == "controllers.omega.weight").choices
@@ -89,76 +82,12 @@ def test_from_json_refuses_another_format():
         from_json({"version": 99})
 
 
-def test_a_fixed_key_is_no_longer_searched():
-    config = quick("init.sigma=0.2", "~space.controllers.omega.weight")
-    assert "init.sigma" not in config.plan.space.keys
-    assert "controllers.omega.weight" not in config.plan.space.keys
-    assert config.resolved["init"]["sigma"] == 0.2
-
-
-def test_the_whole_space_can_be_replaced_or_emptied():
-    assert quick("space={}").plan.space.keys == ()
-    config = quick("space={optimizer.lr: default, init.sigma: 'interval(0.1, 0.2)'}")
-    assert config.plan.space.keys == ("optimizer.lr", "init.sigma")
-
-
-def test_default_takes_the_units_own_range():
-    for typed in ("optimizer.lr=default", "space.optimizer.lr=default"):
-        assert quick(typed).plan.space.dimensions[-1] == Dimension("optimizer.lr", "float", 1e-4, 0.1, log=True)
-
-
 def test_controllers_come_and_go_with_what_is_said_about_them():
     config = quick("~controllers.omega", "+controllers=l2", "controllers.l2.weight=default")
     assert list(config.resolved["controllers"]) == ["clip", "sampling", "l2"]
     assert "controllers.omega.weight" not in config.plan.space.keys
     assert "controllers.l2.weight" in config.plan.space.keys
     assert list(quick("controllers=[clip]").resolved["controllers"]) == ["clip"]
-
-
-def test_searched_families_compose_once_each():
-    config = load("quickstart", ["init=choice(normal,glorot)", "init.gain=tag(log,interval(0.5,2))"])
-    assert [dict(variant.groups) for variant in config.variants] == [{"init": "normal"}, {"init": "glorot"}]
-    by_key = {dim.key: dim for dim in config.plan.space}
-    assert by_key["init"].choices == ("normal", "glorot")
-    assert by_key["init.sigma"].when == {"init": ("normal",)}
-    assert by_key["init.gain"].when == {"init": ("glorot",)}
-    assert list(by_key).index("init") < list(by_key).index("init.sigma"), "parents come first"
-    point = resolve_point(config.variants, {"init": "glorot", "init.gain": 1.5})
-    assert point["init"]["_target_"] == "rnnsweep.core.inits.glorot.Glorot"
-    assert point["init"]["gain"] == 1.5
-
-
-def test_conditions_on_what_is_not_searched_are_settled():
-    space = "space={init.sigma: {low: 0.1, high: 1, when: {init: [%s]}}}"
-    assert quick(space % "glorot").plan.space.keys == ()
-    assert quick(space % "normal").plan.space.dimensions == (Dimension("init.sigma", "float", 0.1, 1.0),)
-    with pytest.raises(ConfigError, match="unknown key in a condition"):
-        quick("space={init.sigma: {low: 0.1, high: 1, when: {inti: [normal]}}}")
-    one = "init.sigma: {low: 1, high: 2, when: {optimizer.lr: [1]}}"
-    two = "optimizer.lr: {low: 1, high: 2, when: {init.sigma: [1]}}"
-    with pytest.raises(ConfigError, match="circle"):
-        quick(f"space={{{one}, {two}}}")
-
-
-def test_stores_default_below_the_root(tmp_path, monkeypatch):
-    assert quick().store.root == tmp_path / "mlruns"
-    monkeypatch.setenv("RNNSWEEP_STORE", "elsewhere")
-    assert quick().store.ledger == f"sqlite:///{tmp_path}/elsewhere/ledger.db"
-    store = quick("store.optuna=none", "store.mlflow='http://127.0.0.1:5000'", store=Path("mine")).store
-    assert store.root == tmp_path / "mine"
-    assert (store.optuna, store.artifacts, store.checkpoints) == (None, None, f"{tmp_path}/mine/checkpoints")
-
-
-def test_several_objectives_and_enqueued_points():
-    objectives = "objective=[{metric: valid/error}, {metric: solved_at, goal: minimize, reduce: median}]"
-    config = quick(objectives, "sampler.enqueue=[{init.sigma: 0.1}]")
-    assert [objective.worst for objective in config.plan.objectives] == [1.0, 6000.0]
-    assert config.plan.enqueue == ({"init.sigma": 0.1},)
-    assert "enqueue" not in config.sampler
-    with pytest.raises(ConfigError, match="not searched"):
-        quick("sampler.enqueue=[{optimizer.lr: 0.1}]")
-    with pytest.raises(ConfigError, match=r"sampler\.enqueue\.0"):
-        load("quickstart", ["sampler.enqueue=[{init.sigma: -1}]"])
 
 
 def test_resume_may_change_the_budget_only():
@@ -169,6 +98,56 @@ def test_resume_may_change_the_budget_only():
         amend(quick(), ["optimizer.lr=1"])
     with pytest.raises(ConfigError, match=r"budget\.trials=0: out of range"):
         amend(quick(), ["budget.trials=0"])
+    assert amend(quick(), ["budget.wall_s=null", "budget.target=0.5"]).plan.budget.target == 0.5
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("space={}", "command line: space: cannot be changed on resume"),
+        ("space={budget.trials:choice(1,2)}", "command line: space: cannot be changed on resume"),
+        ("budget.updates=choice(1,2)", "command line: budget.updates: takes one value on resume"),
+        ("budget.updates=default", "command line: budget.updates: takes one value on resume"),
+        ("~space.budget.updates", "command line: "),
+        ("budget.updates=5999", "command line: budget.updates=5999: is less than the 6000 of before"),
+        ("budget.trials=5", "command line: budget.trials=5: is less than the 24 of before"),
+        ("budget.wall_s=10", "command line: budget.wall_s=10: is less than the null of before"),
+    ],
+)
+def test_resume_swallows_nothing(typed, message):
+    with pytest.raises(ConfigError) as caught:
+        amend(quick(), [typed])
+    assert str(caught.value).startswith(message)
+
+
+def test_what_a_file_says_of_a_replaced_unit_is_dropped(tmp_path):
+    for typed in (["family=lstm"], ["family=choice(lstm,gru)"]):
+        config = quick(*typed)
+        assert "activation" not in config.resolved["family"]
+        assert config.resolved["family"]["hidden"] == 50
+    both = quick("family=choice(lstm,srn)")
+    assert [variant.resolved["family"].get("activation") for variant in both.variants] == [None, "tanh"]
+    heir = write(tmp_path / "heir.yaml", f"defaults: [{EVERYTHING}, override /family: lstm]\n")
+    assert "activation" not in load(str(heir), check_units=False).resolved["family"]
+    own = write(
+        tmp_path / "own.yaml", "defaults: [config, override /family: lstm, _self_]\nfamily: {activation: tanh}\n"
+    )
+    with pytest.raises(ConfigError, match=r"own\.yaml: family\.activation: unknown key"):
+        load(str(own), check_units=False)
+
+
+def test_what_a_ledger_names_is_imported_by_resume_only_and_not_from_everybodys_directory(tmp_path):
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder, mode in ((mine, 0o700), (theirs, 0o777)):
+        folder.mkdir()
+        folder.chmod(mode)
+    stored = to_json(quick()) | {"py_paths": [str(mine), str(theirs), "relative", str(tmp_path / "gone")]}
+    before = list(sys.path)
+    config = from_json(stored)
+    assert sys.path == before, "reading imports nothing"
+    with pytest.warns(ConfigWarning, match="theirs is writable for everybody"):
+        allow_stored_imports(config)
+    assert sys.path == [*before, str(mine)]
 
 
 def test_the_users_directories_shadow_and_extend(tmp_path, monkeypatch):
@@ -178,7 +157,7 @@ def test_the_users_directories_shadow_and_extend(tmp_path, monkeypatch):
         _search_: {weight: "interval(0, 1)"}
         """)  # fmt: skip
     write(tmp_path / "mine/optimizer/sgd.yaml", "_target_: rnnsweep.core.optimizers.sgd.Sgd\nlr: 0.5\n")
-    write(tmp_path / "mine/sweeps/digits.yaml", "# Mine.\ndefaults: [quickstart]\nspace: {optimizer.lr: null}\n")
+    write(tmp_path / "mine/sweeps/digits.yaml", f"# Mine.\ndefaults: [{EVERYTHING}]\nspace: {{optimizer.lr: null}}\n")
     write(tmp_path / "mine_package.py", """
         from dataclasses import dataclass
         from rnnsweep.core.controllers.l2 import L2
@@ -206,13 +185,13 @@ def test_a_units_own_file_is_named_where_it_is_wrong(tmp_path):
         tmp_path / "conf/optimizer/mine.yaml", "_target_: rnnsweep.core.optimizers.sgd.Sgd\nlr: 0.1\nmomentum: 2\n"
     )
     with pytest.raises(ConfigError) as caught:
-        load("quickstart", ["optimizer=mine"])
+        load(EVERYTHING, ["optimizer=mine"])
     assert str(caught.value).startswith(f"{file}: optimizer.momentum=2")
 
 
 def test_another_programs_conf_folder_does_no_harm(tmp_path):
     write(tmp_path / "conf/config.yaml", "defaults: [db: mysql]\nuser: root\n")
-    assert quick().plan.name == "quickstart"
+    assert quick().plan.name == "everything"
     assert "user" not in quick().resolved
 
 
@@ -220,21 +199,6 @@ def test_a_path_is_a_sweep(tmp_path):
     file = write(tmp_path / "deep/one.yaml", "seed: 3\n")
     config = load(str(file), check_units=False)
     assert (config.plan.name, config.plan.seed, config.source) == ("one", 3, str(file))
-
-
-def test_variants_and_points():
-    variants = [Variant({"family": "a"}, {"x": 1, "family": {}}), Variant({"family": "b"}, {"y": 2})]
-    assert resolve_point(variants, {"family": "b", "y": 3}) == {"y": 3}
-    assert resolve_point(variants, {}) == {"x": 1, "family": {}}
-    with pytest.raises(ConfigError, match="no such combination"):
-        resolve_point(variants, {"family": "c"})
-    with pytest.raises(ConfigError, match="unknown key"):
-        resolve_point(variants, {"z": 1})
-
-
-def test_passwords_are_hidden():
-    data = {"a": ["postgresql+psycopg://u:p%40ss@h:1/d", 3], "b": "http://h:80/x"}
-    assert without_passwords(data) == {"a": ["postgresql+psycopg://u:***@h:1/d", 3], "b": "http://h:80/x"}
 
 
 def test_reading_a_config_needs_no_torch():

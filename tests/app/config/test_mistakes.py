@@ -2,77 +2,80 @@
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 
 import pytest
 
 from rnnsweep.app.config.load import load
 from rnnsweep.errors import ConfigError
 
+EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
+"""A sweep that searches a bit of everything."""
+
 MISTAKES = {
     "unknown sweep": ("quikstart", [], "SWEEP='quikstart': unknown sweep", "Did you mean 'quickstart'?"),
-    "unknown unit": ("quickstart", ["optimizer=adm"], "optimizer='adm': unknown unit", "Did you mean 'adam'?"),
+    "unknown unit": (EVERYTHING, ["optimizer=adm"], "optimizer='adm': unknown unit", "Did you mean 'adam'?"),
     "unknown controller": (
-        "quickstart",
+        EVERYTHING,
         ["+controllers=omeg"],
         "controllers='omeg': unknown unit",
         "Did you mean 'omega'?",
     ),
-    "unknown block": ("quickstart", ["optimiser.lr=1"], "optimiser: unknown key", "Did you mean 'optimizer'?"),
-    "misspelt key": ("quickstart", ["family.hiden=9"], "family.hiden: unknown key", "Did you mean 'family.hidden'?"),
+    "unknown block": (EVERYTHING, ["optimiser.lr=1"], "optimiser: unknown key", "Did you mean 'optimizer'?"),
+    "misspelt key": (EVERYTHING, ["family.hiden=9"], "family.hiden: unknown key", "Did you mean 'family.hidden'?"),
     "controller not in use": (
-        "quickstart",
+        EVERYTHING,
         ["controllers.l1.weight=1"],
         "controllers.l1",
         "Is +controllers=l1 missing?",
     ),
     "out of range": (
-        "quickstart",
+        EVERYTHING,
         ["controllers.clip.threshold=-1"],
         "controllers.clip.threshold=-1: out of range",
         "> 0",
     ),
-    "search range out of range": ("quickstart", ["init.sigma=interval(-1,1)"], "space.init.sigma=-1.0", ">= 0"),
-    "wrong type": ("quickstart", ["optimizer.lr=fast"], "optimizer.lr='fast'", "a number >= 0"),
-    "NaN": ("quickstart", ["optimizer.lr=nan"], "optimizer.lr='nan'", "a finite number"),
-    "length too short": ("quickstart", ["task.length=5"], "task.length=5", "a whole number >= 10"),
-    "zero trials": ("quickstart", ["budget.trials=0"], "budget.trials=0: out of range", "a whole number >= 1"),
-    "zero replicas": ("quickstart", ["replicas=0"], "replicas=0: out of range", "a whole number >= 1"),
-    "zero hidden units": ("quickstart", ["family.hidden=0"], "family.hidden=0: out of range", ">= 1"),
+    "search range out of range": (EVERYTHING, ["init.sigma=interval(-1,1)"], "space.init.sigma=-1.0", ">= 0"),
+    "wrong type": (EVERYTHING, ["optimizer.lr=fast"], "optimizer.lr='fast'", "a number >= 0"),
+    "NaN": (EVERYTHING, ["optimizer.lr=nan"], "optimizer.lr='nan'", "a finite number"),
+    "length too short": (EVERYTHING, ["task.length=5"], "task.length=5", "a whole number >= 10"),
+    "zero trials": (EVERYTHING, ["budget.trials=0"], "budget.trials=0: out of range", "a whole number >= 1"),
+    "zero replicas": (EVERYTHING, ["replicas=0"], "replicas=0: out of range", "a whole number >= 1"),
+    "zero hidden units": (EVERYTHING, ["family.hidden=0"], "family.hidden=0: out of range", ">= 1"),
     "unknown metric": (
-        "quickstart",
+        EVERYTHING,
         ["objective.metric=valid/eror"],
         "not all trials of this sweep would report it",
         "Did you mean 'valid/error'?",
     ),
-    "half a unit": ("quickstart", ["family.hidden=50.5"], "family.hidden=50.5", "a whole number"),
-    "empty Q range": ("quickstart", ["controllers.sampling.q_min=3"], "controllers.sampling.q_", "q_min < q_max"),
+    "half a unit": (EVERYTHING, ["family.hidden=50.5"], "family.hidden=50.5", "a whole number"),
+    "empty Q range": (EVERYTHING, ["controllers.sampling.q_min=3"], "controllers.sampling.q_", "q_min < q_max"),
     "empty Q range at the bounds": (
-        "quickstart",
+        EVERYTHING,
         ["controllers.sampling.q_min=choice(-4,3)"],
         "corner",
         "q_min < q_max",
     ),
     "an init of gates without gates": (
-        "quickstart",
+        EVERYTHING,
         ["init=chrono"],
         "init='chrono': sets the biases of gates, which the family srn does not have",
         "family=adam_lstm|gru|lstm",
     ),
     "an init of gates without gates in one family": (
-        "quickstart",
+        EVERYTHING,
         ["init=chrono", "family=choice(lstm,srn)", "~controllers.sampling"],
         "the family srn does not have",
         "gru|lstm",
     ),
     "a setting of another inner optimiser": (
-        "quickstart",
+        EVERYTHING,
         ["optimizer=grouped", "optimizer.settings.skew.beta1=0.5"],
         "optimizer.settings.skew.beta1=0.5: rmsprop has no beta1",
         "optimizer.skew=adam",
     ),
     "a searched setting of some inner optimisers": (
-        "quickstart",
+        EVERYTHING,
         [
             "optimizer=grouped",
             "optimizer.main=choice(adam,sgd)",
@@ -82,40 +85,77 @@ MISTAKES = {
         "null",
     ),
     "a misspelt setting of an inner optimiser": (
-        "quickstart",
+        EVERYTHING,
         ["optimizer=grouped", "optimizer.settings.main.momentun=0.5"],
         "optimizer.settings.main.momentun: unknown key",
         "Did you mean 'optimizer.settings.main.momentum'?",
     ),
-    "unknown engine": ("quickstart", ["engine=gpuu"], "engine='gpuu'", "Did you mean 'gpu'?"),
-    "rungs beyond the end": ("quickstart", ["training.report_every=9999"], "training.report_every=9999", "at most"),
-    "grid over a continuum": ("quickstart", ["sampler=grid"], "space.controllers.clip.threshold", "choice(...)"),
+    "unknown engine": (EVERYTHING, ["engine=gpuu"], "engine='gpuu'", "Did you mean 'gpu'?"),
+    "rungs beyond the end": (EVERYTHING, ["training.report_every=9999"], "training.report_every=9999", "at most"),
+    "grid over a continuum": (EVERYTHING, ["sampler=grid"], "space.controllers.clip.threshold", "choice(...)"),
     "pruned multi-objective": (
-        "quickstart",
+        EVERYTHING,
         ["pruner=median", "objective=[{metric: valid/error}, {metric: valid/loss}]"],
         "pruner='median': several objectives cannot be pruned",
         "pruner=none",
     ),
-    "code in an override": ("quickstart", ["optimizer._target_=os.system"], "optimizer._target_", "unit's yaml"),
-    "no override": ("quickstart", ["fast"], "fast: not an override", "key=value"),
-    "no range": ("quickstart", ["init.sigma=interval(1,0)"], "space.init.sigma", "range is empty"),
+    "code in an override": (EVERYTHING, ["optimizer._target_=os.system"], "optimizer._target_", "unit's yaml"),
+    "no override": (EVERYTHING, ["fast"], "fast: not an override", "key=value"),
+    "no range": (EVERYTHING, ["init.sigma=interval(1,0)"], "space.init.sigma", "range is empty"),
     "search what cannot be searched": (
-        "quickstart",
+        EVERYTHING,
         ["budget.updates=interval(1,9)"],
         "space.budget.updates",
         "training.batch",
     ),
     "search a misspelt key": (
-        "quickstart",
+        EVERYTHING,
         ["space={init.sigm: default}"],
         "space.init.sigm",
         "Did you mean 'init.sigma'?",
     ),
-    "wrong sampler option": ("quickstart", ["sampler.startup=soon"], "sampler.startup='soon'", "a number"),
-    "no workers": ("quickstart", ["cluster.workers=0"], "cluster.workers=0", ">= 1"),
-    "a name for no folder": ("quickstart", ["name=a/b"], "name='a/b'", "letters, digits"),
-    "no end": ("quickstart", ["budget.trials=null"], "budget.trials='null': the sweep would never end", "wall_s"),
-    "no boolean": ("quickstart", ["training.stop_solved=maybe"], "training.stop_solved='maybe'", "true, false"),
+    "wrong sampler option": (EVERYTHING, ["sampler.startup=soon"], "sampler.startup='soon'", "a whole number >= 0"),
+    "no workers": (EVERYTHING, ["cluster.workers=0"], "cluster.workers=0", ">= 1"),
+    "a name for no folder": (EVERYTHING, ["name=a/b"], "name='a/b'", "letters, digits"),
+    "no end": (EVERYTHING, ["budget.trials=null"], "budget.trials='null': the sweep would never end", "wall_s"),
+    "a typo in what is no longer searched": (
+        EVERYTHING,
+        ["~space.init.sigm"],
+        "~space.init.sigm: is not searched",
+        "Did you mean 'init.sigma'?",
+    ),
+    "not searched anyway": (
+        EVERYTHING,
+        ["~space.optimizer.lr"],
+        "~space.optimizer.lr: is not searched",
+        "init.sigma",
+    ),
+    "no GPU": (EVERYTHING, ["engine=gpu"], "engine='gpu': there is no GPU on this machine", "auto, reference, cpu"),
+    "no GPU for the engine": (
+        EVERYTHING,
+        ["engine=gpu", "cluster=ray", "cluster.gpus_per_worker=0"],
+        "leaves engine=gpu without a GPU",
+        "another engine",
+    ),
+    "no warm start": (EVERYTHING, ["sampler.warm_start=[]"], "sampler.warm_start=[]: is no name", "letters, digits"),
+    "too long a name": (EVERYTHING, ["store.checkpoints=" + "x" * 300], "no file system takes", "255 bytes"),
+    "a key without an end": (EVERYTHING, ["x" * 5000 + "=1"], "unknown key", "task"),
+    "a value that a terminal obeys": (EVERYTHING, ["sampler.warm_start='\x1b[31mred'"], "holds control", "printable"),
+    "a choice that a terminal obeys": (
+        EVERYTHING,
+        ["family.activation=choice(tanh,'\x1b[31mred')"],
+        "holds control characters",
+        "printable",
+    ),
+    "a URL's character in a path": (EVERYTHING, ["store.root='st?6'"], "cannot hold a database", "a path without ?"),
+    "an enqueued NaN": (EVERYTHING, ["sampler.enqueue=[{init.sigma:nan}]"], "nan", "number"),
+    "an enqueued value outside": (
+        EVERYTHING,
+        ["sampler.enqueue=[{init.sigma:20.5}]"],
+        "sampler.enqueue.0.init.sigma=20.5: is no value of what is searched",
+        "a number from 0.05 to 0.3",
+    ),
+    "no boolean": (EVERYTHING, ["training.stop_solved=maybe"], "training.stop_solved='maybe'", "true, false"),
 }
 
 YAMLS = {
@@ -134,13 +174,6 @@ YAMLS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RNNSWEEP_CONFIG_DIR", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-
-
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_on_the_command_line(mistake, tmp_path):
     sweep, typed, culprit, cure = MISTAKES[mistake]
@@ -150,6 +183,8 @@ def test_mistakes_on_the_command_line(mistake, tmp_path):
     assert culprit in message
     assert cure in message
     assert "\n" not in message, "one clear message"
+    assert "\x1b" not in message
+    assert len(message) < 2000
     assert caught.value.exit_code == 2
     assert list(tmp_path.iterdir()) == [], "nothing is written"
     if typed:

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from rnnsweep.core.readouts.base import Readout
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.agc import Agc, sum_squares, units_of
@@ -21,6 +20,7 @@ from rnnsweep.core.families.enrnn import Enrnn
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.scurnn import Scurnn
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.readout import Readout
 from rnnsweep.core.readouts.attention import Attention
 from rnnsweep.core.training import train_rung
 from tests.kit.networks import Setup, context_of

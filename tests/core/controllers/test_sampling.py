@@ -173,3 +173,17 @@ def test_realised_change_follows_the_prediction_for_a_small_step():
 def test_an_empty_range_is_refused(low, high):
     with pytest.raises(ConfigError):
         Sampling(low, high)
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_a_horizon_written_as_5_0_is_5(engine):
+    """It used to reach a compiled kernel as a tensor of floats, whose bytes were then taken for whole numbers."""
+    params = []
+    for horizon in (5, 5.0):
+        setup = Setup(controllers={"sampling": Sampling(-1.0, 1.0, horizon=horizon)}, engine=engine)
+        pack = setup.pack([0, 1])
+        (_, tile), *_ = tiles(pack)
+        for _ in range(3):
+            update(tile, Tally())
+        params.append(pack.params)
+    assert torch.equal(params[0], params[1])

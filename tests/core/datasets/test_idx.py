@@ -80,13 +80,19 @@ def test_broken_files_are_refused(tmp_path, spoil, words):
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda raw: raw[: len(raw) // 2], lambda raw: raw[:20] + b"\0\0\0" + raw[23:], lambda raw: b"no gzip"]
+    ("spoil", "words"),
+    [
+        (lambda raw: raw[: len(raw) // 2], "cannot be read"),
+        (lambda raw: raw[:20] + b"\0\0\0" + raw[23:], "header promises"),  # its sizes unpack to other ones
+        (lambda raw: raw[:-5] + b"\0" + raw[-4:], "cannot be read"),  # the checksum
+        (lambda raw: b"no gzip", "cannot be read"),
+    ],
 )
-def test_broken_compression_is_refused(tmp_path, spoil):
+def test_broken_compression_is_refused(tmp_path, spoil, words):
     write(tmp_path, zipped=True)
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.write_bytes(spoil(file.read_bytes()))
-    refused(tmp_path, "cannot be read", file.name)
+    refused(tmp_path, words, file.name)
 
 
 def test_parts_that_do_not_fit_are_refused(tmp_path):

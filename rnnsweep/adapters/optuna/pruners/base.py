@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as State
 
 from rnnsweep.adapters.optuna.frozen import STATES, frozen, study_of
-from rnnsweep.adapters.optuna.history import History, Record
+from rnnsweep.adapters.optuna.history import History, TrialRecord
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.states import TrialState
@@ -23,7 +23,7 @@ NEWEST = 2000
 
 
 @dataclass(frozen=True)
-class Case:
+class TrialAtRung:
     """A trial at a rung.
 
     Attributes:
@@ -33,7 +33,7 @@ class Case:
         history: all trials that count.
     """
 
-    record: Record
+    record: TrialRecord
     rung: int
     rungs: int
     history: History
@@ -60,7 +60,7 @@ class PrunerUnit(Unit):
     several_objectives: ClassVar[bool] = False
 
     @abstractmethod
-    def judge(self, case: Case) -> bool:
+    def judge(self, case: TrialAtRung) -> bool:
         """Whether the trial should end at this rung, as a function of the case alone."""
 
     def check_plan(self, plan: SweepPlan) -> None:
@@ -77,7 +77,7 @@ def complete_trials(history: History) -> list[FrozenTrial]:
     ]
 
 
-def ask_optuna(pruner: optuna.pruners.BasePruner, case: Case, others: Sequence[FrozenTrial]) -> bool:
+def ask_optuna(pruner: optuna.pruners.BasePruner, case: TrialAtRung, others: Sequence[FrozenTrial]) -> bool:
     """The verdict of one of Optuna's pruners that sees `others`."""
     trial = frozen(case.record.number, STATES[TrialState.RUNNING], case.curve)
     return bool(pruner.prune(study_of([*others, trial], case.history.goals[:1]), trial))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 from rnnsweep.adapters.optuna.pruners.successive_halving import SuccessiveHalving, halve
 from rnnsweep.unit import Range
 
@@ -38,7 +38,7 @@ class Hyperband(PrunerUnit):
     factor: int = 3
     bootstrap: int = 0
 
-    def judge(self, case: Case) -> bool:
+    def judge(self, case: TrialAtRung) -> bool:
         """ASHA's verdict within the trial's bracket."""
         brackets = self.brackets(case.rungs)
         mine = bracket_of(case.record.number, self.factor, brackets)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 from rnnsweep.adapters.optuna.pruners.percentile import Percentile
 from rnnsweep.unit import Range
 
@@ -34,6 +34,6 @@ class Median(PrunerUnit):
     interval: int = 1
     least: int = 1
 
-    def judge(self, case: Case) -> bool:
+    def judge(self, case: TrialAtRung) -> bool:
         """Optuna's verdict (its median pruner is this special case, too)."""
         return Percentile(50.0, self.startup, self.warmup, self.interval, self.least).judge(case)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Never(PrunerUnit):
     curves: ClassVar[bool] = False
     several_objectives: ClassVar[bool] = True
 
-    def judge(self, case: Case) -> bool:
+    def judge(self, case: TrialAtRung) -> bool:
         """Never."""
         del case
         return False

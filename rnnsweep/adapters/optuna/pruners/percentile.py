@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import optuna
 
-from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit, ask_optuna, complete_trials
+from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung, ask_optuna, complete_trials
 from rnnsweep.unit import Range
 
 
@@ -38,7 +38,7 @@ class Percentile(PrunerUnit):
     interval: int = 1
     least: int = 1
 
-    def judge(self, case: Case) -> bool:
+    def judge(self, case: TrialAtRung) -> bool:
         """Optuna's verdict."""
         if case.rung <= self.warmup:
             return False

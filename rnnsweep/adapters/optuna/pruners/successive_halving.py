@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import TrialState as State
 
 from rnnsweep.adapters.optuna.frozen import frozen, study_of
-from rnnsweep.adapters.optuna.pruners.base import NEWEST, Case, PrunerUnit
+from rnnsweep.adapters.optuna.pruners.base import NEWEST, PrunerUnit, TrialAtRung
 from rnnsweep.unit import Range
 
 
@@ -42,12 +42,12 @@ class SuccessiveHalving(PrunerUnit):
     spared: int = 0
     bootstrap: int = 0
 
-    def judge(self, case: Case) -> bool:
+    def judge(self, case: TrialAtRung) -> bool:
         """Optuna's verdict at a competition, else False."""
         return halve(self, case, lambda number: True)
 
 
-def halve(rule: SuccessiveHalving, case: Case, rival: Callable[[int], bool]) -> bool:
+def halve(rule: SuccessiveHalving, case: TrialAtRung, rival: Callable[[int], bool]) -> bool:
     """ASHA's verdict among the trials whose number `rival` accepts."""
     before = max((rung for rung in case.curve if rung < case.rung), default=0)
     now = [k for k in range(64) if before < rule.first * rule.factor ** (rule.spared + k) <= case.rung]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import optuna
 
-from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit, ask_optuna
+from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung, ask_optuna
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 
@@ -47,7 +47,7 @@ class Threshold(PrunerUnit):
             allowed = f"a number <= pruner.upper={self.upper:g}"
             raise ConfigError("out of range", key="pruner.lower", value=self.lower, allowed=allowed)
 
-    def judge(self, case: Case) -> bool:
+    def judge(self, case: TrialAtRung) -> bool:
         """Optuna's verdict."""
         if case.rung <= self.warmup:
             return False

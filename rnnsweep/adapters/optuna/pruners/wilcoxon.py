@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import TrialState as State
 
 from rnnsweep.adapters.optuna.frozen import frozen, study_of
-from rnnsweep.adapters.optuna.history import Record
-from rnnsweep.adapters.optuna.pruners.base import Case, PrunerUnit
+from rnnsweep.adapters.optuna.history import TrialRecord
+from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.states import TrialState
@@ -52,7 +52,7 @@ class Wilcoxon(PrunerUnit):
                 allowed="2^-replicas < pruner.p",
             )
 
-    def judge(self, case: Case) -> bool:
+    def judge(self, case: TrialAtRung) -> bool:
         """Optuna's verdict, replicas as its steps."""
         best = self._best(case)
         mine = case.record.replicas.get(case.rung, ())
@@ -64,7 +64,7 @@ class Wilcoxon(PrunerUnit):
         pruner = optuna.pruners.WilcoxonPruner(p_threshold=float(self.p), n_startup_steps=self.least)
         return bool(pruner.prune(study_of([rival, trial], case.history.goals[:1]), trial))
 
-    def _best(self, case: Case) -> Record | None:
+    def _best(self, case: TrialAtRung) -> TrialRecord | None:
         """The best COMPLETE trial that has replicas' values at this rung (or ended before it)."""
         found = [
             record

@@ -11,7 +11,7 @@ import numpy as np
 from cmaes import CMA
 
 from rnnsweep.adapters.optuna.cube import params_at, seed_for
-from rnnsweep.adapters.optuna.history import History, Record
+from rnnsweep.adapters.optuna.history import History, TrialRecord
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
@@ -106,12 +106,12 @@ def _numeric(space: Space) -> list[int]:
     return [i for i, dimension in enumerate(space) if dimension.kind != "categorical" and not dimension.when]
 
 
-def _at(record: Record, columns: list[int]) -> np.ndarray:
+def _at(record: TrialRecord, columns: list[int]) -> np.ndarray:
     assert record.point is not None
     return np.array([record.point[column] for column in columns], dtype=float)
 
 
-def _rank(history: History, record: Record) -> tuple[float, ...]:
+def _rank(history: History, record: TrialRecord) -> tuple[float, ...]:
     """Sort key, best first: COMPLETE by value, then PRUNED by rung reached and value."""
     if record.state is TrialState.COMPLETE:
         return (0.0, 0.0, history.loss(record)[0], record.number)
@@ -119,7 +119,7 @@ def _rank(history: History, record: Record) -> tuple[float, ...]:
     return (1.0, -float(rung), value if history.goals[0] == "minimize" else -value, record.number)
 
 
-def _settled(history: History, first: int) -> list[Record]:
+def _settled(history: History, first: int) -> list[TrialRecord]:
     """Usable trials from number `first` on, up to the first one without a result."""
     found = []
     n = first

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rnnsweep.adapters.optuna.cube import params_at
-from rnnsweep.adapters.optuna.history import History, Record
+from rnnsweep.adapters.optuna.history import History, TrialRecord
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.space import Space
@@ -86,7 +86,7 @@ class Nsga2(SamplerUnit):
         moved = np.where(category, u, np.clip(child + step, 0.0, 1.0))
         return np.where(chosen, moved, child)
 
-    def _parents(self, history: History, ended: list[Record]) -> list[Record]:
+    def _parents(self, history: History, ended: list[TrialRecord]) -> list[TrialRecord]:
         """The best `population`, best first: by front, then by crowding distance, then by number."""
         losses = np.array([history.loss(record) for record in ended])
         diverged = np.array([record.diverged for record in ended])

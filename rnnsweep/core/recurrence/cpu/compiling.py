@@ -25,6 +25,8 @@ def cache_folder() -> Path | None:
     """A writable folder for compiled kernels, or None."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     private = os.path.join(tempfile.gettempdir(), f"rnnsweep-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
+    # Numba's own place, beside the sources, may not be writable; and it would not notice that a piece which a kernel
+    # takes from another file has changed.
     roots = [os.environ.get("NUMBA_CACHE_DIR"), os.path.join(home, "rnnsweep"), private]
     for root in filter(None, roots):
         folder = Path(root) / f"cpu-engine-{_sources_checksum()}"
@@ -32,6 +34,7 @@ def cache_folder() -> Path | None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:
             continue
+        # A folder that exists may belong to someone else, or lie on a disk that is mounted read-only.
         if os.access(folder, os.W_OK) and _is_ours(folder):
             return folder
     return None

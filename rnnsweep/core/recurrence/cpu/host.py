@@ -23,6 +23,7 @@ def host_vector_bytes() -> int:
     if forced:
         return int(forced)
     features = host_features()
+    # AVX-512 without VL has no masked or half-width forms: not worth a path of its own.
     if features.get("avx512f") and features.get("avx512vl"):
         return 64
     if features.get("avx2") and features.get("fma"):
@@ -36,6 +37,7 @@ def host_registers() -> int:
     return 32 if features.get("avx512vl") or features.get("neon") else 16
 
 
+# Constants of the module, not arguments: kernels are compiled for this machine, and so is their cache.
 VECTOR_BYTES = host_vector_bytes()
 """Bytes of a full vector."""
 UNIT_BYTES = min(VECTOR_BYTES, 32)

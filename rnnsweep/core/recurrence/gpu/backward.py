@@ -10,27 +10,27 @@ from rnnsweep.core.recurrence.gpu.pointwise import pullback
 from rnnsweep.core.recurrence.gpu.products import hold, through
 
 
-# The direct part of the last step.
 @triton.jit
 def _last(last, steps, row, base, T, size, at, own):  # noqa: PLR0913
+    """The direct part of the last step."""
     if steps is not None:
         return tl.load(steps + (base + (T - 1) * size) + at, mask=own, other=0.0)
     else:
         return tl.load(last + row * size + at, mask=own, other=0.0)
 
 
-# The direct part at an offset; 0 where it is the last step's alone, or not `wanted`.
 @triton.jit
 def _direct(steps, offset, at, own, wanted, like):
+    """The direct part at an offset; 0 where it is the last step's alone, or not `wanted`."""
     if steps is not None:
         return tl.where(wanted, tl.load(steps + offset + at, mask=own, other=0.0), 0.0)
     else:
         return tl.zeros_like(like)
 
 
-# modReLU: adds leak g sign(f(a)) f'(a), from the states before and after the step.
 @triton.jit
 def _with_bias_part(total, dact, h, slope, scaled, leak, row, t, size, at, own):  # noqa: PLR0913
+    """modReLU: adds leak g sign(f(a)) f'(a), from the states before and after the step."""
     if dact is not None:
         before = tl.load(h + t * size + at, mask=own, other=0.0)
         y = tl.load(h + (t + 1) * size + at, mask=own, other=0.0) - passed(before, leak, row)

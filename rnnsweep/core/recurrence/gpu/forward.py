@@ -33,9 +33,9 @@ def _driven(a, u, w_in, held_in, PRECISION: tl.constexpr):
         return a + u
 
 
-# Steps before the row's own start: the initial state again, slope 0.
 @triton.jit
 def _wait(h, slopes, base, state, first, size, at, own):  # noqa: PLR0913
+    """Steps before the row's own start: the initial state again, slope 0."""
     tl.store(h + at, state, mask=own)
     for t in range(0, first):
         tl.store(h + (t + 1) * size + at, state, mask=own)

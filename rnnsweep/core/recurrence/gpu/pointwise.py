@@ -117,9 +117,9 @@ def pullback(slope, g, ACT: tl.constexpr):
         return slope * g
 
 
-# The pairs (2i, 2i + 1) of a tile, apart: two tiles [batch, units / 2].
 @triton.jit
 def _pairs(x):
+    """The pairs (2i, 2i + 1) of a tile, apart: two tiles [batch, units / 2]."""
     return tl.split(tl.reshape(x, (x.shape[0], x.shape[1] // 2, 2)))
 
 

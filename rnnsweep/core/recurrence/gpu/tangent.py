@@ -11,18 +11,18 @@ from rnnsweep.core.recurrence.gpu.powers import exponent_of, scaled
 from rnnsweep.core.recurrence.gpu.products import hold, through
 
 
-# g_T, which is needed with a leak only.
 @triton.jit
 def _total(total, leak, offset, at, own, like):
+    """g_T, which is needed with a leak only."""
     if leak is not None:
         return tl.load(total + offset + at, mask=own, other=0.0)
     else:
         return tl.zeros_like(like)
 
 
-# What streamed products read back, between the barriers that `through` and this put around it.
 @triton.jit
 def _keep(out, change, at, d, dd, own, BLOCK: tl.constexpr):  # noqa: PLR0913
+    """What streamed products read back, between the barriers that `through` and this put around it."""
     if BLOCK != 0:
         tl.debug_barrier()  # the last step's products must have read the pair before it is overwritten
         tl.store(out + at, d, mask=own)

@@ -40,6 +40,7 @@ def store(typingctx, zero, value, address):
     """Write a number at a byte address, rounded to the type of `zero`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # Kernels count some sums in float64; what they store is of the loop's type.
         number = context.cast(builder, args[1], signature.args[1], signature.args[0])
         builder.store(number, _place(context, builder, signature.args[0], args[2]))
         return context.get_dummy_value()
@@ -101,6 +102,7 @@ def vector_width(typingctx, zero):
 def _switch(builder: Any, value: Any, cases: dict[int, Callable[[], None]]) -> None:
     after = builder.append_basic_block("switch.done")
     switch = builder.switch(value, after)
+    # One loop per case, behind one switch: a switch inside the loop would be taken for every vector.
     for number, write in cases.items():
         block = builder.append_basic_block(f"case.{number}")
         switch.add_case(I64(number), block)
@@ -115,6 +117,7 @@ def _own_function(module: ir.Module, name: str, count: int, write: Callable[[Any
     function = cgutils.get_or_insert_function(module, ir.FunctionType(ir.VoidType(), [I64] * count), name)
     if function.is_declaration:
         function.linkage = "linkonce_odr"
+        # Kernels are compiled as one unit: inlined everywhere, the loops would dominate compile time.
         function.attributes.add("noinline")
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         write(builder, function.args)
@@ -178,6 +181,7 @@ def _write_activate(k: Lanes, args: Activation) -> None:
 def _activate_flat(k: Lanes, name: str, args: Activation) -> None:
     """Mode PLAIN over all entries as they lie: in full vectors, which keeps more of them in flight, then in units."""
     b, h = k.builder, args.h
+    # Rows lie without gaps, so that the matrix is one long vector here.
     units = b.mul(args.rows, args.vectors)
     whole = Lanes(b, k.real, VECTOR_BYTES)
     full = b.udiv(units, I64(PARTS))
@@ -338,6 +342,7 @@ def _write_squares(k: Lanes, args: Reduction) -> None:
 
 def _reduce(k: Lanes, args: Reduction, step: Callable[[Vec, Vec], Vec]) -> None:
     b = k.builder
+    # A stack slot that LLVM turns into a register.
     total = cgutils.alloca_once(b, k.type)
     b.store(k.constant(0.0).value, total)
     with cgutils.for_range(b, args.count) as loop:

@@ -21,14 +21,17 @@ def expm1(k: Lanes, x: Vec) -> Vec:
     """exp(x) - 1 for x <= 0."""
     single = k.bits == 32
     floor = k.constant(-25.0 if single else -45.0)  # there exp(x) - 1 rounds to -1
+    # NaN compares false and passes; -inf becomes the floor, whose expm1 is -1.
     x = k.select(floor > x, floor, x)
     # Adding 1.5 * 2^23 (2^52) leaves round(x / ln 2) in the low mantissa bits.
     magic = 1.5 * 2.0 ** (23 if single else 52)
     shifted = k.fma(x, k.constant(1 / math.log(2)), k.constant(magic))
     n = shifted - magic
+    # ln 2 in two parts, the high one short: n times it is exact, and so is the reduced argument.
     high = 0.693145751953125 if single else 0.6931471803691238
     low = 1.4286068203094172e-06 if single else 1.9082149292705877e-10
     r = k.fma(n, k.constant(-low), k.fma(n, k.constant(-high), x))
+    # Degrees for which the first dropped term is below half a unit in the last place at ln 2 / 2.
     p = polynomial(k, r, 7 if single else 14)
     mantissa, bias = (23, 127) if single else (52, 1023)
     exponent = k.builder.shl(k.builder.add(k.bits_of(shifted), k.integers(bias)), k.integers(mantissa))

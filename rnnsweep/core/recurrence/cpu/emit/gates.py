@@ -51,6 +51,7 @@ def _neighbours(k: Lanes, count: Any, body: Callable[[Lanes, Any], None]) -> Non
     width = VECTOR_BYTES * 8 // k.bits
     with cgutils.for_range(b, b.udiv(count, I64(width))) as loop:
         body(Lanes(b, k.real, VECTOR_BYTES), b.mul(loop.index, I64(width)))
+    # What is left is less than a vector: its binary digits say which smaller ones make it up.
     while width > 1:
         before, width = b.and_(count, I64(-width)), width // 2
         with b.if_then(b.icmp_unsigned("!=", b.and_(count, I64(width)), I64(0))):
@@ -92,6 +93,7 @@ def _write_lstm_step(k: Lanes, args: LstmStep) -> None:
         old, new, keep = states
         i, f, o = (_activated(v, "sigmoid", pre.load(v, block, j)) for block in (0, 1, 3))
         g = formulas.tanh(v, pre.load(v, 2, j))
+        # Written as one fused multiply-add, so that no compiler has a choice.
         c = v.fma(f, old.load(v, 1, j), i * g)
         bent = formulas.tanh(v, c)
         new.store(o * bent, 0, j)
@@ -135,6 +137,7 @@ def _write_lstm_pull(k: Lanes, args: LstmPull) -> None:
         up, cell, delta = gradients
         i, f, g, o, bent = (keep.load(v, block, j) for block in range(5))
         g_h = up.load(v, 0, j)
+        # c gets what comes along the cell and what comes through h = o tanh(c).
         g_c = v.fma(g_h * o, 1.0 - bent * bent, cell.load(v, 0, j))
         delta.store(g_c * g * (i * (1.0 - i)), 0, j)
         delta.store(g_c * old.load(v, 1, j) * (f * (1.0 - f)), 1, j)
@@ -217,6 +220,7 @@ def _write_gru_pull(k: Lanes, args: GruPull) -> None:
     def body(v: Lanes, j: Any, keep: _Sample, old: _Sample, up: _Sample, delta: _Sample) -> None:
         r, z, n, inner = (keep.load(v, block, j) for block in range(4))
         total = up.load(v, 0, j)
+        # h_t = n + z (h_{t-1} - n): z is the share that goes straight back.
         back = total * z
         dn = (total - back) * (1.0 - n * n)
         delta.store(dn * inner * (r * (1.0 - r)), 0, j)

@@ -104,12 +104,13 @@ class _Tile:
     def write(self) -> None:
         """Panel after panel, then what is left of a panel."""
         b, arg = self.b, self.arg
+        # An odd width ends in a narrower panel, and that in one unit: results do not depend on the cut.
         full = b.udiv(arg["units"], I64(PANEL))
         with cgutils.for_range(b, full) as loop:
             self.panel(b.mul(loop.index, I64(PANEL)), PANEL)
-        for rest in range(1, PANEL):
-            with b.if_then(b.icmp_unsigned("==", b.urem(arg["units"], I64(PANEL)), I64(rest))):
-                self.panel(b.mul(full, I64(PANEL)), rest)
+        for left in range(1, PANEL):
+            with b.if_then(b.icmp_unsigned("==", b.urem(arg["units"], I64(PANEL)), I64(left))):
+                self.panel(b.mul(full, I64(PANEL)), left)
 
     def panel(self, first: Any, units: int) -> None:
         """All rows of `units` columns of units, from unit `first` on: as full vectors, and one unit where it is odd."""
@@ -119,7 +120,7 @@ class _Tile:
         parts += [(i * k.width, k) for i in range(units // PARTS * PARTS, units)]
         # Stack slots in the source, registers in the result: LLVM promotes them, as no address of one escapes.
         cells = [[cgutils.alloca_once(b, lanes.type) for _, lanes in parts] for _ in range(self.rows)]
-        for m, v, at in self.places("start", column, parts):
+        for m, v, at in self.vectors("start", column, parts):
             b.store(parts[v][1].load(arg["start"], at).value, cells[m][v])
         if self.form == "rows":
             base = b.mul(column, b.add(arg["k1"], arg["k2"]))
@@ -127,11 +128,11 @@ class _Tile:
             self.inner("a2", b.add(base, b.mul(arg["k1"], I64(units * k.width))), parts, cells)
         else:
             self.inner("a1", column, parts, cells)
-        for m, v, at in self.places("c", column, parts):
+        for m, v, at in self.vectors("c", column, parts):
             lanes = parts[v][1]
             lanes.store(Vec(lanes, b.load(cells[m][v])), arg["c"], at)
 
-    def places(self, name: str, column: Any, parts: list[tuple[int, Lanes]]) -> list[tuple[int, int, Any]]:
+    def vectors(self, name: str, column: Any, parts: list[tuple[int, Lanes]]) -> list[tuple[int, int, Any]]:
         """(row, part, element offset) of each vector of the tile in the matrix `name`."""
         b = self.b
         offsets = []
@@ -147,6 +148,7 @@ class _Tile:
         stride = I64(width) if self.form == "rows" else arg["ldb"]
         left = b.inttoptr(arg[name], k.real.as_pointer())
         right = k.pointer(arg["b"], base)
+        # Addresses of the rows are formed once, outside of the loop over the inner index.
         heads = [b.gep(left, [b.mul(arg[f"ld{name}"], I64(m))]) for m in range(self.rows)]
         with cgutils.for_range(b, arg["k" + name[1:]]) as loop:
             at = b.gep(right, [b.mul(loop.index, stride)])
@@ -154,6 +156,7 @@ class _Tile:
             column = left if self.form == "rows" else b.gep(left, [b.mul(loop.index, arg[f"ld{name}"])])
             for m in range(self.rows):
                 place = b.gep(heads[m], [loop.index]) if self.form == "rows" else b.gep(column, [I64(m)])
+                # One number of the left matrix against a whole line of the right one: no shuffles, no horizontal sums.
                 term = b.load(place)
                 for v, (_, lanes) in enumerate(parts):
                     total = lanes.fma(lanes.splat(term), line[v], Vec(lanes, b.load(cells[m][v])))

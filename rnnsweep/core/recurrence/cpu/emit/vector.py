@@ -63,6 +63,7 @@ class Lanes:
 
     def load(self, address: Any, index: Any) -> Vec:
         """The vector that starts at element `index`; any alignment."""
+        # Aligned as a number, not as a vector: rows of a matrix begin anywhere.
         pointer = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
         return Vec(self, self.builder.load(pointer, align=self.bits // 8))
 
@@ -73,6 +74,7 @@ class Lanes:
 
     def splat(self, scalar: Any) -> Vec:
         """All lanes equal to an IR scalar."""
+        # The idiom that LLVM knows as a broadcast.
         lane0 = self.builder.insert_element(ir.Constant(self.type, ir.Undefined), scalar, ir.IntType(32)(0))
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
         return Vec(self, self.builder.shuffle_vector(lane0, ir.Constant(self.type, ir.Undefined), mask))
@@ -88,6 +90,7 @@ class Lanes:
     def fma(self, a: Vec, b: Vec, c: Vec) -> Vec:
         """a * b + c, rounded once."""
         kind = ir.FunctionType(self.type, [self.type] * 3)
+        # The intrinsic, not a product and a sum: LLVM may not contract those on its own, and here it must.
         name = f"llvm.fma.v{self.width}f{self.bits}"
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return Vec(self, self.builder.call(function, [a.value, b.value, c.value]))

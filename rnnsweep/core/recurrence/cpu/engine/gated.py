@@ -103,6 +103,7 @@ class GatedEngine:
         w, cell, H, dtype, new = record.weights, self.cell, self.cell.hidden, record.h.dtype, self._workspace.take
         P, T, B, I = record.inputs.shape  # noqa: E741
         A, at, given = cell.product, TensorAddresses(dtype), self._direct_width(direct)
+        # Blocks as in `CpuEngine`: as many samples, whatever the batch.
         chunk, whole = min(T, -(-SAMPLES_PER_BLOCK // B)), keep or w.w_in is None
         delta = new((P, T, B, 4 * H) if whole else (self.threads, chunk, B, 4 * H), dtype)
         x = new((P, T, B, cell.state), dtype) if keep else None
@@ -123,6 +124,7 @@ class GatedEngine:
         widths = (width_of(columns, dtype) for columns in (H, A, 4 * H))
         scratch = kernels.gated_backward_scratch(0, dtype.itemsize, *widths, job).end
         self._threads.run(kernels.gated_backward_rows, job, P, dtype, scratch + ALIGN)
+        # The trace shows dC/da, of which the GRU's drives have one block that differs.
         if w.w_in is None:
             grads.inputs = self._drives(delta)
         return grads, Trace(record, whole_direct(direct, cell.state), delta[..., :A], x) if x is not None else None

@@ -55,6 +55,7 @@ class Workspace:
         if count == 0:
             return torch.empty(shape, dtype=dtype)
         size = count * dtype.itemsize
+        # By exact size: a pack asks for the same few sizes at every update.
         buffer = self._idle(size) or self._new(size)
         return torch.frombuffer(buffer.raw, dtype=dtype, count=count, offset=buffer.start).view(shape)
 
@@ -111,6 +112,7 @@ class TensorAddresses:
         if tensor is None:
             return 0
         self._check(name, tensor, shape, self._dtype)
+        # Tensors without entries may have address 0, which kernels take for "absent".
         if tensor.numel() == 0:
             tensor = _NOTHING
         self._tensors.append(tensor)
@@ -195,6 +197,7 @@ class RowThreads:
     def run(self, kernel: Callable[..., None], job: Any, P: int, dtype: torch.dtype, scratch: int) -> None:
         """Run `kernel(zero, job, first, last, thread, address)` over all rows; `scratch`: bytes per thread."""
         kind = np.float32 if dtype == torch.float32 else np.float64
+        # A row is one thread's: more threads than rows would find nothing to do.
         count = min(self.count, P)
         # A cache line between the threads' memories: they would take the shared one from each other at every write.
         stride = -(-scratch // ALIGN) * ALIGN + ALIGN
@@ -209,4 +212,5 @@ class RowThreads:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="rnnsweep-cpu")
+        # `list` waits for all, and raises what a thread raised.
         list(self._pool.map(work, range(count)))

@@ -148,6 +148,7 @@ class CpuEngine:
 
         w, dtype = record.weights, record.h.dtype
         (P, T, B, I), H = record.inputs.shape, record.h.shape[3]  # noqa: E741
+        # The deltas are the gradient of given pre-activations: then the whole record is wanted in any case.
         at, whole = TensorAddresses(dtype), keep or w.w_in is None
         _check_direct(record, direct, activation)
         chunk = min(T, -(-SAMPLES_PER_BLOCK // B))
@@ -197,8 +198,10 @@ class CpuEngine:
         P, T, B, H = trace.delta.shape
         at = TensorAddresses(dtype)
         _check_direct(record, trace.direct, activation)
+        # With a leak the recursion begins with g_T; at the last step that is the direct part.
         last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
         h, slope = padded(record.h), None if record.slope is None else padded(record.slope)
+        # Zeros, as `whole` checks what it is given; the kernel writes over them.
         result = Tangent(new((P, B, H), dtype), new((P, B, H), dtype), torch.zeros(P, dtype=torch.int64))
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, H))
         job = TangentJob(

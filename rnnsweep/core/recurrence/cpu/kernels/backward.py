@@ -120,6 +120,7 @@ class BackwardScratch(NamedTuple):
 def backward_scratch(start, size, width, job):
     """The map of `BackwardScratch` from `start` on; `end` - `start` is its size in bytes."""
     row, step = width * size, job.B * width * size
+    # A cache line of single numbers first: everything behind it keeps the alignment of the buffer.
     packed = start + 64
     dw_rec = packed + job.H * row
     dw_in = dw_rec + job.H * row
@@ -147,6 +148,7 @@ def backward_rows(zero, job, first, last, thread, scratch):
             zero, target=here.packed, source=w_rec, inner=job.H, columns=job.H, inner_step=1, column_step=job.H,
             first=0, total=job.H,
         )  # fmt: skip
+        # All four sums at once: they lie side by side, see the map.
         fill(zero, target=here.dw_rec, count=(job.H + job.I + 2) * full)
         _set_numbers(zero, job, p, here)
         value, active = _through_time(zero, job, p, thread, here)
@@ -172,6 +174,7 @@ def _through_time(zero, job, p, thread, here):
     """All steps from the last to the first; gives the term's value and active count, unscaled."""
     size, full = item_bytes(zero), padded(zero, job.H)
     step = job.B * full
+    # Sequences end together: a row of length n begins at step T - n, and what is before is idle.
     own = job.T - load_int(job.lengths + p * 8)
     block_end = job.T
     g = here.direct
@@ -180,10 +183,12 @@ def _through_time(zero, job, p, thread, here):
     if with_term:
         begin_term(zero, job, here.room)
     for t in range(job.T - 1, -1, -1):
+        # Blocks fill from their last slot down, as time runs backwards: so a block is one matrix with ascending steps.
         slot = job.chunk - 1 - (job.T - 1 - t) % job.chunk
         delta, x = _delta_of(zero, job, p, thread, t, slot), _x_of(zero, job, p, thread, t, slot)
         g = _total(zero, job, p, t, g, here)
         if t < own:
+            # An idle step hands the error on as it is: nothing happened there that it could depend on.
             fill(zero, target=delta, count=step)
             copy(zero, target=x, source=g, count=step)
         else:
@@ -196,6 +201,7 @@ def _through_time(zero, job, p, thread, here):
         g = x
         # Blocks are counted from the end, and stop at the row's own start: a shorter pack has the same ones.
         if t == own or (t > own and (job.T - t) % job.chunk == 0):
+            # Without a term `weighted` is not read: the last product of `_add_block` has no rows then.
             weighted, count = delta, (block_end - t) * job.B
             if with_term:
                 weighted = weighted_block(zero, job, room=here.room, delta=delta, slot=slot, count=count)
@@ -237,10 +243,12 @@ def _total(zero, job, p, t, handed_back, here):
         source = steps
         if job.steps == 0:
             source = job.last + p * entries * size
+        # Nothing comes from later at the last step, so the direct part is all of g.
         copy_in(zero, target=here.direct, source=source, rows=job.B, columns=job.H, stride=job.H)
         return here.direct
     if job.steps != 0:
         copy_in(zero, target=here.direct, source=steps, rows=job.B, columns=job.H, stride=job.H)
+        # With factor 1 this is a plain sum, by the one loop that there is for sums.
         count = job.B * full // vector_width(zero)
         combine(zero, Sum(out=here.total, factor=here.one, x=handed_back, y=here.direct, count=count))
         return here.total
@@ -252,6 +260,7 @@ def _one_step(zero, job, p, t, g, delta, x, here):
     """Write delta_t and x_t."""
     size, full = item_bytes(zero), padded(zero, job.H)
     step, vectors = job.B * full, job.B * full // vector_width(zero)
+    # Where f' is a function of f it is taken from the state, which is in cache; else the forward loop has stored it.
     source = job.h + (p * (job.T + 1) + t + 1) * step * size
     if job.slope != 0:
         source = job.slope + (p * job.T + t) * step * size
@@ -259,6 +268,7 @@ def _one_step(zero, job, p, t, g, delta, x, here):
         zero,
         PullBack(code=job.code, stored=job.slope, delta=delta, g=g, source=source, leak=here.leak, count=vectors),
     )
+    # The product begins with what goes past f: (1 - leak) g per sample, or one row of zeros that serves them all.
     ldcarried = 0
     if job.leak != 0:
         scale(zero, Multiple(out=here.carried, factor=here.passed, x=g, count=vectors))
@@ -295,6 +305,7 @@ def _add_bias_gradient(zero, job, p, t, g, here):
     """Add modReLU's: the sum over the batch of leak g sign(f(a)) f'(a)."""
     if job.dact == 0:
         return
+    # Of modReLU only, and small beside the product of the step: a plain loop will do.
     size, full = item_bytes(zero), padded(zero, job.H)
     step = job.B * full * size
     before = job.h + (p * (job.T + 1) + t) * step

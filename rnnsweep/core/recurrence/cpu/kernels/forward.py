@@ -116,21 +116,25 @@ def _states(zero, job, p, here):
     else:
         fill(zero, target=h, count=step)
     own = job.T - load_int(job.lengths + p * 8)
+    # Decided once per row, not per number: the loops over vectors have no case inside.
     mode = LEAKY if job.leak != 0 else (SLOPE if job.slope != 0 else PLAIN)
     for t in range(job.T):
         before, after = h + t * step * size, h + (t + 1) * step * size
+        # An idle step repeats the state, and its slope is 0: backward then hands the error on without a case.
         if t < own:
             copy(zero, target=after, source=before, count=step)
             if job.slope != 0:
                 fill(zero, target=slope + t * step * size, count=step)
             continue
         u = job.inputs + (p * job.T + t) * job.B * job.I * size
+        # The bias is what every sample's sum begins with: row stride 0 reads the same row for all.
         inner, start, ldstart = job.I, here.bias, 0
         if job.w_in == 0:
             copy_in(zero, target=here.drive, source=u, rows=job.B, columns=job.H, stride=job.H)
             if job.bias != 0:
                 _add_to_rows(zero, matrix=here.drive, row=here.bias, rows=job.B, width=full)
             inner, start, ldstart = 0, here.drive, full
+        # h W_rec and u W_in in one pass over the accumulators: the state is written once, and read from L1.
         a = Product(
             a1=before, lda1=full, k1=job.H, a2=u, lda2=job.I, k2=inner, b=here.packed, ldb=0, start=start,
             ldstart=ldstart, c=after, ldc=full, units=full // vector_width(zero),

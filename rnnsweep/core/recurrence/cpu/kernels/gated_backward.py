@@ -114,6 +114,7 @@ def gated_backward_rows(zero, job, first, last, thread, scratch):
     here = gated_backward_scratch(scratch, size=size, full=full, wide=padded(zero, A), four=four, job=job)
     inner = job.I if job.dw_in != 0 else 0
     for p in range(first, last):
+        # gh, gc and the row of zeros are neighbours, see the map.
         fill(zero, target=here.gh, count=2 * job.B * full + full)
         store(zero, number(zero, 1.0), here.one)
         fill(zero, target=here.dw_rec, count=job.H * padded(zero, A) + (inner + 1) * four)
@@ -148,6 +149,7 @@ def _through_time(zero, job, p, thread, here):
     block_end = job.T
     for t in range(job.T - 1, -1, -1):
         slot = job.chunk - 1 - (job.T - 1 - t) % job.chunk if job.ring != 0 else t
+        # gh and gc stay where they are from step to step: what a step hands back replaces what it got.
         delta = record + slot * step
         _add_direct(zero, job, p, t, here)
         if t < own:
@@ -173,6 +175,7 @@ def _add_direct(zero, job, p, t, here):
         for b in range(job.B):
             row = source + b * width * size
             _add(zero, target=here.gh + b * full * size, source=row, count=job.H)
+            # Direct gradients may cover h only; then this adds nothing.
             _add(zero, target=here.gc + b * full * size, source=row + job.H * size, count=width - job.H)
 
 
@@ -211,6 +214,7 @@ def _add_block(zero, job, p, t, count, delta, here):
     """Add `count` samples from step t on to the gradients of w_rec, w_in and the biases."""
     size, four, S = item_bytes(zero), padded(zero, 4 * job.H), _state(job)
     for which in range(3):  # one place to call from: each copy of the product costs compile time
+        # The last block of the LSTM's states is c, which the matrix does not read: S is the stride, H the width.
         left, ldl, rows = job.h + (p * (job.T + 1) + t) * job.B * S * size, S, job.H
         columns, total = padded(zero, _recurrent(job)), here.dw_rec
         if which == 1:

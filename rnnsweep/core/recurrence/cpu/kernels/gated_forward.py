@@ -134,6 +134,7 @@ def _columns(job):
 def _prepare(zero, job, p, here):
     """Pack row p's matrices, and lay its biases into every sample's start."""
     size, A, wide = item_bytes(zero), _columns(job), _wide(zero, job)
+    # Also the padding: products start from it, and gates must not read what lay here before.
     fill(zero, target=here.start, count=job.B * wide)
     for k in range(_parts(job)):
         part = _part(zero, job, k)
@@ -148,6 +149,7 @@ def _prepare(zero, job, p, here):
             zero, target=target, source=w_in, inner=part.inputs, columns=part.columns, inner_step=A, column_step=1,
             first=part.recurrent, total=total,
         )  # fmt: skip
+        # b_n belongs to the recurrent part of the candidate alone: it is multiplied by r, as in torch.
         bias = job.bias + (p * A + part.column) * size if job.bias != 0 else 0
         if job.kind == GRU and k == 1:
             bias = job.own + p * job.H * size
@@ -186,6 +188,7 @@ def _states(zero, job, p, here):
             fill(zero, target=kept, count=job.B * kept_width)
             continue
         u = job.inputs + (p * job.T + t) * job.B * job.I * size
+        # Drives come with every step; biases alone were laid out once, before the loop.
         if job.w_in == 0:
             _take_drives(zero, job, p, u, here)
         for k in range(_parts(job)):
@@ -224,6 +227,7 @@ def _take_drives(zero, job, p, u, here):
     size, wide, A = item_bytes(zero), _wide(zero, job), _columns(job)
     for k in range(_parts(job)):
         part = _part(zero, job, k)
+        # The recurrent part of the candidate has no drive.
         if job.kind == GRU and k == 1:
             continue
         for b in range(job.B):

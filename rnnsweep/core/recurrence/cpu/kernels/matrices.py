@@ -29,6 +29,7 @@ BLOCK = 96
 @inlined
 def padded(zero, n):
     """Width n rounded up to whole units of a vector."""
+    # Loops over vectors then have no tail; a tail would round differently from the rest.
     width = vector_width(zero)
     return (n + width - 1) // width * width
 
@@ -87,6 +88,7 @@ def pack(zero, target, source, inner, columns, inner_step, column_step, first, t
     panel is as narrow as what is left.
     """
     size, width = item_bytes(zero), vector_width(zero)
+    # A panel is two vectors wide: as many columns as one register tile takes at a time.
     full = padded(zero, columns)
     for column in range(0, full, PANEL * width):
         wide = min(PANEL * width, full - column)
@@ -96,6 +98,7 @@ def pack(zero, target, source, inner, columns, inner_step, column_step, first, t
             at = source + (k * inner_step + column * column_step) * size
             for n in range(own):
                 store(zero, load(zero, at + n * column_step * size), to + n * size)
+            # Zeros beyond the true width: they reach the padding of the result only, and keep it zero.
             for n in range(own, wide):
                 store(zero, zero, to + n * size)
 
@@ -175,6 +178,7 @@ def add_outer(zero, outer):
             k2=0,
             b=outer.right,
             ldb=outer.ldr,
+            # The sums so far are both start and result: the tile keeps them in registers over the whole block.
             start=place,
             ldstart=outer.columns,
             c=place,
@@ -245,12 +249,14 @@ def outer_rows(zero, job, first, last, thread, scratch):
     here = outer_scratch(scratch, size=size, width=full, job=job)
     for p in range(first, last):
         fill(zero, target=here.sums, count=job.K * full)
+        # Block by block, since the sums [K, M] are read and written once per block: more rows share that.
         for begin in range(0, job.n, BLOCK):
             count = min(BLOCK, job.n - begin)
             right, ldr = job.right + (p * job.right_row + begin * job.ldr) * size, job.ldr
             if job.weight != 0:
                 weights = job.weight + (p * job.n + begin) * size
                 weigh(zero, target=here.weighted, source=right, stride=ldr, weights=weights, count=count, width=full)
+                # From here on the weighted copy stands for `right`; it is padded, whatever the original was.
                 right, ldr = here.weighted, full
             left = job.left + (p * job.left_row + begin * job.ldl) * size
             block = Outer(
@@ -298,6 +304,7 @@ def matmul_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `MatmulJob`."""
     size, full = item_bytes(zero), padded(zero, job.N)
     here = matmul_scratch(scratch, size=size, width=full, job=job)
+    # Products always begin with something; here with one row of zeros, by row stride 0.
     fill(zero, target=here.zeros, count=full)
     for p in range(first, last):
         right = job.right + p * job.K * job.N * size
@@ -355,6 +362,7 @@ def norms_rows(zero, job, first, last, thread, scratch):
     for p in range(first, last):
         for n in range(job.n):
             row = job.x + (p * job.x_row + n * job.ldx) * size
+            # Whole vectors lane by lane, the rest one by one: an order that does not depend on where the row lies.
             squares(zero, Reduction(out=here.lanes, x=row, count=whole))
             total = zero
             for lane in range(width):

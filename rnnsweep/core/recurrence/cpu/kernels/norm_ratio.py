@@ -111,10 +111,12 @@ def measure(zero, job, room, slot, known, g, x):
     else:
         row_squares(zero, RowSquares(out=room.below, x=g, rows=job.B, vectors=units))
     row_squares(zero, RowSquares(out=room.norms, x=x, rows=job.B, vectors=units))
+    # In float64 whatever the loop's type: the sum runs over all steps and samples of a row.
     value, active = 0.0, 0
     for b in range(job.B):
         num, den = float(load(zero, room.norms + b * size)), float(load(zero, room.below + b * size))
         factor = 0.0
+        # NaN compares false: a sample without a norm is inactive, and cannot spoil the others.
         if den >= float(load(zero, job.term.bound)):
             ratio, active = num / den, active + 1
             if job.term.kind == SQUARED:
@@ -142,6 +144,7 @@ def weighted_block(zero, job, room, delta, slot, count):
 def write_term(zero, job, p, room, value, active):
     """Value, share and gradient of row p, from the unscaled value and active count."""
     size, full = item_bytes(zero), padded(zero, job.H)
+    # The active share is count / B, and the sum was over samples, too: B cancels where the mean is taken.
     H, divisor = job.H, job.B
     if job.term.mean != 0 and active > 0:
         divisor = active

@@ -97,6 +97,7 @@ class TangentScratch(NamedTuple):
 @memory_map
 def tangent_scratch(start, size, width, job):
     """The map of `TangentScratch` from `start` on; `end` - `start` is its size in bytes."""
+    # Two cache lines of numbers first: the factors, and one vector for the search of the largest entry.
     both = start + 128
     w_rec = both + 2 * job.H * width * size
     step = job.B * width * size
@@ -134,6 +135,7 @@ def _recursion(zero, job, p, here):
     last = job.delta + (p * job.T + job.T - 1) * step
     _begin(zero, job, p, last, here)
     fill(zero, target=here.start, count=count)
+    # `total` is the power of two taken out so far: true delta = delta * 2**total.
     recorded, total = job.stored != 0, 0
     for back in range(1, load_int(job.horizon + p * 8) + 1):
         power = _power(_largest_of(zero, at=here.delta, count=count, lanes=here.lanes))
@@ -144,13 +146,16 @@ def _recursion(zero, job, p, here):
         t = job.T - 1 - back
         source, stored = _slope_of(zero, job, p, t)
         ldstart = _carry(zero, job, here.dg, here)
+        # d(delta W^T) = ddelta W^T + delta dW^T: both halves of `both` at once.
         new_dg = Product(
             a1=here.ddelta, lda1=full, k1=job.H, a2=here.delta, lda2=full, k2=job.H, b=here.both, ldb=0,
             start=here.start, ldstart=ldstart, c=here.dg, ldc=full, units=units,
         )  # fmt: skip
         times_packed(zero, rows=job.B, whole=new_dg)
+        # Once a recorded delta is not safe the own one is carried on to the end: it cannot join in again.
         recorded = recorded and _is_safe(_largest_of(zero, at=last - back * step, count=count, lanes=here.lanes))
         if recorded:
+            # The record is not scaled; this brings its delta to the power that its tangent has.
             _times_power(
                 zero, target=here.delta, source=last - back * step, power=-total, count=count, factor=here.power
             )
@@ -240,6 +245,7 @@ def _times_power(zero, target, source, power, count, factor):
     """target = x 2^power in steps that are themselves in range, so that only a result can over- or underflow."""
     vectors = count // vector_width(zero)
     while True:
+        # 2**100 is in range in float32; a larger power goes in several steps.
         now = max(-100, min(100, power))
         store(zero, math.ldexp(1.0, now), factor)
         scale(zero, Multiple(out=target, factor=factor, x=source, count=vectors))

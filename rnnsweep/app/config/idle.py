@@ -1,0 +1,116 @@
+"""What is allowed and does nothing: arms without effect, keys that nobody reads. Only what is certain, one line each.
+
+A line is about something that the user wrote: defaults that happen to do nothing are nobody's mistake.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Set
+from typing import TYPE_CHECKING, Any
+
+from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.space import Dimension, Space
+
+if TYPE_CHECKING:
+    from rnnsweep.core.build import Units
+    from rnnsweep.core.controllers.base import Controller
+
+_INLINE_UNUSED = ("address", "workers", "deadline_s", "dashboard")
+_MLFLOW_KEYS = ("tracker.points", "store.mlflow", "store.artifacts")
+
+
+def idle_settings(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -> list[str]:
+    """What of a sweep's plain settings does nothing.
+
+    Args:
+        plan: of the sweep; its `config` is the resolved config.
+        names: unit chosen per group.
+        written: dotted keys and groups that the sweep's files or the command line set.
+    """
+    return [*_same_points(plan), *_unread(plan, names, written), *_idle_search(plan, names, written)]
+
+
+def _same_points(plan: SweepPlan) -> Iterator[str]:
+    """Trials that are bound to be each other's copies."""
+    trials = plan.budget.trials
+    if plan.config["seeds"] != "shared" or trials == 1:
+        return
+    points = _points_at_most(plan.space)
+    if not len(plan.space):
+        yield (
+            f"nothing is searched, so all {trials or 'the'} trials train the same point with the same seeds; "
+            "budget.trials=1 trains it once, replicas=N on N seeds"
+        )
+    elif trials is not None and points < trials:
+        yield f"the space has {points:.0f} points, fewer than budget.trials={trials}"
+
+
+def _points_at_most(space: Space) -> float:
+    return math.prod(_values(dimension) for dimension in space)
+
+
+def _values(dimension: Dimension) -> float:
+    if dimension.kind == "categorical":
+        return len(dimension.choices)
+    if dimension.low == dimension.high:
+        return 1
+    if dimension.kind == "float" and dimension.step is None:
+        return math.inf
+    assert dimension.low is not None and dimension.high is not None
+    return (dimension.high - dimension.low) // (dimension.step or 1) + 1
+
+
+def _unread(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -> Iterator[str]:
+    """Keys that the chosen units leave unread."""
+    config = plan.config
+    if config["cluster"]["executor"] == "inline":
+        for name in _INLINE_UNUSED:
+            if f"cluster.{name}" in written:
+                value = _word(config["cluster"][name])
+                yield f"cluster.{name}={value} is not read: this cluster is the driver's own process (executor: inline)"
+    if config["tracker"]["kind"] == "none":
+        for key in _MLFLOW_KEYS:
+            if key in written:
+                yield f"{key} is not read: nothing is tracked (tracker={names['tracker']})"
+
+
+def _idle_search(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -> Iterator[str]:
+    """A sampler that never learns, a pruner that never judges."""
+    sampler, pruner, trials = plan.config["sampler"], plan.config["pruner"], plan.budget.trials
+    startup = sampler.get("startup")
+    if "sampler" in written and isinstance(startup, int) and trials is not None and startup >= trials:
+        yield (
+            f"sampler={names['sampler']} never learns: its first {startup} trials (sampler.startup) come from a Sobol "
+            f"sequence, and budget.trials={trials}"
+        )
+    rungs, spared = -(-plan.budget.updates // plan.report_every), pruner.get("warmup", 0)
+    if "pruner" in written and names["pruner"] != "none" and rungs <= max(1, spared):
+        first = f", and the first {spared} (pruner.warmup) are spared" if spared else ""
+        yield f"pruner={names['pruner']} never judges: a trial has {rungs} rungs{first}"
+
+
+def idle_controllers(units: Units, space: Space, written: Set[str]) -> list[str]:
+    """Keys of controllers that are off in every trial: set or searched, they change nothing."""
+    lines = []
+    for name, unit in units.controllers.items():
+        rows = {f"controllers.{name}.{field}" for field in unit.rows}
+        others = sorted(key for key in {*space.keys, *written} - rows if key.startswith(f"controllers.{name}."))
+        if not others or rows & set(space.keys) or _is_on(unit):
+            continue
+        off = ", ".join(f"{field}={_word(getattr(unit, field))}" for field in unit.rows)
+        for key in others:
+            what = "is searched" if key in space.keys else "is set"
+            lines.append(f"{key} {what} but changes nothing: controllers.{name} is off in every trial ({off})")
+    return lines
+
+
+def _is_on(unit: Controller) -> bool:
+    import torch
+
+    values = {field: torch.tensor([value], dtype=torch.float64) for field, value in unit.row_values().items()}
+    return bool(unit.active(values).any())
+
+
+def _word(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
