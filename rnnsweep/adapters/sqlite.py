@@ -9,8 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-
-from rnnsweep.errors import ConfigError
+from urllib.parse import unquote
 
 PATIENCE = 30.0
 """Seconds that another writer may take."""
@@ -23,21 +22,18 @@ _PREFIX = "sqlite:///"
 
 
 def url_of(path: Path) -> str:
-    """The URL of a SQLite file.
+    """The URL of a SQLite file; what a URL would read as an escape or as the begin of options is quoted.
 
-    Raises:
-        ConfigError: a name that means something else in a URL: the libraries would each open another file.
+    Example:
+        >>> url_of(Path("/data/a?b%41.db"))
+        'sqlite:////data/a%3Fb%2541.db'
     """
-    wrong = sorted(set(str(path)) & set("?#%"))
-    if wrong:
-        problem, allowed = "cannot hold a database", f"a path without {' '.join(wrong)}"
-        raise ConfigError(problem, key="store.root", value=str(path.parent), allowed=allowed)
-    return f"{_PREFIX}{path}"
+    return f"{_PREFIX}{str(path).replace('%', '%25').replace('?', '%3F')}"
 
 
 def path_of(url: str) -> Path | None:
     """The path of a SQLite file; None where the URL names another database or a server."""
-    return Path(url.removeprefix(_PREFIX)) if url.startswith(_PREFIX) else None
+    return Path(unquote(url.removeprefix(_PREFIX).partition("?")[0])) if url.startswith(_PREFIX) else None
 
 
 def write_ahead(path: Path) -> None:

@@ -14,12 +14,14 @@ from rnnsweep.app.progress import LiveProgress, Watcher
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
 from rnnsweep.app.results.trained import TrainedTrial, load_trained
 from rnnsweep.app.stores import StorePlace, place, place_of
+from rnnsweep.sweep.session import ENDING
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.rows import RowReport
     from rnnsweep.sweep.session import Outcome
 
 __all__ = [
+    "ENDING",
     "Sweep",
     "TrainedTrial",
     "TrialResult",
@@ -176,6 +178,13 @@ def resolved_config(
     folders = [Path(folder) for folder in config_dirs]
     config = load(name, list(overrides), config_dirs=folders, store=Path(store) if store else None)
     return without_passwords(config.resolved)
+
+
+def harmless(message: str) -> str:
+    """A message for people: no URL in it shows a password."""
+    from rnnsweep.app.config.point import without_passwords
+
+    return without_passwords(message)
 
 
 def train(

@@ -40,8 +40,14 @@ class Finding:
     remedy: str = ""
 
 
-def examine(named: StorePlace | str | None, with_ray: bool = True) -> Iterator[Finding]:
-    """Run all checks, one after the other; a check that breaks is a finding too."""
+def examine(named: StorePlace | str | None, with_ray: bool = True, repair: bool = False) -> Iterator[Finding]:
+    """Run all checks, one after the other; a check that breaks is a finding too.
+
+    Args:
+        named: the store.
+        with_ray: also start a private Ray.
+        repair: also compare MLflow and Optuna's database with the ledger, and write what they have lost.
+    """
     where = place(named)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("libraries", libraries),
@@ -51,6 +57,8 @@ def examine(named: StorePlace | str | None, with_ray: bool = True) -> Iterator[F
         ("disk", lambda: disk(where)),
         ("clock", lambda: clock(where)),
     ]
+    if repair:
+        checks.append(("mirrors", lambda: mirrors(where)))
     if with_ray:
         checks.append(("ray", ray_starts))
     for name, check in checks:
@@ -136,12 +144,22 @@ def databases(where: StorePlace) -> Iterator[Finding]:
             yield _sqlite(file)
 
 
+def mirrors(where: StorePlace) -> Iterator[Finding]:
+    """What was lost in MLflow and Optuna's database, written again."""
+    from rnnsweep.app.run.repair import repair
+
+    for done in repair(where):
+        name = f"{done.sweep}: {done.mirror} " if done.mirror else f"{done.sweep} "
+        remedy = "" if done.ok else "see the message; 'rnnsweep logs' lists what was left out"
+        yield Finding("mirror", done.ok, name + done.detail, remedy)
+
+
 def _sqlite(file: Path) -> Finding:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)) as connection:
         mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
         whole = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     if whole != "ok":
-        remedy = "restore it from a copy; optuna.db and mlflow.db may be removed: the next resume writes them anew"
+        remedy = "restore it from a copy; optuna.db and mlflow.db may be removed: 'doctor --repair' writes them anew"
         return Finding(file.name, False, f"damaged: {whole}", remedy)
     if mode != "wal":
         remedy = f"while nothing runs: sqlite3 {file} 'PRAGMA journal_mode=WAL'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -118,10 +119,11 @@ class LiveProgress(Watcher):
         if self._done.is_set():
             return
         self._done.set()
-        if self._live is not None:
-            self._live.stop()
-        if self._last is not None:
-            self._write(self.line(self._last))
+        with contextlib.suppress(OSError):  # a terminal that was closed meanwhile
+            if self._live is not None:
+                self._live.stop()
+            if self._last is not None:
+                self._write(self.line(self._last))
 
     # ------------------------------------------------------------------ what a run tells
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +41,12 @@ class StorePlace:
 
     @property
     def shown(self) -> str:
-        """The store for messages: its directory, or the server's address without user and password."""
+        """The store for messages: its directory, or the server's URL without its secrets."""
         if self.ledger.startswith("sqlite:"):
             return str(self.root)
-        return "://".join((self.ledger.partition("://")[0], self.ledger.rpartition("@")[2].rpartition("://")[2]))
+        from rnnsweep.adapters.ledger.secrets import without_secrets
+
+        return without_secrets(self.ledger)
 
     @property
     def own_root(self) -> Path | None:
@@ -114,7 +116,12 @@ def reading_sweep(where: StorePlace, name: str) -> Iterator[tuple[Ledger, SweepV
 
 def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError:
     """The error for a sweep that the store does not have."""
-    near = nearest(name, known)
+    near, lost = nearest(name, known), lost_sweeps(where, known)
+    if lost and not near:
+        near = (
+            f"Checkpoints of {', '.join(lost)} are in {where.root / 'checkpoints'}, but the ledger that knew them is "
+            "gone: they are kept; sweep.json beside them says what was asked for."
+        )
     return ConfigError(
         f"no such sweep in the store {where.shown}",
         key="SWEEP",
@@ -122,3 +129,10 @@ def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError
         allowed=known or "none yet: start one with 'rnnsweep launch'",
         hint=near if near else None,
     )
+
+
+def lost_sweeps(where: StorePlace, known: Sequence[str]) -> list[str]:
+    """Names of sweeps whose checkpoints are in the store while its ledger, removed or emptied, knows none of them."""
+    folder = where.root / "checkpoints"
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [name for name in names if name not in known]

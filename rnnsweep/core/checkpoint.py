@@ -44,8 +44,9 @@ class CheckpointStore:
     """Checkpoints below one root, a directory or an fsspec URL.
 
     Numerics:
-        Tensors are stored bit for bit. The manifest carries the SHA-256 of the tensor file; floats that JSON cannot
-        hold (inf) are stored as strings.
+        Tensors are stored bit for bit. The manifest carries the SHA-256 of the tensor file, and one of its own text:
+        a digit that changed on the way would be another result. Floats that JSON cannot hold (inf) are stored as
+        strings.
     """
 
     def __init__(self, root: str) -> None:
@@ -69,6 +70,7 @@ class CheckpointStore:
             "extra": dict(extra),
         }
         self._write(rung_file(folder, state.rung, TENSORS), data)
+        manifest["checksum"] = _checksum(manifest)
         self._write(rung_file(folder, state.rung, MANIFEST), json.dumps(manifest).encode())
 
     def rungs(self, folder: str) -> list[int]:
@@ -79,15 +81,14 @@ class CheckpointStore:
         """Read one checkpoint.
 
         Raises:
-            CheckpointError: absent, torn, or of another format.
+            CheckpointError: absent, torn, changed, or of another format.
         """
         file, tensors = rung_file(folder, rung, MANIFEST), rung_file(folder, rung, TENSORS)
         try:
             manifest, data = json.loads(self._read(file)), self._read(tensors)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(file, str(error)) from error
-        if manifest.get("format") != FORMAT:
-            raise CheckpointError(file, f"format {manifest.get('format')}, this version reads {FORMAT}")
+        _check_manifest(file, manifest)
         if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
             raise CheckpointError(tensors, "checksum differs from the manifest's")
         return Saved(_state(safetensors.torch.load(data), manifest), manifest["extra"])
@@ -144,6 +145,26 @@ class CheckpointStore:
             return
 
 
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of the manifest's text without its own checksum; JSON keeps the order of keys, so it comes back."""
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+
+
+def _check_manifest(path: str, manifest: Any) -> None:
+    """Raise `CheckpointError` unless this is a whole manifest of ours, as it was written."""
+    if not isinstance(manifest, dict):
+        raise CheckpointError(path, f"is no manifest: {type(manifest).__name__}")
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(path, f"format {manifest.get('format')}, this version reads {FORMAT}")
+    given = manifest.pop("checksum", None)
+    if given is not None and given != _checksum(manifest):
+        raise CheckpointError(path, "was changed: its checksum differs")
+    missing = {"sha256", "best_loss", "profile_steps", "extra", *_NUMBERS} - set(manifest)
+    wrong = [name for name in _NUMBERS if not isinstance(manifest.get(name), int | None)]
+    if missing or wrong:  # older manifests have no checksum
+        raise CheckpointError(path, f"lacks {', '.join(sorted(missing))}" if missing else f"{wrong[0]} is no number")
+
+
 def _tensors(state: RowSnapshot) -> dict[str, Tensor]:
     named = {f"params/{name}": value.contiguous() for name, value in state.params.items()}
     named.update({f"slots/{name}": value.contiguous() for name, value in state.slots.items()})
@@ -156,12 +177,11 @@ def _state(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> RowSna
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
-    first, middle, last = manifest["profile_steps"]
     return RowSnapshot(
         part("params/"),
         part("slots/"),
         best_loss=float(manifest["best_loss"]),
         profile=tensors.get("profile"),
-        profile_steps=(first, middle, last),
+        profile_steps=tuple(manifest["profile_steps"]),
         **{name: manifest[name] for name in _NUMBERS},
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.readout import read_out
@@ -30,12 +31,12 @@ class Scores:
         measured: what the task measures beside them, by metric key.
     """
 
-    loss: Tensor
-    error: Tensor
-    measured: dict[str, Tensor]
+    loss: Float64[Tensor, " P"]
+    error: Float64[Tensor, " P"]
+    measured: dict[str, Float64[Tensor, " P"]]
 
 
-def evaluate(tile: Tile, keys: Tensor, sequences: int | None = None) -> Scores:
+def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None) -> Scores:
     """Mean loss, share of wrong sequences, and the means of what the task measures.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -10,7 +11,7 @@ LANES = 16
 """Products are padded to multiples of this: 64 bytes of float32."""
 
 
-def matmul(left: Tensor, right: Tensor) -> Tensor:
+def matmul(left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
     """Row-wise product, [P, M, K] x [P, K, N] -> [P, M, N], each row as if it were alone.
 
     Numerics:
@@ -31,22 +32,22 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
     return product[..., :N] if last else product
 
 
-def finite(x: Tensor) -> Tensor:
+def finite(x: Float[Tensor, ...]) -> Bool[Tensor, ...]:
     """Which entries are neither NaN nor infinite: x - x is 0 then, else NaN. Half as many kernels as torch's own."""
     return (x - x) == 0
 
 
-def row_sum(x: Tensor) -> Tensor:
+def row_sum(x: Float[Tensor, "P M N"]) -> Float[Tensor, "P N"]:
     """Sum over the middle axis, [P, M, N] -> [P, N], by a product with ones: one fixed order per row."""
     return matmul(x.new_ones(x.shape[0], 1, x.shape[1]), x)[:, 0]
 
 
-def square_sum(x: Tensor) -> Tensor:
+def square_sum(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
     """Sum of squares of each row, [P, N] -> [P]; the caller scales against overflow."""
     return (x * x).sum(1)
 
 
-def row_norm(x: Tensor) -> Tensor:
+def row_norm(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
     """2-norm of each row, [P, N] -> [P], free of overflow and underflow.
 
     Numerics:
@@ -63,13 +64,13 @@ def row_norm(x: Tensor) -> Tensor:
     return torch.where(safe, total.sqrt(), scaled)
 
 
-def exponent_of(size: Tensor) -> Tensor:
+def exponent_of(size: Float[Tensor, ...]) -> Int64[Tensor, ...]:
     """e with size = m * 2**e, 1/2 <= m < 1, int64; 0 for 0 and for non-finite values."""
     _, e = torch.frexp(torch.where(torch.isfinite(size), size, torch.zeros_like(size)))
     return e.to(torch.int64)
 
 
-def scale_by_power(x: Tensor, power: Tensor) -> Tensor:
+def scale_by_power(x: Float[Tensor, ...], power: Int64[Tensor, ...]) -> Float[Tensor, ...]:
     """x * 2**power, exact unless the result leaves the range; in two factors: 2**power itself could overflow."""
     half = torch.div(power, 2, rounding_mode="floor")
     return x * _power_of_two(half, x.dtype) * _power_of_two(power - half, x.dtype)

@@ -44,8 +44,8 @@ class RowSnapshot:
         rung: rungs done.
         solved_at, solved_exactly_at, diverged_at: updates, or None.
         best_loss: smallest valid/loss so far, inf at first. best_rung: its rung.
-        profile: [3, T] log10 |delta_t| at the first rung, at the last rung within half of the budget, and at the last
-            rung; `profile_steps` are their updates.
+        profile: [K, T] log10 |delta_t| at the first rung, at up to two rungs between, of which one is near the middle,
+            and at the last rung; `profile_steps` are their updates, ascending.
     """
 
     params: dict[str, Tensor]
@@ -59,7 +59,7 @@ class RowSnapshot:
     best_loss: float = math.inf
     best_rung: int = 0
     profile: Tensor | None = None
-    profile_steps: tuple[int, int, int] = (NEVER, NEVER, NEVER)
+    profile_steps: tuple[int, ...] = (NEVER, NEVER, NEVER)
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Pack:
         for name in self._VECTORS:
             setattr(self, name, torch.zeros(0, dtype=torch.int64, device=device))
         self.best: list[tuple[float, int]] = []
-        self.profiles: list[tuple[tuple[int, int, int], Tensor | None]] = []
+        self.profiles: list[tuple[tuple[int, ...], Tensor | None]] = []
 
     step: Tensor
     taken: Tensor

@@ -97,6 +97,7 @@ class Program:
             return None
         # In proportion to the record: twice as long a record, half as many rows.
         fitting = self.engine.tile * standard_bytes(self.family, self._width) // self.record_bytes
+        # At least 4: below that, calling torch would cost more than cache misses do.
         return max(4, min(8 * self.engine.tile, fitting))
 
     @cached_property

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.types import Batch, Capability, Direct, ParameterSpec
@@ -33,7 +34,7 @@ class Seen:
             parameters.
     """
 
-    states: Tensor
+    states: Float[Tensor, "P steps B H"]
     pullback: Callable[[Direct], tuple[Direct, dict[str, Tensor]]] = lambda direct: (direct, {})
 
 
@@ -55,7 +56,9 @@ class Readout(Unit):
         del width
         return ()
 
-    def see(self, values: Values, states: Tensor, lengths: Tensor, per_step: bool) -> Seen:
+    def see(
+        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, " P"], per_step: bool
+    ) -> Seen:
         """What the linear map sees of the visible states [P, T + 1, B, H]."""
         del values, lengths, per_step
         return Seen(states)
@@ -73,15 +76,21 @@ class ReadOut:
         errors: dC/d outputs, [P, M, O] with M = B or T B; None where gradients were not asked for.
     """
 
-    outputs: Tensor
-    loss: Tensor
+    outputs: Float[Tensor, "P ... O"]
+    loss: Float[Tensor, " P"]
     direct: Direct | None
     gradients: dict[str, Tensor]
-    errors: Tensor | None = None
+    errors: Float[Tensor, "P M O"] | None = None
 
 
 def read_out(
-    task: Task, values: Mapping[str, Tensor], states: Tensor, batch: Batch, engine: Engine, *, gradients: bool = True
+    task: Task,
+    values: Mapping[str, Tensor],
+    states: Float[Tensor, "P steps B H"],
+    batch: Batch,
+    engine: Engine,
+    *,
+    gradients: bool = True,
 ) -> ReadOut:
     """Apply the read-out to the states and score it.
 
@@ -117,7 +126,9 @@ def read_out(
     return ReadOut(outputs, loss, direct, parts, dy)
 
 
-def loss(task: Task, values: Mapping[str, Tensor], states: Tensor, batch: Batch) -> Tensor:
+def loss(
+    task: Task, values: Mapping[str, Tensor], states: Float[Tensor, "P T B H"], batch: Batch
+) -> Float[Tensor, " P"]:
     """The same loss [P] by plain differentiable operations; states [P, T, B, H] without h_0."""
     T, B = states.shape[1], states.shape[2]
     h = states.flatten(1, 2) if task.per_step else states[:, -1]
@@ -127,7 +138,7 @@ def loss(task: Task, values: Mapping[str, Tensor], states: Tensor, batch: Batch)
     return _score(task, y, targets, shares(task, batch, T, B, y))[0]
 
 
-def shares(task: Task, batch: Batch, T: int, B: int, y: Tensor) -> Tensor:
+def shares(task: Task, batch: Batch, T: int, B: int, y: Float[Tensor, "P M O"]) -> Float[Tensor, "P M"]:
     """Weight of every read-out [P, M]; sums to one per row."""
     if not task.per_step:
         return y.new_full((y.shape[0], B), 1 / B)

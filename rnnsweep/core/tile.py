@@ -112,6 +112,7 @@ def train_batch(tile: Tile) -> Batch:
         ids = step[:, None] * program.batch + torch.arange(program.batch, device=step.device)
     else:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
+    # Same key and ids, same sequences: whatever the pack, the tile or the number of retries.
     batch = program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype))
     if not program.carries:
         return batch
@@ -144,6 +145,7 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
     finite = numerics.finite(learned.loss)
     tally.mean("train/loss", learned.loss, finite)
     if learned.state is not None:  # text that was read is read, be the step taken or not
+        # Rows that ended keep the state that they ended with.
         state, on = tile.slots[CARRIED], (alive & finite)[:, None, None]
         state.copy_(torch.where(on, learned.state, state))
     diverged = ~finite
@@ -226,8 +228,10 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
     """Propose the step, let gates admit it, take it where all agree, and advance the rows' clocks."""
     program = tile.program
     step = _propose(tile, context) if context.proposed is None else context.proposed
+    # Proximal controllers come before the gates: these judge the step as it will really be.
     step, moved = _settle(tile, context, step)
     if program.family.slots:
+        # Row state of the family goes with the parameters: it is kept only where the step is taken.
         advanced = program.family.advance(program.layout.view(moved), tile.unit_hypers("family"))
         context.fresh.update({f"family.{name}": value for name, value in advanced.items()})
     # Whom no gate needs to be asked about.

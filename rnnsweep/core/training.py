@@ -50,6 +50,7 @@ def _gather(notes: dict[str, Tensor], context: Context, ending: Bool[Tensor, " P
     """Take the diagnostics of the rows for which this was the rung's last update."""
     for key, value in context.notes.items():
         if context.detailed and (key == "profile" or key.startswith("state/")):
+            # Rows may reach their boundary at different updates: each row's diagnostics are those of its own last one.
             on = ending.reshape(-1, *(1 for _ in value.shape[1:]))
             notes[key] = torch.where(on, value, notes[key]) if key in notes else value
 
@@ -74,6 +75,7 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
         row = cut.start + index
         if float(loss[index]) < pack.best[row][0]:
             pack.best[row] = (float(loss[index]), int(pack.rung[row]))
+    # NaN marks "not evaluated": `_rows` leaves it out.
     blank = torch.full_like(loss, torch.nan)
     scored = {"valid/loss": loss, "valid/error": error, **scores.measured}
     scored |= {key: loss * share for key, share in tile.program.task.derived.items()}
@@ -81,16 +83,23 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
 
 
 def _keep_profiles(pack: Pack, cut: slice, profile: Float[Tensor, "P T"]) -> None:
-    """Remember log10 |delta_t| against depth at the first rung, at the last one within half of the budget, and now."""
+    """Remember log10 |delta_t| against depth at the first rung, at up to two rungs between, and now.
+
+    The two between are those by which training had doubled last: one of them lies between a third and two thirds of it
+    whenever it ends, which nobody knows before, as a row that solves its task stops early.
+    """
     for index, row in enumerate(range(cut.start, cut.start + len(profile))):
-        now, half = int(pack.step[row]), int(pack.updates[row]) // 2
-        (first, middle, _), kept = pack.profiles[row]
+        now = int(pack.step[row])
+        steps, kept = pack.profiles[row]
         if kept is None:
-            pack.profiles[row] = ((now, now, now), profile[index].repeat(3, 1))
+            pack.profiles[row] = ((now, now), profile[index].repeat(2, 1))
             continue
-        in_time = now <= half
-        rows = torch.stack([kept[0], profile[index] if in_time else kept[1], profile[index]])
-        pack.profiles[row] = ((first, now if in_time else middle, now), rows)
+        (first, *between), last = range(len(steps) - 1), len(steps) - 1
+        doubled = 2 * steps[between[-1]] if between else steps[first] + 1
+        if steps[last] >= doubled:  # the newest one is overwritten below unless it stays for good
+            between = [*between, last][-2:]
+        rows = [first, *between]
+        pack.profiles[row] = ((*(steps[i] for i in rows), now), torch.stack([*(kept[i] for i in rows), profile[index]]))
 
 
 def _end(pack: Pack) -> None:

@@ -250,7 +250,8 @@ class LoopGradients:
     """Gradients of the loop's own parameters; None where the parameter is None.
 
     Attributes:
-        w_rec: [P, H, H]; w_in: [P, I, H]; bias, act_bias: [P, H]; h0: [P, H] (summed over the batch).
+        w_rec: [P, H, H]; w_in: [P, I, H]; bias, act_bias: [P, H]; h0: [P, H] (summed over the batch), or
+            [P, B, S] of carried states, which means nothing.
         inputs: [P, T, B, H] gradient of pre-activations given as inputs (w_in None): the deltas themselves.
         cell: of `LoopWeights.cell`, same keys and shapes.
     """
@@ -259,7 +260,7 @@ class LoopGradients:
     w_in: Float[Tensor, "P I D"] | None = None
     bias: Float[Tensor, "P D"] | None = None
     act_bias: Float[Tensor, "P H"] | None = None
-    h0: Float[Tensor, "P S"] | None = None
+    h0: Float[Tensor, "P ... S"] | None = None
     inputs: Float[Tensor, "P T B D"] | None = None
     cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict)
 

@@ -1,23 +1,21 @@
-"""A published table beside ours: cells with replicas and confidence intervals, as markdown, CSV and a figure."""
+"""A published table beside ours: cells with replicas and confidence intervals, answers, as markdown and CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame
-from rnnsweep.report.published import Table
+from rnnsweep.report.published import PublishedTable
 from rnnsweep.report.statistics import censored_median, mean_interval, wilson
-from rnnsweep.report.style import BLUE, CYCLE, GREY, ORANGE, canvas, number, styled
+from rnnsweep.report.style import number
 
 
 @dataclass(frozen=True)
-class Result:
+class ReplicaResult:
     """What one replica came to.
 
     Attributes:
@@ -26,6 +24,7 @@ class Result:
         solved_at: the update at which it did, or None.
         step: updates that it was trained.
         accuracy: % of fresh sequences, where the table is one of accuracies.
+        replica: its number; replicas of one number share data and initial pattern in all cells.
     """
 
     row: str
@@ -34,10 +33,11 @@ class Result:
     solved_at: int | None
     step: int
     accuracy: float | None = None
+    replica: int = 0
 
 
 @dataclass(frozen=True)
-class Cell:
+class ComparedCell:
     """One cell of the comparison.
 
     Attributes:
@@ -58,12 +58,20 @@ class Cell:
     note: str = ""
 
     @property
-    def shown(self) -> str:
+    def text(self) -> str:
         """Ours as text; empty where nothing was run."""
         if self.ours is None:
             return ""
         interval = "" if self.low is None or self.high is None else f" [{self.low:.0f}, {self.high:.0f}]"
         return f"{self.ours:.0f}{interval}" + (f" {self.note}" if self.note else "")
+
+
+class Question(Protocol):
+    """What a paper's table is there to show, see `questions`."""
+
+    def answer(self, cells: Sequence[ComparedCell], results: Sequence[ReplicaResult]) -> str:
+        """The question and its answer from our replicas, in a sentence or two."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,24 +80,40 @@ class Comparison:
 
     Attributes:
         table: the paper's.
-        scale: smoke, small or full.
+        scale: smoke, small, medium or full.
         cells: all of the table's cells in order, those not run without a number.
         deviations: from the paper's setting, in words.
         results: every replica.
+        answers: the paper's questions, each answered in a sentence.
     """
 
-    table: Table
+    table: PublishedTable
     scale: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ComparedCell, ...]
     deviations: tuple[str, ...]
-    results: tuple[Result, ...]
+    results: tuple[ReplicaResult, ...]
+    answers: tuple[str, ...] = ()
 
-    def cell(self, row: str, column: str) -> Cell:
+    @property
+    def unit(self) -> str:
+        """Unit of the cells, and how many replicas stand behind the published ones and ours."""
+        ours = sorted({cell.replicas for cell in self.cells if cell.replicas})
+        parts = [f"published: {self.table.replicas}"] if self.table.replicas else []
+        parts += [f"ours: {' or '.join(map(str, ours))}"] if ours else []
+        return f"{self.table.unit}; replicas per cell: {', '.join(parts)}" if parts else self.table.unit
+
+    def cell(self, row: str, column: str) -> ComparedCell:
         """One cell."""
         return next(cell for cell in self.cells if (cell.row, cell.column) == (row, column))
 
 
-def compare(table: Table, scale: str, results: Sequence[Result], deviations: Sequence[str]) -> Comparison:
+def compare(
+    table: PublishedTable,
+    scale: str,
+    results: Sequence[ReplicaResult],
+    deviations: Sequence[str],
+    questions: Sequence[Question] = (),
+) -> Comparison:
     """Fill the table's cells with what was run.
 
     Columns that end in "best" or "mean" are the best and the mean accuracy over the replicas of the column; all
@@ -100,12 +124,13 @@ def compare(table: Table, scale: str, results: Sequence[Result], deviations: Seq
         column, _, kind = place.column.rpartition(" ")
         accurate = kind in ("best", "mean")
         own = [r for r in results if r.row == place.row and r.column == (column if accurate else place.column)]
-        empty = Cell(place.row, place.column, place.shown)
+        empty = ComparedCell(place.row, place.column, place.printed)
         cells.append(_accuracy(empty, own, kind) if accurate else _solved(empty, own))
-    return Comparison(table, scale, tuple(cells), tuple(deviations), tuple(results))
+    answers = tuple(question.answer(cells, results) for question in questions)
+    return Comparison(table, scale, tuple(cells), tuple(deviations), tuple(results), answers)
 
 
-def _accuracy(cell: Cell, own: Sequence[Result], kind: str) -> Cell:
+def _accuracy(cell: ComparedCell, own: Sequence[ReplicaResult], kind: str) -> ComparedCell:
     values = [result.accuracy for result in own if result.accuracy is not None]
     if not values:
         return cell
@@ -115,7 +140,7 @@ def _accuracy(cell: Cell, own: Sequence[Result], kind: str) -> Cell:
     return replace(cell, ours=sum(values) / len(values), low=low, high=high, replicas=len(values))
 
 
-def _solved(cell: Cell, own: Sequence[Result]) -> Cell:
+def _solved(cell: ComparedCell, own: Sequence[ReplicaResult]) -> ComparedCell:
     if not own:
         return cell
     count = sum(result.solved for result in own)
@@ -144,7 +169,7 @@ def markdown(comparison: Comparison, picture: str | None = None) -> str:
     lines = [
         f"# {table.name}, scale {comparison.scale}",
         "",
-        f"{table.title}. {table.unit}.",
+        f"{table.title}. {comparison.unit}.",
         "",
         f"Source: {table.source}.",
     ]
@@ -154,11 +179,10 @@ def markdown(comparison: Comparison, picture: str | None = None) -> str:
         texts = []
         for column in table.columns:
             cell = comparison.cell(row, column)
-            texts.append(f"{_plain(cell.published) or '–'} / {cell.shown}".strip())
+            texts.append(f"{_plain(cell.published) or '–'} / {cell.text}".strip())
         lines.append(f"| {row} | " + " | ".join(texts) + " |")
-    counts = sorted({cell.replicas for cell in comparison.cells if cell.replicas})
-    if counts:
-        lines += ["", f"Replicas per cell: {', '.join(map(str, counts))}."]
+    if comparison.answers:
+        lines += ["", "## The paper's questions", "", *(f"- {answer}" for answer in comparison.answers)]
     if picture:
         lines += ["", f"![ours beside the published numbers]({picture})"]
     lines += [
@@ -172,83 +196,3 @@ def markdown(comparison: Comparison, picture: str | None = None) -> str:
 
 def _plain(text: str) -> str:
     return text.replace("|", r"\|")
-
-
-def figure(comparison: Comparison) -> Figure | None:
-    """Ours as points with intervals, the published number as a bar of ink; one panel per group of rows.
-
-    Rows are drawn along the horizontal axis where columns are few, lines join what differs by the column only.
-    """
-    if not any(cell.ours is not None for cell in comparison.cells):
-        return None
-    if all(cell.column.startswith("T = ") for cell in comparison.cells):
-        return _over_length(comparison)
-    return _beside(comparison)
-
-
-def _over_length(comparison: Comparison) -> Figure:
-    """Solved share over sequence length: one panel per network, one line per method ("network, method" rows)."""
-    groups: dict[str, list[str]] = {}
-    for row in comparison.table.rows:
-        groups.setdefault(row.rpartition(", ")[0], []).append(row)
-    with styled():
-        drawn, grid = canvas(1, len(groups), size=(3.6 * len(groups), 3.7), sharey=True)
-        for axes, (title, rows) in zip(grid[0], groups.items(), strict=True):
-            for index, (row, colour) in enumerate(zip(rows, CYCLE, strict=False)):
-                _draw_lengths(axes, [c for c in comparison.cells if c.row == row], index, colour)
-            axes.set(xlabel="sequence length T", title=title, ylim=(-4, 104))
-        grid[0, 0].set_ylabel("replicas that solve the task (%)")
-        handles, names = grid[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, names, loc="outside lower center", ncols=len(names) or 1)
-    return drawn
-
-
-def _draw_lengths(axes: Axes, cells: Sequence[Cell], index: int, colour: str) -> None:
-    run = [cell for cell in cells if cell.ours is not None and cell.low is not None and cell.high is not None]
-    at = np.array([float(cell.column.removeprefix("T = ")) for cell in run]) + 1.6 * (index - 1)
-    ours = np.array([cell.ours for cell in run], dtype=float)
-    low, high = (np.array([getattr(cell, end) for cell in run], dtype=float) for end in ("low", "high"))
-    axes.vlines(at, low, high, color=colour, linewidth=2, alpha=0.35)
-    marker = ("o", "s", "^")[index % 3]
-    axes.plot(
-        at, ours, color=colour, marker=marker, markersize=6, linewidth=1.5, label=cells[0].row.rpartition(", ")[2]
-    )
-
-
-def _beside(comparison: Comparison) -> Figure:
-    """One panel per row of the table: published numbers as bars of ink, ours as points, replicas behind them."""
-    rows = [
-        row
-        for row in comparison.table.rows
-        if any(comparison.cell(row, c).ours is not None for c in comparison.table.columns)
-    ]
-    with styled():
-        drawn, grid = canvas(1, len(rows), size=(max(4.6, 4.6 * len(rows)), 4.2), sharey=True)
-        for axes, row in zip(grid[0], rows, strict=True):
-            for place, column in enumerate(comparison.table.columns):
-                _draw_cell(axes, comparison, row, column, place)
-            axes.set_xticks(range(len(comparison.table.columns)), comparison.table.columns, rotation=35, ha="right")
-            axes.set_title(row)
-            axes.grid(axis="x", visible=False)
-        grid[0, 0].set_ylabel(comparison.table.unit)
-        grid[0, 0].plot([], [], color=GREY, linewidth=3, label="published")
-        grid[0, 0].plot([], [], "o", color=BLUE, label="ours, 95 % interval")
-        grid[0, 0].plot([], [], ".", color=ORANGE, label="our replicas")
-        handles, names = grid[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, names, loc="outside lower center", ncols=3)
-    return drawn
-
-
-def _draw_cell(axes: Axes, comparison: Comparison, row: str, column: str, place: int) -> None:
-    published, cell = comparison.table.cell(row, column), comparison.cell(row, column)
-    if published is not None and published.value is not None:
-        axes.hlines(published.value, place - 0.3, place + 0.3, color=GREY, linewidth=3)
-    if cell.ours is None:
-        return
-    stem, _, kind = column.rpartition(" ")
-    values = [r.accuracy for r in comparison.results if (r.row, r.column) == (row, stem) and r.accuracy is not None]
-    if kind == "mean":
-        axes.scatter(np.full(len(values), place + 0.16), values, s=9, color=ORANGE, zorder=2)
-    if cell.low is not None and cell.high is not None:
-        axes.vlines(place, cell.low, cell.high, color=BLUE, linewidth=2, alpha=0.5)
-    axes.scatter(place, cell.ours, s=46, color=BLUE, edgecolors="white", linewidths=0.6, zorder=3)

@@ -7,29 +7,32 @@ import itertools
 import matplotlib.tri as tri
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Column, Frame, SweepData
-from rnnsweep.report.searched import mpl_colours, positions, spread
-from rnnsweep.report.style import canvas, short, styled
+from rnnsweep.report.evidence import LEAST_SURFACE, varied
+from rnnsweep.report.placement import positions, spread
+from rnnsweep.report.style import PlainLogLocator, canvas, objective_colours, short, styled
 
 KEYS = 3
-LEAST = 6
-"""Trials below which a surface would be invented."""
 
 
 def contours(data: SweepData) -> Figure | None:
-    """One panel per pair of the most important keys, one of them at least a number line.
+    """One panel per pair of the most important keys, one of them at least a number line; None on too little evidence.
 
-    Trials are points on a surface interpolated between them.
+    Trials are points. Between two number lines they lie on a surface interpolated between them; between choices there
+    is nothing to interpolate, and each choice is a strip of its own.
     """
-    keys = [key for key in data.searched_by_importance if data.scored[key].notna().sum() >= LEAST][:KEYS]
+    if not varied(data):
+        return None
+    keys = [key for key in data.searched_by_importance if data.scored[key].notna().sum() >= LEAST_SURFACE // 2][:KEYS]
     pairs = [pair for pair in itertools.combinations(keys, 2) if any(map(data.numeric, pair))]
     if not pairs:
         return None
     values = data.scored["objective"]
-    colours = mpl_colours(data, values.min(), values.max())
+    colours = objective_colours(data.minimize, values.min(), values.max())
     with styled():
         figure, grid = canvas(1, len(pairs), size=(max(5.2, 3.9 * len(pairs)), 3.7))
         for axes, (across, up) in zip(grid[0], pairs, strict=True):
@@ -42,13 +45,14 @@ def contours(data: SweepData) -> Figure | None:
 
 def _draw(axes: Axes, data: SweepData, across: str, up: str, colours: ScalarMappable) -> None:
     some = data.scored.dropna(subset=[across, up])
-    x, y = _axis(axes, data, across, some, "x"), _axis(axes, data, up, some, "y")
+    x, y = _place(axes.xaxis, data, across, some), _place(axes.yaxis, data, up, some)
     value = some["objective"].to_numpy(dtype=float)
-    surface = _surface(x, y, value)
+    measured = data.numeric(across) and data.numeric(up) and len(some) >= LEAST_SURFACE
+    surface = _surface(x, y, value) if measured else None
     if surface is not None:
         axes.tricontourf(*surface, levels=12, cmap=colours.get_cmap(), norm=colours.norm, alpha=0.55)
     axes.scatter(x, y, c=colours.to_rgba(value), s=26, edgecolors="white", linewidths=0.7, zorder=3)
-    axes.grid(visible=False)
+    axes.grid(which="major", visible=False)
     axes.margins(0.06)
 
 
@@ -64,22 +68,22 @@ def _surface(x: np.ndarray, y: np.ndarray, value: np.ndarray) -> tuple[tri.Trian
     return tri.Triangulation(x, y, scaled.triangles), value
 
 
-def _axis(axes: Axes, data: SweepData, key: str, trials: Frame, side: str) -> np.ndarray:
+def _place(axis: Axis, data: SweepData, key: str, trials: Frame) -> np.ndarray:
     """Place of each trial along one axis; logarithmic ranges by their exponent, with plain numbers as ticks."""
     place, names = positions(data, key, trials[key])
-    axis = axes.xaxis if side == "x" else axes.yaxis
     axis.set_label_text(short(key))
     if names is not None:
-        place = place + 0.5 * spread(trials["trial"])
+        place = place + spread(trials["trial"])
         axis.set_ticks(range(len(names)), names)
+        # Lines between the choices, so that the sideways spread is not read as a value.
+        axis.set_ticks([index + 0.5 for index in range(len(names) - 1)], minor=True)
+        axis.grid(which="minor", visible=True)
+        axis.set_tick_params(which="minor", length=0)
     elif data.logarithmic(key):
+        ticks = PlainLogLocator().tick_values(float(place.min()), float(place.max()))
+        axis.set_ticks([float(np.log10(tick)) for tick in ticks], [f"{tick:g}" for tick in ticks])
         place = _exponent(place)
-        ticks = [t for t in _DECADES if place.min() - 0.1 <= np.log10(t) <= place.max() + 0.1]
-        axis.set_ticks([float(np.log10(t)) for t in ticks], [f"{t:g}" for t in ticks])
     return place.to_numpy(dtype=float)
-
-
-_DECADES = [round(m * 10.0**e, 12) for e in range(-9, 7) for m in (1, 2, 5)]
 
 
 def _exponent(values: Column) -> Column:

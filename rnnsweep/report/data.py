@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.sweep.plan import Objective
-from rnnsweep.sweep.space import Space
-from rnnsweep.sweep.summary import Rank, rank
+from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.summary import pareto, rank
+from rnnsweep.sweep.views import TrialView
 from rnnsweep.unit import Metric
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ class SweepData:
         updates: updates per replica that the budget allows.
         replicas_per_trial: trainings per trial.
         trials: one row per trial, by number: trial, state, objective, solved_at, diverged_at, diverged_share, reason,
-            attempts, started, finished (seconds since the epoch), step, worker, engine, and one column per key.
+            attempts, started, finished (seconds since the epoch), step, worker, engine, and one column per key; where
+            the ledger knows it, informed: how many results the sampler knew when it asked.
         replicas: one row per (trial, replica): state, step, value (its share of the objective), solved_at,
             diverged_at, device_s, engine.
         curves: long form: trial, replica, step, key, value.
@@ -53,7 +56,10 @@ class SweepData:
         metrics: words for every metric that the sweep's trials have, by key; those that its units declare among them.
         importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be
             told.
+        noise: share that the largest of the importances stays below in 95 % of shuffled sweeps; None if not known.
         chance: the objective's value for a network that knows nothing, or None.
+        objectives: all objectives, the first one included; empty stands for the first alone.
+        values: one row per trial that has them: trial, and one column per objective, named by its metric.
         totals: wall_s, device_s, updates (row-updates) of the sweep.
         config_yaml: the resolved configuration.
         commands: command lines: the same sweep again, and going on with this one.
@@ -72,7 +78,10 @@ class SweepData:
     profiles: Frame = field(default_factory=no_profiles)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     importances: Mapping[str, float] = field(default_factory=dict)
+    noise: float | None = None
     chance: float | None = None
+    objectives: tuple[Objective, ...] = ()
+    values: Frame | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
     config_yaml: str = ""
     commands: tuple[str, ...] = ()
@@ -88,40 +97,64 @@ class SweepData:
         return self.objective.goal == "minimize"
 
     @property
+    def solvable(self) -> bool:
+        """Whether solving means something here: some replica has solved the task, or the objective asks for it."""
+        asked = self.objective.metric == "solved_at" or self.objective.reduce == "solved_share"
+        return asked or bool(self.replicas["solved_at"].notna().any())
+
+    @property
     def scored(self) -> Frame:
-        """Trials with an objective (COMPLETE and PRUNED), best first; COMPLETE before PRUNED at equal value."""
-        have = self.trials[self.trials["objective"].notna()]
-        have = have[have["state"].isin(["COMPLETE", "PRUNED"])]
-        ranks = self._ranks(have)
-        order = sorted(range(len(have)), key=lambda i: (ranks[i].loss, have["state"].iloc[i], ranks[i]))
-        return have.iloc[order]
+        """Trials with an objective (COMPLETE and PRUNED), best first by the same rule."""
+        return self._in_order(("COMPLETE", "PRUNED"))
 
     @property
     def ranked(self) -> Frame:
         """COMPLETE trials, best first, by the rule of `rnnsweep.sweep.summary`."""
-        done = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["objective"].notna()]
-        ranks = self._ranks(done)
-        return done.iloc[sorted(range(len(done)), key=ranks.__getitem__)]
+        return self._in_order(("COMPLETE",))
+
+    def _in_order(self, states: tuple[str, ...]) -> Frame:
+        have = self.trials[self.trials["objective"].notna() & self.trials["state"].isin(states)]
+        columns = zip(have["objective"], have["solved_at"], have["trial"], strict=True)
+        ranks = [rank(self.objective, value, None if at != at else at, int(number)) for value, at, number in columns]
+        return have.iloc[sorted(range(len(have)), key=ranks.__getitem__)]
 
     @property
-    def tied(self) -> int:
-        """How many other complete trials have the best one's objective."""
-        values = self.ranked["objective"]
-        return int((values == values.iloc[0]).sum()) - 1 if len(values) else 0
+    def leaders(self) -> list[int]:
+        """Numbers of the COMPLETE trials that share the best objective, best first; empty without a result."""
+        order = self.ranked
+        return [] if order.empty else order.loc[order["objective"] == order["objective"].iloc[0], "trial"].tolist()
 
-    def _ranks(self, trials: Frame) -> list[Rank]:
-        columns = zip(trials["objective"], trials["solved_at"], trials["trial"], strict=True)
-        return [rank(self.objective, value, None if at != at else at, int(number)) for value, at, number in columns]
+    @property
+    def front(self) -> list[int]:
+        """Numbers of the COMPLETE trials that no other one beats in every objective; empty with one objective."""
+        if self.values is None or len(self.objectives) < 2:
+            return []
+        complete = self.values[self.values["trial"].isin(self.ranked["trial"])].dropna()
+        views = [
+            TrialView(int(row[0]), TrialState.COMPLETE, {}, tuple(map(float, row[1:])))
+            for row in complete.itertuples(index=False, name=None)
+        ]
+        return [view.number for view in pareto(views, self.objectives)]
 
     @property
     def searched_by_importance(self) -> list[str]:
-        """Searched keys, the most important first; in the space's order where importances are unknown."""
-        return sorted(self.space.keys, key=lambda key: -self.importances.get(key, -1.0))
+        """Searched keys, the most important first; in the space's order where importances say nothing."""
+        return sorted(self.space.keys, key=lambda key: -self.telling_importances.get(key, -1.0))
+
+    @property
+    def telling_importances(self) -> Mapping[str, float]:
+        """The importances, or none where the largest is no larger than what objectives dealt out at random give."""
+        largest = max(self.importances.values(), default=0.0)
+        return {} if self.noise is not None and largest <= self.noise else self.importances
+
+    def dimension(self, key: str) -> Dimension:
+        """A searched key's dimension."""
+        return next(dimension for dimension in self.space if dimension.key == key)
 
     def numeric(self, key: str) -> bool:
         """Whether the key's values lie on a number line (ranges do, choices do not)."""
-        return next(d for d in self.space if d.key == key).kind != "categorical"
+        return self.dimension(key).kind != "categorical"
 
     def logarithmic(self, key: str) -> bool:
         """Whether the key is searched on a logarithmic scale."""
-        return next(d for d in self.space if d.key == key).log
+        return self.dimension(key).log

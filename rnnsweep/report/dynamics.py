@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.style import CYCLE, GREY, canvas, styled
+from rnnsweep.report.style import CYCLE, GREY, canvas, plain_log, styled
 
 BEST = 4
 LOGARITHMIC = {"grad/norm", "valid/loss"}
@@ -25,7 +25,7 @@ def dynamics(data: SweepData) -> Figure | None:
         figure, grid = canvas(rows, columns, size=(10.4, 2.35 * rows + 0.6), sharex=True)
         for axes, key in zip(grid.flat, keys, strict=False):
             _draw(axes, curves[curves["key"] == key], key, best)
-            axes.set_title(data.label(key), fontweight="normal", fontsize=10)
+            axes.set_ylabel(data.label(key))
         for axes in list(grid.flat)[len(keys) :]:
             axes.set_visible(False)
         for axes in list(grid.flat)[max(0, len(keys) - columns) : len(keys)]:
@@ -49,9 +49,10 @@ def _draw(axes: Axes, curves: Frame, key: str, best: list[int]) -> None:
             axes.plot(replica["step"], replica["value"], color=colour, linewidth=0.7, alpha=0.35)
         # A replica that has solved the task keeps its last value, as it does in the objective.
         mean = own.pivot_table(index="step", columns="replica", values="value").ffill().mean(axis=1)
-        axes.plot(mean.index, mean, color=colour, linewidth=1.9, label=f"trial {trial}")
+        alone = "o" if len(mean) == 1 else None  # one rung is a point, and a line through one point is nothing
+        axes.plot(mean.index, mean, color=colour, linewidth=1.9, marker=alone, label=f"trial {trial}")
     if key in LOGARITHMIC and (curves["value"] > 0).all():
-        axes.set_yscale("log")
+        plain_log(axes, "y")
     if key == "weights/rho":
         axes.axhline(1.0, color=GREY, linestyle=(0, (2, 2)), linewidth=1)
     axes.margins(x=0.01)

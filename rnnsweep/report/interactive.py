@@ -1,42 +1,107 @@
-"""A page to play with: parallel coordinates and the history by plotly, its script included, no network needed."""
+"""Figures to play with, by plotly, inside the page: its script travels packed and is unpacked when they are reached."""
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import math
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 
 from rnnsweep.report.data import SweepData
-from rnnsweep.report.searched import positions
+from rnnsweep.report.fates import FATES, fate
+from rnnsweep.report.placement import MISSING, positions
 from rnnsweep.report.style import number, short
 
 
-def interactive(data: SweepData) -> str | None:
-    """The page as text (about 5 MB, nearly all of it plotly's script); None with fewer than two scored trials."""
+def packed_script() -> str:
+    """plotly's own script, gzipped, as base64: 1.9 MB instead of 4.6, and nothing to parse before it is wanted."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+
+
+def figures(data: SweepData) -> dict[str, str]:
+    """Name -> figure as JSON (data and layout); empty with fewer than two scored trials or nothing searched."""
+    if len(data.scored) < 2 or not len(data.space):
+        return {}
+    return {"parallel-play": _text(_parallel(data)), "history-play": _text(_history(data))}
+
+
+def _text(figure: go.Figure) -> str:
+    # "<" may not stand in a script element: text of the sweep must not end it.
+    return json.dumps(json.loads(str(figure.to_json())), separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _parallel(data: SweepData) -> go.Figure:
+    """Parallel coordinates; a drag along an axis chooses trials."""
     scored = data.scored
-    if len(scored) < 2 or not len(data.space):
-        return None
     axes = [_axis(data, key) for key in data.space.keys]
-    metric = data.label(data.objective.metric)
-    values = scored["objective"].tolist()
+    metric, values = data.label(data.objective.metric), scored["objective"].tolist()
     axes.append({"label": metric, "values": values})
     line = {"color": values, "colorscale": "Cividis", "showscale": True, "reversescale": not data.minimize}
     figure = go.Figure(go.Parcoords(dimensions=axes, line=line))
-    figure.update_layout(title=f"{data.name}: drag along an axis to choose trials", margin={"l": 90, "r": 60, "t": 110})
-    return figure.to_html(include_plotlyjs=True, full_html=True, div_id="parallel", default_height="720px")
+    figure.update_layout(margin={"l": 70, "r": 50, "t": 60, "b": 30})
+    return figure
 
 
 def _axis(data: SweepData, key: str) -> dict[str, Any]:
     place, names = positions(data, key, data.scored[key])
     if names is not None:
-        shown = {"tickvals": list(range(len(names))), "ticktext": names, "range": [0, max(1, len(names) - 1)]}
-        return {"label": short(key), "values": place.tolist(), **shown}
-    if data.logarithmic(key):
-        dimension = next(d for d in data.space if d.key == key)
-        ends = [math.log10(float(dimension.low or 1.0)), math.log10(float(dimension.high or 1.0))]
-        ticks = [ends[0] + share * (ends[1] - ends[0]) for share in (0, 0.25, 0.5, 0.75, 1)]
-        names = [number(float(f"{10**tick:.2g}")) for tick in ticks]
-        values = [math.log10(value) for value in place]
-        return {"label": short(key), "values": values, "range": ends, "tickvals": ticks, "ticktext": names}
-    return {"label": short(key), "values": place.tolist()}
+        low, ticks = 0.0, [*map(float, range(len(names)))]
+        high = max(1.0, float(len(names) - 1))
+    else:
+        dimension = data.dimension(key)
+        low, high = float(dimension.low or 0.0), float(dimension.high or 0.0)
+        if data.logarithmic(key):
+            place, low, high = place.map(math.log10), math.log10(low), math.log10(high)
+        ticks = [low + share * (high - low) for share in (0, 0.25, 0.5, 0.75, 1)]
+        names = [_tick(tick, data.logarithmic(key)) for tick in ticks]
+    if place.isna().any():  # a line must not break where the key does not exist
+        below = low - 0.15 * ((high - low) or 1.0)
+        place, ticks, names, low = place.fillna(below), [below, *ticks], [MISSING, *names], below
+    return {"label": short(key), "values": place.tolist(), "range": [low, high], "tickvals": ticks, "ticktext": names}
+
+
+def _tick(place: float, logarithmic: bool) -> str:
+    return number(float(f"{10**place:.2g}")) if logarithmic else number(float(f"{place:.3g}"))
+
+
+def _history(data: SweepData) -> go.Figure:
+    """Every trial; the pointer over one shows what it was made of."""
+    trials = data.scored.sort_values("trial")
+    fates = fate(data, trials)
+    symbols = {"o": "circle", "v": "triangle-down", "X": "x"}
+    figure = go.Figure()
+    for kind in FATES:
+        some = trials[fates == kind.name]
+        if some.empty:
+            continue
+        figure.add_scatter(
+            x=some["trial"].tolist(),
+            y=some["objective"].tolist(),
+            mode="markers",
+            name=kind.name,
+            marker={"color": kind.colour, "symbol": symbols[kind.marker], "size": 9},
+            text=[_hover(data, row) for row in some.to_dict("records")],
+            hoverinfo="text",
+        )
+    figure.update_layout(
+        xaxis={"title": {"text": "trial"}},
+        yaxis={"title": {"text": data.label(data.objective.metric)}},
+        legend={"orientation": "h", "y": -0.2},
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+    )
+    return figure
+
+
+def _hover(data: SweepData, row: dict[str, Any]) -> str:
+    """A trial in a few lines; plotly reads them as HTML, so what came from the sweep is escaped."""
+    values = {"objective": row["objective"], **{short(key): row[key] for key in data.space.keys}}
+    lines = [f"trial {row['trial']}"]
+    for name, value in values.items():
+        known = value is not None and value == value  # a key that does not exist in this trial is NaN
+        text = number(value) if known and isinstance(value, float) and math.isfinite(value) else str(value)
+        lines += [f"{name} = {text.replace('&', '&amp;').replace('<', '&lt;')}"] if known else []
+    return "<br>".join(lines)

@@ -6,9 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import SweepData
-from rnnsweep.report.history import draw_history
-from rnnsweep.report.searched import draw_slice, positions, spread
-from rnnsweep.report.style import GREEN, GREY, ORANGE, canvas, number, plain_log, short, styled
+from rnnsweep.report.placement import name_axis, positions, spread
+from rnnsweep.report.search_history import draw_history
+from rnnsweep.report.searched import draw_slice
+from rnnsweep.report.style import GREEN, GREY, ORANGE, canvas, number, short, styled
 
 PREFERRED = "controllers.omega.weight"
 
@@ -25,6 +26,7 @@ def overview(data: SweepData) -> Figure | None:
     """History; the objective against the telling key; and, where the task was solved, how soon."""
     if data.scored.empty:
         return None
+    # Ω is what this project is about; otherwise the most important key tells most.
     key = telling_key(data)
     with styled():
         timed = key is not None and bool(data.replicas["solved_at"].notna().any())
@@ -49,11 +51,7 @@ def draw_times(axes: Axes, data: SweepData, key: str) -> None:
     place, names = positions(data, key, some[key])
     if names is not None:
         place = place + spread(some["trial"] * data.replicas_per_trial + some["replica"])
-        axes.set_xticks(range(len(names)), names)
-        axes.set_xlim(-0.6, len(names) - 0.4)
-        axes.grid(axis="x", visible=False)
-    elif data.logarithmic(key):
-        plain_log(axes)
+    name_axis(axes, data, key, names)
     solved = some["solved_at"].notna()
     axes.scatter(
         place[solved],

@@ -5,117 +5,34 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
-from rnnsweep.report import contours, dynamics, history, interactive, overview, profiles, searched, solving, tables, use
+from rnnsweep.report import interactive, overview, page_tables
 from rnnsweep.report.data import SweepData
+from rnnsweep.report.files import remove_drafts, write
+from rnnsweep.report.sections import SECTIONS, Section
 from rnnsweep.report.style import number, short
 
 DPI = 144
-INTERACTIVE = "interactive.html"
-
-
-@dataclass(frozen=True)
-class Section:
-    """A figure of the page.
-
-    Attributes:
-        slug: file name without ending, anchor on the page.
-        title: heading.
-        caption: how to read it.
-        draw: draws it; None where the sweep has nothing to show yet.
-    """
-
-    slug: str
-    title: str
-    caption: str
-    draw: Callable[[SweepData], Figure | None]
-
-
-SECTIONS = (
-    Section(
-        "history",
-        "Optimisation history",
-        "Every trial in the order it was asked. The staircase is the best complete trial so far.",
-        history.history,
-    ),
-    Section(
-        "best_so_far",
-        "Best so far, and how sure",
-        "Each orange group shows the replicas (seeds) of a trial when it took the lead: a wide group means luck.",
-        history.best_so_far,
-    ),
-    Section(
-        "importances",
-        "Which keys mattered",
-        "How much each searched key separates the best tenth of the trials from all (PED-ANOVA), as shares of 1.",
-        searched.importances,
-    ),
-    Section(
-        "slices",
-        "Objective by key",
-        "One point per trial. Choices are spread sideways so that none hides.",
-        searched.slices,
-    ),
-    Section(
-        "contours",
-        "Objective over pairs of keys",
-        "The most important keys, two by two. Points are trials; the surface between is interpolated, not measured.",
-        contours.contours,
-    ),
-    Section(
-        "parallel",
-        "Parallel coordinates",
-        "One line per trial; the three best are drawn thick. Axes run over the search ranges.",
-        searched.parallel,
-    ),
-    Section(
-        "solved_share",
-        "Solved share by key",
-        "Share of replicas that solved the task with 95 % Wilson intervals; ranges are cut into fifths of the trials.",
-        searched.solved_share,
-    ),
-    Section(
-        "solved_over_updates",
-        "How fast the task was solved",
-        "Replicas solved by each update, of all that ended.",
-        solving.solved_over_updates,
-    ),
-    Section(
-        "updates_to_solve",
-        "Updates to solve",
-        "Replicas of the best trials. Open triangles are censored: not solved by the end of their budget.",
-        solving.updates_to_solve,
-    ),
-    Section(
-        "dynamics",
-        "Training of the best trials",
-        "Mean over replicas, with every replica as a thin line. Panels of controllers that are off are left out.",
-        dynamics.dynamics,
-    ),
-    Section(
-        "profiles",
-        "How far errors reach back",
-        "Norm of the backpropagated error against depth at the start, in the middle and at the end of training. A line "
-        "that falls is a vanishing gradient, one that rises an exploding one.",
-        profiles.profiles,
-    ),
-    Section(
-        "use",
-        "Time and device use",
-        "Trials in training over the time of the sweep, and the device seconds by what became of the trial.",
-        use.use,
-    ),
-)
+FORMATS = ("svg", "pdf")
+"""Vector formats that may be asked for beside the PNG."""
+_UNDATED: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None, "Producer": None},
+}
+"""Format -> metadata without the time of writing: equal data give equal files."""
+_FORMER = ("interactive.html",)
+"""Files of earlier versions that would now show an old state."""
 
 
 def write_overview(data: SweepData, folder: Path) -> Path | None:
@@ -124,88 +41,138 @@ def write_overview(data: SweepData, folder: Path) -> Path | None:
     if figure is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    return _write(folder / "overview.png", png(figure))
+    return write(folder / "overview.png", drawn(figure))
 
 
-def write_report(data: SweepData, folder: Path) -> Path:
+def write_report(data: SweepData, folder: Path, formats: Sequence[str] = ()) -> Path:
     """Write figures, tables and `index.html` into `folder`; returns the page's path.
 
     Files are replaced one by one by rename, so that a reader never meets half a picture. Figures that the sweep
-    cannot fill yet are left out, and files of theirs from an earlier report are removed.
+    cannot fill yet are left out, and files of theirs from an earlier report are removed, as are drafts of reports that
+    were killed.
+
+    Args:
+        data: the sweep.
+        folder: made if need be.
+        formats: of `FORMATS`, beside the PNG.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = []
+    remove_drafts(folder)
+    for name in _FORMER:
+        (folder / name).unlink(missing_ok=True)
     write_overview(data, folder)
-    for section in SECTIONS:
-        figure = section.draw(data)
-        target = folder / f"{section.slug}.png"
-        if figure is None:
-            target.unlink(missing_ok=True)
+    playable = interactive.figures(data)
+    parts = [part for section in SECTIONS if (part := _part(section, data, folder, formats))]
+    for name, table in page_tables.TABLES.items():
+        write(folder / f"{name}.csv", table(data).to_csv(index=False).encode())
+    return write(folder / "index.html", render(data, parts, playable).encode())
+
+
+def _part(section: Section, data: SweepData, folder: Path, formats: Sequence[str]) -> dict[str, Any] | None:
+    """A section's files, and what the page shows of it; None where it has nothing to show or say."""
+    figure = section.draw(data)
+    image = b""
+    for kind in ("png", *FORMATS):
+        target = folder / f"{section.slug}.{kind}"
+        if figure is None or kind not in ("png", *formats):
+            target.unlink(missing_ok=True)  # an earlier report's picture would be a lie
             continue
-        image = png(figure)
-        _write(target, image)
-        figures.append({"slug": section.slug, "title": section.title, "caption": section.caption, "src": embed(image)})
-    page = interactive.interactive(data)
-    (folder / INTERACTIVE).unlink(missing_ok=True)
-    if page is not None:
-        _write(folder / INTERACTIVE, page.encode())
-    for name, table in tables.TABLES.items():
-        _write(folder / f"{name}.csv", table(data).to_csv(index=False).encode())
-    return _write(folder / "index.html", render(data, figures, INTERACTIVE if page else None).encode())
+        content = write(target, drawn(figure, kind)).read_bytes()
+        image = image or content
+    answer = section.answer(data) if section.answer else ""
+    if figure is None and not answer:
+        return None
+    table = section.table(data) if section.table else None
+    return {
+        "slug": section.slug,
+        "title": section.title,
+        "caption": section.caption if figure is not None else "",
+        "src": embed(image) if figure is not None else "",
+        "answer": answer,
+        "caution": section.caution(data) if section.caution and figure is not None else "",
+        "table": None if table is None or table.empty else table.rename(columns=short),
+        "interactive": section.interactive,
+    }
 
 
-def png(figure: Figure) -> bytes:
-    """A figure as PNG, without the time of writing: equal data give equal files."""
+def drawn(figure: Figure, kind: str = "png") -> bytes:
+    """A figure as PNG, SVG or PDF, without the time of writing: equal data give equal files."""
     engine = figure.get_layout_engine()
     if engine is not None:  # once: saving a figure that still has its engine lays it out and draws it twice
         engine.execute(figure)
         figure.set_layout_engine(None)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    with mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "rnnsweep"}):  # journals refuse fonts of type 3
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=_UNDATED[kind])
     return buffer.getvalue()
 
 
 def embed(image: bytes) -> str:
-    """A picture as a data URL."""
-    return "data:image/png;base64," + base64.b64encode(image).decode()
+    """A PNG picture as a data URL, in 256 colours: a third of the size, and no figure of ours has more to tell."""
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(image)).convert("RGB")
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def render(data: SweepData, figures: list[dict[str, str]], other: str | None = None) -> str:
-    """The page as text; everything from the sweep is escaped. `other` is the interactive page beside it."""
+def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str]) -> str:
+    """The page as text; everything from the sweep is escaped.
+
+    Args:
+        data: the sweep.
+        parts: of `_part`, in order.
+        playable: name -> figure to play with; plotly's script travels with the page if there is one.
+    """
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["cell"] = cell
     source = resources.files("rnnsweep.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    best = tables.best(data)
     return environment.from_string(source).render(
         data=data,
-        other=other,
         facts=facts(data),
-        figures=figures,
-        best=best.rename(columns=short),
-        lost=tables.lost(data),
-        use=tables.use(data),
-        all_trials=tables.trials(data).drop(columns=["started", "finished"]).rename(columns=short),
+        parts=parts,
+        playable=playable,
+        script=interactive.packed_script() if playable else "",
+        best=page_tables.best(data).rename(columns=short),
+        lost=page_tables.lost(data),
+        reasons=page_tables.reasons(data),
+        use=page_tables.use(data),
+        all_trials=page_tables.trials(data).drop(columns=["started", "finished"]).rename(columns=short),
     )
 
 
 def facts(data: SweepData) -> list[tuple[str, str]]:
-    """The numbers at the top of the page."""
+    """The numbers at the top of the page: name and value."""
     counts = data.trials["state"].value_counts()
-    done = data.ranked
+    done, tied = data.ranked, len(data.leaders)
     replicas = data.replicas[data.replicas["trial"].isin(data.scored["trial"])]
-    best = f"{number(float(done['objective'].iloc[0]))}" if len(done) else "–"
-    return [
+    best = number(float(done["objective"].iloc[0])) if len(done) else "–"
+    winner = f"#{done['trial'].iloc[0]}" if len(done) else "–"
+    numbers = [
         (f"best {data.objective.metric}", best),
-        ("trial", f"#{done['trial'].iloc[0]}" if len(done) else "–"),
+        ("trial" if tied < 2 else f"first of {tied} that tie", winner),
         ("complete", f"{counts.get('COMPLETE', 0)} of {len(data.trials)}"),
         ("pruned", str(counts.get("PRUNED", 0))),
         ("failed", str(counts.get("FAILED", 0))),
+        ("diverged", _diverged(data)),
         ("solved replicas", f"{int(replicas['solved_at'].notna().sum())} of {len(replicas)}"),
         ("wall time", _duration(data.totals.get("wall_s", 0.0))),
         ("updates", number(data.totals.get("updates", 0))),
     ]
+    return numbers + ([("asks that knew results", _informed(data))] if "informed" in data.trials else [])
+
+
+def _diverged(data: SweepData) -> str:
+    """How many trials have a diverged replica, and when the first one did."""
+    first = data.trials.loc[data.trials["diverged_share"] > 0, "diverged_at"].dropna()
+    return f"{len(first)}, first at {number(float(first.min()))}" if len(first) else "0"
+
+
+def _informed(data: SweepData) -> str:
+    """How many trials the sampler asked for with results in hand: those before are drawn blindly."""
+    known = data.trials["informed"].dropna()
+    return f"{int((known > 0).sum())} of {len(known)}"
 
 
 def _duration(seconds: float) -> str:
@@ -221,10 +188,3 @@ def cell(value: Any) -> str:
     if isinstance(value, float) and math.isinf(value):
         return "off"  # an infinite limit is none
     return number(float(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-
-
-def _write(path: Path, content: bytes) -> Path:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
-    return path

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedCell:
     """One cell of a published table.
 
     Attributes:
         row, column: its place in the table.
-        value: as printed, in `Table.unit`; None where the paper prints no number.
-        shown: as printed, text ("> 99").
+        value: as printed, in `PublishedTable.unit`; None where the paper prints no number.
+        printed: as printed, text ("> 99").
     """
 
     row: str
     column: str
     value: float | None
-    shown: str
+    printed: str
 
 
 @dataclass(frozen=True)
-class Table:
+class PublishedTable:
     """A published table.
 
     Attributes:
@@ -31,13 +31,15 @@ class Table:
         unit: unit of the values.
         source: paper, version and table.
         cells: all cells.
+        replicas: trainings behind each cell, where the paper says so.
     """
 
     name: str
     title: str
     unit: str
     source: str
-    cells: tuple[Published, ...]
+    cells: tuple[PublishedCell, ...]
+    replicas: int | None = None
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -49,7 +51,7 @@ class Table:
         """Column names in order."""
         return tuple(dict.fromkeys(cell.column for cell in self.cells))
 
-    def cell(self, row: str, column: str) -> Published | None:
+    def cell(self, row: str, column: str) -> PublishedCell | None:
         """One cell, or None where the paper has none."""
         return next((c for c in self.cells if (c.row, c.column) == (row, column)), None)
 
@@ -63,23 +65,23 @@ def _number(text: str) -> float | None:
     return float(digits) if digits.replace(".", "", 1).isdigit() else None
 
 
-def _cells(columns: str, rows: dict[str, str]) -> tuple[Published, ...]:
+def _cells(columns: str, rows: dict[str, str]) -> tuple[PublishedCell, ...]:
     """Cells from text: columns apart by '|', one line of values per row, '/' left as printed."""
     names = [name.strip() for name in columns.split("|")]
-    found = []
+    cells = []
     for row, line in rows.items():
         for column, text in zip(names, line.split("|"), strict=True):
-            shown = text.strip()
-            found.append(Published(row, column, _number(shown), shown))
-    return tuple(found)
+            printed = text.strip()
+            cells.append(PublishedCell(row, column, _number(printed), printed))
+    return tuple(cells)
 
 
 _NETWORKS, _METHODS = ("sigmoid", "basic tanh", "smart tanh"), ("MSGD", "MSGD-C", "MSGD-CR")
 
-TABLES: dict[str, Table] = {
+TABLES: dict[str, PublishedTable] = {
     table.name: table
     for table in (
-        Table(
+        PublishedTable(
             "chernodub_table1",
             "Accuracy with and without sampling-based gradient regularisation, best and mean of the runs",
             "% accuracy",
@@ -94,18 +96,20 @@ TABLES: dict[str, Table] = {
                     "T=150 on": "47 | 13 | n/a | n/a | 72 | 42 | 37 | 30",
                 },
             ),
+            replicas=10,
         ),
-        Table(
+        PublishedTable(
             "pascanu_fig7",
             "Temporal order: replicas that solve it, by sequence length, initialisation and training method",
-            "% of 5 replicas",
+            "% of replicas",
             f"{P13}, figure 7: a picture; the paper prints no numbers",
             _cells(
                 "T = 20 | T = 50 | T = 100 | T = 150 | T = 200",
                 {f"{network}, {method}": " | | | | " for network in _NETWORKS for method in _METHODS},
             ),
+            replicas=5,
         ),
-        Table(
+        PublishedTable(
             "pascanu_table1",
             "Polyphonic music and character prediction on the test fold",
             "nats per step; PTB: bits per character",
@@ -121,10 +125,10 @@ TABLES: dict[str, Table] = {
                 },
             ),
         ),
-        Table(
+        PublishedTable(
             "pascanu_pathological",
             "Seeds that solve the pathological tasks, with clipping and Ω; permutation: 2 of 5",
-            "% of 5 seeds",
+            "% of replicas",
             f"{P13}, text of the experiments (no table)",
             _cells(
                 "solved",
@@ -138,8 +142,9 @@ TABLES: dict[str, Table] = {
                     "memorization 20-bit": "100",
                 },
             ),
+            replicas=5,
         ),
-        Table(
+        PublishedTable(
             "smnist",
             "Pixel-by-pixel MNIST, in order and permuted",
             "% accuracy",
@@ -154,10 +159,10 @@ TABLES: dict[str, Table] = {
                 },
             ),
         ),
-        Table(
+        PublishedTable(
             "momentum_timit",
             "TIMIT frame prediction, mean of 5 seeds",
-            "test mean squared error",
+            "test squared error, mean over the 129 values of a frame (ours sums over them)",
             "Nguyen et al. (2020), MomentumRNN, arXiv 2006.06919",
             _cells(
                 "test MSE",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame, SweepData
+from rnnsweep.report.placement import choice_name
 from rnnsweep.report.statistics import censored_median
 from rnnsweep.report.style import BLUE, GREY, INK, ORANGE, canvas, note, short, styled
 
@@ -25,7 +28,7 @@ def updates_to_solve(data: SweepData) -> Figure | None:
             _draw_trial(axes, data, place, data.replicas[data.replicas["trial"] == trial])
         axes.set_yticks(range(len(best)), [_name(data, trial) for trial in best], fontsize=8.5)
         axes.invert_yaxis()
-        axes.set(xlabel="updates", xlim=(0, data.updates * 1.05))
+        axes.set(xlabel="updates", ylabel="trial, best first", xlim=(0, data.updates * 1.05))
         note(axes, "● solved   ▷ not solved by then (censored)   | median")
     return figure
 
@@ -46,7 +49,9 @@ def _name(data: SweepData, trial: int) -> str:
     if not keys:
         return f"#{trial}"
     value = data.trials.loc[data.trials["trial"] == trial, keys[0]].iloc[0]
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and math.isnan(value):  # the key does not exist in this trial
+        return f"#{trial}"
+    text = f"{value:.3g}" if isinstance(value, float) and math.isfinite(value) else choice_name(value)
     return f"#{trial}   {short(keys[0])} {text}"
 
 

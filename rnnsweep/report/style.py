@@ -6,15 +6,19 @@ that no figure depends on colour alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY, INK, FAINT = "#56B4E9", "#CC79A7", "#8A8F98", "#1F2933", "#D9DEE4"
@@ -84,12 +88,62 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def plain_log(axes: Axes) -> None:
-    """A logarithmic x axis with ticks at 1, 2, 5, 10, ... written as plain numbers."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=9))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+class PlainLogLocator(Locator):
+    """Ticks of a logarithmic axis at round numbers: 1, 2, 5 per decade, powers of ten over many, else as on a line.
+
+    Matplotlib's own locator falls back to unlabelled or minor ticks on less than a decade, which its formatter then
+    writes as 1.384 x 10^0.
+    """
+
+    def __call__(self) -> np.ndarray:
+        """Ticks for the axis as it is now."""
+        assert self.axis is not None  # set by matplotlib when the locator is given to an axis
+        return self.tick_values(*sorted(self.axis.get_view_interval()))
+
+    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+        """Ticks from `vmin` to `vmax`, both > 0."""
+        low, high = max(vmin, 1e-300), max(vmax, 1e-300)
+        decades = math.log10(high / low)
+        if decades < 1:
+            ticks = np.asarray(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+            return ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
+        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        factors, stride = ((1.0, 2.0, 5.0), 1) if decades < 3 else ((1.0,), max(1, round(decades / 6)))
+        ticks = np.array([factor * 10.0**power for power in range(first, last + 1, stride) for factor in factors])
+        return ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
+
+
+def plain_log(axes: Axes, which: str = "x") -> None:
+    """A logarithmic axis whose ticks are plain numbers."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(PlainLogLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def objective_colours(minimize: bool, low: float, high: float) -> ScalarMappable:
+    """Objective -> colour: the better, the darker (cividis, made for colour-vision deficiencies)."""
+    return ScalarMappable(Normalize(low, high if high > low else low + 1), "cividis" if minimize else "cividis_r")
+
+
+def panels(count: int, height: float, across: int = 3, **options: bool) -> tuple[Figure, Any]:
+    """A grid of `count` panels, `across` to a row (two where that fills the rows), spare ones hidden."""
+    columns = 2 if count in (2, 4) else min(across, count)
+    rows = math.ceil(count / columns)
+    figure, grid = canvas(rows, columns, size=(max(5.2, 10.4 if columns > 1 else 5.2), height * rows + 0.4), **options)
+    for axes in list(grid.flat)[count:]:
+        axes.set_visible(False)
+    return figure, grid
+
+
+def one_legend(figure: Figure, grid: Any) -> None:
+    """One legend for all panels: a fate may be absent from the first."""
+    handles: dict[str, Any] = {}
+    for axes in grid.flat:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles) or 1)
 
 
 def note(axes: Axes, text: str) -> None:

@@ -51,6 +51,19 @@ def reached(budget: Budget, objective: Objective, spent: Spent, best: float | No
     return None
 
 
+def check_raised(before: Budget, after: Budget) -> None:
+    """Refuse a smaller budget: trials that have trained further, or were asked for, would count for nothing.
+
+    Raises:
+        ConfigError: a limit is lower than it was, or there was none.
+    """
+    for key in ("trials", "updates", "wall_s", "device_s"):
+        old, new = getattr(before, key), getattr(after, key)
+        if new is not None and (old is None or new < old):
+            allowed = "null" if old is None else f"{old:g} or more"
+            raise ConfigError("may be raised, nothing else", key=f"budget.{key}", value=new, allowed=allowed)
+
+
 def change(budget: Budget, limits: Mapping[str, Any]) -> Budget:
     """The budget with some limits replaced.
 

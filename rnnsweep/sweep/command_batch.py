@@ -95,7 +95,7 @@ class CommandBatch:
             else:
                 number = self.asks.popleft().number
                 params = None if self.memory.exhausted else self._sampler.ask(number)
-                self._events.append(Asked(number, params))
+                self._events.append(Asked(number, params, self._sampler.origin))
                 asked += 1
 
     def execute(self, commands: Sequence[Command]) -> None:

@@ -9,6 +9,7 @@ without another write.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,11 +18,11 @@ from rnnsweep.errors import ConfigError, FencedError, StoreError
 from rnnsweep.sweep import machine
 from rnnsweep.sweep.clock import Clock, SystemClock
 from rnnsweep.sweep.command_batch import CommandBatch
-from rnnsweep.sweep.events import BudgetChanged, Closed, Event, StopAsked, Tick
+from rnnsweep.sweep.events import BudgetChanged, Closed, Enqueued, Event, StopAsked, Tick
 from rnnsweep.sweep.lock_keeper import LockKeeper
 from rnnsweep.sweep.mirroring import MirrorThread, drain
-from rnnsweep.sweep.plan import SweepPlan
-from rnnsweep.sweep.ports import Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, WorkerJoined, Write
+from rnnsweep.sweep.plan import Params, SweepPlan
+from rnnsweep.sweep.ports import Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, TrialView, WorkerJoined, Write
 from rnnsweep.sweep.progress import Progress, Rate, progress
 from rnnsweep.sweep.rebuild import Reopen, load_sweep, restore_sampler, still_waiting
 from rnnsweep.sweep.rows import WorkerInfo
@@ -67,6 +68,7 @@ class Driver:
         self._tails: list[MirrorThread] = []
         self._due: dict[str, float] = {}
         self._rate = Rate()
+        self._repeats = 0.0
         self._config: Mapping[str, Any] = self.plan.config
 
     # ------------------------------------------------------------------ from outside
@@ -122,19 +124,20 @@ class Driver:
         memory, commands, views, rungs, view = load_sweep(
             self.ledger, self.plan, self.fence, self.clock.now(), self.reopen
         )
-        self._before, self._view = memory.spent.wall_s, view
+        self._before, self._view, self._repeats = memory.spent.wall_s, view, memory.repeats
+        if memory.extendable:
+            text = "complete trials that end before budget.updates=%d: %d; with --extend they go on"
+            log.warning(text, self.plan.budget.updates, memory.extendable)
         self._config = {**self._config, "processors": view.config.get("processors", [])}
         for tail in self._tails:
             tail.start()
         self._batch = CommandBatch(memory, self.sampler, self.executor)
         self._memory = memory
         restore_sampler(self.sampler, views, rungs)
-        for request, data in self.ledger.taken_requests(self.plan.name):
-            if request == "enqueue":
-                self._enqueue_request({"points": still_waiting(data["points"], views)})
         self._put_sweep(SweepState.RUNNING, "")
         self._batch.execute(commands)
-        self._batch.take([self._tick()])
+        # points that users gave come before anything that the first tick asks for
+        self._batch.take([*self._points_of_before(views), *self._requests(), self._tick()])
         self._batch.finish(self._commit)
         if not machine.ended(memory):
             self._started = True
@@ -152,6 +155,7 @@ class Driver:
         if self._interrupts:
             events.append(StopAsked(SweepState.INTERRUPTED, "interrupted"))
         self._batch.take(events)
+        self._warn_of_repeats()
         if self._is_due("note", self.pace.note):
             self._put_sweep(SweepState.RUNNING, "")
         self._batch.finish(self._commit)
@@ -209,11 +213,30 @@ class Driver:
             return  # it will be asked again; what matters is whether commits get through
         for request, data in requests:
             if request == "stop":
-                yield StopAsked(SweepState.STOPPED, str(data.get("reason", "stopped by request")))
+                yield from self._stop_request(data)
             elif request == "budget":
                 yield from self._budget_request(data)
             elif request == "enqueue":
-                self._enqueue_request(data)
+                yield from self._enqueue_request(data["points"])
+
+    def _stop_request(self, data: Mapping[str, Any]) -> Iterator[Event]:
+        """A stop is meant for one driver: who resumes after that one has died wants the sweep to go on."""
+        if data.get("fence", self.fence) == self.fence:
+            yield StopAsked(SweepState.STOPPED, str(data.get("reason", "stopped by request")))
+
+    def _points_of_before(self, views: Sequence[TrialView]) -> Iterator[Event]:
+        """Points that were enqueued in earlier sessions and that no trial has taken."""
+        taken = [view for view in views if view.enqueued and view.number >= len(self.plan.enqueue)]
+        for request, data in self.ledger.taken_requests(self.plan.name):
+            if request == "enqueue":
+                yield from self._enqueue_request(still_waiting(data["points"], taken))
+
+    def _warn_of_repeats(self) -> None:
+        """Once, when the sampler has begun to propose points of a space in which every point has been tried."""
+        if self._memory.repeats > self._repeats:
+            self._repeats = math.inf
+            text = "every point of the search space has been tried (%d in all): further trials repeat them"
+            log.warning(text, self._memory.cells)
 
     def _recognise(self, info: WorkerInfo) -> None:
         """Remember the types of processors that have trained for this sweep; rows are equal to the bit on one only."""
@@ -235,11 +258,13 @@ class Driver:
         self._config = {**self._config, "budget": {**self._config.get("budget", {}), **data}}
         yield BudgetChanged(dict(data))
 
-    def _enqueue_request(self, data: Mapping[str, Any]) -> None:
+    def _enqueue_request(self, points: Sequence[Params]) -> Iterator[Event]:
         try:
-            self.sampler.enqueue(data["points"])
+            self.sampler.enqueue(points)
         except ConfigError as error:
             log.warning("request refused: %s", error)
+            return
+        yield Enqueued(len(points))
 
     def _sweep_view(self, state: SweepState, reason: str) -> SweepView:
         spent, now = self._memory.spent, self.clock.now()
@@ -278,7 +303,11 @@ class Driver:
     def _observe(self, period: float) -> None:
         if self.observer is not None and (period == 0.0 or self._is_due("observe", period)):
             rate = self._rate.add(self.clock.monotonic(), self._memory.spent.updates)
-            self.observer(progress(self._memory, rate))
+            try:
+                self.observer(progress(self._memory, rate))
+            except OSError as error:  # the terminal was closed: no reason to end a sweep
+                self.observer = None
+                log.info("the progress can be shown no longer: %s", error)
 
     # ------------------------------------------------------------------ the ends
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rnnsweep.sweep.plan import Params
-from rnnsweep.sweep.ports import RungTrained, TrialView, WorkerJoined, WorkerLost, Write
+from rnnsweep.sweep.ports import UNINFORMED, Origin, RungTrained, TrialView, WorkerJoined, WorkerLost, Write
 from rnnsweep.sweep.rows import RowSpec, Withdrawal
 from rnnsweep.sweep.states import SweepState
 
@@ -39,6 +39,14 @@ class Asked:
 
     number: int
     params: Params | None
+    origin: Origin = UNINFORMED
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """The sampler has so many more points that a user gave: they come next."""
+
+    points: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Closed:
     """All workers are gone and their last reports are in: nothing more will come."""
 
 
-Event = Tick | Asked | Judged | BudgetChanged | StopAsked | Closed | WorkerJoined | WorkerLost | RungTrained
+Event = Tick | Asked | Enqueued | Judged | BudgetChanged | StopAsked | Closed | WorkerJoined | WorkerLost | RungTrained
 
 # ------------------------------------------------------------------ commands
 

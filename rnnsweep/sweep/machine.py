@@ -22,6 +22,7 @@ from rnnsweep.sweep.events import (
     BudgetChanged,
     Closed,
     Command,
+    Enqueued,
     Event,
     Judged,
     Leave,
@@ -85,7 +86,7 @@ def _take(memory: SweepMemory, event: Event, out: list[Command]) -> None:
 
 
 def _take_rare(
-    memory: SweepMemory, event: WorkerJoined | BudgetChanged | StopAsked | Closed, out: list[Command]
+    memory: SweepMemory, event: WorkerJoined | BudgetChanged | Enqueued | StopAsked | Closed, out: list[Command]
 ) -> None:
     match event:
         case WorkerJoined():
@@ -93,6 +94,9 @@ def _take_rare(
         case BudgetChanged():
             changed = budget.change(memory.plan.budget, event.limits)
             memory.plan = replace(memory.plan, budget=changed)
+        case Enqueued():
+            memory.known += event.points
+            memory.exhausted = False  # the sampler has these, whatever it said before
         case StopAsked():
             if memory.stopping is None:
                 memory.stopping = (event.state, event.reason)
@@ -166,8 +170,16 @@ def _asked(memory: SweepMemory, event: Asked, out: list[Command]) -> None:
     memory.asking -= 1
     if event.params is None:
         memory.exhausted = True
+        if not memory.asking:  # numbers that were asked for in vain are asked for again, should points be enqueued
+            memory.next_number = memory.last_number + 1
         return
-    add_trial(memory, OpenTrial(event.number, dict(event.params), new_rows(memory.plan.replicas)), out)
+    memory.last_number = max(memory.last_number, event.number)
+    trial = OpenTrial(event.number, dict(event.params), new_rows(memory.plan.replicas))
+    trial.enqueued, trial.informed_by = event.origin.enqueued, event.origin.informed_by
+    if trial.enqueued and trial.number >= len(memory.plan.enqueue):
+        memory.known = max(0, memory.known - 1)
+    memory.count_point(trial.params)
+    add_trial(memory, trial, out)
 
 
 def new_rows(replicas: int) -> list[Row]:
@@ -184,12 +196,19 @@ def add_trial(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None
 
 
 def _ask(memory: SweepMemory, out: list[Command]) -> None:
-    """Ask for as many trials as fit, and `prefetch` more, so that no worker waits for the sampler."""
+    """Ask for as many trials as fit, and `prefetch` more, so that no worker waits for the sampler.
+
+    Not for so many that a model would be asked long before it has results (`most_open`). Points that a user gave need
+    none: they are asked for at once.
+    """
     if memory.exhausted:
         return
     wanted = (
         -(-memory.free_slots.total // memory.plan.replicas) + memory.plan.prefetch - len(memory.queue) - memory.asking
     )
+    if memory.plan.most_open is not None:
+        wanted = min(wanted, memory.plan.most_open - len(memory.open) - memory.asking)
+    wanted = max(wanted, memory.known - memory.asking)
     limit = memory.plan.budget.trials
     if limit is not None:
         wanted = min(wanted, limit - memory.next_number)
@@ -206,17 +225,29 @@ def _check_budget(memory: SweepMemory) -> None:
     best = memory.best.value if memory.best is not None else None
     reason = budget.reached(plan.budget, plan.objectives[0], memory.spent, best)
     if reason is not None:
-        memory.stopping = (SweepState.COMPLETE, reason)
+        some = memory.counts[TrialState.COMPLETE] > 0
+        memory.stopping = (SweepState.COMPLETE if some else SweepState.STOPPED, reason)
 
 
 def _check_done(memory: SweepMemory) -> None:
+    """All trials that there will be have ended: COMPLETE, unless not one of them has a result."""
     if memory.stopping is not None or memory.open or memory.asking:
         return
-    limit = memory.plan.budget.trials
+    limit, asked = memory.plan.budget.trials, memory.counts.total()
     if limit is not None and memory.next_number >= limit:
-        memory.stopping = (SweepState.COMPLETE, f"all {limit} trials finished")
+        reason = f"all {limit} trials finished"
+        if memory.known:
+            reason += f"; enqueued points wait for a larger budget.trials: {memory.known}"
     elif memory.exhausted:
-        memory.stopping = (SweepState.COMPLETE, "the sampler has no more points")
+        reason = f"the space is used up: {asked} trials" + (f" of {limit}" if limit is not None else "")
+    else:
+        return
+    complete, failed = memory.counts[TrialState.COMPLETE], memory.counts[TrialState.FAILED]
+    if asked and not complete:
+        pruned = memory.counts[TrialState.PRUNED]
+        memory.stopping = (SweepState.FAILED, f"no trial is complete: {failed} failed, {pruned} pruned")
+        return
+    memory.stopping = (SweepState.COMPLETE, reason)
 
 
 def _close(memory: SweepMemory, out: list[Command]) -> None:

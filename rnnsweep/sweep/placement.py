@@ -16,9 +16,13 @@ from rnnsweep.sweep.states import RowState, TrialState
 
 
 def enqueue(memory: SweepMemory, trial: OpenTrial) -> None:
-    """Put a trial in line, lowest number first: retries go before new trials."""
+    """Put a trial in line: those tried before and enqueued points first, then the lowest number."""
     if trial.group is None and trial.number not in memory.queue:
-        insort(memory.queue, trial.number)
+        insort(memory.queue, trial.number, key=lambda number: _in_line(memory.open[number]))
+
+
+def _in_line(trial: OpenTrial) -> tuple[bool, int]:
+    return not (trial.attempts or trial.enqueued), trial.number
 
 
 def quarantine(memory: SweepMemory, parts: list[list[int]]) -> None:

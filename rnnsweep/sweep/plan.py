@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rnnsweep.sweep.space import Space
+
+FIRST_STAGE = 4
+"""Trials that may always be open at once: no model learns from fewer results, so waiting would gain nothing."""
 
 Scalar = float | int | str | bool | None
 Params = Mapping[str, Scalar]
@@ -64,6 +68,8 @@ class SweepPlan:
         space: searched dimensions.
         retries: lost attempts allowed per trial (charged ones, see `policy`).
         prefetch: trials asked ahead of free rows.
+        in_flight: most trials that are open (asked for and not finished) at once, as a share of `budget.trials`, so
+            that later asks know the results of earlier ones; None for no limit. Enqueued points need no results.
         enqueue: points tried before the sampler is asked.
         config: the resolved config, as plain nested data; stored verbatim.
         overrides: what the user typed, verbatim.
@@ -83,3 +89,17 @@ class SweepPlan:
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     overrides: tuple[str, ...] = ()
     worst: Mapping[str, float] = field(default_factory=dict[str, float])
+    in_flight: float | None = None
+
+    @property
+    def most_open(self) -> int | None:
+        """Most trials that the sampler may be asked for ahead of their results; None for no limit.
+
+        Example:
+            >>> goal = (Objective("valid/error"),)
+            >>> [SweepPlan("s", 0, 1, 10, goal, Budget(n, 9), Space(), in_flight=0.25).most_open for n in (8, 24, None)]
+            [4, 6, None]
+        """
+        if self.in_flight is None or self.budget.trials is None:
+            return None
+        return max(FIRST_STAGE, math.ceil(self.in_flight * self.budget.trials))

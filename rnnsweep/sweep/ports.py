@@ -118,7 +118,10 @@ class Ledger(Protocol):
         ...
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
-        """Leave a request (``stop``, ``budget``, ``enqueue``) for the driver that holds the sweep. Needs no lock."""
+        """Leave a request (``stop``, ``budget``, ``enqueue``) for the driver that holds the sweep. Needs no lock.
+
+        A ``stop`` is meant for one driver: its data say which, as ``fence``. The others are for whoever comes.
+        """
         ...
 
     def taken_requests(self, name: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -184,6 +187,18 @@ Write = PutSweep | PutTrial | PutAttempt | PutReports | PutRung | PutVerdict
 # ------------------------------------------------------------------ sampler, executor, mirrors, clock
 
 
+@dataclass(frozen=True)
+class Origin:
+    """How a sampler came to a point; see `TrialView` for its fields."""
+
+    enqueued: bool = False
+    informed_by: int = 0
+
+
+UNINFORMED = Origin()
+"""A point that no result of another trial has led to."""
+
+
 class Sampler(Protocol):
     """Proposes points and judges rungs from an in-memory history that the driver feeds.
 
@@ -191,9 +206,11 @@ class Sampler(Protocol):
 
     Attributes:
         wants_replicas: the pruner pairs replicas: it is told their values by `report_replicas` and `restore`.
+        origin: how the last ask was answered.
     """
 
     wants_replicas: bool
+    origin: Origin
 
     def warm_start(self, earlier: Sequence[TrialView]) -> None:
         """Learn from the results of another sweep of the same space; `restore` keeps them."""

@@ -68,7 +68,7 @@ def rebuild(
     Raises:
         ConfigError: `reopen` names a trial that does not exist or cannot go on.
     """
-    memory = SweepMemory(plan, fence, now=now)
+    memory = SweepMemory(plan, fence, now=now, cells=plan.space.size())
     out: list[Command] = []
     if records.sweep is not None:
         memory.spent = Spent(records.sweep.wall_s, records.sweep.device_s, records.sweep.updates)
@@ -79,18 +79,45 @@ def rebuild(
     for trial, rung, verdict in records.verdicts:
         verdicts.setdefault(trial, {})[rung] = verdict
     for view in sorted(records.trials, key=lambda view: view.number):
-        memory.next_number = max(memory.next_number, view.number + 1)
+        memory.last_number, memory.next_number = view.number, view.number + 1
+        memory.count_point(view.params)
         again = wish.wants(view)
         if view.state.finished and not again:
             memory.counts[view.state] += 1
             if view.state is TrialState.COMPLETE:
                 remember_best(memory, view)
+                memory.extendable += _updates_left(plan, view, records.reports.get(view.number, ()))
             continue
         tries = attempts.get(view.number, [])
         trial = _trial(plan, view, records.reports.get(view.number, ()), tries)
         trial.verdicts = verdicts.get(view.number, {})
         _admit(memory, trial, tries, out)
+    _check_extension(wish, records.trials, memory)
     return memory, out
+
+
+def _updates_left(plan: SweepPlan, view: TrialView, reports: Iterable[RowReport]) -> bool:
+    """Whether a COMPLETE trial could go on under this budget: some replica has used up what was a smaller one."""
+    if view.step >= plan.budget.updates:
+        return False
+    last = {report.replica: report for report in sorted(reports, key=lambda report: report.rung)}
+    return any(report.state is RowState.DONE and report.step < plan.budget.updates for report in last.values())
+
+
+def _check_extension(wish: Reopen, trials: Iterable[TrialView], memory: SweepMemory) -> None:
+    """Refuse an extension that would train nothing."""
+    complete = [view for view in trials if view.state is TrialState.COMPLETE and wish.wants(view)]
+    updates = memory.plan.budget.updates
+    if not complete or any(view.number in memory.open for view in complete):
+        return
+    longest = max(view.step for view in complete)
+    hint = "Give the updates that complete trials are to go on to: --extend budget.updates=N."
+    if updates <= longest:
+        allowed = f"more than {longest}"
+        raise ConfigError("extends no trial", key="budget.updates", value=updates, allowed=allowed, hint=hint)
+    if not memory.open:
+        problem = "extends no trial: every replica has solved the task or diverged"
+        raise ConfigError(problem, key="budget.updates", value=updates)
 
 
 def _check(wish: Reopen, trials: Iterable[TrialView]) -> None:
@@ -125,6 +152,7 @@ def _trial(
     trial.tokens = tuple(attempt.token for attempt in attempts)
     trial.started, trial.engine = view.started, view.engine
     trial.history, trial.extra = list(view.history), dict(view.extra)
+    trial.enqueued, trial.informed_by = view.enqueued, view.informed_by
     for report in sorted(reports, key=lambda report: report.rung):
         row = trial.rows[report.replica]
         if report.rung == row.reported + 1:

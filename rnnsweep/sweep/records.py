@@ -72,6 +72,7 @@ class OpenTrial:
         died_on: nodes on which it was alone when its worker was lost; they are shunned, and to blame if it clears.
         rewind: restore no checkpoint beyond what is known here (after reports went missing).
         failures: replica -> reason of rows that cannot be trained.
+        enqueued, informed_by: see `TrialView`.
     """
 
     number: int
@@ -100,6 +101,8 @@ class OpenTrial:
     engine: str = ""
     history: list[str] = field(default_factory=list[str])
     extra: dict[str, float] = field(default_factory=dict[str, float])
+    enqueued: bool = False
+    informed_by: int = 0
 
     def move(self, after: TrialState) -> None:
         """Change state; `IllegalTransition` with the history if the table does not allow it."""
@@ -147,6 +150,8 @@ class OpenTrial:
             engine=self.engine,
             history=tuple(self.history),
             extra=dict(self.extra),
+            enqueued=self.enqueued,
+            informed_by=self.informed_by,
         )
 
     def attempt(self, outcome: str = "", charged: bool = False) -> AttemptView:
@@ -219,13 +224,17 @@ class SweepMemory:
         fence: the driver's fencing token; part of attempts' tokens.
         now: the last tick, seconds since the epoch.
         open: unfinished trials by number.
-        queue: numbers of trials with rows that wait for a place, sorted.
+        queue: numbers of trials with rows that wait for a place: those tried before and enqueued points first.
         groups: quarantine groups by id; `pending` lists those that wait for a worker of their own.
         room: free rows by worker.
         counts: trials by state.
-        next_number: the next trial to ask for.
+        next_number: the next trial to ask for; `last_number` the last one that got a point.
         asking: asks that are not answered yet.
         exhausted: the sampler has no more points.
+        known: enqueued points that no trial has taken yet.
+        points: fingerprints of the points asked for, where `cells` says how many there are in all; None otherwise.
+        repeats: trials that were asked for when every point of the space had been.
+        extendable: COMPLETE trials whose replicas could go on under this budget, with `--extend`.
         best: the best COMPLETE trial by the first objective.
         stopping: state that the sweep will end in, with the reason; None while it runs.
         closed: the sweep has ended.
@@ -250,8 +259,14 @@ class SweepMemory:
     free_slots: FreeSlots = field(default_factory=FreeSlots)
     counts: Counter[TrialState] = field(default_factory=Counter[TrialState])
     next_number: int = 0
+    last_number: int = -1
     asking: int = 0
     exhausted: bool = False
+    known: int = 0
+    cells: int | None = None
+    points: set[int] = field(default_factory=set[int])
+    repeats: int = 0
+    extendable: int = 0
     best: Best | None = None
     stopping: tuple[SweepState, str] | None = None
     closed: bool = False
@@ -273,6 +288,14 @@ class SweepMemory:
         """Recompute whether a worker has room, after anything about it changed."""
         live = self.workers.get(worker)
         self.free_slots.set(worker, *((live.free, live.order) if live is not None else (0, 0)))
+
+    def count_point(self, params: Params) -> None:
+        """Notice when a space with finitely many points is used up."""
+        if self.cells is None:
+            return
+        point = hash(repr(sorted(params.items())))
+        self.repeats += point in self.points and len(self.points) >= self.cells
+        self.points.add(point)
 
     def vacate(self, trial: int, row: Row) -> None:
         """A row has left its worker's pack."""

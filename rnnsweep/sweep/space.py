@@ -177,6 +177,19 @@ class Space:
                 raise ConfigError("does not exist in this point", key=f"{key}.{name}", allowed=f"beside {needed}")
         return fitting
 
+    def size(self, most: int = 4096) -> int | None:
+        """How many points there are; None for a space that is continuous somewhere or has more than `most`.
+
+        Example:
+            >>> [Space(some).size() for some in ((), (Dimension("a", "int", 1, 3),), (Dimension("a", "float", 0, 1),))]
+            [1, 3, None]
+        """
+        try:
+            product = math.prod(len(dimension.cells()) for dimension in self.dimensions)
+        except ConfigError:
+            return None
+        return sum(1 for _ in self.grid()) if product <= most else None
+
     def grid(self) -> Iterator[dict[str, Any]]:
         """All cells in a fixed order: the cell's index is the trial number.
 

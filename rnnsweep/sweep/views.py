@@ -37,6 +37,9 @@ class TrialView:
         diverged_share: share of diverged replicas (a constraint for samplers).
         history: what happened, oldest first.
         extra: e.g. ``objective@6000`` after an extension.
+        enqueued: a user gave the point; the sampler was not asked for it.
+        informed_by: results of other trials that the sampler's model knew when it was asked for the point; 0 for points
+            of a Sobol start, of samplers without a model, and for enqueued ones.
     """
 
     number: int
@@ -58,6 +61,8 @@ class TrialView:
     engine: str = ""
     history: tuple[str, ...] = ()
     extra: Mapping[str, float] = field(default_factory=dict[str, float])
+    enqueued: bool = False
+    informed_by: int = 0
 
 
 @dataclass(frozen=True)

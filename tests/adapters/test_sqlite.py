@@ -66,6 +66,16 @@ def test_a_write_ahead_file_stays_one(file: Path) -> None:
     assert rows(file, "PRAGMA journal_mode") == [("wal",)]
 
 
+@pytest.mark.parametrize("name", ["plain", "a%41b", "a?b", "a%3Fb", "a b#c", "ü+&="])
+def test_every_path_comes_back_from_its_url_for_us_and_for_sqlalchemy(tmp_path: Path, name: str) -> None:
+    from sqlalchemy.engine import make_url
+
+    path = tmp_path / name / "a.db"
+    assert path_of(url_of(path)) == path
+    assert make_url(url_of(path)).database == str(path)
+    assert path_of(f"{url_of(path)}?timeout=9") == path
+
+
 def test_only_a_sqlite_url_has_a_path(tmp_path: Path) -> None:
     assert path_of(url_of(tmp_path / "a.db")) == tmp_path / "a.db"
     assert path_of("http://host/a.db") is None

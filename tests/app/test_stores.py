@@ -1,124 +1,88 @@
-"""Where stores are, and reading one that is damaged, closed to writers, or not there."""
+"""Where a store is, and what is said about one whose ledger is gone."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
+import re
+import socket
 from pathlib import Path
 
 import pytest
 
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
-from rnnsweep.app.results.sweep import open_sweep
-from rnnsweep.app.stores import StorePlace, place, place_of, reading
+from rnnsweep.app.config.load import load
+from rnnsweep.app.run.launch import launch, resume
+from rnnsweep.app.stores import place, reading_sweep
 from rnnsweep.errors import ConfigError, StoreError
+from rnnsweep.sweep.rebuild import Reopen
 
-UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all")
-"""What makes file modes count for root too."""
-
-
-def test_a_store_is_named_by_option_environment_or_default(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RNNSWEEP_STORE", raising=False)
-    assert (place().root, place().named, place().option) == (tmp_path / "mlruns", False, ())
-    assert place("x").option == ("--store", str(tmp_path / "x"))
-    monkeypatch.setenv("RNNSWEEP_STORE", str(tmp_path / "e"))
-    assert (place().root, place().named) == (tmp_path / "e", False)
-    assert place(place("x")) == place("x")
-    assert not place_of(tmp_path / "e", "sqlite:///x").named
+TINY = (
+    "cluster=inline", "tracker=none", "store.optuna=none", "budget.trials=1", "budget.updates=4", "space={}",
+    "training.report_every=2", "training.batch=2", "training.eval_size=4", "task.length=10", "family.hidden=4",
+)  # fmt: skip
 
 
-def test_a_database_url_names_a_ledger_and_never_shows_its_password(tmp_path):
-    where = place("postgresql://me:secret@host:5432/l")
-    assert where.own_root is None
-    assert where.shown == "postgresql://host:5432/l"
-    assert StorePlace(tmp_path, "postgresql://host/l").shown == "postgresql://host/l"
-    assert place(tmp_path).shown == str(tmp_path)
+@pytest.mark.parametrize("name", ["we?ird", "100%41", "a#b"])
+def test_a_store_that_a_library_would_misread_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="MLflow reads paths as URLs") as error:
+        load("quickstart", ["name=s", *TINY], store=tmp_path / name)
+    assert (error.value.key, error.value.value) == ("store.root", str(tmp_path / name))
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_that_is_no_number_is_wrong_input(run):
-    result = run("list", "--store", "postgresql://me:secret@localhost:xx/l")
-    assert result.exit_code == 2
-    assert "not a database URL" in result.stderr
-    assert "secret" not in result.stderr
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with one small finished sweep, `s`."""
+    assert launch(load("quickstart", ["name=s", *TINY], store=tmp_path)).exit_code == 0
+    return tmp_path
 
 
-def test_a_damaged_row_is_told_as_such(run, store):
-    with closing(sqlite3.connect(store / "ledger.db")) as connection:
-        connection.execute("UPDATE ledger_trials SET data = '{\"state' WHERE number = 3")
-        connection.commit()
-    result = run("table", "quickstart")
-    assert result.exit_code == 1
-    assert "a row is damaged" in result.stderr
-    assert str(store) in result.stderr
+def test_a_lost_ledger_is_told_from_a_store_without_sweeps(store: Path) -> None:
+    known = {path: path.read_bytes() for path in (store / "checkpoints").rglob("*") if path.is_file()}
+    for damage in (Path.unlink, lambda path: path.write_bytes(b"")):
+        damage(store / "ledger.db")
+        for word in ("s", "other"):
+            looking = reading_sweep(place(store), word)
+            with pytest.raises(ConfigError, match=r"Checkpoints of s are in .*checkpoints, but the ledger") as error:
+                looking.__enter__()
+            assert error.value.exit_code == 2
+        with pytest.raises(ConfigError, match="take name=NEW, or move them away"):
+            launch(load("quickstart", ["name=s", *TINY], store=store))
+    assert {path: path.read_bytes() for path in known} == known
+    assert (store / "checkpoints" / "s" / "sweep.json").is_file()
 
 
-def test_a_ledger_without_one_of_its_tables_is_told_at_once(run, store):
-    with closing(sqlite3.connect(store / "ledger.db")) as connection:
-        connection.execute("DROP TABLE ledger_trials")
-        connection.commit()
-    result = run("status", "quickstart")
-    assert result.exit_code == 1
-    assert "no such table: ledger_trials" in result.stderr
+def test_resume_removes_what_killed_writers_left(store: Path) -> None:
+    row = next((store / "checkpoints" / "s").rglob("rung-*.json"))
+    reports = store / "reports" / "s"
+    reports.mkdir(parents=True, exist_ok=True)
+    host = re.sub(r"[^A-Za-z0-9_]+", "_", socket.gethostname())
+    left = [
+        row.with_name(f"{row.name}.tmp-7"),
+        row.with_name("rung-000099.safetensors"),
+        reports / f".a.png.{host}-999999999.draft",
+    ]
+    for path in left:
+        path.write_bytes(b"torn")
+    (reports / "a.png").write_bytes(b"whole")
+    assert resume(load("quickstart", ["name=s", *TINY], store=store)).exit_code == 0
+    assert [path for path in left if path.exists()] == []
+    assert row.exists()
+    assert (reports / "a.png").exists()
 
 
-def test_an_absent_store_reads_as_empty(tmp_path):
-    with reading(place(tmp_path / "nowhere")) as ledger:
-        assert ledger is None
-
-
-def closed(store: Path) -> Path:
-    """The store, closed cleanly and then to writers."""
-    for file in ("ledger.db-wal", "ledger.db-shm"):
-        (store / file).unlink(missing_ok=True)
-    for path in (*store.rglob("*"), store):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    return store
-
-
-def unprivileged(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [*(UNPRIVILEGED if os.geteuid() == 0 else ()), sys.executable, "-m", "rnnsweep.app.cli.main", *words]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
-
-
-def test_a_store_that_cannot_be_written_can_be_read(store, tmp_path):
-    closed(store)
-    try:
-        table = unprivileged("table", "quickstart", "--store", str(store), cwd=tmp_path)
-        assert table.returncode == 0, table.stderr
-        assert "diverged at 320" in table.stdout
-        report = unprivileged("report", "quickstart", "--store", str(store), cwd=tmp_path)
-        assert report.returncode == 2
-        assert "--out" in report.stderr
-        assert "Traceback" not in report.stderr
-        stop = unprivileged("resume", "quickstart", "--store", str(store), cwd=tmp_path)
-        assert stop.returncode == 1
-        assert "Traceback" not in stop.stderr
-    finally:
-        for path in (store, *store.rglob("*")):
-            path.chmod(0o755)
-
-
-@pytest.mark.parametrize("kind", ["folder", "dangling link"])
-def test_a_lock_file_that_cannot_be_one_is_named(store, kind):
-    lock = next(store.glob("ledger.db.lock-*"))
+def test_a_lock_file_that_is_a_directory_is_one_line(store: Path) -> None:
+    lock = store / "ledger.db.lock-1"
     lock.unlink()
-    lock.mkdir() if kind == "folder" else lock.symlink_to(store / "gone" / "lock")
-    ledger = open_ledger(f"sqlite:///{store / 'ledger.db'}")
-    try:
-        with pytest.raises(StoreError, match=f"lock file {lock}"):
-            ledger.acquire("quickstart", "test", 1.0)
-    finally:
-        ledger.close()
+    lock.mkdir()
+    with pytest.raises(StoreError, match=r"lock file .*ledger\.db\.lock-1 cannot be opened: Is a directory"):
+        resume(load("quickstart", ["name=s", *TINY], store=store), Reopen(failed=True))
 
 
-def test_a_mistyped_sweep_names_the_store_and_the_nearest(run, store):
-    with pytest.raises(ConfigError, match="quickstart"):
-        open_sweep("quickstrat", store=store)
-    shutil.rmtree(store)
-    assert "none yet" in run("status", "quickstart").stderr
+def test_a_place_for_checkpoints_that_cannot_be_written_is_found_before_the_name_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    config = load("quickstart", ["name=s", *TINY, f"store.checkpoints={tmp_path / 'file'}"], store=tmp_path)
+    with pytest.raises(StoreError, match=r"checkpoints: .*Not a directory|File exists"):
+        launch(config)
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    assert ledger.sweeps() == []
+    ledger.close()

@@ -6,7 +6,10 @@ import re
 import time
 
 import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
+from rnnsweep.adapters.mlflow.formatting import column_names
 from rnnsweep.adapters.mlflow.server import comparison_link, experiment_link, run_link
 from tests.browser.journal import SPACE
 
@@ -42,11 +45,25 @@ def sweep(serve_sweep, chromium):
 
 def test_table_of_trials_has_their_columns_and_the_best_first(browser, sweep):
     browser.get(experiment_link(sweep.base, sweep.experiment))
-    text = text_with(browser, "matching runs", "objective", *SPACE.keys, "solved_at", "reason")
+    text = text_with(browser, "matching runs", "objective", *column_names(SPACE.keys).values(), "solved_at", "reason")
     names = re.findall(r"^\d{5}$", text, re.MULTILINE)
     best = sweep.ranked[0]
     assert names[0] == f"{best:05d}"
     assert str(sweep.objectives[best])[:8] in text
+    assert errors(browser) == []
+
+
+def test_charts_begin_with_the_objective_and_all_searched_keys(browser, sweep):
+    """The link to compare is short; nothing is to be chosen first."""
+    link = experiment_link(sweep.base, sweep.experiment, charts=True)
+    assert len(link) < 160
+    browser.get(link)
+    text = text_with(browser, "(objective)", "Searched keys and objective", "Model metrics")
+    order = [text.index(name) for name in ("(objective)", "Searched keys and objective", "Model metrics")]
+    assert order == sorted(order)
+    assert "clip/share" not in text[: order[1]]  # it sorts first by itself
+    axes = WebDriverWait(browser, PATIENCE).until(lambda b: b.find_elements(By.CSS_SELECTOR, ".dimension"))
+    assert len(axes) == len(SPACE.keys) + 1
     assert errors(browser) == []
 
 

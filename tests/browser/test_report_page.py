@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rnnsweep.report.page import SECTIONS, write_report
-from tests.report.conftest import build
+from rnnsweep.report.page import write_report
+from rnnsweep.report.sections import SECTIONS
+from tests.report.conftest import build, two_objectives
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -13,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("report")
-    write_report(build(), path)
+    write_report(two_objectives(build()), path)
     return path
 
 
@@ -45,15 +46,35 @@ def test_a_click_sorts_a_table_by_number(browser, folder):
         assert values == sorted(values, reverse=not ascending)
 
 
-def test_interactive_page_draws_its_axes(browser, folder):
+def test_figures_to_play_with_are_in_the_page(browser, folder):
     from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
 
-    browser.get((folder / "interactive.html").as_uri())
-    labels = [found.text for found in browser.find_elements(By.CSS_SELECTOR, "#parallel .axis-title")]
+    browser.get((folder / "index.html").as_uri())
+    assert browser.execute_script("return typeof Plotly") == "undefined"  # unpacked when asked for, not before
+    for box in browser.find_elements(By.CSS_SELECTOR, ".play button"):
+        browser.execute_script("arguments[0].click()", box)
+    WebDriverWait(browser, 60).until(lambda page: len(page.find_elements(By.CSS_SELECTOR, ".plot .main-svg")) >= 2)
+    labels = [label.text for label in browser.find_elements(By.CSS_SELECTOR, "#parallel .axis-title")]
     assert any("omega.weight" in text for text in labels)
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#history .scatterlayer .point")) == len(build().scored)
+    assert not browser.find_element(By.CSS_SELECTOR, "#history img").is_displayed()  # one or the other
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_pages_stay_small(folder):
-    assert (folder / "index.html").stat().st_size < 5_000_000
-    assert (folder / "interactive.html").stat().st_size < 5_000_000
+@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_the_screen_in_both_schemes(browser, folder, width, scheme):
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get((folder / "index.html").as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width  # nothing sticks out
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, ground.removeprefix("rgb(").removesuffix(")").split(",")))
+    assert (brightness > 600) == (scheme == "light")
+
+
+def test_the_page_stays_small(folder):
+    assert (folder / "index.html").stat().st_size < 3_500_000  # 2 of them plotly's script

@@ -244,11 +244,21 @@ class TestInbox:
         ledger.post("tiny", "stop")
         assert ledger.take_requests("tiny", fence) == [
             ("budget", {"trials": 10, "target": float("-inf")}),
-            ("stop", {}),
+            ("stop", {"fence": fence}),
         ]
         assert ledger.take_requests("tiny", fence) == []
         ledger.post("tiny", "stop")
-        assert ledger.take_requests("tiny", fence) == [("stop", {})]
+        assert ledger.take_requests("tiny", fence) == [("stop", {"fence": fence})]
+
+    def test_a_stop_says_which_driver_it_is_meant_for(self, ledger: Ledger, fence: int) -> None:
+        ledger.post("tiny", "stop", {"reason": "enough"})
+        ledger.release("tiny", fence)
+        later = ledger.acquire("tiny", "another", 0.0)
+        ledger.post("tiny", "stop")
+        assert ledger.take_requests("tiny", later) == [
+            ("stop", {"reason": "enough", "fence": fence}),
+            ("stop", {"fence": later}),
+        ]
 
     def test_exactly_once_while_others_post(self, ledger: Ledger, fence: int) -> None:
         taken: list[int] = []

@@ -7,9 +7,12 @@ import pytest
 from rnnsweep.app.config.load import load
 from rnnsweep.app.progress import Watcher
 from rnnsweep.app.run import launch as running
+from rnnsweep.app.stores import reading_sweep
 from rnnsweep.app.studies import reproduce as reproducing
 from rnnsweep.app.studies.papers import PAPERS
 from rnnsweep.errors import ConfigError
+from rnnsweep.report.questions import Effect
+from rnnsweep.report.statistics import pairs_needed
 from rnnsweep.sweep.states import SweepState
 
 
@@ -28,6 +31,10 @@ def test_smoke(name, tmp_path):
     page, *rest = reproducing.save(task, found, f"rnnsweep reproduce {name} --scale smoke")
     assert "published / ours" in page.read_text()
     assert {file.suffix for file in rest} == {".csv", ".png"}
+    assert found.answers
+    assert all(answer in page.read_text() for answer in found.answers)
+    ran_by = {cell.replicas for cell in ran}
+    assert f"ours: {' or '.join(map(str, sorted(ran_by)))}" in page.read_text()  # the real number of replicas
     before = page.read_bytes()
     assert reproducing.run(task, Watcher) is None  # complete: nothing to do
     reproducing.save(task, reproducing.collect(task), f"rnnsweep reproduce {name} --scale smoke")
@@ -43,11 +50,46 @@ def test_a_larger_budget_goes_on_where_the_smaller_one_ended(tmp_path):
 
 
 def test_mistakes_are_named_before_anything_is_written(tmp_path):
-    with pytest.raises(ConfigError, match="smoke, small, full"):
+    with pytest.raises(ConfigError, match="smoke, small, medium, full"):
         reproducing.prepare("pascanu_fig7", "tiny", store=tmp_path)
     with pytest.raises(ConfigError, match="cannot be run"):
         reproducing.prepare("momentum_timit", "smoke", store=tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", sorted(PAPERS))
+def test_medium_has_pairs_enough_to_answer(name, tmp_path):
+    task = reproducing.prepare(name, "medium", store=tmp_path)
+    assert reproducing.estimate(task) > 0
+    paired = [q for q in task.paper.questions if isinstance(q, Effect)]
+    assert not paired or all(config.plan.replicas >= pairs_needed() for config in task.configs.values())
+
+
+def test_a_stopped_reproduction_goes_on_with_the_same_command(tmp_path):
+    """A stop in its midst keeps what is there; the same command finishes it, and each replica is there once."""
+    task = reproducing.prepare("chernodub_table1", "smoke", store=tmp_path)
+    long = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=2000"], store=tmp_path)
+
+    @contextlib.contextmanager
+    def stopping(name):
+        posted = []
+
+        def stop(*_):
+            if not posted:  # once: a request that nobody took stops the next driver
+                with reading_sweep(task.where, name) as (ledger, _view):
+                    ledger.post(name, "stop")
+                posted.append(name)
+
+        yield types.SimpleNamespace(update=stop)
+
+    outcome = reproducing.run(long, stopping)
+    assert outcome is not None
+    assert outcome.state is SweepState.STOPPED
+    assert len(reproducing.collect(task).results) < 16  # 8 cells of 2 replicas
+    assert reproducing.run(task, quiet) is None
+    found = reproducing.collect(task)
+    keys = {(result.row, result.column, result.replica) for result in found.results}
+    assert len(keys) == len(found.results) == 16
 
 
 def test_settings_of_the_papers():

@@ -163,6 +163,7 @@ class MemoryLedger:
         return True
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
+        data = {**(data or {}), "fence": self.fence} if request == "stop" else data
         self.inbox.append((request, data or {}))
 
     def take_requests(self, name: str, fence: int) -> list[tuple[str, Mapping[str, Any]]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Scalar
-from rnnsweep.sweep.ports import TrialView
+from rnnsweep.sweep.ports import UNINFORMED, Origin, TrialView
 
 
 class ScriptedSampler:
@@ -24,6 +24,7 @@ class ScriptedSampler:
         self.values: dict[int, list[tuple[int, float]]] = {}
         self.restored: list[TrialView] = []
         self.known: list[dict[str, Scalar]] = []
+        self.origin = UNINFORMED
 
     def warm_start(self, earlier: Sequence[TrialView]) -> None: ...
 
@@ -46,6 +47,7 @@ class ScriptedSampler:
     def ask(self, number: int) -> dict[str, Scalar] | None:
         assert number not in self.asked, f"trial {number} asked twice"
         self.asked.append(number)
+        self.origin = Origin(enqueued=bool(self.known), informed_by=0 if self.known else len(self.told))
         return self.known.pop(0) if self.known else self.point(number)
 
     def report(self, number: int, step: int, value: float) -> None:

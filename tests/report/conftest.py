@@ -22,7 +22,7 @@ SPACE = Space(
         Dimension("controllers.sampling.q_max", "float", low=0.0, high=2.0),
     )
 )
-UPDATES, STEP, REPLICAS = 6000, 200, 3
+UPDATES, STEP, REPLICAS = 6000, 200, 6
 
 
 def trials_frame(rng: np.random.Generator, count: int) -> pd.DataFrame:
@@ -128,11 +128,11 @@ def build(count: int = 24) -> SweepData:
     )
     trials["objective"] = trials["trial"].map(replicas.groupby("trial")["value"].mean())
     solved = replicas.groupby("trial")["solved_at"].agg(
-        lambda s: sorted(s.dropna())[1] if s.notna().sum() >= 2 else None
+        lambda s: sorted(s.dropna())[2] if s.notna().sum() >= 3 else None
     )
     trials["solved_at"] = trials["trial"].map(solved).astype(float)
     trials.loc[trials["state"] == "FAILED", "objective"] = None
-    trials.loc[3, ["diverged_share", "diverged_at", "objective", "solved_at"]] = [1 / 3, 420, 1.0, None]
+    trials.loc[3, ["diverged_share", "diverged_at", "objective", "solved_at"]] = [1 / 6, 420, 1.0, None]
     trials["objective"] = trials["objective"].astype(float)
     return SweepData(
         name="quickstart",
@@ -161,6 +161,56 @@ def build(count: int = 24) -> SweepData:
         config_yaml="task: {name: temporal_order}\n",
         commands=("rnnsweep launch quickstart budget.trials=24 --fresh", "rnnsweep resume quickstart"),
         environment={"torch": "2.13.0"},
+    )
+
+
+def two_objectives(data: SweepData) -> SweepData:
+    """The same sweep with the mean update of its replicas as a second objective."""
+    second = data.replicas.groupby("trial")["step"].mean()
+    values = pd.DataFrame(
+        {
+            "trial": data.trials["trial"],
+            "valid/error": data.trials["objective"],
+            "step": data.trials["trial"].map(second),
+        }
+    )
+    return dataclasses.replace(data, objectives=(data.objective, Objective("step")), values=values)
+
+
+def one_key(solved: dict[float, list[list[bool]]], updates: int = 1000) -> SweepData:
+    """A sweep over the Ω weight alone: weight -> trials, each the fate of its replicas."""
+    trials, replicas = [], []
+    for weight, fates in solved.items():
+        for fate in fates:
+            number, count = len(trials), sum(fate)
+            at = 100.0 if 2 * count >= len(fate) else None
+            trials.append((number, "COMPLETE", 1 - count / len(fate), at, None, 0.0, "", 1, 0.0, 1.0, weight))
+            replicas += [
+                (
+                    number,
+                    replica,
+                    "SOLVED" if won else "DONE",
+                    updates,
+                    0.0 if won else 1.0,
+                    100.0 if won else None,
+                    1.0,
+                )
+                for replica, won in enumerate(fate)
+            ]
+    columns = ["trial", "state", "objective", "solved_at", "diverged_at", "diverged_share"]
+    columns += ["reason", "attempts", "started", "finished"]
+    return SweepData(
+        name="weights",
+        state="COMPLETE",
+        objective=Objective("valid/error"),
+        space=Space((Dimension("omega.weight", "categorical", choices=tuple(solved)),)),
+        updates=updates,
+        replicas_per_trial=max(len(fate) for fates in solved.values() for fate in fates),
+        trials=pd.DataFrame(trials, columns=[*columns, "omega.weight"]).astype({"solved_at": float}),
+        replicas=pd.DataFrame(
+            replicas, columns=["trial", "replica", "state", "step", "value", "solved_at", "device_s"]
+        ).astype({"solved_at": float}),
+        curves=pd.DataFrame(columns=["trial", "replica", "rung", "step", "key", "value"]),
     )
 
 

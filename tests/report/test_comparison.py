@@ -6,14 +6,15 @@ import pandas as pd
 import pytest
 
 from rnnsweep.report import comparison as report
-from rnnsweep.report.comparison import Result, compare
+from rnnsweep.report.comparison import ReplicaResult, compare
+from rnnsweep.report.comparison_figure import figure
 from rnnsweep.report.published import TABLES
 from rnnsweep.report.statistics import mean_interval
 
 
 def fig7():
-    solved = [Result("basic tanh, MSGD-CR", "T = 20", True, at, at) for at in (3000, 1000, 2000)]
-    return [*solved, *(Result("basic tanh, MSGD-CR", "T = 20", False, None, 9000) for _ in range(2))]
+    solved = [ReplicaResult("basic tanh, MSGD-CR", "T = 20", True, at, at) for at in (3000, 1000, 2000)]
+    return [*solved, *(ReplicaResult("basic tanh, MSGD-CR", "T = 20", False, None, 9000) for _ in range(2))]
 
 
 def test_solved_share_with_interval_and_median_updates():
@@ -30,12 +31,12 @@ def test_cells_that_were_not_run_stay_empty():
     found = compare(TABLES["pascanu_fig7"], "small", fig7(), [])
     rest = [cell for cell in found.cells if (cell.row, cell.column) != ("basic tanh, MSGD-CR", "T = 20")]
     assert len(rest) == 44
-    assert all(cell.ours is None and cell.shown == "" and cell.replicas == 0 for cell in rest)
-    assert report.figure(compare(TABLES["pascanu_fig7"], "small", [], [])) is None
+    assert all(cell.ours is None and cell.text == "" and cell.replicas == 0 for cell in rest)
+    assert figure(compare(TABLES["pascanu_fig7"], "small", [], [])) is None
 
 
 def test_accuracies_best_and_mean_beside_the_published():
-    results = [Result("T=100 on", "adding", False, None, 100, accuracy) for accuracy in (90.0, 94.0, 98.0)]
+    results = [ReplicaResult("T=100 on", "adding", False, None, 100, accuracy) for accuracy in (90.0, 94.0, 98.0)]
     found = compare(TABLES["chernodub_table1"], "small", results, [])
     best, mean = found.cell("T=100 on", "adding best"), found.cell("T=100 on", "adding mean")
     assert (best.published, best.ours, best.low) == (">99", 98.0, None)
@@ -60,10 +61,11 @@ def test_page_and_frames_hold_the_same_numbers():
     assert isinstance(table, pd.DataFrame)
 
 
-@pytest.mark.parametrize("name", ["pascanu_fig7", "chernodub_table1", "pascanu_pathological"])
-def test_every_table_can_be_drawn(name):
-    table = TABLES[name]
-    place = table.cells[0]
-    column = place.column.removesuffix(" best")
-    results = [Result(place.row, column, bool(i % 2), 100, 200, 50.0 + i) for i in range(4)]
-    assert report.figure(compare(table, "small", results, [])) is not None
+def test_the_unit_says_how_many_replicas_there_really_are():
+    assert (
+        compare(TABLES["pascanu_fig7"], "small", fig7(), []).unit
+        == "% of replicas; replicas per cell: published: 5, ours: 5"
+    )
+    smoke = compare(TABLES["pascanu_fig7"], "smoke", fig7()[:1], [])
+    assert smoke.unit.endswith("published: 5, ours: 1")
+    assert "% of 5" not in report.markdown(smoke)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 
 import pandas as pd
 
-from rnnsweep.report.page import SECTIONS, facts, write_overview, write_report
+from rnnsweep.report.page import FORMATS, drawn, facts, write_overview, write_report
+from rnnsweep.report.search_history import history
+from rnnsweep.report.sections import SECTIONS
+from tests.report.conftest import two_objectives
 
 
 def test_report_writes_page_pictures_and_tables(data, tmp_path):
-    page = write_report(data, tmp_path)
+    page = write_report(two_objectives(data), tmp_path)
     text = page.read_text()
     names = {path.name for path in tmp_path.iterdir()}
     assert {f"{section.slug}.png" for section in SECTIONS} | {"overview.png", "index.html", "trials.csv"} <= names
@@ -46,3 +50,47 @@ def test_missing_values_show_as_a_dash(data, tmp_path):
     trials = data.trials.assign(objective=float("nan"))
     text = write_report(dataclasses.replace(data, trials=trials), tmp_path).read_text()
     assert ">nan<" not in text
+
+
+def test_vector_figures_for_papers_come_on_demand_and_go_when_not_asked_for(data, tmp_path):
+    write_report(data, tmp_path, ["svg", "pdf"])
+    assert (tmp_path / "history.svg").read_bytes().startswith(b"<?xml")
+    assert (tmp_path / "history.pdf").read_bytes().startswith(b"%PDF")
+    write_report(data, tmp_path)
+    assert not [path for kind in FORMATS for path in tmp_path.glob(f"*.{kind}")]
+
+
+def test_equal_data_give_equal_files(data):
+    for kind in ("png", *FORMATS):
+        assert drawn(history(data), kind) == drawn(history(data), kind)
+    assert b"/FontType 3" not in drawn(history(data), "pdf")  # journals refuse them
+
+
+def test_ties_are_said_beside_the_winner(data):
+    tied = data.trials.assign(objective=data.trials["objective"].where(data.trials["trial"] > 2, 0.0))
+    found = dict(facts(dataclasses.replace(data, trials=tied)))
+    assert found["first of 3 that tie"].startswith("#")
+
+
+def test_facts_say_when_trials_diverged_and_how_many_asks_were_informed(data):
+    assert dict(facts(data))["diverged"] == "1, first at 420"
+    assert "asks that knew results" not in dict(facts(data))
+    informed = dataclasses.replace(data, trials=data.trials.assign(informed=[0] * 20 + [20] * 4))
+    assert dict(facts(informed))["asks that knew results"] == "4 of 24"
+
+
+def test_the_page_answers_and_cautions(data, tmp_path):
+    text = write_report(dataclasses.replace(data, noise=0.3), tmp_path).read_text()
+    assert "luck of the seed" in text
+    assert "Caution: only" in text
+    assert "Not told from luck" in text
+    assert "1 × bug: ValueError &lt;x&gt; (#7)" in text
+
+
+def test_leftovers_of_killed_and_earlier_reports_are_removed(data, tmp_path):
+    for name in ("interactive.html", ".index.html.elsewhere-1.draft"):
+        (tmp_path / name).write_text("old")
+        os.utime(tmp_path / name, (0, 0))
+    write_report(data, tmp_path)
+    assert not (tmp_path / "interactive.html").exists()
+    assert not list(tmp_path.glob(".*"))

@@ -16,12 +16,12 @@ def test_every_table_names_its_source_and_unit():
 def test_a_picture_has_no_numbers():
     figure = TABLES["pascanu_fig7"]
     assert len(figure.rows) == 9  # three networks, three methods
-    assert all(cell.value is None and cell.shown == "" for cell in figure.cells)
+    assert all(cell.value is None and cell.printed == "" for cell in figure.cells)
 
 
 def test_values_as_printed():
     chernodub = TABLES["chernodub_table1"]
-    assert chernodub.cell("T=100 on", "adding best").shown == ">99"
+    assert chernodub.cell("T=100 on", "adding best").printed == ">99"
     assert chernodub.cell("T=100 on", "adding best").value == 99
     assert chernodub.cell("T=150 on", "temporal order best").value == 72
     assert chernodub.cell("T=150 off", "multiplication mean").value is None  # the paper prints n/a

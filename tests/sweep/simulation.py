@@ -69,3 +69,18 @@ class World:
 
     def states(self) -> list[TrialState]:
         return [view.state for view in self.ledger.trials("s")]
+
+
+def after(polls: int, act: Callable[[], Any]) -> Any:
+    """A simulated executor that does something from outside at its n-th poll."""
+
+    class Acting(SimExecutor):
+        seen = 0
+
+        def poll(self, timeout: float):
+            self.seen += 1
+            if self.seen == polls:
+                act()
+            return super().poll(timeout)
+
+    return Acting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.budget import Spent, better, change, reached
+from rnnsweep.sweep.budget import Spent, better, change, check_raised, reached
 from rnnsweep.sweep.plan import Budget, Objective
 
 LEAST, MOST = Objective("valid/error"), Objective("valid/share", goal="maximize")
@@ -47,3 +47,23 @@ def test_limits_change_while_the_sweep_runs_but_updates_do_not() -> None:
         change(Budget(3, 10), {"updates": 20})
     with pytest.raises(ConfigError, match="Did you mean 'trials'"):
         change(Budget(3, 10), {"trails": 20})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [
+        (Budget(8, 10), Budget(7, 10), "8 or more"),
+        (Budget(8, 10), Budget(8, 9), "10 or more"),
+        (Budget(None, 10), Budget(8, 10), "null"),
+        (Budget(8, 10, wall_s=5.5), Budget(8, 10, wall_s=5.0), "5.5 or more"),
+        (Budget(8, 10), Budget(8, 10, device_s=5.0), "null"),
+    ],
+)
+def test_a_smaller_budget_is_refused(before: Budget, after: Budget, allowed: str) -> None:
+    with pytest.raises(ConfigError, match=f"may be raised, nothing else; allowed: {allowed}"):
+        check_raised(before, after)
+
+
+def test_a_raised_budget_and_any_target_is_fine() -> None:
+    check_raised(Budget(8, 10, wall_s=5.0, target=0.1), Budget(None, 20, wall_s=None, target=0.2))
+    check_raised(Budget(8, 10), Budget(8, 10, target=0.1))

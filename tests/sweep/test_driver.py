@@ -19,22 +19,7 @@ from tests.kit.ledger import MemoryLedger, away
 from tests.kit.plans import plan
 from tests.kit.sampler import ScriptedSampler
 from tests.kit.trainer import Faults
-from tests.sweep.simulation import STILL, World
-
-
-def after(polls: int, act):
-    """A simulated executor that does something from outside at its n-th poll."""
-
-    class Acting(SimExecutor):
-        seen = 0
-
-        def poll(self, timeout: float):
-            self.seen += 1
-            if self.seen == polls:
-                act()
-            return super().poll(timeout)
-
-    return Acting
+from tests.sweep.simulation import STILL, World, after
 
 
 def test_inline_and_simulated_executors_give_the_same_table() -> None:
@@ -256,7 +241,7 @@ def test_a_sampler_that_pairs_replicas_gets_their_values_also_after_a_resume() -
 def test_an_exhausted_sampler_ends_the_sweep() -> None:
     sampler = ScriptedSampler(point=lambda number: {"x": 0.1 * number} if number < 3 else None)
     world = World(plan(None))
-    assert world.run(sampler=sampler).reason == "the sampler has no more points"
+    assert world.run(sampler=sampler).reason == "the space is used up: 3 trials"
     assert world.states() == [TrialState.COMPLETE] * 3
 
 

@@ -66,8 +66,15 @@ def test_complete_trials_go_on_only_with_extend_and_keep_their_old_objective() -
     extended, _ = rebuild(plan(1, updates=90), 2, 9.0, given, Reopen(extend=True))
     assert extended.open[0].extra == {"objective@40": 0.25}
     assert extended.open[0].state is TrialState.WAITING
-    nowhere, _ = rebuild(plan(1, updates=40), 2, 9.0, given, Reopen(extend=True))
-    assert nowhere.open == {}
+    for updates in (30, 40):
+        with pytest.raises(ConfigError, match="extends no trial; allowed: more than 40") as error:
+            rebuild(plan(1, updates=updates), 2, 9.0, given, Reopen(extend=True))
+        assert (error.value.key, error.value.value) == ("budget.updates", updates)
+    assert (still.extendable, extended.extendable) == (1, 0)
+    solved = records(view, reports(4, last=RowState.SOLVED))
+    with pytest.raises(ConfigError, match="solved the task or diverged"):
+        rebuild(plan(1, updates=90), 2, 9.0, solved, Reopen(extend=True))
+    assert rebuild(plan(1, updates=90), 2, 9.0, solved)[0].extendable == 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import tracemalloc
 
 from rnnsweep.sweep.command_batch import CommandBatch
 from rnnsweep.sweep.events import Tick
-from rnnsweep.sweep.ports import RungTrained, WorkerJoined
+from rnnsweep.sweep.ports import UNINFORMED, RungTrained, WorkerJoined
 from rnnsweep.sweep.rebuild import Records, rebuild
 from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.rows import Orders, RowReport, WorkerInfo
@@ -22,6 +22,7 @@ class Quick:
     """Sampler and executor that cost nothing."""
 
     wants_replicas = False
+    origin = UNINFORMED
 
     def __init__(self) -> None:
         self.joined: list[tuple[str, Orders]] = []

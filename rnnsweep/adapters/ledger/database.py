@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from rnnsweep.adapters.ledger.secrets import secret_words, without_secrets
 from rnnsweep.adapters.postgres import require_driver
 from rnnsweep.errors import ConfigError, StoreError
 
@@ -24,6 +27,7 @@ PATIENCE = 60.0
 """Seconds that a transaction keeps trying while the database is locked by others or away."""
 
 _ALLOWED = "sqlite:///path/to/ledger.db or postgresql://user@host:port/database"
+_LOG_HEAD, _LOG_MAGIC = 32, 0x377F0682  # of SQLite's write-ahead log, see its file format, section 4.1
 _SQLITE_BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED
 _POSTGRES_BUSY = frozenset({"55P03", "40001", "40P01", "25P03"})  # lock timeout, serialisation, deadlock, idle abort
 _POSTGRES_AWAY = frozenset({"57P01", "57P02", "57P03"})  # shutting down, crashed, starting up
@@ -41,11 +45,11 @@ def parse(url: str) -> URL:
     Raises:
         ConfigError: not a SQLite file or PostgreSQL URL. The message shows no password.
     """
-    # greedy, up to the last @: a password may hold any sign, and a URL that is none may hold one too
-    harmless = re.sub(r"^([\w+.-]*://)?.*@", r"\1***@", url).partition("?")[0]
+    # greedy, up to the last @: a text that is no URL may hold a password as well
+    harmless = without_secrets(url) if "://" in url else re.sub(r"^.*@", "***@", url)
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # the latter: a port that is no number
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise ConfigError("not a database URL", key="store.ledger", value=harmless, allowed=_ALLOWED) from None
     backend = parsed.get_backend_name()
     if backend in ("postgresql", "postgres"):
@@ -80,7 +84,7 @@ class Database:
     def __init__(self, url: URL, patience: float = PATIENCE) -> None:
         self.path = Path(url.database).absolute() if url.get_backend_name() == "sqlite" and url.database else None
         self.display_url = display(url)
-        self._secrets = [word for word in (url.password, url.query.get("password")) if isinstance(word, str)]
+        self._secrets = secret_words(url)
         self._patience = patience
         self._reached = False
         # SQLite lets one writer in at a time and others sleep and poll; threads of ours queue here instead
@@ -118,6 +122,40 @@ class Database:
         if self.path is not None:
             self._insist(lambda: self._once(lambda c: c.exec_driver_sql("PRAGMA journal_mode=WAL"), ""), None)
 
+    def make_private(self) -> None:
+        """Make the SQLite file, where there is none, for its owner's eyes only: a config may hold a store's URL.
+
+        What SQLite puts beside it gets the same mode.
+        """
+        if self.path is not None and not self.path.exists():
+            with contextlib.suppress(OSError):  # somebody was faster; or SQLite will say what is wrong
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+    def checkpoint(self) -> None:
+        """Copy what SQLite's write-ahead log holds into the file itself, as far as nobody else reads; never waits.
+
+        The file alone is then all there is: a log that is lost or damaged later loses nothing.
+        """
+        if self.path is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                self._once(lambda c: c.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)"), "")
+
+    def check_log(self) -> None:
+        """Refuse a write-ahead log whose head is damaged: SQLite would take it for empty and write over it.
+
+        Raises:
+            StoreError: it is; nothing was changed.
+        """
+        log = self.path and self.path.with_name(f"{self.path.name}-wal")
+        if log is None or not log.is_file():
+            return
+        with log.open("rb") as file:
+            head = file.read(_LOG_HEAD)
+        if not _sound(head):
+            reason = f"the head of its write-ahead log {log} is damaged, and with it the newest commits are lost"
+            hint = "nothing was changed; keep a copy of both files, then remove the log to go on with what is left"
+            raise StoreError("ledger", f"{self.display_url}: {reason}; {hint}")
+
     def _once(self, work: Callable[[sa.Connection], _Result], begin: str) -> _Result:
         with self.engine.connect() as connection:
             self._reached = True
@@ -142,6 +180,21 @@ class Database:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return (BusyError if busy else StoreError)("ledger", f"{self.display_url}: {text}")
+
+
+def _sound(head: bytes) -> bool:
+    """Whether this is the head of a write-ahead log by its magic number and checksum; a log that is empty is sound."""
+    if len(head) < _LOG_HEAD:
+        return True
+    (magic,) = struct.unpack(">I", head[:4])
+    if magic & ~1 != _LOG_MAGIC:
+        return False
+    words = struct.unpack((">" if magic & 1 else "<") + "6I", head[:24])
+    one = two = 0
+    for first, second in zip(words[::2], words[1::2], strict=True):
+        one = (one + first + two) & 0xFFFFFFFF
+        two = (two + second + one) & 0xFFFFFFFF
+    return struct.unpack(">2I", head[24:32]) == (one, two)
 
 
 def _busy(error: SQLAlchemyError) -> bool:

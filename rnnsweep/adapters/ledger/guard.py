@@ -52,7 +52,11 @@ class FileGuard:
         self._file: int | None = None
 
     def take(self) -> bool:
-        """See `Guard.take`."""
+        """See `Guard.take`.
+
+        Raises:
+            StoreError: something that is no file of ours stands where the lock file belongs.
+        """
         if fcntl is None:
             return False
         if self._file is not None:
@@ -67,15 +71,14 @@ class FileGuard:
         return True
 
     def _open(self) -> int:
-        """The file, not inherited by children that exec; one of another user can be locked by who may read it."""
+        """The file, not inherited by children that exec; another user's can be locked by whoever may read it."""
         try:
             try:
-                return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+                return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             except PermissionError:
                 return os.open(self._path, os.O_RDONLY)
-        except OSError as error:  # a directory, a dangling link, a file that may not be read
-            reason = f"lock file {self._path}: {error.strerror}; it may be removed while no sweep of this store runs"
-            raise StoreError("ledger", reason) from None
+        except OSError as error:  # a directory, a link to nowhere, a file that may not be read
+            raise StoreError("ledger", f"the lock file {self._path} cannot be opened: {error.strerror}") from None
 
     def drop(self) -> None:
         """See `Guard.drop`."""

@@ -118,6 +118,7 @@ class SqlLedger:
     def release(self, name: str, fence: int) -> None:
         """Give the lock back; nothing happens where it is another's by now."""
         self._locks.release(self._known(name), fence)
+        self.database.checkpoint()
 
     def commit(self, name: str, fence: int, writes: Sequence[Write]) -> None:
         """Apply all writes in one durable transaction.
@@ -228,9 +229,16 @@ class SqlLedger:
         return _skipped([data for (data,) in self._rows(_skips(self._id(name)))], mirror)
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
-        """Leave a request for the driver that holds the sweep. Needs no lock."""
-        row = {"sweep": self._known(name), "request": request, "data": codec.encode(dict(data or {}))}
-        self.database.write(lambda c: c.execute(inbox.insert().values(row)))
+        """Leave a request for the driver that holds the sweep; a ``stop`` names its fence. Needs no lock."""
+        sweep, given = self._known(name), dict(data or {})
+        fence = sa.select(locks.c.fence).where(locks.c.sweep == sweep)
+
+        def work(connection: sa.Connection) -> None:
+            meant = {"fence": connection.execute(fence).scalar()} if request == "stop" else {}
+            row = {"sweep": sweep, "request": request, "data": codec.encode(given | meant)}
+            connection.execute(inbox.insert().values(row))
+
+        self.database.write(work)
 
     # ------------------------------------------------------------------ inside
 
@@ -299,6 +307,9 @@ def _prepare(database: Database, create: bool) -> None:
             database.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError("ledger", f"{database.display_url}: {error.strerror}") from None
+        database.check_log()
+        if create:
+            database.make_private()
     version = database.read(schema.found_version)
     if version is None:
         if not create:

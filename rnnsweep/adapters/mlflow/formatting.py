@@ -168,12 +168,20 @@ def note(plan: SweepPlan, state: str, best: tuple[Best, Mapping[str, str]] | Non
     lines = [f"## Sweep `{plan.name}`: {state}", ""]
     if best is not None:  # what the UI shows before "Show more"
         first, params = best
-        shown = ", ".join(_code(f"{key}={text}") for key, text in params.items())
+        shown = ", ".join(_code(f"{key}={_short(text)}") for key, text in params.items())
         lines += [f"**Best: {first}** with {shown or 'no searched keys'}", ""]
     lines += [f"Objective: {goals}", "", "```", *commands, "```"]
     lines += ["", "| searched key | range |", "|---|---|"]
     lines += [f"| {_code(dimension.key)} | {_code(range_text(dimension))} |" for dimension in plan.space]
     return "\n".join(map(clean, lines))[:LONGEST_TAG]
+
+
+def _short(text: str) -> str:
+    """A param's text with four digits where it is a number with more."""
+    try:
+        return text if text.lstrip("-").isdigit() else f"{float(text):.4g}"
+    except ValueError:
+        return text
 
 
 def _code(text: str) -> str:

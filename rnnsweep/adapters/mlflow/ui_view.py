@@ -7,7 +7,6 @@ comes for the first time sees none of the sweep's columns, and as its first char
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from rnnsweep.adapters.mlflow.formatting import ORDER, TAGS, column_names, legal_name
@@ -46,7 +45,11 @@ def _state(plan: SweepPlan) -> dict[str, Any]:
         "runsVisibilityMap": {},
         "runsHiddenMode": "FIRST_20_RUNS",
         "compareRunCharts": _charts(plan),
-        "compareRunSections": [_section("sweep", "Sweep"), _section("plain", "Model metrics")],
+        "compareRunSections": [
+            _section("sweep", "Sweep", columns=2),
+            _section("compare", "Searched keys and objective", columns=1),
+            _section("plain", "Model metrics", columns=3),
+        ],
         "viewMaximized": False,
         "runListHidden": False,
         "isAccordionReordered": True,  # else the UI sorts the sections by name, and ours is not the first
@@ -59,8 +62,9 @@ def _state(plan: SweepPlan) -> dict[str, Any]:
     }
 
 
-def _section(key: str, name: str) -> dict[str, Any]:
-    return {"uuid": key, "name": name, "display": True, "isReordered": False, "deleted": False, "isGenerated": False}
+def _section(key: str, name: str, columns: int) -> dict[str, Any]:
+    shown = {"display": True, "isReordered": False, "deleted": False, "isGenerated": False}
+    return {"uuid": key, "name": name, **shown, "columns": columns, "cardHeight": 420}
 
 
 def _charts(plan: SweepPlan) -> list[dict[str, Any]]:
@@ -70,23 +74,10 @@ def _charts(plan: SweepPlan) -> list[dict[str, Any]]:
     """
     everywhere = [legal_name(dimension.key) for dimension in plan.space if not dimension.when]
     return [
+        _line("objective"),
+        _line("valid/error") if plan.objectives[0].metric != "valid/error" else _line("train/loss"),
         {
-            **_chart("objective", "LINE", "Objective"),
-            "metricKey": "objective",
-            "lineSmoothness": 0,
-            "xAxisScaleType": "linear",
-            "scaleType": "linear",
-            "range": {},
-            "xAxisKey": "step",
-            "selectedXAxisMetricKey": "",
-            "yAxisKey": "metric",
-            "yAxisExpressions": [],
-            "ignoreOutliers": False,
-            "useGlobalXaxisKey": True,
-            "useGlobalLineSmoothing": True,
-        },
-        {
-            **_chart("compare", "PARALLEL", "Searched keys and objective"),
+            **_chart("axes", "PARALLEL", "compare"),
             "selectedParams": everywhere[:AXES],
             "selectedMetrics": ["objective"],
             "showAllRuns": True,
@@ -94,13 +85,30 @@ def _charts(plan: SweepPlan) -> list[dict[str, Any]]:
     ]
 
 
-def _chart(key: str, kind: str, title: str) -> Mapping[str, Any]:
+def _line(key: str) -> dict[str, Any]:
+    return {
+        **_chart(key, "LINE", "sweep"),
+        "metricKey": key,
+        "lineSmoothness": 0,
+        "xAxisScaleType": "linear",
+        "scaleType": "linear",
+        "range": {},
+        "xAxisKey": "step",
+        "selectedXAxisMetricKey": "",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "ignoreOutliers": False,
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
+
+
+def _chart(key: str, kind: str, section: str) -> dict[str, Any]:
     return {
         "uuid": key,
         "type": kind,
-        "displayName": title,
         "runsCountToCompare": 20,
-        "metricSectionId": "sweep",
+        "metricSectionId": section,
         "deleted": False,
         "isGenerated": False,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
 from rnnsweep.loader import build_unit, user_code
 from rnnsweep.sweep.plan import Scalar, SweepPlan
-from rnnsweep.sweep.ports import TrialView
+from rnnsweep.sweep.ports import UNINFORMED, Origin, TrialView
 from rnnsweep.sweep.states import TrialState
 
 LOG = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class HistorySampler:
 
     Attributes:
         wants_replicas: the pruner compares replicas: call `report_replicas` after each `report`.
+        origin: how the last ask was answered.
     """
 
     def __init__(self, plan: SweepPlan, sampler: SamplerUnit, pruner: PrunerUnit) -> None:
@@ -46,13 +48,18 @@ class HistorySampler:
         self.wants_replicas = pruner.replicas
         self._earlier: tuple[TrialView, ...] = ()
         self._known: list[Mapping[str, Any]] = []
+        self._given = list(range(len(plan.enqueue)))  # numbers of enqueued points, in order
+        self._offset = 0
+        self.origin = UNINFORMED
 
     def warm_start(self, earlier: Sequence[TrialView]) -> None:
         """Learn from the results of another sweep of the same space; `restore` keeps them.
 
         They stand in the history below number 0, best first for samplers that look at order, and count towards the
-        start from the Sobol sequence. Trials that lie outside of the space teach nothing.
+        start from the Sobol sequence. That goes on where the other sweep has left it: with one seed, this one would
+        else repeat what has been tried. Trials that lie outside of the space teach nothing.
         """
+        self._offset = 1 + max((view.number for view in earlier), default=-1)
         complete = [view for view in earlier if view.state is TrialState.COMPLETE and view.values]
         self._earlier = tuple(replace(view, number=-1 - view.number) for view in complete)
         self._warm()
@@ -80,6 +87,7 @@ class HistorySampler:
         """Rebuild the history; `replicas` maps trial -> [(step, values)] and is read where `wants_replicas`."""
         self._history = History(self._plan.space, self._plan.objectives)
         self._warm()
+        self._given = sorted({*range(len(self._plan.enqueue)), *(view.number for view in trials if view.enqueued)})
         for view in trials:
             self._history.start(view.number, view.params)
             for step, value in rungs.get(view.number, ()):
@@ -91,14 +99,26 @@ class HistorySampler:
 
     def ask(self, number: int) -> dict[str, Scalar] | None:
         """The point of trial `number`, or None when the space is exhausted. The trial counts as running."""
-        ask = Ask(number, self._plan.seed, self._plan.space, self._history, len(self._plan.enqueue))
-        if number < ask.enqueued:
-            params = self._completed(ask, self._plan.enqueue[number])
+        before = bisect_left(self._given, number)
+        plan = self._plan
+        ask = Ask(number, plan.seed, plan.space, self._history, before, self._offset, plan.budget.trials)
+        point = self._next_known(number)
+        if point is not None:
+            params, self.origin = self._completed(ask, point), Origin(enqueued=True)
         else:
-            params = self._completed(ask, self._known.pop(0)) if self._known else self._sampler.propose(ask)
+            params, self.origin = self._sampler.propose(ask), Origin(informed_by=self._sampler.informed_by(ask))
         if params is not None:
             self._history.start(number, params)
         return params
+
+    def _next_known(self, number: int) -> Mapping[str, Any] | None:
+        """The enqueued point of a trial: the config's belong to the first numbers, others go to whoever asks next."""
+        if number < len(self._plan.enqueue):
+            return self._plan.enqueue[number]
+        if not self._known:
+            return None
+        insort(self._given, number)
+        return self._known.pop(0)
 
     def _completed(self, ask: Ask, point: Mapping[str, Any]) -> dict[str, Any]:
         """The known point; dimensions that it leaves open come from the Sobol sequence."""

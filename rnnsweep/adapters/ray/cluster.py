@@ -10,17 +10,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private import ray_constants, services
+from ray._private import worker as ray_worker
 from ray._private.node import Node as RayNode
 from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.session import ENDING
 
 AUTO = "auto"
 TOKEN_HINT = "A cluster that was started with tokens wants RAY_AUTH_MODE=token and the same token here."
@@ -127,27 +133,80 @@ def connect(settings: RaySettings) -> bool:
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers hide GPUs themselves; no warning
-    if settings.address is None:
-        _start_here(settings)
-    else:
-        _join(settings.address)
+    with _handlers_kept():
+        if settings.address is None:
+            _start_here(settings)
+        else:
+            _join(settings.address)
     return True
 
 
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Keep what this process does on SIGTERM, SIGINT and SIGHUP.
+
+    Ray's core, in C++, takes SIGTERM over when it connects: the process would end at once, with a dump of its stack and
+    exit code 15, and leave trials behind that nobody has asked to stop.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and what Ray sets stays
+        return
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: not installed from Python, and not to be had
+                signal.signal(number, handler)
+
+
 def _protect() -> None:
-    """Token authentication for a Ray of our own, unless RAY_AUTH_MODE says otherwise; the token is in ``~/.ray``.
+    """Token authentication for a Ray of our own, unless RAY_AUTH_MODE says otherwise.
+
+    The token is of this process alone and travels in the environment, which no other user may read: Ray would write it
+    to a file in the home directory that everybody can. A token that the user named is kept.
 
     Ray has read the mode when it was imported; this refreshes it as Ray itself does. Not for clusters that we join:
     after a refresh, a driver with an explicit address loses every actor before it starts (Ray 2.60, measured).
     """
-    if "RAY_AUTH_MODE" not in os.environ:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        Config.initialize("")
+    mode = os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if mode.lower() != "token":
+        return
+    if not any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    Config.initialize("")
+
+
+def check_token_file() -> None:
+    """Refuse a token that every user of this machine can read: whoever has it runs code as the cluster's owner.
+
+    Raises:
+        ConfigError: the token file of a cluster to be joined is open to others.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if file.is_file() and file.stat().st_mode & 0o077:
+        problem, hint = "other users can read this token", f"Close it with: chmod 600 {file}"
+        raise ConfigError(problem, key="RAY_AUTH_TOKEN_PATH", value=str(file), hint=f"{hint}.")
 
 
 def disconnect() -> None:
     """Leave the cluster; a Ray that `connect` started ends with all its processes."""
     ray.shutdown()
+
+
+def ended_process() -> str | None:
+    """What has ended of a Ray that this process has started: ``raylet`` or ``gcs_server``; None while both live.
+
+    Asked of the operating system. To ask Ray itself would block, and once its GCS is gone, Ray ends this process after
+    a minute.
+    """
+    node: Any = ray_worker._global_node
+    if node is None:
+        return None
+    needed = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
+    return next((kind for kind, _ in node.dead_processes() if kind in needed), None)
 
 
 def _start_here(settings: RaySettings) -> None:
@@ -188,6 +247,7 @@ def _init_patiently(options: dict[str, Any]) -> None:
 
 
 def _join(address: str) -> None:
+    check_token_file()
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as problem:

@@ -17,7 +17,15 @@ from ray import cloudpickle
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rnnsweep.adapters.ray.cluster import Node, RaySettings, alive_nodes, connect, disconnect, kill_process
+from rnnsweep.adapters.ray.cluster import (
+    Node,
+    RaySettings,
+    alive_nodes,
+    connect,
+    disconnect,
+    ended_process,
+    kill_process,
+)
 from rnnsweep.adapters.ray.worker import WorkerActor, WorkerSpec
 from rnnsweep.adapters.ray.worker_handle import WorkerHandle, reason_of
 from rnnsweep.errors import RnnsweepError, StoreError
@@ -71,6 +79,7 @@ class RayExecutor:
         self._not_before: dict[str, float] = defaultdict(float)
         self._start_s = self._settings.deadline_s
         self._prefix, self._count, self._failed_starts = uuid.uuid4().hex[:6], 0, 0
+        self._restarts = 0
         self._ever_joined = self._gathered = self._owned = self._running = self._warned = False
         self._looked = self._started = self._first_ready = 0.0
 
@@ -178,6 +187,7 @@ class RayExecutor:
         handle.rows.settle(reports, failures)
         if reports:
             self._losses.pop(handle.node.id, None)
+            self._restarts = 0
         if reports or failures:
             self._events.append(RungTrained(handle.id, tuple(reports), tuple(failures)))
 
@@ -233,6 +243,9 @@ class RayExecutor:
     def _balance(self) -> None:
         """Lose the workers of nodes that left, and start workers where there is room."""
         self._looked = time.monotonic()
+        ended = ended_process() if self._owned and self._settings.address is None else None
+        if ended:
+            self._restart(ended)
         nodes = alive_nodes()
         alive = {node.id for node in nodes}
         for handle in [handle for handle in self._handles.values() if handle.node.id not in alive]:
@@ -246,6 +259,21 @@ class RayExecutor:
         if not (self._handles or self._warned) and time.monotonic() - self._started > 10:
             self._warned = True
             LOG.warning("no node of the cluster has room for a worker (%s); waiting for one", self._settings)
+
+    def _restart(self, ended: str) -> None:
+        """Start a Ray of our own anew when one of its processes was killed, for memory say: nobody else will.
+
+        Raises:
+            WorkerStartError: that has happened again and again, without a rung in between.
+        """
+        self._restarts += 1
+        if self._restarts > START_ATTEMPTS:
+            raise WorkerStartError(f"Ray's {ended} was ended {self._restarts} times (is there too little memory?)")
+        LOG.warning("Ray's %s has ended (killed, perhaps for memory): Ray is started again", ended)
+        for handle in list(self._handles.values()):
+            self._lose(handle, f"Ray's {ended} has ended")
+        disconnect()
+        self._owned = connect(self._settings)
 
     def _emptiest(self, nodes: list[Node]) -> Node | None:
         """The node with most free places among those that may get a worker now."""

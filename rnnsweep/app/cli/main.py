@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rnnsweep.app.api import ENDING
 from rnnsweep.app.cli import (
     analyze,
     bench,
@@ -37,6 +39,9 @@ from rnnsweep.app.cli import (
 from rnnsweep.errors import ConfigWarning, RnnsweepError, printable
 from rnnsweep.version import __version__
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, as shells have it."""
+
 RUN, LOOK, MORE = "Run", "Look", "Set up and check"
 
 
@@ -57,13 +62,18 @@ class OneLineErrors(TyperGroup):
             with _warning_lines():
                 return super().invoke(ctx)
         except RnnsweepError as error:
+            from rnnsweep.app.api import harmless
+
             if ctx.meta[TRACEBACK]:
-                typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-            typer.echo(f"error: {error}", err=True)
+                typer.echo(harmless("".join(traceback.format_exception(error))), err=True, nl=False)
+            typer.echo(f"error: {harmless(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until exit, so that the last flush is silent
             raise typer.Exit(0) from None
+        except KeyboardInterrupt:  # before a driver has begun, or after it has ended: it has handlers of its own
+            typer.echo("Interrupted. A sweep that has begun goes on with: rnnsweep resume NAME", err=True)
+            raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager
@@ -137,11 +147,24 @@ for _name, _function, _panel in (
     app.command(_name, rich_help_panel=_panel)(_function)
 
 
+def _interrupt(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _heed_signals() -> None:
+    """Let what else asks a process to end do what Ctrl-C does, so that nothing is left behind; nohup is respected."""
+    for number in ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
 def main() -> None:
     """What the `rnnsweep` script runs."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    _heed_signals()
     try:
         app()
     finally:

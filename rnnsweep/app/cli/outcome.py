@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -21,24 +25,41 @@ LISTED = 8
 def finish(sweep: Sweep) -> None:
     """Say what mirrors have not got, once nobody waits for them any more; exit with the run's code."""
     assert sweep.outcome is not None  # `launch` and `resume` set it
-    for mirror in sweep.outcome.behind:
-        typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
-    for text in sweep.outcome.refused:
-        typer.echo(printable(f"note: left out, as the store cannot take it: {text}"), err=True)
+    with _while_somebody_reads():
+        for mirror in sweep.outcome.behind:
+            typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
+        for text in sweep.outcome.refused:
+            typer.echo(printable(f"note: left out, as the store cannot take it: {text}"), err=True)
     if sweep.outcome.exit_code:
         raise typer.Exit(sweep.outcome.exit_code)
 
 
+@contextmanager
+def _while_somebody_reads() -> Iterator[None]:
+    """A terminal that was closed, or a pipe that was left, is no reason for another exit code than the sweep's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.EPIPE, errno.EBADF):
+            raise
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open until exit, for the last flush
+
+
 def print_result(sweep: Sweep) -> None:
     """Print how a run ended and what to do next."""
+    with _while_somebody_reads():
+        _print(sweep)
+
+
+def _print(sweep: Sweep) -> None:
     outcome = sweep.outcome
     assert outcome is not None
     status, ranking = sweep.status(), sweep.ranking()
     failed, total = status["trials"]["failed"], sum(status["trials"].values())
     head = f"Sweep '{sweep.name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s."
     typer.echo(f"\n{head}")
-    if outcome.reason and outcome.state.value != "COMPLETE":
-        typer.echo(outcome.reason, err=True)
+    if outcome.reason:  # whatever ended it: a limit, a space that is used up, points that still wait, a bug
+        typer.echo(outcome.reason, err=outcome.state.value != "COMPLETE")
     for line in troubles(sweep.table()):
         typer.echo(line)
     if ranking:
@@ -72,7 +93,8 @@ def ways_on(sweep: Sweep, failed: int) -> list[str]:
     assert sweep.outcome is not None
     state, option = sweep.outcome.state.value, shlex.join(sweep.place.option)
     name = shlex.join([sweep.name]) + (f" {option}" if option else "")
-    again = "--failed" if failed and state == "COMPLETE" else ""
+    # without it a failed trial stays failed; what was interrupted goes on anyway
+    again = "--failed" if failed and state in ("COMPLETE", "FAILED") else ""
     more = again or ("" if state != "COMPLETE" else "budget.trials=N")
     way = "go on    " if state != "COMPLETE" or failed else "more     "
     return [

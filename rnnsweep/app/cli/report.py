@@ -16,11 +16,17 @@ def report(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where to.  [default: STORE/reports/SWEEP]", show_default=False),
     ] = None,
+    formats: Annotated[
+        str,
+        typer.Option("--format", metavar="svg,pdf", help="Figures for papers, beside the PNG.", show_default=False),
+    ] = "",
     store: Store = None,
 ) -> None:
     """Write one self-contained page with figures and tables; works on a running sweep."""
     from rnnsweep.app.results.sweep import open_sweep
 
-    page = open_sweep(sweep, store=store).report(out)
+    wanted = [word.strip().lower() for word in formats.split(",") if word.strip()]
+    page = open_sweep(sweep, store=store).report(out, wanted)
     pictures, tables = len(list(page.parent.glob("*.png"))), len(list(page.parent.glob("*.csv")))
-    typer.echo(f"{page}\n{pictures} figures (PNG) and {tables} tables (CSV) beside it")
+    kinds = ", ".join(dict.fromkeys(["PNG", *(word.upper() for word in wanted)]))
+    typer.echo(f"{page}\n{pictures} figures ({kinds}) and {tables} tables (CSV) beside it")

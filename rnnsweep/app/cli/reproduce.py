@@ -15,7 +15,11 @@ def reproduce(
     overrides: Overrides = None,
     scale: Annotated[
         str | None,
-        typer.Option("--scale", metavar="smoke|small|full", help="Run it: seconds, minutes, or as published (days)."),
+        typer.Option(
+            "--scale",
+            metavar="smoke|small|medium|full",
+            help="Run it: seconds, minutes, hours, or as published (days).",
+        ),
     ] = None,
     store: Store = None,
     as_json: AsJson = False,
@@ -67,8 +71,9 @@ def _run(paper: str, scale: str, overrides: list[str], store: str | None, as_jso
     if as_json:
         emit(_plain(comparison))
     else:
-        _print(comparison.table, lambda row, column: _beside(comparison, row, column))
+        _print(comparison.table, lambda row, column: _beside(comparison, row, column), comparison.unit)
         typer.echo("published / ours [95 % interval]; cells without a number of ours were not run\n")
+        typer.echo("".join(f"{answer}\n\n" for answer in comparison.answers), nl=False)
         typer.echo("\n".join(f"deviation  {text}" for text in comparison.deviations))
         typer.echo("\n".join(f"file       {file}" for file in files))
     if outcome is not None:
@@ -87,31 +92,32 @@ def _plain(comparison: Any) -> dict[str, Any]:
     return {
         "name": comparison.table.name,
         "scale": comparison.scale,
-        "unit": comparison.table.unit,
+        "unit": comparison.unit,
         "source": comparison.table.source,
         "cells": cells,
+        "answers": list(comparison.answers),
         "deviations": list(comparison.deviations),
     }
 
 
 def _beside(comparison: Any, row: str, column: str) -> str:
     cell = comparison.cell(row, column)
-    return f"{cell.published or '–'} / {cell.shown}"
+    return f"{cell.published or '–'} / {cell.text}"
 
 
 def _published(table: Any, row: str, column: str) -> str | None:
     cell = table.cell(row, column)
-    return cell.shown if cell else None
+    return cell.printed if cell else None
 
 
-def _print(table: Any, text: Any) -> None:
+def _print(table: Any, text: Any, unit: str = "") -> None:
     from rich.table import Table as RichTable
 
-    shown = RichTable(box=None, pad_edge=False, header_style="bold", title=table.title, title_justify="left")
-    shown.add_column("")
+    grid = RichTable(box=None, pad_edge=False, header_style="bold", title=table.title, title_justify="left")
+    grid.add_column("")
     for column in table.columns:
-        shown.add_column(column, justify="right")
+        grid.add_column(column, justify="right")
     for row in table.rows:
-        shown.add_row(row, *(text(row, column).replace("[", r"\[") for column in table.columns))
-    console().print(shown)
-    typer.echo(f"{table.unit}. {table.source}")
+        grid.add_row(row, *(text(row, column).replace("[", r"\[") for column in table.columns))
+    console().print(grid)
+    typer.echo(f"{unit or table.unit}. {table.source}")

@@ -71,11 +71,14 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
     """The ``store`` block with its defaults filled in; ``optuna: none`` switches that mirror off.
 
     Raises:
-        ConfigError: a database server is named whose driver is not installed.
+        ConfigError: a database server is named whose driver is not installed; a path that MLflow would misread.
     """
     for name in ("ledger", "optuna"):
         require_driver(block[name] or "", f"store.{name}")
     place = store_root(block, root)
+    if any(sign in str(place) for sign in "%?#"):
+        problem, allowed = "MLflow reads paths as URLs and would write elsewhere", "a path without %, ? and #"
+        raise ConfigError(problem, key="store.root", value=str(place), allowed=allowed)
     mlflow = block["mlflow"] or sqlite.url_of(place / "mlflow.db")
     served = mlflow.startswith(("http://", "https://"))
     optuna = block["optuna"] or sqlite.url_of(place / "optuna.db")
@@ -131,6 +134,7 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
         space=space,
         retries=retries,
         prefetch=resolved["sampler"]["prefetch"],
+        in_flight=resolved["sampler"].get("in_flight"),  # samplers with a model have it
         enqueue=tuple(space.fitting(point, f"sampler.enqueue.{i}") for i, point in enumerate(_points(resolved))),
         config=resolved,
         worst=dict(worst),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -130,19 +129,6 @@ def _check_steps(resolved: Mapping[str, Any]) -> None:
     if all(budget[key] is None for key in ("trials", "wall_s", "device_s", "target")):
         allowed = "a number in one of budget.trials, wall_s, device_s, target"
         raise ConfigError("the sweep would never end", key="budget.trials", value="null", allowed=allowed)
-
-
-def check_raised(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """A budget may be raised, nothing else: what was asked for under the old one cannot be taken back.
-
-    Raises:
-        ConfigError: a limit is lower than before. A target may move anywhere.
-    """
-    for key in ("trials", "updates", "wall_s", "device_s", "retries"):
-        old, new = before[key], after[key]
-        if (math.inf if new is None else new) < (math.inf if old is None else old):
-            problem = f"is less than the {'null' if old is None else old} of before"
-            raise ConfigError(problem, key=f"budget.{key}", value=new, allowed="a larger one; it can be raised only")
 
 
 def check_objective(block: Any, key: str = "objective") -> None:

@@ -25,7 +25,7 @@ from rnnsweep.adapters.hydra.files import Choice, describe, read_sweep, read_yam
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path, packaged_configs
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
-from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_raised, check_values
+from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values
 from rnnsweep.app.config.data_paths import place_config
 from rnnsweep.app.config.idle import idle_controllers, idle_settings
 from rnnsweep.app.config.point import Variant
@@ -33,6 +33,7 @@ from rnnsweep.app.config.space import build_space, from_plain, to_plain
 from rnnsweep.core.checkpoint_paths import sweep_folder
 from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable
 from rnnsweep.loader import NAME, load_class
+from rnnsweep.sweep.budget import check_raised
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.space import Space
 from rnnsweep.unit import Metric
@@ -254,7 +255,7 @@ def allow_imports(places: Sequence[str]) -> None:
 
 
 def allow_stored_imports(config: SweepConfig) -> None:
-    """Let a sweep of the store import the units that it was launched with; reading its results imports nothing.
+    """Let a sweep of the store import the units that it was launched with: where they are built, nowhere else.
 
     What the ledger names was written by whoever could write the ledger: a directory that everybody may write to, or
     that is none, is left out with a `ConfigWarning`.
@@ -339,11 +340,11 @@ def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
             raise ConfigError("takes one value on resume, no range", key=key, allowed="a number", file=COMMAND_LINE)
     budget = {**before, **{key.removeprefix("budget."): value for key, value in typed.values}}
     variants = tuple(dataclasses.replace(v, resolved={**v.resolved, "budget": budget}) for v in config.variants)
+    worst = {**config.plan.worst, "solved_at": float(budget["updates"])}
     try:
         check_values(variants[0].resolved)
-        check_raised(before, budget)
+        plan = dataclasses.replace(make_plan(variants[0].resolved, worst), overrides=config.plan.overrides)
+        check_raised(config.plan.budget, plan.budget)
     except ConfigError as error:
-        raise with_source(error, {}, COMMAND_LINE) from None
-    worst = {**config.plan.worst, "solved_at": float(budget["updates"])}
-    plan = dataclasses.replace(make_plan(variants[0].resolved, worst), overrides=config.plan.overrides)
+        raise with_source(error, {}, COMMAND_LINE) from error.__cause__
     return dataclasses.replace(config, variants=variants, resolved=dict(variants[0].resolved), plan=plan)

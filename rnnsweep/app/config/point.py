@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +10,6 @@ from typing import Any
 from rnnsweep.errors import ConfigError
 from rnnsweep.loader import NAME
 from rnnsweep.sweep.plan import Scalar
-
-_PASSWORD = re.compile(r"(://[^/@:\s]*):[^@/\s]+@")
 
 
 @dataclass(frozen=True)
@@ -99,4 +96,8 @@ def without_passwords(data: Any) -> Any:
         return {key: without_passwords(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         return [without_passwords(value) for value in data]
-    return _PASSWORD.sub(r"\1:***@", data) if isinstance(data, str) else data
+    if not isinstance(data, str) or "://" not in data:
+        return data
+    from rnnsweep.adapters.ledger.secrets import without_secrets
+
+    return without_secrets(data)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.dependent import DependentProcess
-from rnnsweep.app.results.mlflow_runs import experiment_id, run_ids, tracking_uri
-from rnnsweep.app.results.tables import ranked
+from rnnsweep.app.results.mlflow_runs import experiment_id, tracking_uri
 from rnnsweep.app.stores import StorePlace, reading_sweep
 from rnnsweep.errors import ConfigError
 from rnnsweep.extras import install_hint
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
 
 HOST = "127.0.0.1"
-COMPARED = 100
-"""Runs in the comparison link: a browser takes no endless URL."""
 
 
 def store_uri(where: StorePlace, sweep: str | None) -> str:
@@ -47,7 +44,11 @@ def serve(uri: str, wanted: int) -> tuple[DependentProcess, int]:
     """
     from rnnsweep.adapters.mlflow.server import free_port
     from rnnsweep.adapters.mlflow.server import serve as serve_store
+    from rnnsweep.adapters.mlflow.tables import relocate
 
+    database = sqlite.path_of(uri)
+    if database is not None:  # a store that was copied shows its own artifacts, not those of the original
+        relocate(database, database.parent / "artifacts")
     port = free_port(wanted, HOST)
     return serve_store(uri, HOST, port), port
 
@@ -69,33 +70,22 @@ def links(base: str, where: StorePlace, sweep: str | None) -> str:
     """The UI's address, and the deep links to a sweep."""
     if sweep is None:
         return base
-    from rnnsweep.adapters.mlflow.server import comparison_link, experiment_link
+    from rnnsweep.adapters.mlflow.server import experiment_link
 
-    view = _view(where, sweep)
-    runs, experiment = run_ids(where, view), experiment_id(where, view)
+    experiment = experiment_id(where, _view(where, sweep))
     if experiment is None:
         return f"{base}\nThe sweep '{sweep}' has no runs there yet."
-    lines = [
-        f"trials    {experiment_link(base, experiment)}",
-        f"curves    {experiment_link(base, experiment, charts=True)}",
-    ]
-    compared = [runs[number] for number in _best_first(where, sweep) if number in runs][:COMPARED]
-    if compared:
-        lines.append(f"compare   {comparison_link(base, experiment, compared)}")
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            f"trials    {experiment_link(base, experiment)}",
+            f"compare   {experiment_link(base, experiment, charts=True)}",
+        ]
+    )
 
 
 def _view(where: StorePlace, sweep: str) -> SweepView:
     with reading_sweep(where, sweep) as (_, view):
         return view
-
-
-def _best_first(where: StorePlace, sweep: str) -> list[int]:
-    """Trial numbers: complete ones by objective, then all others by number."""
-    with reading_sweep(where, sweep) as (ledger, view):
-        trials = ledger.trials(sweep)
-        best = [trial.number for trial in ranked(view, trials)]
-    return [*best, *(trial.number for trial in trials if trial.number not in set(best))]
 
 
 def dashboard_command(where: StorePlace, port: int) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace, place_of, reading_sweep
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.states import TrialState
 
 if TYPE_CHECKING:
     Frame = Any  # see report.data
@@ -25,13 +27,25 @@ if TYPE_CHECKING:
     from rnnsweep.unit import Metric
 
 
-def report_sweep(where: StorePlace, sweep: str, out: Path | None = None) -> Path:
-    """Write the report's page, figures and tables; returns the page's path."""
-    from rnnsweep.report.page import write_report
+def report_sweep(where: StorePlace, sweep: str, out: Path | None = None, formats: Sequence[str] = ()) -> Path:
+    """Write the report's page, figures and tables; returns the page's path.
 
+    Args:
+        where: the store. sweep: its name there.
+        out: folder; None takes the sweep's own.
+        formats: of the figures, beside PNG: svg, pdf.
+
+    Raises:
+        ConfigError: no such sweep, or no such format; nothing was written.
+    """
+    from rnnsweep.report.page import FORMATS, write_report
+
+    for kind in formats:
+        if kind not in ("png", *FORMATS):
+            raise ConfigError("unknown format", key="--format", value=kind, allowed=["png", *FORMATS])
     with reading_sweep(where, sweep) as (ledger, view):
         data = gather(ledger, view, where.root)
-    return write_report(data, out or folder(where, sweep))
+    return write_report(data, out or folder(where, sweep), formats)
 
 
 def overview_picture(where: StorePlace, ledger: Ledger, sweep: str) -> Path | None:
@@ -50,7 +64,7 @@ def folder(where: StorePlace, sweep: str) -> Path:
 def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:
     """Everything that a report shows, read from the ledger and, where `root` names the store, from checkpoints."""
     from rnnsweep.app.config.commands import commands_for
-    from rnnsweep.app.config.load import from_json
+    from rnnsweep.app.config.load import allow_stored_imports, from_json
     from rnnsweep.app.config.point import without_passwords
     from rnnsweep.app.environment import describe
     from rnnsweep.app.results.frames import curves_frame, replicas_frame, trials_frame
@@ -58,6 +72,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
     from rnnsweep.report.data import SweepData
 
     config = from_json(view.config, store=root)
+    allow_stored_imports(config)
     plan, commands = config.plan, commands_for(config, place_of(config.store.root, config.store.ledger).option)
     trials, reports = ledger.trials(view.name), ledger.reports(view.name)
     data = SweepData(
@@ -72,7 +87,10 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         curves=curves_frame(reports),
         metrics=metrics(config),
         importances=importances(plan, trials),
+        noise=noise(plan, trials),
         chance=chance(config),
+        objectives=plan.objectives,
+        values=values_frame(plan, trials),
         totals={"wall_s": view.wall_s, "device_s": view.device_s, "updates": view.updates},
         config_yaml=as_yaml(without_passwords(resolved(view))),
         commands=(commands.rerun, commands.resume),
@@ -104,15 +122,22 @@ def profiles(ledger: Ledger, view: SweepView, data: SweepData, root: Path) -> Fr
 
 def _profile_rows(trial: int, replica: int, state: RowSnapshot) -> list[tuple[int, int, str, int, int, float]]:
     assert state.profile is not None
-    steps = state.profile.shape[1]
+    depth = state.profile.shape[1] - 1
+    lines = dict(zip(state.profile_steps, state.profile.tolist(), strict=True))
     return [
-        (trial, replica, when, update, steps - 1 - t, value)
-        for when, update, line in zip(
-            ("start", "middle", "end"), state.profile_steps, state.profile.tolist(), strict=True
-        )
-        for t, value in enumerate(line)
+        (trial, replica, when, update, depth - t, value)
+        for when, update in _moments(state.profile_steps)
+        for t, value in enumerate(lines[update])
         if math.isfinite(value)
     ]
+
+
+def _moments(updates: Sequence[int]) -> list[tuple[str, int]]:
+    """Which of the kept profiles are the start, the middle (the one nearest to half of the updates) and the end."""
+    start, end = updates[0], updates[-1]
+    between = [update for update in updates if start < update < end]
+    middle = [("middle", min(between, key=lambda update: abs(2 * update - end)))] if between else []
+    return [*([("start", start)] if start < end else []), *middle, ("end", end)]
 
 
 def importances(plan: SweepPlan, trials: list[TrialView]) -> Mapping[str, float]:
@@ -121,6 +146,34 @@ def importances(plan: SweepPlan, trials: list[TrialView]) -> Mapping[str, float]
 
     shares = by_optuna(plan.space, trials, 0, plan.objectives[0].goal)
     return shares if any(shares.values()) else {}
+
+
+SHUFFLES, SHUFFLED_TRIALS = 40, 300
+"""How often objectives are dealt out anew, and up to how many trials that is done: beyond, luck is small."""
+
+
+def noise(plan: SweepPlan, trials: list[TrialView]) -> float | None:
+    """The share that the most important key stays below in 95 % of sweeps whose objectives are dealt out at random.
+
+    None where there is nothing to deal, or so many trials that luck no longer matters.
+    """
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.values]
+    if not 4 <= len(complete) <= SHUFFLED_TRIALS or len(plan.space) < 2:
+        return None
+    random, values = Random(0), [trial.values for trial in complete]
+    largest = []
+    for _ in range(SHUFFLES):
+        random.shuffle(values)
+        dealt = [dataclasses.replace(trial, values=value) for trial, value in zip(complete, values, strict=True)]
+        largest.append(max(importances(plan, dealt).values(), default=0.0))
+    return sorted(largest)[math.ceil(0.95 * SHUFFLES) - 1]
+
+
+def values_frame(plan: SweepPlan, trials: list[TrialView]) -> Frame:
+    """All objectives of the trials that have them: trial, and one column per metric."""
+    metrics = [objective.metric for objective in plan.objectives]
+    rows = [(trial.number, *trial.values) for trial in trials if len(trial.values) == len(metrics)]
+    return pd.DataFrame(rows, columns=["trial", *metrics])
 
 
 def metrics(config: SweepConfig) -> Mapping[str, Metric]:

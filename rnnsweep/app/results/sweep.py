@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,13 +65,14 @@ class TrialResult:
         Raises:
             CheckpointError: there is no checkpoint (left).
         """
-        from rnnsweep.app.config.load import from_json
+        from rnnsweep.app.config.load import allow_stored_imports, from_json
         from rnnsweep.app.config.point import resolve_point
         from rnnsweep.app.results.inference import load_network
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
             attempts = ledger.attempts(view.name, self.number)
             config = from_json(view.config, store=self.sweep.place.own_root)
+        allow_stored_imports(config)
         replicas = range(config.plan.replicas) if replica is None else (replica,)
         rows = [(self.number, index) for index in replicas]
         tokens = {self.number: [attempt.token for attempt in reversed(attempts)]}
@@ -230,16 +231,20 @@ class Sweep:
 
     # ------------------------------------------------------------------ pictures
 
-    def report(self, out: Path | None = None) -> Path:
+    def report(self, out: Path | None = None, formats: Sequence[str] = ()) -> Path:
         """Write figures, tables and one page; returns the page's path.
 
+        Args:
+            out: folder; None takes the sweep's own in the store.
+            formats: of the figures, beside PNG: svg, pdf.
+
         Raises:
-            ConfigError: `out`, or the store where it is None, cannot be written.
+            ConfigError: no such format, or the folder cannot be written.
         """
         from rnnsweep.app.results.report_data import folder, report_sweep
 
         try:
-            return report_sweep(self.place, self.name, out)
+            return report_sweep(self.place, self.name, out, formats)
         except OSError as error:
             at, reason = out or folder(self.place, self.name), error.strerror or str(error)
             allowed = "a folder that can be written"

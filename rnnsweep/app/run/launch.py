@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -13,7 +14,9 @@ from rnnsweep.app.progress import Watcher
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.core.checkpoint_files import local_path, remove_leftovers, write_config
+from rnnsweep.errors import ConfigError, StoreError, nearest
+from rnnsweep.report.files import remove_drafts
 from rnnsweep.sweep.driver import Driver, Outcome
 from rnnsweep.sweep.ports import SweepView
 from rnnsweep.sweep.rebuild import Reopen
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from rnnsweep.adapters.optuna.sampler import HistorySampler
     from rnnsweep.sweep.ports import Executor, Ledger
 
+log = logging.getLogger(__name__)
 LOCK_S = 8.0
 """Patience with another driver's lock: its deadline of 5 s and a little more."""
 
@@ -60,6 +64,7 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
         _warm_start(config, ledger, sampler)
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
+        _keep_config(config)
         ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
         fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
         mirrors = wiring.mirrors(config, ledger)
@@ -80,11 +85,38 @@ def resume(config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher |
     with _opened(config, watcher) as (ledger, executor):
         watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
+        drafts = remove_drafts(config.store.root / "reports" / plan.name)
+        left = remove_leftovers(config.checkpoints) + len(drafts)
+        if left:
+            log.info("removed files that killed writers had left: %d", left)
         _warm_start(config, ledger, sampler)
         mirrors = wiring.mirrors(config, ledger)
         driver = _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher)
         driver.reopen = reopen
         return driver.run()
+
+
+def _keep_config(config: SweepConfig) -> None:
+    """A copy of the config beside the checkpoints, without the stores' URLs, which may hold passwords.
+
+    Raises:
+        ConfigError: there are checkpoints of a sweep of this name already: of another store, or of a lost ledger.
+        StoreError: the place cannot be written.
+    """
+    folder = local_path(config.checkpoints)
+    if folder is not None and any(path.is_dir() for path in Path(folder).glob("*")):
+        raise ConfigError(
+            "there are checkpoints of a sweep of this name that this store's ledger does not know",
+            key="name",
+            value=config.plan.name,
+            hint=f"They are kept in {folder}: take name=NEW, or move them away.",
+        )
+    told = {"name": config.plan.name, "sweep": config.sweep, "overrides": list(config.plan.overrides)}
+    resolved = {key: value for key, value in config.resolved.items() if key != "store"}
+    try:
+        write_config(config.checkpoints, {**told, "config": resolved})
+    except OSError as error:
+        raise StoreError("checkpoints", f"{config.checkpoints}: {error.strerror or error}") from None
 
 
 def _driver(*parts: Any, fence: int, watcher: Watcher) -> Driver:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 from rnnsweep.app.config.data_paths import KEY
 from rnnsweep.app.config.load import SweepConfig, search_path
 from rnnsweep.errors import ConfigError, StoreError
-
-_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def submit_launch(config: SweepConfig, sweep: str, typed: Sequence[str], store: Path | None = None) -> str:
@@ -62,8 +59,10 @@ def entrypoint(sweep: str, typed: Sequence[str], store: Path | None = None) -> s
     Raises:
         ConfigError: an override holds a password: the command is shown on the dashboard.
     """
+    from rnnsweep.adapters.ledger.secrets import has_secret
+
     for override in typed:
-        if _PASSWORD.search(override):
+        if has_secret(override):
             hint = "Put the URL into a yaml of yours, as ${oc.env:NAME}."
             raise ConfigError("a job's command is no place for a password", key=override.partition("=")[0], hint=hint)
     kept = [override for override in typed if not override.startswith("cluster.address=")]

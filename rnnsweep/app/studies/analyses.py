@@ -45,7 +45,7 @@ Result = tuple["Figure", dict[str, "Frame"]]
 
 def names() -> dict[str, str]:
     """Analysis -> what it shows."""
-    from rnnsweep.report.analyses import CAPTIONS
+    from rnnsweep.report.analysis_figures import CAPTIONS
 
     return dict(CAPTIONS)
 
@@ -73,14 +73,13 @@ def analyze(name: str, overrides: Sequence[str] = (), out: Path | None = None) -
 
 
 def _save(folder: Path, name: str, figure: Figure, tables: dict[str, Frame]) -> list[Path]:
-    from rnnsweep.report.page import png
+    from rnnsweep.report.files import write
+    from rnnsweep.report.page import drawn
 
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.png"]
-    files[0].write_bytes(png(figure))
+    files = [write(folder / f"{name}.png", drawn(figure))]
     for stem, table in tables.items():
-        files.append(folder / f"{stem}.csv")
-        table.to_csv(files[-1], index=False)
+        files.append(write(folder / f"{stem}.csv", table.to_csv(index=False).encode()))
     return files
 
 
@@ -90,7 +89,7 @@ def bifurcation() -> Result:
     import pandas as pd
 
     from rnnsweep.core.analyses.bifurcation import bifurcations, fixed_points
-    from rnnsweep.report import analyses as draw
+    from rnnsweep.report import analysis_figures as draw
 
     biases = np.unique(np.concatenate([np.linspace(-3.4, -1.6, 361), [b for b, _ in bifurcations(W)]]))
     rows = [{"b": b, "x": p.x, "stable": p.stable} for b in biases for p in fixed_points(W, float(b))]
@@ -105,7 +104,7 @@ def error_surface() -> Result:
     import pandas as pd
 
     from rnnsweep.core.analyses.error_surface import UnitProblem, wall
-    from rnnsweep.report import analyses as draw
+    from rnnsweep.report import analysis_figures as draw
 
     problem = UnitProblem()
     w, b = np.meshgrid(np.linspace(3.0, 7.0, 241), np.linspace(-4.2, -1.2, 241))
@@ -129,15 +128,17 @@ def gradient_norms(overrides: Sequence[str] = ()) -> Result:
     import pandas as pd
 
     from rnnsweep.core.analyses import gradient_norms as core
-    from rnnsweep.report import analyses as draw
+    from rnnsweep.report import analysis_figures as draw
 
     parts = []
     for cut, tile in _tiles(overrides, SIGMAS):
         for kind in ("actual", "unit"):
-            found = core.gradient_norms(tile, unit_error=kind == "unit")
-            depth = range(found.delta.shape[1] - 1, -1, -1)
+            norms_by_depth = core.gradient_norms(tile, unit_error=kind == "unit")
+            depth = range(norms_by_depth.delta.shape[1] - 1, -1, -1)
             for index, sigma in enumerate(SIGMAS[cut]):
-                columns = {name: getattr(found, name)[index].numpy() for name in ("delta", "inputs", "recurrent")}
+                columns = {
+                    name: getattr(norms_by_depth, name)[index].numpy() for name in ("delta", "inputs", "recurrent")
+                }
                 parts.append(pd.DataFrame({"error": kind, "sigma": sigma, "depth": depth, **columns}))
     norms = pd.concat(parts, ignore_index=True)
     return draw.gradient_norms(norms), {"norms": norms}
@@ -148,22 +149,22 @@ def delta_norms(overrides: Sequence[str] = ()) -> Result:
     import pandas as pd
 
     from rnnsweep.core.analyses import delta_norms as core
-    from rnnsweep.report import analyses as draw
+    from rnnsweep.report import analysis_figures as draw
 
     ((_, tile),) = _tiles([*QUICK, *overrides], (None,))
     updates = int(tile.updates[0])
     steps = int(tile.program.task.max_length)
     watched = [round(share * (steps - 1)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    found = core.delta_norms(tile, updates, max(1, updates // 200), watched)
+    measured = core.delta_norms(tile, updates, max(1, updates // 200), watched)
     norms = pd.DataFrame(
         [
-            {"update": update, "depth": steps - 1 - step, "delta": float(found.delta[0, k, index])}
-            for k, update in enumerate(found.updates)
-            for index, step in enumerate(found.steps)
+            {"update": update, "depth": steps - 1 - step, "delta": float(measured.delta[0, k, index])}
+            for k, update in enumerate(measured.updates)
+            for index, step in enumerate(measured.steps)
         ]
     )
     activations = pd.DataFrame(
-        {"update": found.updates, "mean": found.mean[0].numpy(), "median": found.median[0].numpy()}
+        {"update": measured.updates, "mean": measured.mean[0].numpy(), "median": measured.median[0].numpy()}
     )
     return draw.delta_norms(norms, activations), {"norms": norms, "activations": activations}
 

@@ -53,9 +53,9 @@ def measure(
         for width in rows:
             parts = _split(width, processes)
             jobs = [(Case({**config, "engine": engine}, part, updates),) for part in parts]
-            found = together(_train, jobs)
-            seconds = max(item["seconds"] for item in found)
-            results.append(_result(found[0], width, seconds / updates / width, rate))
+            timings = together(_train, jobs)
+            seconds = max(item["seconds"] for item in timings)
+            results.append(_result(timings[0], width, seconds / updates / width, rate))
     return results
 
 

@@ -1,4 +1,4 @@
-"""Which preset sweeps make up a published table, at three scales, and where their replicas belong in it."""
+"""Which preset sweeps make up a published table, at four scales, and where their replicas belong in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from rnnsweep.app.config.point import lookup
 from rnnsweep.loader import NAME
+from rnnsweep.report.comparison import Question
 from rnnsweep.report.published import TABLES as TABLES  # what is published stands beside what can be run
+from rnnsweep.report.questions import AsPublished, Effect
 
 Place = tuple[str, str]
 """Row and column of a table's cell."""
@@ -36,11 +38,12 @@ class Paper:
 
     Attributes:
         preset: the sweep.
-        scales: smoke, small, full -> the sweeps to run.
+        scales: smoke, small, medium, full -> the sweeps to run.
         place: a trial's full config -> its cell.
         test: fresh sequences on which replicas are tested: those that solved the task, or all where `accuracy`.
         accuracy: whether the table shows accuracies of the best-on-validation networks.
         deviations: from the paper's setting, at every scale.
+        questions: what the table is there to show.
     """
 
     preset: str
@@ -49,6 +52,7 @@ class Paper:
     test: int = 10_000
     accuracy: bool = False
     deviations: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
 
 
 def _fig7(config: Mapping[str, Any]) -> Place:
@@ -85,6 +89,7 @@ def _pathological(config: Mapping[str, Any]) -> Place:
     return TASKS[task], "solved"
 
 
+_NETWORKS = ("sigmoid", "basic tanh", "smart tanh")
 _MEMORY = "pascanu_memorization"
 _HERE = ("cluster=inline", "tracker=none")
 _TINY = ("family.hidden=8", "training.report_every=20", "training.eval_size=20", *_HERE)
@@ -95,6 +100,10 @@ PAPERS: dict[str, Paper] = {
         {
             "smoke": (Part("T20", ("task.length=20", "replicas=1", "budget.updates=40", *_TINY)),),
             "small": tuple(Part(f"T{T}", (f"task.length={T}", "budget.updates=10000")) for T in (20, 50, 100)),
+            # Ten replicas: five pairs cannot reach 5 %. 200 000 updates decide most cells up to T = 100.
+            "medium": tuple(
+                Part(f"T{T}", (f"task.length={T}", "replicas=10", "budget.updates=200000")) for T in (20, 50, 100)
+            ),
             "full": tuple(Part(f"T{T}", (f"task.length={T}",)) for T in (20, 50, 100, 150, 200)),
         },
         _fig7,
@@ -102,6 +111,16 @@ PAPERS: dict[str, Paper] = {
             "The lengths are ours: the figure's axis is in no text.",
             "Replicas are evaluated every 1 000 updates on 1 000 sequences; who is below 1 % there stops, and "
             "counts as solved if the network is below 1 % on 10 000 fresh sequences too.",
+        ),
+        questions=(
+            Effect(
+                "Does Ω beside clipping raise the share of replicas that solve temporal order?",
+                tuple((f"{network}, MSGD-CR", f"{network}, MSGD-C") for network in _NETWORKS),
+            ),
+            Effect(
+                "Does clipping alone raise it?",
+                tuple((f"{network}, MSGD-C", f"{network}, MSGD") for network in _NETWORKS),
+            ),
         ),
     ),
     "chernodub_table1": Paper(
@@ -111,6 +130,8 @@ PAPERS: dict[str, Paper] = {
                 Part("T100", ("task.length=100", "replicas=2", "budget.updates=40", "optimizer.lr=0.001", *_TINY)),
             ),
             "small": (Part("T100", ("task.length=100", "optimizer.lr=0.001", "budget.updates=4000")),),
+            # The paper's budget and replicas, at the one rate that learns within it.
+            "medium": (Part("T100", ("task.length=100", "optimizer.lr=0.001")),),
             "full": tuple(Part(f"T{T}", (f"task.length={T}",)) for T in (100, 150)),
         },
         _table1,
@@ -118,6 +139,13 @@ PAPERS: dict[str, Paper] = {
         deviations=(
             "Validation every 500 updates (10 epochs); the network with the smallest validation loss is tested once.",
             "Where several learning rates were run, each cell takes the one with the smallest mean validation error.",
+        ),
+        questions=(
+            Effect(
+                "Does sampling-based regularisation raise the accuracy?",
+                tuple((f"T={T} on", f"T={T} off") for T in (100, 150)),
+                accurate=True,
+            ),
         ),
     ),
     "pascanu_pathological": Paper(
@@ -131,6 +159,10 @@ PAPERS: dict[str, Paper] = {
                 Part("T20-50", ("task.length=[20,50]", "budget.updates=10000")),
                 Part("memory20", ("task.length=20", "budget.updates=10000"), _MEMORY),
             ),
+            "medium": (
+                Part("T50-100", ("task.length=[50,101]", "budget.updates=200000")),
+                Part("memory50", ("task.length=50", "budget.updates=200000"), _MEMORY),
+            ),
             "full": (
                 Part("T50-200"),
                 *(Part(f"memory{L}", (f"task.length={L}",), _MEMORY) for L in (50, 100, 150, 200)),
@@ -138,6 +170,7 @@ PAPERS: dict[str, Paper] = {
         },
         _pathological,
         deviations=("Settings are from the supplement, second-hand; those of memorization are the least certain.",),
+        questions=(AsPublished("Do replicas solve the tasks as often as published?", TABLES["pascanu_pathological"]),),
     ),
 }
 """Papers by the name of their table."""

@@ -19,10 +19,10 @@ from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.states import SweepState
 
 if TYPE_CHECKING:
-    from rnnsweep.report.comparison import Comparison, Result
+    from rnnsweep.report.comparison import Comparison, ReplicaResult
     from rnnsweep.sweep.driver import Outcome
 
-SCALES = ("smoke", "small", "full")
+SCALES = ("smoke", "small", "medium", "full")
 _QUIET = ("cluster", "store", "tracker", "engine")
 """Blocks whose overrides change no result."""
 
@@ -92,23 +92,23 @@ def _seconds_per_update(config: SweepConfig) -> float:
     typed = [text for text in config.plan.overrides if not text.startswith(("budget.updates", "training.report_every"))]
     typed = [text for text in typed if not text.startswith("training.eval_size")]
     probe = load(config.source, [*typed, *small], store=config.store.root)
-    found = train_one(probe)
-    second = [report.device_s for report in found if report.rung == 2]
+    reports = train_one(probe)
+    second = [report.device_s for report in reports if report.rung == 2]
     return OVERHEAD * sum(second) / max(1, len(second)) / PROBE_UPDATES
 
 
-def run(task: Reproduction, shown: Callable[[str], Watcher] = LiveProgress) -> Outcome | None:
+def run(task: Reproduction, display: Callable[[str], Watcher] = LiveProgress) -> Outcome | None:
     """Run what is not complete yet; returns the first outcome that is no success, or None.
 
     Args:
         task: what `prepare` returned.
-        shown: sweep name -> context manager that yields who is told about the run.
+        display: sweep name -> context manager that yields who is told about the run.
     """
     from rnnsweep.sweep.rebuild import Reopen
 
     for config in task.configs.values():
         state = dict(runs.states(task.where)).get(config.plan.name)
-        with shown(config.plan.name) as watcher:
+        with display(config.plan.name) as watcher:
             if state is None:
                 outcome = runs.launch(config, watcher)
             else:
@@ -142,10 +142,10 @@ def collect(task: Reproduction) -> Comparison:
     results = [
         result for config in task.configs.values() if config.plan.name in known for result in _results(task, config)
     ]
-    return compare(TABLES[task.name], task.scale, results, deviations(task))
+    return compare(TABLES[task.name], task.scale, results, deviations(task), task.paper.questions)
 
 
-def _results(task: Reproduction, config: SweepConfig) -> Iterator[Result]:
+def _results(task: Reproduction, config: SweepConfig) -> Iterator[ReplicaResult]:
     """Replicas of one sweep, by trial; only the best learning rate of each cell where accuracies are shown."""
     from rnnsweep.app.results.sweep import Sweep, TrialResult
 
@@ -161,8 +161,8 @@ def _results(task: Reproduction, config: SweepConfig) -> Iterator[Result]:
         yield from _tested(task, trial, replicas[replicas["trial"] == trial.number], (row, column))
 
 
-def _tested(task: Reproduction, trial: Any, replicas: Any, place: tuple[str, str]) -> Iterator[Result]:
-    from rnnsweep.report.comparison import Result
+def _tested(task: Reproduction, trial: Any, replicas: Any, place: tuple[str, str]) -> Iterator[ReplicaResult]:
+    from rnnsweep.report.comparison import ReplicaResult
 
     for replica in replicas.itertuples():
         solved_at = None if replica.solved_at != replica.solved_at else int(replica.solved_at)
@@ -171,26 +171,26 @@ def _tested(task: Reproduction, trial: Any, replicas: Any, place: tuple[str, str
             error = _error(task, trial, int(replica.replica), int(replica.step))
         solved = solved_at is not None and error is not None and error < 0.01
         accuracy = 100 * (1 - error) if task.paper.accuracy and error is not None else None
-        yield Result(*place, solved, solved_at, int(replica.step), accuracy)
+        yield ReplicaResult(*place, solved, solved_at, int(replica.step), accuracy, int(replica.replica))
 
 
 def _error(task: Reproduction, trial: Any, replica: int, step: int) -> float:
     """Error on fresh sequences, from the file of test results or by testing."""
+    from rnnsweep.report.files import write
+
     file = task.folder / "tests.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
     key = f"{trial.sweep.name}/{trial.number}/{replica}/{step}"
     if key not in known:
         count = task.paper.test if task.scale != "smoke" else 100
         known[key] = trial.load(replica).evaluate(count)["error"]
-        draft = file.with_suffix(".draft")
-        draft.write_text(json.dumps(known, indent=1))
-        draft.replace(file)  # killed in between, the results so far are whole
+        write(file, json.dumps(known, indent=1).encode())  # killed in between, the results so far are whole
     return known[key]
 
 
 def deviations(task: Reproduction) -> list[str]:
     """The paper's own list, and every override of this scale beside the preset's value."""
-    found: dict[str, list[str]] = {}
+    differing: dict[str, list[str]] = {}
     for part, config in task.configs.items():
         plain = load(part.preset or task.paper.preset, [], store=config.store.root, check_units=False)
         for text in config.plan.overrides:
@@ -198,30 +198,32 @@ def deviations(task: Reproduction) -> list[str]:
             if key == "name" or key.split(".")[0] in _QUIET:
                 continue
             theirs = next((d for d in plain.plan.space if d.key == key), None)
-            shown = list(theirs.choices) if theirs else lookup(plain.resolved, key)
-            found.setdefault(f"{key} = {value}; the preset has {shown}", []).append(part.name)
+            preset = list(theirs.choices) if theirs else lookup(plain.resolved, key)
+            differing.setdefault(f"{key} = {value}; the preset has {preset}", []).append(part.name)
     every = len(task.configs)
     return [
         *task.paper.deviations,
-        *(f"{text}." if len(parts) == every else f"{', '.join(parts)}: {text}." for text, parts in found.items()),
+        *(f"{text}." if len(parts) == every else f"{', '.join(parts)}: {text}." for text, parts in differing.items()),
     ]
 
 
 def save(task: Reproduction, comparison: Comparison, command: str) -> list[Path]:
     """Write the page, the tables and the figure; returns the files, the page first."""
     from rnnsweep.app.environment import describe
-    from rnnsweep.report import comparison as report
-    from rnnsweep.report.page import png
+    from rnnsweep.report.comparison import frame, markdown, results_frame
+    from rnnsweep.report.comparison_figure import figure
+    from rnnsweep.report.files import remove_drafts, write
+    from rnnsweep.report.page import drawn
 
     folder, name = task.folder, f"{task.name}-{task.scale}"
-    drawn = report.figure(comparison)
-    files = [folder / f"{name}.md", folder / f"{name}.csv", folder / f"{name}-replicas.csv"]
-    where = describe()
-    tail = f"\n## Run\n\n```\n{command}\n```\n\nrnnsweep {where.get('rnnsweep', '')}, {time.strftime('%Y-%m-%d')}.\n"
-    files[0].write_text(report.markdown(comparison, f"{name}.png" if drawn else None) + tail)
-    report.frame(comparison).to_csv(files[1], index=False)
-    report.results_frame(comparison).to_csv(files[2], index=False)
-    if drawn is not None:
-        files.append(folder / f"{name}.png")
-        files[-1].write_bytes(png(drawn))
-    return files
+    remove_drafts(folder)
+    picture = figure(comparison)
+    machine = describe()
+    tail = f"\n## Run\n\n```\n{command}\n```\n\nrnnsweep {machine.get('rnnsweep', '')}, {time.strftime('%Y-%m-%d')}.\n"
+    page = markdown(comparison, f"{name}.png" if picture else None) + tail
+    files = [
+        write(folder / f"{name}.md", page.encode()),
+        write(folder / f"{name}.csv", frame(comparison).to_csv(index=False).encode()),
+        write(folder / f"{name}-replicas.csv", results_frame(comparison).to_csv(index=False).encode()),
+    ]
+    return files if picture is None else [*files, write(folder / f"{name}.png", drawn(picture))]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
 from rnnsweep.core.types import Capability
@@ -39,15 +40,15 @@ class Tally:
     alive: Tensor | None = None
     _rows: Tensor | None = None
 
-    def begin(self, alive: Tensor) -> None:
+    def begin(self, alive: Bool[Tensor, " P"]) -> None:
         """An update of these rows begins."""
         self.alive = self._rows = alive
 
-    def among(self, rows: Tensor | None) -> None:
+    def among(self, rows: Bool[Tensor, " P"] | None) -> None:
         """Take values of these rows only (bool [P]), or of all that live: what a row reports is not its neighbours'."""
         self.alive = self._rows if rows is None or self._rows is None else self._rows & rows
 
-    def mean(self, key: str, value: Tensor, where: Tensor | None = None) -> None:
+    def mean(self, key: str, value: Shaped[Tensor, " P"], where: Bool[Tensor, " P"] | None = None) -> None:
         """Add a value per row to the mean of `key`; rows outside `where` (and ended rows) add nothing."""
         on = self.alive if where is None else (where if self.alive is None else where & self.alive)
         # Whole packs only count, so that no tensor is made for the usual case.
@@ -62,14 +63,14 @@ class Tally:
     def _add(totals: dict[str, Tensor], key: str, value: Tensor) -> None:
         totals[key] = value if key not in totals else totals[key] + value
 
-    def count(self, key: str, flag: Tensor) -> None:
+    def count(self, key: str, flag: Bool[Tensor, " P"]) -> None:
         """Count the rows' events of `key`."""
         alive = torch.ones_like(flag) if self.alive is None else self.alive
         value = (flag & alive).to(torch.float64)
         self._add(self.sums, key, value)
         self.seen[key] = alive if key not in self.seen else self.seen[key] | alive
 
-    def values(self) -> dict[str, Tensor]:
+    def values(self) -> dict[str, Float64[Tensor, " P"]]:
         """Means and counts by key, float64 [P]; NaN where a row has no entry."""
         blank = {key: torch.where(seen, 0.0, torch.nan) for key, seen in self.seen.items()}
         return {
@@ -175,7 +176,7 @@ class Additive(Controller):
     """Adds a term to the gradient (regularisers, penalties)."""
 
     @abstractmethod
-    def add(self, context: Context) -> Tensor:
+    def add(self, context: Context) -> Float[Tensor, "P N"]:
         """The new gradients [P, N]."""
 
 
@@ -190,10 +191,10 @@ class Transformed:
         norm: 2-norm of the new gradients [P], where known.
     """
 
-    gradients: Tensor
-    drop: Tensor | None = None
-    diverged: Tensor | None = None
-    norm: Tensor | None = None
+    gradients: Float[Tensor, "P N"]
+    drop: Bool[Tensor, " P"] | None = None
+    diverged: Bool[Tensor, " P"] | None = None
+    norm: Float[Tensor, " P"] | None = None
 
 
 CLIPPED = {"clip/share": Metric("share of updates that were clipped", "clipped updates (share)", drawn=True)}
@@ -204,7 +205,7 @@ class Transform(Controller):
     """Replaces the gradient (clipping)."""
 
     @abstractmethod
-    def transform(self, context: Context, norm: Tensor) -> Transformed:
+    def transform(self, context: Context, norm: Float[Tensor, " P"]) -> Transformed:
         """The new gradients; `norm` [P] is the 2-norm of `context.gradients`."""
 
 
@@ -212,7 +213,7 @@ class Proximal(Controller):
     """Moves the parameters once more after the optimiser's step."""
 
     @abstractmethod
-    def after(self, context: Context, moved: Tensor, rate: Tensor) -> Tensor:
+    def after(self, context: Context, moved: Float[Tensor, "P N"], rate: Float[Tensor, "P 1"]) -> Float[Tensor, "P N"]:
         """The new parameters [P, N]; `moved` are those after the step, `rate` [P, 1] the optimiser's learning rate.
 
         Gates see the whole way from the old parameters to these as the candidate step.
@@ -223,7 +224,7 @@ class Gate(Controller):
     """Decides whether the proposed step is taken."""
 
     @abstractmethod
-    def admit(self, context: Context, step: Tensor) -> Tensor:
+    def admit(self, context: Context, step: Float[Tensor, "P N"]) -> Bool[Tensor, " P"]:
         """Rows that take the step, bool [P]; `step` [P, N] is the full candidate step, momentum included."""
 
     def observe(self, context: Context, moved: Tensor, accepted: Tensor) -> None:

@@ -90,6 +90,7 @@ def limited(context: Context, norm: Tensor, limit: Tensor) -> Transformed:
     """
     finite = numerics.finite(norm)
     over = finite & (norm > limit)
+    # Exactly 1 where nothing is clipped: a product with 1 changes no bit.
     factor = torch.where(over, limit / norm, torch.ones_like(norm))
     context.tally.mean("clip/share", over)
     return Transformed(context.gradients * factor[:, None], drop=~finite, norm=torch.where(over, limit, norm))

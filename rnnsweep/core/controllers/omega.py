@@ -124,6 +124,7 @@ class Omega(Additive):
         T, B = num.shape[1:]
         lengths = trace.record.lengths
         first = (T - lengths + (1 if self.state == "pre" else 0))[:, None]
+        # Steps before a row's own start hand the error on unchanged: ratio 1 would dilute the mean.
         own = (torch.arange(T, device=num.device)[None, :] >= first)[:, :, None]
         active = (den >= self.bound) & own
         # Inactive samples are 1 / 1, so that nothing that follows is NaN because of them.

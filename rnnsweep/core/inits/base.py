@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.types import ParameterSpec
@@ -30,8 +31,8 @@ class Init(Unit):
 
     @abstractmethod
     def draw(
-        self, specs: Sequence[ParameterSpec], keys: Tensor, hypers: Mapping[str, Tensor], gain: float
-    ) -> dict[str, Tensor]:
+        self, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"], hypers: Mapping[str, Tensor], gain: float
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Initial values by parameter name, float64 [P, *shape], on the CPU.
 
         Args:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -29,17 +30,17 @@ def weights(specs: Sequence[ParameterSpec], *roles: str) -> Iterable[ParameterSp
     return (spec for spec in specs if spec.role in (roles or WEIGHTS) and spec.size > 0)
 
 
-def standard_normal(spec: ParameterSpec, keys: Tensor) -> Tensor:
+def standard_normal(spec: ParameterSpec, keys: Int64[Tensor, " P"]) -> Float64[Tensor, "P ..."]:
     """N(0, 1), float64 [P, *shape]; depends on (row key, parameter's name) only."""
     return rng.normals(keys, spec.size, rng.stream_of(spec.name)).unflatten(1, spec.shape)
 
 
-def standard_uniform(spec: ParameterSpec, keys: Tensor) -> Tensor:
+def standard_uniform(spec: ParameterSpec, keys: Int64[Tensor, " P"]) -> Float64[Tensor, "P ..."]:
     """U[0, 1), float64 [P, *shape]; depends on (row key, parameter's name) only."""
     return rng.uniforms53(keys, spec.size, rng.stream_of(spec.name)).unflatten(1, spec.shape)
 
 
-def per_row(values: Tensor, spec: ParameterSpec) -> Tensor:
+def per_row(values: Float64[Tensor, " P"], spec: ParameterSpec) -> Float64[Tensor, "P ..."]:
     """A vector [P] made to broadcast against [P, *shape]."""
     return values.reshape(-1, *(1 for _ in spec.shape))
 
@@ -52,7 +53,9 @@ def hyper_or(name: str, hypers: Mapping[str, Tensor], instead: Tensor) -> Tensor
     return torch.where(torch.isnan(values), instead, values)
 
 
-def gains(spec: ParameterSpec, keys: Tensor, hypers: Mapping[str, Tensor], gain: float) -> Tensor:
+def gains(
+    spec: ParameterSpec, keys: Int64[Tensor, " P"], hypers: Mapping[str, Tensor], gain: float
+) -> Float64[Tensor, " P"]:
     """Gain of each row [P]: the config's or the activation's where the weight feeds it; 1 for the read-out."""
     ones = torch.ones(keys.shape[0], dtype=torch.float64)
     return ones if spec.role == "output" else hyper_or("gain", hypers, gain * ones)
@@ -89,7 +92,9 @@ def square_blocks(spec: ParameterSpec) -> Blocks:
     return Blocks(max(1, height // width), max(1, width // height))
 
 
-def each_matrix(values: Tensor, blocks: Blocks, change: Callable[[int, Tensor], Tensor]) -> Tensor:
+def each_matrix(
+    values: Float64[Tensor, "P ..."], blocks: Blocks, change: Callable[[int, Tensor], Tensor]
+) -> Float64[Tensor, "P ..."]:
     """Apply `change(row, matrix)` to every block by itself; values [P, ..., down * from, across * to].
 
     Numerics:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.unit import POSITIVE, SHARE, Range, Unit
@@ -72,8 +73,12 @@ class Optimizer(Unit):
 
     @abstractmethod
     def propose(
-        self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self,
+        gradients: Float[Tensor, "P N"],
+        slots: Mapping[str, Float[Tensor, "P N"]],
+        hypers: Mapping[str, Tensor],
+        taken: Float[Tensor, "P 1"],
+    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
         """The step to add to the parameters, [P, N], and the new slots.
 
         Args:
@@ -83,7 +88,9 @@ class Optimizer(Unit):
             taken: steps taken so far per row, float [P, 1] (refused mini-batches do not count).
         """
 
-    def decay(self, step: Tensor, params: Tensor, hypers: Mapping[str, Tensor]) -> Tensor:
+    def decay(
+        self, step: Float[Tensor, "P N"], params: Float[Tensor, "P N"], hypers: Mapping[str, Tensor]
+    ) -> Float[Tensor, "P N"]:
         """The step with decoupled weight decay: step - lr weight_decay params, all parameters; rows with 0 unchanged.
 
         References:

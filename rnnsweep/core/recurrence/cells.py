@@ -195,6 +195,7 @@ class CellEngine(ReferenceEngine):
         delta, x = record.h.new_empty(P, T, B, w.w_rec.shape[-1]), torch.empty_like(record.h[:, 1:])
         # a and d enter as a sum: one buffer holds both gradients.
         drive = delta if cell.additive else torch.empty_like(record.drive)
+        # Vectors spread over samples, so that their gradients come per sample and are summed in one fixed order.
         own = {k: v[:, None, :].expand(-1, B, -1) if v.ndim == 2 else v for k, v in w.cell.items()}
         total = {name: torch.zeros_like(value) for name, value in own.items()}
         product, active = _Product(w.w_rec.transpose(1, 2)), _active(record.lengths, T)
@@ -207,6 +208,7 @@ class CellEngine(ReferenceEngine):
             part = cell.pull(record.kept[:, t], record.drive[:, t], record.h[:, t], own, g)
             # The way through a: what the closed forms leave out, as it is the same for all cells.
             part.s[..., :R] += product(part.a)
+            # Only while some row has not begun: later steps are everybody's own.
             if t < whole:
                 part = _selected(part, active[:, t], g)
             delta[:, t], x[:, t] = part.a, part.s

@@ -41,6 +41,7 @@ class ReferenceEngine:
         h = inputs.new_zeros(P, T + 1, B, H)
         if weights.h0 is not None:
             h[:, 0] = weights.h0 if weights.h0.ndim == 3 else weights.h0[:, None, :]
+        # With a leak the state mixes f(a) with what was before, and f' cannot be read from it.
         store = not activation.from_output or weights.leak is not None
         slope = inputs.new_empty(P, T, B, H) if store else None
         act_bias = None if weights.act_bias is None else weights.act_bias[:, None, :]
@@ -64,6 +65,7 @@ class ReferenceEngine:
         w = record.weights
         P, T, B, H = record.h.shape[0], record.h.shape[1] - 1, record.h.shape[2], record.h.shape[3]
         delta, x = record.h.new_empty(P, T, B, H), record.h.new_empty(P, T, B, H)
+        # Once per loop: every step would make its own copy.
         transposed = w.w_rec.transpose(1, 2).contiguous()
         active = _active(record.lengths, T)
         act_bias = torch.zeros_like(w.act_bias) if w.act_bias is not None else None

@@ -67,6 +67,7 @@ class Unrolled:
         cell: Cell | None,
         lengths: Int64[Tensor, " P"],
     ) -> None:
+        # Leaves of its own: gradients are taken for them, whatever the caller's tensors belong to.
         live = {name: None if (part := getattr(weights, name)) is None else _leaf(part) for name in _PARTS}
         self.weights = replace(weights, **live, cell={name: _leaf(part) for name, part in weights.cell.items()})
         self.inputs = _leaf(inputs) if weights.w_in is None else inputs

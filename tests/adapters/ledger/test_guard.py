@@ -10,6 +10,7 @@ import pytest
 
 from rnnsweep.adapters.ledger.database import Database, parse
 from rnnsweep.adapters.ledger.guard import AdvisoryGuard, FileGuard, guard_for
+from rnnsweep.errors import StoreError
 
 HOLD = """
 import sys
@@ -51,6 +52,16 @@ def test_the_death_of_the_holder_frees_it(path: Path) -> None:
     child.communicate()
     assert guard.take()
     guard.drop()
+
+
+@pytest.mark.parametrize("kind", ["directory", "dangling link", "loop"])
+def test_what_is_no_lock_file_is_named(path: Path, kind: str) -> None:
+    if kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(path if kind == "loop" else path.parent / "nowhere" / "file")
+    with pytest.raises(StoreError, match=r"the lock file .*ledger\.db\.lock-1 cannot be opened: "):
+        FileGuard(path).take()
 
 
 def test_each_sweep_has_a_file_of_its_own_beside_the_database(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rnnsweep.adapters.ledger import schema
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.errors import ConfigError, StoreError
-from rnnsweep.sweep.ports import SweepView
+from rnnsweep.sweep.ports import PutSweep, SweepView
 from rnnsweep.sweep.states import SweepState
 
 SECRET = "tr%C3%A9s-secret"
@@ -92,6 +92,54 @@ def test_file_that_is_no_database(tmp_path: Path) -> None:
     path.write_text("no database " * 100)
     with pytest.raises(StoreError, match="not a database"):
         open_ledger(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("at", [0, 5, 17, 30])
+def test_a_damaged_log_is_named_and_left_alone(tmp_path: Path, at: int) -> None:
+    file, log = tmp_path / "ledger.db", tmp_path / "ledger.db-wal"
+    one, two = open_ledger(f"sqlite:///{file}"), open_ledger(f"sqlite:///{file}")  # the last to close would empty it
+    one.create(SweepView("s", SweepState.RUNNING, {}))
+    kept = bytearray(log.read_bytes())
+    one.close()
+    two.close()
+    kept[at] ^= 0xFF
+    log.write_bytes(kept)
+    before = file.read_bytes()
+    with pytest.raises(StoreError, match=r"write-ahead log .* is damaged.*nothing was changed"):
+        open_ledger(f"sqlite:///{file}")
+    assert (file.read_bytes(), log.read_bytes()) == (before, bytes(kept))
+
+
+def test_a_new_ledger_is_for_its_owners_eyes(tmp_path: Path) -> None:
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger.create(SweepView("s", SweepState.RUNNING, {}))
+    fence = ledger.acquire("s", "test", 1.0)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert {"ledger.db", "ledger.db-wal", "ledger.db.lock-1"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+    ledger.release("s", fence)
+    ledger.close()
+    (tmp_path / "ledger.db").chmod(0o640)  # whoever shares a store opens it on purpose, and it stays open
+    open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}").close()
+    assert (tmp_path / "ledger.db").stat().st_mode & 0o777 == 0o640
+
+
+def test_after_a_sweep_the_file_alone_is_the_ledger(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    ledger = open_ledger(f"sqlite:///{file}")
+    ledger.create(SweepView("s", SweepState.RUNNING, {}))
+    fence = ledger.acquire("s", "test", 1.0)
+    ledger.commit("s", fence, [PutSweep(SweepView("s", SweepState.COMPLETE, {}))])
+    ledger.release("s", fence)
+    alone = tmp_path / "copy" / "ledger.db"
+    alone.parent.mkdir()
+    alone.write_bytes(file.read_bytes())  # as if the log were lost while somebody still has the ledger open
+    copy = open_ledger(f"sqlite:///{alone}")
+    view = copy.sweep("s")
+    assert view is not None
+    assert view.state is SweepState.COMPLETE
+    copy.close()
+    ledger.close()
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -120,7 +120,13 @@ def test_the_note_says_the_best_its_ties_and_the_commands_and_shows_choices_as_t
     evil = "![x](http://tracker/x.png) <b>|"
     space = Space((Dimension("family.activation", "categorical", choices=(evil, "tanh")),))
     best = Best(rank(Objective("e"), 0.0, 90, 3), 0.0, 2)
-    text = note(make_plan(space=space), "COMPLETE", (best, {"family.activation": evil}), ("rnnsweep resume demo",))
+    params = {"family.activation": evil, "init.sigma": "0.30000000000000004"}
+    text = note(
+        make_plan(space=space),
+        "COMPLETE",
+        (best, params),
+        ("rnnsweep resume demo",),
+    )
     assert "Best: trial 3, objective 0 (2 others tie; it solved first)" in text
     assert "rnnsweep resume demo" in text
     for line in text.splitlines():
@@ -128,6 +134,7 @@ def test_the_note_says_the_best_its_ties_and_the_commands_and_shows_choices_as_t
             code = line.split("`")
             assert all("tracker" not in part for part in code[::2]), line  # only inside of code spans
     assert "\\|" in text
+    assert "`init.sigma=0.3`" in text
 
 
 @pytest.mark.parametrize(

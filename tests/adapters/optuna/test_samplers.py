@@ -226,3 +226,56 @@ def test_enqueued_points_come_next_and_are_completed():
     assert sampler.ask(2) not in (first, point)
     with pytest.raises(ConfigError, match="not searched"):
         sampler.enqueue([{"z": 1.0}])
+
+
+@pytest.mark.parametrize("name", ["tpe", "qmc", "random"])
+def test_a_warm_start_repeats_no_point_of_the_sweep_that_it_learns_from(name):
+    earlier = sampler_for(name, SQUARE)
+    tried = [TrialView(n, TrialState.COMPLETE, earlier.ask(n), (1.0,)) for n in range(6)]
+    warm = sampler_for(name, SQUARE)
+    warm.warm_start(tried)
+    warm.restore([], {})
+    points = [warm.ask(n) for n in range(6)]
+    assert not any(point == view.params for point in points for view in tried)
+    longer = sampler_for(name, SQUARE)
+    assert points == [longer.ask(n) for n in range(12)][6:]  # the sequence goes on
+
+
+def test_a_grid_loses_no_cell_to_enqueued_points():
+    space = Space((Dimension("a", "categorical", choices=(0, 0.5, 1, 2, 4, 8)),))
+    sampler = sampler_for("grid", space)
+    views = [TrialView(n, TrialState.COMPLETE, sampler.ask(n), (1.0,)) for n in range(2)]
+    sampler.enqueue([{"a": 4}, {"a": 8}])
+    for number in (2, 3):
+        point = sampler.ask(number)
+        assert sampler.origin.enqueued
+        views.append(TrialView(number, TrialState.COMPLETE, point, (1.0,), enqueued=True))
+    resumed = sampler_for("grid", space)
+    resumed.restore(views, {})
+    for goes_on in (sampler, resumed):
+        assert [goes_on.ask(number) for number in range(4, 9)] == [{"a": 1}, {"a": 2}, {"a": 4}, {"a": 8}, None]
+        assert not goes_on.origin.enqueued
+
+
+@pytest.mark.parametrize(("name", "first"), [("tpe", 6), ("gp", 6), ("cmaes", 6), ("nsga2", 4), ("random", None)])
+def test_the_start_is_a_quarter_of_a_short_sweep_and_asks_say_what_they_know(name, first):
+    """24 trials, each ends before the next is asked for."""
+    keys = {"population": 4} if name == "nsga2" else {}
+    plan = SweepPlan("s", 3, 1, 100, (Objective("o0"),), Budget(24, 1000), SQUARE)
+    sampler = build_sampler(plan, {"_target_": f"{PACKAGE}.samplers.{name}.{name.capitalize()}", **keys}, NONE)
+    informed = []
+    for number in range(12):
+        params = sampler.ask(number)
+        informed.append(sampler.origin.informed_by)
+        sampler.tell(TrialView(number, TrialState.COMPLETE, params, (params["x"],)))
+    if first is None:
+        assert informed == [0] * 12
+    else:
+        assert informed == [0] * first + list(range(first, 12))
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5, "a", True])
+def test_a_share_in_flight_lies_between_0_and_1(share):
+    with pytest.raises(ConfigError, match=r"sampler\.in_flight"):
+        sampler_for("tpe", in_flight=share)
+    assert sampler_for("tpe", in_flight=None).ask(0)

@@ -9,7 +9,7 @@ import yaml
 
 from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.adapters.ray import cluster as ray_cluster
-from rnnsweep.adapters.ray.cluster import Node, RaySettings, _start_here
+from rnnsweep.adapters.ray.cluster import Node, RaySettings, _start_here, check_token_file
 from rnnsweep.errors import ConfigError
 
 CONF = packaged_configs()[0] / "cluster"
@@ -70,6 +70,25 @@ def test_every_packaged_cluster_config_builds_settings(path: Path) -> None:
     assert values.pop("executor") == ("inline" if path.stem == "inline" else "ray")
     assert values.pop("rows") is None
     assert RaySettings(**values).address == ("auto" if path.stem == "ray" else None)
+
+
+@pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o400, False), (0o640, True), (0o644, True)])
+def test_a_token_that_others_can_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, refused: bool
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("0" * 64)
+    file.chmod(mode)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    if refused:
+        with pytest.raises(ConfigError, match=r"other users can read this token.*chmod 600"):
+            check_token_file()
+    else:
+        check_token_file()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    check_token_file()
 
 
 def test_a_start_that_times_out_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+from rnnsweep.sweep.states import SweepState, TrialState
+
 KIT = Path(__file__).parents[2] / "contract" / "executor_kit"
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 DRIVER = """
@@ -106,6 +109,7 @@ def test_the_first_rung_is_trained_within_seconds_and_nothing_is_left(tmp_path: 
     took, addresses, pids, mode = report(driver)
     assert took < 60.0  # 5 s on two idle cores (Ray 3, a worker 0.5, torch 1.5); 20 s at a load of 11
     assert mode == "token"
+    assert not (tmp_path / ".ray").exists()  # Ray's own token file could be read by everybody
     assert addresses
     assert all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in addresses), addresses
     report(driver)
@@ -123,6 +127,83 @@ def test_helpers_are_started_only_with_the_dashboard(tmp_path: Path, what: str, 
     finally:
         driver.terminate()
         driver.wait(30)
+
+
+SWEEP = """
+import sys
+sys.path.insert(0, KIT)
+from counting_trainer import factory
+from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+from rnnsweep.adapters.ray.cluster import RaySettings
+from rnnsweep.adapters.ray.executor import RayExecutor
+from rnnsweep.sweep.driver import Driver
+from rnnsweep.sweep.ports import SweepView
+from rnnsweep.sweep.states import SweepState
+from tests.kit.plans import plan
+from tests.kit.sampler import ScriptedSampler
+
+sweep = plan(4, updates=int(sys.argv[2]), replicas=1)
+ledger = open_ledger(sys.argv[1])
+ledger.create(SweepView("s", SweepState.RUNNING, {}))
+executor = RayExecutor(factory(), RaySettings(workers=1, py_paths=(KIT,)))
+sampler = ScriptedSampler(lambda number: {"x": 0.5, "do": "sleep", "seconds": 0.05})
+told = lambda progress: print(progress.updates, flush=True)
+outcome = Driver(sweep, ledger, sampler, executor, fence=ledger.acquire("s", "test", 1.0), observer=told).run()
+sys.exit(outcome.exit_code)
+"""
+
+
+def ledger_of(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+def training_sweep(tmp_path: Path, updates: int) -> subprocess.Popen[str]:
+    """A driver in a process of its own whose first rung has been trained."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", f"KIT = {str(KIT)!r}\n{SWEEP}", ledger_of(tmp_path), str(updates)]
+    with (tmp_path / "errors").open("w") as errors:
+        driver = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+        )
+    assert driver.stdout is not None
+    while int(driver.stdout.readline()) == 0:
+        pass
+    return driver
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("victim", ["raylet", "gcs_server"])
+def test_a_private_ray_that_was_killed_is_started_again(tmp_path: Path, victim: str) -> None:
+    """Without it a sweep waits for ever for a node (raylet), or its driver ends after a minute without a word (GCS)."""
+    driver = training_sweep(tmp_path, updates=300)
+    killed = [process for process in psutil.Process(driver.pid).children(recursive=True) if process.name() == victim]
+    assert len(killed) == 1
+    killed[0].kill()
+    assert driver.stdout is not None
+    driver.stdout.read()
+    assert driver.wait(60) == 0
+    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
+        trials = ledger.trials("s")
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
+    assert all("Ray's " in " ".join(trial.history) for trial in trials)
+    assert f"Ray's {victim} has ended" in (tmp_path / "errors").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_sweep_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """Ray's own handler would dump a stack, exit with 15 and leave the trials RUNNING."""
+    driver = training_sweep(tmp_path, updates=100_000)
+    driver.send_signal(number)
+    assert driver.wait(60) == 3
+    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
+        view = ledger.sweep("s")
+        assert view is not None
+        assert view.state is SweepState.INTERRUPTED
+        assert {trial.state for trial in ledger.trials("s")} == {TrialState.WAITING}
+    said = (tmp_path / "errors").read_text()
+    assert "stopping after this rung" in said
+    assert "received at time" not in said
 
 
 @pytest.mark.chaos

@@ -45,7 +45,10 @@ def test_what_does_not_fit_is_refused_with_its_key(overrides, key, words):
         ["learner=rflo", "family.leak=0.1", "+controllers=omega"],
         ["learner=teacher_forcing", PERIODIC, "family=srn_feedback"],
         ["learner=teacher_forcing", PERIODIC, "learner.units=[3]", "family=lstm"],
-        ["+controllers=omega", "controllers.omega.schedule.kind=inverse", "controllers.omega.schedule.epoch=50"],
+        [
+            *("+controllers=omega", "controllers.omega.weight=1"),
+            *("controllers.omega.schedule.kind=inverse", "controllers.omega.schedule.epoch=50"),
+        ],
         ["init=chrono", "family=lstm", "init.longest=300"],
         ["init=henaff", "family=scornn"],
     ],

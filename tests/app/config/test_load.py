@@ -94,6 +94,10 @@ def test_resume_may_change_the_budget_only():
     config = amend(quick(), ["budget.trials=48", "budget.updates=8000"])
     assert (config.plan.budget.trials, config.plan.worst["solved_at"]) == (48, 8000.0)
     assert from_json(to_json(config)) == config
+    for lowered in ("budget.trials=2", "budget.updates=300", "budget.wall_s=5"):
+        with pytest.raises(ConfigError, match="may be raised, nothing else") as error:
+            amend(quick(), [lowered])
+        assert error.value.key == lowered.split("=")[0]
     with pytest.raises(ConfigError, match="cannot be changed on resume"):
         amend(quick(), ["optimizer.lr=1"])
     with pytest.raises(ConfigError, match=r"budget\.trials=0: out of range"):
@@ -109,9 +113,9 @@ def test_resume_may_change_the_budget_only():
         ("budget.updates=choice(1,2)", "command line: budget.updates: takes one value on resume"),
         ("budget.updates=default", "command line: budget.updates: takes one value on resume"),
         ("~space.budget.updates", "command line: "),
-        ("budget.updates=5999", "command line: budget.updates=5999: is less than the 6000 of before"),
-        ("budget.trials=5", "command line: budget.trials=5: is less than the 24 of before"),
-        ("budget.wall_s=10", "command line: budget.wall_s=10: is less than the null of before"),
+        ("budget.updates=5999", "command line: budget.updates=5999: may be raised, nothing else; allowed: 6000"),
+        ("budget.trials=5", "command line: budget.trials=5: may be raised, nothing else; allowed: 24"),
+        ("budget.wall_s=10", "command line: budget.wall_s=10: may be raised, nothing else; allowed: null"),
     ],
 )
 def test_resume_swallows_nothing(typed, message):

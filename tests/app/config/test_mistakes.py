@@ -147,7 +147,7 @@ MISTAKES = {
         "holds control characters",
         "printable",
     ),
-    "a URL's character in a path": (EVERYTHING, ["store.root='st?6'"], "cannot hold a database", "a path without ?"),
+    "a URL's character in a path": (EVERYTHING, ["store.root='st?6'"], "reads paths as URLs", "a path without"),
     "an enqueued NaN": (EVERYTHING, ["sampler.enqueue=[{init.sigma:nan}]"], "nan", "number"),
     "an enqueued value outside": (
         EVERYTHING,

@@ -21,6 +21,10 @@ def test_variants_and_points():
 def test_passwords_are_hidden():
     data = {"a": ["postgresql+psycopg://u:p%40ss@h:1/d", 3], "b": "http://h:80/x"}
     assert without_passwords(data) == {"a": ["postgresql+psycopg://u:***@h:1/d", 3], "b": "http://h:80/x"}
+    forms = ["u:p/w@h/d", "u:p@w@h/d", "u:p w@h/d", "h/d?user=u&password=p w"]
+    for text in without_passwords([f"store.ledger='postgresql://{form}'" for form in forms]):
+        assert "***" in text
+        assert "p" not in text.removeprefix("store.ledger='postgresql").replace("password", "")
 
 
 def test_blocks_carry_the_name_of_their_unit():

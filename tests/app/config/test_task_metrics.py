@@ -15,7 +15,7 @@ from rnnsweep.errors import ConfigError
 BITS = "valid/bits_per_character"
 SMALL = (
     *("task=char_lm", "task.length=6", "family.hidden=4", "training.batch=3", "training.report_every=2"),
-    *("training.eval_size=5", "budget.updates=4", "budget.trials=1", "sampler=random", "cluster=inline"),
+    *("training.eval_size=5", "budget.updates=4", "budget.trials=1", "replicas=1", "sampler=random", "cluster=inline"),
     *("store.optuna=none", "engine=reference", "optimizer.lr=interval(0.1,0.2)"),
 )
 

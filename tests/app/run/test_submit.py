@@ -16,8 +16,9 @@ def test_submitted_command_goes_to_the_cluster_itself_and_shows_no_password():
     assert command == "rnnsweep launch quickstart budget.trials=4 cluster.address=auto"
     here = entrypoint("quickstart", [], Path("stores"))
     assert here == f"rnnsweep launch quickstart cluster.address=auto --store {Path.cwd() / 'stores'}"
-    with pytest.raises(ConfigError, match="password"):
-        entrypoint("quickstart", ["store.ledger=postgresql://me:secret@db/rnn"])
+    for url in ("me:secret@db/rnn", "me:p/w@db/rnn", "me:p w@db/rnn", "me:p@w@db/rnn", "db/rnn?user=me&password=S"):
+        with pytest.raises(ConfigError, match="password"):
+            entrypoint("quickstart", [f"store.ledger='postgresql://{url}'"])
 
 
 @pytest.mark.parametrize(("folder", "travels"), [("checkout", False), ("users", True)])

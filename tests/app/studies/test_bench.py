@@ -1,17 +1,31 @@
-"""What `bench` measures."""
+"""The measurement counts rows and operations right; what a process fails at is no silent hang."""
 
 from __future__ import annotations
 
 import pytest
 
-from rnnsweep.app.studies.bench import _split, bench_config
+from rnnsweep.app.studies import bench
 
 
-@pytest.mark.parametrize(("rows", "processes", "shares"), [(8, 1, [8]), (8, 3, [3, 3, 2]), (2, 4, [1, 1])])
-def test_rows_are_shared_evenly_and_nobody_is_idle(rows, processes, shares):
-    assert sorted((share for share in _split(rows, processes) if share), reverse=True) == shares
+def test_rows_are_split_over_processes_without_a_rest():
+    for rows in range(1, 20):
+        parts = bench._split(rows, 4)
+        assert sum(parts) == rows
+        assert max(parts) - min(parts) <= 1 or rows < 4
 
 
-def test_the_measured_point_is_the_standard_one_and_can_be_changed():
-    assert (bench_config([])["task"]["length"], bench_config([])["family"]["hidden"]) == (100, 100)
-    assert bench_config(["family.hidden=12"])["family"]["hidden"] == 12
+def test_share_of_gemm_by_hand():
+    first = {"engine": "cpu", "device": "cpu", "T": 100, "B": 10, "H": 100, "matrix": 100 * 100, "note": ""}
+    # 6 * 100 * 10 * 10 000 = 60 MFLOP in 1 ms: 60 GFLOP/s, half of 120
+    assert bench._result(first, 8, 1e-3, 120.0)["share_of_gemm"] == pytest.approx(0.5)
+    assert bench._result(first, 8, 1e-3, 120.0)["ms_per_row_update"] == pytest.approx(1.0)
+
+
+def fails(barrier):
+    raise ValueError("no")
+
+
+def test_a_process_that_fails_ends_all(capfd):
+    with pytest.raises(RuntimeError, match="traceback is above"):
+        bench.together(fails, [(), ()])
+    assert "ValueError: no" in capfd.readouterr().err

@@ -1,18 +1,56 @@
-"""Every paper that can be run has a published table, and its sweeps have names of their own."""
+"""Each cell of a preset's grid has one place in its published table, and medium budgets can decide."""
 
 from __future__ import annotations
 
 import pytest
 
+from rnnsweep.app.config.load import load
+from rnnsweep.app.config.point import resolve_point
 from rnnsweep.app.studies.papers import PAPERS, TABLES
+from rnnsweep.report.questions import Effect
+
+
+def places(name):
+    paper = PAPERS[name]
+    config = load(paper.preset, check_units=False)
+    cells = config.plan.enqueue or list(config.plan.space.grid())
+    return [paper.place(resolve_point(config.variants, cell)) for cell in cells]
 
 
 @pytest.mark.parametrize("name", sorted(PAPERS))
-def test_a_paper_has_a_table_and_three_scales(name):
-    paper = PAPERS[name]
-    assert name in TABLES
-    assert list(paper.scales) == ["smoke", "small", "full"]
-    for parts in paper.scales.values():
-        names = [part.name for part in parts]
-        assert names
-        assert len(set(names)) == len(names)
+def test_every_trial_has_a_place_in_the_published_table(name):
+    table = TABLES[name]
+    columns = {column.removesuffix(" best").removesuffix(" mean") for column in table.columns}
+    for row, column in places(name):
+        assert row in table.rows
+        assert column in columns
+
+
+def test_figure_7_is_filled_cell_by_cell():
+    found = places("pascanu_fig7")
+    assert len(found) == len(set(found)) == 45  # 3 networks, 3 methods, 5 lengths
+
+
+def test_table_1_keeps_one_learning_rate_per_cell():
+    found = places("chernodub_table1")
+    assert len(found) == 48
+    assert len(set(found)) == 16  # 2 lengths, off and on, 4 tasks; three rates each
+
+
+@pytest.mark.parametrize("name", sorted(PAPERS))
+def test_scales_grow(name):
+    parts = PAPERS[name].scales
+    assert list(parts) == ["smoke", "small", "medium", "full"]
+    updates = [
+        max(load(p.preset or PAPERS[name].preset, p.overrides, check_units=False).plan.budget.updates for p in parts[s])
+        for s in parts
+    ]
+    assert updates == sorted(updates)
+
+
+@pytest.mark.parametrize("name", sorted(PAPERS))
+def test_questions_ask_about_rows_of_their_table(name):
+    asked = PAPERS[name].questions
+    assert asked
+    rows = {row for question in asked if isinstance(question, Effect) for pair in question.rows for row in pair}
+    assert rows <= set(TABLES[name].rows)

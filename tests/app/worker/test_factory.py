@@ -1,22 +1,38 @@
-"""What the driver sends to its workers."""
+"""What workers of a sweep are told."""
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+
+import pytest
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.worker.factory import trainer_factory
 
 
-def test_a_factory_survives_cloudpickle_and_takes_the_sweeps_settings(tmp_path):
-    from ray import cloudpickle
+@pytest.mark.parametrize(
+    ("overrides", "device"),
+    [
+        ([], "auto"),
+        (["cluster=inline"], "auto"),
+        (["cluster=inline", "cluster.gpus_per_worker=0"], "cpu"),
+        (["cluster.gpus_per_worker=1"], "auto"),
+        (["engine=cpu"], "cpu"),
+        (["engine=reference"], "auto"),
+    ],
+)
+def test_rows_stay_off_a_gpu_that_the_config_does_not_want(overrides, device):
+    assert trainer_factory(load(None, overrides, check_units=False)).settings.device == device
 
-    config = load("quickstart", ["name=f", "cluster.rows=3"], store=tmp_path, check_units=False)
-    sent = cloudpickle.loads(cloudpickle.dumps(trainer_factory(config)))
-    assert sent == trainer_factory(config)
-    assert (sent.settings.rows, sent.settings.report_every) == (3, config.plan.report_every)
-    assert sent.settings.checkpoints.endswith("/f")
+
+def test_a_factory_travels(tmp_path):
+    factory = trainer_factory(load("quickstart", ["seeds=independent"], store=tmp_path, check_units=False))
+    again = pickle.loads(pickle.dumps(factory))
+    assert again == factory
+    assert again.settings.independent
+    assert again.settings.checkpoints == str(tmp_path / "checkpoints/quickstart")
 
 
 def test_a_driver_makes_one_without_torch(tmp_path):

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rnnsweep.adapters.optuna.cube import params_at, seed_for, value_at
-from rnnsweep.adapters.optuna.history import History
+from rnnsweep.adapters.optuna.history import History, TrialRecord
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.plan import FIRST_STAGE, SweepPlan
 from rnnsweep.sweep.space import Dimension, Space
-from rnnsweep.unit import Unit
+from rnnsweep.unit import Range, Unit, check_field
 
 BLOCK = 256
 
@@ -28,7 +28,9 @@ class Ask:
         sweep_seed: the sweep's seed.
         space: searched dimensions.
         history: all other trials, those that still run included.
-        enqueued: how many numbers belong to enqueued points.
+        enqueued: how many numbers before this one belong to enqueued points.
+        offset: how far another sweep, whose results this one begins with, has gone along the same sequences of points.
+        trials: trials of the whole sweep, None without a limit.
     """
 
     number: int
@@ -36,21 +38,30 @@ class Ask:
     space: Space
     history: History
     enqueued: int = 0
+    offset: int = 0
+    trials: int | None = None
 
     @property
     def seed(self) -> int:
         """Seed of this ask alone, 32 bits."""
-        return seed_for(self.sweep_seed, self.number)
+        return seed_for(self.sweep_seed, self.number + self.offset)
 
     @property
     def sobol(self) -> dict[str, Any]:
         """The trial's own point of the sweep's scrambled Sobol sequence."""
-        return params_at(self.space, sobol_point(self.sweep_seed, len(self.space), self.number))
+        return params_at(self.space, self._sobol_point)
 
     def drawn(self, dimension: Dimension) -> Any:
         """One dimension's value at the trial's own Sobol point."""
-        index = self.space.keys.index(dimension.key)
-        return value_at(dimension, sobol_point(self.sweep_seed, len(self.space), self.number)[index])
+        return value_at(dimension, self._sobol_point[self.space.keys.index(dimension.key)])
+
+    @property
+    def _sobol_point(self) -> np.ndarray:
+        return sobol_point(self.sweep_seed, len(self.space), self.number + self.offset)
+
+    def start(self, most: int) -> int:
+        """Trials of the Sobol start: `most`, but a quarter of a short sweep, so that its model is asked at all."""
+        return most if self.trials is None else min(most, max(FIRST_STAGE, self.trials // 4))
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,11 @@ class SamplerUnit(Unit):
     def propose(self, ask: Ask) -> dict[str, Any] | None:
         """The point of the trial, as a function of `ask` alone; None when the space is exhausted."""
 
+    def informed_by(self, ask: Ask) -> int:
+        """How many results of other trials the model knows that `propose` asks; 0 where it asks none."""
+        del ask
+        return 0
+
     def check_plan(self, plan: SweepPlan) -> None:
         """Raise `ConfigError` where the sampler cannot serve this sweep."""
         if len(plan.objectives) > 1 and not self.several_objectives:
@@ -77,6 +93,31 @@ class SamplerUnit(Unit):
                 value=self.unit_name,
                 allowed="a sampler for several objectives, such as nsga2",
             )
+
+
+@dataclass(frozen=True)
+class ModelSampler(SamplerUnit):
+    """Base of samplers that learn from results.
+
+    Attributes:
+        in_flight: most trials that are open at once, as a share of `budget.trials` (four always may be); the engine
+            keeps to it. What is asked for before the results are in, a model has not chosen. None: no limit.
+    """
+
+    in_flight: float | None = 0.25
+
+    def check(self) -> None:
+        """The fields of the unit's own, and `in_flight`."""
+        super().check()
+        check_field("sampler.in_flight", self.in_flight, Range(0, 1, open_low=True, optional=True))
+
+    @abstractmethod
+    def results(self, ask: Ask) -> list[TrialRecord] | None:
+        """Results that the model learns from; None while the points come from the Sobol sequence."""
+
+    def informed_by(self, ask: Ask) -> int:
+        """See `SamplerUnit.informed_by`."""
+        return len(self.results(ask) or ())
 
 
 @lru_cache(maxsize=64)

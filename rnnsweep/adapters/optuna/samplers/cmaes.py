@@ -12,7 +12,7 @@ from cmaes import CMA
 
 from rnnsweep.adapters.optuna.cube import params_at, seed_for
 from rnnsweep.adapters.optuna.history import History, TrialRecord
-from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
+from rnnsweep.adapters.optuna.samplers.base import Ask, ModelSampler
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.space import Space
@@ -29,7 +29,7 @@ class _Path:
 
 
 @dataclass(frozen=True)
-class Cmaes(SamplerUnit):
+class Cmaes(ModelSampler):
     """Covariance matrix adaptation in the unit cube; categorical and conditional dimensions are drawn independently.
 
     Generations are the settled trials in order of their numbers, up to the first one that has no result yet, so late
@@ -38,7 +38,8 @@ class Cmaes(SamplerUnit):
     trial is bad through its objective alone.
 
     Attributes:
-        startup: trials that come from the Sobol sequence; the best one is the first mean.
+        startup: trials that come from the Sobol sequence, at most a quarter of `budget.trials`; the best one is the
+            first mean.
         sigma: first standard deviation, as share of each range.
         population: trials per generation; null = 4 + 3 ln(dimensions).
 
@@ -65,13 +66,10 @@ class Cmaes(SamplerUnit):
 
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then a draw from the distribution after the last settled generation."""
-        columns = _numeric(ask.space)
-        start = [ask.history.get(n) for n in range(self.startup)]
-        usable = [record for record in start if record is not None and record.usable]
-        settled = all(ask.history.settled(n) for n in range(self.startup))
-        usable += [record for record in ask.history.finished(1000, pruned=False) if record.number < 0]
-        if ask.number < self.startup or not settled or not usable:
+        usable = self._usable(ask)
+        if usable is None:
             return ask.sobol
+        columns = _numeric(ask.space)
         first = min(usable, key=lambda record: _rank(ask.history, record))
         cma = copy.deepcopy(self._replay(ask, columns, _at(first, columns)))
         cma.reseed_rng(ask.seed)
@@ -79,9 +77,23 @@ class Cmaes(SamplerUnit):
         point[columns] = np.clip(cma.ask(), 0.0, 1.0)
         return params_at(ask.space, point)
 
+    def _usable(self, ask: Ask) -> list[TrialRecord] | None:
+        """Results of the start, among which the first mean is; None while the start lasts."""
+        startup = ask.start(self.startup)
+        start = [ask.history.get(n) for n in range(startup)]
+        usable = [record for record in start if record is not None and record.usable]
+        settled = all(ask.history.settled(n) for n in range(startup))
+        usable += [record for record in ask.history.finished(1000, pruned=False) if record.number < 0]
+        return None if ask.number < startup or not settled or not usable else usable
+
+    def results(self, ask: Ask) -> list[TrialRecord] | None:
+        """See `ModelSampler.results`: the start, and the settled generations after it."""
+        usable = self._usable(ask)
+        return None if usable is None else usable + _settled(ask.history, ask.start(self.startup))
+
     def _replay(self, ask: Ask, columns: list[int], mean: np.ndarray) -> CMA:
         """The state after all settled generations; continued where this instance has been before."""
-        records = _settled(ask.history, self.startup)
+        records = _settled(ask.history, ask.start(self.startup))
         told = [record.number for record in records]
         path = self._paths[0] if self._paths else None
         if path is None or told[: len(path.told)] != path.told:

@@ -9,18 +9,20 @@ from typing import Any, ClassVar
 import optuna
 
 from rnnsweep.adapters.optuna.frozen import suggest
-from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
+from rnnsweep.adapters.optuna.history import TrialRecord
+from rnnsweep.adapters.optuna.samplers.base import Ask, ModelSampler
 from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class Gp(SamplerUnit):
+class Gp(ModelSampler):
     """Strong with few, expensive trials; an ask takes a second or so from some hundred trials on.
 
     PRUNED trials tell it nothing. Dimensions that do not exist in every trial are drawn independently.
 
     Attributes:
-        startup: trials that come from the Sobol sequence (by number, and until as many have ended).
+        startup: trials that come from the Sobol sequence (by number, and until as many have ended); at most a quarter
+            of `budget.trials`.
         shown: most finished trials that one ask looks at: the best quarter and the newest; an ask costs shown³.
 
     References:
@@ -33,10 +35,16 @@ class Gp(SamplerUnit):
     startup: int = 12
     shown: int = 250
 
+    def results(self, ask: Ask) -> list[TrialRecord] | None:
+        """See `ModelSampler.results`."""
+        shown, start = ask.history.finished(self.shown, pruned=False), ask.start(self.startup)
+        starting = ask.number + ask.history.warm < start or len(shown) < start or len(ask.space) == 0
+        return None if starting else shown
+
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then the maximum of the acquisition function."""
-        shown = ask.history.finished(self.shown, pruned=False)
-        if ask.number + ask.history.warm < self.startup or len(shown) < self.startup or len(ask.space) == 0:
+        shown = self.results(ask)
+        if shown is None:
             return ask.sobol
         sampler = optuna.samplers.GPSampler(seed=ask.seed, n_startup_trials=0, warn_independent_sampling=False)
         return suggest(sampler, ask.space, ask.history, shown)

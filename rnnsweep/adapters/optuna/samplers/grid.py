@@ -16,7 +16,7 @@ from rnnsweep.sweep.plan import SweepPlan
 class Grid(SamplerUnit):
     """Every cell once; needs choices or stepped ranges everywhere.
 
-    Enqueued points come first and take no cell away: the first cell belongs to the first trial after them.
+    Enqueued points take no cell away: a trial's cell is its number among the trials that were not enqueued.
     """
 
     several_objectives: ClassVar[bool] = True

@@ -10,14 +10,14 @@ import numpy as np
 
 from rnnsweep.adapters.optuna.cube import params_at
 from rnnsweep.adapters.optuna.history import History, TrialRecord
-from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
+from rnnsweep.adapters.optuna.samplers.base import Ask, ModelSampler
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.space import Space
 from rnnsweep.unit import SHARE, Range
 
 
 @dataclass(frozen=True)
-class Nsga2(SamplerUnit):
+class Nsga2(ModelSampler):
     """Elitist evolution by non-domination and crowding; diverged trials are dominated by all that did not diverge.
 
     Generation g asks trials g·population and on; its parents are the best `population` of all that ended before.
@@ -58,10 +58,16 @@ class Nsga2(SamplerUnit):
             allowed = f"a whole number >= sampler.population={self.population}"
             raise ConfigError("out of range", key="sampler.shown", value=self.shown, allowed=allowed)
 
+    def results(self, ask: Ask) -> list[TrialRecord] | None:
+        """See `ModelSampler.results`."""
+        ended = ask.history.finished(self.shown, pruned=False)
+        starting = ask.number < self.population or len(ended) < 2 or len(ask.space) == 0
+        return None if starting else ended
+
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then a child of two tournament winners."""
-        ended = ask.history.finished(self.shown, pruned=False)
-        if ask.number < self.population or len(ended) < 2 or len(ask.space) == 0:
+        ended = self.results(ask)
+        if ended is None:
             return ask.sobol
         parents = self._parents(ask.history, ended)
         rng = np.random.default_rng(ask.seed)

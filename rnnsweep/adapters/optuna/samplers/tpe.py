@@ -9,18 +9,20 @@ from typing import Any, ClassVar
 import optuna
 
 from rnnsweep.adapters.optuna.frozen import suggest
-from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
+from rnnsweep.adapters.optuna.history import TrialRecord
+from rnnsweep.adapters.optuna.samplers.base import Ask, ModelSampler
 from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class Tpe(SamplerUnit):
+class Tpe(ModelSampler):
     """Parzen estimators of the good and of the other trials; running trials count as bad (constant liar).
 
     Conditional dimensions are modelled in groups. Trials with diverged replicas rank after all others.
 
     Attributes:
-        startup: trials that come from the Sobol sequence (by number, and until as many have ended).
+        startup: trials that come from the Sobol sequence (by number, and until as many have ended); at most a quarter
+            of `budget.trials`.
         candidates: points drawn from the good estimator per ask.
         multivariate: model dimensions jointly.
         constant_liar: let running trials repel the next ones.
@@ -45,10 +47,16 @@ class Tpe(SamplerUnit):
     constant_liar: bool = True
     shown: int = 2000
 
+    def results(self, ask: Ask) -> list[TrialRecord] | None:
+        """See `ModelSampler.results`."""
+        shown, start = ask.history.finished(self.shown), ask.start(self.startup)
+        starting = ask.number + ask.history.warm < start or len(shown) < start or len(ask.space) == 0
+        return None if starting else shown
+
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then the candidate with the largest ratio of both densities."""
-        shown = ask.history.finished(self.shown)
-        if ask.number + ask.history.warm < self.startup or len(shown) < self.startup or len(ask.space) == 0:
+        shown = self.results(ask)
+        if shown is None:
             return ask.sobol
         conditional = any(dimension.when for dimension in ask.space)
         sampler = optuna.samplers.TPESampler(

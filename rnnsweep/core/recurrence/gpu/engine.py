@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -60,7 +61,13 @@ class GpuEngine:
             return f"{dtype} has no fused loop"
         return None
 
-    def forward(self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Tensor) -> Record:
+    def forward(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, " P"],
+    ) -> Record:
         """See `Engine.forward`."""
         P, T, B, _ = inputs.shape
         H = weights.w_rec.shape[-1]
@@ -70,6 +77,7 @@ class GpuEngine:
             w_in = None
         tiling = Tiling.of(B, H, inputs.dtype)
         inner = drive.shape[-1]
+        # Not zeros: the kernel writes every state, idle steps too.
         h = inputs.new_empty(P, T + 1, B, H)
         store = not activation.from_output or weights.leak is not None
         slope = inputs.new_empty(P, T, B, H) if store else None
@@ -87,6 +95,7 @@ class GpuEngine:
         w, h = record.weights, record.h
         P, T, B, H = h.shape[0], h.shape[1] - 1, h.shape[2], h.shape[3]
         tiling = Tiling.of(B, H, h.dtype)
+        # Deltas are wanted in any case: the products over all steps come after the loop.
         delta, x = h.new_empty(P, T, B, H), h.new_empty(P, T, B, H) if keep else None
         sums = [None if v is None else h.new_empty(P, tiling.count(B), H) for v in (w.bias, w.act_bias, w.h0)]
         turned = w.w_rec.transpose(1, 2)
@@ -105,7 +114,9 @@ class GpuEngine:
         )
         return grads, None if x is None else Trace(record, direct, delta, x)
 
-    def tangent(self, trace: Trace, step: Tensor, horizon: Tensor, activation: Activation) -> Tangent:
+    def tangent(
+        self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
+    ) -> Tangent:
         """See `Engine.tangent`; each batch tile is scaled by itself, and brought to the row's exponent at the end."""
         record, w = trace.record, trace.record.weights
         P, T, B, H = trace.delta.shape
@@ -120,23 +131,29 @@ class GpuEngine:
         )  # fmt: skip
         return _to_one_exponent(delta, change, exponents, tiling.batch)
 
-    def outer(self, left: Tensor, right: Tensor, weight: Tensor | None = None) -> Tensor:
+    def outer(
+        self,
+        left: Float[Tensor, "P T B K"],
+        right: Float[Tensor, "P T B M"],
+        weight: Float[Tensor, "P T B"] | None = None,
+    ) -> Float[Tensor, "P K M"]:
         """See `Engine.outer`."""
         if weight is not None:
             right = right * weight[..., None]
         return numerics.matmul(left.flatten(1, 2).transpose(1, 2), right.flatten(1, 2))
 
-    def square_norms(self, x: Tensor) -> Tensor:
+    def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
         """See `Engine.square_norms`."""
         return (x * x).sum(-1)
 
-    def matmul(self, left: Tensor, right: Tensor) -> Tensor:
+    def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
         """See `Engine.matmul`."""
         return numerics.matmul(left, right)
 
     def _launch(self, kernel: Any, tiling: Tiling, arguments: tuple[Any, ...], **sizes: Any) -> None:
         """One launch: a program per row and batch tile; the last argument is B, the first a tensor of all rows."""
         first, B = arguments[0], arguments[-1]
+        # Triton launches on the current device, whatever device the tensors are on.
         place = torch.cuda.device(first.device) if first.device.type == "cuda" else nullcontext()
         with place:
             kernel[(first.shape[0], tiling.count(B))](
@@ -150,8 +167,8 @@ def _plain(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
 
-def _over_tiles(parts: Tensor | None) -> Tensor | None:
-    """[P, tiles, H] -> [P, H], tile by tile: one order for every P."""
+def _over_tiles(parts: Float[Tensor, "P tiles H"] | None) -> Float[Tensor, "P H"] | None:
+    """Sums tile by tile: one order for every P."""
     if parts is None:
         return None
     total = parts[:, 0]
@@ -166,6 +183,7 @@ def _to_one_exponent(delta: Tensor, change: Tensor, exponents: Tensor, batch: in
         return Tangent(delta, change, exponents[:, 0])
     B = delta.shape[1]
     each = exponents.repeat_interleave(batch, 1)[:, :B]  # P B
+    # A tile whose deltas are all 0 has an arbitrary exponent: it must not lift the others'.
     used = ((delta != 0) | (change != 0)).any(2)
     lowest = torch.iinfo(torch.int64).min
     largest = torch.where(used, each, torch.full_like(each, lowest)).amax(1)

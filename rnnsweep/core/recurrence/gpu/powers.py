@@ -39,6 +39,7 @@ def _field32(size):
 @triton.jit
 def scaled(x, power):
     """x * 2**power, exact unless the result leaves the range."""
+    # Two factors, since one could overflow where the product does not.
     half = power >> 1
     return x * _power_of_two(half, x.dtype) * _power_of_two(power - half, x.dtype)
 

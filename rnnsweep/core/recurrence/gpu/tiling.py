@@ -37,6 +37,7 @@ class Tiling:
         """For mini-batches of B and H hidden units; `matrices` (1 or 2) [H, H] take part in every step."""
         units = rounded(H)
         resident = units * units * dtype.itemsize <= (RESIDENT_BYTES if matrices == 1 else _RESIDENT_PAIR)
+        # A resident matrix leaves few registers for states: small batch tiles, and more of them.
         batch = _SMALLEST if resident else min(rounded(B), max(_SMALLEST, 8192 // units))
         block = 0 if resident else 128 // dtype.itemsize
         return cls(batch, units, block, warps=min(max(batch * units // 256, 1), 16))

@@ -197,6 +197,7 @@ def _activate_flat(k: Lanes, name: str, args: Activation) -> None:
 
 def _activate_loop(k: Lanes, name: str, mode: int, args: Activation) -> None:
     b = k.builder
+    # Factors come by address, not by value: all arguments of these functions are then of one type.
     leak = _scalar(k, args.leak) if mode == LEAKY else k.constant(1.0)
     with cgutils.for_range(b, args.rows) as row, cgutils.for_range(b, args.vectors) as vector:
         column = b.mul(vector.index, I64(k.width))
@@ -344,6 +345,7 @@ def _reduce(k: Lanes, args: Reduction, step: Callable[[Vec, Vec], Vec]) -> None:
     b = k.builder
     # A stack slot that LLVM turns into a register.
     total = cgutils.alloca_once(b, k.type)
+    # Starts from 0, so that nothing to reduce gives 0.
     b.store(k.constant(0.0).value, total)
     with cgutils.for_range(b, args.count) as loop:
         b.store(step(Vec(k, b.load(total)), k.load(args.x, b.mul(loop.index, I64(k.width)))).value, total)

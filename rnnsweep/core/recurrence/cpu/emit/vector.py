@@ -76,6 +76,7 @@ class Lanes:
         """All lanes equal to an IR scalar."""
         # The idiom that LLVM knows as a broadcast.
         lane0 = self.builder.insert_element(ir.Constant(self.type, ir.Undefined), scalar, ir.IntType(32)(0))
+        # All lanes from lane 0.
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
         return Vec(self, self.builder.shuffle_vector(lane0, ir.Constant(self.type, ir.Undefined), mask))
 
@@ -101,6 +102,7 @@ class Lanes:
 
     def swap_pairs(self, x: Vec) -> Vec:
         """Lanes 2i and 2i + 1 exchanged."""
+        # Known when it is written, so that it becomes one shuffle.
         order = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [i ^ 1 for i in range(self.width)])
         return Vec(self, self.builder.shuffle_vector(x.value, ir.Constant(self.type, ir.Undefined), order))
 

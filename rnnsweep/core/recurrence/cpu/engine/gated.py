@@ -78,6 +78,7 @@ class GatedEngine:
         P, T, B, I = inputs.shape  # noqa: E741
         w, cell, H, A, dtype = weights, self.cell, self.cell.hidden, self.cell.product, inputs.dtype
         at, new, inputs = TensorAddresses(dtype), self._workspace.take, inputs.contiguous()
+        # Not padded, unlike the simple cell's: truncation and Omega read records as `CellEngine` lays them out.
         h, kept = new((P, T + 1, B, cell.state), dtype), new((P, T, B, cell.kept), dtype)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, A))
         job = kernels.GatedForwardJob(
@@ -105,6 +106,7 @@ class GatedEngine:
         A, at, given = cell.product, TensorAddresses(dtype), self._direct_width(direct)
         # Blocks as in `CpuEngine`: as many samples, whatever the batch.
         chunk, whole = min(T, -(-SAMPLES_PER_BLOCK // B)), keep or w.w_in is None
+        # Four blocks for both cells, so that one product sums inputs and biases of either.
         delta = new((P, T, B, 4 * H) if whole else (self.threads, chunk, B, 4 * H), dtype)
         x = new((P, T, B, cell.state), dtype) if keep else None
         grads = self._gradients(record)

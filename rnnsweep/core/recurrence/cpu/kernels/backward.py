@@ -151,6 +151,7 @@ def backward_rows(zero, job, first, last, thread, scratch):
         # All four sums at once: they lie side by side, see the map.
         fill(zero, target=here.dw_rec, count=(job.H + job.I + 2) * full)
         _set_numbers(zero, job, p, here)
+        # The whole way back of one row, before the next one: its states, deltas and sums stay in L2.
         value, active = _through_time(zero, job, p, thread, here)
         _write_sums(zero, job, p, here)
         if wants_term(job, p):
@@ -342,6 +343,7 @@ def _sum_rows(zero, target, source, rows, columns, width):
 def _write_sums(zero, job, p, here):
     """The gradients of row p without their padding."""
     size, H, I = item_bytes(zero), job.H, job.I  # noqa: E741
+    # Only here are gradients without padding: sums are padded, so that tiles need no tail.
     copy_out(zero, target=job.dw_rec + p * H * H * size, source=here.dw_rec, rows=H, columns=H)
     if job.dw_in != 0:
         copy_out(zero, target=job.dw_in + p * I * H * size, source=here.dw_in, rows=I, columns=H)

@@ -78,6 +78,7 @@ def forward_scratch(start, size, width, job):
 def forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `ForwardJob`: all states, and f' where it is wanted."""
     here = forward_scratch(scratch, size=item_bytes(zero), width=padded(zero, job.H), job=job)
+    # One row from its first to its last step before the next one: the packed matrix stays in L2.
     for p in range(first, last):
         _prepare(zero, job, p, here)
         _states(zero, job, p, here)

@@ -95,6 +95,7 @@ def gated_backward_scratch(start, size, full, wide, four, job):
     """
     plane = job.B * full * size
     zeros = start + 2 * plane
+    # A cache line for one number: what lies behind keeps the alignment.
     one = zeros + full * size
     dw_rec = one + 64
     dw_in = dw_rec + job.H * wide * size
@@ -143,6 +144,7 @@ def _state(job):
 def _through_time(zero, job, p, thread, here):
     """All steps from the last to the first."""
     size = item_bytes(zero)
+    # Deltas have four blocks for both cells.
     step = 4 * job.B * job.H * size
     own = job.T - load_int(job.lengths + p * 8)
     record = job.delta + (thread * job.chunk if job.ring != 0 else p * job.T) * step

@@ -138,6 +138,7 @@ def _prepare(zero, job, p, here):
     fill(zero, target=here.start, count=job.B * wide)
     for k in range(_parts(job)):
         part = _part(zero, job, k)
+        # Where a product has one side only, the other has inner size 0 and is not packed.
         target, total = here.packed + part.packed * size, part.recurrent + part.inputs
         w_rec = job.w_rec + (p * job.w_row + part.column) * size
         w_in = job.w_in + (p * job.I * A + part.column) * size
@@ -161,6 +162,7 @@ def _prepare(zero, job, p, here):
 def _first_state(zero, job, p):
     """The initial state: the given entries, then zeros."""
     size, S = item_bytes(zero), _state(job)
+    # Zeros first: a given state may be shorter than a whole one (h without c).
     h = job.h + p * (job.T + 1) * job.B * S * size
     fill(zero, target=h, count=job.B * S)
     for b in range(job.B if job.h0 != 0 else 0):

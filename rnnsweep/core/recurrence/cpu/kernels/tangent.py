@@ -116,6 +116,7 @@ def tangent_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `TangentJob`."""
     size, H = item_bytes(zero), job.H
     here = tangent_scratch(scratch, size=size, width=padded(zero, H), job=job)
+    # Packed per row, used at up to T steps: the price of a transposition is paid once.
     for p in range(first, last):
         w_rec, step = job.w_rec + p * job.w_row * size, job.step + p * H * H * size
         pack(
@@ -178,6 +179,7 @@ def _recursion(zero, job, p, here):
 def _begin(zero, job, p, last, here):
     """The last step's delta and g, no tangents yet, and the leak with its complement."""
     size, count = item_bytes(zero), job.B * padded(zero, job.H)
+    # Without a leak the factor is 1: one loop for both, and exact.
     leak = number(zero, 1.0)
     if job.leak != 0:
         leak = load(zero, job.leak + p * size)

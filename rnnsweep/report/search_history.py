@@ -7,43 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rnnsweep.report.data import Column, Frame, SweepData
-from rnnsweep.report.style import BLUE, GREEN, GREY, INK, ORANGE, RED, canvas, chance_line, note, styled
-
-KINDS = (
-    ("solved", GREEN, "o", 46),
-    ("complete", BLUE, "o", 34),
-    ("pruned", GREY, "v", 26),
-    ("diverged", ORANGE, "X", 46),
-)
-
-
-def kind(trials: Frame) -> Column:
-    """What became of each trial, as a reader asks for it: solved, complete, pruned, diverged or its state."""
-    words = trials["state"].str.lower()
-    complete = trials["state"] == "COMPLETE"
-    words = words.mask(complete & trials["solved_at"].notna(), "solved")
-    return words.mask(complete & (trials["diverged_share"] > 0), "diverged")
+from rnnsweep.report.data import Frame, SweepData
+from rnnsweep.report.fates import scatter_by_fate
+from rnnsweep.report.style import BLUE, INK, ORANGE, RED, canvas, chance_line, note, styled
 
 
 def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> None:
     """Objective against trial number, marked by fate, with the best so far as a staircase."""
     scored = data.scored.sort_values("trial")
-    fate = kind(scored)
-    for name, colour, marker, size in KINDS:
-        some = scored[fate == name]
-        if len(some):
-            axes.scatter(
-                some["trial"],
-                some["objective"],
-                s=size,
-                c=colour,
-                marker=marker,
-                label=name,
-                edgecolors="white",
-                linewidths=0.6,
-                zorder=3,
-            )
+    scatter_by_fate(axes, data, scored, scored["trial"], scored["objective"])
     complete = scored[scored["state"] == "COMPLETE"]
     if len(complete):
         best = complete["objective"].cummin() if data.minimize else complete["objective"].cummax()
@@ -62,14 +34,15 @@ def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> Non
             zorder=4,
         )
     chance_line(axes, data.chance)
-    axes.set(xlabel="trial", ylabel=_objective(data), title=title)
+    axes.set(xlabel="trial", ylabel=objective_label(data), title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(
         loc="upper left", bbox_to_anchor=(0, -0.16), ncols=3, columnspacing=1.2, handletextpad=0.3, borderaxespad=0
     )
 
 
-def _objective(data: SweepData) -> str:
+def objective_label(data: SweepData) -> str:
+    """The objective in words for an axis: what, over how many replicas, which way is better."""
     aim = "lower is better" if data.minimize else "higher is better"
     over = f", {data.objective.reduce} of {data.replicas_per_trial}" if data.replicas_per_trial > 1 else ""
     return f"{data.label(data.objective.metric)}{over}\n({aim})"
@@ -86,7 +59,7 @@ def history(data: SweepData) -> Figure | None:
 
 
 def best_so_far(data: SweepData) -> Figure | None:
-    """The incumbent over time, with its replicas as points: how much of the lead is luck of the seed?"""
+    """The incumbent over time, with its replicas as points."""
     done = data.ranked.dropna(subset=["finished"]).sort_values(["finished", "trial"])
     if done.empty:
         return None
@@ -101,7 +74,7 @@ def best_so_far(data: SweepData) -> Figure | None:
         axes.step([*minutes, end], [*best, best.iloc[-1]], where="post", color=BLUE, linewidth=2, label="best so far")
         _replica_points(axes, data, lead, start)
         chance_line(axes, data.chance)
-        axes.set(xlabel="time since the first trial began (minutes)", ylabel=_objective(data))
+        axes.set(xlabel="time since the first trial began (minutes)", ylabel=objective_label(data))
         axes.set_xlim(left=0)
         note(axes, f"{len(lead)} improvement{'s' if len(lead) != 1 else ''}")
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.17), ncols=2, borderaxespad=0)

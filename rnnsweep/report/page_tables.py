@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.history import kind
+from rnnsweep.report.fates import fate
+from rnnsweep.report.lead import lead
+from rnnsweep.report.levels import levels
 
 
 def trials(data: SweepData) -> Frame:
@@ -13,7 +15,9 @@ def trials(data: SweepData) -> Frame:
 
 def best(data: SweepData, count: int = 10) -> Frame:
     """The best complete trials with what one would rerun them with."""
-    columns = ["trial", "objective", "solved_at", *data.space.keys]
+    columns = ["trial", "objective", "solved_at", "diverged_at", *data.space.keys]
+    if data.trials["diverged_at"].isna().all():
+        columns.remove("diverged_at")
     table = data.ranked[columns].head(count).copy()
     if data.replicas_per_trial > 1:
         spread = data.replicas.groupby("trial")["value"].agg(["min", "max"])
@@ -26,8 +30,20 @@ def lost(data: SweepData) -> Frame:
     """Failed and diverged trials with the reason, and the update at which it happened."""
     bad = data.trials[(data.trials["state"] == "FAILED") | (data.trials["diverged_share"] > 0)]
     table = bad[["trial", "state", "diverged_at", "diverged_share", "attempts", "reason"]].copy()
-    table.insert(1, "what", kind(bad))
+    table.insert(1, "what", fate(data, bad))
     return table.sort_values("trial").drop(columns="state")
+
+
+def reasons(data: SweepData) -> list[str]:
+    """Why trials failed, the most frequent reason first, with how often and in which trials."""
+    failed = data.trials[data.trials["state"] == "FAILED"]
+    groups = sorted(failed.groupby("reason")["trial"], key=lambda item: (-len(item[1]), item[1].min()))
+    return [f"{len(numbers)} × {reason} ({_some(numbers.tolist())})" for reason, numbers in groups]
+
+
+def _some(numbers: list[int], most: int = 8) -> str:
+    """Trial numbers, as many as one reads."""
+    return ", ".join(f"#{number}" for number in numbers[:most]) + (", ..." if len(numbers) > most else "")
 
 
 def use(data: SweepData) -> Frame:
@@ -40,5 +56,12 @@ def use(data: SweepData) -> Frame:
     return table.reset_index()
 
 
-TABLES = {"trials": trials, "best": best, "failed_and_diverged": lost, "use": use}
+TABLES = {
+    "trials": trials,
+    "best": best,
+    "failed_and_diverged": lost,
+    "use": use,
+    "levels": levels,
+    "lead": lead,
+}
 """File stem -> table."""

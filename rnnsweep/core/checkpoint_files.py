@@ -1,0 +1,77 @@
+"""What lies beside checkpoints: the sweep's config, and what writers that were killed have left. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlparse
+
+from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS
+
+CONFIG = "sweep.json"
+_TEMPORARY = re.compile(r"\.tmp-\d+$")
+
+
+def local_path(root: str) -> str | None:
+    """The directory that a root names; None for the URL of an object store.
+
+    Example:
+        >>> local_path("file:///tmp/a"), local_path("runs/a"), local_path("s3://bucket/a")
+        ('/tmp/a', 'runs/a', None)
+    """
+    if root.startswith("file://"):
+        return urlparse(root).path
+    return None if "://" in root else root
+
+
+def write_config(root: str, config: Mapping[str, Any]) -> None:
+    """Keep a sweep's config beside its checkpoints: they can be made use of should the ledger be lost.
+
+    Args:
+        root: the sweep's folder, or its fsspec URL.
+        config: plain data. Whatever is no JSON (inf) is written as a string: the copy is for people.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    text = json.dumps(config, indent=1, default=str) + "\n"
+    folder = local_path(root)
+    if folder is None:
+        import fsspec
+
+        fsspec.url_to_fs(root)[0].pipe_file(f"{root}/{CONFIG}", text.encode())
+        return
+    os.makedirs(folder, exist_ok=True)
+    draft = f"{folder}/{CONFIG}.tmp-{os.getpid()}"
+    with open(draft, "w") as file:
+        file.write(text)
+    os.replace(draft, f"{folder}/{CONFIG}")
+
+
+def remove_leftovers(root: str) -> int:
+    """Delete files of writers that were killed: temporary ones, and tensors whose manifest was not written or is gone.
+
+    Only for who holds the sweep's lock: a living writer's files look the same.
+
+    Returns:
+        How many there were. An object store has none: objects appear whole.
+    """
+    folder = local_path(root)
+    if folder is None:
+        return 0
+    gone = list(_leftovers(folder))
+    for path in gone:
+        os.remove(path)
+    return len(gone)
+
+
+def _leftovers(folder: str) -> Iterator[str]:
+    for place, _, names in os.walk(folder):
+        present = set(names)
+        for name in names:
+            alone = name.endswith(TENSORS) and name.removesuffix(TENSORS) + MANIFEST not in present
+            if alone or _TEMPORARY.search(name):
+                yield os.path.join(place, name)

@@ -1,0 +1,155 @@
+"""What a paper's table is there to show, answered from our replicas: a sentence with interval, test and power."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rnnsweep.report.comparison import ComparedCell, ReplicaResult
+from rnnsweep.report.published import PublishedTable
+from rnnsweep.report.statistics import (
+    PairedDifference,
+    detectable,
+    holm,
+    paired_difference,
+    paired_shares,
+    pairs_needed,
+)
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Does one method do better than another? Replicas of one number share their seed and are compared as pairs.
+
+    Attributes:
+        text: the question, with its question mark.
+        rows: pairs of the table's rows, with the method and without it.
+        accurate: compares accuracies; else shares of replicas that solve the task.
+    """
+
+    text: str
+    rows: tuple[tuple[str, str], ...]
+    accurate: bool = False
+
+    def answer(self, cells: Sequence[ComparedCell], results: Sequence[ReplicaResult]) -> str:
+        """See `comparison.Question`.
+
+        The mean over cells is taken within each replica before replicas are tested: cells of one replica share their
+        seed, and counting them one by one would count the luck of that seed as often.
+        """
+        del cells
+        single = list(self._cells(results))
+        if not single:
+            return f"{self.text} Not run."
+        common = set.intersection(*(set(gains) for _, gains, _ in single))
+        pooled = [sum(gains[replica] for _, gains, _ in single) / len(single) for replica in sorted(common)]
+        whole = paired_difference(pooled, [0.0] * len(pooled))
+        corrected = holm([test.p for _, _, test in single])
+        apart = [
+            f"{name} {_points(test)}"
+            for (name, _, test), p in zip(single, corrected, strict=True)
+            if p < LEVEL and test.pairs >= pairs_needed()
+        ]
+        return f"{self.text} {_verdict(whole)} {_measured(whole, len(single))}{_apart(apart, len(single))}"
+
+    def _cells(self, results: Sequence[ReplicaResult]) -> Iterator[tuple[str, dict[int, float], PairedDifference]]:
+        """Per cell that both methods ran: name, gain by replica in points, and the test of its pairs."""
+        for with_it, without in self.rows:
+            for column in dict.fromkeys(result.column for result in results):
+                first, second = (self._values(results, row, column) for row in (with_it, without))
+                both = sorted(first.keys() & second.keys())
+                if not both:
+                    continue
+                pair = [first[replica] for replica in both], [second[replica] for replica in both]
+                gains = {replica: first[replica] - second[replica] for replica in both}
+                yield f"{with_it}, {column}", gains, self._test(*pair)
+
+    def _values(self, results: Sequence[ReplicaResult], row: str, column: str) -> dict[int, float]:
+        own = [result for result in results if (result.row, result.column) == (row, column)]
+        if self.accurate:
+            return {result.replica: result.accuracy for result in own if result.accuracy is not None}
+        return {result.replica: 100.0 * result.solved for result in own}
+
+    def _test(self, first: list[float], second: list[float]) -> PairedDifference:
+        if self.accurate:
+            return paired_difference(first, second)
+        shares = paired_shares([value > 0 for value in first], [value > 0 for value in second])
+        low, high = ((None if end is None else 100 * end) for end in (shares.low, shares.high))
+        return PairedDifference(shares.pairs, 100 * shares.mean, low, high, shares.p, 100 * shares.spread)
+
+
+def _verdict(whole: PairedDifference) -> str:
+    if whole.pairs < pairs_needed():
+        return f"Cannot be told from {whole.pairs} replica(s) per cell, {pairs_needed()} are the fewest that can:"
+    if whole.p >= LEVEL:
+        return "Undecided:"
+    return "Yes:" if whole.mean > 0 else "No, the opposite:"
+
+
+def _points(test: PairedDifference) -> str:
+    interval = "" if test.low is None or test.high is None else f" [{test.low:+.0f}, {test.high:+.0f}]"
+    return f"{test.mean:+.0f}{interval}"
+
+
+def _measured(whole: PairedDifference, cells: int) -> str:
+    text = f"{_points(whole)} points, mean over {cells} cell(s), {whole.pairs} pair(s) by seed"
+    if whole.pairs < pairs_needed():
+        return f"{text}."
+    detected = detectable(whole.pairs) * whole.spread
+    return f"{text}, sign-flip p = {whole.p:.2g}; so many pairs find {detected:.0f} points in 4 of 5 cases."
+
+
+def _apart(names: Sequence[str], cells: int) -> str:
+    """The cells that stand on their own after correction for their number."""
+    if cells < 2:
+        return ""
+    return f" By itself (Holm over {cells} cells): {'; '.join(names) if names else 'none'}."
+
+
+@dataclass(frozen=True)
+class AsPublished:
+    """Do our replicas solve the task as often as the published ones? Fisher's exact test per cell, Holm over cells.
+
+    Attributes:
+        text: the question.
+        table: where the published shares and their replicas are.
+    """
+
+    text: str
+    table: PublishedTable
+
+    def answer(self, cells: Sequence[ComparedCell], results: Sequence[ReplicaResult]) -> str:
+        """See `comparison.Question`."""
+        theirs = self.table.replicas or 0
+        rows = []
+        for cell in cells:
+            published = self.table.cell(cell.row, cell.column)
+            own = [result.solved for result in results if (result.row, result.column) == (cell.row, cell.column)]
+            if own and published is not None and published.value is not None:
+                solved, known = sum(own), round(published.value / 100 * theirs)
+                p = _fisher(solved, len(own), known, theirs)
+                rows.append((f"{cell.row} {solved} of {len(own)} against {known} of {theirs}", p))
+        if not rows:
+            return f"{self.text} Not run."
+        corrected = holm([p for _, p in rows])
+        apart = [f"{name} (p = {p:.2g})" for (name, _), p in zip(rows, corrected, strict=True) if p < LEVEL]
+        verdict = f"No: {'; '.join(apart)}" if apart else f"Nothing contradicts it in {len(rows)} cell(s)"
+        smallest = min(len([r for r in results if r.row == cell.row]) for cell in cells if cell.replicas)
+        beside = f"{smallest} replica(s) beside {theirs}{_weak(smallest, theirs)}"
+        return f"{self.text} {verdict} (Fisher's exact test, Holm at 5 %; {beside})."
+
+
+def _weak(ours: int, theirs: int) -> str:
+    """What so few replicas cannot show at all: whether even none beside all would be told apart."""
+    return ", which could not show any difference" if _fisher(0, ours, theirs, theirs) >= LEVEL else ""
+
+
+def _fisher(solved: int, count: int, known: int, theirs: int) -> float:
+    """p of Fisher's exact test, two-sided, of two shares."""
+    from scipy.stats import fisher_exact
+
+    tested: Any = fisher_exact([[solved, count - solved], [known, theirs - known]])
+    return float(tested.pvalue)

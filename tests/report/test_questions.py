@@ -1,0 +1,95 @@
+"""The papers' questions answered: paired by seed, corrected for cells, with what so few replicas cannot show."""
+
+from __future__ import annotations
+
+import pytest
+
+from rnnsweep.report.comparison import ReplicaResult, compare, markdown
+from rnnsweep.report.published import TABLES
+from rnnsweep.report.questions import AsPublished, Effect
+from rnnsweep.report.statistics import detectable
+
+OMEGA = Effect("Does Ω help?", (("basic tanh, MSGD-CR", "basic tanh, MSGD-C"),))
+SAMPLING = Effect("Does sampling help?", (("T=100 on", "T=100 off"),), accurate=True)
+
+
+def solved(row, column, *outcomes):
+    return [
+        ReplicaResult(row, column, won, 100 if won else None, 200, replica=index) for index, won in enumerate(outcomes)
+    ]
+
+
+def accuracies(row, column, *values):
+    return [ReplicaResult(row, column, False, None, 200, value, index) for index, value in enumerate(values)]
+
+
+def fig7(replicas):
+    with_it, without = OMEGA.rows[0]
+    return [
+        *solved(with_it, "T = 20", *[True] * replicas),
+        *solved(without, "T = 20", *[False] * replicas),
+        *solved(with_it, "T = 50", *[True] * (replicas - 1), False),
+        *solved(without, "T = 50", *[False] * replicas),
+    ]
+
+
+def test_yes_with_interval_test_and_the_cells_that_stand_alone():
+    text = OMEGA.answer((), fig7(10))
+    assert text.startswith("Does Ω help? Yes: +95 [")
+    assert "mean over 2 cell(s), 10 pair(s) by seed, sign-flip p = 0.002;" in text  # 2 / 2^10
+    # alone: p = 2/2^10 and 2/2^9, by Holm .0039 both
+    assert "By itself (Holm over 2 cells): basic tanh, MSGD-CR, T = 20 +100 [" in text
+    assert "T = 50 +90 [" in text
+
+
+def test_five_replicas_cannot_tell_and_say_so():
+    text = OMEGA.answer((), fig7(5))
+    assert "Cannot be told from 5 replica(s) per cell, 6 are the fewest that can: +90 points" in text
+    assert "none" in text  # no cell by itself either: 2 / 2^5
+
+
+def test_replicas_are_paired_by_number_not_by_order():
+    # The gain is 1 point for every seed beside 30 points between seeds.
+    values = [10.0, 40.0, 70.0, 20.0, 90.0, 60.0, 30.0, 80.0]
+    on = accuracies("T=100 on", "adding", *(value + 1 for value in values))
+    off = accuracies("T=100 off", "adding", *values)
+    assert "Yes: +1 [+1, +1] points" in SAMPLING.answer((), [*on, *reversed(off)])
+
+
+def test_undecided_states_the_power():
+    values = [10.0, 40.0, 70.0, 20.0, 90.0, 60.0, 30.0, 80.0]
+    gains = [5.0, -5.0] * 4
+    on = accuracies("T=100 on", "adding", *(v + g for v, g in zip(values, gains, strict=True)))
+    text = SAMPLING.answer((), [*on, *accuracies("T=100 off", "adding", *values)])
+    spread = 5 * (8 / 7) ** 0.5
+    assert "Undecided: +0 [" in text
+    assert f"so many pairs find {detectable(8) * spread:.0f} points in 4 of 5 cases" in text
+
+
+def test_the_opposite_is_said_to_be():
+    values = [50.0] * 8
+    on = accuracies("T=100 on", "adding", *(40.0 + i for i in range(8)))
+    assert "No, the opposite: -" in SAMPLING.answer((), [*on, *accuracies("T=100 off", "adding", *values)])
+
+
+def test_replicas_that_one_method_lacks_are_left_out():
+    on, off = accuracies("T=100 on", "adding", 1.0, 2.0, 3.0), accuracies("T=100 off", "adding", 1.0)
+    assert "1 pair(s) by seed" in SAMPLING.answer((), [*on, *off])
+    assert SAMPLING.answer((), on) == "Does sampling help? Not run."
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "says"),
+    [
+        ([True] * 5, "Nothing contradicts it in 1 cell(s)"),
+        ([False] * 5, "No: adding 0 of 5 against 5 of 5 (p = 0.0079)"),  # 2 / C(10, 5) = 2/252
+        ([False], "1 replica(s) beside 5, which could not show any difference"),  # 1/6
+    ],
+)
+def test_shares_beside_the_published_ones(outcomes, says):
+    table = TABLES["pascanu_pathological"]
+    question = AsPublished("As often?", table)
+    comparison = compare(table, "small", solved("adding", "solved", *outcomes), [], [question])
+    assert says in comparison.answers[0]
+    assert comparison.answers[0] in markdown(comparison)
+    assert compare(table, "small", [], [], [question]).answers == ("As often? Not run.",)
