@@ -8,7 +8,8 @@ import socket
 import time
 from pathlib import Path
 
-_DRAFT = re.compile(r"^\..+\.(?P<host>[^.]+)-(?P<process>\d+)\.draft$")
+_DRAFT = re.compile(r"\..+\.(?:(?P<host>[^.]+)-(?P<process>\d+)\.draft|\d+)")
+"""A draft's name; earlier versions wrote the process alone, and none of theirs can still be written."""
 OLD_S = 3600.0
 """Age from which a draft of another machine counts as left behind, seconds: no report takes that long."""
 
@@ -31,9 +32,9 @@ def remove_drafts(folder: Path) -> list[str]:
     hour old.
     """
     removed = []
-    for draft in folder.glob(".*.draft"):
-        match = _DRAFT.match(draft.name)
-        if match and _left_behind(draft, match["host"], int(match["process"])):
+    for draft in folder.glob(".*") if folder.is_dir() else ():
+        match = _DRAFT.fullmatch(draft.name)
+        if match and (match["host"] is None or _left_behind(draft, match["host"], int(match["process"]))):
             draft.unlink(missing_ok=True)
             removed.append(draft.name)
     return sorted(removed)

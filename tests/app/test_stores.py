@@ -23,7 +23,7 @@ TINY = (
 
 @pytest.mark.parametrize("name", ["we?ird", "100%41", "a#b"])
 def test_a_store_that_a_library_would_misread_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="MLflow reads paths as URLs") as error:
+    with pytest.raises(ConfigError, match="reads paths as URLs") as error:
         load("quickstart", ["name=s", *TINY], store=tmp_path / name)
     assert (error.value.key, error.value.value) == ("store.root", str(tmp_path / name))
     assert list(tmp_path.iterdir()) == []

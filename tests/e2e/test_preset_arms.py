@@ -15,7 +15,7 @@ from rnnsweep.sweep.states import SweepState
 CLIP = "controllers.clip.threshold"
 REACH = 10.0
 """Pascanu et al. (2013): thresholds from half to ten times the average norm converge; one beyond never acts."""
-SMALL = ("replicas=1", "training.eval_size=10", "cluster=inline", "tracker=none")
+SMALL = ("replicas=1", "training.eval_size=10", "cluster=inline", "tracker=none", "budget.trials=null")
 BRIEF = ("budget.updates=10", "training.report_every=5")
 
 ARMS = {
@@ -23,7 +23,7 @@ ARMS = {
     "pascanu_code": ["task.length=[10,20]"],
     "pascanu_music": ["task.length=20", "optimizer.lr=0.01"],
     "pascanu_ptb": ["task.length=20", "optimizer.lr=0.01"],
-    "pascanu_pathological": ["task.length=[10,20]"],
+    "pascanu_pathological": ["task.length=[10,20]", "budget.trials=5"],  # the enqueued ones
     "pascanu_memorization": ["task.length=10"],
     # The range of Q is left, and mini-batches are skipped, after some twenty updates.
     "chernodub_table1": ["task.length=50", "optimizer.lr=0.001", "budget.updates=40"],

@@ -65,3 +65,10 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write(tmp_path / "page.html", b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_drafts_of_earlier_versions_go_too(tmp_path):
+    for name in (".history.png.4711", ".hidden", "history.png"):
+        (tmp_path / name).write_bytes(b"")
+    assert remove_drafts(tmp_path) == [".history.png.4711"]
+    assert remove_drafts(tmp_path / "not there") == []

@@ -123,6 +123,15 @@ class Sweep:
             runs = run_ids(self.place, view)
             return [row(trial, runs) for trial in ranked(view, ledger.trials(self.name))]
 
+    def front(self) -> list[int]:
+        """Numbers of the complete trials that no other one beats in every objective; empty with one objective."""
+        from rnnsweep.app.config.load import plan_of
+        from rnnsweep.sweep.summary import pareto
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            goals = plan_of(view).objectives
+            return [trial.number for trial in pareto(ledger.trials(self.name), goals)] if len(goals) > 1 else []
+
     def show(self, trial: int) -> dict[str, Any]:
         """A table entry with curves, replicas, artifacts and history: what `rnnsweep show` prints.
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rnnsweep.sweep.driver import Outcome
 
 SCALES = ("smoke", "small", "medium", "full")
-_QUIET = ("cluster", "store", "tracker", "engine")
-"""Blocks whose overrides change no result."""
+_QUIET = ("cluster", "store", "tracker", "engine", "budget.trials")
+"""Blocks and keys whose overrides change no result: a grid ends when its cells do."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def deviations(task: Reproduction) -> list[str]:
         plain = load(part.preset or task.paper.preset, [], store=config.store.root, check_units=False)
         for text in config.plan.overrides:
             key, _, value = text.partition("=")
-            if key == "name" or key.split(".")[0] in _QUIET:
+            if key == "name" or key in _QUIET or key.split(".")[0] in _QUIET:
                 continue
             theirs = next((d for d in plain.plan.space if d.key == key), None)
             preset = list(theirs.choices) if theirs else lookup(plain.resolved, key)
