@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import SweepConfig, load
 from rnnsweep.app.config.point import lookup, resolve_point
-from rnnsweep.app.progress import LiveProgress
+from rnnsweep.app.progress import LiveProgress, Watcher
 from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, place_of
 from rnnsweep.app.studies.papers import PAPERS, Paper, Part
@@ -97,26 +97,26 @@ def _seconds_per_update(config: SweepConfig) -> float:
     return OVERHEAD * sum(second) / max(1, len(second)) / PROBE_UPDATES
 
 
-def run(task: Reproduction, display: Callable[[str], Any] = LiveProgress) -> Outcome | None:
+def run(task: Reproduction, display: Callable[[str], Watcher] = LiveProgress) -> Outcome | None:
     """Run what is not complete yet; returns the first outcome that is no success, or None.
 
     Args:
         task: what `prepare` returned.
-        display: sweep name -> context manager that yields something with an `update` for progress.
+        display: sweep name -> context manager that yields who is told about the run.
     """
     from rnnsweep.sweep.rebuild import Reopen
 
     for config in task.configs.values():
         state = dict(runs.states(task.where)).get(config.plan.name)
-        with display(config.plan.name) as observer:
+        with display(config.plan.name) as watcher:
             if state is None:
-                outcome = runs.launch(config, observer.update)
+                outcome = runs.launch(config, watcher)
             else:
                 raised = _raised(task.where, config)
                 if state is SweepState.COMPLETE and not raised:
                     continue
                 stored = runs.stored_config(task.where, config.plan.name, raised)
-                outcome = runs.resume(stored, Reopen(extend=bool(raised)), observer.update)
+                outcome = runs.resume(stored, Reopen(extend=bool(raised)), watcher)
         if outcome.state is not SweepState.COMPLETE:
             return outcome
     return None
