@@ -28,7 +28,7 @@ RNNSWEEP = [sys.executable, "-m", "rnnsweep.app.cli.main"]
 COLUMNS = 80
 TERMINAL = """<body style="margin:0"><pre style="margin:0;padding:14px;width:{columns}ch;background:#1e1e1e;
 color:#e6e6e6;font:14px/1.3 monospace">{code}</pre></body>"""
-VIEWS = {"trials": (1600, 800), "curves": (1600, 900), "compare": (1500, 1100)}
+VIEWS = {"trials": (1600, 800), "compare": (1600, 1300)}
 """Links that `rnnsweep ui` prints -> size of the window."""
 CLOSE_ASSISTANT = """
 const asks = box => box.offsetWidth && /ask a question/i.test(box.placeholder);

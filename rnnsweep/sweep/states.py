@@ -53,7 +53,11 @@ class RowState(StrEnum):
 
 
 class SweepState(StrEnum):
-    """Life of a sweep. STOPPED and INTERRUPTED are resumable; FAILED means stopped by a bug or a store."""
+    """Life of a sweep.
+
+    STOPPED and INTERRUPTED are resumable. FAILED was stopped by a bug or a store, or has ended without one COMPLETE
+    trial.
+    """
 
     RUNNING = "RUNNING"
     STOPPED = "STOPPED"

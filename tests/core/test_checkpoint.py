@@ -10,7 +10,7 @@ import torch
 
 from rnnsweep.core.checkpoint import CheckpointStore
 from rnnsweep.core.checkpoint_paths import MANIFEST, rung_file
-from rnnsweep.core.pack import RowState
+from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.errors import CheckpointError
 
 
@@ -19,7 +19,7 @@ def store(tmp_path: Path) -> CheckpointStore:
     """Two rungs of a row that end at updates 10 and 20."""
     made = CheckpointStore(str(tmp_path))
     for rung in (1, 2):
-        state = RowState({"w": torch.full((2,), float(rung))}, rung=rung, step=10 * rung)
+        state = RowSnapshot({"w": torch.full((2,), float(rung))}, rung=rung, step=10 * rung)
         made.save(made.folder(0, 0, "t"), state, {"reports": [{"metrics": {"valid/error": 0.1 + 0.2}}]})
     return made
 

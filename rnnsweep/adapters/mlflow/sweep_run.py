@@ -43,6 +43,7 @@ class SweepRun:
         self._sweep, self._plan, self._options = sweep, plan, options
         self._ended: dict[int, TrialState] = {}
         self._scores: dict[int, tuple[Rank, float]] = {}
+        self._best: Best | None = None
         self._points: list[Point] = []
         self._newest_ms, self._described = 0, b""
         self._state, self._shown_state, self._note = str(sweep.state), "", ""
@@ -51,7 +52,7 @@ class SweepRun:
 
     def open(self, store: RunStore) -> str:
         """Find the run, or make it; forget what was known of its trials."""
-        self._ended, self._scores, self._points = {}, {}, []
+        self._ended, self._scores, self._best, self._points = {}, {}, None, []
         if store.own is None:
             store.tag_experiment(experiment_tags(self._plan))
             tags = {KIND: "sweep", SWEEP: self._plan.name, "seed": str(self._plan.seed), IDENTITY: self._sweep.identity}
@@ -89,9 +90,13 @@ class SweepRun:
     def known(self, number: int, state: TrialState, score: tuple[Rank, float] | None) -> None:
         """A trial that has ended, as MLflow knows it."""
         self._ended[number] = state
-        self._scores.pop(number, None)
+        if self._scores.pop(number, None) is not None:  # an extended trial counts once: as it ended last
+            self._best = None
+            for earlier in self._scores.values():
+                self._best = best_of(self._best, *earlier)
         if score is not None:
             self._scores[number] = score
+            self._best = best_of(self._best, *score)
 
     def ended(self, number: int, state: TrialState, score: tuple[Rank, float] | None, at: float) -> None:
         """A trial has ended just now, or an entry says so again: then the curves have it already."""
@@ -103,16 +108,8 @@ class SweepRun:
         self._newest_ms = at_ms
         step, counts = len(self._ended), Counter(self._ended.values())
         self._points += [(key, float(counts[state]), at_ms, step) for state, key in COUNTED.items()]
-        best = self.best()
-        if best is not None:
-            self._points.append((BEST, best.value, at_ms, step))
-
-    def best(self) -> Best | None:
-        """The best complete trial so far."""
-        best: Best | None = None
-        for rank, value in self._scores.values():
-            best = best_of(best, rank, value)
-        return best
+        if self._best is not None:
+            self._points.append((BEST, self._best.value, at_ms, step))
 
     # -------------------------------------------------------------- writing
 
@@ -127,7 +124,7 @@ class SweepRun:
         self._changed_at = None
 
     def _write_note(self, store: RunStore, params_of: Callable[[int], Mapping[str, str]]) -> None:
-        best = self.best()
+        best = self._best
         if best is not None and best.number != self._params[0]:
             self._params = best.number, params_of(best.number)
         shown = None if best is None else (best, self._params[1])

@@ -255,7 +255,7 @@ def allow_imports(places: Sequence[str]) -> None:
 
 
 def allow_stored_imports(config: SweepConfig) -> None:
-    """Let a sweep of the store import the units that it was launched with; reading its results imports nothing.
+    """Let a sweep of the store import the units that it was launched with: where they are built, nowhere else.
 
     What the ledger names was written by whoever could write the ledger: a directory that everybody may write to, or
     that is none, is left out with a `ConfigWarning`.

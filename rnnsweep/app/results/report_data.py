@@ -64,7 +64,7 @@ def folder(where: StorePlace, sweep: str) -> Path:
 def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:
     """Everything that a report shows, read from the ledger and, where `root` names the store, from checkpoints."""
     from rnnsweep.app.config.commands import commands_for
-    from rnnsweep.app.config.load import from_json
+    from rnnsweep.app.config.load import allow_stored_imports, from_json
     from rnnsweep.app.config.point import without_passwords
     from rnnsweep.app.environment import describe
     from rnnsweep.app.results.frames import curves_frame, replicas_frame, trials_frame
@@ -72,6 +72,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
     from rnnsweep.report.data import SweepData
 
     config = from_json(view.config, store=root)
+    allow_stored_imports(config)
     plan, commands = config.plan, commands_for(config, place_of(config.store.root, config.store.ledger).option)
     trials, reports = ledger.trials(view.name), ledger.reports(view.name)
     data = SweepData(

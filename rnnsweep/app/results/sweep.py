@@ -65,13 +65,14 @@ class TrialResult:
         Raises:
             CheckpointError: there is no checkpoint (left).
         """
-        from rnnsweep.app.config.load import from_json
+        from rnnsweep.app.config.load import allow_stored_imports, from_json
         from rnnsweep.app.config.point import resolve_point
         from rnnsweep.app.results.inference import load_network
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
             attempts = ledger.attempts(view.name, self.number)
             config = from_json(view.config, store=self.sweep.place.own_root)
+        allow_stored_imports(config)
         replicas = range(config.plan.replicas) if replica is None else (replica,)
         rows = [(self.number, index) for index in replicas]
         tokens = {self.number: [attempt.token for attempt in reversed(attempts)]}
@@ -121,6 +122,15 @@ class Sweep:
         with reading_sweep(self.place, self.name) as (ledger, view):
             runs = run_ids(self.place, view)
             return [row(trial, runs) for trial in ranked(view, ledger.trials(self.name))]
+
+    def front(self) -> list[int]:
+        """Numbers of the complete trials that no other one beats in every objective; empty with one objective."""
+        from rnnsweep.app.config.load import plan_of
+        from rnnsweep.sweep.summary import pareto
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            goals = plan_of(view).objectives
+            return [trial.number for trial in pareto(ledger.trials(self.name), goals)] if len(goals) > 1 else []
 
     def show(self, trial: int) -> dict[str, Any]:
         """A table entry with curves, replicas, artifacts and history: what `rnnsweep show` prints.

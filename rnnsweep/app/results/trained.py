@@ -65,11 +65,12 @@ class TrainedTrial(Sequence[RowReport]):
         Raises:
             CheckpointError: there is no checkpoint (left).
         """
-        from rnnsweep.app.config.load import from_json
+        from rnnsweep.app.config.load import allow_stored_imports, from_json
         from rnnsweep.app.config.point import resolve_point
         from rnnsweep.app.results.inference import load_network
 
         config = from_json(self._config)
+        allow_stored_imports(config)
         point = resolve_point(config.variants, dict(config.variants[0].groups))
         root = self.folder / CHECKPOINTS
         replicas = range(config.plan.replicas) if replica is None else (replica,)

@@ -102,7 +102,8 @@ def resume(
     sampler = wiring.sampler(config)
     with _opened(config) as (ledger, executor):
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
-        left = remove_leftovers(config.checkpoints) + len(remove_drafts(config.store.root / "reports" / plan.name))
+        drafts = remove_drafts(config.store.root / "reports" / plan.name)
+        left = remove_leftovers(config.checkpoints) + len(drafts)
         if left:
             log.info("removed files that killed writers had left: %d", left)
         _warm_start(config, ledger, sampler)

@@ -1,4 +1,4 @@
-"""Loading sweeps: composition, searched families, the user's directories, stores, and what `resume` may change."""
+"""Loading sweeps: composition, searched groups, the user's directories, stores, and what `resume` may change."""
 
 from __future__ import annotations
 

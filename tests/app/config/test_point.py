@@ -21,6 +21,10 @@ def test_variants_and_points():
 def test_passwords_are_hidden():
     data = {"a": ["postgresql+psycopg://u:p%40ss@h:1/d", 3], "b": "http://h:80/x"}
     assert without_passwords(data) == {"a": ["postgresql+psycopg://u:***@h:1/d", 3], "b": "http://h:80/x"}
+    for form in ("u:se/cret@h/d", "u:se@cret@h/d", "u:se cret@h/d", "h/d?user=u&password=se cret"):
+        (text,) = without_passwords([f"store.ledger='postgresql://{form}'"])
+        assert "***" in text
+        assert "cret" not in text
     forms = ["u:p/w@h/d", "u:p@w@h/d", "u:p w@h/d", "h/d?user=u&password=p w"]
     for text in without_passwords([f"store.ledger='postgresql://{form}'" for form in forms]):
         assert "***" in text

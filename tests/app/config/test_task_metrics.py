@@ -24,7 +24,7 @@ SMALL = (
 def sweep(tmp_path_factory):
     root = tmp_path_factory.mktemp("bits")
     overrides = ["name=bits", *SMALL, f"objective.metric={BITS}", "tracker=mlflow"]
-    return root, rnnsweep.launch("quickstart", [*overrides, "space={optimizer.lr:'interval(0.1,0.2)'}"], store=root)
+    return root, rnnsweep.launch("search", [*overrides, "space={optimizer.lr:'interval(0.1,0.2)'}"], store=root)
 
 
 def test_it_is_the_loss_in_bits_and_can_be_the_objective(sweep):
