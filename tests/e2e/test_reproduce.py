@@ -68,7 +68,7 @@ def test_medium_has_pairs_enough_to_answer(name, tmp_path):
 def test_a_stopped_reproduction_goes_on_with_the_same_command(tmp_path):
     """A stop in its midst keeps what is there; the same command finishes it, and each replica is there once."""
     task = reproducing.prepare("chernodub_table1", "smoke", store=tmp_path)
-    long = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=2000"], store=tmp_path)
+    long = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=400"], store=tmp_path)
 
     @contextlib.contextmanager
     def stopping(name):

@@ -61,9 +61,17 @@ def prepare(name: str, scale: str, overrides: Sequence[str] = (), store: str | P
     paper, configs = PAPERS[name], {}
     for part in paper.scales[scale]:
         typed = [*part.overrides, *overrides, f"name={name}-{scale}-{part.name}"]
-        configs[part] = load(part.preset or paper.preset, typed, store=runs.root_argument(store))
+        preset = part.preset or paper.preset
+        configs[part] = load(preset, whole_grid(preset, typed), store=runs.root_argument(store))
     first = next(iter(configs.values()))
     return Reproduction(name, scale, paper, configs, place_of(first.store.root, first.store.ledger))
+
+
+def whole_grid(preset: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides with as many trials as the grid has cells, where they leave fewer than the preset asks for."""
+    plan = load(preset, overrides, check_units=False).plan
+    cells = len(plan.enqueue) or sum(1 for _ in plan.space.grid())
+    return [*overrides, f"budget.trials={cells}"] if plan.budget.trials and cells < plan.budget.trials else [*overrides]
 
 
 def rows_of(config: SweepConfig) -> int:
