@@ -17,7 +17,7 @@ MISTAKES = {
     "misspelt key on resume": (("resume", "quickstart", "budget.trial=40"), ["budget.trial", "budget.trials"]),
     "a space on resume": (("resume", "quickstart", "space={}"), ["space", "budget."]),
     "a range on resume": (("resume", "quickstart", "budget.updates=choice(1,2)"), ["budget.updates", "one value"]),
-    "a smaller budget on resume": (("resume", "quickstart", "budget.updates=1000"), ["budget.updates=1000", "less"]),
+    "a smaller budget on resume": (("resume", "quickstart", "budget.updates=1000"), ["budget.updates=1000", "6000 or more"]),
     "a URL's character in a store": (("list", "--store", "st?6"), ["store.root", "without ?"]),
     "misspelt key": (("config", "quickstart", "controllers.clip.treshold=1"), ["treshold", "threshold"]),
     "unknown unit": (("config", "quickstart", "family=srm"), ["srm", "srn"]),
