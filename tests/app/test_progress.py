@@ -37,6 +37,17 @@ def test_a_sweep_that_has_just_begun():
     assert "starting · no result yet" in stream.getvalue()
 
 
+def test_ties_with_the_best_trial_are_said_and_what_is_said_later_comes_below_the_last_figures():
+    stream = io.StringIO()
+    with LiveProgress("s", stream) as shown:
+        shown.update(replace(LATER, tied=6))
+        shown.finish()
+        shown.say("mlflow is away")
+    lines = stream.getvalue().splitlines()
+    assert "best 0.25 (trial 1, 6 tie)" in lines[-2]
+    assert lines[-1] == "mlflow is away"
+
+
 def test_a_silence_before_the_first_rung_is_explained():
     stream = io.StringIO()
     running = replace(START, trials={TrialState.RUNNING: 2})
