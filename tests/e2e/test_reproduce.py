@@ -70,23 +70,21 @@ def test_a_stopped_reproduction_goes_on_with_the_same_command(tmp_path):
     task = reproducing.prepare("chernodub_table1", "smoke", store=tmp_path)
     long = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=400"], store=tmp_path)
 
-    @contextlib.contextmanager
-    def stopping(name):
-        posted = []
+    class Stopping(Watcher):
+        posted = False
 
-        def stop(*_):
-            if not posted:  # once: a request that nobody took stops the next driver
-                with reading_sweep(task.where, name) as (ledger, _view):
-                    ledger.post(name, "stop")
-                posted.append(name)
+        def update(self, progress):
+            del progress
+            if not self.posted:  # once: a request that nobody took stops the next driver
+                with reading_sweep(task.where, self.name) as (ledger, _view):
+                    ledger.post(self.name, "stop")
+                self.posted = True
 
-        yield types.SimpleNamespace(update=stop)
-
-    outcome = reproducing.run(long, stopping)
+    outcome = reproducing.run(long, Stopping)
     assert outcome is not None
     assert outcome.state is SweepState.STOPPED
     assert len(reproducing.collect(task).results) < 16  # 8 cells of 2 replicas
-    assert reproducing.run(task, quiet) is None
+    assert reproducing.run(task, Watcher) is None
     found = reproducing.collect(task)
     keys = {(result.row, result.column, result.replica) for result in found.results}
     assert len(keys) == len(found.results) == 16

@@ -120,9 +120,7 @@ def free_port(wanted: int, host: str = "127.0.0.1") -> int:
     """
     for port in range(wanted, min(wanted + 100, 65536)):
         with socket.socket() as probe:
-            probe.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # as servers do
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
             try:
                 probe.bind((host, port))
             except OSError:
