@@ -61,6 +61,17 @@ def test_plain_lines_come_at_most_every_few_seconds_and_once_at_the_end():
     assert "at most 1:15 left" in lines[-1]
 
 
+def test_ties_with_the_best_trial_are_said_and_what_is_waited_for_comes_below_the_last_figures():
+    stream = io.StringIO()
+    with LiveProgress("s", stream=stream) as shown:
+        shown.update(replace(LATER, tied=6))
+        shown.stop()
+        shown.waiting("mlflow is away")
+    lines = stream.getvalue().splitlines()
+    assert "best 0.25 (trial 1, 6 more tie)" in lines[-2]
+    assert lines[-1].endswith("s: mlflow is away")
+
+
 def test_a_sweep_that_has_just_begun():
     stream = io.StringIO()
     with LiveProgress("s", stream=stream) as live:
