@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 # Libraries read these when they are imported, which no conftest or test has done yet. One thread: sums of several
 # threads round differently from run to run, and test processes run side by side already.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 os.environ.update(dict.fromkeys(THREADS, "1"))
+
+# Processes of the tests inherit what is ignored here, and what runs in a shell's background or under nohup ignores these.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from tests.kit.shapes import check_shapes  # noqa: E402
 

@@ -34,6 +34,7 @@ TRIAL_COLUMNS = {
     "step": "int64",
     "worker": "object",
     "engine": "object",
+    "informed": "int64",
 }
 REPLICA_COLUMNS = {
     "trial": "int64",
@@ -79,6 +80,7 @@ def trials_frame(trials: Iterable[TrialView], keys: Sequence[str]) -> Frame:
             "step": trial.step,
             "worker": trial.worker,
             "engine": trial.engine,
+            "informed": trial.informed_by,
             **{key: trial.params.get(key) for key in keys},
         }
         for trial in trials

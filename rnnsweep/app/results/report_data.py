@@ -67,7 +67,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
     from rnnsweep.app.config.load import allow_stored_imports, from_json
     from rnnsweep.app.config.point import without_passwords
     from rnnsweep.app.environment import describe
-    from rnnsweep.app.results.frames import curves_frame, replicas_frame, trials_frame
+    from rnnsweep.app.results.frames import curves_frame, replicas_frame
     from rnnsweep.app.results.tables import as_yaml
     from rnnsweep.report.data import SweepData
 
@@ -82,7 +82,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         space=plan.space,
         updates=plan.budget.updates,
         replicas_per_trial=plan.replicas,
-        trials=trials_frame(trials, plan.space.keys),
+        trials=_trials(trials, config),
         replicas=replicas_frame(reports, plan),
         curves=curves_frame(reports),
         metrics=metrics(config),
@@ -174,6 +174,15 @@ def values_frame(plan: SweepPlan, trials: list[TrialView]) -> Frame:
     metrics = [objective.metric for objective in plan.objectives]
     rows = [(trial.number, *trial.values) for trial in trials if len(trial.values) == len(metrics)]
     return pd.DataFrame(rows, columns=["trial", *metrics])
+
+
+def _trials(trials: Sequence[TrialView], config: SweepConfig) -> Frame:
+    """The trials' frame, without what asks knew where the sampler has no model that could have known anything."""
+    from rnnsweep.app.results.frames import trials_frame
+
+    frame = trials_frame(trials, config.plan.space.keys)
+    learns = "in_flight" in config.resolved["sampler"]  # the key of samplers with a model
+    return frame if learns else frame.drop(columns="informed")
 
 
 def metrics(config: SweepConfig) -> Mapping[str, Metric]:

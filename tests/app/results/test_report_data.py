@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -103,6 +104,14 @@ def test_a_real_sweep_has_start_middle_and_end(store):
     moments = data.profiles.groupby("trial")["update"].agg(lambda updates: sorted(set(updates))).tolist()
     assert moments == [[10, 20, 50], [10, 20, 50]]  # rungs 1, 2 (nearer to 25 than 40) and 5
     assert data.chance == 0.75
+
+
+@pytest.mark.parametrize(("sampler", "informed"), [("tpe", [0, 0, 3]), ("random", None)])
+def test_the_report_knows_what_asks_knew_where_the_sampler_learns(sampler, informed):
+    config = load(None, ["optimizer.lr=tag(log,interval(0.01,0.1))", f"sampler={sampler}", "budget.trials=3"])
+    trials = [dataclasses.replace(complete(n, 0.5), informed_by=3 if n == 2 else 0) for n in range(3)]
+    frame = report_data._trials(trials, config)
+    assert (frame["informed"].tolist() if informed is not None else "informed" not in frame) == (informed or True)
 
 
 def test_formats_are_written_beside_the_pictures_and_mistakes_before(store, tmp_path):
