@@ -41,6 +41,7 @@ class Scornn(SkewFamily):
     def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
         """Skew blocks with angles U(0, pi/2)."""
         del specs
+        # An init that draws skew matrices has the last word.
         return {} if "a_skew" in drawn else {"a_skew": cayley_blocks(keys, "a_skew", self.hidden)}
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
@@ -51,6 +52,7 @@ class Scornn(SkewFamily):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """Gradients of A and of what the loop takes as it is."""
         named = loop_parts(gradients)
+        # W is formed again: `weights` leaves nothing behind for this call.
         d = signs(hypers["negatives"], self.hidden)
         named["a_skew"] = cayley_pullback(values["a_skew"], d, cayley(values["a_skew"], d), named.pop("w_rec"))
         return named

@@ -55,4 +55,5 @@ class RmsProp(Optimizer):
         alpha = hypers["alpha"]
         square = slots["square"] * alpha + gradients * gradients * (1 - alpha)
         velocity = slots["velocity"] * hypers["momentum"] + gradients / (square.sqrt() + hypers["epsilon"])
+        # The rate stands outside of the velocity, as in torch: a schedule does not act on the past.
         return velocity * -hypers["lr"], {"square": square, "velocity": velocity}
