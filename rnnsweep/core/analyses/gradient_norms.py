@@ -54,6 +54,7 @@ def gradient_norms(tile: Tile, *, unit_error: bool = False) -> GradientNorms:
     delta = trace.delta.double().square().sum(-1).sqrt() * batch  # P T B
     if unit_error:
         size = error.double().square().sum(-1).sqrt()[:, None] * batch
+        # The clamp keeps 0 / 0 out of what is not selected.
         delta = torch.where(size > 0, delta / size.clamp(min=torch.finfo(torch.float64).tiny), torch.zeros_like(delta))
     u = trace.record.inputs.double().square().sum(-1).sqrt()
     h = trace.record.h[:, :-1].double().square().sum(-1).sqrt()
@@ -72,7 +73,9 @@ def backpropagate(tile: Tile) -> tuple[Trace, Tensor]:
     assert out.direct is not None
     _, trace = program.engine.backward(record, out.direct, program.activation, keep=True)
     assert trace is not None
-    y = out.outputs.detach().requires_grad_()
+    y = out.outputs.detach().requires_grad_()  # P B O
+    # An identity as read-out: the loss as a function of the outputs themselves.
     same = {"w_out": torch.eye(y.shape[-1], dtype=y.dtype, device=y.device).expand(len(y), -1, -1)}
+    # The sum over rows mixes none of them: each row's loss depends on its own outputs.
     (error,) = torch.autograd.grad(loss(program.task, same, y[:, None], batch).sum(), y)
     return trace, error

@@ -142,7 +142,7 @@ class Enrnn(Family):
 
     def _normalised(self, values: Values, hypers: Values) -> tuple[Leading, Tensor]:
         lead = leading(values["w_short"])
-        # NaN > 1 is false: a non-finite matrix passes undivided, and its row diverges by itself.
+        # NaN > 1 is false: a non-finite matrix latches nothing on its way to divergence.
         on = lead.rho > 1
         # Row state is floating point: > 0 makes a flag of it.
         return lead, on | (hypers["latched"] > 0) if self.latch else on

@@ -123,7 +123,6 @@ def restart_index(period: Tensor, lengths: Tensor, T: int) -> Tensor:
 def filtered_feed(values: Values, inputs: Tensor, lengths: Tensor, filter_: Filter) -> Feed:
     """Drives of the loop: the filtered input path, with its pull-back to ``w_in`` and ``b``."""
     T = inputs.shape[1]
-    # All steps in one product: the input path does not see the state.
     z = numerics.matmul(inputs.flatten(1, 2), values["w_in"]).unflatten(1, inputs.shape[1:3])
     if "b" in values:
         z = z + values["b"][:, None, None, :]

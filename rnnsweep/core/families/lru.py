@@ -47,7 +47,6 @@ class Lru(Family):
 
     rows: ClassVar[Mapping[str, Range]] = {
         "r_min": Range(0, 1, open_high=True),
-        # Open at 1: there log |lambda| = 0, which has no logarithm itself.
         "r_max": Range(0, 1, open_low=True, open_high=True),
         "max_phase": POSITIVE,
     }

@@ -41,7 +41,6 @@ class Scornn(SkewFamily):
     def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
         """Skew blocks with angles U(0, pi/2)."""
         del specs
-        # An init that draws skew matrices has the last word.
         return {} if "a_skew" in drawn else {"a_skew": cayley_blocks(keys, "a_skew", self.hidden)}
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:

@@ -86,7 +86,7 @@ class Srn(Family):
         """The loop's gradients themselves."""
         del values, hypers
         named = {"w_rec": gradients.w_rec, "w_in": gradients.w_in, "b": gradients.bias, "act_bias": gradients.act_bias}
-        # None where Omega hands in w_rec's gradient alone.
+        # None: not in this loop, or not handed in, as by Omega, whose gradient is of w_rec alone.
         return {name: value for name, value in named.items() if value is not None}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:

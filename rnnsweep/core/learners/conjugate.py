@@ -69,8 +69,8 @@ def solve(product: Callable[[Tensor], Tensor], b: Tensor, start: Tensor, most: i
             found.kept.append(x)
             found.values.append(values[-1])
             next_kept *= 1.3
-    # The last one always, even if it was kept in the loop: callers go back from it.
     found.x = x
+    # The last one always, even if the loop has just kept it: callers go back from it.
     found.kept.append(x)
     found.values.append(values[-1])
     return found

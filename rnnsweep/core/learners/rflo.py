@@ -85,8 +85,7 @@ class Rflo(Learner):
     def matrix(self, w_out: Tensor, own: Mapping[str, Tensor]) -> Tensor:
         """B [P, O, H] of each row's key."""
         H, count = w_out.shape[1:]
-        # No update number in it: B stays the same throughout training.
-        # / sqrt(O): an error's size must not grow with the number of outputs.
+        # By the row's key alone: B stays the same throughout. / sqrt(O): an error's size must not grow with O.
         drawn = rng.normals(own["key"], count * H, rng.stream_of("feedback")).unflatten(1, (count, H)) / math.sqrt(
             count
         )

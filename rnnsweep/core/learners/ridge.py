@@ -69,7 +69,7 @@ class Ridge(Learner):
         states = see(values, family.visible(record.h), batch.lengths, per_step).states
         out = read_out(program.task, values, states, batch, engine, gradients=False)
         x, y = self._rows(program, states, batch, "b_out" in values)
-        turned = x.transpose(1, 2)  # P H+1 M
+        turned = x.transpose(1, 2)  # P H(+1) M
         # New tensors: whoever refuses the step keeps the old sums.
         slots = {
             "gram": own["gram"] + numerics.matmul(turned, x),

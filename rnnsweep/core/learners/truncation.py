@@ -50,7 +50,7 @@ def backward(
 def _cut(record: Record, start: int, end: int) -> Record:
     """The record of steps start..end-1; a row that begins later keeps one (idle) step."""
     T = record.h.shape[1] - 1
-    # At least 1, as engines ask; no error reaches a step before the start, so it adds 0.
+    # At least 1 step per row; no error reaches one before its start, so that it adds 0.
     lengths = (record.lengths - (T - end)).clamp(1, end - start)
     parts = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _WHOLE}
     # Contiguous: fused loops address plain memory.

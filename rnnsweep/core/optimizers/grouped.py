@@ -31,7 +31,7 @@ _INNER: dict[str, Optimizer] = {
 _RATES = {"main": "lr", "skew": "lr_skew", "phase": "lr_phase"}
 _NAMES = tuple(_INNER)
 _PLAIN = (*_RATES.values(), "weight_decay", "span", "factor")
-# Of all kinds together: a pack's per-row keys must not depend on the kinds chosen.
+# Of all kinds together: `rows` is the class's, whatever kinds an instance has.
 _SETTINGS: dict[str, Range] = {
     name: allowed
     for inner in _INNER.values()
@@ -76,6 +76,7 @@ class Grouped(Optimizer):
     lr_skew: float = 0.0001
     lr_phase: float = 0.001
     weight_decay: float = 0.0
+    # Left out of the hash: a mapping has none.
     settings: Mapping[str, Mapping[str, float | None]] = field(default_factory=_unset, hash=False)
 
     rows: ClassVar[Mapping[str, Range]] = {
