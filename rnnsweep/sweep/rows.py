@@ -215,6 +215,7 @@ class WorkerInfo:
         device: e.g. ``cpu`` or ``cuda:0``, with the processor's name in `processor`.
         slots: rows that it can hold at once.
         versions: library versions, for the run's environment artifact.
+        compiles: its first rung compiles loops, which takes a while.
     """
 
     worker: str
@@ -223,3 +224,4 @@ class WorkerInfo:
     processor: str
     slots: int
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    compiles: bool = False

@@ -202,7 +202,7 @@ def ended_process() -> str | None:
     Asked of the operating system. To ask Ray itself would block, and once its GCS is gone, Ray ends this process after
     a minute.
     """
-    node: Any = ray_worker._global_node
+    node: Any = ray_worker._global_node  # None without a Ray
     if node is None:
         return None
     needed = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
