@@ -65,7 +65,7 @@ class Agc(Transform):
                 # P 1 ... 1 units: every row of W[from, to] has the same columns.
                 part.mul_(own.reshape(len(part), *(1 for _ in spec.shape[:-1]), -1).to(part.dtype))
             clipped |= over.any(1)
-        context.tally.mean("clip/share", clipped)
+        context.tally.mean("clip/share", clipped & torch.isfinite(norm))  # a row that is dropped is not clipped
         return Transformed(gradients, drop=~torch.isfinite(norm))
 
 

@@ -231,7 +231,7 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tenso
     lengths = context.batch.lengths
     inputs = context.family.feed(values, context.family_hypers, context.batch.inputs, lengths).inputs
     P, T, B, _ = inputs.shape
-    leak = torch.ones(P, dtype=inputs.dtype) if weights.leak is None else weights.leak
+    leak = torch.ones(P, dtype=inputs.dtype, device=inputs.device) if weights.leak is None else weights.leak
     leak3 = leak[:, None, None]
     h = inputs.new_zeros(P, B, weights.w_rec.shape[-1])
     if weights.h0 is not None:

@@ -122,8 +122,8 @@ class Sampling(Gate):
             return
         before, size_before = context.notes["s_exponent"], context.notes["s_size"]
         values = context.layout.view(moved)
-        weights = context.family.weights(values, context.family_hypers)
         batch, engine, family = context.batch, context.engine, context.family
+        weights = batch.with_initial_state(family.weights(values, context.family_hypers))
         feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths)
         record = engine.forward(feed.inputs, weights, context.activation, batch.lengths)
         seen = context.readout.see(values, family.visible(record.h), batch.lengths, context.task.per_step)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,9 +13,6 @@ from rnnsweep.core.learners.base import LoopProgram
 from rnnsweep.core.readout import ReadOut, read_out, shares
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Batch, Direct, LoopGradients, Record, Trace
-
-if TYPE_CHECKING:
-    pass
 
 PLAIN = frozenset({"w_rec", "w_in", "b", "act_bias", "w_out", "b_out"})
 """Parameters of the networks that this is written for: the loop uses them as they are."""

@@ -124,8 +124,8 @@ def backtrack(here: Linearised, found: Solved) -> tuple[Tensor, Tensor, Tensor]:
         if not bool(going.any()):
             break
         before = here.loss(here.params + earlier)
-        # `~(>)`: from a loss of NaN any earlier iterate is a way out.
-        going = going & ~(before > loss)
+        # From a loss of NaN any earlier iterate is a way out; into one there is no way.
+        going = going & ((before <= loss) | loss.isnan())
         # Rows that have stopped keep theirs while others go on.
         chosen = torch.where(going[:, None], earlier, chosen)
         predicted, loss = torch.where(going, value, predicted), torch.where(going, before, loss)
