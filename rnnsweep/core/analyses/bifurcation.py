@@ -60,8 +60,8 @@ def bifurcations(w: float) -> tuple[tuple[float, float], ...]:
     root = math.sqrt(1 - FEEDBACK / w)
     points = []
     for s in ((1 + root) / 2, (1 - root) / 2):
-        x = math.log(s / (1 - s))
-        points.append((x - w * s, x))
+        x = math.log(s / (1 - s))  # x with sigmoid(x) = s
+        points.append((x - w * s, x))  # the bias that makes x a fixed point
     return tuple(sorted(points))
 
 
@@ -78,6 +78,7 @@ def fixed_points(w: float, b: float) -> tuple[FixedPoint, ...]:
     """
     _check(w)
     turns = sorted(x for _, x in bifurcations(w))
+    # All fixed points lie in (b, b + w), as 0 < sigmoid < 1; a margin of 1 brackets the outermost.
     edges = [min(b, *turns, 0.0) - 1.0, *turns, max(w + b, *turns, 0.0) + 1.0]
 
     def off(x: float) -> float:
@@ -85,8 +86,10 @@ def fixed_points(w: float, b: float) -> tuple[FixedPoint, ...]:
 
     found: list[float] = []
     for low, high in itertools.pairwise(edges):
+        # <= 0: at a bifurcation an edge is itself the root.
         if off(low) * off(high) <= 0:
             x = float(root_scalar(off, bracket=(low, high), method="brentq", xtol=1e-14).root)
+            # An edge belongs to two pieces, so its root is found twice.
             if not found or x - found[-1] > 1e-9:
                 found.append(x)
     return tuple(FixedPoint(x, bool(w * sigmoid(x) * (1 - sigmoid(x)) < 1)) for x in found)

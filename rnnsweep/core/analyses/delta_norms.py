@@ -47,11 +47,12 @@ def delta_norms(tile: Tile, updates: int, every: int, steps: list[int]) -> Delta
     for index in range(updates):
         if index % every == 0:
             trace, _ = backpropagate(tile)
+            # Times B: the cost is a mean over the mini-batch, and |delta_t| is per sample.
             size = trace.delta.double().square().sum(-1).sqrt() * trace.delta.shape[2]
             h = trace.record.h[:, 1:].double().flatten(1)
             at.append(index)
-            delta.append(size.mean(2)[:, steps])
+            delta.append(size.mean(2)[:, steps])  # P T B -> P T -> P steps
             mean.append(h.mean(1))
             median.append(h.median(1).values)
-        update(tile, Tally())
+        update(tile, Tally())  # its diagnostics are not wanted
     return DeltaNorms(at, steps, torch.stack(delta, 1), torch.stack(mean, 1), torch.stack(median, 1))

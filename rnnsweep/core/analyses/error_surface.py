@@ -45,6 +45,7 @@ class UnitProblem:
         for _ in range(self.steps):
             s = sigmoid(x)
             slope = w * s * (1 - s)
+            # Before x moves on: tangents are taken at the old state.
             dw, db = s + slope * dw, 1 + slope * db
             x = w * s + b
         s = sigmoid(x)
@@ -65,6 +66,7 @@ class UnitProblem:
         for _ in range(steps):
             _, dw, db = self.error_and_gradient(*path[-1])
             gradient = np.array([float(dw), float(db)])
+            # hypot: on the wall the squares could overflow.
             norm = float(np.hypot(*gradient))
             if norm > threshold:
                 gradient *= threshold / norm

@@ -47,13 +47,12 @@ def gradient_norms(tile: Tile, *, unit_error: bool = False) -> GradientNorms:
     References:
         Chernodub, Nowicki (2016), figure 1 and section 3.
     """
-    if tile.program.task.per_step:
-        raise ConfigError("is read at every step", key="task", allowed="a task that is read at the last step")
     trace, error = backpropagate(tile)
     batch = trace.delta.shape[2]
     delta = trace.delta.double().square().sum(-1).sqrt() * batch  # P T B
     if unit_error:
         size = error.double().square().sum(-1).sqrt()[:, None] * batch
+        # The clamp keeps 0 / 0 out of what is not selected.
         delta = torch.where(size > 0, delta / size.clamp(min=torch.finfo(torch.float64).tiny), torch.zeros_like(delta))
     u = trace.record.inputs.double().square().sum(-1).sqrt()
     h = trace.record.h[:, :-1].double().square().sum(-1).sqrt()
@@ -61,18 +60,28 @@ def gradient_norms(tile: Tile, *, unit_error: bool = False) -> GradientNorms:
 
 
 def backpropagate(tile: Tile) -> tuple[Trace, Tensor]:
-    """The gradient record of each row's next mini-batch, and dC/dy [P, B, O]."""
+    """The gradient record of each row's next mini-batch, and dC/dy [P, B, O].
+
+    Raises:
+        ConfigError: the task is read at every step, so that depth has no single meaning.
+    """
     program = tile.program
+    if program.task.per_step:
+        raise ConfigError("is read at every step", key="task", allowed="a task that is read at the last step")
     values, hypers = program.layout.view(tile.params), tile.unit_hypers("family")
     batch = train_batch(tile)
-    weights = program.family.weights(values, hypers)
+    weights = batch.with_initial_state(program.family.weights(values, hypers))
     feed = program.family.feed(values, hypers, batch.inputs, batch.lengths)
     record = program.engine.forward(feed.inputs, weights, program.activation, batch.lengths)
-    out = read_out(program.task, values, program.family.visible(record.h), batch, program.engine)
+    seen = program.readout.see(values, program.family.visible(record.h), batch.lengths, program.task.per_step)
+    out = read_out(program.task, values, seen.states, batch, program.engine)
     assert out.direct is not None
-    _, trace = program.engine.backward(record, out.direct, program.activation, keep=True)
+    # Through a read-out with parameters of its own, back to the states that the loop made.
+    _, trace = program.engine.backward(record, seen.pullback(out.direct)[0], program.activation, keep=True)
     assert trace is not None
-    y = out.outputs.detach().requires_grad_()
+    y = out.outputs.detach().requires_grad_()  # P B O
+    # An identity as read-out: the loss as a function of the outputs themselves.
     same = {"w_out": torch.eye(y.shape[-1], dtype=y.dtype, device=y.device).expand(len(y), -1, -1)}
+    # The sum over rows mixes none of them: each row's loss depends on its own outputs.
     (error,) = torch.autograd.grad(loss(program.task, same, y[:, None], batch).sum(), y)
     return trace, error

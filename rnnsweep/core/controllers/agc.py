@@ -50,19 +50,22 @@ class Agc(Transform):
     def transform(self, context: Context, norm: Tensor) -> Transformed:
         """See `Transform.transform`."""
         ratio = context.hypers["ratio"].double()[:, None]
+        # A copy: its views are scaled in place.
         gradients = context.gradients.clone()
         parts = context.layout.view(gradients)
         clipped = torch.zeros_like(norm, dtype=torch.bool)
         for group in units_of(context.layout):
+            # The floor lets weights that start at 0 grow at all.
             weight = sum_squares(group, context.values).sqrt().clamp_min(_SMALLEST_WEIGHT)
             size = sum_squares(group, parts).sqrt()
             over = size > ratio * weight
             factor = torch.where(over, ratio * weight / size.clamp_min(_SMALLEST_GRADIENT), torch.ones_like(size))
             for spec in group:
                 part, own = parts[spec.name], factor if _is_lone_vector(group) else factor[:, _columns(spec)]
+                # P 1 ... 1 units: every row of W[from, to] has the same columns.
                 part.mul_(own.reshape(len(part), *(1 for _ in spec.shape[:-1]), -1).to(part.dtype))
             clipped |= over.any(1)
-        context.tally.mean("clip/share", clipped)
+        context.tally.mean("clip/share", clipped & torch.isfinite(norm))  # a row that is dropped is not clipped
         return Transformed(gradients, drop=~torch.isfinite(norm))
 
 
@@ -70,6 +73,7 @@ def units_of(layout: ParameterLayout) -> list[list[ParameterSpec]]:
     """Parameters whose columns belong to the same units, group by group; the read-out is left out."""
     groups: dict[str, list[ParameterSpec]] = {}
     for spec in layout.specs:
+        # No inputs, no entries: there is nothing to take a norm of.
         if spec.name not in _READ_OUT and spec.role != "output" and spec.size:
             key = f"into {spec.into}" if spec.role in _INCOMING else spec.name
             groups.setdefault(key, []).append(spec)
@@ -79,12 +83,14 @@ def units_of(layout: ParameterLayout) -> list[list[ParameterSpec]]:
 def sum_squares(group: list[ParameterSpec], values: Mapping[str, Tensor]) -> Tensor:
     """Sum of squares of each unit, float64 [P, units]; a vector by itself is one unit."""
     if _is_lone_vector(group):
+        # P K 1: the sum over the middle axis takes all entries as one unit.
         return numerics.row_sum(values[group[0].name].double().square()[:, :, None])
     width = max(spec.first + spec.shape[-1] for spec in group)
     rows = values[group[0].name]
     total = torch.zeros(len(rows), width, dtype=torch.float64, device=rows.device)
     for spec in group:
         squares = values[spec.name].double().square()
+        # `row_sum`: one fixed order per row, whoever is beside it.
         total[:, _columns(spec)] += numerics.row_sum(squares.reshape(len(squares), -1, spec.shape[-1]))
     return total
 

@@ -15,10 +15,10 @@ from rnnsweep.unit import Metric, Range
 
 STEPS = 64
 """Bins per power of two."""
-_LOWEST = -31
+_LOWEST = -31  # frexp's exponent of 2^-32, as mantissas lie in [1/2, 1)
 _POWERS = 64
 BINS = STEPS * _POWERS
-_BEYOND = 1e300
+_BEYOND = 1e300  # finite: 0 * inf in the interpolation would be NaN
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,11 @@ class AutoClip(Transform):
     def transform(self, context: Context, norm: Tensor) -> Transformed:
         """See `Transform.transform`."""
         index = bin_of(norm)
+        # A new tensor: a row whose step is refused keeps its old counts.
         counts = context.slots["histogram"].clone()
         counts.scatter_add_(1, index[:, None], torch.ones_like(counts[:, :1]))
         context.slots["histogram"] = counts
+        # In float32 the last bin's end becomes inf, which clips nothing.
         limit = percentile_of(counts, context.hypers["percentile"]).to(norm.dtype)
         return limited(context, norm, limit)
 
@@ -66,6 +68,7 @@ def bin_of(norm: Tensor) -> Tensor:
     mantissa, power = torch.frexp(torch.where(torch.isfinite(norm), norm, torch.zeros_like(norm)).double())
     step = ((mantissa - 0.5) * (2 * STEPS)).floor().to(torch.int64)
     index = (power.to(torch.int64) - _LOWEST) * STEPS + step
+    # 0 has no exponent: it goes into the lowest bin.
     return torch.where(mantissa > 0, index, torch.zeros_like(index)).clamp(0, BINS - 1)
 
 
@@ -79,9 +82,11 @@ def edge_of(index: Tensor) -> Tensor:
 
 def percentile_of(counts: Tensor, percentile: Tensor) -> Tensor:
     """Linear percentile of the binned norms, float64 [P]; counts [P, BINS]."""
+    # float64: sums over all bins pass 2^24 long before a single bin does.
     below = counts.double().cumsum(1)
     place = percentile.double() / 100 * (below[:, -1] - 1)
     rank = place.floor()
     ranks = torch.stack((rank, (rank + 1).minimum(below[:, -1] - 1)), 1)
+    # right=True: ranks count from 0, so the bin wanted is the first whose count exceeds the rank.
     low, high = edge_of(torch.searchsorted(below, ranks, right=True).clamp(max=BINS - 1)).unbind(1)
     return low + (place - rank) * (high - low)

@@ -56,6 +56,7 @@ class Tally:
             self.whole[key] = self.whole.get(key, 0) + 1
             self._add(self.sums, key, value.to(torch.float64))
             return
+        # Selected, not multiplied: what an ended row computes may be NaN.
         self._add(self.sums, key, torch.where(on, value, torch.zeros_like(value)).to(torch.float64))
         self._add(self.counts, key, on.to(torch.float64))
 
@@ -72,6 +73,7 @@ class Tally:
 
     def values(self) -> dict[str, Float64[Tensor, " P"]]:
         """Means and counts by key, float64 [P]; NaN where a row has no entry."""
+        # Added to counts: NaN blanks the rows that never took part, 0 changes nothing.
         blank = {key: torch.where(seen, 0.0, torch.nan) for key, seen in self.seen.items()}
         return {
             key: total + blank[key] if key in blank else total / (self.counts.get(key, 0) + self.whole.get(key, 0))
@@ -166,6 +168,7 @@ class Controller(Unit):
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Which rows are switched on, bool [P]; decided once when rows join, to save idle work."""
         return (
+            # Without hyperparameters there is no [P] to look at: one answer, which the tile expands.
             torch.ones_like(next(iter(hypers.values())), dtype=torch.bool)
             if hypers
             else torch.ones(1, dtype=torch.bool)

@@ -62,6 +62,7 @@ class GlobalNormClip(Transform):
 
     def transform(self, context: Context, norm: Tensor) -> Transformed:
         """See `Transform.transform`."""
+        # `drop` are the rows whose norm is not finite.
         result = limited(context, norm, context.hypers["threshold"])
         if self.non_finite == "shrink":
             return self._shrink(context, norm, result)
@@ -72,6 +73,7 @@ class GlobalNormClip(Transform):
     def _shrink(self, context: Context, norm: Tensor, result: Transformed) -> Transformed:
         bad = ~numerics.finite(norm) | (norm > _SHRINK_ABOVE)
         pull = torch.zeros_like(context.gradients)
+        # Writes into `pull`; all that is not recurrent stays 0.
         context.layout.flatten({n: _SHRINK_FACTOR * context.values[n] for n in _recurrent(context.layout.specs)}, pull)
         result.gradients = torch.where(bad[:, None], pull, result.gradients)
         result.drop = None  # the step towards smaller weights is taken
@@ -89,8 +91,10 @@ def limited(context: Context, norm: Tensor, limit: Tensor) -> Transformed:
         A row within its limit comes back bit for bit (strict comparison). A row with a non-finite norm is dropped.
     """
     finite = numerics.finite(norm)
+    # Not inf: limit / inf is 0, and 0 * inf NaN; such a row is dropped.
     over = finite & (norm > limit)
     # Exactly 1 where nothing is clipped: a product with 1 changes no bit.
     factor = torch.where(over, limit / norm, torch.ones_like(norm))
     context.tally.mean("clip/share", over)
+    # The new norm is known: nobody needs to pass over the gradients again.
     return Transformed(context.gradients * factor[:, None], drop=~finite, norm=torch.where(over, limit, norm))

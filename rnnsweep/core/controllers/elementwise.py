@@ -36,6 +36,8 @@ class ElementwiseClip(Transform):
     def transform(self, context: Context, norm: Tensor) -> Transformed:
         """See `Transform.transform`."""
         threshold = context.hypers["threshold"][:, None]
+        # Each row has a bound of its own, P 1; NaN stays NaN in both.
         clipped = torch.minimum(torch.maximum(context.gradients, -threshold), threshold)
-        context.tally.mean("clip/share", (clipped != context.gradients).any(1))
+        # A row that is dropped is not clipped, and NaN differs from itself.
+        context.tally.mean("clip/share", (clipped != context.gradients).any(1) & torch.isfinite(norm))
         return Transformed(clipped, drop=~torch.isfinite(norm))

@@ -63,18 +63,22 @@ class GradientFlossing(Additive):
     def add(self, context: Context) -> Tensor:
         """See `Additive.add`."""
         weight = context.hypers["weight"]
+        # By each row's own clock: rows of different age share a pack.
         due = (weight > 0) & (context.step % self.every == 0)
         if not bool(due.any()):
             return context.gradients
         family, hypers, batch = context.family, context.family_hypers, context.batch
         feed = family.feed(context.values, hypers, batch.inputs, batch.lengths)
+        # Updates run without autograd; here the loop itself is a graph.
         with torch.enable_grad():
             weights = batch.with_initial_state(family.weights(context.values, hypers))
             loop = Unrolled(weights, feed.inputs, context.activation, None, batch.lengths)
             spectrum = lyapunov_spectrum(loop, self.exponents)
+            # d/dlambda of mean_B (1/k) sum lambda^2; numel is B k.
             found = loop.gradients([spectrum], [2 * spectrum.detach() / spectrum[0].numel()])
         named = {**family.pullback(context.values, hypers, found), **feed.pullback(found.inputs)}
         extra = context.layout.flatten(named, torch.zeros_like(context.gradients))
+        # Selected: rows that are not due come back to the bit.
         return torch.where(due[:, None], context.gradients + weight[:, None] * extra, context.gradients)
 
 
@@ -88,8 +92,10 @@ def lyapunov_spectrum(loop: Unrolled, exponents: int) -> Tensor:
         state, a = loop.step(t, state)
         moved, grown = orthonormal(loop.pushed(a, vectors))
         own = loop.own[:, t, None, None]
+        # Steps before a row's own start move no vector and add no growth.
         vectors = torch.where(own[..., None], moved, vectors)
         total = total + torch.where(own, grown, torch.zeros_like(grown))
+    # Per own step: rows differ in length.
     return total / loop.own.sum(1)[:, None, None]
 
 
@@ -99,12 +105,16 @@ def orthonormal(vectors: Tensor) -> tuple[Tensor, Tensor]:
     logs: list[Tensor] = []
     limit = (_ROUNDING * torch.finfo(vectors.dtype).eps) ** 2
     for vector in vectors.unbind(2):
+        # Only for the comparison below: no gradient goes through a limit.
         before = (vector.detach() * vector.detach()).sum(-1)
         for other in done:
+            # What is left is projected again (modified Gram-Schmidt): that rounds less.
             vector = vector - (vector * other).sum(-1, keepdim=True) * other
         square = (vector * vector).sum(-1)
+        # Also not denormal: the slopes of log and root would overflow.
         alive = (square > limit * before) & (square > torch.finfo(square.dtype).tiny)
+        # 1 for the dead: `where` after a log of 0 would hand back NaN gradients.
         safe = torch.where(alive, square, torch.ones_like(square))
         logs.append(0.5 * torch.where(alive, safe.log(), torch.zeros_like(safe)))
         done.append(torch.where(alive[..., None], vector / safe.sqrt()[..., None], torch.zeros_like(vector)))
-    return torch.stack(done, 2), torch.stack(logs, 2)
+    return torch.stack(done, 2), torch.stack(logs, 2)  # P B K H, P B K

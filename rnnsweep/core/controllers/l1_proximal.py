@@ -50,6 +50,7 @@ class L1Proximal(Proximal):
     def after(self, context: Context, moved: Tensor, rate: Tensor) -> Tensor:
         """See `Proximal.after`."""
         weight = context.hypers["weight"][:, None]
-        on = (weight > 0) & context.layout.mask(self.parameters, moved.device)
+        on = (weight > 0) & context.layout.mask(self.parameters, moved.device)  # P N
         shrunk = torch.sign(moved) * (moved.abs() - rate * weight).clamp_min(0)
+        # Selected: sign(w) |w| is not w to the bit where w is -0.0.
         return torch.where(on, shrunk, moved)

@@ -68,6 +68,7 @@ class Omega(Additive):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # A config brings a block; the unit is frozen, so it is turned into a schedule here, once.
         object.__setattr__(self, "schedule", schedule(self.schedule, "controllers.omega.schedule"))
 
     @property
@@ -91,15 +92,18 @@ class Omega(Additive):
         """See `Additive.add`."""
         weight = self.schedule.at(context.hypers["weight"], context.step)
         if self.gradient == "full":
+            # Value and share from the record; only the gradient needs the graph.
             norms = self.norms(context)
             value, share, named = norms.value, norms.share, full_gradient(self, context)
         else:
             given = None if self.backward_term is None else context.term
             term = self._from_trace(context) if given is None else given
             value, share = term.value, term.share
+            # Through the family's map: w_rec need not be a parameter.
             named = context.family.pullback(context.values, context.family_hypers, LoopGradients(term.w_rec))
         context.tally.mean("omega/value", value)
         context.tally.mean("omega/active", share)
+        # A copy: the views below are written to.
         total = context.gradients.clone()
         views = context.layout.view(total)
         for name, extra in named.items():
@@ -113,6 +117,7 @@ class Omega(Additive):
         """Value, share and immediate gradient where no loop took them along."""
         assert context.trace is not None
         norms = self.norms(context)
+        # Of a cell's state the matrix reads the leading entries only; x covers all of it.
         read = norms.left[..., : context.trace.record.weights.w_rec.shape[1]]
         return TermResult(norms.value, norms.share, context.engine.outer(read, context.trace.delta, norms.coefficient))
 
@@ -169,9 +174,11 @@ class Omega(Additive):
         activation, leak = context.activation, trace.record.weights.leak
         scale = 1.0 if leak is None else leak[:, None, None]
         left, back = torch.zeros_like(trace.x), torch.zeros_like(trace.x)
+        # From the second step: there is no a_0 for the first to hand its error to.
         for t in range(1, trace.x.shape[1]):
             slope = slope_at(trace.record, activation, t - 1)
             back[:, t] = activation.pullback(slope, scale * trace.x[:, t])
+            # The norm is taken after f', so its slope by x goes through f' once more.
             left[:, t] = scale * activation.pushforward(slope, back[:, t])
         return left, context.engine.square_norms(back), context.engine.square_norms(trace.delta)
 
@@ -208,10 +215,12 @@ def full_gradient(omega: Omega, context: Context) -> dict[str, Tensor]:
         Pascanu, Mikolov, Bengio (2013), eq. 9, without dropping terms.
     """
     with torch.enable_grad():
+        # Leaves of their own: nothing is recorded for the pack's parameters.
         values = {name: value.detach().clone().requires_grad_() for name, value in context.values.items()}
         total = omega_of(omega, context, values).sum()
         names = list(values)
         parts = torch.autograd.grad(total, [values[name] for name in names], allow_unused=True)
+    # allow_unused: not every parameter need reach Omega.
     zero = {name: torch.zeros_like(values[name]) for name in names}
     return {name: zero[name] if part is None else part for name, part in zip(names, parts, strict=True)}
 
@@ -222,7 +231,7 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tenso
     lengths = context.batch.lengths
     inputs = context.family.feed(values, context.family_hypers, context.batch.inputs, lengths).inputs
     P, T, B, _ = inputs.shape
-    leak = torch.ones(P, dtype=inputs.dtype) if weights.leak is None else weights.leak
+    leak = torch.ones(P, dtype=inputs.dtype, device=inputs.device) if weights.leak is None else weights.leak
     leak3 = leak[:, None, None]
     h = inputs.new_zeros(P, B, weights.w_rec.shape[-1])
     if weights.h0 is not None:
@@ -231,6 +240,7 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tenso
     states: list[Tensor] = []
     pres: list[Tensor] = []
     for t in range(T):
+        # Right-aligned: before its own start a row keeps its state.
         own = (t >= T - lengths)[:, None, None]
         a = h @ weights.w_rec + (inputs[:, t] if weights.w_in is None else inputs[:, t] @ weights.w_in)
         a = a if weights.bias is None else a + weights.bias[:, None]
@@ -238,6 +248,7 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tenso
         states.append(h)
         pres.append(a)
     loss = readout.loss(context.task, values, torch.stack(states, 1), context.batch).sum()
+    # create_graph: Omega is made of errors, so these are differentiated too.
     g = torch.autograd.grad(loss, states, create_graph=True, retain_graph=True)
     delta = torch.autograd.grad(loss, pres, create_graph=True)
     return _reduce(omega, context, _Graph(list(g), list(delta), pres, weights.w_rec, leak3, act_bias))
@@ -271,6 +282,7 @@ def _reduce(omega: Omega, context: Context, graph: _Graph) -> Tensor:
         below = g[t]
         if omega.state == "pre":
             x = context.activation.pullback(context.activation.slope(graph.pres[t - 1], graph.act_bias), leak * x)
+            # Both norms are then of dC/da.
             below = delta[t]
         num, den = (x * x).sum(-1), (below * below).sum(-1)
         active = (den >= omega.bound) & own

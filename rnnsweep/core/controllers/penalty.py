@@ -52,4 +52,5 @@ class Penalty(Additive):
         weight = context.hypers["weight"][:, None]
         mask = context.layout.mask(self.parameters, context.params.device)
         on = (weight > 0) & mask
+        # Selected: rows with weight 0 come back to the bit.
         return torch.where(on, context.gradients + weight * self.slope(context.params), context.gradients)

@@ -37,10 +37,12 @@ class PerParameterClip(Transform):
     def transform(self, context: Context, norm: Tensor) -> Transformed:
         """See `Transform.transform`."""
         threshold = context.hypers["threshold"]
+        # A copy: its views are scaled in place.
         gradients = context.gradients.clone()
         clipped = torch.zeros_like(norm, dtype=torch.bool)
         for part in context.layout.view(gradients).values():
             own = numerics.row_norm(part.flatten(1))
+            # Not inf: threshold / inf is 0, and 0 * inf NaN; the row is dropped whole.
             over = torch.isfinite(own) & (own > threshold)
             factor = torch.where(over, threshold / own, torch.ones_like(own))
             part.mul_(factor.reshape(-1, *(1 for _ in part.shape[1:])))

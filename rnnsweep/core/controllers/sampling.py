@@ -100,6 +100,7 @@ class Sampling(Gate):
         tangent = context.engine.tangent(context.trace, change.contiguous(), back, context.activation)
         context.notes["s_exponent"], context.notes["s_size"] = tangent.exponent, _size(tangent)
         q, sign, log_ds, relative = self.measures(context.trace, tangent)
+        # Nothing can be said of a first delta that is 0 or not finite: refused, not guessed.
         degenerate = ~torch.isfinite(q) | torch.isnan(sign)
         used = self._rule(context.hypers, q, sign, relative if self.r0_relative else log_ds) & ~degenerate
         tally = context.tally
@@ -121,8 +122,8 @@ class Sampling(Gate):
             return
         before, size_before = context.notes["s_exponent"], context.notes["s_size"]
         values = context.layout.view(moved)
-        weights = context.family.weights(values, context.family_hypers)
         batch, engine, family = context.batch, context.engine, context.family
+        weights = batch.with_initial_state(family.weights(values, context.family_hypers))
         feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths)
         record = engine.forward(feed.inputs, weights, context.activation, batch.lengths)
         seen = context.readout.see(values, family.visible(record.h), batch.lengths, context.task.per_step)
@@ -131,13 +132,16 @@ class Sampling(Gate):
         _, trace = engine.backward(record, seen.pullback(out.direct)[0], context.activation)
         assert trace is not None
         assert context.trace is not None
+        # With a step of 0 the recursion only carries delta, with its powers of two.
         still = torch.zeros_like(weights.w_rec)
         after = engine.tangent(trace, still, self.look_back(context.trace), context.activation)
+        # S is a square: twice the difference of the exponents.
         ratio = (_size(after) / size_before) * torch.exp2(2 * (after.exponent - before).double())
         context.tally.mean("sampling/ds_realised", ratio - 1, on & torch.isfinite(ratio))
 
     def look_back(self, trace: Trace) -> Tensor:
         """h per row, int64 [P]."""
+        # Not beyond a row's own first step.
         longest = trace.record.lengths - 1
         return longest if self.horizon is None else torch.clamp(longest, max=self.horizon)
 
@@ -145,14 +149,17 @@ class Sampling(Gate):
         """Q, sign of dS, log10 |dS| and log10(|dS| / S), float64 [P]."""
         last, first, dfirst = (v.double() for v in (trace.delta[:, -1], tangent.delta, tangent.ddelta))
         power = numerics.exponent_of(last.abs().flatten(1).amax(1))
+        # Before squaring: in float64 too a delta of 1e-170 has a square of 0.
         last = numerics.scale_by_power(last, -power[:, None, None])
         above, below = (last * last).sum(-1).sqrt(), (first * first).sum(-1).sqrt()  # P B
+        # What the scaling took out of the ratio, as a power of ten.
         shift = (power - tangent.exponent).double() * _LOG10_2
         if self.q_reduce == "ratio_of_means":
             q = (above.mean(1) / below.mean(1)).log10() + shift
         else:
             q = (above / below).log10().mean(1) + shift
         ds, s = (first * dfirst).flatten(1).sum(1), 0.5 * (first * first).flatten(1).sum(1)
+        # dS is a product of two deltas: both were scaled, hence twice.
         log_ds = ds.abs().log10() + 2 * tangent.exponent.double() * _LOG10_2
         return q, torch.sign(ds), log_ds, (ds.abs() / s).log10()
 
@@ -161,6 +168,7 @@ class Sampling(Gate):
         up = 1.0 if self.direction == "corrected" else -1.0
         in_range = (q >= q_min) & (q <= q_max)
         helps = ((q > q_max) & (up * sign > 0)) | ((q < q_min) & (up * sign < 0))
+        # In logarithms, as |dS| itself may lie outside of float64.
         return (in_range | helps) & ~(size > r0.log10())
 
 

@@ -44,6 +44,7 @@ class Schedule(Unit):
         if self.kind == "constant":
             return weight
         length = self.epoch if self.unit == "epoch" else 1
+        # t counts from 1, so that the first update has the whole weight.
         t = torch.div(step, length, rounding_mode="floor").double() + 1
         return (weight.double() / (t if self.kind == "inverse" else 2 * t)).to(weight.dtype)
 
@@ -65,6 +66,7 @@ def schedule(given: Schedule | Mapping[str, Any], key: str) -> Schedule:
     try:
         return Schedule(**given)
     except ConfigError as error:
+        # A schedule does not know where in the config it stands.
         raise ConfigError(
             error.problem, key=f"{key}.{error.key}", value=error.value, allowed=error.allowed, hint=error.hint
         ) from None

@@ -59,17 +59,21 @@ class ZClip(Transform):
         slots, hypers = context.slots, {name: value.double() for name, value in context.hypers.items()}
         seen, mean, deviation = (slots[name].double() for name in ("seen", "mean", "deviation"))
         warming = seen < self.warmup
+        # While warming up this may be 0 / 0, and is not looked at.
         z = (norm.double() - mean) / deviation
         pulled = mean + hypers["z_max"].square() * deviation / z
         unusual = ~warming & (z > hypers["z_max"])
-        limit = torch.where(unusual, torch.minimum(pulled, hypers["threshold"]), hypers["threshold"])
+        limit = torch.where(unusual, torch.minimum(pulled, hypers["threshold"]), hypers["threshold"])  # P, float64
         result = limited(context, norm, limit.to(norm.dtype))
+        # What is remembered is the clipped norm: one outlier must not raise the mean.
         n = torch.minimum(norm.double(), limit)
+        # Warming up: the weights of a plain mean over seen + 1 norms.
         keep = torch.where(warming, seen / (seen + 1), hypers["decay"])
         centre = keep * mean + (1 - keep) * n
         # Welford's recursion while warming up (exact mean and variance), the moving one afterwards.
         spread = torch.where(warming, (n - mean) * (n - centre), (n - centre).square())
         variance = keep * deviation.square() + (1 - keep) * spread
         fresh = {"seen": torch.where(warming, seen + 1, seen), "mean": centre, "deviation": variance.sqrt()}
+        # New tensors: a row whose step is refused keeps its old ones.
         slots.update({name: value.to(norm.dtype) for name, value in fresh.items()})
         return result

@@ -12,7 +12,7 @@ from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class AdamLstm(AdamFilter, Lstm):
+class AdamLstm(AdamFilter, Lstm):  # the filter first: its `weights` and `feed` wrap those of the base
     """LSTM whose gates' input path is filtered as Adam filters gradients.
 
         z_t = u_t W_in + b    v_t = mu v_{t-1} + s z_t    m_t = beta m_{t-1} + (1 - beta) z_t^2

@@ -27,6 +27,7 @@ class Feed:
     """
 
     inputs: Tensor
+    # Inputs as they come have no parameters behind them.
     pullback: Callable[[Tensor | None], dict[str, Tensor]] = lambda gradient: {}
 
 
@@ -68,7 +69,9 @@ class Family(Unit):
     @property
     def restarts(self) -> bool:
         """Whether a sequence's first steps differ from later ones, so that no state can be taken up: filters, h_0."""
+        # Any sizes will do: roles do not depend on them.
         trained = any(spec.role == "state" for spec in self.parameters(1, 1))
+        # A feed of its own remembers steps, and that memory is no part of the carried state.
         return trained or type(self).feed is not Family.feed
 
     @property
@@ -119,6 +122,7 @@ class CellFamily(Family):
     Omega works for all of them; sampling's recursion is not defined and is refused.
     """
 
+    # Neither SIMPLE nor TANGENT: a cell has no single f' for them to read.
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.RECURRENT})
     fixed: ClassVar[Mapping] = {"hidden": Range(1, 8192, integer=True)}
 
@@ -132,11 +136,12 @@ class CellFamily(Family):
     def cell(self) -> Cell:
         """The cell."""
 
+    # Names of the parameters that the cell reads besides w_rec, w_in and b.
     own: ClassVar[tuple[str, ...]] = ()
 
     def visible(self, states: Tensor) -> Tensor:
         """The first H entries."""
-        return states[..., : self.hidden]
+        return states[..., : self.hidden]  # ... S -> ... H
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The raw parameters themselves."""
@@ -164,6 +169,7 @@ def loop_parts(gradients: LoopGradients) -> dict[str, Tensor]:
         "act_bias": gradients.act_bias,
         "h0": gradients.h0,
     }
+    # None: the loop has no such weight, or, as Omega does, only w_rec's gradient was handed in.
     return {name: value for name, value in named.items() if value is not None}
 
 

@@ -47,7 +47,7 @@ class CoRnn(CellFamily):
         """w_rec [2H, H], w_in, b, w_out, b_out."""
         H = self.hidden
         return (
-            ParameterSpec("w_rec", (2 * H, H), "recurrent"),
+            ParameterSpec("w_rec", (2 * H, H), "recurrent"),  # W above V: from y, from z
             ParameterSpec("w_in", (n_inputs, H), "input"),
             ParameterSpec("b", (H,), "bias"),
             *readout_parameters(H, n_outputs),
@@ -55,10 +55,11 @@ class CoRnn(CellFamily):
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The oscillators' constants are per-row hyperparameters."""
-        own = {name: hypers[name][:, None] for name in ("dt", "gamma", "epsilon")}
+        own = {name: hypers[name][:, None] for name in ("dt", "gamma", "epsilon")}  # P 1: broadcasts over units
         return LoopWeights(values["w_rec"], values["w_in"], values["b"], cell=own)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """The constants have no gradient."""
         named = super().pullback(values, hypers, gradients)
+        # The engine gives a gradient for all that the cell reads, dt and the like among them.
         return {name: value for name, value in named.items() if name in values}

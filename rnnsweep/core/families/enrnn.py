@@ -64,6 +64,7 @@ class Enrnn(Family):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Rounding decides, not `short` itself: 0.1 of 4 units is none.
         if not 0 < self.n_short < self.hidden:
             allowed = f"so that round(short * {self.hidden}) is 1..{self.hidden - 1}"
             raise ConfigError(
@@ -91,7 +92,7 @@ class Enrnn(Family):
         own = [
             ParameterSpec("a_skew", (L, L), "skew", group="skew"),
             ParameterSpec("w_short", (S, S), "recurrent", first=L),  # the loop's units: the long ones, then the short
-            ParameterSpec("w_cross", (S, L), "input"),
+            ParameterSpec("w_cross", (S, L), "input"),  # an input of the long state: not square, and drawn as such
             ParameterSpec("w_in", (n_inputs, H), "input"),
             ParameterSpec("b", (H,), "bias"),
         ]
@@ -102,6 +103,7 @@ class Enrnn(Family):
     def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
         """Skew blocks with angles U(0, pi/2)."""
         del specs
+        # An init that draws skew matrices has the last word.
         return {} if "a_skew" in drawn else {"a_skew": cayley_blocks(keys, "a_skew", self.n_long)}
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
@@ -114,11 +116,12 @@ class Enrnn(Family):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """Gradients through both maps."""
         named, L = loop_parts(gradients), self.n_long
-        w = named.pop("w_rec")
+        w = named.pop("w_rec")  # P H H
         d = signs(hypers["negatives"], L)
         named["a_skew"] = cayley_pullback(values["a_skew"], d, cayley(values["a_skew"], d), w[:, :L, :L])
         lead, on = self._normalised(values, hypers)
         named["w_short"] = divided_pullback(values["w_short"], lead, on, w[:, L:, L:])
+        # The block that is 0 by construction, w[:, :L, L:], belongs to nobody: its gradient is dropped.
         named["w_cross"] = w[:, L:, :L]
         return named
 
@@ -134,13 +137,17 @@ class Enrnn(Family):
         lead, on = self._normalised(values, hypers)
         kind = hypers["latched"].dtype
         latched = on.to(kind) if self.latch else hypers["latched"]
+        # A tie matters only where the matrix is divided and d rho is used.
         return {"latched": latched, "tied": hypers["tied"] + (lead.tied & on).to(kind)}
 
     def _normalised(self, values: Values, hypers: Values) -> tuple[Leading, Tensor]:
         lead = leading(values["w_short"])
+        # NaN > 1 is false: a non-finite matrix latches nothing on its way to divergence.
         on = lead.rho > 1
+        # Row state is floating point: > 0 makes a flag of it.
         return lead, on | (hypers["latched"] > 0) if self.latch else on
 
     def _blocks(self, long: Tensor, cross: Tensor, short: Tensor) -> Tensor:
-        top = torch.cat((long, torch.zeros_like(cross).transpose(1, 2)), 2)
-        return torch.cat((top, torch.cat((cross, short), 2)), 1)
+        # W[from, to]: the long state feeds itself alone, the short one feeds both.
+        top = torch.cat((long, torch.zeros_like(cross).transpose(1, 2)), 2)  # P L H
+        return torch.cat((top, torch.cat((cross, short), 2)), 1)  # P H H

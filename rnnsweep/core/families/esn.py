@@ -46,6 +46,7 @@ class Esn(Family):
     input_scale: float = 1.0
     bias_scale: float = 0.0
 
+    # An untrained matrix leaves Omega and sampling nothing to change.
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
     rows: ClassVar[Mapping[str, Range]] = {
         "rho": Range(0, open_high=True),
@@ -85,15 +86,18 @@ class Esn(Family):
         sizes = {spec.name: spec for spec in specs}
         scales = {"w_in": self.input_scale, "b": self.bias_scale}
         found = {name: scale * (2 * _uniform(sizes[name], keys) - 1) for name, scale in scales.items()}
+        # Pattern and entries from streams of their own: another `nonzeros` keeps the entries.
         order = _uniform(sizes["w_rec"], keys, " sparsity")
         entries = rng.normals(keys, sizes["w_rec"].size, rng.stream_of("w_rec")).unflatten(1, sizes["w_rec"].shape)
         found["w_rec"] = each_row(self._reservoir, entries, order)
         return found
 
     def _reservoir(self, entries: Tensor, order: Tensor) -> Tensor:
+        # The first so many of a random order: what fewer non-zeros keep, more keep too.
         chosen = order.argsort(dim=1, stable=True)[:, : min(self.nonzeros, self.hidden)]
         sparse = entries * torch.zeros_like(order).scatter_(1, chosen, 1.0)
         rho = torch.linalg.eigvals(sparse).abs().max()
+        # 0 almost never: every unit has a connection, so there is a cycle. Then nothing can be scaled.
         return sparse * (self.rho / rho) if float(rho) > 0 else sparse
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:

@@ -41,6 +41,7 @@ class ExpRnn(SkewFamily):
         if "a_skew" in drawn:
             return {"a_skew": 2 * torch.atan(drawn["a_skew"])}
         found = torch.zeros(len(keys), self.hidden, self.hidden, dtype=torch.float64)
+        # A last odd unit stays alone, with eigenvalue 1.
         even = torch.arange(0, self.hidden - 1, 2)
         uniform = rng.uniforms53(keys, self.hidden // 2, rng.stream_of("a_skew"))
         found[:, even, even + 1] = math.pi * (2 * uniform - 1)
@@ -55,6 +56,7 @@ class ExpRnn(SkewFamily):
         """Gradients of A and of what the loop takes as it is."""
         del hypers
         named = loop_parts(gradients)
+        # Only what the map reads: the others would come back as zeros and cover their gradients.
         mapped = pull(_exponential, {"a_skew": values["a_skew"]}, named.pop("w_rec"))
         return {**named, **mapped}
 

@@ -64,9 +64,12 @@ class Adaptive:
 
     def pullback(self, z: Tensor, g: Tensor) -> Tensor:
         """dC/dz."""
+        # Scanned again, not kept: two tensors as large as the drives less to hold.
         v, below = self.momentum.forward(z), self._square(z) + EPSILON
         dv = g / below.sqrt()
+        # d(v below^-1/2)/dm = -v below^-3/2 / 2; dv already carries one of the roots.
         dm = reversed_scan(-0.5 * dv * v / below, self.beta)
+        # z acts twice: through v, and through its square in m.
         return self.momentum.pullback(z, dv) + 2 * (1 - self.beta) * z * dm
 
     def _square(self, z: Tensor) -> Tensor:
@@ -81,20 +84,21 @@ def scan(x: Tensor, decay: Tensor) -> Tensor:
     found = [x[:, 0]]
     for t in range(1, x.shape[1]):
         found.append(decay[:, t] * found[-1] + x[:, t])
-    return torch.stack(found, 1)
+    return torch.stack(found, 1)  # P T B G
 
 
 def reversed_scan(g: Tensor, decay: Tensor) -> Tensor:
     """The transpose of `scan`: y_t = decay_{t+1} y_{t+1} + g_t."""
     found = [g[:, -1]]
     for t in range(g.shape[1] - 2, -1, -1):
+        # Step t enters y_{t+1} by the decay of step t + 1.
         found.append(decay[:, t + 1] * found[-1] + g[:, t])
     return torch.stack(found[::-1], 1)
 
 
 def constant(value: Tensor, T: int) -> Tensor:
     """A per-row value [P] at every step, [P, T, 1, 1]."""
-    return value[:, None, None, None].expand(-1, T, 1, 1)
+    return value[:, None, None, None].expand(-1, T, 1, 1)  # a view: T costs no memory
 
 
 def restarting(period: Tensor, lengths: Tensor, T: int) -> Tensor:
@@ -110,7 +114,9 @@ def restarting(period: Tensor, lengths: Tensor, T: int) -> Tensor:
 
 def restart_index(period: Tensor, lengths: Tensor, T: int) -> Tensor:
     """k [P, T], in the floating type of `period`."""
-    own = torch.arange(T, device=lengths.device)[None, :] - (T - lengths)[:, None]
+    own = torch.arange(T, device=lengths.device)[None, :] - (T - lengths)[:, None]  # P T, negative before the start
+    # `remainder`, not `fmod`: its sign is the period's, so k stays in 1..period before the start too.
+    # Rounded: per-row hyperparameters are floating point.
     return torch.remainder(own, period.round().to(torch.int64)[:, None]).to(period.dtype) + 1
 
 
@@ -120,12 +126,13 @@ def filtered_feed(values: Values, inputs: Tensor, lengths: Tensor, filter_: Filt
     z = numerics.matmul(inputs.flatten(1, 2), values["w_in"]).unflatten(1, inputs.shape[1:3])
     if "b" in values:
         z = z + values["b"][:, None, None, :]
+    # The bias, too, is 0 before a row's start: its filter must begin at zero.
     started = _started(lengths, T)
     z = started(z)
 
     def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
         assert gradient is not None
-        dz = started(filter_.pullback(z, gradient)).flatten(1, 2)
+        dz = started(filter_.pullback(z, gradient)).flatten(1, 2)  # P TB G
         found = {"w_in": numerics.matmul(inputs.flatten(1, 2).transpose(1, 2), dz)}
         return {**found, "b": numerics.row_sum(dz)} if "b" in values else found
 
@@ -134,9 +141,11 @@ def filtered_feed(values: Values, inputs: Tensor, lengths: Tensor, filter_: Filt
 
 def _started(lengths: Tensor, T: int) -> Callable[[Tensor], Tensor]:
     """What puts 0 before a row's own start; where all rows begin at once it is nothing (asked on the CPU only)."""
+    # On a GPU the question would wait for the device; there the selection is cheaper.
     if lengths.device.type == "cpu" and int(lengths.min()) == T:
         return lambda x: x
     own = (torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None])[:, :, None, None]
+    # Selected, not multiplied: 0 * inf would be NaN.
     return lambda x: torch.where(own, x, torch.zeros_like(x))
 
 

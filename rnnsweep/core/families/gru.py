@@ -40,6 +40,7 @@ class Gru(CellFamily):
         return (
             ParameterSpec("w_rec", (H, 3 * H), "recurrent"),
             ParameterSpec("w_in", (n_inputs, 3 * H), "input"),
+            # z multiplies h in torch's form, so it is the gate that keeps: chrono draws its bias.
             ParameterSpec("b", (3 * H,), "bias", gates=("reset", "keep", "new")),
             ParameterSpec("b_n", (H,), "bias", first=2 * H),  # of the new state alone
             *readout_parameters(H, n_outputs),

@@ -39,6 +39,7 @@ class IndRnn(Family):
     rows: ClassVar[Mapping[str, Range]] = {"spread": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
         "hidden": Range(1, 8192, integer=True),
+        # No pairs: each unit sees itself only. No bias of f: there is no parameter for it.
         "activation": tuple(name for name, f in ACTIVATIONS.items() if not f.has_bias and not f.paired),
     }
 
@@ -60,17 +61,20 @@ class IndRnn(Family):
     def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
         """w ~ U(0, spread)."""
         del drawn, specs
+        # Inits know no role "diagonal": nothing that was drawn is lost.
         return {"w_diagonal": self.spread * rng.uniforms53(keys, self.hidden, rng.stream_of("w_diagonal"))}
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The diagonal matrix."""
         del hypers
+        # A full matrix, so that the fused loops of the simple cell run it.
         return LoopWeights(torch.diag_embed(values["w_diagonal"]), values["w_in"], values["b"])
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """The diagonal of the matrix's gradient."""
         del values, hypers
         named = loop_parts(gradients)
+        # Off the diagonal there are no parameters.
         named["w_diagonal"] = named.pop("w_rec").diagonal(dim1=1, dim2=2)
         return named
 

@@ -67,25 +67,29 @@ class Lipschitz(CellFamily):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """[A, W] side by side."""
         eye = torch.eye(self.hidden, dtype=values["m_a"].dtype, device=values["m_a"].device)
+        # - gamma I moves all eigenvalues to the left: that damps.
         parts = [_mixed(values[f"m_{n}"], hypers[f"beta_{n}"]) - _wide(hypers[f"gamma_{n}"]) * eye for n in "aw"]
-        own = {"step": hypers["step"][:, None]}
+        own = {"step": hypers["step"][:, None]}  # P 1
+        # [A, W] is P H 2H: one product with h serves both.
         return LoopWeights(torch.cat(parts, 2), values["w_in"], values["b"], cell=own)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """Through M -> M + (1 - 2 beta) M^T, whose transpose has the same form."""
         del values
         named = loop_parts(gradients)
-        halves = named.pop("w_rec").split(self.hidden, 2)
+        halves = named.pop("w_rec").split(self.hidden, 2)  # 2 x P H H
         return named | {f"m_{n}": _mixed(half, hypers[f"beta_{n}"]) for n, half in zip("aw", halves, strict=True)}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
         """The change of [A, W]."""
         del values
+        # gamma I is a constant and has no change.
         return torch.cat([_mixed(step[f"m_{n}"], hypers[f"beta_{n}"]) for n in "aw"], 2)
 
 
 def _mixed(m: Tensor, beta: Tensor) -> Tensor:
     """(1 - beta) (M + M^T) + beta (M - M^T)."""
+    # The coefficient of M is (1 - beta) + beta = 1.
     return m + (1 - 2 * _wide(beta)) * m.transpose(1, 2)
 
 

@@ -77,6 +77,7 @@ class Lru(Family):
         """Uniform on a ring."""
         del drawn, specs
         radius, phase = (rng.uniforms53(keys, self.hidden, rng.stream_of(name)) for name in _MAPPED)
+        # A radius or a phase of 0 has no logarithm.
         square = (self.r_min**2 + radius * (self.r_max**2 - self.r_min**2)).clamp_min(1e-12)
         angle = (phase * self.max_phase).clamp_min(1e-12)
         return {"nu_log": torch.log(-0.5 * torch.log(square)), "theta_log": torch.log(angle)}
@@ -84,6 +85,7 @@ class Lru(Family):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The real form of lambda, and B scaled by gamma."""
         del hypers
+        # gamma keeps the states' size alike, however close to the unit circle lambda is.
         return LoopWeights(_matrix(values), values["w_in"] * _gamma(values)[:, None, :])
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
@@ -91,7 +93,9 @@ class Lru(Family):
         del hypers
         named, own = loop_parts(gradients), {name: values[name] for name in _MAPPED}
         found = pull(_matrix, own, named.pop("w_rec"))
+        # Omega hands in the matrix's gradient alone.
         if "w_in" in named:
+            # P I 2H -> P 2H: all inputs share one gamma.
             through = pull(_gamma, own, (named["w_in"] * values["w_in"]).sum(1))
             found = {name: part + through[name] for name, part in found.items()}
             named["w_in"] = named["w_in"] * _gamma(values)[:, None, :]
@@ -107,8 +111,9 @@ def _matrix(values: Values) -> Tensor:
     """[[Re, Im], [-Im, Re]] of diag(lambda), [P, 2H, 2H]."""
     size = torch.exp(-torch.exp(values["nu_log"]))
     angle = torch.remainder(torch.exp(values["theta_log"]), 2 * math.pi)
+    # Vectors are rows, [Re x, Im x]: the minus of Re x lambda = Re Re - Im Im stands below.
     re, im = torch.diag_embed(size * torch.cos(angle)), torch.diag_embed(size * torch.sin(angle))
-    return torch.cat((torch.cat((re, im), 2), torch.cat((-im, re), 2)), 1)
+    return torch.cat((torch.cat((re, im), 2), torch.cat((-im, re), 2)), 1)  # P 2H 2H
 
 
 def _gamma(values: Values) -> Tensor:

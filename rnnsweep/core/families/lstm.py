@@ -47,6 +47,7 @@ class Lstm(CellFamily):
         return (
             ParameterSpec("w_rec", (H, 4 * H), "recurrent"),
             ParameterSpec("w_in", (n_inputs, 4 * H), "input"),
+            # What each block does to the state: inits of gate biases go by it.
             ParameterSpec("b", (4 * H,), "bias", gates=("write", "keep", "new", "out")),
             *readout_parameters(H, n_outputs),
         )
@@ -60,5 +61,5 @@ class Lstm(CellFamily):
 def forget_biases(rows: int, hidden: int, value: float) -> Tensor:
     """Gate biases [rows, 4 hidden], zero but for the forget gate."""
     bias = torch.zeros(rows, 4 * hidden, dtype=torch.float64)
-    bias[:, hidden : 2 * hidden] = value
+    bias[:, hidden : 2 * hidden] = value  # the second of i, f, g, o
     return bias

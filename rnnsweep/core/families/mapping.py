@@ -13,7 +13,9 @@ Map = Callable[[Mapping[str, Tensor]], Tensor]
 def pull(map_: Map, values: Mapping[str, Tensor], gradient: Tensor) -> dict[str, Tensor]:
     """Gradients of the raw parameters `values` from the gradient of `map_(values)`; rows stay apart if `map_` does."""
     with torch.enable_grad():
+        # Leaves of their own: nothing is recorded for the caller's tensors, which are views of one slab.
         live = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
+        # allow_unused: a map need not read all that it is given; zeros stand for the rest.
         found = torch.autograd.grad(map_(live), list(live.values()), gradient, allow_unused=True)
     return {
         name: torch.zeros_like(live[name]) if part is None else part for name, part in zip(live, found, strict=True)
@@ -30,8 +32,10 @@ def push(map_: Map, values: Mapping[str, Tensor], step: Mapping[str, Tensor]) ->
     with torch.enable_grad():
         live = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
         result = map_(live)
+        # J^T dummy is linear in dummy: its derivative, weighted with the step, is J step, at 0 as anywhere.
         dummy = torch.zeros_like(result, requires_grad=True)
         back = torch.autograd.grad(result, list(live.values()), dummy, create_graph=True, allow_unused=True)
+        # What the map does not read cannot move its result.
         used = [(part, step[name]) for name, part in zip(live, back, strict=True) if part is not None]
         total = torch.stack([(part * by).sum() for part, by in used]).sum()
         return torch.autograd.grad(total, dummy)[0]

@@ -48,10 +48,11 @@ class MinGru(CellFamily):
         """An empty recurrent matrix."""
         del hypers
         w_in = values["w_in"]
+        # P 0 0: the loop's product then has no entries, and no other case is needed.
         return LoopWeights(w_in.new_zeros(len(w_in), 0, 0), w_in, values["b"])
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """The input path's gradients."""
         named = super().pullback(values, hypers, gradients)
-        del named["w_rec"]
+        del named["w_rec"]  # no parameter
         return named

@@ -16,7 +16,7 @@ from rnnsweep.core.families.filters import Adaptive, Filter, Momentum, constant,
 from rnnsweep.core.types import LoopWeights
 from rnnsweep.unit import POSITIVE, Range
 
-MU = Range(0, 1, open_high=True)
+MU = Range(0, 1, open_high=True)  # below 1, or the filter never forgets
 SCALE = POSITIVE
 BETA = Range(0, 1, open_high=True)
 RESTART = Range(1, integer=True, open_high=True)
@@ -36,6 +36,7 @@ class Filtered(Family):
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The base loop without its input matrix and bias."""
+        # The filter has applied w_in and b already; the loop must not do so again.
         return given_drives(super().weights(values, hypers))  # type: ignore[safe-super]
 
     @property
@@ -72,7 +73,7 @@ class RmspropFilter(Filtered):
     def filter_of(self, hypers: Values, lengths: Tensor, T: int) -> Filter:
         """Constant s and beta."""
         del lengths
-        zero = {**hypers, "mu": hypers["s"] * 0}
+        zero = {**hypers, "mu": hypers["s"] * 0}  # zeros of the right shape, type and device
         return Adaptive(_momentum(zero, T), constant(hypers["beta"], T))
 
 

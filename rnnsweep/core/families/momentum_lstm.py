@@ -12,7 +12,7 @@ from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class MomentumLstm(MomentumFilter, Lstm):
+class MomentumLstm(MomentumFilter, Lstm):  # the filter first: its `weights` and `feed` wrap those of the base
     """LSTM whose gates' input path carries momentum.
 
         v_t = mu v_{t-1} + s (u_t W_in + b)        gates = v_t + h_{t-1} W_rec

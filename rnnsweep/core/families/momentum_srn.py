@@ -12,7 +12,7 @@ from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class MomentumSrn(MomentumFilter, Srn):
+class MomentumSrn(MomentumFilter, Srn):  # the filter first: its `weights` and `feed` wrap those of the base
     """Simple network whose input path carries momentum.
 
         v_t = mu v_{t-1} + s (u_t W_in + b)        h_t = f(v_t + h_{t-1} W_rec)

@@ -12,7 +12,7 @@ from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class NesterovLstm(NesterovFilter, Lstm):
+class NesterovLstm(NesterovFilter, Lstm):  # the filter first: its `weights` and `feed` wrap those of the base
     """LSTM whose gates' input path carries Nesterov momentum that restarts (the paper's SRLSTM).
 
         v_t = kappa_t v_{t-1} + s (u_t W_in + b)        gates = v_t + h_{t-1} W_rec

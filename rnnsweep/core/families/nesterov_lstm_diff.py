@@ -62,12 +62,15 @@ class NesterovLstmDiff(Lstm):
         """Drives [P, T, B, 4H + 1]: s (u W_in + b), and kappa."""
         P, T, B, _ = inputs.shape
         s = hypers["s"][:, None, None, None]
-        flat = inputs.flatten(1, 2)
+        flat = inputs.flatten(1, 2)  # P TB I
+        # Not put to 0 before a row's start: v is part of the state, which the loop holds still there.
         z = numerics.matmul(flat, values["w_in"]).unflatten(1, (T, B)) + values["b"][:, None, None, :]
+        # Also where it is the same for all sequences: the cell reads it from the drive.
         kappa = restarting(hypers["restart"], lengths, T).expand(P, T, B, 1)
 
         def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
             assert gradient is not None
+            # The last entry is kappa's, which is no parameter.
             dz = (s * gradient[..., :-1]).flatten(1, 2)
             return {"w_in": numerics.matmul(flat.transpose(1, 2), dz), "b": numerics.row_sum(dz)}
 

@@ -23,6 +23,7 @@ def skew(stored: Tensor) -> Tensor:
 
 def skew_gradient(gradient: Tensor) -> Tensor:
     """Gradient of what is stored, from dC/dA with all entries of A taken as free: upper triangle of G - G^T."""
+    # Each stored entry stands in A twice, with opposite signs.
     return (gradient - gradient.transpose(-1, -2)).triu(1)
 
 
@@ -55,7 +56,7 @@ def cayley_pullback(stored: Tensor, diagonal: Tensor, w: Tensor, gradient: Tenso
 
     def row(a: Tensor, d: Tensor, w: Tensor, g: Tensor) -> Tensor:
         eye = torch.eye(len(d), dtype=d.dtype, device=d.device)
-        v = _solve(eye - skew(a), g @ (torch.diag(d) + w.T))
+        v = _solve(eye - skew(a), g @ (torch.diag(d) + w.T))  # (I + A)^T = I - A
         return (v.T - v).triu(1)
 
     return each_row(row, stored, diagonal, w, gradient)
@@ -66,6 +67,7 @@ def cayley_step(stored: Tensor, diagonal: Tensor, w: Tensor, step: Tensor) -> Te
 
     def row(a: Tensor, d: Tensor, w: Tensor, s: Tensor) -> Tensor:
         eye = torch.eye(len(d), dtype=d.dtype, device=d.device)
+        # From d[(I + A) W] = d[(I - A) D].
         return -_solve(eye + skew(a), skew(s) @ (w + torch.diag(d)))
 
     return each_row(row, stored, diagonal, w, step)
@@ -73,11 +75,13 @@ def cayley_step(stored: Tensor, diagonal: Tensor, w: Tensor, step: Tensor) -> Te
 
 def _cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
     eye, a = torch.eye(len(diagonal), dtype=diagonal.dtype, device=diagonal.device), skew(stored)
+    # Scaling columns is a product with D on the right.
     return _solve(eye + a, eye - a) * diagonal
 
 
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     """A solve that returns NaN where LAPACK refuses non-finite or singular matrices."""
+    # `solve` would raise, and stop the rows beside this one.
     found, _ = torch.linalg.solve_ex(matrix, right)
     return found
 
@@ -91,17 +95,19 @@ def cayley_blocks(keys: Tensor, name: str, hidden: int) -> Tensor:
         Helfrich, Willmott, Ye (2018), section 4: s = sqrt((1 - cos t) / (1 + cos t)).
     """
     blocks = torch.zeros(len(keys), hidden, hidden, dtype=torch.float64)
+    # One unit spans no plane.
     if hidden < 2:
         return blocks
     angles = rng.uniforms53(keys, hidden // 2, rng.stream_of(name)) * (math.pi / 2)
     even = torch.arange(0, hidden - 1, 2)
-    blocks[:, even, even + 1] = torch.tan(angles / 2)
+    blocks[:, even, even + 1] = torch.tan(angles / 2)  # planes (0, 1), (2, 3), ...
     return blocks
 
 
 def signs(share: Tensor, hidden: int) -> Tensor:
     """D [P, H]: -1 for the last round(share * H) entries, else 1."""
     negative = torch.round(share * hidden)
+    # Compared, not sliced: each row has its own count.
     index = torch.arange(hidden, dtype=share.dtype, device=share.device)
     ones = torch.ones(len(share), hidden, dtype=share.dtype, device=share.device)
     return torch.where(index[None, :] >= hidden - negative[:, None], -ones, ones)

@@ -12,7 +12,7 @@ from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class RmspropLstm(RmspropFilter, Lstm):
+class RmspropLstm(RmspropFilter, Lstm):  # the filter first: its `weights` and `feed` wrap those of the base
     """LSTM whose gates' input path is filtered as RMSprop filters gradients: `adam_lstm` with mu = 0.
 
         z_t = u_t W_in + b    m_t = beta m_{t-1} + (1 - beta) z_t^2

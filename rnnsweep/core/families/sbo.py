@@ -61,7 +61,8 @@ class Sbo(CellFamily):
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """w [1], or u [H, rank] and v [rank, H]; w_in, b, eta [1], mu [1], w_out, b_out."""
-        H, rank = self.hidden, min(self.rank, self.hidden)
+        H, rank = self.hidden, min(self.rank, self.hidden)  # more than H columns would add no rank
+        # into: u leads into the rank's units, which are not those of the loop.
         dense = (ParameterSpec("u", (H, rank), "input", into="rank"), ParameterSpec("v", (rank, H), "input"))
         return (
             *(dense if self.coupling == "dense" else (ParameterSpec("w", (1,), "scalar"),)),
@@ -82,6 +83,7 @@ class Sbo(CellFamily):
         """W = w I or I + U V."""
         del hypers
         w = self._matrix(values)
+        # A step uses W twice, the loop multiplies once: the cell gets W as a matrix of its own too.
         own = {"eta": values["eta"], "mu": values["mu"], "w_back": w}
         return LoopWeights(w, values["w_in"], values["b"], cell=own)
 
@@ -89,6 +91,7 @@ class Sbo(CellFamily):
         """Both uses of W together; the trained numbers as they are."""
         del hypers
         own = dict(gradients.cell)
+        # Omega hands in the product's part alone.
         w = gradients.w_rec + own.pop("w_back", torch.zeros_like(gradients.w_rec))
         named = {**loop_parts(gradients), **own}
         del named["w_rec"]
@@ -99,6 +102,7 @@ class Sbo(CellFamily):
         del hypers
         if self.coupling == "sparse":
             return step["w"][:, :, None] * self._eye(step["w"])
+        # The product rule; the identity is a constant.
         return matmul(step["u"], values["v"]) + matmul(values["u"], step["v"])
 
     def _matrix(self, values: Values) -> Tensor:
@@ -108,7 +112,7 @@ class Sbo(CellFamily):
 
     def _parts(self, values: Values, w: Tensor) -> dict[str, Tensor]:
         if self.coupling == "sparse":
-            return {"w": w.diagonal(dim1=1, dim2=2).sum(1, keepdim=True)}
+            return {"w": w.diagonal(dim1=1, dim2=2).sum(1, keepdim=True)}  # w stands on the whole diagonal
         u, v = values["u"], values["v"]
         return {"u": matmul(w, v.transpose(1, 2)), "v": matmul(u.transpose(1, 2), w)}
 

@@ -51,6 +51,7 @@ class Scornn(SkewFamily):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """Gradients of A and of what the loop takes as it is."""
         named = loop_parts(gradients)
+        # W is formed again: `weights` leaves nothing behind for this call.
         d = signs(hypers["negatives"], self.hidden)
         named["a_skew"] = cayley_pullback(values["a_skew"], d, cayley(values["a_skew"], d), named.pop("w_rec"))
         return named

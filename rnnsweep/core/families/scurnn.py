@@ -48,7 +48,7 @@ class Scurnn(CellFamily):
     @property
     def cell(self) -> ComplexModReluCell:
         """Complex modReLU."""
-        return ComplexModReluCell(2 * self.hidden)
+        return ComplexModReluCell(2 * self.hidden)  # in real numbers
 
     def visible(self, states: Tensor) -> Tensor:
         """[Re h, Im h]."""
@@ -62,6 +62,7 @@ class Scurnn(CellFamily):
             ParameterSpec("a_symmetric", (H, H), "symmetric", group="skew"),
             ParameterSpec("theta", (H,), "phase", group="phase"),
             ParameterSpec("w_in", (n_inputs, 2 * H), "input"),
+            # One per complex unit, so not aligned with the 2H columns of the loop: `into` keeps it apart.
             ParameterSpec("act_bias", (H,), "bias", into="amplitude"),
             ParameterSpec("h0", (2 * H,), "state"),
             *readout_parameters(2 * H, n_outputs),
@@ -86,6 +87,7 @@ class Scurnn(CellFamily):
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """Gradients of A and theta by autograd of the map."""
+        # Only what the map reads: zeros for the others would cover their gradients.
         mapped = pull(unitary, {name: values[name] for name in _MAPPED}, gradients.w_rec)
         named = super().pullback(values, hypers, gradients)
         del named["w_rec"]
@@ -103,9 +105,13 @@ def unitary(values: Values) -> Tensor:
 
 
 def _unitary(a_skew: Tensor, a_symmetric: Tensor, theta: Tensor) -> Tensor:
+    # triu(1) for the mirrored half: the diagonal counts once.
     upper = a_symmetric.triu()
+    # A^H = -A: the real part skew, the imaginary part symmetric.
     a = torch.complex(skew(a_skew), upper + a_symmetric.triu(1).T)
     eye = torch.eye(len(theta), dtype=a.dtype, device=a.device)
+    # Without an exception: it would stop the other rows.
     w, _ = torch.linalg.solve_ex(eye + a, eye - a)
     w = w * torch.complex(torch.cos(theta), torch.sin(theta))
-    return torch.cat((torch.cat((w.real, w.imag), 1), torch.cat((-w.imag, w.real), 1)), 0)
+    # Vectors are rows, [Re, Im]: hence the minus below.
+    return torch.cat((torch.cat((w.real, w.imag), 1), torch.cat((-w.imag, w.real), 1)), 0)  # 2H 2H

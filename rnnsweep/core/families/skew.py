@@ -35,6 +35,7 @@ class SkewFamily(Family):
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """a_skew, w_in, act_bias (modReLU) or b, w_out, b_out."""
         H = self.hidden
+        # modReLU brings a bias; a second one beside it is not in the papers.
         bias = "act_bias" if self.cell_activation.has_bias else "b"
         return (
             ParameterSpec("a_skew", (H, H), "skew", group="skew"),

@@ -47,6 +47,7 @@ def leading(matrices: Tensor) -> Leading:
 
 def _leading(matrix: Tensor) -> tuple[float, Tensor, bool]:
     none = torch.zeros_like(matrix)
+    # LAPACK is not asked about NaN: an error would stop all rows.
     if not bool(torch.isfinite(matrix).all()):
         return math.nan, none, False
     values, right = torch.linalg.eig(matrix)
@@ -54,13 +55,16 @@ def _leading(matrix: Tensor) -> tuple[float, Tensor, bool]:
     first = int(sizes.argmax())
     rho, value = float(sizes[first]), values[first]
     complex_pair = abs(float(value.imag)) > _TIE * rho
+    # A complex pair is one leader: its two members are equally long.
     alike = int((sizes >= rho * (1 - _TIE)).sum())
     if rho == 0 or alike > (2 if complex_pair else 1):
         return rho, none, True
     unit = torch.zeros(len(matrix), 1, dtype=values.dtype)
     unit[first] = 1
     left, _ = torch.linalg.solve_ex(right.T, unit)  # row `first` of right^-1
+    # Only the part of d lambda along lambda changes |lambda|.
     slope = (value.conj() * torch.outer(left[:, 0], right[:, first])).real / rho
+    # No full set of eigenvectors: `right` is singular, the solve not finite.
     if not bool(torch.isfinite(slope).all()):
         return rho, none, True
     return rho, slope, False
@@ -73,6 +77,7 @@ class _Divided(torch.autograd.Function):
     def forward(ctx: Any, matrices: Tensor, lead: Leading, on: Tensor) -> Tensor:
         ctx.save_for_backward(matrices)
         ctx.lead, ctx.on = lead, on
+        # Division by exactly 1 changes no bit of the rows that are off.
         scale = torch.where(on, lead.rho, torch.ones_like(lead.rho)).to(matrices.dtype)[:, None, None]
         return matrices / scale
 
@@ -93,6 +98,7 @@ def divided_pullback(matrices: Tensor, lead: Leading, on: Tensor, gradient: Tens
     """Gradient of T: G / rho - <G, T> / rho^2 d rho."""
     rho = lead.rho.to(matrices.dtype)[:, None, None]
     inner = (gradient * matrices).flatten(1).sum(1)[:, None, None]
+    # Rows that are off may have rho = 0: what that gives is not selected.
     through = gradient / rho - inner / (rho * rho) * lead.slope.to(matrices.dtype)
     return torch.where(on[:, None, None], through, gradient)
 

@@ -78,6 +78,7 @@ class Srn(Family):
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The raw parameters themselves."""
+        # None takes the leak's terms out of the loop; a leak of 1 would leave 0 * h in it.
         leak = hypers["leak"] if self.leaky else None
         return LoopWeights(values["w_rec"], values["w_in"], values["b"], values.get("act_bias"), leak=leak)
 
@@ -85,6 +86,7 @@ class Srn(Family):
         """The loop's gradients themselves."""
         del values, hypers
         named = {"w_rec": gradients.w_rec, "w_in": gradients.w_in, "b": gradients.bias, "act_bias": gradients.act_bias}
+        # None: not in this loop, or not handed in, as by Omega, whose gradient is of w_rec alone.
         return {name: value for name, value in named.items() if value is not None}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:

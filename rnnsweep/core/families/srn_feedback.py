@@ -47,17 +47,21 @@ class SrnFeedback(Srn):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop's weights with the outputs' way round in them."""
         loop = self.open_weights(values, hypers)
+        # Replaced, not written to: the object is new, its tensors are the parameters.
         loop.w_rec = loop.w_rec + numerics.matmul(values["w_out"], values["w_fb"])
         if "b_out" in values:
+            # P 1 O x P O H -> P 1 H: a product like all others, row by row.
             loop.bias = values["b"] + numerics.matmul(values["b_out"][:, None, :], values["w_fb"])[:, 0]
         return loop
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
         """Gradients of the raw parameters; of w_out and b_out as far as they are fed back."""
         named = super().pullback(values, hypers, gradients)
+        # With G the gradient of W_rec + W_out W_fb: dW_fb = W_out^T G, dW_out = G W_fb^T.
         out, back = values["w_out"].transpose(1, 2), values["w_fb"].transpose(1, 2)
         named["w_fb"] = numerics.matmul(out, gradients.w_rec)
         named["w_out"] = numerics.matmul(gradients.w_rec, back)
+        # Omega hands in no gradient of the bias.
         if "b_out" in values and gradients.bias is not None:
             bias = gradients.bias[:, None, :]
             named["w_fb"] = named["w_fb"] + values["b_out"][:, :, None] * bias
@@ -67,5 +71,6 @@ class SrnFeedback(Srn):
     def recurrent_step(self, values: Values, hypers: Values, step: Mapping[str, Tensor]) -> Tensor:
         """First-order change of W_rec + W_out W_fb."""
         del hypers
+        # The product rule over W_out W_fb.
         through_out = numerics.matmul(step["w_out"].contiguous(), values["w_fb"])
         return step["w_rec"] + through_out + numerics.matmul(values["w_out"], step["w_fb"].contiguous())

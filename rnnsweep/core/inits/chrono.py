@@ -43,6 +43,7 @@ class Chrono(Init):
         self, specs: Sequence[ParameterSpec], keys: Tensor, hypers: Mapping[str, Tensor], gain: float
     ) -> dict[str, Tensor]:
         """Weights and gate biases by name, float64 [P, *shape]."""
+        # A gain per row is given, so that the activation's is not taken.
         values = Glorot().draw(specs, keys, {"gain": torch.ones(len(keys), dtype=torch.float64)}, gain)
         for spec in specs:
             if spec.gates:
@@ -54,6 +55,8 @@ def _biases(spec: ParameterSpec, keys: Tensor, longest: Tensor) -> Tensor:
     """Gate biases [P, gates * H]."""
     H = spec.size // len(spec.gates)
     drawn = rng.uniforms53(keys, H, rng.stream_of(spec.name))
+    # U[1, longest - 1), as the draw is U[0, 1): never log 0.
     keep = torch.log(1 + drawn * (longest[:, None] - 2))
     sign = {"keep": 1.0, "write": -1.0}
+    # One draw for both gates: what the forget gate keeps the input gate keeps out.
     return torch.cat([sign.get(gate, 0.0) * keep for gate in spec.gates], 1)

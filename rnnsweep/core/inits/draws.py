@@ -42,7 +42,7 @@ def standard_uniform(spec: ParameterSpec, keys: Int64[Tensor, " P"]) -> Float64[
 
 def per_row(values: Float64[Tensor, " P"], spec: ParameterSpec) -> Float64[Tensor, "P ..."]:
     """A vector [P] made to broadcast against [P, *shape]."""
-    return values.reshape(-1, *(1 for _ in spec.shape))
+    return values.reshape(-1, *(1 for _ in spec.shape))  # P 1 ... 1
 
 
 def hyper_or(name: str, hypers: Mapping[str, Tensor], instead: Tensor) -> Tensor:
@@ -50,6 +50,7 @@ def hyper_or(name: str, hypers: Mapping[str, Tensor], instead: Tensor) -> Tensor
     values = hypers.get(name)
     if values is None:
         return instead
+    # NaN is null: a tensor has no other way to say so.
     return torch.where(torch.isnan(values), instead, values)
 
 
@@ -102,6 +103,7 @@ def each_matrix(
     """
     out = torch.empty(values.shape, dtype=values.dtype)
     flat = values.reshape(values.shape[0], -1, *values.shape[-2:])  # P M from to
+    # `flat` may be the caller's own memory: the result is written elsewhere.
     target = out.view(flat.shape)
     height, width = values.shape[-2] // blocks.down, values.shape[-1] // blocks.across
     corners = itertools.product(range(0, values.shape[-2], height), range(0, values.shape[-1], width))

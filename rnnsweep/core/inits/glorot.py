@@ -50,4 +50,5 @@ class Glorot(Init):
     def _unit_variance(self, spec: ParameterSpec, keys: Tensor) -> Tensor:
         if self.distribution == "normal":
             return standard_normal(spec, keys)
+        # U(-1, 1) has variance 1/3.
         return (2 * standard_uniform(spec, keys) - 1) * math.sqrt(3)

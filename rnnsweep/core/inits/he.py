@@ -40,6 +40,7 @@ class He(Init):
         """Weights by name, float64 [P, *shape]."""
         values = {}
         for spec in weights(specs):
+            # W[from, to]: the first of the two fans is torch's "fan_in".
             deviation = gains(spec, keys, hypers, gain) / math.sqrt(fans(spec)[0])
             values[spec.name] = standard_normal(spec, keys) * per_row(deviation, spec)
         return values

@@ -50,6 +50,7 @@ class Identity(Init):
             spec.name: standard_normal(spec, keys) * per_row(hypers["sigma"], spec)
             for spec in weights(specs, "input", "output")
         }
+        # min: the side of a block, on whichever side the blocks stand.
         for spec in weights(specs, "recurrent"):
             eyes = torch.eye(min(spec.shape[-2:]), dtype=torch.float64).repeat(*square_blocks(spec))  # H GH or GH H
             values[spec.name] = eyes.expand(keys.shape[0], *spec.shape) * per_row(hypers["scale"], spec)

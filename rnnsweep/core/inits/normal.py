@@ -51,6 +51,7 @@ class Normal(Init):
         del gain
         values = {}
         for spec in weights(specs):
+            # Scaled after the draw: the same pattern whatever sigma is.
             sigma = hyper_or(_OWN[spec.role], hypers, hypers["sigma"])
             values[spec.name] = standard_normal(spec, keys) * per_row(sigma, spec)
         return values

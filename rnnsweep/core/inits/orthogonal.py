@@ -61,7 +61,9 @@ class Orthogonal(Init):
 def _orthogonal(row: int, gaussian: Tensor) -> Tensor:
     del row
     tall = gaussian.shape[0] >= gaussian.shape[1]
+    # QR makes columns orthonormal, so the longer side goes down.
     q, r = torch.linalg.qr(gaussian if tall else gaussian.T.contiguous())
+    # LAPACK's signs are a convention, not chance; `where`, as `sign` would make a column of zeros of a 0.
     signs = torch.where(r.diagonal() < 0, -1.0, 1.0).to(q.dtype)
     q = q * signs
     return q if tall else q.T

@@ -45,7 +45,7 @@ class SkewInit(Init):
         del gain
         values = {}
         for spec in weights(specs, "skew"):
-            values[spec.name] = generators(self._angles(spec, keys, 1)[:, 0], spec.shape[-1])
+            values[spec.name] = generators(self._angles(spec, keys, 1)[:, 0], spec.shape[-1])  # P 1 pairs -> P pairs
         for spec in weights(specs, "recurrent"):
             blocks, H = square_blocks(spec), min(spec.shape[-2:])
             count = blocks.down * blocks.across * math.prod(spec.shape[:-2])
@@ -60,6 +60,7 @@ class SkewInit(Init):
     def _angles(self, spec: ParameterSpec, keys: Tensor, blocks: int) -> Tensor:
         """[P, blocks, H // 2]."""
         pairs = min(spec.shape[-2:]) // 2
+        # A single unit has no pair; one number is drawn and left.
         drawn = rng.uniforms53(keys, max(1, blocks * pairs), rng.stream_of(spec.name))
         return self.angles(drawn[:, : blocks * pairs]).unflatten(1, (blocks, pairs))
 
@@ -74,8 +75,10 @@ def generators(angles: Tensor, hidden: int) -> Tensor:
 
 def rotations(angles: Tensor, hidden: int) -> Tensor:
     """Block-diagonal rotations [..., H, H] by `angles` [..., H // 2]; 1 for a last odd unit."""
+    # Cloned: expanded rows share their memory, and are written to.
     found = torch.eye(hidden, dtype=torch.float64).expand(*angles.shape[:-1], -1, -1).clone()
     even = torch.arange(0, 2 * angles.shape[-1], 2)
     found[..., even, even], found[..., even + 1, even + 1] = angles.cos(), angles.cos()
+    # The same sense of rotation as the Cayley map of `generators`.
     found[..., even, even + 1], found[..., even + 1, even] = -angles.sin(), angles.sin()
     return found

@@ -67,11 +67,14 @@ class SmartTanh(Init):
 
     def _recurrent(self, spec: ParameterSpec, keys: Tensor, hypers: Mapping[str, Tensor]) -> Tensor:
         blocks, H = square_blocks(spec), min(spec.shape[-2:])
+        # A stream of its own: pattern and entries are independent.
         order = rng.uniforms53(keys, spec.size, rng.stream_of(f"{spec.name} sparsity")).unflatten(1, spec.shape)
+        # W[from, to]: a row holds what a unit sends, a column what it receives.
         axis = 1 if self.sparse_axis == "out" else 0
 
         def keep(p: int, scores: Tensor) -> Tensor:
             count = min(int(hypers["nonzeros"][p]), H)
+            # The first so many of a random order: what fewer non-zeros keep, more keep too.
             chosen = scores.argsort(dim=axis, stable=True).narrow(axis, 0, count)
             return torch.zeros_like(scores).scatter_(axis, chosen, 1.0)
 

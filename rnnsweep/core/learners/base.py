@@ -71,6 +71,7 @@ class Learner(Unit):
     """
 
     unit_group: ClassVar[str] = "learner"
+    # False until a rule says so: it must hand the last state back (`Learned.state`).
     carries: ClassVar[bool] = False
     traces: ClassVar[bool] = True
     proposes: ClassVar[bool] = False

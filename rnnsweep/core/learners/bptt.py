@@ -54,14 +54,16 @@ class Bptt(Learner):
         del own
         values = program.layout.view(params)
         family, engine, activation = program.family, program.engine, program.activation
+        # A carried state is a constant: no gradient goes into the mini-batch before.
         weights = batch.with_initial_state(family.weights(values, family_hypers))
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
-        record = engine.forward(feed.inputs, weights, activation, batch.lengths)
+        record = engine.forward(feed.inputs, weights, activation, batch.lengths)  # h: P T+1 B S
         seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, engine)
         assert out.direct is not None
         direct, named = seen.pullback(out.direct)
         term = None
+        # One loop for the gradient and the controllers' term: no trace has to be kept for it.
         if want.term_rows is not None and isinstance(engine, TermEngine):
             assert program.backward_term is not None
             loop, trace, term = engine.backward_with(
@@ -72,7 +74,10 @@ class Bptt(Learner):
         else:
             loop, trace = truncation.backward(engine, record, direct, activation, self.horizon, keep=want.trace)
         own_loop = family.pullback(values, family_hypers, loop)
+        # Added up where names meet: a read-out that is fed back has two gradients.
         named = merged(named, own_loop, feed.pullback(loop.inputs), out.gradients)
+        # P B S, invisible entries included: the next mini-batch goes on from all of it.
         state = None if batch.state is None else record.h[:, -1]
+        # From zeros: padding stays 0, and so do parameters without a gradient.
         gradients = program.layout.flatten(named, torch.zeros_like(params))
         return Learned(out.loss, gradients, trace, term=term, state=state)

@@ -51,35 +51,42 @@ def solve(product: Callable[[Tensor], Tensor], b: Tensor, start: Tensor, most: i
         turned = product(direction)
         bend = _dot(direction, turned)
         active = active & (bend > 0) & torch.isfinite(bend)
+        # Ended rows divide by 1: their bend may be 0 or NaN.
         pace = torch.where(active, size / torch.where(active, bend, torch.ones_like(bend)), torch.zeros_like(size))
         on = active[:, None]
         x = torch.where(on, x + pace[:, None] * direction, x)
         residual = torch.where(on, residual - pace[:, None] * turned, residual)
         new = _dot(residual, residual)
+        # 0 / 0 in ended rows is not selected.
         direction = torch.where(on, residual + (new / size)[:, None] * direction, direction)
         size = torch.where(active, new, size)
         found.iterations = found.iterations + active
+        # An ended row repeats its value, so that `values[i]` is iteration i for all.
         values.append(torch.where(active, _value(x, b, residual), values[-1]))
         active = active & (size > 0) & ~_slow(values, i, progress)
+        # Few of them: each is [P, N], and is tried by a forward run later.
         if i >= next_kept:
             found.kept.append(x)
             found.values.append(values[-1])
             next_kept *= 1.3
     found.x = x
+    # The last one always, even if the loop has just kept it: callers go back from it.
     found.kept.append(x)
     found.values.append(values[-1])
     return found
 
 
 def _slow(values: list[Tensor], i: int, progress: float) -> Tensor:
-    span = max(10, -(-i // 10))
+    span = max(10, -(-i // 10))  # i / 10 rounded up
     if i <= span:
         return torch.zeros_like(values[-1], dtype=torch.bool)
     now, then = values[-1], values[i - span]
+    # Not before the quadratic is negative: a share of a positive value says nothing.
     return (now < 0) & ((now - then) / now < progress * span)
 
 
 def _value(x: Tensor, b: Tensor, residual: Tensor) -> Tensor:
+    # A x = b - residual: no further product with A.
     return -0.5 * _dot(x, b + residual)
 
 

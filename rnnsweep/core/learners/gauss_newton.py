@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,9 +13,6 @@ from rnnsweep.core.learners.base import LoopProgram
 from rnnsweep.core.readout import ReadOut, read_out, shares
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Batch, Direct, LoopGradients, Record, Trace
-
-if TYPE_CHECKING:
-    pass
 
 PLAIN = frozenset({"w_rec", "w_in", "b", "act_bias", "w_out", "b_out"})
 """Parameters of the networks that this is written for: the loop uses them as they are."""
@@ -61,12 +57,15 @@ class Linearised:
         change = self.program.layout.view(vector)
         moved = self.pushed(change)  # P T B H
         T, B = moved.shape[1:3]
+        # P M H: the states that are read, and their change.
         now, here = (x.flatten(1, 2) if task.per_step else x[:, -1] for x in (self.record.h[:, 1:], moved))
+        # The product rule over h W_out.
         outputs = engine.matmul(here, values["w_out"]) + engine.matmul(now, change["w_out"].contiguous())
         if "b_out" in values:
             outputs = outputs + change["b_out"][:, None, :]
         bent = self._bent(outputs)
-        back = engine.matmul(bent, values["w_out"].transpose(1, 2))
+        back = engine.matmul(bent, values["w_out"].transpose(1, 2))  # P M H
+        # Damping acts on every state itself, so it enters where a loss at every step would.
         steps = moved * (structural / B)[:, None, None, None]
         if task.per_step:
             steps = steps + back.unflatten(1, (T, B))
@@ -82,9 +81,10 @@ class Linearised:
         """First-order change of h_1..h_T, [P, T, B, H]; 0 before a row's own start."""
         record, w, activation = self.record, self.record.weights, self.program.activation
         T, B = record.inputs.shape[1:3]
+        # What does not depend on the state's own change, all steps in one product.
         fixed = numerics.matmul(record.h[:, :-1].flatten(1, 2), change["w_rec"])
         fixed = fixed + numerics.matmul(record.inputs.flatten(1, 2), change["w_in"]) + change["b"][:, None, :]
-        fixed = fixed.unflatten(1, (T, B))
+        fixed = fixed.unflatten(1, (T, B))  # P T B H
         own = (torch.arange(T, device=fixed.device)[None, :] >= (T - record.lengths)[:, None])[:, :, None, None]
         leak = None if w.leak is None else w.leak[:, None, None]
         state, states = torch.zeros_like(fixed[:, 0]), torch.empty_like(fixed)
@@ -93,6 +93,7 @@ class Linearised:
             new = activation.pushforward(slope, numerics.matmul(state, w.w_rec) + fixed[:, t])
             if "act_bias" in change:
                 before, after = record.h[:, t], record.h[:, t + 1]
+                # leak f(a): modReLU reads its sign only, which is that of f(a).
                 y = after if leak is None else after - (1 - leak) * before
                 extra = activation.bias_gradient(slope, y, change["act_bias"][:, None, :])
                 new = new if extra is None else new + extra
@@ -106,6 +107,7 @@ class Linearised:
         task, (T, B) = self.program.task, self.record.inputs.shape[1:3]
         y = self.out.outputs.flatten(1, 2) if task.per_step else self.out.outputs
         targets = self.batch.targets.flatten(1, 2) if task.per_step else self.batch.targets
+        # `shares`: the loss is their weighted mean.
         return task.loss.curvature(y, targets, change) * shares(task, self.batch, T, B, y)[..., None]
 
     def _flat(self, loop: LoopGradients, read: Mapping[str, Tensor]) -> Tensor:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rnnsweep.core.families.base import Family
     from rnnsweep.core.tasks.base import Task
 
-_SHRINK = 0.8
+_SHRINK = 0.8  # of the step length, per try
 _SEARCHES = 60
-_SUFFICIENT = 1e-2
+_SUFFICIENT = 1e-2  # Armijo's: the share of the slope's promise that the loss must keep
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ class HessianFree(Learner):
         outputs = program.task.n_outputs
         here = linearise(program, params, family_hypers, batch)
         gradient, trace = here.gradient(keep=want.trace)
+        # Slots start at 0, which is no lambda: the first update sets it.
         level = torch.where(own["level"] > 0, own["level"], own["damping"] * outputs)
+        # lambda mu: it rises and falls with lambda.
         structural = level * own["structural"] * outputs
 
         def product(vector: Tensor) -> Tensor:
@@ -105,8 +107,10 @@ class HessianFree(Learner):
 
         found = solve(product, -gradient, own["warm"][:, None] * own["direction"], self.iterations, self.progress)
         chosen, predicted, loss = backtrack(here, found)
+        # Both falls are negative; 0 / 0 is NaN, which `adapted` takes for bad.
         ratio = (loss - here.out.loss) / predicted
         step = line_search(here, gradient, chosen, loss)
+        # The last iterate, not the chosen one: the next system starts from what solved this one best.
         slots = {"level": adapted(level, ratio), "direction": found.x}
         return Learned(here.out.loss, gradient, trace, step, slots)
 
@@ -120,7 +124,9 @@ def backtrack(here: Linearised, found: Solved) -> tuple[Tensor, Tensor, Tensor]:
         if not bool(going.any()):
             break
         before = here.loss(here.params + earlier)
-        going = going & ~(before > loss)
+        # From a loss of NaN any earlier iterate is a way out; into one there is no way.
+        going = going & ((before <= loss) | loss.isnan())
+        # Rows that have stopped keep theirs while others go on.
         chosen = torch.where(going[:, None], earlier, chosen)
         predicted, loss = torch.where(going, value, predicted), torch.where(going, before, loss)
     return chosen, predicted, loss
@@ -134,8 +140,9 @@ def adapted(level: Tensor, ratio: Tensor) -> Tensor:
 
 def line_search(here: Linearised, gradient: Tensor, direction: Tensor, loss: Tensor) -> Tensor:
     """direction * .8^i with the smallest i <= 60 that lowers the loss enough, else 0; `loss` is that at i = 0."""
-    slope = (gradient * direction).sum(1)
+    slope = (gradient * direction).sum(1)  # negative for a descent
     rate = torch.ones_like(slope)
+    # `~(<=)`: a loss of NaN is not low enough.
     searching = ~(loss <= here.out.loss + _SUFFICIENT * slope)
     for _ in range(_SEARCHES):
         if not bool(searching.any()):

@@ -71,11 +71,13 @@ class Rflo(Learner):
         assert out.direct is not None
         assert out.errors is not None
         back = values["w_out"].transpose(1, 2) if self.align == "symmetric" else self.matrix(values["w_out"], own)
-        sent = engine.matmul(out.errors, back.contiguous())
+        sent = engine.matmul(out.errors, back.contiguous())  # P M H
         T, B = batch.inputs.shape[1:3]
         direct = Direct(steps=sent.unflatten(1, (T, B))) if program.task.per_step else Direct(last=sent)
+        # States are those of the real loop; only the way back has no W_rec in it.
         local = replace(record, weights=replace(weights, w_rec=torch.zeros_like(weights.w_rec)))
         loop, _ = engine.backward(local, direct, activation, keep=False)
+        # A second loop, as the first one's deltas are not dC/da.
         trace = engine.backward(record, out.direct, activation)[1] if want.trace else None
         named = merged(family.pullback(values, family_hypers, loop), feed.pullback(loop.inputs), out.gradients)
         return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)
@@ -83,6 +85,7 @@ class Rflo(Learner):
     def matrix(self, w_out: Tensor, own: Mapping[str, Tensor]) -> Tensor:
         """B [P, O, H] of each row's key."""
         H, count = w_out.shape[1:]
+        # By the row's key alone: B stays the same throughout. / sqrt(O): an error's size must not grow with O.
         drawn = rng.normals(own["key"], count * H, rng.stream_of("feedback")).unflatten(1, (count, H)) / math.sqrt(
             count
         )

@@ -69,7 +69,8 @@ class Ridge(Learner):
         states = see(values, family.visible(record.h), batch.lengths, per_step).states
         out = read_out(program.task, values, states, batch, engine, gradients=False)
         x, y = self._rows(program, states, batch, "b_out" in values)
-        turned = x.transpose(1, 2)
+        turned = x.transpose(1, 2)  # P H(+1) M
+        # New tensors: whoever refuses the step keeps the old sums.
         slots = {
             "gram": own["gram"] + numerics.matmul(turned, x),
             "cross": own["cross"] + numerics.matmul(turned, y),
@@ -79,6 +80,7 @@ class Ridge(Learner):
         target = {"w_out": solved[:, : values["w_out"].shape[1]].to(params.dtype)}
         if "b_out" in values:
             target["b_out"] = solved[:, -1].to(params.dtype)
+        # All other parameters stand at themselves: their step is exactly 0.
         step = program.layout.flatten(target, params.clone()) - params
         return Learned(out.loss, torch.zeros_like(params), None, step, slots)
 
@@ -88,15 +90,18 @@ class Ridge(Learner):
         x = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]
         targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
         y = one_hot(targets, task.n_outputs, x) if not targets.is_floating_point() else targets.to(x.dtype)
+        # The bias is the weight of one more state, which is always 1.
         x = torch.cat((x, torch.ones_like(x[..., :1])), -1) if bias else x
+        # At the last step every row has begun: all of them count.
         if not task.per_step:
             return x, y
-        age = torch.arange(T, device=x.device)[None, :] - (T - batch.lengths)[:, None]
+        age = torch.arange(T, device=x.device)[None, :] - (T - batch.lengths)[:, None]  # steps since a row's own start
         counted = (age >= self.washout)[:, :, None].expand(-1, -1, states.shape[2])
         if batch.mask is not None:
             mask = batch.mask if batch.mask.ndim == 3 else batch.mask[:, :, None]
             counted = counted & (mask > 0)
         on = counted.flatten(1)[..., None]
+        # Rows of zeros add nothing to the sums; selected, as 0 * inf would be NaN.
         return torch.where(on, x, torch.zeros_like(x)), torch.where(on, y, torch.zeros_like(y))
 
 
@@ -107,10 +112,13 @@ def one_hot(classes: Tensor, count: int, like: Tensor) -> Tensor:
 
 def solve(gram: Tensor, cross: Tensor, alpha: Tensor, penalised: int) -> Tensor:
     """Weights of one row, float64; NaN where the equations are not finite."""
+    # Cloned: in float64 `double` returns the slot itself, and alpha is added in place.
     matrix, right = gram.double().clone(), cross.double()
+    # LAPACK is not asked about NaN: an error would stop all rows.
     if not bool(torch.isfinite(matrix).all() & torch.isfinite(right).all()):
         return torch.full_like(right, torch.nan)
-    matrix.diagonal()[:penalised] += alpha.double()
+    matrix.diagonal()[:penalised] += alpha.double()  # the bias comes last
+    # On the CPU: gelsd, which takes dependent states, is not there on a GPU.
     return torch.linalg.lstsq(matrix.cpu(), right.cpu(), driver="gelsd").solution.to(gram.device)
 
 

@@ -87,7 +87,7 @@ class TeacherForcing(Learner):
         if self.schedule == "linear":
             return p * (1 - t / span).clamp_min(0)
         if self.schedule == "inverse_sigmoid":
-            return p * span / (span + torch.exp(t / span))
+            return p * span / (span + torch.exp(t / span))  # exp may overflow: p is 0 then, as it should be
         return p
 
     def learn(
@@ -106,14 +106,17 @@ class TeacherForcing(Learner):
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
         forced = self.forced(batch, own)
         run = _units if self.units is not None else _outputs
+        # Updates run without autograd; here the loop itself is a graph.
         with torch.enable_grad():
             states, pull = run(self, program, values, family_hypers, _Given(feed.inputs, batch, forced))
+        # The read-out's gradients are in closed form: its part needs no graph.
         visible = family.visible(states.detach())
         seen = program.readout.see(values, visible, batch.lengths, True)
         out = read_out(program.task, values, seen.states, batch, program.engine)
         assert out.direct is not None
         direct, named = seen.pullback(out.direct)
         assert direct.steps is not None
+        # The loss touches the visible entries only; the rest of a state has no direct part.
         whole = torch.zeros_like(states[:, 1:])
         whole[..., : direct.steps.shape[-1]] = direct.steps
         drives, own_loop = pull(whole)
@@ -123,9 +126,11 @@ class TeacherForcing(Learner):
     def forced(self, batch: Batch, own: Mapping[str, Tensor]) -> Tensor:
         """Whether the target of step index t replaces what is carried on, bool [P, T, B]."""
         T, B = batch.inputs.shape[1:3]
+        # As fresh training sequences are numbered: no draw is used by two of them.
         ids = own["step"][:, None] * B + torch.arange(B, device=own["step"].device)
+        # float64 whatever the pack computes in: the same steps are forced.
         draws = rng.Draws(own["key"], ids, own["step"], torch.float64)
-        drawn = draws.uniforms(T, rng.stream_of("teacher forcing")).transpose(1, 2)
+        drawn = draws.uniforms(T, rng.stream_of("teacher forcing")).transpose(1, 2)  # P B T -> P T B
         steps = torch.arange(T, device=drawn.device)[None, :] >= (T - batch.lengths)[:, None]
         forced = (drawn < self.probability(own)[:, None, None]) & steps[:, :, None]
         if batch.mask is None:
@@ -165,12 +170,14 @@ def _units(
     named = torch.zeros(state.shape[-1], dtype=torch.bool, device=state.device).index_fill_(0, where, True)
     states = [state]
     for t in range(loop.steps):
+        # The first step has no step before it whose target could stand in.
         if t:
             told = torch.zeros_like(state).index_copy_(2, where, targets[:, t - 1])
+            # `where` cuts the graph at replaced entries: the Jacobian there is exactly 0.
             state = torch.where(given.forced[:, t - 1, :, None] & named, told, state)
         state, _ = loop.step(t, state)
         states.append(state)
-    stacked = torch.stack(states, 1)
+    stacked = torch.stack(states, 1)  # P T+1 B S
 
     def pull(direct: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         found = loop.gradients([stacked[:, 1:]], [direct])
@@ -186,18 +193,22 @@ def _outputs(
     del rule
     family: Any = program.family
     loop = _unroll(program, family.open_weights(values, hypers), given)
+    # Leaves beside the loop's own: the outputs run through them between the steps.
     live = {n: values[n].detach().clone().requires_grad_() for n in ("w_fb", "w_out", "b_out") if n in values}
     state, targets = loop.start(), given.targets(program.task.n_outputs)
+    # Spread by a product: autograd would sum a broadcast in an order of its own.
     bias = spread(live["b_out"], loop.batch) if "b_out" in live else 0.0
     states = [state]
     for t in range(loop.steps):
         own = product(state, live["w_out"]) + bias
+        # y_0 is the output of h_0: there is no target for it.
         back = torch.where(given.forced[:, t - 1, :, None], targets[:, t - 1], own) if t else own
         state, _ = loop.step(t, state, product(back, live["w_fb"]))
         states.append(state)
     stacked = torch.stack(states, 1)
 
     def pull(direct: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+        # The graph is walked twice, for the loop's leaves and for these: it is kept in between.
         found: LoopGradients = loop.gradients([stacked[:, 1:]], [direct], again=True)
         parts = torch.autograd.grad(stacked[:, 1:], list(live.values()), direct)
         return found.inputs, merged(family.open_pullback(values, hypers, found), dict(zip(live, parts, strict=True)))

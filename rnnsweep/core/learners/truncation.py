@@ -11,6 +11,7 @@ from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import Direct, LoopGradients, Record, Trace
 
+# Not cut like the rest: h has one step more, the others have no time axis.
 _WHOLE = ("h", "weights", "lengths")
 
 
@@ -34,6 +35,7 @@ def backward(
         return engine.backward(record, direct, activation, keep=keep)
     if direct.steps is None:
         loop, trace = engine.backward(_cut(record, T - horizon, T), direct, activation, keep=keep)
+        # One chunk is all: earlier steps get no error.
         return _placed(loop, record, T - horizon), trace
     cuts = [(max(0, end - horizon), end) for end in range(T, 0, -horizon)]
     loops, traces = [], []
@@ -48,8 +50,10 @@ def backward(
 def _cut(record: Record, start: int, end: int) -> Record:
     """The record of steps start..end-1; a row that begins later keeps one (idle) step."""
     T = record.h.shape[1] - 1
+    # At least 1 step per row; no error reaches one before its start, so that it adds 0.
     lengths = (record.lengths - (T - end)).clamp(1, end - start)
     parts = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _WHOLE}
+    # Contiguous: fused loops address plain memory.
     timed = {name: None if part is None else part[:, start:end].contiguous() for name, part in parts.items()}
     return replace(record, **timed, h=record.h[:, start : end + 1].contiguous(), lengths=lengths)
 
@@ -66,6 +70,7 @@ def _placed(loop: LoopGradients, record: Record, start: int) -> LoopGradients:
     loop = _without_h0(loop, record, start)
     if loop.inputs is None:
         return loop
+    # Drives of steps that no error reached: gradient 0, P T B D as a whole.
     idle = loop.inputs.new_zeros(len(loop.inputs), start, *loop.inputs.shape[2:])
     return replace(loop, inputs=torch.cat((idle, loop.inputs), 1))
 
@@ -82,6 +87,7 @@ def _sum(loops: list[LoopGradients]) -> LoopGradients:
         total = replace(total, **named, cell=own)
     if total.inputs is None:
         return total
+    # The last chunk came first: reversed, they stand in the order of time.
     return replace(total, inputs=torch.cat([loop.inputs for loop in reversed(loops) if loop.inputs is not None], 1))
 
 
@@ -90,6 +96,7 @@ def _joined(record: Record, direct: Direct, traces: list[Trace | None]) -> Trace
     x = torch.cat([part.x for part in parts], 1)
     first = 0
     for part in parts:
+        # Step 0 keeps its x: h_0 receives it.
         if first:
             x[:, first] = 0
         first += part.x.shape[1]

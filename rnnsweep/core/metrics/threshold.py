@@ -28,5 +28,6 @@ def threshold_range(norms: Sequence[float]) -> tuple[float, float] | None:
     finite = [norm for norm in norms if math.isfinite(norm)]
     if not finite:
         return None
+    # Rungs are equally long, so the mean of their means is that of all updates.
     mean = sum(finite) / len(finite)
     return FACTORS[0] * mean, FACTORS[1] * mean

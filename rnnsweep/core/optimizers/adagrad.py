@@ -50,5 +50,6 @@ class Adagrad(Optimizer):
         """See `Optimizer.propose`."""
         del taken
         total = slots["total"] + gradients * gradients
+        # Added here, not stored: slots start at zero for every optimiser.
         root = (total + hypers["initial"]).sqrt() + hypers["epsilon"]
         return gradients / root * -hypers["lr"], {"total": total}

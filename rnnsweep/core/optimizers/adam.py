@@ -54,12 +54,13 @@ class Adam(Optimizer):
         beta1, beta2 = hypers["beta1"], hypers["beta2"]
         first = slots["first"] * beta1 + gradients * (1 - beta1)
         second = slots["second"] * beta2 + gradients * gradients * (1 - beta2)
-        scale = hypers["lr"] / _correction(beta1, taken)
+        scale = hypers["lr"] / _correction(beta1, taken)  # P 1: one quotient per row, not one per entry
         root = (second / _correction(beta2, taken)).sqrt()
         return first * -scale / (root + hypers["epsilon"]), {"first": first, "second": second}
 
 
 def _correction(beta: Tensor, taken: Tensor) -> Tensor:
     """1 - beta^(taken + 1), [P, 1]; exp of 0 * -inf is avoided for beta = 0."""
+    # float64: 1 - beta^k cancels where beta is near 1.
     power = ((taken.double() + 1) * beta.double().clamp_min(1e-300).log()).exp()
     return (1 - power).to(beta.dtype)

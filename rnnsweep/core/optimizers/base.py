@@ -59,6 +59,7 @@ class Optimizer(Unit):
             return factor ** spans.floor()
         if self.schedule == "inverse":
             return 1 / (1 + spans)
+        # clamp: past the span the cosine would rise again.
         return 0.5 * (1 + torch.cos(math.pi * spans.clamp(max=1)))
 
     def kept(self, slots: Mapping[str, Tensor], step: Tensor) -> Mapping[str, Tensor]:
@@ -97,4 +98,5 @@ class Optimizer(Unit):
             Loshchilov, Hutter (2019), algorithm 2, as `torch.optim.AdamW`.
         """
         weight = hypers["weight_decay"]
+        # Selected: step - 0 * params is not the step to the bit (-0.0, infinite parameters).
         return torch.where(weight > 0, step - hypers["lr"] * weight * params, step)

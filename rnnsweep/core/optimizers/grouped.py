@@ -20,6 +20,7 @@ from rnnsweep.unit import NOT_NEGATIVE, Range, check_field
 if TYPE_CHECKING:
     from rnnsweep.core.types import ParameterLayout
 
+# Instances for their `propose` and their defaults; what they use is per row.
 _INNER: dict[str, Optimizer] = {
     "adam": Adam(),
     "rmsprop": RmsProp(),
@@ -30,6 +31,7 @@ _INNER: dict[str, Optimizer] = {
 _RATES = {"main": "lr", "skew": "lr_skew", "phase": "lr_phase"}
 _NAMES = tuple(_INNER)
 _PLAIN = (*_RATES.values(), "weight_decay", "span", "factor")
+# Of all kinds together: `rows` is the class's, whatever kinds an instance has.
 _SETTINGS: dict[str, Range] = {
     name: allowed
     for inner in _INNER.values()
@@ -74,6 +76,7 @@ class Grouped(Optimizer):
     lr_skew: float = 0.0001
     lr_phase: float = 0.001
     weight_decay: float = 0.0
+    # Left out of the hash: a mapping has none.
     settings: Mapping[str, Mapping[str, float | None]] = field(default_factory=_unset, hash=False)
 
     rows: ClassVar[Mapping[str, Range]] = {
@@ -130,6 +133,7 @@ class Grouped(Optimizer):
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
         """State of the inner optimisers, each entry used by its own group."""
+        # Once each, in a fixed order: two groups with the same optimiser share its slots.
         return tuple(dict.fromkeys(slot for group in _RATES for slot in self._inner(group).slots))
 
     def placed(self, hypers: Mapping[str, Tensor], layout: ParameterLayout) -> Mapping[str, Tensor]:
@@ -138,7 +142,7 @@ class Grouped(Optimizer):
         for group in set(_RATES) - {"main"}:
             names = [spec.name for spec in layout.specs if spec.group == group]
             if names:
-                found[f"in {group}"] = layout.mask(names, one.device)[None]
+                found[f"in {group}"] = layout.mask(names, one.device)[None]  # 1 N: broadcasts over rows
         return found
 
     def propose(
@@ -148,11 +152,13 @@ class Grouped(Optimizer):
         step, new = self._of("main", gradients, slots, hypers, taken)
         for group in ("skew", "phase"):
             mask = hypers.get(f"in {group}")
+            # A family without this group: main's step stands, to the bit.
             if mask is None:
                 continue
             own, fresh = self._of(group, gradients, slots, hypers, taken)
             step = torch.where(mask, own, step)
             for name, value in fresh.items():
+                # What main has no slot for stays as it was outside of the group.
                 new[name] = torch.where(mask, value, new.get(name, slots[name]))
         return step, new
 
@@ -161,6 +167,7 @@ class Grouped(Optimizer):
         decayed = super().decay(step, params, hypers)
         for group in ("skew", "phase"):
             if f"in {group}" in hypers:
+                # The step itself, as it was before any decay.
                 decayed = torch.where(hypers[f"in {group}"], step, decayed)
         return decayed
 

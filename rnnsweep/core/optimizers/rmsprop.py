@@ -55,4 +55,5 @@ class RmsProp(Optimizer):
         alpha = hypers["alpha"]
         square = slots["square"] * alpha + gradients * gradients * (1 - alpha)
         velocity = slots["velocity"] * hypers["momentum"] + gradients / (square.sqrt() + hypers["epsilon"])
+        # The rate stands outside of the velocity, as in torch: what is remembered is free of it.
         return velocity * -hypers["lr"], {"square": square, "velocity": velocity}

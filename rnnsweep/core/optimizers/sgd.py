@@ -57,6 +57,7 @@ class Sgd(Optimizer):
         if self.momentum_reset is None:
             return slots
         velocity = slots["velocity"]
+        # Each row by its own clock: rows of different age share a pack.
         return {"velocity": torch.where(step % self.momentum_reset == 0, torch.zeros_like(velocity), velocity)}
 
     def propose(
@@ -64,6 +65,7 @@ class Sgd(Optimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Optimizer.propose`."""
         del taken
+        # In place, but on the fresh product: the slot stays as it is for a refused step.
         velocity = (slots["velocity"] * hypers["momentum"]).add_(gradients)
         ahead = gradients + hypers["momentum"] * velocity if self.nesterov else velocity
         return ahead * -hypers["lr"], {"velocity": velocity}

@@ -124,6 +124,7 @@ class Cell(ABC):
             parts = torch.autograd.grad(result, leaves, g, allow_unused=True)
         # An argument that the step does not use has no gradient; its zero may be written to.
         full = [torch.zeros_like(x) if part is None else part for x, part in zip(leaves, parts, strict=True)]
+        # Cloned: autograd may hand out g itself where s is only added, and the loop writes into it.
         return Pulled(full[0], full[1], full[2].clone(), dict(zip(own, full[3:], strict=True)))
 
 
@@ -168,7 +169,9 @@ class CellEngine(ReferenceEngine):
         drive = _drive(inputs, weights)
         s = inputs.new_zeros(P, T + 1, B, self.cell.state)
         if weights.h0 is not None:
+            # h_0 may be narrower than the state; what it leaves, a cell's memory, begins at 0.
             s[:, 0, :, : weights.h0.shape[-1]] = weights.h0 if weights.h0.ndim == 3 else weights.h0[:, None, :]
+        # P K -> P 1 K; matrices go as they are.
         own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in weights.cell.items()}
         product, R = _Product(weights.w_rec), self.cell.recurrent
         # From step `whole` on all rows are at work, and nothing has to be selected away.

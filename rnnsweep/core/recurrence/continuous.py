@@ -50,6 +50,7 @@ class OscillatorCell(Cell):
         # y_t contains dt z_t, so that z's error gets dt times y's.
         gz = g[..., H:] + dt * g[..., :H]
         da = dt * gz * (1 - f * f)
+        # gamma y and epsilon z both act on z_t: both errors come from gz.
         back = torch.cat((g[..., :H] - dt * own["gamma"] * gz, gz - dt * own["epsilon"] * gz), -1)
         del s
         return Pulled(da, da, back)
@@ -84,6 +85,7 @@ class EulerCell(Cell):
         f = torch.tanh(kept[..., self.hidden :] + d)
         linear = own["step"] * g
         curved = linear * (1 - f * f)
+        # A copy of g: the loop adds the way through a to it, in place.
         return Pulled(torch.cat((linear, curved), -1), curved, g.clone())
 
 
@@ -127,4 +129,5 @@ class MinimalGateCell(Cell):
         del own
         z = sigmoid(d[..., : self.hidden])
         dz = g * (d[..., self.hidden :] - s) * z * (1 - z)
+        # a has no entries, and kept is a: it serves as its gradient.
         return Pulled(kept, torch.cat((dz, g * z), -1), (1 - z) * g)

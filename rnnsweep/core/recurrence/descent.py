@@ -23,6 +23,7 @@ def energy_gradient(a: Tensor, h: Tensor, w_back: Tensor) -> Tensor:
     # relu(a) = a on, relu'(a) = on: one mask serves both.
     on = (a > 0).to(a.dtype)
     residual = h - a * on
+    # The relu's h W is a function of h too: W^T brings its part back.
     return residual - numerics.matmul(residual * on, w_back.transpose(1, 2))
 
 
@@ -76,6 +77,7 @@ class NesterovCell(_DescentCell):
 
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """[h, v]."""
+        # h is what the matrix reads and the read-out sees; v_{t-1} is only remembered.
         h, before = s[..., : self.hidden], s[..., self.hidden :]
         v = h - own["eta"] * energy_gradient(a + d, h, own["w_back"])
         return torch.cat((v + own["mu"] * (v - before), v), -1)

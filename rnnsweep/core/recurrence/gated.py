@@ -66,6 +66,7 @@ class LstmCell(Cell):
         """Closed form."""
         del own, d
         gates, before = _pull_gates(kept, s[..., self.hidden :], g)
+        # h_{t-1} acts through a alone, and that way the loop adds.
         return Pulled(gates, gates, torch.cat((torch.zeros_like(before), before), -1))
 
 
@@ -110,10 +111,13 @@ class DifferenceLstmCell(Cell):
         """Closed form; kappa is no parameter."""
         del own
         H, kappa = self.hidden, d[..., -1:]
+        # kept is a alone: gates follow from it, and five more tensors of a step need not be held.
         again = self._again(kept, d, s)
         gates, before = _pull_gates(again, s[..., H : 2 * H], g[..., : 2 * H])
+        # v acts in its own step with 1 + kappa, and in the next one as v_{t-1} with -kappa.
         dv = (1 + kappa) * gates + g[..., 2 * H :]
         back = torch.cat((torch.zeros_like(before), before, -kappa * gates), -1)
+        # v = a - input path: hence the minus.
         return Pulled(dv, torch.cat((-dv, torch.zeros_like(kappa)), -1), back)
 
     def _again(self, a: Tensor, d: Tensor, s: Tensor) -> Tensor:
@@ -161,7 +165,7 @@ class GruCell(Cell):
         inner = a[..., 2 * H :] + own["b_n"]
         r, z = gates[..., :H], gates[..., H:]
         n = torch.tanh(d[..., 2 * H :] + r * inner)
-        return n + z * (s - n), torch.cat((gates, n, inner), -1)
+        return n + z * (s - n), torch.cat((gates, n, inner), -1)  # (1 - z) n + z s, with one product less
 
     def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """Of r, z and n."""
@@ -176,8 +180,10 @@ class GruCell(Cell):
         back = g * z
         # n enters h with weight 1 - z, that is g - g z.
         dn = (g - back) * (1 - n * n)
+        # back holds g z, and sigmoid's slope is z (1 - z).
         dr, dz = dn * inner * (r - r * r), back * (s - n) * (1 - z)
         inside = dn * r
+        # r multiplies a_n but not d_n: only there do the two gradients differ.
         return Pulled(torch.cat((dr, dz, inside), -1), torch.cat((dr, dz, dn), -1), back, {"b_n": inside})
 
 
@@ -204,6 +210,7 @@ def _cell_of(x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=32)
 def _constants(hidden: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Of each gate: scale and offset of tanh, and f' = add + y (times - y)."""
+    # sigmoid: f' = y (1 - y); tanh: f' = 1 + y (0 - y).
     rows = ((0.5, 0.5, 1.0, 0.5), (0.5, 0.5, 0.0, 0.5), (0.0, 0.0, 1.0, 0.0), (1.0, 1.0, 0.0, 1.0))
     spread = (torch.tensor(row, dtype=dtype, device=device).repeat_interleave(hidden) for row in rows)
     half, offset, add, times = spread
@@ -224,6 +231,7 @@ def _pull_gates(kept: Tensor, before: Tensor, g: Tensor) -> tuple[Tensor, Tensor
     gates, tanh_c = kept[..., : 4 * H], kept[..., 4 * H :]
     i, f, new, o = gates.chunk(4, -1)
     gh = g[..., :H]
+    # c reaches the loss twice: handed on, and through h.
     gc = g[..., H:] + gh * o * (1 - tanh_c * tanh_c)
     _, _, add, times = _constants(H, kept.dtype, kept.device)
     # Each gate's error before its own slope, side by side, so that one product applies all four.

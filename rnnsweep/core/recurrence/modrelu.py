@@ -32,6 +32,7 @@ class ComplexModReluCell(Cell):
         re, im, size = self._polar(a + d)
         open_ = size + own["act_bias"]
         scale = torch.where(open_ > 0, open_, torch.zeros_like(open_)) / (size + EPSILON)
+        # One factor for both parts: the phase stays.
         return torch.cat((re * scale, im * scale), -1)
 
     def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:

@@ -33,6 +33,7 @@ class _Product(torch.autograd.Function):
     def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         (gradient,) = gradients
         left, right = ctx.saved_tensors
+        # `product` again: gradients of gradients stay row by row as well.
         to_left = product(gradient, right.transpose(1, 2)) if ctx.needs_input_grad[0] else None
         to_right = product(left.transpose(1, 2), gradient) if ctx.needs_input_grad[1] else None
         return to_left, to_right
@@ -88,9 +89,10 @@ class Unrolled:
         state = self.inputs.new_zeros(len(self.own), self.batch, size)
         if w.h0 is None:
             return state
-        if w.h0.ndim == 3:
+        if w.h0.ndim == 3:  # carried over: the whole state, per sequence
             return w.h0
         first = spread(w.h0, self.batch)
+        # h_0 may be narrower than a cell's state: its memory begins at 0.
         return torch.cat((first, state[..., first.shape[-1] :]), -1)
 
     def step(
@@ -120,7 +122,8 @@ class Unrolled:
         """Tangents of the simple cell's state, moved over the step with pre-activation a."""
         w = self.weights
         slope = self.activation.slope(a, self._act_bias)
-        moved = product(vectors.flatten(1, 2), w.w_rec).unflatten(1, vectors.shape[1:3])
+        moved = product(vectors.flatten(1, 2), w.w_rec).unflatten(1, vectors.shape[1:3])  # P BK H -> P B K H
+        # P B 1 H: all K vectors see the same slopes.
         moved = self.activation.pushforward(slope[:, :, None], moved)
         if w.leak is None:
             return moved

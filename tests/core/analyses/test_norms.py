@@ -99,3 +99,5 @@ def test_mean_and_median_of_activations():
 def test_tasks_that_are_read_at_every_step_are_refused():
     with pytest.raises(ConfigError, match="read at every step"):
         gradient_norms(tile_of(Setup(task=Copying(length=12))))
+    with pytest.raises(ConfigError, match="read at every step"):
+        delta_norms(tile_of(Setup(task=Copying(length=12))), updates=1, every=1, steps=[0])

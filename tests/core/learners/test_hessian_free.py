@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -186,6 +187,19 @@ def test_backtracking_and_line_search_pick_by_the_true_loss():
         assert torch.equal(chosen[row], found.kept[best][row])
         assert float(predicted[row]) == -(best + 1)
         assert float(loss[row]) == losses[best]
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),  # oldest iterate first; the last one is tried first
+    [((5.0, math.nan, 1.0), 2), ((5.0, 1.0, math.nan), 1), ((math.nan, math.nan, 2.0), 2), ((3.0, 4.0, 5.0), 0)],
+)
+def test_backtracking_leaves_a_loss_of_nan_and_enters_none(losses, best):
+    kept = [torch.full((1, 1), float(index)) for index in range(3)]
+    here = SimpleNamespace(params=torch.zeros(1, 1), loss=lambda at: torch.tensor([losses[int(at)]]))
+    found = SimpleNamespace(kept=kept, values=[torch.tensor([-float(index)]) for index in range(3)])
+    chosen, predicted, loss = backtrack(here, found)
+    assert (float(chosen), float(predicted)) == (best, -best)
+    assert float(loss) == losses[best]
 
 
 def test_it_solves_temporal_order_in_twelve_updates():
