@@ -66,6 +66,7 @@ class FileGuard:
         except OSError as error:  # a directory, a link to nowhere, somebody else's file
             raise StoreError("ledger", f"the lock file {self._path} cannot be opened: {error.strerror}") from None
         try:
+            # flock and not lockf: POSIX locks go as soon as the process closes any descriptor of the file
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(file)
@@ -101,6 +102,7 @@ class AdvisoryGuard:
             return False
 
     def _connect(self) -> bool:
+        # no transaction may stay open: the server would end the session for idling (see `_postgres_engine`)
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         if connection.execute(sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_CLASS, self._key))).scalar():
             self._connection = connection

@@ -26,6 +26,7 @@ def build_space(composition: Composition) -> Space:
     """
     dims = []
     for key, item in composition.searched.items():
+        # a key of one searched unit only is in some variants and not in others
         if not any(key in tree for _, tree in composition.variants):
             if composition.outdated(key, item.source):
                 continue
@@ -44,6 +45,7 @@ def _value_dimension(composition: Composition, key: str, item: SearchedKey) -> D
         allowed = f"a value below {', '.join(_SEARCHED)}; training.batch; or a group of units"
         raise ConfigError("cannot be searched", key=f"space.{key}", allowed=allowed, file=item.source)
     dim = dimension(key, _spec(composition, key, item), item.source)
+    # not in all variants: the dimension exists only beside the units that have the key, which becomes its condition
     if len(having) == len(composition.variants):
         return dim
     return dataclasses.replace(dim, when={group: tuple(dict.fromkeys(c[group] for c in having)), **dim.when})
@@ -89,6 +91,8 @@ def _settle(composition: Composition, dim: Dimension, searched: set[str]) -> Dim
 def _parents_first(dims: list[Dimension], composition: Composition) -> list[Dimension]:
     ordered: list[Dimension] = []
     waiting = list(dims)
+    # A sampler goes through dimensions in order and must know the parents' values when it comes to a child; otherwise
+    # the written order stays, on which the grid's numbering depends.
     kept = {dim.key for dim in dims}
     while waiting:
         done = {dim.key for dim in ordered}

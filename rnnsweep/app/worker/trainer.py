@@ -91,6 +91,7 @@ class PackTrainer:
         versions = {"python": platform.python_version()}
         for name in _LIBRARIES:
             versions[name] = importlib.metadata.version(name)
+        # the base point stands for all: trials that are larger end in `out_of_memory`, which halves the slots
         slots = self.settings.rows or rows_that_fit(self._base_program(), self.device)
         return WorkerInfo(
             self.worker, socket.gethostname(), str(self.device), device_name(self.device), slots, versions
