@@ -103,7 +103,7 @@ def _from_range(key: str, spec: RangeSweep, log: bool) -> Dimension:
         raise ConfigError(
             "range is empty", value=str(spec), allowed="range(first, end, step) with first < end; end is left out"
         )
-    # the end is left out, as in Python; 1.1 / 0.1 comes out above 11, so that without 1e-9 it would be in
+    # the end is left out, as in Python; 2.1 / 0.7 comes out above 3, so that without 1e-9 it would be in
     count = math.ceil((stop - start) / step - 1e-9) - 1
     last = float(Decimal(repr(start)) + count * Decimal(repr(step)))  # 0.4, not 0.4000000000000000002
     whole = all(isinstance(number, int) for number in (start, stop, step))
