@@ -124,12 +124,9 @@ def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str
         parts: of `_part`, in order.
         playable: name -> figure to play with; plotly's script travels with the page if there is one.
     """
+    # StrictUndefined: a typing error in the template fails instead of leaving a gap
     environment = jinja2.Environment(
-        # StrictUndefined: a typing error in the template fails instead of leaving a gap
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["cell"] = cell
     source = resources.files("rnnsweep.report").joinpath("page.html.j2").read_text(encoding="utf-8")

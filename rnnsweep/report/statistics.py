@@ -144,7 +144,7 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Paired
 def _signs(n: int) -> np.ndarray:
     """All 2^n rows of signs, or as many drawn ones as `EXACT_PAIRS` give; the row that flips nothing is first."""
     if n <= EXACT_PAIRS:
-        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # np.arange(n)) & 1 :: (none)
+        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # 2**n n
         return 1.0 - 2.0 * bits
     # a fixed seed: the same replicas must give the same p in every report
     drawn = 1.0 - 2.0 * np.random.default_rng(0).integers(0, 2, (2**EXACT_PAIRS, n))

@@ -103,7 +103,7 @@ class PlainLogLocator(Locator):
 
     def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
         """Ticks from `vmin` to `vmax`, both > 0."""
-        # matplotlib asks with 0 or less before data are drawn
+        # a view that reaches 0 or below has no logarithm
         low, high = max(vmin, 1e-300), max(vmax, 1e-300)
         decades = math.log10(high / low)
         if decades < 1:

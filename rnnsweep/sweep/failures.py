@@ -173,7 +173,7 @@ def clear_suspect(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> 
 def blame_node(memory: SweepMemory, node: str, out: list[Command]) -> None:
     """A loss counts against its node unless a trial is suspected, or once that trial has shown its innocence."""
     memory.node_losses[node] += 1
-    # a loss starts the node's probation again
+    # the rungs that win forgiveness are counted from the last loss
     memory.node_rungs[node] = 0
     # the last node is never excluded: a sweep on bad hardware still beats one that waits for ever
     others = any(worker.info.node != node for worker in memory.workers.values())

@@ -169,7 +169,7 @@ class MirrorThread:
             self._wake.wait(wait)
             # after the wait: a `hurry` that came during `pump` is kept and cuts the next wait short
             self._wake.clear()
-        # in the thread that wrote: database connections are bound to it
+        # in the thread that wrote: database sessions belong to it
         self._close()
 
     def _complain(self, error: Exception) -> None:

@@ -146,7 +146,7 @@ def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[floa
     Ended replicas count with their last values, diverged ones with `plan.worst` where it names the key.
     """
     if len(curves) == 1 and not curves[0].diverged:
-        # one replica is nearly always the case in large sweeps; the mean of one value is itself
+        # one replica: the mean of one value is itself
         metrics = dict(curves[0].last)
     else:
         metrics = _finite(_means([{**c.last, **plan.worst} if c.diverged else c.last for c in curves]))

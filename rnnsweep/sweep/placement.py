@@ -23,7 +23,7 @@ def enqueue(memory: SweepMemory, trial: OpenTrial) -> None:
 
 
 def _in_line(trial: OpenTrial) -> tuple[bool, int]:
-    # False sorts first: trials that have trained finish before new ones begin, which keeps few checkpoints alive
+    # False sorts first: trials that have trained go on before new ones begin
     return not (trial.attempts or trial.enqueued), trial.number
 
 

@@ -184,8 +184,7 @@ def _admit(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView
     before, values = trial.state, ()
     while take_rung(memory, trial):
         values = trial.values
-        # Only RUNNING trials can owe a decision: the driver may have died between the commit of a verdict and that of
-        # its effect.
+        # WAITING and finished trials have had their decisions: only a RUNNING one may owe one.
         if before is TrialState.RUNNING and _decide(memory, trial, out):
             return
     if before.finished:

@@ -282,11 +282,9 @@ def compose_sweep(path: ConfigPath, base: SweepFile, sweep: SweepFile | None, ty
     Raises:
         ConfigError: unknown unit or key, with the nearest name.
     """
+    # with the units for which its keys were written, to tell a typing error from a key whose unit was replaced later
     files = [
-        # with the units for which its keys were written, to tell a typing error from a key whose unit was replaced
-        # later
-        Layer(item.source, item.values, {**base.groups, **item.groups})
-        for item in (sweep.layers if sweep else ())
+        Layer(item.source, item.values, {**base.groups, **item.groups}) for item in (sweep.layers if sweep else ())
     ]
     choices = _choose({**base.groups, **(sweep.groups if sweep else {})}, typed)
     searched = _searched(files, typed)

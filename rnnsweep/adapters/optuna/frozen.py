@@ -118,7 +118,7 @@ class _Shown(InMemoryStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[State] | None = None
     ) -> list[FrozenTrial]:
         del study_id
-        # a list of ours and no storage of Optuna's: filling one anew for each ask would cost more than the ask
+        # the list that was handed over: a storage of Optuna's own would have to be filled anew for each ask
         found = [trial for trial in self.trials if states is None or trial.state in states]
         return copy.deepcopy(found) if deepcopy else found
 

@@ -67,5 +67,4 @@ def _evaluate(trials: list[FrozenTrial], goal: str, used: list[str]) -> dict[str
         # experimental, says Optuna; a user of a report cannot do anything about it
         warnings.simplefilter("ignore")
         found = evaluator.evaluate(study_of(trials, [goal]), used)
-    # rounding may give a share just below 0, and few trials NaN
     return {key: value for key, value in found.items() if math.isfinite(value) and value > 0}

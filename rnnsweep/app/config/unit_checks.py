@@ -265,7 +265,8 @@ def _whole_dimension(dimension: Dimension, base: Sequence[Units]) -> Dimension:
 def _corners(variant: Variant, space: Space) -> Iterator[dict[str, Any]]:
     units: dict[str, list[Dimension]] = {}
     for dimension in space:
-        # units refuse values of their own fields, so corners are taken per unit: their number stays 2 to the few
+        # per unit, since units refuse values of their own fields: all dimensions together would have far too many
+        # corners
         if dimension.key not in variant.groups and _may_exist(dimension, variant):
             units.setdefault(_unit_of(dimension.key), []).append(dimension)
     for dimensions in units.values():

@@ -163,6 +163,6 @@ def _data(
     task: type[WindowTask], source: tuple[Any, ...], split: Split, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     joined = np.concatenate(task.load(*source)[split])
-    # a row of zeros to point at costs less than masking every mini-batch
+    # a row of zeros at the end, for steps before a sequence's start to point at
     data = torch.from_numpy(np.concatenate([joined, np.zeros_like(joined[:1])]))
     return data.to(device, dtype)
