@@ -61,7 +61,7 @@ def drain(mirror, changes: list[Change], batch: int = 1000) -> tuple[float, floa
 
 def ceiling(uri: str) -> float:
     """Points per second of MLflow's own client: one run, one call of 1000 points after the other."""
-    store = RunStore(uri, "ceiling", None)
+    store = RunStore(uri, SweepView("ceiling", SweepState.RUNNING, {}), None)
     run_id = store.create("ceiling", 0, {}).info.run_id
     begin = time.perf_counter()
     for call in range(10):

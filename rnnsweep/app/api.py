@@ -1,26 +1,27 @@
-"""The front door: what Python code calls as `rnnsweep.launch`, `resume`, ..., and the command line too."""
+"""The front door: what Python code calls as `rnnsweep.launch`, `resume`, ..., and the command line too.
+
+What configures and runs is imported where it is called: whoever waits for it is told so first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.app.config.load import load
+from rnnsweep.app.progress import LiveProgress, Watcher
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
 from rnnsweep.app.results.trained import TrainedTrial, load_trained
-from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, place, place_of
-from rnnsweep.sweep.rebuild import Reopen
+from rnnsweep.sweep.session import ENDING
 
 if TYPE_CHECKING:
-    from rnnsweep.app.run.launch import Observer
-    from rnnsweep.sweep.driver import Outcome
     from rnnsweep.sweep.rows import RowReport
+    from rnnsweep.sweep.session import Outcome
 
 __all__ = [
+    "ENDING",
     "Sweep",
     "TrainedTrial",
     "TrialResult",
@@ -54,13 +55,18 @@ def launch(
         store: directory of the stores; else RNNSWEEP_STORE, else the config's.
         config_dirs: your own units and sweeps.
         progress: show it on standard error.
-        on_result: called with the sweep as soon as its training has ended; then MLflow and Optuna may take their time.
+        on_result: called when the sweep has ended, before MLflow and Optuna are waited for, which may be away.
 
     Raises:
         ConfigError: wrong input; nothing was written.
     """
-    config, where = runs.prepare(name, overrides, config_dirs, store)
-    return _run(config.plan.name, where, progress, on_result, partial(runs.launch, config))
+    with _watcher(Path(name).stem, progress) as watcher:
+        watcher.phase("reading the configuration")
+        from rnnsweep.app.run import launch as runs
+
+        config, where = runs.prepare(name, overrides, config_dirs, store)
+        watcher.name, watcher.on_result = config.plan.name, _result(config.plan.name, where, on_result)
+        return Sweep(config.plan.name, where, runs.launch(config, watcher))
 
 
 def submit(
@@ -79,6 +85,7 @@ def submit(
         ConfigError: wrong input, or no cluster that takes jobs; nothing was written.
         StoreError: the cluster does not take the job.
     """
+    from rnnsweep.app.run import launch as runs
     from rnnsweep.app.run.submit import submit_launch
 
     config, _ = runs.prepare(name, overrides, config_dirs, store)
@@ -93,6 +100,9 @@ def fresh(
     config_dirs: Sequence[Path | str] = (),
 ) -> tuple[str, StorePlace | None]:
     """What a fresh launch runs: the name, and the store where a sweep of that name waits unfinished, or None."""
+    from rnnsweep.app.config.load import load
+    from rnnsweep.app.run import launch as runs
+
     folders = [Path(folder) for folder in config_dirs]
     config = load(name, list(overrides), config_dirs=folders, store=runs.root_argument(store), check_units=False)
     where = place_of(config.store.root, config.store.ledger)
@@ -111,11 +121,27 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     progress: bool = True,
     on_result: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
-    """Go on with a sweep of the store; `overrides` may raise ``budget.*``."""
+    """Go on with a sweep of the store; `overrides` may raise ``budget.*``, the rest is as for `launch`."""
     where = place(store)
-    config = runs.stored_config(where, name, list(overrides))
-    reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
-    return _run(name, where, progress, on_result, partial(runs.resume, config, reopen))
+    with _watcher(name, progress) as watcher:
+        watcher.phase("reading the store")
+        from rnnsweep.app.run import launch as runs
+        from rnnsweep.sweep.rebuild import Reopen
+
+        config = runs.stored_config(where, name, list(overrides))
+        watcher.on_result = _result(name, where, on_result)
+        reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
+        return Sweep(name, where, runs.resume(config, reopen, watcher))
+
+
+def _watcher(name: str, progress: bool) -> Watcher:
+    return LiveProgress(name) if progress else Watcher(name)
+
+
+def _result(
+    name: str, where: StorePlace, on_result: Callable[[Sweep], None] | None
+) -> Callable[[Outcome], None] | None:
+    return None if on_result is None else lambda outcome: on_result(Sweep(name, where, outcome))
 
 
 def known_sweeps(config_dirs: Sequence[Path | str] = ()) -> list[tuple[str, str]]:
@@ -146,6 +172,7 @@ def resolved_config(
     Raises:
         ConfigError: wrong input.
     """
+    from rnnsweep.app.config.load import load
     from rnnsweep.app.config.point import without_passwords
 
     folders = [Path(folder) for folder in config_dirs]
@@ -158,30 +185,6 @@ def harmless(message: str) -> str:
     from rnnsweep.app.config.point import without_passwords
 
     return without_passwords(message)
-
-
-def _run(
-    name: str,
-    where: StorePlace,
-    progress: bool,
-    on_result: Callable[[Sweep], None] | None,
-    work: Callable[[Observer | None, runs.Ending], Outcome],
-) -> Sweep:
-    """Run a sweep, under live progress where that is wanted; its result comes before mirrors are waited for."""
-    from contextlib import nullcontext
-
-    from rnnsweep.app.progress import LiveProgress
-
-    with LiveProgress(name) if progress else nullcontext() as live:
-
-        def result(outcome: Outcome) -> None:
-            if live is not None:
-                live.finish()
-            if on_result is not None:
-                on_result(Sweep(name, where, outcome))
-
-        ending = runs.Ending(result, live.say) if live is not None else runs.Ending(result)
-        return Sweep(name, where, work(live.update if live is not None else None, ending))
 
 
 def train(
@@ -207,7 +210,7 @@ def train(
     Raises:
         ConfigError: wrong input, or `out` holds something already.
     """
-    from rnnsweep.app.config.load import to_json
+    from rnnsweep.app.config.load import load, to_json
     from rnnsweep.app.results.trained import CHECKPOINTS, check_free, save_config, save_reports
     from rnnsweep.app.worker.single import train_one
 

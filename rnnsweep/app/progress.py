@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
+from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
 from rnnsweep.sweep.progress import Progress
+from rnnsweep.sweep.session import Outcome
 from rnnsweep.sweep.states import TrialState
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PLAIN_S = 5.0
-DRAW_S = 0.2
+"""Seconds between plain lines that have news."""
+SILENCE_S = 30.0
+"""Seconds after which a plain line says that work goes on, without news."""
+DRAWS_PER_S = 4
 BAR = 40
-FIRST_RUN = "a machine's first run compiles its loops"
+FIRST_RUN = "compiling loops for this machine, once"
 PARTS = (
     (TrialState.COMPLETE, "green", "█"),
     (TrialState.PRUNED, "yellow", "▓"),
@@ -25,113 +31,211 @@ PARTS = (
 )
 
 
-class LiveProgress:
-    """Shows a sweep's progress; draws at most a few times per second, whatever the driver's pace.
+class Watcher:
+    """Told what a run does, from its first word to its last; this one shows nothing.
+
+    Attributes:
+        name: the sweep.
+        on_result: called with how the session ended, before mirrors are waited for.
+    """
+
+    def __init__(self, name: str, on_result: Callable[[Outcome], None] | None = None) -> None:
+        self.name, self.on_result = name, on_result
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        return
+
+    def phase(self, text: str) -> None:
+        """What is done before there are figures."""
+
+    def update(self, progress: Progress) -> None:
+        """The newest figures."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """The session has ended; what remains is to bring the mirrors up to date."""
+        if self.on_result is not None:
+            self.on_result(outcome)
+
+    def waiting(self, text: str) -> None:
+        """What is waited for after that."""
+
+
+class LiveProgress(Watcher):
+    """Shows a sweep's progress; draws a few times per second, whatever the driver's pace.
+
+    The driver may be silent for a while: it imports, or trains a rung itself. So a thread draws, and moves the bar by
+    the rate so far, never beyond what the rungs in progress can bring.
 
     Use as a context manager, so that the terminal is left in order.
 
     Args:
         name: the sweep.
+        on_result: see `Watcher`.
         stream: where to; standard error by default, so that standard output holds results only.
         plain: lines instead of bars; by default where `stream` is no terminal.
     """
 
-    def __init__(self, name: str, stream: IO[str] | None = None, plain: bool | None = None) -> None:
-        self.name, self._stream = name, stream or sys.stderr
+    def __init__(
+        self,
+        name: str,
+        on_result: Callable[[Outcome], None] | None = None,
+        *,
+        stream: IO[str] | None = None,
+        plain: bool | None = None,
+    ) -> None:
+        super().__init__(name, on_result)
+        self._stream = stream or sys.stderr
         self._plain = not self._stream.isatty() if plain is None else plain
-        self._shown, self._began = float("-inf"), time.monotonic()
+        self._began = time.monotonic()
+        self._written = float("-inf")
+        self._phase = ""
+        self._first: Progress | None = None
         self._last: Progress | None = None
+        self._changed = self._began
         self._live: Any = None
+        self._done = threading.Event()
 
     def __enter__(self) -> LiveProgress:
         self._began = time.monotonic()
-        if not self._plain:
-            from rich.console import Console
-            from rich.live import Live
+        if self._plain:
+            threading.Thread(target=self._break_silence, name="progress", daemon=True).start()
+            return self
+        from rich.console import Console
+        from rich.live import Live
 
-            self._live = Live(console=Console(file=self._stream), auto_refresh=False, transient=True)
-            self._live.start()
+        console = Console(file=self._stream)
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=DRAWS_PER_S, transient=True)
+        self._live.start(refresh=True)
         return self
 
     def __exit__(self, *unused: object) -> None:
-        self.finish()
+        self.stop()
 
-    def finish(self) -> None:
-        """Leave the last figures as a line; what is said from now on comes below. A second time does nothing."""
-        live, self._live = self._live, None
-        last, self._last = self._last, None
+    def stop(self) -> None:
+        """Leave the terminal as it was, with the last figures as a line."""
+        if self._done.is_set():
+            return
+        self._done.set()
         with contextlib.suppress(OSError):  # a terminal that was closed meanwhile
-            if live is not None:
-                live.stop()
-            if last is not None:
-                self._write(self.line(last))
+            if self._live is not None:
+                self._live.stop()
+            if self._last is not None:
+                self._write(self.line(self._last))
 
-    def say(self, text: str) -> None:
-        """A message among the bars or lines."""
-        if self._live is not None:
-            self._live.console.print(text, markup=False)
-        else:
-            self._write(text)
+    # ------------------------------------------------------------------ what a run tells
+
+    def phase(self, text: str) -> None:
+        """See `Watcher.phase`; a plain line comes only where it takes long."""
+        self._phase = text
 
     def update(self, progress: Progress) -> None:
         """Take the newest figures, and show them if it is time."""
         now = time.monotonic()
-        self._last = progress
-        if now - self._shown < (PLAIN_S if self._plain else DRAW_S):
-            return
-        self._shown = now
-        if self._live is not None:
-            self._live.update(self.bars(progress), refresh=True)
-        else:
+        if self._last is None or progress.updates != self._last.updates:
+            self._changed = now
+        self._first, self._last, self._phase = self._first or progress, progress, ""
+        if self._plain and now - self._written >= PLAIN_S:
             self._write(self.line(progress))
+
+    def ended(self, outcome: Outcome) -> None:
+        """See `Watcher.ended`; the bars go first, so that the result stands below nothing that moves."""
+        self.stop()
+        super().ended(outcome)
+
+    def waiting(self, text: str) -> None:
+        """See `Watcher.waiting`."""
+        self._write(f"[{self._clock()}] {self.name}: {text}")
+
+    # ------------------------------------------------------------------ in words and bars
 
     def line(self, progress: Progress) -> str:
         """The figures as one plain line."""
         counts = progress.trials
         states = " ".join(f"{counts[state]} {state.value.lower()}" for state in TrialState if counts.get(state))
-        head = f"[{clock(time.monotonic() - self._began)}] {self.name}: {states or 'starting'}"
-        return " · ".join([head, *self._figures(progress)])
+        head = f"[{self._clock()}] {self.name}: {100 * self.share(progress):.0f} %"
+        return " · ".join([head, *([states] if states else []), *self._figures(progress)])
 
     def bars(self, progress: Progress) -> RenderableType:
-        """The figures as a bar and two lines for a terminal."""
+        """The figures as a bar and two lines for a terminal: its length is updates done, not trials ended."""
         from rich.console import Group
         from rich.text import Text
 
-        total = progress.total or sum(progress.trials.values()) or 1
-        bar, used, finished = Text(f"{self.name}  "), 0, 0
+        bar, used, finished = Text(f"{self.name}  ", no_wrap=True), 0, 0
         for state, colour, glyph in PARTS:
-            count = progress.trials.get(state, 0)
-            width = min(BAR - used, round(BAR * count / total))
+            width = min(BAR - used, round(BAR * progress.shares.get(state, 0.0)))
             bar.append(glyph * width, style=colour)
             used += width
-            finished += count if state.finished else 0
-        bar.append("·" * (BAR - used), style="dim")
-        bar.append(f"  {finished}/{progress.total or '–'} trials")
+            finished += progress.trials.get(state, 0) if state.finished else 0
+        moving = min(BAR, round(BAR * self.share(progress))) - used
+        bar.append("░" * max(0, moving), style="dim blue")
+        bar.append("·" * (BAR - used - max(0, moving)), style="dim")
+        bar.append(f"  {100 * self.share(progress):.0f} %  {finished}/{progress.total or '–'} trials")
         counts = (f"{glyph} {progress.trials.get(state, 0)} {state.value.lower()}" for state, _, glyph in PARTS)
-        told = [clock(time.monotonic() - self._began), *self._figures(progress), f"{progress.workers} workers"]
-        return Group(bar, Text("   ".join(counts)), Text(" · ".join(told)))
+        workers = f"{progress.workers} worker{'' if progress.workers == 1 else 's'}"
+        return Group(
+            bar, Text("   ".join(counts)), Text(" · ".join([self._clock(), *self._figures(progress), workers]))
+        )
+
+    def share(self, progress: Progress) -> float:
+        """Share of all updates that are done, those of the rungs in progress by the rate so far."""
+        quiet = time.monotonic() - self._changed
+        more = min(progress.in_training, progress.updates_per_s * quiet / progress.whole)
+        return min(1.0, sum(progress.shares.values()) + more)
 
     def _figures(self, progress: Progress) -> list[str]:
-        told = [_best(progress)]
-        if progress.trials.get(TrialState.RUNNING) and not progress.updates:
-            told.append(FIRST_RUN)
+        figures = [_best(progress)]
+        running, first = progress.trials.get(TrialState.RUNNING), self._first or progress
+        finished = sum(count for state, count in progress.trials.items() if state.finished)
+        if not progress.workers and not running and finished != progress.total:
+            figures.append("starting workers")
+        elif running and progress.compiling and progress.updates <= first.updates:
+            figures.append(FIRST_RUN)
         if progress.updates_per_s > 0:
-            told.append(f"{progress.updates_per_s:.0f} updates/s")
+            figures.append(f"{progress.updates_per_s:.0f} updates/s")
         if progress.left_s:
-            told.append(f"at most {clock(progress.left_s)} left")
-        return told
+            figures.append(f"at most {clock(progress.left_s)} left")
+        return figures
+
+    def _render(self) -> RenderableType:
+        from rich.text import Text
+
+        if self._last is not None and not self._phase:
+            return self.bars(self._last)
+        dots = "." * (1 + int(2 * (time.monotonic() - self._began)) % 3)
+        return Text(f"{self.name}  {self._clock()}  {self._phase or 'starting'} {dots}")
+
+    def _break_silence(self) -> None:
+        while not self._done.wait(1.0):
+            quiet = time.monotonic() - max(self._written, self._began)
+            if quiet >= (SILENCE_S if self._last is not None else PLAIN_S):
+                self._write(self._silent_line())
+
+    def _silent_line(self) -> str:
+        if self._last is not None and not self._phase:
+            return self.line(self._last)
+        return f"[{self._clock()}] {self.name}: {self._phase or 'starting'}"
+
+    def _clock(self) -> str:
+        return clock(time.monotonic() - self._began)
 
     def _write(self, text: str) -> None:
+        self._written = time.monotonic()
         self._stream.write(text + "\n")
         self._stream.flush()
 
 
 def _best(progress: Progress) -> str:
-    """The best trial so far, and how many share its objective."""
+    """The best value so far, also of a trial that has not ended."""
+    if progress.leading is not None:
+        trial, value, step = progress.leading
+        return f"best so far {value:.4g} (trial {trial} at update {step})"
     if progress.best is None:
         return "no result yet"
-    ties = f", {progress.tied} tie" if progress.tied else ""
-    return f"best {progress.best[1]:.4g} (trial {progress.best[0]}{ties})"
+    tied = f", {progress.tied} more tie" if progress.tied else ""
+    return f"best {progress.best[1]:.4g} (trial {progress.best[0]}{tied})"
 
 
 def clock(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.errors import ConfigError, StoreError, nearest
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import Ledger, SweepView
@@ -37,6 +38,15 @@ class StorePlace:
     def option(self) -> tuple[str, ...]:
         """The words that name this store on a command line; none where it is found without."""
         return ("--store", str(self.root)) if self.named else ()
+
+    @property
+    def shown(self) -> str:
+        """The store for messages: its directory, or the server's URL without its secrets."""
+        if self.ledger.startswith("sqlite:"):
+            return str(self.root)
+        from rnnsweep.adapters.ledger.secrets import without_secrets
+
+        return without_secrets(self.ledger)
 
     @property
     def own_root(self) -> Path | None:
@@ -83,6 +93,9 @@ def reading(where: StorePlace) -> Iterator[Ledger | None]:
     ledger = open_ledger(where.ledger)
     try:
         yield ledger
+    except json.JSONDecodeError as error:  # what was written was JSON: the file has been damaged since
+        hint = "rnnsweep doctor looks for more; a copy of the file from before helps"
+        raise StoreError("ledger", f"{where.shown}: a row is damaged ({error}); {hint}") from None
     finally:
         ledger.close()
 
@@ -103,11 +116,6 @@ def reading_sweep(where: StorePlace, name: str) -> Iterator[tuple[Ledger, SweepV
 
 def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError:
     """The error for a sweep that the store does not have."""
-    shown = where.ledger if not where.ledger.startswith("sqlite:") else str(where.root)
-    if "://" in shown:
-        from rnnsweep.adapters.ledger.secrets import without_secrets
-
-        shown = without_secrets(shown)
     near, lost = nearest(name, known), lost_sweeps(where, known)
     if lost and not near:
         near = (
@@ -115,7 +123,7 @@ def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError
             "gone: they are kept; sweep.json beside them says what was asked for."
         )
     return ConfigError(
-        f"no such sweep in the store {shown}",
+        f"no such sweep in the store {where.shown}",
         key="SWEEP",
         value=name,
         allowed=known or "none yet: start one with 'rnnsweep launch'",

@@ -225,7 +225,7 @@ def drain(
 
 def waiting(threads: Sequence[MirrorThread], waited: float, limits: tuple[float, float]) -> str:
     """What is waited for, why, how long, and how not to."""
-    parts = []
+    parts: list[str] = []
     for thread in threads:
         left = limits[0 if thread.failing_since is None else 1] - waited
         why = "is being written" if thread.error is None else f"is away ({thread.error})"

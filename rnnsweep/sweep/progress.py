@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.summary import rank
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class Progress:
         updates: row-updates done, all sessions together.
         updates_per_s: row-updates per second lately.
         wall_s: seconds, all sessions together.
+        leading: (trial, value, update) of the open trial that stands better than `best`, or None.
+        whole: row-updates if every trial of the budget runs to its end.
+        shares: state -> share of `whole` that trials in it account for: all of theirs where they have ended, what they
+            have done under RUNNING.
+        in_training: share of `whole` that the rungs in progress bring at most.
+        compiling: some worker's first rung compiles loops.
         left_s: estimated seconds left at this rate, if every trial runs to its end; None while unknown.
     """
 
@@ -35,6 +42,11 @@ class Progress:
     wall_s: float
     left_s: float | None
     tied: int = 0
+    leading: tuple[int, float, int] | None = None
+    whole: int = 1
+    shares: Mapping[TrialState, float] = field(default_factory=dict[TrialState, float])
+    in_training: float = 0.0
+    compiling: bool = False
 
 
 class Rate:
@@ -61,23 +73,56 @@ class Rate:
 
 def progress(memory: SweepMemory, rate: float) -> Progress:
     """Look at the machine's memory."""
-    budget = memory.plan.budget
+    plan, counts = memory.plan, memory.counts
+    each = plan.replicas * plan.budget.updates
+    finished = sum(count for state, count in counts.items() if state.finished)
+    total = plan.budget.trials if plan.budget.trials is not None else finished + len(memory.open)
+    whole = max(1, total * each)
+    # ended trials count by number: a pruned one leaves nothing to do, however few updates it had
+    done = sum(row.step for trial in memory.open.values() for row in trial.rows)
     left = None
-    if budget.trials is not None and rate > 0:
-        finished = sum(count for state, count in memory.counts.items() if state.finished)
-        # ended trials count by number: a pruned one leaves nothing to do, however few updates it had
-        done = sum(row.step for trial in memory.open.values() for row in trial.rows)
-        goal = max(0, budget.trials - finished) * memory.plan.replicas * budget.updates
-        left = max(0, goal - done) / rate
+    if plan.budget.trials is not None and rate > 0:
+        left = max(0, max(0, total - finished) * each - done) / rate
     best = memory.best
     return Progress(
-        trials={state: memory.counts[state] for state in TrialState},
-        total=budget.trials,
+        trials={state: counts[state] for state in TrialState},
+        total=plan.budget.trials,
         workers=len(memory.workers),
         best=None if best is None else (best.number, best.value),
         tied=0 if best is None else best.tied,
+        leading=_leading(memory),
         updates=memory.spent.updates,
         updates_per_s=rate,
         wall_s=memory.spent.wall_s,
         left_s=left,
+        whole=whole,
+        shares={
+            **{state: counts[state] * each / whole for state in TrialState if state.finished},
+            TrialState.RUNNING: done / whole,
+        },
+        in_training=_in_training(memory) / whole,
+        compiling=any(worker.info.compiles for worker in memory.workers.values()),
     )
+
+
+def _leading(memory: SweepMemory) -> tuple[int, float, int] | None:
+    """The open trial whose newest rung is best by the first objective, where no complete trial is as good."""
+    goal = memory.plan.objectives[0]
+    open_ranks = [
+        (rank(goal, trial.values[0], None, trial.number), trial.values[0], trial.step)
+        for trial in memory.open.values()
+        if trial.values
+    ]
+    if not open_ranks:
+        return None
+    first, value, step = min(open_ranks)
+    if memory.best is not None and memory.best.rank.loss <= first.loss:
+        return None
+    return first.number, value, step
+
+
+def _in_training(memory: SweepMemory) -> int:
+    """Row-updates that the rungs in progress bring at most."""
+    rung, updates = memory.plan.report_every, memory.plan.budget.updates
+    rows = (row for trial in memory.open.values() for row in trial.rows if row.placed)
+    return sum(min(rung, max(0, updates - row.step)) for row in rows)

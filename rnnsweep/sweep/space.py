@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from rnnsweep.errors import ConfigError, nearest
 
@@ -163,10 +163,11 @@ class Space:
         """
         if not isinstance(point, Mapping):
             raise ConfigError("is no point", key=key, value=point, allowed="{dotted key: value}")
+        given = cast("Mapping[object, Any]", point)
         known = {dimension.key: dimension for dimension in self.dimensions}
         fitting: dict[str, Any] = {}
-        for name, value in point.items():
-            if name not in known:
+        for name, value in given.items():
+            if not isinstance(name, str) or name not in known:
                 hint = nearest(str(name), known)
                 problem = "names a key that is not searched"
                 raise ConfigError(problem, key=key, value=name, allowed=self.keys or "none", hint=hint)

@@ -237,6 +237,20 @@ class TestJournal:
         ledger.set_cursor("tiny", "mlflow", 7)
         assert (ledger.cursor("tiny", "mlflow"), ledger.cursor("tiny", "optuna")) == (7, 2)
 
+    def test_what_a_mirror_cannot_take_is_noted_once_with_its_reason(self, ledger: Ledger, fence: int) -> None:
+        ledger.commit("tiny", fence, [PutTrial(trial(0)), PutTrial(trial(1))])
+        first, second = ledger.changes("tiny", 0)
+        for _ in range(2):
+            ledger.skip("tiny", "mlflow", second, "no such name: é")
+        ledger.skip("tiny", "optuna", first, "odd")
+        assert ledger.skipped("tiny", "mlflow") == {second.seq: "no such name: é"}
+        assert ledger.skipped("tiny", "optuna") == {first.seq: "odd"}
+        noted = ledger.changes("tiny", second.seq)
+        assert [(change.kind, change.trial, change.data["mirror"]) for change in noted] == [
+            ("skipped", 1, "mlflow"),
+            ("skipped", 0, "optuna"),
+        ]
+
 
 class TestInbox:
     def test_each_request_once_in_order(self, ledger: Ledger, fence: int) -> None:

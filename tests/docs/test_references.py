@@ -75,3 +75,10 @@ def test_a_broken_reference_is_seen():
     assert broken("docs/maths.md#no-such-heading", ROOT)
     assert broken("docs/no-such-page.md", ROOT)
     assert not broken("docs/maths.md#omega", ROOT)
+
+
+def test_the_rooms_that_the_architecture_names_exist():
+    table = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").partition("## Where things are")[2]
+    named = re.findall(r"`([a-z_]+/[\w/.]*)`", table)
+    assert len(named) >= 10
+    assert [name for name in named if not ((ROOT / "rnnsweep" / name).exists() or (ROOT / name).exists())] == []

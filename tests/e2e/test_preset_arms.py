@@ -10,12 +10,13 @@ import pytest
 from rnnsweep.app.config.load import load
 from rnnsweep.app.results.sweep import open_sweep
 from rnnsweep.app.run import launch as running
+from rnnsweep.app.studies.reproduce import whole_grid
 from rnnsweep.sweep.states import SweepState
 
 CLIP = "controllers.clip.threshold"
 REACH = 10.0
 """Pascanu et al. (2013): thresholds from half to ten times the average norm converge; one beyond never acts."""
-SMALL = ("replicas=1", "training.eval_size=10", "cluster=inline", "tracker=none", "budget.trials=null")
+SMALL = ("replicas=1", "training.eval_size=10", "cluster=inline", "tracker=none")
 BRIEF = ("budget.updates=10", "training.report_every=5")
 
 ARMS = {
@@ -23,7 +24,7 @@ ARMS = {
     "pascanu_code": ["task.length=[10,20]"],
     "pascanu_music": ["task.length=20", "optimizer.lr=0.01"],
     "pascanu_ptb": ["task.length=20", "optimizer.lr=0.01"],
-    "pascanu_pathological": ["task.length=[10,20]", "budget.trials=5"],  # the enqueued ones
+    "pascanu_pathological": ["task.length=[10,20]"],  # the enqueued ones
     "pascanu_memorization": ["task.length=10"],
     # The range of Q is left, and mini-batches are skipped, after some twenty updates.
     "chernodub_table1": ["task.length=50", "optimizer.lr=0.001", "budget.updates=40"],
@@ -56,7 +57,7 @@ def fault(params: list[dict], curves: list[dict]) -> str:
 
 
 def faults(name, overrides, store):
-    config = load(name, [*SMALL, *BRIEF, *overrides], store=store)
+    config = load(name, whole_grid(name, [*SMALL, *BRIEF, *overrides]), store=store)
     assert running.launch(config).state is SweepState.COMPLETE
     sweep = open_sweep(config.plan.name, store=store)
     trials, curves = sweep.trials(), sweep.curves()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import types
-
 import pytest
 
 from rnnsweep.app.config.load import load
+from rnnsweep.app.progress import Watcher
 from rnnsweep.app.run import launch as running
 from rnnsweep.app.stores import reading_sweep
 from rnnsweep.app.studies import reproduce as reproducing
@@ -18,18 +16,12 @@ from rnnsweep.report.statistics import pairs_needed
 from rnnsweep.sweep.states import SweepState
 
 
-@contextlib.contextmanager
-def quiet(name):
-    del name
-    yield types.SimpleNamespace(update=None)
-
-
 @pytest.mark.parametrize("name", sorted(PAPERS))
 def test_smoke(name, tmp_path):
     task = reproducing.prepare(name, "smoke", store=tmp_path)
     assert 0 < reproducing.estimate(task) < 600
     assert not (tmp_path / "ledger.db").exists()  # nothing was written yet
-    assert reproducing.run(task, quiet) is None
+    assert reproducing.run(task, Watcher) is None
     found = reproducing.collect(task)
     ran = [cell for cell in found.cells if cell.ours is not None]
     assert ran
@@ -44,16 +36,16 @@ def test_smoke(name, tmp_path):
     ran_by = {cell.replicas for cell in ran}
     assert f"ours: {' or '.join(map(str, sorted(ran_by)))}" in page.read_text()  # the real number of replicas
     before = page.read_bytes()
-    assert reproducing.run(task, quiet) is None  # complete: nothing to do
+    assert reproducing.run(task, Watcher) is None  # complete: nothing to do
     reproducing.save(task, reproducing.collect(task), f"rnnsweep reproduce {name} --scale smoke")
     assert page.read_bytes() == before
 
 
 def test_a_larger_budget_goes_on_where_the_smaller_one_ended(tmp_path):
     task = reproducing.prepare("chernodub_table1", "smoke", store=tmp_path)
-    reproducing.run(task, quiet)
+    reproducing.run(task, Watcher)
     more = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=60"], store=tmp_path)
-    assert reproducing.run(more, quiet) is None
+    assert reproducing.run(more, Watcher) is None
     assert {result.step for result in reproducing.collect(more).results} == {60}
 
 
@@ -76,25 +68,23 @@ def test_medium_has_pairs_enough_to_answer(name, tmp_path):
 def test_a_stopped_reproduction_goes_on_with_the_same_command(tmp_path):
     """A stop in its midst keeps what is there; the same command finishes it, and each replica is there once."""
     task = reproducing.prepare("chernodub_table1", "smoke", store=tmp_path)
-    long = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=2000"], store=tmp_path)
+    long = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=400"], store=tmp_path)
 
-    @contextlib.contextmanager
-    def stopping(name):
-        posted = []
+    class Stopping(Watcher):
+        posted = False
 
-        def stop(*_):
-            if not posted:  # once: a request that nobody took stops the next driver
-                with reading_sweep(task.where, name) as (ledger, _view):
-                    ledger.post(name, "stop")
-                posted.append(name)
+        def update(self, progress):
+            del progress
+            if not self.posted:  # once: a request that nobody took stops the next driver
+                with reading_sweep(task.where, self.name) as (ledger, _view):
+                    ledger.post(self.name, "stop")
+                self.posted = True
 
-        yield types.SimpleNamespace(update=stop)
-
-    outcome = reproducing.run(long, stopping)
+    outcome = reproducing.run(long, Stopping)
     assert outcome is not None
     assert outcome.state is SweepState.STOPPED
     assert len(reproducing.collect(task).results) < 16  # 8 cells of 2 replicas
-    assert reproducing.run(task, quiet) is None
+    assert reproducing.run(task, Watcher) is None
     found = reproducing.collect(task)
     keys = {(result.row, result.column, result.replica) for result in found.results}
     assert len(keys) == len(found.results) == 16

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sqlite3
 import struct
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -51,6 +53,9 @@ def parse(url: str) -> URL:
         raise ConfigError("not a database URL", key="store.ledger", value=harmless, allowed=_ALLOWED) from None
     backend = parsed.get_backend_name()
     if backend in ("postgresql", "postgres"):
+        if url.count("@") > 1 or re.search(r"\?\w+=.*@", url):  # the parser would take part of a password for the host
+            allowed = f"{_ALLOWED}; an @ in a password is written %40"
+            raise ConfigError("where the host begins is not clear", key="store.ledger", value=harmless, allowed=allowed)
         require_driver(url, "store.ledger")
         return parsed.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
@@ -211,7 +216,7 @@ def _away(error: SQLAlchemyError) -> bool:
 
 
 def _sqlite_engine(path: Path) -> sa.Engine:
-    engine = sa.create_engine(URL.create("sqlite", database=str(path)))
+    engine = sa.create_engine(URL.create("sqlite", database=str(path)), **_read_only(path))
 
     @event.listens_for(engine, "connect")
     def _settings(connection: Any, record: object) -> None:
@@ -227,6 +232,19 @@ def _sqlite_engine(path: Path) -> sa.Engine:
             connection.exec_driver_sql(statement)
 
     return engine
+
+
+def _read_only(path: Path) -> dict[str, Any]:
+    """How to open a database that was closed cleanly and lies where nothing can be written: as one that never changes.
+
+    SQLite would make its shared memory beside the file, even to read. What still has a write-ahead log is not opened
+    so: its newest entries would be missing without a word.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not path.is_file() or os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+        return {}
+    uri = f"file:{quote(str(path))}?mode=ro&immutable=1"
+    return {"creator": lambda: sqlite3.connect(uri, uri=True, check_same_thread=False)}
 
 
 def _postgres_engine(url: URL) -> sa.Engine:

@@ -61,10 +61,7 @@ class FileGuard:
             return False
         if self._file is not None:
             return True
-        try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)  # not inherited by children that exec
-        except OSError as error:  # a directory, a link to nowhere, somebody else's file
-            raise StoreError("ledger", f"the lock file {self._path} cannot be opened: {error.strerror}") from None
+        file = self._open()
         try:
             # flock and not lockf: POSIX locks go as soon as the process closes any descriptor of the file
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,6 +70,16 @@ class FileGuard:
             return False
         self._file = file
         return True
+
+    def _open(self) -> int:
+        """The file, not inherited by children that exec; another user's can be locked by whoever may read it."""
+        try:
+            try:
+                return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            except PermissionError:
+                return os.open(self._path, os.O_RDONLY)
+        except OSError as error:  # a directory, a link to nowhere, a file that may not be read
+            raise StoreError("ledger", f"the lock file {self._path} cannot be opened: {error.strerror}") from None
 
     def drop(self) -> None:
         """See `Guard.drop`."""

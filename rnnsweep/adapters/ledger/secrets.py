@@ -44,6 +44,8 @@ def secret_words(url: URL) -> list[str]:
 
 def _hidden(url: str) -> str:
     scheme, _, rest = url.partition("://")
+    if re.search(r"\?\w+=.*@", rest):  # an @ in an option, or options in a password: no parser can tell
+        return f"{scheme}://{STARS}"
     password, options = _parsed(url, rest)
     if password:
         user, _, tail = rest.partition(":")

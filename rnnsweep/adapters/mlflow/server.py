@@ -6,18 +6,20 @@ import fcntl
 import ipaddress
 import json
 import os
-import subprocess
+import socket
 import sys
 import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import psutil
 from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
+from rnnsweep.adapters.dependent import DependentProcess
 from rnnsweep.adapters.mlflow.store import store_errors
 from rnnsweep.adapters.mlflow.ui_view import VIEW
 from rnnsweep.errors import ConfigError, StoreError
@@ -89,23 +91,53 @@ def ui_environment(uri: str) -> dict[str, str]:
     return {**os.environ, **switches, "MLFLOW_BACKEND_STORE_URI": uri}
 
 
-def serve(uri: str, host: str = "127.0.0.1", port: int = 5000, timeout: float = 60.0) -> subprocess.Popen[bytes]:
-    """Start the UI and wait until it answers; the caller ends the process (`terminate`, then `wait`).
+def serve(uri: str, host: str = "127.0.0.1", port: int = 5000, timeout: float = 60.0) -> DependentProcess:
+    """Start the UI and wait until it answers; the caller ends the process (`terminate`, then `wait`), or dies.
+
+    The port should be free (`free_port`): another server that answers there is not taken for ours.
 
     Raises:
         StoreError: it does not come up within `timeout` seconds.
     """
     command = ui_command(uri, host, port)
     prepare(uri)
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, env=ui_environment(uri), stdout=quiet, stderr=quiet, start_new_session=True)
+    process = DependentProcess(command, ui_environment(uri))
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline and process.poll() is None:
-        if _answers(f"http://{host}:{port}/health"):
+        if _answers(f"http://{host}:{port}/health") and _listens(process.pid, port):
             return process
         time.sleep(0.2)
     process.terminate()
+    process.wait()
     raise StoreError("MLflow UI", f"does not answer at {host}:{port}; is the port in use?")
+
+
+def free_port(wanted: int, host: str = "127.0.0.1") -> int:
+    """The wanted port, or the next one that nobody listens on.
+
+    Raises:
+        StoreError: a hundred ports are taken.
+    """
+    for port in range(wanted, min(wanted + 100, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise StoreError("MLflow UI", f"no port is free from {wanted} on; choose another with --port")
+
+
+def _listens(leader: int, port: int) -> bool:
+    """Whether the process or one that it started listens on the port."""
+    try:
+        above = psutil.Process(leader)
+        family = [above, *above.children(recursive=True)]
+        sockets = [found for process in family for found in process.net_connections(kind="tcp")]
+    except psutil.Error:  # one of them has just ended
+        return False
+    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)
 
 
 def experiment_link(base_url: str, experiment_id: str, *, charts: bool = False) -> str:

@@ -207,7 +207,7 @@ def ended_process() -> str | None:
     Asked of the operating system. To ask Ray itself would block, and once its GCS is gone, Ray ends this process after
     a minute.
     """
-    node: Any = ray_worker._global_node
+    node: Any = ray_worker._global_node  # None without a Ray
     if node is None:
         return None
     # its helpers may end without harm

@@ -21,17 +21,17 @@ def launch(
 ) -> None:
     """Run a sweep here, or on the cluster that cluster=... names; Ctrl-C once stops it so that resume goes on."""
     from rnnsweep.app import api
-    from rnnsweep.app.cli.outcome import finish, show
+    from rnnsweep.app.cli.outcome import finish, print_result
 
     typed, folders = list(overrides or ()), list(config_dir or ())
     if fresh:
         name, unfinished = api.fresh(sweep, typed, store=store, config_dirs=folders)
         if unfinished is not None:
             typer.echo(f"Going on with the unfinished sweep '{name}'.", err=True)
-            finish(api.resume(name, store=unfinished, on_result=show))
+            finish(api.resume(name, store=unfinished, on_result=print_result))
             return
         typed.append(f"name={name}")
     if submit:
         typer.echo(api.submit(sweep, typed, store=store, config_dirs=folders))
     else:
-        finish(api.launch(sweep, typed, store=store, config_dirs=folders, on_result=show))
+        finish(api.launch(sweep, typed, store=store, config_dirs=folders, on_result=print_result))

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rnnsweep.app.api import ENDING
 from rnnsweep.app.cli import (
     analyze,
     bench,
@@ -36,7 +37,6 @@ from rnnsweep.app.cli import (
     units,
 )
 from rnnsweep.errors import ConfigWarning, RnnsweepError, printable
-from rnnsweep.sweep.session import ENDING
 from rnnsweep.version import __version__
 
 INTERRUPTED = 130

@@ -23,13 +23,13 @@ LISTED = 8
 
 
 def finish(sweep: Sweep) -> None:
-    """Say what a run that has ended left to do for mirrors, and exit with its code; `show` has printed its result."""
+    """Say what mirrors have not got, once nobody waits for them any more; exit with the run's code."""
     assert sweep.outcome is not None  # `launch` and `resume` set it
     with _while_somebody_reads():
         for mirror in sweep.outcome.behind:
             typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
-        for line in sweep.outcome.refused:
-            typer.echo(printable(f"note: left out, as the store cannot take it: {line}"), err=True)
+        for text in sweep.outcome.refused:
+            typer.echo(printable(f"note: left out, as the store cannot take it: {text}"), err=True)
     if sweep.outcome.exit_code:
         raise typer.Exit(sweep.outcome.exit_code)
 
@@ -45,45 +45,63 @@ def _while_somebody_reads() -> Iterator[None]:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open until exit, for the last flush
 
 
-def show(sweep: Sweep) -> None:
+def print_result(sweep: Sweep) -> None:
     """Print how a run ended and what to do next."""
     with _while_somebody_reads():
         _print(sweep)
 
 
 def _print(sweep: Sweep) -> None:
-    outcome, name, where = sweep.outcome, sweep.name, sweep.place
+    outcome = sweep.outcome
     assert outcome is not None
-    status = sweep.status()
-    best = sweep.ranking()[:BEST]
-    failed = status["trials"]["failed"]
-    total = sum(status["trials"].values())
-    picture = sweep.overview()
-    typer.echo(f"\nSweep '{name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s.")
+    status, ranking = sweep.status(), sweep.ranking()
+    failed, total = status["trials"]["failed"], sum(status["trials"].values())
+    head = f"Sweep '{sweep.name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s."
+    typer.echo(f"\n{head}")
     if outcome.reason:  # whatever ended it: a limit, a space that is used up, points that still wait, a bug
         typer.echo(outcome.reason, err=outcome.state.value != "COMPLETE")
     for line in troubles(sweep.table()):
         typer.echo(line)
-    if best:
-        print_rows(best, title=f"\nbest {len(best)}{_ties(sweep)}")
+    if ranking:
+        print_rows(ranking[:BEST], title=f"\nbest {len(ranking[:BEST])}{_ties(ranking)}")
     typer.echo("")
+    _print_picture(sweep)
+    for line in ways_on(sweep, failed):
+        typer.echo(line)
+
+
+def _ties(ranking: Sequence[Any]) -> str:
+    """That the first of the ranking is not alone, and why it comes first."""
+    tied = [entry["objective"] for entry in ranking].count(ranking[0]["objective"])
+    return f" ({tied} share the best objective; who solved earlier comes first)" if tied > 1 else ""
+
+
+def _print_picture(sweep: Sweep) -> None:
+    """The results are safe: a picture that cannot be written is no failure of the sweep."""
+    try:
+        picture = sweep.overview()
+    except OSError as error:
+        reason = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        typer.echo(f"note: no picture ({reason}); rnnsweep report --out DIR draws it elsewhere.", err=True)
+        return
     if picture:
         typer.echo(f"picture   {picture}")
-    option = f" {shlex.join(where.option)}" if where.option else ""
-    typer.echo(f"report    rnnsweep report {name}{option}\nMLflow UI rnnsweep ui {name}{option}")
+
+
+def ways_on(sweep: Sweep, failed: int) -> list[str]:
+    """Commands that go on from here, as they can be typed."""
+    assert sweep.outcome is not None
+    state, option = sweep.outcome.state.value, shlex.join(sweep.place.option)
+    name = shlex.join([sweep.name]) + (f" {option}" if option else "")
     # without it a failed trial stays failed; what was interrupted goes on anyway
-    again = " --failed" if failed and outcome.state.value in ("COMPLETE", "FAILED") else ""
-    if outcome.state.value != "COMPLETE" or failed:
-        typer.echo(f"go on     rnnsweep resume {name}{again}{option}")
-    else:
-        typer.echo(f"more      rnnsweep resume {name} budget.trials=N{option}")
-
-
-def _ties(sweep: Sweep) -> str:
-    """That the first of the ranking is not alone, and why it comes first."""
-    values = [entry["objective"] for entry in sweep.ranking()]
-    tied = values.count(values[0])
-    return f" ({tied} share the best objective; who solved earlier comes first)" if tied > 1 else ""
+    again = "--failed" if failed and state in ("COMPLETE", "FAILED") else ""
+    more = again or ("" if state != "COMPLETE" else "budget.trials=N")
+    way = "go on    " if state != "COMPLETE" or failed else "more     "
+    return [
+        f"report    rnnsweep report {name}",
+        f"MLflow UI rnnsweep ui {name}",
+        f"{way} rnnsweep resume {name}{' ' if more else ''}{more}",
+    ]
 
 
 def troubles(entries: Sequence[Any]) -> list[str]:

@@ -19,7 +19,7 @@ def resume(
 ) -> None:
     """Go on with a sweep: what was interrupted, what failed, or more of it (budget.trials=..., budget.updates=...)."""
     from rnnsweep.app import api
-    from rnnsweep.app.cli.outcome import finish, show
+    from rnnsweep.app.cli.outcome import finish, print_result
 
     wishes = {"failed": failed, "trials": tuple(trial or ()), "extend": extend}
-    finish(api.resume(sweep, list(budget or ()), **wishes, store=store, on_result=show))
+    finish(api.resume(sweep, list(budget or ()), **wishes, store=store, on_result=print_result))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import Annotated
 
 import typer
 
 from rnnsweep.app.cli.options import Store
+from rnnsweep.errors import StoreError
 
 
 def ui(
@@ -21,21 +21,20 @@ def ui(
     from rnnsweep.app.results.sweep import place
 
     where = place(store)
-    if optuna:
-        command = pages.dashboard_command(where, port)
-        typer.echo(f"http://{pages.HOST}:{port}   Ctrl-C ends it.")
-        subprocess.run(command, check=False)
-        return
-    uri = pages.store_uri(where, sweep)
+    uri = "" if optuna else pages.store_uri(where, sweep)
     if uri.startswith("http"):
         typer.echo(f"Served already:\n{pages.links(uri, where, sweep)}")
         return
-    process = pages.serve(uri, port)
+    process, served = pages.serve_dashboard(where, port) if optuna else pages.serve(uri, port)
     try:
-        typer.echo(f"{pages.links(f'http://{pages.HOST}:{port}', where, sweep)}\nCtrl-C ends it.")
+        if served != port:
+            typer.echo(f"Port {port} is taken; this store is on {served}.", err=True)
+        base = f"http://{pages.HOST}:{served}"
+        typer.echo(f"{base if optuna else pages.links(base, where, sweep)}\nCtrl-C ends it.")
         process.wait()
     except KeyboardInterrupt:
-        pass
+        return
     finally:
         process.terminate()
         process.wait(timeout=10)
+    raise StoreError("UI", f"the server at {base} has ended by itself, with status {process.returncode}")

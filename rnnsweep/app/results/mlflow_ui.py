@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
+from rnnsweep.adapters.dependent import DependentProcess
 from rnnsweep.app.results.mlflow_runs import experiment_id, tracking_uri
 from rnnsweep.app.stores import StorePlace, reading_sweep
 from rnnsweep.errors import ConfigError
@@ -33,19 +33,37 @@ def store_uri(where: StorePlace, sweep: str | None) -> str:
     return uri
 
 
-def serve(uri: str, port: int) -> subprocess.Popen[bytes]:
-    """Start MLflow's UI and wait until it answers; the caller ends the process.
+def serve(uri: str, wanted: int) -> tuple[DependentProcess, int]:
+    """Start MLflow's UI at the wanted port, or the next free one, and wait until it answers.
+
+    Returns:
+        The server, which ends with this process, and its port.
 
     Raises:
         StoreError: it does not come up.
     """
+    from rnnsweep.adapters.mlflow.server import free_port
     from rnnsweep.adapters.mlflow.server import serve as serve_store
     from rnnsweep.adapters.mlflow.tables import relocate
 
     database = sqlite.path_of(uri)
     if database is not None:  # a store that was copied shows its own artifacts, not those of the original
         relocate(database, database.parent / "artifacts")
-    return serve_store(uri, HOST, port)
+    port = free_port(wanted, HOST)
+    return serve_store(uri, HOST, port), port
+
+
+def serve_dashboard(where: StorePlace, wanted: int) -> tuple[DependentProcess, int]:
+    """As `serve`, with optuna-dashboard.
+
+    Raises:
+        ConfigError: it is not installed, or the store has no optuna.db.
+    """
+    from rnnsweep.adapters.mlflow.server import free_port
+
+    command = dashboard_command(where, wanted)
+    port = free_port(wanted, HOST)
+    return DependentProcess([*command[:-1], str(port)]), port
 
 
 def links(base: str, where: StorePlace, sweep: str | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.stores import StorePlace, place, reading, reading_sweep
-from rnnsweep.errors import RnnsweepError
+from rnnsweep.errors import ConfigError, RnnsweepError
 
 if TYPE_CHECKING:
     import torch
@@ -246,10 +246,18 @@ class Sweep:
         Args:
             out: folder; None takes the sweep's own in the store.
             formats: of the figures, beside PNG: svg, pdf.
-        """
-        from rnnsweep.app.results.report_data import report_sweep
 
-        return report_sweep(self.place, self.name, out, formats)
+        Raises:
+            ConfigError: no such format, or the folder cannot be written.
+        """
+        from rnnsweep.app.results.report_data import folder, report_sweep
+
+        try:
+            return report_sweep(self.place, self.name, out, formats)
+        except OSError as error:
+            at, reason = out or folder(self.place, self.name), error.strerror or str(error)
+            allowed = "a folder that can be written"
+            raise ConfigError(f"cannot be written: {reason}", key="--out", value=str(at), allowed=allowed) from None
 
     def overview(self) -> Path | None:
         """Write the one picture that stands for the sweep; None where there is nothing to draw yet."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import SweepConfig, allow_stored_imports, amend, from_json, load
+from rnnsweep.app.progress import Watcher
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
@@ -25,31 +25,12 @@ from rnnsweep.sweep.states import SweepState
 if TYPE_CHECKING:
     from rnnsweep.adapters.optuna.sampler import HistorySampler
     from rnnsweep.sweep.ports import Executor, Ledger
-    from rnnsweep.sweep.progress import Progress
 
 log = logging.getLogger(__name__)
 LOCK_S = 8.0
 """Patience with another driver's lock: its deadline of 5 s and a little more."""
 
 UNFINISHED = (SweepState.RUNNING, SweepState.STOPPED, SweepState.INTERRUPTED)
-
-Observer = Callable[["Progress"], None]
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Who is told how a run ends.
-
-    Attributes:
-        result: called with the outcome as soon as the training has ended.
-        waiting: told what is waited for after that: mirrors that are behind.
-    """
-
-    result: Callable[[Outcome], None] = lambda _: None
-    waiting: Callable[[str], None] = log.info
-
-
-SILENT = Ending()
 
 
 def prepare(
@@ -68,16 +49,18 @@ def prepare(
     return config, where
 
 
-def launch(config: SweepConfig, observer: Observer | None = None, ending: Ending = SILENT) -> Outcome:
-    """Run a new sweep to its end or to a stop.
+def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
+    """Run a new sweep to its end or to a stop; `watcher` is told what happens.
 
     Raises:
         ConfigError: the store has a sweep of this name, or the parts do not fit; nothing was written.
     """
+    watcher = watcher or Watcher(config.plan.name)
     check_warm_start(config)
     plan = wiring.stored_plan(config)
+    watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config) as (ledger, executor):
+    with _opened(config, watcher) as (ledger, executor):
         _warm_start(config, ledger, sampler)
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
@@ -85,22 +68,22 @@ def launch(config: SweepConfig, observer: Observer | None = None, ending: Ending
         ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
         fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
         mirrors = wiring.mirrors(config, ledger)
-        driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, observer=observer)
-        return _watched(driver, ending).run()
+        return _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher).run()
 
 
-def resume(
-    config: SweepConfig, reopen: Reopen | None = None, observer: Observer | None = None, ending: Ending = SILENT
-) -> Outcome:
-    """Go on with a sweep of the store.
+def resume(config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher | None = None) -> Outcome:
+    """Go on with a sweep of the store; `watcher` is told what happens.
 
     Raises:
         ConfigError: `reopen` names trials that do not exist or cannot go on.
         LockedError: another driver holds the sweep.
     """
+    watcher = watcher or Watcher(config.plan.name)
     plan = wiring.stored_plan(config)
+    watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config) as (ledger, executor):
+    with _opened(config, watcher) as (ledger, executor):
+        watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
         drafts = remove_drafts(config.store.root / "reports" / plan.name)
         left = remove_leftovers(config.checkpoints) + len(drafts)
@@ -108,8 +91,9 @@ def resume(
             log.info("removed files that killed writers had left: %d", left)
         _warm_start(config, ledger, sampler)
         mirrors = wiring.mirrors(config, ledger)
-        driver = Driver(plan, ledger, sampler, executor, mirrors, fence=fence, reopen=reopen, observer=observer)
-        return _watched(driver, ending).run()
+        driver = _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher)
+        driver.reopen = reopen
+        return driver.run()
 
 
 def _keep_config(config: SweepConfig) -> None:
@@ -135,14 +119,15 @@ def _keep_config(config: SweepConfig) -> None:
         raise StoreError("checkpoints", f"{config.checkpoints}: {error.strerror or error}") from None
 
 
-def _watched(driver: Driver, ending: Ending) -> Driver:
-    driver.on_result, driver.on_wait = ending.result, ending.waiting
-    return driver
+def _driver(*parts: Any, fence: int, watcher: Watcher) -> Driver:
+    watcher.phase("starting the workers")
+    return Driver(*parts, fence=fence, observer=watcher.update, on_result=watcher.ended, on_wait=watcher.waiting)
 
 
 @contextmanager
-def _opened(config: SweepConfig) -> Iterator[tuple[Ledger, Executor]]:
+def _opened(config: SweepConfig, watcher: Watcher) -> Iterator[tuple[Ledger, Executor]]:
     """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
+    watcher.phase("loading the trainer" if config.cluster.executor == "inline" else "connecting to Ray")
     executor = wiring.executor(config)
     try:
         executor.connect()

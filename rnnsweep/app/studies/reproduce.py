@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import SweepConfig, load
 from rnnsweep.app.config.point import lookup, resolve_point
-from rnnsweep.app.progress import LiveProgress
+from rnnsweep.app.progress import LiveProgress, Watcher
 from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, place_of
 from rnnsweep.app.studies.papers import PAPERS, Paper, Part
@@ -61,9 +61,17 @@ def prepare(name: str, scale: str, overrides: Sequence[str] = (), store: str | P
     paper, configs = PAPERS[name], {}
     for part in paper.scales[scale]:
         typed = [*part.overrides, *overrides, f"name={name}-{scale}-{part.name}"]
-        configs[part] = load(part.preset or paper.preset, typed, store=runs.root_argument(store))
+        preset = part.preset or paper.preset
+        configs[part] = load(preset, whole_grid(preset, typed), store=runs.root_argument(store))
     first = next(iter(configs.values()))
     return Reproduction(name, scale, paper, configs, place_of(first.store.root, first.store.ledger))
+
+
+def whole_grid(preset: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides with as many trials as the grid has cells, where they leave fewer than the preset asks for."""
+    plan = load(preset, overrides, check_units=False).plan
+    cells = len(plan.enqueue) or sum(1 for _ in plan.space.grid())
+    return [*overrides, f"budget.trials={cells}"] if plan.budget.trials and cells < plan.budget.trials else [*overrides]
 
 
 def rows_of(config: SweepConfig) -> int:
@@ -97,26 +105,26 @@ def _seconds_per_update(config: SweepConfig) -> float:
     return OVERHEAD * sum(second) / max(1, len(second)) / PROBE_UPDATES
 
 
-def run(task: Reproduction, display: Callable[[str], Any] = LiveProgress) -> Outcome | None:
+def run(task: Reproduction, display: Callable[[str], Watcher] = LiveProgress) -> Outcome | None:
     """Run what is not complete yet; returns the first outcome that is no success, or None.
 
     Args:
         task: what `prepare` returned.
-        display: sweep name -> context manager that yields something with an `update` for progress.
+        display: sweep name -> context manager that yields who is told about the run.
     """
     from rnnsweep.sweep.rebuild import Reopen
 
     for config in task.configs.values():
         state = dict(runs.states(task.where)).get(config.plan.name)
-        with display(config.plan.name) as observer:
+        with display(config.plan.name) as watcher:
             if state is None:
-                outcome = runs.launch(config, observer.update)
+                outcome = runs.launch(config, watcher)
             else:
                 raised = _raised(task.where, config)
                 if state is SweepState.COMPLETE and not raised:
                     continue
                 stored = runs.stored_config(task.where, config.plan.name, raised)
-                outcome = runs.resume(stored, Reopen(extend=bool(raised)), observer.update)
+                outcome = runs.resume(stored, Reopen(extend=bool(raised)), watcher)
         if outcome.state is not SweepState.COMPLETE:
             return outcome
     return None

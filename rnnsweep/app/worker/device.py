@@ -43,6 +43,16 @@ def device_name(device: torch.device) -> str:
     return f"{processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
+def compiles(program: Program) -> bool:
+    """Whether the program's fused loops are not among this machine's compiled code yet: a rung then waits for them."""
+    if program.engine.name != "cpu":
+        return False
+    from rnnsweep.core.recurrence.cpu.compiling import in_cache
+
+    module = type(program.engine).__module__.rpartition(".")[2]
+    return not in_cache("forward_rows" if module == "simple" else "gated_forward_rows")
+
+
 def device_of(name: str) -> torch.device:
     """``auto`` takes a GPU where there is one."""
     if name == "auto":

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rnnsweep.app.config.load import SweepConfig
-from rnnsweep.app.worker.trainer import PackTrainer, TrainerSettings
+from rnnsweep.app.worker.settings import TrainerSettings
+
+if TYPE_CHECKING:
+    from rnnsweep.app.worker.trainer import PackTrainer
 
 
 @dataclass(frozen=True)
 class PackTrainerFactory:
-    """Builds the trainer inside its worker; plain data, so that it survives cloudpickle."""
+    """Builds the trainer inside its worker; plain data, so that it survives cloudpickle.
+
+    The driver makes one too, and need not import torch for that: only a worker does, when it calls it.
+    """
 
     settings: TrainerSettings
 
     def __call__(self, worker: str, cores: int) -> PackTrainer:
         """A trainer for this worker."""
+        from rnnsweep.app.worker.trainer import PackTrainer
+
         return PackTrainer(self.settings, worker, cores)
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from rnnsweep.app.config.point import Variant, resolve_point
-from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
+from rnnsweep.app.config.point import resolve_point
+from rnnsweep.app.worker.device import compiles, device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
+from rnnsweep.app.worker.settings import TrainerSettings
 from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers, shape_key
 from rnnsweep.core.pack import Member, Pack, RowSnapshot, Streams
 from rnnsweep.core.program import Program
@@ -31,28 +32,6 @@ _STATES = {
     RowStatus.DIVERGED: State.DIVERGED,
 }
 _LIBRARIES = ("rnnsweep", "torch", "numpy", "numba", "safetensors", "ray", "optuna", "mlflow")
-
-
-@dataclass(frozen=True)
-class TrainerSettings:
-    """What a trainer needs of the sweep's config; plain data, ships to workers.
-
-    Attributes:
-        seed: sweep seed. independent: seeds differ between trials.
-        report_every, eval_every: updates per rung, rungs per evaluation.
-        checkpoints: root of the sweep's checkpoints.
-        rows: most rows at once; None = by memory.
-        device: ``cpu``, ``cuda`` or ``auto``.
-    """
-
-    variants: tuple[Variant, ...]
-    seed: int
-    independent: bool
-    report_every: int
-    eval_every: int
-    checkpoints: str
-    rows: int | None = None
-    device: str = "auto"
 
 
 @dataclass
@@ -91,10 +70,16 @@ class PackTrainer:
         versions = {"python": platform.python_version()}
         for name in _LIBRARIES:
             versions[name] = importlib.metadata.version(name)
-        # the base point stands for all: trials that are larger end in `out_of_memory`, which halves the slots
-        slots = self.settings.rows or rows_that_fit(self._base_program(), self.device)
+        program = self._base_program()
         return WorkerInfo(
-            self.worker, socket.gethostname(), str(self.device), device_name(self.device), slots, versions
+            self.worker,
+            socket.gethostname(),
+            str(self.device),
+            device_name(self.device),
+            # the base point stands for all: trials that are larger end in `out_of_memory`, which halves the slots
+            self.settings.rows or rows_that_fit(program, self.device),
+            versions,
+            compiles(program),
         )
 
     def _base_program(self) -> Program:

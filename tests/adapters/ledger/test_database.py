@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from rnnsweep.adapters.ledger.database import BusyError, Database, display, parse
+from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.errors import ConfigError, StoreError
 
 ODD = [f"mysql://me:{password}@h/d" for password in ("se?cret", "se/cret", "se@cret", "se cret")]
@@ -94,3 +95,15 @@ def test_a_commit_is_on_the_disk(tmp_path: Path) -> None:
     ]
     assert settings == ["wal", 2, 1]  # 2 = FULL
     database.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("password", ["se/cret", "se cret", "se%40cret", "se@cret"])
+@pytest.mark.parametrize("form", ["postgresql://nobody:{}@{}", "postgresql://{1}?user=nobody&password={0}"])
+def test_what_a_real_server_answers_shows_no_password(postgres_url: str, password: str, form: str) -> None:
+    place = postgres_url.rpartition("@")[2] if "@" in postgres_url else postgres_url.partition("://")[2]
+    url = form.format(password, place.partition("?")[0])
+    with pytest.raises((StoreError, ConfigError)) as error:
+        open_ledger(url, patience=0.5)
+    assert "cret" not in str(error.value)
+    assert error.value.__cause__ is None  # the original shows the parameters of the connection

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -31,3 +33,13 @@ def test_a_factory_travels(tmp_path):
     assert again == factory
     assert again.settings.independent
     assert again.settings.checkpoints == str(tmp_path / "checkpoints/quickstart")
+
+
+def test_a_driver_makes_one_without_torch(tmp_path):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom rnnsweep.app.config.load import load\n"
+        "from rnnsweep.app.worker.factory import trainer_factory\n"
+        f"trainer_factory(load('quickstart', [], store=Path({str(tmp_path)!r}), check_units=False))\n"
+        "print('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

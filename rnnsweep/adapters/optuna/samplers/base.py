@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.stats import qmc
 
 from rnnsweep.adapters.optuna.cube import params_at, seed_for, value_at
 from rnnsweep.adapters.optuna.history import History, TrialRecord
@@ -123,6 +122,8 @@ class ModelSampler(SamplerUnit):
 
 @lru_cache(maxsize=64)
 def _sobol_block(seed: int, dimensions: int, block: int) -> np.ndarray:
+    from scipy.stats import qmc  # takes a second to import, which only who draws should wait for
+
     engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed_for(seed, dimensions, 1)))
     if block:
         engine.fast_forward(block * BLOCK)

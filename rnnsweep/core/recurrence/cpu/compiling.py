@@ -76,6 +76,12 @@ def kernel(function: Callable[..., Any]) -> Any:
         config.CACHE_DIR = before  # type: ignore[attr-defined]
 
 
+def in_cache(name: str) -> bool:
+    """Whether some kernel of this name has been compiled on this machine before, from the same sources."""
+    folder = cache_folder()
+    return folder is not None and any(folder.rglob(f"*.{name}-*.nbi"))
+
+
 def part(function: Callable[..., Any]) -> Any:
     """Compile a piece that kernels call as a function of its own; it lives in its callers' cache entries."""
     return numba.njit(nogil=True, error_model="numpy")(function)

@@ -1,0 +1,29 @@
+"""What a trainer needs of the sweep's config: plain data, read without torch by the driver that sends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnsweep.app.config.point import Variant
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """Ships to workers.
+
+    Attributes:
+        seed: sweep seed. independent: seeds differ between trials.
+        report_every, eval_every: updates per rung, rungs per evaluation.
+        checkpoints: root of the sweep's checkpoints.
+        rows: most rows at once; None = by memory.
+        device: ``cpu``, ``cuda`` or ``auto``.
+    """
+
+    variants: tuple[Variant, ...]
+    seed: int
+    independent: bool
+    report_every: int
+    eval_every: int
+    checkpoints: str
+    rows: int | None = None
+    device: str = "auto"
