@@ -233,7 +233,7 @@ class SweepMemory:
         open: unfinished trials by number.
         queue: numbers of trials with rows that wait for a place: those tried before and enqueued points first.
         groups: quarantine groups by id; `pending` lists those that wait for a worker of their own.
-        room: free rows by worker.
+        free_slots: free rows by worker.
         counts: trials by state.
         next_number: the next trial to ask for; `last_number` the last one that got a point.
         asking: asks that are not answered yet.

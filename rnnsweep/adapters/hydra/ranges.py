@@ -78,7 +78,8 @@ def _choices(values: list[Any]) -> tuple[Any, ...]:
             raise ConfigError("holds control characters", value=value, allowed="printable characters")
         if isinstance(value, float) and math.isnan(value):
             raise ConfigError("NaN cannot be searched", value="nan", allowed="numbers, inf, words, true, false, null")
-    return tuple(dict.fromkeys(values))
+    # By type too: 1, 1.0 and true are equal to Python and three choices to a user.
+    return tuple({(type(value), value): value for value in values}.values())
 
 
 def _from_sweep(key: str, spec: Sweep) -> Dimension:

@@ -56,7 +56,7 @@ class HistorySampler:
     def warm_start(self, earlier: Sequence[TrialView]) -> None:
         """Learn from the results of another sweep of the same space; `restore` keeps them.
 
-        They stand in the history below number 0, best first for samplers that look at order, and count towards the
+        They stand in the history below number 0, the newest first, and count towards the
         start from the Sobol sequence. That goes on where the other sweep has left it: with one seed, this one would
         else repeat what has been tried. Trials that lie outside of the space teach nothing.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnnsweep.adapters.hydra.compose import SEARCHED_GROUPS, Composition, SearchedKey, unknown_key
@@ -70,22 +70,35 @@ def _first(composition: Composition, key: str) -> Any:
 
 def _settle(composition: Composition, dim: Dimension, searched: set[str]) -> Dimension | None:
     """Decide conditions on keys that are not searched; None where the dimension can never exist."""
-    tree, left = composition.variants[0][1], {}
+    tree, left = composition.variants[0][1], {key: values for key, values in dim.when.items() if key in searched}
     for key, values in dim.when.items():
         if key in searched:
-            left[key] = values
             continue
         choice = composition.choices.get(key)
-        if not isinstance(choice, str) and key not in tree:
+        if not isinstance(choice, str) and not any(key in other for _, other in composition.variants):
             hint = nearest(key, [*composition.choices, *tree.paths()])
             source = composition.searched[dim.key].source
             raise ConfigError("unknown key in a condition", key=f"space.{dim.key}.when.{key}", hint=hint, file=source)
-        if (choice if isinstance(choice, str) else tree.get(key)) not in values:
+        holding = _variants_where(composition, key, values)
+        if 0 < len(holding) < len(composition.variants):
+            # It holds for some choices of a searched group only: a condition on that choice says the same.
+            group = key.partition(".")[0]
+            chosen = {choices[group] for choices in holding}
+            left[group] = tuple(name for name in left.get(group, sorted(chosen)) if name in chosen)
+        elif not holding:
             if composition.origin.get(key, tree.origin.get(key)) != COMMAND_LINE:  # else: what was typed wins, as meant
                 needed = " or ".join(map(str, values))
                 composition.idle.append(f"{dim.key} is never searched: its condition {key}={needed} does not hold")
             return None
     return dataclasses.replace(dim, when=left)
+
+
+def _variants_where(composition: Composition, key: str, values: Sequence[Any]) -> list[dict[str, str]]:
+    """Choices of the searched groups for which a key that is not searched has one of some values."""
+    choice = composition.choices.get(key)
+    if isinstance(choice, str):
+        return [choices for choices, _ in composition.variants if choices.get(key, choice) in values]
+    return [choices for choices, tree in composition.variants if key in tree and tree.get(key) in values]
 
 
 def _parents_first(dims: list[Dimension], composition: Composition) -> list[Dimension]:
