@@ -25,10 +25,13 @@ class RnnsweepError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild from the constructor's arguments, whatever the message says."""
+        # Exception's own would call the constructor with the message alone, which most of ours do not take: Ray and
+        # process pools would lose the error.
         return (_rebuild, (type(self), dict(self.__dict__), self.args))
 
 
 def _rebuild(kind: type[RnnsweepError], state: dict[str, object], args: tuple[object, ...]) -> RnnsweepError:
+    # without __init__, which would build the message again
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(state)
@@ -100,6 +103,7 @@ class ConfigError(RnnsweepError):
             parts.append(f"; allowed: {words}")
         if self.hint:
             parts.append(f". {self.hint}" if self.hint.endswith((".", "?")) else f". Did you mean '{self.hint}'?")
+        # the whole line: value, key and file may all come from a file that somebody else wrote
         return printable("".join(parts))
 
 

@@ -24,6 +24,7 @@ META = ("_target_", "_search_", NAME)
 """Keys of a block that are no fields of the unit."""
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# whole folders: which packages are installed there does not matter
 _LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 AnyUnit = TypeVar("AnyUnit", bound=Unit)
@@ -65,6 +66,7 @@ def build_unit(block: Any, key: str, kind: type[AnyUnit]) -> AnyUnit:
         problem, allowed = f"is no unit of the group {kind.unit_group}", f"a subclass of {kind.__name__}"
         raise ConfigError(problem, key=f"{key}._target_", value=block["_target_"], allowed=allowed)
     known = unit.fields()
+    # lists become tuples: units are hashed, as keys of caches
     values = {name: _frozen(value) for name, value in block.items() if name not in META}
     for name in values:
         if name not in known:

@@ -44,6 +44,7 @@ class Range:
         """
         if value is None:
             return self.optional
+        # bool is an int in Python, but true is no number in a config
         if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
             return False
         if self.integer and (math.isinf(value) or value != int(value)):
@@ -146,6 +147,7 @@ class Unit:
     @classmethod
     def fields(cls) -> tuple[str, ...]:
         """Names of all yaml keys of the unit."""
+        # the name is how a unit is called, not what it is
         return tuple(item.name for item in dataclasses.fields(cls) if item.init and item.name != "unit_name")
 
 
@@ -169,6 +171,7 @@ def as_declared(value: Any, allowed: Range | tuple[Any, ...]) -> Any:
     """
     if isinstance(allowed, Range):
         return int(value) if allowed.integer and isinstance(value, float) else value
+    # the declared item itself: 5.0 from a file becomes 5
     return next((item for item in allowed if item == value), value)
 
 

@@ -103,6 +103,7 @@ class Relu(OutputSlope):
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
         """max(a, 0)."""
         del bias
+        # where and not clamp: NaN compares false and so stays what it is
         return torch.where(a <= 0, torch.zeros_like(a), a)
 
     def slope_from_output(self, y: Tensor) -> Tensor:
@@ -129,6 +130,7 @@ class Elu(OutputSlope):
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
         """a where a > 0, else exp(a) - 1."""
         del bias
+        # the inner where keeps exp from overflowing where its result is not taken
         return torch.where(a > 0, a, torch.exp(torch.where(a > 0, torch.zeros_like(a), a)) - 1)
 
     def slope_from_output(self, y: Tensor) -> Tensor:
@@ -155,6 +157,7 @@ class ModRelu(Activation):
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
         """sign(a) * max(|a| + bias, 0)."""
         size = a.abs() if bias is None else a.abs() + bias
+        # as in Relu: NaN stays NaN
         return torch.sign(a) * torch.where(size <= 0, torch.zeros_like(size), size)
 
     def slope(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -173,7 +176,8 @@ class Oplu(Activation):
     def value(self, a: Tensor, bias: Tensor | None = None) -> Tensor:
         """Pairs sorted in descending order."""
         del bias
-        even, odd = a[..., 0::2], a[..., 1::2]
+        even, odd = a[..., 0::2], a[..., 1::2]  # ... H/2
+        # strictly: of two equal ones neither moves
         swap = odd > even
         return torch.stack((torch.where(swap, odd, even), torch.where(swap, even, odd)), dim=-1).flatten(-2)
 
@@ -185,7 +189,7 @@ class Oplu(Activation):
 
     def pullback(self, slope: Tensor, g: Tensor) -> Tensor:
         """The permutation's transpose, which is itself."""
-        mate = g.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+        mate = g.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)  # ... H
         return torch.where(slope > 0, mate, g)
 
     def pushforward(self, slope: Tensor, v: Tensor) -> Tensor:
@@ -194,6 +198,7 @@ class Oplu(Activation):
 
 
 _ALL = (
+    # gains as `torch.nn.init.calculate_gain` has them, 1 where it has none
     Tanh("tanh", gain=5 / 3),
     Sigmoid("sigmoid"),
     Relu("relu", gain=2**0.5),

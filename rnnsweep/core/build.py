@@ -73,9 +73,11 @@ def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, A
         build_unit(config["init"], "init", Init),
         build_unit(config["learner"], "learner", Learner),
         build_unit(config["optimizer"], "optimizer", Optimizer),
+        # an empty block is a controller that was taken out
         {name: build_unit(block, f"controllers.{name}", Controller) for name, block in controllers.items() if block},
         build_unit(config["readout"], "readout", Readout) if "readout" in config else Readout(),
     )
+    # the checks call methods of units, which may be the user's
     with user_code(*units.all):
         _check_together(units, config["training"]["batch"], families)
     return units
@@ -100,6 +102,7 @@ def _check_init(units: Units, families: Callable[[], Mapping[str, Any]]) -> None
 
 
 def _gated(family: Family) -> bool:
+    # whether there are gates does not depend on sizes
     return any(spec.remembers for spec in family.parameters(1, 1))
 
 
@@ -164,9 +167,11 @@ def shape_key(config: Mapping[str, Any], units: Units) -> str:
     """What rows must share to train as one tensor program, as canonical JSON."""
     training = config["training"]
     parts = {prefix: _structure(unit) for prefix, unit in units.rows().items()}
+    # No init among them: it decides where a row begins, not what is computed; nor anything per-row.
     parts |= {"task": _structure(units.task), "readout": _structure(units.readout)}
     parts |= {name: training[name] for name in ("batch", "eval_size", "stop_solved", "solved_below")}
     parts |= {name: config[name] for name in ("engine", "dtype")}
+    # sorted: the order of keys in a yaml must not split a pack
     return json.dumps(parts, sort_keys=True, default=str)
 
 
@@ -222,6 +227,7 @@ def initial_state(program: Program, units: Units, streams: Streams) -> RowSnapsh
     }
     drawn = units.init.draw(program.layout.specs, keys, hypers, program.activation.gain)
     drawn.update(units.family.initial(drawn, program.layout.specs, keys))
+    # what neither init nor family draws begins at 0
     params = {spec.name: torch.zeros(spec.shape, dtype=program.dtype) for spec in program.layout.specs}
     params.update({name: value[0].to(program.dtype) for name, value in drawn.items()})
     return RowSnapshot(params)

@@ -60,6 +60,7 @@ class CheckpointStore:
 
     def save(self, folder: str, state: RowSnapshot, extra: Mapping[str, Any]) -> None:
         """Write the row's checkpoint of its present rung; durable when this returns."""
+        # no pickle: reading a checkpoint must not run code
         data = safetensors.torch.save(_tensors(state))
         manifest = {
             "format": FORMAT,
@@ -69,6 +70,7 @@ class CheckpointStore:
             **{name: getattr(state, name) for name in _NUMBERS},
             "extra": dict(extra),
         }
+        # Tensors first: killed in between, they lie there without a manifest, which is no checkpoint.
         self._write(rung_file(folder, state.rung, TENSORS), data)
         manifest["checksum"] = _checksum(manifest)
         self._write(rung_file(folder, state.rung, MANIFEST), json.dumps(manifest).encode())
@@ -96,10 +98,12 @@ class CheckpointStore:
     def newest(self, folders: Sequence[str], limit: int | None = None) -> Saved | None:
         """The readable checkpoint with most rungs (at most `limit`) in any of the folders; None if there is none."""
         wanted = [(rung, folder) for folder in folders for rung in self.rungs(folder) if limit is None or rung <= limit]
+        # sorting is stable: of equal rungs that of the folder named first, the newest attempt's
         for rung, folder in sorted(wanted, key=lambda pair: -pair[0]):
             try:
                 return self.load(folder, rung)
             except CheckpointError:
+                # torn or changed: the one before costs a few rungs, giving up would cost the trial
                 continue
         return None
 
@@ -115,11 +119,13 @@ class CheckpointStore:
             self.fs.pipe_file(path, data)
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
+        # beside it, since a rename is atomic within one file system only
         temporary = f"{path}.tmp-{os.getpid()}"
         try:
             with open(temporary, "wb") as file:
                 file.write(data)
                 file.flush()
+                # before the rename, or a power cut could leave the new name without its data
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except OSError:  # a full disk must not stay full of torn files
@@ -135,6 +141,7 @@ class CheckpointStore:
     def _list(self, folder: str) -> list[str]:
         try:
             return os.listdir(folder) if self.local else self.fs.ls(folder, detail=False)
+        # an attempt that ended before its first rung has no folder
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -156,6 +163,7 @@ def _check_manifest(path: str, manifest: Any) -> None:
         raise CheckpointError(path, f"is no manifest: {type(manifest).__name__}")
     if manifest.get("format") != FORMAT:
         raise CheckpointError(path, f"format {manifest.get('format')}, this version reads {FORMAT}")
+    # popped: it was formed before it was added
     given = manifest.pop("checksum", None)
     if given is not None and given != _checksum(manifest):
         raise CheckpointError(path, "was changed: its checksum differs")
@@ -166,6 +174,7 @@ def _check_manifest(path: str, manifest: Any) -> None:
 
 
 def _tensors(state: RowSnapshot) -> dict[str, Tensor]:
+    # safetensors takes no strided views
     named = {f"params/{name}": value.contiguous() for name, value in state.params.items()}
     named.update({f"slots/{name}": value.contiguous() for name, value in state.slots.items()})
     if state.profile is not None:

@@ -48,6 +48,7 @@ def write_config(root: str, config: Mapping[str, Any]) -> None:
     draft = f"{folder}/{CONFIG}.tmp-{os.getpid()}"
     with open(draft, "w") as file:
         file.write(text)
+    # renamed, so that nobody reads half of it; not synced, since the ledger has the original
     os.replace(draft, f"{folder}/{CONFIG}")
 
 
@@ -62,6 +63,7 @@ def remove_leftovers(root: str) -> int:
     folder = local_path(root)
     if folder is None:
         return 0
+    # found first, deleted then: `os.walk` goes through the same folders
     gone = list(_leftovers(folder))
     for path in gone:
         os.remove(path)

@@ -26,6 +26,7 @@ def sweep_folder(checkpoints: str, sweep: str) -> str:
 
 def trial_folder(root: str, trial: int) -> str:
     """Folder of a trial below its sweep's."""
+    # padded with zeros, so that listings come in order
     return f"{root}/{trial:06d}"
 
 

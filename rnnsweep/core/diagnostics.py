@@ -39,6 +39,7 @@ def weights(family: Family, values: Values, hypers: Values) -> dict[str, Tensor]
         return counted
     rho, sigma = torch.full((2, len(matrices)), math.nan, dtype=torch.float64)
     for index, matrix in enumerate(matrices):
+        # torch refuses other matrices; such a row has NaN
         if bool(torch.isfinite(matrix).all()):
             rho[index] = torch.linalg.eigvals(matrix).abs().max()
             sigma[index] = torch.linalg.matrix_norm(matrix, 2)
@@ -56,8 +57,10 @@ def states(context: Context) -> dict[str, Tensor]:
     if cell is None:
         saturated = saturation(record, lambda t: slope_at(record, activation, t))
         return {"state/saturation": saturated, "state/lyapunov_max": lyapunov(record, context)}
+    # the base's: a cell without nonlinearities of its own
     if type(cell).slopes is Cell.slopes:
         return {}
+    # vectors [P, K] are to broadcast over the mini-batch
     own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in record.weights.cell.items()}
     kept: Tensor = record.kept  # pyright: ignore[reportAttributeAccessIssue] - records of cells have it
     drive = getattr(record, "drive", record.h[:, 1:])  # fused loops keep no drives, nor do their cells ask for them
@@ -96,7 +99,7 @@ def lyapunov(record: Record, context: Context) -> Tensor:
     """
     w, activation = record.weights, context.activation
     T = record.h.shape[1] - 1
-    v = torch.ones_like(record.h[:, 0]) / math.sqrt(record.h.shape[-1])
+    v = torch.ones_like(record.h[:, 0]) / math.sqrt(record.h.shape[-1])  # P B H, of norm 1
     total = torch.zeros(v.shape[:2], dtype=torch.float64, device=v.device)  # P B
     for t in range(T):
         own = (t >= T - record.lengths)[:, None]
@@ -104,8 +107,9 @@ def lyapunov(record: Record, context: Context) -> Tensor:
         if w.leak is not None:
             leak = w.leak[:, None, None]
             new = (1 - leak) * v + leak * new
-        norm = new.double().square().sum(-1).sqrt()
+        norm = new.double().square().sum(-1).sqrt()  # P B
         total += torch.where(own, norm.log(), torch.zeros_like(total))
+        # rescaled at each step, or it would overflow or vanish long before T
         v = torch.where(own[..., None], (new.double() / norm[..., None]).to(v.dtype), v)
     return (total / record.lengths[:, None]).mean(1)
 

@@ -58,10 +58,12 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
     wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
     measured: dict[str, Tensor] = {}
     values, family, hypers = program.layout.view(tile.params), program.family, tile.unit_hypers("family")
+    # once: parameters stand still during an evaluation
     weights = family.weights(values, hypers)
     endless, state = program.task.samples is None, None
     for start, offset in _offsets(program, total):
         size, offset = len(offset), offset.to(tile.step.device)
+        # a finite validation set is the same at each evaluation, so that curves compare
         base = tile.step * _SPAN if endless else torch.zeros_like(tile.step)
         draws = Draws(keys, base[:, None] + offset, base + start, program.dtype, split="valid")
         batch = replace(program.task.batch(draws), state=state)
@@ -88,6 +90,7 @@ def _offsets(program: Program, total: int) -> Iterator[tuple[int, Tensor]]:
     streams = min(program.batch, total)
     windows = total // streams
     for index in range(windows):
+        # stream s reads windows s * windows, s * windows + 1, ...: each follows on the one before
         yield index * streams, torch.arange(streams) * windows + index
 
 

@@ -57,7 +57,7 @@ class CrossEntropy(Loss):
     ) -> tuple[Float[Tensor, "P M"], Float[Tensor, "P M O"]]:
         """By log-softmax."""
         log_p = torch.log_softmax(outputs, -1)
-        picked = log_p.gather(-1, targets[..., None])[..., 0]
+        picked = log_p.gather(-1, targets[..., None])[..., 0]  # P M
         hot = torch.zeros_like(outputs).scatter_(-1, targets[..., None], 1.0)
         return -picked, log_p.exp() - hot
 
@@ -67,6 +67,7 @@ class CrossEntropy(Loss):
         """(diag p - p p^T) change."""
         del targets
         p = torch.log_softmax(outputs, -1).exp()
+        # the product, without forming the O x O matrix
         return p * change - p * (p * change).sum(-1, keepdim=True)
 
 
@@ -84,6 +85,7 @@ class BinaryCrossEntropy(Loss):
         self, outputs: Float[Tensor, "P M O"], targets: Shaped[Tensor, "P M ..."]
     ) -> tuple[Float[Tensor, "P M"], Float[Tensor, "P M O"]]:
         """From the logits, without forming the probabilities for the cost."""
+        # softplus(y) - y t in the form whose exp cannot overflow
         each = (outputs.clamp(min=0) - outputs * targets) + torch.log1p(torch.exp(-outputs.abs()))
         return each.sum(-1), _sigmoid(outputs) - targets
 

@@ -56,7 +56,9 @@ def row_norm(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
         row's own. All zero: 0. Any NaN or inf: non-finite.
     """
     total = square_sum(x)
+    # In float32 squares below 1e-38 have lost digits and sums overflow at 3e38: bounds with some decades to spare.
     safe = (total > 1e-25) & (total < 1e35)
+    # nearly always: the second pass over x is saved
     if bool(safe.all()):
         return total.sqrt()
     power = exponent_of(x.abs().amax(1))
@@ -78,6 +80,7 @@ def scale_by_power(x: Float[Tensor, ...], power: Int64[Tensor, ...]) -> Float[Te
 
 def _power_of_two(power: Tensor, dtype: torch.dtype) -> Tensor:
     """2**power by its bits: `pow` and `ldexp` are not exact on every device."""
+    # the exponent's field: bias 1023 above 52 bits of fraction, in float32 127 above 23
     if dtype == torch.float64:
         return ((power.clamp(-1022, 1023) + 1023) << 52).view(torch.float64)
     return ((power.clamp(-126, 127) + 127) << 23).to(torch.int32).view(torch.float32)

@@ -129,6 +129,7 @@ class Pack:
         layout, count = program.layout, len(rows)
         members = [member for member, _ in rows]
         states = [state for _, state in rows]
+        # filled on the CPU and moved at once: one transfer per join, not one per row
         params = torch.zeros(count, layout.size, dtype=dtype)
         for index, state in enumerate(states):
             layout.flatten(
@@ -139,6 +140,7 @@ class Pack:
             block = torch.stack([_slot(layout, state, name, shape, dtype) for state in states])
             self.slots[name] = torch.cat([self.slots[name], block.to(device)])
         for key in program.hyper_keys:
+            # rounded once, from the number that the config holds
             values = torch.tensor([float(member.hypers[key]) for member in members], dtype=torch.float64).to(dtype)
             self.hypers[key] = torch.cat([self.hypers[key], values.to(device)])
         for purpose in _PURPOSES:
@@ -158,6 +160,7 @@ class Pack:
         if not gone:
             return
         kept = [index for index in range(len(self.members)) if index not in gone]
+        # indexing copies: memory of the rows that left is free afterwards
         index = torch.tensor(kept, dtype=torch.int64, device=self.program.device)
         self.params = self.params[index]
         self.status = self.status[index]
@@ -174,6 +177,7 @@ class Pack:
         """A row's state, detached from the pack."""
         layout = self.program.layout
         one = slice(index, index + 1)
+        # clone: on the CPU `cpu` copies nothing, and the pack trains on in the same memory
         params = {name: value[0].clone().cpu() for name, value in layout.view(self.params[one]).items()}
         slots: dict[str, Tensor] = {}
         for name, shape in self.program.slot_shapes.items():
@@ -209,6 +213,7 @@ def _slot(layout: ParameterLayout, state: RowSnapshot, name: str, shape: tuple[i
             key[len(prefix) :]: value[None].to(dtype) for key, value in state.slots.items() if key.startswith(prefix)
         }
         layout.flatten(parts, block[None])
+    # absent in a fresh row: slots begin at 0
     elif name in state.slots:
         block.copy_(state.slots[name])
     return block

@@ -120,6 +120,7 @@ class Program:
     @cached_property
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:
         """Row state besides parameters: slot name -> shape without the leading P."""
+        # as long as the parameters and laid out like them: `Pack.row` names their parts by parameter
         shapes: dict[str, tuple[int, ...]] = {f"optimizer.{name}": (self.layout.size,) for name in self.optimizer.slots}
         shapes.update({f"family.{name}": () for name in self.family.slots})
         shapes.update({f"learner.{name}": shape for name, shape in self.learner.slot_shapes(self).items()})  # pyright: ignore[reportArgumentType] - it takes a cached_property for no property

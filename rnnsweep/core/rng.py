@@ -66,7 +66,9 @@ def key(seed: int, replica: int, purpose: str, trial: int | None = None) -> int:
         >>> key(0, 0, "train") == key(0, 0, "train"), key(0, 0, "train") == key(0, 1, "train")
         (True, False)
     """
+    # JSON, since joined texts could run together: (1, 12) and (11, 2)
     text = json.dumps([int(seed), int(replica), str(purpose), None if trial is None else int(trial)])
+    # not `hash`, which Python salts per process; signed, so that it fits torch's int64
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
 
@@ -114,6 +116,7 @@ class Draws:
 
         At most 2**31 - 1 different values.
         """
+        # not `%`, which needs a division per number
         return low + (self.words(n, stream) * (high - low + 1) >> 32)
 
     def uniforms(self, n: int, stream: int) -> Tensor:
@@ -183,7 +186,7 @@ def words_torch(keys: Tensor, ids: Tensor, stream: int, n: int) -> Tensor:
     ids, keys = ids[:, :, None], keys[:, None, None]
     counter = (ids & _MASK, (ids >> 32) & _MASK, torch.full_like(ids, stream), blocks[None, None])
     four = block_torch(counter, (keys & _MASK, (keys >> 32) & _MASK))
-    return torch.stack(torch.broadcast_tensors(*four), dim=-1).flatten(2)[:, :, :n]
+    return torch.stack(torch.broadcast_tensors(*four), dim=-1).flatten(2)[:, :, :n]  # P B n
 
 
 @njit(inline="always")
@@ -228,6 +231,7 @@ def words_compiled(keys: Tensor, ids: Tensor, stream: int, n: int) -> Tensor:
 @njit(inline="always")
 def _uniform53(high, low):
     """53 bits of two words as a float64 in [0, 1)."""
+    # 27 bits times 2**26, plus 26 bits
     return (np.float64(high >> np.uint64(5)) * 67108864.0 + np.float64(low >> np.uint64(6))) * 2.0**-53
 
 
@@ -249,6 +253,7 @@ def _fill_uniforms(keys, stream, out):
 @njit(nogil=True, cache=True)
 def _fill_normals(keys, stream, out):
     n = out.shape[1]
+    # two words for each uniform; an odd n needs those of one more angle
     words = _padded(2 * n + 2)
     for p in range(out.shape[0]):
         fill(keys[p], 0, stream, words)
@@ -269,5 +274,5 @@ def _fill_permutations(keys, stream, out):
         for i in range(n):
             out[p, i] = i
         for i in range(n - 1, 0, -1):
-            j = np.int64(words[i] * np.uint64(i + 1) >> np.uint64(32))
+            j = np.int64(words[i] * np.uint64(i + 1) >> np.uint64(32))  # U{0..i}
             out[p, i], out[p, j] = out[p, j], out[p, i]

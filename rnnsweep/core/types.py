@@ -112,7 +112,7 @@ class ParameterLayout:
         for spec in self.specs:
             if spec.name in values:
                 start = self.offsets[spec.name]
-                out[:, start : start + spec.size] = values[spec.name].flatten(1)
+                out[:, start : start + spec.size] = values[spec.name].flatten(1)  # P size
         return out
 
     def mask(self, names: Sequence[str], device: torch.device | str = "cpu") -> Bool[Tensor, " N"]:
@@ -128,6 +128,7 @@ def merged(*parts: Mapping[str, Float[Tensor, "P ..."]]) -> dict[str, Float[Tens
     total: dict[str, Tensor] = {}
     for part in parts:
         for name, value in part.items():
+            # not `+=`: the parts are not ours to change
             total[name] = total[name] + value if name in total else value
     return total
 

@@ -25,6 +25,7 @@ def bifurcation(points: Frame, folds: Frame, w: float) -> Figure:
     with styled():
         figure, grid = canvas(size=(8.2, 4.6))
         axes = grid[0, 0]
+        # a new number wherever stability changes: each run is a line of its own
         runs = (points["stable"] != points["stable"].shift()).cumsum()
         named = set()
         for _, run in points.groupby(runs):
@@ -36,6 +37,7 @@ def bifurcation(points: Frame, folds: Frame, w: float) -> Figure:
                 color=BLUE if stable else ORANGE,
                 linestyle="-" if stable else (0, (4, 3)),
                 linewidth=2.2,
+                # one entry in the legend however many runs there are
                 label=None if name in named else name,
             )
             named.add(name)
@@ -63,6 +65,7 @@ def error_surface(surface: Frame, walls: Frame, paths: Frame) -> Figure:
     with styled():
         figure, grid = canvas(size=(8.2, 4.9))
         axes = grid[0, 0]
+        # rasterised: as vectors the grid would be megabytes
         image = axes.pcolormesh(w, b, table.to_numpy(), cmap="cividis", shading="nearest", rasterized=True)
         inside = walls[(walls["b"] >= b.min()) & (walls["b"] <= b.max())]
         axes.plot(inside["w"], inside["b"], color="white", linewidth=1.4, linestyle=(0, (4, 3)))
@@ -105,6 +108,7 @@ def gradient_norms(norms: Frame) -> Figure:
             for axes, (quantity, title) in zip(row, QUANTITIES.items(), strict=True):
                 for sigma in sigmas:
                     line = norms[(norms["error"] == kind) & (norms["sigma"] == sigma)]
+                    # an error that has died out has no place on a logarithmic axis
                     line = line[line[quantity] > 0]
                     axes.plot(line["depth"], line[quantity], color=colours(scale(sigma)), label=f"{sigma:g}")
                 axes.set_yscale("log")

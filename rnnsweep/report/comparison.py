@@ -146,6 +146,7 @@ def _solved(cell: ComparedCell, own: Sequence[ReplicaResult]) -> ComparedCell:
     count = sum(result.solved for result in own)
     low, high = wilson(count, len(own))
     times = [float(result.solved_at) for result in own if result.solved and result.solved_at is not None]
+    # over all replicas: those that never solved count as later than any other
     middle = censored_median(times, len(own))
     trained = max(result.step for result in own)
     note = f"({number(middle)} updates)" if middle is not None else f"(by {number(trained)} updates)"
@@ -195,4 +196,5 @@ def markdown(comparison: Comparison, picture: str | None = None) -> str:
 
 
 def _plain(text: str) -> str:
+    # it would end a cell
     return text.replace("|", r"\|")

@@ -44,6 +44,7 @@ def contours(data: SweepData) -> Figure | None:
 
 
 def _draw(axes: Axes, data: SweepData, across: str, up: str, colours: ScalarMappable) -> None:
+    # trials in which both keys exist
     some = data.scored.dropna(subset=[across, up])
     x, y = _place(axes.xaxis, data, across, some), _place(axes.yaxis, data, up, some)
     value = some["objective"].to_numpy(dtype=float)
@@ -62,6 +63,7 @@ def _surface(x: np.ndarray, y: np.ndarray, value: np.ndarray) -> tuple[tri.Trian
     if min(spans) == 0:
         return None
     try:
+        # unscaled, the key with the larger numbers alone would decide who is whose neighbour
         scaled = tri.Triangulation((x - x.min()) / spans[0], (y - y.min()) / spans[1])
     except (RuntimeError, ValueError):  # too few different points
         return None

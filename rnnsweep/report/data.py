@@ -115,6 +115,7 @@ class SweepData:
     def _in_order(self, states: tuple[str, ...]) -> Frame:
         have = self.trials[self.trials["objective"].notna() & self.trials["state"].isin(states)]
         columns = zip(have["objective"], have["solved_at"], have["trial"], strict=True)
+        # NaN, in a frame, is a None
         ranks = [rank(self.objective, value, None if at != at else at, int(number)) for value, at, number in columns]
         return have.iloc[sorted(range(len(have)), key=ranks.__getitem__)]
 
@@ -145,6 +146,7 @@ class SweepData:
     def telling_importances(self) -> Mapping[str, float]:
         """The importances, or none where the largest is no larger than what objectives dealt out at random give."""
         largest = max(self.importances.values(), default=0.0)
+        # better no order than one that shuffled objectives would give too
         return {} if self.noise is not None and largest <= self.noise else self.importances
 
     def dimension(self, key: str) -> Dimension:

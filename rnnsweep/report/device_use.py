@@ -17,9 +17,11 @@ def use(data: SweepData) -> Figure | None:
     if begun.empty:
         return None
     start = begun["started"].min()
+    # of a running sweep: until the last moment that is known
     ends = begun["finished"].fillna(begun[["started", "finished"]].max().max())
     times = np.concatenate([begun["started"] - start, ends - start]) / 60
     steps = np.concatenate([np.ones(len(begun)), -np.ones(len(ends))])
+    # at equal times those that begin come before those that end: the count never dips for a handover
     order = np.lexsort((-steps, times))
     spent = data.replicas.groupby("trial")["device_s"].sum()
     fates = fate(data, data.trials).groupby(data.trials["trial"]).first()
@@ -31,6 +33,7 @@ def use(data: SweepData) -> Figure | None:
         grid[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
         colours = {kind.name: kind.colour for kind in FATES} | {"failed": RED}
         bars = grid[0, 1].barh(list(by_fate.index), by_fate, color=[colours.get(name, BLUE) for name in by_fate.index])
+        # nothing may have been trained yet
         total = max(float(by_fate.sum()), 1e-12)
         grid[0, 1].bar_label(bars, [f"{value / total:.0%}" for value in by_fate], padding=4, fontsize=9.5)
         grid[0, 1].set(xlabel="device seconds", ylabel="what became of the trial")

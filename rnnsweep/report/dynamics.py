@@ -14,6 +14,7 @@ LOGARITHMIC = {"grad/norm", "valid/loss"}
 
 def dynamics(data: SweepData) -> Figure | None:
     """One panel per quantity, one colour per trial: mean over replicas, each replica as a thin line behind it."""
+    # a sweep whose trials were all pruned has curves too
     best = data.ranked["trial"].head(BEST).tolist() or data.scored["trial"].head(BEST).tolist()
     curves = data.curves[data.curves["trial"].isin(best)]
     keys = [key for key in data.metrics if data.metrics[key].drawn and _says_something(curves, key)]

@@ -30,6 +30,7 @@ def varied(data: SweepData) -> bool:
     """Whether objectives fill their range: a surface over trials that are all alike but one shows that one alone."""
     values = data.ranked["objective"].astype(float)
     span = values.max() - values.min()
+    # rounded to twentieths of the span: values that look alike on a colour scale count once
     return ordered(data) and span > 0 and ((values - values.min()) / span * 20).round().nunique() >= LEAST_VALUES
 
 

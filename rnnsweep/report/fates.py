@@ -40,6 +40,8 @@ def fate(data: SweepData, trials: Frame) -> Column:
     solved = complete & trials["solved_at"].notna()
     if data.solvable:
         words = words.mask(complete, "not solved")
+    # In this order: solved even where nobody asked for it, and diverged before either, since one lost replica is what
+    # a reader must not miss.
     words = words.mask(solved, "solved")
     return words.mask(complete & (trials["diverged_share"] > 0), "diverged")
 

@@ -16,6 +16,8 @@ OLD_S = 3600.0
 
 def write(path: Path, content: bytes) -> Path:
     """Replace a file in one step; returns its path."""
+    # in the same folder: a rename is atomic within one file system only; host and process, since several machines may
+    # write one report
     draft = path.with_name(f".{path.name}.{_host()}-{os.getpid()}.draft")
     try:
         draft.write_bytes(content)

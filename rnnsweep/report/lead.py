@@ -32,6 +32,7 @@ def lead(data: SweepData) -> Frame:
     order = data.ranked["trial"].tolist()
     winner, rivals = order[:1], order[1 : RIVALS + 1]
     tests = [(rival, _compare(data, winner[0], rival)) for rival in rivals]
+    # one pair has no spread to compare its difference with
     tests = [(rival, test) for rival, test in tests if test.pairs > 1]
     corrected = holm([test.p for _, test in tests])
     objective = data.trials.set_index("trial")["objective"]
@@ -44,9 +45,11 @@ def lead(data: SweepData) -> Frame:
 
 def _compare(data: SweepData, winner: int, rival: int) -> PairedDifference:
     mine, theirs = _values(data, winner), _values(data, rival)
+    # a replica that one of the two never finished makes no pair
     both = mine.index.intersection(theirs.index)
     if data.objective.reduce == "solved_share":
         return paired_shares(mine[both].tolist(), theirs[both].tolist())
+    # so that positive means that the winner is better
     first, second = (theirs, mine) if data.minimize else (mine, theirs)
     return paired_difference(first[both].tolist(), second[both].tolist())
 
@@ -104,6 +107,7 @@ def _tie(data: SweepData) -> str:
 
 
 def _tested(data: SweepData, table: Frame, winner: str) -> str:
+    # the largest p decides (see `verdict`)
     closest = table.loc[table["p"].idxmax()]
     pairs = int(closest["pairs"])
     by = f"by {number(float(closest['better by']))} [{number(float(closest['from']))}, {number(float(closest['to']))}]"

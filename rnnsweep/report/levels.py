@@ -54,9 +54,11 @@ def _groups(data: SweepData, key: str, values: Column) -> tuple[Column, list[str
     if names is not None or place.empty:
         return place, names or []
     shares = np.linspace(0, 1, min(BINS, place.nunique()) + 1)
+    # unique: many equal values give quantiles that coincide
     edges = np.unique(np.quantile(place, shares))
     if len(edges) < 2:  # one value only
         return place * 0, [number(edges[0])]
+    # the clip brings the smallest value, which lies on the first edge, into the first fifth
     cuts = np.clip(np.searchsorted(edges, place, side="left") - 1, 0, None)
     return pd.Series(cuts, index=values.index), [f"{low:.2g} – {high:.2g}" for low, high in itertools.pairwise(edges)]
 
@@ -73,6 +75,7 @@ def switched(data: SweepData) -> str:
 def _switch(data: SweepData, key: str) -> str:
     off = [choice for choice in data.dimension(key).choices if _is_off(choice)]
     ended = data.replicas[data.replicas["trial"].isin(data.scored["trial"])]
+    # two values for "off" are a choice of their own
     if len(off) != 1 or len(data.dimension(key).choices) < 2 or ended["solved_at"].isna().all():
         return ""
     by_trial = ended["solved_at"].notna().groupby(ended["trial"]).agg(["sum", "size"])
@@ -100,6 +103,7 @@ def _share(by_trial: Frame) -> tuple[float, float, float]:
     """Share of solved replicas with its interval."""
     solved, count = int(by_trial["sum"].sum()), int(by_trial["size"].sum())
     worth = effective_size(by_trial["sum"].tolist(), by_trial["size"].tolist())
+    # the share of all replicas, its width that of the independent ones
     return (solved / count, *wilson(solved / count * worth, worth))
 
 

@@ -36,6 +36,7 @@ def overview(data: SweepData) -> Figure | None:
         if key:
             draw_slice(grid[0, 1], data, key)
             grid[0, 1].set_title(f"By {short(key)}")
+            # the same objective side by side is read across
             grid[0, 1].set_ylim(grid[0, 0].get_ylim())
         if key and timed:
             draw_times(grid[0, 2], data, key)
@@ -50,6 +51,7 @@ def draw_times(axes: Axes, data: SweepData, key: str) -> None:
     some = some.merge(data.trials[["trial", key]], on="trial").dropna(subset=[key])
     place, names = positions(data, key, some[key])
     if names is not None:
+        # by replica: those of one trial share the choice and would lie upon each other
         place = place + spread(some["trial"] * data.replicas_per_trial + some["replica"])
     name_axis(axes, data, key, names)
     solved = some["solved_at"].notna()

@@ -65,6 +65,7 @@ def write_report(data: SweepData, folder: Path, formats: Sequence[str] = ()) -> 
     parts = [part for section in SECTIONS if (part := _part(section, data, folder, formats))]
     for name, table in page_tables.TABLES.items():
         write(folder / f"{name}.csv", table(data).to_csv(index=False).encode())
+    # last: whoever sees the new page finds its files
     return write(folder / "index.html", render(data, parts, playable).encode())
 
 
@@ -123,6 +124,7 @@ def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str
         parts: of `_part`, in order.
         playable: name -> figure to play with; plotly's script travels with the page if there is one.
     """
+    # StrictUndefined: a typing error in the template fails instead of leaving a gap
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -16,6 +16,7 @@ def trials(data: SweepData) -> Frame:
 def best(data: SweepData, count: int = 10) -> Frame:
     """The best complete trials with what one would rerun them with."""
     columns = ["trial", "objective", "solved_at", "diverged_at", *data.space.keys]
+    # an empty column would ask for attention on the page
     if data.trials["diverged_at"].isna().all():
         columns.remove("diverged_at")
     table = data.ranked[columns].head(count).copy()
@@ -37,6 +38,7 @@ def lost(data: SweepData) -> Frame:
 def reasons(data: SweepData) -> list[str]:
     """Why trials failed, the most frequent reason first, with how often and in which trials."""
     failed = data.trials[data.trials["state"] == "FAILED"]
+    # equally frequent ones by their first trial, so that the page does not change between two runs
     groups = sorted(failed.groupby("reason")["trial"], key=lambda item: (-len(item[1]), item[1].min()))
     return [f"{len(numbers)} × {reason} ({_some(numbers.tolist())})" for reason, numbers in groups]
 

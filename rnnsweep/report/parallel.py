@@ -23,6 +23,7 @@ Ticks = list[tuple[float, str]]
 def parallel(data: SweepData) -> Figure | None:
     """One line per trial through all keys to its objective; the best lie on top."""
     keys = list(data.space.keys)
+    # worst first: what is drawn last lies on top
     scored = data.scored.iloc[::-1]
     if len(scored) < 2 or not keys:
         return None
@@ -70,6 +71,7 @@ def _heights(data: SweepData, key: str, trials: Frame) -> tuple[np.ndarray, Tick
         ticks = [(0.0, number(low)), (1.0, number(high))]
         if dimension.log:
             place, low, high = np.log(place), math.log(low), math.log(high)
+        # `or 1.0`: a range of one value
         heights = (place - low) / ((high - low) or 1.0)
     if heights.isna().any():
         ticks = [(BELOW, MISSING), *ticks]

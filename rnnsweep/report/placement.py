@@ -31,6 +31,7 @@ def positions(data: SweepData, key: str, values: Column) -> tuple[Column, list[s
 
 def _identity(choice: object) -> object:
     """What makes two values one choice: 4 and 4.0 are, True and 1 are not; lists and blocks are compared as text."""
+    # before numbers, of which bool is one in Python
     if isinstance(choice, (bool, np.bool_)):
         return str(bool(choice))
     if isinstance(choice, (int, float, np.number)):
@@ -49,6 +50,7 @@ def choice_name(choice: object) -> str:
 
 def spread(numbers: Column) -> Column:
     """Sideways offsets for points that share a choice and would hide each other; the same in every drawing."""
+    # multiples of the golden ratio spread evenly for any count, and no generator is needed
     return ((numbers * 0.618034) % 1 - 0.5) * 0.42
 
 

@@ -61,7 +61,9 @@ CN16 = "Chernodub, Nowicki (2016), Sampling-based Gradient Regularization, arXiv
 
 
 def _number(text: str) -> float | None:
+    # "> 99" is compared as 99
     digits = text.lstrip("> ")
+    # "n/a" and "-" are no numbers
     return float(digits) if digits.replace(".", "", 1).isdigit() else None
 
 
@@ -105,6 +107,7 @@ TABLES: dict[str, PublishedTable] = {
             f"{P13}, figure 7: a picture; the paper prints no numbers",
             _cells(
                 "T = 20 | T = 50 | T = 100 | T = 150 | T = 200",
+                # empty cells: the paper draws this figure and prints no numbers
                 {f"{network}, {method}": " | | | | " for network in _NETWORKS for method in _METHODS},
             ),
             replicas=5,

@@ -44,8 +44,10 @@ class Effect:
         single = list(self._cells(results))
         if not single:
             return f"{self.text} Not run."
+        # only replicas that ran everywhere: a mean over different cells would mix their difficulty in
         common = set.intersection(*(set(gains) for _, gains, _ in single))
         pooled = [sum(gains[replica] for _, gains, _ in single) / len(single) for replica in sorted(common)]
+        # gains against no gain
         whole = paired_difference(pooled, [0.0] * len(pooled))
         corrected = holm([test.p for _, _, test in single])
         apart = [
@@ -58,6 +60,7 @@ class Effect:
     def _cells(self, results: Sequence[ReplicaResult]) -> Iterator[tuple[str, dict[int, float], PairedDifference]]:
         """Per cell that both methods ran: name, gain by replica in points, and the test of its pairs."""
         for with_it, without in self.rows:
+            # a set's order would change between runs
             for column in dict.fromkeys(result.column for result in results):
                 first, second = (self._values(results, row, column) for row in (with_it, without))
                 both = sorted(first.keys() & second.keys())
@@ -129,6 +132,7 @@ class AsPublished:
             published = self.table.cell(cell.row, cell.column)
             own = [result.solved for result in results if (result.row, result.column) == (cell.row, cell.column)]
             if own and published is not None and published.value is not None:
+                # papers print shares; the test needs counts
                 solved, known = sum(own), round(published.value / 100 * theirs)
                 p = _fisher(solved, len(own), known, theirs)
                 rows.append((f"{cell.row} {solved} of {len(own)} against {known} of {theirs}", p))
@@ -149,6 +153,7 @@ def _weak(ours: int, theirs: int) -> str:
 
 def _fisher(solved: int, count: int, known: int, theirs: int) -> float:
     """p of Fisher's exact test, two-sided, of two shares."""
+    # here: the import takes long, and most reports have no published table
     from scipy.stats import fisher_exact
 
     tested: Any = fisher_exact([[solved, count - solved], [known, theirs - known]])

@@ -24,6 +24,7 @@ def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> Non
     if len(failed):
         axes.scatter(
             failed["trial"],
+            # at the foot of the axes, since they have no objective
             np.full(len(failed), 0.02),
             transform=axes.get_xaxis_transform(),
             marker="x",
@@ -60,12 +61,14 @@ def history(data: SweepData) -> Figure | None:
 
 def best_so_far(data: SweepData) -> Figure | None:
     """The incumbent over time, with its replicas as points."""
+    # by number among those that finished in one batch, which have the same time
     done = data.ranked.dropna(subset=["finished"]).sort_values(["finished", "trial"])
     if done.empty:
         return None
     start = data.trials["started"].min()
     minutes = (done["finished"] - start) / 60
     best = done["objective"].cummin() if data.minimize else done["objective"].cummax()
+    # trials that improved on the best so far
     lead = done[best.ne(best.shift())]
     with styled():
         figure, grid = canvas(size=(8.6, 4.0))

@@ -16,6 +16,7 @@ def importances(data: SweepData) -> Figure | None:
     """How much each key separates the best trials from all others, as shares of 1; None on too little evidence."""
     if not data.importances or not ordered(data):
         return None
+    # ascending: bars are drawn from below, the largest ends up on top
     items = sorted(data.importances.items(), key=lambda item: item[1])
     with styled():
         figure, grid = canvas(size=(8.0, 0.9 + 0.42 * len(items)))

@@ -64,7 +64,9 @@ def solved_over_updates(data: SweepData) -> Figure | None:
     with styled():
         figure, grid = canvas(size=(8.6, 3.6))
         axes = grid[0, 0]
+        # of all that ended: leaving the unsolved out would let every task look solved
         share = np.arange(1, len(times) + 1) / len(ended)
+        # to the end of the budget, so that a curve that stopped rising shows it
         axes.step([0, *times, data.updates], [0, *share, share[-1]], where="post", color=BLUE, linewidth=2)
         axes.axhline(1, color=GREY, linewidth=0.8)
         axes.set(xlabel="updates", ylabel="solved replicas (share)", xlim=(0, data.updates), ylim=(0, 1.04))

@@ -38,6 +38,7 @@ def wilson(successes: float, n: float, z: float = Z95) -> tuple[float, float]:
     centre = share + z * z / (2 * n)
     spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
+    # exact at the ends, where rounding would leave 1e-17
     low = 0.0 if successes == 0 else max(0.0, (centre - spread) / scale)
     high = 1.0 if successes >= n else min(1.0, (centre + spread) / scale)
     return low, high
@@ -143,8 +144,9 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Paired
 def _signs(n: int) -> np.ndarray:
     """All 2^n rows of signs, or as many drawn ones as `EXACT_PAIRS` give; the row that flips nothing is first."""
     if n <= EXACT_PAIRS:
-        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # 2**n n
         return 1.0 - 2.0 * bits
+    # a fixed seed: the same replicas must give the same p in every report
     drawn = 1.0 - 2.0 * np.random.default_rng(0).integers(0, 2, (2**EXACT_PAIRS, n))
     drawn[0] = 1.0  # the observed one belongs to the reference set, so that p is never 0
     return drawn
@@ -213,6 +215,7 @@ def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
     sums = values[chosen].sum(axis=1)
     gaps = np.abs(sums / k - (values.sum() - sums) / (n - k))
     observed = abs(values[:k].mean() - values[k:].mean())
+    # as above: rounding must not decide who reaches the observed gap; 1e-15 where it is 0
     return float((gaps >= observed * (1 - 1e-12) - 1e-15).mean())
 
 
@@ -250,6 +253,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = [1.0] * len(p_values)
     largest = 0.0
     for rank, index in enumerate(order):
+        # never below an earlier one: a larger p must not be corrected to a smaller
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = largest
     return corrected
@@ -264,6 +268,7 @@ def pairs_needed(comparisons: int = 1, alpha: float = 0.05) -> int:
         >>> pairs_needed(), pairs_needed(9)
         (6, 9)
     """
+    # log2 of an exact power may come out above it
     return math.ceil(1 + math.log2(max(1, comparisons) / alpha) - 1e-12)
 
 

@@ -83,6 +83,7 @@ def number(value: float) -> str:
         >>> number(0.123456), number(12000.0), number(3e-07)
         ('0.1235', '12 000', '3e-07')
     """
+    # beyond 2**53 the digits of a float mean nothing
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}".replace(",", " ")
     return f"{value:.4g}"
@@ -102,6 +103,7 @@ class PlainLogLocator(Locator):
 
     def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
         """Ticks from `vmin` to `vmax`, both > 0."""
+        # a view that reaches 0 or below has no logarithm
         low, high = max(vmin, 1e-300), max(vmax, 1e-300)
         decades = math.log10(high / low)
         if decades < 1:
@@ -124,6 +126,7 @@ def plain_log(axes: Axes, which: str = "x") -> None:
 
 def objective_colours(minimize: bool, low: float, high: float) -> ScalarMappable:
     """Objective -> colour: the better, the darker (cividis, made for colour-vision deficiencies)."""
+    # one value only has no scale
     return ScalarMappable(Normalize(low, high if high > low else low + 1), "cividis" if minimize else "cividis_r")
 
 

@@ -42,10 +42,13 @@ def reached(budget: Budget, objective: Objective, spent: Spent, best: float | No
         >>> reached(Budget(10, 100, target=0.1), Objective("valid/error"), Spent(), best=0.1)
         'budget.target=0.1 reached'
     """
+    # `trials` is missing here: asking stops at it, and the trials that are open then still finish
+    # (`machine._check_done`).
     if budget.wall_s is not None and spent.wall_s >= budget.wall_s:
         return f"budget.wall_s={budget.wall_s:g} reached"
     if budget.device_s is not None and spent.device_s >= budget.device_s:
         return f"budget.device_s={budget.device_s:g} reached"
+    # "not worse" and not "better": a value exactly at the target has reached it.
     if budget.target is not None and best is not None and not better(objective, budget.target, best):
         return f"budget.target={budget.target:g} reached"
     return None
@@ -57,6 +60,7 @@ def check_raised(before: Budget, after: Budget) -> None:
     Raises:
         ConfigError: a limit is lower than it was, or there was none.
     """
+    # not `target`: it only says when to stop, so that any new value leaves the finished trials valid
     for key in ("trials", "updates", "wall_s", "device_s"):
         old, new = getattr(before, key), getattr(after, key)
         if new is not None and (old is None or new < old):

@@ -31,6 +31,7 @@ class SystemClock:
 
     def monotonic(self) -> float:
         """Seconds, never going back."""
+        # durations are measured with this one: NTP may set the wall clock back in the middle of a sweep
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

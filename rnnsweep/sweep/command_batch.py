@@ -55,6 +55,8 @@ class OrdersBuilder:
 
     def withdraw(self, gone: Withdrawal) -> None:
         """Add a withdrawal, or cancel a join of this very batch."""
+        # Orders let rows leave before others join; a join that is followed by its own withdrawal would come out the
+        # wrong way round, so both cancel here.
         kept = [spec for spec in self.join if (spec.row, spec.token) != ((gone.trial, gone.replica), gone.token)]
         if len(kept) == len(self.join):
             self.leave.append(gone)
@@ -85,6 +87,7 @@ class CommandBatch:
 
     def take(self, events: Iterable[Event]) -> None:
         """Step through the events and through the sampler's answers to what they caused."""
+        # Events go first and asks wait: each result that is in before an ask is one that the sampler's model can use.
         self._events.extend(events)
         asked = 0
         while self._events or (self.asks and asked < ASKS):
@@ -94,6 +97,7 @@ class CommandBatch:
                 self._verdicts.clear()
             else:
                 number = self.asks.popleft().number
+                # asked even when exhausted: every `AskSampler` must be answered, `memory.asking` counts them down
                 params = None if self.memory.exhausted else self._sampler.ask(number)
                 self._events.append(Asked(number, params, self._sampler.origin))
                 asked += 1
@@ -117,8 +121,11 @@ class CommandBatch:
                 self._report(command)
             case AskPruner():
                 prune = self._sampler.prune(command.trial, command.step)
+                # As an event, not by calling the machine: the machine is in the middle of handing out this event's
+                # commands.
                 self._verdicts.append(Judged(command.trial, command.rung, prune))
             case AskSampler():
+                # put off: proposing may be slow, and `take` lets all reports that are in go first
                 self.asks.append(command)
             case TellSampler():
                 self._sampler.tell(command.view)
@@ -149,6 +156,8 @@ class CommandBatch:
         writes, self._writes = merged(self._writes), []
         if writes:
             commit(writes)
+        # Workers hear of a decision only once it is durable: were the driver killed in between, its successor would
+        # have to guess what they were told. The other way round nothing is lost, they just repeat their reports.
         builders, self._builders = self._builders, {}
         excluded, self._excluded = self._excluded, []
         for node in excluded:
@@ -168,6 +177,7 @@ def merged(writes: Sequence[Write]) -> list[Write]:
         if reports:
             result.append(PutReports(tuple(reports)))
             reports = []
+        # Only neighbours are merged, so that no write overtakes another.
         result.append(write)
     if reports:
         result.append(PutReports(tuple(reports)))

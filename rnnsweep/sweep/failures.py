@@ -29,12 +29,17 @@ def fail_rows(memory: SweepMemory, worker: LiveWorker, failures: list[RowFailure
             if held <= 1:
                 trial.mark = trial.progress
                 quarantine(memory, [[trial.number]])  # nobody's pack is to be halved for it again
+        # Not charged: an illegal memory access, say, fails every row of a pack, and only the quarantine shows whose
+        # it was.
         elif trial.number in shared:
             trial.mark = trial.progress
             lose_attempt(memory, trial, f"{failure.kind}: {failure.reason}", out, charge=False)
         else:
             _fail_row(memory, trial, failure, out)
+    # in trials: a group is to fit on one worker with all its replicas
     most = max(1, worker.slots // memory.plan.replicas)
+    # each trial maps to its whole list: without dict.fromkeys a list would be quarantined once per member; a set
+    # would lose the order, on which group numbers depend
     for suspects in dict.fromkeys(tuple(trials) for trials in shared.values()):
         quarantine(memory, halves(suspects, most))
     memory.touch(worker.info.worker)
@@ -64,6 +69,8 @@ def _fail_row(memory: SweepMemory, trial: OpenTrial, failure: RowFailure, out: l
     trial.log(f"replica {failure.replica} failed: {reason}")
     if failure.kind == BUG:
         _count_bug(memory, trial, failure)
+    # The other replicas train to their end: their reports are paid for, and the user sees whether the point works at
+    # all.
     settle(memory, trial, out)
 
 
@@ -71,6 +78,8 @@ def _count_bug(memory: SweepMemory, trial: OpenTrial, failure: RowFailure) -> No
     trials = memory.bugs.setdefault(signature(failure.traceback, failure.reason), [])
     if trial.number not in trials:
         trials.append(trial.number)
+    # one trial may be a bad point; the same traceback on several is the code, and each further trial would only
+    # repeat it
     if len(trials) >= memory.policy.bug_trials and memory.stopping is None:
         memory.stopping = (SweepState.FAILED, repeated_bug(trials, failure.reason, failure.traceback))
 
@@ -81,6 +90,8 @@ def lose_attempt(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[C
     for row in trial.rows:
         if row.state is not RowState.ACTIVE:
             continue
+        # a worker that is gone needs no order; one that only lost the attempt would go on training the row under an
+        # old token
         if row.worker in memory.workers:
             out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token)))
         if row.worker:
@@ -103,6 +114,8 @@ def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> N
     """A worker is gone with all its rows."""
     worker = memory.workers.pop(event.worker, None)
     memory.touch(event.worker)
+    # While the sweep stops workers go by themselves; that is no loss, and `Closed` interrupts their trials without
+    # charge.
     if worker is None or memory.stopping is not None:
         return
     reason = f"{LOST}: worker {event.worker} on {event.node}: {event.reason}"
@@ -112,12 +125,16 @@ def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> N
         return
     for number in numbers:
         trial = memory.open[number]
+        # Everybody on the worker gets a strike and only progress takes it away: a killer collects them on every
+        # worker, an innocent bystander trains on in between.
         trial.strikes += 1
         trial.mark = trial.progress
+        # alone on the worker: it was the trial or the node, and no third can be blamed
         if len(numbers) == 1:
             trial.died_on.append(event.node)
         lose_attempt(memory, trial, reason, out, charge=len(numbers) == 1)
     suspects = _suspects(memory, numbers, alone=len(numbers) == 1)
+    # one of the two is blamed, not both: a node must not be lost because of a trial that kills every worker
     if suspects:
         quarantine(memory, halves(suspects, max(1, worker.slots // memory.plan.replicas)))
     else:
@@ -129,6 +146,7 @@ def _store_away(memory: SweepMemory, event: WorkerLost, numbers: list[int], out:
     for number in numbers:
         lose_attempt(memory, memory.open[number], f"store: {event.reason}", out, charge=False)
     blame_node(memory, event.node, out)
+    # reset by every rung that is trained anywhere: only an unbroken chain means that the store is away for all
     memory.store_losses += 1
     if memory.store_losses >= memory.policy.store_losses:
         memory.stopping = (SweepState.FAILED, f"store: {event.reason}")
@@ -142,6 +160,8 @@ def _suspects(memory: SweepMemory, numbers: list[int], *, alone: bool) -> list[i
 def clear_suspect(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """Progress beyond the last loss clears a suspect; the nodes on which it died alone are to blame then."""
     suspected = trial.strikes or trial.group is not None
+    # at least `progress` rungs: one may have been in flight when the worker died, and says nothing about the trial
+    # since
     if suspected and trial.progress >= trial.mark + memory.policy.progress:
         trial.strikes = 0
         leave_group(memory, trial)
@@ -153,7 +173,9 @@ def clear_suspect(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> 
 def blame_node(memory: SweepMemory, node: str, out: list[Command]) -> None:
     """A loss counts against its node unless a trial is suspected, or once that trial has shown its innocence."""
     memory.node_losses[node] += 1
+    # the rungs that win forgiveness are counted from the last loss
     memory.node_rungs[node] = 0
+    # the last node is never excluded: a sweep on bad hardware still beats one that waits for ever
     others = any(worker.info.node != node for worker in memory.workers.values())
     if memory.node_losses[node] >= memory.policy.node_losses and others and node not in memory.excluded:
         memory.excluded.add(node)

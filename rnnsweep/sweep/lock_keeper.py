@@ -21,6 +21,7 @@ class LockKeeper:
         self.fenced = False
         self._ledger, self._name, self._fence, self._period = ledger, name, fence, period
         self._stop = threading.Event()
+        # A daemon, so that a hung database cannot keep a finished process alive; the lock runs out by itself.
         self._thread = threading.Thread(target=self._run, name=f"lock {name}", daemon=True)
 
     def start(self) -> None:
@@ -30,6 +31,8 @@ class LockKeeper:
 
     def check(self) -> None:
         """Raise `FencedError` if the sweep is another driver's by now."""
+        # The thread only leaves a flag: an exception raised there would reach nobody, so the driver's own thread
+        # raises it.
         if self.fenced:
             raise FencedError(self._name)
 
@@ -37,6 +40,7 @@ class LockKeeper:
         """End the thread."""
         self._stop.set()
         if self._thread.is_alive():
+            # bounded: the thread may hang in a connection attempt, and the lock's deadline does the rest
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
@@ -47,4 +51,6 @@ class LockKeeper:
                 self.fenced = True
                 return
             except StoreError:
+                # Not fenced, only unheard: giving up here would end a sweep over a database restart shorter than the
+                # deadline.
                 continue

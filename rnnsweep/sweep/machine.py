@@ -42,9 +42,11 @@ from rnnsweep.sweep.states import RowState, SweepState, TrialState
 def step(memory: SweepMemory, event: Event) -> list[Command]:
     """Take one event into `memory` and return what is to be done, in order."""
     out: list[Command] = []
+    # reports may still trickle in from workers that are being stopped; the end is written already
     if memory.closed:
         return out
     _take(memory, event, out)
+    # Limits before new work: an event that reaches one must not also hand out trials.
     _check_budget(memory)
     _check_done(memory)
     if memory.stopping is None:
@@ -97,6 +99,7 @@ def _take_rare(
         case Enqueued():
             memory.known += event.points
             memory.exhausted = False  # the sampler has these, whatever it said before
+        # The first reason wins: a Ctrl-C during the stop for a bug must not turn FAILED into INTERRUPTED.
         case StopAsked():
             if memory.stopping is None:
                 memory.stopping = (event.state, event.reason)
@@ -106,6 +109,7 @@ def _take_rare(
 
 def _worker_joined(memory: SweepMemory, event: WorkerJoined) -> None:
     info = event.info
+    # a repeated greeting must not reset the slots that running out of memory has halved
     if info.worker not in memory.workers:
         memory.worker_count += 1
         memory.workers[info.worker] = LiveWorker(info, memory.worker_count, max(1, info.slots))
@@ -114,16 +118,22 @@ def _worker_joined(memory: SweepMemory, event: WorkerJoined) -> None:
 
 def _rung_trained(memory: SweepMemory, event: RungTrained, out: list[Command]) -> None:
     worker = memory.workers.get(event.worker)
+    # Lost and then heard after all (a node that was only unreachable): its rows have new attempts, so these reports
+    # are fenced off.
     if worker is None:
         memory.refused += len(event.reports)
         return
     credit_node(memory, worker.info.node)
+    # A worker checkpoints before it reports: the store is there.
     memory.store_losses = 0
+    # a dict as an ordered set: trials settle in the order of their reports, so that a replay decides the same
     touched: dict[int, None] = {}
     for report in event.reports:
+        # also for reports that are refused below: the device has worked for them
         memory.spent.device_s += report.device_s
         if _take_report(memory, worker, report, out):
             touched[report.trial] = None
+    # checked before `settle`, which can end trials, and handled after it, so that reports that came along still count
     failures = [failure for failure in event.failures if _current(memory, worker, failure) is not None]
     for number in touched:
         trial = memory.open.get(number)
@@ -138,6 +148,7 @@ def _current(memory: SweepMemory, worker: LiveWorker, who: RowReport | RowFailur
     trial = memory.open.get(who.trial)
     if trial is None or trial.token != who.token or trial.state is not TrialState.RUNNING:
         return None
+    # The token alone does not do: replicas of one attempt share it and may sit on different workers.
     return trial if trial.rows[who.replica].worker == worker.info.worker else None
 
 
@@ -153,9 +164,13 @@ def _take_report(memory: SweepMemory, worker: LiveWorker, report: RowReport, out
             gone = Withdrawal(trial.number, row.replica, trial.token, keep_rung=row.reported)
             out.append(Leave(worker.info.worker, gone))
         return False
+    # A repetition: the worker restored from a checkpoint with reports whose acknowledgement it never got. Say it
+    # again, or it would carry and send them for ever.
     if report.rung <= row.reported:
         out.append(Progressed(row.worker, report.row, acknowledged=row.stored))
         return False
+    # A gap: the checkpoint is ahead of the reports that the ledger has. Only training the missing rungs again closes
+    # it, hence `rewind`: the next attempt restores nothing newer than what is known here.
     if report.rung > row.reported + 1:
         trial.rewind = True
         reason = f"lost: replica {row.replica} reported rung {report.rung} after {row.reported}"
@@ -176,6 +191,7 @@ def _asked(memory: SweepMemory, event: Asked, out: list[Command]) -> None:
     memory.last_number = max(memory.last_number, event.number)
     trial = OpenTrial(event.number, dict(event.params), new_rows(memory.plan.replicas))
     trial.enqueued, trial.informed_by = event.origin.enqueued, event.origin.informed_by
+    # the first len(plan.enqueue) trials take the config's own points, which `known` never counted
     if trial.enqueued and trial.number >= len(memory.plan.enqueue):
         memory.known = max(0, memory.known - 1)
     memory.count_point(trial.params)
@@ -204,10 +220,15 @@ def _ask(memory: SweepMemory, out: list[Command]) -> None:
     if memory.exhausted:
         return
     wanted = (
+        # rounded up: the last free rows are worth a trial too, its replicas may be spread; trials in line and asks
+        # under way take places as well
         -(-memory.free_slots.total // memory.plan.replicas) + memory.plan.prefetch - len(memory.queue) - memory.asking
     )
     if memory.plan.most_open is not None:
+        # a sequential model that is asked for many points before it sees results proposes from its start-up design
+        # only
         wanted = min(wanted, memory.plan.most_open - len(memory.open) - memory.asking)
+    # after `most_open`, which is for points that depend on results, but below the budget, which holds for all
     wanted = max(wanted, memory.known - memory.asking)
     limit = memory.plan.budget.trials
     if limit is not None:
@@ -223,8 +244,10 @@ def _check_budget(memory: SweepMemory) -> None:
         return
     plan = memory.plan
     best = memory.best.value if memory.best is not None else None
+    # `budget.target` is about the first objective, as is everything else that ranks trials.
     reason = budget.reached(plan.budget, plan.objectives[0], memory.spent, best)
     if reason is not None:
+        # out of time before any trial was through: STOPPED, so that the status does not promise a result
         some = memory.counts[TrialState.COMPLETE] > 0
         memory.stopping = (SweepState.COMPLETE if some else SweepState.STOPPED, reason)
 
@@ -234,6 +257,7 @@ def _check_done(memory: SweepMemory) -> None:
     if memory.stopping is not None or memory.open or memory.asking:
         return
     limit, asked = memory.plan.budget.trials, memory.counts.total()
+    # `next_number`, not the count of trials: numbers are given out at the ask
     if limit is not None and memory.next_number >= limit:
         reason = f"all {limit} trials finished"
         if memory.known:
@@ -253,6 +277,7 @@ def _check_done(memory: SweepMemory) -> None:
 def _close(memory: SweepMemory, out: list[Command]) -> None:
     """Trials in progress wait for `resume`; interrupted attempts are not charged."""
     _, reason = memory.stopping or (SweepState.INTERRUPTED, "interrupted")
+    # the trials stay in `open`: they are unfinished in the ledger, and a successor takes them up
     for trial in list(memory.open.values()):
         if trial.state is TrialState.RUNNING:
             interrupt_attempt(memory, trial, reason, out)
@@ -266,6 +291,7 @@ def interrupt_attempt(memory: SweepMemory, trial: OpenTrial, reason: str, out: l
             row.move(trial.number, RowState.LOST)
             row.worker = ""
     out.append(PutAttempt(trial.attempt(outcome="interrupted")))
+    # a bug's reason has its traceback below the first line; once in the sweep's record is enough
     trial.reason = reason.splitlines()[0]
     trial.log(f"attempt {trial.attempts} interrupted at update {trial.step}: {trial.reason}")
     memory.move(trial, TrialState.WAITING)

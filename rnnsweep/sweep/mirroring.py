@@ -48,6 +48,7 @@ class MirrorThread:
         self._skipped: set[int] = set()
         self._refusals = 0
         self._stop, self._wake = threading.Event(), threading.Event()
+        # A daemon: a tracking server that hangs must not keep a finished sweep's process alive.
         self._thread = threading.Thread(target=self._run, name=f"mirror {mirror.name}", daemon=True)
 
     def start(self) -> None:
@@ -63,9 +64,12 @@ class MirrorThread:
             StoreError: the mirror or the ledger is away; the same entries come again.
         """
         if self._cursor is None:
+            # in the mirror's thread, not in __init__: it asks the store, which may be slow or away
             self._cursor = self._begin()
         changes = self._ledger.changes(self._sweep, self._cursor, self._mirror.batch)
         if changes:
+            # In this order: after a kill between the two the batch is written again, the other way round it would be
+            # lost.
             self._write([change for change in changes if change.seq not in self._skipped])
             self._ledger.set_cursor(self._sweep, self.name, changes[-1].seq)
             self._cursor = changes[-1].seq
@@ -75,6 +79,7 @@ class MirrorThread:
         """The cursor to go on from, which the ledger has too."""
         cursor = self._ledger.cursor(self._sweep, self.name)
         self._skipped = set(self._ledger.skipped(self._sweep, self.name))
+        # Once per session: somebody may have deleted runs or moved the database while no driver was looking.
         if cursor and not self._mirror.holds(self._written(cursor)):
             log.warning("mirror %s has lost some of sweep '%s': it is written anew", self.name, self._sweep)
             self._mirror.start_over()
@@ -100,6 +105,7 @@ class MirrorThread:
         try:
             self._mirror.write(changes)
             self._refusals = 0
+        # the store is away, which says nothing about the entries: halving would skip healthy ones
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a mirror cannot take, the others are written
@@ -149,20 +155,25 @@ class MirrorThread:
         wait = self.poll_s
         while not self._stop.is_set():
             try:
+                # read before `pump`: a full batch means that more is waiting, so the next one follows without a pause
                 batch = self._mirror.batch
                 full = self.pump() == batch
             except Exception as error:  # noqa: BLE001 - whatever a mirror does, the sweep goes on and it is tried again
                 self._complain(error)
+                # doubling spares a server that is restarting; the bound keeps the delay after its return short
                 wait = min(self.longest_s, 2 * wait)
             else:
                 self.error, self.failing_since, wait = None, None, self.poll_s
                 if full:
                     continue
             self._wake.wait(wait)
+            # after the wait: a `hurry` that came during `pump` is kept and cuts the next wait short
             self._wake.clear()
+        # in the thread that wrote: database sessions belong to it
         self._close()
 
     def _complain(self, error: Exception) -> None:
+        # one warning per outage, not one per try
         if self.error is None:
             log.warning("mirror %s is behind and will catch up: %s", self.name, error)
             self.failing_since = self._clock.monotonic()

@@ -46,6 +46,7 @@ class Curve:
     @property
     def solved_at(self) -> int | None:
         """Update at which the replica solved the task; None if it did not, or diverged since."""
+        # a row that solved the task and then diverged ends up with weights that solve nothing
         return None if self.report is None or self.diverged else self.report.solved_at
 
     def take(self, report: RowReport, objectives: Sequence[Objective]) -> None:
@@ -53,6 +54,7 @@ class Curve:
         self.report = report
         if not self.best:
             self.best = [None] * len(objectives)
+        # update, not replace: `eval_every` leaves rungs without validation metrics, whose older values still hold
         self.last.update(_finite(report.metrics))
         for index, objective in enumerate(objectives):
             value = report.metrics.get(objective.metric)
@@ -70,6 +72,7 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def fresh(objective: Objective, reports: Iterable[RowReport]) -> bool:
     """Whether these reports say something new about the objective: else a rung is no reason to prune."""
+    # these change by themselves: not being solved after one more rung is news
     if objective.metric == SOLVED_AT or objective.reduce == "solved_share":
         return True
     return any(objective.metric in report.metrics or report.state is RowState.DIVERGED for report in reports)
@@ -86,6 +89,7 @@ def _replica(plan: SweepPlan, index: int, curve: Curve, updates: int) -> float:
     value = curve.last.get(objective.metric)
     if objective.take == "best":
         value = curve.best[index] if curve.best else None
+    # diverged beats `take: best`: a good value before the explosion must not hide it from the sampler
     return _worst(plan, objective, updates) if value is None or curve.diverged else value
 
 
@@ -96,6 +100,7 @@ def _reduce(objective: Objective, values: Sequence[float]) -> float:
         return statistics.median(values)
     if objective.reduce == "best":
         return max(values) if objective.goal == "maximize" else min(values)
+    # fsum, so that the mean does not depend on the replicas' order
     return math.fsum(values) / len(values)
 
 
@@ -114,8 +119,10 @@ def reduced(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[flo
             continue
         try:
             value = _reduce(objective, [_replica(plan, index, curve, updates) for curve in curves])
+        # fsum raises where the sum of finite values is not finite
         except OverflowError:
             value = math.inf
+        # never NaN or infinite: Optuna fails a trial without a number, and models fit values
         values.append(value if math.isfinite(value) else _worst(plan, objective, updates))
     return tuple(values)
 
@@ -128,6 +135,7 @@ def replica_values(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tu
 def trial_solved_at(curves: Sequence[Curve]) -> int | None:
     """Median over replicas (the lower one of two), None while fewer than half are solved."""
     solved = sorted(curve.solved_at for curve in curves if curve.solved_at is not None)
+    # the place among all curves, so that unsolved ones count as infinitely late
     middle = (len(curves) - 1) // 2
     return solved[middle] if middle < len(solved) else None
 
@@ -138,6 +146,7 @@ def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[floa
     Ended replicas count with their last values, diverged ones with `plan.worst` where it names the key.
     """
     if len(curves) == 1 and not curves[0].diverged:
+        # one replica: the mean of one value is itself
         metrics = dict(curves[0].last)
     else:
         metrics = _finite(_means([{**c.last, **plan.worst} if c.diverged else c.last for c in curves]))
@@ -172,8 +181,10 @@ def rung_history(
         by_rung.setdefault(report.rung, {})[report.replica] = report
     curves = [Curve() for _ in range(plan.replicas)]
     history: list[tuple[int, float, tuple[float, ...]]] = []
+    # by rung, since curves only go forward
     for rung in sorted(by_rung):
         reported = by_rung[rung]
+        # a rung counts only when every replica that still trains has it, as in `rungs.take_rung`
         if any(not curve.ended and replica not in reported for replica, curve in enumerate(curves)):
             break
         taken = [reported[replica] for replica, curve in enumerate(curves) if not curve.ended]

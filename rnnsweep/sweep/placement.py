@@ -17,17 +17,20 @@ from rnnsweep.sweep.states import RowState, TrialState
 
 def enqueue(memory: SweepMemory, trial: OpenTrial) -> None:
     """Put a trial in line: those tried before and enqueued points first, then the lowest number."""
+    # suspects are not in line: `_fill_groups` places them, else they would share a worker again
     if trial.group is None and trial.number not in memory.queue:
         insort(memory.queue, trial.number, key=lambda number: _in_line(memory.open[number]))
 
 
 def _in_line(trial: OpenTrial) -> tuple[bool, int]:
+    # False sorts first: trials that have trained go on before new ones begin
     return not (trial.attempts or trial.enqueued), trial.number
 
 
 def quarantine(memory: SweepMemory, parts: list[list[int]]) -> None:
     """Make each part a group that needs a worker to itself."""
     for part in parts:
+        # a suspect may have ended or been isolated by an earlier failure of the same batch
         members = [number for number in part if number in memory.open and memory.open[number].group is None]
         if not members:
             continue
@@ -62,9 +65,11 @@ def fill(memory: SweepMemory, out: list[Command]) -> None:
     """Give waiting rows a place, as long as there is room."""
     if memory.stopping is not None:
         return
+    # before the queue, which would fill the very workers that a group is to have empty
     if memory.pending:
         _fill_groups(memory, out)
     while memory.queue and memory.free_slots.total:
+        # strictly in line: a smaller trial that overtook would let a large one wait for ever
         trial = memory.open[memory.queue[0]]
         if not _place(memory, trial, out):
             return
@@ -79,6 +84,8 @@ def _place(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
         if name is None:
             return False
         worker = memory.workers[name]
+        # Worth waiting for rows to end: replicas of one worker reach each rung together. They are spread only where
+        # no worker is large enough for all.
         if worker.free < len(waiting) and _fits_somewhere(memory, len(waiting)):
             return False
         taken, waiting = waiting[: worker.free], waiting[worker.free :]
@@ -93,8 +100,10 @@ def _fits_somewhere(memory: SweepMemory, rows: int) -> bool:
 
 def _fill_groups(memory: SweepMemory, out: list[Command]) -> None:
     for group in list(memory.pending):
+        # alone or not at all: whoever shares the worker would be suspected with it
         empty = [worker for worker in _candidates(memory, group) if not worker.rows]
         if empty:
+            # the largest, so that a group need not be cut; `order` makes the choice repeatable
             worker = min(empty, key=lambda one: (-one.slots, one.order))
             memory.pending.remove(group)
             worker.group = group
@@ -106,6 +115,7 @@ def _candidates(memory: SweepMemory, group: int) -> list[LiveWorker]:
     """Workers that a group may have, on nodes where none of it died alone as long as there are such."""
     shunned = {node for number in memory.groups[group] for node in memory.open[number].died_on}
     elsewhere = [worker for worker in memory.workers.values() if worker.info.node not in shunned]
+    # where all nodes are shunned a second death on one of them is better than waiting for a node that never comes
     return [worker for worker in elsewhere or memory.workers.values() if worker.group is None]
 
 
@@ -120,13 +130,16 @@ def displaced(memory: SweepMemory) -> list[int]:
     usable = _candidates(memory, memory.pending[0])
     if not usable:
         return []
+    # the fewest rows: each of them repeats its rung in progress
     worker = min(usable, key=lambda worker: (len(worker.rows), worker.order))
+    # sorted: sets have no order to rely on, and a decision must be repeatable
     return sorted({trial for trial, _ in worker.rows})
 
 
 def _start_group(memory: SweepMemory, group: int, worker: LiveWorker, out: list[Command]) -> None:
     """A group's rows join their worker; what does not fit goes on as a group of its own."""
     rest: list[int] = []
+    # a copy: `leave_group` takes members out while this runs
     for number in list(memory.groups[group]):
         trial = memory.open[number]
         waiting = [row for row in trial.rows if row.waits]
@@ -139,6 +152,7 @@ def _start_group(memory: SweepMemory, group: int, worker: LiveWorker, out: list[
         else:
             rest.append(number)
     if rest:
+        # before `quarantine`, which only takes trials of no group
         memory.groups[group] = [number for number in memory.groups[group] if number not in rest]
         for number in rest:
             memory.open[number].group = None
@@ -148,6 +162,7 @@ def _start_group(memory: SweepMemory, group: int, worker: LiveWorker, out: list[
 def _join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWorker, out: list[Command]) -> None:
     if trial.state is TrialState.WAITING:
         _begin_attempt(memory, trial, worker.info.node)
+    # tokens[0] is this attempt's own, below which nothing has been written yet
     earlier = trial.tokens[1:]
     for row in rows:
         if row.state is RowState.LOST:
@@ -158,17 +173,22 @@ def _join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWo
         spec = RowSpec(trial.number, row.replica, trial.token, trial.params, updates, earlier, newest)
         out.append(Join(row.worker, spec))
     memory.touch(worker.info.worker)
+    # The attempt is in the ledger before the worker hears of the row: a successor finds every token that may have
+    # written checkpoints.
     out.append(PutAttempt(trial.attempt()))
     out.append(PutTrial(trial.view()))
 
 
 def _begin_attempt(memory: SweepMemory, trial: OpenTrial, node: str) -> None:
     trial.attempts += 1
+    # A new token per attempt: reports that a lost worker still sends carry the old one and are refused, and its
+    # checkpoints cannot overwrite the new ones.
     trial.token = token(memory.plan.name, trial.number, trial.attempts, memory.fence)
     trial.tokens = (trial.token, *trial.tokens)
     trial.reason = ""
     trial.attempt_started = memory.now
     trial.started = memory.now if trial.started is None else trial.started
+    # the row that is furthest behind: replicas may have been lost at different rungs
     trial.from_step = min((row.step for row in trial.rows if row.waits), default=0)
     memory.move(trial, TrialState.RUNNING)
     trial.log(f"attempt {trial.attempts} from update {trial.from_step} on {node}")

@@ -102,4 +102,5 @@ class SweepPlan:
         """
         if self.in_flight is None or self.budget.trials is None:
             return None
+        # rounded up, so that a small share of few trials never comes to none
         return max(FIRST_STAGE, math.ceil(self.in_flight * self.budget.trials))

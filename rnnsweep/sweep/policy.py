@@ -51,8 +51,10 @@ def signature(traceback: str, reason: str) -> str:
         >>> signature("", "index 3 is out of bounds at 0x7f") == signature("", "index 12 is out of bounds at 0x1a")
         True
     """
+    # the traceback names the place in the code, which is the bug; the reason names the values, which differ by trial
     text = traceback.strip() or reason
     text = re.sub(r"0x[0-9a-fA-F]+", "@", text)
+    # within one line only: an apostrophe in a message must not swallow the traceback up to the next one
     text = re.sub(r"'[^'\n]*'", "''", text)
     return re.sub(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", "#", text)
 
@@ -64,6 +66,7 @@ def halves(trials: Sequence[int], most: int) -> list[list[int]]:
         >>> halves([1, 2, 3, 4, 5], most=2)
         [[1, 2], [3], [4, 5]]
     """
+    # always in two, even where one worker could hold all: together they would only die together again
     middle = (len(trials) + 1) // 2
     parts: Iterable[Sequence[int]] = (trials[:middle], trials[middle:])
     most = max(1, most)

@@ -63,9 +63,11 @@ class Rate:
     def add(self, at: float, updates: int) -> float:
         """Take a point and return the rate; 0 until there are two."""
         self._points.append((at, updates))
+        # two points stay whatever their age: rungs may be longer than the window, and an old rate is better than none
         while len(self._points) > 2 and at - self._points[0][0] > self.window:
             self._points.popleft()
         start, first = self._points[0]
+        # two looks within the clock's resolution
         return (updates - first) / (at - start) if at > start else 0.0
 
 
@@ -76,6 +78,7 @@ def progress(memory: SweepMemory, rate: float) -> Progress:
     finished = sum(count for state, count in counts.items() if state.finished)
     total = plan.budget.trials if plan.budget.trials is not None else finished + len(memory.open)
     whole = max(1, total * each)
+    # ended trials count by number: a pruned one leaves nothing to do, however few updates it had
     done = sum(row.step for trial in memory.open.values() for row in trial.rows)
     left = None
     if plan.budget.trials is not None and rate > 0:

@@ -78,10 +78,13 @@ def rebuild(
     verdicts: dict[int, dict[int, str]] = {}
     for trial, rung, verdict in records.verdicts:
         verdicts.setdefault(trial, {})[rung] = verdict
+    # by number: numbers only grow, so that the last one seen gives the next to ask for
     for view in sorted(records.trials, key=lambda view: view.number):
         memory.last_number, memory.next_number = view.number, view.number + 1
         memory.count_point(view.params)
         again = wish.wants(view)
+        # Finished trials stay out of memory, whose size must not grow with the sweep's age; only their count and the
+        # best remain.
         if view.state.finished and not again:
             memory.counts[view.state] += 1
             if view.state is TrialState.COMPLETE:
@@ -98,8 +101,10 @@ def rebuild(
 
 def _updates_left(plan: SweepPlan, view: TrialView, reports: Iterable[RowReport]) -> bool:
     """Whether a COMPLETE trial could go on under this budget: some replica has used up what was a smaller one."""
+    # cheap test first: this runs over all complete trials at every start
     if view.step >= plan.budget.updates:
         return False
+    # later rungs overwrite earlier ones
     last = {report.replica: report for report in sorted(reports, key=lambda report: report.rung)}
     return any(report.state is RowState.DONE and report.step < plan.budget.updates for report in last.values())
 
@@ -155,8 +160,11 @@ def _trial(
     trial.enqueued, trial.informed_by = view.enqueued, view.informed_by
     for report in sorted(reports, key=lambda report: report.rung):
         row = trial.rows[report.replica]
+        # Up to the first gap only: a report beyond one has no rung before it, and the row trains that again anyway.
         if report.rung == row.reported + 1:
+            # as if it had just arrived: `take_rung` replays from here
             row.ahead[report.rung] = known = _unfinished(plan, report)
+            # what a checkpoint repeats up to here is acknowledged and not counted again
             row.reported = row.stored = known.rung
             row.step, row.state = known.step, known.state
     return trial
@@ -176,6 +184,7 @@ def _admit(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView
     before, values = trial.state, ()
     while take_rung(memory, trial):
         values = trial.values
+        # WAITING and finished trials have had their decisions: only a RUNNING one may owe one.
         if before is TrialState.RUNNING and _decide(memory, trial, out):
             return
     if before.finished:
@@ -185,6 +194,7 @@ def _admit(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView
     else:
         enqueue(memory, trial)
         return
+    # `_reopen` may have found nothing to train
     if trial.number in memory.open:
         enqueue(memory, trial)
         out.append(PutTrial(trial.view()))
@@ -192,6 +202,8 @@ def _admit(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView
 
 def _decide(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
     """Apply the verdict on the rung just replayed; True if the trial ended with it."""
+    # The stored verdict, never the pruner asked again: with today's history it might decide otherwise than what was
+    # done.
     if trial.verdicts.get(trial.rung) == PRUNE:
         pruned(memory, trial, out)
         return True
@@ -208,14 +220,17 @@ def _reopen(memory: SweepMemory, trial: OpenTrial, values: tuple[float, ...]) ->
         remember_best(memory, trial.view())
         return
     if trial.state is TrialState.COMPLETE:
+        # the result so far, which the extension overwrites
         trial.extra[f"objective@{trial.step}"] = values[0]
     trial.log(f"reopened after {trial.state.value}" + (f" ({trial.reason})" if trial.reason else ""))
+    # the user asked for it: all retries again
     trial.charged, trial.reason = 0, ""
     memory.move(trial, TrialState.WAITING)
 
 
 def _interrupt(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView], out: list[Command]) -> None:
     """The attempt died with its driver: no charge."""
+    # closed here, since nobody else will: the driver that owned it is dead or fenced
     if attempts and not attempts[0].outcome:
         out.append(PutAttempt(replace(attempts[0], outcome="interrupted")))
     trial.reason = "interrupted: driver ended"
@@ -248,11 +263,14 @@ def load_sweep(
         reports.setdefault(report.trial, []).append(report)
     records = Records(sweep, trials, ledger.attempts(plan.name), reports, ledger.verdicts(plan.name))
     memory, commands = rebuild(plan, fence, now, records, reopen)
+    # the sampler gets trials as they are after the replay, not as the dead driver left them
     views = {view.number: view for view in trials}
     views.update((number, trial.view()) for number, trial in memory.open.items())
     rungs: dict[int, list[tuple[int, float, tuple[float, ...]]]] = {}
+    # with several objectives nothing is pruned, and Optuna takes no intermediate values
     if len(plan.objectives) == 1:
         for number, all_reports in reports.items():
+            # a replica's next rung may be stored while another's is missing: the sampler has not seen that one yet
             limit = memory.open[number].rung if number in memory.open else views[number].rung
             counted = (report for report in all_reports if report.rung <= limit)
             rungs[number] = rung_history(plan, counted, plan.budget.updates)
@@ -277,6 +295,8 @@ def still_waiting(points: Sequence[Params], views: list[TrialView]) -> list[Para
     """
     left: list[Params] = []
     for point in points:
+        # A point may name only some keys, the rest was drawn: hence a subset test. The same point enqueued twice
+        # needs two trials, so each trial is used up once.
         fitting = (v for v in views if all(v.params.get(key) == value for key, value in point.items()))
         taken = next(fitting, None)
         if taken is None:

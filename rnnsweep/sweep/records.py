@@ -123,6 +123,7 @@ class OpenTrial:
     @property
     def progress(self) -> int:
         """The rung that every row in training has reached."""
+        # nothing in training: as far as one can get, so that such a trial clears at once
         return min((row.reported for row in self.rows if not row.state.ended), default=1 << 60)
 
     def view(self, finished: float | None = None) -> TrialView:
@@ -134,6 +135,7 @@ class OpenTrial:
             number=self.number,
             state=self.state,
             params=self.params,
+            # intermediate values are rungs, not results; a FAILED trial has none
             values=self.values if self.state in (TrialState.COMPLETE, TrialState.PRUNED) else (),
             reason=self.reason,
             attempts=self.attempts,
@@ -182,6 +184,7 @@ class LiveWorker:
     @property
     def free(self) -> int:
         """Rows that anybody may still add."""
+        # `slots` may have been halved below what the worker still holds
         return max(0, self.slots - len(self.rows)) if self.group is None else 0
 
 
@@ -199,12 +202,16 @@ class FreeSlots:
 
     def set(self, worker: str, free: int, order: int) -> None:
         """A worker has this many free rows now; 0 forgets it."""
+        # Old heap entries are left where they are and recognised as stale when they surface: finding one in a heap
+        # costs a scan of all workers.
         before = self._free.pop(worker, 0)
         self.total += free - before
         if free > 0:
             self._free[worker] = free
             if free != before:
                 heapq.heappush(self._heap, (-free, order, worker))
+                # stale entries under the top never surface by themselves; the rebuild bounds them at constant cost
+                # per call
                 if len(self._heap) > 4 * len(self._free) + 64:
                     self._heap = [e for e in set(self._heap) if self._free.get(e[2]) == -e[0]]
                     heapq.heapify(self._heap)
@@ -226,7 +233,7 @@ class SweepMemory:
         open: unfinished trials by number.
         queue: numbers of trials with rows that wait for a place: those tried before and enqueued points first.
         groups: quarantine groups by id; `pending` lists those that wait for a worker of their own.
-        room: free rows by worker.
+        free_slots: free rows by worker.
         counts: trials by state.
         next_number: the next trial to ask for; `last_number` the last one that got a point.
         asking: asks that are not answered yet.
@@ -281,6 +288,7 @@ class SweepMemory:
         """Change a trial's state and the counts."""
         before = trial.state
         trial.move(after)
+        # kept along, because the display and every event ask for them and finished trials are not in memory
         self.counts[before] -= 1
         self.counts[after] += 1
 
@@ -293,6 +301,8 @@ class SweepMemory:
         """Notice when a space with finitely many points is used up."""
         if self.cells is None:
             return
+        # A hash only: it serves a warning, and a collision costs no more than that. Python salts it per process, so
+        # it is never stored.
         point = hash(repr(sorted(params.items())))
         self.repeats += point in self.points and len(self.points) >= self.cells
         self.points.add(point)

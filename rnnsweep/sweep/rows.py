@@ -166,6 +166,8 @@ class Orders:
             >>> Orders(decided={(0, 0): 3}).merged(Orders(decided={(0, 0): 2, (1, 0): 1})).decided
             {(0, 0): 3, (1, 0): 1}
         """
+        # keys with tokens: a later attempt of the same row may join in the very message in which the earlier one
+        # leaves
         gone = {withdrawal.key for withdrawal in later.leave}
         undone = {spec.key for spec in self.join if spec.key in gone}
         return Orders(

@@ -21,10 +21,12 @@ KEEP, PRUNE = "keep", "prune"
 def accept_report(memory: SweepMemory, trial: OpenTrial, report: RowReport, out: list[Command]) -> None:
     """Take in the next rung of a row; the caller has checked token, worker and order."""
     row = trial.rows[report.replica]
+    # a row that restored from an older checkpoint repeats updates: those are counted once
     memory.spent.updates += max(0, report.step - row.step)
     row.reported, row.step = report.rung, report.step
     row.ahead[report.rung] = report
     trial.engine = report.engine or trial.engine
+    # its place is free now, before its trial has a verdict: the worker has dropped the row by itself
     if report.state.ended:
         row.move(trial.number, report.state)
         memory.vacate(trial.number, row)
@@ -34,16 +36,21 @@ def accept_report(memory: SweepMemory, trial: OpenTrial, report: RowReport, out:
 def store(trial: OpenTrial, row: Row, out: list[Command], decided: int | None = None) -> None:
     """Hand those reports to the ledger that count already: the next rung's, or all when no verdict will come."""
     before = row.stored
+    # While rung r is judged only reports up to r may be stored; a pruned trial must end at r on any cluster, however
+    # far its rows ran ahead.
     last = row.reported if trial.failures else min(row.reported, trial.rung + (not trial.judging))
     while row.stored < last:
         row.stored += 1
         out.append(PutReports((row.ahead[row.stored],)))
+    # In the same batch as the write: the worker forgets a report only when the ledger has it, and drops older
+    # checkpoints only when no verdict can send the row back to them.
     if row.placed and (row.stored > before or decided is not None):
         out.append(Progressed(row.worker, (trial.number, row.replica), row.stored, decided))
 
 
 def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """Advance a trial through all rungs that its replicas have, up to a verdict or to its end."""
+    # the verdict on a rung comes back as an event; until then the trial stands still, its rows do not
     while trial.number in memory.open and not trial.judging:
         if trial.failures:
             _settle_failed(memory, trial, out)
@@ -54,11 +61,13 @@ def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
         rung, curves = trial.rung, [row.curve for row in trial.rows]
         metrics = rung_metrics(memory.plan, curves, trial.values)
         out.append(PutRung(trial.number, rung, trial.step, metrics, trial.values))
+        # Optuna's pruners and intermediate values exist for one objective only.
         single = len(memory.plan.objectives) == 1
         news = single and fresh(memory.plan.objectives[0], reports)
         if news:
             replicas = replica_values(memory.plan, curves, memory.plan.budget.updates)
             out.append(ReportRung(trial.number, trial.step, trial.values[0], replicas))
+        # a trial at its end is complete, whatever the pruner would say
         if all(curve.ended for curve in curves):
             end(memory, trial, TrialState.COMPLETE, "", out)
         elif news:
@@ -72,11 +81,13 @@ def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
     """Reports of the trial's next rung, now part of its curves; empty if some replica has none yet."""
     rung = trial.rung + 1
     going = [row for row in trial.rows if not row.curve.ended]
+    # replicas in step: the reduced value must be one of the same rung for all, ended ones count with their last
     if not going or any(rung not in row.ahead for row in going):
         return []
     reports = [row.ahead.pop(rung) for row in going]
     for row, report in zip(going, reports, strict=True):
         row.curve.take(report, memory.plan.objectives)
+    # rows end at different steps (solved early): the trial is as far as its furthest row
     trial.rung, trial.step = rung, max(trial.step, *(report.step for report in reports))
     trial.values = reduced(memory.plan, [row.curve for row in trial.rows], memory.plan.budget.updates)
     return reports
@@ -85,6 +96,7 @@ def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
 def judged(memory: SweepMemory, event: Judged, out: list[Command]) -> None:
     """A verdict; refused unless it is the one that was asked for."""
     trial = memory.open.get(event.trial)
+    # an attempt can end between question and answer; a verdict is never applied to another rung than its own
     if trial is None or trial.judging != event.rung:
         memory.refused += 1
         return
@@ -94,6 +106,7 @@ def judged(memory: SweepMemory, event: Judged, out: list[Command]) -> None:
         pruned(memory, trial, out)
         return
     kept(trial, out)
+    # the next rung may be here already, held back for this verdict
     settle(memory, trial, out)
 
 
@@ -112,7 +125,9 @@ def _settle_failed(memory: SweepMemory, trial: OpenTrial, out: list[Command]) ->
     """One replica failed: the others finish, their reports are kept, then the trial is FAILED."""
     for row in trial.rows:
         store(trial, row, out)
+    # LOST counts as `ended` for the attempt, but the next attempt takes the row up again
     if all(row.state.ended and row.state is not RowState.LOST for row in trial.rows):
+        # the lowest replica, so that the reason does not depend on who failed first
         replica, reason = min(trial.failures.items())
         end(memory, trial, TrialState.FAILED, f"replica {replica}: {reason}", out)
 
@@ -133,6 +148,7 @@ def end(memory: SweepMemory, trial: OpenTrial, state: TrialState, reason: str, o
     if trial.number in memory.queue:
         memory.queue.remove(trial.number)
     del memory.open[trial.number]
+    # after the move, so that ledger and sampler see the same final state
     view = trial.view(finished=memory.now)
     out.extend((PutTrial(view), TellSampler(view)))
     if state is TrialState.COMPLETE:
@@ -141,11 +157,13 @@ def end(memory: SweepMemory, trial: OpenTrial, state: TrialState, reason: str, o
 
 def _release(memory: SweepMemory, trial: OpenTrial, row: Row, state: TrialState, out: list[Command]) -> None:
     """Take a row off its worker; checkpoints beyond the trial's last rung go."""
+    # such a row may have ended and left its worker, but its newer checkpoints are still there
     ahead = state is TrialState.PRUNED and row.reported > trial.rung
     if row.worker in memory.workers and (row.placed or ahead):
         out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token, keep_rung=trial.rung)))
     if row.placed:
         memory.vacate(trial.number, row)
+    # rows that ended on their own are PRUNED too: what they did after the trial's last rung does not count
     if state is TrialState.PRUNED and row.state not in (RowState.LOST, RowState.FAILED):
         row.move(trial.number, RowState.PRUNED)
 

@@ -71,6 +71,7 @@ def signals(interrupt: Callable[[], int]) -> Generator[None]:
 
     def caught(number: int, frame: object) -> None:
         del number, frame
+        # raised in the main thread wherever it is, even in a sampler that takes minutes
         if interrupt() > 1:
             raise KeyboardInterrupt
 
@@ -80,4 +81,5 @@ def signals(interrupt: Callable[[], int]) -> Generator[None]:
         yield
     finally:
         for number, handler in before.items():
+            # the caller's handlers: a notebook goes on after the sweep
             signal.signal(number, handler)

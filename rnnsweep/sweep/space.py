@@ -76,11 +76,13 @@ class Dimension:
             fitting = [choice for choice in self.choices if _same(choice, value)]
             if fitting:
                 return fitting[0]
+        # bool is an int in Python; true is no number here
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             assert self.low is not None and self.high is not None
             whole = self.kind != "int" or value == int(value)
             if self.low <= value <= self.high and whole and self._on_grid(value):
                 return int(value) if self.kind == "int" else float(value)
+        # as YAML writes them; NaN is the one value unequal to itself
         shown = "null" if value is None else "nan" if value != value else value
         raise ConfigError("is no value of what is searched", key=self.key, value=shown, allowed=self.words())
 
@@ -88,6 +90,7 @@ class Dimension:
         if self.step is None or self.low is None:
             return True
         index = (value - self.low) / self.step
+        # relative: far from `low` the division alone is off by more than a fixed tolerance
         return abs(index - round(index)) <= 1e-8 * max(1.0, abs(index))
 
     def active(self, params: Mapping[str, Any]) -> bool:
@@ -102,12 +105,14 @@ class Dimension:
         """
         if self.kind == "categorical":
             return self.choices
+        # a logarithmic range of whole numbers has no even grid of step 1 that a user could mean
         step = self.step if self.step is not None else (1 if self.kind == "int" and not self.log else None)
         if step is None:
             raise ConfigError(
                 "a grid needs choices or a stepped range", key=f"space.{self.key}", allowed="choice(...) or range(...)"
             )
         assert self.low is not None and self.high is not None
+        # 0.7 / 0.1 comes out just below 7: the upper end belongs to the grid
         count = int(math.floor((self.high - self.low) / step + 1e-9)) + 1
         return tuple(self.cell(index) for index in range(count))
 
@@ -186,6 +191,7 @@ class Space:
             [1, 3, None]
         """
         try:
+            # conditions only make it smaller: an upper bound, at no cost
             product = math.prod(len(dimension.cells()) for dimension in self.dimensions)
         except ConfigError:
             return None
@@ -202,6 +208,7 @@ class Space:
         for values in itertools.product(*(dimension.cells() for dimension in self.dimensions)):
             cell: dict[str, Any] = {}
             for dimension, value in zip(self.dimensions, values, strict=True):
+                # a dimension that its condition switches off is left out, so that several combinations are one cell
                 if dimension.active(cell):
                     cell[dimension.key] = value
             mark = tuple(cell.items())

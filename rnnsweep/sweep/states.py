@@ -72,12 +72,14 @@ TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     _T.WAITING: frozenset({_T.RUNNING, _T.FAILED}),
     _T.RUNNING: frozenset({_T.COMPLETE, _T.PRUNED, _T.FAILED, _T.WAITING}),
     _T.COMPLETE: frozenset({_T.WAITING}),
+    # nothing reopens it: its verdict rested on what the sweep knew then
     _T.PRUNED: frozenset(),
     _T.FAILED: frozenset({_T.WAITING}),
 }
 ROW_MOVES: Mapping[RowState, frozenset[RowState]] = {
     _R.ACTIVE: frozenset({_R.DONE, _R.SOLVED, _R.PRUNED, _R.DIVERGED, _R.FAILED, _R.LOST}),
     _R.LOST: frozenset({_R.ACTIVE}),
+    # ACTIVE again: a raised `budget.updates`. PRUNED: a row runs ahead of the verdict and may end before it comes.
     _R.DONE: frozenset({_R.ACTIVE, _R.PRUNED}),
     _R.SOLVED: frozenset({_R.ACTIVE, _R.PRUNED}),
     _R.DIVERGED: frozenset({_R.PRUNED}),

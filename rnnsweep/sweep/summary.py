@@ -38,6 +38,7 @@ def rank(objective: Objective, value: float, solved_at: float | None, number: in
         True
     """
     loss = -value if objective.goal == "maximize" else value
+    # + 0.0 turns the -0.0 of a maximised 0 into 0.0, which prints as its equals do
     return Rank(loss + 0.0, math.inf if solved_at is None else float(solved_at), number)
 
 
@@ -78,6 +79,8 @@ def best_of(best: Best | None, rank: Rank, value: float) -> Best:
     """The best trial after one more has ended."""
     if best is None:
         return Best(rank, value)
+    # ties are counted by the objective alone, though the rank breaks them: who reads "best" should know how many are
+    # equal
     tie = rank.loss == best.rank.loss
     if rank < best.rank:
         return Best(rank, value, best.tied + 1 if tie else 0)
@@ -116,4 +119,5 @@ def pareto(trials: Iterable[TrialView], objectives: Sequence[Objective]) -> list
 
 
 def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    # equal points do not dominate each other: both are on the front
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))

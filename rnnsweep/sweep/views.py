@@ -83,4 +83,5 @@ class SweepView:
     @property
     def identity(self) -> str:
         """Which sweep this is among all of its name, in whatever store; by this mirrors know their own."""
+        # another ledger may have a sweep of this name; repr keeps every digit of the time
         return hashlib.sha256(f"{self.name}/{self.created!r}".encode()).hexdigest()[:16]

@@ -34,6 +34,7 @@ from rnnsweep.errors import ConfigError, nearest, printable
 from rnnsweep.sweep.space import Dimension
 
 SEARCH = "_search_"
+# not sampler, pruner, cluster, ...: they are the sweep's, and no trial's
 SEARCHED_GROUPS = ("task", "family", "readout", "init", "learner", "optimizer")
 _PRIMARY = "_rnnsweep_"
 _OPEN = ("space", "objective", "sampler.enqueue")
@@ -86,9 +87,11 @@ class ConfigTree:
         if TARGET in key.split("."):
             allowed = "in a unit's yaml only"
             raise ConfigError("code cannot be named here", key=key, allowed=allowed, file=source)
+        # collected and not raised: with searched units a key need only exist in one of the variants
         if key not in self:
             return [key]
         old = self.get(key)
+        # _OPEN: blocks whose keys are the user's own
         if isinstance(old, Mapping) and key not in _OPEN:
             if not isinstance(value, Mapping):
                 raise ConfigError(
@@ -108,6 +111,7 @@ class ConfigTree:
             ConfigError: an interpolation that points nowhere.
         """
         try:
+            # resolved last: an interpolation must see what was laid over the key that it names
             data = OmegaConf.to_container(OmegaConf.create(self.tree), resolve=True)
         except OmegaConfBaseException as error:
             problem = str(error).splitlines()[0]
@@ -130,6 +134,7 @@ def plain_values(value: Any, key: str) -> Any:
         return {name: plain_values(item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, list):
         return [plain_values(item, key) for item in value]
+    # NaN compares false with every bound, so that no range check would find it
     if isinstance(value, float) and value != value:
         raise ConfigError("is not a number", key=key, value="nan", allowed="a finite number")
     if isinstance(value, str) and printable(value) != value:
@@ -155,15 +160,19 @@ def compose_units(base: Mapping[str, Any], groups: Mapping[str, Choice], folders
             if file is not None:
                 read_yaml(file)  # names the line of a mistake; Hydra would follow an anchor into itself
             defaults.append({f"{group}@{group}.{name}": name} if isinstance(choice, list) else {group: name})
+    # _self_ last: the base config's own values win over the units'
     node = {"defaults": [*defaults, "_self_"], **dict(base)}
     ConfigStore.instance().store(name=_PRIMARY, node=node)
     config = _load(folders)
     with open_dict(config):
+        # Hydra's own settings, which its loader always adds
         del config["hydra"]
+    # unresolved: values are still to be laid over
     data = OmegaConf.to_container(config, resolve=False)
     assert isinstance(data, dict)
     tree = ConfigTree({str(key): value for key, value in data.items()})
     for group in groups:
+        # a list of controllers may be empty, and keys are to be looked up below it all the same
         tree.tree.setdefault(group, {})
     _take_ranges(tree)
     return tree
@@ -195,6 +204,7 @@ def _unknown_unit(error: MissingConfigException) -> ConfigError:
 
 def _take_ranges(tree: ConfigTree) -> None:
     """Move the units' ``_search_`` blocks out of the tree."""
+    # a list, since the loop changes the tree
     for key in [key for key in tree.paths() if key.rpartition(".")[2] == SEARCH]:
         parent = key.rpartition(".")[0]
         for name, text in tree.get(parent).pop(SEARCH).items():
@@ -272,6 +282,7 @@ def compose_sweep(path: ConfigPath, base: SweepFile, sweep: SweepFile | None, ty
     Raises:
         ConfigError: unknown unit or key, with the nearest name.
     """
+    # with the units for which its keys were written, to tell a typing error from a key whose unit was replaced later
     files = [
         Layer(item.source, item.values, {**base.groups, **item.groups}) for item in (sweep.layers if sweep else ())
     ]
@@ -287,12 +298,14 @@ def compose_sweep(path: ConfigPath, base: SweepFile, sweep: SweepFile | None, ty
     layers = [*files, *(Layer(COMMAND_LINE, _nest(key, value)) for key, value in typed.values)]
     variants: list[tuple[dict[str, str], ConfigTree]] = []
     (plain,) = base.layers
+    # every combination: a key may exist beside one unit only, and mistakes must show before the first trial
     for values in itertools.product(*(dim.choices for dim in dimensions.values())):
         combination = dict(zip(dimensions, map(str, values), strict=True))
         try:
             variants.append((combination, compose_units(plain.values, {**choices, **combination}, path.units)))
         except ConfigError as error:
             raise with_source(error, origin, "") from None
+    # a searched group stands at its first choice wherever one unit must do
     choices.update(variants[0][0])
     known = tuple(path.options("controllers"))
     composition = Composition(
@@ -311,6 +324,7 @@ def _origin(base: SweepFile, files: Sequence[Layer], typed: Overrides) -> dict[s
     origin, before = dict.fromkeys((*base.groups, "controllers"), str(base.path)), dict(base.groups)
     for layer in files:
         for group, choice in layer.groups.items():
+            # naming the unit that was chosen already chooses nothing
             if before.get(group) != choice:
                 origin[group], before[group] = layer.source, choice
     changed = [*typed.groups, *(["controllers"] if typed.added or typed.removed else [])]
@@ -324,6 +338,7 @@ def _choose(written: Mapping[str, Choice], typed: Overrides) -> dict[str, Choice
         if name not in listed:
             hint = nearest(name, listed)
             raise ConfigError("is not in use", key=f"~controllers.{name}", allowed=listed, hint=hint, file=COMMAND_LINE)
+    # removed last: `+controllers=a ~controllers.a` means that it is off
     names = [name for name in (*listed, *typed.added) if name not in typed.removed]
     groups["controllers"] = list(dict.fromkeys(names))
     for group, choice in groups.items():
@@ -339,6 +354,7 @@ def _searched(files: Sequence[Layer], typed: Overrides) -> dict[str, SearchedKey
         # `key: null` in a file that inherits: what the inherited one searches is known, the rest is looked up later
         gone = [key for key, item in keys.items() if item.spec is None and key in searched]
         searched = {key: item for key, item in (searched | keys).items() if key not in gone}
+    # a whole space replaces, as `space={}` could not mean anything otherwise
     if typed.space is not None:
         searched = {key: SearchedKey(spec, COMMAND_LINE) for key, spec in _specs(typed.space, COMMAND_LINE)}
     for key, spec in typed.searches.items():
@@ -347,9 +363,11 @@ def _searched(files: Sequence[Layer], typed: Overrides) -> dict[str, SearchedKey
                 "is not searched", key=f"~space.{key}", allowed=list(searched) or "none", hint=nearest(key, searched),
                 file=COMMAND_LINE,
             )  # fmt: skip
+    # a typed value ends the search of its key
     fixed = {leaf for key, value in typed.values for leaf in _leaves(key, value)}
     searched = {key: item for key, item in searched.items() if key not in fixed}
     searched |= {key: SearchedKey(spec, COMMAND_LINE) for key, spec in typed.searches.items()}
+    # a `null` from a file stays until the units are known: whether its key exists is checked then
     return {key: item for key, item in searched.items() if item.spec is not None or item.source != COMMAND_LINE}
 
 
@@ -414,6 +432,7 @@ def apply_overrides(composition: Composition) -> None:
 
 def unknown_key(composition: Composition, key: str, source: str, prefix: str = "") -> ConfigError:
     """The error for a key that no variant has: with the nearest one, or the controller to add."""
+    # names of code are no keys that one may set
     known = sorted({name for _, tree in composition.variants for name in tree.paths() if TARGET not in name})
     parts = key.split(".")
     if parts[0] == "controllers" and len(parts) > 1 and f"controllers.{parts[1]}" not in known:
@@ -435,6 +454,7 @@ def with_source(error: ConfigError, origin: Mapping[str, str], otherwise: str) -
     if error.file:
         return error
     parts = (error.key or "").split(".")
+    # the longest known prefix: a check may name a key below the one that was written
     keys = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
     source = next((origin[key] for key in keys if key in origin), otherwise or None)
     renamed = ConfigError(

@@ -88,6 +88,7 @@ def _check_shape(text: str, path: Path) -> None:
         if isinstance(event, yaml.NodeEvent):
             if not open_nodes and not _may_be_top(event):
                 raise ConfigError("holds no 'key: value' mapping", file=str(path), allowed="a yaml mapping")
+            # legal yaml, but endless for whoever copies it
             if isinstance(event, yaml.AliasEvent) and event.anchor in (name for name, _ in open_nodes):
                 raise ConfigError(f"the anchor &{event.anchor} contains itself", file=place)
             values += anchored.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1
@@ -95,6 +96,7 @@ def _check_shape(text: str, path: Path) -> None:
             open_nodes.append((event.anchor, values))
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_nodes.pop()
+            # with what its own aliases stand for: nested anchors multiply ("billion laughs")
             anchored[anchor or ""] = values - before + 1
         if values > _MOST or len(open_nodes) > DEEPEST:
             allowed = f"at most {DEEPEST} levels and {_MOST} values"
@@ -135,6 +137,7 @@ def read_sweep(path: Path, search: ConfigPath, seen: tuple[Path, ...] = ()) -> S
     Raises:
         ConfigError: syntax, a malformed defaults list, sweeps that inherit from each other in a circle.
     """
+    # resolved: a circle may go through links
     if path.resolve() in seen:
         raise ConfigError("sweeps inherit from each other in a circle", key="defaults", file=str(path))
     data = read_yaml(path)
@@ -151,6 +154,7 @@ def read_sweep(path: Path, search: ConfigPath, seen: tuple[Path, ...] = ()) -> S
             if entry not in _SKIPPED:
                 parent = read_sweep(_beside(entry, path, search), search, (*seen, path.resolve()))
                 groups |= parent.groups
+                # parents before the sweep's own layer, which is added last and wins
                 layers += parent.layers
         else:
             raise ConfigError("unknown entry", key="defaults", value=entry, allowed=_FORMS, file=str(path))
@@ -158,6 +162,7 @@ def read_sweep(path: Path, search: ConfigPath, seen: tuple[Path, ...] = ()) -> S
 
 
 def _beside(name: str, path: Path, search: ConfigPath) -> Path:
+    # a sweep given by path inherits from its own folder first, whatever the search path has
     neighbour = path.parent / f"{name}.yaml"
     try:
         return neighbour if neighbour.is_file() else search.find_sweep(name)

@@ -75,9 +75,11 @@ def split_overrides(texts: Sequence[str], groups: Iterable[str]) -> Overrides:
             raise ConfigError("packages cannot be chosen", key=text, allowed="family=NAME", file=COMMAND_LINE)
         if isinstance(override._value, Glob):
             raise ConfigError("patterns are not known here", key=text, allowed="choice(a,b)", file=COMMAND_LINE)
+        # before anything is composed: `_target_` in an override would run any function by name
         _refuse_target(key, override._value)
         if override.type is OverrideType.DEL:
             _delete(result, key, override)
+        # a mapping sets keys of the chosen unit; a word chooses another one
         elif key in known and not isinstance(override._value, dict):
             _choose(result, key, override)
         else:
@@ -135,12 +137,14 @@ def _choose(result: Overrides, group: str, override: Override) -> None:
         if not isinstance(choice, str):
             raise ConfigError("names no unit", key=group, value=choice, allowed=f"{group}=NAME", file=COMMAND_LINE)
         result.groups[group] = choice
+        # the later word wins: a unit that is typed after a range ends the search
         result.searches.pop(group, None)
         return
     names = [str(name) for name in choice] if isinstance(choice, list) else [str(choice)] if choice is not None else []
     if override.is_add():
         result.added += names
     else:
+        # a whole list replaces what was added and removed before it
         result.groups[group], result.added, result.removed = names, [], []
 
 
@@ -153,6 +157,7 @@ def _assign(result: Overrides, key: str, override: Override) -> None:
         result.searches[key.removeprefix("space.")] = value
     elif isinstance(value, Sweep) or value == "default":
         result.searches[key] = value
+        # the later word wins, also the other way round below
         result.values = [(other, fixed) for other, fixed in result.values if other != key]
     else:
         result.searches.pop(key, None)

@@ -46,6 +46,7 @@ def _dimension(key: str, spec: Any) -> Dimension:
         return Dimension(key, "categorical", choices=_choices(spec))
     if isinstance(spec, Mapping):
         return _from_mapping(key, spec)
+    # the order in which values are tried is the sampler's
     if isinstance(spec, Sweep) and not getattr(spec, "shuffle", False):
         return _from_sweep(key, spec)
     raise _unknown(spec)
@@ -57,6 +58,7 @@ def _unknown(spec: Any) -> ConfigError:
 
 def _parsed(key: str, text: str) -> Any:
     try:
+        # files and the command line share one grammar
         value = parse_override(f"{key}={text}")._value
     except ConfigError:
         raise _unknown(text) from None
@@ -76,7 +78,8 @@ def _choices(values: list[Any]) -> tuple[Any, ...]:
             raise ConfigError("holds control characters", value=value, allowed="printable characters")
         if isinstance(value, float) and math.isnan(value):
             raise ConfigError("NaN cannot be searched", value="nan", allowed="numbers, inf, words, true, false, null")
-    return tuple(dict.fromkeys(values))
+    # By type too: 1, 1.0 and true are equal to Python and three choices to a user.
+    return tuple({(type(value), value): value for value in values}.values())
 
 
 def _from_sweep(key: str, spec: Sweep) -> Dimension:
@@ -87,6 +90,7 @@ def _from_sweep(key: str, spec: Sweep) -> Dimension:
     if isinstance(spec, ChoiceSweep):
         return Dimension(key, "categorical", choices=_choices([plain(item) for item in spec.list]))
     if isinstance(spec, IntervalSweep):
+        # Hydra makes floats of an interval's ends; they are ints again only by int(...)
         whole = isinstance(spec.start, int) and isinstance(spec.end, int)
         return _ordered(key, spec.start, spec.end, log=log, whole=whole)
     if isinstance(spec, RangeSweep):
@@ -100,6 +104,7 @@ def _from_range(key: str, spec: RangeSweep, log: bool) -> Dimension:
         raise ConfigError(
             "range is empty", value=str(spec), allowed="range(first, end, step) with first < end; end is left out"
         )
+    # the end is left out, as in Python; 2.1 / 0.7 comes out above 3, so that without 1e-9 it would be in
     count = math.ceil((stop - start) / step - 1e-9) - 1
     last = float(Decimal(repr(start)) + count * Decimal(repr(step)))  # 0.4, not 0.4000000000000000002
     whole = all(isinstance(number, int) for number in (start, stop, step))
@@ -141,6 +146,7 @@ def _flag(spec: Mapping[Any, Any], name: str) -> bool:
 
 def _ordered(key: str, low: Any, high: Any, *, log: bool, whole: bool, step: Any = None) -> Dimension:
     for number in (low, high, *([] if step is None else [step])):
+        # bool is an int in Python
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise ConfigError("range bounds must be numbers", value=number, allowed=GRAMMAR)
         if whole and number != int(number):
@@ -150,5 +156,6 @@ def _ordered(key: str, low: Any, high: Any, *, log: bool, whole: bool, step: Any
     if log and step not in (None, 1 if whole else None):
         raise ConfigError("a logarithmic range has no step", value=step, allowed="log or step, not both")
     if whole:
+        # a step of 1 is no step: one space has one form, and equal spaces compare equal
         return Dimension(key, "int", int(low), int(high), log=log, step=None if step in (None, 1) else int(step))
     return Dimension(key, "float", float(low), float(high), log=log, step=None if step is None else float(step))

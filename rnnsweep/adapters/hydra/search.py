@@ -30,6 +30,7 @@ class ConfigPath:
 
     def groups(self) -> set[str]:
         """Names of the packaged groups."""
+        # packaged ones only: a user's directory may hold any other folders
         return {entry.name for entry in self.packaged.iterdir() if entry.is_dir() and any(entry.glob("*.yaml"))}
 
     def options(self, group: str) -> list[str]:
@@ -47,6 +48,7 @@ class ConfigPath:
         for folder in self.sweeps:
             for file in sorted(folder.glob("*.yaml")):
                 if file.stem != BASE:
+                    # the first directory wins
                     files.setdefault(file.stem, file)
         return files
 
@@ -101,5 +103,6 @@ def config_path(packaged_units: Path, packaged_sweeps: Path, named: Sequence[Pat
 
 def _existing(folders: Sequence[Path], *but: Path) -> tuple[Path, ...]:
     excluded = {path.resolve() for path in but}
+    # resolved: ./conf may be the packaged directory itself, in a checkout
     resolved = dict.fromkeys(folder.resolve() for folder in folders if folder.is_dir())
     return tuple(folder for folder in resolved if folder not in excluded)

@@ -73,9 +73,11 @@ def encode(value: Any) -> str:
         TypeError: something in it is not plain data.
     """
     try:
+        # PASSTHROUGH: orjson would write dataclasses and dates as plain data, which would come back as something else
         text = orjson.dumps(value, _plain, _PLAIN_ONLY)
     except orjson.JSONEncodeError:  # a key that is no string, a number beyond 64 bits, a lone surrogate
         return _STRICT.encode(_tag(value))
+    # null may be a NaN that orjson has flattened: false alarms only cost time
     if b"null" in text or b'"$' in text or not text.isascii():
         return _STRICT.encode(_tag(value))
     return text.decode("ascii")
@@ -83,6 +85,7 @@ def encode(value: Any) -> str:
 
 def decode(text: str) -> Any:
     """Inverse of `encode`."""
+    # the hook costs a Python call per mapping; tags are rare
     return json.loads(text, object_hook=_untag) if '"$' in text else json.loads(text)
 
 
@@ -95,6 +98,7 @@ def _decode_numbers(text: str) -> Any:
 
 
 def _tag(value: Any) -> Any:
+    # repr of a plain float: a numpy float64 is a float, and its repr is not a number
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(float(value))}
     if isinstance(value, Mapping):
@@ -234,6 +238,7 @@ class WriteBatch:
             case PutTrial(view):
                 data = encode_trial(view)
                 row = {"sweep": self._sweep, "number": view.number, "state": view.state.value, "data": data}
+                # the last state counts in the table, while the journal keeps every step for the mirrors
                 self._trials[view.number] = row
                 self._note("trial", data, view.number)
             case PutAttempt(view):
@@ -261,6 +266,8 @@ class WriteBatch:
         for table, latest in ((trials, self._trials), (attempts, self._attempts)):
             if latest:
                 _put(connection, table, list(latest.values()), replace=True)
+        # never replaced: what a worker, a pruner or the machine has once said stays, however often a commit is
+        # repeated
         for table, rows in ((reports, self._reports), (verdicts, self._verdicts), (journal, self._journal)):
             if rows:
                 _put(connection, table, rows, replace=False)
@@ -269,6 +276,7 @@ class WriteBatch:
 def _put(connection: sa.Connection, table: sa.Table, rows: list[_Row], replace: bool) -> None:
     """Insert rows; those that are there already are replaced, or left as they are."""
     if connection.dialect.name == "sqlite":  # SQLAlchemy's work per row would cost more than SQLite's own
+        # the first row stands for all: rows of one table are made in one place, with the same keys in the same order
         text = _sqlite_text(table, tuple(rows[0]), replace)
         connection.exec_driver_sql(text, [tuple(row.values()) for row in rows])
         return

@@ -161,6 +161,7 @@ class Database:
 
     def _once(self, work: Callable[[sa.Connection], _Result], begin: str) -> _Result:
         with self.engine.connect() as connection:
+            # a server that was never reached is a wrong URL, which is said at once and not waited for
             self._reached = True
             with connection.execution_options(begin=begin).begin():
                 return work(connection)

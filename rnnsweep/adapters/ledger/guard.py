@@ -63,6 +63,7 @@ class FileGuard:
             return True
         file = self._open()
         try:
+            # flock and not lockf: POSIX locks go as soon as the process closes any descriptor of the file
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(file)
@@ -108,6 +109,7 @@ class AdvisoryGuard:
             return False
 
     def _connect(self) -> bool:
+        # no transaction may stay open: the server would end the session for idling (see `_postgres_engine`)
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         if connection.execute(sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_CLASS, self._key))).scalar():
             self._connection = connection

@@ -51,6 +51,7 @@ class _Watch:
 
     def look(self, mark: object) -> None:
         now = time.monotonic()
+        # our own clock only, and capped: a laptop that slept for an hour has watched nothing
         self.silent = self.silent + min(now - self._looked, _LOOK) if mark == self._mark else 0.0
         self._mark, self._looked = mark, now
 
@@ -92,6 +93,8 @@ class SweepLocks:
         self, connection: sa.Connection, sweep: int, me: dict[str, Any], guard: Guard, watch: _Watch
     ) -> tuple[int, str]:
         """(new fence, "") or (0, who holds it)."""
+        # FOR UPDATE (PostgreSQL): a holder's commit and a takeover exclude each other; SQLite's BEGIN IMMEDIATE does
+        # the same
         row = connection.execute(sa.select(locks).where(locks.c.sweep == sweep).with_for_update()).one()
         other = json.loads(row.holder) if row.holder else None
         if other and other["nonce"] == me["nonce"]:  # an earlier attempt of ours was committed after all
@@ -107,6 +110,7 @@ class SweepLocks:
         watch.look((row.fence, row.beat))
         if lock_holder.known_dead(other):
             return True
+        # only where the holder is known to have had it: a free guard of one that never got it says nothing
         let_go = row.guarded and guard.take()
         if let_go and guard.decisive:
             return True
@@ -149,6 +153,7 @@ class SweepLocks:
 
     def release(self, sweep: int, fence: int) -> None:
         """Give the lock back; nothing happens where it is another's by now."""
+        # the fence stays: the next holder's must be greater than every one before
         free = locks.update().where(locks.c.sweep == sweep, locks.c.fence == fence).values(holder=None, guarded=False)
         self._database.write(lambda c: c.execute(free))
         self._drop_guard(sweep, fence)

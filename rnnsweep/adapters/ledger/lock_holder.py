@@ -41,18 +41,21 @@ def known_dead(identity: Mapping[str, Any]) -> bool:
     if not identity["machine"] or identity["machine"] != _machine():
         return False
     try:
+        # signal 0 asks only
         os.kill(identity["pid"], 0)
     except ProcessLookupError:
         return True
     except OSError:  # exists, but belongs to somebody else
         return False
     started = _started(identity["pid"])
+    # PIDs are used again: another start time is another process
     return started == "ended" or bool(started and identity["started"] and started != identity["started"])
 
 
 def _machine() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # host names are no proof: containers share a kernel and count their PIDs apart
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""

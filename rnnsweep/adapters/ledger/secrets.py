@@ -26,6 +26,7 @@ def without_secrets(text: str) -> str:
     begins = [found.start() for found in _SCHEME.finditer(text)]
     if not begins:
         return text
+    # one text may hold several URLs, an override with a list for instance: each is parsed by itself
     ends = [*begins[1:], len(text)]
     return text[: begins[0]] + "".join(_hidden(text[begin:end]) for begin, end in zip(begins, ends, strict=True))
 

@@ -80,11 +80,14 @@ class SqlLedger:
             if connection.execute(known).scalar() is not None:
                 return False
             try:
+                # a savepoint: PostgreSQL refuses everything after an error in a transaction until it is rolled back
                 with connection.begin_nested():
                     key = connection.execute(sweeps.insert().values(name=view.name, data=data)).inserted_primary_key
             except IntegrityError:  # another process was faster
                 return False
             assert key is not None
+            # the lock's row is there from the start, so that acquiring is always an update of a row that can be
+            # locked
             row = {"sweep": key[0], "fence": 0, "beat": 0, "guarded": False, "renewed_at": 0.0}
             connection.execute(locks.insert().values(row))
             return True
@@ -128,6 +131,7 @@ class SqlLedger:
             StoreError: the database refuses, or was locked or away for longer than its patience.
         """
         sweep = self._known(name)
+        # encoded outside: the transaction holds the lock's row, and a repeated `work` must write the same
         batch = WriteBatch(sweep, writes, self._now())
 
         def work(connection: sa.Connection) -> None:
@@ -293,6 +297,7 @@ def open_ledger(url: str, *, create: bool = True, deadline: float = DEADLINE, pa
     database = Database(parse(url), patience)
     try:
         _prepare(database, create)
+    # Ctrl-C too: an open connection would keep SQLite's files busy
     except BaseException:
         database.close()
         raise
@@ -307,6 +312,7 @@ def _prepare(database: Database, create: bool) -> None:
             database.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError("ledger", f"{database.display_url}: {error.strerror}") from None
+        # before the first connection: SQLite would overwrite a damaged log when it opens the file
         database.check_log()
         if create:
             database.make_private()
@@ -314,6 +320,7 @@ def _prepare(database: Database, create: bool) -> None:
     if version is None:
         if not create:
             raise StoreError("ledger", f"there is none at {database.display_url}")
+        # before the tables: the mode can be changed only while nobody else is in the file
         database.use_wal()
         version = database.write(_create)
     if version != schema.VERSION:

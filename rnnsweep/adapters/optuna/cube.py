@@ -23,6 +23,7 @@ def seed_for(seed: int, number: int, purpose: int = 0) -> int:
         >>> seed_for(1, 2) == seed_for(1, 2), seed_for(1, 2) == seed_for(1, 3)
         (True, False)
     """
+    # hashed, since neighbouring seeds give related streams in some generators; SeedSequence takes no negative numbers
     return int(np.random.SeedSequence([abs(seed), int(seed < 0), number, purpose]).generate_state(1)[0])
 
 
@@ -33,6 +34,7 @@ def cell_count(dimension: Dimension) -> int | None:
     low, high = bounds(dimension)
     if dimension.step is None and (dimension.kind == "float" or dimension.log):
         return None
+    # as in `Dimension.cells`: the upper end belongs to it in spite of rounding
     return math.floor((high - low) / (dimension.step or 1) + 1e-9) + 1
 
 
@@ -45,6 +47,7 @@ def bounds(dimension: Dimension) -> tuple[float, float]:
 
 def value_at(dimension: Dimension, u: float) -> Any:
     """The dimension's value at coordinate `u`, with its exact python type."""
+    # u = 1 would be one cell beyond the last
     u = min(max(float(u), 0.0), math.nextafter(1.0, 0.0))
     cells = cell_count(dimension)
     if cells is not None:
@@ -54,6 +57,7 @@ def value_at(dimension: Dimension, u: float) -> Any:
         a, b = math.log(low - 0.5), math.log(high + 0.5)
         return int(min(max(round(math.exp(a + u * (b - a))), low), high))
     if not dimension.log:
+        # rounding may come out just above `high`
         return float(min(low + u * (high - low), high))
     return float(min(max(math.exp(math.log(low) + u * (math.log(high) - math.log(low))), low), high))
 
@@ -66,6 +70,7 @@ def cell_value(dimension: Dimension, index: int) -> Any:
 def cell_of(dimension: Dimension, value: Any) -> int | None:
     """Index of the cell that holds `value`; None where there is none (exact types win over equal values)."""
     if dimension.kind == "categorical":
+        # 1, 1.0 and True are equal in Python
         exact = [i for i, c in enumerate(dimension.choices) if type(c) is type(value) and c == value]
         equal = [i for i, c in enumerate(dimension.choices) if c == value]
         return next(iter(exact + equal), None)
@@ -96,6 +101,7 @@ def coordinate(dimension: Dimension, value: Any) -> float | None:
     else:
         a, b = low, high
     position = math.log(value) if dimension.log else value
+    # a single value: anywhere, so the middle
     return (position - a) / (b - a) if b > a else 0.5
 
 

@@ -60,6 +60,7 @@ def from_optuna(dimension: Dimension, value: Any) -> Any:
     if cell_count(dimension) is not None:
         return cell_value(dimension, int(value))
     low, high = bounds(dimension)
+    # exp(log(high)) may come out above `high`
     inside = min(max(value, low), high)
     return int(inside) if dimension.kind == "int" else float(inside)
 
@@ -91,9 +92,11 @@ def frozen(
 def frozen_record(space: Space, every: Mapping[str, BaseDistribution], record: TrialRecord) -> FrozenTrial:
     """A record with its params and the constraint `diverged`; kept with the record once it has ended."""
     if record.frozen is not None:
+        # `suggest` may have emptied them in the ask before
         record.frozen.system_attrs = {"constraints:diverged": record.diverged}
         return record.frozen
     running = record.state is TrialState.RUNNING
+    # of a curve Optuna's samplers use the newest point only; whole curves would make every ask slower
     curve = {} if running else dict([record.last])
     values = record.values if record.state is TrialState.COMPLETE else ()
     trial = frozen(record.number, STATES[record.state], curve, values, {"constraints:diverged": record.diverged})
@@ -115,6 +118,7 @@ class _Shown(InMemoryStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[State] | None = None
     ) -> list[FrozenTrial]:
         del study_id
+        # the list that was handed over: a storage of Optuna's own would have to be filled anew for each ask
         found = [trial for trial in self.trials if states is None or trial.state in states]
         return copy.deepcopy(found) if deepcopy else found
 
@@ -122,6 +126,7 @@ class _Shown(InMemoryStorage):
         return next(trial for trial in self.trials if trial._trial_id == trial_id)
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
+        # InMemoryStorage keeps track of its own trials only
         return BaseStorage.get_best_trial(self, study_id)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
@@ -142,6 +147,7 @@ def suggest(sampler: optuna.samplers.BaseSampler, space: Space, history: History
     Values of conditional dimensions that the sampler does not relate are drawn one by one, parents first.
     """
     every = distributions(space)
+    # Optuna's samplers look at its number: it must be no other trial's
     number = 1 + max((record.number for record in [*shown, *history.running()]), default=-1)
     trial = frozen(number, State.RUNNING, {})
     running = [record for record in history.running() if record.point is not None]
@@ -151,6 +157,7 @@ def suggest(sampler: optuna.samplers.BaseSampler, space: Space, history: History
             one.system_attrs = {}
     study = study_of([*trials, trial], history.goals)
     wanted = sampler.infer_relative_search_space(study, trial)
+    # What Optuna's `Study.ask` and `Trial.suggest_*` do, without a storage that would remember the trial.
     related = sampler.sample_relative(study, trial, wanted)
     params: dict[str, Any] = {}
     for d in space:

@@ -71,6 +71,7 @@ class History:
 
     def start(self, number: int, params: Params) -> None:
         """A trial that was asked for and has no result yet."""
+        # a FAILED trial that was reopened
         self._failed.discard(number)
         self._leave(number)
         self._enter(TrialRecord(number, dict(params), point_of(self.space, params)))
@@ -81,6 +82,7 @@ class History:
         if record is None:
             return  # FAILED meanwhile: its numbers count for nothing
         if not keep_all:
+            # the order of feeding must not matter
             if record.curve and max(record.curve) > rung:
                 return
             record.curve.clear()
@@ -104,6 +106,7 @@ class History:
         if record is None:
             record = TrialRecord(view.number, dict(view.params), point_of(self.space, view.params))
         record.state, record.values, record.diverged = view.state, tuple(view.values), view.diverged_share
+        # Optuna's form of the running trial is out of date
         record.frozen = None
         self._enter(record)
 
@@ -129,7 +132,9 @@ class History:
         if record.usable and record.state is TrialState.COMPLETE:
             places.append((self._complete, number))
             losses = self.loss(record) if record.values else ()
+            # Diverged last, as constraints have it; the number settles ties, so that the order is total.
             ranks = ((record.diverged > 0, loss, number) for loss in losses)
+            # not strict: a trial without values has no rank
             places.extend(zip(self._ranked, ranks, strict=False))
         return places
 
@@ -161,6 +166,7 @@ class History:
             return [self._records[number] for number in usable]
         shown: set[int] = set()
         for ranked in self._ranked:
+            # the best stay in sight however old they are; the newest show where the sampler is now
             shown.update(number for *_, number in ranked.first(cap // (4 * len(self.goals))))
         for number in reversed(usable):
             if len(shown) >= cap:

@@ -39,6 +39,7 @@ def importances(
     known = [trial for trial in (_frozen(space, view, objective) for view in trials) if trial is not None]
     shares = dict.fromkeys(space.keys, 0.0)
     if len(known) >= LEAST and len({trial.value for trial in known}) > 1:
+        # a key that had one value throughout separates nothing
         used = [key for key in space.keys if len({trial.params.get(key) for trial in known}) > 1]
         shares.update(_evaluate(known, goal, used))
     total = sum(shares.values())
@@ -63,6 +64,7 @@ def _evaluate(trials: list[FrozenTrial], goal: str, used: list[str]) -> dict[str
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
+        # experimental, says Optuna; a user of a report cannot do anything about it
         warnings.simplefilter("ignore")
         found = evaluator.evaluate(study_of(trials, [goal]), used)
     return {key: value for key, value in found.items() if math.isfinite(value) and value > 0}

@@ -108,7 +108,9 @@ class OptunaMirror:
                     entry = self._take(change)
                     if entry is not None:
                         touched[entry.number, entry.opened] = entry
+                # in the order in which they began: Optuna numbers trials as they come
                 entries = [touched[key] for key in sorted(touched, key=lambda key: (key[1], key[0]))]
+                # before states: Optuna changes nothing of a trial that is finished
                 self._write_details(entries)
                 for entry in entries:
                     self._flush(study, entry)
@@ -122,6 +124,7 @@ class OptunaMirror:
 
     def _forget(self) -> None:
         if self._storage is not None:
+            # the engine keeps its file open while a thread's session holds a connection
             self._storage.remove_session()
             self._storage.engine.dispose()
         self._storage = self._study = None
@@ -148,6 +151,7 @@ class OptunaMirror:
         name = self._plan.name
         if self._identity and name in optuna.get_all_study_names(storage):
             theirs = optuna.load_study(study_name=name, storage=storage).user_attrs.get(IDENTITY)
+            # None: a study of an older version, or made by hand under this name: taken over
             if theirs not in (None, self._identity):
                 LOG.warning("the study %s in the Optuna database belongs to another sweep of this name", name)
                 return f"{name}-{self._identity[:6]}"
@@ -180,6 +184,7 @@ class OptunaMirror:
         if change.trial is None or change.kind not in ("trial", "rung"):
             return None
         entry = self._entry(change)
+        # what comes up to an entry's end is a repetition after a kill: the cursor lags behind what was written
         if entry is None or (entry.ended is not None and change.seq <= entry.ended):
             return None
         if change.kind == "rung":
@@ -199,6 +204,7 @@ class OptunaMirror:
         assert change.trial is not None
         known = self._entries.setdefault(change.trial, [])
         before = [entry for entry in known if entry.opened <= change.seq]
+        # beyond its end the trial was reopened, which needs a new entry: finished ones are final in Optuna
         if before and (before[-1].ended is None or change.seq <= before[-1].ended):
             return before[-1]
         if change.kind != "trial":
@@ -225,6 +231,7 @@ class OptunaMirror:
         elif entry.result is not None:
             state, values = self._outcome(entry.result)
             storage.set_trial_state_values(entry.stored, state=state, values=values)
+        # written: a long sweep's mirror keeps numbers only
         entry.curve, entry.result, entry.params = {}, None, {}
 
     def _template(self, entry: _Entry) -> FrozenTrial:
@@ -250,6 +257,7 @@ class OptunaMirror:
             user_attrs=attributes,
             intermediate_values=entry.curve,
         )
+        # without a time zone, as Optuna stores its own times
         trial.datetime_start = datetime.datetime.fromtimestamp(entry.started)
         if entry.result is not None:
             trial.datetime_complete = datetime.datetime.fromtimestamp(entry.finished)
@@ -266,6 +274,7 @@ class OptunaMirror:
     def _outcome(self, result: Mapping[str, Any]) -> tuple[State, list[float] | None]:
         state = TrialState(result["state"])
         if state is TrialState.FAILED:
+            # Optuna refuses values for failed trials
             return State.FAIL, None
         values = [float(value) for value in result["values"]]
         return (State.COMPLETE if state is TrialState.COMPLETE else State.PRUNED), values or None
@@ -311,8 +320,10 @@ def _store_errors() -> Iterator[None]:
         yield
     except Exception as error:
         chain: list[BaseException] = [error]
+        # Optuna and SQLAlchemy both wrap what the driver raised
         while (cause := chain[-1].__cause__) is not None:
             chain.append(cause)
+        # a value that no database takes comes wrapped as a database error too, but waiting would not help
         refused = any(isinstance(one, (ValueError, TypeError, OverflowError)) for one in chain)
         away = any(isinstance(one, OSError) or type(one).__name__ in DATABASE_ERRORS for one in chain)
         if away and not refused:

@@ -28,6 +28,7 @@ def build_sampler(plan: SweepPlan, sampler: Mapping[str, Any], pruner: Mapping[s
     """
     check_space(plan.space)
     proposing, judging = build_unit(sampler, "sampler", SamplerUnit), build_unit(pruner, "pruner", PrunerUnit)
+    # both may be the user's
     with user_code(proposing, judging):
         proposing.check_plan(plan)
         judging.check_plan(plan)
@@ -55,7 +56,7 @@ class HistorySampler:
     def warm_start(self, earlier: Sequence[TrialView]) -> None:
         """Learn from the results of another sweep of the same space; `restore` keeps them.
 
-        They stand in the history below number 0, best first for samplers that look at order, and count towards the
+        They stand in the history below number 0, the newest first, and count towards the
         start from the Sobol sequence. That goes on where the other sweep has left it: with one seed, this one would
         else repeat what has been tried. Trials that lie outside of the space teach nothing.
         """
@@ -76,6 +77,7 @@ class HistorySampler:
             ConfigError: a point that does not lie in the space; then none is taken.
         """
         space = self._plan.space
+        # the list is complete before it is added: one point that does not fit adds none
         self._known += [space.fitting(point, f"points.{index}") for index, point in enumerate(points)]
 
     def restore(
@@ -87,6 +89,7 @@ class HistorySampler:
         """Rebuild the history; `replicas` maps trial -> [(step, values)] and is read where `wants_replicas`."""
         self._history = History(self._plan.space, self._plan.objectives)
         self._warm()
+        # also those of earlier sessions, or a resumed grid would go on at another cell
         self._given = sorted({*range(len(self._plan.enqueue)), *(view.number for view in trials if view.enqueued)})
         for view in trials:
             self._history.start(view.number, view.params)
@@ -94,11 +97,13 @@ class HistorySampler:
                 self.report(view.number, step, value)
             for step, values in (replicas or {}).get(view.number, ()):
                 self.report_replicas(view.number, step, values)
+            # after its reports, as they came
             if view.state.finished:
                 self.tell(view)
 
     def ask(self, number: int) -> dict[str, Scalar] | None:
         """The point of trial `number`, or None when the space is exhausted. The trial counts as running."""
+        # a grid counts without them: enqueued points must take none of its cells
         before = bisect_left(self._given, number)
         plan = self._plan
         ask = Ask(number, plan.seed, plan.space, self._history, before, self._offset, plan.budget.trials)
@@ -143,6 +148,7 @@ class HistorySampler:
     def prune(self, number: int, step: int) -> bool:
         """Whether the trial should end at this rung (already reported)."""
         record, rung = self._history.get(number), rung_of(step, self._plan.report_every)
+        # FAILED meanwhile, or a pruner that never looks: nothing to judge by
         if record is None or not self._pruner.curves or rung not in record.curve:
             return False
         if self.wants_replicas and rung not in record.replicas:

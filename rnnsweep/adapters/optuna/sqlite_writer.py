@@ -83,6 +83,7 @@ class SqliteWriter:
         """See `DetailWriter.write`."""
         if not any(detail.curve or detail.attributes for detail in details):
             return
+        # one transaction for all: a batch is there as a whole, and costs one commit
         with sqlite.transaction(self._path, "synchronous=NORMAL") as connection:
             for d in details:
                 connection.executemany(

@@ -72,6 +72,7 @@ class RaySettings:
             _whole("cluster.gpus_per_worker", self.gpus_per_worker, 0, "a whole number >= 0, or auto")
         if isinstance(self.deadline_s, bool | str) or not self.deadline_s > 0:
             raise ConfigError("out of range", key="cluster.deadline_s", value=self.deadline_s, allowed="seconds > 0")
+        # http:// is a dashboard and ray:// a client server: a driver joins by host:port
         if self.address is not None and "://" in self.address:
             raise ConfigError(
                 "not an address that a driver can join",
@@ -106,6 +107,8 @@ class Node:
         """Workers that fit, and the cores and GPUs of each."""
         auto = 1 if self.gpus else 0
         gpus = auto if settings.gpus_per_worker == AUTO else int(settings.gpus_per_worker or 0)
+        # what it has in all and not what is free: other jobs' shares come and go, and the actor just waits for its
+        # place
         fit = self.cpus // settings.cores_per_worker
         return (min(fit, self.gpus // gpus) if gpus else fit), settings.cores_per_worker, gpus
 
@@ -131,6 +134,7 @@ def connect(settings: RaySettings) -> bool:
     """
     if ray.is_initialized():
         return False
+    # Ray would report to its makers
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers hide GPUs themselves; no warning
     with _handlers_kept():
@@ -186,6 +190,7 @@ def check_token_file() -> None:
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token" or os.environ.get("RAY_AUTH_TOKEN"):
         return
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    # any right of group or others
     if file.is_file() and file.stat().st_mode & 0o077:
         problem, hint = "other users can read this token", f"Close it with: chmod 600 {file}"
         raise ConfigError(problem, key="RAY_AUTH_TOKEN_PATH", value=str(file), hint=f"{hint}.")
@@ -205,11 +210,13 @@ def ended_process() -> str | None:
     node: Any = ray_worker._global_node  # None without a Ray
     if node is None:
         return None
+    # its helpers may end without harm
     needed = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
     return next((kind for kind, _ in node.dead_processes() if kind in needed), None)
 
 
 def _start_here(settings: RaySettings) -> None:
+    # cores that this process may use: in a container or a Slurm step the machine has more
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if settings.cores_per_worker > cores:
         raise ConfigError(
@@ -225,6 +232,7 @@ def _start_here(settings: RaySettings) -> None:
         "num_cpus": max(wanted, 1),
         "include_dashboard": settings.dashboard,
         "dashboard_host": "127.0.0.1",
+        # hardly more than the least that Ray takes: only orders and reports pass through it
         "object_store_memory": 80 * _MIB,
         "log_to_driver": False,
         "logging_level": logging.ERROR,
@@ -250,6 +258,7 @@ def _join(address: str) -> None:
     check_token_file()
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    # Ray raises each of them for an address at which nobody answers, depending on how far it got
     except (ConnectionError, RuntimeError, ValueError) as problem:
         raise ConfigError(
             f"no Ray cluster answers here ({str(problem).splitlines()[0]})",
@@ -307,6 +316,7 @@ def kill_process(node_id: str, pid: int, born: float) -> None:
 
     `ray.kill` asks the process itself, which a stopped or stuck one never hears.
     """
+    # num_cpus=0 below: the node is full, with the very worker that is to go
     on_that_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
     ray.remote(_kill).options(num_cpus=0, max_retries=0, scheduling_strategy=on_that_node).remote(pid, born)
 
@@ -316,6 +326,7 @@ def _kill(pid: int, born: float) -> bool:
 
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
+        # both times come from that machine; they are rounded to clock ticks
         if abs(process.create_time() - born) < 1.0:
             process.kill()
             return True

@@ -98,7 +98,9 @@ class RayExecutor:
         Raises:
             ConfigError: no cluster at the address, or one worker needs more cores than there are.
         """
+        # once, as bytes: `build` unpickles them, after the actor has set environment and import path
         self._pickled = cloudpickle.dumps(self._factory)
+        # an earlier `connect` of ours has joined already, and this one returns False
         self._owned = connect(self._settings) or self._owned
         self._running, self._started = True, time.monotonic()
         self._balance()
@@ -107,6 +109,7 @@ class RayExecutor:
         """Queue orders; they travel with the next rung that is handed over, at the next `poll`."""
         handle = self._handles.get(worker)
         if handle is not None:
+            # queued and not sent: rungs in flight cannot be changed any more
             handle.waiting = handle.waiting.merged(orders)
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
@@ -120,6 +123,7 @@ class RayExecutor:
         while self._running:
             for handle in self._handles.values():
                 handle.pump(time.monotonic())
+            # events that are there already are not held back for more
             self._collect(0.0 if self._events else max(0.0, min(SLICE_S, end - time.monotonic())))
             self._lose_silent()
             self._announce()
@@ -156,12 +160,14 @@ class RayExecutor:
 
     def _collect(self, wait: float) -> None:
         """Take the oldest answer of every handle that has one; wait for the first."""
+        # The oldest only: an actor answers in order, so that a later answer is never there first.
         heads = {handle.calls[0][1]: handle for handle in self._handles.values() if handle.calls}
         if not heads:
             time.sleep(wait)
             return
         if wait:
             ray.wait(list(heads), num_returns=1, timeout=wait)
+        # whatever else is there by now: one round of the driver then takes the reports of many workers
         ready, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
         for reference in ready:
             self._answer(heads[reference])
@@ -170,6 +176,7 @@ class RayExecutor:
         what, reference = handle.calls.popleft()
         try:
             value: Any = ray.get(reference)
+        # an exception in the worker and the death of its process alike: a worker never goes on after either
         except RayError as error:
             self._lose(handle, reason_of(error), error)
             return
@@ -184,8 +191,10 @@ class RayExecutor:
             self._trained(handle, *value)
 
     def _trained(self, handle: WorkerHandle, reports: list[Any], failures: list[Any]) -> None:
+        # rows that ended owe no more rungs: an idle worker is pinged instead
         handle.rows.settle(reports, failures)
         if reports:
+            # a rung proves that workers can live there: the next replacement comes at once again
             self._losses.pop(handle.node.id, None)
             self._restarts = 0
         if reports or failures:
@@ -214,9 +223,11 @@ class RayExecutor:
             self._lose(handle, f"no answer for {deadline:g} s (hung or stopped); killed")
 
     def _lose(self, handle: WorkerHandle, reason: str, error: RayError | None = None) -> None:
+        # first: whatever is raised below, this worker is gone
         del self._handles[handle.id]
         ray.kill(handle.actor, no_restart=True)
         LOG.info("worker %s on %s lost: %s", handle.id, handle.node.label, reason)
+        # a loss is news only to a driver that knows the worker
         if handle.joined and self._ready.pop(handle.id, None) is None:
             store = isinstance(getattr(error, "cause", None), StoreError)
             self._events.append(WorkerLost(handle.id, handle.node.label, reason, store))
@@ -233,6 +244,7 @@ class RayExecutor:
         if self._ever_joined:
             return
         cause = getattr(error, "cause", None)
+        # wrong input, which every further start would meet again
         if isinstance(cause, RnnsweepError):
             raise cause
         if self._failed_starts >= START_ATTEMPTS:
@@ -286,23 +298,29 @@ class RayExecutor:
             for node in nodes
             if node.label not in self._excluded and self._not_before[node.id] <= now
         }
+        # max takes the first of equals; nodes are sorted, hence the same one every time
         best = max(free, key=lambda node: free[node], default=None)
         return best if best is not None and free[best] > 0 else None
 
     def _start_worker(self, node: Node) -> None:
         _, cores, gpus = node.shape(self._settings)
         self._count += 1
+        # the prefix differs per session: a report of an earlier driver's worker is never taken for one of ours
         spec = WorkerSpec(f"{self._prefix}-{self._count}", node.label, cores, gpus, self._settings.py_paths)
         decorate: Any = ray.remote  # its overloads know no concurrency groups
         placed = decorate(concurrency_groups={"control": 1})(WorkerActor).options(
             num_cpus=cores,
             num_gpus=gpus,
+            # A restarted actor would have lost its rows without a word, and a retried call would train a rung twice:
+            # both are decided by the driver.
             max_restarts=0,
             max_task_retries=0,
+            # there or nowhere: losses and exclusions are counted by node
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
         )
         now = time.monotonic()
         handle = self._handles[spec.worker] = WorkerHandle(spec.worker, node, placed.remote(spec), now)
+        # by itself, before the heavy `build`: the process number is what a hang in it can be killed by
         handle.call("hello", now)
         handle.call("build", now, self._pickled)
 
@@ -312,12 +330,14 @@ class RayExecutor:
         """Let running rungs end, take their results, close the trainers."""
         for handle in list(self._handles.values()):
             if not handle.joined:
+                # it has no rows: nothing to wait for
                 ray.kill(self._handles.pop(handle.id).actor)
             else:
                 handle.actor.halt.options(concurrency_group="control").remote()
         end = time.monotonic() + self._settings.deadline_s
         while any(handle.calls for handle in self._handles.values()) and time.monotonic() < end:
             self._collect(SLICE_S)
+        # only idle ones: `close` would wait behind a rung that is still running
         closing = [
             handle.actor.close.remote(handle.last_orders()) for handle in self._handles.values() if not handle.calls
         ]

@@ -90,6 +90,7 @@ def submit(
     if working_dir is not None:
         runtime |= {"working_dir": working_dir, "excludes": ["mlruns", ".git", ".venv"]}
     clean = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+    # chosen here and not by Ray: only so can a repeated submission be told from a second job
     job_id = f"rnnsweep-{clean}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
     try:
         return _insist(client, entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime, metadata={SWEEP: name})
@@ -121,6 +122,7 @@ def failed_at_once(name: str, address: str) -> str | None:
         if job is not None and job.state == "FAILED":
             lines = [line.strip() for line in client.get_job_logs(job.id).splitlines() if line.strip()]
             own = [line for line in lines if not ("job_manager.py" in line or line.startswith("Running entrypoint"))]
+            # the program's last line is its error; what Ray's job manager prints around it is not
             return own[-1] if own else job.message.splitlines()[0]
         time.sleep(0.25)
     return None
@@ -144,6 +146,7 @@ def logs(name: str, address: str, follow: bool = False) -> Iterator[str]:
     if not follow:
         yield client.get_job_logs(job.id)
         return
+    # one loop for all pieces: the generator is bound to the loop in which it began
     with asyncio.Runner() as runner:
         pieces = client.tail_job_logs(job.id).__aiter__()
         while (piece := runner.run(_next(pieces))) is not None:
@@ -183,6 +186,7 @@ def _client(address: str) -> JobSubmissionClient:
 
 def _jobs(client: JobSubmissionClient, name: str) -> list[JobView]:
     ours = [job for job in client.list_jobs() if (job.metadata or {}).get(SWEEP) == name and job.submission_id]
+    # the list comes in no promised order
     ours.sort(key=lambda job: job.start_time or 0, reverse=True)
     return [
         JobView(

@@ -45,6 +45,7 @@ class WorkerActor:
         self._spec = spec
         self._trainer: Trainer | None = None
         self._halted = False
+        # before any numeric library is imported: they read these variables once
         prepare_process(spec)
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="raylet watch", daemon=True).start()
 
@@ -60,6 +61,7 @@ class WorkerActor:
 
         trainer: Trainer = cloudpickle.loads(factory)(self._spec.worker, self._spec.cores)
         self._trainer = trainer
+        # the driver's names: losses and exclusions go by them
         return replace(trainer.describe(), worker=self._spec.worker, node=self._spec.node)
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
@@ -94,6 +96,7 @@ def prepare_process(spec: WorkerSpec) -> None:
     os.environ["NUMBA_NUM_THREADS"] = str(spec.cores)
     if spec.gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # in front: a worker must import what the driver has checked, not an older copy that is installed
     sys.path[:0] = [path for path in spec.py_paths if path not in sys.path]
 
 
@@ -101,4 +104,5 @@ def _end_with_parent(parent: int) -> None:
     """End the process when its raylet is gone: Ray would leave it behind, with its device."""
     while os.getppid() == parent:
         time.sleep(0.5)
+    # not sys.exit, which in a thread ends only the thread
     os._exit(1)

@@ -45,12 +45,14 @@ class WorkerHandle:
 
     def call(self, what: str, now: float, *args: Any) -> None:
         """Put one call into the actor's queue."""
+        # silence counts from here: an idle worker owes no answer
         if not self.calls:
             self.answered = now
         self.calls.append((what, getattr(self.actor, what).remote(*args)))
 
     def pump(self, now: float) -> None:
         """Keep `IN_FLIGHT` rungs in the queue while there are rows or orders; else ask for a sign of life."""
+        # orders alone are reason enough: withdrawals and acknowledgements are to arrive even where nothing trains
         while self.joined and self._advancing() < IN_FLIGHT and (self.rows or not self.waiting.empty):
             orders, self.waiting = self.waiting, Orders()
             self.rows.obey(orders)
@@ -60,6 +62,7 @@ class WorkerHandle:
 
     def last_orders(self) -> Orders:
         """Withdrawals that still wait, if obeying them trains nothing; no orders otherwise."""
+        # joins that still wait are dropped: those rows were never begun, and their trials wait for a resume
         self.rows.obey(Orders(leave=self.waiting.leave))
         return Orders() if self.rows else Orders(leave=self.waiting.leave)
 
@@ -74,6 +77,7 @@ class WorkerHandle:
 def reason_of(error: RayError) -> str:
     """One line: what a person needs to know of Ray's report."""
     cause = getattr(error, "cause", None)
+    # raised by our code in the worker; everything else is Ray's account of a death, of which few lines matter
     if isinstance(error, RayTaskError):
         return f"{type(cause).__name__}: {cause}".splitlines()[0] if cause is not None else _last_line(str(error))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

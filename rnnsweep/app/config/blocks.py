@@ -76,6 +76,7 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
     for name in ("ledger", "optuna"):
         require_driver(block[name] or "", f"store.{name}")
     place = store_root(block, root)
+    # percent-escapes and URL delimiters
     if any(sign in str(place) for sign in "%?#"):
         problem, allowed = "MLflow reads paths as URLs and would write elsewhere", "a path without %, ? and #"
         raise ConfigError(problem, key="store.root", value=str(place), allowed=allowed)
@@ -87,6 +88,7 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
         ledger=block["ledger"] or sqlite.url_of(place / "ledger.db"),
         optuna=None if optuna == "none" else optuna,
         mlflow=mlflow,
+        # a server has an artifact store of its own, which this machine's path would override
         artifacts=block["artifacts"] or (None if served else str(place / "artifacts")),
         checkpoints=block["checkpoints"] or str(place / "checkpoints"),
     )
@@ -94,6 +96,7 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
 
 def cluster_config(block: Mapping[str, Any]) -> ClusterConfig:
     """The ``cluster`` block, already checked."""
+    # resolved here: a worker starts in another directory
     paths = block.get("py_paths") or []
     return ClusterConfig(**{**block, "py_paths": tuple(str(Path(path).resolve()) for path in paths)})
 
@@ -105,6 +108,7 @@ def worst_values(updates: int, tasks: Mapping[str, float] | None = None) -> dict
         updates: of a trial.
         tasks: worst value by metric; None where the tasks are not known yet.
     """
+    # an error is a share, so 1 is its natural worst; a loss has no bound
     unknown = {"train/loss": _FAR, "valid/loss": _FAR, "valid/error": 1.0}
     return {**(unknown if tasks is None else tasks), "solved_at": float(updates)}
 
@@ -119,6 +123,7 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
     several = isinstance(block, list)
     if several and not block:
         raise ConfigError("is empty", key="objective", allowed="one objective or a list of them")
+    # a key of `budget` for the user, a policy of the plan for the engine
     retries = budget.pop("retries")
     objectives = [
         _objective(item, f"objective.{index}" if several else "objective", worst)
@@ -143,6 +148,7 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
 
 def _objective(block: Any, key: str, worst: Mapping[str, float]) -> Objective:
     check_objective(block, key)
+    # worst depends on the direction
     far = -_FAR if block.get("goal") == "maximize" else _FAR
     return Objective(**block, worst=worst.get(block["metric"], far))
 

@@ -24,6 +24,7 @@ _BOOLEAN = (True, False)
 _SECONDS = Range(0, open_low=True, optional=True)
 
 PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
+    # what a signed 64-bit integer holds, in torch and in databases
     "seed": Range(0, 2**63 - 1, integer=True),
     "replicas": Range(1, 100_000, integer=True),
     "seeds": ("shared", "independent"),
@@ -70,9 +71,11 @@ def check_values(resolved: dict[str, Any]) -> None:
     """
     for key, allowed in PLAIN.items():
         value = lookup(resolved, key)
+        # 1 == True in Python: membership in (True, False) would let 1 and 0.0 through
         if allowed == _BOOLEAN and not isinstance(value, bool):
             raise ConfigError("is neither true nor false", key=key, value=value, allowed="true, false")
         check_field(key, value, allowed)
+        # written back, since YAML reads 1e6 as a float where a count is meant
         put(resolved, key, as_declared(value, allowed))
     _check_name(resolved["name"], "name")
     if resolved["sampler"]["warm_start"] is not None:
@@ -89,6 +92,7 @@ def _check_places(resolved: Mapping[str, Any]) -> None:
             continue
         if not isinstance(value, str) or not value:
             raise ConfigError("is no path or URL", key=key, value=value, allowed="a path, a URL or null")
+        # in bytes, as file systems count, not in characters
         longest = max((len(part.encode()) for part in PurePath(value).parts), default=0)
         if longest > _LONGEST:
             allowed = f"names of at most {_LONGEST} bytes"
@@ -101,6 +105,7 @@ def _check_cluster(block: dict[str, Any]) -> None:
         if not Range(0, 64, integer=True).accepts(gpus):
             allowed = "a whole number from 0 to 64, or auto"
             raise ConfigError("out of range", key="cluster.gpus_per_worker", value=gpus, allowed=allowed)
+        # 1.0 passes the check; Ray and the stores are to see 1
         block["gpus_per_worker"] = int(gpus)
     if address is not None and not isinstance(address, str):
         allowed = "auto, host:port, or null"
@@ -121,11 +126,13 @@ def _check_steps(resolved: Mapping[str, Any]) -> None:
     if period > updates:
         allowed = f"at most budget.updates={updates}"
         raise ConfigError("no rung would ever be reached", key="training.report_every", value=period, allowed=allowed)
+    # rounded up: the last rung may be a short one
     rungs = -(-updates // period)
     if training["eval_every"] > rungs:
         allowed = f"at most {rungs}, the rungs of a trial (budget.updates / training.report_every)"
         value = training["eval_every"]
         raise ConfigError("nothing would ever be evaluated", key="training.eval_every", value=value, allowed=allowed)
+    # `updates` ends trials, not the sweep
     if all(budget[key] is None for key in ("trials", "wall_s", "device_s", "target")):
         allowed = "a number in one of budget.trials, wall_s, device_s, target"
         raise ConfigError("the sweep would never end", key="budget.trials", value="null", allowed=allowed)

@@ -36,6 +36,7 @@ def commands_for(config: SweepConfig, store: Sequence[str]) -> Commands:
         config: of the sweep.
         store: the words that name its store, see `StorePlace.option`.
     """
+    # these lines are printed, logged and stored in MLflow
     typed = list(without_passwords(config.plan.overrides))
     # `launch --fresh` appends the name that it chose, so that there may be two; the last one counts.
     named = [override for override in typed if override.startswith(NAME)][-1:]

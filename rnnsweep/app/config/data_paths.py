@@ -20,6 +20,7 @@ def absolute(path: Any) -> Any:
     """
     if not isinstance(path, str) or not path or path.startswith("samples:") or "://" in path:
         return path
+    # not Path.resolve: symbolic links stay as the user wrote them
     return os.path.abspath(os.path.expanduser(path))
 
 

@@ -34,6 +34,7 @@ def idle_settings(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) 
 def _same_points(plan: SweepPlan) -> Iterator[str]:
     """Trials that are bound to be each other's copies."""
     trials = plan.budget.trials
+    # with independent seeds the copies are samples of the same point, which somebody may want
     if plan.config["seeds"] != "shared" or trials == 1:
         return
     points = _points_at_most(plan.space)
@@ -58,6 +59,7 @@ def _values(dimension: Dimension) -> float:
     if dimension.kind == "float" and dimension.step is None:
         return math.inf
     assert dimension.low is not None and dimension.high is not None
+    # an upper bound is enough: a warning must be certain, so floating-point dust may only overcount
     return (dimension.high - dimension.low) // (dimension.step or 1) + 1
 
 
@@ -84,6 +86,7 @@ def _idle_search(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -
             f"sampler={names['sampler']} never learns: its first {startup} trials (sampler.startup) come from a Sobol "
             f"sequence, and budget.trials={trials}"
         )
+    # rungs <= 1: the only rung is the end, where nothing is judged
     rungs, spared = -(-plan.budget.updates // plan.report_every), pruner.get("warmup", 0)
     if "pruner" in written and names["pruner"] != "none" and rungs <= max(1, spared):
         first = f", and the first {spared} (pruner.warmup) are spared" if spared else ""
@@ -96,6 +99,7 @@ def idle_controllers(units: Units, space: Space, written: Set[str]) -> list[str]
     for name, unit in units.controllers.items():
         rows = {f"controllers.{name}.{field}" for field in unit.rows}
         others = sorted(key for key in {*space.keys, *written} - rows if key.startswith(f"controllers.{name}."))
+        # per-row fields decide whether a controller is on; one that is searched may switch it on in some trial
         if not others or rows & set(space.keys) or _is_on(unit):
             continue
         off = ", ".join(f"{field}={_word(getattr(unit, field))}" for field in unit.rows)
@@ -106,8 +110,10 @@ def idle_controllers(units: Units, space: Space, written: Set[str]) -> list[str]
 
 
 def _is_on(unit: Controller) -> bool:
+    # here and not above: whoever only reads configs should not wait for torch
     import torch
 
+    # one row; float64, so that no tiny value rounds to "off"
     values = {field: torch.tensor([value], dtype=torch.float64) for field, value in unit.row_values().items()}
     return bool(unit.active(values).any())
 

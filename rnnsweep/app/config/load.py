@@ -116,6 +116,7 @@ def list_metrics(config_dirs: Sequence[Path] = ()) -> dict[str, Metric]:
     known = dict(METRICS)
     for group in UNIT_GROUPS:
         for name, block in unit_blocks(group, config_dirs).items():
+            # a broken unit of the user's must not keep a list of metrics from being shown
             with contextlib.suppress(ConfigError):
                 known |= load_class(block.get("_target_"), f"{group}.{name}").metrics
     return known
@@ -142,6 +143,7 @@ def load(
         ConfigError: anything wrong with the input; names file, key, value, what is allowed and the nearest name.
     """
     path = search_path(config_dirs)
+    # before units are looked at: their `_target_` may lie beside the user's yamls
     allow_imports(_import_paths(path.user))
     base = read_sweep(path.packaged / f"{BASE}.yaml", path)
     file = read_sweep(path.find_sweep(sweep), path) if sweep is not None else None
@@ -155,6 +157,8 @@ def load(
         else:
             config = _assemble(variants, composition.choices, space, store)
     except ConfigError as error:
+        # The checks below know keys, not files: here each error learns where its key was written. `from __cause__`
+        # hides this re-raise, not the true cause.
         raise with_source(error, _origin(composition, path), source or COMMAND_LINE) from error.__cause__
     paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
     return dataclasses.replace(
@@ -175,6 +179,7 @@ def _variants(composition: Composition, name: str) -> list[Variant]:
         resolved = tree.resolved()
         if resolved.get("name") is None:
             resolved["name"] = name
+        # before `place_config`, which relies on the types
         check_values(resolved)
         place_config(resolved)
         variants.append(Variant(groups, resolved, _names(composition.choices) | groups))
@@ -191,6 +196,8 @@ def _checked(variants: Sequence[Variant], composition: Composition, space: Space
     from rnnsweep.adapters.optuna.sampler import build_sampler
     from rnnsweep.app.config import unit_checks  # needs torch
 
+    # Units first: they say which values are whole numbers and what a diverged replica scores, which the plan is made
+    # of.
     facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
     config = _assemble(variants, composition.choices, facts.space, root, facts.worst)
     unit_checks.check_objectives(config.plan.objectives, config.variants)
@@ -200,6 +207,7 @@ def _checked(variants: Sequence[Variant], composition: Composition, space: Space
     written = composition.written
     idle = idle_settings(config.plan, config.choices, written) if composition.from_file else []
     idle += [line for units in facts.units for line in idle_controllers(units, facts.space, written)]
+    # variants share most units: each line once, in order
     for line in dict.fromkeys((*composition.idle, *idle)):
         warnings.warn(line, ConfigWarning, stacklevel=3)
     return config
@@ -222,8 +230,10 @@ def _assemble(
         worst: what a diverged replica scores; None: as far as it is known without building units.
     """
     for variant in variants:
+        # with the space as the units settled it, so that a resume needs no yaml
         variant.resolved["space"] = to_plain(space)
     resolved, names = variants[0].resolved, _names(choices)
+    # what is left is the unit's own block, which its class takes as keywords
     sampler = {key: value for key, value in resolved["sampler"].items() if key not in SAMPLER_PLAIN}
     return SweepConfig(
         plan=make_plan(resolved, worst or worst_values(resolved["budget"]["updates"])),
@@ -241,11 +251,13 @@ def _assemble(
 
 def _origin(composition: Composition, path: ConfigPath) -> dict[str, str]:
     """Dotted key -> where it was set: for errors."""
+    # the later the more specific: a unit's file, what set the key, the base variant's own, the line of a range
     searched = {f"space.{key}": item.source for key, item in composition.searched.items()}
     return {**unit_files(composition, path), **composition.origin, **composition.variants[0][1].origin, **searched}
 
 
 def _import_paths(user: Sequence[Path]) -> list[str]:
+    # the parent too: units often lie beside the config directory, as a package of its own
     return list(dict.fromkeys(str(place) for folder in user for place in (folder, folder.parent)))
 
 
@@ -262,6 +274,7 @@ def allow_stored_imports(config: SweepConfig) -> None:
     """
     for place in config.cluster.py_paths:
         folder = Path(place)
+        # relative would mean wherever this process happens to stand
         if not folder.is_absolute() or not folder.is_dir():
             continue
         if folder.stat().st_mode & stat.S_IWOTH:
@@ -299,6 +312,8 @@ def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig
         Variant(item["groups"], _with_budget(item["resolved"], data), _names(data["choices"]) | item["groups"])
         for item in data["variants"]
     ]
+    # the stored `worst`: a task whose worst value has changed since must not score diverged rows of one sweep in two
+    # ways
     config = _assemble(variants, data["choices"], from_plain(variants[0].resolved["space"]), store, data["worst"])
     return dataclasses.replace(
         config,
@@ -332,6 +347,7 @@ def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
     typed = split_overrides(overrides, ())
     if typed.space is not None:
         raise ConfigError("cannot be changed on resume", key="space", allowed=known, file=COMMAND_LINE)
+    # anything else would mix trials of two different sweeps under one name
     for key in [*(key for key, _ in typed.values), *typed.searches, *typed.removed]:
         if key not in known:
             hint = nearest(key, known)
@@ -340,8 +356,10 @@ def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
             raise ConfigError("takes one value on resume, no range", key=key, allowed="a number", file=COMMAND_LINE)
     budget = {**before, **{key.removeprefix("budget."): value for key, value in typed.values}}
     variants = tuple(dataclasses.replace(v, resolved={**v.resolved, "budget": budget}) for v in config.variants)
+    # an unsolved replica scores the budget, which has been raised
     worst = {**config.plan.worst, "solved_at": float(budget["updates"])}
     try:
+        # one variant is enough: only the budget has changed, and it is the same in all
         check_values(variants[0].resolved)
         plan = dataclasses.replace(make_plan(variants[0].resolved, worst), overrides=config.plan.overrides)
         check_raised(config.plan.budget, plan.budget)

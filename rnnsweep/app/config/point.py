@@ -45,11 +45,13 @@ def resolve_point(variants: Sequence[Variant], params: Mapping[str, Scalar]) -> 
     else:
         known = [dict(variant.groups) for variant in variants]
         raise ConfigError("no such combination of units", key="params", value=dict(params), allowed=known)
+    # deep: `put` below changes nested blocks, which all trials of the variant share
     resolved = copy.deepcopy(dict(variant.resolved))
     for group, name in variant.names.items():
         if isinstance(resolved.get(group), dict):
             resolved[group][NAME] = name
     for key, value in params.items():
+        # a group's choice has picked the variant already; it is no key of the tree
         if key not in variant.groups:
             put(resolved, key, value)
     return resolved
@@ -65,6 +67,7 @@ def put(tree: dict[str, Any], key: str, value: Any) -> None:
     *above, last = key.split(".")
     for part in above:
         node = node.get(part) if isinstance(node, dict) else None
+    # never create a key: a typing error would train with the default
     if not isinstance(node, dict) or last not in node:
         raise ConfigError("unknown key", key=key)
     node[last] = value
@@ -98,6 +101,7 @@ def without_passwords(data: Any) -> Any:
         return [without_passwords(value) for value in data]
     if not isinstance(data, str) or "://" not in data:
         return data
+    # here: workers use this module and need no SQLAlchemy
     from rnnsweep.adapters.ledger.secrets import without_secrets
 
     return without_secrets(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnnsweep.adapters.hydra.compose import SEARCHED_GROUPS, Composition, SearchedKey, unknown_key
@@ -26,6 +26,7 @@ def build_space(composition: Composition) -> Space:
     """
     dims = []
     for key, item in composition.searched.items():
+        # a key of one searched unit only is in some variants and not in others
         if not any(key in tree for _, tree in composition.variants):
             if composition.outdated(key, item.source):
                 continue
@@ -44,6 +45,7 @@ def _value_dimension(composition: Composition, key: str, item: SearchedKey) -> D
         allowed = f"a value below {', '.join(_SEARCHED)}; training.batch; or a group of units"
         raise ConfigError("cannot be searched", key=f"space.{key}", allowed=allowed, file=item.source)
     dim = dimension(key, _spec(composition, key, item), item.source)
+    # not in all variants: the dimension exists only beside the units that have the key, which becomes its condition
     if len(having) == len(composition.variants):
         return dim
     return dataclasses.replace(dim, when={group: tuple(dict.fromkeys(c[group] for c in having)), **dim.when})
@@ -68,17 +70,22 @@ def _first(composition: Composition, key: str) -> Any:
 
 def _settle(composition: Composition, dim: Dimension, searched: set[str]) -> Dimension | None:
     """Decide conditions on keys that are not searched; None where the dimension can never exist."""
-    tree, left = composition.variants[0][1], {}
+    tree, left = composition.variants[0][1], {key: values for key, values in dim.when.items() if key in searched}
     for key, values in dim.when.items():
         if key in searched:
-            left[key] = values
             continue
         choice = composition.choices.get(key)
-        if not isinstance(choice, str) and key not in tree:
+        if not isinstance(choice, str) and not any(key in other for _, other in composition.variants):
             hint = nearest(key, [*composition.choices, *tree.paths()])
             source = composition.searched[dim.key].source
             raise ConfigError("unknown key in a condition", key=f"space.{dim.key}.when.{key}", hint=hint, file=source)
-        if (choice if isinstance(choice, str) else tree.get(key)) not in values:
+        holding = _variants_where(composition, key, values)
+        if 0 < len(holding) < len(composition.variants):
+            # It holds for some choices of a searched group only: a condition on that choice says the same.
+            group = key.partition(".")[0]
+            chosen = {choices[group] for choices in holding}
+            left[group] = tuple(name for name in left.get(group, sorted(chosen)) if name in chosen)
+        elif not holding:
             if composition.origin.get(key, tree.origin.get(key)) != COMMAND_LINE:  # else: what was typed wins, as meant
                 needed = " or ".join(map(str, values))
                 composition.idle.append(f"{dim.key} is never searched: its condition {key}={needed} does not hold")
@@ -86,9 +93,19 @@ def _settle(composition: Composition, dim: Dimension, searched: set[str]) -> Dim
     return dataclasses.replace(dim, when=left)
 
 
+def _variants_where(composition: Composition, key: str, values: Sequence[Any]) -> list[dict[str, str]]:
+    """Choices of the searched groups for which a key that is not searched has one of some values."""
+    choice = composition.choices.get(key)
+    if isinstance(choice, str):
+        return [choices for choices, _ in composition.variants if choices.get(key, choice) in values]
+    return [choices for choices, tree in composition.variants if key in tree and tree.get(key) in values]
+
+
 def _parents_first(dims: list[Dimension], composition: Composition) -> list[Dimension]:
     ordered: list[Dimension] = []
     waiting = list(dims)
+    # A sampler goes through dimensions in order and must know the parents' values when it comes to a child; otherwise
+    # the written order stays, on which the grid's numbering depends.
     kept = {dim.key for dim in dims}
     while waiting:
         done = {dim.key for dim in ordered}

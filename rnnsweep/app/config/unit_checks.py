@@ -62,17 +62,21 @@ def check_units(
     Raises:
         ConfigError: what a unit refuses; the key is the searched one where a corner is to blame.
     """
+    # the base point first: its errors name plain keys and not corners
     base = [_built([variant], variant.groups, families) for variant in variants]
     for variant, units in zip(variants, base, strict=True):
         _write_back(variant, units)
     space = Space(tuple(_whole_dimension(dimension, base) for dimension in space))
     for variant in variants:
+        # A range is refused at its ends if anywhere, so the corners are enough; better now than in the middle of a
+        # sweep.
         for corner in _corners(variant, space):
             try:
                 _built([variant], {**variant.groups, **corner}, families)
             except ConfigError as error:
                 raise _blamed(error, corner) from error.__cause__
     each = [units.task.worst for units in base]
+    # one number for the whole sweep, or a diverged trial on an easy task would beat one on a hard task
     worst = {key: max(task[key] for task in each) for key in each[0] if all(key in task for task in each)}
     return UnitFacts(space, worst_values(variants[0].resolved["budget"]["updates"], worst), base)
 
@@ -111,13 +115,16 @@ def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
     """
     specs = {spec.name: spec for spec in parameters_of(units.family, units.readout, units.task)}
     size, batch, steps = DTYPES[resolved["dtype"]].itemsize, resolved["training"]["batch"], units.task.max_length
+    # parameters and gradients, each present and proposed (see `device.row_bytes`)
     kept = 4 * size * sum(math.prod(spec.shape) for spec in specs.values())
     step = size * record_entries(units.family, specs["w_out"].shape[0], units.task)
     away = resolved["cluster"]["executor"] != "inline" and resolved["cluster"]["address"] is not None
+    # total, not available: whether a config is accepted must not depend on what else runs
     memory = _LARGEST if away else psutil.virtual_memory().total
     if kept + batch * steps * step <= memory:
         return
     free = max(0, memory - kept)
+    # blame the larger of the two factors, and only where lowering it alone would help
     if batch * step <= free and steps >= batch:
         key, value, most = "task.length", steps, free // (batch * step)
     elif steps * step <= free:
@@ -134,9 +141,11 @@ def chance_of(variants: Sequence[Variant], space: Space, metric: str) -> float |
     levels = [
         build_unit(resolve_point([variant], {**variant.groups, **corner})["task"], "task", Task).chance.get(metric)
         for variant in variants
+        # {} is the base point
         for corner in ({}, *_corners(variant, tasks))
     ]
     known = [level for level in levels if level is not None]
+    # the same level may be computed along two ways
     same = len(known) == len(levels) and math.isclose(min(known), max(known), rel_tol=1e-9)
     return known[0] if same else None
 
@@ -175,6 +184,7 @@ def check_objectives(objectives: Sequence[Objective], variants: Sequence[Variant
     """
     own = unit_metrics(variants)
     known = [key for key in (*METRICS, *own[0]) if key in METRICS or all(key in each for each in own)]
+    # it is made of the objective's metric: a circle
     known.remove("objective")
     for index, objective in enumerate(objectives):
         if objective.metric in known:
@@ -255,10 +265,13 @@ def _whole_dimension(dimension: Dimension, base: Sequence[Units]) -> Dimension:
 def _corners(variant: Variant, space: Space) -> Iterator[dict[str, Any]]:
     units: dict[str, list[Dimension]] = {}
     for dimension in space:
+        # per unit, since units refuse values of their own fields: all dimensions together would have far too many
+        # corners
         if dimension.key not in variant.groups and _may_exist(dimension, variant):
             units.setdefault(_unit_of(dimension.key), []).append(dimension)
     for dimensions in units.values():
         corners = itertools.product(*(_ends(dimension) for dimension in dimensions))
+        # corners double with every dimension
         for values in itertools.islice(corners, _MOST):
             corner = dict(zip((dimension.key for dimension in dimensions), values, strict=True))
             yield _existing(corner, dimensions)
@@ -279,6 +292,7 @@ def _existing(corner: dict[str, Any], dimensions: Sequence[Dimension]) -> dict[s
 
 
 def _may_exist(dimension: Dimension, variant: Variant) -> bool:
+    # conditions on values, not on units, may hold somewhere: `values[0]` lets them pass
     return all(variant.groups.get(key, values[0]) in values for key, values in dimension.when.items())
 
 
@@ -289,6 +303,7 @@ def _ends(dimension: Dimension) -> tuple[Any, ...]:
 
 
 def _blamed(error: ConfigError, corner: dict[str, Any]) -> ConfigError:
+    # a unit that checks two fields together may name neither
     key = error.key if error.key in corner else next(iter(corner))
     beside = ", ".join(f"{name}={value}" for name, value in corner.items() if name != key)
     problem = f"{error.problem} at a corner of the space" + (f" ({beside})" if beside else "")

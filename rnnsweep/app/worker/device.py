@@ -27,6 +27,7 @@ def row_bytes(program: Program) -> int:
 def rows_that_fit(program: Program, device: torch.device) -> int:
     """How many rows of a program a device holds: half of its free memory over a row's bytes; at least 1."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    # one tile's record is there however many rows there are; the other half of the memory is for what is not counted
     tile = (program.tile_rows or 0) * program.record_bytes
     return max(1, min(_MOST_ROWS.get(device.type, 512), int((0.5 * free - tile) / row_bytes(program))))
 
@@ -64,5 +65,6 @@ def single_threaded(cores: int) -> None:
     torch.set_num_threads(1)
     import numba
 
+    # numba refuses more threads than it was imported with
     limit = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     numba.set_num_threads(max(1, min(cores, limit)))

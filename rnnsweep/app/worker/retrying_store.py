@@ -36,6 +36,7 @@ class RetryingStore:
 
     def save(self, folder: str, state: RowSnapshot, extra: Mapping[str, Any]) -> None:
         """See `CheckpointStore.save`."""
+        # saving twice is harmless: a checkpoint is complete or not there
         self._patiently(lambda: self._store.save(folder, state, extra))
 
     def rungs(self, folder: str) -> list[int]:
@@ -58,5 +59,6 @@ class RetryingStore:
             except self._trouble as error:
                 if time.monotonic() >= end:
                     raise StoreError("checkpoints", f"{self._store.root}: {error}") from error
+            # never past the end, so that one last try comes right at it
             time.sleep(min(pause, max(0.0, end - time.monotonic())))
             pause = min(_LONGEST_S, 2 * pause)

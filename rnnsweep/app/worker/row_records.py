@@ -18,6 +18,7 @@ from rnnsweep.sweep.states import RowState as State
 def failures_of(specs: Sequence[RowSpec], kind: str, error: Exception) -> list[RowFailure]:
     """The same failure for each of some rows; call it where the exception is being handled."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    # a refusal is the user's to read: its line says all, a traceback would point into our code
     text = "" if kind == "refused" else traceback.format_exc()
     prefix = "" if kind == "refused" else f"{type(error).__name__}: "
     return [RowFailure(spec.trial, spec.replica, spec.token, kind, prefix + reason, text) for spec in specs]
@@ -32,6 +33,7 @@ def no_memory(error: Exception) -> bool:
 
 def plain_report(report: RowReport) -> dict[str, Any]:
     """A report as JSON can hold it."""
+    # not `dataclasses.asdict`, which copies deeply: this runs per row and rung
     data = {name: getattr(report, name) for name in report.__dataclass_fields__}
     return {**data, "state": report.state.value, "metrics": dict(report.metrics)}
 
@@ -43,5 +45,6 @@ def reports_of(saved: Saved) -> list[RowReport]:
 
 def hash_of(params: Mapping[str, Any]) -> str:
     """Hash of a trial's point, kept in the manifest."""
+    # sorted: the same point in another order is the same point
     text = json.dumps(dict(params), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -38,12 +38,14 @@ def train_one(
 
 
 def _trained(config: SweepConfig, observer: Callable[[RowReport], None] | None, folder: str) -> list[RowReport]:
+    # imports torch
     from rnnsweep.app.worker.factory import trainer_factory
 
     params, updates = dict(config.variants[0].groups), config.plan.budget.updates
     rows = tuple(RowSpec(0, replica, TOKEN, params, updates) for replica in range(config.plan.replicas))
     factory = trainer_factory(config)
     settings = dataclasses.replace(factory.settings, checkpoints=folder)
+    # the very trainer of a sweep: what `train` shows is what a sweep would do
     trainer = dataclasses.replace(factory, settings=settings)(TOKEN, cores())
     orders, active = Orders(join=rows), {row.row for row in rows}
     everything: list[RowReport] = []

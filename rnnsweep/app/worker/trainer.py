@@ -76,6 +76,7 @@ class PackTrainer:
             socket.gethostname(),
             str(self.device),
             device_name(self.device),
+            # the base point stands for all: trials that are larger end in `out_of_memory`, which halves the slots
             self.settings.rows or rows_that_fit(program, self.device),
             versions,
             compiles(program),

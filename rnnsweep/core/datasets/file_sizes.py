@@ -78,6 +78,7 @@ def check_npy(file: Path, expected: str, name: str = "") -> tuple[tuple[int, ...
         with file.open("rb") as stream:
             return _promised(file, stream, size, expected)
     with zipfile.ZipFile(file) as archive:
+        # numpy leaves the ending out of a member's name
         member = archive.getinfo(f"{name}.npy")
         check_unpacked(file, member.compress_size, member.file_size, expected)
         with archive.open(member) as stream:
@@ -91,8 +92,10 @@ def _promised(file: Path, stream: IO[bytes], size: int, expected: str) -> tuple[
         shape, _, kind = readers[np.lib.format.read_magic(stream)](stream)
     except Exception as error:  # noqa: BLE001 - a header is parsed as Python text: anything may be wrong with it
         raise _no_array(file, str(error) or type(error).__name__, expected) from None
+    # objects are pickles, which run code when they are read
     if kind.hasobject:
         raise _no_array(file, "it holds some", expected)
+    # Python's integers: a product that wraps around would pass
     promised, held = math.prod(shape) * kind.itemsize, size - stream.tell()
     if promised > held:
         raise broken(file, f"holds {held:,} bytes of data where its header promises {promised:,}", expected)

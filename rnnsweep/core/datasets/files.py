@@ -37,6 +37,7 @@ def locate(path: str | None, sample: str, expected: str) -> Path:
     if path.startswith(PREFIX):
         found = SAMPLES / path.removeprefix(PREFIX)
         known = tuple(f"{PREFIX}{entry.name}" for entry in sorted(SAMPLES.iterdir()))
+        # samples:../../x is no sample
         if found.parent != SAMPLES or not found.exists():
             raise ConfigError("no such sample", key="task.path", value=path, allowed=known)
         return found
@@ -73,6 +74,7 @@ def part_of(name: str) -> Split | None:
         >>> part_of("ptb.train.txt"), part_of("validation/1.mid"), part_of("constraint.mid")
         ('train', 'valid', None)
     """
+    # at the beginning of a word: "constraint" holds "train"
     found = set(re.findall(r"(?<![a-z])(train|valid|test)", name.lower()))
     return found.pop() if len(found) == 1 else None
 

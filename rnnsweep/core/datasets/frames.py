@@ -28,8 +28,10 @@ def read_frames(path: str | None) -> Frames:
     folder = locate(path, "frames", EXPECTED)
     if not folder.is_dir():
         raise broken(folder, "is no folder", EXPECTED)
+    # sorted, since file systems list in any order and sequence ids count through this one
     files = sorted(folder.rglob("*.npy"))
     named: list[tuple[Split | None, Path]] = [(part_of(str(file.relative_to(folder))), file) for file in files]
+    # one named part is enough to mean that names decide; what has no part is left out then
     if not any(split for split, _ in named):
         parts = in_parts([sequence for file in files for sequence in _sequences(file)], folder, EXPECTED)
     else:
@@ -55,4 +57,5 @@ def _sequences(file: Path) -> list[np.ndarray]:
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise broken(file, "has values that are NaN or infinite in float32", EXPECTED)
+    # one step alone has no next one to predict
     return [sequence for sequence in (array if array.ndim == 3 else [array]) if len(sequence) >= 2]

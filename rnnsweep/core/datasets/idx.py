@@ -44,6 +44,7 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
             promised, most = math.prod(shape), size * (DEFLATE_RATIO if packed else 1)
             if not packed and promised != size - start:
                 raise _torn(file, f"{size - start} bytes", promised)
+            # before reading: a header can promise anything
             if promised > most:
                 raise broken(file, f"{size:,} bytes cannot hold the {promised:,} that its header promises", EXPECTED)
             check_memory(file, promised, EXPECTED)

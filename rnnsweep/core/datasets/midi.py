@@ -35,6 +35,7 @@ def read_midi(file: Path, steps_per_beat: int) -> np.ndarray:
         raise broken(file, "has no notes", _EXPECTED)
     spans = [(round(start * steps_per_beat), round(end * steps_per_beat), key) for start, end, key in notes]
     steps = max(max(end, start + 1) for start, end, _ in spans)
+    # before the array is made
     if steps > _LONGEST:
         raise broken(file, f"lasts {steps:,} steps of 1/{steps_per_beat} beat, more than {_LONGEST:,}", _EXPECTED)
     roll = np.zeros((steps, NOTES), dtype=np.uint8)
@@ -49,6 +50,7 @@ def _notes(file: Path) -> list[tuple[float, float, int]]:
 
     size_of(file, _EXPECTED)
     try:
+        # clip: mido would refuse a whole file for one data byte above 127
         song = mido.MidiFile(str(file), clip=True)
     except Exception as error:  # noqa: BLE001 - what mido raises depends on where a file is broken
         raise broken(file, f"is no readable MIDI file ({error or type(error).__name__})", _EXPECTED) from None
@@ -62,7 +64,9 @@ def _notes(file: Path) -> list[tuple[float, float, int]]:
         where, beat = (message.channel, message.note), ticks / song.ticks_per_beat
         if where in sounding:  # an end, or the key struck again
             found.append((sounding.pop(where), beat, message.note - LOWEST))
+        # velocity 0 is how many files write an end
         if message.type == "note_on" and message.velocity > 0:
             sounding[where] = beat
     last = ticks / song.ticks_per_beat
+    # notes whose end is missing last to the end of the piece
     return found + [(start, last, note - LOWEST) for (_, note), start in sounding.items()]

@@ -53,6 +53,7 @@ def read_rolls(path: str | None, steps_per_beat: int) -> Rolls:
 def _midi(folder: Path, steps_per_beat: int) -> Rolls:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".mid", ".midi"))
     parts: Rolls = {split: [] for split in SPLITS}
+    # folders only: titles of pieces hold such words too
     named: list[tuple[Split | None, Path]] = [(part_of(str(file.relative_to(folder).parent)), file) for file in files]
     if not any(split for split, _ in named):
         return in_parts([read_midi(file, steps_per_beat) for file in files], folder, EXPECTED)
@@ -114,6 +115,7 @@ def _array(file: Path, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarra
     shape, kind = check_npy(file, EXPECTED, name)
     if len(shape) == 2 and shape[1] == NOTES and kind.kind in "biuf":
         array = arrays[name]
+        # refused and not cut to 1: anything else is another kind of data
         if np.isin(array, (0, 1)).all():
             return array.astype(np.uint8)
     raise broken(file, f"array {name} is not [steps, {NOTES}] of 0 and 1", EXPECTED)

@@ -32,6 +32,7 @@ def read_text(path: str | None) -> tuple[str, dict[Split, list[np.ndarray]]]:
         if len(text) < _LEAST:
             problem = f"its {split} part has {len(text)} characters, less than {_LEAST}"
             raise broken(found, problem, EXPECTED)
+    # of all parts: a character that only the test has needs an output too
     alphabet = "".join(sorted(set().union(*texts.values())))
     return alphabet, {split: [_codes(text, alphabet)] for split, text in texts.items()}
 
@@ -65,6 +66,8 @@ def _text(file: Path) -> str:
 
 
 def _codes(text: str, alphabet: str) -> np.ndarray:
+    # one number per character without a Python loop
     points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
     known = np.frombuffer(alphabet.encode("utf-32-le"), dtype=np.uint32)
+    # the alphabet is sorted by code point, so that a character's place in it is its code
     return np.searchsorted(known, points).astype(np.int64)

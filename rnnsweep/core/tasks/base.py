@@ -84,6 +84,7 @@ class Task(Unit):
     @property
     def worst(self) -> Mapping[str, float]:
         """What a diverged replica scores, by metric, finite: errors 1, losses 10 x chance."""
+        # finite, since samplers' models need numbers, and far beyond what a network that learns nothing scores
         loss = 10.0 * self.chance_loss
         shares = {key: share * loss for key, share in self.derived.items()}
         return {"train/loss": loss, "valid/loss": loss, "valid/error": 1.0, **shares}

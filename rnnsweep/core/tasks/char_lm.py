@@ -65,6 +65,7 @@ class CharLm(WindowTask):
             ConfigError: they are, or a field is out of range, or the text is missing or broken.
         """
         super().check()
+        # context stands in for a carried state: with both it would be read twice
         if self.carry and self.context:
             problem = "stands for a state that is carried over"
             raise ConfigError(problem, key="task.context", value=self.context, allowed="0 with task.carry=true")
@@ -145,10 +146,13 @@ class CharLm(WindowTask):
         if not self.carry or draws.split != "train":
             return super().place(draws)
         T, B, device = self.max_length, draws.ids.shape[1], draws.device
+        # stream b begins at its share of the text; what is left over at the end is not read
         starts = torch.arange(B, device=device) * (self._steps // B)
+        # by update, not by id: a stream goes on where it stopped
         within = draws.batch_ids % self._windows(B) * T  # P
         steps = within[:, None] + torch.arange(T, device=device)  # P T
-        index = steps[:, :, None] + starts
+        index = steps[:, :, None] + starts  # P T B
+        # streams have whole windows only: every step is their own
         own = torch.ones_like(index, dtype=torch.bool)
         return Place(index, index + self.ahead, own, own)
 
@@ -168,5 +172,6 @@ class CharLm(WindowTask):
 
 @lru_cache(maxsize=16)
 def _shares(task: CharLm) -> tuple[float, ...]:
+    # minlength: characters that only other parts have count 0
     counts = np.bincount(task.training_targets(), minlength=task.n_outputs)
     return tuple((counts / counts.sum()).tolist())

@@ -75,12 +75,14 @@ class FrameRegression(WindowTask):
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Share of steps that are off by more than `tolerance`, float64 [P, B]."""
         assert batch.mask is not None
+        # `tolerance` is per value, the squared error is summed over them
         wrong = squared_errors(outputs, batch.targets, float(self.tolerance) * self.n_outputs)
         return share_of_steps(wrong, batch.mask)
 
 
 @lru_cache(maxsize=16)
 def _chance(task: FrameRegression) -> tuple[float, float]:
+    # float64: a float32 mean over many frames loses digits
     frames = task.training_targets().astype(np.float64)
     squares = (frames - frames.mean(0)) ** 2
     return float(squares.sum(1).mean()), float((squares.mean(1) > task.tolerance).mean())

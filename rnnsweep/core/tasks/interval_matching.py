@@ -78,11 +78,12 @@ class IntervalMatching(LengthTask):
         n = (lengths // 10)[:, None, None]
         low = torch.cat([0 * n, n, n], dim=2)  # P 1 3
         first, interval, wait = draws.integers(low, torch.cat([n - 1, 3 * n, 2 * n], dim=2), 3, POSITIONS).unbind(2)
+        # right-aligned, as all sequences are: a shorter one begins later
         first = first + (T - lengths)[:, None]
         cue = first + interval + wait
         pulses = torch.stack([first, first + interval, cue], dim=1)  # P 3 B
         inputs = torch.zeros(*draws.ids.shape, T, dtype=draws.dtype, device=draws.device).transpose(1, 2)
-        inputs = inputs.contiguous().scatter_(1, pulses, 1.0)
+        inputs = inputs.contiguous().scatter_(1, pulses, 1.0)  # P T B
         width = (lengths.double() / _BREADTH).clamp(min=1)[:, None, None]
         t = torch.arange(T, device=draws.device)[None, :, None]
         z = (t - (cue + interval)[:, None]) / width  # P T B
@@ -93,11 +94,13 @@ class IntervalMatching(LengthTask):
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Whether the largest output is too small or comes at the wrong time, bool [P, B]."""
         own = own_steps(batch.lengths, self.max_length)[:, :, None]
+        # steps before a sequence's start never have its largest output
         values = torch.where(own, outputs[..., 0], torch.full_like(outputs[..., 0], -torch.inf))
         peak, found = values.max(1)
         slack = torch.clamp(batch.lengths // _BREADTH, min=1)[:, None]
         late = (found - batch.targets[..., 0].argmax(1)).abs() > slack
         finite = (torch.isfinite(outputs[..., 0]) | ~own).all(1)
+        # not `peak <= ...`, which NaN would pass
         return late | ~finite | ~(peak > _LEAST_PEAK)
 
 
@@ -118,6 +121,7 @@ def _chance(task: IntervalMatching) -> tuple[float, float]:
         second += share / L * (p @ y**2)
         reach = np.concatenate([np.zeros(slack + 1), np.cumsum(p), np.full(slack, p.sum())])
         hits += share * (reach[2 * slack + 1 :] - reach[: -2 * slack - 1])
+    # steps that no sequence reaches have mass 0: there it is 0 / 0
     return float((second - first**2 / np.maximum(mass, 1e-300)).sum()), 1 - float(hits.max())
 
 

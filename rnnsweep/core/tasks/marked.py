@@ -116,8 +116,10 @@ def _write_compiled(draws: Draws, lengths: Tensor, positions: Tensor, inputs: Te
 @njit(nogil=True, cache=True)
 def _fill(keys, ids, lengths, positions, inputs, signed):
     T = inputs.shape[1]
+    # 2 u - 1 in one step, exact like the two of `_write`
     scale, offset = (2.0**-23, 1.0) if signed else (2.0**-24, 0.0)
     marked = np.empty(positions.shape, dtype=inputs.dtype)
+    # the generator makes words by four
     words = np.empty((T + 3) // 4 * 4, dtype=np.uint64)
     for p in range(ids.shape[0]):
         for b in range(ids.shape[1]):

@@ -20,6 +20,7 @@ def one_hot(codes: Tensor, own: Tensor, width: int, dtype: torch.dtype) -> Tenso
     """
     inputs = torch.zeros(*codes.shape, width, dtype=dtype, device=codes.device)
     one = own if own.ndim == 3 else own[:, :, None].expand(codes.shape)
+    # steps outside scatter a 0, so that their codes need not be masked
     return inputs.scatter_(3, codes[..., None], one[..., None].to(dtype))
 
 

@@ -86,6 +86,7 @@ class PeriodicOutput(Task):
         """The wave for every id in `draws`; targets [P, T, B, 1]."""
         P, B = draws.ids.shape
         wave = _wave_on(self.max_length, float(self.period), draws.device, draws.dtype)
+        # no inputs is an axis of size 0, so that families need no case of their own
         inputs = torch.zeros(P, self.max_length, B, 0, dtype=draws.dtype, device=draws.device)
         targets = wave[None, :, None, None].repeat(P, 1, B, 1)
         return Batch(inputs, targets, torch.full_like(draws.batch_ids, self.max_length))

@@ -68,6 +68,7 @@ class Permutation(LengthTask):
         lengths, T = self.lengths(draws), self.max_length
         first = draws.integers(0, _CHOICES - 1, 1, SYMBOLS)  # P B 1
         start = (T - lengths)[:, None, None].expand(first.shape)
+        # drawn for all T steps, so that step t of a sequence has the same symbol in every length
         codes = draws.integers(_CHOICES, _SYMBOLS - 1, T, FILLING).scatter(2, start, first)
         inputs = one_hot(codes.transpose(1, 2), own_steps(lengths, T), _SYMBOLS, draws.dtype)
         return Batch(inputs, first[..., 0], lengths)

@@ -82,6 +82,7 @@ class PolyphonicMusic(WindowTask):
     def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Share of steps with a wrong key, float64 [P, B]."""
         assert batch.mask is not None
+        # +inf would count as "sounds" otherwise
         wrong = ((outputs > 0) != (batch.targets > 0)) | ~torch.isfinite(outputs)
         return share_of_steps(wrong.any(-1), batch.mask)
 
@@ -90,6 +91,7 @@ class PolyphonicMusic(WindowTask):
 def _chance(task: PolyphonicMusic) -> tuple[float, float]:
     steps = task.training_targets()
     shares = steps.mean(0, dtype=np.float64)
+    # keys that never or always sound have no entropy, and 0 log 0 is NaN
     sounding = shares[(shares > 0) & (shares < 1)]
     entropy = -(sounding * np.log(sounding) + (1 - sounding) * np.log1p(-sounding)).sum()
     _, counts = np.unique(steps, axis=0, return_counts=True)

@@ -87,6 +87,7 @@ class RecallTask(LengthTask):
         targets = torch.full((P, T, B), blank, dtype=torch.int64, device=draws.device)
         targets[:, T - S :] = pattern
         codes = torch.full_like(targets, blank)
+        # recall ends with the sequence, and all end at T: the trigger's place does not depend on the length
         codes[:, T - S - self.trigger_lead] = blank + 1
         shown = (T - lengths)[:, None] + torch.arange(S, device=draws.device)  # P S
         codes.scatter_(1, shown[..., None].expand(pattern.shape), pattern)

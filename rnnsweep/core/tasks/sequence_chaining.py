@@ -102,6 +102,7 @@ class SequenceChaining(Task):
         """Whether the mean squared error of some segment exceeds .04, bool [P, B]."""
         square = (outputs - batch.targets)[..., 0].double().square()  # P T B
         each = square.unflatten(1, (int(self.chain), int(self.length))).mean(2)  # P chain B
+        # not `>`, which is false for NaN
         return ~(each <= _LIMIT).all(1)
 
 
@@ -113,6 +114,7 @@ def _curves(length: int, segments: int, seed: int) -> Tensor:
     key, kept, candidate = torch.tensor([rng.key(seed, 0, "sequence chaining, curves")]), [], 0
     while len(kept) < segments:
         curve = rng.normals(key, _MODES, candidate)[0] @ waves
+        # mean square 1/2, that of a sine wave
         curve = curve / (2 * curve.square().mean()).sqrt()
         candidate += 1
         if all(float((curve - other).square().mean()) > _APART for other in kept):

@@ -116,7 +116,7 @@ class SequentialDigits(Task):
         """Pictures of the ids in `draws`, from the part that `draws.split` names; targets int64 [P, B]."""
         order = _pixel_order(self.max_length, int(self.permutation_seed)) if self.permute else None
         pixels, classes = _on_device(self.source, self.path, draws.split, order, draws.device, draws.dtype)
-        which = draws.ids % len(classes)
+        which = draws.ids % len(classes)  # P B
         inputs = pixels[which].transpose(1, 2)[..., None].contiguous()  # P T B 1
         return Batch(inputs, classes[which], torch.full_like(draws.batch_ids, self.max_length))
 
@@ -131,6 +131,7 @@ class SequentialDigits(Task):
 @lru_cache(maxsize=16)
 def _pixel_order(steps: int, seed: int) -> tuple[int, ...]:
     keys = torch.tensor([rng.key(seed, 0, "sequential digits, pixels")])
+    # a tuple: it is part of a cache's key
     return tuple(rng.permutations(keys, steps, 0)[0].tolist())
 
 

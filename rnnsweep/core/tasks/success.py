@@ -15,6 +15,7 @@ def argmax_errors(logits: Tensor, classes: Tensor) -> Tensor:
 def squared_errors(outputs: Tensor, targets: Tensor, limit: float) -> Tensor:
     """Whether the squared error, summed over outputs, exceeds `limit`: [..., O] -> bool [...]."""
     error = outputs - targets
+    # "not within" and never "beyond": a NaN compares false with everything, and must count as wrong
     return ~((error * error).sum(-1) <= limit)
 
 
@@ -49,6 +50,7 @@ def mean_squared_errors(outputs: Tensor, targets: Tensor, counted: Tensor, limit
     """
     error = (outputs - targets).double()
     counted = _per_sequence(counted.bool(), error[..., 0])
+    # where, not a product with the mask: 0 * inf is NaN
     square = torch.where(counted, (error * error).sum(-1), torch.zeros_like(error[..., 0]))
     return ~(square.sum(1) / counted.sum(1).clamp(min=1) <= limit)
 

@@ -47,6 +47,7 @@ class LengthTask(Task):
 
     def __post_init__(self) -> None:
         if isinstance(self.length, Iterable) and not isinstance(self.length, str):
+            # yaml gives a list, but tasks are keys of caches
             object.__setattr__(self, "length", tuple(self.length))
         super().__post_init__()
 
@@ -103,6 +104,7 @@ class LengthTask(Task):
         """The draws with ids folded into the finite training set, where there is one."""
         if self.train_size is None or draws.split != "train":
             return draws
+        # sequences are addressed: the same id gives the same sequence, so nothing need be stored
         return dataclasses.replace(draws, ids=draws.ids % self.train_size)
 
     def lengths(self, draws: Draws) -> Tensor:
@@ -110,6 +112,7 @@ class LengthTask(Task):
         low, high = self.length_bounds
         lengths = draws.batch_integers(low, high, LENGTH)
         if self.prolonged:
+            # a stream of its own, so that tasks that do not prolong draw the same lengths
             lengths = lengths + draws.batch_integers(0, lengths // 10 - 1, EXTRA_LENGTH)
         return lengths
 
@@ -176,6 +179,7 @@ def _window_table(task: Synthetic) -> np.ndarray:
 
 @njit(inline="always")
 def _integer(word, span):
+    # the formula of `Draws.integers`: both ways must give the same sequences
     return np.int64(word * np.uint64(span) >> np.uint64(32))
 
 
@@ -186,6 +190,7 @@ def _place(keys, ids, batch_ids, setting, table):
     lengths, positions = np.empty(P, dtype=np.int64), np.empty((P, B, m), dtype=np.int64)
     words = np.empty(4, dtype=np.uint64)
     for p in range(P):
+        # one length per row and mini-batch, as in `Draws.batch_integers`
         rng.fill(keys[p], batch_ids[p], LENGTH | rng.BATCH, words)
         length = low + _integer(words[0], span)
         if prolonged:

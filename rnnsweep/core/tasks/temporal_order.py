@@ -130,6 +130,7 @@ def _fill(keys, ids, lengths, positions, inputs):
                 drawn = np.int64(words[t] * np.uint64(_DISTRACTORS) >> np.uint64(32))
                 inputs[p, t, b, _FIRST_DISTRACTOR + drawn] = 1
             for i in range(bits):
+                # the top bit is what word * 2 >> 32 gives in `_write`
                 symbol = np.int64(bit_words[i] >> np.uint64(31))
                 inputs[p, positions[p, b, i], b] = 0
                 inputs[p, positions[p, b, i], b, symbol] = 1

@@ -117,7 +117,9 @@ class WindowTask(Task):
         start, end, first = table[draws.ids % len(table)].unbind(2)  # P B
         position = (end - T)[:, None] + torch.arange(T, device=device)[:, None]  # P T B
         own = position >= 0
+        # -1 is the row of zeros that `data` ends with
         index = torch.where(own, start[:, None] + position, torch.full_like(position, -1))
+        # before the start any row that exists will do: it is not scored
         target = torch.where(own, index + self.ahead, index)
         return Place(index, target, own, position >= first[:, None])
 
@@ -142,6 +144,7 @@ def _table(task: WindowTask, split: Split) -> Tensor:
     """Windows of a part, int64 [n, 3]: row of the sequence's start; last step (exclusive) and first scored step."""
     rows, start, length = [], 0, int(task.length)
     for sequence in task.parts()[split]:
+        # the last steps are targets only
         steps = len(sequence) - task.ahead
         end = steps - length + 1 if task.whole else steps
         rows += [(start, min(first + length, steps), first) for first in range(0, end, length)]
@@ -160,5 +163,6 @@ def _data(
     task: type[WindowTask], source: tuple[Any, ...], split: Split, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     joined = np.concatenate(task.load(*source)[split])
+    # a row of zeros at the end, for steps before a sequence's start to point at
     data = torch.from_numpy(np.concatenate([joined, np.zeros_like(joined[:1])]))
     return data.to(device, dtype)

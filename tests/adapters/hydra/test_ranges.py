@@ -30,6 +30,8 @@ def number(low, high, **more) -> Dimension:
         ("range(0.1, 0.5, step=0.1)", number(0.1, 0.4, step=0.1)),
         ("choice(a, b)", Dimension(KEY, "categorical", choices=("a", "b"))),
         ("choice(-inf, 0.5, inf, true)", Dimension(KEY, "categorical", choices=(-math.inf, 0.5, math.inf, True))),
+        ("choice(0, false)", Dimension(KEY, "categorical", choices=(0, False))),
+        ([1, True, 1, 1.0], Dimension(KEY, "categorical", choices=(1, True, 1.0))),
         ("10,null", Dimension(KEY, "categorical", choices=(10, None))),
         ("1,2", Dimension(KEY, "categorical", choices=(1, 2))),
         ([1, "inf"], Dimension(KEY, "categorical", choices=(1, math.inf))),

@@ -62,6 +62,16 @@ def test_conditions_on_what_is_not_searched_are_settled():
         quick(f"space={{{one}, {two}}}")
 
 
+@pytest.mark.parametrize("families", ["srn,lstm", "lstm,srn"])
+@pytest.mark.parametrize(("leak", "exists"), [("1.0", True), ("0.5", False)])
+def test_a_condition_on_a_key_of_one_searched_unit_holds_beside_that_unit_only(families, leak, exists):
+    """Whatever the order of the choices: lstm has no leak, srn's is 1."""
+    space = f"space={{optimizer.lr: {{low: 0.1, high: 1, when: {{family.leak: [{leak}]}}}}}}"
+    keys = {dim.key: dim for dim in quick(space, f"family=choice({families})").plan.space}
+    assert ("optimizer.lr" in keys) == exists
+    assert not exists or keys["optimizer.lr"].when == {"family": ("srn",)}
+
+
 def test_a_space_survives_as_plain_data():
     space = Space(
         (Dimension("a", "int", 1, 9, step=2), Dimension("b", "categorical", choices=(1, None), when={"a": (1,)}))
