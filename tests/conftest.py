@@ -11,7 +11,7 @@ import sys
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 os.environ.update(dict.fromkeys(THREADS, "1"))
 
-# Processes of the tests inherit what is ignored here, and what runs in a shell's background or under nohup ignores these.
+# Processes of the tests inherit what is ignored here: Ctrl-C in a shell's background, a closed terminal under nohup.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
