@@ -210,8 +210,8 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
 
 def row_hypers(units: Units) -> dict[str, float]:
     """Values of all per-row hyperparameters, by dotted key."""
-    found = {prefix: unit.row_values() for prefix, unit in units.rows().items()}
-    return {f"{prefix}.{name}": value for prefix, values in found.items() for name, value in values.items()}
+    values_by_unit = {prefix: unit.row_values() for prefix, unit in units.rows().items()}
+    return {f"{prefix}.{name}": value for prefix, values in values_by_unit.items() for name, value in values.items()}
 
 
 def initial_state(program: Program, units: Units, streams: Streams) -> RowSnapshot:

@@ -84,15 +84,15 @@ def fixed_points(w: float, b: float) -> tuple[FixedPoint, ...]:
     def off(x: float) -> float:
         return float(x - w * sigmoid(x) - b)
 
-    found: list[float] = []
+    points: list[float] = []
     for low, high in itertools.pairwise(edges):
         # <= 0: at a bifurcation an edge is itself the root.
         if off(low) * off(high) <= 0:
             x = float(root_scalar(off, bracket=(low, high), method="brentq", xtol=1e-14).root)
             # An edge belongs to two pieces, so its root is found twice.
-            if not found or x - found[-1] > 1e-9:
-                found.append(x)
-    return tuple(FixedPoint(x, bool(w * sigmoid(x) * (1 - sigmoid(x)) < 1)) for x in found)
+            if not points or x - points[-1] > 1e-9:
+                points.append(x)
+    return tuple(FixedPoint(x, bool(w * sigmoid(x) * (1 - sigmoid(x)) < 1)) for x in points)
 
 
 def attractor(w: float, b: float, start: float, steps: int = 1000) -> float:

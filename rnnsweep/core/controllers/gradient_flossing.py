@@ -75,8 +75,8 @@ class GradientFlossing(Additive):
             loop = Unrolled(weights, feed.inputs, context.activation, None, batch.lengths)
             spectrum = lyapunov_spectrum(loop, self.exponents)
             # d/dlambda of mean_B (1/k) sum lambda^2; numel is B k.
-            found = loop.gradients([spectrum], [2 * spectrum.detach() / spectrum[0].numel()])
-        named = {**family.pullback(context.values, hypers, found), **feed.pullback(found.inputs)}
+            loop_gradients = loop.gradients([spectrum], [2 * spectrum.detach() / spectrum[0].numel()])
+        named = {**family.pullback(context.values, hypers, loop_gradients), **feed.pullback(loop_gradients.inputs)}
         extra = context.layout.flatten(named, torch.zeros_like(context.gradients))
         # Selected: rows that are not due come back to the bit.
         return torch.where(due[:, None], context.gradients + weight[:, None] * extra, context.gradients)

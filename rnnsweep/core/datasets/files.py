@@ -35,17 +35,17 @@ def locate(path: str | None, sample: str, expected: str) -> Path:
     if not isinstance(path, str) or not path:
         raise ConfigError("is no path", key="task.path", value=path, allowed=f"{expected}, or null for a small sample")
     if path.startswith(PREFIX):
-        found = SAMPLES / path.removeprefix(PREFIX)
+        sample_path = SAMPLES / path.removeprefix(PREFIX)
         known = tuple(f"{PREFIX}{entry.name}" for entry in sorted(SAMPLES.iterdir()))
         # samples:../../x is no sample
-        if found.parent != SAMPLES or not found.exists():
+        if sample_path.parent != SAMPLES or not sample_path.exists():
             raise ConfigError("no such sample", key="task.path", value=path, allowed=known)
-        return found
-    found = Path(path).expanduser()
-    if not found.exists():
-        hint = None if found.is_absolute() else f"looked for {found.absolute()}"
+        return sample_path
+    expanded = Path(path).expanduser()
+    if not expanded.exists():
+        hint = None if expanded.is_absolute() else f"looked for {expanded.absolute()}"
         raise ConfigError("no such file or folder", key="task.path", value=path, allowed=expected, hint=hint)
-    return found
+    return expanded
 
 
 def broken(path: Path, problem: str, expected: str) -> ConfigError:
@@ -75,8 +75,8 @@ def part_of(name: str) -> Split | None:
         ('train', 'valid', None)
     """
     # at the beginning of a word: "constraint" holds "train"
-    found = set(re.findall(r"(?<![a-z])(train|valid|test)", name.lower()))
-    return found.pop() if len(found) == 1 else None
+    splits = set(re.findall(r"(?<![a-z])(train|valid|test)", name.lower()))
+    return splits.pop() if len(splits) == 1 else None
 
 
 def complete(parts: dict[Split, list[Item]], path: Path, expected: str) -> dict[Split, list[Item]]:

@@ -56,17 +56,17 @@ def _notes(file: Path) -> list[tuple[float, float, int]]:
         raise broken(file, f"is no readable MIDI file ({error or type(error).__name__})", _EXPECTED) from None
     if song.ticks_per_beat <= 0 or song.type == 2:
         raise broken(file, "counts time in frames, or holds independent songs", _EXPECTED)
-    found, sounding, ticks = [], {}, 0
+    notes, sounding, ticks = [], {}, 0
     for message in mido.merge_tracks(song.tracks):
         ticks += message.time
         if message.type not in ("note_on", "note_off") or message.channel == _PERCUSSION:
             continue
-        where, beat = (message.channel, message.note), ticks / song.ticks_per_beat
-        if where in sounding:  # an end, or the key struck again
-            found.append((sounding.pop(where), beat, message.note - LOWEST))
+        channel_note, beat = (message.channel, message.note), ticks / song.ticks_per_beat
+        if channel_note in sounding:  # an end, or the key struck again
+            notes.append((sounding.pop(channel_note), beat, message.note - LOWEST))
         # velocity 0 is how many files write an end
         if message.type == "note_on" and message.velocity > 0:
-            sounding[where] = beat
+            sounding[channel_note] = beat
     last = ticks / song.ticks_per_beat
     # notes whose end is missing last to the end of the piece
-    return found + [(start, last, note - LOWEST) for (_, note), start in sounding.items()]
+    return notes + [(start, last, note - LOWEST) for (_, note), start in sounding.items()]

@@ -37,17 +37,17 @@ def read_rolls(path: str | None, steps_per_beat: int) -> Rolls:
     Raises:
         ConfigError: missing or broken files, no notes, no part.
     """
-    found = locate(path, "rolls.json", EXPECTED)
-    if found.is_dir():
-        pieces = _midi(found, steps_per_beat)
-    elif found.suffix == ".json":
-        pieces = _json(found)
-    elif found.suffix == ".npz":
-        pieces = _npz(found)
+    source = locate(path, "rolls.json", EXPECTED)
+    if source.is_dir():
+        pieces = _midi(source, steps_per_beat)
+    elif source.suffix == ".json":
+        pieces = _json(source)
+    elif source.suffix == ".npz":
+        pieces = _npz(source)
     else:
-        raise broken(found, "is neither .json, .npz nor a folder", EXPECTED)
+        raise broken(source, "is neither .json, .npz nor a folder", EXPECTED)
     parts: Rolls = {split: [piece for piece in songs if len(piece) >= 2] for split, songs in pieces.items()}
-    return complete(parts, found, EXPECTED)
+    return complete(parts, source, EXPECTED)
 
 
 def _midi(folder: Path, steps_per_beat: int) -> Rolls:

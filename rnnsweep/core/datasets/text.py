@@ -26,12 +26,12 @@ def read_text(path: str | None) -> tuple[str, dict[Split, list[np.ndarray]]]:
     Raises:
         ConfigError: missing, not UTF-8, too short, or without one of the parts.
     """
-    found = locate(path, "text.txt", EXPECTED)
-    texts = _folder(found) if found.is_dir() else _cut(_text(found))
+    source = locate(path, "text.txt", EXPECTED)
+    texts = _folder(source) if source.is_dir() else _cut(_text(source))
     for split, text in texts.items():
         if len(text) < _LEAST:
             problem = f"its {split} part has {len(text)} characters, less than {_LEAST}"
-            raise broken(found, problem, EXPECTED)
+            raise broken(source, problem, EXPECTED)
     # of all parts: a character that only the test has needs an output too
     alphabet = "".join(sorted(set().union(*texts.values())))
     return alphabet, {split: [_codes(text, alphabet)] for split, text in texts.items()}

@@ -85,12 +85,12 @@ class Esn(Family):
         del drawn
         sizes = {spec.name: spec for spec in specs}
         scales = {"w_in": self.input_scale, "b": self.bias_scale}
-        found = {name: scale * (2 * _uniform(sizes[name], keys) - 1) for name, scale in scales.items()}
+        values = {name: scale * (2 * _uniform(sizes[name], keys) - 1) for name, scale in scales.items()}
         # Pattern and entries from streams of their own: another `nonzeros` keeps the entries.
         order = _uniform(sizes["w_rec"], keys, " sparsity")
         entries = rng.normals(keys, sizes["w_rec"].size, rng.stream_of("w_rec")).unflatten(1, sizes["w_rec"].shape)
-        found["w_rec"] = each_row(self._reservoir, entries, order)
-        return found
+        values["w_rec"] = each_row(self._reservoir, entries, order)
+        return values
 
     def _reservoir(self, entries: Tensor, order: Tensor) -> Tensor:
         # The first so many of a random order: what fewer non-zeros keep, more keep too.

@@ -40,12 +40,12 @@ class ExpRnn(SkewFamily):
         del specs
         if "a_skew" in drawn:
             return {"a_skew": 2 * torch.atan(drawn["a_skew"])}
-        found = torch.zeros(len(keys), self.hidden, self.hidden, dtype=torch.float64)
+        angles = torch.zeros(len(keys), self.hidden, self.hidden, dtype=torch.float64)
         # A last odd unit stays alone, with eigenvalue 1.
         even = torch.arange(0, self.hidden - 1, 2)
         uniform = rng.uniforms53(keys, self.hidden // 2, rng.stream_of("a_skew"))
-        found[:, even, even + 1] = math.pi * (2 * uniform - 1)
-        return {"a_skew": found}
+        angles[:, even, even + 1] = math.pi * (2 * uniform - 1)
+        return {"a_skew": angles}
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop's weights; W by the exponential map."""

@@ -81,19 +81,19 @@ Filter = Momentum | Adaptive
 
 def scan(x: Tensor, decay: Tensor) -> Tensor:
     """y_t = decay_t y_{t-1} + x_t, y_0 = 0."""
-    found = [x[:, 0]]
+    outputs = [x[:, 0]]
     for t in range(1, x.shape[1]):
-        found.append(decay[:, t] * found[-1] + x[:, t])
-    return torch.stack(found, 1)  # P T B G
+        outputs.append(decay[:, t] * outputs[-1] + x[:, t])
+    return torch.stack(outputs, 1)  # P T B G
 
 
 def reversed_scan(g: Tensor, decay: Tensor) -> Tensor:
     """The transpose of `scan`: y_t = decay_{t+1} y_{t+1} + g_t."""
-    found = [g[:, -1]]
+    outputs = [g[:, -1]]
     for t in range(g.shape[1] - 2, -1, -1):
         # Step t enters y_{t+1} by the decay of step t + 1.
-        found.append(decay[:, t + 1] * found[-1] + g[:, t])
-    return torch.stack(found[::-1], 1)
+        outputs.append(decay[:, t + 1] * outputs[-1] + g[:, t])
+    return torch.stack(outputs[::-1], 1)
 
 
 def constant(value: Tensor, T: int) -> Tensor:
@@ -133,8 +133,8 @@ def filtered_feed(values: Values, inputs: Tensor, lengths: Tensor, filter_: Filt
     def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
         assert gradient is not None
         dz = started(filter_.pullback(z, gradient)).flatten(1, 2)  # P TB G
-        found = {"w_in": numerics.matmul(inputs.flatten(1, 2).transpose(1, 2), dz)}
-        return {**found, "b": numerics.row_sum(dz)} if "b" in values else found
+        parameter_gradients = {"w_in": numerics.matmul(inputs.flatten(1, 2).transpose(1, 2), dz)}
+        return {**parameter_gradients, "b": numerics.row_sum(dz)} if "b" in values else parameter_gradients
 
     return Feed(filter_.forward(z), pullback)
 

@@ -92,14 +92,14 @@ class Lru(Family):
         """Through lambda and gamma."""
         del hypers
         named, own = loop_parts(gradients), {name: values[name] for name in _MAPPED}
-        found = pull(_matrix, own, named.pop("w_rec"))
+        mapped = pull(_matrix, own, named.pop("w_rec"))
         # Omega hands in the matrix's gradient alone.
         if "w_in" in named:
             # P I 2H -> P 2H: all inputs share one gamma.
             through = pull(_gamma, own, (named["w_in"] * values["w_in"]).sum(1))
-            found = {name: part + through[name] for name, part in found.items()}
+            mapped = {name: part + through[name] for name, part in mapped.items()}
             named["w_in"] = named["w_in"] * _gamma(values)[:, None, :]
-        return {**named, **found}
+        return {**named, **mapped}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
         """The change of the real form."""

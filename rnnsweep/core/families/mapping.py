@@ -16,9 +16,10 @@ def pull(map_: Map, values: Mapping[str, Tensor], gradient: Tensor) -> dict[str,
         # Leaves of their own: nothing is recorded for the caller's tensors, which are views of one slab.
         live = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
         # allow_unused: a map need not read all that it is given; zeros stand for the rest.
-        found = torch.autograd.grad(map_(live), list(live.values()), gradient, allow_unused=True)
+        raw_gradients = torch.autograd.grad(map_(live), list(live.values()), gradient, allow_unused=True)
     return {
-        name: torch.zeros_like(live[name]) if part is None else part for name, part in zip(live, found, strict=True)
+        name: torch.zeros_like(live[name]) if part is None else part
+        for name, part in zip(live, raw_gradients, strict=True)
     }
 
 

@@ -82,8 +82,8 @@ def _cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     """A solve that returns NaN where LAPACK refuses non-finite or singular matrices."""
     # `solve` would raise, and stop the rows beside this one.
-    found, _ = torch.linalg.solve_ex(matrix, right)
-    return found
+    solution, _ = torch.linalg.solve_ex(matrix, right)
+    return solution
 
 
 def cayley_blocks(keys: Tensor, name: str, hidden: int) -> Tensor:

@@ -67,18 +67,18 @@ class SkewInit(Init):
 
 def generators(angles: Tensor, hidden: int) -> Tensor:
     """Upper triangles of skew matrices [P, H, H] whose Cayley map rotates by `angles` [P, H // 2]."""
-    found = torch.zeros(len(angles), hidden, hidden, dtype=torch.float64)
+    triangles = torch.zeros(len(angles), hidden, hidden, dtype=torch.float64)
     even = torch.arange(0, 2 * angles.shape[1], 2)
-    found[:, even, even + 1] = torch.tan(angles / 2)
-    return found
+    triangles[:, even, even + 1] = torch.tan(angles / 2)
+    return triangles
 
 
 def rotations(angles: Tensor, hidden: int) -> Tensor:
     """Block-diagonal rotations [..., H, H] by `angles` [..., H // 2]; 1 for a last odd unit."""
     # Cloned: expanded rows share their memory, and are written to.
-    found = torch.eye(hidden, dtype=torch.float64).expand(*angles.shape[:-1], -1, -1).clone()
+    matrices = torch.eye(hidden, dtype=torch.float64).expand(*angles.shape[:-1], -1, -1).clone()
     even = torch.arange(0, 2 * angles.shape[-1], 2)
-    found[..., even, even], found[..., even + 1, even + 1] = angles.cos(), angles.cos()
+    matrices[..., even, even], matrices[..., even + 1, even + 1] = angles.cos(), angles.cos()
     # The same sense of rotation as the Cayley map of `generators`.
-    found[..., even, even + 1], found[..., even + 1, even] = -angles.sin(), angles.sin()
-    return found
+    matrices[..., even, even + 1], matrices[..., even + 1, even] = -angles.sin(), angles.sin()
+    return matrices

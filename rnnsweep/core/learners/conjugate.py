@@ -43,7 +43,7 @@ def solve(product: Callable[[Tensor], Tensor], b: Tensor, start: Tensor, most: i
     direction, size = residual, _dot(residual, residual)
     active = size > 0
     values = [_value(x, b, residual)]
-    found = Solved(x, iterations=torch.zeros(len(b), dtype=torch.int64, device=b.device))
+    solution = Solved(x, iterations=torch.zeros(len(b), dtype=torch.int64, device=b.device))
     next_kept = 1.0
     for i in range(1, most + 1):
         if not bool(active.any()):
@@ -60,20 +60,20 @@ def solve(product: Callable[[Tensor], Tensor], b: Tensor, start: Tensor, most: i
         # 0 / 0 in ended rows is not selected.
         direction = torch.where(on, residual + (new / size)[:, None] * direction, direction)
         size = torch.where(active, new, size)
-        found.iterations = found.iterations + active
+        solution.iterations = solution.iterations + active
         # An ended row repeats its value, so that `values[i]` is iteration i for all.
         values.append(torch.where(active, _value(x, b, residual), values[-1]))
         active = active & (size > 0) & ~_slow(values, i, progress)
         # Few of them: each is [P, N], and is tried by a forward run later.
         if i >= next_kept:
-            found.kept.append(x)
-            found.values.append(values[-1])
+            solution.kept.append(x)
+            solution.values.append(values[-1])
             next_kept *= 1.3
-    found.x = x
+    solution.x = x
     # The last one always, even if the loop has just kept it: callers go back from it.
-    found.kept.append(x)
-    found.values.append(values[-1])
-    return found
+    solution.kept.append(x)
+    solution.values.append(values[-1])
+    return solution
 
 
 def _slow(values: list[Tensor], i: int, progress: float) -> Tensor:

@@ -105,13 +105,13 @@ class HessianFree(Learner):
         def product(vector: Tensor) -> Tensor:
             return here.product(vector, structural) + level[:, None] * vector
 
-        found = solve(product, -gradient, own["warm"][:, None] * own["direction"], self.iterations, self.progress)
-        chosen, predicted, loss = backtrack(here, found)
+        solution = solve(product, -gradient, own["warm"][:, None] * own["direction"], self.iterations, self.progress)
+        chosen, predicted, loss = backtrack(here, solution)
         # Both falls are negative; 0 / 0 is NaN, which `adapted` takes for bad.
         ratio = (loss - here.out.loss) / predicted
         step = line_search(here, gradient, chosen, loss)
         # The last iterate, not the chosen one: the next system starts from what solved this one best.
-        slots = {"level": adapted(level, ratio), "direction": found.x}
+        slots = {"level": adapted(level, ratio), "direction": solution.x}
         return Learned(here.out.loss, gradient, trace, step, slots)
 
 

@@ -148,11 +148,11 @@ class _Given:
 
     def targets(self, outputs: int) -> Tensor:
         """[P, T, B, O]; classes as one-hot vectors."""
-        found = self.batch.targets
-        if found.is_floating_point():
-            return found.to(self.inputs.dtype)
-        hot = self.inputs.new_zeros(*found.shape, outputs)
-        return hot.scatter_(-1, found[..., None], 1.0)
+        batch_targets = self.batch.targets
+        if batch_targets.is_floating_point():
+            return batch_targets.to(self.inputs.dtype)
+        hot = self.inputs.new_zeros(*batch_targets.shape, outputs)
+        return hot.scatter_(-1, batch_targets[..., None], 1.0)
 
 
 def _unroll(program: LoopProgram, weights: LoopWeights, given: _Given) -> Unrolled:
@@ -166,22 +166,22 @@ def _units(
     family = program.family
     loop = _unroll(program, family.weights(values, hypers), given)
     state, targets = loop.start(), given.targets(program.task.n_outputs)
-    where = torch.tensor(rule.units, device=state.device)
-    named = torch.zeros(state.shape[-1], dtype=torch.bool, device=state.device).index_fill_(0, where, True)
+    unit_indices = torch.tensor(rule.units, device=state.device)
+    named = torch.zeros(state.shape[-1], dtype=torch.bool, device=state.device).index_fill_(0, unit_indices, True)
     states = [state]
     for t in range(loop.steps):
         # The first step has no step before it whose target could stand in.
         if t:
-            told = torch.zeros_like(state).index_copy_(2, where, targets[:, t - 1])
-            # `where` cuts the graph at replaced entries: the Jacobian there is exactly 0.
-            state = torch.where(given.forced[:, t - 1, :, None] & named, told, state)
+            replacement = torch.zeros_like(state).index_copy_(2, unit_indices, targets[:, t - 1])
+            # `torch.where` cuts the graph at replaced entries: the Jacobian there is exactly 0.
+            state = torch.where(given.forced[:, t - 1, :, None] & named, replacement, state)
         state, _ = loop.step(t, state)
         states.append(state)
     stacked = torch.stack(states, 1)  # P T+1 B S
 
     def pull(direct: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-        found = loop.gradients([stacked[:, 1:]], [direct])
-        return found.inputs, family.pullback(values, hypers, found)
+        loop_gradients = loop.gradients([stacked[:, 1:]], [direct])
+        return loop_gradients.inputs, family.pullback(values, hypers, loop_gradients)
 
     return stacked, pull
 
@@ -209,8 +209,10 @@ def _outputs(
 
     def pull(direct: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         # The graph is walked twice, for the loop's leaves and for these: it is kept in between.
-        found: LoopGradients = loop.gradients([stacked[:, 1:]], [direct], again=True)
+        loop_gradients: LoopGradients = loop.gradients([stacked[:, 1:]], [direct], again=True)
         parts = torch.autograd.grad(stacked[:, 1:], list(live.values()), direct)
-        return found.inputs, merged(family.open_pullback(values, hypers, found), dict(zip(live, parts, strict=True)))
+        return loop_gradients.inputs, merged(
+            family.open_pullback(values, hypers, loop_gradients), dict(zip(live, parts, strict=True))
+        )
 
     return stacked, pull

@@ -48,11 +48,11 @@ class Optimizer(Unit):
 
     def scheduled(self, hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Tensor]:
         """Hyperparameters [P, 1] with the rates of update `step`, int64 [P, 1]."""
-        found = dict(hypers)
+        step_hypers = dict(hypers)
         if self.schedule != "constant":
             share = self._share(step.double() / hypers["span"].double(), hypers["factor"].double())
-            found.update({name: hypers[name] * share.to(hypers[name].dtype) for name in self.rates})
-        return found
+            step_hypers.update({name: hypers[name] * share.to(hypers[name].dtype) for name in self.rates})
+        return step_hypers
 
     def _share(self, spans: Tensor, factor: Tensor) -> Tensor:
         if self.schedule == "step":

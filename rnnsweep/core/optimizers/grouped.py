@@ -122,8 +122,8 @@ class Grouped(Optimizer):
             given = self.settings.get(group, {})
             for name in _SETTINGS:
                 value = given.get(name)
-                found = getattr(self._inner(group), name, 0.0) if value is None else value
-                values[f"settings.{group}.{name}"] = float(found)
+                setting = getattr(self._inner(group), name, 0.0) if value is None else value
+                values[f"settings.{group}.{name}"] = float(setting)
         return values
 
     def structure(self) -> dict[str, Any]:
@@ -138,12 +138,12 @@ class Grouped(Optimizer):
 
     def placed(self, hypers: Mapping[str, Tensor], layout: ParameterLayout) -> Mapping[str, Tensor]:
         """Also which entries [1, N] belong to the groups of this layout."""
-        found, one = dict(hypers), hypers["lr"]
+        with_masks, one = dict(hypers), hypers["lr"]
         for group in set(_RATES) - {"main"}:
             names = [spec.name for spec in layout.specs if spec.group == group]
             if names:
-                found[f"in {group}"] = layout.mask(names, one.device)[None]  # 1 N: broadcasts over rows
-        return found
+                with_masks[f"in {group}"] = layout.mask(names, one.device)[None]  # 1 N: broadcasts over rows
+        return with_masks
 
     def propose(
         self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor

@@ -66,8 +66,8 @@ class Attention(Readout):
         def pullback(direct: Direct) -> tuple[Direct, dict[str, Tensor]]:
             g = direct.steps if per_step else None if direct.last is None else direct.last[:, None]
             assert g is not None
-            found = torch.autograd.grad(mixed, [live, *own.values()], g)
-            return Direct(steps=found[0]), dict(zip(names, found[1:], strict=True))
+            gradients = torch.autograd.grad(mixed, [live, *own.values()], g)
+            return Direct(steps=gradients[0]), dict(zip(names, gradients[1:], strict=True))
 
         seen = mixed.detach()
         first = torch.zeros_like(seen[:, :1]) if per_step else seen[:, :0]

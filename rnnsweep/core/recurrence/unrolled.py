@@ -21,7 +21,7 @@ from rnnsweep.core.types import LoopGradients, LoopWeights
 _PARTS = ("w_rec", "w_in", "bias", "act_bias", "h0")
 
 
-class _Product(torch.autograd.Function):
+class _RowwiseMatmul(torch.autograd.Function):
     """`numerics.matmul` whose derivatives are such products too, so that rows never mix in either direction."""
 
     @staticmethod
@@ -41,7 +41,7 @@ class _Product(torch.autograd.Function):
 
 def product(left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
     """The product of matrices, differentiable, row by row to the bit."""
-    return _Product.apply(left, right)  # type: ignore[return-value]
+    return _RowwiseMatmul.apply(left, right)  # type: ignore[return-value]
 
 
 def spread(values: Float[Tensor, "P K"], count: int) -> Float[Tensor, "P count K"]:

@@ -96,9 +96,9 @@ class IntervalMatching(LengthTask):
         own = own_steps(batch.lengths, self.max_length)[:, :, None]
         # steps before a sequence's start never have its largest output
         values = torch.where(own, outputs[..., 0], torch.full_like(outputs[..., 0], -torch.inf))
-        peak, found = values.max(1)
+        peak, peak_step = values.max(1)
         slack = torch.clamp(batch.lengths // _BREADTH, min=1)[:, None]
-        late = (found - batch.targets[..., 0].argmax(1)).abs() > slack
+        late = (peak_step - batch.targets[..., 0].argmax(1)).abs() > slack
         finite = (torch.isfinite(outputs[..., 0]) | ~own).all(1)
         # not `peak <= ...`, which NaN would pass
         return late | ~finite | ~(peak > _LEAST_PEAK)

@@ -139,7 +139,7 @@ def out_of_line(name: str, kind: Any, write: Callable[[Lanes, Any], None]) -> An
     return codegen
 
 
-class Activation(NamedTuple):
+class MatrixActivation(NamedTuple):
     """h = f(a) in place, of a padded matrix.
 
     Attributes:
@@ -163,12 +163,12 @@ class Activation(NamedTuple):
 
 @intrinsic
 def activate(typingctx, zero, operands):
-    """See `Activation`."""
-    require(Activation, operands)
-    return types.void(zero, operands), out_of_line("activate", Activation, _write_activate)
+    """See `MatrixActivation`."""
+    require(MatrixActivation, operands)
+    return types.void(zero, operands), out_of_line("activate", MatrixActivation, _write_activate)
 
 
-def _write_activate(k: Lanes, args: Activation) -> None:
+def _write_activate(k: Lanes, args: MatrixActivation) -> None:
     cases: dict[int, Callable[[], None]] = {}
     for code, name in enumerate(formulas.CODES):
         for mode in (SLOPE, LEAKY):
@@ -178,7 +178,7 @@ def _write_activate(k: Lanes, args: Activation) -> None:
     _switch(k.builder, k.builder.add(k.builder.mul(args.code, I64(3)), args.mode), cases)
 
 
-def _activate_flat(k: Lanes, name: str, args: Activation) -> None:
+def _activate_flat(k: Lanes, name: str, args: MatrixActivation) -> None:
     """Mode PLAIN over all entries as they lie: in full vectors, which keeps more of them in flight, then in units."""
     b, h = k.builder, args.h
     # Rows lie without gaps, so that the matrix is one long vector here.
@@ -195,7 +195,7 @@ def _activate_flat(k: Lanes, name: str, args: Activation) -> None:
         k.store(formulas.value(k, name, a, a), h, at)
 
 
-def _activate_loop(k: Lanes, name: str, mode: int, args: Activation) -> None:
+def _activate_loop(k: Lanes, name: str, mode: int, args: MatrixActivation) -> None:
     b = k.builder
     # Factors come by address, not by value: all arguments of these functions are then of one type.
     leak = _scalar(k, args.leak) if mode == LEAKY else k.constant(1.0)

@@ -9,7 +9,7 @@ from rnnsweep.core.recurrence.cpu.emit.elementwise import (
     LEAKY,
     PLAIN,
     SLOPE,
-    Activation,
+    MatrixActivation,
     activate,
     item_bytes,
     load,
@@ -141,7 +141,7 @@ def _states(zero, job, p, here):
             ldstart=ldstart, c=after, ldc=full, units=full // vector_width(zero),
         )  # fmt: skip
         times_packed(zero, rows=job.B, whole=a)
-        f = Activation(
+        f = MatrixActivation(
             code=job.code, mode=mode, h=after, before=before, slope=slope + t * step * size, bias=here.act_bias,
             leak=job.leak + p * size, rows=job.B, vectors=full // vector_width(zero),
         )  # fmt: skip

@@ -47,7 +47,7 @@ class GatedForwardJob(NamedTuple):
 class GatedForwardScratch(NamedTuple):
     """One thread's memory in `gated_forward_rows`; W: pre-activations of a sample, each product's padded (`_wide`).
 
-    packed  [H + I, W]   the matrices of all products, in column panels, see `Part.packed`
+    packed  [H + I, W]   the matrices of all products, in column panels, see `StepProduct.packed`
     start   [B, W]       what the products begin with: biases, or drives
     gates   [B, W]       pre-activations
     """
@@ -58,7 +58,7 @@ class GatedForwardScratch(NamedTuple):
     end: int
 
 
-class Part(NamedTuple):
+class StepProduct(NamedTuple):
     """One of a step's products; the GRU's candidate has its recurrent part and its drive apart, hence three of them.
 
     Attributes:
@@ -94,7 +94,7 @@ def gated_forward_rows(zero, job, first, last, thread, scratch):
 
 
 @inlined
-def _parts(job):
+def _product_count(job):
     """Number of products per step."""
     return 3 if job.kind == GRU else 1
 
@@ -108,8 +108,8 @@ def _wide(zero, job):
 
 
 @inlined
-def _part(zero, job, k):
-    """`Part` k: the gates; the GRU's candidate from h; the GRU's candidate from u."""
+def _step_product(zero, job, k):
+    """`StepProduct` k: the gates; the GRU's candidate from h; the GRU's candidate from u."""
     H, inputs = job.H, job.I if job.w_in != 0 else 0
     # 0 * H instead of 0: numba wants one type for all branches, and a literal is one of its own.
     column, columns, recurrent, at, packed = 0 * H, 4 * H, H, 0 * H, 0 * H
@@ -121,7 +121,7 @@ def _part(zero, job, k):
                 inputs = 0 * H
             else:
                 recurrent, at, packed = 0 * H, at + padded(zero, H), packed + H * padded(zero, H)
-    return Part(column=column, columns=columns, recurrent=recurrent, inputs=inputs, at=at, packed=packed)
+    return StepProduct(column=column, columns=columns, recurrent=recurrent, inputs=inputs, at=at, packed=packed)
 
 
 @inlined
@@ -136,26 +136,26 @@ def _prepare(zero, job, p, here):
     size, A, wide = item_bytes(zero), _columns(job), _wide(zero, job)
     # Also the padding: products start from it, and gates must not read what lay here before.
     fill(zero, target=here.start, count=job.B * wide)
-    for k in range(_parts(job)):
-        part = _part(zero, job, k)
+    for k in range(_product_count(job)):
+        product = _step_product(zero, job, k)
         # Where a product has one side only, the other has inner size 0 and is not packed.
-        target, total = here.packed + part.packed * size, part.recurrent + part.inputs
-        w_rec = job.w_rec + (p * job.w_row + part.column) * size
-        w_in = job.w_in + (p * job.I * A + part.column) * size
+        target, total = here.packed + product.packed * size, product.recurrent + product.inputs
+        w_rec = job.w_rec + (p * job.w_row + product.column) * size
+        w_in = job.w_in + (p * job.I * A + product.column) * size
         pack(
-            zero, target=target, source=w_rec, inner=part.recurrent, columns=part.columns, inner_step=A, column_step=1,
-            first=0, total=total,
+            zero, target=target, source=w_rec, inner=product.recurrent, columns=product.columns,
+            inner_step=A, column_step=1, first=0, total=total,
         )  # fmt: skip
         pack(
-            zero, target=target, source=w_in, inner=part.inputs, columns=part.columns, inner_step=A, column_step=1,
-            first=part.recurrent, total=total,
+            zero, target=target, source=w_in, inner=product.inputs, columns=product.columns,
+            inner_step=A, column_step=1, first=product.recurrent, total=total,
         )  # fmt: skip
         # b_n belongs to the recurrent part of the candidate alone: it is multiplied by r, as in torch.
-        bias = job.bias + (p * A + part.column) * size if job.bias != 0 else 0
+        bias = job.bias + (p * A + product.column) * size if job.bias != 0 else 0
         if job.kind == GRU and k == 1:
             bias = job.own + p * job.H * size
         for b in range(job.B if bias != 0 else 0):
-            copy(zero, target=here.start + (b * wide + part.at) * size, source=bias, count=part.columns)
+            copy(zero, target=here.start + (b * wide + product.at) * size, source=bias, count=product.columns)
 
 
 @inlined
@@ -193,12 +193,12 @@ def _states(zero, job, p, here):
         # Drives come with every step; biases alone were laid out once, before the loop.
         if job.w_in == 0:
             _take_drives(zero, job, p, u, here)
-        for k in range(_parts(job)):
-            part = _part(zero, job, k)
+        for k in range(_product_count(job)):
+            product = _step_product(zero, job, k)
             a = Product(
-                a1=before, lda1=S, k1=part.recurrent, a2=u, lda2=job.I, k2=part.inputs,
-                b=here.packed + part.packed * size, ldb=0, start=here.start + part.at * size, ldstart=wide,
-                c=here.gates + part.at * size, ldc=wide, units=padded(zero, part.columns) // vector_width(zero),
+                a1=before, lda1=S, k1=product.recurrent, a2=u, lda2=job.I, k2=product.inputs,
+                b=here.packed + product.packed * size, ldb=0, start=here.start + product.at * size, ldstart=wide,
+                c=here.gates + product.at * size, ldc=wide, units=padded(zero, product.columns) // vector_width(zero),
             )  # fmt: skip
             times_packed(zero, rows=job.B, whole=a)
         _apply_gates(zero, job, before, after, kept, here)
@@ -227,14 +227,14 @@ def _apply_gates(zero, job, before, after, kept, here):
 def _take_drives(zero, job, p, u, here):
     """Set start to this step's drives (+ bias), gate by gate; the GRU's b_n stays."""
     size, wide, A = item_bytes(zero), _wide(zero, job), _columns(job)
-    for k in range(_parts(job)):
-        part = _part(zero, job, k)
+    for k in range(_product_count(job)):
+        product = _step_product(zero, job, k)
         # The recurrent part of the candidate has no drive.
         if job.kind == GRU and k == 1:
             continue
         for b in range(job.B):
-            to = here.start + (b * wide + part.at) * size
-            copy(zero, target=to, source=u + (b * A + part.column) * size, count=part.columns)
-            for i in range(part.columns if job.bias != 0 else 0):
-                bias = load(zero, job.bias + (p * A + part.column + i) * size)
+            to = here.start + (b * wide + product.at) * size
+            copy(zero, target=to, source=u + (b * A + product.column) * size, count=product.columns)
+            for i in range(product.columns if job.bias != 0 else 0):
+                bias = load(zero, job.bias + (p * A + product.column + i) * size)
                 store(zero, load(zero, to + i * size) + bias, to + i * size)
