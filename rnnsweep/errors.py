@@ -45,8 +45,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         >>> nearest("tresh", ["threshold", "weight"])
         'threshold'
     """
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return found[0] if found else None
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
 
 
 def printable(text: str) -> str:
@@ -120,8 +120,8 @@ class HyperparameterError(ConfigError):
 
     def __init__(self, key: str, value: object, allowed: str, rows: Sequence[int] = ()) -> None:
         self.rows = tuple(rows)
-        where = f" (rows {', '.join(map(str, self.rows))})" if self.rows else ""
-        super().__init__(f"out of range{where}", key=key, value=value, allowed=allowed)
+        suffix = f" (rows {', '.join(map(str, self.rows))})" if self.rows else ""
+        super().__init__(f"out of range{suffix}", key=key, value=value, allowed=allowed)
 
 
 class LockedError(RnnsweepError):

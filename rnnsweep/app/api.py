@@ -64,9 +64,9 @@ def launch(
         watcher.phase("reading the configuration")
         from rnnsweep.app.run import launch as runs
 
-        config, where = runs.prepare(name, overrides, config_dirs, store)
-        watcher.name, watcher.on_result = config.plan.name, _result(config.plan.name, where, on_result)
-        return Sweep(config.plan.name, where, runs.launch(config, watcher))
+        config, store_place = runs.prepare(name, overrides, config_dirs, store)
+        watcher.name, watcher.on_result = config.plan.name, _result(config.plan.name, store_place, on_result)
+        return Sweep(config.plan.name, store_place, runs.launch(config, watcher))
 
 
 def submit(
@@ -105,9 +105,9 @@ def fresh(
 
     folders = [Path(folder) for folder in config_dirs]
     config = load(name, list(overrides), config_dirs=folders, store=runs.root_argument(store), check_units=False)
-    where = place_of(config.store.root, config.store.ledger)
-    chosen, unfinished = runs.fresh_name(where, config.plan.name)
-    return chosen, where if unfinished else None
+    store_place = place_of(config.store.root, config.store.ledger)
+    chosen, unfinished = runs.fresh_name(store_place, config.plan.name)
+    return chosen, store_place if unfinished else None
 
 
 def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
@@ -122,16 +122,16 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     on_result: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
     """Go on with a sweep of the store; `overrides` may raise ``budget.*``, the rest is as for `launch`."""
-    where = place(store)
+    store_place = place(store)
     with _watcher(name, progress) as watcher:
         watcher.phase("reading the store")
         from rnnsweep.app.run import launch as runs
         from rnnsweep.sweep.rebuild import Reopen
 
-        config = runs.stored_config(where, name, list(overrides))
-        watcher.on_result = _result(name, where, on_result)
+        config = runs.stored_config(store_place, name, list(overrides))
+        watcher.on_result = _result(name, store_place, on_result)
         reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
-        return Sweep(name, where, runs.resume(config, reopen, watcher))
+        return Sweep(name, store_place, runs.resume(config, reopen, watcher))
 
 
 def _watcher(name: str, progress: bool) -> Watcher:
@@ -139,9 +139,9 @@ def _watcher(name: str, progress: bool) -> Watcher:
 
 
 def _result(
-    name: str, where: StorePlace, on_result: Callable[[Sweep], None] | None
+    name: str, store_place: StorePlace, on_result: Callable[[Sweep], None] | None
 ) -> Callable[[Outcome], None] | None:
-    return None if on_result is None else lambda outcome: on_result(Sweep(name, where, outcome))
+    return None if on_result is None else lambda outcome: on_result(Sweep(name, store_place, outcome))
 
 
 def known_sweeps(config_dirs: Sequence[Path | str] = ()) -> list[tuple[str, str]]:

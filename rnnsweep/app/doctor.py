@@ -48,17 +48,17 @@ def examine(named: StorePlace | str | None, with_ray: bool = True, repair: bool 
         with_ray: also start a private Ray.
         repair: also compare MLflow and Optuna's database with the ledger, and write what they have lost.
     """
-    where = place(named)
+    store_place = place(named)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("libraries", libraries),
         ("devices", devices),
-        ("store", lambda: store(where)),
-        ("databases", lambda: databases(where)),
-        ("disk", lambda: disk(where)),
-        ("clock", lambda: clock(where)),
+        ("store", lambda: store(store_place)),
+        ("databases", lambda: databases(store_place)),
+        ("disk", lambda: disk(store_place)),
+        ("clock", lambda: clock(store_place)),
     ]
     if repair:
-        checks.append(("mirrors", lambda: mirrors(where)))
+        checks.append(("mirrors", lambda: mirrors(store_place)))
     if with_ray:
         checks.append(("ray", ray_starts))
     for name, check in checks:
@@ -87,9 +87,9 @@ def libraries() -> Iterator[Finding]:
     if wrong:
         yield Finding("libraries", False, "; ".join(wrong), "install again: pip install --upgrade rnnsweep")
     else:
-        told = environment.versions()
+        installed = environment.versions()
         yield Finding(
-            "libraries", True, " · ".join(f"{name} {told[name]}" for name in ("torch", "ray", "optuna", "mlflow"))
+            "libraries", True, " · ".join(f"{name} {installed[name]}" for name in ("torch", "ray", "optuna", "mlflow"))
         )
 
 
@@ -109,29 +109,29 @@ def devices() -> Iterator[Finding]:
         yield Finding("gpu", False, f"{', '.join(names)}, but torch {torch.__version__} cannot use it", remedy)
 
 
-def store(where: StorePlace) -> Iterator[Finding]:
+def store(store_place: StorePlace) -> Iterator[Finding]:
     """The store's directory: there or can be made, writable, on a disk where SQLite's WAL works."""
-    folder = _existing(where.root)
+    folder = _existing(store_place.root)
     if not os.access(folder, os.W_OK):
         yield Finding("store", False, f"{folder} is not writable", "choose another with --store or RNNSWEEP_STORE")
         return
     kind = _filesystem(folder)
     if kind.startswith(NETWORK):
         remedy = "SQLite's write-ahead log needs a local disk: choose another --store, or PostgreSQL (store.ledger=...)"
-        yield Finding("store", False, f"{where.root} is on a network file system ({kind})", remedy)
+        yield Finding("store", False, f"{store_place.root} is on a network file system ({kind})", remedy)
         return
-    state = "writable" if where.root.exists() else "not there yet; the first launch makes it"
-    yield Finding("store", True, f"{where.root}: {state}")
+    state = "writable" if store_place.root.exists() else "not there yet; the first launch makes it"
+    yield Finding("store", True, f"{store_place.root}: {state}")
 
 
-def databases(where: StorePlace) -> Iterator[Finding]:
+def databases(store_place: StorePlace) -> Iterator[Finding]:
     """The ledger opens and is whole; the embedded databases are in WAL mode."""
-    if not where.exists:
+    if not store_place.exists:
         return
     from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 
     try:
-        ledger = open_ledger(where.ledger)
+        ledger = open_ledger(store_place.ledger)
         count = len(ledger.sweeps())
         ledger.close()
     except RnnsweepError as error:
@@ -139,16 +139,16 @@ def databases(where: StorePlace) -> Iterator[Finding]:
         return
     yield Finding("ledger", True, f"{count} sweeps")
     for name in ("ledger.db", "optuna.db", "mlflow.db"):
-        file = where.root / name
+        file = store_place.root / name
         if file.is_file():
             yield _sqlite(file)
 
 
-def mirrors(where: StorePlace) -> Iterator[Finding]:
+def mirrors(store_place: StorePlace) -> Iterator[Finding]:
     """What was lost in MLflow and Optuna's database, written again."""
     from rnnsweep.app.run.repair import repair
 
-    for done in repair(where):
+    for done in repair(store_place):
         name = f"{done.sweep}: {done.mirror} " if done.mirror else f"{done.sweep} "
         remedy = "" if done.ok else "see the message; 'rnnsweep logs' lists what was left out"
         yield Finding("mirror", done.ok, name + done.detail, remedy)
@@ -167,9 +167,9 @@ def _sqlite(file: Path) -> Finding:
     return Finding(file.name, True, f"whole, WAL, {file.stat().st_size / 1024**2:.1f} MiB")
 
 
-def disk(where: StorePlace) -> Iterator[Finding]:
+def disk(store_place: StorePlace) -> Iterator[Finding]:
     """Room for checkpoints, and for Ray's shared memory."""
-    free = shutil.disk_usage(_existing(where.root)).free
+    free = shutil.disk_usage(_existing(store_place.root)).free
     remedy = "" if free > LOW_DISK else "make room, or choose another disk with --store"
     yield Finding("disk", free > LOW_DISK, f"{free / 1024**3:.1f} GiB free for the store", remedy)
     shared = Path("/dev/shm")
@@ -179,9 +179,9 @@ def disk(where: StorePlace) -> Iterator[Finding]:
         yield Finding("shared memory", free > LOW_SHARED, f"{free / 1024**2:.0f} MiB free", remedy)
 
 
-def clock(where: StorePlace) -> Iterator[Finding]:
+def clock(store_place: StorePlace) -> Iterator[Finding]:
     """This machine's clock against the store's disk: times that are shown count on it."""
-    with tempfile.NamedTemporaryFile(dir=_existing(where.root), prefix=".rnnsweep-clock-") as file:
+    with tempfile.NamedTemporaryFile(dir=_existing(store_place.root), prefix=".rnnsweep-clock-") as file:
         now = time.time()
         skew = os.stat(file.name).st_mtime - now
     if abs(skew) > SKEW_S:

@@ -28,13 +28,13 @@ def describe() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Installed versions of the libraries that can change results."""
-    found = {}
+    installed = {}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+            installed[name] = "missing"
+    return installed
 
 
 def processor() -> str:
@@ -77,10 +77,10 @@ def commit() -> str | None:
     return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
 
 
-def _git(where: Path, *arguments: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(where), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -83,47 +83,47 @@ def place_of(root: Path, ledger: str) -> StorePlace:
 
 
 @contextmanager
-def reading(where: StorePlace) -> Iterator[Ledger | None]:
+def reading(store_place: StorePlace) -> Iterator[Ledger | None]:
     """The ledger, or None where there is none yet: reading never creates a store."""
-    if not where.exists:
+    if not store_place.exists:
         yield None
         return
     from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 
-    ledger = open_ledger(where.ledger)
+    ledger = open_ledger(store_place.ledger)
     try:
         yield ledger
     except json.JSONDecodeError as error:  # what was written was JSON: the file has been damaged since
         hint = "rnnsweep doctor looks for more; a copy of the file from before helps"
-        raise StoreError("ledger", f"{where.shown}: a row is damaged ({error}); {hint}") from None
+        raise StoreError("ledger", f"{store_place.shown}: a row is damaged ({error}); {hint}") from None
     finally:
         ledger.close()
 
 
 @contextmanager
-def reading_sweep(where: StorePlace, name: str) -> Iterator[tuple[Ledger, SweepView]]:
+def reading_sweep(store_place: StorePlace, name: str) -> Iterator[tuple[Ledger, SweepView]]:
     """The ledger and one sweep of it.
 
     Raises:
         ConfigError: the store has no such sweep; names the nearest one.
     """
-    with reading(where) as ledger:
+    with reading(store_place) as ledger:
         view = ledger.sweep(name) if ledger else None
         if ledger is None or view is None:
-            raise unknown_sweep(where, name, [known.name for known in ledger.sweeps()] if ledger else [])
+            raise unknown_sweep(store_place, name, [known.name for known in ledger.sweeps()] if ledger else [])
         yield ledger, view
 
 
-def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError:
+def unknown_sweep(store_place: StorePlace, name: str, known: list[str]) -> ConfigError:
     """The error for a sweep that the store does not have."""
-    near, lost = nearest(name, known), lost_sweeps(where, known)
+    near, lost = nearest(name, known), lost_sweeps(store_place, known)
     if lost and not near:
         near = (
-            f"Checkpoints of {', '.join(lost)} are in {where.root / 'checkpoints'}, but the ledger that knew them is "
-            "gone: they are kept; sweep.json beside them says what was asked for."
+            f"Checkpoints of {', '.join(lost)} are in {store_place.root / 'checkpoints'}, but the ledger that knew "
+            "them is gone: they are kept; sweep.json beside them says what was asked for."
         )
     return ConfigError(
-        f"no such sweep in the store {where.shown}",
+        f"no such sweep in the store {store_place.shown}",
         key="SWEEP",
         value=name,
         allowed=known or "none yet: start one with 'rnnsweep launch'",
@@ -131,8 +131,8 @@ def unknown_sweep(where: StorePlace, name: str, known: list[str]) -> ConfigError
     )
 
 
-def lost_sweeps(where: StorePlace, known: Sequence[str]) -> list[str]:
+def lost_sweeps(store_place: StorePlace, known: Sequence[str]) -> list[str]:
     """Names of sweeps whose checkpoints are in the store while its ledger, removed or emptied, knows none of them."""
-    folder = where.root / "checkpoints"
+    folder = store_place.root / "checkpoints"
     names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     return [name for name in names if name not in known]

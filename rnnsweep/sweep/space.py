@@ -83,8 +83,8 @@ class Dimension:
             if self.low <= value <= self.high and whole and self._on_grid(value):
                 return int(value) if self.kind == "int" else float(value)
         # as YAML writes them; NaN is the one value unequal to itself
-        shown = "null" if value is None else "nan" if value != value else value
-        raise ConfigError("is no value of what is searched", key=self.key, value=shown, allowed=self.words())
+        yaml_value = "null" if value is None else "nan" if value != value else value
+        raise ConfigError("is no value of what is searched", key=self.key, value=yaml_value, allowed=self.words())
 
     def _on_grid(self, value: float) -> bool:
         if self.step is None or self.low is None:

@@ -23,7 +23,7 @@ def without_secrets(text: str) -> str:
         >>> without_secrets("postgresql://host/db?user=me&password=S&sslmode=require")
         'postgresql://host/db?user=me&password=***&sslmode=require'
     """
-    begins = [found.start() for found in _SCHEME.finditer(text)]
+    begins = [match.start() for match in _SCHEME.finditer(text)]
     if not begins:
         return text
     # one text may hold several URLs, an override with a list for instance: each is parsed by itself

@@ -56,7 +56,7 @@ def clean(text: str) -> str:
         >>> clean("a\x00b\udc80") == r"a\x00b\udc80"
         True
     """
-    text = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    text = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -168,8 +168,8 @@ def note(plan: SweepPlan, state: str, best: tuple[Best, Mapping[str, str]] | Non
     lines = [f"## Sweep `{plan.name}`: {state}", ""]
     if best is not None:  # what the UI shows before "Show more"
         first, params = best
-        shown = ", ".join(_code(f"{key}={_short(text)}") for key, text in params.items())
-        lines += [f"**Best: {first}** with {shown or 'no searched keys'}", ""]
+        assignments = ", ".join(_code(f"{key}={_short(text)}") for key, text in params.items())
+        lines += [f"**Best: {first}** with {assignments or 'no searched keys'}", ""]
     lines += [f"Objective: {goals}", "", "```", *commands, "```"]
     lines += ["", "| searched key | range |", "|---|---|"]
     lines += [f"| {_code(dimension.key)} | {_code(range_text(dimension))} |" for dimension in plan.space]

@@ -134,10 +134,10 @@ def _listens(leader: int, port: int) -> bool:
     try:
         above = psutil.Process(leader)
         family = [above, *above.children(recursive=True)]
-        sockets = [found for process in family for found in process.net_connections(kind="tcp")]
+        sockets = [connection for process in family for connection in process.net_connections(kind="tcp")]
     except psutil.Error:  # one of them has just ended
         return False
-    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)
+    return any(connection.status == psutil.CONN_LISTEN and connection.laddr.port == port for connection in sockets)
 
 
 def experiment_link(base_url: str, experiment_id: str, *, charts: bool = False) -> str:

@@ -127,8 +127,8 @@ class SweepRun:
         best = self._best
         if best is not None and best.number != self._params[0]:
             self._params = best.number, params_of(best.number)
-        shown = None if best is None else (best, self._params[1])
-        text = note(self._plan, self._state, shown, self._options.commands)
+        best_with_params = None if best is None else (best, self._params[1])
+        text = note(self._plan, self._state, best_with_params, self._options.commands)
         if text != self._note:
             store.log(self.run_id, [], {}, {"mlflow.note.content": text, "state": self._state})
             self._note = text

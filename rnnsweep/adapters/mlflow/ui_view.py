@@ -63,8 +63,8 @@ def _state(plan: SweepPlan) -> dict[str, Any]:
 
 
 def _section(key: str, name: str, columns: int) -> dict[str, Any]:
-    shown = {"display": True, "isReordered": False, "deleted": False, "isGenerated": False}
-    return {"uuid": key, "name": name, **shown, "columns": columns, "cardHeight": 420}
+    flags = {"display": True, "isReordered": False, "deleted": False, "isGenerated": False}
+    return {"uuid": key, "name": name, **flags, "columns": columns, "cardHeight": 420}
 
 
 def _charts(plan: SweepPlan) -> list[dict[str, Any]]:

@@ -48,11 +48,11 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 def to_optuna(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
     """The dimensions that exist at `params`, discrete values as index."""
-    shown: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for d in space:
         if d.active(params):
-            shown[d.key] = params[d.key] if cell_count(d) is None else cell_of(d, params[d.key])
-    return shown
+            values[d.key] = params[d.key] if cell_count(d) is None else cell_of(d, params[d.key])
+    return values
 
 
 def from_optuna(dimension: Dimension, value: Any) -> Any:
@@ -119,8 +119,8 @@ class _Shown(InMemoryStorage):
     ) -> list[FrozenTrial]:
         del study_id
         # the list that was handed over: a storage of Optuna's own would have to be filled anew for each ask
-        found = [trial for trial in self.trials if states is None or trial.state in states]
-        return copy.deepcopy(found) if deepcopy else found
+        trials = [trial for trial in self.trials if states is None or trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         return next(trial for trial in self.trials if trial._trial_id == trial_id)
@@ -141,18 +141,20 @@ def study_of(trials: Sequence[FrozenTrial], goals: Sequence[str]) -> optuna.Stud
     return optuna.Study("shown", storage, sampler=optuna.samplers.RandomSampler(), pruner=optuna.pruners.NopPruner())
 
 
-def suggest(sampler: optuna.samplers.BaseSampler, space: Space, history: History, shown: Sequence[TrialRecord]) -> dict:
-    """One point from an Optuna sampler that sees `shown` and all running trials.
+def suggest(
+    sampler: optuna.samplers.BaseSampler, space: Space, history: History, records: Sequence[TrialRecord]
+) -> dict:
+    """One point from an Optuna sampler that sees `records` and all running trials.
 
     Values of conditional dimensions that the sampler does not relate are drawn one by one, parents first.
     """
     every = distributions(space)
     # Optuna's samplers look at its number: it must be no other trial's
-    number = 1 + max((record.number for record in [*shown, *history.running()]), default=-1)
+    number = 1 + max((record.number for record in [*records, *history.running()]), default=-1)
     trial = frozen(number, State.RUNNING, {})
     running = [record for record in history.running() if record.point is not None]
-    trials = [frozen_record(space, every, record) for record in [*shown, *running]]
-    if not any(record.diverged for record in shown):
+    trials = [frozen_record(space, every, record) for record in [*records, *running]]
+    if not any(record.diverged for record in records):
         for one in trials:  # a constraint that nothing violates would only cost time
             one.system_attrs = {}
     study = study_of([*trials, trial], history.goals)

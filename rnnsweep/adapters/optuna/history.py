@@ -164,20 +164,20 @@ class History:
         usable = self._usable if pruned else self._complete
         if len(usable) <= cap:
             return [self._records[number] for number in usable]
-        shown: set[int] = set()
+        numbers: set[int] = set()
         for ranked in self._ranked:
             # the best stay in sight however old they are; the newest show where the sampler is now
-            shown.update(number for *_, number in ranked.first(cap // (4 * len(self.goals))))
+            numbers.update(number for *_, number in ranked.first(cap // (4 * len(self.goals))))
         for number in reversed(usable):
-            if len(shown) >= cap:
+            if len(numbers) >= cap:
                 break
-            shown.add(number)
-        return [self._records[number] for number in sorted(shown)]
+            numbers.add(number)
+        return [self._records[number] for number in sorted(numbers)]
 
     def newest(self, cap: int, state: TrialState | None = None) -> list[TrialRecord]:
         """The `cap` newest trials (of one state), by number."""
-        found = self._all if state is None else self._by_state[state]
-        return [self._records[number] for number in found.last(cap)]
+        numbers = self._all if state is None else self._by_state[state]
+        return [self._records[number] for number in numbers.last(cap)]
 
     def loss(self, record: TrialRecord) -> tuple[float, ...]:
         """A finished trial's values, signed so that less is better."""

@@ -66,5 +66,5 @@ def _evaluate(trials: list[FrozenTrial], goal: str, used: list[str]) -> dict[str
     with warnings.catch_warnings():
         # experimental, says Optuna; a user of a report cannot do anything about it
         warnings.simplefilter("ignore")
-        found = evaluator.evaluate(study_of(trials, [goal]), used)
-    return {key: value for key, value in found.items() if math.isfinite(value) and value > 0}
+        shares = evaluator.evaluate(study_of(trials, [goal]), used)
+    return {key: value for key, value in shares.items() if math.isfinite(value) and value > 0}

@@ -237,7 +237,7 @@ class OptunaMirror:
     def _template(self, entry: _Entry) -> FrozenTrial:
         """A trial with all that is known; points outside of the space keep their values as attributes only."""
         state, values = (State.RUNNING, None) if entry.result is None else self._outcome(entry.result)
-        shown: dict[str, Any] = {}
+        params: dict[str, Any] = {}
         kinds: dict[str, BaseDistribution] = {}
         attributes = self._attributes(entry)
         for dimension in self._plan.space:
@@ -248,11 +248,11 @@ class OptunaMirror:
                 attributes[dimension.key] = repr(value)
             else:
                 kinds[dimension.key] = _distribution(dimension)
-                shown[dimension.key] = value if dimension.kind != "categorical" else _choice(dimension, value)
+                params[dimension.key] = value if dimension.kind != "categorical" else _choice(dimension, value)
         trial = create_trial(
             state=state,
             values=values,
-            params=shown,
+            params=params,
             distributions=kinds,
             user_attrs=attributes,
             intermediate_values=entry.curve,

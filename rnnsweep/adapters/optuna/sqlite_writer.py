@@ -102,5 +102,5 @@ def _stored(value: float) -> tuple[float | None, str]:
 
 def writer_of(url: str, storage: BaseStorage) -> DetailWriter:
     """The writer for the database at `url`, which `storage` has prepared."""
-    path = sqlite.known_file(url, list(COLUMNS), lambda table, found: {name for name, _ in found} == COLUMNS[table])
+    path = sqlite.known_file(url, list(COLUMNS), lambda table, columns: {name for name, _ in columns} == COLUMNS[table])
     return StorageWriter(storage) if path is None else SqliteWriter(path)

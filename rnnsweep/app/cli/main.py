@@ -83,11 +83,11 @@ def _warning_lines() -> Iterator[None]:
         warnings.simplefilter("always", ConfigWarning)
         others = warnings.showwarning
 
-        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        def show(message: Any, category: type[Warning], *position: Any, **more: Any) -> None:
             if issubclass(category, ConfigWarning):
                 typer.echo(f"warning: {printable(str(message))}", err=True)
             else:
-                others(message, category, *where, **more)
+                others(message, category, *position, **more)
 
         warnings.showwarning = show
         yield

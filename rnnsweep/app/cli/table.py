@@ -94,12 +94,12 @@ def _standing(entries: Sequence[Any]) -> list[Column]:
     trials = Column("trial", [str(entry["trial"]) for entry in entries], key="trial")
     states = Column("state", [entry["state"] for entry in entries], text=True, key="state")
     objective = Column("objective", [_score(entry) for entry in entries], key="objective")
-    found = [trials, states, objective]
+    columns = [trials, states, objective]
     if any(entry["state"] != "COMPLETE" for entry in entries):
-        found.insert(2, Column("step", [str(entry["step"]) for entry in entries], 5, key="step"))
+        columns.insert(2, Column("step", [str(entry["step"]) for entry in entries], 5, key="step"))
     if any(entry["solved_at"] is not None for entry in entries):
-        found.append(Column("solved at", [_cell(entry["solved_at"]) for entry in entries], 4, key="solved_at"))
-    return found
+        columns.append(Column("solved at", [_cell(entry["solved_at"]) for entry in entries], 4, key="solved_at"))
+    return columns
 
 
 def _params(entries: Sequence[Any], names: dict[str, str]) -> list[Column]:
@@ -111,13 +111,13 @@ def _params(entries: Sequence[Any], names: dict[str, str]) -> list[Column]:
 
 def _closing(entries: Sequence[Any]) -> list[Column]:
     """What went wrong, where anything did."""
-    found = []
+    columns = []
     if any(entry["attempts"] > 1 for entry in entries):
-        found.append(Column("attempts", [str(entry["attempts"]) for entry in entries], 6, key="attempts"))
+        columns.append(Column("attempts", [str(entry["attempts"]) for entry in entries], 6, key="attempts"))
     notes = [note(entry) for entry in entries]
     if any(notes):
-        found.append(Column("note", notes, 2, text=True, key="reason"))
-    return found
+        columns.append(Column("note", notes, 2, text=True, key="reason"))
+    return columns
 
 
 def note(entry: Any) -> str:

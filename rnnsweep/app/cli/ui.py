@@ -20,17 +20,17 @@ def ui(
     from rnnsweep.app.results import mlflow_ui as pages
     from rnnsweep.app.results.sweep import place
 
-    where = place(store)
-    uri = "" if optuna else pages.store_uri(where, sweep)
+    store_place = place(store)
+    uri = "" if optuna else pages.store_uri(store_place, sweep)
     if uri.startswith("http"):
-        typer.echo(f"Served already:\n{pages.links(uri, where, sweep)}")
+        typer.echo(f"Served already:\n{pages.links(uri, store_place, sweep)}")
         return
-    process, served = pages.serve_dashboard(where, port) if optuna else pages.serve(uri, port)
+    process, served = pages.serve_dashboard(store_place, port) if optuna else pages.serve(uri, port)
     try:
         if served != port:
             typer.echo(f"Port {port} is taken; this store is on {served}.", err=True)
         base = f"http://{pages.HOST}:{served}"
-        typer.echo(f"{base if optuna else pages.links(base, where, sweep)}\nCtrl-C ends it.")
+        typer.echo(f"{base if optuna else pages.links(base, store_place, sweep)}\nCtrl-C ends it.")
         process.wait()
     except KeyboardInterrupt:
         return

@@ -41,8 +41,8 @@ class TrainedNetwork(torch.nn.Module):
         self._check(inputs)
         program = self.program
         values = {name: value[None] for name, value in self.named_parameters()}
-        shown = {**self.hypers, **{key: value[None] for key, value in self.slots.items()}}
-        family = {key.removeprefix("family."): value for key, value in shown.items() if key.startswith("family.")}
+        constants = {**self.hypers, **{key: value[None] for key, value in self.slots.items()}}
+        family = {key.removeprefix("family."): value for key, value in constants.items() if key.startswith("family.")}
         model, lengths = program.family, torch.tensor([inputs.shape[0]])
         with torch.no_grad():
             weights = model.weights(values, family)
@@ -75,10 +75,10 @@ class TrainedNetwork(torch.nn.Module):
         pack.join([(Member("inference", 1, hypers, Streams(seed, 0)), state)])
         (_, tile), *_ = tiles(pack)
         scores = evaluate(tile, torch.tensor([Streams(seed, 0).key("inference")]), sequences)
-        found = {"loss": float(scores.loss), "error": float(scores.error)}
-        shares = {key: share * found["loss"] for key, share in self.program.task.derived.items()}
+        metrics = {"loss": float(scores.loss), "error": float(scores.error)}
+        shares = {key: share * metrics["loss"] for key, share in self.program.task.derived.items()}
         further = shares | {key: float(value) for key, value in scores.measured.items()}
-        return found | {key.removeprefix("valid/"): value for key, value in further.items()}
+        return metrics | {key.removeprefix("valid/"): value for key, value in further.items()}
 
 
 def load_network(
@@ -96,10 +96,10 @@ def load_network(
     from rnnsweep.core.build import row_hypers
 
     store, units = CheckpointStore(root), build_units(config)
-    found = [saved for row in rows if (saved := _best(store, row, tokens[row[0]])) is not None]
-    if not found:
+    checkpoints = [saved for row in rows if (saved := _best(store, row, tokens[row[0]])) is not None]
+    if not checkpoints:
         raise CheckpointError(root, "no readable checkpoint of this trial")
-    best = min(found, key=lambda saved: saved.state.best_loss)
+    best = min(checkpoints, key=lambda saved: saved.state.best_loss)
     program = build_program(config, units, torch.device("cpu"))
     return TrainedNetwork(program, best.state, row_hypers(units)).eval()
 

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
 
 
-def tracking_uri(where: StorePlace, view: SweepView) -> str:
+def tracking_uri(store_place: StorePlace, view: SweepView) -> str:
     """Where the sweep's MLflow runs are."""
     block = resolved(view).get("store") or {}
-    return block.get("mlflow") or sqlite.url_of(where.root / "mlflow.db")
+    return block.get("mlflow") or sqlite.url_of(store_place.root / "mlflow.db")
 
 
-def run_ids(where: StorePlace, view: SweepView) -> Mapping[int, str]:
+def run_ids(store_place: StorePlace, view: SweepView) -> Mapping[int, str]:
     """Trial number -> MLflow run id; empty where the tracker is off, away or has not written yet."""
     if (resolved(view).get("tracker") or {}).get("kind") == "none":
         return {}
-    uri = tracking_uri(where, view)
+    uri = tracking_uri(store_place, view)
     database = sqlite.path_of(uri)
     return _served(uri, view)[1] if database is None else tables.trial_runs(database, view)
 
 
-def experiment_id(where: StorePlace, view: SweepView) -> str | None:
+def experiment_id(store_place: StorePlace, view: SweepView) -> str | None:
     """MLflow's id of the sweep's experiment; None where it does not exist yet, or the server is away."""
-    uri = tracking_uri(where, view)
+    uri = tracking_uri(store_place, view)
     database = sqlite.path_of(uri)
     if database is None:
         return _served(uri, view)[0] or None
@@ -53,18 +53,19 @@ def _served(uri: str, view: SweepView) -> tuple[str, Mapping[int, str]]:
         return "", {}
 
 
-def artifacts(where: StorePlace, view: SweepView, trial: int, runs: Mapping[int, str]) -> list[str]:
+def artifacts(store_place: StorePlace, view: SweepView, trial: int, runs: Mapping[int, str]) -> list[str]:
     """Files of a trial: MLflow artifacts and checkpoints, those below the store's root relative to it.
 
     Of checkpoints at a URL the folder is named alone: to list it may take long, or a password.
     """
-    checkpoints = trial_folder(from_json(view.config, store=where.root).checkpoints, trial)
+    checkpoints = trial_folder(from_json(view.config, store=store_place.root).checkpoints, trial)
     remote = [checkpoints] if "://" in checkpoints else []
     folders = [] if remote else [Path(checkpoints)]
-    database = sqlite.path_of(tracking_uri(where, view))
+    database = sqlite.path_of(tracking_uri(store_place, view))
     if trial in runs and database is not None:
         own = tables.artifact_folder(database, runs[trial])
         folders += [own] if own is not None else []
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
-    named = [str(file.relative_to(where.root)) if file.is_relative_to(where.root) else str(file) for file in files]
+    root = store_place.root
+    named = [str(file.relative_to(root)) if file.is_relative_to(root) else str(file) for file in files]
     return [*remote, *named]

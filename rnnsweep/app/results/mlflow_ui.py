@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 
-def store_uri(where: StorePlace, sweep: str | None) -> str:
+def store_uri(store_place: StorePlace, sweep: str | None) -> str:
     """Tracking URI of the sweep, or of the store.
 
     Raises:
         ConfigError: no such sweep, or the store has no MLflow database yet.
     """
-    own = where.root / "mlflow.db"
-    uri = tracking_uri(where, _view(where, sweep)) if sweep else sqlite.url_of(own)
+    own = store_place.root / "mlflow.db"
+    uri = tracking_uri(store_place, _view(store_place, sweep)) if sweep else sqlite.url_of(own)
     if uri == sqlite.url_of(own) and not own.is_file():
         hint = "Launch a sweep first, or name its store with --store."
-        raise ConfigError("no MLflow runs in this store", key="--store", value=str(where.root), hint=hint)
+        raise ConfigError("no MLflow runs in this store", key="--store", value=str(store_place.root), hint=hint)
     return uri
 
 
@@ -53,7 +53,7 @@ def serve(uri: str, wanted: int) -> tuple[DependentProcess, int]:
     return serve_store(uri, HOST, port), port
 
 
-def serve_dashboard(where: StorePlace, wanted: int) -> tuple[DependentProcess, int]:
+def serve_dashboard(store_place: StorePlace, wanted: int) -> tuple[DependentProcess, int]:
     """As `serve`, with optuna-dashboard.
 
     Raises:
@@ -61,18 +61,18 @@ def serve_dashboard(where: StorePlace, wanted: int) -> tuple[DependentProcess, i
     """
     from rnnsweep.adapters.mlflow.server import free_port
 
-    command = dashboard_command(where, wanted)
+    command = dashboard_command(store_place, wanted)
     port = free_port(wanted, HOST)
     return DependentProcess([*command[:-1], str(port)]), port
 
 
-def links(base: str, where: StorePlace, sweep: str | None) -> str:
+def links(base: str, store_place: StorePlace, sweep: str | None) -> str:
     """The UI's address, and the deep links to a sweep."""
     if sweep is None:
         return base
     from rnnsweep.adapters.mlflow.server import experiment_link
 
-    experiment = experiment_id(where, _view(where, sweep))
+    experiment = experiment_id(store_place, _view(store_place, sweep))
     if experiment is None:
         return f"{base}\nThe sweep '{sweep}' has no runs there yet."
     return "\n".join(
@@ -83,12 +83,12 @@ def links(base: str, where: StorePlace, sweep: str | None) -> str:
     )
 
 
-def _view(where: StorePlace, sweep: str) -> SweepView:
-    with reading_sweep(where, sweep) as (_, view):
+def _view(store_place: StorePlace, sweep: str) -> SweepView:
+    with reading_sweep(store_place, sweep) as (_, view):
         return view
 
 
-def dashboard_command(where: StorePlace, port: int) -> list[str]:
+def dashboard_command(store_place: StorePlace, port: int) -> list[str]:
     """The command that serves optuna-dashboard on the store.
 
     Raises:
@@ -97,7 +97,7 @@ def dashboard_command(where: StorePlace, port: int) -> list[str]:
     command = shutil.which("optuna-dashboard", path=f"{sys.prefix}/bin") or shutil.which("optuna-dashboard")
     if command is None:
         raise ConfigError("optuna-dashboard is not installed", key="--optuna", hint=install_hint("dashboard"))
-    database = where.root / "optuna.db"
+    database = store_place.root / "optuna.db"
     if not database.is_file():
-        raise ConfigError("no optuna.db in this store", key="--store", value=str(where.root))
+        raise ConfigError("no optuna.db in this store", key="--store", value=str(store_place.root))
     return [command, sqlite.url_of(database), "--host", HOST, "--port", str(port)]

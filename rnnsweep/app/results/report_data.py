@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from rnnsweep.unit import Metric
 
 
-def report_sweep(where: StorePlace, sweep: str, out: Path | None = None, formats: Sequence[str] = ()) -> Path:
+def report_sweep(store_place: StorePlace, sweep: str, out: Path | None = None, formats: Sequence[str] = ()) -> Path:
     """Write the report's page, figures and tables; returns the page's path.
 
     Args:
-        where: the store. sweep: its name there.
+        store_place: the store. sweep: its name there.
         out: folder; None takes the sweep's own.
         formats: of the figures, beside PNG: svg, pdf.
 
@@ -43,22 +43,22 @@ def report_sweep(where: StorePlace, sweep: str, out: Path | None = None, formats
     for kind in formats:
         if kind not in ("png", *FORMATS):
             raise ConfigError("unknown format", key="--format", value=kind, allowed=["png", *FORMATS])
-    with reading_sweep(where, sweep) as (ledger, view):
-        data = gather(ledger, view, where.root)
-    return write_report(data, out or folder(where, sweep), formats)
+    with reading_sweep(store_place, sweep) as (ledger, view):
+        data = gather(ledger, view, store_place.root)
+    return write_report(data, out or folder(store_place, sweep), formats)
 
 
-def overview_picture(where: StorePlace, ledger: Ledger, sweep: str) -> Path | None:
+def overview_picture(store_place: StorePlace, ledger: Ledger, sweep: str) -> Path | None:
     """Write the one picture of a sweep; None where there is nothing to draw yet."""
     from rnnsweep.report.page import write_overview
 
     view = ledger.sweep(sweep)
-    return None if view is None else write_overview(gather(ledger, view), folder(where, sweep))
+    return None if view is None else write_overview(gather(ledger, view), folder(store_place, sweep))
 
 
-def folder(where: StorePlace, sweep: str) -> Path:
+def folder(store_place: StorePlace, sweep: str) -> Path:
     """Where a sweep's report lies."""
-    return where.root / "reports" / sweep
+    return store_place.root / "reports" / sweep
 
 
 def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:

@@ -273,9 +273,9 @@ def open_sweep(name: str, *, store: Path | str | StorePlace | None = None) -> Sw
     Raises:
         ConfigError: it is not; names the nearest.
     """
-    where = place(store)
-    with reading_sweep(where, name):
-        return Sweep(name, where)
+    store_place = place(store)
+    with reading_sweep(store_place, name):
+        return Sweep(name, store_place)
 
 
 def statuses(store: Path | str | StorePlace | None = None) -> list[dict[str, Any]]:

@@ -44,9 +44,9 @@ def prepare(
     config = load(
         sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs], store=root_argument(store)
     )
-    where = place_of(config.store.root, config.store.ledger)
-    check_new(where, config.plan.name)
-    return config, where
+    store_place = place_of(config.store.root, config.store.ledger)
+    check_new(store_place, config.plan.name)
+    return config, store_place
 
 
 def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
@@ -111,10 +111,10 @@ def _keep_config(config: SweepConfig) -> None:
             value=config.plan.name,
             hint=f"They are kept in {folder}: take name=NEW, or move them away.",
         )
-    told = {"name": config.plan.name, "sweep": config.sweep, "overrides": list(config.plan.overrides)}
+    request = {"name": config.plan.name, "sweep": config.sweep, "overrides": list(config.plan.overrides)}
     resolved = {key: value for key, value in config.resolved.items() if key != "store"}
     try:
-        write_config(config.checkpoints, {**told, "config": resolved})
+        write_config(config.checkpoints, {**request, "config": resolved})
     except OSError as error:
         raise StoreError("checkpoints", f"{config.checkpoints}: {error.strerror or error}") from None
 
@@ -147,8 +147,8 @@ def check_warm_start(config: SweepConfig) -> None:
     if name is None:
         return
     key = "sampler.warm_start"
-    where = place_of(config.store.root, config.store.ledger)
-    with reading(where) as ledger:
+    store_place = place_of(config.store.root, config.store.ledger)
+    with reading(store_place) as ledger:
         views = {view.name: view for view in ledger.sweeps()} if ledger else {}
     if name not in views:
         hint = nearest(str(name), views)
@@ -164,42 +164,42 @@ def _warm_start(config: SweepConfig, ledger: Ledger, sampler: HistorySampler) ->
         sampler.warm_start(ledger.trials(name))
 
 
-def stored_config(where: StorePlace, sweep: str, overrides: Sequence[str] = ()) -> SweepConfig:
+def stored_config(store_place: StorePlace, sweep: str, overrides: Sequence[str] = ()) -> SweepConfig:
     """The config of a sweep in the store, with a raised budget where `overrides` say so.
 
     Raises:
         ConfigError: no such sweep; a key that cannot be changed on resume.
     """
-    with reading_sweep(where, sweep) as (_, view):
-        config = from_json(view.config, store=where.own_root)
+    with reading_sweep(store_place, sweep) as (_, view):
+        config = from_json(view.config, store=store_place.own_root)
     config = amend(config, overrides) if overrides else config
     allow_stored_imports(config)
     return config
 
 
-def check_new(where: StorePlace, name: str) -> None:
+def check_new(store_place: StorePlace, name: str) -> None:
     """Refuse a name that the store has, before anything is built.
 
     Raises:
         ConfigError: it has; names `resume` and `name=`.
     """
-    if name in dict(states(where)):
+    if name in dict(states(store_place)):
         hint = f"Use 'rnnsweep resume {name}' to go on with it, or name=NEW for a new one."
         raise ConfigError("the store has a sweep of this name", key="name", value=name, hint=hint)
 
 
-def states(where: StorePlace) -> list[tuple[str, SweepState]]:
+def states(store_place: StorePlace) -> list[tuple[str, SweepState]]:
     """Names and states of all sweeps of the store, oldest first."""
-    with reading(where) as ledger:
+    with reading(store_place) as ledger:
         return [(view.name, view.state) for view in ledger.sweeps()] if ledger else []
 
 
-def fresh_name(where: StorePlace, name: str) -> tuple[str, bool]:
+def fresh_name(store_place: StorePlace, name: str) -> tuple[str, bool]:
     """What a fresh launch runs: (name, whether it is an unfinished sweep to go on with).
 
     The newest of `name`, `name-2`, `name-3`, ... goes on if it is unfinished; otherwise the next number is new.
     """
-    known = dict(states(where))
+    known = dict(states(store_place))
     newest, number = None, 1
     while (candidate := name if number == 1 else f"{name}-{number}") in known:
         newest, number = candidate, number + 1

@@ -29,8 +29,8 @@ def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
 
     view = ledger.sweep(config.plan.name)
     assert view is not None
-    shown = without_passwords(config.plan.config), tuple(without_passwords(config.plan.overrides))
-    plan = dataclasses.replace(config.plan, config=shown[0], overrides=shown[1])
+    block, overrides = without_passwords(config.plan.config), tuple(without_passwords(config.plan.overrides))
+    plan = dataclasses.replace(config.plan, config=block, overrides=overrides)
     return MlflowMirror(config.store.mlflow, view, plan, options(config, ledger))
 
 
@@ -71,7 +71,7 @@ def checkpoint_files(replica: Path) -> dict[str, bytes | Path]:
     rungs = [(rung, file) for file in replica.glob(f"*/*{MANIFEST}") if (rung := rung_of(file.name)) is not None]
     if not rungs:
         return {}
-    _, last = max(rungs, key=lambda found: (found[0], found[1].stat().st_mtime))
+    _, last = max(rungs, key=lambda pair: (pair[0], pair[1].stat().st_mtime))
     best = Path(rung_file(str(last.parent), json.loads(last.read_text())["best_rung"], MANIFEST))
     named = {"last": last, **({"best": best} if best.is_file() else {})}
     return {
@@ -98,14 +98,14 @@ def last_rung(config: SweepConfig, ledger: Ledger, trial: int) -> tuple[int, Map
     """Step and mean metrics of a trial's newest rung."""
     from rnnsweep.app.results.tables import replicas
 
-    found = replicas(ledger.reports(config.plan.name, trial))
-    if not found:
+    rows = replicas(ledger.reports(config.plan.name, trial))
+    if not rows:
         return None
     values: dict[str, list[float]] = {}
-    for replica in found:
+    for replica in rows:
         for key, value in replica["metrics"].items():
             values.setdefault(key, []).append(value)
-    return max(replica["step"] for replica in found), {key: sum(v) / len(v) for key, v in values.items()}
+    return max(replica["step"] for replica in rows), {key: sum(v) / len(v) for key, v in values.items()}
 
 
 def shape_of(config: SweepConfig, params: Params) -> str:

@@ -30,9 +30,9 @@ class Repaired:
     detail: str
 
 
-def repair(where: StorePlace) -> Iterator[Repaired]:
+def repair(store_place: StorePlace) -> Iterator[Repaired]:
     """Repair the mirrors of all sweeps that nobody drives; their drivers look after those of the others."""
-    with reading(where) as ledger:
+    with reading(store_place) as ledger:
         for view in ledger.sweeps() if ledger else ():
             assert ledger is not None
             try:
@@ -41,19 +41,19 @@ def repair(where: StorePlace) -> Iterator[Repaired]:
                 yield Repaired(view.name, "", True, "is being driven; its mirrors are compared when it goes on")
                 continue
             try:
-                yield from _mirrors_of(ledger, view, where)
+                yield from _mirrors_of(ledger, view, store_place)
             finally:
                 ledger.release(view.name, fence)
 
 
-def _mirrors_of(ledger: Ledger, view: SweepView, where: StorePlace) -> Iterator[Repaired]:
+def _mirrors_of(ledger: Ledger, view: SweepView, store_place: StorePlace) -> Iterator[Repaired]:
     from rnnsweep.app.config.load import from_json
     from rnnsweep.app.run import wiring
     from rnnsweep.sweep.clock import SystemClock
     from rnnsweep.sweep.mirroring import rewrite
 
     try:
-        mirrors = wiring.mirrors(from_json(view.config, store=where.own_root), ledger)
+        mirrors = wiring.mirrors(from_json(view.config, store=store_place.own_root), ledger)
     except RnnsweepError as error:
         yield Repaired(view.name, "", False, str(error))
         return

@@ -130,9 +130,9 @@ def run(task: Reproduction, display: Callable[[str], Watcher] = LiveProgress) ->
     return None
 
 
-def _raised(where: StorePlace, config: SweepConfig) -> list[str]:
+def _raised(store_place: StorePlace, config: SweepConfig) -> list[str]:
     """The override that brings a sweep of the store to the budget that is wanted now."""
-    have = runs.stored_config(where, config.plan.name).plan.budget.updates
+    have = runs.stored_config(store_place, config.plan.name).plan.budget.updates
     wanted = config.plan.budget.updates
     return [f"budget.updates={wanted}"] if wanted > have else []
 

@@ -66,9 +66,9 @@ class Wilcoxon(PrunerUnit):
 
     def _best(self, case: TrialAtRung) -> TrialRecord | None:
         """The best COMPLETE trial that has replicas' values at this rung (or ended before it)."""
-        found = [
+        candidates = [
             record
             for record in case.history.newest(1_000_000, TrialState.COMPLETE)
             if record.number != case.record.number and any(rung <= case.rung for rung in record.replicas)
         ]
-        return min(found, key=lambda record: (*case.history.loss(record), record.number), default=None)
+        return min(candidates, key=lambda record: (*case.history.loss(record), record.number), default=None)

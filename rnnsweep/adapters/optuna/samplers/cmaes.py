@@ -22,9 +22,9 @@ from rnnsweep.unit import Range
 
 @dataclass
 class _Path:
-    """The evolution so far: which trials were told, and the state after them."""
+    """The evolution so far: numbers of the trials that were told, and the state after them."""
 
-    told: list[int]
+    numbers: list[int]
     cma: CMA
 
 
@@ -94,15 +94,15 @@ class Cmaes(ModelSampler):
     def _replay(self, ask: Ask, columns: list[int], mean: np.ndarray) -> CMA:
         """The state after all settled generations; continued where this instance has been before."""
         records = _settled(ask.history, ask.start(self.startup))
-        told = [record.number for record in records]
+        numbers = [record.number for record in records]
         path = self._paths[0] if self._paths else None
-        if path is None or told[: len(path.told)] != path.told:
+        if path is None or numbers[: len(path.numbers)] != path.numbers:
             path = _Path([], self._fresh(mean, 0))
         size = path.cma.population_size
-        for begin in range(len(path.told), len(records) - size + 1, size):
+        for begin in range(len(path.numbers), len(records) - size + 1, size):
             chunk = sorted(records[begin : begin + size], key=lambda record: _rank(ask.history, record))
             path.cma.tell([(_at(record, columns), float(rank)) for rank, record in enumerate(chunk)])
-            path.told.extend(record.number for record in records[begin : begin + size])
+            path.numbers.extend(record.number for record in records[begin : begin + size])
             if path.cma.should_stop():
                 again = np.random.default_rng(seed_for(ask.sweep_seed, begin, 2)).random(len(columns))
                 path.cma = self._fresh(again, begin)
@@ -133,11 +133,11 @@ def _rank(history: History, record: TrialRecord) -> tuple[float, ...]:
 
 def _settled(history: History, first: int) -> list[TrialRecord]:
     """Usable trials from number `first` on, up to the first one without a result."""
-    found = []
+    records = []
     n = first
     while history.settled(n):
         record = history.get(n)
         if record is not None and record.usable:
-            found.append(record)
+            records.append(record)
         n += 1
-    return found
+    return records

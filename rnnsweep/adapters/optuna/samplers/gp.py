@@ -37,14 +37,14 @@ class Gp(ModelSampler):
 
     def results(self, ask: Ask) -> list[TrialRecord] | None:
         """See `ModelSampler.results`."""
-        shown, start = ask.history.finished(self.shown, pruned=False), ask.start(self.startup)
-        starting = ask.number + ask.history.warm < start or len(shown) < start or len(ask.space) == 0
-        return None if starting else shown
+        records, start = ask.history.finished(self.shown, pruned=False), ask.start(self.startup)
+        starting = ask.number + ask.history.warm < start or len(records) < start or len(ask.space) == 0
+        return None if starting else records
 
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then the maximum of the acquisition function."""
-        shown = self.results(ask)
-        if shown is None:
+        records = self.results(ask)
+        if records is None:
             return ask.sobol
         sampler = optuna.samplers.GPSampler(seed=ask.seed, n_startup_trials=0, warn_independent_sampling=False)
-        return suggest(sampler, ask.space, ask.history, shown)
+        return suggest(sampler, ask.space, ask.history, records)

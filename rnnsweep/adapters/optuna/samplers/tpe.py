@@ -49,14 +49,14 @@ class Tpe(ModelSampler):
 
     def results(self, ask: Ask) -> list[TrialRecord] | None:
         """See `ModelSampler.results`."""
-        shown, start = ask.history.finished(self.shown), ask.start(self.startup)
-        starting = ask.number + ask.history.warm < start or len(shown) < start or len(ask.space) == 0
-        return None if starting else shown
+        records, start = ask.history.finished(self.shown), ask.start(self.startup)
+        starting = ask.number + ask.history.warm < start or len(records) < start or len(ask.space) == 0
+        return None if starting else records
 
     def propose(self, ask: Ask) -> dict[str, Any]:
         """Sobol at first, then the candidate with the largest ratio of both densities."""
-        shown = self.results(ask)
-        if shown is None:
+        records = self.results(ask)
+        if records is None:
             return ask.sobol
         conditional = any(dimension.when for dimension in ask.space)
         sampler = optuna.samplers.TPESampler(
@@ -67,4 +67,4 @@ class Tpe(ModelSampler):
             group=self.multivariate and conditional,
             constant_liar=self.constant_liar,
         )
-        return suggest(sampler, ask.space, ask.history, shown)
+        return suggest(sampler, ask.space, ask.history, records)
