@@ -56,7 +56,7 @@ class Range:
     def words(self) -> str:
         """The range in words, for error messages."""
         kind = "a whole number" if self.integer else "a number"
-        parts = []
+        parts: list[str] = []
         if self.low > -math.inf or self.open_low:
             parts.append(f"{'>' if self.open_low else '>='} {_digits(self.low)}")
         if self.high < math.inf or self.open_high:

@@ -180,7 +180,7 @@ class LoopWeights:
     act_bias: Float[Tensor, "P H"] | None = None
     h0: Float[Tensor, "P ... S"] | None = None
     leak: Float[Tensor, " P"] | None = None
-    cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict)
+    cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
 
 
 @dataclass
@@ -263,7 +263,7 @@ class LoopGradients:
     act_bias: Float[Tensor, "P H"] | None = None
     h0: Float[Tensor, "P ... S"] | None = None
     inputs: Float[Tensor, "P T B D"] | None = None
-    cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict)
+    cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ class Learned:
     gradients: Float[Tensor, "P N"]
     trace: Trace | None
     step: Float[Tensor, "P N"] | None = None
-    slots: Mapping[str, Shaped[Tensor, "P ..."]] = field(default_factory=dict)
+    slots: Mapping[str, Shaped[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
     term: TermResult | None = None
     state: Float[Tensor, "P B S"] | None = None
 

@@ -96,12 +96,12 @@ class PlainLogLocator(Locator):
     writes as 1.384 x 10^0.
     """
 
-    def __call__(self) -> np.ndarray:
+    def __call__(self) -> Any:
         """Ticks for the axis as it is now."""
         assert self.axis is not None  # set by matplotlib when the locator is given to an axis
         return self.tick_values(*sorted(self.axis.get_view_interval()))
 
-    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+    def tick_values(self, vmin: float, vmax: float) -> Any:
         """Ticks from `vmin` to `vmax`, both > 0."""
         # a view that reaches 0 or below has no logarithm
         low, high = max(vmin, 1e-300), max(vmax, 1e-300)

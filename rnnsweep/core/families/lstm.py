@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
+from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.gated import LstmCell
 from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import ANY, Range
@@ -37,7 +38,7 @@ class Lstm(CellFamily):
     forget_bias: float = 1.0
 
     @property
-    def cell(self) -> LstmCell:
+    def cell(self) -> Cell:
         """The gated cell."""
         return LstmCell(self.hidden)
 

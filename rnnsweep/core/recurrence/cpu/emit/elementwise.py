@@ -5,6 +5,9 @@ the element type; it carries the type and nothing else. A padded matrix is [rows
 Addresses are in bytes. Each loop takes a named tuple of its own, and refuses any other when the kernel compiles.
 """
 
+# pyright: reportIncompatibleMethodOverride=false
+# Named tuples have a field `count`, as loops have; nobody asks them for tuple.count.
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -4,6 +4,9 @@ Addresses are in bytes, sizes in elements. A padded matrix is [rows, W], W the w
 vector; what lies beyond the true width is zero. Pieces are called with their arguments by name.
 """
 
+# pyright: reportIncompatibleMethodOverride=false
+# Named tuples have a field `count`, as loops have; nobody asks them for tuple.count.
+
 from __future__ import annotations
 
 from typing import NamedTuple
