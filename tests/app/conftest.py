@@ -133,4 +133,5 @@ def run(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callabl
     """Run a command on the filled store, away from the checkout's own configs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RNNSWEEP_STORE", str(store))
+    monkeypatch.delenv("COLUMNS", raising=False)  # a terminal's width, which some that run tests set
     return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))

@@ -36,7 +36,7 @@ def legal_name(key: str) -> str:
 
     Example:
         >>> legal_name("valid/error"), legal_name("objective@200"), legal_name("valid/MAP@5,x")
-        ('valid/error', 'objective_at_200', 'valid/MAP_at_5_x-08d94e')
+        ('valid/error', 'objective_at_200', 'valid/MAP_at_5_x-aee9d3')
     """
     name = key.replace("@", "_at_")
     legal = _ILLEGAL.sub("_", name)

@@ -7,6 +7,7 @@ import torch
 
 from rnnsweep.app.environment import processor
 from rnnsweep.core.program import Program
+from rnnsweep.core.recurrence.base import CompiledEngine
 
 _MOST_ROWS = {"cpu": 512, "cuda": 4096}
 
@@ -45,12 +46,11 @@ def device_name(device: torch.device) -> str:
 
 def compiles(program: Program) -> bool:
     """Whether the program's fused loops are not among this machine's compiled code yet: a rung then waits for them."""
-    if program.engine.name != "cpu":
+    if not isinstance(program.engine, CompiledEngine):
         return False
     from rnnsweep.core.recurrence.cpu.compiling import in_cache
 
-    module = type(program.engine).__module__.rpartition(".")[2]
-    return not in_cache("forward_rows" if module == "simple" else "gated_forward_rows")
+    return not in_cache(program.engine.first_kernel)
 
 
 def device_of(name: str) -> torch.device:

@@ -55,7 +55,7 @@ def test_the_report_draws_it(sweep):
     with reading_sweep(place(sweep[0]), "bits") as (ledger, view):
         figure = dynamics(gather(ledger, view))
     assert figure is not None
-    assert "bits per character" in [axes.get_title(loc="left") for axes in figure.axes]
+    assert "bits per character" in [axes.get_ylabel() for axes in figure.axes]
 
 
 def test_a_diverged_replica_scores_ten_times_chance(tmp_path):

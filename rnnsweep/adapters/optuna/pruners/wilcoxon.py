@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -61,7 +62,10 @@ class Wilcoxon(PrunerUnit):
         theirs = best.replicas[max(rung for rung in best.replicas if rung <= case.rung)]
         rival = frozen(best.number, State.COMPLETE, dict(enumerate(theirs)), best.values[:1])
         trial = frozen(case.record.number, State.RUNNING, dict(enumerate(mine)))
-        pruner = optuna.pruners.WilcoxonPruner(p_threshold=float(self.p), n_startup_steps=self.least)
+        with warnings.catch_warnings():
+            # Experimental to Optuna: its interface may change, for which its version is pinned here.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            pruner = optuna.pruners.WilcoxonPruner(p_threshold=float(self.p), n_startup_steps=self.least)
         return bool(pruner.prune(study_of([rival, trial], case.history.goals[:1]), trial))
 
     def _best(self, case: TrialAtRung) -> TrialRecord | None:

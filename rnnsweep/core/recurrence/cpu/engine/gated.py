@@ -50,6 +50,7 @@ class GatedEngine:
     """
 
     name = "cpu"
+    first_kernel = "gated_forward_rows"
     tile: int | None = 8
     kind: ClassVar[str]
 
