@@ -11,6 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
+from rnnsweep.errors import ConfigError
+
 PATIENCE = 30.0
 """Seconds that another writer may take."""
 
@@ -34,6 +36,21 @@ def url_of(path: Path) -> str:
 def path_of(url: str) -> Path | None:
     """The path of a SQLite file; None where the URL names another database or a server."""
     return Path(unquote(url.removeprefix(_PREFIX).partition("?")[0])) if url.startswith(_PREFIX) else None
+
+
+def check_file(url: str, key: str) -> None:
+    """Refuse what can never become a database: a directory, or a link to a place that does not exist.
+
+    Raises:
+        ConfigError: it is one, with the key that named it.
+    """
+    path = path_of(url)
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError("is a directory, no database", key=key, value=str(path), allowed="a file, or none yet")
+    if path.is_symlink() and not path.parent.joinpath(path.readlink()).parent.is_dir():
+        raise ConfigError("is a link into a directory that does not exist", key=key, value=str(path), allowed="a file")
 
 
 def write_ahead(path: Path) -> None:

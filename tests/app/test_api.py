@@ -32,6 +32,7 @@ def test_names_are_there_before_their_first_use():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_mlflow_stays_silent_even_where_it_was_imported_before(tmp_path):
     mirrored = [text for text in TINY if text not in ("tracker=none", "store.optuna=none")]
     code = (

@@ -82,6 +82,7 @@ def script() -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_every_command_of_the_readme_works_in_its_order(newcomer):
     folder, environment = newcomer
     done = subprocess.run(

@@ -71,7 +71,8 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
     """The ``store`` block with its defaults filled in; ``optuna: none`` switches that mirror off.
 
     Raises:
-        ConfigError: a database server is named whose driver is not installed; a path that MLflow would misread.
+        ConfigError: a database server is named whose driver is not installed; a path that MLflow would misread; a
+            database that is a directory or a dangling link.
     """
     for name in ("ledger", "optuna"):
         require_driver(block[name] or "", f"store.{name}")
@@ -83,9 +84,12 @@ def store_config(block: Mapping[str, Any], root: Path | None) -> StoreConfig:
     mlflow = block["mlflow"] or sqlite.url_of(place / "mlflow.db")
     served = mlflow.startswith(("http://", "https://"))
     optuna = block["optuna"] or sqlite.url_of(place / "optuna.db")
+    ledger = block["ledger"] or sqlite.url_of(place / "ledger.db")
+    for name, url in (("ledger", ledger), ("optuna", optuna), ("mlflow", mlflow)):
+        sqlite.check_file(url, f"store.{name}")
     return StoreConfig(
         root=place,
-        ledger=block["ledger"] or sqlite.url_of(place / "ledger.db"),
+        ledger=ledger,
         optuna=None if optuna == "none" else optuna,
         mlflow=mlflow,
         # a server has an artifact store of its own, which this machine's path would override

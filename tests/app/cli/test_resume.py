@@ -23,6 +23,7 @@ def test_resume_with_a_larger_budget(tiny, run, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_removed_mirrors_are_written_anew_by_resume(tmp_path):
     """What `doctor` advises for a damaged mlflow.db or optuna.db."""
     import optuna

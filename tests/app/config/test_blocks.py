@@ -46,3 +46,23 @@ def test_what_a_diverged_replica_scores():
 def test_directories_of_units_are_absolute(tmp_path):
     block = {"executor": "inline", "py_paths": ["mine"]}
     assert cluster_config(block).py_paths == (str(tmp_path / "mine"),)
+
+
+@pytest.mark.parametrize("name", ["ledger", "optuna", "mlflow"])
+@pytest.mark.parametrize("kind", ["directory", "dangling link"])
+def test_a_database_that_can_never_be_one_is_refused_before_anything_is_written(name, kind, tmp_path):
+    path = tmp_path / f"{name}.db"
+    if kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "nowhere" / "file.db")
+    with pytest.raises(ConfigError, match="is a directory" if kind == "directory" else "is a link into") as error:
+        load(None, ["name=t"], store=tmp_path, check_units=False)
+    assert (error.value.key, error.value.value) == (f"store.{name}", str(path))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_to_a_database_elsewhere_is_one(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "ledger.db").symlink_to(tmp_path / "elsewhere" / "ledger.db")  # not made yet
+    load(None, ["name=t"], store=tmp_path, check_units=False)

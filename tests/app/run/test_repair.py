@@ -36,6 +36,7 @@ def count(database: Path, table: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_what_was_deleted_from_a_mirror_comes_back(tmp_path):
     store = ["--store", str(tmp_path)]
     mirrored = [text for text in TINY if text not in ("tracker=none", "store.optuna=none")]
