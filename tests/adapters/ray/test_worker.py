@@ -37,13 +37,15 @@ def actor(trainers: list[SimTrainer] | None = None) -> WorkerActor:
 
 
 @pytest.mark.parametrize(("gpus", "visible"), [(0, ""), (1, "3")])
-def test_a_worker_without_gpus_sees_none_and_numba_takes_all_its_cores(gpus: int, visible: str) -> None:
+def test_a_worker_without_gpus_sees_none_and_numba_takes_all_its_cores(
+    gpus: int, visible: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = "3"
-    prepare_process(WorkerSpec("w", "n", 4, gpus, ("/first", sys.path[0])))
+    monkeypatch.setattr(sys, "path", ["/known", "/other"])
+    prepare_process(WorkerSpec("w", "n", 4, gpus, ("/first", "/known")))
     names = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
     assert [os.environ[name] for name in names] == ["1", "4", visible]
-    assert sys.path[0] == "/first"
-    assert sys.path.count(sys.path[1]) == 1  # what is there already is not put in front again
+    assert sys.path == ["/first", "/known", "/other"]  # what is there already is not put in front again
 
 
 def test_a_worker_says_who_it_is_and_where_it_stands() -> None:
