@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 import pandas as pd  # noqa: E402
 
 import rnnsweep  # noqa: E402
-from rnnsweep.report.statistics import wilson  # noqa: E402
+from rnnsweep.report.levels import interval_of  # noqa: E402
 
 README, RESULT = ROOT / "README.md", ROOT / "docs/results/quickstart.csv"
 WEIGHT, RATE = "controllers.omega.weight", "optimizer.lr"
@@ -36,7 +36,11 @@ def replicas(sweep: str, store: Path | None) -> pd.DataFrame:
 def table(frame: pd.DataFrame) -> str:
     """One column per Omega weight: who solves the task, how sure that is, what error is left, and after how long."""
     groups = frame.groupby(WEIGHT)
-    low_high = {weight: wilson(int(group["solved_at"].count()), len(group)) for weight, group in groups}
+    # As the report has them: replicas of one trial are not independent.
+    low_high = {
+        weight: interval_of(group["solved_at"].notna().groupby(group["trial"]).agg(["sum", "size"]))[1:]
+        for weight, group in groups
+    }
     rows = [
         ["Omega weight", *(f"{weight:g}" for weight, _ in groups)],
         ["---"] * (len(groups) + 1),

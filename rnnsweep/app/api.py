@@ -198,7 +198,7 @@ def train(
     """Train one trial here: no Ray, no Optuna, no store.
 
     Args:
-        overrides: as on the command line; searched keys stand at their defaults.
+        overrides: as on the command line, values only; keys that `sweep` searches stand at their defaults.
         sweep: whose config to start from; None takes the base config.
         config_dirs: your own units and sweeps.
         observer: called with every report as it comes.
@@ -210,13 +210,15 @@ def train(
     Raises:
         ConfigError: wrong input, or `out` holds something already.
     """
-    from rnnsweep.app.config.load import load, to_json
+    from rnnsweep.app.config.load import load, refuse_ranges, to_json
     from rnnsweep.app.results.trained import CHECKPOINTS, check_free, save_config, save_reports
     from rnnsweep.app.worker.single import train_one
 
     if out is not None:
         check_free(Path(out))
-    config = load(sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs])
+    folders = [Path(folder) for folder in config_dirs]
+    refuse_ranges(overrides, folders)
+    config = load(sweep, list(overrides), config_dirs=folders)
     keep = TemporaryDirectory(prefix="rnnsweep-train-") if out is None else None
     folder = Path(keep.name) if keep is not None else Path(out or "")
     save_config(to_json(config), folder)

@@ -44,7 +44,7 @@ def _rows(data: SweepData, key: str, replicas: Frame) -> list[tuple[object, ...]
             continue
         by_trial = some["solved_at"].notna().groupby(some["trial"]).agg(["sum", "size"])
         solved, count = int(by_trial["sum"].sum()), int(by_trial["size"].sum())
-        rows.append((key, name, len(by_trial), count, solved, *_share(by_trial)))
+        rows.append((key, name, len(by_trial), count, solved, *interval_of(by_trial)))
     return rows
 
 
@@ -83,7 +83,7 @@ def _switch(data: SweepData, key: str) -> str:
     without, with_it = by_trial[values == off[0]], by_trial[values.notna() & (values != off[0])]
     if without.empty or with_it.empty:
         return ""
-    on, base = _share(with_it), _share(without)
+    on, base = interval_of(with_it), interval_of(without)
     gain, low, high = share_difference(on, base)
     p = permutation_p((with_it["sum"] / with_it["size"]).tolist(), (without["sum"] / without["size"]).tolist())
     verdict = ("Helps" if gain > 0 else "Harms") if p < 0.05 else "Undecided"
@@ -99,8 +99,12 @@ def _is_off(choice: object) -> bool:
     return isinstance(choice, (int, float)) and not isinstance(choice, bool) and (choice == 0 or math.isinf(choice))
 
 
-def _share(by_trial: Frame) -> tuple[float, float, float]:
-    """Share of solved replicas with its interval."""
+def interval_of(by_trial: Frame) -> tuple[float, float, float]:
+    """Share of solved replicas with its 95 % interval, as many as the replicas of some trials are worth.
+
+    Args:
+        by_trial: one row per trial: sum, its solved replicas; size, all of them.
+    """
     solved, count = int(by_trial["sum"].sum()), int(by_trial["size"].sum())
     worth = effective_size(by_trial["sum"].tolist(), by_trial["size"].tolist())
     # the share of all replicas, its width that of the independent ones

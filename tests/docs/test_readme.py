@@ -32,7 +32,7 @@ os.environ["PYTHONPATH"] = "{root}"
 command = [sys.executable, "-m", "rnnsweep.app.cli.main", *sys.argv[1:]]
 if sys.argv[1] in ("launch", "train"):
     command += {tiny!r}
-    if "name=mine" not in command:  # the one that `ui` shows
+    if "name=first" not in command:  # the one that `ui` shows
         command += ["tracker=none", "store.optuna=none"] if sys.argv[1] == "launch" else []
 if sys.argv[1] != "ui":
     os.execv(sys.executable, command)
@@ -89,7 +89,7 @@ def test_every_command_of_the_readme_works_in_its_order(newcomer):
         ["bash", "-x", "-c", script()], cwd=folder, env=environment, capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    for word in ("Sweep 'quickstart' is COMPLETE", "Sweep 'mine' is COMPLETE: 16 trials", "compare  ", "valid/error"):
+    for word in ("Sweep 'quickstart' is COMPLETE", "Sweep 'first' is COMPLETE: 16 trials", "compare  ", "valid/error"):
         assert word in done.stdout
     assert (folder / "mlruns/reports/quickstart/index.html").is_file()
     assert printed_commands_work(done.stdout, folder, environment)

@@ -101,6 +101,19 @@ def list_units(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
     return {group: path.options(group) for group in sorted(path.groups())}
 
 
+def refuse_ranges(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:
+    """Refuse search ranges among the overrides of one training: it has one value for each key.
+
+    Raises:
+        ConfigError: one is a range, or a space; the key is the first one's.
+    """
+    typed = split_overrides(overrides, search_path(config_dirs).groups())
+    ranges = [key for key, searched in typed.searches.items() if searched is not None]  # None: no longer searched
+    for key in (*ranges, *(f"space.{key}" for key in typed.space or ())):
+        hint = "A decimal has a point, no comma; ranges are searched by 'rnnsweep launch'."
+        raise ConfigError("is a range, but one network takes one value", key=key, hint=hint, file=COMMAND_LINE)
+
+
 def unit_blocks(group: str, config_dirs: Sequence[Path] = ()) -> dict[str, Any]:
     """The blocks of a group's units as their yamls have them, by name."""
     path = search_path(config_dirs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.kit.tiny import TRAINING
 
 
@@ -25,3 +27,12 @@ def test_a_network_is_kept_where_it_is_asked_for(run, tmp_path):
 
 def test_one_that_is_not_kept_is_no_secret(run):
     assert "--out DIR" in run("train", *TRAINING).stderr
+
+
+@pytest.mark.parametrize("typed", ["optimizer.lr=0,1", "optimizer.lr=interval(0.1,0.2)", "family=choice(srn,lstm)"])
+def test_a_range_is_refused_where_one_network_is_trained(run, typed):
+    """A decimal comma is a choice of two values to the grammar: it was trained with the default, without a word."""
+    result = run("train", *TRAINING, typed)
+    assert result.exit_code == 2
+    assert f"{typed.partition('=')[0]}: is a range, but one network takes one value" in result.stderr
+    assert "no comma" in result.stderr
