@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.app.progress import LiveProgress, Watcher
+from rnnsweep.app.live_display import LiveProgress, Watcher
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
 from rnnsweep.app.results.trained import TrainedTrial, load_trained
 from rnnsweep.app.stores import StorePlace, place, place_of

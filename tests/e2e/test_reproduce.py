@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rnnsweep.app.config.load import load
-from rnnsweep.app.progress import Watcher
+from rnnsweep.app.live_display import Watcher
 from rnnsweep.app.run import launch as running
 from rnnsweep.app.stores import reading_sweep
 from rnnsweep.app.studies import reproduce as reproducing

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import SweepConfig, allow_stored_imports, amend, from_json, load
-from rnnsweep.app.progress import Watcher
+from rnnsweep.app.live_display import Watcher
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep

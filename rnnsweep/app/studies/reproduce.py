@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import SweepConfig, load
 from rnnsweep.app.config.point import lookup, resolve_point
-from rnnsweep.app.progress import LiveProgress, Watcher
+from rnnsweep.app.live_display import LiveProgress, Watcher
 from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, place_of
 from rnnsweep.app.studies.papers import PAPERS, Paper, Part

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from rnnsweep.app import progress as shown
-from rnnsweep.app.progress import LiveProgress, Watcher
+from rnnsweep.app import live_display as shown
+from rnnsweep.app.live_display import LiveProgress, Watcher
 from rnnsweep.sweep.progress import Progress
 from rnnsweep.sweep.session import Outcome
 from rnnsweep.sweep.states import SweepState, TrialState
