@@ -32,8 +32,8 @@ def test_options_that_are_secrets(option: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "sqlite:////home/a@b/ledger.db",
-        "sqlite:////home/a:b/c.db",
+        "sqlite:////data/a@b/ledger.db",
+        "sqlite:////data/a:b/c.db",
         "http://127.0.0.1:5000/#/experiments/1",
         "postgresql://me@host/data",
         "family.activation=choice(tanh,relu)",
