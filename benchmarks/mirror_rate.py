@@ -12,10 +12,10 @@ import sys
 import tempfile
 import time
 
-from rnnsweep.adapters.mlflow.options import TrackerOptions
 from rnnsweep.adapters.mlflow.server import prepare
 from rnnsweep.adapters.mlflow.store import RunStore
 from rnnsweep.adapters.mlflow.tracker import MlflowMirror
+from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
 from rnnsweep.adapters.optuna.mirror import OptunaMirror
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.controllers.omega import Omega

@@ -158,8 +158,8 @@ def _small_sweep(config: Any) -> None:
     """A launch without a cluster and without what MLflow gets besides points."""
     import time
 
-    from rnnsweep.adapters.mlflow.options import TrackerOptions
     from rnnsweep.adapters.mlflow.tracker import MlflowMirror
+    from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
     from rnnsweep.app.run import wiring
     from rnnsweep.sweep.driver import Driver
     from rnnsweep.sweep.ports import SweepView

@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from rnnsweep.adapters.hydra.files import read_yaml
+from rnnsweep.adapters.hydra.yaml_files import read_yaml
 from rnnsweep.app.cli.main import app
 from rnnsweep.app.config.load import list_metrics, list_units, search_path
 from rnnsweep.core.metrics.names import METRICS

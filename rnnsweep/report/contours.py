@@ -11,9 +11,9 @@ from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from rnnsweep.report.axis_values import positions, spread
 from rnnsweep.report.data import Column, Frame, SweepData
 from rnnsweep.report.evidence import LEAST_SURFACE, varied
-from rnnsweep.report.placement import positions, spread
 from rnnsweep.report.style import PlainLogLocator, canvas, objective_colours, short, styled
 
 KEYS = 3

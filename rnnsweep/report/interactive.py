@@ -11,9 +11,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from rnnsweep.report.axis_values import MISSING, positions
 from rnnsweep.report.data import SweepData
 from rnnsweep.report.fates import FATES, fate
-from rnnsweep.report.placement import MISSING, positions
 from rnnsweep.report.style import number, short
 
 

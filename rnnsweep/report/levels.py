@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rnnsweep.report.axis_values import positions
 from rnnsweep.report.data import Column, Frame, SweepData
-from rnnsweep.report.placement import positions
 from rnnsweep.report.statistics import effective_size, permutation_p, share_difference, wilson
 from rnnsweep.report.style import BLUE, GREY, number, panels, short, styled
 

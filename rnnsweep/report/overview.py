@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rnnsweep.report.axis_values import name_axis, positions, spread
 from rnnsweep.report.data import SweepData
-from rnnsweep.report.placement import name_axis, positions, spread
 from rnnsweep.report.search_history import draw_history
 from rnnsweep.report.searched import draw_slice
 from rnnsweep.report.style import GREEN, GREY, ORANGE, canvas, number, short, styled

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rnnsweep.report import interactive, overview, page_tables
+from rnnsweep.report.atomic_files import remove_drafts, write
 from rnnsweep.report.data import SweepData
-from rnnsweep.report.files import remove_drafts, write
 from rnnsweep.report.sections import SECTIONS, Section
 from rnnsweep.report.style import number, short
 

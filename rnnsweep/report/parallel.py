@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rnnsweep.report.axis_values import MISSING, positions, spread
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.placement import MISSING, positions, spread
 from rnnsweep.report.style import GREY, INK, canvas, number, objective_colours, short, styled
 
 BELOW = -0.16

@@ -5,10 +5,10 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rnnsweep.report.axis_values import name_axis, positions, spread
 from rnnsweep.report.data import SweepData
 from rnnsweep.report.evidence import ordered
 from rnnsweep.report.fates import scatter_by_fate
-from rnnsweep.report.placement import name_axis, positions, spread
 from rnnsweep.report.style import BLUE, INK, canvas, chance_line, note, one_legend, panels, short, styled
 
 

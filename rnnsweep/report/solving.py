@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rnnsweep.report.axis_values import choice_name
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.placement import choice_name
 from rnnsweep.report.statistics import censored_median
 from rnnsweep.report.style import BLUE, GREY, INK, ORANGE, canvas, note, short, styled
 

@@ -77,9 +77,9 @@ class Served:
 @pytest.fixture(scope="session")
 def serve_sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Served]]:
     """Write a sweep of so many children and serve it; one server for all sizes asked for in turn."""
-    from rnnsweep.adapters.mlflow.options import TrackerOptions
     from rnnsweep.adapters.mlflow.server import prepare, serve
     from rnnsweep.adapters.mlflow.tracker import MlflowMirror
+    from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
     from rnnsweep.core.metrics.names import METRIC_KEYS
     from rnnsweep.sweep.ports import SweepView
     from rnnsweep.sweep.states import SweepState

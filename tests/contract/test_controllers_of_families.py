@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from rnnsweep.adapters.hydra.files import read_yaml
+from rnnsweep.adapters.hydra.yaml_files import read_yaml
 from rnnsweep.app.config.load import load, search_path
 from rnnsweep.app.config.point import resolve_point
 from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers

@@ -11,7 +11,7 @@ from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import CellEngine
 from rnnsweep.core.recurrence.cpu.engine.gated import GatedEngine, GruEngine, LstmEngine
-from rnnsweep.core.recurrence.gated import GruCell, LstmCell
+from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from tests.contract.test_engines import assert_close, tensors_of
 from tests.kit.strangers import assert_rows_are_strangers

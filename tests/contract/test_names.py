@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import rnnsweep
-from rnnsweep.adapters.hydra.files import read_yaml
+from rnnsweep.adapters.hydra.yaml_files import read_yaml
 from rnnsweep.adapters.optuna.pruners.base import PrunerUnit
 from rnnsweep.adapters.optuna.samplers.base import SamplerUnit
 from rnnsweep.app.config.load import load, search_path

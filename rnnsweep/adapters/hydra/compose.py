@@ -26,19 +26,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from rnnsweep.adapters.hydra.files import Choice, Layer, SweepFile, read_yaml, syntax_error
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, TARGET, Overrides
-from rnnsweep.adapters.hydra.ranges import dimension
 from rnnsweep.adapters.hydra.search import ConfigPath
+from rnnsweep.adapters.hydra.space_block import SearchedKey, group_dimension, specs
+from rnnsweep.adapters.hydra.yaml_files import Choice, Layer, SweepFile, read_yaml, syntax_error
 from rnnsweep.errors import ConfigError, nearest, printable
 from rnnsweep.sweep.space import Dimension
 
 SEARCH = "_search_"
-# not sampler, pruner, cluster, ...: they are the sweep's, and no trial's
-SEARCHED_GROUPS = ("task", "family", "readout", "init", "learner", "optimizer")
 _PRIMARY = "_rnnsweep_"
 _OPEN = ("space", "objective", "sampler.enqueue")
-_RANGE_WORDS = ("low", "high", "choices", "search")
 
 
 @dataclass
@@ -220,14 +217,6 @@ def _paths(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
 
 
 @dataclass(frozen=True)
-class SearchedKey:
-    """What is searched under one key, as written, and where it was written; a `spec` of None: no longer searched."""
-
-    spec: Any
-    source: str
-
-
-@dataclass(frozen=True)
 class Composition:
     """A sweep between reading and checking.
 
@@ -292,7 +281,7 @@ def compose_sweep(path: ConfigPath, base: SweepFile, sweep: SweepFile | None, ty
         if group not in typed.searches:  # a unit was typed: it is searched no longer
             del searched[group]
     dimensions = {
-        key: _group_dimension(key, item) for key, item in searched.items() if key in choices and item.spec is not None
+        key: group_dimension(key, item) for key, item in searched.items() if key in choices and item.spec is not None
     }
     origin = _origin(base, files, typed) | {group: searched[group].source for group in dimensions}
     layers = [*files, *(Layer(COMMAND_LINE, _nest(key, value)) for key, value in typed.values)]
@@ -350,13 +339,13 @@ def _choose(written: Mapping[str, Choice], typed: Overrides) -> dict[str, Choice
 def _searched(files: Sequence[Layer], typed: Overrides) -> dict[str, SearchedKey]:
     searched: dict[str, SearchedKey] = {}
     for layer in files:
-        keys = {key: SearchedKey(spec, layer.source) for key, spec in _specs(layer.values.get("space"), layer.source)}
+        keys = {key: SearchedKey(spec, layer.source) for key, spec in specs(layer.values.get("space"), layer.source)}
         # `key: null` in a file that inherits: what the inherited one searches is known, the rest is looked up later
         gone = [key for key, item in keys.items() if item.spec is None and key in searched]
         searched = {key: item for key, item in (searched | keys).items() if key not in gone}
     # a whole space replaces, as `space={}` could not mean anything otherwise
     if typed.space is not None:
-        searched = {key: SearchedKey(spec, COMMAND_LINE) for key, spec in _specs(typed.space, COMMAND_LINE)}
+        searched = {key: SearchedKey(spec, COMMAND_LINE) for key, spec in specs(typed.space, COMMAND_LINE)}
     for key, spec in typed.searches.items():
         if spec is None and key not in searched:
             raise ConfigError(
@@ -369,34 +358,6 @@ def _searched(files: Sequence[Layer], typed: Overrides) -> dict[str, SearchedKey
     searched |= {key: SearchedKey(spec, COMMAND_LINE) for key, spec in typed.searches.items()}
     # a `null` from a file stays until the units are known: whether its key exists is checked then
     return {key: item for key, item in searched.items() if item.spec is not None or item.source != COMMAND_LINE}
-
-
-def _specs(block: Any, source: str, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and range of a space block, which may be nested or use dotted keys."""
-    if block is None:
-        return
-    if not isinstance(block, Mapping):
-        allowed = "a mapping of dotted keys to ranges"
-        raise ConfigError(
-            "is no search space", key=f"space{above and '.'}{above}", value=block, allowed=allowed, file=source
-        )
-    for name, spec in block.items():
-        key = f"{above}.{name}" if above else str(name)
-        if isinstance(spec, Mapping) and not any(word in spec for word in _RANGE_WORDS):
-            yield from _specs(spec, source, key)
-        else:
-            yield key, spec
-
-
-def _group_dimension(key: str, searched: SearchedKey) -> Dimension:
-    if key not in SEARCHED_GROUPS:
-        allowed = ", ".join(SEARCHED_GROUPS)
-        raise ConfigError("cannot be searched", key=f"space.{key}", allowed=allowed, file=searched.source)
-    dim = dimension(key, searched.spec, searched.source)
-    if dim.kind != "categorical" or not all(isinstance(choice, str) for choice in dim.choices):
-        allowed = f"{key}=choice(a,b)"
-        raise ConfigError("is no choice of units", key=f"space.{key}", allowed=allowed, file=searched.source)
-    return dim
 
 
 def _nest(key: str, value: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType, Sweep
 from hydra.errors import HydraException
 
-from rnnsweep.adapters.hydra.files import DEEPEST, Choice
+from rnnsweep.adapters.hydra.yaml_files import DEEPEST, Choice
 from rnnsweep.errors import ConfigError
 
 COMMAND_LINE = "command line"

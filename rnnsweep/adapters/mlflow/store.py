@@ -22,7 +22,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.adapters.mlflow.tables import IDENTITY, KIND, PARENT, TRIAL, owns, points_by_run, relocate
+from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, TRIAL, owns, points_by_run, relocate
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.views import SweepView
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.adapters.mlflow.formatting import config_yaml, note
-from rnnsweep.adapters.mlflow.options import TrackerOptions
-from rnnsweep.adapters.mlflow.tables import IDENTITY, KIND, SWEEP
+from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, SWEEP
+from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
 from rnnsweep.adapters.mlflow.ui_view import experiment_tags
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView

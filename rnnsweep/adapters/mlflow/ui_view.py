@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from rnnsweep.adapters.mlflow.formatting import ORDER, TAGS, column_names, legal_name
-from rnnsweep.adapters.mlflow.tables import KIND
+from rnnsweep.adapters.mlflow.sqlite_tables import KIND
 from rnnsweep.sweep.plan import SweepPlan
 
 TRIALS_ONLY = f"tags.`{KIND}` = 'trial'"

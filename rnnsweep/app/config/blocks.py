@@ -11,7 +11,7 @@ from typing import Any
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.postgres import require_driver
 from rnnsweep.app.config.checks import check_objective
-from rnnsweep.app.config.space import from_plain
+from rnnsweep.app.config.search_space import from_plain
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.adapters.hydra.compose import Composition, compose_sweep, unit_files, with_source
-from rnnsweep.adapters.hydra.files import Choice, describe, read_sweep, read_yaml
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path, packaged_configs
+from rnnsweep.adapters.hydra.yaml_files import Choice, describe, read_sweep, read_yaml
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
 from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values
 from rnnsweep.app.config.data_paths import place_config
 from rnnsweep.app.config.idle import idle_controllers, idle_settings
 from rnnsweep.app.config.point import Variant
-from rnnsweep.app.config.space import build_space, from_plain, to_plain
+from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
 from rnnsweep.core.checkpoint_paths import sweep_folder
 from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable
 from rnnsweep.loader import NAME, load_class

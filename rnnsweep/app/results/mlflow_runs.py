@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.adapters.mlflow import tables
+from rnnsweep.adapters.mlflow import sqlite_tables
 from rnnsweep.app.config.load import from_json
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace
@@ -30,7 +30,7 @@ def run_ids(store_place: StorePlace, view: SweepView) -> Mapping[int, str]:
         return {}
     uri = tracking_uri(store_place, view)
     database = sqlite.path_of(uri)
-    return _served(uri, view)[1] if database is None else tables.trial_runs(database, view)
+    return _served(uri, view)[1] if database is None else sqlite_tables.trial_runs(database, view)
 
 
 def experiment_id(store_place: StorePlace, view: SweepView) -> str | None:
@@ -39,7 +39,7 @@ def experiment_id(store_place: StorePlace, view: SweepView) -> str | None:
     database = sqlite.path_of(uri)
     if database is None:
         return _served(uri, view)[0] or None
-    own = tables.sweep_run(database, view)
+    own = sqlite_tables.sweep_run(database, view)
     return None if own is None else own[1]
 
 
@@ -63,7 +63,7 @@ def artifacts(store_place: StorePlace, view: SweepView, trial: int, runs: Mappin
     folders = [] if remote else [Path(checkpoints)]
     database = sqlite.path_of(tracking_uri(store_place, view))
     if trial in runs and database is not None:
-        own = tables.artifact_folder(database, runs[trial])
+        own = sqlite_tables.artifact_folder(database, runs[trial])
         folders += [own] if own is not None else []
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
     root = store_place.root

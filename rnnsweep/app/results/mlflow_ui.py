@@ -44,7 +44,7 @@ def serve(uri: str, wanted: int) -> tuple[DependentProcess, int]:
     """
     from rnnsweep.adapters.mlflow.server import free_port
     from rnnsweep.adapters.mlflow.server import serve as serve_store
-    from rnnsweep.adapters.mlflow.tables import relocate
+    from rnnsweep.adapters.mlflow.sqlite_tables import relocate
 
     database = sqlite.path_of(uri)
     if database is not None:  # a store that was copied shows its own artifacts, not those of the original

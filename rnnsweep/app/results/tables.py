@@ -206,7 +206,7 @@ def replicas(reports: Sequence[RowReport]) -> list[Json]:
 
 def clip_thresholds(curves: Mapping[str, Sequence[Sequence[float]]]) -> tuple[float, float] | None:
     """Thresholds of 0.5 to 10 times a trial's mean gradient norm; None where no norm was reported."""
-    from rnnsweep.core.metrics.threshold import threshold_range
+    from rnnsweep.core.metrics.clipping_range import threshold_range
 
     return threshold_range([value for _, value in curves.get("grad/norm", ())])
 

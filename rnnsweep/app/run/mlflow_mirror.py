@@ -17,7 +17,7 @@ from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS, rung_file, rung_of
 from rnnsweep.sweep.plan import Params
 
 if TYPE_CHECKING:
-    from rnnsweep.adapters.mlflow.options import TrackerOptions
+    from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
     from rnnsweep.sweep.ports import Ledger, Mirror
 
 FIGURES = ("*.png", "*.csv", "*.html")
@@ -36,7 +36,7 @@ def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
 
 def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
     """Settings and providers of the tracker."""
-    from rnnsweep.adapters.mlflow.options import TrackerOptions
+    from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
     from rnnsweep.app.config.unit_checks import metrics_of  # needs torch
 
     commands = commands_for(config, place_of(config.store.root, config.store.ledger).option)

@@ -73,7 +73,7 @@ def analyze(name: str, overrides: Sequence[str] = (), out: Path | None = None) -
 
 
 def _save(folder: Path, name: str, figure: Figure, tables: dict[str, Frame]) -> list[Path]:
-    from rnnsweep.report.files import write
+    from rnnsweep.report.atomic_files import write
     from rnnsweep.report.page import drawn
 
     folder.mkdir(parents=True, exist_ok=True)

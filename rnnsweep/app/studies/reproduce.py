@@ -184,7 +184,7 @@ def _tested(task: Reproduction, trial: Any, replicas: Any, place: tuple[str, str
 
 def _error(task: Reproduction, trial: Any, replica: int, step: int) -> float:
     """Error on fresh sequences, from the file of test results or by testing."""
-    from rnnsweep.report.files import write
+    from rnnsweep.report.atomic_files import write
 
     file = task.folder / "tests.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
@@ -218,9 +218,9 @@ def deviations(task: Reproduction) -> list[str]:
 def save(task: Reproduction, comparison: Comparison, command: str) -> list[Path]:
     """Write the page, the tables and the figure; returns the files, the page first."""
     from rnnsweep.app.environment import describe
+    from rnnsweep.report.atomic_files import remove_drafts, write
     from rnnsweep.report.comparison import frame, markdown, results_frame
     from rnnsweep.report.comparison_figure import figure
-    from rnnsweep.report.files import remove_drafts, write
     from rnnsweep.report.page import drawn
 
     folder, name = task.folder, f"{task.name}-{task.scale}"

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 import psutil
 
-from rnnsweep.core.datasets.files import broken
+from rnnsweep.core.datasets.dataset_files import broken
 from rnnsweep.errors import ConfigError
 
 _GIB = 1 << 30

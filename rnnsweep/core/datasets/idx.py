@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnsweep.core.datasets.dataset_files import broken, locate
 from rnnsweep.core.datasets.file_sizes import DEFLATE_RATIO, check_memory, size_of
-from rnnsweep.core.datasets.files import broken, locate
 from rnnsweep.core.rng import Split
 from rnnsweep.errors import ConfigError
 

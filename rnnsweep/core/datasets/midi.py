@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnsweep.core.datasets.dataset_files import broken
 from rnnsweep.core.datasets.file_sizes import size_of
-from rnnsweep.core.datasets.files import broken
 
 LOWEST, NOTES = 21, 88
 """MIDI number of the lowest key of a piano, and how many keys it has."""

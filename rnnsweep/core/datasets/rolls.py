@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnsweep.core.datasets.dataset_files import SPLITS, broken, complete, in_parts, locate, part_of
 from rnnsweep.core.datasets.file_sizes import check_memory, check_npy, size_of
-from rnnsweep.core.datasets.files import SPLITS, broken, complete, in_parts, locate, part_of
 from rnnsweep.core.datasets.midi import LOWEST, NOTES, read_midi
 from rnnsweep.core.rng import Split
 from rnnsweep.errors import ConfigError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnsweep.core.datasets.dataset_files import SPLITS, broken, complete, locate, part_of
 from rnnsweep.core.datasets.file_sizes import check_memory, size_of
-from rnnsweep.core.datasets.files import SPLITS, broken, complete, locate, part_of
 from rnnsweep.core.rng import Split
 
 EXPECTED = "a UTF-8 text file, or a folder with one file each for train, valid and test, such as ptb.train.txt"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
-from rnnsweep.core.families.orthogonal import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
+from rnnsweep.core.families.orthogonal_maps import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
 from rnnsweep.core.families.spectral import Leading, divided, divided_pullback, divided_step, leading
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError

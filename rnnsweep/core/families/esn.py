@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core import rng
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
-from rnnsweep.core.families.orthogonal import each_row
+from rnnsweep.core.families.orthogonal_maps import each_row
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import NOT_NEGATIVE, Range
 

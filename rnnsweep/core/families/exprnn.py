@@ -12,8 +12,8 @@ from torch import Tensor
 from rnnsweep.core import rng
 from rnnsweep.core.families.base import Values, loop_parts
 from rnnsweep.core.families.mapping import pull, push
-from rnnsweep.core.families.orthogonal import each_row, skew
-from rnnsweep.core.families.skew import SkewFamily
+from rnnsweep.core.families.orthogonal_maps import each_row, skew
+from rnnsweep.core.families.skew_loop import SkewFamily
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 
 

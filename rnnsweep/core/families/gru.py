@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rnnsweep.core.families.base import CellFamily, readout_parameters
-from rnnsweep.core.recurrence.gated import GruCell
+from rnnsweep.core.recurrence.gated_cells import GruCell
 from rnnsweep.core.types import ParameterSpec
 
 

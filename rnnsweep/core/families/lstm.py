@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.recurrence.cells import Cell
-from rnnsweep.core.recurrence.gated import LstmCell
+from rnnsweep.core.recurrence.gated_cells import LstmCell
 from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import ANY, Range
 

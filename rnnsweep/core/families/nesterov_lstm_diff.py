@@ -14,7 +14,7 @@ from rnnsweep.core.families.base import Feed, Values
 from rnnsweep.core.families.filters import given_drives, restarting
 from rnnsweep.core.families.lstm import Lstm, forget_biases
 from rnnsweep.core.families.momentum import RESTART, SCALE
-from rnnsweep.core.recurrence.gated import DifferenceLstmCell
+from rnnsweep.core.recurrence.gated_cells import DifferenceLstmCell
 from rnnsweep.core.types import LoopWeights
 from rnnsweep.unit import Range
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from rnnsweep.core.families.base import Values, loop_parts
-from rnnsweep.core.families.orthogonal import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
-from rnnsweep.core.families.skew import SkewFamily
+from rnnsweep.core.families.orthogonal_maps import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
+from rnnsweep.core.families.skew_loop import SkewFamily
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import SHARE, Range
 

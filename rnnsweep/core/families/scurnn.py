@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnsweep.core import rng
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.families.mapping import pull, push
-from rnnsweep.core.families.orthogonal import cayley_blocks, each_row, skew
+from rnnsweep.core.families.orthogonal_maps import cayley_blocks, each_row, skew
 from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range

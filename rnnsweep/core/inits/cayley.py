@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rnnsweep.core.inits.skew import SkewInit
+from rnnsweep.core.inits.eigen_angles import SkewInit
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from rnnsweep.core.datasets.frames import read_frames
+from rnnsweep.core.datasets.frame_files import read_frames
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps, squared_errors

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from rnnsweep.adapters.mlflow.options import TrackerOptions
 from rnnsweep.adapters.mlflow.server import prepare
 from rnnsweep.adapters.mlflow.tracker import MlflowMirror
+from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView, TrialView
 from rnnsweep.sweep.space import Dimension, Space

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnsweep.adapters.hydra.files import describe, read_yaml
 from rnnsweep.adapters.hydra.ranges import dimension
+from rnnsweep.adapters.hydra.yaml_files import describe, read_yaml
 from rnnsweep.app.config.checks import TOP_LEVEL, UNIT_GROUPS
 from rnnsweep.app.config.load import load, search_path
 from rnnsweep.loader import load_class

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rnnsweep.core.datasets import file_sizes
-from rnnsweep.core.datasets.frames import read_frames
+from rnnsweep.core.datasets.frame_files import read_frames
 from rnnsweep.core.datasets.idx import read_idx
 from rnnsweep.core.datasets.midi import read_midi
 from rnnsweep.core.datasets.rolls import read_rolls

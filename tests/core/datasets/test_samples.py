@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnsweep.core.datasets.files import SAMPLES
-from rnnsweep.core.datasets.frames import read_frames
+from rnnsweep.core.datasets.dataset_files import SAMPLES
+from rnnsweep.core.datasets.frame_files import read_frames
 from rnnsweep.core.datasets.idx import read_mnist
 
 _spec = importlib.util.spec_from_file_location("make_samples", Path(__file__).with_name("make_samples.py"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnsweep.core.datasets.files import SAMPLES, in_parts, locate, part_of
+from rnnsweep.core.datasets.dataset_files import SAMPLES, in_parts, locate, part_of
 from rnnsweep.core.datasets.text import read_text
 from rnnsweep.errors import ConfigError
 

@@ -11,7 +11,7 @@ from scipy import stats
 from rnnsweep.core import rng
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
-from rnnsweep.core.families.orthogonal import cayley, cayley_blocks
+from rnnsweep.core.families.orthogonal_maps import cayley, cayley_blocks
 from rnnsweep.core.families.scornn import Scornn
 from rnnsweep.core.inits.cayley import Cayley
 from rnnsweep.core.inits.chrono import Chrono

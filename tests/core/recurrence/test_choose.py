@@ -14,7 +14,7 @@ from rnnsweep.core.families.base import CellFamily, readout_parameters
 from rnnsweep.core.recurrence.cells import Cell, CellEngine, Own
 from rnnsweep.core.recurrence.choose import choose_engine, engine_for
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
-from rnnsweep.core.recurrence.gated import LstmCell
+from rnnsweep.core.recurrence.gated_cells import LstmCell
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import ParameterSpec
 from tests.kit.networks import Setup

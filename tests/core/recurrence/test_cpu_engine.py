@@ -14,8 +14,8 @@ import torch
 
 from rnnsweep.core.activations import ACTIVATIONS, Tanh
 from rnnsweep.core.recurrence.cpu import compiling
-from rnnsweep.core.recurrence.cpu.engine import launch
-from rnnsweep.core.recurrence.cpu.engine.launch import Workspace
+from rnnsweep.core.recurrence.cpu.engine import dispatch
+from rnnsweep.core.recurrence.cpu.engine.dispatch import Workspace
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
 from rnnsweep.core.types import Direct, LoopWeights, Record
 
@@ -184,8 +184,8 @@ def test_cache_folder_falls_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_width_is_whole_vectors() -> None:
-    assert launch.width_of(1, torch.float32) * 4 == launch.UNIT_BYTES
-    assert launch.width_of(64, torch.float32) == 64
+    assert dispatch.width_of(1, torch.float32) * 4 == dispatch.UNIT_BYTES
+    assert dispatch.width_of(64, torch.float32) == 64
 
 
 def test_other_types_are_not_misread() -> None:

@@ -157,7 +157,7 @@ def test_without_numba_gated_cells_run_step_by_step() -> None:
         "import sys; sys.modules['numba'] = None\n"
         "import torch; from rnnsweep.core.recurrence.choose import engine_for\n"
         "from rnnsweep.core.activations import ACTIVATIONS\n"
-        "from rnnsweep.core.recurrence.gated import LstmCell\n"
+        "from rnnsweep.core.recurrence.gated_cells import LstmCell\n"
         "e, n = engine_for(LstmCell(4), 'auto', ACTIVATIONS['identity'], torch.float32, torch.device('cpu'))\n"
         "print(type(e).__name__, n)"
     )

@@ -16,8 +16,8 @@ from numba.core.errors import TypingError
 
 from rnnsweep.core.recurrence.cpu import compiling
 from rnnsweep.core.recurrence.cpu.compiling import part
-from rnnsweep.core.recurrence.cpu.emit.elementwise import Multiple, Reduction, RowSquares, scale
-from rnnsweep.core.recurrence.cpu.engine.launch import width_of
+from rnnsweep.core.recurrence.cpu.emit.vectors import Multiple, Reduction, RowSquares, scale
+from rnnsweep.core.recurrence.cpu.engine.dispatch import width_of
 
 KERNELS = "rnnsweep.core.recurrence.cpu.kernels"
 FOLDER = Path(compiling.__file__).parent

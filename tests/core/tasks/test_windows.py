@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnsweep.core import rng
-from rnnsweep.core.datasets.files import SPLITS
+from rnnsweep.core.datasets.dataset_files import SPLITS
 from rnnsweep.core.evaluation import evaluate
 from rnnsweep.core.readout import loss as plain_loss
 from rnnsweep.core.tasks.char_lm import CharLm

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from numba.core import cgutils, types
 
 from rnnsweep.core.recurrence.cpu.emit import formulas
-from rnnsweep.core.recurrence.cpu.emit.elementwise import out_of_line
 from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require
+from rnnsweep.core.recurrence.cpu.emit.vectors import out_of_line
 from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
 
 

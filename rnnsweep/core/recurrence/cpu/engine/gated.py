@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.recurrence.cells import Cell, whole_direct
-from rnnsweep.core.recurrence.cpu.engine.launch import ALIGN, RowThreads, TensorAddresses, Workspace, width_of
+from rnnsweep.core.recurrence.cpu.engine.dispatch import ALIGN, RowThreads, TensorAddresses, Workspace, width_of
 from rnnsweep.core.recurrence.cpu.engine.simple import SAMPLES_PER_BLOCK, CpuEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 from rnnsweep.errors import ConfigError

@@ -12,7 +12,14 @@ from torch import Tensor
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cpu import host
-from rnnsweep.core.recurrence.cpu.engine.launch import RowThreads, TensorAddresses, Workspace, padded, rows_of, width_of
+from rnnsweep.core.recurrence.cpu.engine.dispatch import (
+    RowThreads,
+    TensorAddresses,
+    Workspace,
+    padded,
+    rows_of,
+    width_of,
+)
 from rnnsweep.core.types import (
     BackwardTerm,
     Direct,

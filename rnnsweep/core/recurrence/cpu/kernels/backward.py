@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
-from rnnsweep.core.recurrence.cpu.emit.elementwise import (
+from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Multiple,
     PullBack,
     Sum,
@@ -22,7 +23,6 @@ from rnnsweep.core.recurrence.cpu.emit.elementwise import (
     store,
     vector_width,
 )
-from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     Outer,
     add_outer,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
-from rnnsweep.core.recurrence.cpu.emit.elementwise import item_bytes, load, load_int, number, store, vector_width
 from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LstmPull, gru_pull, lstm_pull
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, number, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.gated_forward import GRU, LSTM
 from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     Outer,

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
-from rnnsweep.core.recurrence.cpu.emit.elementwise import (
+from rnnsweep.core.recurrence.cpu.emit.products import Product, product_cols, product_rows
+from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Multiple,
     Reduction,
     item_bytes,
@@ -22,7 +23,6 @@ from rnnsweep.core.recurrence.cpu.emit.elementwise import (
     store,
     vector_width,
 )
-from rnnsweep.core.recurrence.cpu.emit.products import Product, product_cols, product_rows
 from rnnsweep.core.recurrence.cpu.host import PANEL, TILES
 
 BLOCK = 96

@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, memory_map, part
-from rnnsweep.core.recurrence.cpu.emit.elementwise import (
+from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Multiple,
     RowSquares,
     item_bytes,

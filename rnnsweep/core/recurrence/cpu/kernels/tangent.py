@@ -12,7 +12,8 @@ import math
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
-from rnnsweep.core.recurrence.cpu.emit.elementwise import (
+from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Multiple,
     PullBack,
     Reduction,
@@ -27,7 +28,6 @@ from rnnsweep.core.recurrence.cpu.emit.elementwise import (
     store_int,
     vector_width,
 )
-from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, copy_in, copy_out, fill, pack, padded, times_packed
 
 SAFE = 2.0**-80, 2.0**80

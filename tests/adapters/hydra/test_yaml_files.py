@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from rnnsweep.adapters.hydra.files import describe, read_sweep, read_yaml
 from rnnsweep.adapters.hydra.search import config_path
+from rnnsweep.adapters.hydra.yaml_files import describe, read_sweep, read_yaml
 from rnnsweep.errors import ConfigError
 
 

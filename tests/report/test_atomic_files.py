@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from rnnsweep.report.files import remove_drafts, write
+from rnnsweep.report.atomic_files import remove_drafts, write
 
 KILLED = """
 import os, signal, pathlib, sys
-from rnnsweep.report.files import write
+from rnnsweep.report.atomic_files import write
 pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 write(pathlib.Path(sys.argv[1]), b"half")
 """

@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from rnnsweep.adapters.mlflow import tables
+from rnnsweep.adapters.mlflow import sqlite_tables
 from tests.adapters.mlflow.conftest import STARTED, VIEW, story
 
 
@@ -18,28 +18,27 @@ def path_of(uri):
 
 def test_what_the_tracker_wrote_is_read_back(open_mirror, uri):
     mirror = open_mirror()
-    assert tables.sweep_run(path_of(uri), VIEW) is None
-    assert tables.trial_runs(path_of(uri), VIEW) == {}
+    assert sqlite_tables.sweep_run(path_of(uri), VIEW) is None
+    assert sqlite_tables.trial_runs(path_of(uri), VIEW) == {}
     mirror.write(story())
-    assert tables.sweep_run(path_of(uri), VIEW) == (mirror.parent_id, mirror.experiment_id)
-    assert tables.trial_runs(path_of(uri), VIEW) == mirror.run_ids()
-    folder = tables.artifact_folder(path_of(uri), mirror.run_ids()[0])
+    assert sqlite_tables.sweep_run(path_of(uri), VIEW) == (mirror.parent_id, mirror.experiment_id)
+    assert sqlite_tables.trial_runs(path_of(uri), VIEW) == mirror.run_ids()
+    folder = sqlite_tables.artifact_folder(path_of(uri), mirror.run_ids()[0])
     assert folder is not None
     assert (folder / "config.yaml").is_file()
-    assert tables.artifact_folder(path_of(uri), "nobody") is None
-    counts = tables.points_by_run(path_of(uri))
+    assert sqlite_tables.artifact_folder(path_of(uri), "nobody") is None
+    counts = sqlite_tables.points_by_run(path_of(uri))
     assert counts[mirror.run_ids()[0]] == 10 * 3 + 2  # three keys at ten rungs, and a stand-in for each other key
 
 
 def test_no_store_is_nothing_and_none_is_made(tmp_path):
-    assert tables.trial_runs(tmp_path / "mlflow.db", VIEW) == {}
+    assert sqlite_tables.trial_runs(tmp_path / "mlflow.db", VIEW) == {}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_reading_costs_no_import_of_mlflow():
-    code = (
-        "import sys, rnnsweep.adapters.mlflow.tables, rnnsweep.adapters.mlflow.tracker; print('mlflow' in sys.modules)"
-    )
+    modules = "rnnsweep.adapters.mlflow.sqlite_tables, rnnsweep.adapters.mlflow.tracker"
+    code = f"import sys, {modules}; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -47,10 +46,10 @@ def test_reading_costs_no_import_of_mlflow():
 def test_a_sweep_of_another_store_is_not_ours_even_without_its_tag():
     other = dataclasses.replace(VIEW, created=STARTED + 1)
     assert VIEW.identity != other.identity
-    assert tables.owns(VIEW, VIEW.identity, None)
-    assert not tables.owns(VIEW, other.identity, int(VIEW.created * 1000))
-    assert tables.owns(VIEW, None, int(VIEW.created * 1000))  # as an older rnnsweep left it
-    assert not tables.owns(VIEW, None, int(other.created * 1000))
+    assert sqlite_tables.owns(VIEW, VIEW.identity, None)
+    assert not sqlite_tables.owns(VIEW, other.identity, int(VIEW.created * 1000))
+    assert sqlite_tables.owns(VIEW, None, int(VIEW.created * 1000))  # as an older rnnsweep left it
+    assert not sqlite_tables.owns(VIEW, None, int(other.created * 1000))
 
 
 def test_a_copied_store_never_writes_into_the_original(open_mirror, uri, tmp_path):
@@ -71,16 +70,16 @@ def test_a_copied_store_never_writes_into_the_original(open_mirror, uri, tmp_pat
     marks = sorted((copy / "artifacts").rglob("mark.txt"))
     assert len(marks) == 4
     assert {mark.read_bytes() for mark in marks} == {b"copy"}
-    assert tables.artifact_folder(copy / "mlflow.db", mirror.run_ids()[0]).is_relative_to(copy)
+    assert sqlite_tables.artifact_folder(copy / "mlflow.db", mirror.run_ids()[0]).is_relative_to(copy)
 
 
 def test_only_what_came_along_is_moved(open_mirror, uri, tmp_path):
     """Without a sweep's config at hand, as for the UI: artifacts that somebody keeps elsewhere stay there."""
     open_mirror(artifact_root=str(tmp_path / "elsewhere" / "artifacts")).write(story())
-    assert tables.relocate(path_of(uri), tmp_path / "artifacts") == 0
+    assert sqlite_tables.relocate(path_of(uri), tmp_path / "artifacts") == 0
     shutil.copytree(tmp_path / "elsewhere" / "artifacts", tmp_path / "artifacts")
-    assert tables.relocate(path_of(uri), tmp_path / "artifacts") == 1
-    assert tables.relocate(path_of(uri), tmp_path / "artifacts") == 0
+    assert sqlite_tables.relocate(path_of(uri), tmp_path / "artifacts") == 1
+    assert sqlite_tables.relocate(path_of(uri), tmp_path / "artifacts") == 0
     with closing(sqlite3.connect(path_of(uri))) as connection:
         places = [place for (place,) in connection.execute("SELECT artifact_uri FROM runs")]
     assert all(place.startswith(f"{tmp_path}/artifacts/demo/") for place in places)

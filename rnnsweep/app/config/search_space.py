@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rnnsweep.adapters.hydra.compose import SEARCHED_GROUPS, Composition, SearchedKey, unknown_key
+from rnnsweep.adapters.hydra.compose import Composition, unknown_key
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE
 from rnnsweep.adapters.hydra.ranges import GRAMMAR, dimension
+from rnnsweep.adapters.hydra.space_block import SEARCHED_GROUPS, SearchedKey
 from rnnsweep.app.config.data_paths import place_dimension
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.space import Dimension, Space

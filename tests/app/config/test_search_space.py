@@ -8,7 +8,7 @@ import pytest
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.config.point import resolve_point
-from rnnsweep.app.config.space import from_plain, to_plain
+from rnnsweep.app.config.search_space import from_plain, to_plain
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.space import Dimension, Space
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnsweep.core.datasets.dataset_files import SPLITS, broken, complete, in_parts, locate, part_of
 from rnnsweep.core.datasets.file_sizes import check_npy
-from rnnsweep.core.datasets.files import SPLITS, broken, complete, in_parts, locate, part_of
 from rnnsweep.core.rng import Split
 
 EXPECTED = (

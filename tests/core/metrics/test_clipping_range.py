@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rnnsweep.core.metrics.threshold import threshold_range
+from rnnsweep.core.metrics.clipping_range import threshold_range
 
 
 def test_half_to_ten_times_the_mean_of_what_is_finite():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnnsweep.core.datasets.frames import read_frames
+from rnnsweep.core.datasets.frame_files import read_frames
 from rnnsweep.errors import ConfigError
 
 

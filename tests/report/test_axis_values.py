@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rnnsweep.report.placement import choice_name, name_axis, positions, spread
+from rnnsweep.report.axis_values import choice_name, name_axis, positions, spread
 from rnnsweep.sweep.space import Dimension, Space
 
 
