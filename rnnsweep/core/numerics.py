@@ -18,7 +18,7 @@ def matmul(left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float
         On the CPU the inner and last sizes are padded with zeros to multiples of 16: batched products of odd sizes go
         through kernels that round differently for a batch of one (measured in float64). Needs torch on one thread.
         A zero-padded inner size adds exact zeros; NaN and inf are never multiplied by padding of the other operand
-        other than 0 * 0.
+        other than 0 * 0. For a left operand of one line see `line_by_line`.
     """
     if left.device.type != "cpu":
         return torch.bmm(left, right)
@@ -28,8 +28,19 @@ def matmul(left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float
         right = pad(right, (0, last, 0, inner))
     if inner:
         left = pad(left, (0, inner))
-    product = torch.bmm(left.contiguous(), right.contiguous())
+    product = torch.bmm(line_by_line(left), right.contiguous())
     return product[..., :N] if last else product
+
+
+def line_by_line(x: Float[Tensor, "P M K"]) -> Float[Tensor, "P M K"]:
+    """The same matrices in row-major order, also where one line (M = 1) leaves the stride of M open.
+
+    Numerics:
+        `contiguous` keeps any stride of an axis of size one. One that says "transposed" chooses kernels that round
+        differently for a batch of one (measured on a processor with AMX, in float32).
+    """
+    x = x.contiguous()
+    return x.as_strided(x.shape, (x.shape[1] * x.shape[2], x.shape[2], 1)) if x.shape[1] == 1 else x
 
 
 def finite(x: Float[Tensor, ...]) -> Bool[Tensor, ...]:

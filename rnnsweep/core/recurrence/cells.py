@@ -256,7 +256,7 @@ class _Product:
         # Padded on both sides of the product alike: see `numerics.matmul`.
         if self.inner:
             x = pad(x, (0, self.inner))
-        return torch.bmm(x.contiguous(), self.matrix)[..., : self.width]
+        return torch.bmm(numerics.line_by_line(x), self.matrix)[..., : self.width]
 
 
 def _drive(inputs: Float[Tensor, "P T B I"], weights: LoopWeights) -> Float[Tensor, "P T B D"]:
