@@ -99,6 +99,7 @@ class Unit:
         fixed: structural fields: a `Range`, or the tuple of allowed values.
         metrics: what it reports beside the metrics that every row has: key -> words. The key is ``topic/quantity``; how
             it is measured is up to the group (`Tally` for controllers, `Task.measure`, `Family.counted`).
+        asks_host: whether its part of an update reads numbers on the host, so that no device can replay updates alone.
         unit_group: the group that it belongs to, which is the folder of its yaml and its key in a config.
         unit_name: the name of its yaml, by which it is chosen and spoken of. The loader sets it; a unit that Python
             code makes directly goes by its class's name. It is no part of what the unit is: equality and shape keys
@@ -108,6 +109,7 @@ class Unit:
     rows: ClassVar[Mapping[str, Range]] = {}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {}
     metrics: ClassVar[Mapping[str, Metric]] = {}
+    asks_host: ClassVar[bool] = False
     unit_group: ClassVar[str] = ""
 
     unit_name: str = field(default="", kw_only=True, repr=False, compare=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -48,6 +48,20 @@ def finite(x: Float[Tensor, ...]) -> Bool[Tensor, ...]:
     return (x - x) == 0
 
 
+def readable(x: Shaped[Tensor, ...]) -> bool:
+    """Whether a number of x can be read without waiting for a device.
+
+    For shortcuts that change no bit: on a device, waiting costs more than the way round saves, and an update that waits
+    cannot be replayed.
+    """
+    return x.device.type == "cpu"
+
+
+def known_all(flags: Bool[Tensor, ...]) -> bool:
+    """Whether all flags are known to be true; where it cannot be known without waiting, no."""
+    return readable(flags) and bool(flags.all())
+
+
 def row_sum(x: Float[Tensor, "P M N"]) -> Float[Tensor, "P N"]:
     """Sum over the middle axis, [P, M, N] -> [P, N], by a product with ones: one fixed order per row."""
     return matmul(x.new_ones(x.shape[0], 1, x.shape[1]), x)[:, 0]
@@ -70,7 +84,7 @@ def row_norm(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
     # In float32 squares below 1e-38 have lost digits and sums overflow at 3e38: bounds with some decades to spare.
     safe = (total > 1e-25) & (total < 1e35)
     # nearly always: the second pass over x is saved
-    if bool(safe.all()):
+    if known_all(safe):
         return total.sqrt()
     power = exponent_of(x.abs().amax(1))
     scaled = scale_by_power(square_sum(scale_by_power(x, -power[:, None])).sqrt(), power)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,6 +91,7 @@ class Pack:
         step, taken, rung, updates, solved_at, solved_exactly_at, diverged_at: int64 [P] (`NEVER` for not yet).
         status: int8 [P], see `RowStatus`.
         keys: purpose -> int64 [P] stream keys.
+        cuts: what `tile.tiles` made of these rows; forgotten when rows join or leave.
     """
 
     _VECTORS = ("step", "taken", "rung", "updates", "solved_at", "solved_exactly_at", "diverged_at")
@@ -109,6 +111,7 @@ class Pack:
             setattr(self, name, torch.zeros(0, dtype=torch.int64, device=device))
         self.best: list[tuple[float, int]] = []
         self.profiles: list[tuple[tuple[int, ...], Tensor | None]] = []
+        self.cuts: list[Any] = []
 
     step: Tensor
     taken: Tensor
@@ -125,6 +128,7 @@ class Pack:
         """Append rows, at a rung boundary."""
         if not rows:
             return
+        self.cuts = []
         program, device, dtype = self.program, self.program.device, self.program.dtype
         layout, count = program.layout, len(rows)
         members = [member for member, _ in rows]
@@ -159,6 +163,7 @@ class Pack:
         gone = set(rows)
         if not gone:
             return
+        self.cuts = []
         kept = [index for index in range(len(self.members)) if index not in gone]
         # indexing copies: memory of the rows that left is free afterwards
         index = torch.tensor(kept, dtype=torch.int64, device=self.program.device)
@@ -175,34 +180,55 @@ class Pack:
 
     def row(self, index: int) -> RowSnapshot:
         """A row's state, detached from the pack."""
-        layout = self.program.layout
-        one = slice(index, index + 1)
-        # clone: on the CPU `cpu` copies nothing, and the pack trains on in the same memory
-        params = {name: value[0].clone().cpu() for name, value in layout.view(self.params[one]).items()}
+        return self.snapshots([index])[0]
+
+    def snapshots(self, rows: Sequence[int]) -> list[RowSnapshot]:
+        """States of rows, detached from the pack; one transfer per slab, not one per row and parameter."""
+        layout, shapes = self.program.layout, self.program.slot_shapes
+        index = torch.tensor(list(rows), dtype=torch.int64, device=self.program.device)
+        # Indexing copies, so that the pack may train on in its own memory.
+        params = layout.view(self.params[index].cpu())
+        numbers = torch.stack([getattr(self, name)[index] for name in self._VECTORS]).tolist()
         slots: dict[str, Tensor] = {}
-        for name, shape in self.program.slot_shapes.items():
+        for name, shape in shapes.items():
+            block = self.slots[name][index].cpu()
             if shape == (layout.size,):
-                views = layout.view(self.slots[name][one])
-                slots.update({f"{name}/{part}": value[0].clone().cpu() for part, value in views.items()})
+                slots |= {f"{name}/{part}": view for part, view in layout.view(block).items()}
             else:
-                slots[name] = self.slots[name][index].clone().cpu()
-        best_loss, best_rung = self.best[index]
-        profile_steps, profile = self.profiles[index]
-        numbers = {name: int(getattr(self, name)[index]) for name in self._VECTORS}
-        return RowSnapshot(
-            params,
-            slots,
-            step=numbers["step"],
-            taken=numbers["taken"],
-            rung=numbers["rung"],
-            solved_at=_maybe(numbers["solved_at"]),
-            solved_exactly_at=_maybe(numbers["solved_exactly_at"]),
-            diverged_at=_maybe(numbers["diverged_at"]),
-            best_loss=best_loss,
-            best_rung=best_rung,
-            profile=profile,
-            profile_steps=profile_steps,
-        )
+                slots[name] = block
+        return [
+            _snapshot(
+                {name: value[place].clone() for name, value in params.items()},
+                {name: value[place].clone() for name, value in slots.items()},
+                dict(zip(self._VECTORS, (vector[place] for vector in numbers), strict=True)),
+                self.best[row],
+                self.profiles[row],
+            )
+            for place, row in enumerate(rows)
+        ]
+
+
+def _snapshot(
+    params: dict[str, Tensor],
+    slots: dict[str, Tensor],
+    numbers: Mapping[str, int],
+    best: tuple[float, int],
+    profiles: tuple[tuple[int, ...], Tensor | None],
+) -> RowSnapshot:
+    return RowSnapshot(
+        params,
+        slots,
+        step=numbers["step"],
+        taken=numbers["taken"],
+        rung=numbers["rung"],
+        solved_at=_maybe(numbers["solved_at"]),
+        solved_exactly_at=_maybe(numbers["solved_exactly_at"]),
+        diverged_at=_maybe(numbers["diverged_at"]),
+        best_loss=best[0],
+        best_rung=best[1],
+        profile=profiles[1],
+        profile_steps=profiles[0],
+    )
 
 
 def _slot(layout: ParameterLayout, state: RowSnapshot, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -75,6 +75,12 @@ class Program:
         """Where parameters lie in a row's slab."""
         return ParameterLayout(parameters_of(self.family, self.readout, self.task))
 
+    @cached_property
+    def replays(self) -> bool:
+        """Whether an update can be recorded and replayed by the device: no unit asks the host."""
+        units = (*self.row_units.values(), self.task, self.readout)
+        return self.device.type == "cuda" and not any(unit.asks_host for unit in units)
+
     @property
     def _width(self) -> int:
         return self.layout.spec("w_out").shape[0]

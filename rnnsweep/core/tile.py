@@ -10,7 +10,7 @@ Shapes: see `core.types`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,6 +21,7 @@ from rnnsweep.core import diagnostics, numerics
 from rnnsweep.core.controllers.base import Context, Tally
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.program import CARRIED, Program
+from rnnsweep.core.replay import Repeated, cuda_graph
 from rnnsweep.core.rng import Draws, sample_ids
 from rnnsweep.core.types import Batch, Learned, RowStatus, Wanted
 
@@ -32,13 +33,16 @@ _DEFAULT_TILE = 1 << 30
 class Tile:
     """Views of some consecutive rows of a pack; writing to them writes to the pack.
 
-    What depends on who is in it is worked out once, when it is cut: rows stay the same for a whole rung.
+    What depends on who is in it is worked out once, when it is cut: until rows join or leave they stay the same.
 
     Attributes:
         params, slots, hypers, keys, step, taken, updates, status, diverged_at: see `Pack`.
+        until: int64 [P], the update at which a row pauses; memory of the tile's own. At first each row's budget.
+        tally: diagnostics of the rung.
         on: per controller, which rows have it switched on. switched: whether any has.
         optimizer_hypers: the optimiser's hyperparameters [P, 1] as `Optimizer.propose` takes them, rates unscheduled.
         decays: whether any of these rows has weight decay.
+        once_more: `update` with this tile's tally and no row at the end of its rung, replayed where the device can.
     """
 
     program: Program
@@ -51,10 +55,13 @@ class Tile:
     updates: Int64[Tensor, " P"]
     status: Int8[Tensor, " P"]
     diverged_at: Int64[Tensor, " P"]
+    until: Int64[Tensor, " P"]
+    tally: Tally = field(default_factory=Tally)
     switched: dict[str, bool] = field(default_factory=dict)
     on: dict[str, Bool[Tensor, " P"]] = field(default_factory=dict)
     optimizer_hypers: Mapping[str, Shaped[Tensor, "#P N"]] = field(default_factory=dict)
     decays: bool = False
+    once_more: Callable[[], None] = field(default=lambda: None, repr=False)
 
     def unit_hypers(self, prefix: str) -> dict[str, Shaped[Tensor, "P ..."]]:
         """One unit's hyperparameters [P] by field name; a family's or learner's row state is among them."""
@@ -70,11 +77,13 @@ class Tile:
 
 
 def tiles(pack: Pack) -> list[tuple[slice, Tile]]:
-    """Cut a pack into tiles of the engine's preferred number of rows."""
-    # An engine without a limit (a GPU) takes the pack whole.
-    size = pack.program.tile_rows or _DEFAULT_TILE
-    cuts = [slice(start, min(start + size, len(pack))) for start in range(0, len(pack), size)]
-    return [(cut, _tile(pack, cut)) for cut in cuts]
+    """Cut a pack into tiles of the engine's preferred number of rows; the same ones until rows join or leave."""
+    if not pack.cuts:
+        # An engine without a limit (a GPU) takes the pack whole.
+        size = pack.program.tile_rows or _DEFAULT_TILE
+        cuts = [slice(start, min(start + size, len(pack))) for start in range(0, len(pack), size)]
+        pack.cuts = [(cut, _tile(pack, cut)) for cut in cuts]
+    return pack.cuts
 
 
 def _tile(pack: Pack, cut: slice) -> Tile:
@@ -91,7 +100,9 @@ def _tile(pack: Pack, cut: slice) -> Tile:
         pack.updates[cut],
         pack.status[cut],
         pack.diverged_at[cut],
+        pack.updates[cut].clone(),
     )
+    tile.once_more = Repeated(lambda: update(tile, tile.tally), cuda_graph if program.replays else None)
     columns = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
     tile.optimizer_hypers = program.optimizer.placed(columns, program.layout)
     # Asked once per rung: a decay of 0 would still cost a pass over all parameters at every update.
@@ -130,14 +141,14 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
     Args:
         tile: rows.
         tally: where diagnostics go.
-        ending: rows for which this is the last update of a rung (costly diagnostics, trace kept); None for none.
+        ending: rows for which this is the last update of a rung (costly diagnostics, trace kept); None: of no row.
     """
-    detailed = ending is not None and bool(ending.any())
+    detailed = ending is not None
     # Ended rows stay in the tensors until the rung ends; they are computed and thrown away.
-    alive = (tile.status == RowStatus.ACTIVE) & (tile.step < tile.updates)
+    alive = (tile.status == RowStatus.ACTIVE) & (tile.step < tile.until)
     tally.begin(alive)
     learned, context = learn(tile, tally, _wanted(tile, detailed))
-    context.ending = ending if detailed else None
+    context.ending = ending
     if detailed and context.trace is not None:
         context.notes.update(diagnostics.states(context))
         context.notes["profile"] = diagnostics.profile(context)
@@ -297,7 +308,7 @@ def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]
 def _take(tile: Tile, moved: Tensor, fresh: dict[str, Tensor], accept: Tensor) -> None:
     """Write parameters and row state of the accepted rows."""
     # The usual case, without a pass of `where` over parameters and slots.
-    if bool(accept.all()):
+    if numerics.known_all(accept):
         tile.params.copy_(moved)
         for key, value in fresh.items():
             tile.slots[key].copy_(value)

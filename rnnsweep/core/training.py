@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from rnnsweep.core import diagnostics, evaluation, numerics
-from rnnsweep.core.controllers.base import Context, Tally
+from rnnsweep.core import diagnostics, evaluation
+from rnnsweep.core.controllers.base import Context
 from rnnsweep.core.pack import NEVER, Pack
 from rnnsweep.core.tile import Tile, learn, tiles, train_batch, update
 from rnnsweep.core.types import RowStatus
@@ -23,18 +25,9 @@ def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str,
     """
     results: list[dict[str, float]] = []
     for cut, tile in tiles(pack):
-        # The last rung may be short: the budget need not be a multiple of the rung.
-        target = torch.minimum((pack.rung[cut] + 1) * report_every, tile.updates)
-        tally, notes = Tally(), {}
-        # `update` stops a row at its budget; for the length of a rung the boundary is that.
-        whole, tile.updates = tile.updates, target
-        ends = (target - tile.step).clamp(min=0)  # a last rung may be shorter than its neighbours'
-        for index in range(int(ends.max())):
-            ending = ends == index + 1
-            _gather(notes, update(tile, tally, ending=ending), ending)
-        tile.updates = whole
+        notes = _train(tile, torch.minimum((pack.rung[cut] + 1) * report_every, tile.updates))
         pack.rung[cut] += 1
-        columns = tally.values()
+        columns = tile.tally.values()
         if "profile" in notes:
             _keep_profiles(pack, cut, notes.pop("profile").cpu())
         columns.update(notes)
@@ -46,10 +39,26 @@ def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str,
     return results
 
 
+def _train(tile: Tile, target: Int64[Tensor, " P"]) -> dict[str, Tensor]:
+    """Train every row until its target; returns the diagnostics of each row's last update."""
+    tile.tally.clear()
+    tile.until.copy_(target)
+    ends = (target - tile.step).clamp(min=0)  # a last rung may be shorter than its neighbours'
+    boundaries, notes = set(ends.tolist()), {}
+    for done in range(1, max(boundaries) + 1):
+        if done not in boundaries:
+            tile.once_more()
+            continue
+        ending = ends == done
+        _gather(notes, update(tile, tile.tally, ending=ending), ending)
+    tile.until.copy_(tile.updates)
+    return notes
+
+
 def _gather(notes: dict[str, Tensor], context: Context, ending: Bool[Tensor, " P"]) -> None:
     """Take the diagnostics of the rows for which this was the rung's last update."""
     for key, value in context.notes.items():
-        if context.detailed and (key == "profile" or key.startswith("state/")):
+        if key == "profile" or key.startswith("state/"):
             # Rows may reach their boundary at different updates: each row's diagnostics are those of its own last one.
             on = ending.reshape(-1, *(1 for _ in value.shape[1:]))
             notes[key] = torch.where(on, value, notes[key]) if key in notes else value
@@ -70,11 +79,11 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
         (pack.solved_exactly_at[cut], error == 0),
     ):
         vector.copy_(torch.where(due & solved & (vector == NEVER), step, vector))
-    # Row by row on the host: few rows, and only at a rung.
-    for index in torch.nonzero(due & numerics.finite(loss)).flatten().tolist():
-        row = cut.start + index
-        if float(loss[index]) < pack.best[row][0]:
-            pack.best[row] = (float(loss[index]), int(pack.rung[row]))
+    # On the host: few rows, and only at a rung.
+    losses, rungs = torch.where(due, loss, torch.nan).tolist(), pack.rung[cut].tolist()
+    for row, (value, rung) in enumerate(zip(losses, rungs, strict=True), cut.start):
+        if math.isfinite(value) and value < pack.best[row][0]:
+            pack.best[row] = (value, rung)
     # NaN marks "not evaluated": `_rows` leaves it out.
     blank = torch.full_like(loss, torch.nan)
     scored = {"valid/loss": loss, "valid/error": error, **scores.measured}
@@ -88,8 +97,7 @@ def _keep_profiles(pack: Pack, cut: slice, profile: Float[Tensor, "P T"]) -> Non
     The two between are those by which training had doubled last: one of them lies between a third and two thirds of it
     whenever it ends, which nobody knows before, as a row that solves its task stops early.
     """
-    for index, row in enumerate(range(cut.start, cut.start + len(profile))):
-        now = int(pack.step[row])
+    for index, (row, now) in enumerate(enumerate(pack.step[cut].tolist(), cut.start)):
         steps, kept = pack.profiles[row]
         if kept is None:
             pack.profiles[row] = ((now, now), profile[index].repeat(2, 1))
@@ -114,7 +122,12 @@ def _end(pack: Pack) -> None:
 
 def _rows(columns: dict[str, Tensor], count: int) -> list[dict[str, float]]:
     """Per-row dictionaries with finite values only."""
-    lists = {key: value.to(torch.float64).cpu().tolist() for key, value in columns.items()}
+    # One transfer, not one per metric: each would wait for the device.
+    host = torch.device("cpu")
+    there = {key: value for key, value in columns.items() if value.device != host}
+    together = torch.stack([value.to(torch.float64) for value in there.values()]).cpu() if there else ()
+    here = {key: value.to(torch.float64) for key, value in columns.items()} | dict(zip(there, together, strict=True))
+    lists = {key: value.tolist() for key, value in here.items()}
     return [
         {key: values[index] for key, values in lists.items() if abs(values[index]) < float("inf")}
         for index in range(count)

@@ -119,7 +119,7 @@ class ParameterLayout:
         """Which entries belong to the named parameters."""
         mask = torch.zeros(self.size, dtype=torch.bool, device=device)
         for name in names:
-            mask[self.offsets[name] : self.offsets[name] + self.spec(name).size] = True
+            mask[self.offsets[name] : self.offsets[name] + self.spec(name).size].fill_(True)
         return mask
 
 

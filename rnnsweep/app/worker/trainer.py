@@ -185,10 +185,10 @@ class PackTrainer:
         share = (time.perf_counter() - started) / len(pack)
         ended: list[RowId] = []
         reports = []
-        for index, (member, metrics) in enumerate(zip(pack.members, trained, strict=True)):
+        standing = zip(pack.members, pack.snapshots(range(len(pack))), pack.status.tolist(), trained, strict=True)
+        for member, state, status, metrics in standing:
             row = self.rows[member.name]  # type: ignore[index]
-            state = pack.row(index)
-            report = self._report(pack, index, row.spec, state, metrics, share)
+            report = self._report(pack.program, RowStatus(status), row.spec, state, metrics, share)
             row.reports.append(report)
             self._checkpoint(row, state)  # before the driver hears of the rung: what it knows can be restored
             reports.append(report)
@@ -198,9 +198,14 @@ class PackTrainer:
         return reports
 
     def _report(
-        self, pack: Pack, index: int, spec: RowSpec, state: RowSnapshot, metrics: Mapping[str, float], share: float
+        self,
+        program: Program,
+        status: RowStatus,
+        spec: RowSpec,
+        state: RowSnapshot,
+        metrics: Mapping[str, float],
+        share: float,
     ) -> RowReport:
-        program = pack.program
         return RowReport(
             spec.trial,
             spec.replica,
@@ -208,7 +213,7 @@ class PackTrainer:
             state.rung,
             state.step,
             metrics,
-            _STATES[RowStatus(int(pack.status[index]))],
+            _STATES[status],
             state.solved_at,
             state.solved_exactly_at,
             state.diverged_at,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
+from rnnsweep.core import numerics
 from rnnsweep.core.types import Capability
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import Metric, Unit
@@ -40,6 +41,12 @@ class Tally:
     alive: Tensor | None = None
     _rows: Tensor | None = None
 
+    def clear(self) -> None:
+        """Begin a rung: all totals are 0 again, in the same memory."""
+        for total in (*self.sums.values(), *self.counts.values(), *self.seen.values()):
+            total.zero_()
+        self.whole.clear()
+
     def begin(self, alive: Bool[Tensor, " P"]) -> None:
         """An update of these rows begins."""
         self.alive = self._rows = alive
@@ -52,7 +59,7 @@ class Tally:
         """Add a value per row to the mean of `key`; rows outside `where` (and ended rows) add nothing."""
         on = self.alive if where is None else (where if self.alive is None else where & self.alive)
         # Whole packs only count, so that no tensor is made for the usual case.
-        if on is None or bool(on.all()):
+        if on is None or numerics.known_all(on):
             self.whole[key] = self.whole.get(key, 0) + 1
             self._add(self.sums, key, value.to(torch.float64))
             return
@@ -62,14 +69,19 @@ class Tally:
 
     @staticmethod
     def _add(totals: dict[str, Tensor], key: str, value: Tensor) -> None:
-        totals[key] = value if key not in totals else totals[key] + value
+        # In place, so that a replayed update adds to the same memory; from 0 also the first time, as -0 + 0 is 0.
+        if key not in totals:
+            totals[key] = torch.zeros_like(value)
+        totals[key] += value
 
     def count(self, key: str, flag: Bool[Tensor, " P"]) -> None:
         """Count the rows' events of `key`."""
         alive = torch.ones_like(flag) if self.alive is None else self.alive
         value = (flag & alive).to(torch.float64)
         self._add(self.sums, key, value)
-        self.seen[key] = alive if key not in self.seen else self.seen[key] | alive
+        if key not in self.seen:
+            self.seen[key] = torch.zeros_like(alive)
+        self.seen[key] |= alive
 
     def values(self) -> dict[str, Float64[Tensor, " P"]]:
         """Means and counts by key, float64 [P]; NaN where a row has no entry."""

@@ -45,6 +45,7 @@ class GradientFlossing(Additive):
     exponents: int = 1
     every: int = 1
 
+    asks_host: ClassVar[bool] = True  # whether any row is due
     rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range]] = {
         "exponents": Range(1, 8192, integer=True),

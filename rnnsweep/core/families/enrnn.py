@@ -46,6 +46,7 @@ class Enrnn(Family):
     latch: bool = True
     activation: str = "modrelu"
 
+    asks_host: ClassVar[bool] = True  # eigenvalues, by LAPACK
     slots: ClassVar[tuple[str, ...]] = ("latched", "tied")
     metrics: ClassVar[Mapping[str, Metric]] = {
         "weights/tied": Metric(

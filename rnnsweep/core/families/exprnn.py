@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,8 @@ class ExpRnn(SkewFamily):
     References:
         Lezcano-Casado, Martinez-Rubio (2019).
     """
+
+    asks_host: ClassVar[bool] = True  # `matrix_exp` chooses its approximation by the matrix's norm
 
     def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
         """Angles: an init's skew entries are tan(t / 2), those of the Cayley map; here the entry is t itself."""

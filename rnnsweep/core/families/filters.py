@@ -140,9 +140,8 @@ def filtered_feed(values: Values, inputs: Tensor, lengths: Tensor, filter_: Filt
 
 
 def _started(lengths: Tensor, T: int) -> Callable[[Tensor], Tensor]:
-    """What puts 0 before a row's own start; where all rows begin at once it is nothing (asked on the CPU only)."""
-    # On a GPU the question would wait for the device; there the selection is cheaper.
-    if lengths.device.type == "cpu" and int(lengths.min()) == T:
+    """What puts 0 before a row's own start; where all rows are known to begin at once it is nothing."""
+    if numerics.known_all(lengths == T):
         return lambda x: x
     own = (torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None])[:, :, None, None]
     # Selected, not multiplied: 0 * inf would be NaN.

@@ -47,6 +47,11 @@ class Rflo(Learner):
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"align": ("random", "symmetric")}
 
     @property
+    def asks_host(self) -> bool:  # type: ignore[override]
+        """B is drawn on the CPU, where its bits are the same for every device."""
+        return self.align == "random"
+
+    @property
     def requires(self) -> frozenset[Capability]:
         """A loop of simple cells."""
         return frozenset({Capability.SIMPLE})

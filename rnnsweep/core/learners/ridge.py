@@ -40,6 +40,7 @@ class Ridge(Learner):
     alpha: float = 1e-6
     washout: int = 0
 
+    asks_host: ClassVar[bool] = True  # LAPACK
     traces: ClassVar[bool] = False
     proposes: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE}

@@ -175,7 +175,7 @@ class CellEngine(ReferenceEngine):
         own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in weights.cell.items()}
         product, R = _Product(weights.w_rec), self.cell.recurrent
         # From step `whole` on all rows are at work, and nothing has to be selected away.
-        active, whole, kept = _active(lengths, T), T - int(lengths.min()), inputs.new_empty(0)
+        active, whole, kept = _active(lengths, T), _whole_from(lengths, T), inputs.new_empty(0)
         for t in range(T):
             a = product(s[:, t, :, :R])
             new, again = self.cell.forward(a, drive[:, t], s[:, t], own)
@@ -202,7 +202,7 @@ class CellEngine(ReferenceEngine):
         own = {k: v[:, None, :].expand(-1, B, -1) if v.ndim == 2 else v for k, v in w.cell.items()}
         total = {name: torch.zeros_like(value) for name, value in own.items()}
         product, active = _Product(w.w_rec.transpose(1, 2)), _active(record.lengths, T)
-        whole = T - int(record.lengths.min())
+        whole = _whole_from(record.lengths, T)
         g = direct.last if direct.steps is None else direct.steps[:, -1]
         assert g is not None
         for t in range(T - 1, -1, -1):
@@ -240,6 +240,11 @@ class CellEngine(ReferenceEngine):
         """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
         del trace, step, horizon, activation
         raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
+
+
+def _whole_from(lengths: Int64[Tensor, " P"], T: int) -> int:
+    """The step from which on all rows are known to be at work; T where that cannot be known without waiting."""
+    return T - int(lengths.min()) if numerics.readable(lengths) else T
 
 
 class _Product:

@@ -88,7 +88,7 @@ class RecallTask(LengthTask):
         targets[:, T - S :] = pattern
         codes = torch.full_like(targets, blank)
         # recall ends with the sequence, and all end at T: the trigger's place does not depend on the length
-        codes[:, T - S - self.trigger_lead] = blank + 1
+        codes[:, T - S - self.trigger_lead].fill_(blank + 1)
         symbol_steps = (T - lengths)[:, None] + torch.arange(S, device=draws.device)  # P S
         codes.scatter_(1, symbol_steps[..., None].expand(pattern.shape), pattern)
         inputs = one_hot(codes, own_steps(lengths, T), self.n_inputs, draws.dtype)

@@ -1,0 +1,59 @@
+"""Updates without the host: the first is run, the second recorded as one graph of the device, the others replayed.
+
+On a GPU an update is hundreds of kernels, and starting them one by one takes longer than they run. A graph starts them
+all at once, with the addresses that they had when it was recorded. Hence what an update must keep to, and what
+`Unit.asks_host` says is not kept: no number is read, no shape depends on data, and what lasts is written in place.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+
+Work = Callable[[], object]
+
+
+def cuda_graph(work: Work) -> Work:
+    """Record work that this device has done before; what is returned does it again, with one launch.
+
+    Raises:
+        RuntimeError: something in it asks the host.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        # The graph writes into what it made: the result lives as long as the graph does.
+        made = work()
+
+    def replay() -> object:
+        graph.replay()
+        return made
+
+    return replay
+
+
+class Repeated:
+    """Work that is done many times on the same tensors.
+
+    Args:
+        work: what is done; its result is thrown away.
+        record: how it is recorded, such as `cuda_graph`; None: it is called each time.
+    """
+
+    def __init__(self, work: Work, record: Callable[[Work], Work] | None) -> None:
+        self._work, self._record = work, record
+        self._begun = False
+
+    def __call__(self) -> None:
+        """Do it once more."""
+        if self._begun and self._record is not None:
+            record, self._record = self._record, None
+            try:
+                self._work = record(self._work)
+            except RuntimeError as error:
+                # Nothing was done while recording: it is only slower from here on.
+                warnings.warn(f"updates are not replayed: {str(error).splitlines()[0]}", RuntimeWarning, stacklevel=2)
+        # The first time it is only called: compilers and libraries set themselves up, and what lasts comes to be.
+        self._begun = True
+        self._work()

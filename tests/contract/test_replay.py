@@ -1,0 +1,130 @@
+"""Updates ask nothing of the host and can be replayed, whatever the unit, unless it says so: what CUDA graphs need."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnnsweep.adapters.hydra.yaml_files import read_yaml
+from rnnsweep.app.config.load import load, search_path
+from rnnsweep.app.config.point import resolve_point
+from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
+from rnnsweep.core.pack import Member, Pack, Streams
+from rnnsweep.core.replay import Repeated
+from rnnsweep.core.tile import Tile, tiles, update
+from rnnsweep.core.training import train_rung
+from tests.kit.networks import assert_same_row
+from tests.kit.replayed import HostRead, as_on_a_device, without_host
+
+CONF = search_path().packaged
+GROUPS = ("family", "task", "optimizer", "learner", "readout", "controllers")
+ON = {
+    "omega": {"weight": 1.0},
+    "l1": {"weight": 0.1},
+    "l2": {"weight": 0.1},
+    "l1_proximal": {"weight": 0.1},
+    "gradient_flossing": {"weight": 0.1},
+    "sampling": {"q_min": -3.0, "q_max": 3.0, "r0": 10.0},
+    "clip_autoclip": {"percentile": 50.0},
+    "clip_zclip": {"warmup": 1, "z_max": 0.1},
+}
+"""Values that switch a controller on."""
+SHORT = ["task.length=12", "training.batch=3", "training.eval_size=3", "engine=reference", "dtype=float64"]
+
+
+def cases() -> list[Any]:
+    files = [(group, file) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+    return [pytest.param(group, file, id=f"{group}-{file.stem}") for group, file in files]
+
+
+def config_with(group: str, file: Path) -> dict[str, Any]:
+    """The base config with this unit in it."""
+    name = file.stem
+    # It needs a target at every step, and outputs that are fed back.
+    short = [*SHORT, "task=periodic_output", "family=srn_feedback"] if name == "teacher_forcing" else SHORT
+    config = resolve_point(load(None, ["name=t", *short], check_units=False).variants, {})
+    block = {key: value for key, value in read_yaml(file).items() if key != "_search_"}
+    if group == "controllers":
+        config["controllers"] = {name: {**block, **ON.get(name, {})}}
+        return config
+    if group == "family":
+        block["hidden"] = 6
+    if group == "task" and "length" in block:
+        block["length"] = 12
+    return {**copy.deepcopy(config), group: {**block, "_name_": name}}
+
+
+def pack_of(config: dict[str, Any], updates: int) -> Pack:
+    units = build_units(config)
+    pack = Pack(build_program(config, units, torch.device("cpu")))
+    members = [Member(row, updates, row_hypers(units), Streams(0, row)) for row in range(2)]
+    pack.join([(member, initial_state(pack.program, units, member.streams)) for member in members])
+    return pack
+
+
+def asks_host(pack: Pack) -> bool:
+    program = pack.program
+    return any(unit.asks_host for unit in (*program.row_units.values(), program.task, program.readout))
+
+
+def record(work: Callable[[], object]) -> Callable[[], object]:
+    """As `replay.cuda_graph`: record once, then replay; recording does the work here, so the first replay is saved."""
+    with without_host() as recorded:
+        work()
+    done = iter([None])
+
+    def replay() -> None:
+        if next(done, recorded) is recorded:
+            recorded.replay()
+
+    return replay
+
+
+@pytest.mark.parametrize(("group", "file"), cases())
+def test_replayed_updates_are_the_same_bits(group, file):
+    config = config_with(group, file)
+    plain, replayed = pack_of(config, 5), pack_of(config, 5)
+    ((_, tile),) = tiles(replayed)
+    with as_on_a_device():
+        if asks_host(replayed):
+            update(tile, tile.tally)
+            with pytest.raises(HostRead):
+                record(lambda: update(tile, tile.tally))
+            return
+        tile.once_more = Repeated(lambda: update(tile, tile.tally), record)
+        # Two rungs: what was recorded in the first is replayed in the second, with other totals in the tally.
+        found = [train_rung(replayed, 4, 1), train_rung(replayed, 4, 1)]
+        wanted = [train_rung(plain, 4, 1), train_rung(plain, 4, 1)]
+    assert found == wanted
+    for row in range(2):
+        assert_same_row(replayed.row(row), plain.row(row))
+
+
+def test_what_cannot_be_recorded_is_called_and_said():
+    done: list[int] = []
+
+    def refuse(work: Callable[[], object]) -> Callable[[], object]:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    again = Repeated(lambda: done.append(1), refuse)
+    again()
+    with pytest.warns(RuntimeWarning, match="not replayed: operation not permitted when stream is capturing$"):
+        again()
+    again()
+    assert len(done) == 3
+
+
+def test_a_tile_is_cut_anew_when_rows_join_or_leave():
+    pack = pack_of(config_with("family", CONF / "family" / "srn.yaml"), 5)
+    ((_, first),) = tiles(pack)
+    assert tiles(pack)[0][1] is first
+    pack.leave([0])
+    ((_, second),) = tiles(pack)
+    assert isinstance(second, Tile)
+    assert second is not first
+    assert second.params.data_ptr() == pack.params.data_ptr()

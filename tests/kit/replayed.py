@@ -1,0 +1,97 @@
+"""What a device's graph would do, on the CPU: record the operations of an update, and repeat them on the same memory.
+
+A CUDA graph repeats kernels with the addresses that they had when it was recorded. So an update can be replayed if it
+never asks the host (no number read, no shape that depends on data), if everything that lasts is written in place, and
+if nothing that Python remembers changes from one update to the next. Each of the three fails here as it would there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from rnnsweep.core import numerics, rng
+
+_HOST = (
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "is_nonzero",
+    "unique",
+    "lift_fresh",
+    "_linalg_check_errors",
+    "linalg_eig",
+    "linalg_lstsq",
+    "linalg_svd",
+    "linalg_matrix_exp",
+    "geqrf",
+)
+_READS = ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__")
+
+
+class HostRead(AssertionError):
+    """An update waited for a number, or moved one, between host and device."""
+
+
+@contextmanager
+def as_on_a_device() -> Iterator[None]:
+    """Take the branches that tensors of a device take: no shortcut that must read a number, no compiled loop."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numerics, "readable", lambda x: False)
+        patch.setattr(rng, "words_compiled", rng.words_torch)
+        patch.setattr(rng.Draws, "fast", False)
+        yield
+
+
+class Recorded(TorchDispatchMode):
+    """Records every operation, and refuses those that need the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[torch.Tensor]]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func)
+        by_mask = name.startswith(("aten.index.", "aten.index_put")) and any(
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
+        if by_mask or any(part in name for part in _HOST):
+            raise HostRead(name)
+        out = func(*args, **(kwargs or {}))
+        made = [leaf for leaf in tree_flatten(out)[0] if isinstance(leaf, torch.Tensor)]
+        self.calls.append((func, args, kwargs or {}, made))
+        return out
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        """Repeat all of it on the tensors of the recording."""
+        for func, args, kwargs, made in self.calls:
+            # Views show the memory that they showed; what was written in place is written again.
+            if func.is_view:
+                continue
+            again = [leaf for leaf in tree_flatten(func(*args, **kwargs))[0] if isinstance(leaf, torch.Tensor)]
+            for old, new in zip(made, again, strict=True):
+                if old.data_ptr() != new.data_ptr() or old is not new:
+                    old.copy_(new)
+
+
+@contextmanager
+def without_host() -> Iterator[Recorded]:
+    """Refuse every read of a number in the block, also those that bypass the dispatcher."""
+
+    def refuse(name: str) -> Callable[..., Any]:
+        def read(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            raise HostRead(f"Tensor.{name}")
+
+        return read
+
+    with pytest.MonkeyPatch.context() as patch, Recorded() as recorded:
+        for name in _READS:
+            patch.setattr(torch.Tensor, name, refuse(name))
+        yield recorded
