@@ -12,14 +12,39 @@ LANES = 16
 
 
 def matmul(left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
-    """Row-wise product, [P, M, K] x [P, K, N] -> [P, M, N], each row as if it were alone.
+    """Row-wise product, [P, M, K] x [P, K, N] -> [P, M, N], each row as if it were alone; differentiable, twice too.
 
     Numerics:
         On the CPU the inner and last sizes are padded with zeros to multiples of 16: batched products of odd sizes go
         through kernels that round differently for a batch of one (measured in float64). Needs torch on one thread.
         A zero-padded inner size adds exact zeros; NaN and inf are never multiplied by padding of the other operand
-        other than 0 * 0. For a left operand of one line see `line_by_line`.
+        other than 0 * 0. For a left operand of one line see `line_by_line`. Derivatives of every order are such
+        products too.
     """
+    if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
+        return _RowwiseMatmul.apply(left, right)  # type: ignore[return-value]
+    return _padded_product(left, right)
+
+
+class _RowwiseMatmul(torch.autograd.Function):
+    """`matmul` in a graph: torch's own derivative would be a product neither padded nor ordered."""
+
+    @staticmethod
+    def forward(ctx, left: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(left, right)
+        return _padded_product(left, right)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        left, right = ctx.saved_tensors
+        # `matmul` again: gradients of gradients stay row by row as well.
+        to_left = matmul(gradient, right.transpose(1, 2)) if ctx.needs_input_grad[0] else None
+        to_right = matmul(left.transpose(1, 2), gradient) if ctx.needs_input_grad[1] else None
+        return to_left, to_right
+
+
+def _padded_product(left: Tensor, right: Tensor) -> Tensor:
     if left.device.type != "cpu":
         return torch.bmm(left, right)
     K, N = right.shape[1:]

@@ -12,6 +12,7 @@ from torch import Tensor
 from rnnsweep.core import readout
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.schedules import Schedule, schedule
+from rnnsweep.core.numerics import matmul
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
 from rnnsweep.unit import NOT_NEGATIVE, Metric, Range
@@ -242,7 +243,8 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tenso
     for t in range(T):
         # Right-aligned: before its own start a row keeps its state.
         own = (t >= T - lengths)[:, None, None]
-        a = h @ weights.w_rec + (inputs[:, t] if weights.w_in is None else inputs[:, t] @ weights.w_in)
+        drive = inputs[:, t] if weights.w_in is None else matmul(inputs[:, t], weights.w_in)
+        a = matmul(h, weights.w_rec) + drive
         a = a if weights.bias is None else a + weights.bias[:, None]
         h = torch.where(own, (1 - leak3) * h + leak3 * context.activation.value(a, act_bias), h)
         states.append(h)
@@ -278,7 +280,7 @@ def _reduce(omega: Omega, context: Context, graph: _Graph) -> Tensor:
     count: Tensor = torch.zeros_like(value)
     for t in range(1 if omega.state == "pre" else 0, T):
         own = (t >= T - lengths + (1 if omega.state == "pre" else 0))[:, None]
-        x = delta[t] @ graph.w_rec.transpose(1, 2) + (1 - leak) * g[t]
+        x = matmul(delta[t], graph.w_rec.transpose(1, 2)) + (1 - leak) * g[t]
         below = g[t]
         if omega.state == "pre":
             x = context.activation.pullback(context.activation.slope(graph.pres[t - 1], graph.act_bias), leak * x)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core import rng
+from rnnsweep.core import numerics, rng
 from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.recurrence.unrolled import Unrolled, product, spread
+from rnnsweep.core.recurrence.unrolled import Unrolled, spread
 from rnnsweep.core.types import Batch, Learned, LoopGradients, LoopWeights, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, SHARE, Range
@@ -200,10 +200,10 @@ def _outputs(
     bias = spread(live["b_out"], loop.batch) if "b_out" in live else 0.0
     states = [state]
     for t in range(loop.steps):
-        own = product(state, live["w_out"]) + bias
+        own = numerics.matmul(state, live["w_out"]) + bias
         # y_0 is the output of h_0: there is no target for it.
         back = torch.where(given.forced[:, t - 1, :, None], targets[:, t - 1], own) if t else own
-        state, _ = loop.step(t, state, product(back, live["w_fb"]))
+        state, _ = loop.step(t, state, numerics.matmul(back, live["w_fb"]))
         states.append(state)
     stacked = torch.stack(states, 1)
 
