@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -158,6 +158,22 @@ class CellFamily(Family):
         """The step of W_rec itself."""
         del values, hypers
         return step["w_rec"]
+
+
+@runtime_checkable
+class OutputFeedback(Protocol):
+    """A family whose outputs come in again: y_{t-1} `w_fb` is part of step t's drive (parameter ``w_fb`` [O, D]).
+
+    Its `weights` have that way round in them; a rule that puts something else in its place wants the loop without.
+    """
+
+    def open_weights(self, values: Values, hypers: Values) -> LoopWeights:
+        """The loop's weights without what is fed back."""
+        ...
+
+    def open_pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+        """Gradients of the raw parameters from those of `open_weights`."""
+        ...
 
 
 def loop_parts(gradients: LoopGradients) -> dict[str, Tensor]:

@@ -12,11 +12,11 @@ from torch import Tensor
 from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
 from rnnsweep.core.numerics import matmul
 from rnnsweep.core.recurrence.cells import Cell
-from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell, NesterovCell
+from rnnsweep.core.recurrence.descent import descent_cells
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import ANY, Range
 
-_CELLS = {"sgd": GradientDescentCell, "heavy_ball": HeavyBallCell, "nesterov": NesterovCell}
+_CELLS = descent_cells()
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Sbo(CellFamily):
 
     Attributes:
         hidden: H, number of units.
-        method: the inner optimiser.
+        method: the inner optimiser: a cell of `core.recurrence.descent`, by its name.
         coupling: ``sparse``: W = w I with one trained number; ``dense``: W = I + U V of rank `rank`, both trained.
         rank: of U V; at most H.
         eta, mu: initial values of the trained step size and momentum; per row.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics, rng
+from rnnsweep.core.families.base import OutputFeedback
 from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, spread
@@ -66,7 +67,7 @@ class TeacherForcing(Learner):
             raise ConfigError(problem, key="learner", value=self.unit_name, allowed="learner=bptt")
         if self.units is not None:
             self._check_units(self.units, family, task)
-        elif not hasattr(family, "open_weights"):
+        elif not isinstance(family, OutputFeedback):
             raise ConfigError(
                 "no outputs are fed back", key="learner.units", value="null", allowed="units, or family=srn_feedback"
             )
@@ -191,7 +192,8 @@ def _outputs(
 ):
     """All states of the network whose fed-back outputs are replaced, and the pull-back."""
     del rule
-    family: Any = program.family
+    family = program.family
+    assert isinstance(family, OutputFeedback)  # `check_with` has seen to it
     loop = _unroll(program, family.open_weights(values, hypers), given)
     # Leaves beside the loop's own: the outputs run through them between the steps.
     live = {n: values[n].detach().clone().requires_grad_() for n in ("w_fb", "w_out", "b_out") if n in values}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -46,6 +46,7 @@ class Adam(Optimizer):
         "weight_decay": NOT_NEGATIVE,
     }
     slots: ClassVar[tuple[str, ...]] = ("first", "second")
+    inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {"adam": {}}
 
     def propose(
         self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor

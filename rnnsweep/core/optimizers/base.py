@@ -31,6 +31,8 @@ class Optimizer(Unit):
             (1 + cos(pi t / span)) / 2, and 0 from t = span on.
         span: updates, per row, > 0. factor: per row, 0..1; of ``step`` only.
         rates: names of the learning rates.
+        inner: names by which `Grouped` offers it for a group of parameters, and the fields that each name sets. Not
+            inherited: a subclass that is to be offered says so itself.
 
     Numerics:
         The share of the rate is formed in float64 and rounded once; ``constant`` changes no bit.
@@ -39,6 +41,7 @@ class Optimizer(Unit):
     unit_group: ClassVar[str] = "optimizer"
     slots: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[tuple[str, ...]] = ("lr",)
+    inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     rows: ClassVar[Mapping[str, Range]] = {"span": POSITIVE, "factor": SHARE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"schedule": ("constant", "step", "inverse", "cosine")}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,25 +11,29 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from rnnsweep.core.optimizers.adagrad import Adagrad
-from rnnsweep.core.optimizers.adam import Adam
+from rnnsweep.core import optimizers
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.optimizers.rmsprop import RmsProp
-from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import NOT_NEGATIVE, Range, check_field
 
 if TYPE_CHECKING:
     from rnnsweep.core.types import ParameterLayout
 
+
+def offered() -> dict[str, Optimizer]:
+    """What the optimisers of this package offer for groups, by the names that they declare (`Optimizer.inner`)."""
+    units: dict[str, Optimizer] = {}
+    for module in pkgutil.iter_modules(optimizers.__path__, f"{optimizers.__name__}."):
+        if module.name == __name__:
+            continue
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and issubclass(kind, Optimizer) and kind.__module__ == module.name:
+                units |= {name: kind(**fields) for name, fields in vars(kind).get("inner", {}).items()}
+    return units
+
+
 # Instances for their `propose` and their defaults; what they use is per row.
-_INNER: dict[str, Optimizer] = {
-    "adam": Adam(),
-    "rmsprop": RmsProp(),
-    "adagrad": Adagrad(),
-    "sgd": Sgd(),
-    "nesterov": Sgd(nesterov=True),
-}
+_INNER = offered()
 _RATES = {"main": "lr", "skew": "lr_skew", "phase": "lr_phase"}
 _NAMES = tuple(_INNER)
 _PLAIN = (*_RATES.values(), "weight_decay", "span", "factor")
@@ -52,7 +58,8 @@ class Grouped(Optimizer):
     bit for bit.
 
     Attributes:
-        main, skew, phase: adam, rmsprop, adagrad, sgd or nesterov (sgd that looks ahead).
+        main, skew, phase: one of those that offer themselves (`Optimizer.inner`): adam, rmsprop, adagrad, sgd, nesterov
+            (sgd that looks ahead).
         lr, lr_skew, lr_phase: learning rates per row, >= 0.
         weight_decay: decoupled, of the main group, per row, >= 0; 0 is off, bit for bit.
         schedule, span, factor: of all three rates, see `Optimizer`.

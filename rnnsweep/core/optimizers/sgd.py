@@ -51,6 +51,7 @@ class Sgd(Optimizer):
         "momentum_reset": Range(1, integer=True, optional=True),
     }
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
+    inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sgd": {}, "nesterov": {"nesterov": True}}
 
     def kept(self, slots: Mapping[str, Tensor], step: Tensor) -> Mapping[str, Tensor]:
         """No velocity at the start of an epoch."""

@@ -10,6 +10,7 @@ its gradient is added by the family.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,8 +29,16 @@ def energy_gradient(a: Tensor, h: Tensor, w_back: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _DescentCell(Cell):
-    """Base: the energy has one relu."""
+class DescentCell(Cell):
+    """Base: the energy has one relu.
+
+    A subclass reads what the family trains: ``eta`` and ``mu``, [P, B, 1], and ``w_back``, [P, H, H].
+
+    Attributes:
+        method: the name by which a config chooses it.
+    """
+
+    method: ClassVar[str]
 
     def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """Of the energy's relu."""
@@ -38,12 +47,14 @@ class _DescentCell(Cell):
 
 
 @dataclass(frozen=True)
-class GradientDescentCell(_DescentCell):
+class GradientDescentCell(DescentCell):
     """h - eta grad F.
 
     References:
         Zhang et al. (2021), SBO-RNN, with relu and alpha = 1, one inner step per time step.
     """
+
+    method: ClassVar[str] = "sgd"
 
     def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
         """h."""
@@ -51,8 +62,10 @@ class GradientDescentCell(_DescentCell):
 
 
 @dataclass(frozen=True)
-class HeavyBallCell(_DescentCell):
+class HeavyBallCell(DescentCell):
     """s = [h, v]; v <- mu v - eta grad F, h <- h + v."""
+
+    method: ClassVar[str] = "heavy_ball"
 
     @property
     def state(self) -> int:
@@ -67,8 +80,10 @@ class HeavyBallCell(_DescentCell):
 
 
 @dataclass(frozen=True)
-class NesterovCell(_DescentCell):
+class NesterovCell(DescentCell):
     """s = [h, v]; v_t = h - eta grad F, h <- v_t + mu (v_t - v_{t-1}), v_0 = 0."""
+
+    method: ClassVar[str] = "nesterov"
 
     @property
     def state(self) -> int:
@@ -81,3 +96,8 @@ class NesterovCell(_DescentCell):
         h, before = s[..., : self.hidden], s[..., self.hidden :]
         v = h - own["eta"] * energy_gradient(a + d, h, own["w_back"])
         return torch.cat((v + own["mu"] * (v - before), v), -1)
+
+
+def descent_cells() -> dict[str, type[DescentCell]]:
+    """The cells of this module, by the names that they declare."""
+    return {cell.method: cell for cell in DescentCell.__subclasses__() if cell.__module__ == __name__}
