@@ -68,7 +68,7 @@ def line_by_line(x: Float[Tensor, "P M K"]) -> Float[Tensor, "P M K"]:
     return x.as_strided(x.shape, (x.shape[1] * x.shape[2], x.shape[2], 1)) if x.shape[1] == 1 else x
 
 
-def finite(x: Float[Tensor, ...]) -> Bool[Tensor, ...]:
+def finite(x: Float[Tensor, " ..."]) -> Bool[Tensor, " ..."]:
     """Which entries are neither NaN nor infinite: x - x is 0 then, else NaN. Half as many kernels as torch's own."""
     return (x - x) == 0
 
@@ -102,13 +102,13 @@ def row_norm(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
     return torch.where(safe, total.sqrt(), scaled)
 
 
-def exponent_of(size: Float[Tensor, ...]) -> Int64[Tensor, ...]:
+def exponent_of(size: Float[Tensor, " ..."]) -> Int64[Tensor, " ..."]:
     """e with size = m * 2**e, 1/2 <= m < 1, int64; 0 for 0 and for non-finite values."""
     _, e = torch.frexp(torch.where(torch.isfinite(size), size, torch.zeros_like(size)))
     return e.to(torch.int64)
 
 
-def scale_by_power(x: Float[Tensor, ...], power: Int64[Tensor, ...]) -> Float[Tensor, ...]:
+def scale_by_power(x: Float[Tensor, " ..."], power: Int64[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     """x * 2**power, exact unless the result leaves the range; in two factors: 2**power itself could overflow."""
     half = torch.div(power, 2, rounding_mode="floor")
     return x * _power_of_two(half, x.dtype) * _power_of_two(power - half, x.dtype)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rnnsweep.core.tasks.base import Task
 
 
-Values = Mapping[str, Tensor]
+Values = Mapping[str, Float[Tensor, "P ..."]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ReadOut:
 
 def read_out(
     task: Task,
-    values: Mapping[str, Tensor],
+    values: Mapping[str, Float[Tensor, "P ..."]],
     states: Float[Tensor, "P steps B H"],
     batch: Batch,
     engine: Engine,
@@ -128,7 +128,7 @@ def read_out(
 
 
 def loss(
-    task: Task, values: Mapping[str, Tensor], states: Float[Tensor, "P T B H"], batch: Batch
+    task: Task, values: Mapping[str, Float[Tensor, "P ..."]], states: Float[Tensor, "P T B H"], batch: Batch
 ) -> Float[Tensor, " P"]:
     """The same loss [P] by differentiable operations, row by row to the bit; states [P, T, B, H] without h_0."""
     T, B = states.shape[1], states.shape[2]

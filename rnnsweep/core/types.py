@@ -380,7 +380,7 @@ class KernelArguments:
         self.dtype, self.device = dtype, device
 
     def check(
-        self, name: str, tensor: Shaped[Tensor, ...], shape: tuple[int, ...], dtype: torch.dtype | None = None
+        self, name: str, tensor: Shaped[Tensor, " ..."], shape: tuple[int, ...], dtype: torch.dtype | None = None
     ) -> None:
         """Raise unless the tensor is of this shape, of the loop's type (or `dtype`), and where the loop runs."""
         wanted = dtype or self.dtype
@@ -389,14 +389,16 @@ class KernelArguments:
         if tensor.shape != shape:
             raise ValueError(f"{name} is {list(tensor.shape)}; this loop takes {list(shape)}")
 
-    def packed(self, name: str, tensor: Num[Tensor, ...] | None, shape: tuple[int, ...]) -> Num[Tensor, ...] | None:
+    def packed(
+        self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]
+    ) -> Num[Tensor, " ..."] | None:
         """The tensor, checked and without gaps; None for None."""
         if tensor is None:
             return None
         self.check(name, tensor, shape)
         return tensor.contiguous()
 
-    def whole(self, name: str, tensor: Shaped[Tensor, ...], count: int, low: int, high: int) -> Int64[Tensor, " P"]:
+    def whole(self, name: str, tensor: Shaped[Tensor, " ..."], count: int, low: int, high: int) -> Int64[Tensor, " P"]:
         """The tensor without gaps, int64 [count] with low <= values <= high: a kernel walks as far as they say."""
         self.check(name, tensor, (count,), torch.int64)
         if tensor.device.type == "cpu":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnsweep.core import readout
@@ -78,7 +79,7 @@ class Omega(Additive):
         simple = self.state == "pre" or self.gradient == "full"
         return frozenset({Capability.RECURRENT, Capability.SIMPLE} if simple else {Capability.RECURRENT})
 
-    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+    def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Rows with weight > 0."""
         return hypers["weight"] > 0
 
@@ -89,7 +90,7 @@ class Omega(Additive):
             return None
         return NormRatio(self.form == "ratio_sq", self.reduce == "active_mean", self.bound)
 
-    def add(self, context: Context) -> Tensor:
+    def add(self, context: Context) -> Float[Tensor, "P N"]:
         """See `Additive.add`."""
         weight = self.schedule.at(context.hypers["weight"], context.step)
         if self.gradient == "full":
@@ -200,7 +201,7 @@ class OmegaNorms:
     left: Tensor
 
 
-def full_gradient(omega: Omega, context: Context) -> dict[str, Tensor]:
+def full_gradient(omega: Omega, context: Context) -> dict[str, Float[Tensor, "P ..."]]:
     """dOmega/dparameter for all parameters, [P, *shape], by autograd through the whole graph; slow, for studies.
 
     States and errors are differentiated too.
@@ -226,7 +227,7 @@ def full_gradient(omega: Omega, context: Context) -> dict[str, Tensor]:
     return {name: zero[name] if part is None else part for name, part in zip(names, parts, strict=True)}
 
 
-def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tensor:
+def omega_of(omega: Omega, context: Context, values: dict[str, Float[Tensor, "P ..."]]) -> Float[Tensor, " P"]:
     """Omega [P] as a differentiable function of the raw parameters."""
     weights = context.batch.with_initial_state(context.family.weights(values, context.family_hypers))
     lengths = context.batch.lengths

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
@@ -73,7 +74,9 @@ class Sbo(CellFamily):
             *readout_parameters(H, n_outputs),
         )
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """eta and mu; w starts at 0."""
         del drawn, specs
         one = torch.ones(len(keys), 1, dtype=torch.float64)
@@ -87,7 +90,7 @@ class Sbo(CellFamily):
         own = {"eta": values["eta"], "mu": values["mu"], "w_back": w}
         return LoopWeights(w, values["w_in"], values["b"], cell=own)
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Both uses of W together; the trained numbers as they are."""
         del hypers
         own = dict(gradients.cell)
@@ -97,7 +100,7 @@ class Sbo(CellFamily):
         del named["w_rec"]
         return {**named, **self._parts(values, w)}
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of W."""
         del hypers
         if self.coupling == "sparse":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics, rng
@@ -82,7 +83,7 @@ class TeacherForcing(Learner):
             allowed = f"{task.n_outputs} different units of 0..{width - 1}, one per output"
             raise ConfigError("units and outputs do not match", key="learner.units", value=units, allowed=allowed)
 
-    def probability(self, own: Mapping[str, Tensor]) -> Tensor:
+    def probability(self, own: Mapping[str, Shaped[Tensor, "P ..."]]) -> Float64[Tensor, " P"]:
         """p of each row's present update, float64 [P]."""
         t, span, p = own["step"].double(), own["span"].double(), own["p"].double()
         if self.schedule == "linear":
@@ -94,11 +95,11 @@ class TeacherForcing(Learner):
     def learn(
         self,
         program: LoopProgram,
-        params: Tensor,
-        family_hypers: Mapping[str, Tensor],
+        params: Float[Tensor, "P N"],
+        family_hypers: Mapping[str, Float[Tensor, " P"]],
         batch: Batch,
         want: Wanted,
-        own: Mapping[str, Tensor] | None = None,
+        own: Mapping[str, Shaped[Tensor, "P ..."]] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
         del want
@@ -124,7 +125,7 @@ class TeacherForcing(Learner):
         named = merged(named, own_loop, feed.pullback(drives), out.gradients)
         return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), None)
 
-    def forced(self, batch: Batch, own: Mapping[str, Tensor]) -> Tensor:
+    def forced(self, batch: Batch, own: Mapping[str, Shaped[Tensor, "P ..."]]) -> Bool[Tensor, "P T B"]:
         """Whether the target of step index t replaces what is carried on, bool [P, T, B]."""
         T, B = batch.inputs.shape[1:3]
         # As fresh training sequences are numbered: no draw is used by two of them.

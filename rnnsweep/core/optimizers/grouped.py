@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core import optimizers
@@ -143,7 +144,9 @@ class Grouped(Optimizer):
         # Once each, in a fixed order: two groups with the same optimiser share its slots.
         return tuple(dict.fromkeys(slot for group in _RATES for slot in self._inner(group).slots))
 
-    def placed(self, hypers: Mapping[str, Tensor], layout: ParameterLayout) -> Mapping[str, Tensor]:
+    def placed(
+        self, hypers: Mapping[str, Shaped[Tensor, "_ _"]], layout: ParameterLayout
+    ) -> Mapping[str, Shaped[Tensor, "_ _"]]:
         """Also which entries [1, N] belong to the groups of this layout."""
         with_masks, one = dict(hypers), hypers["lr"]
         for group in set(_RATES) - {"main"}:
@@ -153,8 +156,12 @@ class Grouped(Optimizer):
         return with_masks
 
     def propose(
-        self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self,
+        gradients: Float[Tensor, "P N"],
+        slots: Mapping[str, Float[Tensor, "P N"]],
+        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
+        taken: Float[Tensor, "P 1"],
+    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
         """See `Optimizer.propose`."""
         step, new = self._of("main", gradients, slots, hypers, taken)
         for group in ("skew", "phase"):
@@ -169,7 +176,9 @@ class Grouped(Optimizer):
                 new[name] = torch.where(mask, value, new.get(name, slots[name]))
         return step, new
 
-    def decay(self, step: Tensor, params: Tensor, hypers: Mapping[str, Tensor]) -> Tensor:
+    def decay(
+        self, step: Float[Tensor, "P N"], params: Float[Tensor, "P N"], hypers: Mapping[str, Shaped[Tensor, "_ _"]]
+    ) -> Float[Tensor, "P N"]:
         """Of the main group only: orthogonal matrices have nothing to shrink."""
         decayed = super().decay(step, params, hypers)
         for group in ("skew", "phase"):

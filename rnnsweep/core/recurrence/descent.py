@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.recurrence.cells import Cell, Own
 
 
-def energy_gradient(a: Tensor, h: Tensor, w_back: Tensor) -> Tensor:
+def energy_gradient(
+    a: Float[Tensor, "P B H"], h: Float[Tensor, "P B H"], w_back: Float[Tensor, "P H H"]
+) -> Float[Tensor, "P B H"]:
     """grad F at h, with a = h W + d."""
     # relu(a) = a on, relu'(a) = on: one mask serves both.
     on = (a > 0).to(a.dtype)
@@ -40,7 +43,9 @@ class DescentCell(Cell):
 
     method: ClassVar[str]
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"]:
         """Of the energy's relu."""
         del s, own
         return (kept + d > 0).to(kept.dtype)
@@ -56,7 +61,9 @@ class GradientDescentCell(DescentCell):
 
     method: ClassVar[str] = "sgd"
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """h."""
         return s - own["eta"] * energy_gradient(a + d, s, own["w_back"])
 
@@ -72,7 +79,9 @@ class HeavyBallCell(DescentCell):
         """h and v."""
         return 2 * self.hidden
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """[h, v]."""
         h, v = s[..., : self.hidden], s[..., self.hidden :]
         v = own["mu"] * v - own["eta"] * energy_gradient(a + d, h, own["w_back"])
@@ -90,7 +99,9 @@ class NesterovCell(DescentCell):
         """h and v."""
         return 2 * self.hidden
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """[h, v]."""
         # h is what the matrix reads and the read-out sees; v_{t-1} is only remembered.
         h, before = s[..., : self.hidden], s[..., self.hidden :]

@@ -107,7 +107,9 @@ class Unrolled:
         leak = w.leak[:, None, None, None]
         return (1 - leak) * vectors + leak * moved
 
-    def gradients(self, outputs: Sequence[Tensor], weights: Sequence[Tensor], *, again: bool = False) -> LoopGradients:
+    def gradients(
+        self, outputs: Sequence[Float[Tensor, " ..."]], weights: Sequence[Float[Tensor, " ..."]], *, again: bool = False
+    ) -> LoopGradients:
         """Gradients of sum(outputs * weights) for everything that the loop uses; `again` keeps the graph."""
         w = self.weights
         live = {name: part for name in _PARTS if (part := getattr(w, name)) is not None}

@@ -52,7 +52,7 @@ class Workspace:
     def __init__(self) -> None:
         self._buffers: dict[int, list[_Buffer]] = {}
 
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Shaped[Tensor, ...]:
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Shaped[Tensor, " ..."]:
         """A tensor without gaps, 64-byte aligned, with room for a vector beyond its end."""
         count = math.prod(shape)
         if count == 0:
@@ -100,11 +100,11 @@ class TensorAddresses(KernelArguments):
         super().__init__(dtype, _MAIN_MEMORY)
         self._tensors: list[Tensor] = []
 
-    def read(self, name: str, tensor: Num[Tensor, ...] | None, shape: tuple[int, ...]) -> int:
+    def read(self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]) -> int:
         """Address of a tensor that is read, of a copy without gaps where it has gaps; 0 for None."""
         return 0 if tensor is None else self.view(name, tensor.contiguous(), shape)
 
-    def view(self, name: str, tensor: Num[Tensor, ...] | None, shape: tuple[int, ...]) -> int:
+    def view(self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]) -> int:
         """Address of the tensor as it lies in memory, for the caller knows its gaps; 0 for None.
 
         A tensor without entries (a network without inputs) has no memory of its own, and must not be taken for None.
@@ -124,7 +124,7 @@ class TensorAddresses(KernelArguments):
             w = w.contiguous()
         return self.view(name, w, shape), w.stride(0)
 
-    def numbers(self, name: str, tensor: Shaped[Tensor, ...], count: int, low: int, high: int) -> int:
+    def numbers(self, name: str, tensor: Shaped[Tensor, " ..."], count: int, low: int, high: int) -> int:
         """Address of int64 [count] with low <= values <= high."""
         tensor = self.whole(name, tensor, count, low, high)
         self._tensors.append(tensor)
