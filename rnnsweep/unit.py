@@ -117,11 +117,14 @@ class Unit:
     def __post_init__(self) -> None:
         if not self.unit_name:
             object.__setattr__(self, "unit_name", type(self).__name__)  # the only way to set a field of a frozen class
+        self._take_declared_types()  # before the check: that of a subclass may count with a number, or slice by it
         self.check()
+
+    def _take_declared_types(self) -> None:
         ranges = {**self.rows, **self.fixed}
         for name, allowed in ((name, ranges[name]) for name in self.fields() if name in ranges):
             value = getattr(self, name)
-            if (declared := as_declared(value, allowed)) is not value:
+            if is_allowed(value, allowed) and (declared := as_declared(value, allowed)) is not value:
                 object.__setattr__(self, name, declared)  # a compiled kernel would take a float's bits for a size
 
     @property
@@ -132,11 +135,7 @@ class Unit:
     def check(self) -> None:
         """Raise `ConfigError` for the first field that is out of range; its key begins with `unit_key`."""
         for name, allowed in {**self.rows, **self.fixed}.items():
-            value = getattr(self, name)
-            check_field(f"{self.unit_key}.{name}" if self.unit_key else name, value, allowed)
-            if isinstance(value, float) and isinstance(allowed, Range) and allowed.integer:
-                # 5.0 is a whole number, and so it goes on: loops count with it, and tensors made of it are int64.
-                object.__setattr__(self, name, int(value))
+            check_field(f"{self.unit_key}.{name}" if self.unit_key else name, getattr(self, name), allowed)
 
     def row_values(self) -> dict[str, float]:
         """Values of the per-row hyperparameters, by the names in `rows`."""
@@ -153,15 +152,20 @@ class Unit:
         return tuple(item.name for item in dataclasses.fields(cls) if item.init and item.name != "unit_name")
 
 
+def is_allowed(value: Any, allowed: Range | tuple[Any, ...]) -> bool:
+    """Whether the value is in the range, or one of those listed."""
+    return allowed.accepts(value) if isinstance(allowed, Range) else value in allowed
+
+
 def check_field(key: str, value: Any, allowed: Range | tuple[Any, ...]) -> None:
     """Raise `ConfigError` unless the value is allowed."""
+    if is_allowed(value, allowed):
+        return
     if isinstance(allowed, Range):
-        if not allowed.accepts(value):
-            raise ConfigError("out of range", key=key, value=_shown(value), allowed=allowed.words())
-    elif value not in allowed:
-        raise ConfigError(
-            "unknown value", key=key, value=_shown(value), allowed=allowed, hint=nearest(str(value), map(str, allowed))
-        )
+        raise ConfigError("out of range", key=key, value=_shown(value), allowed=allowed.words())
+    raise ConfigError(
+        "unknown value", key=key, value=_shown(value), allowed=allowed, hint=nearest(str(value), map(str, allowed))
+    )
 
 
 def as_declared(value: Any, allowed: Range | tuple[Any, ...]) -> Any:

@@ -35,6 +35,19 @@ def test_a_whole_number_written_as_a_float_goes_on_as_an_int() -> None:
     assert Counting(limit=None).limit is None
 
 
+def test_a_check_of_its_own_sees_the_declared_types() -> None:
+    seen: list[type] = []
+
+    @dataclass(frozen=True)
+    class Checking(Counting):
+        def check(self) -> None:
+            seen.append(type(self.count))
+            super().check()
+
+    Checking(count=5.0)  # type: ignore[arg-type]
+    assert seen == [int]
+
+
 def test_what_is_no_whole_number_is_refused() -> None:
     for value in (5.5, float("inf"), float("nan"), True, "5"):
         with pytest.raises(ConfigError, match="count"):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -22,7 +23,7 @@ SATURATED_BELOW = 0.1
 """|f'| below which a unit counts as saturated."""
 
 
-def weights(family: Family, values: Values, hypers: Values) -> dict[str, Tensor]:
+def weights(family: Family, values: Values, hypers: Values) -> dict[str, Float64[Tensor, " P"]]:
     """Spectral radius and largest singular value of the loop's recurrent matrix, float64 [P].
 
     Left out where that matrix is not square (gates) or there is none. Also what the family counts (`Family.counted`).
@@ -46,7 +47,7 @@ def weights(family: Family, values: Values, hypers: Values) -> dict[str, Tensor]
     return {"weights/rho": rho, "weights/sigma_max": sigma, **counted}
 
 
-def states(context: Context) -> dict[str, Tensor]:
+def states(context: Context) -> dict[str, Float64[Tensor, " P"]]:
     """Saturation share and largest Lyapunov exponent on the last training mini-batch, float64 [P].
 
     Saturation counts all nonlinearities of a cell, gates among them; it is left out for cells that have none. The
@@ -73,7 +74,7 @@ def states(context: Context) -> dict[str, Tensor]:
     return {"state/saturation": saturation(record, slopes)}
 
 
-def saturation(record: Record, slopes: Callable[[int], Tensor]) -> Tensor:
+def saturation(record: Record, slopes: Callable[[int], Float[Tensor, "P B K"]]) -> Float64[Tensor, " P"]:
     """Share of nonlinearities and own steps with |f'| < 0.1, float64 [P].
 
     Args:
@@ -88,7 +89,7 @@ def saturation(record: Record, slopes: Callable[[int], Tensor]) -> Tensor:
     return flat / (lengths * size)
 
 
-def lyapunov(record: Record, context: Context) -> Tensor:
+def lyapunov(record: Record, context: Context) -> Float64[Tensor, " P"]:
     """Mean growth rate of a perturbation that starts equal in all units, nats per step, float64 [P].
 
     Numerics:
@@ -114,7 +115,7 @@ def lyapunov(record: Record, context: Context) -> Tensor:
     return (total / record.lengths[:, None]).mean(1)
 
 
-def profile(context: Context) -> Tensor:
+def profile(context: Context) -> Float64[Tensor, "P T"]:
     """log10 of the mini-batch mean of |delta_t| per step, float64 [P, T]; -inf where all deltas are 0.
 
     Cells without a recurrent matrix have no delta; |x_t|, what a step hands back, stands in.

@@ -12,14 +12,39 @@ LANES = 16
 
 
 def matmul(left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
-    """Row-wise product, [P, M, K] x [P, K, N] -> [P, M, N], each row as if it were alone.
+    """Row-wise product, [P, M, K] x [P, K, N] -> [P, M, N], each row as if it were alone; differentiable, twice too.
 
     Numerics:
         On the CPU the inner and last sizes are padded with zeros to multiples of 16: batched products of odd sizes go
         through kernels that round differently for a batch of one (measured in float64). Needs torch on one thread.
         A zero-padded inner size adds exact zeros; NaN and inf are never multiplied by padding of the other operand
-        other than 0 * 0. For a left operand of one line see `line_by_line`.
+        other than 0 * 0. For a left operand of one line see `line_by_line`. Derivatives of every order are such
+        products too.
     """
+    if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
+        return _RowwiseMatmul.apply(left, right)  # type: ignore[return-value]
+    return _padded_product(left, right)
+
+
+class _RowwiseMatmul(torch.autograd.Function):
+    """`matmul` in a graph: torch's own derivative would be a product neither padded nor ordered."""
+
+    @staticmethod
+    def forward(ctx, left: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(left, right)
+        return _padded_product(left, right)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        left, right = ctx.saved_tensors
+        # `matmul` again: gradients of gradients stay row by row as well.
+        to_left = matmul(gradient, right.transpose(1, 2)) if ctx.needs_input_grad[0] else None
+        to_right = matmul(left.transpose(1, 2), gradient) if ctx.needs_input_grad[1] else None
+        return to_left, to_right
+
+
+def _padded_product(left: Tensor, right: Tensor) -> Tensor:
     if left.device.type != "cpu":
         return torch.bmm(left, right)
     K, N = right.shape[1:]
@@ -43,7 +68,7 @@ def line_by_line(x: Float[Tensor, "P M K"]) -> Float[Tensor, "P M K"]:
     return x.as_strided(x.shape, (x.shape[1] * x.shape[2], x.shape[2], 1)) if x.shape[1] == 1 else x
 
 
-def finite(x: Float[Tensor, ...]) -> Bool[Tensor, ...]:
+def finite(x: Float[Tensor, " ..."]) -> Bool[Tensor, " ..."]:
     """Which entries are neither NaN nor infinite: x - x is 0 then, else NaN. Half as many kernels as torch's own."""
     return (x - x) == 0
 
@@ -91,13 +116,13 @@ def row_norm(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
     return torch.where(safe, total.sqrt(), scaled)
 
 
-def exponent_of(size: Float[Tensor, ...]) -> Int64[Tensor, ...]:
+def exponent_of(size: Float[Tensor, " ..."]) -> Int64[Tensor, " ..."]:
     """e with size = m * 2**e, 1/2 <= m < 1, int64; 0 for 0 and for non-finite values."""
     _, e = torch.frexp(torch.where(torch.isfinite(size), size, torch.zeros_like(size)))
     return e.to(torch.int64)
 
 
-def scale_by_power(x: Float[Tensor, ...], power: Int64[Tensor, ...]) -> Float[Tensor, ...]:
+def scale_by_power(x: Float[Tensor, " ..."], power: Int64[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     """x * 2**power, exact unless the result leaves the range; in two factors: 2**power itself could overflow."""
     half = torch.div(power, 2, rounding_mode="floor")
     return x * _power_of_two(half, x.dtype) * _power_of_two(power - half, x.dtype)

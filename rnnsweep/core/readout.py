@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rnnsweep.core import numerics
 from rnnsweep.core.types import Batch, Capability, Direct, ParameterSpec
 from rnnsweep.unit import Unit
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rnnsweep.core.tasks.base import Task
 
 
-Values = Mapping[str, Tensor]
+Values = Mapping[str, Float[Tensor, "P ..."]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class ReadOut:
 
 def read_out(
     task: Task,
-    values: Mapping[str, Tensor],
+    values: Mapping[str, Float[Tensor, "P ..."]],
     states: Float[Tensor, "P steps B H"],
     batch: Batch,
     engine: Engine,
@@ -127,12 +128,12 @@ def read_out(
 
 
 def loss(
-    task: Task, values: Mapping[str, Tensor], states: Float[Tensor, "P T B H"], batch: Batch
+    task: Task, values: Mapping[str, Float[Tensor, "P ..."]], states: Float[Tensor, "P T B H"], batch: Batch
 ) -> Float[Tensor, " P"]:
-    """The same loss [P] by plain differentiable operations; states [P, T, B, H] without h_0."""
+    """The same loss [P] by differentiable operations, row by row to the bit; states [P, T, B, H] without h_0."""
     T, B = states.shape[1], states.shape[2]
     h = states.flatten(1, 2) if task.per_step else states[:, -1]
-    y = h @ values["w_out"]
+    y = numerics.matmul(h, values["w_out"])
     y = y + values["b_out"][:, None, :] if "b_out" in values else y
     targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
     return _score(task, y, targets, shares(task, batch, T, B, y))[0]

@@ -31,6 +31,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Int64
 from numba import njit
 from torch import Tensor
 
@@ -50,7 +51,7 @@ SEQUENCE, BATCH, ROW = 0, 1 << 30, 2 << 30
 STREAMS = 1 << 30
 """Stream numbers are below this."""
 
-Words4 = tuple[Tensor, Tensor, Tensor, Tensor]
+Words4 = tuple[Int64[Tensor, " ..."], Int64[Tensor, " ..."], Int64[Tensor, " ..."], Int64[Tensor, " ..."]]
 
 
 def key(seed: int, replica: int, purpose: str, trial: int | None = None) -> int:
@@ -107,11 +108,13 @@ class Draws:
         """Whether compiled loops are to be used."""
         return self.compiled and self.keys.device.type == "cpu"
 
-    def words(self, n: int, stream: int) -> Tensor:
+    def words(self, n: int, stream: int) -> Int64[Tensor, "P B n"]:
         """Raw 32-bit words, int64 [P, B, n] in 0..2**32-1."""
         return self._words(self.ids, stream | SEQUENCE, n)
 
-    def integers(self, low: int | Tensor, high: int | Tensor, n: int, stream: int) -> Tensor:
+    def integers(
+        self, low: int | Int64[Tensor, "P 1 1"], high: int | Int64[Tensor, "P 1 1"], n: int, stream: int
+    ) -> Int64[Tensor, "P B n"]:
         """U{low..high}, both included, int64 [P, B, n]; bounds are ints or broadcastable tensors [P, 1, 1].
 
         At most 2**31 - 1 different values.
@@ -119,11 +122,13 @@ class Draws:
         # not `%`, which needs a division per number
         return low + (self.words(n, stream) * (high - low + 1) >> 32)
 
-    def uniforms(self, n: int, stream: int) -> Tensor:
+    def uniforms(self, n: int, stream: int) -> Float[Tensor, "P B n"]:
         """U[0, 1) with 24 bits, exact in float32 and float64, `dtype` [P, B, n]."""
         return (self.words(n, stream) >> 8).to(self.dtype) * 2.0**-24
 
-    def batch_integers(self, low: int | Tensor, high: int | Tensor, stream: int) -> Tensor:
+    def batch_integers(
+        self, low: int | Int64[Tensor, " P"], high: int | Int64[Tensor, " P"], stream: int
+    ) -> Int64[Tensor, " P"]:
         """U{low..high} once per mini-batch, int64 [P]; bounds are ints or tensors [P]."""
         # A domain of its own: what is drawn per mini-batch never meets what is drawn per sequence.
         word = self._words(self.batch_ids[:, None], stream | BATCH, 1)[:, 0, 0]
@@ -134,14 +139,16 @@ class Draws:
         return make(self.keys, ids, stream, n)
 
 
-def sample_ids(keys: Tensor, batch_ids: Tensor, batch: int, samples: int) -> Tensor:
+def sample_ids(
+    keys: Int64[Tensor, " P"], batch_ids: Int64[Tensor, " P"], batch: int, samples: int
+) -> Int64[Tensor, "P B"]:
     """Ids of a mini-batch drawn with replacement from a finite training set, int64 [P, batch] in 0..samples-1."""
     make = words_compiled if keys.device.type == "cpu" else words_torch
     words = make(keys, batch_ids[:, None], stream_of("sample ids") | BATCH, batch)
     return words[:, 0] * samples >> 32
 
 
-def normals(keys: Tensor, n: int, stream: int) -> Tensor:
+def normals(keys: Int64[Tensor, " P"], n: int, stream: int) -> Float64[Tensor, "P n"]:
     """N(0, 1), float64 [P, n], on the CPU, Box-Muller from 53-bit uniforms; number i depends on (key, stream, i) only.
 
     Numerics:
@@ -150,12 +157,12 @@ def normals(keys: Tensor, n: int, stream: int) -> Tensor:
     return _per_row(_fill_normals, keys, n, stream, np.float64)
 
 
-def uniforms53(keys: Tensor, n: int, stream: int) -> Tensor:
+def uniforms53(keys: Int64[Tensor, " P"], n: int, stream: int) -> Float64[Tensor, "P n"]:
     """U[0, 1) with 53 bits, float64 [P, n], on the CPU."""
     return _per_row(_fill_uniforms, keys, n, stream, np.float64)
 
 
-def permutations(keys: Tensor, n: int, stream: int) -> Tensor:
+def permutations(keys: Int64[Tensor, " P"], n: int, stream: int) -> Int64[Tensor, "P n"]:
     """One random permutation of 0..n-1 per row, int64 [P, n], on the keys' device (Fisher and Yates)."""
     return _per_row(_fill_permutations, keys, n, stream, np.int64).to(keys.device)
 
@@ -168,7 +175,7 @@ def _per_row(loop, keys: Tensor, n: int, stream: int, dtype: type) -> Tensor:
     return torch.from_numpy(out)
 
 
-def block_torch(counter: Words4, key: tuple[Tensor, Tensor]) -> Words4:
+def block_torch(counter: Words4, key: tuple[Int64[Tensor, " ..."], Int64[Tensor, " ..."]]) -> Words4:
     """One block per element: 32-bit words as int64 tensors that broadcast against each other."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -180,7 +187,7 @@ def block_torch(counter: Words4, key: tuple[Tensor, Tensor]) -> Words4:
     return c0, c1, c2, c3
 
 
-def words_torch(keys: Tensor, ids: Tensor, stream: int, n: int) -> Tensor:
+def words_torch(keys: Int64[Tensor, " P"], ids: Int64[Tensor, "P B"], stream: int, n: int) -> Int64[Tensor, "P B n"]:
     """Words 0..n-1 of every sequence, int64 [P, B, n] in 0..2**32-1; keys [P], ids [P, B], any device."""
     blocks = torch.arange(-(-n // 4), device=ids.device)
     ids, keys = ids[:, :, None], keys[:, None, None]
@@ -221,7 +228,7 @@ def _fill_all(keys, ids, stream, out):
             fill(keys[p], ids[p, b], stream, out[p, b])
 
 
-def words_compiled(keys: Tensor, ids: Tensor, stream: int, n: int) -> Tensor:
+def words_compiled(keys: Int64[Tensor, " P"], ids: Int64[Tensor, "P B"], stream: int, n: int) -> Int64[Tensor, "P B n"]:
     """As `words_torch`, for tensors on the CPU."""
     out = np.empty((*ids.shape, -(-n // 4) * 4), dtype=np.int64)
     _fill_all(keys.contiguous().numpy(), ids.contiguous().numpy(), stream, out)

@@ -71,7 +71,7 @@ class Tile:
             named |= {key[start:]: value for key, value in self.slots.items() if key.startswith(f"{prefix}.")}
         return named
 
-    def learner_own(self) -> dict[str, Tensor]:
+    def learner_own(self) -> dict[str, Shaped[Tensor, "P ..."]]:
         """What the learning rule may read of its own, see `Learner.learn`."""
         return {**self.unit_hypers("learner"), "step": self.step, "key": self.keys["learner"]}
 

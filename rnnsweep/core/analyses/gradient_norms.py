@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.readout import loss, read_out
@@ -59,7 +60,7 @@ def gradient_norms(tile: Tile, *, unit_error: bool = False) -> GradientNorms:
     return GradientNorms(delta.mean(2), (u * delta).mean(2), (h * delta).mean(2))
 
 
-def backpropagate(tile: Tile) -> tuple[Trace, Tensor]:
+def backpropagate(tile: Tile) -> tuple[Trace, Float[Tensor, "P B O"]]:
     """The gradient record of each row's next mini-batch, and dC/dy [P, B, O].
 
     Raises:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -47,7 +48,7 @@ class Agc(Transform):
     metrics: ClassVar[Mapping[str, Metric]] = CLIPPED
     rows: ClassVar[Mapping[str, Range]] = {"ratio": POSITIVE}
 
-    def transform(self, context: Context, norm: Tensor) -> Transformed:
+    def transform(self, context: Context, norm: Float[Tensor, " P"]) -> Transformed:
         """See `Transform.transform`."""
         ratio = context.hypers["ratio"].double()[:, None]
         # A copy: its views are scaled in place.
@@ -80,7 +81,7 @@ def units_of(layout: ParameterLayout) -> list[list[ParameterSpec]]:
     return list(groups.values())
 
 
-def sum_squares(group: list[ParameterSpec], values: Mapping[str, Tensor]) -> Tensor:
+def sum_squares(group: list[ParameterSpec], values: Mapping[str, Float[Tensor, "P ..."]]) -> Float64[Tensor, "P units"]:
     """Sum of squares of each unit, float64 [P, units]; a vector by itself is one unit."""
     if _is_lone_vector(group):
         # P K 1: the sum over the middle axis takes all entries as one unit.

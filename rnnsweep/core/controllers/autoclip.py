@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
@@ -51,7 +52,7 @@ class AutoClip(Transform):
         """Counts per bin."""
         return {"histogram": (BINS,)}
 
-    def transform(self, context: Context, norm: Tensor) -> Transformed:
+    def transform(self, context: Context, norm: Float[Tensor, " P"]) -> Transformed:
         """See `Transform.transform`."""
         index = bin_of(norm)
         # A new tensor: a row whose step is refused keeps its old counts.
@@ -63,7 +64,7 @@ class AutoClip(Transform):
         return limited(context, norm, limit)
 
 
-def bin_of(norm: Tensor) -> Tensor:
+def bin_of(norm: Float[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
     """Bin of each norm, int64; non-finite norms count as 0."""
     mantissa, power = torch.frexp(torch.where(torch.isfinite(norm), norm, torch.zeros_like(norm)).double())
     step = ((mantissa - 0.5) * (2 * STEPS)).floor().to(torch.int64)
@@ -72,7 +73,7 @@ def bin_of(norm: Tensor) -> Tensor:
     return torch.where(mantissa > 0, index, torch.zeros_like(index)).clamp(0, BINS - 1)
 
 
-def edge_of(index: Tensor) -> Tensor:
+def edge_of(index: Int64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
     """Upper end of each bin, float64, exact; beyond all numbers for the last one."""
     power = torch.div(index, STEPS, rounding_mode="floor")
     mantissa = 0.5 + (index - power * STEPS + 1).double() / (2 * STEPS)
@@ -80,7 +81,7 @@ def edge_of(index: Tensor) -> Tensor:
     return torch.where(index == BINS - 1, torch.full_like(edge, _BEYOND), edge)
 
 
-def percentile_of(counts: Tensor, percentile: Tensor) -> Tensor:
+def percentile_of(counts: Shaped[Tensor, "P bins"], percentile: Float[Tensor, " P"]) -> Float64[Tensor, " P"]:
     """Linear percentile of the binned norms, float64 [P]; counts [P, BINS]."""
     # float64: sums over all bins pass 2^24 long before a single bin does.
     below = counts.double().cumsum(1)

@@ -177,7 +177,7 @@ class Controller(Unit):
         """Row state of this controller: name -> shape without the leading P; starts at zero, is checkpointed."""
         return {}
 
-    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+    def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Which rows are switched on, bool [P]; decided once when rows join, to save idle work."""
         return (
             # Without hyperparameters there is no [P] to look at: one answer, which the tile expands.
@@ -242,7 +242,7 @@ class Gate(Controller):
     def admit(self, context: Context, step: Float[Tensor, "P N"]) -> Bool[Tensor, " P"]:
         """Rows that take the step, bool [P]; `step` [P, N] is the full candidate step, momentum included."""
 
-    def observe(self, context: Context, moved: Tensor, accepted: Tensor) -> None:
+    def observe(self, context: Context, moved: Float[Tensor, "P N"], accepted: Bool[Tensor, " P"]) -> None:
         """Look at the parameters [P, N] that the accepted rows will have; the trace may be overwritten from here on."""
         del context, moved, accepted
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -60,7 +61,7 @@ class GlobalNormClip(Transform):
             problem = f"shrinks recurrent weights, of which the family {family.unit_name} has none among its parameters"
             raise ConfigError(problem, key=f"{self.unit_key}.non_finite", value="shrink", allowed="skip, diverge")
 
-    def transform(self, context: Context, norm: Tensor) -> Transformed:
+    def transform(self, context: Context, norm: Float[Tensor, " P"]) -> Transformed:
         """See `Transform.transform`."""
         # `drop` are the rows whose norm is not finite.
         result = limited(context, norm, context.hypers["threshold"])
@@ -84,7 +85,7 @@ def _recurrent(specs: Sequence[ParameterSpec]) -> list[str]:
     return [spec.name for spec in specs if spec.role == "recurrent"]
 
 
-def limited(context: Context, norm: Tensor, limit: Tensor) -> Transformed:
+def limited(context: Context, norm: Float[Tensor, " P"], limit: Float[Tensor, " P"]) -> Transformed:
     """The gradients scaled so that no row's norm exceeds its limit, both [P]: what clippers of the joint norm share.
 
     Numerics:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
@@ -33,7 +34,7 @@ class ElementwiseClip(Transform):
     metrics: ClassVar[Mapping[str, Metric]] = CLIPPED
     rows: ClassVar[Mapping[str, Range]] = {"threshold": POSITIVE}
 
-    def transform(self, context: Context, norm: Tensor) -> Transformed:
+    def transform(self, context: Context, norm: Float[Tensor, " P"]) -> Transformed:
         """See `Transform.transform`."""
         threshold = context.hypers["threshold"][:, None]
         # Each row has a bound of its own, P 1; NaN stays NaN in both.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import Additive, Context
@@ -57,11 +58,11 @@ class GradientFlossing(Additive):
         """A loop of simple cells, whose Jacobian is known."""
         return frozenset({Capability.SIMPLE})
 
-    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+    def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Rows with weight > 0."""
         return hypers["weight"] > 0
 
-    def add(self, context: Context) -> Tensor:
+    def add(self, context: Context) -> Float[Tensor, "P N"]:
         """See `Additive.add`."""
         weight = context.hypers["weight"]
         # By each row's own clock: rows of different age share a pack.
@@ -83,7 +84,7 @@ class GradientFlossing(Additive):
         return torch.where(due[:, None], context.gradients + weight[:, None] * extra, context.gradients)
 
 
-def lyapunov_spectrum(loop: Unrolled, exponents: int) -> Tensor:
+def lyapunov_spectrum(loop: Unrolled, exponents: int) -> Float[Tensor, "P B K"]:
     """The first finite-time Lyapunov exponents [P, B, k], nats per step, differentiable."""
     state = loop.start()
     P, B, H = state.shape
@@ -100,7 +101,7 @@ def lyapunov_spectrum(loop: Unrolled, exponents: int) -> Tensor:
     return total / loop.own.sum(1)[:, None, None]
 
 
-def orthonormal(vectors: Tensor) -> tuple[Tensor, Tensor]:
+def orthonormal(vectors: Float[Tensor, "P B K H"]) -> tuple[Float[Tensor, "P B K H"], Float[Tensor, "P B K"]]:
     """Gram and Schmidt over the third axis of [P, B, K, H]; and log of the lengths that they had left, [P, B, K]."""
     done: list[Tensor] = []
     logs: list[Tensor] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.controllers.penalty import Penalty
@@ -26,6 +27,6 @@ class L1(Penalty):
     """
 
     @staticmethod
-    def slope(params: Tensor) -> Tensor:
+    def slope(params: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """sign(w)."""
         return torch.sign(params)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import Context, Proximal, check_parameters
@@ -43,11 +44,11 @@ class L1Proximal(Proximal):
         del family, task
         check_parameters(self, self.parameters, specs)
 
-    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+    def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Rows with weight > 0."""
         return hypers["weight"] > 0
 
-    def after(self, context: Context, moved: Tensor, rate: Tensor) -> Tensor:
+    def after(self, context: Context, moved: Float[Tensor, "P N"], rate: Float[Tensor, "P 1"]) -> Float[Tensor, "P N"]:
         """See `Proximal.after`."""
         weight = context.hypers["weight"][:, None]
         on = (weight > 0) & context.layout.mask(self.parameters, moved.device)  # P N

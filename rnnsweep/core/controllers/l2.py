@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.controllers.penalty import Penalty
@@ -25,6 +26,6 @@ class L2(Penalty):
     """
 
     @staticmethod
-    def slope(params: Tensor) -> Tensor:
+    def slope(params: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """w."""
         return params

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnsweep.core import readout
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.schedules import Schedule, schedule
+from rnnsweep.core.numerics import matmul
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
 from rnnsweep.unit import NOT_NEGATIVE, Metric, Range
@@ -77,7 +79,7 @@ class Omega(Additive):
         simple = self.state == "pre" or self.gradient == "full"
         return frozenset({Capability.RECURRENT, Capability.SIMPLE} if simple else {Capability.RECURRENT})
 
-    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+    def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Rows with weight > 0."""
         return hypers["weight"] > 0
 
@@ -88,7 +90,7 @@ class Omega(Additive):
             return None
         return NormRatio(self.form == "ratio_sq", self.reduce == "active_mean", self.bound)
 
-    def add(self, context: Context) -> Tensor:
+    def add(self, context: Context) -> Float[Tensor, "P N"]:
         """See `Additive.add`."""
         weight = self.schedule.at(context.hypers["weight"], context.step)
         if self.gradient == "full":
@@ -199,7 +201,7 @@ class OmegaNorms:
     left: Tensor
 
 
-def full_gradient(omega: Omega, context: Context) -> dict[str, Tensor]:
+def full_gradient(omega: Omega, context: Context) -> dict[str, Float[Tensor, "P ..."]]:
     """dOmega/dparameter for all parameters, [P, *shape], by autograd through the whole graph; slow, for studies.
 
     States and errors are differentiated too.
@@ -225,7 +227,7 @@ def full_gradient(omega: Omega, context: Context) -> dict[str, Tensor]:
     return {name: zero[name] if part is None else part for name, part in zip(names, parts, strict=True)}
 
 
-def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tensor:
+def omega_of(omega: Omega, context: Context, values: dict[str, Float[Tensor, "P ..."]]) -> Float[Tensor, " P"]:
     """Omega [P] as a differentiable function of the raw parameters."""
     weights = context.batch.with_initial_state(context.family.weights(values, context.family_hypers))
     lengths = context.batch.lengths
@@ -242,7 +244,8 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Tensor]) -> Tenso
     for t in range(T):
         # Right-aligned: before its own start a row keeps its state.
         own = (t >= T - lengths)[:, None, None]
-        a = h @ weights.w_rec + (inputs[:, t] if weights.w_in is None else inputs[:, t] @ weights.w_in)
+        drive = inputs[:, t] if weights.w_in is None else matmul(inputs[:, t], weights.w_in)
+        a = matmul(h, weights.w_rec) + drive
         a = a if weights.bias is None else a + weights.bias[:, None]
         h = torch.where(own, (1 - leak3) * h + leak3 * context.activation.value(a, act_bias), h)
         states.append(h)
@@ -278,7 +281,7 @@ def _reduce(omega: Omega, context: Context, graph: _Graph) -> Tensor:
     count: Tensor = torch.zeros_like(value)
     for t in range(1 if omega.state == "pre" else 0, T):
         own = (t >= T - lengths + (1 if omega.state == "pre" else 0))[:, None]
-        x = delta[t] @ graph.w_rec.transpose(1, 2) + (1 - leak) * g[t]
+        x = matmul(delta[t], graph.w_rec.transpose(1, 2)) + (1 - leak) * g[t]
         below = g[t]
         if omega.state == "pre":
             x = context.activation.pullback(context.activation.slope(graph.pres[t - 1], graph.act_bias), leak * x)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import Additive, Context, check_parameters
@@ -35,7 +36,7 @@ class Penalty(Additive):
 
     @staticmethod
     @abstractmethod
-    def slope(params: Tensor) -> Tensor:
+    def slope(params: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Derivative of the penalty of weight 1, in the shape of the parameters."""
 
     def check_with(self, family: Family, task: Task, specs: Sequence[ParameterSpec]) -> None:
@@ -43,11 +44,11 @@ class Penalty(Additive):
         del family, task
         check_parameters(self, self.parameters, specs)
 
-    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+    def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Rows with weight > 0."""
         return hypers["weight"] > 0
 
-    def add(self, context: Context) -> Tensor:
+    def add(self, context: Context) -> Float[Tensor, "P N"]:
         """See `Additive.add`."""
         weight = context.hypers["weight"][:, None]
         mask = context.layout.mask(self.parameters, context.params.device)

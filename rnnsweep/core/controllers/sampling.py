@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -86,11 +87,11 @@ class Sampling(Gate):
         """The tangent recursion."""
         return frozenset({Capability.TANGENT})
 
-    def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
+    def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Rows with a finite bound."""
         return torch.isfinite(hypers["q_min"]) | torch.isfinite(hypers["q_max"]) | torch.isfinite(hypers["r0"])
 
-    def admit(self, context: Context, step: Tensor) -> Tensor:
+    def admit(self, context: Context, step: Float[Tensor, "P N"]) -> Bool[Tensor, " P"]:
         """See `Gate.admit`."""
         assert context.trace is not None
         on = self.active(context.hypers)
@@ -110,7 +111,7 @@ class Sampling(Gate):
         tally.count("sampling/degenerate", degenerate & on)
         return used | ~on
 
-    def observe(self, context: Context, moved: Tensor, accepted: Tensor) -> None:
+    def observe(self, context: Context, moved: Float[Tensor, "P N"], accepted: Bool[Tensor, " P"]) -> None:
         """Log by which factor S really changed on this mini-batch, minus one; at a rung's end only: it costs a run.
 
         Theorem 1 holds to first order only: where this departs from dS / S, its prediction stops holding.
@@ -139,13 +140,15 @@ class Sampling(Gate):
         ratio = (_size(after) / size_before) * torch.exp2(2 * (after.exponent - before).double())
         context.tally.mean("sampling/ds_realised", ratio - 1, on & torch.isfinite(ratio))
 
-    def look_back(self, trace: Trace) -> Tensor:
+    def look_back(self, trace: Trace) -> Int64[Tensor, " P"]:
         """h per row, int64 [P]."""
         # Not beyond a row's own first step.
         longest = trace.record.lengths - 1
         return longest if self.horizon is None else torch.clamp(longest, max=self.horizon)
 
-    def measures(self, trace: Trace, tangent: Tangent) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def measures(
+        self, trace: Trace, tangent: Tangent
+    ) -> tuple[Float64[Tensor, " P"], Float64[Tensor, " P"], Float64[Tensor, " P"], Float64[Tensor, " P"]]:
         """Q, sign of dS, log10 |dS| and log10(|dS| / S), float64 [P]."""
         last, first, dfirst = (v.double() for v in (trace.delta[:, -1], tangent.delta, tangent.ddelta))
         power = numerics.exponent_of(last.abs().flatten(1).amax(1))

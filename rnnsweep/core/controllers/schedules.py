@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.errors import ConfigError, nearest
@@ -39,7 +40,7 @@ class Schedule(Unit):
         "epoch": Range(1, integer=True),
     }
 
-    def at(self, weight: Tensor, step: Tensor) -> Tensor:
+    def at(self, weight: Float[Tensor, " P"], step: Int64[Tensor, " P"]) -> Float[Tensor, " P"]:
         """The weights [P] at the update that follows `step` [P] updates."""
         if self.kind == "constant":
             return weight
@@ -49,8 +50,8 @@ class Schedule(Unit):
         return (weight.double() / (t if self.kind == "inverse" else 2 * t)).to(weight.dtype)
 
 
-def schedule(given: Schedule | Mapping[str, Any], key: str) -> Schedule:
-    """A schedule of its config block.
+def schedule(given: Any, key: str) -> Schedule:
+    """A schedule of its config block, or the schedule that it already is.
 
     Raises:
         ConfigError: no block, an unknown key, or a value that is not allowed; the key starts with `key`.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
@@ -54,7 +55,7 @@ class ZClip(Transform):
         """Norms seen (counted up to the end of the warm-up), their mean and deviation."""
         return {"seen": (), "mean": (), "deviation": ()}
 
-    def transform(self, context: Context, norm: Tensor) -> Transformed:
+    def transform(self, context: Context, norm: Float[Tensor, " P"]) -> Transformed:
         """See `Transform.transform`."""
         slots, hypers = context.slots, {name: value.double() for name, value in context.hypers.items()}
         seen, mean, deviation = (slots[name].double() for name in ("seen", "mean", "deviation"))

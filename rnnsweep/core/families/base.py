@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.activations import Activation, activation
@@ -14,7 +15,7 @@ from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range, Unit
 
-Values = Mapping[str, Tensor]
+Values = Mapping[str, Float[Tensor, "P ..."]]
 
 
 @dataclass(frozen=True)
@@ -87,29 +88,33 @@ class Family(Unit):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop's weights of raw parameters [P, *shape] and per-row hyperparameters [P]."""
 
-    def feed(self, values: Values, hypers: Values, inputs: Tensor, lengths: Tensor) -> Feed:
+    def feed(
+        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"]
+    ) -> Feed:
         """What the loop is fed; the inputs themselves, unless a filter over time comes first."""
         del values, hypers, lengths
         return Feed(inputs)
 
-    def visible(self, states: Tensor) -> Tensor:
+    def visible(self, states: Float[Tensor, "... S"]) -> Float[Tensor, "... H"]:
         """The part of the carried state [..., S] that the read-out sees, [..., H]."""
         return states
 
     @abstractmethod
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of raw parameters from those of the loop's weights."""
 
     @abstractmethod
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """First-order change [P, H, H] of the loop's recurrent matrix for a candidate step of the raw parameters."""
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Initial values, float64 [P, *shape], that the family sets itself, over those that an init has drawn."""
         del drawn, specs, keys
         return {}
 
-    def advance(self, values: Values, hypers: Values) -> dict[str, Tensor]:
+    def advance(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, " P"]]:
         """The row state `slots` after a step that led to these parameters."""
         del values, hypers
         return {}
@@ -139,7 +144,7 @@ class CellFamily(Family):
     # Names of the parameters that the cell reads besides w_rec, w_in and b.
     own: ClassVar[tuple[str, ...]] = ()
 
-    def visible(self, states: Tensor) -> Tensor:
+    def visible(self, states: Float[Tensor, "... S"]) -> Float[Tensor, "... H"]:
         """The first H entries."""
         return states[..., : self.hidden]  # ... S -> ... H
 
@@ -149,18 +154,36 @@ class CellFamily(Family):
         own = {name: values[name] for name in self.own}
         return LoopWeights(values["w_rec"], values.get("w_in"), values.get("b"), h0=values.get("h0"), cell=own)
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The loop's gradients themselves."""
         del values, hypers
         return {**loop_parts(gradients), **gradients.cell}
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The step of W_rec itself."""
         del values, hypers
         return step["w_rec"]
 
 
-def loop_parts(gradients: LoopGradients) -> dict[str, Tensor]:
+@runtime_checkable
+class OutputFeedback(Protocol):
+    """A family whose outputs come in again: y_{t-1} `w_fb` is part of step t's drive (parameter ``w_fb`` [O, D]).
+
+    Its `weights` have that way round in them; a rule that puts something else in its place wants the loop without.
+    """
+
+    def open_weights(self, values: Values, hypers: Values) -> LoopWeights:
+        """The loop's weights without what is fed back."""
+        ...
+
+    def open_pullback(
+        self, values: Values, hypers: Values, gradients: LoopGradients
+    ) -> dict[str, Float[Tensor, "P ..."]]:
+        """Gradients of the raw parameters from those of `open_weights`."""
+        ...
+
+
+def loop_parts(gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
     """Gradients of the loop's plain parameters by their usual names; those that are None left out."""
     named = {
         "w_rec": gradients.w_rec,

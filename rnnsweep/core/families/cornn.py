@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
@@ -58,7 +59,7 @@ class CoRnn(CellFamily):
         own = {name: hypers[name][:, None] for name in ("dt", "gamma", "epsilon")}  # P 1: broadcasts over units
         return LoopWeights(values["w_rec"], values["w_in"], values["b"], cell=own)
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The constants have no gradient."""
         named = super().pullback(values, hypers, gradients)
         # The engine gives a gradient for all that the cell reads, dt and the like among them.

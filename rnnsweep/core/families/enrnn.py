@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
@@ -101,7 +102,9 @@ class Enrnn(Family):
             own.append(ParameterSpec("act_bias", (H,), "bias"))
         return (*own, *readout_parameters(H, n_outputs))
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Skew blocks with angles U(0, pi/2)."""
         del specs
         # An init that draws skew matrices has the last word.
@@ -114,7 +117,7 @@ class Enrnn(Family):
         w = self._blocks(long, values["w_cross"], divided(values["w_short"], lead, on))
         return LoopWeights(w, values["w_in"], values["b"], values.get("act_bias"))
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients through both maps."""
         named, L = loop_parts(gradients), self.n_long
         w = named.pop("w_rec")  # P H H
@@ -126,14 +129,14 @@ class Enrnn(Family):
         named["w_cross"] = w[:, L:, :L]
         return named
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of the block matrix."""
         d = signs(hypers["negatives"], self.n_long)
         long = cayley_step(values["a_skew"], d, cayley(values["a_skew"], d), step["a_skew"])
         lead, on = self._normalised(values, hypers)
         return self._blocks(long, step["w_cross"], divided_step(values["w_short"], lead, on, step["w_short"]))
 
-    def advance(self, values: Values, hypers: Values) -> dict[str, Tensor]:
+    def advance(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, " P"]]:
         """Latch where rho(T) > 1, count ties."""
         lead, on = self._normalised(values, hypers)
         kind = hypers["latched"].dtype

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -80,7 +81,9 @@ class Esn(Family):
             *readout_parameters(H, n_outputs),
         )
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """The reservoir."""
         del drawn
         sizes = {spec.name: spec for spec in specs}
@@ -104,12 +107,12 @@ class Esn(Family):
         """The reservoir."""
         return LoopWeights(values["w_rec"], values["w_in"], values["b"], leak=hypers["leak"])
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Nothing in the loop is trained."""
         del values, hypers, gradients
         return {}
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The reservoir does not move."""
         del hypers, step
         return torch.zeros_like(values["w_rec"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -38,7 +39,9 @@ class ExpRnn(SkewFamily):
 
     asks_host: ClassVar[bool] = True  # `matrix_exp` chooses its approximation by the matrix's norm
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Angles: an init's skew entries are tan(t / 2), those of the Cayley map; here the entry is t itself."""
         del specs
         if "a_skew" in drawn:
@@ -55,7 +58,7 @@ class ExpRnn(SkewFamily):
         del hypers
         return LoopWeights(_exponential(values), values["w_in"], values.get("b"), values.get("act_bias"))
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of A and of what the loop takes as it is."""
         del hypers
         named = loop_parts(gradients)
@@ -63,7 +66,7 @@ class ExpRnn(SkewFamily):
         mapped = pull(_exponential, {"a_skew": values["a_skew"]}, named.pop("w_rec"))
         return {**named, **mapped}
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of W."""
         del hypers
         return push(_exponential, {"a_skew": values["a_skew"]}, step)

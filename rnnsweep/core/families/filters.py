@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -34,11 +35,11 @@ class Momentum:
     decay: Tensor
     scale: Tensor
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Float[Tensor, "P T B G"]) -> Float[Tensor, "P T B G"]:
         """v [P, T, B, G]."""
         return scan(self.scale * z, self.decay)
 
-    def pullback(self, z: Tensor, g: Tensor) -> Tensor:
+    def pullback(self, z: Float[Tensor, "P T B G"], g: Float[Tensor, "P T B G"]) -> Float[Tensor, "P T B G"]:
         """dC/dz of dC/dv."""
         del z
         return self.scale * reversed_scan(g, self.decay)
@@ -58,11 +59,11 @@ class Adaptive:
     momentum: Momentum
     beta: Tensor
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Float[Tensor, "P T B G"]) -> Float[Tensor, "P T B G"]:
         """The adapted drive [P, T, B, G]."""
         return self.momentum.forward(z) / (self._square(z) + EPSILON).sqrt()
 
-    def pullback(self, z: Tensor, g: Tensor) -> Tensor:
+    def pullback(self, z: Float[Tensor, "P T B G"], g: Float[Tensor, "P T B G"]) -> Float[Tensor, "P T B G"]:
         """dC/dz."""
         # Scanned again, not kept: two tensors as large as the drives less to hold.
         v, below = self.momentum.forward(z), self._square(z) + EPSILON
@@ -79,7 +80,7 @@ class Adaptive:
 Filter = Momentum | Adaptive
 
 
-def scan(x: Tensor, decay: Tensor) -> Tensor:
+def scan(x: Float[Tensor, "P T B G"], decay: Float[Tensor, "P T 1 1"]) -> Float[Tensor, "P T B G"]:
     """y_t = decay_t y_{t-1} + x_t, y_0 = 0."""
     outputs = [x[:, 0]]
     for t in range(1, x.shape[1]):
@@ -87,7 +88,7 @@ def scan(x: Tensor, decay: Tensor) -> Tensor:
     return torch.stack(outputs, 1)  # P T B G
 
 
-def reversed_scan(g: Tensor, decay: Tensor) -> Tensor:
+def reversed_scan(g: Float[Tensor, "P T B G"], decay: Float[Tensor, "P T 1 1"]) -> Float[Tensor, "P T B G"]:
     """The transpose of `scan`: y_t = decay_{t+1} y_{t+1} + g_t."""
     outputs = [g[:, -1]]
     for t in range(g.shape[1] - 2, -1, -1):
@@ -96,12 +97,12 @@ def reversed_scan(g: Tensor, decay: Tensor) -> Tensor:
     return torch.stack(outputs[::-1], 1)
 
 
-def constant(value: Tensor, T: int) -> Tensor:
+def constant(value: Float[Tensor, " P"], T: int) -> Float[Tensor, "P T 1 1"]:
     """A per-row value [P] at every step, [P, T, 1, 1]."""
     return value[:, None, None, None].expand(-1, T, 1, 1)  # a view: T costs no memory
 
 
-def restarting(period: Tensor, lengths: Tensor, T: int) -> Tensor:
+def restarting(period: Float[Tensor, " P"], lengths: Int64[Tensor, " P"], T: int) -> Float[Tensor, "P T 1 1"]:
     """kappa_t = (k - 1) / (k + 2) with k = 1..period again and again from a row's own start, [P, T, 1, 1].
 
     Example:
@@ -112,7 +113,7 @@ def restarting(period: Tensor, lengths: Tensor, T: int) -> Tensor:
     return ((k - 1) / (k + 2))[:, :, None, None]
 
 
-def restart_index(period: Tensor, lengths: Tensor, T: int) -> Tensor:
+def restart_index(period: Float[Tensor, " P"], lengths: Int64[Tensor, " P"], T: int) -> Float[Tensor, "P T"]:
     """k [P, T], in the floating type of `period`."""
     own = torch.arange(T, device=lengths.device)[None, :] - (T - lengths)[:, None]  # P T, negative before the start
     # `remainder`, not `fmod`: its sign is the period's, so k stays in 1..period before the start too.
@@ -120,7 +121,9 @@ def restart_index(period: Tensor, lengths: Tensor, T: int) -> Tensor:
     return torch.remainder(own, period.round().to(torch.int64)[:, None]).to(period.dtype) + 1
 
 
-def filtered_feed(values: Values, inputs: Tensor, lengths: Tensor, filter_: Filter) -> Feed:
+def filtered_feed(
+    values: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"], filter_: Filter
+) -> Feed:
     """Drives of the loop: the filtered input path, with its pull-back to ``w_in`` and ``b``."""
     T = inputs.shape[1]
     z = numerics.matmul(inputs.flatten(1, 2), values["w_in"]).unflatten(1, inputs.shape[1:3])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -58,7 +59,9 @@ class IndRnn(Family):
             *readout_parameters(H, n_outputs),
         )
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """w ~ U(0, spread)."""
         del drawn, specs
         # Inits know no role "diagonal": nothing that was drawn is lost.
@@ -70,7 +73,7 @@ class IndRnn(Family):
         # A full matrix, so that the fused loops of the simple cell run it.
         return LoopWeights(torch.diag_embed(values["w_diagonal"]), values["w_in"], values["b"])
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The diagonal of the matrix's gradient."""
         del values, hypers
         named = loop_parts(gradients)
@@ -78,7 +81,7 @@ class IndRnn(Family):
         named["w_diagonal"] = named.pop("w_rec").diagonal(dim1=1, dim2=2)
         return named
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The diagonal's step as a matrix."""
         del values, hypers
         return torch.diag_embed(step["w_diagonal"])

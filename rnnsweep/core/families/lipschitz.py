@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
@@ -73,14 +74,14 @@ class Lipschitz(CellFamily):
         # [A, W] is P H 2H: one product with h serves both.
         return LoopWeights(torch.cat(parts, 2), values["w_in"], values["b"], cell=own)
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through M -> M + (1 - 2 beta) M^T, whose transpose has the same form."""
         del values
         named = loop_parts(gradients)
         halves = named.pop("w_rec").split(self.hidden, 2)  # 2 x P H H
         return named | {f"m_{n}": _mixed(half, hypers[f"beta_{n}"]) for n, half in zip("aw", halves, strict=True)}
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The change of [A, W]."""
         del values
         # gamma I is a constant and has no change.

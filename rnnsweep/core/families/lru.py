@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -73,7 +74,9 @@ class Lru(Family):
             *readout_parameters(2 * H, n_outputs),
         )
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Uniform on a ring."""
         del drawn, specs
         radius, phase = (rng.uniforms53(keys, self.hidden, rng.stream_of(name)) for name in _MAPPED)
@@ -88,7 +91,7 @@ class Lru(Family):
         # gamma keeps the states' size alike, however close to the unit circle lambda is.
         return LoopWeights(_matrix(values), values["w_in"] * _gamma(values)[:, None, :])
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through lambda and gamma."""
         del hypers
         named, own = loop_parts(gradients), {name: values[name] for name in _MAPPED}
@@ -101,7 +104,7 @@ class Lru(Family):
             named["w_in"] = named["w_in"] * _gamma(values)[:, None, :]
         return {**named, **mapped}
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The change of the real form."""
         del hypers
         return push(_matrix, {name: values[name] for name in _MAPPED}, step)

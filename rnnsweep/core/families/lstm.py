@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
@@ -53,13 +54,15 @@ class Lstm(CellFamily):
             *readout_parameters(H, n_outputs),
         )
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """The forget gate's bias."""
         del specs
         return {} if "b" in drawn else {"b": forget_biases(len(keys), self.hidden, self.forget_bias)}
 
 
-def forget_biases(rows: int, hidden: int, value: float) -> Tensor:
+def forget_biases(rows: int, hidden: int, value: float) -> Float64[Tensor, "rows gates"]:
     """Gate biases [rows, 4 hidden], zero but for the forget gate."""
     bias = torch.zeros(rows, 4 * hidden, dtype=torch.float64)
     bias[:, hidden : 2 * hidden] = value  # the second of i, f, g, o

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-Map = Callable[[Mapping[str, Tensor]], Tensor]
+Map = Callable[[Mapping[str, Float[Tensor, "P ..."]]], Float[Tensor, "P ..."]]
 
 
-def pull(map_: Map, values: Mapping[str, Tensor], gradient: Tensor) -> dict[str, Tensor]:
+def pull(
+    map_: Map, values: Mapping[str, Float[Tensor, "P ..."]], gradient: Float[Tensor, "P ..."]
+) -> dict[str, Float[Tensor, "P ..."]]:
     """Gradients of the raw parameters `values` from the gradient of `map_(values)`; rows stay apart if `map_` does."""
     with torch.enable_grad():
         # Leaves of their own: nothing is recorded for the caller's tensors, which are views of one slab.
@@ -23,7 +26,9 @@ def pull(map_: Map, values: Mapping[str, Tensor], gradient: Tensor) -> dict[str,
     }
 
 
-def push(map_: Map, values: Mapping[str, Tensor], step: Mapping[str, Tensor]) -> Tensor:
+def push(
+    map_: Map, values: Mapping[str, Float[Tensor, "P ..."]], step: Mapping[str, Float[Tensor, "P ..."]]
+) -> Float[Tensor, "P ..."]:
     """First-order change of `map_(values)` for a candidate step of the raw parameters.
 
     Numerics:

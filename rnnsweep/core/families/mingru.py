@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
@@ -51,7 +52,7 @@ class MinGru(CellFamily):
         # P 0 0: the loop's product then has no entries, and no other case is needed.
         return LoopWeights(w_in.new_zeros(len(w_in), 0, 0), w_in, values["b"])
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The input path's gradients."""
         named = super().pullback(values, hypers, gradients)
         del named["w_rec"]  # no parameter

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.families.base import Family, Feed, Values
@@ -31,7 +32,7 @@ class Filtered(Family):
     """
 
     @abstractmethod
-    def filter_of(self, hypers: Values, lengths: Tensor, T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
         """The filter with per-row hyperparameters."""
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
@@ -44,7 +45,9 @@ class Filtered(Family):
         """That is what it is for."""
         return True
 
-    def feed(self, values: Values, hypers: Values, inputs: Tensor, lengths: Tensor) -> Feed:
+    def feed(
+        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"]
+    ) -> Feed:
         """Filtered drives."""
         return filtered_feed(values, inputs, lengths, self.filter_of(hypers, lengths, inputs.shape[1]))
 
@@ -52,7 +55,7 @@ class Filtered(Family):
 class MomentumFilter(Filtered):
     """v_t = mu v_{t-1} + s (W x_t + b)."""
 
-    def filter_of(self, hypers: Values, lengths: Tensor, T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
         """Constant mu and s."""
         del lengths
         return _momentum(hypers, T)
@@ -61,7 +64,7 @@ class MomentumFilter(Filtered):
 class AdamFilter(Filtered):
     """v_t / sqrt(m_t + 1e-16), m_t = beta m_{t-1} + (1 - beta) (W x_t + b)^2."""
 
-    def filter_of(self, hypers: Values, lengths: Tensor, T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
         """Constant mu, s and beta."""
         del lengths
         return Adaptive(_momentum(hypers, T), constant(hypers["beta"], T))
@@ -70,7 +73,7 @@ class AdamFilter(Filtered):
 class RmspropFilter(Filtered):
     """The Adam filter with mu = 0."""
 
-    def filter_of(self, hypers: Values, lengths: Tensor, T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
         """Constant s and beta."""
         del lengths
         zero = {**hypers, "mu": hypers["s"] * 0}  # zeros of the right shape, type and device
@@ -80,7 +83,7 @@ class RmspropFilter(Filtered):
 class NesterovFilter(Filtered):
     """v_t = kappa_t v_{t-1} + s (W x_t + b), kappa_t = (k - 1) / (k + 2), k = 1..F restarting."""
 
-    def filter_of(self, hypers: Values, lengths: Tensor, T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
         """The restarting sequence of each row's F."""
         return Momentum(restarting(hypers["restart"], lengths, T), hypers["s"][:, None, None, None])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -48,7 +49,7 @@ class NesterovLstmDiff(Lstm):
         """The gated cell with v in its state."""
         return DifferenceLstmCell(self.hidden)
 
-    def initial(self, drawn: Values, specs: object, keys: Tensor) -> dict[str, Tensor]:
+    def initial(self, drawn: Values, specs: object, keys: Int64[Tensor, " P"]) -> dict[str, Float64[Tensor, "P ..."]]:
         """Gate biases as they act on the gates at first: -s b is what the init drew, or else the forget bias."""
         del specs
         bias = drawn["b"] if "b" in drawn else forget_biases(len(keys), self.hidden, self.forget_bias)
@@ -58,7 +59,9 @@ class NesterovLstmDiff(Lstm):
         """The loop is fed with drives."""
         return given_drives(super().weights(values, hypers))
 
-    def feed(self, values: Values, hypers: Values, inputs: Tensor, lengths: Tensor) -> Feed:
+    def feed(
+        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"]
+    ) -> Feed:
         """Drives [P, T, B, 4H + 1]: s (u W_in + b), and kappa."""
         P, T, B, _ = inputs.shape
         s = hypers["s"][:, None, None, None]

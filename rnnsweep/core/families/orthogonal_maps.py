@@ -10,24 +10,25 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
 
 
-def skew(stored: Tensor) -> Tensor:
+def skew(stored: Float[Tensor, "*batch H H"]) -> Float[Tensor, "*batch H H"]:
     """A = U - U^T of the strict upper triangle U of [..., H, H]."""
     upper = stored.triu(1)
     return upper - upper.transpose(-1, -2)
 
 
-def skew_gradient(gradient: Tensor) -> Tensor:
+def skew_gradient(gradient: Float[Tensor, "*batch H H"]) -> Float[Tensor, "*batch H H"]:
     """Gradient of what is stored, from dC/dA with all entries of A taken as free: upper triangle of G - G^T."""
     # Each stored entry stands in A twice, with opposite signs.
     return (gradient - gradient.transpose(-1, -2)).triu(1)
 
 
-def each_row(work: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+def each_row(work: Callable[..., Float[Tensor, " ..."]], *arguments: Float[Tensor, "P ..."]) -> Float[Tensor, "P ..."]:
     """Apply `work` to row after row.
 
     Numerics:
@@ -38,7 +39,7 @@ def each_row(work: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
     return torch.stack([work(*(a[p].clone(memory_format=torch.contiguous_format) for a in arguments)) for p in rows])
 
 
-def cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
+def cayley(stored: Float[Tensor, "P H H"], diagonal: Float[Tensor, "P H"]) -> Float[Tensor, "P H H"]:
     """W = (I + A)^{-1} (I - A) D, [P, H, H]; `diagonal` [P, H].
 
     Numerics:
@@ -51,7 +52,12 @@ def cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
     return each_row(_cayley, stored, diagonal)
 
 
-def cayley_pullback(stored: Tensor, diagonal: Tensor, w: Tensor, gradient: Tensor) -> Tensor:
+def cayley_pullback(
+    stored: Float[Tensor, "P H H"],
+    diagonal: Float[Tensor, "P H"],
+    w: Float[Tensor, "P H H"],
+    gradient: Float[Tensor, "P H H"],
+) -> Float[Tensor, "P H H"]:
     """dC/d stored = upper triangle of V^T - V, V = (I + A)^{-T} G (D + W^T); Helfrich et al. (2018), theorem 3.2."""
 
     def row(a: Tensor, d: Tensor, w: Tensor, g: Tensor) -> Tensor:
@@ -62,7 +68,12 @@ def cayley_pullback(stored: Tensor, diagonal: Tensor, w: Tensor, gradient: Tenso
     return each_row(row, stored, diagonal, w, gradient)
 
 
-def cayley_step(stored: Tensor, diagonal: Tensor, w: Tensor, step: Tensor) -> Tensor:
+def cayley_step(
+    stored: Float[Tensor, "P H H"],
+    diagonal: Float[Tensor, "P H"],
+    w: Float[Tensor, "P H H"],
+    step: Float[Tensor, "P H H"],
+) -> Float[Tensor, "P H H"]:
     """First-order change of W: dW = -(I + A)^{-1} dA (W + D)."""
 
     def row(a: Tensor, d: Tensor, w: Tensor, s: Tensor) -> Tensor:
@@ -86,7 +97,7 @@ def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-def cayley_blocks(keys: Tensor, name: str, hidden: int) -> Tensor:
+def cayley_blocks(keys: Int64[Tensor, " P"], name: str, hidden: int) -> Float64[Tensor, "P H H"]:
     """Stored skew matrices [P, H, H] whose Cayley map rotates planes by angles t ~ U(0, pi/2); float64.
 
     Blocks [[0, s], [-s, 0]] on the diagonal with s = tan(t / 2); a last odd unit stays alone.
@@ -104,7 +115,7 @@ def cayley_blocks(keys: Tensor, name: str, hidden: int) -> Tensor:
     return blocks
 
 
-def signs(share: Tensor, hidden: int) -> Tensor:
+def signs(share: Float[Tensor, " P"], hidden: int) -> Float[Tensor, "P H"]:
     """D [P, H]: -1 for the last round(share * H) entries, else 1."""
     negative = torch.round(share * hidden)
     # Compared, not sliced: each row has its own count.

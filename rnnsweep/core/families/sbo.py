@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
 from rnnsweep.core.numerics import matmul
 from rnnsweep.core.recurrence.cells import Cell
-from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell, NesterovCell
+from rnnsweep.core.recurrence.descent import descent_cells
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import ANY, Range
 
-_CELLS = {"sgd": GradientDescentCell, "heavy_ball": HeavyBallCell, "nesterov": NesterovCell}
+_CELLS = descent_cells()
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Sbo(CellFamily):
 
     Attributes:
         hidden: H, number of units.
-        method: the inner optimiser.
+        method: the inner optimiser: a cell of `core.recurrence.descent`, by its name.
         coupling: ``sparse``: W = w I with one trained number; ``dense``: W = I + U V of rank `rank`, both trained.
         rank: of U V; at most H.
         eta, mu: initial values of the trained step size and momentum; per row.
@@ -73,7 +74,9 @@ class Sbo(CellFamily):
             *readout_parameters(H, n_outputs),
         )
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """eta and mu; w starts at 0."""
         del drawn, specs
         one = torch.ones(len(keys), 1, dtype=torch.float64)
@@ -87,7 +90,7 @@ class Sbo(CellFamily):
         own = {"eta": values["eta"], "mu": values["mu"], "w_back": w}
         return LoopWeights(w, values["w_in"], values["b"], cell=own)
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Both uses of W together; the trained numbers as they are."""
         del hypers
         own = dict(gradients.cell)
@@ -97,7 +100,7 @@ class Sbo(CellFamily):
         del named["w_rec"]
         return {**named, **self._parts(values, w)}
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of W."""
         del hypers
         if self.coupling == "sparse":

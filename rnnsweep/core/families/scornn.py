@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.families.base import Values, loop_parts
@@ -38,7 +39,9 @@ class Scornn(SkewFamily):
     negatives: float = 0.5
     rows: ClassVar[Mapping[str, Range]] = {"negatives": SHARE}
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Skew blocks with angles U(0, pi/2)."""
         del specs
         return {} if "a_skew" in drawn else {"a_skew": cayley_blocks(keys, "a_skew", self.hidden)}
@@ -48,7 +51,7 @@ class Scornn(SkewFamily):
         w = cayley(values["a_skew"], signs(hypers["negatives"], self.hidden))
         return LoopWeights(w, values["w_in"], values.get("b"), values.get("act_bias"))
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of A and of what the loop takes as it is."""
         named = loop_parts(gradients)
         # W is formed again: `weights` leaves nothing behind for this call.
@@ -56,7 +59,7 @@ class Scornn(SkewFamily):
         named["a_skew"] = cayley_pullback(values["a_skew"], d, cayley(values["a_skew"], d), named.pop("w_rec"))
         return named
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of W."""
         d = signs(hypers["negatives"], self.hidden)
         return cayley_step(values["a_skew"], d, cayley(values["a_skew"], d), step["a_skew"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -50,7 +51,7 @@ class Scurnn(CellFamily):
         """Complex modReLU."""
         return ComplexModReluCell(2 * self.hidden)  # in real numbers
 
-    def visible(self, states: Tensor) -> Tensor:
+    def visible(self, states: Float[Tensor, "... S"]) -> Float[Tensor, "... H"]:
         """[Re h, Im h]."""
         return states
 
@@ -68,7 +69,9 @@ class Scurnn(CellFamily):
             *readout_parameters(2 * H, n_outputs),
         )
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """The paper's: blocks with angles U(0, pi/2), theta ~ U(0, 2 pi), h_0 ~ U(-.01, .01)."""
         del specs
         H = self.hidden
@@ -85,7 +88,7 @@ class Scurnn(CellFamily):
         own = {"act_bias": values["act_bias"]}
         return LoopWeights(unitary(values), values["w_in"], h0=values["h0"], cell=own)
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of A and theta by autograd of the map."""
         # Only what the map reads: zeros for the others would cover their gradients.
         mapped = pull(unitary, {name: values[name] for name in _MAPPED}, gradients.w_rec)
@@ -93,13 +96,13 @@ class Scurnn(CellFamily):
         del named["w_rec"]
         return {**named, **mapped}
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of the real 2H x 2H matrix."""
         del hypers
         return push(unitary, {name: values[name] for name in _MAPPED}, step)
 
 
-def unitary(values: Values) -> Tensor:
+def unitary(values: Values) -> Float[Tensor, "P H H"]:
     """Real form [[Re W, Im W], [-Im W, Re W]] of the unitary W, [P, 2H, 2H]."""
     return each_row(_unitary, *(values[name] for name in _MAPPED))
 

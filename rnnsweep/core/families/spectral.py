@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 _TIE = 1e-9
@@ -28,7 +29,7 @@ class Leading:
     tied: Tensor
 
 
-def leading(matrices: Tensor) -> Leading:
+def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
     """Spectral radius of every matrix [P, n, n] and its derivative.
 
     Numerics:
@@ -87,14 +88,16 @@ class _Divided(torch.autograd.Function):
         return divided_pullback(matrices, ctx.lead, ctx.on, gradient), None, None
 
 
-def divided(matrices: Tensor, lead: Leading, on: Tensor) -> Tensor:
+def divided(matrices: Float[Tensor, "P n n"], lead: Leading, on: Bool[Tensor, " P"]) -> Float[Tensor, "P n n"]:
     """T / rho where `on` [P], T elsewhere; differentiable, once."""
     result = _Divided.apply(matrices, lead, on)
     assert isinstance(result, Tensor)
     return result
 
 
-def divided_pullback(matrices: Tensor, lead: Leading, on: Tensor, gradient: Tensor) -> Tensor:
+def divided_pullback(
+    matrices: Float[Tensor, "P n n"], lead: Leading, on: Bool[Tensor, " P"], gradient: Float[Tensor, "P n n"]
+) -> Float[Tensor, "P n n"]:
     """Gradient of T: G / rho - <G, T> / rho^2 d rho."""
     rho = lead.rho.to(matrices.dtype)[:, None, None]
     inner = (gradient * matrices).flatten(1).sum(1)[:, None, None]
@@ -103,7 +106,9 @@ def divided_pullback(matrices: Tensor, lead: Leading, on: Tensor, gradient: Tens
     return torch.where(on[:, None, None], through, gradient)
 
 
-def divided_step(matrices: Tensor, lead: Leading, on: Tensor, step: Tensor) -> Tensor:
+def divided_step(
+    matrices: Float[Tensor, "P n n"], lead: Leading, on: Bool[Tensor, " P"], step: Float[Tensor, "P n n"]
+) -> Float[Tensor, "P n n"]:
     """First-order change of T / rho."""
     rho = lead.rho.to(matrices.dtype)[:, None, None]
     inner = (lead.slope.to(matrices.dtype) * step).flatten(1).sum(1)[:, None, None]

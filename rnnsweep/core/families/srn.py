@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
@@ -82,14 +83,14 @@ class Srn(Family):
         leak = hypers["leak"] if self.leaky else None
         return LoopWeights(values["w_rec"], values["w_in"], values["b"], values.get("act_bias"), leak=leak)
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The loop's gradients themselves."""
         del values, hypers
         named = {"w_rec": gradients.w_rec, "w_in": gradients.w_in, "b": gradients.bias, "act_bias": gradients.act_bias}
         # None: not in this loop, or not handed in, as by Omega, whose gradient is of w_rec alone.
         return {name: value for name, value in named.items() if value is not None}
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Tensor:
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The step of W_rec itself."""
         del values, hypers
         return step["w_rec"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -40,7 +41,9 @@ class SrnFeedback(Srn):
         """The loop's weights without what is fed back."""
         return super().weights(values, hypers)
 
-    def open_pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def open_pullback(
+        self, values: Values, hypers: Values, gradients: LoopGradients
+    ) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of the raw parameters from those of `open_weights`."""
         return super().pullback(values, hypers, gradients)
 
@@ -54,7 +57,7 @@ class SrnFeedback(Srn):
             loop.bias = values["b"] + numerics.matmul(values["b_out"][:, None, :], values["w_fb"])[:, 0]
         return loop
 
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Tensor]:
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of the raw parameters; of w_out and b_out as far as they are fed back."""
         named = super().pullback(values, hypers, gradients)
         # With G the gradient of W_rec + W_out W_fb: dW_fb = W_out^T G, dW_out = G W_fb^T.
@@ -68,7 +71,9 @@ class SrnFeedback(Srn):
             named["b_out"] = numerics.matmul(bias, back)[:, 0]
         return named
 
-    def recurrent_step(self, values: Values, hypers: Values, step: Mapping[str, Tensor]) -> Tensor:
+    def recurrent_step(
+        self, values: Values, hypers: Values, step: Mapping[str, Float[Tensor, "P ..."]]
+    ) -> Float[Tensor, "P R A"]:
         """First-order change of W_rec + W_out W_fb."""
         del hypers
         # The product rule over W_out W_fb.

@@ -31,7 +31,11 @@ class Init(Unit):
 
     @abstractmethod
     def draw(
-        self, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"], hypers: Mapping[str, Tensor], gain: float
+        self,
+        specs: Sequence[ParameterSpec],
+        keys: Int64[Tensor, " P"],
+        hypers: Mapping[str, Float64[Tensor, " P"]],
+        gain: float,
     ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Initial values by parameter name, float64 [P, *shape], on the CPU.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from jaxtyping import Float64
 from torch import Tensor
 
 from rnnsweep.core.inits.eigen_angles import SkewInit
@@ -25,6 +26,6 @@ class Cayley(SkewInit):
         U(-.01, .01).
     """
 
-    def angles(self, uniform: Tensor) -> Tensor:
+    def angles(self, uniform: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
         """U(0, pi/2)."""
         return uniform * (math.pi / 2)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -40,8 +41,12 @@ class Chrono(Init):
     longest: float = 100.0
 
     def draw(
-        self, specs: Sequence[ParameterSpec], keys: Tensor, hypers: Mapping[str, Tensor], gain: float
-    ) -> dict[str, Tensor]:
+        self,
+        specs: Sequence[ParameterSpec],
+        keys: Int64[Tensor, " P"],
+        hypers: Mapping[str, Float64[Tensor, " P"]],
+        gain: float,
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Weights and gate biases by name, float64 [P, *shape]."""
         # A gain per row is given, so that the activation's is not taken.
         values = Glorot().draw(specs, keys, {"gain": torch.ones(len(keys), dtype=torch.float64)}, gain)

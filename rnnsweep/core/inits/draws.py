@@ -45,7 +45,9 @@ def per_row(values: Float64[Tensor, " P"], spec: ParameterSpec) -> Float64[Tenso
     return values.reshape(-1, *(1 for _ in spec.shape))  # P 1 ... 1
 
 
-def hyper_or(name: str, hypers: Mapping[str, Tensor], instead: Tensor) -> Tensor:
+def hyper_or(
+    name: str, hypers: Mapping[str, Float64[Tensor, " P"]], instead: Float64[Tensor, " P"]
+) -> Float64[Tensor, " P"]:
     """A per-row hyperparameter that may be null: [P]; where it is absent or NaN, `instead` stands."""
     values = hypers.get(name)
     if values is None:
@@ -55,7 +57,7 @@ def hyper_or(name: str, hypers: Mapping[str, Tensor], instead: Tensor) -> Tensor
 
 
 def gains(
-    spec: ParameterSpec, keys: Int64[Tensor, " P"], hypers: Mapping[str, Tensor], gain: float
+    spec: ParameterSpec, keys: Int64[Tensor, " P"], hypers: Mapping[str, Float64[Tensor, " P"]], gain: float
 ) -> Float64[Tensor, " P"]:
     """Gain of each row [P]: the config's or the activation's where the weight feeds it; 1 for the read-out."""
     ones = torch.ones(keys.shape[0], dtype=torch.float64)
@@ -94,7 +96,9 @@ def square_blocks(spec: ParameterSpec) -> Blocks:
 
 
 def each_matrix(
-    values: Float64[Tensor, "P ..."], blocks: Blocks, change: Callable[[int, Tensor], Tensor]
+    values: Float64[Tensor, "P ..."],
+    blocks: Blocks,
+    change: Callable[[int, Float64[Tensor, "n n"]], Float64[Tensor, "n n"]],
 ) -> Float64[Tensor, "P ..."]:
     """Apply `change(row, matrix)` to every block by itself; values [P, ..., down * from, across * to].
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -35,12 +36,16 @@ class SkewInit(Init):
     bound: float = 0.01
 
     @abstractmethod
-    def angles(self, uniform: Tensor) -> Tensor:
+    def angles(self, uniform: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
         """Angles of draws from U[0, 1)."""
 
     def draw(
-        self, specs: Sequence[ParameterSpec], keys: Tensor, hypers: Mapping[str, Tensor], gain: float
-    ) -> dict[str, Tensor]:
+        self,
+        specs: Sequence[ParameterSpec],
+        keys: Int64[Tensor, " P"],
+        hypers: Mapping[str, Float64[Tensor, " P"]],
+        gain: float,
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Weights by name, float64 [P, *shape]."""
         del gain
         values = {}
@@ -65,7 +70,7 @@ class SkewInit(Init):
         return self.angles(drawn[:, : blocks * pairs]).unflatten(1, (blocks, pairs))
 
 
-def generators(angles: Tensor, hidden: int) -> Tensor:
+def generators(angles: Float64[Tensor, "P planes"], hidden: int) -> Float64[Tensor, "P H H"]:
     """Upper triangles of skew matrices [P, H, H] whose Cayley map rotates by `angles` [P, H // 2]."""
     triangles = torch.zeros(len(angles), hidden, hidden, dtype=torch.float64)
     even = torch.arange(0, 2 * angles.shape[1], 2)
@@ -73,7 +78,7 @@ def generators(angles: Tensor, hidden: int) -> Tensor:
     return triangles
 
 
-def rotations(angles: Tensor, hidden: int) -> Tensor:
+def rotations(angles: Float64[Tensor, "*batch planes"], hidden: int) -> Float64[Tensor, "*batch H H"]:
     """Block-diagonal rotations [..., H, H] by `angles` [..., H // 2]; 1 for a last odd unit."""
     # Cloned: expanded rows share their memory, and are written to.
     matrices = torch.eye(hidden, dtype=torch.float64).expand(*angles.shape[:-1], -1, -1).clone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from jaxtyping import Float64
 from torch import Tensor
 
 from rnnsweep.core.inits.eigen_angles import SkewInit
@@ -25,6 +26,6 @@ class Henaff(SkewInit):
         exponential map: ours are tan(t / 2), which gives the same angles under the Cayley map.
     """
 
-    def angles(self, uniform: Tensor) -> Tensor:
+    def angles(self, uniform: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
         """U(-pi, pi)."""
         return (2 * uniform - 1) * math.pi

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.inits.base import Init
@@ -42,8 +43,12 @@ class Identity(Init):
     sigma: float = 0.001
 
     def draw(
-        self, specs: Sequence[ParameterSpec], keys: Tensor, hypers: Mapping[str, Tensor], gain: float
-    ) -> dict[str, Tensor]:
+        self,
+        specs: Sequence[ParameterSpec],
+        keys: Int64[Tensor, " P"],
+        hypers: Mapping[str, Float64[Tensor, " P"]],
+        gain: float,
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Weights by name, float64 [P, *shape]."""
         del gain
         values = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.inits.base import Init
@@ -45,8 +46,12 @@ class Normal(Init):
     sigma_out: float | None = None
 
     def draw(
-        self, specs: Sequence[ParameterSpec], keys: Tensor, hypers: Mapping[str, Tensor], gain: float
-    ) -> dict[str, Tensor]:
+        self,
+        specs: Sequence[ParameterSpec],
+        keys: Int64[Tensor, " P"],
+        hypers: Mapping[str, Float64[Tensor, " P"]],
+        gain: float,
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Weights by name, float64 [P, *shape]."""
         del gain
         values = {}

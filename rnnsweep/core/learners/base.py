@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.types import BackwardTerm, Batch, Capability, Learned, Wanted
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rnnsweep.core.types import ParameterLayout
 
 
+@runtime_checkable
 class LoopProgram(Protocol):
     """What a learning rule may read of the tensor program that its rows share; `core.program.Program` is one."""
 
@@ -99,11 +101,11 @@ class Learner(Unit):
     def learn(
         self,
         program: LoopProgram,
-        params: Tensor,
-        family_hypers: Mapping[str, Tensor],
+        params: Float[Tensor, "P N"],
+        family_hypers: Mapping[str, Float[Tensor, " P"]],
         batch: Batch,
         want: Wanted,
-        own: Mapping[str, Tensor] | None = None,
+        own: Mapping[str, Shaped[Tensor, "P ..."]] | None = None,
     ) -> Learned:
         """Gradients of the mini-batch's mean loss.
 

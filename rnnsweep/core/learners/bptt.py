@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.learners import truncation
@@ -44,11 +45,11 @@ class Bptt(Learner):
     def learn(
         self,
         program: LoopProgram,
-        params: Tensor,
-        family_hypers: Mapping[str, Tensor],
+        params: Float[Tensor, "P N"],
+        family_hypers: Mapping[str, Float[Tensor, " P"]],
         batch: Batch,
         want: Wanted,
-        own: Mapping[str, Tensor] | None = None,
+        own: Mapping[str, Shaped[Tensor, "P ..."]] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
         del own

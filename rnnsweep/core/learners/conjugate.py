@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -26,7 +27,13 @@ class Solved:
     iterations: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
-def solve(product: Callable[[Tensor], Tensor], b: Tensor, start: Tensor, most: int, progress: float) -> Solved:
+def solve(
+    product: Callable[[Float[Tensor, "P N"]], Float[Tensor, "P N"]],
+    b: Float[Tensor, "P N"],
+    start: Float[Tensor, "P N"],
+    most: int,
+    progress: float,
+) -> Solved:
     """Minimise x^T A x / 2 - b^T x from `start`; `product` multiplies by a positive definite A, row by row.
 
     A row ends at iteration i once the quadratic is negative and has improved by less than `progress` * k of itself over

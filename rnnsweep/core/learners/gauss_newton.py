@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -34,17 +35,17 @@ class Linearised:
     record: Record
     out: ReadOut
 
-    def gradient(self, *, keep: bool) -> tuple[Tensor, Trace | None]:
+    def gradient(self, *, keep: bool) -> tuple[Float[Tensor, "P N"], Trace | None]:
         """dC/dparams [P, N] and the gradient record."""
         assert self.out.direct is not None
         loop, trace = self.program.engine.backward(self.record, self.out.direct, self.program.activation, keep=keep)
         return self._flat(loop, self.out.gradients), trace
 
-    def loss(self, params: Tensor) -> Tensor:
+    def loss(self, params: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
         """C [P] at other parameters, same mini-batch."""
         return linearise(self.program, params, self.family_hypers, self.batch, gradients=False).out.loss
 
-    def product(self, vector: Tensor, structural: Tensor) -> Tensor:
+    def product(self, vector: Float[Tensor, "P N"], structural: Float[Tensor, " P"]) -> Float[Tensor, "P N"]:
         """(J^T H J + structural J_h^T J_h / B) vector, [P, N].
 
         J: outputs by parameters, H: Hessian of the loss by outputs, J_h: all hidden states by parameters.
@@ -77,7 +78,7 @@ class Linearised:
             read["b_out"] = numerics.row_sum(bent)
         return self._flat(loop, read)
 
-    def pushed(self, change: Mapping[str, Tensor]) -> Tensor:
+    def pushed(self, change: Mapping[str, Float[Tensor, "P ..."]]) -> Float[Tensor, "P T B H"]:
         """First-order change of h_1..h_T, [P, T, B, H]; 0 before a row's own start."""
         record, w, activation = self.record, self.record.weights, self.program.activation
         T, B = record.inputs.shape[1:3]
@@ -116,7 +117,12 @@ class Linearised:
 
 
 def linearise(
-    program: LoopProgram, params: Tensor, family_hypers: Mapping[str, Tensor], batch: Batch, *, gradients: bool = True
+    program: LoopProgram,
+    params: Float[Tensor, "P N"],
+    family_hypers: Mapping[str, Float[Tensor, " P"]],
+    batch: Batch,
+    *,
+    gradients: bool = True,
 ) -> Linearised:
     """Run the network forward; see `Linearised`."""
     values = program.layout.view(params)

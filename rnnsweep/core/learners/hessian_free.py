@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.learners.base import Learner, LoopProgram
@@ -87,11 +88,11 @@ class HessianFree(Learner):
     def learn(
         self,
         program: LoopProgram,
-        params: Tensor,
-        family_hypers: Mapping[str, Tensor],
+        params: Float[Tensor, "P N"],
+        family_hypers: Mapping[str, Float[Tensor, " P"]],
         batch: Batch,
         want: Wanted,
-        own: Mapping[str, Tensor] | None = None,
+        own: Mapping[str, Shaped[Tensor, "P ..."]] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
         assert own is not None
@@ -116,7 +117,7 @@ class HessianFree(Learner):
         return Learned(here.out.loss, gradient, trace, step, slots)
 
 
-def backtrack(here: Linearised, found: Solved) -> tuple[Tensor, Tensor, Tensor]:
+def backtrack(here: Linearised, found: Solved) -> tuple[Float[Tensor, "P N"], Float[Tensor, " P"], Float[Tensor, " P"]]:
     """Each row's iterate before which the loss stops falling, its quadratic and its loss; from the last one back."""
     chosen, predicted = found.kept[-1], found.values[-1]
     loss = here.loss(here.params + chosen)
@@ -133,13 +134,15 @@ def backtrack(here: Linearised, found: Solved) -> tuple[Tensor, Tensor, Tensor]:
     return chosen, predicted, loss
 
 
-def adapted(level: Tensor, ratio: Tensor) -> Tensor:
+def adapted(level: Float[Tensor, " P"], ratio: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
     """lambda by Levenberg and Marquardt, [P]; a ratio that is not a number counts as bad."""
     level = torch.where(~(ratio >= 0.25), level * 1.5, level)
     return torch.where(ratio > 0.75, level * (2 / 3), level)
 
 
-def line_search(here: Linearised, gradient: Tensor, direction: Tensor, loss: Tensor) -> Tensor:
+def line_search(
+    here: Linearised, gradient: Float[Tensor, "P N"], direction: Float[Tensor, "P N"], loss: Float[Tensor, " P"]
+) -> Float[Tensor, "P N"]:
     """direction * .8^i with the smallest i <= 60 that lowers the loss enough, else 0; `loss` is that at i = 0."""
     slope = (gradient * direction).sum(1)  # negative for a descent
     rate = torch.ones_like(slope)

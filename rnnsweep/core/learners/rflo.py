@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -59,11 +60,11 @@ class Rflo(Learner):
     def learn(
         self,
         program: LoopProgram,
-        params: Tensor,
-        family_hypers: Mapping[str, Tensor],
+        params: Float[Tensor, "P N"],
+        family_hypers: Mapping[str, Float[Tensor, " P"]],
         batch: Batch,
         want: Wanted,
-        own: Mapping[str, Tensor] | None = None,
+        own: Mapping[str, Shaped[Tensor, "P ..."]] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
         assert own is not None
@@ -87,7 +88,9 @@ class Rflo(Learner):
         named = merged(family.pullback(values, family_hypers, loop), feed.pullback(loop.inputs), out.gradients)
         return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)
 
-    def matrix(self, w_out: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    def matrix(
+        self, w_out: Float[Tensor, "P H O"], own: Mapping[str, Shaped[Tensor, "P ..."]]
+    ) -> Float[Tensor, "P O H"]:
         """B [P, O, H] of each row's key."""
         H, count = w_out.shape[1:]
         # By the row's key alone: B stays the same throughout. / sqrt(O): an error's size must not grow with O.

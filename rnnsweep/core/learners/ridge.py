@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -54,11 +55,11 @@ class Ridge(Learner):
     def learn(
         self,
         program: LoopProgram,
-        params: Tensor,
-        family_hypers: Mapping[str, Tensor],
+        params: Float[Tensor, "P N"],
+        family_hypers: Mapping[str, Float[Tensor, " P"]],
         batch: Batch,
         want: Wanted,
-        own: Mapping[str, Tensor] | None = None,
+        own: Mapping[str, Shaped[Tensor, "P ..."]] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
         del want
@@ -106,12 +107,14 @@ class Ridge(Learner):
         return torch.where(on, x, torch.zeros_like(x)), torch.where(on, y, torch.zeros_like(y))
 
 
-def one_hot(classes: Tensor, count: int, like: Tensor) -> Tensor:
+def one_hot(classes: Int64[Tensor, "P M"], count: int, like: Float[Tensor, " ..."]) -> Float[Tensor, "P M count"]:
     """[P, M] -> [P, M, count] in `like`'s type."""
     return like.new_zeros(*classes.shape, count).scatter_(-1, classes[..., None], 1.0)
 
 
-def solve(gram: Tensor, cross: Tensor, alpha: Tensor, penalised: int) -> Tensor:
+def solve(
+    gram: Float64[Tensor, "K K"], cross: Float64[Tensor, "K O"], alpha: Float64[Tensor, ""], penalised: int
+) -> Float64[Tensor, "K O"]:
     """Weights of one row, float64; NaN where the equations are not finite."""
     # Cloned: in float64 `double` returns the slot itself, and alpha is added in place.
     matrix, right = gram.double().clone(), cross.double()

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
-from rnnsweep.core import rng
+from rnnsweep.core import numerics, rng
+from rnnsweep.core.families.base import OutputFeedback
 from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.recurrence.unrolled import Unrolled, product, spread
+from rnnsweep.core.recurrence.unrolled import Unrolled, spread
 from rnnsweep.core.types import Batch, Learned, LoopGradients, LoopWeights, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, SHARE, Range
@@ -66,7 +68,7 @@ class TeacherForcing(Learner):
             raise ConfigError(problem, key="learner", value=self.unit_name, allowed="learner=bptt")
         if self.units is not None:
             self._check_units(self.units, family, task)
-        elif not hasattr(family, "open_weights"):
+        elif not isinstance(family, OutputFeedback):
             raise ConfigError(
                 "no outputs are fed back", key="learner.units", value="null", allowed="units, or family=srn_feedback"
             )
@@ -81,7 +83,7 @@ class TeacherForcing(Learner):
             allowed = f"{task.n_outputs} different units of 0..{width - 1}, one per output"
             raise ConfigError("units and outputs do not match", key="learner.units", value=units, allowed=allowed)
 
-    def probability(self, own: Mapping[str, Tensor]) -> Tensor:
+    def probability(self, own: Mapping[str, Shaped[Tensor, "P ..."]]) -> Float64[Tensor, " P"]:
         """p of each row's present update, float64 [P]."""
         t, span, p = own["step"].double(), own["span"].double(), own["p"].double()
         if self.schedule == "linear":
@@ -93,11 +95,11 @@ class TeacherForcing(Learner):
     def learn(
         self,
         program: LoopProgram,
-        params: Tensor,
-        family_hypers: Mapping[str, Tensor],
+        params: Float[Tensor, "P N"],
+        family_hypers: Mapping[str, Float[Tensor, " P"]],
         batch: Batch,
         want: Wanted,
-        own: Mapping[str, Tensor] | None = None,
+        own: Mapping[str, Shaped[Tensor, "P ..."]] | None = None,
     ) -> Learned:
         """See `Learner.learn`."""
         del want
@@ -123,7 +125,7 @@ class TeacherForcing(Learner):
         named = merged(named, own_loop, feed.pullback(drives), out.gradients)
         return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), None)
 
-    def forced(self, batch: Batch, own: Mapping[str, Tensor]) -> Tensor:
+    def forced(self, batch: Batch, own: Mapping[str, Shaped[Tensor, "P ..."]]) -> Bool[Tensor, "P T B"]:
         """Whether the target of step index t replaces what is carried on, bool [P, T, B]."""
         T, B = batch.inputs.shape[1:3]
         # As fresh training sequences are numbered: no draw is used by two of them.
@@ -191,7 +193,8 @@ def _outputs(
 ):
     """All states of the network whose fed-back outputs are replaced, and the pull-back."""
     del rule
-    family: Any = program.family
+    family = program.family
+    assert isinstance(family, OutputFeedback)  # `check_with` has seen to it
     loop = _unroll(program, family.open_weights(values, hypers), given)
     # Leaves beside the loop's own: the outputs run through them between the steps.
     live = {n: values[n].detach().clone().requires_grad_() for n in ("w_fb", "w_out", "b_out") if n in values}
@@ -200,10 +203,10 @@ def _outputs(
     bias = spread(live["b_out"], loop.batch) if "b_out" in live else 0.0
     states = [state]
     for t in range(loop.steps):
-        own = product(state, live["w_out"]) + bias
+        own = numerics.matmul(state, live["w_out"]) + bias
         # y_0 is the output of h_0: there is no target for it.
         back = torch.where(given.forced[:, t - 1, :, None], targets[:, t - 1], own) if t else own
-        state, _ = loop.step(t, state, product(back, live["w_fb"]))
+        state, _ = loop.step(t, state, numerics.matmul(back, live["w_fb"]))
         states.append(state)
     stacked = torch.stack(states, 1)
 

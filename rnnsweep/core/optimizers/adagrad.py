@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.optimizers.base import Optimizer
@@ -43,10 +44,15 @@ class Adagrad(Optimizer):
         "weight_decay": NOT_NEGATIVE,
     }
     slots: ClassVar[tuple[str, ...]] = ("total",)
+    inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {"adagrad": {}}
 
     def propose(
-        self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self,
+        gradients: Float[Tensor, "P N"],
+        slots: Mapping[str, Float[Tensor, "P N"]],
+        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
+        taken: Float[Tensor, "P 1"],
+    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
         """See `Optimizer.propose`."""
         del taken
         total = slots["total"] + gradients * gradients

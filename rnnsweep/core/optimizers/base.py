@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.unit import POSITIVE, SHARE, Range, Unit
@@ -31,6 +31,8 @@ class Optimizer(Unit):
             (1 + cos(pi t / span)) / 2, and 0 from t = span on.
         span: updates, per row, > 0. factor: per row, 0..1; of ``step`` only.
         rates: names of the learning rates.
+        inner: names by which `Grouped` offers it for a group of parameters, and the fields that each name sets. Not
+            inherited: a subclass that is to be offered says so itself.
 
     Numerics:
         The share of the rate is formed in float64 and rounded once; ``constant`` changes no bit.
@@ -39,6 +41,7 @@ class Optimizer(Unit):
     unit_group: ClassVar[str] = "optimizer"
     slots: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[tuple[str, ...]] = ("lr",)
+    inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     rows: ClassVar[Mapping[str, Range]] = {"span": POSITIVE, "factor": SHARE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"schedule": ("constant", "step", "inverse", "cosine")}
 
@@ -46,7 +49,9 @@ class Optimizer(Unit):
     span: float = field(default=1000.0, kw_only=True)
     factor: float = field(default=0.5, kw_only=True)
 
-    def scheduled(self, hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Tensor]:
+    def scheduled(
+        self, hypers: Mapping[str, Shaped[Tensor, "_ _"]], step: Int64[Tensor, "P 1"]
+    ) -> dict[str, Shaped[Tensor, "_ _"]]:
         """Hyperparameters [P, 1] with the rates of update `step`, int64 [P, 1]."""
         step_hypers = dict(hypers)
         if self.schedule != "constant":
@@ -62,12 +67,16 @@ class Optimizer(Unit):
         # clamp: past the span the cosine would rise again.
         return 0.5 * (1 + torch.cos(math.pi * spans.clamp(max=1)))
 
-    def kept(self, slots: Mapping[str, Tensor], step: Tensor) -> Mapping[str, Tensor]:
+    def kept(
+        self, slots: Mapping[str, Float[Tensor, "P N"]], step: Int64[Tensor, "P 1"]
+    ) -> Mapping[str, Float[Tensor, "P N"]]:
         """State [P, N] that update `step`, int64 [P, 1], begins with."""
         del step
         return slots
 
-    def placed(self, hypers: Mapping[str, Tensor], layout: ParameterLayout) -> Mapping[str, Tensor]:
+    def placed(
+        self, hypers: Mapping[str, Shaped[Tensor, "_ _"]], layout: ParameterLayout
+    ) -> Mapping[str, Shaped[Tensor, "_ _"]]:
         """Hyperparameters [P, 1] as `propose` and `decay` take them; a unit may add what depends on the layout."""
         del layout
         return hypers
@@ -77,7 +86,7 @@ class Optimizer(Unit):
         self,
         gradients: Float[Tensor, "P N"],
         slots: Mapping[str, Float[Tensor, "P N"]],
-        hypers: Mapping[str, Tensor],
+        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
         taken: Float[Tensor, "P 1"],
     ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
         """The step to add to the parameters, [P, N], and the new slots.
@@ -90,7 +99,7 @@ class Optimizer(Unit):
         """
 
     def decay(
-        self, step: Float[Tensor, "P N"], params: Float[Tensor, "P N"], hypers: Mapping[str, Tensor]
+        self, step: Float[Tensor, "P N"], params: Float[Tensor, "P N"], hypers: Mapping[str, Shaped[Tensor, "_ _"]]
     ) -> Float[Tensor, "P N"]:
         """The step with decoupled weight decay: step - lr weight_decay params, all parameters; rows with 0 unchanged.
 

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.optimizers.adagrad import Adagrad
-from rnnsweep.core.optimizers.adam import Adam
+from rnnsweep.core import optimizers
 from rnnsweep.core.optimizers.base import Optimizer
-from rnnsweep.core.optimizers.rmsprop import RmsProp
-from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import NOT_NEGATIVE, Range, check_field
 
 if TYPE_CHECKING:
     from rnnsweep.core.types import ParameterLayout
 
+
+def offered() -> dict[str, Optimizer]:
+    """What the optimisers of this package offer for groups, by the names that they declare (`Optimizer.inner`)."""
+    units: dict[str, Optimizer] = {}
+    for module in pkgutil.iter_modules(optimizers.__path__, f"{optimizers.__name__}."):
+        if module.name == __name__:
+            continue
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and issubclass(kind, Optimizer) and kind.__module__ == module.name:
+                units |= {name: kind(**fields) for name, fields in vars(kind).get("inner", {}).items()}
+    return units
+
+
 # Instances for their `propose` and their defaults; what they use is per row.
-_INNER: dict[str, Optimizer] = {
-    "adam": Adam(),
-    "rmsprop": RmsProp(),
-    "adagrad": Adagrad(),
-    "sgd": Sgd(),
-    "nesterov": Sgd(nesterov=True),
-}
+_INNER = offered()
 _RATES = {"main": "lr", "skew": "lr_skew", "phase": "lr_phase"}
 _NAMES = tuple(_INNER)
 _PLAIN = (*_RATES.values(), "weight_decay", "span", "factor")
@@ -52,7 +59,8 @@ class Grouped(Optimizer):
     bit for bit.
 
     Attributes:
-        main, skew, phase: adam, rmsprop, adagrad, sgd or nesterov (sgd that looks ahead).
+        main, skew, phase: one of those that offer themselves (`Optimizer.inner`): adam, rmsprop, adagrad, sgd, nesterov
+            (sgd that looks ahead).
         lr, lr_skew, lr_phase: learning rates per row, >= 0.
         weight_decay: decoupled, of the main group, per row, >= 0; 0 is off, bit for bit.
         schedule, span, factor: of all three rates, see `Optimizer`.
@@ -136,7 +144,9 @@ class Grouped(Optimizer):
         # Once each, in a fixed order: two groups with the same optimiser share its slots.
         return tuple(dict.fromkeys(slot for group in _RATES for slot in self._inner(group).slots))
 
-    def placed(self, hypers: Mapping[str, Tensor], layout: ParameterLayout) -> Mapping[str, Tensor]:
+    def placed(
+        self, hypers: Mapping[str, Shaped[Tensor, "_ _"]], layout: ParameterLayout
+    ) -> Mapping[str, Shaped[Tensor, "_ _"]]:
         """Also which entries [1, N] belong to the groups of this layout."""
         with_masks, one = dict(hypers), hypers["lr"]
         for group in set(_RATES) - {"main"}:
@@ -146,8 +156,12 @@ class Grouped(Optimizer):
         return with_masks
 
     def propose(
-        self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self,
+        gradients: Float[Tensor, "P N"],
+        slots: Mapping[str, Float[Tensor, "P N"]],
+        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
+        taken: Float[Tensor, "P 1"],
+    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
         """See `Optimizer.propose`."""
         step, new = self._of("main", gradients, slots, hypers, taken)
         for group in ("skew", "phase"):
@@ -162,7 +176,9 @@ class Grouped(Optimizer):
                 new[name] = torch.where(mask, value, new.get(name, slots[name]))
         return step, new
 
-    def decay(self, step: Tensor, params: Tensor, hypers: Mapping[str, Tensor]) -> Tensor:
+    def decay(
+        self, step: Float[Tensor, "P N"], params: Float[Tensor, "P N"], hypers: Mapping[str, Shaped[Tensor, "_ _"]]
+    ) -> Float[Tensor, "P N"]:
         """Of the main group only: orthogonal matrices have nothing to shrink."""
         decayed = super().decay(step, params, hypers)
         for group in ("skew", "phase"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core.optimizers.base import Optimizer
@@ -51,8 +52,11 @@ class Sgd(Optimizer):
         "momentum_reset": Range(1, integer=True, optional=True),
     }
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
+    inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sgd": {}, "nesterov": {"nesterov": True}}
 
-    def kept(self, slots: Mapping[str, Tensor], step: Tensor) -> Mapping[str, Tensor]:
+    def kept(
+        self, slots: Mapping[str, Float[Tensor, "P N"]], step: Int64[Tensor, "P 1"]
+    ) -> Mapping[str, Float[Tensor, "P N"]]:
         """No velocity at the start of an epoch."""
         if self.momentum_reset is None:
             return slots
@@ -61,8 +65,12 @@ class Sgd(Optimizer):
         return {"velocity": torch.where(step % self.momentum_reset == 0, torch.zeros_like(velocity), velocity)}
 
     def propose(
-        self, gradients: Tensor, slots: Mapping[str, Tensor], hypers: Mapping[str, Tensor], taken: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self,
+        gradients: Float[Tensor, "P N"],
+        slots: Mapping[str, Float[Tensor, "P N"]],
+        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
+        taken: Float[Tensor, "P 1"],
+    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
         """See `Optimizer.propose`."""
         del taken
         # In place, but on the fresh product: the slot stays as it is for a refused step.

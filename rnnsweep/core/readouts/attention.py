@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.numerics import matmul
@@ -55,7 +56,9 @@ class Attention(Readout):
         weights = tuple(ParameterSpec(f"w_{name}", (width, width), "input", into=name) for name in _PROJECTIONS)
         return weights + tuple(ParameterSpec(f"b_{name}", (width,), "bias", into=name) for name in _PROJECTIONS)
 
-    def see(self, values: Values, states: Tensor, lengths: Tensor, per_step: bool) -> Seen:
+    def see(
+        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, " P"], per_step: bool
+    ) -> Seen:
         """See `Readout.see`."""
         names = [f"{kind}_{name}" for kind in "wb" for name in _PROJECTIONS]
         with torch.enable_grad():

@@ -29,6 +29,7 @@ from rnnsweep.core.types import (
 )
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Forward, backward and tangent loops.
 

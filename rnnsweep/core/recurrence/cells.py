@@ -27,7 +27,7 @@ from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 from rnnsweep.errors import ConfigError
 
-Own = Mapping[str, Tensor]
+Own = Mapping[str, Float[Tensor, "P _ _"]]
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,21 @@ class Cell(ABC):
         """The next state, and what `pull` wants to see again: a itself, unless a cell knows better."""
         return self.step(a, d, s, own), a
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor | None:
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"] | None:
         """f' of all nonlinearities of one step, [P, B, K], from what `pull` sees; None: it has none that saturate."""
         del kept, d, s, own
         return None
 
-    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(
+        self,
+        kept: Float[Tensor, "P B K"],
+        d: Float[Tensor, "P B D"],
+        s: Float[Tensor, "P B S"],
+        own: Own,
+        g: Float[Tensor, "P B S"],
+    ) -> Pulled:
         """Vector-Jacobian product of one step with g [P, B, S]; by autograd unless a cell knows better.
 
         The result's tensors are new: they may be written to.
@@ -290,6 +299,6 @@ def whole_direct(direct: Direct, size: int) -> Direct:
     return Direct(*parts)
 
 
-def sigmoid(x: Float[Tensor, ...]) -> Float[Tensor, ...]:
+def sigmoid(x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     """Logistic function as (1 + tanh(x / 2)) / 2: the same in every vector lane."""
     return 0.5 * (1 + torch.tanh(0.5 * x))

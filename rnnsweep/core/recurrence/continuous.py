@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.recurrence.cells import Cell, Own, Pulled, sigmoid
@@ -31,20 +32,31 @@ class OscillatorCell(Cell):
         """The matrix reads both."""
         return 2 * self.hidden
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """[y, z]."""
         y, z, dt = s[..., : self.hidden], s[..., self.hidden :], own["dt"]
         # y takes the new z, as in the authors' code: implicit and explicit in turn, not plain Euler.
         z = z + dt * (torch.tanh(a + d) - own["gamma"] * y - own["epsilon"] * z)
         return torch.cat((y + dt * z, z), -1)
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"]:
         """Of the forcing tanh."""
         del s, own
         f = torch.tanh(kept + d)
         return 1 - f * f
 
-    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(
+        self,
+        kept: Float[Tensor, "P B K"],
+        d: Float[Tensor, "P B D"],
+        s: Float[Tensor, "P B S"],
+        own: Own,
+        g: Float[Tensor, "P B S"],
+    ) -> Pulled:
         """Closed form; dt, gamma and epsilon are not trained."""
         H, dt, f = self.hidden, own["dt"], torch.tanh(kept + d)
         # y_t contains dt z_t, so that z's error gets dt times y's.
@@ -69,17 +81,28 @@ class EulerCell(Cell):
         """h A and h W."""
         return 2 * self.hidden
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """h."""
         return s + own["step"] * (a[..., : self.hidden] + torch.tanh(a[..., self.hidden :] + d))
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"]:
         """Of the tanh."""
         del s, own
         f = torch.tanh(kept[..., self.hidden :] + d)
         return 1 - f * f
 
-    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(
+        self,
+        kept: Float[Tensor, "P B K"],
+        d: Float[Tensor, "P B D"],
+        s: Float[Tensor, "P B S"],
+        own: Own,
+        g: Float[Tensor, "P B S"],
+    ) -> Pulled:
         """Closed form; the step size is not trained."""
         del s
         f = torch.tanh(kept[..., self.hidden :] + d)
@@ -112,19 +135,30 @@ class MinimalGateCell(Cell):
         """Gate and candidate."""
         return 2 * self.hidden
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """h."""
         del a, own
         z = sigmoid(d[..., : self.hidden])
         return (1 - z) * s + z * d[..., self.hidden :]
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"]:
         """Of the gate."""
         del kept, s, own
         z = sigmoid(d[..., : self.hidden])
         return z - z * z
 
-    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(
+        self,
+        kept: Float[Tensor, "P B K"],
+        d: Float[Tensor, "P B D"],
+        s: Float[Tensor, "P B S"],
+        own: Own,
+        g: Float[Tensor, "P B S"],
+    ) -> Pulled:
         """Closed form."""
         del own
         z = sigmoid(d[..., : self.hidden])

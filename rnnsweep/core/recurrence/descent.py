@@ -10,15 +10,19 @@ its gradient is added by the family.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.recurrence.cells import Cell, Own
 
 
-def energy_gradient(a: Tensor, h: Tensor, w_back: Tensor) -> Tensor:
+def energy_gradient(
+    a: Float[Tensor, "P B H"], h: Float[Tensor, "P B H"], w_back: Float[Tensor, "P H H"]
+) -> Float[Tensor, "P B H"]:
     """grad F at h, with a = h W + d."""
     # relu(a) = a on, relu'(a) = on: one mask serves both.
     on = (a > 0).to(a.dtype)
@@ -28,38 +32,56 @@ def energy_gradient(a: Tensor, h: Tensor, w_back: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _DescentCell(Cell):
-    """Base: the energy has one relu."""
+class DescentCell(Cell):
+    """Base: the energy has one relu.
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    A subclass reads what the family trains: ``eta`` and ``mu``, [P, B, 1], and ``w_back``, [P, H, H].
+
+    Attributes:
+        method: the name by which a config chooses it.
+    """
+
+    method: ClassVar[str]
+
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"]:
         """Of the energy's relu."""
         del s, own
         return (kept + d > 0).to(kept.dtype)
 
 
 @dataclass(frozen=True)
-class GradientDescentCell(_DescentCell):
+class GradientDescentCell(DescentCell):
     """h - eta grad F.
 
     References:
         Zhang et al. (2021), SBO-RNN, with relu and alpha = 1, one inner step per time step.
     """
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    method: ClassVar[str] = "sgd"
+
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """h."""
         return s - own["eta"] * energy_gradient(a + d, s, own["w_back"])
 
 
 @dataclass(frozen=True)
-class HeavyBallCell(_DescentCell):
+class HeavyBallCell(DescentCell):
     """s = [h, v]; v <- mu v - eta grad F, h <- h + v."""
+
+    method: ClassVar[str] = "heavy_ball"
 
     @property
     def state(self) -> int:
         """h and v."""
         return 2 * self.hidden
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """[h, v]."""
         h, v = s[..., : self.hidden], s[..., self.hidden :]
         v = own["mu"] * v - own["eta"] * energy_gradient(a + d, h, own["w_back"])
@@ -67,17 +89,26 @@ class HeavyBallCell(_DescentCell):
 
 
 @dataclass(frozen=True)
-class NesterovCell(_DescentCell):
+class NesterovCell(DescentCell):
     """s = [h, v]; v_t = h - eta grad F, h <- v_t + mu (v_t - v_{t-1}), v_0 = 0."""
+
+    method: ClassVar[str] = "nesterov"
 
     @property
     def state(self) -> int:
         """h and v."""
         return 2 * self.hidden
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """[h, v]."""
         # h is what the matrix reads and the read-out sees; v_{t-1} is only remembered.
         h, before = s[..., : self.hidden], s[..., self.hidden :]
         v = h - own["eta"] * energy_gradient(a + d, h, own["w_back"])
         return torch.cat((v + own["mu"] * (v - before), v), -1)
+
+
+def descent_cells() -> dict[str, type[DescentCell]]:
+    """The cells of this module, by the names that they declare."""
+    return {cell.method: cell for cell in DescentCell.__subclasses__() if cell.__module__ == __name__}

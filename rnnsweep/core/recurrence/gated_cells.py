@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.recurrence.cells import Cell, Own, Pulled, sigmoid
@@ -44,25 +45,38 @@ class LstmCell(Cell):
         """i, f, g, o and tanh(c)."""
         return 5 * self.hidden
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """[h, c]."""
         del own
         i, f, g, o = _gates(a + d)
         c = f * s[..., self.hidden :] + i * g
         return torch.cat((o * torch.tanh(c), c), -1)
 
-    def forward(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B K"]]:
         """[h, c], and all gates with tanh(c)."""
         del own
         kept, c = _cell_of(a + d, s[..., self.hidden :])
         return torch.cat((kept[..., 3 * self.hidden : 4 * self.hidden] * kept[..., 4 * self.hidden :], c), -1), kept
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"]:
         """Of i, f, g, o and tanh(c)."""
         del d, s, own
         return _gate_slopes(kept)
 
-    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(
+        self,
+        kept: Float[Tensor, "P B K"],
+        d: Float[Tensor, "P B D"],
+        s: Float[Tensor, "P B S"],
+        own: Own,
+        g: Float[Tensor, "P B S"],
+    ) -> Pulled:
         """Closed form."""
         del own, d
         gates, before = _pull_gates(kept, s[..., self.hidden :], g)
@@ -93,7 +107,9 @@ class DifferenceLstmCell(Cell):
         """The gates and kappa."""
         return 4 * self.hidden + 1
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """[h, c, v]."""
         del own
         H = self.hidden
@@ -102,12 +118,21 @@ class DifferenceLstmCell(Cell):
         c = f * s[..., H : 2 * H] + i * g
         return torch.cat((o * torch.tanh(c), c, v), -1)
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"]:
         """Of i, f, g, o and tanh(c)."""
         del own
         return _gate_slopes(self._again(kept, d, s))
 
-    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(
+        self,
+        kept: Float[Tensor, "P B K"],
+        d: Float[Tensor, "P B D"],
+        s: Float[Tensor, "P B S"],
+        own: Own,
+        g: Float[Tensor, "P B S"],
+    ) -> Pulled:
         """Closed form; kappa is no parameter."""
         del own
         H, kappa = self.hidden, d[..., -1:]
@@ -154,11 +179,15 @@ class GruCell(Cell):
         """r, z, n and h U_n + b_n."""
         return 4 * self.hidden
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """h."""
         return self.forward(a, d, s, own)[0]
 
-    def forward(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B K"]]:
         """h, and r, z, n with h U_n + b_n."""
         H = self.hidden
         gates = sigmoid(a[..., : 2 * H] + d[..., : 2 * H])
@@ -167,13 +196,22 @@ class GruCell(Cell):
         n = torch.tanh(d[..., 2 * H :] + r * inner)
         return n + z * (s - n), torch.cat((gates, n, inner), -1)  # (1 - z) n + z s, with one product less
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"]:
         """Of r, z and n."""
         del d, s, own
         gates, n = kept[..., : 2 * self.hidden], kept[..., 2 * self.hidden : 3 * self.hidden]
         return torch.cat((gates - gates * gates, 1 - n * n), -1)
 
-    def pull(self, kept: Tensor, d: Tensor, s: Tensor, own: Own, g: Tensor) -> Pulled:
+    def pull(
+        self,
+        kept: Float[Tensor, "P B K"],
+        d: Float[Tensor, "P B D"],
+        s: Float[Tensor, "P B S"],
+        own: Own,
+        g: Float[Tensor, "P B S"],
+    ) -> Pulled:
         """Closed form."""
         del own, d
         r, z, n, inner = kept.chunk(4, -1)

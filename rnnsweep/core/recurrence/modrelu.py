@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.recurrence.cells import Cell, Own
@@ -26,7 +27,9 @@ class ComplexModReluCell(Cell):
 
     additive: ClassVar[bool] = True
 
-    def step(self, a: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def step(
+        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B S"]:
         """[Re h, Im h]."""
         del s
         re, im, size = self._polar(a + d)
@@ -35,7 +38,9 @@ class ComplexModReluCell(Cell):
         # One factor for both parts: the phase stays.
         return torch.cat((re * scale, im * scale), -1)
 
-    def slopes(self, kept: Tensor, d: Tensor, s: Tensor, own: Own) -> Tensor:
+    def slopes(
+        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
+    ) -> Float[Tensor, "P B gates"]:
         """Of the relu."""
         del s
         return (self._polar(kept + d)[2] + own["act_bias"] > 0).to(kept.dtype)

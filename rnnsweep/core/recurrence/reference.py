@@ -15,8 +15,9 @@ class ReferenceEngine:
     """Step-by-step loops of batched products; every other engine is tested against this one.
 
     Numerics:
-        Row independence rests on `numerics.matmul` and on elementwise kernels only. A step before a row's own start is
-        selected away with `where`, so that non-finite values there cannot leak.
+        Row independence rests on `numerics.matmul`, on elementwise kernels, and on torch's sums over one axis, whose
+        order is that axis' alone (tests/core/test_numerics.py checks it). A step before a row's own start is selected
+        away with `where`, so that non-finite values there cannot leak.
     """
 
     name = "reference"

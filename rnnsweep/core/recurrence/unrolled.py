@@ -21,32 +21,9 @@ from rnnsweep.core.types import LoopGradients, LoopWeights
 _PARTS = ("w_rec", "w_in", "bias", "act_bias", "h0")
 
 
-class _RowwiseMatmul(torch.autograd.Function):
-    """`numerics.matmul` whose derivatives are such products too, so that rows never mix in either direction."""
-
-    @staticmethod
-    def forward(ctx, left: Tensor, right: Tensor) -> Tensor:
-        ctx.save_for_backward(left, right)
-        return numerics.matmul(left, right)
-
-    @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        (gradient,) = gradients
-        left, right = ctx.saved_tensors
-        # `product` again: gradients of gradients stay row by row as well.
-        to_left = product(gradient, right.transpose(1, 2)) if ctx.needs_input_grad[0] else None
-        to_right = product(left.transpose(1, 2), gradient) if ctx.needs_input_grad[1] else None
-        return to_left, to_right
-
-
-def product(left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
-    """The product of matrices, differentiable, row by row to the bit."""
-    return _RowwiseMatmul.apply(left, right)  # type: ignore[return-value]
-
-
 def spread(values: Float[Tensor, "P K"], count: int) -> Float[Tensor, "P count K"]:
     """Each row `count` times; the gradient is summed over `count` in one fixed order per row."""
-    return product(values.new_ones(len(values), count, 1), values[:, None, :])
+    return numerics.matmul(values.new_ones(len(values), count, 1), values[:, None, :])
 
 
 class Unrolled:
@@ -57,7 +34,7 @@ class Unrolled:
         steps: T. own: bool [P, T], a row's own steps.
 
     Numerics:
-        Elementwise kernels and `product` only: a row's numbers and gradients do not depend on its neighbours.
+        Elementwise kernels and `numerics.matmul` only: a row's numbers and gradients do not depend on its neighbours.
     """
 
     def __init__(
@@ -78,7 +55,7 @@ class Unrolled:
         self.own = torch.arange(self.steps, device=lengths.device)[None, :] >= (self.steps - lengths)[:, None]
         self._drive = self._drives()
         w = self.weights
-        # Spread by `product`, not by broadcasting: autograd would sum a broadcast in an order of its own.
+        # Spread by a product, not by broadcasting: autograd would sum a broadcast in an order of its own.
         self._act_bias = None if w.act_bias is None else spread(w.act_bias, self.batch)
         self._cell = {name: part if part.ndim == 3 else spread(part, self.batch) for name, part in w.cell.items()}
 
@@ -105,7 +82,7 @@ class Unrolled:
         """
         w = self.weights
         read = state if self.cell is None else state[..., : self.cell.recurrent]
-        a = product(read, w.w_rec)
+        a = numerics.matmul(read, w.w_rec)
         drive = self._drive[:, t] if extra is None else self._drive[:, t] + extra
         if self.cell is None:
             a = a + drive
@@ -122,7 +99,7 @@ class Unrolled:
         """Tangents of the simple cell's state, moved over the step with pre-activation a."""
         w = self.weights
         slope = self.activation.slope(a, self._act_bias)
-        moved = product(vectors.flatten(1, 2), w.w_rec).unflatten(1, vectors.shape[1:3])  # P BK H -> P B K H
+        moved = numerics.matmul(vectors.flatten(1, 2), w.w_rec).unflatten(1, vectors.shape[1:3])  # P BK H -> P B K H
         # P B 1 H: all K vectors see the same slopes.
         moved = self.activation.pushforward(slope[:, :, None], moved)
         if w.leak is None:
@@ -130,7 +107,9 @@ class Unrolled:
         leak = w.leak[:, None, None, None]
         return (1 - leak) * vectors + leak * moved
 
-    def gradients(self, outputs: Sequence[Tensor], weights: Sequence[Tensor], *, again: bool = False) -> LoopGradients:
+    def gradients(
+        self, outputs: Sequence[Float[Tensor, " ..."]], weights: Sequence[Float[Tensor, " ..."]], *, again: bool = False
+    ) -> LoopGradients:
         """Gradients of sum(outputs * weights) for everything that the loop uses; `again` keeps the graph."""
         w = self.weights
         live = {name: part for name in _PARTS if (part := getattr(w, name)) is not None}
@@ -150,7 +129,7 @@ class Unrolled:
         w = self.weights
         drive = self.inputs
         if w.w_in is not None:
-            drive = product(drive.flatten(1, 2), w.w_in).unflatten(1, (self.steps, self.batch))
+            drive = numerics.matmul(drive.flatten(1, 2), w.w_in).unflatten(1, (self.steps, self.batch))
         if w.bias is None:
             return drive
         return drive + spread(w.bias, self.steps * self.batch).unflatten(1, (self.steps, self.batch))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.tasks.marked import MarkedTask
@@ -39,7 +40,7 @@ class Adding(MarkedTask):
         """Smallest length for which both markers have a choice; ``urnn``: 2, one step per half."""
         return 2 if self.variant == "urnn" else 10
 
-    def combine(self, first: Tensor, second: Tensor) -> Tensor:
+    def combine(self, first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Mean, or sum for ``urnn``."""
         total = first + second
         return total if self.variant == "urnn" else 0.5 * total

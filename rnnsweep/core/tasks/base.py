@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import CROSS_ENTROPY, Loss
@@ -67,7 +68,7 @@ class Task(Unit):
         """Metrics of this task, declared in `metrics`, that are a share of the validation loss: key -> share."""
         return {}
 
-    def measure(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+    def measure(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P B"]]:
         """Metrics of this task, declared in `metrics`, of every sequence of an evaluation: key -> [P, B].
 
         The mean over the sequences is reported; sequences weigh as they do in the error.
@@ -103,7 +104,7 @@ class Task(Unit):
         """Whether the state goes over from one mini-batch to the next, which then are a stream; see `begins`."""
         return False
 
-    def begins(self, step: Tensor, batch: int) -> Tensor:
+    def begins(self, step: Int64[Tensor, " P"], batch: int) -> Bool[Tensor, " P"]:
         """Rows, bool [P], whose mini-batch of update `step` [P] starts anew, where the task carries the state."""
         del batch
         return step == 0
@@ -117,7 +118,7 @@ class Task(Unit):
         """Sequences of the ids in `draws`; inputs [P, T_max, B, I] in draws.dtype."""
 
     @abstractmethod
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Which sequences are wrong, bool [P, B]; outputs [P, B, O] (logits or values), per step [P, T, B, O].
 
         Tasks on natural data, where no sequence is ever wholly right, give the share of wrong steps instead, 0..1 in

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core.datasets.text import read_text
@@ -137,7 +138,7 @@ class CharLm(WindowTask):
         """Windows of each stream."""
         return self._steps // batch // int(self.length)
 
-    def begins(self, step: Tensor, batch: int) -> Tensor:
+    def begins(self, step: Int64[Tensor, " P"], batch: int) -> Bool[Tensor, " P"]:
         """At the start of the text, again and again."""
         return step % self._windows(batch) == 0
 
@@ -164,7 +165,7 @@ class CharLm(WindowTask):
         lengths = torch.full_like(draws.batch_ids, self.max_length)
         return Batch(inputs, codes[place.target], lengths, place.scored.to(draws.dtype))
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Share of wrong characters, float64 [P, B]."""
         assert batch.mask is not None
         return share_of_steps(argmax_errors(outputs, batch.targets), batch.mask)

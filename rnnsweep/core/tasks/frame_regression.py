@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.datasets.frame_files import read_frames
@@ -72,7 +73,7 @@ class FrameRegression(WindowTask):
         """Error of the mean training frame."""
         return _chance(self)[1]
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Share of steps that are off by more than `tolerance`, float64 [P, B]."""
         assert batch.mask is not None
         # `tolerance` is per value, the squared error is summed over them

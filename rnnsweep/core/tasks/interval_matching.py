@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
@@ -91,7 +92,7 @@ class IntervalMatching(LengthTask):
         response = torch.where(own, torch.exp(-0.5 * z * z), torch.zeros_like(z)).to(draws.dtype)
         return Batch(inputs[..., None], response[..., None], lengths)
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest output is too small or comes at the wrong time, bool [P, B]."""
         own = own_steps(batch.lengths, self.max_length)[:, :, None]
         # steps before a sequence's start never have its largest output

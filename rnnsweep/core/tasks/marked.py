@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from numba import njit
 from torch import Tensor
 
@@ -75,7 +76,7 @@ class MarkedTask(Synthetic):
         return [(0 * tenth, tenth - 1), (tenth, tenth + 4 * length // 10 - 1)]
 
     @abstractmethod
-    def combine(self, first: Tensor, second: Tensor) -> Tensor:
+    def combine(self, first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Target from the two marked values."""
 
     def batch(self, draws: Draws) -> Batch:
@@ -88,7 +89,7 @@ class MarkedTask(Synthetic):
         marked = write(draws, lengths, positions, inputs, signed=self.variant == "chernodub")
         return Batch(inputs, self.combine(marked[..., :1], marked[..., 1:]), lengths)
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Which sequences are wrong under `rule`, bool [P, B]."""
         if self.rule == "absolute":
             return absolute_errors(outputs, batch.targets, self.tolerance)

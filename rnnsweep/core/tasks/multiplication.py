@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.tasks.marked import MarkedTask
@@ -31,7 +32,7 @@ class Multiplication(MarkedTask):
     fixed: ClassVar = {**MarkedTask.fixed, "variant": ("pascanu", "chernodub")}
     tolerance: ClassVar[float] = 0.04
 
-    def combine(self, first: Tensor, second: Tensor) -> Tensor:
+    def combine(self, first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Product."""
         return first * second
 

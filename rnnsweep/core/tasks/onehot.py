@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
-def one_hot(codes: Tensor, own: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+def one_hot(
+    codes: Int64[Tensor, "P T B"], own: Bool[Tensor, "P T ..."], width: int, dtype: torch.dtype
+) -> Float[Tensor, "P T B width"]:
     """Inputs [P, T, B, width]: 1 at the code of every own step, 0 elsewhere.
 
     Args:
@@ -24,6 +27,6 @@ def one_hot(codes: Tensor, own: Tensor, width: int, dtype: torch.dtype) -> Tenso
     return inputs.scatter_(3, codes[..., None], one[..., None].to(dtype))
 
 
-def own_steps(lengths: Tensor, T: int) -> Tensor:
+def own_steps(lengths: Int64[Tensor, " P"], T: int) -> Bool[Tensor, "P T"]:
     """Which of T steps belong to right-aligned sequences of the given lengths, bool [P, T]."""
     return torch.arange(T, device=lengths.device) >= (T - lengths)[:, None]

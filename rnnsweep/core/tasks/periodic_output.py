@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
@@ -91,7 +92,7 @@ class PeriodicOutput(Task):
         targets = wave[None, :, None, None].repeat(P, 1, B, 1)
         return Batch(inputs, targets, torch.full_like(draws.batch_ids, self.max_length))
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the mean squared error exceeds .04, bool [P, B]."""
         return mean_squared_errors(outputs, batch.targets, own_steps(batch.lengths, self.max_length), LIMIT)
 

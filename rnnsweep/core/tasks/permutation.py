@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.rng import Draws
@@ -73,6 +74,6 @@ class Permutation(LengthTask):
         inputs = one_hot(codes.transpose(1, 2), own_steps(lengths, T), _SYMBOLS, draws.dtype)
         return Batch(inputs, first[..., 0], lengths)
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest logit is not the first symbol, bool [P, B]."""
         return argmax_errors(outputs, batch.targets)

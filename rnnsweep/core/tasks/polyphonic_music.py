@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.datasets.midi import NOTES
@@ -79,7 +80,7 @@ class PolyphonicMusic(WindowTask):
         """1 - share of the commonest training step."""
         return _chance(self)[1]
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Share of steps with a wrong key, float64 [P, B]."""
         assert batch.mask is not None
         # +inf would count as "sounds" otherwise

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.rng import Draws
@@ -94,7 +95,7 @@ class RecallTask(LengthTask):
         inputs = one_hot(codes, own_steps(lengths, T), self.n_inputs, draws.dtype)
         return Batch(inputs, targets, lengths)
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest logit is wrong at any own step, bool [P, B]."""
         wrong = argmax_errors(outputs, batch.targets)
         return any_step(wrong, own_steps(batch.lengths, self.max_length))

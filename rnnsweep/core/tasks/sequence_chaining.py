@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -98,7 +99,7 @@ class SequenceChaining(Task):
         targets = curves.transpose(2, 3).flatten(1, 2)[..., None].contiguous()
         return Batch(inputs, targets, torch.full_like(draws.batch_ids, self.max_length))
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the mean squared error of some segment exceeds .04, bool [P, B]."""
         square = (outputs - batch.targets)[..., 0].double().square()  # P T B
         each = square.unflatten(1, (int(self.chain), int(self.length))).mean(2)  # P chain B

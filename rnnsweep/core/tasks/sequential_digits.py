@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core import rng
@@ -120,7 +121,7 @@ class SequentialDigits(Task):
         inputs = pixels[which].transpose(1, 2)[..., None].contiguous()  # P T B 1
         return Batch(inputs, classes[which], torch.full_like(draws.batch_ids, self.max_length))
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest logit is not the class, bool [P, B]."""
         return argmax_errors(outputs, batch.targets)
 

@@ -14,6 +14,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from numba import njit
 from torch import Tensor
 
@@ -107,7 +108,7 @@ class LengthTask(Task):
         # sequences are addressed: the same id gives the same sequence, so nothing need be stored
         return dataclasses.replace(draws, ids=draws.ids % self.train_size)
 
-    def lengths(self, draws: Draws) -> Tensor:
+    def lengths(self, draws: Draws) -> Int64[Tensor, " P"]:
         """Values of `length`, prolonged where the task does that, int64 [P]."""
         low, high = self.length_bounds
         lengths = draws.batch_integers(low, high, LENGTH)
@@ -135,7 +136,7 @@ class Synthetic(LengthTask):
         """Smallest length for which every position has a choice."""
         return 10
 
-    def place(self, draws: Draws) -> tuple[Tensor, Tensor]:
+    def place(self, draws: Draws) -> tuple[Int64[Tensor, " P"], Int64[Tensor, "P B m"]]:
         """Steps of each row's sequences, int64 [P], and the steps of their special symbols, int64 [P, B, m].
 
         Sequences are right-aligned, and steps are counted from step 0 of T_max.

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from numba import njit
 from torch import Tensor
 
@@ -64,7 +65,7 @@ class OrderTask(Synthetic):
         classes = (_write_compiled if draws.fast else _write)(draws, lengths, positions, inputs)
         return Batch(inputs, classes, lengths)
 
-    def errors(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest logit is not the class, bool [P, B]."""
         return argmax_errors(outputs, batch.targets)
 

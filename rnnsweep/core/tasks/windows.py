@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from rnnsweep.core.rng import Draws, Split
@@ -130,7 +131,7 @@ class WindowTask(Task):
         lengths = torch.full_like(draws.batch_ids, self.max_length)
         return Batch(steps[place.index], steps[place.target], lengths, place.scored.to(draws.dtype))
 
-    def data(self, split: Split, device: torch.device, dtype: torch.dtype) -> Tensor:
+    def data(self, split: Split, device: torch.device, dtype: torch.dtype) -> Shaped[Tensor, "rows ..."]:
         """A part's sequences end to end and one row of zeros, [rows + 1] or [rows + 1, d]."""
         return _data(type(self), self.source, split, device, dtype)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rnnsweep.core.families.sbo import Sbo
+from rnnsweep.core.recurrence import descent
 from rnnsweep.core.recurrence.descent import energy_gradient
 from rnnsweep.core.training import train_rung
 from tests.kit.gradients import Parts, assert_equals
@@ -64,3 +65,10 @@ def test_every_parameter_is_trained(coupling):
 def test_initial_numbers_are_the_configured_ones():
     found = Sbo(hidden=6, eta=0.01, mu=0.3).initial({}, (), torch.arange(2))
     assert {name: value.tolist() for name, value in found.items()} == {"eta": [[0.01]] * 2, "mu": [[0.3]] * 2}
+
+
+def test_a_cell_offers_itself_by_its_method() -> None:
+    assert [*descent.descent_cells()] == ["sgd", "heavy_ball", "nesterov"]
+    assert Sbo.fixed["method"] == ("sgd", "heavy_ball", "nesterov")
+    cell = type("SignCell", (descent.DescentCell,), {"method": "sign", "__module__": descent.__name__})
+    assert descent.descent_cells()["sign"] is cell

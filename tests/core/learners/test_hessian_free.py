@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -11,8 +11,8 @@ import torch
 from rnnsweep.core import readout
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.learners.bptt import Bptt
-from rnnsweep.core.learners.conjugate import solve
-from rnnsweep.core.learners.gauss_newton import linearise
+from rnnsweep.core.learners.conjugate import Solved, solve
+from rnnsweep.core.learners.gauss_newton import Linearised, linearise
 from rnnsweep.core.learners.hessian_free import HessianFree, adapted, backtrack, line_search
 from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tasks.copying import Copying
@@ -195,8 +195,8 @@ def test_backtracking_and_line_search_pick_by_the_true_loss():
 )
 def test_backtracking_leaves_a_loss_of_nan_and_enters_none(losses, best):
     kept = [torch.full((1, 1), float(index)) for index in range(3)]
-    here = SimpleNamespace(params=torch.zeros(1, 1), loss=lambda at: torch.tensor([losses[int(at)]]))
-    found = SimpleNamespace(kept=kept, values=[torch.tensor([-float(index)]) for index in range(3)])
+    here = Mock(Linearised, params=torch.zeros(1, 1), loss=lambda at: torch.tensor([losses[int(at)]]))
+    found = Mock(Solved, kept=kept, values=[torch.tensor([-float(index)]) for index in range(3)])
     chosen, predicted, loss = backtrack(here, found)
     assert (float(chosen), float(predicted)) == (best, -best)
     assert float(loss) == losses[best]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from rnnsweep.core import optimizers
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.scurnn import Scurnn
+from rnnsweep.core.optimizers import grouped
 from rnnsweep.core.optimizers.adagrad import Adagrad
 from rnnsweep.core.optimizers.adam import Adam
 from rnnsweep.core.optimizers.grouped import Grouped
@@ -135,3 +139,20 @@ def test_decay_leaves_the_groups_alone(decay):
     step = LAYOUT.view(unit.decay(torch.zeros_like(params), params, unit.placed(columns, LAYOUT)))
     moved = {name for name, value in step.items() if bool((value != 0).any())}
     assert moved == (set(step) - GROUPS["skew"] - GROUPS["phase"] if decay else set())
+
+
+def test_an_optimizer_offers_itself_for_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One module in the package, and no edit elsewhere; a subclass is offered only if it says so itself."""
+    (tmp_path / "halving.py").write_text(
+        "from rnnsweep.core.optimizers.sgd import Sgd\n\n"
+        'class Halving(Sgd):\n    inner = {"halving": {"lr": 0.5}}\n\n'
+        "class Silent(Sgd):\n    pass\n"
+    )
+    before = grouped.offered()
+    assert [*before] == ["adagrad", "adam", "rmsprop", "sgd", "nesterov"]
+    assert before["nesterov"] == Sgd(nesterov=True)
+    monkeypatch.setattr(optimizers, "__path__", [*optimizers.__path__, str(tmp_path)])
+    found = grouped.offered()
+    monkeypatch.delitem(sys.modules, f"{optimizers.__name__}.halving")
+    assert found.keys() - before.keys() == {"halving"}
+    assert found["halving"].row_values()["lr"] == 0.5

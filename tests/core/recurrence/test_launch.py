@@ -48,16 +48,16 @@ def test_addresses_are_those_of_what_the_kernel_counts_on() -> None:
 def test_whole_numbers_are_within_their_range() -> None:
     at = TensorAddresses(F64)
     lengths = torch.tensor([1, 7])
-    assert at.whole("lengths", lengths, 2, 1, 7) == lengths.data_ptr()
+    assert at.numbers("lengths", lengths, 2, 1, 7) == lengths.data_ptr()
     for low, high in ((2, 7), (1, 6)):
         with pytest.raises(ValueError, match=r"lengths = \[1, 7\] is not within"):
-            at.whole("lengths", lengths, 2, low, high)
+            at.numbers("lengths", lengths, 2, low, high)
     with pytest.raises(TypeError, match="int32"):
-        at.whole("lengths", lengths.int(), 2, 1, 7)
+        at.numbers("lengths", lengths.int(), 2, 1, 7)
     with pytest.raises(TypeError, match="float64"):
-        at.whole("lengths", lengths.double(), 2, 1, 7)
+        at.numbers("lengths", lengths.double(), 2, 1, 7)
     with pytest.raises(ValueError, match="lengths is"):
-        at.whole("lengths", lengths, 3, 1, 7)
+        at.numbers("lengths", lengths, 3, 1, 7)
 
 
 def test_matrices_of_a_slab_are_read_in_place() -> None:

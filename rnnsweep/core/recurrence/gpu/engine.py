@@ -11,8 +11,17 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.gpu.tiling import Tiling, fuses_inputs, rounded
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.recurrence.gpu.tiling import Tiling, check_entries, fuses_inputs, rounded
+from rnnsweep.core.types import (
+    Direct,
+    KernelArguments,
+    LoopGradients,
+    LoopWeights,
+    Record,
+    Tangent,
+    Trace,
+    check_parts,
+)
 from rnnsweep.extras import install_hint
 
 try:
@@ -39,6 +48,10 @@ class GpuEngine:
         name: ``gpu``.
         tile: None: the whole pack at once.
         precision: of the loops' float32 products: ``ieee``, or ``tf32x3`` (three tensor-core products, about as exact).
+
+    Raises:
+        TypeError, ValueError: an argument of another type, device, shape or range than its kernel counts on. Lengths
+            and horizons that are on a GPU are checked there, without waiting: then the run ends with CUDA's assertion.
 
     Numerics:
         Float32 (and float64). Plain TF32 is never used in the loops; products outside of them follow
@@ -69,21 +82,24 @@ class GpuEngine:
         lengths: Int64[Tensor, " P"],
     ) -> Record:
         """See `Engine.forward`."""
-        P, T, B, _ = inputs.shape
-        H = weights.w_rec.shape[-1]
-        drive, w_in = inputs, weights.w_in
-        if w_in is not None and not fuses_inputs(w_in.shape[1]):
-            drive = numerics.matmul(inputs.flatten(1, 2), w_in).unflatten(1, (T, B))
-            w_in = None
-        tiling = Tiling.of(B, H, inputs.dtype)
-        inner = drive.shape[-1]
+        P, T, B, I = inputs.shape  # noqa: E741
+        H, w = weights.w_rec.shape[-1], weights
+        at, inner = _arguments(inputs, activation, (T + 1) * B * max(H, I)), I if w.w_in is not None else H
+        inputs = at.packed("inputs", inputs, (P, T, B, inner))
+        w_rec, w_in = at.packed("w_rec", w.w_rec, (P, H, H)), at.packed("w_in", w.w_in, (P, I, H))
+        bias, act_bias = at.packed("bias", w.bias, (P, H)), at.packed("act_bias", w.act_bias, (P, H))
+        h0, leak = at.packed("h0", w.h0, (P, H)), at.packed("leak", w.leak, (P,))
+        lengths = at.whole("lengths", lengths, P, 1, T)
+        drive = inputs
+        if w_in is not None and not fuses_inputs(I):
+            drive, w_in, inner = numerics.matmul(inputs.flatten(1, 2), w_in).unflatten(1, (T, B)), None, H
         # Not zeros: the kernel writes every state, idle steps too.
         h = inputs.new_empty(P, T + 1, B, H)
-        store = not activation.from_output or weights.leak is not None
+        store = not activation.from_output or leak is not None
         slope = inputs.new_empty(P, T, B, H) if store else None
-        tensors = (drive, weights.w_rec, w_in, weights.bias, weights.act_bias, weights.h0, weights.leak, lengths)
         self._launch(
-            forward_kernel, tiling, (*map(_plain, tensors), h, slope, T, B),
+            forward_kernel, Tiling.of(B, H, inputs.dtype),
+            (drive.contiguous(), w_rec, w_in, bias, act_bias, h0, leak, lengths, h, slope, T, B),
             H=H, INPUTS=inner, ACT=activation.name, INNER=rounded(inner),
         )  # fmt: skip
         return Record(inputs, h, slope, weights, lengths)
@@ -92,16 +108,20 @@ class GpuEngine:
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
     ) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
-        w, h = record.weights, record.h
-        P, T, B, H = h.shape[0], h.shape[1] - 1, h.shape[2], h.shape[3]
-        tiling = Tiling.of(B, H, h.dtype)
+        w, (P, T, B, I), H = record.weights, record.inputs.shape, record.h.shape[-1]  # noqa: E741
+        at, tiling = _arguments(record.h, activation, (T + 1) * B * H), Tiling.of(B, H, record.h.dtype)
+        check_parts(record, direct, activation.name, activation.from_output)
+        at.check("inputs", record.inputs, (P, T, B, I if w.w_in is not None else H))
+        h, slope = at.packed("h", record.h, (P, T + 1, B, H)), at.packed("slope", record.slope, (P, T, B, H))
+        last, steps = at.packed("last", direct.last, (P, B, H)), at.packed("steps", direct.steps, (P, T, B, H))
+        turned, leak = at.packed("w_rec", w.w_rec.transpose(1, 2), (P, H, H)), at.packed("leak", w.leak, (P,))
+        lengths = at.whole("lengths", record.lengths, P, 1, T)
         # Deltas are wanted in any case: the products over all steps come after the loop.
         delta, x = h.new_empty(P, T, B, H), h.new_empty(P, T, B, H) if keep else None
         sums = [None if v is None else h.new_empty(P, tiling.count(B), H) for v in (w.bias, w.act_bias, w.h0)]
-        turned = w.w_rec.transpose(1, 2)
-        tensors = (h, record.slope, direct.last, direct.steps, turned, w.leak, record.lengths)
         self._launch(
-            backward_kernel, tiling, (*map(_plain, tensors), delta, x, *sums, T, B), H=H, ACT=activation.name
+            backward_kernel, tiling, (h, slope, last, steps, turned, leak, lengths, delta, x, *sums, T, B),
+            H=H, ACT=activation.name,
         )  # fmt: skip
         bias, act_bias, h0 = map(_over_tiles, sums)
         grads = LoopGradients(
@@ -118,16 +138,22 @@ class GpuEngine:
         self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
     ) -> Tangent:
         """See `Engine.tangent`; each batch tile is scaled by itself, and brought to the row's exponent at the end."""
-        record, w = trace.record, trace.record.weights
-        P, T, B, H = trace.delta.shape
+        record, w, (P, T, B, H) = trace.record, trace.record.weights, trace.delta.shape
+        at = _arguments(trace.delta, activation, (T + 1) * B * H)
         tiling = Tiling.of(B, H, step.dtype, matrices=2)
+        check_parts(record, trace.direct, activation.name, activation.from_output)
+        last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
+        h, slope = at.packed("h", record.h, (P, T + 1, B, H)), at.packed("slope", record.slope, (P, T, B, H))
+        end, last = at.packed("delta", trace.delta[:, -1], (P, B, H)), at.packed("last", last, (P, B, H))
+        turned = at.packed("w_rec", w.w_rec.transpose(1, 2), (P, H, H))
+        turned_step = at.packed("step", step.transpose(1, 2), (P, H, H))
+        leak, horizon = at.packed("leak", w.leak, (P,)), at.whole("horizon", horizon, P, 0, T - 1)
         delta, change = step.new_empty(P, B, H), step.new_empty(P, B, H)
         exponents = torch.empty(P, tiling.count(B), dtype=torch.int64, device=step.device)
-        last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
-        turned, turned_step = w.w_rec.transpose(1, 2), step.transpose(1, 2)
-        tensors = (record.h, record.slope, trace.delta[:, -1], last, turned, turned_step, w.leak, horizon)
         self._launch(
-            tangent_kernel, tiling, (*map(_plain, tensors), delta, change, exponents, T, B), H=H, ACT=activation.name
+            tangent_kernel, tiling,
+            (h, slope, end, last, turned, turned_step, leak, horizon, delta, change, exponents, T, B),
+            H=H, ACT=activation.name,
         )  # fmt: skip
         return _to_one_exponent(delta, change, exponents, tiling.batch)
 
@@ -138,16 +164,21 @@ class GpuEngine:
         weight: Float[Tensor, "P T B"] | None = None,
     ) -> Float[Tensor, "P K M"]:
         """See `Engine.outer`."""
+        (P, T, B, _), at = left.shape, KernelArguments(left.dtype, left.device)
+        at.check("right", right, (P, T, B, right.shape[-1]))
         if weight is not None:
+            at.check("weight", weight, (P, T, B))
             right = right * weight[..., None]
         return numerics.matmul(left.flatten(1, 2).transpose(1, 2), right.flatten(1, 2))
 
     def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
         """See `Engine.square_norms`."""
+        KernelArguments(x.dtype, x.device)  # refuses whole numbers
         return (x * x).sum(-1)
 
     def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
         """See `Engine.matmul`."""
+        KernelArguments(left.dtype, left.device).check("right", right, (*left.shape[::2], right.shape[-1]))
         return numerics.matmul(left, right)
 
     def _launch(self, kernel: Any, tiling: Tiling, arguments: tuple[Any, ...], **sizes: Any) -> None:
@@ -162,9 +193,12 @@ class GpuEngine:
             )  # fmt: skip
 
 
-def _plain(tensor: Tensor | None) -> Tensor | None:
-    """Without gaps: kernels compute addresses from sizes."""
-    return None if tensor is None else tensor.contiguous()
+def _arguments(like: Tensor, activation: Activation, entries: int) -> KernelArguments:
+    """For a loop over tensors like this one, with so many entries of a row; what no kernel can run is refused here."""
+    if activation.name not in FUSED:
+        raise ValueError(f"activation {activation.name} has no fused loop")
+    check_entries(entries)
+    return KernelArguments(like.dtype, like.device)
 
 
 def _over_tiles(parts: Float[Tensor, "P tiles H"] | None) -> Float[Tensor, "P H"] | None:

@@ -11,6 +11,7 @@ RESIDENT_BYTES = 64 * 1024
 _RESIDENT_PAIR = 8 * 1024  # each of two; larger ones spill registers when compiled for sm_90
 _SMALLEST = 16
 _INNER_FUSED = 32
+_MOST_ENTRIES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -60,3 +61,11 @@ def rounded(size: int) -> int:
 def fuses_inputs(inner: int) -> bool:
     """Whether u_t w_in is cheaper in the kernel than as a product before it that writes and reads [P, T, B, H]."""
     return inner <= _INNER_FUSED
+
+
+def check_entries(count: int) -> None:
+    """Raise `ValueError` where a row has more entries of one tensor than a program counts: its offsets are int32."""
+    if count > _MOST_ENTRIES:
+        raise ValueError(
+            f"a row has {count} states; the gpu engine's kernels count to {_MOST_ENTRIES}: use a smaller batch"
+        )

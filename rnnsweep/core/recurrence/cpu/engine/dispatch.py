@@ -16,14 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Num, Shaped
+from jaxtyping import Num, Shaped
 from torch import Tensor
 
 from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
+from rnnsweep.core.types import KernelArguments
 
 ALIGN = 64
 """Bytes: buffers begin on a cache line, and so on the longest vector's width."""
 _LARGEST_IDLE = 1 << 30
+
+_MAIN_MEMORY = torch.device("cpu")
 
 _NOTHING = torch.zeros(8, dtype=torch.float64)
 """Stands in for tensors without entries; never read."""
@@ -49,7 +52,7 @@ class Workspace:
     def __init__(self) -> None:
         self._buffers: dict[int, list[_Buffer]] = {}
 
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Shaped[Tensor, ...]:
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Shaped[Tensor, " ..."]:
         """A tensor without gaps, 64-byte aligned, with room for a vector beyond its end."""
         count = math.prod(shape)
         if count == 0:
@@ -80,38 +83,35 @@ class Workspace:
             total -= size
 
 
-class TensorAddresses:
-    """Addresses of tensors, which stay alive as long as this object does.
+class TensorAddresses(KernelArguments):
+    """Addresses of checked tensors, which stay alive as long as this object does.
 
     Args:
         dtype: element type of the loop; whole numbers are int64.
 
     Raises:
-        TypeError: a tensor of another type or not in main memory: its bytes would be misread.
-        ValueError: a tensor of another shape than the kernel counts on, or a whole number out of its range.
+        TypeError, ValueError: see `KernelArguments`.
 
     Numerics:
         Values are never converted.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
-        if dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"{dtype} has no fused loop; there are float32 and float64")
-        self._dtype = dtype
+        super().__init__(dtype, _MAIN_MEMORY)
         self._tensors: list[Tensor] = []
 
-    def read(self, name: str, tensor: Num[Tensor, ...] | None, shape: tuple[int, ...]) -> int:
+    def read(self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]) -> int:
         """Address of a tensor that is read, of a copy without gaps where it has gaps; 0 for None."""
         return 0 if tensor is None else self.view(name, tensor.contiguous(), shape)
 
-    def view(self, name: str, tensor: Num[Tensor, ...] | None, shape: tuple[int, ...]) -> int:
+    def view(self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]) -> int:
         """Address of the tensor as it lies in memory, for the caller knows its gaps; 0 for None.
 
         A tensor without entries (a network without inputs) has no memory of its own, and must not be taken for None.
         """
         if tensor is None:
             return 0
-        self._check(name, tensor, shape, self._dtype)
+        self.check(name, tensor, shape)
         # Tensors without entries may have address 0, which kernels take for "absent".
         if tensor.numel() == 0:
             tensor = _NOTHING
@@ -124,25 +124,15 @@ class TensorAddresses:
             w = w.contiguous()
         return self.view(name, w, shape), w.stride(0)
 
-    def whole(self, name: str, tensor: Int64[Tensor, " P"], count: int, low: int, high: int) -> int:
-        """Address of int64 [count] with low <= values <= high; a kernel walks as far as they say."""
-        self._check(name, tensor, (count,), torch.int64)
-        tensor = tensor.contiguous()
-        values = tensor.tolist()  # for so few numbers many times faster than a reduction
-        if values and not (low <= min(values) and max(values) <= high):
-            raise ValueError(f"{name} = {values} is not within {low}..{high}")
+    def numbers(self, name: str, tensor: Shaped[Tensor, " ..."], count: int, low: int, high: int) -> int:
+        """Address of int64 [count] with low <= values <= high."""
+        tensor = self.whole(name, tensor, count, low, high)
         self._tensors.append(tensor)
         return tensor.data_ptr()
 
     def flags(self, name: str, rows: Shaped[Tensor, " P"], count: int) -> int:
         """Address of bool [count] as int64."""
-        return self.whole(name, rows.to(torch.int64), count, 0, 1)
-
-    def _check(self, name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        if tensor.dtype != dtype or not tensor.is_cpu:
-            raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; this loop takes {dtype} on the CPU")
-        if tensor.shape != shape:
-            raise ValueError(f"{name} is {list(tensor.shape)}; this loop takes {list(shape)}")
+        return self.numbers(name, rows.to(torch.int64), count, 0, 1)
 
 
 def width_of(columns: int, dtype: torch.dtype) -> int:

@@ -30,6 +30,7 @@ from rnnsweep.core.types import (
     Tangent,
     TermResult,
     Trace,
+    check_parts,
 )
 
 SAMPLES_PER_BLOCK = 96
@@ -109,7 +110,7 @@ class CpuEngine:
             inputs=at.read("inputs", inputs, (P, T, B, I if w.w_in is not None else H)), w_rec=w_rec, w_row=w_row,
             w_in=at.read("w_in", w.w_in, (P, I, H)), bias=at.read("bias", w.bias, (P, H)),
             act_bias=at.read("act_bias", w.act_bias, (P, H)), h0=at.read("h0", w.h0, (P, H)),
-            leak=at.read("leak", w.leak, (P,)), lengths=at.whole("lengths", lengths, P, 1, T),
+            leak=at.read("leak", w.leak, (P,)), lengths=at.numbers("lengths", lengths, P, 1, T),
             h=at.view("h", h, (P, T + 1, B, H)), slope=at.view("slope", slope, (P, T, B, H)),
         )  # fmt: skip
         scratch = forward_scratch(0, dtype.itemsize, width_of(H, dtype), job).end
@@ -158,7 +159,8 @@ class CpuEngine:
         (P, T, B, I), H = record.inputs.shape, record.h.shape[3]  # noqa: E741
         # The deltas are the gradient of given pre-activations: then the whole record is wanted in any case.
         at, whole = TensorAddresses(dtype), keep or w.w_in is None
-        _check_direct(record, direct, activation)
+        code, from_output = _fused(activation.name)
+        check_parts(record, direct, activation.name, from_output)
         chunk = min(T, -(-SAMPLES_PER_BLOCK // B))
         # Nobody will see deltas and x: a block of deltas is enough, and of x a block for a term, or two steps.
         slots = chunk if term is not None and chunk > 1 else 2
@@ -168,9 +170,9 @@ class CpuEngine:
         h, slope = padded(record.h), None if record.slope is None else padded(record.slope)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, H))
         job = BackwardJob(
-            T=T, B=B, H=H, I=I, code=_fused(activation.name)[0],
+            T=T, B=B, H=H, I=I, code=code,
             inputs=at.read("inputs", record.inputs, (P, T, B, I)), w_rec=w_rec, w_row=w_row,
-            leak=at.read("leak", w.leak, (P,)), lengths=at.whole("lengths", record.lengths, P, 1, T),
+            leak=at.read("leak", w.leak, (P,)), lengths=at.numbers("lengths", record.lengths, P, 1, T),
             h=at.view("h", h, (P, T + 1, B, H)), slope=at.view("slope", slope, (P, T, B, H)),
             last=at.read("last", direct.last, (P, B, H)), steps=at.read("steps", direct.steps, (P, T, B, H)),
             delta=at.view("delta", delta, tuple(delta.shape)), x=at.view("x", x, tuple(x.shape)), chunk=chunk,
@@ -204,23 +206,23 @@ class CpuEngine:
 
         record, w, dtype, new = trace.record, trace.record.weights, step.dtype, self._workspace.take
         P, T, B, H = trace.delta.shape
-        at = TensorAddresses(dtype)
-        _check_direct(record, trace.direct, activation)
+        at, (code, from_output) = TensorAddresses(dtype), _fused(activation.name)
+        check_parts(record, trace.direct, activation.name, from_output)
         # With a leak the recursion begins with g_T; at the last step that is the direct part.
         last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
         h, slope = padded(record.h), None if record.slope is None else padded(record.slope)
-        # Zeros, as `whole` checks what it is given; the kernel writes over them.
+        # Zeros, as `numbers` checks what it is given; the kernel writes over them.
         result = Tangent(new((P, B, H), dtype), new((P, B, H), dtype), torch.zeros(P, dtype=torch.int64))
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, H))
         job = TangentJob(
-            T=T, B=B, H=H, code=_fused(activation.name)[0], w_rec=w_rec, w_row=w_row,
+            T=T, B=B, H=H, code=code, w_rec=w_rec, w_row=w_row,
             step=at.read("step", step, (P, H, H)), leak=at.read("leak", w.leak, (P,)),
-            horizon=at.whole("horizon", horizon, P, 0, T - 1), h=at.view("h", h, (P, T + 1, B, H)),
+            horizon=at.numbers("horizon", horizon, P, 0, T - 1), h=at.view("h", h, (P, T + 1, B, H)),
             slope=at.view("slope", slope, (P, T, B, H)), delta=at.view("delta", padded(trace.delta), (P, T, B, H)),
             last=at.read("last", last, (P, B, H)), stored=int(trace.direct.steps is None and w.leak is None),
             out_delta=at.view("out_delta", result.delta, (P, B, H)),
             out_ddelta=at.view("out_ddelta", result.ddelta, (P, B, H)),
-            exponent=at.whole("exponent", result.exponent, P, 0, 0),
+            exponent=at.numbers("exponent", result.exponent, P, 0, 0),
         )  # fmt: skip
         scratch = tangent_scratch(0, dtype.itemsize, width_of(H, dtype), job).end
         self._threads.run(tangent_rows, job, P, dtype, scratch)
@@ -283,13 +285,3 @@ def _fused(activation: str) -> tuple[int, bool]:
     """The kernels' code of an activation, and whether they derive f' from the state, so that it need not be stored."""
     formulas = importlib.import_module("rnnsweep.core.recurrence.cpu.emit.formulas")
     return formulas.CODES.index(activation), activation in formulas.FROM_OUTPUT
-
-
-def _check_direct(record: Record, direct: Direct, activation: Activation) -> None:
-    """What a kernel would read through address 0."""
-    if (direct.last is None) == (direct.steps is None):
-        raise ValueError("one of the two direct parts must be given: last, or steps")
-    if record.slope is None and not (_fused(activation.name)[1] and record.weights.leak is None):
-        raise ValueError(f"a record of {activation.name} without slopes: another activation's, or another leak's?")
-    if record.slope is None and record.weights.act_bias is not None:
-        raise ValueError(f"{activation.name} has no parameter act_bias")
