@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
+from typing import overload
 
 import torch
 from jaxtyping import Bool, Float, Int64, Num, Shaped
@@ -410,7 +411,8 @@ class KernelArguments:
         """The tensor without gaps, int64 [count] with low <= values <= high: a kernel walks as far as they say."""
         self.check(name, tensor, (count,), torch.int64)
         if tensor.device.type == "cpu":
-            values: list[int] = tensor.tolist()  # for so few numbers many times faster than a reduction
+            # for so few numbers many times faster than a reduction
+            values: list[int] = tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             if values and not (low <= min(values) and max(values) <= high):
                 raise ValueError(f"{name} = {values} is not within {low}..{high}")
         elif count:
