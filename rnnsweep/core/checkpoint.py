@@ -21,6 +21,7 @@ from torch import Tensor
 
 from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS, row_folder, rung_file, rung_of
 from rnnsweep.core.pack import RowSnapshot
+from rnnsweep.core.types import ParameterLayout
 from rnnsweep.errors import CheckpointError
 
 FORMAT = 1
@@ -150,6 +151,29 @@ class CheckpointStore:
             os.remove(path) if self.local else self.fs.rm_file(path)
         except FileNotFoundError:
             return
+
+
+def check_parameters(state: RowSnapshot, layout: ParameterLayout, source: str) -> None:
+    """A checkpoint must hold exactly the parameters of the network that goes on from it.
+
+    A family may have others in another version. What is missing would begin at 0 in the midst of training, and what is
+    too much would be lost: a network that nobody asked for.
+
+    Args:
+        state: as read back. layout: of the program. source: where it was read, for the message.
+
+    Raises:
+        CheckpointError: names or shapes differ.
+    """
+    own = {spec.name: tuple(spec.shape) for spec in layout.specs}
+    found = {name: tuple(value.shape) for name, value in state.params.items()}
+    lacking, foreign = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
+    other = sorted(name for name in own.keys() & found.keys() if own[name] != found[name])
+    problems = {"lacks": lacking, "also has": foreign, "has another shape of": other}
+    words = " and ".join(f"{verb} {', '.join(names)}" for verb, names in problems.items() if names)
+    if words:
+        hint = "another version of the family wrote it: read it with that version, or train anew under another name"
+        raise CheckpointError(source, f"{words}; {hint}")
 
 
 def _checksum(manifest: Mapping[str, Any]) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnsweep.core.checkpoint import CheckpointStore
+from rnnsweep.core.checkpoint import CheckpointStore, check_parameters
 from rnnsweep.core.checkpoint_paths import MANIFEST, rung_file
 from rnnsweep.core.pack import RowSnapshot
+from rnnsweep.core.types import ParameterLayout, ParameterSpec
 from rnnsweep.errors import CheckpointError
 
 
@@ -74,3 +75,26 @@ def test_a_whole_manifest_comes_back_without_its_checksum(store: CheckpointStore
     saved = store.load(store.folder(0, 0, "t"), 2)
     assert saved.extra == {"reports": [{"metrics": {"valid/error": 0.1 + 0.2}}]}
     assert torch.equal(saved.state.params["w"], torch.full((2,), 2.0))
+
+
+LAYOUT = ParameterLayout([ParameterSpec("w", (2, 3), "input"), ParameterSpec("b_rec", (3,), "bias")])
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"w": (2, 3)}, "lacks b_rec; another version"),
+        ({"w": (2, 3), "b_rec": (3,), "eta": (1,)}, "also has eta;"),
+        ({"w": (2, 4), "b_rec": (3,)}, "has another shape of w;"),
+        ({"eta": (1,), "w": (2, 3)}, "lacks b_rec and also has eta;"),
+    ],
+)
+def test_parameters_of_another_network_are_refused(params, words):
+    state = RowSnapshot({name: torch.zeros(shape) for name, shape in params.items()})
+    with pytest.raises(CheckpointError) as caught:
+        check_parameters(state, LAYOUT, "place")
+    assert str(caught.value).startswith(f"place: {words}")
+
+
+def test_its_own_parameters_are_taken():
+    check_parameters(RowSnapshot({"w": torch.zeros(2, 3), "b_rec": torch.zeros(3)}), LAYOUT, "place")

@@ -26,6 +26,7 @@ def assert_equals(
     ignored: tuple[str, ...] = (),
     fixed: Parts | None = None,
     tolerance: float = 1e-12,
+    engine: str = "reference",
 ) -> None:
     """States and all gradients of every row equal those of `states` under autograd, to `tolerance`.
 
@@ -36,10 +37,11 @@ def assert_equals(
         hypers: per row, the family's hyperparameters; default: two rows with the family's defaults.
         ignored: parameters that are not trained (their gradient must be zero).
         fixed: values [*shape] laid over the drawn parameters of every row.
+        engine: what runs the loop.
     """
     rows = hypers or [{}, {}]
     task = task or TemporalOrder(length=(10, 16))
-    setup = Setup(family=family, task=task, controllers={})
+    setup = Setup(family=family, task=task, controllers={}, engine=engine)
     pack = setup.pack([0])
     pack.join(
         [

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core.build import build_program, build_units
-from rnnsweep.core.checkpoint import CheckpointStore, Saved
+from rnnsweep.core.checkpoint import CheckpointStore, Saved, check_parameters
 from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.choose import engine_for
@@ -91,7 +91,7 @@ def load_network(
         rows: (trial, replica). tokens: trial -> tokens of its attempts.
 
     Raises:
-        CheckpointError: none of the rows has a readable checkpoint.
+        CheckpointError: none of the rows has a readable checkpoint, or it has other parameters than this network.
     """
     from rnnsweep.core.build import row_hypers
 
@@ -101,6 +101,7 @@ def load_network(
         raise CheckpointError(root, "no readable checkpoint of this trial")
     best = min(checkpoints, key=lambda saved: saved.state.best_loss)
     program = build_program(config, units, torch.device("cpu"))
+    check_parameters(best.state, program.layout, root)
     return TrainedNetwork(program, best.state, row_hypers(units)).eval()
 
 

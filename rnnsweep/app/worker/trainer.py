@@ -17,6 +17,7 @@ from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
 from rnnsweep.app.worker.settings import TrainerSettings
 from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers, shape_key
+from rnnsweep.core.checkpoint import check_parameters
 from rnnsweep.core.pack import Member, Pack, RowSnapshot, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.training import train_rung
@@ -157,6 +158,7 @@ class PackTrainer:
             row.reports = [replace(report, token=spec.token) for report in reports_of(saved)]
             reports.extend(row.reports)
         if not _ended(row, state):
+            check_parameters(state, program.layout, folders[0] if saved is not None else row.folder)
             joining.setdefault(key, []).append((row, state))
 
     def _join(self, key: str, rows: Sequence[tuple[_Row, RowSnapshot]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from rnnsweep.core import rng
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
 from rnnsweep.core.families.orthogonal_maps import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
@@ -26,7 +28,12 @@ class Enrnn(Family):
         h^L_t = f(u W_in^L + h^L W_L + h^S W_C + b^L)        W_L as in `scornn`
         h^S_t = f(u W_in^S + h^S W_S + b^S)                  W_S = T / rho(T) once rho(T) > 1
 
-    Both states make one simple loop, [h^L, h^S], with a block triangular matrix; the read-out sees both.
+    Both states make one simple loop, [h^L, h^S], with a block triangular matrix; the read-out sees both. There is one
+    bias: modReLU's own, or b.
+
+    Under an init of skew matrices (cayley, henaff), which would make T exactly orthogonal, with all its eigenvalues
+    tied at 1, T starts as that matrix times diag U(-1, 1), both units of a plane alike, and W_C as Glorot's. Other
+    inits draw both as any recurrent and input weight.
 
     Attributes:
         hidden: n_L + n_S. short: share of n_S, structural; n_S = round(short * hidden).
@@ -36,10 +43,11 @@ class Enrnn(Family):
 
     Numerics:
         rho(W_S) <= 1 + 1e-12 in float64. The gradient through rho is exact for a simple leading eigenvalue, real or a
-        complex pair; with tied ones it is detached and ``tied`` counts the step (metric ``weights/tied``).
+        complex pair; with tied ones, as near as the dtype's rounding can tell, it is detached and ``tied`` counts the
+        step (metric ``weights/tied``).
 
     References:
-        Helfrich, Ye (2020). W[from, to] is applied on the right.
+        Helfrich, Ye (2020), start and single bias from the authors' code. W[from, to] is applied on the right.
     """
 
     short: float = 0.4
@@ -89,33 +97,40 @@ class Enrnn(Family):
         return activation(self.activation)
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
-        """a_skew [n_L, n_L], w_short (T), w_cross (W_C), w_in, b, (act_bias), w_out, b_out."""
+        """a_skew [n_L, n_L], w_short (T), w_cross (W_C), w_in, act_bias (modReLU) or b, w_out, b_out."""
         H, L, S = self.hidden, self.n_long, self.n_short
-        own = [
+        # modReLU brings a bias; a second one beside it is not in the paper.
+        bias = "act_bias" if self.cell_activation.has_bias else "b"
+        return (
             ParameterSpec("a_skew", (L, L), "skew", group="skew"),
             ParameterSpec("w_short", (S, S), "recurrent", first=L),  # the loop's units: the long ones, then the short
             ParameterSpec("w_cross", (S, L), "input"),  # an input of the long state: not square, and drawn as such
             ParameterSpec("w_in", (n_inputs, H), "input"),
-            ParameterSpec("b", (H,), "bias"),
-        ]
-        if self.cell_activation.has_bias:
-            own.append(ParameterSpec("act_bias", (H,), "bias"))
-        return (*own, *readout_parameters(H, n_outputs))
+            ParameterSpec(bias, (H,), "bias"),
+            *readout_parameters(H, n_outputs),
+        )
 
     def initial(
         self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
     ) -> dict[str, Float64[Tensor, "P ..."]]:
-        """Skew blocks with angles U(0, pi/2)."""
+        """Skew blocks with angles U(0, pi/2); under an init that draws them itself, the authors' T and W_C."""
         del specs
-        # An init that draws skew matrices has the last word.
-        return {} if "a_skew" in drawn else {"a_skew": cayley_blocks(keys, "a_skew", self.n_long)}
+        if "a_skew" not in drawn:
+            return {"a_skew": cayley_blocks(keys, "a_skew", self.n_long)}
+        L, S = self.n_long, self.n_short
+        # W[from, to] diag(d): each column by its own factor.
+        short = drawn["w_short"] * _of_planes(keys, "w_short scale", S)[:, None, :]
+        return {
+            "w_short": short,
+            "w_cross": _uniform(keys, "w_cross", S * L).unflatten(1, (S, L)) * math.sqrt(6 / (S + L)),
+        }
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop's weights: [[W_L, 0], [W_C, W_S]]."""
         lead, on = self._normalised(values, hypers)
         long = cayley(values["a_skew"], signs(hypers["negatives"], self.n_long))
         w = self._blocks(long, values["w_cross"], divided(values["w_short"], lead, on))
-        return LoopWeights(w, values["w_in"], values["b"], values.get("act_bias"))
+        return LoopWeights(w, values["w_in"], values.get("b"), values.get("act_bias"))
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients through both maps."""
@@ -155,3 +170,13 @@ class Enrnn(Family):
         # W[from, to]: the long state feeds itself alone, the short one feeds both.
         top = torch.cat((long, torch.zeros_like(cross).transpose(1, 2)), 2)  # P L H
         return torch.cat((top, torch.cat((cross, short), 2)), 1)  # P H H
+
+
+def _uniform(keys: Tensor, name: str, count: int) -> Tensor:
+    """U(-1, 1), float64 [P, count]; depends on (row key, name) only."""
+    return 2 * rng.uniforms53(keys, count, rng.stream_of(name)) - 1
+
+
+def _of_planes(keys: Tensor, name: str, size: int) -> Tensor:
+    """U(-1, 1) for each plane of units (0, 1), (2, 3), ... and a last odd one, [P, size]."""
+    return _uniform(keys, name, (size + 1) // 2).repeat_interleave(2, 1)[:, :size]

@@ -124,7 +124,7 @@ def restart_index(period: Float[Tensor, " P"], lengths: Int64[Tensor, " P"], T: 
 def filtered_feed(
     values: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"], filter_: Filter
 ) -> Feed:
-    """Drives of the loop: the filtered input path, with its pull-back to ``w_in`` and ``b``."""
+    """Drives of the loop: the filtered input path, plus ``b_rec`` unfiltered, with its pull-back to what is there."""
     T = inputs.shape[1]
     z = numerics.matmul(inputs.flatten(1, 2), values["w_in"]).unflatten(1, inputs.shape[1:3])
     if "b" in values:
@@ -136,10 +136,16 @@ def filtered_feed(
     def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
         assert gradient is not None
         dz = started(filter_.pullback(z, gradient)).flatten(1, 2)  # P TB G
-        parameter_gradients = {"w_in": numerics.matmul(inputs.flatten(1, 2).transpose(1, 2), dz)}
-        return {**parameter_gradients, "b": numerics.row_sum(dz)} if "b" in values else parameter_gradients
+        found = {"w_in": numerics.matmul(inputs.flatten(1, 2).transpose(1, 2), dz)}
+        if "b" in values:
+            found["b"] = numerics.row_sum(dz)
+        if "b_rec" in values:  # the gradient of idle steps is 0
+            found["b_rec"] = numerics.row_sum(gradient.flatten(1, 2))
+        return found
 
-    return Feed(filter_.forward(z), pullback)
+    drives = filter_.forward(z)
+    # In place: drives are fresh, and as large as a record's states.
+    return Feed(drives.add_(values["b_rec"][:, None, None, :]) if "b_rec" in values else drives, pullback)
 
 
 def _started(lengths: Tensor, T: int) -> Callable[[Tensor], Tensor]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
+from rnnsweep.core.families.filtered_lstm import FilteredLstm
 from rnnsweep.core.families.filters import given_drives, restarting
-from rnnsweep.core.families.lstm import Lstm, forget_biases
 from rnnsweep.core.families.momentum import RESTART, SCALE
 from rnnsweep.core.recurrence.gated_cells import DifferenceLstmCell
 from rnnsweep.core.types import LoopWeights
@@ -21,25 +21,26 @@ from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class NesterovLstmDiff(Lstm):
+class NesterovLstmDiff(FilteredLstm):
     """LSTM whose gates look ahead along the change of their own pre-activation.
 
-        v_t = h_{t-1} W_rec - s (u_t W_in + b)        gates = v_t + kappa_t (v_t - v_{t-1}),  v_0 = 0
+        v_t = h_{t-1} W_rec + b_rec - s (u_t W_in + b)        gates = v_t + kappa_t (v_t - v_{t-1}),  v_0 = 0
         kappa_t = (k - 1) / (k + 2), k = 1..F again and again from a row's own first step
 
     Attributes:
-        hidden, forget_bias: see `lstm`; the bias enters with weight -s, so its initial value is divided by that.
+        hidden, forget_bias, forget_bias_in: see `FilteredLstm`; here ``b`` enters with weight -s.
         s: step size of the input path per row, > 0.
         restart: F, steps until the sequence starts again, per row, >= 1.
 
     Numerics:
-        Here h enters the recursion of v, so this is a cell of its own (state h, c, v), not a filter.
+        Here h enters the recursion of v, so this is a cell of its own (state h, c, v), not a filter. What is the same
+        at every step cancels in v_t - v_{t-1}, and kappa_1 = 0: both biases act as they are, -s b and b_rec.
 
     References:
         Nguyen et al. (2020): the authors' MNIST and TIMIT script; the paper's own form is `nesterov_lstm`.
     """
 
-    rows: ClassVar[Mapping[str, Range]] = {**Lstm.rows, "s": SCALE, "restart": RESTART}
+    rows: ClassVar[Mapping[str, Range]] = {**FilteredLstm.rows, "s": SCALE, "restart": RESTART}
 
     s: float = 1.0
     restart: int = 40
@@ -49,12 +50,6 @@ class NesterovLstmDiff(Lstm):
         """The gated cell with v in its state."""
         return DifferenceLstmCell(self.hidden)
 
-    def initial(self, drawn: Values, specs: object, keys: Int64[Tensor, " P"]) -> dict[str, Float64[Tensor, "P ..."]]:
-        """Gate biases as they act on the gates at first: -s b is what the init drew, or else the forget bias."""
-        del specs
-        bias = drawn["b"] if "b" in drawn else forget_biases(len(keys), self.hidden, self.forget_bias)
-        return {"b": bias / -self.s}
-
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop is fed with drives."""
         return given_drives(super().weights(values, hypers))
@@ -62,7 +57,7 @@ class NesterovLstmDiff(Lstm):
     def feed(
         self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"]
     ) -> Feed:
-        """Drives [P, T, B, 4H + 1]: s (u W_in + b), and kappa."""
+        """Drives [P, T, B, 4H + 1]: s (u W_in + b) - b_rec, and kappa."""
         P, T, B, _ = inputs.shape
         s = hypers["s"][:, None, None, None]
         flat = inputs.flatten(1, 2)  # P TB I
@@ -74,7 +69,11 @@ class NesterovLstmDiff(Lstm):
         def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
             assert gradient is not None
             # The last entry is kappa's, which is no parameter.
-            dz = (s * gradient[..., :-1]).flatten(1, 2)
-            return {"w_in": numerics.matmul(flat.transpose(1, 2), dz), "b": numerics.row_sum(dz)}
+            down = gradient[..., :-1]
+            dz = (s * down).flatten(1, 2)
+            own = {"b": numerics.row_sum(dz), "b_rec": -numerics.row_sum(down.flatten(1, 2))}
+            return {"w_in": numerics.matmul(flat.transpose(1, 2), dz), **own}
 
-        return Feed(torch.cat((s * z, kappa), -1), pullback)
+        # Here, not as the loop's bias: the drive has kappa beside the gates, and enters v with a minus.
+        path = s * z - values["b_rec"][:, None, None, :]
+        return Feed(torch.cat((path, kappa), -1), pullback)

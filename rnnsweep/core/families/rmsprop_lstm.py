@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.families.filtered_lstm import FilteredLstm
 from rnnsweep.core.families.momentum import BETA, SCALE, RmspropFilter
 from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class RmspropLstm(RmspropFilter, Lstm):  # the filter first: its `weights` and `feed` wrap those of the base
+class RmspropLstm(RmspropFilter, FilteredLstm):  # the filter first: its `weights` and `feed` wrap those of the base
     """LSTM whose gates' input path is filtered as RMSprop filters gradients: `adam_lstm` with mu = 0.
 
         z_t = u_t W_in + b    m_t = beta m_{t-1} + (1 - beta) z_t^2
-        gates = s z_t / sqrt(m_t + 1e-16) + h_{t-1} W_rec
+        gates = s z_t / sqrt(m_t + 1e-16) + h_{t-1} W_rec + b_rec
 
     Attributes:
-        hidden, forget_bias: see `lstm`.
+        hidden, forget_bias, forget_bias_in: see `FilteredLstm`.
         s: step size of the input path per row, > 0.
         beta: decay of the mean square per row, 0 <= beta < 1.
 
@@ -30,7 +30,7 @@ class RmspropLstm(RmspropFilter, Lstm):  # the filter first: its `weights` and `
         Nguyen et al. (2020), section 2.4 (RMSPropLSTM).
     """
 
-    rows: ClassVar[Mapping[str, Range]] = {**Lstm.rows, "s": SCALE, "beta": BETA}
+    rows: ClassVar[Mapping[str, Range]] = {**FilteredLstm.rows, "s": SCALE, "beta": BETA}
 
     s: float = 0.6
     beta: float = 0.9

@@ -11,7 +11,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 _TIE = 1e-9
-"""Relative distance below which two leading eigenvalues count as tied."""
+"""Relative distance below which two leading eigenvalues count as tied, in float64."""
+_ROUNDINGS = 4.0
+"""How many roundings of every entry may have moved each of two eigenvalues that were tied."""
+
+
+def tie_tolerance(size: int, dtype: torch.dtype) -> float:
+    """Relative distance below which leading eigenvalues of an n x n matrix in this type count as tied.
+
+    Rounding changes a matrix by at most eps/2 in relative Frobenius norm, which is up to sqrt(n) times its largest
+    singular value; a simple eigenvalue of a normal matrix moves no further than that, and each of the two may.
+
+    Example:
+        >>> f"{tie_tolerance(64, torch.float32):.1e}", tie_tolerance(64, torch.float64)
+        ('3.8e-06', 1e-09)
+    """
+    return max(_TIE, _ROUNDINGS * math.sqrt(size) * torch.finfo(dtype).eps)
 
 
 @dataclass(frozen=True)
@@ -33,20 +48,22 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
     """Spectral radius of every matrix [P, n, n] and its derivative.
 
     Numerics:
-        LAPACK per row, in float64 on the CPU. d rho = Re(conj(lambda) y^T dT x) / |lambda| with right and left
+        LAPACK per row, in float64 on the CPU; ties are judged by the type that the matrices come in, whose rounding has
+        parted them (`tie_tolerance`). d rho = Re(conj(lambda) y^T dT x) / |lambda| with right and left
         eigenvectors x, y, y^T x = 1; holds for a simple real leader and for a complex pair.
 
     References:
         Magnus (1985), derivative of a simple eigenvalue.
     """
-    each = [_leading(matrix) for matrix in matrices.detach().double().cpu()]
+    tie = tie_tolerance(matrices.shape[-1], matrices.dtype)
+    each = [_leading(matrix, tie) for matrix in matrices.detach().double().cpu()]
     rho = torch.tensor([item[0] for item in each], dtype=torch.float64)
     tied = torch.tensor([item[2] for item in each])
     parts = (rho, torch.stack([item[1] for item in each]), tied)
     return Leading(*(part.to(matrices.device) for part in parts))
 
 
-def _leading(matrix: Tensor) -> tuple[float, Tensor, bool]:
+def _leading(matrix: Tensor, tie: float) -> tuple[float, Tensor, bool]:
     none = torch.zeros_like(matrix)
     # LAPACK is not asked about NaN: an error would stop all rows.
     if not bool(torch.isfinite(matrix).all()):
@@ -55,9 +72,9 @@ def _leading(matrix: Tensor) -> tuple[float, Tensor, bool]:
     sizes = values.abs()
     first = int(sizes.argmax())
     rho, value = float(sizes[first]), values[first]
-    complex_pair = abs(float(value.imag)) > _TIE * rho
+    complex_pair = abs(float(value.imag)) > tie * rho
     # A complex pair is one leader: its two members are equally long.
-    alike = int((sizes >= rho * (1 - _TIE)).sum())
+    alike = int((sizes >= rho * (1 - tie)).sum())
     if rho == 0 or alike > (2 if complex_pair else 1):
         return rho, none, True
     unit = torch.zeros(len(matrix), 1, dtype=values.dtype)

@@ -59,13 +59,13 @@ class Grouped(Optimizer):
     bit for bit.
 
     Attributes:
-        main, skew, phase: one of those that offer themselves (`Optimizer.inner`): adam, rmsprop, adagrad, sgd, nesterov
-            (sgd that looks ahead).
+        main, skew, phase: one of those that offer themselves (`Optimizer.inner`): adam, rmsprop, rmsprop_inside
+            (epsilon under the root), adagrad, sgd, nesterov (sgd that looks ahead).
         lr, lr_skew, lr_phase: learning rates per row, >= 0.
         weight_decay: decoupled, of the main group, per row, >= 0; 0 is off, bit for bit.
         schedule, span, factor: of all three rates, see `Optimizer`.
         settings: group -> the other settings of its optimiser, per row: beta1 and beta2 of adam, alpha of rmsprop,
-            momentum of rmsprop and sgd, initial of adagrad, epsilon; null: that optimiser's own default.
+            momentum of rmsprop and sgd, initial of rmsprop and adagrad, epsilon; null: that optimiser's own default.
 
     Raises:
         ConfigError: a setting out of range, or given to an optimiser that has none of that name.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -20,16 +21,21 @@ class RmsProp(Optimizer):
     Attributes:
         lr: learning rate per row, >= 0.
         alpha: decay of the mean square, per row, 0 <= alpha < 1.
+        initial: what the mean square starts from, per row, >= 0; 1 in TensorFlow 1, which slows the first steps.
         epsilon: added to the root, per row, > 0.
+        epsilon_inside: whether epsilon stands under the root, as in TensorFlow 1: entries whose root mean square is
+            below its own root take smaller steps.
         momentum: per row, 0 <= momentum < 1.
         weight_decay: decoupled, per row, >= 0; unit 1 / (lr update); 0 is off, bit for bit (`Optimizer.decay`).
         schedule, span, factor: see `Optimizer`.
 
     Numerics:
-        As `torch.optim.RMSprop`, not centred; each entry by itself.
+        As `torch.optim.RMSprop`, not centred; each entry by itself. `initial` stands in for the state of a row that has
+        taken no step, so refused mini-batches do not use it up.
 
     References:
-        Tieleman, Hinton (2012), lecture 6.5.
+        Tieleman, Hinton (2012), lecture 6.5. initial, epsilon_inside: `tf.train.RMSPropOptimizer`, which also has
+        alpha .9 and epsilon 1e-10 by default.
     """
 
     lr: float = 0.001
@@ -37,17 +43,24 @@ class RmsProp(Optimizer):
     epsilon: float = 1e-8
     momentum: float = 0.0
     weight_decay: float = 0.0
+    initial: float = 0.0
+    epsilon_inside: bool = False
 
     rows: ClassVar[Mapping[str, Range]] = {
         **Optimizer.rows,
         "lr": NOT_NEGATIVE,
         "alpha": Range(0, 1, open_high=True),
+        "initial": NOT_NEGATIVE,
         "epsilon": POSITIVE,
         "momentum": Range(0, 1, open_high=True),
         "weight_decay": NOT_NEGATIVE,
     }
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {**Optimizer.fixed, "epsilon_inside": (False, True)}
     slots: ClassVar[tuple[str, ...]] = ("square", "velocity")
-    inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {"rmsprop": {}}
+    inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "rmsprop": {},
+        "rmsprop_inside": {"epsilon_inside": True},
+    }
 
     def propose(
         self,
@@ -57,9 +70,11 @@ class RmsProp(Optimizer):
         taken: Float[Tensor, "P 1"],
     ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
         """See `Optimizer.propose`."""
-        del taken
-        alpha = hypers["alpha"]
-        square = slots["square"] * alpha + gradients * gradients * (1 - alpha)
-        velocity = slots["velocity"] * hypers["momentum"] + gradients / (square.sqrt() + hypers["epsilon"])
+        alpha, epsilon = hypers["alpha"], hypers["epsilon"]
+        # Slots start at zero for every optimiser: a row without a step has the initial value instead.
+        before = torch.where(taken == 0, hypers["initial"], slots["square"])
+        square = before * alpha + gradients * gradients * (1 - alpha)
+        root = (square + epsilon).sqrt() if self.epsilon_inside else square.sqrt() + epsilon
+        velocity = slots["velocity"] * hypers["momentum"] + gradients / root
         # The rate stands outside of the velocity, as in torch: what is remembered is free of it.
         return velocity * -hypers["lr"], {"square": square, "velocity": velocity}

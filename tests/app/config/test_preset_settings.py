@@ -9,31 +9,52 @@ import pytest
 from rnnsweep.app.config.load import load
 from rnnsweep.app.config.point import lookup, resolve_point
 
+
+def tensorflow(*groups: str) -> dict[str, object]:
+    """`tf.train.RMSPropOptimizer`: decay .9, mean square from 1, 1e-10 under the root."""
+    settings = {f"optimizer.{group}": "rmsprop_inside" for group in groups}
+    for name, value in {"alpha": 0.9, "initial": 1, "epsilon": 1e-10}.items():
+        settings |= {f"optimizer.settings.{group}.{name}": value for group in groups}
+    return settings
+
+
+# torch's RMSprop with alpha .9; both biases of the forget gate start at 1
+MOMENTUM = {
+    "optimizer.alpha": 0.9,
+    "optimizer.initial": 0,
+    "optimizer.epsilon_inside": False,
+    "family.forget_bias": 1,
+    "family.forget_bias_in": 1,
+}
+# and `tf.train.AdagradOptimizer`: the sum starts from .1
+SCURNN = tensorflow("skew") | {"optimizer.phase": "adagrad", "optimizer.settings.phase.initial": 0.1}
 SETTINGS = {
     # Pascanu et al. (2013): 45 clips a cost summed over 200 steps, ours is the mean
     "pascanu_ptb": {"space": {"controllers.clip.threshold": (math.inf, 45 / 200)}},
     # 1 / (2t) is the whole weight
     "pascanu_music": {"space": {"controllers.omega.weight": (0, 1)}},
     # Nguyen et al. (2020), their scripts
-    "momentum_timit": {"family.forget_bias": -4, "space": {"family.forget_bias": (-8,)}},
-    "momentum_smnist": {"optimizer.alpha": 0.9, "space": {"family.beta": (0.9,)}},
-    "momentum_pmnist": {"optimizer.alpha": 0.9},
-    # TensorFlow 1: RMSprop's decay is .9, Adagrad's sum starts from .1
-    "scornn_adding": {"optimizer.settings.skew.alpha": 0.9},
-    "scornn_copying": {"optimizer.settings.skew.alpha": 0.9, "optimizer.settings.main.alpha": 0.9},
-    "scornn_digits": {"optimizer.settings.skew.alpha": 0.9, "optimizer.settings.main.alpha": 0.9},
-    "enrnn_adding": {"optimizer.settings.skew.alpha": 0.9, "optimizer.settings.main.alpha": 0.9},
-    "enrnn_copying": {"optimizer.settings.skew.alpha": 0.9, "optimizer.settings.main.alpha": 0.9},
+    "momentum_timit": {
+        "family.forget_bias": -4,
+        "family.forget_bias_in": -4,
+        "space": {"family.forget_bias": (-8,)},
+    },
+    "momentum_smnist": MOMENTUM | {"space": {"family.beta": (0.9,), "family.forget_bias": (2,)}},
+    "momentum_pmnist": MOMENTUM | {"space": {"family.forget_bias": (2,)}},
+    "scornn_adding": {"optimizer.main": "adam"} | tensorflow("skew"),
+    "scornn_copying": tensorflow("main", "skew"),
+    "scornn_digits": tensorflow("main", "skew"),
+    "enrnn_adding": tensorflow("main", "skew"),
+    "enrnn_copying": tensorflow("main", "skew"),
     # Maduranga, Helfrich, Ye (2019), their scripts
     "scurnn_copying": {
         "family.hidden": 130,
         "task.length": 2000,
         "optimizer.lr_phase": 1e-4,
-        "optimizer.settings.skew.alpha": 0.9,
-        "optimizer.settings.phase.initial": 0.1,
-    },
-    "scurnn_adding": {"family.hidden": 116, "task.length": 750, "optimizer.lr_phase": 1e-3},
-    "scurnn_digits": {"optimizer.settings.phase.initial": 0.1},
+    }
+    | SCURNN,
+    "scurnn_adding": {"family.hidden": 116, "task.length": 750, "optimizer.lr_phase": 1e-3} | SCURNN,
+    "scurnn_digits": SCURNN,
 }
 
 
@@ -49,15 +70,17 @@ def test_settings_of_the_scripts(name):
         assert values == {value}, key
 
 
-def test_only_the_plain_lstm_adds_up_two_biases():
-    config = load("momentum_timit", check_units=False)
-    bias = {
-        cell["family"]: lookup(resolve_point(config.variants, cell), "family.forget_bias")
-        for cell in config.plan.space.grid()
+@pytest.mark.parametrize(("name", "one"), [("momentum_timit", -4), ("momentum_smnist", 1), ("momentum_pmnist", 1)])
+def test_only_the_plain_lstm_adds_up_two_biases(name, one):
+    config = load(name, check_units=False)
+    points = [resolve_point(config.variants, cell) for cell in config.plan.space.grid()]
+    names = ("family.forget_bias", "family.forget_bias_in")
+    biases = {
+        lookup(point, "family._target_").rpartition(".")[2]: tuple(lookup(point, name) for name in names)
+        for point in points
     }
-    assert bias == {"lstm": -8} | dict.fromkeys(
-        ("momentum_lstm", "adam_lstm", "rmsprop_lstm", "nesterov_lstm_diff"), -4
-    )
+    filtered = ("MomentumLstm", "AdamLstm", "RmspropLstm", "NesterovLstmDiff")
+    assert biases == {"Lstm": (2 * one, None)} | dict.fromkeys(filtered, (one, one))
 
 
 @pytest.mark.parametrize(("name", "inputs"), [("scurnn_copying", 10), ("scurnn_adding", 2)])

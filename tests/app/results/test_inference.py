@@ -49,3 +49,18 @@ def test_a_trial_without_checkpoints_says_so(tiny, tmp_path):
     place = dataclasses.replace(sweep.place, root=tmp_path / "copy", ledger=f"sqlite:///{tmp_path / 'copy/ledger.db'}")
     with pytest.raises(CheckpointError, match="no readable checkpoint"):
         dataclasses.replace(sweep, place=place).trial(0).load()
+
+
+def test_a_checkpoint_of_another_version_of_the_family_says_so():
+    from rnnsweep.core.checkpoint import CheckpointStore
+
+    trained = rnnsweep.train(TRAINING)
+    store = CheckpointStore(str(trained.folder / "checkpoints"))
+    (path,) = {manifest.parent for manifest in trained.folder.rglob("*.json") if "checkpoints" in manifest.parts}
+    saved = store.newest([str(path)])
+    del saved.state.params["b"]
+    for rung in store.rungs(str(path)):
+        saved.state.rung = rung
+        store.save(str(path), saved.state, saved.extra)
+    with pytest.raises(CheckpointError, match="lacks b; another version"):
+        trained.load()

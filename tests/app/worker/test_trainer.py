@@ -93,6 +93,19 @@ def test_a_finished_row_that_is_restored_only_repeats_its_last_reports(tmp_path)
     assert reports[-1].step == 20
 
 
+def test_a_checkpoint_of_another_version_of_the_family_is_refused_not_completed_with_zeros(tmp_path):
+    first = trainer(tmp_path)
+    first.advance(Orders(join=(spec(0),)))
+    store, folder = first.store, first.store.folder(0, 0, "0001")
+    saved = store.newest([folder])
+    del saved.state.params["b"]  # as written before the family had it
+    store.save(folder, saved.state, saved.extra)
+    reports, failures = trainer(tmp_path).advance(Orders(join=(spec(0, "0002", restore=("0001",)), spec(1))))
+    assert [(failure.trial, failure.kind) for failure in failures] == [(0, "refused")]
+    assert "lacks b; another version of the family wrote it" in failures[0].reason
+    assert {r.trial for r in reports if r.token == "0001"} == {1}
+
+
 def test_a_raised_budget_extends_a_finished_row_as_if_it_had_been_there(tmp_path):
     long = run(trainer(tmp_path / "a", "budget.updates=40"), Orders(join=(spec(0, updates=40),)))
     run(trainer(tmp_path / "b"), Orders(join=(spec(0),)))

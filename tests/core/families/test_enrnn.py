@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+from rnnsweep.core import rng
 from rnnsweep.core.families.enrnn import Enrnn
 from rnnsweep.core.families.spectral import divided, divided_pullback, divided_step, leading
+from rnnsweep.core.inits.cayley import Cayley
+from rnnsweep.core.inits.normal import Normal
 from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.training import train_rung
@@ -53,6 +58,36 @@ def test_tied_leaders_are_flagged_and_detached():
     torch.testing.assert_close(divided_pullback(t, lead, ON[:1], g), g / 2)
 
 
+def mixed(n: int, sizes: torch.Tensor, seed: int) -> torch.Tensor:
+    """A normal matrix with complex pairs of the given sizes in a random orthonormal basis, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    q, _ = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=generator))
+    blocks = []
+    for size, t in zip(sizes, torch.rand(n // 2, dtype=torch.float64, generator=generator) + 0.3, strict=True):
+        blocks.append(size * torch.stack((torch.stack((t.cos(), -t.sin())), torch.stack((t.sin(), t.cos())))))
+    return q @ torch.block_diag(*blocks) @ q.T
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [4, 20, 64])
+def test_ties_are_found_in_the_types_own_rounding(n, dtype):
+    """Equal in exact arithmetic, parted by rounding: 20 matrices each; in float32 by more than float64's tolerance."""
+    tied = torch.stack([mixed(n, torch.full((n // 2,), 1.25), seed) for seed in range(20)]).to(dtype)
+    sizes = torch.linalg.eigvals(tied.double()).abs()
+    assert dtype is torch.float64 or float((sizes.amax(1) / sizes.amin(1) - 1).max()) > 1e-9
+    assert bool(leading(tied).tied.all())
+
+
+@pytest.mark.parametrize("n", [4, 20, 64])
+def test_what_float32_can_tell_apart_is_no_tie(n):
+    """The leader 1e-4 above the others: 26 times the tolerance at n = 64."""
+    sizes = torch.full((n // 2,), 1.25).double()
+    sizes[0] *= 1 + 1e-4
+    lead = leading(torch.stack([mixed(n, sizes, seed) for seed in range(20)]).float())
+    assert not bool(lead.tied.any())
+    assert bool((lead.slope.abs().amax((1, 2)) > 0).all())
+
+
 def test_a_non_finite_matrix_gives_nan_alone():
     t = torch.stack([REAL, PAIR * torch.nan])
     assert leading(t).rho.isnan().tolist() == [False, True]
@@ -73,6 +108,48 @@ def states(parts: Parts, inputs: torch.Tensor, own: dict[str, float]) -> torch.T
         h, k = torch.tanh(z[:, :L] + h @ long + k @ parts["w_cross"]), torch.tanh(z[:, L:] + k @ short)
         found.append(torch.cat((h, k), 1))
     return torch.stack(found)
+
+
+def test_the_authors_start():
+    """T = rotations by U(0, pi/2) times diag U(-1, 1), W_C Glorot; 96 long and 64 short units as in their script."""
+    family = Enrnn(hidden=160, short=0.4)
+    specs, keys = family.parameters(2, 1), torch.tensor([rng.key(7, replica, "init") for replica in range(40)])
+    hypers = {"bound": torch.full((40,), 0.01, dtype=torch.float64)}
+    drawn = Cayley().draw(specs, keys, hypers, 1.0)
+    drawn |= family.initial(drawn, specs, keys)
+    assert {spec.name for spec in specs if spec.role == "bias"} == {"act_bias", "b_out"}
+    values = torch.linalg.eigvals(drawn["w_short"])
+    assert not bool(leading(drawn["w_short"].float()).tied.any())
+    # The largest of 32 |U(-1, 1)|: 32 / 33 on average, .03 apart; 40 of them within 4 standard errors (6e-5).
+    largest = values.abs().amax(1)
+    assert float(largest.max()) < 1
+    assert float(largest.mean()) == pytest.approx(32 / 33, abs=4 * 0.03 / 40**0.5)
+    # d e^{it} and its conjugate: 32 pairs of U(-1, 1) times a turn in the first quadrant.
+    turns = (values / values.abs()).real.abs().acos()
+    assert 0 <= float(turns.min()) <= float(turns.max()) <= math.pi / 2
+    bound = math.sqrt(6 / (64 + 96))
+    assert float(drawn["w_cross"].abs().max()) <= bound
+    assert float(drawn["w_cross"].std()) == pytest.approx(bound / 3**0.5, rel=0.01)
+
+
+def test_other_inits_draw_both_matrices_as_any_weight():
+    family, keys = Enrnn(hidden=8), torch.tensor([1])
+    specs = family.parameters(2, 1)
+    drawn = Normal().draw(specs, keys, {"sigma": torch.ones(1).double()}, 1.0)
+    assert set(family.initial(drawn, specs, keys)) == {"a_skew"}
+
+
+def test_the_start_does_not_latch_at_once_and_its_gradient_reaches_rho():
+    """Exactly orthogonal T: tied and latched by the first update, in float32 as in float64."""
+    family = Enrnn(hidden=8, short=0.5)
+    specs, keys = family.parameters(6, 4), torch.tensor([rng.key(7, 0, "init")])
+    drawn = Cayley().draw(specs, keys, {"bound": torch.full((1,), 0.01).double()}, 1.0)
+    theirs = family.initial(drawn, specs, keys)["w_short"]
+    for short, count in ((drawn["w_short"] * 1.001, 1), (theirs / leading(theirs).rho * 1.001, 0)):
+        for dtype in (torch.float32, torch.float64):
+            slots = {name: torch.zeros(1, dtype=dtype) for name in family.slots}
+            found = family.advance({"w_short": short.to(dtype)}, slots)
+            assert (found["latched"].tolist(), found["tied"].tolist()) == ([1], [count])
 
 
 @pytest.mark.parametrize("short", [REAL, PAIR, 0.3 * REAL], ids=["real", "pair", "inside"])

@@ -39,7 +39,7 @@ def lstm(v: Values, u: torch.Tensor, own: Values) -> list[Pre]:
     for x in u:
         drive = x @ v["w_in"] + v["b"]
         path = own["mu"] * path + own["s"] * drive if "mu" in own else drive
-        h, c, pre = lstm_step(path + h @ v["w_rec"], c)
+        h, c, pre = lstm_step(path + h @ v["w_rec"] + v.get("b_rec", 0.0), c)
         found += pre
     return found
 
@@ -49,7 +49,7 @@ def nesterov_diff(v: Values, u: torch.Tensor, own: Values) -> list[Pre]:
     before, found, period = u.new_zeros(u.shape[1], 4 * H), [], int(own["restart"])
     for t, x in enumerate(u):
         k = t % period + 1
-        now = h @ v["w_rec"] - own["s"] * (x @ v["w_in"] + v["b"])
+        now = h @ v["w_rec"] + v["b_rec"] - own["s"] * (x @ v["w_in"] + v["b"])
         h, c, pre = lstm_step(now + (k - 1) / (k + 2) * (now - before), c)
         before = now
         found += pre

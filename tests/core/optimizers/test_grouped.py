@@ -74,14 +74,24 @@ def test_a_family_without_groups_trains_as_with_the_main_optimiser():
 
 
 def test_settings_of_a_group_are_those_of_its_optimiser():
-    settings = {"main": {"beta1": 0.5, "epsilon": 1e-3}, "skew": {"alpha": 0.6, "momentum": 0.7}, "phase": {}}
+    skew = {"alpha": 0.6, "momentum": 0.7, "initial": 1.0}
+    settings = {"main": {"beta1": 0.5, "epsilon": 1e-3}, "skew": skew, "phase": {"initial": 0.1}}
     ours = run(Grouped(settings=settings), {}, LAYOUT)
     adam = run(Adam(), {"lr": 0.001, "beta1": 0.5, "epsilon": 1e-3}, LAYOUT)
-    rmsprop = run(RmsProp(), {"lr": 0.0001, "alpha": 0.6, "momentum": 0.7}, LAYOUT)
-    adagrad = run(Adagrad(), {"lr": 0.001}, LAYOUT)
+    rmsprop = run(RmsProp(), {"lr": 0.0001} | skew, LAYOUT)
+    adagrad = run(Adagrad(), {"lr": 0.001, "initial": 0.1}, LAYOUT)
     for name, value in ours.items():
         want = rmsprop if name in GROUPS["skew"] else adagrad if name in GROUPS["phase"] else adam
         assert torch.equal(value, want[name]), name
+
+
+def test_tensorflows_rmsprop_has_epsilon_under_the_root():
+    settings = {"skew": {"alpha": 0.9, "initial": 1.0, "epsilon": 1e-3}}
+    ours = run(Grouped(skew="rmsprop_inside", settings=settings), {}, LAYOUT)
+    alone = run(RmsProp(epsilon_inside=True), {"lr": 0.0001} | settings["skew"], LAYOUT)
+    assert all(torch.equal(ours[name], alone[name]) for name in GROUPS["skew"])
+    outside = run(RmsProp(), {"lr": 0.0001} | settings["skew"], LAYOUT)
+    assert not any(torch.equal(ours[name], outside[name]) for name in GROUPS["skew"])
 
 
 def test_nesterov_looks_ahead():
