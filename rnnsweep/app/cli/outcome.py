@@ -14,6 +14,8 @@ import typer
 
 from rnnsweep.app.cli.listing import printable
 from rnnsweep.app.cli.table import print_rows
+from rnnsweep.app.results.tables import ties
+from rnnsweep.wording import counted
 
 if TYPE_CHECKING:
     from rnnsweep.app.api import Sweep
@@ -56,24 +58,20 @@ def _print(sweep: Sweep) -> None:
     assert outcome is not None
     status, ranking = sweep.status(), sweep.ranking()
     failed, total = status["trials"]["failed"], sum(status["trials"].values())
-    head = f"Sweep '{sweep.name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s."
-    typer.echo(f"\n{head}")
+    figures = f"{counted(total, 'trial')}, {failed} failed, {status['wall_s']:.0f} s"
+    typer.echo(f"\nSweep '{sweep.name}' is {outcome.state.value}: {figures}.")
     if outcome.reason:  # whatever ended it: a limit, a space that is used up, points that still wait, a bug
         typer.echo(outcome.reason, err=outcome.state.value != "COMPLETE")
     for line in troubles(sweep.table()):
         typer.echo(line)
     if ranking:
-        print_rows(ranking[:BEST], title=f"\nbest {len(ranking[:BEST])}{_ties(ranking)}")
+        tied = ties(ranking)
+        after = f" (trial {ranking[0]['trial']}: {tied})" if tied else ""
+        print_rows(ranking[:BEST], title=f"\nbest {len(ranking[:BEST])}{after}")
     typer.echo("")
     _print_picture(sweep)
     for line in ways_on(sweep, failed):
         typer.echo(line)
-
-
-def _ties(ranking: Sequence[Any]) -> str:
-    """That the first of the ranking is not alone, and why it comes first."""
-    tied = [entry["objective"] for entry in ranking].count(ranking[0]["objective"])
-    return f" ({tied} share the best objective; who solved earlier comes first)" if tied > 1 else ""
 
 
 def _print_picture(sweep: Sweep) -> None:

@@ -12,6 +12,7 @@ from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import Change, Ledger, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import SweepState, TrialState
+from rnnsweep.sweep.summary import Best, Rank
 from rnnsweep.sweep.summary import ranked as by_objective
 
 Json = dict[str, Any]
@@ -40,6 +41,17 @@ def plain(value: Any) -> Any:
 def ranked(view: SweepView, trials: Iterable[TrialView]) -> list[TrialView]:
     """COMPLETE trials, best first."""
     return by_objective(trials, [Objective(**objective_block(view))])
+
+
+def ties(ranking: Sequence[Json]) -> str:
+    """How many entries of a ranking share the first one's objective and what put it first; empty where none does."""
+    # the entries are in their order: what is left to tell is how far equality goes, not which goal they pursue
+    first = ranking[0]
+    tied = [entry for entry in ranking[1:] if entry["objective"] == first["objective"]]
+    alike = sum(entry["solved_at"] == first["solved_at"] for entry in tied)
+    solved_at = math.inf if first["solved_at"] is None else float(first["solved_at"])
+    best = Best(Rank(first["objective"], solved_at, first["trial"]), first["objective"], len(tied), alike)
+    return best.ties() if tied else ""
 
 
 def standing(ledger: Ledger, view: SweepView) -> SweepView:
