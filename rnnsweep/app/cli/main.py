@@ -36,6 +36,7 @@ from rnnsweep.app.cli import (
     ui,
     units,
 )
+from rnnsweep.app.cli.usage import UsageError, unknown_command, usage_error
 from rnnsweep.errors import ConfigWarning, RnnsweepError, printable
 from rnnsweep.version import __version__
 
@@ -54,13 +55,30 @@ class OneLineErrors(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take ``--traceback`` wherever it stands: one thinks of it when a command has failed, and adds it last."""
         ctx.meta[TRACEBACK] = TRACEBACK in args
-        return super().parse_args(ctx, [argument for argument in args if argument != TRACEBACK])
+        typed = [argument for argument in args if argument != TRACEBACK]
+        if not typed:  # no mistake: whoever types the program's name alone wants its help
+            return super().parse_args(ctx, typed)
+        with self._one_line(ctx):
+            return super().parse_args(ctx, typed)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a command by its name."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise unknown_command(args[0], list(self.commands))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
+        with self._one_line(ctx), _warning_lines():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _one_line(self, ctx: Any) -> Iterator[None]:
         try:
-            with _warning_lines():
-                return super().invoke(ctx)
+            try:
+                yield
+            except UsageError as error:
+                raise usage_error(error) from error
         except RnnsweepError as error:
             from rnnsweep.app.api import harmless
 
