@@ -134,6 +134,22 @@ class LockedError(RnnsweepError):
         super().__init__(f"sweep '{sweep}' is held by another driver ({holder})")
 
 
+class SweepInterrupted(KeyboardInterrupt):
+    """Ctrl-C at a moment when no driver heeds it, in a sweep that the store has: it can be resumed.
+
+    Attributes:
+        command: what goes on with it.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        super().__init__(f"interrupted; go on with: {command}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the command, not from the message."""
+        return (type(self), (self.command,))
+
+
 class StoreError(RnnsweepError):
     """A store (ledger, MLflow, Optuna mirror, checkpoints) cannot be reached or refuses a write."""
 

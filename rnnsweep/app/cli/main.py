@@ -36,17 +36,16 @@ from rnnsweep.app.cli import (
     ui,
     units,
 )
+from rnnsweep.app.cli.interruption import farewell
 from rnnsweep.app.cli.usage import UsageError, unknown_command, usage_error
 from rnnsweep.errors import ConfigWarning, RnnsweepError, printable
 from rnnsweep.version import __version__
-
-INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended, as shells have it."""
 
 RUN, LOOK, MORE = "Run", "Look", "Set up and check"
 
 
 TRACEBACK = "--traceback"
+COMMAND = "command"
 
 
 class OneLineErrors(TyperGroup):
@@ -56,6 +55,7 @@ class OneLineErrors(TyperGroup):
         """Take ``--traceback`` wherever it stands: one thinks of it when a command has failed, and adds it last."""
         ctx.meta[TRACEBACK] = TRACEBACK in args
         typed = [argument for argument in args if argument != TRACEBACK]
+        ctx.meta[COMMAND] = next(iter(typed), None)
         if not typed:  # no mistake: whoever types the program's name alone wants its help
             return super().parse_args(ctx, typed)
         with self._one_line(ctx):
@@ -89,9 +89,10 @@ class OneLineErrors(TyperGroup):
         except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until exit, so that the last flush is silent
             raise typer.Exit(0) from None
-        except KeyboardInterrupt:  # before a driver has begun, or after it has ended: it has handlers of its own
-            typer.echo("Interrupted. A sweep that has begun goes on with: rnnsweep resume NAME", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as error:  # before a driver has begun, or after it has ended: it has handlers
+            text, code = farewell(ctx.meta[COMMAND], error)
+            typer.echo(text, err=True)
+            raise typer.Exit(code) from None
 
 
 @contextmanager

@@ -28,6 +28,9 @@ def finish(sweep: Sweep) -> None:
     """Say what mirrors have not got, once nobody waits for them any more; exit with the run's code."""
     assert sweep.outcome is not None  # `launch` and `resume` set it
     with _while_somebody_reads():
+        if sweep.outcome.at_once:
+            state, go_on = sweep.outcome.state.value, ways_on(sweep, failed=0)[-1][10:]
+            typer.echo(f"Sweep '{sweep.name}' is {state}, stopped at once. Go on with: {go_on}", err=True)
         for mirror in sweep.outcome.behind:
             typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
         for text in sweep.outcome.refused:
@@ -48,7 +51,9 @@ def _while_somebody_reads() -> Iterator[None]:
 
 
 def print_result(sweep: Sweep) -> None:
-    """Print how a run ended and what to do next."""
+    """Print how a run ended and what to do next; nothing for somebody who wants to be gone at once."""
+    if sweep.outcome is not None and sweep.outcome.at_once:
+        return
     with _while_somebody_reads():
         _print(sweep)
 

@@ -61,6 +61,19 @@ def standing(ledger: Ledger, view: SweepView) -> SweepView:
     return view
 
 
+def trials_of(ledger: Ledger, view: SweepView) -> list[TrialView]:
+    """The trials as they stand: none runs in a sweep whose driver is gone, or has not taken them up yet.
+
+    A driver that was killed, or told twice to stop, leaves them as RUNNING in the ledger; `resume` goes on with them.
+    """
+    trials = ledger.trials(view.name)
+    if standing(ledger, view).state is SweepState.RUNNING:
+        return trials
+    return [
+        replace(trial, state=TrialState.WAITING) if trial.state is TrialState.RUNNING else trial for trial in trials
+    ]
+
+
 def status(view: SweepView, trials: Sequence[TrialView]) -> Json:
     """One entry of `status` and `list`."""
     counts = {state.value.lower(): 0 for state in TrialState}
@@ -128,7 +141,7 @@ def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], 
     Raises:
         ConfigError: the sweep has no such trial.
     """
-    trial = find(view, ledger.trials(view.name), number)
+    trial = find(view, trials_of(ledger, view), number)
     reports = ledger.reports(view.name, number)
     changes = ledger.changes(view.name, 0, _ALL, number)
     return {

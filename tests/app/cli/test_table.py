@@ -35,12 +35,19 @@ def test_table_json_is_sorted_and_infinite_is_null(run):
     assert rows[4]["diverged_at"] == 320
 
 
-def test_a_running_trial_stands_at_its_newest_rung(run):
+def test_a_running_trial_stands_at_its_newest_rung(run, driven):
     running = json.loads(run("table", "quickstart", "--json").stdout)[5]
     assert (running["state"], running["step"], running["objective"], running["value"]) == ("RUNNING", 240, None, 0.625)
     text = run("table", "quickstart").stdout
     assert re.search(r"5 +RUNNING +240 +0\.625\*", text)
     assert "* so far" in text
+
+
+def test_without_a_driver_no_trial_runs_and_what_it_has_reached_is_kept(run):
+    waiting = json.loads(run("table", "quickstart", "--json").stdout)[5]
+    assert (waiting["state"], waiting["step"], waiting["value"]) == ("WAITING", 240, 0.625)
+    assert json.loads(run("show", "quickstart", "5", "--json").stdout)["state"] == "WAITING"
+    assert "RUNNING" not in run("table", "quickstart").stdout
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
