@@ -90,7 +90,7 @@ class Sweep:
 
     Example:
         sweep = rnnsweep.open_sweep("quickstart")
-        sweep.trials().sort_values("objective").head()
+        sweep.trials().sort_values("objective")[["trial", "objective"]].head()
     """
 
     name: str
