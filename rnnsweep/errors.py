@@ -44,9 +44,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     Example:
         >>> nearest("tresh", ["threshold", "weight"])
         'threshold'
+        >>> nearest("LSTM", ["gru", "lstm"])
+        'lstm'
     """
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return matches[0] if matches else None
+    lower = {one.lower(): one for one in known}  # capitals are no mistake worth another name
+    matches = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return lower[matches[0]] if matches else None
 
 
 def printable(text: str) -> str:

@@ -92,9 +92,9 @@ class ConfigTree:
         # _OPEN: blocks whose keys are the user's own
         if isinstance(old, Mapping) and key not in _OPEN:
             if not isinstance(value, Mapping):
-                raise ConfigError(
-                    "is a group of keys", key=key, value=value, allowed=sorted(map(str, old)), file=source
-                )
+                allowed = sorted(name for name in map(str, old) if name != TARGET)
+                off = f"~{key} takes it out." if key.startswith("controllers.") else None
+                raise ConfigError("is a group of keys", key=key, value=value, allowed=allowed, hint=off, file=source)
             return [miss for name, item in value.items() for miss in self.put(f"{key}.{name}", item, source)]
         parent, _, last = key.rpartition(".")
         node = self.get(parent) if parent else self.tree

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, Sweep
 from hydra.errors import HydraException
 
 from rnnsweep.adapters.hydra.mistyped import COMMAND_LINE, mistyped
@@ -130,12 +130,16 @@ def _delete(result: Overrides, key: str, override: Override) -> None:
         name = override._value
     if not name or "." in name:
         allowed = "~controllers.NAME, ~space.KEY; other keys are switched off by their value"
-        raise ConfigError("cannot be deleted", key=key, allowed=allowed, file=COMMAND_LINE)
+        hint = None if "." in key else f"Is it ~controllers.{key}?"
+        raise ConfigError("cannot be deleted", key=f"~{key}", allowed=allowed, hint=hint, file=COMMAND_LINE)
     result.removed.append(name)
 
 
 def _choose(result: Overrides, group: str, override: Override) -> None:
     if override.is_sweep_override():
+        if group == "controllers" and isinstance(override._value, ChoiceSweep) and override._value.simple_form:
+            meant = f"controllers=[{','.join(str(plain(item)) for item in override._value.list)}]"
+            raise ConfigError("is no list", key=group, hint=f"Is it {meant}?", file=COMMAND_LINE)
         result.searches[group] = override._value
         return
     choice = plain(override._value)

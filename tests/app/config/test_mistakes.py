@@ -14,6 +14,20 @@ EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
 
 MISTAKES = {
     "unknown sweep": ("quikstart", [], "SWEEP='quikstart': unknown sweep", "Did you mean 'quickstart'?"),
+    "capitals": (EVERYTHING, ["family=LSTM"], "family='LSTM': unknown unit", "Did you mean 'lstm'?"),
+    "a controller that is not named as one": (EVERYTHING, ["~clip"], "~clip: cannot be deleted", "~controllers.clip?"),
+    "a controller as a value": (
+        EVERYTHING,
+        ["controllers.clip=off"],
+        "is a group of keys; allowed: non_finite",
+        "~controllers.clip takes it out.",
+    ),
+    "a list without brackets": (
+        EVERYTHING,
+        ["controllers=clip,omega"],
+        "controllers: is no list",
+        "Is it controllers=[clip,omega]?",
+    ),
     "unknown unit": (EVERYTHING, ["optimizer=adm"], "optimizer='adm': unknown unit", "Did you mean 'adam'?"),
     "unknown controller": (
         EVERYTHING,
