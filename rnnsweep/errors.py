@@ -44,9 +44,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     Example:
         >>> nearest("tresh", ["threshold", "weight"])
         'threshold'
+        >>> nearest("LSTM", ["gru", "lstm"])
+        'lstm'
     """
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return matches[0] if matches else None
+    lower = {one.lower(): one for one in known}  # capitals are no mistake worth another name
+    matches = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return lower[matches[0]] if matches else None
 
 
 def printable(text: str) -> str:
@@ -132,6 +135,22 @@ class LockedError(RnnsweepError):
     def __init__(self, sweep: str, holder: str) -> None:
         self.sweep, self.holder = sweep, holder
         super().__init__(f"sweep '{sweep}' is held by another driver ({holder})")
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """Ctrl-C at a moment when no driver heeds it, in a sweep that the store has: it can be resumed.
+
+    Attributes:
+        command: what goes on with it.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        super().__init__(f"interrupted; go on with: {command}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the command, not from the message."""
+        return (type(self), (self.command,))
 
 
 class StoreError(RnnsweepError):

@@ -16,6 +16,7 @@ from pathlib import Path
 from rnnsweep.app import environment
 from rnnsweep.app.stores import StorePlace, place
 from rnnsweep.errors import RnnsweepError
+from rnnsweep.wording import counted
 
 LOW_DISK = 2 * 1024**3
 LOW_SHARED = 128 * 1024**2
@@ -95,7 +96,7 @@ def libraries() -> Iterator[Finding]:
 
 def devices() -> Iterator[Finding]:
     """Cores and GPUs; a GPU that torch cannot use is a finding."""
-    yield Finding("cpu", True, f"{environment.processor()}, {environment.cores()} cores")
+    yield Finding("cpu", True, f"{environment.processor()}, {counted(environment.cores(), 'core')}")
     names = environment.gpus()
     if not names:
         yield Finding("gpu", True, "none; the cpu engine is used")
@@ -137,7 +138,7 @@ def databases(store_place: StorePlace) -> Iterator[Finding]:
     except RnnsweepError as error:
         yield Finding("ledger", False, str(error), "is the server up, and is the database one of this version?")
         return
-    yield Finding("ledger", True, f"{count} sweeps")
+    yield Finding("ledger", True, counted(count, "sweep"))
     for name in ("ledger.db", "optuna.db", "mlflow.db"):
         file = store_place.root / name
         if file.is_file():

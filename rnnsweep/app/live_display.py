@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from rnnsweep.sweep.progress import Progress
 from rnnsweep.sweep.session import Outcome
 from rnnsweep.sweep.states import TrialState
+from rnnsweep.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -174,7 +175,7 @@ class LiveProgress(Watcher):
         bar.append("·" * (BAR - used - max(0, moving)), style="dim")
         bar.append(f"  {100 * self.share(progress):.0f} %  {finished}/{progress.total or '–'} trials")
         counts = (f"{glyph} {progress.trials.get(state, 0)} {state.value.lower()}" for state, _, glyph in PARTS)
-        workers = f"{progress.workers} worker{'' if progress.workers == 1 else 's'}"
+        workers = counted(progress.workers, "worker")
         return Group(
             bar, Text("   ".join(counts)), Text(" · ".join([self._clock(), *self._figures(progress), workers]))
         )

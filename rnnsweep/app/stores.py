@@ -64,6 +64,9 @@ def place(store: str | Path | StorePlace | None = None) -> StorePlace:
     """The store to use: the argument, else RNNSWEEP_STORE, else `mlruns/` below the working directory.
 
     A database URL instead of a directory names a cluster's ledger; reports then go below `mlruns/`.
+
+    Raises:
+        ConfigError: a file; what looks in it would say that it is empty.
     """
     if isinstance(store, StorePlace):
         return store
@@ -71,6 +74,8 @@ def place(store: str | Path | StorePlace | None = None) -> StorePlace:
     if "://" in chosen:
         return StorePlace(Path(DEFAULT).resolve(), chosen, named=False)  # never repeated: it may hold a password
     root = Path(chosen).expanduser().resolve()
+    if root.is_file():
+        raise ConfigError("is a file", key="--store", value=chosen, allowed="a directory", hint=str(root.parent))
     # A store from the environment is found again without being named.
     return StorePlace(
         root, sqlite.url_of(root / "ledger.db"), named=chosen not in (DEFAULT, os.environ.get(ENVIRONMENT))

@@ -83,12 +83,14 @@ class Driver:
                 outcome = self._session()
             try:
                 self.on_result(outcome)  # before mirrors are waited for: they may be slow or away
+            except KeyboardInterrupt:
+                outcome = replace(outcome, at_once=True)
             finally:
                 outcome = self._drained(outcome)
             return outcome
         finally:
             for tail in self._tails:
-                tail.stop()
+                tail.stop(0.0 if self._interrupts > 1 else 5.0)
             self._keeper.stop()
             self._give_lock_back()
 
@@ -114,7 +116,8 @@ class Driver:
             self._stop_workers(graceful=False)
             return Outcome(SweepState.FAILED, 1, str(error))
         except KeyboardInterrupt:
-            return self._abort(SweepState.INTERRUPTED, "interrupted twice: stopped at once", 3)
+            outcome = self._abort(SweepState.INTERRUPTED, "interrupted twice: stopped at once", 3)
+            return replace(outcome, at_once=True)
         except Exception as error:
             self._abort(SweepState.FAILED, f"{type(error).__name__}: {error}", 1)
             raise
@@ -322,6 +325,8 @@ class Driver:
         """The outcome after the mirrors have caught up, or have not."""
         if outcome.exit_code == 4:
             return outcome  # the mirrors are the new driver's by now
+        if outcome.at_once:
+            return replace(outcome, behind=tuple(tail.name for tail in self._tails if not tail.written()))
         behind = drain(self._tails, self.clock, (self.pace.drain, self.pace.away), self.on_wait)
         refused = [
             f"{tail.name}: {'the sweep' if trial is None else f'trial {trial}'}: {reason}"

@@ -37,6 +37,7 @@ from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowFailure, RowReport, Withdrawal
 from rnnsweep.sweep.rungs import accept_report, judged, settle
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
+from rnnsweep.wording import counted
 
 
 def step(memory: SweepMemory, event: Event) -> list[Command]:
@@ -259,11 +260,11 @@ def _check_done(memory: SweepMemory) -> None:
     limit, asked = memory.plan.budget.trials, memory.counts.total()
     # `next_number`, not the count of trials: numbers are given out at the ask
     if limit is not None and memory.next_number >= limit:
-        reason = f"all {limit} trials finished"
+        reason = f"{'all ' if limit > 1 else ''}{counted(limit, 'trial')} finished"
         if memory.known:
             reason += f"; enqueued points wait for a larger budget.trials: {memory.known}"
     elif memory.exhausted:
-        reason = f"the space is used up: {asked} trials" + (f" of {limit}" if limit is not None else "")
+        reason = f"the space is used up: {counted(asked, 'trial')}" + (f" of {limit}" if limit is not None else "")
     else:
         return
     complete, failed = memory.counts[TrialState.COMPLETE], memory.counts[TrialState.FAILED]

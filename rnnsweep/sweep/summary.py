@@ -50,11 +50,13 @@ class Best:
         rank: its rank.
         value: its objective.
         tied: how many others have the same objective.
+        alike: how many of those solved the task at the same update too, or did not either.
     """
 
     rank: Rank
     value: float
     tied: int = 0
+    alike: int = 0
 
     @property
     def number(self) -> int:
@@ -69,10 +71,22 @@ class Best:
             'trial 7, objective 0 (2 others tie; it solved first)'
         """
         text = f"trial {self.number}, objective {self.value:.6g}"
-        if not self.tied:
-            return text
+        return f"{text} ({self.ties()})" if self.tied else text
+
+    def ties(self) -> str:
+        """How many others have the same objective, and what put this one first.
+
+        Example:
+            >>> Best(Rank(0.0, 90.0, 7), 0.0, 2, 1).ties()
+            '2 others tie, 1 of them solved at update 90 too; it has the lowest number'
+        """
         others = "1 other ties" if self.tied == 1 else f"{self.tied} others tie"
-        return f"{text} ({others}{'; it solved first' if math.isfinite(self.rank.solved_at) else ''})"
+        if not math.isfinite(self.rank.solved_at):
+            return f"{others}, unsolved as it is; it has the lowest number"
+        if not self.alike:
+            return f"{others}; it solved first"
+        who = "" if self.tied == 1 else "all " if self.alike == self.tied else f"{self.alike} of them "
+        return f"{others}, {who}solved at update {self.rank.solved_at:.0f} too; it has the lowest number"
 
 
 def best_of(best: Best | None, rank: Rank, value: float) -> Best:
@@ -82,9 +96,10 @@ def best_of(best: Best | None, rank: Rank, value: float) -> Best:
     # ties are counted by the objective alone, though the rank breaks them: who reads "best" should know how many are
     # equal
     tie = rank.loss == best.rank.loss
+    same = rank[:2] == best.rank[:2]
     if rank < best.rank:
-        return Best(rank, value, best.tied + 1 if tie else 0)
-    return replace(best, tied=best.tied + tie)
+        return Best(rank, value, best.tied + 1 if tie else 0, best.alike + 1 if same else 0)
+    return replace(best, tied=best.tied + tie, alike=best.alike + same)
 
 
 def ranked(trials: Iterable[TrialView], objectives: Sequence[Objective], index: int = 0) -> list[TrialView]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,19 @@ def store(tmp_path: Path) -> Path:
     root = tmp_path / "store"
     fill(root)
     return root
+
+
+@pytest.fixture
+def driven(store: Path) -> Iterator[None]:
+    """The filled sweep while a driver holds its lock: what it says of itself holds."""
+    ledger = open_ledger(f"sqlite:///{store / 'ledger.db'}")
+    view = ledger.sweep(SWEEP)
+    assert view is not None
+    fence = ledger.acquire(SWEEP, "test", 1.0)
+    ledger.commit(SWEEP, fence, [PutSweep(replace(view, state=SweepState.RUNNING))])
+    yield
+    ledger.release(SWEEP, fence)
+    ledger.close()
 
 
 @pytest.fixture

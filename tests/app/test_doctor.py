@@ -21,7 +21,7 @@ def test_a_healthy_machine(run, store):
     assert {"check", "ok", "detail", "remedy"} == set(findings[0])
     assert {"libraries", "cpu", "store", "ledger", "ledger.db", "disk", "clock"} <= {f["check"] for f in findings}
     assert result.exit_code == (0 if all(f["ok"] for f in findings) else 1)
-    assert found(store)["ledger"].detail == "1 sweeps"
+    assert found(store)["ledger"].detail == "1 sweep"
     assert found(store)["ledger.db"].ok
 
 

@@ -8,9 +8,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
+from rnnsweep.app.results.frames import trials_frame
+from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.views import TrialView
 from tests.docs.blocks import ROOT, TINY, blocks
 
 README = ROOT / "README.md"
@@ -110,6 +115,23 @@ def test_nothing_works_before_the_environment_is_active(newcomer):
     folder, environment = newcomer
     done = subprocess.run(["bash", "-c", "rnnsweep units"], cwd=folder, env=environment, capture_output=True)
     assert done.returncode == 127
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_frames_of_the_examples_show_their_objective_in_80_columns(page, monkeypatch):
+    printed = re.search(r"print\((sweep\.trials\(\).*)\)(?:  #.*)?$", (ROOT / page).read_text(), flags=re.MULTILINE)
+    assert printed is not None
+    monkeypatch.setenv("COLUMNS", "80")
+    trial = TrialView(0, TrialState.COMPLETE, {"controllers.omega.weight": 0.5, "optimizer.lr": 0.02}, (0.25,))
+    sweep = SimpleNamespace(trials=lambda: trials_frame([trial], list(trial.params)))
+    with pd.option_context("display.width", 80, "display.max_columns", 0):  # as in a terminal
+        shown = repr(eval(printed[1], {"sweep": sweep}))
+    assert "objective" in shown
+    assert "..." not in shown
+
+
+def test_the_readme_says_what_a_second_quickstart_is_called():
+    assert "`quickstart-2`" in README.read_text(encoding="utf-8")
 
 
 def test_make_targets_of_the_readme_exist():

@@ -386,6 +386,34 @@ def test_the_real_signal_handlers_are_put_back() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+class Away:
+    """A mirror whose server does not answer."""
+
+    name, batch = "away", 1
+
+    def write(self, changes: Sequence[Change]) -> None:
+        raise StoreError("away", "no answer")
+
+    def holds(self, written: Iterable[Sequence[Change]]) -> bool:
+        return True
+
+    def start_over(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_ctrl_c_while_the_result_is_shown_ends_the_wait_and_keeps_the_exit_code() -> None:
+    world = World(plan(2))
+
+    def impatient(outcome: object) -> None:
+        raise KeyboardInterrupt
+
+    driver = world.driver()
+    driver.on_result = impatient
+    outcome = driver.run()
+    assert (outcome.state, outcome.exit_code, outcome.at_once) == (SweepState.COMPLETE, 0, True)
+
+
 def test_interrupted_twice_stops_at_once() -> None:
     import signal
 
@@ -406,7 +434,10 @@ def test_interrupted_twice_stops_at_once() -> None:
                 signal.raise_signal(signal.SIGINT)
             return super().poll(timeout)
 
-    outcome = world.run(executor=Acting(world.trainer, 1))
-    assert (outcome.state, outcome.exit_code) == (SweepState.INTERRUPTED, 3)
+    driver = world.driver(executor=Acting(world.trainer, 1), mirrors=[Away()])
+    driver.on_wait = lambda text: pytest.fail(text)
+    outcome = driver.run()
+    assert (outcome.state, outcome.exit_code, outcome.at_once) == (SweepState.INTERRUPTED, 3, True)
+    assert outcome.behind == ("away",)
     assert "twice" in outcome.reason
     assert world.run().exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,11 +51,34 @@ def test_one_by_one_it_is_the_first_of_the_ranked(results: list[tuple[float, int
             found = best_of(found, rank(LEAST, view.values[0], view.solved_at, view.number), view.values[0])
         first = best(trials, [LEAST])
         assert (found and found.number) == (first and first.number)
-        assert (found.tied if found else 0) == sum(v.values == first.values for v in trials if v is not first and first)
+        if found is None or first is None:
+            continue
+        others = [view for view in trials if view is not first and view.values == first.values]
+        assert (found.tied, found.alike) == (len(others), sum(view.solved_at == first.solved_at for view in others))
 
 
 def test_ties_are_said() -> None:
     goal = Objective("e")
     assert str(Best(rank(goal, 0.5, None, 3), 0.5)) == "trial 3, objective 0.5"
-    assert str(Best(rank(goal, 0.5, None, 3), 0.5, 1)) == "trial 3, objective 0.5 (1 other ties)"
+    unsolved = Best(rank(goal, 0.5, None, 3), 0.5, 1, 1)
+    assert str(unsolved) == "trial 3, objective 0.5 (1 other ties, unsolved as it is; it has the lowest number)"
     assert str(Best(rank(goal, 0.0, 40, 3), 0.0, 6)) == "trial 3, objective 0 (6 others tie; it solved first)"
+
+
+@pytest.mark.parametrize(
+    ("solved", "text"),
+    [
+        ((None, 40, 50), "2 others tie; it solved first"),
+        ((40, 40), "1 other ties, solved at update 40 too; it has the lowest number"),
+        ((40, 40, 40), "2 others tie, all solved at update 40 too; it has the lowest number"),
+        ((40, 50, 40, None), "3 others tie, 1 of them solved at update 40 too; it has the lowest number"),
+        ((None, None, None), "2 others tie, unsolved as it is; it has the lowest number"),
+    ],
+)
+def test_the_rule_that_decided_is_said(solved: tuple[int | None, ...], text: str) -> None:
+    """The objective, then who solved earlier, then the number: never "solved first" of one who did not."""
+    found: Best | None = None
+    for number, at in enumerate(solved):
+        found = best_of(found, rank(LEAST, 0.0, at, number), 0.0)
+    assert found is not None
+    assert found.ties() == text

@@ -26,6 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from rnnsweep.adapters.hydra.key_hints import key_meant
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, TARGET, Overrides
 from rnnsweep.adapters.hydra.search import ConfigPath
 from rnnsweep.adapters.hydra.space_block import SearchedKey, group_dimension, specs
@@ -91,9 +92,9 @@ class ConfigTree:
         # _OPEN: blocks whose keys are the user's own
         if isinstance(old, Mapping) and key not in _OPEN:
             if not isinstance(value, Mapping):
-                raise ConfigError(
-                    "is a group of keys", key=key, value=value, allowed=sorted(map(str, old)), file=source
-                )
+                allowed = sorted(name for name in map(str, old) if name != TARGET)
+                off = f"~{key} takes it out." if key.startswith("controllers.") else None
+                raise ConfigError("is a group of keys", key=key, value=value, allowed=allowed, hint=off, file=source)
             return [miss for name, item in value.items() for miss in self.put(f"{key}.{name}", item, source)]
         parent, _, last = key.rpartition(".")
         node = self.get(parent) if parent else self.tree
@@ -388,11 +389,23 @@ def apply_overrides(composition: Composition) -> None:
             nowhere = set(missing[0]).intersection(*missing[1:])
             for key in missing[0]:
                 if key in nowhere and not composition.outdated(key, layer.source):
-                    raise unknown_key(composition, key, layer.source)
+                    written = layer.values
+                    for part in key.split("."):
+                        written = written[part]
+                    below = list(_leaves(key, written))
+                    raise unknown_key(composition, key, layer.source, whole=below[0] if len(below) == 1 else key)
 
 
-def unknown_key(composition: Composition, key: str, source: str, prefix: str = "") -> ConfigError:
-    """The error for a key that no variant has: with the nearest one, or the controller to add."""
+def unknown_key(composition: Composition, key: str, source: str, prefix: str = "", whole: str = "") -> ConfigError:
+    """The error for a key that no variant has: with the one that was meant, or the controller to add.
+
+    Args:
+        composition: what is composed.
+        key: the shortest dotted key that does not exist.
+        source: where it stands.
+        prefix: of the key in the message.
+        whole: the key as written, where that goes on below `key`.
+    """
     # names of code are no keys that one may set
     known = sorted({name for _, tree in composition.variants for name in tree.paths() if TARGET not in name})
     parts = key.split(".")
@@ -404,10 +417,10 @@ def unknown_key(composition: Composition, key: str, source: str, prefix: str = "
     while len(parts) > 1 and ".".join(parts[:-1]) not in known:
         parts.pop()  # the part that is wrong
     parent = ".".join(parts[:-1])
-    siblings = [name for name in known if name.rpartition(".")[0] == parent]
-    near = nearest(".".join(parts), siblings) or nearest(key, known)
-    allowed = [name.rpartition(".")[2] for name in siblings]
-    return ConfigError("unknown key", key=prefix + key, allowed=allowed, hint=near, file=source)
+    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
+    return ConfigError(
+        "unknown key", key=prefix + key, allowed=siblings, hint=key_meant(whole or key, parts, known), file=source
+    )
 
 
 def with_source(error: ConfigError, origin: Mapping[str, str], otherwise: str) -> ConfigError:

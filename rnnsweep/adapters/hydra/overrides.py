@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, Sweep
 from hydra.errors import HydraException
 
+from rnnsweep.adapters.hydra.mistyped import COMMAND_LINE, mistyped
 from rnnsweep.adapters.hydra.yaml_files import DEEPEST, Choice
 from rnnsweep.errors import ConfigError
 
-COMMAND_LINE = "command line"
 TARGET = "_target_"
 
 
@@ -40,11 +40,16 @@ class Overrides:
     space: Mapping[str, Any] | None = None
 
 
-def parse_override(text: str) -> Override:
+def parse_override(text: str, before: str = "", after: Sequence[str] = ()) -> Override:
     """One override by Hydra's grammar.
 
+    Args:
+        text: as typed.
+        before: the override that was typed before it, which may be a piece of it.
+        after: those after it, likewise.
+
     Raises:
-        ConfigError: not in the grammar.
+        ConfigError: not in the grammar; says what is wrong and what was meant.
     """
     depth = deepest = 0
     for character in text:  # the parser recurses: refuse before it does
@@ -54,11 +59,12 @@ def parse_override(text: str) -> Override:
         allowed = f"at most {DEEPEST} levels of brackets"
         raise ConfigError("is nested too deep", key=text.partition("=")[0], allowed=allowed, file=COMMAND_LINE)
     try:
-        return OverridesParser.create().parse_override(text)
+        override = OverridesParser.create().parse_override(text)
     except HydraException as error:
-        problem = f"not an override ({str(error).splitlines()[0]})"
-        allowed = "key=value, +controllers=NAME, ~controllers.NAME"
-        raise ConfigError(problem, key=text, allowed=allowed, file=COMMAND_LINE) from None
+        raise mistyped(text, str(error).splitlines()[0], before, after) from None
+    if not override.key_or_group:
+        raise mistyped(text, "", before, after)
+    return override
 
 
 def split_overrides(texts: Sequence[str], groups: Iterable[str]) -> Overrides:
@@ -68,8 +74,8 @@ def split_overrides(texts: Sequence[str], groups: Iterable[str]) -> Overrides:
         ConfigError: bad grammar, ``_target_`` in an override, a deletion of anything but a controller.
     """
     known, result = set(groups), Overrides()
-    for text in texts:
-        override = parse_override(text)
+    for index, text in enumerate(texts):
+        override = parse_override(text, texts[index - 1] if index else "", texts[index + 1 : index + 3])
         key = str(override.key_or_group)
         if override.package is not None:
             raise ConfigError("packages cannot be chosen", key=text, allowed="family=NAME", file=COMMAND_LINE)
@@ -124,12 +130,16 @@ def _delete(result: Overrides, key: str, override: Override) -> None:
         name = override._value
     if not name or "." in name:
         allowed = "~controllers.NAME, ~space.KEY; other keys are switched off by their value"
-        raise ConfigError("cannot be deleted", key=key, allowed=allowed, file=COMMAND_LINE)
+        hint = None if "." in key else f"Is it ~controllers.{key}?"
+        raise ConfigError("cannot be deleted", key=f"~{key}", allowed=allowed, hint=hint, file=COMMAND_LINE)
     result.removed.append(name)
 
 
 def _choose(result: Overrides, group: str, override: Override) -> None:
     if override.is_sweep_override():
+        if group == "controllers" and isinstance(override._value, ChoiceSweep) and override._value.simple_form:
+            meant = f"controllers=[{','.join(str(plain(item)) for item in override._value.list)}]"
+            raise ConfigError("is no list", key=group, hint=f"Is it {meant}?", file=COMMAND_LINE)
         result.searches[group] = override._value
         return
     choice = plain(override._value)

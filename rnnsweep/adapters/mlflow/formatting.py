@@ -16,10 +16,11 @@ import yaml
 
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.space import Dimension
+from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.summary import Best, Rank
 
 LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
-TAGS = ("state", "reason", "attempts", "worker", "engine", "seed", "shape_key")
+TAGS = ("state", "solved", "reason", "attempts", "worker", "engine", "seed", "shape_key")
 """Tags of every trial, whose names columns of searched keys must not take."""
 ORDER = "rnnsweep.order"
 """Tag by which MLflow sorts trials as everything else here does, see `order_text`."""
@@ -113,6 +114,8 @@ def trial_tags(data: Mapping[str, Any], plan: SweepPlan, shape_key: str, rank: R
     }
     columns = column_names(plan.space.keys, TAGS)
     tags.update({columns[key]: rounded(value) for key, value in data["params"].items() if key in columns})
+    if TrialState(data["state"]).finished:  # the metric solved_at is a number on every run: the budget where unsolved
+        tags["solved"] = "no" if data.get("solved_at") is None else "yes"
     if data.get("diverged_at") is not None:
         tags["diverged_at"] = data["diverged_at"]
         tags["diverged_share"] = data.get("diverged_share", 0.0)

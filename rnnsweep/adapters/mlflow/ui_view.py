@@ -25,6 +25,9 @@ def view_tag(plan: SweepPlan) -> dict[str, str]:
     return {f"mlflow.sharedViewState.{VIEW}": json.dumps(_state(plan), separators=(",", ":"))}
 
 
+_CLOSING = ("metrics.`solved_at`", "tags.`solved`", "tags.`state`", "tags.`reason`")
+
+
 def _state(plan: SweepPlan) -> dict[str, Any]:
     columns = column_names(plan.space.keys, TAGS)
     chosen = [f"tags.`{columns[key]}`" for key in plan.space.keys]
@@ -36,7 +39,7 @@ def _state(plan: SweepPlan) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
-        "selectedColumns": ["metrics.`objective`", *chosen, "metrics.`solved_at`", "tags.`state`", "tags.`reason`"],
+        "selectedColumns": ["metrics.`objective`", *chosen, *_CLOSING],
         "columnOrder": [],
         "columnWidths": {},
         "runsExpanded": {},

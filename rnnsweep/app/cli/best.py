@@ -8,6 +8,7 @@ import typer
 
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
 from rnnsweep.app.cli.table import print_rows
+from rnnsweep.app.results.tables import ties
 from rnnsweep.errors import RnnsweepError
 
 
@@ -25,7 +26,7 @@ def best(sweep: SweepName, store: Store = None, as_json: AsJson = False) -> None
     print_rows(ranking[:1])
     tied = [entry["trial"] for entry in ranking[1:] if entry["objective"] == ranking[0]["objective"]]
     if tied:
-        typer.echo(f"\nThe same objective: {_trials(tied)}. Who solved earlier comes first, then the lower number.")
+        typer.echo(f"\nThe same objective: {_trials(tied)}. Trial {ranking[0]['trial']}: {ties(ranking)}.")
     if front := opened.front():
         typer.echo(f"\nNo trial beats these in every objective: {_trials(front)}.")
     typer.echo(f"\nMore about it:   rnnsweep show {sweep} {ranking[0]['trial']}")

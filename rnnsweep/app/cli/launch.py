@@ -30,6 +30,7 @@ def launch(
             typer.echo(f"Going on with the unfinished sweep '{name}'.", err=True)
             finish(api.resume(name, store=unfinished, on_result=print_result))
             return
+        typer.echo(f"Launching sweep '{name}'.", err=True)
         typed.append(f"name={name}")
     if submit:
         typer.echo(api.submit(sweep, typed, store=store, config_dirs=folders))

@@ -36,16 +36,16 @@ from rnnsweep.app.cli import (
     ui,
     units,
 )
+from rnnsweep.app.cli.interruption import farewell
+from rnnsweep.app.cli.usage import UsageError, unknown_command, usage_error
 from rnnsweep.errors import ConfigWarning, RnnsweepError, printable
 from rnnsweep.version import __version__
-
-INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended, as shells have it."""
 
 RUN, LOOK, MORE = "Run", "Look", "Set up and check"
 
 
 TRACEBACK = "--traceback"
+COMMAND = "command"
 
 
 class OneLineErrors(TyperGroup):
@@ -54,13 +54,31 @@ class OneLineErrors(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take ``--traceback`` wherever it stands: one thinks of it when a command has failed, and adds it last."""
         ctx.meta[TRACEBACK] = TRACEBACK in args
-        return super().parse_args(ctx, [argument for argument in args if argument != TRACEBACK])
+        typed = [argument for argument in args if argument != TRACEBACK]
+        ctx.meta[COMMAND] = next(iter(typed), None)
+        if not typed:  # no mistake: whoever types the program's name alone wants its help
+            return super().parse_args(ctx, typed)
+        with self._one_line(ctx):
+            return super().parse_args(ctx, typed)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a command by its name."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise unknown_command(args[0], list(self.commands))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
+        with self._one_line(ctx), _warning_lines():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _one_line(self, ctx: Any) -> Iterator[None]:
         try:
-            with _warning_lines():
-                return super().invoke(ctx)
+            try:
+                yield
+            except UsageError as error:
+                raise usage_error(error) from error
         except RnnsweepError as error:
             from rnnsweep.app.api import harmless
 
@@ -71,9 +89,10 @@ class OneLineErrors(TyperGroup):
         except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open until exit, so that the last flush is silent
             raise typer.Exit(0) from None
-        except KeyboardInterrupt:  # before a driver has begun, or after it has ended: it has handlers of its own
-            typer.echo("Interrupted. A sweep that has begun goes on with: rnnsweep resume NAME", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as error:  # before a driver has begun, or after it has ended: it has handlers
+            text, code = farewell(ctx.meta[COMMAND], error)
+            typer.echo(text, err=True)
+            raise typer.Exit(code) from None
 
 
 @contextmanager

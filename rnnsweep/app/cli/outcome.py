@@ -14,6 +14,8 @@ import typer
 
 from rnnsweep.app.cli.listing import printable
 from rnnsweep.app.cli.table import print_rows
+from rnnsweep.app.results.tables import ties
+from rnnsweep.wording import counted
 
 if TYPE_CHECKING:
     from rnnsweep.app.api import Sweep
@@ -26,6 +28,9 @@ def finish(sweep: Sweep) -> None:
     """Say what mirrors have not got, once nobody waits for them any more; exit with the run's code."""
     assert sweep.outcome is not None  # `launch` and `resume` set it
     with _while_somebody_reads():
+        if sweep.outcome.at_once:
+            state, go_on = sweep.outcome.state.value, ways_on(sweep, failed=0)[-1][10:]
+            typer.echo(f"Sweep '{sweep.name}' is {state}, stopped at once. Go on with: {go_on}", err=True)
         for mirror in sweep.outcome.behind:
             typer.echo(f"note: {mirror} is not up to date yet; the next resume writes the rest.", err=True)
         for text in sweep.outcome.refused:
@@ -46,7 +51,9 @@ def _while_somebody_reads() -> Iterator[None]:
 
 
 def print_result(sweep: Sweep) -> None:
-    """Print how a run ended and what to do next."""
+    """Print how a run ended and what to do next; nothing for somebody who wants to be gone at once."""
+    if sweep.outcome is not None and sweep.outcome.at_once:
+        return
     with _while_somebody_reads():
         _print(sweep)
 
@@ -56,24 +63,20 @@ def _print(sweep: Sweep) -> None:
     assert outcome is not None
     status, ranking = sweep.status(), sweep.ranking()
     failed, total = status["trials"]["failed"], sum(status["trials"].values())
-    head = f"Sweep '{sweep.name}' is {outcome.state.value}: {total} trials, {failed} failed, {status['wall_s']:.0f} s."
-    typer.echo(f"\n{head}")
+    figures = f"{counted(total, 'trial')}, {failed} failed, {status['wall_s']:.0f} s"
+    typer.echo(f"\nSweep '{sweep.name}' is {outcome.state.value}: {figures}.")
     if outcome.reason:  # whatever ended it: a limit, a space that is used up, points that still wait, a bug
         typer.echo(outcome.reason, err=outcome.state.value != "COMPLETE")
     for line in troubles(sweep.table()):
         typer.echo(line)
     if ranking:
-        print_rows(ranking[:BEST], title=f"\nbest {len(ranking[:BEST])}{_ties(ranking)}")
+        tied = ties(ranking)
+        after = f" (trial {ranking[0]['trial']}: {tied})" if tied else ""
+        print_rows(ranking[:BEST], title=f"\nbest {len(ranking[:BEST])}{after}")
     typer.echo("")
     _print_picture(sweep)
     for line in ways_on(sweep, failed):
         typer.echo(line)
-
-
-def _ties(ranking: Sequence[Any]) -> str:
-    """That the first of the ranking is not alone, and why it comes first."""
-    tied = [entry["objective"] for entry in ranking].count(ranking[0]["objective"])
-    return f" ({tied} share the best objective; who solved earlier comes first)" if tied > 1 else ""
 
 
 def _print_picture(sweep: Sweep) -> None:

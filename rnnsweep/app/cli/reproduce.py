@@ -8,6 +8,7 @@ import typer
 
 from rnnsweep.app.cli.options import AsJson, Overrides, Store, console, emit
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.wording import counted
 
 
 def reproduce(
@@ -63,7 +64,8 @@ def _run(paper: str, scale: str, overrides: list[str], store: str | None, as_jso
     trainings = sum(study.rows_of(config) for config in task.configs.values())
     seconds = study.estimate(task)
     sweeps = len(task.configs)
-    typer.echo(f"{trainings} trainings in {sweeps} sweep(s): at most {_duration(seconds)} on this machine.", err=True)
+    size = f"{counted(trainings, 'training')} in {counted(sweeps, 'sweep')}"
+    typer.echo(f"{size}: at most {_duration(seconds)} on this machine.", err=True)
     outcome = study.run(task)
     comparison = study.collect(task)
     command = " ".join(["rnnsweep reproduce", paper, f"--scale {scale}", *(f"'{text}'" for text in overrides)])

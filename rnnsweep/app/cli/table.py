@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from rnnsweep.app.cli.listing import Column, print_table, terminal_width
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
-from rnnsweep.errors import ConfigError
+from rnnsweep.errors import ConfigError, ConfigWarning
 
 
 def table(  # noqa: PLR0913 - one parameter per option
@@ -33,10 +34,13 @@ def table(  # noqa: PLR0913 - one parameter per option
 
     if as_csv and as_json:
         raise ConfigError("choose one of them", key="--csv --json")
-    entries = open_sweep(sweep, store=store).table()
-    names = [name.strip() for name in (columns or "").split(",") if name.strip()]
-    chosen = [selection.column_of(name, entries, "--columns") for name in names]
-    entries = selection.sort(selection.where(entries, where or ()), sort)
+    every = open_sweep(sweep, store=store).table()
+    entries, chosen = every, []
+    if every:  # without a trial nobody knows which keys are columns
+        names = [] if columns is None else columns.split(",")
+        chosen = [selection.column_of(name.strip(), every, "--columns") for name in names]
+        entries = selection.sort(selection.where(every, where or ()), sort, among=every)
+    _warn_of_idle(chosen, wide, as_json, as_csv)
     if as_json:
         emit(entries)
     elif as_csv:
@@ -45,6 +49,15 @@ def table(  # noqa: PLR0913 - one parameter per option
         print_rows(entries, columns=chosen, wide=wide)
     else:
         typer.echo("No trials" + (" meet that." if where else " yet."))
+
+
+def _warn_of_idle(chosen: Sequence[str], wide: bool, as_json: bool, as_csv: bool) -> None:
+    """Say which options change nothing beside the others."""
+    if chosen and as_json:
+        warnings.warn(ConfigWarning("--columns has no effect on --json, which has all"), stacklevel=2)
+    if wide and (chosen or as_json or as_csv):
+        beside = "--columns" if chosen else "--json" if as_json else "--csv"
+        warnings.warn(ConfigWarning(f"--wide has no effect beside {beside}"), stacklevel=2)
 
 
 def print_rows(

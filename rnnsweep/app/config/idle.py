@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.wording import counted
 
 if TYPE_CHECKING:
     from rnnsweep.core.build import Units
@@ -44,7 +45,7 @@ def _same_points(plan: SweepPlan) -> Iterator[str]:
             "budget.trials=1 trains it once, replicas=N on N seeds"
         )
     elif trials is not None and points < trials:
-        yield f"the space has {points:.0f} points, fewer than budget.trials={trials}"
+        yield f"the space has {counted(points, 'point')}, fewer than budget.trials={trials}"
 
 
 def _points_at_most(space: Space) -> float:
@@ -83,14 +84,14 @@ def _idle_search(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -
     startup = sampler.get("startup")
     if "sampler" in written and isinstance(startup, int) and trials is not None and startup >= trials:
         yield (
-            f"sampler={names['sampler']} never learns: its first {startup} trials (sampler.startup) come from a Sobol "
-            f"sequence, and budget.trials={trials}"
+            f"sampler={names['sampler']} never learns: its first {counted(startup, 'trial')} (sampler.startup) "
+            f"{'comes' if startup == 1 else 'come'} from a Sobol sequence, and budget.trials={trials}"
         )
     # rungs <= 1: the only rung is the end, where nothing is judged
     rungs, spared = -(-plan.budget.updates // plan.report_every), pruner.get("warmup", 0)
     if "pruner" in written and names["pruner"] != "none" and rungs <= max(1, spared):
-        first = f", and the first {spared} (pruner.warmup) are spared" if spared else ""
-        yield f"pruner={names['pruner']} never judges: a trial has {rungs} rungs{first}"
+        first = f", and the first {spared} (pruner.warmup) {'is' if spared == 1 else 'are'} spared" if spared else ""
+        yield f"pruner={names['pruner']} never judges: a trial has {counted(rungs, 'rung')}{first}"
 
 
 def idle_controllers(units: Units, space: Space, written: Set[str]) -> list[str]:

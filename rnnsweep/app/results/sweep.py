@@ -90,7 +90,7 @@ class Sweep:
 
     Example:
         sweep = rnnsweep.open_sweep("quickstart")
-        sweep.trials().sort_values("objective").head()
+        sweep.trials().sort_values("objective")[["trial", "objective"]].head()
     """
 
     name: str
@@ -101,18 +101,18 @@ class Sweep:
 
     def status(self) -> dict[str, Any]:
         """What `rnnsweep status --json` prints."""
-        from rnnsweep.app.results.tables import standing, status
+        from rnnsweep.app.results.tables import standing, status, trials_of
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            return status(standing(ledger, view), ledger.trials(self.name))
+            return status(standing(ledger, view), trials_of(ledger, view))
 
     def table(self) -> list[dict[str, Any]]:
         """What `rnnsweep table --json` prints, one entry per trial, by number; what is infinite is null there."""
         from rnnsweep.app.results.mlflow_runs import run_ids
-        from rnnsweep.app.results.tables import rows
+        from rnnsweep.app.results.tables import rows, trials_of
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            return rows(ledger, ledger.trials(self.name), self.name, run_ids(self.place, view))
+            return rows(ledger, trials_of(ledger, view), self.name, run_ids(self.place, view))
 
     def ranking(self) -> list[dict[str, Any]]:
         """Entries of the table: complete trials only, best first; the first is what `rnnsweep best --json` prints."""
@@ -164,9 +164,10 @@ class Sweep:
         """One row per trial: state, objective, solved_at, ... and one column per searched key."""
         from rnnsweep.app.config.load import plan_of
         from rnnsweep.app.results.frames import trials_frame
+        from rnnsweep.app.results.tables import trials_of
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            return trials_frame(ledger.trials(self.name), plan_of(view).space.keys)
+            return trials_frame(trials_of(ledger, view), plan_of(view).space.keys)
 
     def replicas(self) -> Frame:
         """One row per (trial, replica): state, step, value, solved_at, device time."""
@@ -208,10 +209,10 @@ class Sweep:
         Raises:
             ConfigError: there is none.
         """
-        from rnnsweep.app.results.tables import find
+        from rnnsweep.app.results.tables import find, trials_of
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            return TrialResult(self, find(view, ledger.trials(self.name), number))
+            return TrialResult(self, find(view, trials_of(ledger, view), number))
 
     # ------------------------------------------------------------------ requests to its driver
 
@@ -280,9 +281,9 @@ def open_sweep(name: str, *, store: Path | str | StorePlace | None = None) -> Sw
 
 def statuses(store: Path | str | StorePlace | None = None) -> list[dict[str, Any]]:
     """`Sweep.status` of every sweep of a store, oldest first; an absent store has none."""
-    from rnnsweep.app.results.tables import standing, status
+    from rnnsweep.app.results.tables import standing, status, trials_of
 
     with reading(place(store)) as ledger:
         if ledger is None:
             return []
-        return [status(standing(ledger, view), ledger.trials(view.name)) for view in ledger.sweeps()]
+        return [status(standing(ledger, view), trials_of(ledger, view)) for view in ledger.sweeps()]

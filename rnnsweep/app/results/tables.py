@@ -12,6 +12,7 @@ from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import Change, Ledger, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import SweepState, TrialState
+from rnnsweep.sweep.summary import Best, Rank
 from rnnsweep.sweep.summary import ranked as by_objective
 
 Json = dict[str, Any]
@@ -42,11 +43,35 @@ def ranked(view: SweepView, trials: Iterable[TrialView]) -> list[TrialView]:
     return by_objective(trials, [Objective(**objective_block(view))])
 
 
+def ties(ranking: Sequence[Json]) -> str:
+    """How many entries of a ranking share the first one's objective and what put it first; empty where none does."""
+    # the entries are in their order: what is left to tell is how far equality goes, not which goal they pursue
+    first = ranking[0]
+    tied = [entry for entry in ranking[1:] if entry["objective"] == first["objective"]]
+    alike = sum(entry["solved_at"] == first["solved_at"] for entry in tied)
+    solved_at = math.inf if first["solved_at"] is None else float(first["solved_at"])
+    best = Best(Rank(first["objective"], solved_at, first["trial"]), first["objective"], len(tied), alike)
+    return best.ties() if tied else ""
+
+
 def standing(ledger: Ledger, view: SweepView) -> SweepView:
     """The sweep as it stands: one whose driver is gone does not run, whatever it wrote last."""
     if view.state is SweepState.RUNNING and not ledger.driven(view.name):
         return replace(view, state=SweepState.INTERRUPTED, reason="its driver has died")
     return view
+
+
+def trials_of(ledger: Ledger, view: SweepView) -> list[TrialView]:
+    """The trials as they stand: none runs in a sweep whose driver is gone, or has not taken them up yet.
+
+    A driver that was killed, or told twice to stop, leaves them as RUNNING in the ledger; `resume` goes on with them.
+    """
+    trials = ledger.trials(view.name)
+    if standing(ledger, view).state is SweepState.RUNNING:
+        return trials
+    return [
+        replace(trial, state=TrialState.WAITING) if trial.state is TrialState.RUNNING else trial for trial in trials
+    ]
 
 
 def status(view: SweepView, trials: Sequence[TrialView]) -> Json:
@@ -116,7 +141,7 @@ def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], 
     Raises:
         ConfigError: the sweep has no such trial.
     """
-    trial = find(view, ledger.trials(view.name), number)
+    trial = find(view, trials_of(ledger, view), number)
     reports = ledger.reports(view.name, number)
     changes = ledger.changes(view.name, 0, _ALL, number)
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,7 +16,7 @@ from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
 from rnnsweep.core.checkpoint_files import local_path, remove_leftovers, write_config
-from rnnsweep.errors import ConfigError, StoreError, nearest
+from rnnsweep.errors import ConfigError, StoreError, SweepInterrupted, nearest
 from rnnsweep.report.atomic_files import remove_drafts
 from rnnsweep.sweep.driver import Driver, Outcome
 from rnnsweep.sweep.ports import SweepView
@@ -65,10 +66,11 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
         _keep_config(config)
-        ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
-        fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
-        mirrors = wiring.mirrors(config, ledger)
-        return _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher).run()
+        with _resumable(config):
+            ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
+            fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
+            mirrors = wiring.mirrors(config, ledger)
+            return _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher).run()
 
 
 def resume(config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher | None = None) -> Outcome:
@@ -82,7 +84,7 @@ def resume(config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher |
     plan = wiring.stored_plan(config)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config, watcher) as (ledger, executor):
+    with _resumable(config), _opened(config, watcher) as (ledger, executor):
         watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
         drafts = remove_drafts(config.store.root / "reports" / plan.name)
@@ -94,6 +96,16 @@ def resume(config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher |
         driver = _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher)
         driver.reopen = reopen
         return driver.run()
+
+
+@contextmanager
+def _resumable(config: SweepConfig) -> Iterator[None]:
+    """Ctrl-C before a driver heeds it, or after, is told what goes on with the sweep."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        option = place_of(config.store.root, config.store.ledger).option
+        raise SweepInterrupted(shlex.join(["rnnsweep", "resume", config.plan.name, *option])) from None
 
 
 def _keep_config(config: SweepConfig) -> None:

@@ -85,7 +85,7 @@ def read_mnist(path: str | None) -> dict[Split, Pictures]:
         raise broken(folder, "training and test pictures differ in size", EXPECTED)
     first = len(classes) - len(classes) // 6
     if not 0 < first < len(classes) or not len(tests[1]):
-        raise broken(folder, f"holds {len(classes)} training and {len(tests[1])} test pictures, too few", EXPECTED)
+        raise broken(folder, f"too few pictures ({len(classes)} to train, {len(tests[1])} to test)", EXPECTED)
     return {"train": (pixels[:first], classes[:first]), "valid": (pixels[first:], classes[first:]), "test": tests}
 
 

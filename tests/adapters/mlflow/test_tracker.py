@@ -343,7 +343,10 @@ def test_mlflow_sorts_ties_as_everything_else_does(open_mirror, uri):
     found = client.search_runs([mirror.experiment_id], "tags.`rnnsweep.kind` = 'trial'", order_by=order)
     assert [int(run.data.tags["rnnsweep.trial"]) for run in found] == [2, 3, 1, 0, 4]
     text = client.get_run(mirror.parent_id).data.tags["mlflow.note.content"]
-    assert "Best: trial 2, objective 0 (4 others tie; it solved first)" in text
+    best = "Best: trial 2, objective 0 (4 others tie, 1 of them solved at update 40 too; it has the lowest number)"
+    assert best in text
+    solved = {int(run.data.tags["rnnsweep.trial"]): run.data.tags["solved"] for run in found}
+    assert solved == {0: "no", 1: "yes", 2: "yes", 3: "yes", 4: "no"}  # their metric solved_at is the budget
     again = open_mirror()  # the note of a later session says the same
     journal.sweep("COMPLETE")
     again.write(journal.changes[-1:])

@@ -25,6 +25,7 @@ MISTAKES = {
     "unknown metric": (("config", "quickstart", "objective.metric=valid/eror"), ["valid/eror", "valid/error"]),
     "missing config directory": (("config", "--config-dir", "no/such/place"), ["no/such/place"]),
     "unknown option": (("list", "--jsn"), ["--jsn"]),
+    "a file as the store": (("list", "--store", __file__), ["--store=", "is a file", "a directory"]),
     "unknown analysis": (("analyze", "bifurcatoin"), ["bifurcatoin", "bifurcation"]),
     "unknown paper": (("reproduce", "chernodub_tabel1"), ["chernodub_tabel1", "chernodub_table1"]),
     "no MLflow store": (("ui",), ["MLflow"]),

@@ -28,3 +28,23 @@ def test_a_cluster_that_asks_for_a_token_is_told_so(tmp_path, run, monkeypatch):
     result = run("launch", "quickstart", *typed)
     assert result.exit_code == 2
     assert "RAY_AUTH_MODE=token" in result.stderr
+
+
+def test_a_fresh_launch_says_its_name_and_prints_commands_with_it(run, tiny, monkeypatch, store):
+    """A second `make quickstart`: whoever types what the README says of `quickstart` would see the first one."""
+    from dataclasses import replace
+
+    from rnnsweep.app import api
+
+    monkeypatch.setattr(api, "fresh", lambda *words, **more: ("quickstart-2", None))
+
+    def launch(name, typed, *, on_result, **more):
+        assert "name=quickstart-2" in typed
+        done = replace(tiny[1], outcome=tiny[1].outcome)
+        on_result(done)
+        return done
+
+    monkeypatch.setattr(api, "launch", launch)
+    result = run("launch", "quickstart", "--fresh")
+    assert result.stderr.startswith("Launching sweep 'quickstart-2'.\n")
+    assert f"rnnsweep report {tiny[1].name}" in result.stdout

@@ -35,12 +35,19 @@ def test_table_json_is_sorted_and_infinite_is_null(run):
     assert rows[4]["diverged_at"] == 320
 
 
-def test_a_running_trial_stands_at_its_newest_rung(run):
+def test_a_running_trial_stands_at_its_newest_rung(run, driven):
     running = json.loads(run("table", "quickstart", "--json").stdout)[5]
     assert (running["state"], running["step"], running["objective"], running["value"]) == ("RUNNING", 240, None, 0.625)
     text = run("table", "quickstart").stdout
     assert re.search(r"5 +RUNNING +240 +0\.625\*", text)
     assert "* so far" in text
+
+
+def test_without_a_driver_no_trial_runs_and_what_it_has_reached_is_kept(run):
+    waiting = json.loads(run("table", "quickstart", "--json").stdout)[5]
+    assert (waiting["state"], waiting["step"], waiting["value"]) == ("WAITING", 240, 0.625)
+    assert json.loads(run("show", "quickstart", "5", "--json").stdout)["state"] == "WAITING"
+    assert "RUNNING" not in run("table", "quickstart").stdout
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
@@ -108,6 +115,9 @@ def test_csv_has_all_columns_and_digits(run):
         (("--columns", "trial,sigm"), ["--columns", "sigm"]),
         (("--where", "weight"), ["--where", "COLUMN=VALUE"]),
         (("--where", "omega.wait<1"), ["--where", "omega.wait"]),
+        (("--where", "objective<abc"), ["--where", "abc", "a number"]),
+        (("--columns", ""), ["--columns", "no such column"]),
+        (("--sort", ""), ["--sort", "no such column"]),
         (("--csv", "--json"), ["--csv"]),
     ],
 )
@@ -116,3 +126,19 @@ def test_mistyped_options_name_what_is_allowed(run, options, words):
     assert result.exit_code == 2
     assert result.stdout == ""
     assert all(word in result.stderr for word in words)
+
+
+def test_every_head_is_a_name_that_sorts_filters_and_selects(run, monkeypatch):
+    for width in ("400", "80"):
+        monkeypatch.setenv("COLUMNS", width)
+        heads = re.split(r"  +", run("table", "quickstart").stdout.splitlines()[0].strip())
+        assert len(heads) > 4
+        for head in heads:
+            assert run("table", "quickstart", "--sort", head).exit_code == 0
+            assert run("table", "quickstart", "--where", f"{head}=none").exit_code == 0
+            assert run("table", "quickstart", "--columns", head).exit_code == 0
+
+
+def test_options_without_effect_are_said(run):
+    assert "--columns has no effect" in run("table", "quickstart", "--json", "--columns", "trial").stderr
+    assert "--wide has no effect beside --csv" in run("table", "quickstart", "--csv", "--wide").stderr

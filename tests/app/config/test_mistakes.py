@@ -14,6 +14,20 @@ EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
 
 MISTAKES = {
     "unknown sweep": ("quikstart", [], "SWEEP='quikstart': unknown sweep", "Did you mean 'quickstart'?"),
+    "capitals": (EVERYTHING, ["family=LSTM"], "family='LSTM': unknown unit", "Did you mean 'lstm'?"),
+    "a controller that is not named as one": (EVERYTHING, ["~clip"], "~clip: cannot be deleted", "~controllers.clip?"),
+    "a controller as a value": (
+        EVERYTHING,
+        ["controllers.clip=off"],
+        "is a group of keys; allowed: non_finite",
+        "~controllers.clip takes it out.",
+    ),
+    "a list without brackets": (
+        EVERYTHING,
+        ["controllers=clip,omega"],
+        "controllers: is no list",
+        "Is it controllers=[clip,omega]?",
+    ),
     "unknown unit": (EVERYTHING, ["optimizer=adm"], "optimizer='adm': unknown unit", "Did you mean 'adam'?"),
     "unknown controller": (
         EVERYTHING,
@@ -21,7 +35,7 @@ MISTAKES = {
         "controllers='omeg': unknown unit",
         "Did you mean 'omega'?",
     ),
-    "unknown block": (EVERYTHING, ["optimiser.lr=1"], "optimiser: unknown key", "Did you mean 'optimizer'?"),
+    "unknown block": (EVERYTHING, ["optimiser.lr=1"], "optimiser: unknown key", "Did you mean 'optimizer.lr'?"),
     "misspelt key": (EVERYTHING, ["family.hiden=9"], "family.hiden: unknown key", "Did you mean 'family.hidden'?"),
     "controller not in use": (
         EVERYTHING,
@@ -100,7 +114,7 @@ MISTAKES = {
         "pruner=none",
     ),
     "code in an override": (EVERYTHING, ["optimizer._target_=os.system"], "optimizer._target_", "unit's yaml"),
-    "no override": (EVERYTHING, ["fast"], "fast: not an override", "key=value"),
+    "no override": (EVERYTHING, ["fast"], "fast: no = between key and value", "fast=VALUE"),
     "no range": (EVERYTHING, ["init.sigma=interval(1,0)"], "space.init.sigma", "range is empty"),
     "search what cannot be searched": (
         EVERYTHING,
@@ -160,7 +174,7 @@ MISTAKES = {
 
 YAMLS = {
     "syntax error": ("seed: [1\n", ":2: yaml syntax error", ""),
-    "unknown key": ("famly: {hidden: 3}\n", "famly: unknown key", "Did you mean 'family'?"),
+    "unknown key": ("famly: {hidden: 3}\n", "famly: unknown key", "Did you mean 'family.hidden'?"),
     "misspelt unit": (
         "defaults: [config, override /task: adding_, _self_]\n",
         "task='adding_'",

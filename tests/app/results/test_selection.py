@@ -25,9 +25,9 @@ def entry(trial: int, objective: float | None, solved_at: int | None = None, **p
 
 
 ENTRIES = [
-    entry(0, 0.5, init__sigma=0.1, family="lstm"),
-    entry(1, 0.0, 800, init__sigma=float("inf"), family="srn"),
-    entry(2, None, init__sigma=0.3, family="gru"),
+    entry(0, 0.5, init__sigma=0.1, family="lstm", mixed="a"),
+    entry(1, 0.0, 800, init__sigma=float("inf"), family="srn", mixed=20),
+    entry(2, None, init__sigma=0.3, family="gru", bias=True),
     entry(3, 0.25, 400, family="srn"),
 ]
 
@@ -49,11 +49,40 @@ def numbers(entries) -> list[int]:
         ("solved_at=none", [0, 2]),
         ("solved_at!=none", [1, 3]),
         ("sigma!=0.1", [1, 2, 3]),
-        ("objective=good", []),
+        ("SIGMA>0.2", [1, 2]),
+        ("solved at<500", [3]),
+        ("note=none", [0, 1, 2, 3]),
+        ("mixed=a", [0]),
+        ("mixed>1", [1]),
+        ("mixed!=a", [1, 2, 3]),
     ],
 )
 def test_conditions(condition, kept):
     assert numbers(where(ENTRIES, [condition])) == kept
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("objective<abc", ["'abc' is no number"]),
+        ("objective<none", ["'none' is no number"]),
+        ("objective>=nan", ["'nan' is no number"]),
+        ("objective=<0.5", ["'<0.5'", "a number, none"]),
+        ("objective=good", ["'good'", "a number, none"]),
+        ("sigma>big", ["'big' is no number"]),
+        ("mixed<a", ["'a' is no number"]),
+        ("state=COMPLET", ["'COMPLET'", "WAITING, RUNNING, COMPLETE", "Did you mean 'COMPLETE'"]),
+        ("state<5", ["no order", "=, !="]),
+        ("family>lstm", ["no order"]),
+        ("bias=1", ["'1'", "true, false, none"]),
+        ("nope=3", ["no such column", "init.sigma"]),
+        ("=3", ["no such column"]),
+    ],
+)
+def test_what_a_column_cannot_be_compared_with_is_refused(condition, words):
+    with pytest.raises(ConfigError) as caught:
+        where(ENTRIES, [condition])
+    assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
 def test_conditions_add_up():
@@ -68,9 +97,14 @@ def test_missing_values_come_last_in_both_directions(name, order):
     assert numbers(sort(ENTRIES, name)) == order
 
 
+def test_a_column_that_no_entry_left_has_still_sorts():
+    assert sort([], "sigma", among=ENTRIES) == []
+    assert numbers(sort(ENTRIES[3:], "-sigma", among=ENTRIES)) == [3]
+
+
 def test_a_name_that_means_two_columns_is_refused():
     both = [entry(0, 1.0, controllers__l1__weight=1.0, controllers__l2__weight=2.0)]
-    with pytest.raises(ConfigError, match="more than one"):
+    with pytest.raises(ConfigError, match=r"more than one .*allowed: controllers.l1.weight, controllers.l2.weight$"):
         column_of("weight", both, "--sort")
     assert column_of("l2.weight", both, "--sort") == "controllers.l2.weight"
 

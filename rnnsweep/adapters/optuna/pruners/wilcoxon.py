@@ -17,6 +17,7 @@ from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.unit import SHARE, Range
+from rnnsweep.wording import counted
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Wilcoxon(PrunerUnit):
         super().check_plan(plan)
         if not 2.0**-plan.replicas < self.p:
             raise ConfigError(
-                f"with {plan.replicas} replicas the test's p value never gets below pruner.p = {self.p:g}",
+                f"with {counted(plan.replicas, 'replica')} the test's p value never gets below pruner.p = {self.p:g}",
                 key="replicas",
                 value=plan.replicas,
                 allowed="2^-replicas < pruner.p",
