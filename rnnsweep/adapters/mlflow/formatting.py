@@ -82,18 +82,6 @@ def rounded(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else param_text(value)
 
 
-def metric_value(value: float) -> float:
-    """A metric without the last bits of a mean, which MLflow's tables would show; whole numbers stay as they are.
-
-    Twelve digits: more than float32 has, fewer than a sum of a few rounded numbers gets wrong.
-
-    Example:
-        >>> metric_value(0.036000000000000004), metric_value(123456789012345.0), metric_value(1 / 3)
-        (0.036, 123456789012345.0, 0.333333333333)
-    """
-    return value if value.is_integer() else float(f"{value:.12g}")
-
-
 def column_names(keys: Sequence[str], taken: Sequence[str] = ()) -> dict[str, str]:
     """Short names for columns: the last two parts of each key, more where two would be the same.
 

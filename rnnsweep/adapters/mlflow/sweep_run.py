@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.adapters.mlflow.formatting import config_yaml, metric_value, note
+from rnnsweep.adapters.mlflow.formatting import config_yaml, note
 from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, SWEEP
 from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
 from rnnsweep.adapters.mlflow.ui_view import experiment_tags
@@ -109,7 +109,7 @@ class SweepRun:
         step, counts = len(self._ended), Counter(self._ended.values())
         self._points += [(key, float(counts[state]), at_ms, step) for state, key in COUNTED.items()]
         if self._best is not None:
-            self._points.append((BEST, metric_value(self._best.value), at_ms, step))
+            self._points.append((BEST, self._best.value, at_ms, step))
 
     # -------------------------------------------------------------- writing
 

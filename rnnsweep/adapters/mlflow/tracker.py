@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name, metric_value, param_text, rank_of, trial_tags
+from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name, param_text, rank_of, trial_tags
 from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, SWEEP, TRIAL
 from rnnsweep.adapters.mlflow.sweep_run import SweepRun
 from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
@@ -70,7 +70,7 @@ class TrialRun:
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Queue finite values at a step."""
-        finite = [(key, metric_value(float(value))) for key, value in metrics.items() if math.isfinite(value)]
+        finite = [(key, float(value)) for key, value in metrics.items() if math.isfinite(value)]
         finite.sort(key=lambda item: item[0] != FIRST)
         self.points.extend((legal_name(key), value, self.base_ms + step, step) for key, value in finite)
         self.keys.update(legal_name(key) for key, _ in finite)
