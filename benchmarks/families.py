@@ -169,6 +169,8 @@ def _head() -> list[str]:
 
 
 def _short(found: dict) -> list[str]:
+    from rnnsweep.sweep.objective import censored_median
+
     rows = [r for (table, _), r in found.items() if table == "short"]
     lines = ["## Temporal order, T = 30, at most 2000 updates, 4 seeds", ""]
     lines += [
@@ -178,8 +180,9 @@ def _short(found: dict) -> list[str]:
     lines += ["| family | solved | median updates | seconds | error: chance 0.75 … | own settings |"]
     lines += ["|---|---|---|---|---|---|"]
     for r in sorted(rows, key=lambda r: r["name"]):
-        done = sorted(value for value in r["solved_at"] if value is not None)
-        median = done[len(done) // 2] if len(done) > len(r["solved_at"]) // 2 else "–"
+        done = [value for value in r["solved_at"] if value is not None]
+        middle = censored_median(done, len(r["solved_at"]))
+        median = "–" if middle is None else middle
         lines.append(
             f"| {r['name']} | {len(done)}/{len(r['solved_at'])} | {median} | {r['seconds']:.0f} | {_curve(r)} "
             f"| {_own(r)} |"

@@ -19,6 +19,7 @@ import pandas as pd  # noqa: E402
 
 import rnnsweep  # noqa: E402
 from rnnsweep.report.levels import interval_of  # noqa: E402
+from rnnsweep.sweep.objective import censored_median  # noqa: E402
 
 README, RESULT = ROOT / "README.md", ROOT / "docs/results/quickstart.csv"
 WEIGHT, RATE = "controllers.omega.weight", "optimizer.lr"
@@ -47,9 +48,15 @@ def table(frame: pd.DataFrame) -> str:
         ["networks that solve the task", *(f"{group['solved_at'].count()} of {len(group)}" for _, group in groups)],
         ["95 % interval", *(f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in low_high.values())],
         ["mean share of wrong sequences at the end", *(f"{100 * group['value'].mean():.1f} %" for _, group in groups)],
-        ["median updates of those that solve it", *(f"{group['solved_at'].median():.0f}" for _, group in groups)],
+        ["median updates to solve it", *(_median(group["solved_at"]) for _, group in groups)],
     ]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _median(solved_at: pd.Series) -> str:
+    """Over all networks: those that never solve the task are later than all others; a dash where they are the most."""
+    middle = censored_median(solved_at.dropna().tolist(), len(solved_at))
+    return "–" if middle is None else f"{middle:.0f}"
 
 
 def placed(text: str, new: str) -> str:

@@ -28,8 +28,8 @@ RNNSWEEP = [sys.executable, "-m", "rnnsweep.app.cli.main"]
 COLUMNS = 80
 TERMINAL = """<body style="margin:0"><pre style="margin:0;padding:14px;width:{columns}ch;background:#1e1e1e;
 color:#e6e6e6;font:14px/1.3 monospace">{code}</pre></body>"""
-VIEWS = {"trials": (1600, 800), "compare": (1600, 1300)}
-"""Links that `rnnsweep ui` prints -> size of the window."""
+VIEWS = {"trials": (1600, 930), "compare": (1600, 1300)}
+"""Links that `rnnsweep ui` prints -> size of the page."""
 CLOSE_ASSISTANT = """
 const asks = box => box.offsetWidth && /ask a question/i.test(box.placeholder);
 if ([...document.querySelectorAll("textarea, input")].some(asks)) {
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--sweep", default="quickstart")
     parser.add_argument("--out", type=Path, default=IMAGES)
     given = parser.parse_args()
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         store = given.store or Path(scratch) / "store"
         if given.store is None:
@@ -61,6 +62,7 @@ def main() -> None:
             mlflow(driver, given.sweep, store, given.out)
     for name in sorted(path.name for path in given.out.glob("*.png")):
         print(name)
+    print(f"{time.monotonic() - began:.0f} s")
 
 
 def command(*words: str, store: Path) -> str:
@@ -95,8 +97,10 @@ def browser() -> Iterator[Chrome]:
 
 
 def shoot(driver: Chrome, file: Path, size: tuple[int, int]) -> None:
-    """What the window shows, in a window of this size."""
-    driver.set_window_size(*size)
+    """What a window shows that leaves the page this size."""
+    # A window is larger than its page by the browser's own edge.
+    edge = driver.execute_script("return [outerWidth - innerWidth, outerHeight - innerHeight]")
+    driver.set_window_size(size[0] + edge[0], size[1] + edge[1])
     time.sleep(1.5)  # the page lays itself out anew
     file.write_bytes(driver.get_screenshot_as_png())
 
@@ -107,9 +111,9 @@ def terminal(driver: Chrome, sweep: str, store: Path, out: Path) -> None:
     from rich.text import Text
 
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    for words in (("status", sweep), ("table", sweep)):
-        console.print(f"$ rnnsweep {' '.join(words)}", style="bold")
-        console.print(Text.from_ansi(command(*words, store=store)))
+    for index, words in enumerate((("status", sweep), ("table", sweep))):
+        console.print("\n" * bool(index) + f"$ rnnsweep {' '.join(words)}", style="bold")
+        console.print(Text.from_ansi(command(*words, store=store).rstrip()))
     code = console.export_html(inline_styles=True, code_format="{code}")
     with tempfile.NamedTemporaryFile("w", suffix=".html", delete=False) as page:
         page.write(TERMINAL.format(columns=COLUMNS, code=code))
@@ -118,9 +122,7 @@ def terminal(driver: Chrome, sweep: str, store: Path, out: Path) -> None:
     box = driver.execute_script(
         "const b = document.querySelector('pre').getBoundingClientRect(); return [b.width, b.height]"
     )
-    # A window is larger than its page by the browser's own edge.
-    edge = driver.execute_script("return [outerWidth - innerWidth, outerHeight - innerHeight]")
-    shoot(driver, out / "terminal.png", (int(box[0] + edge[0]) + 1, int(box[1] + edge[1]) + 1))
+    shoot(driver, out / "terminal.png", (int(box[0]) + 1, int(box[1]) + 1))
     Path(page.name).unlink()
 
 

@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame
-from rnnsweep.report.style import BLUE, GREY, INK, ORANGE, RED, canvas, note, styled
+from rnnsweep.report.style import BLUE, GREY, INK, ORANGE, RED, canvas, inner_legend, note, styled
 
 
 def bifurcation(points: Frame, folds: Frame, w: float) -> Figure:
@@ -49,7 +49,7 @@ def bifurcation(points: Frame, folds: Frame, w: float) -> Figure:
         axes.set(xlabel="bias b", ylabel="fixed point x = w σ(x) + b")
         axes.margins(x=0)
         note(axes, f"w = {w:g}")
-        axes.legend(loc="upper left")
+        inner_legend(axes, loc="upper left")
     return figure
 
 
@@ -135,12 +135,12 @@ def delta_norms(norms: Frame, activations: Frame) -> Figure:
             grid[0, 0].plot(line["update"], line["delta"], color=shade, label=f"{depth}", linewidth=1.3)
         grid[0, 0].set_yscale("log")
         grid[0, 0].set(xlabel="updates", ylabel=r"mean per-sample $\|\delta_t\|$")
-        grid[0, 0].legend(title="steps back", ncols=2)
+        inner_legend(grid[0, 0], title="steps back", ncols=2)
         for name, colour in (("mean", BLUE), ("median", ORANGE)):
             grid[0, 1].plot(activations["update"], activations[name], color=colour, label=name, linewidth=1.3)
         grid[0, 1].axhline(0, color=GREY, linewidth=0.8)
         grid[0, 1].set(xlabel="updates", ylabel="activations of the mini-batch")
-        grid[0, 1].legend()
+        inner_legend(grid[0, 1])
     return figure
 
 

@@ -34,29 +34,25 @@ def varied(data: SweepData) -> bool:
     return ordered(data) and span > 0 and ((values - values.min()) / span * 20).round().nunique() >= LEAST_VALUES
 
 
-def few(data: SweepData) -> str:
-    """A caution where trials are few for the number of keys, or many of them tie; empty where neither holds."""
+def few(data: SweepData, therefore: str) -> str:
+    """A caution where trials are few for the number of keys, or many of them tie; empty where neither holds.
+
+    Args:
+        data: the sweep.
+        therefore: what a reader must not rely on then.
+    """
     complete, tied = data.ranked, data.leaders
     parts = []
     if len(complete) < TRIALS_PER_KEY * len(data.space):
         parts.append(f"only {len(complete)} complete trials for {len(data.space)} searched keys")
     if len(tied) > max(1.0, 0.1 * len(complete)):  # more than the best tenth that importances compare with all
         parts.append(f"{len(tied)} of {len(complete)} trials tie for the best objective")
-    return f"Caution: {' and '.join(parts)}; the next few trials may turn this round." if parts else ""
-
-
-def noisy(data: SweepData) -> str:
-    """The caution beside importances: `few`, and the keys that do not stand out from shuffled objectives."""
-    lost = [key.removeprefix("controllers.") for key, share in data.importances.items() if share <= (data.noise or 0.0)]
-    parts = [few(data)]
-    if data.noise is not None and len(lost) == len(data.importances):
-        parts.append("No key stands out: objectives dealt to the trials at random give shares as large as these.")
-    elif lost and data.noise is not None:
-        parts.append(f"Not told from luck (below the dashed line): {', '.join(lost)}.")
-    return " ".join(part for part in parts if part)
+    return f"Caution: {' and '.join(parts)}; {therefore}." if parts else ""
 
 
 def sparse(data: SweepData) -> str:
     """The caution beside pairs of keys: `few`, and that no surface is drawn between too few trials."""
-    bare = len(data.ranked) < LEAST_SURFACE
-    return " ".join(part for part in (few(data), "Too few trials for a surface: points only." if bare else "") if part)
+    parts = [few(data, "the next few trials may change this picture")]
+    if len(data.ranked) < LEAST_SURFACE:
+        parts.append("Too few trials for a surface: points only.")
+    return " ".join(part for part in parts if part)

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.style import BLUE, GREY, ORANGE, number, panels, styled
+from rnnsweep.report.style import BLUE, GREY, ORANGE, inner_legend, number, panels, styled
+from rnnsweep.sweep.objective import censored_median
 
 WHEN = {"start": GREY, "middle": ORANGE, "end": BLUE}
 
@@ -38,8 +39,11 @@ def _draw(axes: Axes, profile: Frame) -> None:
             axes.plot(line["depth"], line["log10"], color=colour, linewidth=0.7, alpha=0.4)
         # An error that has died out has no logarithm: the mean ends where the first replica's does.
         mean = lines.pivot(index="depth", columns="replica", values="log10").dropna().mean(axis=1)
-        name = f"{when}, update {number(float(lines['update'].median()))}"
-        axes.plot(mean.index, mean, color=colour, linewidth=2, label=name)
-    axes.legend(fontsize=8)
+        # as `solved_at`: a solved replica ends there, and two medians of it on one page would contradict each other
+        updates = lines.groupby("replica")["update"].first().tolist()
+        middle = censored_median(updates, len(updates))
+        assert middle is not None  # every replica has an update
+        axes.plot(mean.index, mean, color=colour, linewidth=2, label=f"{when}, update {number(middle)}")
+    inner_legend(axes, fontsize=8)
     axes.set_xlabel("depth (steps back from the end)")
     axes.set_ylabel(r"$\log_{10} \|\delta_t\|$")

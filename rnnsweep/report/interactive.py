@@ -14,7 +14,8 @@ from plotly.offline import get_plotlyjs
 from rnnsweep.report.axis_values import MISSING, positions
 from rnnsweep.report.data import SweepData
 from rnnsweep.report.fates import FATES, fate
-from rnnsweep.report.style import number, short
+from rnnsweep.report.search_history import objective_label, staircase
+from rnnsweep.report.style import GREY, number, short
 
 
 def packed_script() -> str:
@@ -75,6 +76,7 @@ def _history(data: SweepData) -> go.Figure:
     fates = fate(data, trials)
     symbols = {"o": "circle", "v": "triangle-down", "X": "x"}
     figure = go.Figure()
+    _guides(figure, data)
     for kind in FATES:
         some = trials[fates == kind.name]
         if some.empty:
@@ -90,11 +92,22 @@ def _history(data: SweepData) -> go.Figure:
         )
     figure.update_layout(
         xaxis={"title": {"text": "trial"}},
-        yaxis={"title": {"text": data.label(data.objective.metric)}},
+        yaxis={"title": {"text": objective_label(data).replace("\n", "<br>")}},
         legend={"orientation": "h", "y": -0.2},
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        margin={"l": 85, "r": 20, "t": 20, "b": 50},
     )
     return figure
+
+
+def _guides(figure: go.Figure, data: SweepData) -> None:
+    """What the points lie on or beside: the best so far, and what a network scores that knows nothing."""
+    best = staircase(data)
+    if len(best):
+        stairs = {"mode": "lines", "line": {"shape": "hv", "color": GREY}, "hoverinfo": "skip"}
+        figure.add_scatter(x=best["trial"].tolist(), y=best["best"].tolist(), name="best so far", **stairs)
+    if data.chance is not None:
+        dotted = {"dash": "dot", "width": 1, "color": GREY}
+        figure.add_hline(y=data.chance, line=dotted, annotation_text="chance", annotation_position="bottom right")
 
 
 def _hover(data: SweepData, row: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rnnsweep.report.axis_values import positions
 from rnnsweep.report.data import Column, Frame, SweepData
-from rnnsweep.report.statistics import effective_size, permutation_p, share_difference, wilson
+from rnnsweep.report.statistics import effective_size, wilson
 from rnnsweep.report.style import BLUE, GREY, number, panels, short, styled
 
 BINS = 5
@@ -61,42 +60,6 @@ def _groups(data: SweepData, key: str, values: Column) -> tuple[Column, list[str
     # the clip brings the smallest value, which lies on the first edge, into the first fifth
     cuts = np.clip(np.searchsorted(edges, place, side="left") - 1, 0, None)
     return pd.Series(cuts, index=values.index), [f"{low:.2g} – {high:.2g}" for low, high in itertools.pairwise(edges)]
-
-
-def switched(data: SweepData) -> str:
-    """For each key with an off value: does it help to have it on? Sentences; empty where no key can be switched off.
-
-    Trials are dealt out anew between on and off, as what one trial's replicas do is one observation of its settings.
-    """
-    texts = [_switch(data, key) for key in data.searched_by_importance if not data.numeric(key)]
-    return " ".join(text for text in texts if text)
-
-
-def _switch(data: SweepData, key: str) -> str:
-    off = [choice for choice in data.dimension(key).choices if _is_off(choice)]
-    ended = data.replicas[data.replicas["trial"].isin(data.scored["trial"])]
-    # two values for "off" are a choice of their own
-    if len(off) != 1 or len(data.dimension(key).choices) < 2 or ended["solved_at"].isna().all():
-        return ""
-    by_trial = ended["solved_at"].notna().groupby(ended["trial"]).agg(["sum", "size"])
-    values = data.trials.set_index("trial")[key].reindex(by_trial.index)
-    without, with_it = by_trial[values == off[0]], by_trial[values.notna() & (values != off[0])]
-    if without.empty or with_it.empty:
-        return ""
-    on, base = interval_of(with_it), interval_of(without)
-    gain, low, high = share_difference(on, base)
-    p = permutation_p((with_it["sum"] / with_it["size"]).tolist(), (without["sum"] / without["size"]).tolist())
-    verdict = ("Helps" if gain > 0 else "Harms") if p < 0.05 else "Undecided"
-    return (
-        f"{short(key)}: {verdict}. {with_it['sum'].sum()} of {with_it['size'].sum()} replicas solve with it "
-        f"({len(with_it)} trials), {without['sum'].sum()} of {without['size'].sum()} without ({len(without)}): "
-        f"{100 * gain:+.0f} points [{100 * low:+.0f}, {100 * high:+.0f}], permutation of trials p = {p:.2g}."
-    )
-
-
-def _is_off(choice: object) -> bool:
-    """Whether a value switches a controller off: weight 0, or an infinite limit."""
-    return isinstance(choice, (int, float)) and not isinstance(choice, bool) and (choice == 0 or math.isinf(choice))
 
 
 def interval_of(by_trial: Frame) -> tuple[float, float, float]:

@@ -77,7 +77,7 @@ def draw_times(axes: Axes, data: SweepData, key: str) -> None:
     )
     axes.set(xlabel=short(key), ylabel="updates", title="Updates to solve", ylim=(0, data.updates * 1.06))
     axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, columnspacing=1.2, handletextpad=0.3, borderaxespad=0
+        loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, columnspacing=1.2, handletextpad=0.7, borderaxespad=0
     )
 
 
@@ -85,7 +85,10 @@ def _headline(data: SweepData) -> str:
     done = data.ranked
     solved = int(done["solved_at"].notna().sum())
     if solved:
-        return f"{solved} of {len(done)} complete trials solve the task"
+        replicas = data.replicas[data.replicas["trial"].isin(done["trial"])]
+        # half of a trial's replicas make it solved: the other half must not be passed over
+        own = f" ({int(replicas['solved_at'].notna().sum())} of {len(replicas)} replicas)"
+        return f"{solved} of {len(done)} complete trials{own if data.replicas_per_trial > 1 else ''} solve the task"
     if len(done):
         value, trial = float(done["objective"].iloc[0]), done["trial"].iloc[0]
         return f"best {data.label(data.objective.metric)} {number(value)} (trial {trial})"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rnnsweep.report.axis_values import MISSING, positions, spread
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.style import GREY, INK, canvas, number, objective_colours, short, styled
+from rnnsweep.report.style import HALO, INK, canvas, number, objective_colours, short, styled
 
 BELOW = -0.16
 """Height at which trials pass an axis whose key does not exist in them."""
@@ -89,18 +89,20 @@ def _draw_axes(axes: Axes, names: list[str], ticks: list[Ticks]) -> None:
     axes.tick_params(axis="x", length=0, pad=8)
     axes.set_xlabel("searched keys, and the objective")
     axes.set_ylabel("value, low to high")
-    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
     for place, marks in enumerate(ticks):
         axes.vlines(place, 0, 1, color=INK, linewidth=0.9, zorder=1)
+        # No line runs left of the first axis; elsewhere the halo keeps lines off the letters.
+        left = place == 0
         for height, text in marks:
             axes.annotate(
                 text,
                 (place, height),
-                xytext=(5, 0),
+                xytext=(-7 if left else 7, 0),
                 textcoords="offset points",
+                ha="right" if left else "left",
                 va="center",
-                fontsize=8,
-                color=GREY,
-                bbox=behind,
+                fontsize=8.5,
+                color=INK,
+                path_effects=[HALO],
                 zorder=4,
             )

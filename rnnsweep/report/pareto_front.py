@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.style import BLUE, ORANGE, canvas, one_legend, styled
+from rnnsweep.report.style import BLUE, HALO, ORANGE, canvas, one_legend, styled
 
 
 def pareto_front(data: SweepData) -> Figure | None:
@@ -32,7 +32,7 @@ def _draw(axes: Axes, data: SweepData, other: str) -> None:
         axes.plot(front[first], front[other], color=ORANGE, linewidth=1.4, drawstyle="steps-post", zorder=2)
     axes.scatter(front[first], front[other], s=58, c=ORANGE, label="Pareto front", edgecolors="white", zorder=3)
     for trial, x, y in zip(front["trial"], front[first], front[other], strict=True):
-        axes.annotate(f"#{trial}", (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.annotate(f"#{trial}", (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8, path_effects=[HALO])
     axes.set(xlabel=data.label(first), ylabel=data.label(other))
 
 

@@ -16,10 +16,9 @@ def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> Non
     """Objective against trial number, marked by fate, with the best so far as a staircase."""
     scored = data.scored.sort_values("trial")
     scatter_by_fate(axes, data, scored, scored["trial"], scored["objective"])
-    complete = scored[scored["state"] == "COMPLETE"]
-    if len(complete):
-        best = complete["objective"].cummin() if data.minimize else complete["objective"].cummax()
-        axes.step(complete["trial"], best, where="post", color=INK, linewidth=1.4, label="best so far", zorder=2)
+    best = staircase(data)
+    if len(best):
+        axes.step(best["trial"], best["best"], where="post", color=INK, linewidth=1.4, label="best so far", zorder=2)
     failed = data.trials[data.trials["state"] == "FAILED"]
     if len(failed):
         axes.scatter(
@@ -38,8 +37,15 @@ def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> Non
     axes.set(xlabel="trial", ylabel=objective_label(data), title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.16), ncols=3, columnspacing=1.2, handletextpad=0.3, borderaxespad=0
+        loc="upper left", bbox_to_anchor=(0, -0.16), ncols=3, columnspacing=1.2, handletextpad=0.7, borderaxespad=0
     )
+
+
+def staircase(data: SweepData) -> Frame:
+    """The best complete trial so far at every complete trial: trial, best."""
+    complete = data.ranked.sort_values("trial")
+    best = complete["objective"].cummin() if data.minimize else complete["objective"].cummax()
+    return complete[["trial"]].assign(best=best)
 
 
 def objective_label(data: SweepData) -> str:

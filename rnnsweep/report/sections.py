@@ -13,6 +13,7 @@ from rnnsweep.report import (
     dynamics,
     evidence,
     gradient_profiles,
+    key_verdicts,
     lead,
     levels,
     parallel,
@@ -87,7 +88,7 @@ SECTIONS = (
         "Which keys mattered",
         "How much each searched key separates the best tenth of the trials from all (PED-ANOVA), as shares of 1.",
         searched.importances,
-        caution=evidence.noisy,
+        caution=key_verdicts.importance_caution,
     ),
     Section(
         "slices",
@@ -98,16 +99,16 @@ SECTIONS = (
     Section(
         "contours",
         "Objective over pairs of keys",
-        "The most important keys, two by two. Points are trials. The surface between is interpolated, not measured, "
-        "and drawn between number lines only; choices are strips.",
+        "Up to three keys, two by two. Points are trials. The surface between is interpolated, not measured, and drawn "
+        "between number lines only; choices are strips.",
         contours.contours,
         caution=evidence.sparse,
     ),
     Section(
         "parallel",
         "Parallel coordinates",
-        "One line per trial; the three best are drawn thick. Axes run over the search ranges; “–” is where a key does "
-        "not exist.",
+        "One line per trial, in the picture the three best thick. Axes run over the search ranges; “–” is where a key "
+        "does not exist.",
         parallel.parallel,
         interactive="parallel-play",
     ),
@@ -117,7 +118,7 @@ SECTIONS = (
         "Share of replicas that solved the task with 95 % Wilson intervals; ranges are cut into fifths of the trials. "
         "Replicas of one trial share its settings: the intervals count how many independent ones they are worth.",
         levels.solved_share,
-        answer=levels.switched,
+        answer=key_verdicts.does_it_help,
         table=levels.levels,
     ),
     Section(
@@ -129,7 +130,8 @@ SECTIONS = (
     Section(
         "updates_to_solve",
         "Updates to solve",
-        "Replicas of the best trials. Open triangles are censored: not solved by the end of their budget.",
+        "Replicas of the best trials. Open triangles are censored: not solved by the end of their budget. The bar is "
+        "the trial's solved_at.",
         solving.updates_to_solve,
     ),
     Section(
@@ -142,7 +144,8 @@ SECTIONS = (
         "profiles",
         "How far errors reach back",
         "Norm of the backpropagated error against depth at the start, in the middle and at the end of training. A line "
-        "that falls is a vanishing gradient, one that rises an exploding one.",
+        "that falls is a vanishing gradient, one that rises an exploding one. The update of a moment is the "
+        "median over replicas, taken as solved_at is.",
         gradient_profiles.profiles,
     ),
     Section(

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from rnnsweep.report.axis_values import choice_name
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.statistics import censored_median
 from rnnsweep.report.style import BLUE, GREY, INK, ORANGE, canvas, note, short, styled
+from rnnsweep.sweep.objective import censored_median
 
 SHOWN = 20
 
@@ -29,7 +29,7 @@ def updates_to_solve(data: SweepData) -> Figure | None:
         axes.set_yticks(range(len(best)), [_name(data, trial) for trial in best], fontsize=8.5)
         axes.invert_yaxis()
         axes.set(xlabel="updates", ylabel="trial, best first", xlim=(0, data.updates * 1.05))
-        note(axes, "● solved   ▷ not solved by then (censored)   | median")
+        note(axes, "● solved   ▷ not solved by then (censored)   | median, solved_at")
     return figure
 
 

@@ -18,11 +18,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, GREY, INK, FAINT = "#56B4E9", "#CC79A7", "#8A8F98", "#1F2933", "#D9DEE4"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
+HALO = withStroke(linewidth=3.5, foreground="white")
+"""Around letters that lines may cross."""
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -149,6 +152,11 @@ def one_legend(figure: Figure, grid: Any) -> None:
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles) or 1)
 
 
+def inner_legend(axes: Axes, **options: Any) -> None:
+    """A legend inside the axes, on a ground of its own: curves pass behind its words."""
+    axes.legend(frameon=True, facecolor="white", edgecolor="none", framealpha=0.85, **options)
+
+
 def note(axes: Axes, text: str) -> None:
     """A small remark in the upper right corner, above the axes."""
     axes.text(1.0, 1.015, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5, color=GREY)
@@ -168,5 +176,6 @@ def chance_line(axes: Axes, chance: float | None) -> None:
         va="center",
         fontsize=8.5,
         color=GREY,
+        path_effects=[HALO],
         annotation_clip=False,
     )

@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from rnnsweep.sweep.budget import better
 from rnnsweep.sweep.plan import Objective, SweepPlan
@@ -17,6 +18,8 @@ from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState
 
 SOLVED_AT = "solved_at"
+Time = TypeVar("Time", int, float)
+"""Updates, whole or as a frame has them."""
 
 
 @dataclass(slots=True)
@@ -132,12 +135,25 @@ def replica_values(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tu
     return tuple(_replica(plan, 0, curve, updates) for curve in curves)
 
 
+def censored_median(times: Sequence[Time], total: int) -> Time | None:
+    """Median of `total` times of which only `times` were observed; None while fewer than half were.
+
+    The one median of updates that this project states (docs/maths.md, Success). What was not observed counts as later
+    than anything that was. Of two middle ones it is the earlier: by then half have solved, and it is a time at which
+    one did.
+
+    Example:
+        >>> censored_median([5600, 600, 3600, 1400], 4), censored_median([300], 2), censored_median([300], 3)
+        (1400, 300, None)
+    """
+    # the place among all, so that those that were not observed are infinitely late
+    middle = (total - 1) // 2
+    return sorted(times)[middle] if 0 <= middle < len(times) else None
+
+
 def trial_solved_at(curves: Sequence[Curve]) -> int | None:
-    """Median over replicas (the lower one of two), None while fewer than half are solved."""
-    solved = sorted(curve.solved_at for curve in curves if curve.solved_at is not None)
-    # the place among all curves, so that unsolved ones count as infinitely late
-    middle = (len(curves) - 1) // 2
-    return solved[middle] if middle < len(solved) else None
+    """Median over replicas, see `censored_median`; None while fewer than half are solved."""
+    return censored_median([curve.solved_at for curve in curves if curve.solved_at is not None], len(curves))
 
 
 def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[float]) -> dict[str, float]:

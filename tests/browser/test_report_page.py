@@ -76,5 +76,22 @@ def test_the_page_fits_the_screen_in_both_schemes(browser, folder, width, scheme
     assert (brightness > 600) == (scheme == "light")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_best_lines_stand_out_from_the_ground(browser, folder, scheme):
+    """Cividis begins dark: the least error is dark on a light ground, and bright on a dark one."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    browser.get((folder / "index.html").as_uri())
+    browser.execute_script("document.querySelector('#parallel .play button').click()")
+    WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#parallel .axis-title"))
+    line = browser.execute_script("return document.querySelector('#parallel .plot').data[0].line")
+    assert line["reversescale"] == (scheme == "dark")
+    halo = browser.execute_script("return getComputedStyle(document.querySelector('.parcoords text')).textShadow")
+    assert ("rgb(255, 255, 255)" in halo) == (scheme == "light")
+
+
 def test_the_page_stays_small(folder):
     assert (folder / "index.html").stat().st_size < 3_500_000  # 2 of them plotly's script

@@ -8,6 +8,7 @@ import gzip
 import json
 
 from rnnsweep.report.interactive import figures, packed_script
+from rnnsweep.report.search_history import staircase
 from rnnsweep.sweep.space import Dimension, Space
 
 
@@ -16,8 +17,12 @@ def test_figures_hold_every_scored_trial(data):
     axes = made["parallel-play"]["data"][0]["dimensions"]
     assert [axis["label"] for axis in axes][:2] == ["clip.threshold", "omega.weight"]
     assert axes[1]["ticktext"] == ["0", "1", "2", "4"]
-    points = sum(len(trace["x"]) for trace in made["history-play"]["data"])
-    assert points == len(data.scored)
+    traces = {trace["name"]: trace for trace in made["history-play"]["data"]}
+    assert sum(len(trace["x"]) for name, trace in traces.items() if name != "best so far") == len(data.scored)
+    # what the section's caption speaks of is in both of its figures
+    assert traces["best so far"]["y"] == staircase(data)["best"].tolist()
+    title = made["history-play"]["layout"]["yaxis"]["title"]["text"]
+    assert title == "validation error, mean of 6<br>(lower is better)"
     assert {"solved", "not solved"} <= {trace["name"] for trace in made["history-play"]["data"]}
 
 
@@ -41,7 +46,7 @@ def test_text_of_the_sweep_can_end_no_script_and_is_no_html(data):
     trials = data.trials.assign(family=evil)
     made = figures(dataclasses.replace(data, space=space, trials=trials))
     assert not [text for text in made.values() if "<" in text]
-    hovers = json.loads(made["history-play"])["data"][0]["text"]
+    hovers = next(trace["text"] for trace in json.loads(made["history-play"])["data"] if "text" in trace)
     assert "&lt;/script>" in hovers[0]
     assert evil not in hovers[0]
 

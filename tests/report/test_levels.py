@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rnnsweep.report.levels import levels, solved_share, switched
+from rnnsweep.report.levels import levels, solved_share
 from rnnsweep.report.statistics import wilson
 from tests.report.conftest import one_key
 
@@ -39,25 +39,3 @@ def test_nothing_solved_is_no_table():
     data = one_key({0.0: [[False, False]]})
     assert levels(data).empty
     assert solved_share(data) is None
-
-
-def test_does_omega_help_is_answered_over_trials():
-    won, lost = [True] * 4, [False] * 4
-    data = one_key({0.0: [lost] * 3, 1.0: [won] * 5, 2.0: [won] * 5})
-    text = switched(data)
-    # 2-sided: 1 way of C(13, 3) = 286 deals all three losers to one side, none is as far the other way
-    assert text.startswith(
-        "omega.weight: Helps. 40 of 40 replicas solve with it (10 trials), 0 of 12 without (3): +100"
-    )
-    assert text.endswith("p = 0.0035.")
-
-
-def test_three_trials_against_one_decide_nothing():
-    text = switched(one_key({0.0: [[False] * 4], 1.0: [[True] * 4] * 3}))
-    assert "Undecided" in text
-    assert "p = 0.25" in text  # 1 of 4
-
-
-def test_only_a_key_that_can_be_off_is_a_switch():
-    assert switched(one_key({1.0: [[True]], 2.0: [[False]]})) == ""
-    assert switched(one_key({0.0: [[False]], 1.0: [[False]]})) == ""  # nothing was solved

@@ -12,7 +12,9 @@ def test_overview_shows_omega_and_counts_solved_trials(data, empty):
     assert overview.overview(empty) is None
     figure = overview.overview(data)
     solved = int(data.ranked["solved_at"].notna().sum())
-    assert figure.get_suptitle() == f"quickstart: {solved} of {len(data.ranked)} complete trials solve the task"
+    own = data.replicas[data.replicas["trial"].isin(data.ranked["trial"])]["solved_at"]
+    counted = f"{solved} of {len(data.ranked)} complete trials ({own.notna().sum()} of {len(own)} replicas)"
+    assert figure.get_suptitle() == f"quickstart: {counted} solve the task"
     assert [axes.get_xlabel() for axes in figure.axes] == ["trial", "omega.weight", "omega.weight"]
 
 

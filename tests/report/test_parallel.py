@@ -29,3 +29,13 @@ def test_lines_pass_where_a_key_does_not_exist(data):
 def test_every_choice_has_its_name(data):
     assert {"0", "1", "2", "4"} <= set(texts(parallel(data)))
     assert "–" not in texts(parallel(data))
+
+
+def test_no_label_is_lost_below_lines(data):
+    """Left of the first axis no line runs; all others have a halo and lie above the lines."""
+    axes = parallel(data).axes[0]
+    highest = max(line.get_zorder() for line in axes.lines)
+    for text in axes.texts:
+        assert text.get_path_effects()
+        assert text.get_zorder() > highest
+        assert (text.get_ha() == "right") == (text.xy[0] == 0)
