@@ -17,7 +17,18 @@ from rnnsweep.errors import ConfigError, nearest
 
 Entry = Mapping[str, Any]
 
-FIELDS = ("trial", "state", "step", "objective", "value", "solved_at", "diverged_at", "attempts", "reason")
+FIELDS = (
+    "trial",
+    "state",
+    "step",
+    "objective",
+    "value",
+    "solved_at",
+    "diverged_at",
+    "attempts",
+    "reason",
+    "fingerprints",
+)
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
