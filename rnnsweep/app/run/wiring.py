@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rnnsweep.app.config.load import SweepConfig, to_json
 from rnnsweep.app.provenance import sessions
-from rnnsweep.app.provenance.sessions import Session
+from rnnsweep.app.provenance.sessions import UNCHECKED, Session
 from rnnsweep.sweep.plan import SweepPlan
 
 if TYPE_CHECKING:
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from rnnsweep.sweep.ports import Executor, Ledger, Mirror
 
 
-def stored_plan(config: SweepConfig, session: Session) -> SweepPlan:
+def stored_plan(config: SweepConfig, session: Session = UNCHECKED) -> SweepPlan:
     """The plan whose `config` is what the ledger keeps: enough to rebuild the whole `SweepConfig` on resume."""
-    return dataclasses.replace(config.plan, config={**to_json(config), sessions.KEY: dict(session.record)})
+    record = {sessions.KEY: dict(session.record)} if session.record else {}
+    return dataclasses.replace(config.plan, config={**to_json(config), **record})
 
 
 def open_ledger_of(config: SweepConfig) -> Ledger:
@@ -38,7 +39,7 @@ def sampler(config: SweepConfig) -> HistorySampler:
     return build_sampler(config.plan, config.sampler, config.pruner)
 
 
-def executor(config: SweepConfig, session: Session) -> Executor:
+def executor(config: SweepConfig, session: Session = UNCHECKED) -> Executor:
     """What trains; nothing is started yet.
 
     Args:
