@@ -227,8 +227,8 @@ MARK = 0.51234
 """A threshold that nothing else in a sweep is equal to."""
 
 
-RECORDS = tuple(str(PACKAGE / place) for place in ("adapters/ledger", "app/run/mlflow_mirror.py"))
-"""Where copies of the whole config are made."""
+RECORDS = tuple(str(PACKAGE / place) for place in ("adapters/ledger", "app/run/mlflow_mirror.py", "app/provenance"))
+"""Where copies of the whole config are made, or the units that it names are noted."""
 
 
 class _Arrived(BaseException):

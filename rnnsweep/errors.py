@@ -179,6 +179,19 @@ class CheckpointError(RnnsweepError):
         super().__init__(f"{path}: {reason}")
 
 
+class MismatchError(RnnsweepError):
+    """A worker has other versions, code or data than its driver: what it trained would be of another kind.
+
+    Attributes:
+        worker: its id.
+        changed: what differs, the driver's first.
+    """
+
+    def __init__(self, worker: str, changed: Sequence[str]) -> None:
+        self.worker, self.changed = worker, tuple(changed)
+        super().__init__(f"worker {worker} differs from its driver: {'; '.join(changed)}")
+
+
 class IllegalTransition(RnnsweepError):
     """A life cycle was violated; carries the trial's own history.
 

@@ -117,11 +117,29 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     failed: bool = False,
     trials: Sequence[int] = (),
     extend: bool = False,
+    accept_changes: bool = False,
     store: Path | str | StorePlace | None = None,
     progress: bool = True,
     on_result: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
-    """Go on with a sweep of the store; `overrides` may raise ``budget.*``, the rest is as for `launch`."""
+    """Go on with a sweep of the store; `overrides` may raise ``budget.*``, the rest is as for `launch`.
+
+    Args:
+        name: the sweep's.
+        overrides: of ``budget.*``.
+        failed: try all failed trials again.
+        trials: try these trials again.
+        extend: complete trials go on to a raised ``budget.updates``.
+        accept_changes: go on although code, versions or data have changed since the last session; trials that were
+            trained with both are marked.
+        store: see `launch`.
+        progress: see `launch`.
+        on_result: see `launch`.
+
+    Raises:
+        ConfigError: wrong input, or something that can change numbers has changed; nothing was written.
+        LockedError: another driver holds the sweep.
+    """
     store_place = place(store)
     with _watcher(name, progress) as watcher:
         watcher.phase("reading the store")
@@ -131,7 +149,7 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
         config = runs.stored_config(store_place, name, list(overrides))
         watcher.on_result = _result(name, store_place, on_result)
         reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
-        return Sweep(name, store_place, runs.resume(config, reopen, watcher))
+        return Sweep(name, store_place, runs.resume(config, reopen, watcher, accept_changes=accept_changes))
 
 
 def _watcher(name: str, progress: bool) -> Watcher:

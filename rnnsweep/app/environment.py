@@ -28,13 +28,15 @@ def describe() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Installed versions of the libraries that can change results."""
-    installed = {}
-    for name in LIBRARIES:
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed[name] = "missing"
-    return installed
+    return {name: version_of(name) for name in LIBRARIES}
+
+
+def version_of(library: str) -> str:
+    """Its installed version, or ``missing``."""
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def processor() -> str:

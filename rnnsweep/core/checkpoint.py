@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from rnnsweep.core.checkpoint_files import make_folder, sync_folder
 from rnnsweep.core.checkpoint_paths import MANIFEST, TENSORS, row_folder, rung_file, rung_of
 from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.core.types import ParameterLayout
@@ -75,6 +76,8 @@ class CheckpointStore:
         self._write(rung_file(folder, state.rung, TENSORS), data)
         manifest["checksum"] = _checksum(manifest)
         self._write(rung_file(folder, state.rung, MANIFEST), json.dumps(manifest).encode())
+        if self.local:  # once for both names: should only the manifest's be there, the rung before is read
+            sync_folder(folder)
 
     def rungs(self, folder: str) -> list[int]:
         """Rungs that have a manifest, ascending; empty where there is no folder."""
@@ -119,7 +122,7 @@ class CheckpointStore:
         if not self.local:
             self.fs.pipe_file(path, data)
             return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_folder(os.path.dirname(path))
         # beside it, since a rename is atomic within one file system only
         temporary = f"{path}.tmp-{os.getpid()}"
         try:

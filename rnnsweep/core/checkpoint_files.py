@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -50,6 +51,32 @@ def write_config(root: str, config: Mapping[str, Any]) -> None:
         file.write(text)
     # renamed, so that nobody reads half of it; not synced, since the ledger has the original
     os.replace(draft, f"{folder}/{CONFIG}")
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder and those above it where they are missing, with names that outlast a power cut."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(os.path.abspath(folder))
+    make_folder(above)
+    os.makedirs(folder, exist_ok=True)  # another worker may be faster
+    sync_folder(above)
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in a folder durable: syncing a file keeps its content, not the name that it was given."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders; elsewhere one may be written to and not be read
+        return
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        # file systems that cannot do it say so; a disk that fails is a failed write
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(opened)
 
 
 def remove_leftovers(root: str) -> int:

@@ -47,7 +47,8 @@ class SweepData:
         replicas_per_trial: trainings per trial.
         trials: one row per trial, by number: trial, state, objective, solved_at, diverged_at, diverged_share, reason,
             attempts, started, finished (seconds since the epoch), step, worker, engine, and one column per key; where
-            the ledger knows it, informed: how many results the sampler knew when it asked.
+            the ledger knows it, informed: how many results the sampler knew when it asked; where code or data changed,
+            fingerprints: what it was trained under.
         replicas: one row per (trial, replica): state, step, value (its share of the objective), solved_at,
             diverged_at, device_s, engine.
         curves: long form: trial, replica, step, key, value.
@@ -64,6 +65,7 @@ class SweepData:
         config_yaml: the resolved configuration.
         commands: command lines: the same sweep again, and going on with this one.
         environment: versions and machine, name -> value.
+        changes: what changed of code, versions and data between sessions, a line each.
     """
 
     name: str
@@ -86,6 +88,14 @@ class SweepData:
     config_yaml: str = ""
     commands: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+
+    @property
+    def mixed(self) -> list[int]:
+        """Numbers of the trials that were trained under more than one code or data."""
+        if "fingerprints" not in self.trials:
+            return []
+        return self.trials.loc[self.trials["fingerprints"].str.contains("+", regex=False), "trial"].tolist()
 
     def label(self, key: str) -> str:
         """Words for a metric; one without words stands for itself."""

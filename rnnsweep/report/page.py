@@ -139,6 +139,7 @@ def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str
         best=page_tables.best(data).rename(columns=short),
         lost=page_tables.lost(data),
         reasons=page_tables.reasons(data),
+        mixed=page_tables.some(data.mixed),
         use=page_tables.use(data),
         all_trials=page_tables.trials(data).drop(columns=["started", "finished"]).rename(columns=short),
     )

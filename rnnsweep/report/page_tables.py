@@ -16,6 +16,8 @@ def trials(data: SweepData) -> Frame:
 def best(data: SweepData, count: int = 10) -> Frame:
     """The best complete trials with what one would rerun them with."""
     columns = ["trial", "objective", "solved_at", "diverged_at", *data.space.keys]
+    if "fingerprints" in data.trials:
+        columns.append("fingerprints")
     # an empty column would ask for attention on the page
     if data.trials["diverged_at"].isna().all():
         columns.remove("diverged_at")
@@ -40,10 +42,10 @@ def reasons(data: SweepData) -> list[str]:
     failed = data.trials[data.trials["state"] == "FAILED"]
     # equally frequent ones by their first trial, so that the page does not change between two runs
     groups = sorted(failed.groupby("reason")["trial"], key=lambda item: (-len(item[1]), item[1].min()))
-    return [f"{len(numbers)} × {reason} ({_some(numbers.tolist())})" for reason, numbers in groups]
+    return [f"{len(numbers)} × {reason} ({some(numbers.tolist())})" for reason, numbers in groups]
 
 
-def _some(numbers: list[int], most: int = 8) -> str:
+def some(numbers: list[int], most: int = 8) -> str:
     """Trial numbers, as many as one reads."""
     return ", ".join(f"#{number}" for number in numbers[:most]) + (", ..." if len(numbers) > most else "")
 

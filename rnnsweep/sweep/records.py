@@ -73,6 +73,7 @@ class OpenTrial:
         rewind: restore no checkpoint beyond what is known here (after reports went missing).
         failures: replica -> reason of rows that cannot be trained.
         enqueued, informed_by: see `TrialView`.
+        fingerprints: what the rungs that count were trained under.
     """
 
     number: int
@@ -103,6 +104,7 @@ class OpenTrial:
     extra: dict[str, float] = field(default_factory=dict[str, float])
     enqueued: bool = False
     informed_by: int = 0
+    fingerprints: set[int] = field(default_factory=set[int])
 
     def move(self, after: TrialState) -> None:
         """Change state; `IllegalTransition` with the history if the table does not allow it."""
@@ -154,6 +156,7 @@ class OpenTrial:
             extra=dict(self.extra),
             enqueued=self.enqueued,
             informed_by=self.informed_by,
+            fingerprints=tuple(sorted(self.fingerprints)) if any(self.fingerprints) else None,
         )
 
     def attempt(self, outcome: str = "", charged: bool = False) -> AttemptView:

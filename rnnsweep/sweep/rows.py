@@ -67,6 +67,8 @@ class RowReport:
         diverged_at: update at which the row left the finite numbers, or None.
         device_s: seconds of device time that this row took for this rung (a pack's time shared equally).
         engine: engine that trained it, with the reason where it fell back.
+        fingerprint: number of what it was trained under (code, versions, data) among those of the sweep; 0 = as it was
+            launched.
     """
 
     trial: int
@@ -81,6 +83,7 @@ class RowReport:
     diverged_at: int | None = None
     device_s: float = 0.0
     engine: str = ""
+    fingerprint: int = 0
 
     @property
     def row(self) -> RowId:

@@ -55,9 +55,12 @@ def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
         if trial.failures:
             _settle_failed(memory, trial, out)
             return
+        known = len(trial.fingerprints)
         reports = take_rung(memory, trial)
         if not reports:
             return
+        if known and len(trial.fingerprints) > known:
+            _note_mixture(trial, out)
         rung, curves = trial.rung, [row.curve for row in trial.rows]
         metrics = rung_metrics(memory.plan, curves, trial.values)
         out.append(PutRung(trial.number, rung, trial.step, metrics, trial.values))
@@ -88,9 +91,17 @@ def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
     for row, report in zip(going, reports, strict=True):
         row.curve.take(report, memory.plan.objectives)
     # rows end at different steps (solved early): the trial is as far as its furthest row
+    trial.fingerprints.update(report.fingerprint for report in reports)
     trial.rung, trial.step = rung, max(trial.step, *(report.step for report in reports))
     trial.values = reduced(memory.plan, [row.curve for row in trial.rows], memory.plan.budget.updates)
     return reports
+
+
+def _note_mixture(trial: OpenTrial, out: list[Command]) -> None:
+    """Its rungs come from more than one code or data: said at once, not only when it ends."""
+    numbers = ", ".join(map(str, sorted(trial.fingerprints)))
+    trial.log(f"trained under changed code or data up to update {trial.step}: fingerprints {numbers}")
+    out.append(PutTrial(trial.view()))
 
 
 def judged(memory: SweepMemory, event: Judged, out: list[Command]) -> None:

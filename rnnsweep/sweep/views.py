@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,8 @@ class TrialView:
         enqueued: a user gave the point; the sampler was not asked for it.
         informed_by: results of other trials that the sampler's model knew when it was asked for the point; 0 for points
             of a Sobol start, of samplers without a model, and for enqueued ones.
+        fingerprints: numbers of what its rungs were trained under (code, versions, data), ascending; None: all of them
+            as the sweep was launched.
     """
 
     number: int
@@ -63,6 +65,17 @@ class TrialView:
     extra: Mapping[str, float] = field(default_factory=dict[str, float])
     enqueued: bool = False
     informed_by: int = 0
+    fingerprints: tuple[int, ...] | None = None
+
+
+def fingerprint_text(numbers: Sequence[int] | None) -> str | None:
+    """What a trial was trained under, for tables; None where all of it is as the sweep was launched.
+
+    Example:
+        >>> fingerprint_text((0, 2)), fingerprint_text((1,)), fingerprint_text(None)
+        ('0+2', '1', None)
+    """
+    return None if numbers is None else "+".join(map(str, numbers))
 
 
 @dataclass(frozen=True)

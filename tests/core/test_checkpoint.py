@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,32 @@ def store(tmp_path: Path) -> CheckpointStore:
         state = RowSnapshot({"w": torch.full((2,), float(rung))}, rung=rung, step=10 * rung)
         made.save(made.folder(0, 0, "t"), state, {"reports": [{"metrics": {"valid/error": 0.1 + 0.2}}]})
     return made
+
+
+def test_a_checkpoint_outlasts_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content, both names, and the names of new folders: what `fsync` was called on, in the order of the calls."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def note(file: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{file}"))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    made = CheckpointStore(str(tmp_path))
+    folder = made.folder(0, 0, "t")
+    state = RowSnapshot({"w": torch.zeros(2)}, rung=1, step=10)
+    made.save(folder, state, {})
+    above = [str(tmp_path), str(tmp_path / "000000"), str(tmp_path / "000000" / "000")]
+    assert synced[:3] == above
+    assert [Path(name).name.split(".tmp-")[0] for name in synced[3:5]] == [
+        "rung-000001.safetensors",
+        "rung-000001.json",
+    ]
+    assert synced[5:] == [folder]
+    synced.clear()
+    made.save(folder, dataclasses.replace(state, rung=2), {})
+    assert [Path(name).name[:4] for name in synced] == ["rung", "rung", "t"]
 
 
 def newest(store: CheckpointStore) -> Path:

@@ -88,6 +88,24 @@ def test_a_rung_without_news_about_the_objective_asks_nobody() -> None:
     assert memory.open[0].rung == 1
 
 
+def test_a_trial_is_marked_by_the_rungs_that_count_and_at_once() -> None:
+    memory = training(replicas=1)
+    assert memory.open[0].view().fingerprints is None
+    trained(memory, 0, 1, 0.2)
+    commands = [*trained(memory, 0, 2, 0.2, fingerprint=1), *machine.step(memory, Judged(0, 1, False))]
+    [view] = [write.view for write in of(PutTrial, commands)]
+    assert (view.fingerprints, view.state) == ((0, 1), TrialState.RUNNING)
+    assert view.history[-1] == "trained under changed code or data up to update 20: fingerprints 0, 1"
+    machine.step(memory, Judged(0, 2, False))
+    assert of(PutTrial, trained(memory, 0, 3, 0.2, fingerprint=1)) == []  # once
+
+
+def test_a_trial_of_one_code_is_not_mixed_whichever_it_is() -> None:
+    memory = training(replicas=1)
+    assert of(PutTrial, trained(memory, 0, 1, 0.2, fingerprint=2)) == []
+    assert memory.open[0].view().fingerprints == (2,)
+
+
 def test_of_equals_the_first_to_solve_is_the_best_then_the_lower_number_and_ties_are_counted() -> None:
     memory = training()
     ended = [(4, 0.5, None), (2, 0.5, 90), (3, 0.5, 40), (1, 0.6, 10)]

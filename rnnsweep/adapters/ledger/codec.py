@@ -53,6 +53,7 @@ _REPORT_DEFAULTS = {
     "diverged_at": None,
     "device_s": 0.0,
     "engine": "",
+    "fingerprint": 0,
 }
 
 
@@ -155,6 +156,8 @@ def trial_fields(text: str) -> dict[str, Any]:
     for name, stored in _STORED_AS.items():
         data[name] = data.pop(stored, ())
     data["values"], data["history"] = tuple(data["values"]), tuple(data["history"])
+    if data["fingerprints"] is not None:
+        data["fingerprints"] = tuple(data["fingerprints"])
     return data
 
 

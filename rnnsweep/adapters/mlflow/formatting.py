@@ -18,6 +18,7 @@ from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.space import Dimension
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.summary import Best, Rank
+from rnnsweep.sweep.views import fingerprint_text
 
 LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 TAGS = ("state", "solved", "reason", "attempts", "worker", "engine", "seed", "shape_key")
@@ -119,6 +120,8 @@ def trial_tags(data: Mapping[str, Any], plan: SweepPlan, shape_key: str, rank: R
     if data.get("diverged_at") is not None:
         tags["diverged_at"] = data["diverged_at"]
         tags["diverged_share"] = data.get("diverged_share", 0.0)
+    if data.get("fingerprints") is not None:
+        tags["fingerprints"] = fingerprint_text(data["fingerprints"])
     tags.update(data.get("extra", {}))
     if rank is not None:
         tags[ORDER] = order_text(rank)

@@ -70,9 +70,10 @@ def artifact_folder(database: Path, run_id: str) -> Path | None:
     return Path(urllib.request.url2pathname(urllib.parse.urlparse(rows[0][0]).path)) if rows else None
 
 
-def points_by_run(database: Path) -> Mapping[str, int]:
-    """Run id -> number of points that its curves have."""
-    return dict(_query(database, "SELECT run_uuid, COUNT(*) FROM metrics GROUP BY run_uuid"))
+def points_by_curve(database: Path) -> Mapping[tuple[str, str], int]:
+    """(run id, metric) -> number of points that the curve has."""
+    rows = _query(database, "SELECT run_uuid, key, COUNT(*) FROM metrics GROUP BY run_uuid, key")
+    return {(run_id, key): count for run_id, key, count in rows}
 
 
 def _query(database: Path, query: str, *values: str) -> list[tuple[Any, ...]]:

@@ -22,7 +22,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, TRIAL, owns, points_by_run, relocate
+from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, TRIAL, owns, points_by_curve, relocate
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.views import SweepView
 
@@ -186,9 +186,9 @@ class RunStore:
         """When a metric's newest point was, ms since the epoch; 0 where it has none."""
         return max((point.timestamp for point in self._client.get_metric_history(run_id, key)), default=0)
 
-    def points_by_run(self) -> Mapping[str, int] | None:
-        """Run id -> number of points of its curves; None where counting them would cost a call for each."""
-        return None if self._direct is None else points_by_run(self._direct.path)
+    def points_by_curve(self) -> Mapping[tuple[str, str], int] | None:
+        """(run id, metric) -> number of points; None where counting them would cost a call for each."""
+        return None if self._direct is None else points_by_curve(self._direct.path)
 
     def create(self, name: str, started_ms: int, tags: Mapping[str, str]) -> Run:
         """A new run."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -96,19 +97,24 @@ class MlflowMirror:
     # -------------------------------------------------------------- port
 
     def holds(self, batches: Iterable[Sequence[Change]]) -> bool:
-        """Whether MLflow still has what these entries brought it: every run, and as many points as they have."""
-        expected: dict[int, int] = {}
+        """Whether MLflow still has what these entries brought it: every run, and of each curve as many points."""
+        # by curve: elsewhere a run may have more than the journal, stand-ins for keys that nothing reported
+        expected: dict[int, Counter[str]] = {}
         for change in (change for changes in batches for change in changes):
             if change.trial is None:
                 continue
             if change.kind == "trial" and change.data["state"] is not TrialState.WAITING:
-                expected.setdefault(change.trial, 0)
+                expected.setdefault(change.trial, Counter())
             elif change.kind == "rung" and change.trial in expected and self._kept(int(change.data["step"])):
-                expected[change.trial] += sum(map(math.isfinite, change.data["metrics"].values()))
-        counts = self._opened().points_by_run()
+                metrics = change.data["metrics"]
+                # a set: two keys whose legal name is one share a curve
+                expected[change.trial].update({legal_name(key) for key in metrics if math.isfinite(metrics[key])})
+        counts = self._opened().points_by_curve()
         for number, points in expected.items():
             run = self._runs.get(number)
-            if run is None or run.deleted or (counts is not None and counts.get(run.run_id, 0) < points):
+            if run is None or run.deleted:
+                return False
+            if counts is not None and any(counts.get((run.run_id, key), 0) < count for key, count in points.items()):
                 return False
         return True
 

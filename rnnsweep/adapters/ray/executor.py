@@ -28,7 +28,7 @@ from rnnsweep.adapters.ray.cluster import (
 )
 from rnnsweep.adapters.ray.worker import WorkerActor, WorkerSpec
 from rnnsweep.adapters.ray.worker_handle import WorkerHandle, reason_of
-from rnnsweep.errors import RnnsweepError, StoreError
+from rnnsweep.errors import MismatchError, RnnsweepError, StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders
 
@@ -75,6 +75,7 @@ class RayExecutor:
         self._events: list[ExecutorEvent] = []
         self._ready: dict[str, WorkerJoined] = {}  # not announced yet
         self._excluded: set[str] = set()
+        self._mismatch: MismatchError | None = None  # of the last worker that was refused for it
         self._losses: dict[str, int] = defaultdict(int)
         self._not_before: dict[str, float] = defaultdict(float)
         self._start_s = self._settings.deadline_s
@@ -116,6 +117,7 @@ class RayExecutor:
         """Hand over the next rungs, then wait at most `timeout` seconds for the first event.
 
         Raises:
+            MismatchError: every node's workers have other versions, code or data than the driver.
             WorkerStartError: `START_ATTEMPTS` trainers in a row failed to build and none ever did.
             RnnsweepError: whatever the first trainer that was built raised of this kind (wrong input).
         """
@@ -232,18 +234,24 @@ class RayExecutor:
             store = isinstance(getattr(error, "cause", None), StoreError)
             self._events.append(WorkerLost(handle.id, handle.node.label, reason, store))
         elif error is not None:
-            self._failed_start(error)
+            self._failed_start(handle, error)
         count = self._losses[handle.node.id] = self._losses[handle.node.id] + 1
         delay = 0.0 if count == 1 else min(BACKOFF_MAX_S, 0.25 * 2 ** (count - 2))
         self._not_before[handle.node.id] = time.monotonic() + delay
         self._looked = 0.0  # look for a replacement in this very poll
 
-    def _failed_start(self, error: RayError) -> None:
+    def _failed_start(self, handle: WorkerHandle, error: RayError) -> None:
         """Give up where building trainers can only fail; a broken node among good ones is no reason to."""
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, MismatchError):
+            # whatever is started there would be refused too; `_balance` gives up when no node is left
+            LOG.warning("node %s gets no workers: %s", handle.node.label, cause)
+            self._excluded.add(handle.node.label)
+            self._mismatch = cause
+            return
         self._failed_starts += 1
         if self._ever_joined:
             return
-        cause = getattr(error, "cause", None)
         # wrong input, which every further start would meet again
         if isinstance(cause, RnnsweepError):
             raise cause
@@ -268,9 +276,19 @@ class RayExecutor:
             if node is None:
                 break
             self._start_worker(node)
+        if self._mismatch is not None and alive and not self._handles and not self._roomy(nodes):
+            # better an end than to wait for ever
+            raise self._mismatch
         if not (self._handles or self._warned) and time.monotonic() - self._started > 10:
             self._warned = True
             LOG.warning("no node of the cluster has room for a worker (%s); waiting for one", self._settings)
+
+    def _admitted(self, nodes: list[Node]) -> list[Node]:
+        return [node for node in nodes if node.label not in self._excluded]
+
+    def _roomy(self, nodes: list[Node]) -> list[Node]:
+        """Nodes that may get workers and could hold one."""
+        return [node for node in self._admitted(nodes) if node.shape(self._settings)[0]]
 
     def _restart(self, ended: str) -> None:
         """Start a Ray of our own anew when one of its processes was killed, for memory say: nobody else will.
@@ -295,8 +313,8 @@ class RayExecutor:
         now = time.monotonic()
         free = {
             node: node.shape(self._settings)[0] - taken[node.id]
-            for node in nodes
-            if node.label not in self._excluded and self._not_before[node.id] <= now
+            for node in self._admitted(nodes)
+            if self._not_before[node.id] <= now
         }
         # max takes the first of equals; nodes are sorted, hence the same one every time
         best = max(free, key=lambda node: free[node], default=None)

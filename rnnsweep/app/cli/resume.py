@@ -9,17 +9,20 @@ import typer
 from rnnsweep.app.cli.options import Overrides, Store, SweepName
 
 
-def resume(
+def resume(  # noqa: PLR0913 - one parameter per option
     sweep: SweepName,
     budget: Overrides = None,
     failed: Annotated[bool, typer.Option("--failed", help="Try all failed trials again.")] = False,
     trial: Annotated[list[int] | None, typer.Option("--trial", help="Try this trial again; may be repeated.")] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Complete trials go on to a raised budget.updates.")] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on although code, versions or data have changed.")
+    ] = False,
     store: Store = None,
 ) -> None:
     """Go on with a sweep: what was interrupted, what failed, or more of it (budget.trials=..., budget.updates=...)."""
     from rnnsweep.app import api
     from rnnsweep.app.cli.outcome import finish, print_result
 
-    wishes = {"failed": failed, "trials": tuple(trial or ()), "extend": extend}
+    wishes = {"failed": failed, "trials": tuple(trial or ()), "extend": extend, "accept_changes": accept_changes}
     finish(api.resume(sweep, list(budget or ()), **wishes, store=store, on_result=print_result))

@@ -97,7 +97,7 @@ def _columns(entries: Sequence[Any], chosen: Sequence[str], width: int | None) -
 def _plain(entries: Sequence[Any], name: str) -> Column:
     from rnnsweep.app.results.selection import FIELDS, value_of
 
-    text = name in ("state", "reason")
+    text = name in ("state", "reason", "fingerprints")
     cells = [_cell(value_of(entry, name)) for entry in entries]
     return Column(name if name in FIELDS else name.removeprefix("controllers."), cells, 0, text, name)
 
@@ -127,6 +127,9 @@ def _closing(entries: Sequence[Any]) -> list[Column]:
     columns = []
     if any(entry["attempts"] > 1 for entry in entries):
         columns.append(Column("attempts", [str(entry["attempts"]) for entry in entries], 6, key="attempts"))
+    if any(entry["fingerprints"] for entry in entries):
+        # never left out for want of room: trials of several codes are not to be compared unseen
+        columns.append(Column("fingerprints", [entry["fingerprints"] or "0" for entry in entries], key="fingerprints"))
     notes = [note(entry) for entry in entries]
     if any(notes):
         columns.append(Column("note", notes, 2, text=True, key="reason"))

@@ -14,6 +14,7 @@ from rnnsweep.sweep.objective import Curve, reduced
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.rows import RowId, RowReport
+from rnnsweep.sweep.views import fingerprint_text
 
 if TYPE_CHECKING:
     Frame = Any  # see report.data
@@ -64,7 +65,12 @@ def _frame(rows: list[dict[str, Any]], columns: dict[str, str], more: Sequence[s
 
 
 def trials_frame(trials: Iterable[TrialView], keys: Sequence[str]) -> Frame:
-    """One row per trial by number; searched keys are columns of their own, missing where a condition excludes them."""
+    """One row per trial by number; searched keys are columns of their own, missing where a condition excludes them.
+
+    Where code or data changed while the sweep lived, `fingerprints` says what each trial was trained under.
+    """
+    trials = list(trials)
+    changed = any(trial.fingerprints for trial in trials)
     rows = [
         {
             "trial": trial.number,
@@ -81,11 +87,12 @@ def trials_frame(trials: Iterable[TrialView], keys: Sequence[str]) -> Frame:
             "worker": trial.worker,
             "engine": trial.engine,
             "informed": trial.informed_by,
+            **({"fingerprints": fingerprint_text(trial.fingerprints) or "0"} if changed else {}),
             **{key: trial.params.get(key) for key in keys},
         }
         for trial in trials
     ]
-    return _frame(rows, TRIAL_COLUMNS, keys)
+    return _frame(rows, TRIAL_COLUMNS, [*(["fingerprints"] if changed else []), *keys])
 
 
 def replicas_frame(reports: Iterable[RowReport], plan: SweepPlan) -> Frame:

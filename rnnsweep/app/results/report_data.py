@@ -67,6 +67,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
     from rnnsweep.app.config.load import allow_stored_imports, from_json
     from rnnsweep.app.config.point import without_passwords
     from rnnsweep.app.environment import describe
+    from rnnsweep.app.provenance.sessions import KEY, history
     from rnnsweep.app.results.frames import curves_frame, replicas_frame
     from rnnsweep.app.results.tables import as_yaml
     from rnnsweep.report.data import SweepData
@@ -95,6 +96,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         config_yaml=as_yaml(without_passwords(resolved(view))),
         commands=(commands.rerun, commands.resume),
         environment=describe(),
+        changes=tuple(history(view.config.get(KEY))),
     )
     return data if root is None else dataclasses.replace(data, profiles=profiles(ledger, view, data, root))
 

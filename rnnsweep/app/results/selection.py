@@ -19,7 +19,18 @@ from rnnsweep.sweep.states import TrialState
 
 Entry = Mapping[str, Any]
 
-FIELDS = ("trial", "state", "step", "objective", "value", "solved_at", "diverged_at", "attempts", "reason")
+FIELDS = (
+    "trial",
+    "state",
+    "step",
+    "objective",
+    "value",
+    "solved_at",
+    "diverged_at",
+    "attempts",
+    "reason",
+    "fingerprints",
+)
 RUN_ID = "mlflow_run_id"
 HEADS = {"solved at": "solved_at", "diverged at": "diverged_at", "note": "reason"}
 """Heads of the printed table that are not the column's own name."""

@@ -14,6 +14,7 @@ from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import SweepState, TrialState
 from rnnsweep.sweep.summary import Best, Rank
 from rnnsweep.sweep.summary import ranked as by_objective
+from rnnsweep.sweep.views import fingerprint_text
 
 Json = dict[str, Any]
 
@@ -115,6 +116,7 @@ def row(trial: TrialView, runs: Mapping[int, str], newest: tuple[int, float | No
         "solved_at": trial.solved_at,
         "diverged_at": trial.diverged_at,
         "reason": trial.reason,
+        "fingerprints": fingerprint_text(trial.fingerprints),
         "mlflow_run_id": runs.get(trial.number),
     }
 

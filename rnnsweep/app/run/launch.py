@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import SweepConfig, allow_stored_imports, amend, from_json, load
 from rnnsweep.app.live_display import Watcher
+from rnnsweep.app.provenance import sessions
+from rnnsweep.app.provenance.sessions import Session
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
@@ -58,10 +60,11 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     """
     watcher = watcher or Watcher(config.plan.name)
     check_warm_start(config)
-    plan = wiring.stored_plan(config)
+    session = sessions.first(config)
+    plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config, watcher) as (ledger, executor):
+    with _opened(config, session, watcher) as (ledger, executor):
         _warm_start(config, ledger, sampler)
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
@@ -73,20 +76,27 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
             return _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher).run()
 
 
-def resume(config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher | None = None) -> Outcome:
+def resume(
+    config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher | None = None, *, accept_changes: bool = False
+) -> Outcome:
     """Go on with a sweep of the store; `watcher` is told what happens.
 
     Raises:
-        ConfigError: `reopen` names trials that do not exist or cannot go on.
+        ConfigError: `reopen` names trials that do not exist or cannot go on; or code, versions or data have changed,
+            and that is not accepted: then nothing was written.
         LockedError: another driver holds the sweep.
     """
     watcher = watcher or Watcher(config.plan.name)
-    plan = wiring.stored_plan(config)
+    watcher.phase("comparing code and data with those of before")
+    before = _record(config)
+    session = sessions.following(config, before, accept_changes)
+    plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _resumable(config), _opened(config, watcher) as (ledger, executor):
+    with _resumable(config), _opened(config, session, watcher) as (ledger, executor):
         watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
+        _check_record(ledger, plan.name, before)
         drafts = remove_drafts(config.store.root / "reports" / plan.name)
         left = remove_leftovers(config.checkpoints) + len(drafts)
         if left:
@@ -106,6 +116,19 @@ def _resumable(config: SweepConfig) -> Iterator[None]:
     except KeyboardInterrupt:
         option = place_of(config.store.root, config.store.ledger).option
         raise SweepInterrupted(shlex.join(["rnnsweep", "resume", config.plan.name, *option])) from None
+
+
+def _record(config: SweepConfig) -> Mapping[str, Any] | None:
+    """What the ledger keeps of the sweep's sessions; None where an older rnnsweep kept nothing."""
+    with reading_sweep(place_of(config.store.root, config.store.ledger), config.plan.name) as (_, view):
+        return view.config.get(sessions.KEY)
+
+
+def _check_record(ledger: Ledger, name: str, before: Mapping[str, Any] | None) -> None:
+    """A session of another driver, between our look and our lock, would have used the number of our fingerprint."""
+    view = ledger.sweep(name)
+    if view is not None and view.config.get(sessions.KEY) != before:
+        raise StoreError("ledger", f"sweep '{name}' went on elsewhere just now; resume it again")
 
 
 def _keep_config(config: SweepConfig) -> None:
@@ -137,10 +160,10 @@ def _driver(*parts: Any, fence: int, watcher: Watcher) -> Driver:
 
 
 @contextmanager
-def _opened(config: SweepConfig, watcher: Watcher) -> Iterator[tuple[Ledger, Executor]]:
+def _opened(config: SweepConfig, session: Session, watcher: Watcher) -> Iterator[tuple[Ledger, Executor]]:
     """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
     watcher.phase("loading the trainer" if config.cluster.executor == "inline" else "connecting to Ray")
-    executor = wiring.executor(config)
+    executor = wiring.executor(config, session)
     try:
         executor.connect()
         with closing(wiring.open_ledger_of(config)) as ledger:

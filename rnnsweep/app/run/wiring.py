@@ -6,6 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from rnnsweep.app.config.load import SweepConfig, to_json
+from rnnsweep.app.provenance import sessions
+from rnnsweep.app.provenance.sessions import UNCHECKED, Session
 from rnnsweep.sweep.plan import SweepPlan
 
 if TYPE_CHECKING:
@@ -13,9 +15,10 @@ if TYPE_CHECKING:
     from rnnsweep.sweep.ports import Executor, Ledger, Mirror
 
 
-def stored_plan(config: SweepConfig) -> SweepPlan:
+def stored_plan(config: SweepConfig, session: Session = UNCHECKED) -> SweepPlan:
     """The plan whose `config` is what the ledger keeps: enough to rebuild the whole `SweepConfig` on resume."""
-    return dataclasses.replace(config.plan, config=to_json(config))
+    record = {sessions.KEY: dict(session.record)} if session.record else {}
+    return dataclasses.replace(config.plan, config={**to_json(config), **record})
 
 
 def open_ledger_of(config: SweepConfig) -> Ledger:
@@ -36,15 +39,19 @@ def sampler(config: SweepConfig) -> HistorySampler:
     return build_sampler(config.plan, config.sampler, config.pruner)
 
 
-def executor(config: SweepConfig) -> Executor:
+def executor(config: SweepConfig, session: Session = UNCHECKED) -> Executor:
     """What trains; nothing is started yet.
+
+    Args:
+        config: the sweep's.
+        session: what its workers must train under.
 
     Raises:
         ConfigError: cluster settings out of range.
     """
     from rnnsweep.app.worker.factory import trainer_factory
 
-    cluster, factory = config.cluster, trainer_factory(config)
+    cluster, factory = config.cluster, trainer_factory(config, session)
     if cluster.executor == "inline":
         from rnnsweep.adapters.inline import InlineExecutor
 

@@ -35,6 +35,8 @@ def plain_report(report: RowReport) -> dict[str, Any]:
     """A report as JSON can hold it."""
     # not `dataclasses.asdict`, which copies deeply: this runs per row and rung
     data = {name: getattr(report, name) for name in report.__dataclass_fields__}
+    if not report.fingerprint:  # as launched: then an older rnnsweep can still restore it
+        del data["fingerprint"]
     return {**data, "state": report.state.value, "metrics": dict(report.metrics)}
 
 

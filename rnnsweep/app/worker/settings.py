@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnnsweep.app.config.point import Variant
+from rnnsweep.app.provenance.sessions import UNCHECKED, Session
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class TrainerSettings:
         checkpoints: root of the sweep's checkpoints.
         rows: most rows at once; None = by memory.
         device: ``cpu``, ``cuda`` or ``auto``.
+        py_paths: directories that the user's units are imported from.
+        session: what the worker must train under, and the number that its reports bear.
     """
 
     variants: tuple[Variant, ...]
@@ -27,3 +30,5 @@ class TrainerSettings:
     checkpoints: str
     rows: int | None = None
     device: str = "auto"
+    py_paths: tuple[str, ...] = ()
+    session: Session = UNCHECKED

@@ -221,6 +221,7 @@ class PackTrainer:
             state.diverged_at,
             share,
             f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
+            self.settings.session.number,
         )
 
     def _checkpoint(self, row: _Row, state: RowSnapshot) -> None:

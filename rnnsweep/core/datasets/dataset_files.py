@@ -48,6 +48,19 @@ def locate(path: str | None, sample: str, expected: str) -> Path:
     return expanded
 
 
+def files_below(path: str) -> list[Path]:
+    """The file that a path or ``samples:NAME`` names, or all files of the folder, sorted; empty where nothing is there.
+
+    Raises:
+        ConfigError: no such sample.
+    """
+    place = locate(path, "", "a sample") if path.startswith(PREFIX) else Path(path).expanduser()
+    if place.is_file():
+        return [place]
+    # sorted: a digest of the list must not depend on the order in which a file system tells it
+    return sorted(file for file in place.rglob("*") if file.is_file())
+
+
 def broken(path: Path, problem: str, expected: str) -> ConfigError:
     """The error for a file that is there but is not what it should be."""
     return ConfigError(problem, key="task.path", value=str(path), allowed=expected)

@@ -18,6 +18,18 @@ EXPECTED = (
 Frames = dict[Split, list[np.ndarray]]
 
 
+def frame_files(path: str | None) -> list[Path]:
+    """The files that `read_frames` reads, or would if their names told a part; sorted, since sequence ids count so.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    folder = locate(path, "frames", EXPECTED)
+    if not folder.is_dir():
+        raise broken(folder, "is no folder", EXPECTED)
+    return sorted(folder.rglob("*.npy"))
+
+
 @lru_cache(maxsize=4)
 def read_frames(path: str | None) -> Frames:
     """Sequences by part, float32 [steps, d] with one d, each with two steps or more.
@@ -25,11 +37,7 @@ def read_frames(path: str | None) -> Frames:
     Raises:
         ConfigError: missing or broken files, non-finite values, several sizes d, or a part is missing.
     """
-    folder = locate(path, "frames", EXPECTED)
-    if not folder.is_dir():
-        raise broken(folder, "is no folder", EXPECTED)
-    # sorted, since file systems list in any order and sequence ids count through this one
-    files = sorted(folder.rglob("*.npy"))
+    files, folder = frame_files(path), locate(path, "frames", EXPECTED)
     named: list[tuple[Split | None, Path]] = [(part_of(str(file.relative_to(folder))), file) for file in files]
     # one named part is enough to mean that names decide; what has no part is left out then
     if not any(split for split, _ in named):

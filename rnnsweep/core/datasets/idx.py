@@ -22,6 +22,9 @@ EXPECTED = (
 _BYTES = 0x08
 """Type code of unsigned bytes."""
 
+_KINDS = {"images": 3, "labels": 1}
+"""What there are files of, and their numbers of dimensions."""
+
 Pictures = tuple[np.ndarray, np.ndarray]
 
 
@@ -67,6 +70,16 @@ def _shape(file: Path, head: bytes, dimensions: int) -> tuple[int, ...]:
     return tuple(int.from_bytes(head[at : at + 4], "big") for at in range(4, len(head), 4))
 
 
+def idx_files(path: str | None) -> list[Path]:
+    """The four files that `read_mnist` reads.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    folder = locate(path, "idx", EXPECTED)
+    return [_file(folder, f"{name}-{kind}", size) for name in ("train", "t10k") for kind, size in _KINDS.items()]
+
+
 @lru_cache(maxsize=2)
 def read_mnist(path: str | None) -> dict[Split, Pictures]:
     """Pixels, uint8 [n, height * width], and classes 0..9, int64 [n], by part.
@@ -90,8 +103,7 @@ def read_mnist(path: str | None) -> dict[Split, Pictures]:
 
 
 def _pair(folder: Path, name: str) -> Pictures:
-    pictures = read_idx(_file(folder, f"{name}-images", 3), 3)
-    labels = read_idx(_file(folder, f"{name}-labels", 1), 1)
+    pictures, labels = (read_idx(_file(folder, f"{name}-{kind}", size), size) for kind, size in _KINDS.items())
     if len(pictures) != len(labels):
         raise broken(folder, f"{name}: {len(pictures)} pictures but {len(labels)} labels", EXPECTED)
     if len(labels) and labels.max() > 9:

@@ -26,6 +26,20 @@ _OBJECTS = 30
 Rolls = dict[Split, list[np.ndarray]]
 
 
+def roll_files(path: str | None) -> list[Path]:
+    """The files that `read_rolls` reads, sorted.
+
+    Raises:
+        ConfigError: there is nothing.
+    """
+    source = locate(path, "rolls.json", EXPECTED)
+    return _songs(source) if source.is_dir() else [source]
+
+
+def _songs(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".mid", ".midi"))
+
+
 @lru_cache(maxsize=4)
 def read_rolls(path: str | None, steps_per_beat: int) -> Rolls:
     """Pieces by part, uint8 [steps, 88], each with two steps or more.
@@ -51,7 +65,7 @@ def read_rolls(path: str | None, steps_per_beat: int) -> Rolls:
 
 
 def _midi(folder: Path, steps_per_beat: int) -> Rolls:
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".mid", ".midi"))
+    files = _songs(folder)
     parts: Rolls = {split: [] for split in SPLITS}
     # folders only: titles of pieces hold such words too
     named: list[tuple[Split | None, Path]] = [(part_of(str(file.relative_to(folder).parent)), file) for file in files]

@@ -37,7 +37,22 @@ def read_text(path: str | None) -> tuple[str, dict[Split, list[np.ndarray]]]:
     return alphabet, {split: [_codes(text, alphabet)] for split, text in texts.items()}
 
 
+def text_files(path: str | None) -> list[Path]:
+    """The files that `read_text` reads.
+
+    Raises:
+        ConfigError: there is nothing, or not what it needs.
+    """
+    source = locate(path, "text.txt", EXPECTED)
+    return [file for files in _parts(source).values() for file in files] if source.is_dir() else [source]
+
+
 def _folder(folder: Path) -> dict[Split, str]:
+    return {split: _text(named[0]) for split, named in _parts(folder).items()}
+
+
+def _parts(folder: Path) -> dict[Split, list[Path]]:
+    """The one file of each part."""
     files: dict[Split, list[Path]] = {split: [] for split in SPLITS}
     for file in sorted(folder.iterdir()):
         split = part_of(file.name)
@@ -47,7 +62,7 @@ def _folder(folder: Path) -> dict[Split, str]:
         if len(named) > 1:
             names = ", ".join(file.name for file in named)
             raise broken(folder, f"has several files for {split}: {names}", EXPECTED)
-    return {split: _text(named[0]) for split, named in files.items()}
+    return files
 
 
 def _cut(text: str) -> dict[Split, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
+from rnnsweep.core.datasets.dataset_files import files_below
 from rnnsweep.core.losses import CROSS_ENTROPY, Loss
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
@@ -98,6 +100,15 @@ class Task(Unit):
     def samples_of(self, split: Split) -> int | None:
         """Number of samples of one part of a finite data set; None = endless (the parts of made sequences are)."""
         return self.samples if split == "train" else None
+
+    def data_files(self) -> Sequence[Path]:
+        """Files that the sequences are read from: what a field called `path` names, a folder with all that lies in it.
+
+        A sweep keeps a digest of each and notices when one has changed. For a task that reads other files, or only some
+        of a folder's, this is the place to say so.
+        """
+        path = getattr(self, "path", None)
+        return files_below(path) if isinstance(path, str) else ()
 
     @property
     def carries(self) -> bool:

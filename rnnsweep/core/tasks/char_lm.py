@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
-from rnnsweep.core.datasets.text import read_text
+from rnnsweep.core.datasets.text import read_text, text_files
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import argmax_errors, share_of_steps
@@ -82,6 +83,10 @@ class CharLm(WindowTask):
     def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
         """Codes of the text's characters, one sequence per part."""
         return read_text(*source)[1]
+
+    def data_files(self) -> Sequence[Path]:
+        """See `Task.data_files`."""
+        return text_files(self.path)
 
     @property
     def ahead(self) -> int:

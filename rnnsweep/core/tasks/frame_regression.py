@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.datasets.frame_files import read_frames
+from rnnsweep.core.datasets.frame_files import frame_files, read_frames
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps, squared_errors
@@ -52,6 +53,10 @@ class FrameRegression(WindowTask):
     def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
         """Sequences as float32 [steps, d]."""
         return read_frames(*source)
+
+    def data_files(self) -> Sequence[Path]:
+        """See `Task.data_files`."""
+        return frame_files(self.path)
 
     @property
     def n_inputs(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.datasets.midi import NOTES
-from rnnsweep.core.datasets.rolls import read_rolls
+from rnnsweep.core.datasets.rolls import read_rolls, roll_files
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, Loss
 from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps
@@ -59,6 +60,10 @@ class PolyphonicMusic(WindowTask):
     def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
         """Pieces as uint8 [steps, 88]."""
         return read_rolls(*source)
+
+    def data_files(self) -> Sequence[Path]:
+        """See `Task.data_files`."""
+        return roll_files(self.path)
 
     @property
     def n_inputs(self) -> int:

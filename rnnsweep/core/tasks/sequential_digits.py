@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.datasets.idx import read_mnist
+from rnnsweep.core.datasets.idx import idx_files, read_mnist
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.success import argmax_errors
@@ -78,6 +80,10 @@ class SequentialDigits(Task):
             raise ConfigError(
                 "needs no file", key="task.path", value=self.path, allowed="null, or task.source=idx for MNIST's files"
             )
+
+    def data_files(self) -> Sequence[Path]:
+        """See `Task.data_files`."""
+        return idx_files(self.path) if self.source == "idx" else ()
 
     @property
     def n_inputs(self) -> int:

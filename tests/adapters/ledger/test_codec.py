@@ -44,6 +44,15 @@ def test_trials_come_back_to_the_bit(params, values, solved_at, reason) -> None:
     assert repr(TrialView(**trial_fields(encode_trial(view)))) == repr(view)
 
 
+def test_fingerprints_come_back_and_take_no_room_where_there_is_one() -> None:
+    view = TrialView(1, TrialState.COMPLETE, {}, (0.5,), fingerprints=(0, 2))
+    assert TrialView(**trial_fields(encode_trial(view))) == view
+    assert "fingerprint" not in encode_trial(TrialView(1, TrialState.COMPLETE, {}, (0.5,)))
+    report = RowReport(1, 2, "0001-ab", 3, 4, {}, fingerprint=2)
+    assert decode_report(1, 2, 3, 4, encode_report(report)) == report
+    assert "fingerprint" not in encode_report(RowReport(1, 2, "0001-ab", 3, 4, {}))
+
+
 @given(nested)
 def test_text_is_what_the_standard_library_reads_the_same(value: object) -> None:
     """No other encoder's habits: the tags are all that is ours."""

@@ -97,6 +97,8 @@ def test_tags_of_a_trial():
     assert tags["objective_at_200"] == "0.5"
     assert tags["seed"] == "7"
     assert "rnnsweep.order" not in tags
+    assert "fingerprints" not in tags
+    assert trial_tags({**data, "fingerprints": (0, 2)}, make_plan(), "srn", None)["fingerprints"] == "0+2"
 
 
 finite = st.floats(allow_nan=False)

@@ -282,6 +282,14 @@ def remove_points(client, mirror, uri):
         connection.commit()
 
 
+def remove_one_point(client, mirror, uri):
+    """Fewer than the run has stand-ins for keys that nothing reported."""
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+        gone = "DELETE FROM metrics WHERE run_uuid = ? AND key = 'valid/error' AND step = 50"
+        assert connection.execute(gone, [mirror.run_ids()[0]]).rowcount == 1
+        connection.commit()
+
+
 def remove_run(client, mirror, uri):
     """For good, as MLflow's garbage collector does."""
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
@@ -290,7 +298,9 @@ def remove_run(client, mirror, uri):
         connection.commit()
 
 
-@pytest.mark.parametrize("harm", [delete_run, delete_parent, delete_experiment, remove_points, remove_run])
+@pytest.mark.parametrize(
+    "harm", [delete_run, delete_parent, delete_experiment, remove_points, remove_one_point, remove_run]
+)
 def test_what_was_deleted_is_missed_and_comes_back_once(open_mirror, uri, harm):
     changes = story()
     mirror = open_mirror()

@@ -13,7 +13,7 @@ from counting_trainer import EVERY, broken_factory
 from ray import cloudpickle
 
 from rnnsweep.adapters.ray.executor import WorkerStartError
-from rnnsweep.errors import ConfigError
+from rnnsweep.errors import ConfigError, MismatchError
 from rnnsweep.sweep.ports import RungTrained
 from rnnsweep.sweep.rows import Orders, RowSpec
 
@@ -27,6 +27,23 @@ class Refuse:
 
     def __call__(self, worker: str, cores: int) -> Any:
         raise ConfigError("no such task", key="task", value="tempral")
+
+
+class Differs:
+    """The workers of some nodes (all where None) have other code than the driver."""
+
+    def __init__(self, node: str | None = None) -> None:
+        self.node = node
+
+    def __call__(self, worker: str, cores: int) -> Any:
+        import ray
+        from counting_trainer import CountingTrainer
+
+        from rnnsweep.errors import MismatchError
+
+        if self.node in (None, ray.get_runtime_context().get_node_id()):
+            raise MismatchError(worker, ["lab/mine.py 0123abcd -> 4567cdef"])
+        return CountingTrainer(worker, cores)
 
 
 class Late:
@@ -45,6 +62,19 @@ class Late:
         if worker.endswith("-1") and self.first_dies:
             threading.Timer(0.5, os._exit, [1]).start()
         return CountingTrainer(worker, cores)
+
+
+def test_a_node_with_other_code_gets_no_workers_and_the_others_train(cluster: Any, started: Any, watch: Any) -> None:
+    executor = started(Differs(cluster.first[0].node_id))
+    infos = watch.workers(executor, 2)
+    assert len({info.node for info in infos}) == 1
+    assert not infos[0].node.endswith(cluster.first[0].node_id[:8])
+    assert executor.poll(1.0) == []
+
+
+def test_a_cluster_with_other_code_is_refused_with_the_reason(started: Any, watch: Any) -> None:
+    with pytest.raises(MismatchError, match=r"differs from its driver: lab/mine\.py 0123abcd -> 4567cdef"):
+        watch.until(started(Differs()), bool)
 
 
 def test_the_first_workers_join_together(started: Any, watch: Any) -> None:

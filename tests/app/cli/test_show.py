@@ -18,6 +18,7 @@ ROW = {
     "solved_at",
     "diverged_at",
     "reason",
+    "fingerprints",
     "mlflow_run_id",
 }
 

@@ -19,6 +19,7 @@ def entry(trial: int, objective: float | None, solved_at: int | None = None, **p
         "diverged_at": None,
         "attempts": 1,
         "reason": "",
+        "fingerprints": None,
         "mlflow_run_id": None,
         "params": {key.replace("__", "."): value for key, value in params.items()},
     }

@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
+from rnnsweep.app import environment
 from rnnsweep.app.config.load import load
+from rnnsweep.app.provenance.sessions import first
 from rnnsweep.app.worker.factory import trainer_factory
+from rnnsweep.errors import MismatchError
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,22 @@ def test_a_factory_travels(tmp_path):
     assert again == factory
     assert again.settings.independent
     assert again.settings.checkpoints == str(tmp_path / "checkpoints/quickstart")
+
+
+def test_a_worker_with_other_code_or_data_is_refused_with_the_reason(tmp_path, monkeypatch):
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be " * 20)
+    overrides = ["task=char_lm", f"task.path={text}", "objective.metric=valid/loss", "cluster=inline"]
+    config = load(None, overrides, store=tmp_path, check_units=False)
+    factory = trainer_factory(config, first(config))
+    assert factory.settings.session.record == {}  # of earlier sessions workers need nothing
+    assert factory("w0", 1).worker == "w0"
+    text.write_text("or not " * 30)
+    monkeypatch.setattr(environment, "version_of", lambda name: "99.0")
+    with pytest.raises(
+        MismatchError, match=r"worker w1 differs from its driver: torch .* -> 99\.0; .*text\.txt .* -> "
+    ):
+        factory("w1", 1)
 
 
 def test_a_driver_makes_one_without_torch(tmp_path):
