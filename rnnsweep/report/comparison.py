@@ -10,8 +10,9 @@ import pandas as pd
 
 from rnnsweep.report.data import Frame
 from rnnsweep.report.published import PublishedTable
-from rnnsweep.report.statistics import censored_median, mean_interval, wilson
+from rnnsweep.report.statistics import mean_interval, wilson
 from rnnsweep.report.style import number
+from rnnsweep.sweep.censoring import censored_median
 
 
 @dataclass(frozen=True)

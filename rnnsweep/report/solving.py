@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from rnnsweep.report.axis_values import choice_name
 from rnnsweep.report.data import Frame, SweepData
-from rnnsweep.report.statistics import censored_median
 from rnnsweep.report.style import BLUE, GREY, INK, ORANGE, canvas, note, short, styled
+from rnnsweep.sweep.censoring import censored_median
 
 SHOWN = 20
 

@@ -44,22 +44,6 @@ def wilson(successes: float, n: float, z: float = Z95) -> tuple[float, float]:
     return low, high
 
 
-def censored_median(values: list[float], total: int) -> float | None:
-    """Median of `total` times of which only `values` were observed; None while fewer than half were.
-
-    Unobserved times count as later than every observed one; with an even count the upper of the two middle values
-    counts, as half of the replicas must have solved.
-
-    Example:
-        >>> censored_median([300.0, 100.0], 3), censored_median([100.0], 3)
-        (300.0, None)
-    """
-    needed = (total + 1) // 2
-    if total == 0 or len(values) < needed:
-        return None
-    return sorted(values)[needed - 1]
-
-
 def mean_interval(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
     """95 % confidence interval of a mean by Student's t, cut to the range that the quantity has.
 

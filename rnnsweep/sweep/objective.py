@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnsweep.sweep.budget import better
+from rnnsweep.sweep.censoring import censored_median
 from rnnsweep.sweep.plan import Objective, SweepPlan
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState
@@ -117,6 +118,11 @@ def reduced(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[flo
         if objective.reduce == "solved_share":
             values.append(sum(curve.solved_at is not None for curve in curves) / len(curves))
             continue
+        if objective.metric == SOLVED_AT and objective.reduce == "median":
+            # the median that tables and reports show: the budget is no time that could be averaged with one
+            solved = trial_solved_at(curves)
+            values.append(float(updates if solved is None else solved))
+            continue
         try:
             value = _reduce(objective, [_replica(plan, index, curve, updates) for curve in curves])
         # fsum raises where the sum of finite values is not finite
@@ -133,11 +139,8 @@ def replica_values(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tu
 
 
 def trial_solved_at(curves: Sequence[Curve]) -> int | None:
-    """Median over replicas (the lower one of two), None while fewer than half are solved."""
-    solved = sorted(curve.solved_at for curve in curves if curve.solved_at is not None)
-    # the place among all curves, so that unsolved ones count as infinitely late
-    middle = (len(curves) - 1) // 2
-    return solved[middle] if middle < len(solved) else None
+    """Median over replicas (`censored_median`), None while fewer than half are solved."""
+    return censored_median([curve.solved_at for curve in curves if curve.solved_at is not None], len(curves))
 
 
 def rung_metrics(plan: SweepPlan, curves: Sequence[Curve], values: Sequence[float]) -> dict[str, float]:

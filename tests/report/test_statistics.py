@@ -9,7 +9,6 @@ import pytest
 from scipy import stats
 
 from rnnsweep.report.statistics import (
-    censored_median,
     detectable,
     effective_size,
     holm,
@@ -40,21 +39,6 @@ def test_wilson_lies_around_the_share():
         for k in range(n + 1):
             low, high = wilson(k, n)
             assert 0 <= low <= k / n <= high <= 1
-
-
-@pytest.mark.parametrize(
-    ("values", "total", "expected"),
-    [
-        ([], 0, None),
-        ([5.0], 1, 5.0),
-        ([5.0], 2, 5.0),
-        ([5.0], 3, None),
-        ([9.0, 5.0], 3, 9.0),
-        ([3.0, 1.0, 2.0], 3, 2.0),
-    ],
-)
-def test_censored_median(values, total, expected):
-    assert censored_median(values, total) == expected
 
 
 DARWIN = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]

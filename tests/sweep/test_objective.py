@@ -81,6 +81,15 @@ def test_solved_at_is_censored_at_the_budget() -> None:
     assert value(Objective("solved_at"), left) == 40.0
 
 
+def test_the_median_of_solved_at_is_the_one_that_tables_show() -> None:
+    """Solved at 10 and 20 of 40, two never: half had by 20; (20 + 40) / 2 is a time at which nothing happened."""
+    rows = [[report(0, 1, 0.0, RowState.SOLVED, step)] for step in (10, 20)]
+    rows += [[report(0, 4, 0.5, RowState.DONE)]] * 2
+    objective = Objective("solved_at", reduce="median")
+    assert value(objective, *rows) == trial_solved_at(curves(objective, *rows)) == 20
+    assert value(objective, *rows[1:]) == 40.0
+
+
 def test_trial_level_solved_at_is_the_lower_median_and_needs_half() -> None:
     def solved(*steps: int | None) -> int | None:
         return trial_solved_at(curves(Objective(ERROR), *([report(0, 1, 0.0, solved=step)] for step in steps)))
