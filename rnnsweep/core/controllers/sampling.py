@@ -33,8 +33,8 @@ class Sampling(Gate):
 
     Attributes:
         q_min, q_max: safe range of Q per row; q_min < q_max; infinite ends bound nothing. The paper: [-1, 1].
-        r0: per row, refuse if |dS| > r0; inf bounds nothing. A row is switched off where all three are infinite; with r0
-            alone it is a limit to the size of steps, whatever Q is.
+        r0: per row, refuse if |dS| > r0; inf bounds nothing. A row is off where all three are infinite; r0 alone limits
+            the size of steps, whatever Q is.
         r0_relative: compare |dS| / S with r0 instead (ours).
         direction: ``corrected``, or ``as_printed``: the two conditions swapped, as in the printed algorithm 1.
         horizon: look-back h; null = T - 1.

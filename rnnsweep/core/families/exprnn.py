@@ -32,8 +32,8 @@ class ExpRnn(SkewFamily):
         planes rotate by U(-pi, pi), or by the angles of an init that draws role ``skew``. Parameter group ``skew``.
 
     References:
-        Lezcano-Casado, Martinez-Rubio (2019). Ours differs with ``init=cayley``: planes rotate by t ~ U(0, pi/2), as the
-        init says; their code hands -tan(t / 2), made for the Cayley map, to exp and so rotates by that.
+        Lezcano-Casado, Martinez-Rubio (2019). Ours differs with ``init=cayley``: planes rotate by t ~ U(0, pi/2), as
+        the init says; their code hands -tan(t / 2), made for the Cayley map, to exp and so rotates by that.
     """
 
     def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:

@@ -35,8 +35,8 @@ class Lru(Family):
         max_phase: initially theta ~ U(0, max_phase), per row, > 0.
 
     Numerics:
-        Runs as the simple loop with f = identity and the real form of the diagonal, 2H x 2H. |lambda| < 1 whatever r_max
-        is: also in float32, where 1 itself is what rounds to it, gamma stays above 0.
+        Runs as the simple loop with f = identity and the real form of the diagonal, 2H x 2H. With r_max = 1 too
+        |lambda| stays below 1; in float32, where it may round to 1, gamma still stays above 0.
 
     References:
         Orvieto et al. (2023), eq. 6-8.

@@ -181,7 +181,7 @@ def test_music_counts_all_keys_of_a_step(tmp_path):
 
 
 def test_published_errors_of_frames_are_means_over_steps_and_values():
-    """numpy's mean over all scored steps and all d values of what one evaluation reads, against `valid/loss_per_value`."""
+    """numpy's mean over all scored steps and all d values of what one evaluation reads."""
     task = FrameRegression(length=7)
     setup = Setup(task=task, controllers={}, eval_size=4, batch=4)
     pack = setup.pack([0], updates=1, optimizer__lr=0.0)
