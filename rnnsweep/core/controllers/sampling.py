@@ -87,6 +87,14 @@ class Sampling(Gate):
         """The tangent recursion."""
         return frozenset({Capability.TANGENT})
 
+    def unread(self) -> Mapping[str, str]:
+        """What only a finite bound reads; r0 has no direction."""
+        if math.isinf(self.r0):
+            return {"r0_relative": f"{self.unit_key}.r0=inf"}
+        if math.isinf(self.q_min) and math.isinf(self.q_max):
+            return {"direction": "q_min and q_max are infinite"}
+        return {}
+
     def active(self, hypers: Mapping[str, Tensor]) -> Tensor:
         """Rows with a finite bound."""
         return torch.isfinite(hypers["q_min"]) | torch.isfinite(hypers["q_max"]) | torch.isfinite(hypers["r0"])

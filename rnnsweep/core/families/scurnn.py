@@ -45,6 +45,9 @@ class Scurnn(CellFamily):
         W[from, to] is applied on the right.
     """
 
+    orthogonal: ClassVar[bool] = True
+    first_values: ClassVar[Mapping[str, str]] = {"angle": "skew"}
+
     angle: float = math.pi / 2
     bias_bound: float = 0.0
 

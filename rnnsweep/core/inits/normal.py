@@ -38,6 +38,12 @@ class Normal(Init):
         Pascanu, Mikolov, Bengio (2013): sigma .01 with sigmoid, .1 with tanh ("basic tanh").
     """
 
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "sigma_in": ("input",),
+        "sigma_rec": ("recurrent",),
+        "sigma_out": ("output",),
+        "bound_out": ("output",),
+    }
     rows: ClassVar[Mapping[str, Range]] = {
         "sigma": Range(0, open_high=True),
         "sigma_in": Range(0, open_high=True, optional=True),

@@ -46,6 +46,10 @@ class Rflo(Learner):
     rows: ClassVar[Mapping[str, Range]] = {"feedback": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"align": ("random", "symmetric")}
 
+    def unread(self) -> Mapping[str, str]:
+        """The scale of a random matrix that is not there."""
+        return {"feedback": "learner.align=symmetric"} if self.align == "symmetric" else {}
+
     @property
     def requires(self) -> frozenset[Capability]:
         """A loop of simple cells."""

@@ -31,6 +31,7 @@ class Optimizer(Unit):
             (1 + cos(pi t / span)) / 2, and 0 from t = span on.
         span: updates, per row, > 0. factor: per row, 0..1; of ``step`` only.
         rates: names of the learning rates.
+        groups: keys that are about parameters of some groups only: key -> groups.
 
     Numerics:
         The share of the rate is formed in float64 and rounded once; ``constant`` changes no bit.
@@ -39,12 +40,20 @@ class Optimizer(Unit):
     unit_group: ClassVar[str] = "optimizer"
     slots: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[tuple[str, ...]] = ("lr",)
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     rows: ClassVar[Mapping[str, Range]] = {"span": POSITIVE, "factor": SHARE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"schedule": ("constant", "step", "inverse", "cosine")}
 
     schedule: str = field(default="constant", kw_only=True)
     span: float = field(default=1000.0, kw_only=True)
     factor: float = field(default=0.5, kw_only=True)
+
+    def unread(self) -> Mapping[str, str]:
+        """What only other schedules read."""
+        if self.schedule == "step":
+            return {}
+        why = f"optimizer.schedule={self.schedule}"
+        return {"factor": why} | ({"span": why} if self.schedule == "constant" else {})
 
     def scheduled(self, hypers: Mapping[str, Tensor], step: Tensor) -> dict[str, Tensor]:
         """Hyperparameters [P, 1] with the rates of update `step`, int64 [P, 1]."""

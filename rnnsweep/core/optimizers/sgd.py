@@ -52,6 +52,11 @@ class Sgd(Optimizer):
     }
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
 
+    def unread(self) -> Mapping[str, str]:
+        """What is about a momentum that there is not."""
+        idle = {} if self.momentum else dict.fromkeys(("nesterov", "momentum_reset"), "optimizer.momentum=0")
+        return {**super().unread(), **idle}
+
     def kept(self, slots: Mapping[str, Tensor], step: Tensor) -> Mapping[str, Tensor]:
         """No velocity at the start of an epoch."""
         if self.momentum_reset is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -77,6 +78,10 @@ class SequentialDigits(Task):
             raise ConfigError(
                 "needs no file", key="task.path", value=self.path, allowed="null, or task.source=idx for MNIST's files"
             )
+
+    def unread(self) -> Mapping[str, str]:
+        """Which order, where there is none."""
+        return {} if self.permute else {"permutation_seed": "task.permute=false"}
 
     @property
     def n_inputs(self) -> int:
