@@ -169,7 +169,7 @@ def _head() -> list[str]:
 
 
 def _short(found: dict) -> list[str]:
-    from rnnsweep.sweep.objective import censored_median
+    from rnnsweep.sweep.censoring import censored_median
 
     rows = [r for (table, _), r in found.items() if table == "short"]
     lines = ["## Temporal order, T = 30, at most 2000 updates, 4 seeds", ""]

@@ -19,7 +19,7 @@ import pandas as pd  # noqa: E402
 
 import rnnsweep  # noqa: E402
 from rnnsweep.report.levels import interval_of  # noqa: E402
-from rnnsweep.sweep.objective import censored_median  # noqa: E402
+from rnnsweep.sweep.censoring import censored_median  # noqa: E402
 
 README, RESULT = ROOT / "README.md", ROOT / "docs/results/quickstart.csv"
 WEIGHT, RATE = "controllers.omega.weight", "optimizer.lr"

@@ -141,6 +141,13 @@ class Unit:
         """Values of the per-row hyperparameters, by the names in `rows`."""
         return {name: float(getattr(self, name)) for name in self.rows}
 
+    def unread(self) -> Mapping[str, str]:
+        """Keys that change nothing beside the unit's other values: key -> what makes it so, such as "momentum=0".
+
+        A config that sets or searches one is warned before training. Say only what is certain.
+        """
+        return {}
+
     def structure(self) -> dict[str, Any]:
         """What of this unit is part of the shape key: its structural fields (and flags that a subclass adds)."""
         return {name: getattr(self, name) for name in self.fields() if name not in self.rows}

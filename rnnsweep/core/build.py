@@ -124,6 +124,9 @@ def _check_controllers(units: Units) -> None:
         if unit.needs_trace and not learner.traces:
             problem = f"{name} needs a gradient record, which the learning rule {learner.unit_name} does not leave"
             raise ConfigError(problem, key=key, allowed=f"~{key}, or learner=bptt")
+        if unit.whole_graph and learner.cuts(units.task):
+            problem = f"{name} goes through whole sequences, which the learning rule {learner.unit_name} cuts"
+            raise ConfigError(problem, key=key, allowed="gradient=immediate, or learner.horizon=null")
         if isinstance(unit, Additive) and learner.proposes:
             problem = (
                 f"{name} adds to the gradient, but the learning rule {learner.unit_name} proposes its steps itself"

@@ -119,8 +119,29 @@ class SquaredError(Loss):
         return 2 * change
 
 
+class HalfSquaredError(SquaredError):
+    """Half the squared error, summed over outputs: the form whose derivative is the error itself."""
+
+    name = "half_squared_error"
+
+    def score(
+        self, outputs: Float[Tensor, "P M O"], targets: Shaped[Tensor, "P M ..."]
+    ) -> tuple[Float[Tensor, "P M"], Float[Tensor, "P M O"]]:
+        """(y - target)^2 / 2."""
+        error = outputs - targets
+        return (error * error).sum(-1) / 2, error
+
+    def curvature(
+        self, outputs: Float[Tensor, "P M O"], targets: Shaped[Tensor, "P M ..."], change: Float[Tensor, "P M O"]
+    ) -> Float[Tensor, "P M O"]:
+        """The change itself."""
+        del outputs, targets
+        return change
+
+
 def _sigmoid(x: Tensor) -> Tensor:
     return 0.5 + 0.5 * torch.tanh(0.5 * x)
 
 
-CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR = CrossEntropy(), BinaryCrossEntropy(), SquaredError()
+CROSS_ENTROPY, BINARY_CROSS_ENTROPY = CrossEntropy(), BinaryCrossEntropy()
+SQUARED_ERROR, HALF_SQUARED_ERROR = SquaredError(), HalfSquaredError()

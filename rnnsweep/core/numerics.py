@@ -103,8 +103,10 @@ def row_norm(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
     Numerics:
         Plain sum of squares where that is safe; rows where it is not (sum below 1e-25 or above 1e35) are scaled by an
         exact power of two before squaring, so that norms of 1e30 and 1e-30 are right in float32. The choice is each
-        row's own. All zero: 0. Any NaN or inf: non-finite.
+        row's own. All zero, or no entries: 0. Any NaN or inf: non-finite.
     """
+    if x.shape[1] == 0:  # the input weights of a network without inputs
+        return x.new_zeros(len(x))
     total = square_sum(x)
     # In float32 squares below 1e-38 have lost digits and sums overflow at 3e38: bounds with some decades to spare.
     safe = (total > 1e-25) & (total < 1e35)

@@ -226,12 +226,15 @@ class Trace:
         delta: [P, T, B, H], dC/da_t; exactly 0 before a row's own start.
         x: [P, T, B, H], what step t hands back to h_{t-1}: delta_t w_rec^T + (1 - leak) g_t;
             before a row's own start x_t = g_t.
+        cut: [P, T], steps whose error nobody receives, as backpropagation was cut before them: x is 0 there, and no
+            ratio of it means anything; None where nothing was cut.
     """
 
     record: Record
     direct: Direct
     delta: Float[Tensor, "P T B A"]
     x: Float[Tensor, "P T B S"]
+    cut: Bool[Tensor, "P T"] | None = None
 
     def totals(self) -> Float[Tensor, "P T B S"]:
         """g_t = dC/dh_t for t = 1..T, [P, T, B, H]: x_{t+1} plus the direct part of step t."""

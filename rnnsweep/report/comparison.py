@@ -12,7 +12,7 @@ from rnnsweep.report.data import Frame
 from rnnsweep.report.published import PublishedTable
 from rnnsweep.report.statistics import mean_interval, wilson
 from rnnsweep.report.style import number
-from rnnsweep.sweep.objective import censored_median
+from rnnsweep.sweep.censoring import censored_median
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame, SweepData
 from rnnsweep.report.style import BLUE, GREY, ORANGE, inner_legend, number, panels, styled
-from rnnsweep.sweep.objective import censored_median
+from rnnsweep.sweep.censoring import censored_median
 
 WHEN = {"start": GREY, "middle": ORANGE, "end": BLUE}
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rnnsweep.report.axis_values import choice_name
 from rnnsweep.report.data import Frame, SweepData
 from rnnsweep.report.style import BLUE, GREY, INK, ORANGE, canvas, note, short, styled
-from rnnsweep.sweep.objective import censored_median
+from rnnsweep.sweep.censoring import censored_median
 
 SHOWN = 20
 

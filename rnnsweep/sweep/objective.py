@@ -10,15 +10,15 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from rnnsweep.sweep.budget import better
+from rnnsweep.sweep.censoring import censored_median
 from rnnsweep.sweep.plan import Objective, SweepPlan
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState
 
 SOLVED_AT = "solved_at"
-Time = TypeVar("Time", int, float)
+
 """Updates, whole or as a frame has them."""
 
 
@@ -120,6 +120,11 @@ def reduced(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[flo
         if objective.reduce == "solved_share":
             values.append(sum(curve.solved_at is not None for curve in curves) / len(curves))
             continue
+        if objective.metric == SOLVED_AT and objective.reduce == "median":
+            # the median that tables and reports show: the budget is no time that could be averaged with one
+            solved = trial_solved_at(curves)
+            values.append(float(updates if solved is None else solved))
+            continue
         try:
             value = _reduce(objective, [_replica(plan, index, curve, updates) for curve in curves])
         # fsum raises where the sum of finite values is not finite
@@ -133,22 +138,6 @@ def reduced(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[flo
 def replica_values(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tuple[float, ...]:
     """The first objective's value of each replica, for pruners that pair replicas; see `reduced`."""
     return tuple(_replica(plan, 0, curve, updates) for curve in curves)
-
-
-def censored_median(times: Sequence[Time], total: int) -> Time | None:
-    """Median of `total` times of which only `times` were observed; None while fewer than half were.
-
-    The one median of updates that this project states (docs/maths.md, Success). What was not observed counts as later
-    than anything that was. Of two middle ones it is the earlier: by then half have solved, and it is a time at which
-    one did.
-
-    Example:
-        >>> censored_median([5600, 600, 3600, 1400], 4), censored_median([300], 2), censored_median([300], 3)
-        (1400, 300, None)
-    """
-    # the place among all, so that those that were not observed are infinitely late
-    middle = (total - 1) // 2
-    return sorted(times)[middle] if 0 <= middle < len(times) else None
 
 
 def trial_solved_at(curves: Sequence[Curve]) -> int | None:

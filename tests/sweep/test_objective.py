@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.budget import Spent, change, reached
-from rnnsweep.sweep.objective import Curve, censored_median, reduced, rung_history, rung_metrics, trial_solved_at
+from rnnsweep.sweep.objective import Curve, reduced, rung_history, rung_metrics, trial_solved_at
 from rnnsweep.sweep.plan import Budget, Objective
 from rnnsweep.sweep.policy import halves, signature
 from rnnsweep.sweep.ports import TrialView
@@ -81,20 +81,13 @@ def test_solved_at_is_censored_at_the_budget() -> None:
     assert value(Objective("solved_at"), left) == 40.0
 
 
-@pytest.mark.parametrize(
-    ("values", "total", "expected"),
-    [
-        ([], 0, None),
-        ([5.0], 1, 5.0),
-        ([5.0], 2, 5.0),
-        ([5.0], 3, None),
-        ([9.0, 5.0], 3, 9.0),
-        ([3.0, 1.0, 2.0], 3, 2.0),
-        ([5600, 600, 3600, 1400], 4, 1400),
-    ],
-)
-def test_censored_median(values: list[float], total: int, expected: float | None) -> None:
-    assert censored_median(values, total) == expected
+def test_the_median_of_solved_at_is_the_one_that_tables_show() -> None:
+    """Solved at 10 and 20 of 40, two never: half had by 20; (20 + 40) / 2 is a time at which nothing happened."""
+    rows = [[report(0, 1, 0.0, RowState.SOLVED, step)] for step in (10, 20)]
+    rows += [[report(0, 4, 0.5, RowState.DONE)]] * 2
+    objective = Objective("solved_at", reduce="median")
+    assert value(objective, *rows) == trial_solved_at(curves(objective, *rows)) == 20
+    assert value(objective, *rows[1:]) == 40.0
 
 
 def test_trial_level_solved_at_is_the_lower_median_and_needs_half() -> None:

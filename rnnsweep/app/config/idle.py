@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
+from rnnsweep.sweep.objective import SOLVED_AT
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.wording import counted
@@ -76,6 +77,14 @@ def _unread(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -> Ite
         for key in _MLFLOW_KEYS:
             if key in written:
                 yield f"{key} is not read: nothing is tracked (tracker={names['tracker']})"
+    yield from _unread_take(plan)
+
+
+def _unread_take(plan: SweepPlan) -> Iterator[str]:
+    for objective in plan.objectives:
+        # the default is `last`: whoever has another wrote it
+        if objective.take != "last" and (objective.metric == SOLVED_AT or objective.reduce == "solved_share"):
+            yield "objective.take is not read: when a replica solved its task is one number, not a curve"
 
 
 def _idle_search(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -> Iterator[str]:
@@ -108,6 +117,39 @@ def idle_controllers(units: Units, space: Space, written: Set[str]) -> list[str]
             what = "is searched" if key in space.keys else "is set"
             lines.append(f"{key} {what} but changes nothing: controllers.{name} is off in every trial ({off})")
     return lines
+
+
+def idle_arms(units: Units, space: Space, written: Set[str]) -> list[str]:
+    """Controllers that are switched on in some trial and cannot act beside the family or the learning rule."""
+    from rnnsweep.core.program import parameters_of
+
+    lines, specs = [], parameters_of(units.family, units.readout, units.task)
+    for name, unit in units.controllers.items():
+        key = f"controllers.{name}"
+        rows = {f"{key}.{field}" for field in unit.rows}
+        searched = {other for other in space.keys if other.startswith(f"{key}.")}
+        # of its own accord nobody is warned: a config begins with `clip`
+        asked = "controllers" in written or any(other.startswith(f"{key}.") for other in {*written, *searched})
+        # a structural key that is searched may make it act in some trial
+        if not asked or searched - rows or not (searched & rows or _is_on(unit)):
+            continue
+        reason = unit.idle_beside(units.family, units.learner, specs)
+        if reason is not None:
+            lines.append(f"{key} changes nothing: {reason}")
+    return lines
+
+
+def still_loops(units: Units) -> list[str]:
+    """A loop that nothing sets going: its state stays 0, and no recurrent weight ever gets a gradient."""
+    from rnnsweep.core.program import parameters_of
+
+    family, task = units.family, units.task
+    # biases may begin at 0: they are trained; modReLU's shifts amplitudes, and 0 has none
+    loop = [spec for spec in parameters_of(family, units.readout, task) if spec.name not in ("act_bias", "b_out")]
+    going = any(spec.role in ("bias", "state") for spec in loop)
+    if task.n_inputs or going or any(getattr(family, name, 0.0) for name in ("h0", "bias_scale")):
+        return []
+    return [f"family={family.unit_name} stands still at 0: task={task.unit_name} has no inputs, and it has no bias"]
 
 
 def _is_on(unit: Controller) -> bool:

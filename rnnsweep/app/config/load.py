@@ -27,9 +27,10 @@ from rnnsweep.adapters.hydra.yaml_files import Choice, describe, read_sweep, rea
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
 from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values
 from rnnsweep.app.config.data_paths import place_config
-from rnnsweep.app.config.idle import idle_controllers, idle_settings
+from rnnsweep.app.config.idle import idle_arms, idle_controllers, idle_settings, still_loops
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
+from rnnsweep.app.config.unread import unread_lines
 from rnnsweep.core.checkpoint_paths import sweep_folder
 from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable
 from rnnsweep.loader import NAME, load_class
@@ -219,7 +220,11 @@ def _checked(variants: Sequence[Variant], composition: Composition, space: Space
     build_sampler(config.plan, config.sampler, config.pruner)  # refuses what it cannot serve
     written = composition.written
     idle = idle_settings(config.plan, config.choices, written) if composition.from_file else []
-    idle += [line for units in facts.units for line in idle_controllers(units, facts.space, written)]
+    idle += [line for units in facts.units for line in still_loops(units)]
+    for check in (idle_controllers, idle_arms):
+        idle += [line for units in facts.units for line in check(units, facts.space, written)]
+    said = {line.split(" ", 1)[0] for line in idle}
+    idle += [line for line in unread_lines(facts.units, facts.space, written) if line.split(" ", 1)[0] not in said]
     # variants share most units: each line once, in order
     for line in dict.fromkeys((*composition.idle, *idle)):
         warnings.warn(line, ConfigWarning, stacklevel=3)

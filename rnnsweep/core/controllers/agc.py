@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -14,6 +14,10 @@ from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
 from rnnsweep.core.types import ParameterLayout, ParameterSpec
 from rnnsweep.unit import POSITIVE, Metric, Range
+
+if TYPE_CHECKING:
+    from rnnsweep.core.families.base import Family
+    from rnnsweep.core.learners.base import Learner
 
 _SMALLEST_WEIGHT = 1e-3
 _SMALLEST_GRADIENT = 1e-6
@@ -47,6 +51,12 @@ class Agc(Transform):
 
     metrics: ClassVar[Mapping[str, Metric]] = CLIPPED
     rows: ClassVar[Mapping[str, Range]] = {"ratio": POSITIVE}
+
+    def idle_beside(self, family: Family, learner: Learner, specs: Sequence[ParameterSpec]) -> str | None:
+        """Also where all but the read-out, which it leaves alone, stays as it was drawn."""
+        if all(spec.role in ("output", "fixed") or spec.name in _READ_OUT for spec in specs):
+            return f"it leaves the read-out alone, and {family.unit_name} trains nothing else"
+        return super().idle_beside(family, learner, specs)
 
     def transform(self, context: Context, norm: Float[Tensor, " P"]) -> Transformed:
         """See `Transform.transform`."""

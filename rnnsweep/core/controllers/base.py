@@ -19,6 +19,7 @@ from rnnsweep.unit import Metric, Unit
 if TYPE_CHECKING:
     from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
+    from rnnsweep.core.learners.base import Learner
     from rnnsweep.core.readout import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
@@ -155,6 +156,11 @@ class Controller(Unit):
     needs_trace: ClassVar[bool] = False
 
     @property
+    def whole_graph(self) -> bool:
+        """Whether it runs whole sequences by itself, so that cuts of the learning rule do not reach it."""
+        return False
+
+    @property
     def unit_key(self) -> str:
         """A sweep may have several controllers, each under its name."""
         return f"controllers.{self.unit_name}"
@@ -172,6 +178,13 @@ class Controller(Unit):
     def check_with(self, family: Family, task: Task, specs: Sequence[ParameterSpec]) -> None:
         """Raise `ConfigError` where it is not defined for this family or task; `specs` are all parameters of a row."""
         del family, task, specs
+
+    def idle_beside(self, family: Family, learner: Learner, specs: Sequence[ParameterSpec]) -> str | None:
+        """Why it changes nothing beside these units although it is switched on; None where it can.
+
+        A config is warned of it before training. Say only what is certain, whatever the data.
+        """
+        del family, learner, specs
 
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:
         """Row state of this controller: name -> shape without the leading P; starts at zero, is checkpointed."""
@@ -218,6 +231,13 @@ CLIPPED = {"clip/share": Metric("share of updates that were clipped", "clipped u
 
 class Transform(Controller):
     """Replaces the gradient (clipping)."""
+
+    def idle_beside(self, family: Family, learner: Learner, specs: Sequence[ParameterSpec]) -> str | None:
+        """Where the learning rule makes its steps without the gradient."""
+        del family, specs
+        if learner.proposes:
+            return f"the learning rule {learner.unit_name} proposes its steps itself, and the gradient goes into none"
+        return None
 
     @abstractmethod
     def transform(self, context: Context, norm: Float[Tensor, " P"]) -> Transformed:

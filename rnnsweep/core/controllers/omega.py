@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +17,11 @@ from rnnsweep.core.numerics import matmul
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
 from rnnsweep.unit import NOT_NEGATIVE, Metric, Range
+
+if TYPE_CHECKING:
+    from rnnsweep.core.families.base import Family
+    from rnnsweep.core.learners.base import Learner
+    from rnnsweep.core.types import ParameterSpec
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Omega(Additive):
         schedule: how alpha falls over training, see `Schedule`.
 
     Numerics:
-        Nothing active: Omega and its gradient are 0, never NaN. A row's steps before its own start never count. Rows
+        Nothing active: Omega and its gradient are 0, never NaN. A row's steps before its own start never count, nor do
+        those that a truncated learning rule cuts off from the step before. Rows
         with weight 0 skip the addition: 0 * inf must not reach them. Norms that overflow make the row's gradient
         non-finite, which the clipping policy then handles.
 
@@ -74,10 +80,31 @@ class Omega(Additive):
         object.__setattr__(self, "schedule", schedule(self.schedule, "controllers.omega.schedule"))
 
     @property
+    def whole_graph(self) -> bool:
+        """The full gradient goes through it."""
+        return self.gradient == "full"
+
+    @property
     def requires(self) -> frozenset[Capability]:
         """A recurrent matrix; f' or the whole graph of a simple loop for the variants that use them."""
         simple = self.state == "pre" or self.gradient == "full"
         return frozenset({Capability.RECURRENT, Capability.SIMPLE} if simple else {Capability.RECURRENT})
+
+    def idle_beside(self, family: Family, learner: Learner, specs: Sequence[ParameterSpec]) -> str | None:
+        """On orthogonal families the immediate gradient is 0: |delta W^T| = |delta| whatever the parameters."""
+        del learner, specs
+        if family.orthogonal and self.state == "post" and self.gradient == "immediate":
+            return (
+                "an orthogonal matrix keeps every error's norm, so the immediate gradient is 0 with "
+                f"family={family.unit_name}"
+            )
+        return None
+
+    def unread(self) -> Mapping[str, str]:
+        """Of the schedule, what its kind or unit does not read."""
+        if self.schedule.kind == "constant":
+            return dict.fromkeys(("schedule.unit", "schedule.epoch"), "its schedule.kind is constant")
+        return {"schedule.epoch": "its schedule.unit is update"} if self.schedule.unit == "update" else {}
 
     def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Rows with weight > 0."""
@@ -132,14 +159,19 @@ class Omega(Additive):
         lengths = trace.record.lengths
         first = (T - lengths + (1 if self.state == "pre" else 0))[:, None]
         # Steps before a row's own start hand the error on unchanged: ratio 1 would dilute the mean.
-        own = (torch.arange(T, device=num.device)[None, :] >= first)[:, :, None]
-        active = (den >= self.bound) & own
+        own = torch.arange(T, device=num.device)[None, :] >= first  # P T
+        steps = lengths
+        if trace.cut is not None:
+            # A cut is no step: nobody receives the error there, and 0 in its place would count as vanished.
+            steps = lengths - (own & trace.cut).sum(1)
+            own = own & ~trace.cut
+        active = (den >= self.bound) & own[:, :, None]
         # Inactive samples are 1 / 1, so that nothing that follows is NaN because of them.
         safe = torch.where(active, den, torch.ones_like(den))
         ratio = torch.where(active, num, torch.ones_like(num)) / safe
         term, factor = self._form(ratio)
         count = active.to(num.dtype).flatten(1).sum(1) / B
-        share = count / lengths.to(num.dtype)
+        share = count / steps.to(num.dtype)
         # Nothing active: the divisor is 1 and the value 0, not 0 / 0.
         counted = (count > 0) & (self.reduce == "active_mean")
         divisor = torch.where(counted, count, torch.ones_like(count))

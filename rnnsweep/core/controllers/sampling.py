@@ -33,8 +33,9 @@ class Sampling(Gate):
     mini-batch changes neither weights nor optimiser state, but counts as an update.
 
     Attributes:
-        q_min, q_max: safe range of Q per row; q_min < q_max; -inf and inf switch sampling off. The paper: [-1, 1].
-        r0: per row, refuse if |dS| > r0; inf is off.
+        q_min, q_max: safe range of Q per row; q_min < q_max; infinite ends bound nothing. The paper: [-1, 1].
+        r0: per row, refuse if |dS| > r0; inf bounds nothing. A row is off where all three are infinite; r0 alone limits
+            the size of steps, whatever Q is.
         r0_relative: compare |dS| / S with r0 instead (ours).
         direction: ``corrected``, or ``as_printed``: the two conditions swapped, as in the printed algorithm 1.
         horizon: look-back h; null = T - 1.
@@ -86,6 +87,14 @@ class Sampling(Gate):
     def requires(self) -> frozenset[Capability]:
         """The tangent recursion."""
         return frozenset({Capability.TANGENT})
+
+    def unread(self) -> Mapping[str, str]:
+        """What only a finite bound reads; r0 has no direction."""
+        if math.isinf(self.r0):
+            return {"r0_relative": f"{self.unit_key}.r0=inf"}
+        if math.isinf(self.q_min) and math.isinf(self.q_max):
+            return {"direction": "q_min and q_max are infinite"}
+        return {}
 
     def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Rows with a finite bound."""

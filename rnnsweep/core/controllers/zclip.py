@@ -39,7 +39,9 @@ class ZClip(Transform):
         are dropped and not remembered.
 
     References:
-        Kumar, Owen, Chowdhury, Guera (2025), reciprocal clipping: z 2.5, decay .97, warm-up 25.
+        Kumar, Owen, Chowdhury, Guera (2025), reciprocal clipping: z 2.5, decay .97, warm-up 25. Ours differs: their
+        code also limits norms to 1 by default, and remembers them as they were before that limit; here `threshold` is
+        off by default, since its meaning depends on how the cost is reduced, and norms are remembered as taken.
     """
 
     z_max: float = 2.5

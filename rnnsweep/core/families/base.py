@@ -42,12 +42,18 @@ class Family(Unit):
         hidden: H, number of hidden units.
         capabilities: what controllers may rely on.
         slots: names of the family's own row state [P], zero at first, checkpointed; shown among its hyperparameters.
+        first_values: keys that are about first values which the family sets unless the init draws their role: key ->
+            role.
+        orthogonal: whether the loop's whole recurrent matrix is orthogonal (of complex units: unitary), whatever the
+            parameters are.
         counted: those of them that are reported: slot -> metric key.
     """
 
     unit_group: ClassVar[str] = "family"
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
     slots: ClassVar[tuple[str, ...]] = ()
+    first_values: ClassVar[Mapping[str, str]] = {}
+    orthogonal: ClassVar[bool] = False
     counted: ClassVar[Mapping[str, str]] = {}
 
     hidden: int = 50

@@ -34,7 +34,8 @@ class ExpRnn(SkewFamily):
         planes rotate by U(-pi, pi), or by the angles of an init that draws role ``skew``. Parameter group ``skew``.
 
     References:
-        Lezcano-Casado, Martinez-Rubio (2019).
+        Lezcano-Casado, Martinez-Rubio (2019). Ours differs with ``init=cayley``: planes rotate by t ~ U(0, pi/2), as
+        the init says; their code hands -tan(t / 2), made for the Cayley map, to exp and so rotates by that.
     """
 
     asks_host: ClassVar[bool] = True  # `matrix_exp` chooses its approximation by the matrix's norm

@@ -33,6 +33,8 @@ class Lipschitz(CellFamily):
 
     References:
         Erichson, Azencot, Queiruga, Hodgkinson, Mahoney (2021), eq. 4 and 7; defaults of their pixel tasks.
+        Ours differs: M is drawn by the init; their code draws it with standard deviation 0.1 / H
+        (``init=normal``, `sigma_rec` 0.002 at 50 units) and the other weights by Glorot's rule.
     """
 
     step: float = 0.03

@@ -32,11 +32,12 @@ class Lru(Family):
 
     Attributes:
         hidden: H, number of complex units; the read-out sees 2 H numbers.
-        r_min, r_max: initially |lambda|^2 is uniform between their squares, per row; 0 <= r_min < r_max < 1.
+        r_min, r_max: initially |lambda|^2 is uniform between their squares, per row; 0 <= r_min < r_max <= 1.
         max_phase: initially theta ~ U(0, max_phase), per row, > 0.
 
     Numerics:
-        Runs as the simple loop with f = identity and the real form of the diagonal, 2H x 2H.
+        Runs as the simple loop with f = identity and the real form of the diagonal, 2H x 2H. With r_max = 1 too
+        |lambda| stays below 1; in float32, where it may round to 1, gamma still stays above 0.
 
     References:
         Orvieto et al. (2023), eq. 6-8.
@@ -48,7 +49,7 @@ class Lru(Family):
 
     rows: ClassVar[Mapping[str, Range]] = {
         "r_min": Range(0, 1, open_high=True),
-        "r_max": Range(0, 1, open_low=True, open_high=True),
+        "r_max": Range(0, 1, open_low=True),
         "max_phase": POSITIVE,
     }
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"hidden": Range(1, 8192, integer=True)}
@@ -80,7 +81,7 @@ class Lru(Family):
         """Uniform on a ring."""
         del drawn, specs
         radius, phase = (rng.uniforms53(keys, self.hidden, rng.stream_of(name)) for name in _MAPPED)
-        # A radius or a phase of 0 has no logarithm.
+        # A radius or a phase of 0 has no logarithm; one of 1 does not come up, as the draw is U[0, 1).
         square = (self.r_min**2 + radius * (self.r_max**2 - self.r_min**2)).clamp_min(1e-12)
         angle = (phase * self.max_phase).clamp_min(1e-12)
         return {"nu_log": torch.log(-0.5 * torch.log(square)), "theta_log": torch.log(angle)}

@@ -97,10 +97,13 @@ def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     return solution
 
 
-def cayley_blocks(keys: Int64[Tensor, " P"], name: str, hidden: int) -> Float64[Tensor, "P H H"]:
-    """Stored skew matrices [P, H, H] whose Cayley map rotates planes by angles t ~ U(0, pi/2); float64.
+def cayley_blocks(
+    keys: Int64[Tensor, " P"], name: str, hidden: int, largest: float = math.pi / 2
+) -> Float64[Tensor, "P H H"]:
+    """Stored skew matrices [P, H, H] whose Cayley map rotates planes by angles t ~ U(0, largest); float64.
 
-    Blocks [[0, s], [-s, 0]] on the diagonal with s = tan(t / 2); a last odd unit stays alone.
+    Blocks [[0, s], [-s, 0]] on the diagonal with s = tan(t / 2); a last odd unit stays alone. Beyond pi the plane turns
+    the other way round, by 2 pi - t.
 
     References:
         Helfrich, Willmott, Ye (2018), section 4: s = sqrt((1 - cos t) / (1 + cos t)).
@@ -109,7 +112,7 @@ def cayley_blocks(keys: Int64[Tensor, " P"], name: str, hidden: int) -> Float64[
     # One unit spans no plane.
     if hidden < 2:
         return blocks
-    angles = rng.uniforms53(keys, hidden // 2, rng.stream_of(name)) * (math.pi / 2)
+    angles = rng.uniforms53(keys, hidden // 2, rng.stream_of(name)) * largest
     even = torch.arange(0, hidden - 1, 2)
     blocks[:, even, even + 1] = torch.tan(angles / 2)  # planes (0, 1), (2, 3), ...
     return blocks

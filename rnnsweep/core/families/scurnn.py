@@ -34,16 +34,28 @@ class Scurnn(CellFamily):
 
     Attributes:
         hidden: H, number of complex units; the read-out sees 2 H numbers.
+        angle: initially the planes of A rotate by U(0, angle), per row, >= 0, unless the init draws role ``skew``.
+        bias_bound: initially b ~ U(-bias_bound, bias_bound), per row, >= 0.
 
     Numerics:
         W^H W = I to 1e-12 in float64. Complex numbers are carried as [Re, Im], so the loop's matrix is real, 2H x 2H,
-        orthogonal. Parameter groups: ``skew`` (A), ``phase`` (theta). Initially theta ~ U(0, 2 pi), h_0 ~ U(-.01, .01),
-        A by the cayley rule, unless the init draws their roles.
+        orthogonal. Parameter groups: ``skew`` (A), ``phase`` (theta). Initially theta ~ U(0, 2 pi), h_0 ~ U(-.01, .01).
 
     References:
-        Maduranga, Helfrich, Ye (2019). W[from, to] is applied on the right.
+        Maduranga, Helfrich, Ye (2019), and their scripts: angles up to pi/2, 2 pi in the adding problem; b within .01.
+        W[from, to] is applied on the right.
     """
 
+    orthogonal: ClassVar[bool] = True
+    first_values: ClassVar[Mapping[str, str]] = {"angle": "skew"}
+
+    angle: float = math.pi / 2
+    bias_bound: float = 0.0
+
+    rows: ClassVar[Mapping[str, Range]] = {
+        "angle": Range(0, open_high=True),
+        "bias_bound": Range(0, open_high=True),
+    }
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"hidden": Range(2, 8192, integer=True)}
 
     @property
@@ -72,13 +84,14 @@ class Scurnn(CellFamily):
     def initial(
         self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
     ) -> dict[str, Float64[Tensor, "P ..."]]:
-        """The paper's: blocks with angles U(0, pi/2), theta ~ U(0, 2 pi), h_0 ~ U(-.01, .01)."""
+        """The paper's: blocks with angles U(0, angle), theta ~ U(0, 2 pi), h_0 ~ U(-.01, .01); b as in the scripts."""
         del specs
         H = self.hidden
         own = {
-            "a_skew": cayley_blocks(keys, "a_skew", H),
+            "a_skew": cayley_blocks(keys, "a_skew", H, self.angle),
             "theta": 2 * math.pi * rng.uniforms53(keys, H, rng.stream_of("theta")),
             "h0": 0.02 * rng.uniforms53(keys, 2 * H, rng.stream_of("h0")) - 0.01,
+            "act_bias": self.bias_bound * (2 * rng.uniforms53(keys, H, rng.stream_of("act_bias")) - 1),
         }
         return {name: value for name, value in own.items() if name not in drawn}
 

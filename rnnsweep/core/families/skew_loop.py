@@ -20,6 +20,8 @@ class SkewFamily(Family):
         activation: f; modReLU, whose bias is the only one, in the papers.
     """
 
+    orthogonal: ClassVar[bool] = True
+
     activation: str = "modrelu"
 
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {

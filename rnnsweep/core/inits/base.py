@@ -23,10 +23,14 @@ class Init(Unit):
     whatever sigma is.
 
     Attributes:
+        roles: keys that are about parameters of some roles only: key -> roles.
+        draws: roles that it draws.
         gates: whether it is about the biases of gates; a family without such gates is refused.
     """
 
     unit_group: ClassVar[str] = "init"
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    draws: ClassVar[tuple[str, ...]] = ("input", "recurrent", "output")
     gates: ClassVar[bool] = False
 
     @abstractmethod

@@ -31,6 +31,8 @@ class SkewInit(Init):
         Closed forms in float64, no linear algebra.
     """
 
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {"bound": ("input",)}
+    draws: ClassVar[tuple[str, ...]] = (*Init.draws, "skew")
     rows: ClassVar[Mapping[str, Range]] = {"bound": Range(0, open_high=True)}
 
     bound: float = 0.01

@@ -32,6 +32,7 @@ class Glorot(Init):
         Glorot, Bengio (2010); as `torch.nn.init.xavier_uniform_` and `xavier_normal_`.
     """
 
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {"gain": ("input", "recurrent")}
     rows: ClassVar[Mapping[str, Range]] = {"gain": Range(0, open_low=True, open_high=True, optional=True)}
     fixed: ClassVar = {"distribution": ("uniform", "normal")}
 

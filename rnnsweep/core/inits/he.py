@@ -31,6 +31,7 @@ class He(Init):
         He, Zhang, Ren, Sun (2015); as `torch.nn.init.kaiming_normal_`.
     """
 
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {"gain": ("input", "recurrent")}
     rows: ClassVar[Mapping[str, Range]] = {"gain": Range(0, open_low=True, open_high=True, optional=True)}
 
     gain: float | None = None

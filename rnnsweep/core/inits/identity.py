@@ -34,6 +34,7 @@ class Identity(Init):
         Le, Jaitly, Hinton (2015).
     """
 
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {"scale": ("recurrent",)}
     rows: ClassVar[Mapping[str, Range]] = {
         "scale": Range(open_low=True, open_high=True),
         "sigma": Range(0, open_high=True),

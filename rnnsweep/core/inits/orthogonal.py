@@ -43,6 +43,7 @@ class Orthogonal(Init):
         Saxe, McClelland, Ganguli (2014); as `torch.nn.init.orthogonal_`, except for the blocks.
     """
 
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = {"gain": ("input", "recurrent")}
     rows: ClassVar[Mapping[str, Range]] = {"gain": Range(0, open_low=True, open_high=True, optional=True)}
 
     gain: float | None = None

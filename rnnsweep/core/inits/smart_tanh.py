@@ -41,6 +41,7 @@ class SmartTanh(Init):
         Pascanu, Mikolov, Bengio (2013), section 4.1; Jaeger, Haas (2004).
     """
 
+    roles: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(("nonzeros", "rho", "sparse_axis"), ("recurrent",))
     rows: ClassVar[Mapping[str, Range]] = {
         "sigma": Range(0, open_high=True),
         "nonzeros": Range(1, integer=True),

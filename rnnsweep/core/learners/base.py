@@ -69,6 +69,7 @@ class Learner(Unit):
     Attributes:
         traces: whether it leaves the gradient record that some controllers need.
         proposes: whether it proposes the step itself; controllers that add to the gradient are refused then.
+        per_step_keys: keys that are about tasks with a target at every step.
         carries: whether a state may go over from one mini-batch to the next.
     """
 
@@ -77,6 +78,7 @@ class Learner(Unit):
     carries: ClassVar[bool] = False
     traces: ClassVar[bool] = True
     proposes: ClassVar[bool] = False
+    per_step_keys: ClassVar[tuple[str, ...]] = ()
 
     @property
     def takes_terms(self) -> bool:
@@ -87,6 +89,11 @@ class Learner(Unit):
     def requires(self) -> frozenset[Capability]:
         """What of the family's loop this rule needs; another family is refused when the config is checked."""
         return frozenset()
+
+    def cuts(self, task: Task) -> bool:
+        """Whether errors of this task stop before they have travelled back all the way."""
+        del task
+        return False
 
     def check_with(self, family: Family, task: Task) -> None:
         """Raise `ConfigError` where the rule is not defined for this family or task."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -16,6 +16,9 @@ from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.base import TermEngine
 from rnnsweep.core.types import Batch, Learned, Wanted, merged
 from rnnsweep.unit import Range
+
+if TYPE_CHECKING:
+    from rnnsweep.core.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class Bptt(Learner):
     def takes_terms(self) -> bool:
         """Where errors travel back all the way."""
         return self.horizon is None
+
+    def cuts(self, task: Task) -> bool:
+        """Where the horizon is shorter than the longest sequence."""
+        return self.horizon is not None and self.horizon < task.max_length
 
     def learn(
         self,

@@ -47,6 +47,10 @@ class Rflo(Learner):
     rows: ClassVar[Mapping[str, Range]] = {"feedback": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"align": ("random", "symmetric")}
 
+    def unread(self) -> Mapping[str, str]:
+        """The scale of a random matrix that is not there."""
+        return {"feedback": "learner.align=symmetric"} if self.align == "symmetric" else {}
+
     @property
     def asks_host(self) -> bool:  # type: ignore[override]
         """B is drawn on the CPU, where its bits are the same for every device."""

@@ -44,6 +44,7 @@ class Ridge(Learner):
     asks_host: ClassVar[bool] = True  # LAPACK
     traces: ClassVar[bool] = False
     proposes: ClassVar[bool] = True
+    per_step_keys: ClassVar[tuple[str, ...]] = ("washout",)
     rows: ClassVar[Mapping[str, Range]] = {"alpha": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"washout": Range(0, integer=True, open_high=True)}
 

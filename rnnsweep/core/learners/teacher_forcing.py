@@ -61,6 +61,10 @@ class TeacherForcing(Learner):
     rows: ClassVar[Mapping[str, Range]] = {"p": SHARE, "span": POSITIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"schedule": ("constant", "linear", "inverse_sigmoid")}
 
+    def unread(self) -> Mapping[str, str]:
+        """The time that a constant p does not take."""
+        return {"span": "learner.schedule=constant"} if self.schedule == "constant" else {}
+
     def check_with(self, family: Family, task: Task) -> None:
         """See `Raises`."""
         if not task.per_step:

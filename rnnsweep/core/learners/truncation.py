@@ -24,8 +24,9 @@ def backward(
     its own chunk, 1 to `horizon` steps, the oldest chunk being the shorter one: the usual practice, except that
     cuts are counted from the end, so that they are the same for rows of any length.
 
-    The trace of a last-step error is that of the last `horizon` steps alone. The other one has all steps; what the
-    first step of a chunk hands back is 0 in it, since nobody receives it.
+    The trace of a last-step error is that of the last `horizon` steps alone, a sequence of that length. The other one
+    has all steps; what the first step of a chunk hands back is 0 in it, since nobody receives it (`Trace.cut`), but for
+    rows that begin there: their h_0 does.
 
     Numerics:
         Chunks are added from the last to the first. `horizon` >= T is `Engine.backward` itself.
@@ -94,10 +95,12 @@ def _sum(loops: list[LoopGradients]) -> LoopGradients:
 def _joined(record: Record, direct: Direct, traces: list[Trace | None]) -> Trace:
     parts = [trace for trace in reversed(traces) if trace is not None]
     x = torch.cat([part.x for part in parts], 1)
+    T = x.shape[1]
+    cut = torch.zeros(len(x), T, dtype=torch.bool, device=x.device)
     first = 0
     for part in parts:
-        # Step 0 keeps its x: h_0 receives it.
-        if first:
-            x[:, first] = 0
+        # Where a row begins h_0 receives its x; step 0 is the first of the longest rows.
+        cut[:, first] = T - record.lengths != first
         first += part.x.shape[1]
-    return Trace(record, direct, torch.cat([part.delta for part in parts], 1), x)
+    x = torch.where(cut[:, :, None, None], torch.zeros_like(x), x)
+    return Trace(record, direct, torch.cat([part.delta for part in parts], 1), x, cut)

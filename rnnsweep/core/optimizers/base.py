@@ -33,6 +33,7 @@ class Optimizer(Unit):
         rates: names of the learning rates.
         inner: names by which `Grouped` offers it for a group of parameters, and the fields that each name sets. Not
             inherited: a subclass that is to be offered says so itself.
+        groups: keys that are about parameters of some groups only: key -> groups.
 
     Numerics:
         The share of the rate is formed in float64 and rounded once; ``constant`` changes no bit.
@@ -42,12 +43,20 @@ class Optimizer(Unit):
     slots: ClassVar[tuple[str, ...]] = ()
     rates: ClassVar[tuple[str, ...]] = ("lr",)
     inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     rows: ClassVar[Mapping[str, Range]] = {"span": POSITIVE, "factor": SHARE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"schedule": ("constant", "step", "inverse", "cosine")}
 
     schedule: str = field(default="constant", kw_only=True)
     span: float = field(default=1000.0, kw_only=True)
     factor: float = field(default=0.5, kw_only=True)
+
+    def unread(self) -> Mapping[str, str]:
+        """What only other schedules read."""
+        if self.schedule == "step":
+            return {}
+        why = f"optimizer.schedule={self.schedule}"
+        return {"factor": why} | ({"span": why} if self.schedule == "constant" else {})
 
     def scheduled(
         self, hypers: Mapping[str, Shaped[Tensor, "_ _"]], step: Int64[Tensor, "P 1"]

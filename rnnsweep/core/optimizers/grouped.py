@@ -97,6 +97,9 @@ class Grouped(Optimizer):
     }
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {**Optimizer.fixed, **dict.fromkeys(_RATES, _NAMES)}
     rates: ClassVar[tuple[str, ...]] = tuple(_RATES.values())
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        key: (group,) for group in ("skew", "phase") for key in (group, f"lr_{group}", f"settings.{group}")
+    }
 
     def check(self) -> None:
         """Fields, then each setting against its own optimiser."""

@@ -54,6 +54,11 @@ class Sgd(Optimizer):
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
     inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sgd": {}, "nesterov": {"nesterov": True}}
 
+    def unread(self) -> Mapping[str, str]:
+        """What is about a momentum that there is not."""
+        idle = {} if self.momentum else dict.fromkeys(("nesterov", "momentum_reset"), "optimizer.momentum=0")
+        return {**super().unread(), **idle}
+
     def kept(
         self, slots: Mapping[str, Float[Tensor, "P N"]], step: Int64[Tensor, "P 1"]
     ) -> Mapping[str, Float[Tensor, "P N"]]:

@@ -18,15 +18,16 @@ from rnnsweep.core.rng import Split
 from rnnsweep.core.tasks.success import share_of_steps, squared_errors
 from rnnsweep.core.tasks.windows import WindowTask
 from rnnsweep.core.types import Batch
-from rnnsweep.unit import POSITIVE
+from rnnsweep.unit import POSITIVE, Metric
 
 
 @dataclass(frozen=True)
 class FrameRegression(WindowTask):
     """Frames of d values, as they are in the files; wanted is the next frame.
 
-    The loss is the squared error per step, summed over the d values, over the steps that belong to a sequence only. The
-    error is the share of steps whose squared error per value exceeds `tolerance`.
+    The loss is the squared error per step, summed over the d values, over the steps that belong to a sequence only;
+    ``valid/loss_per_value`` is its mean over the values, the form of published errors. The error is the share of steps
+    whose squared error per value exceeds `tolerance`.
 
     Attributes:
         tolerance: squared units of the data.
@@ -46,6 +47,9 @@ class FrameRegression(WindowTask):
 
     fixed: ClassVar = {**WindowTask.fixed, "tolerance": POSITIVE}
     loss: ClassVar[Loss] = SQUARED_ERROR
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "valid/loss_per_value": Metric("squared error per value of a frame", "squared error per value")
+    }
 
     tolerance: float = 0.04
 
@@ -77,6 +81,11 @@ class FrameRegression(WindowTask):
     def chance_error(self) -> float:
         """Error of the mean training frame."""
         return _chance(self)[1]
+
+    @property
+    def derived(self) -> Mapping[str, float]:
+        """The loss per value, the mean over a frame's d values."""
+        return {"valid/loss_per_value": 1 / self.n_outputs}
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Share of steps that are off by more than `tolerance`, float64 [P, B]."""

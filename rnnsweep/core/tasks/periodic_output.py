@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.losses import SQUARED_ERROR, Loss
+from rnnsweep.core.losses import HALF_SQUARED_ERROR, SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.onehot import own_steps
@@ -33,13 +33,15 @@ class PeriodicOutput(Task):
     Attributes:
         length: steps of a sequence.
         period: n, in steps.
+        half: whether the loss is half the squared error, as in the paper.
 
     Numerics:
         The wave is formed in float64 and rounded once.
 
     References:
         Murray (2019), *Local online learning in recurrent networks with random feedback*, eLife 8:e43299. The paper has
-        no rule for success; .04 is that of Pascanu et al. (2013).
+        no rule for success; .04 is that of Pascanu et al. (2013). The published notebook leaves the period's last step
+        out of the sum and still divides by all 100; here all of them count.
 
     Example:
         >>> task = PeriodicOutput()
@@ -50,12 +52,18 @@ class PeriodicOutput(Task):
     fixed: ClassVar = {
         "length": Range(2, integer=True, open_high=True),
         "period": Range(0, open_low=True, open_high=True),
+        "half": (True, False),
     }
-    loss: ClassVar[Loss] = SQUARED_ERROR
     per_step: ClassVar[bool] = True
 
     length: int = 100
     period: float = 100
+    half: bool = False
+
+    @property
+    def loss(self) -> Loss:  # pyright: ignore[reportIncompatibleVariableOverride] - see `Task`: fields or properties
+        """Squared error, or half of it."""
+        return HALF_SQUARED_ERROR if self.half else SQUARED_ERROR
 
     @property
     def n_inputs(self) -> int:
@@ -74,14 +82,18 @@ class PeriodicOutput(Task):
 
     @property
     def chance_loss(self) -> float:
-        """Variance of the wave over the steps of a sequence; 21/32 over whole periods."""
+        """Variance of the wave over the steps of a sequence; 21/32 over whole periods. With `half` half of it."""
+        return self._variance / 2 if self.half else self._variance
+
+    @property
+    def _variance(self) -> float:
         wave = _wave(self.max_length, float(self.period))
         return float((wave - wave.mean()).square().mean())
 
     @property
     def chance_error(self) -> float:
         """1: no constant comes near the wave (0 where a short piece of it is nearly constant)."""
-        return float(self.chance_loss > LIMIT)
+        return float(self._variance > LIMIT)
 
     def batch(self, draws: Draws) -> Batch:
         """The wave for every id in `draws`; targets [P, T, B, 1]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -84,6 +84,10 @@ class SequentialDigits(Task):
     def data_files(self) -> Sequence[Path]:
         """See `Task.data_files`."""
         return idx_files(self.path) if self.source == "idx" else ()
+
+    def unread(self) -> Mapping[str, str]:
+        """Which order, where there is none."""
+        return {} if self.permute else {"permutation_seed": "task.permute=false"}
 
     @property
     def n_inputs(self) -> int:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
+from scipy.stats import kstest, uniform
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.config.point import lookup, resolve_point
+from rnnsweep.core.build import build_program, build_units, initial_state
+from rnnsweep.core.pack import Streams
+
+ALARM = 1e-6
+"""Probability of a false alarm of one statistical check over the choice of seeds."""
 
 
 def tensorflow(*groups: str) -> dict[str, object]:
@@ -53,7 +60,14 @@ SETTINGS = {
         "optimizer.lr_phase": 1e-4,
     }
     | SCURNN,
-    "scurnn_adding": {"family.hidden": 116, "task.length": 750, "optimizer.lr_phase": 1e-3} | SCURNN,
+    "scurnn_adding": {
+        "family.angle": 2 * math.pi,
+        "family.bias_bound": 0.01,
+        "family.hidden": 116,
+        "task.length": 750,
+        "optimizer.lr_phase": 1e-3,
+    }
+    | SCURNN,
     "scurnn_digits": SCURNN,
 }
 
@@ -83,11 +97,28 @@ def test_only_the_plain_lstm_adds_up_two_biases(name, one):
     assert biases == {"Lstm": (2 * one, None)} | dict.fromkeys(filtered, (one, one))
 
 
-@pytest.mark.parametrize(("name", "inputs"), [("scurnn_copying", 10), ("scurnn_adding", 2)])
-def test_the_input_matrix_spreads_as_two_glorot_draws_of_its_parts(name, inputs):
-    config = load(name, check_units=False)
-    hidden = config.resolved["family"]["hidden"]
-    # Re U, Im U: sqrt(2 / (I + H)) each; ours draws [Re U, Im U] at once: gain sqrt(2 / (I + 2H))
-    assert config.resolved["init"]["gain"] == pytest.approx(
-        math.sqrt((inputs + 2 * hidden) / (inputs + hidden)), abs=1e-3
+@pytest.mark.parametrize(
+    ("name", "inputs", "angle"),
+    [("scurnn_copying", 10, math.pi / 2), ("scurnn_adding", 2, 2 * math.pi), ("scurnn_digits", 1, math.pi / 2)],
+)
+def test_scurnn_starts_as_in_the_scripts(name, inputs, angle):
+    """U [I, 2H] is one Glorot matrix, A = tan(t / 2) with t ~ U(0, angle), b and h_0 ~ U(-.01, .01)."""
+    config = load(name, ["dtype=float64"], check_units=False)
+    resolved = resolve_point(config.variants, {})
+    if name == "scurnn_digits":
+        resolved["task"]["source"] = "sklearn"
+    units = build_units(resolved)
+    H, row = (
+        units.family.hidden,
+        initial_state(build_program(resolved, units, torch.device("cpu")), units, Streams(0, 0)),
     )
+    draws = {
+        "w_in": (row.params["w_in"], math.sqrt(6 / (inputs + 2 * H))),
+        "act_bias": (row.params["act_bias"], 0.01),
+        "h0": (row.params["h0"], 0.01),
+    }
+    for values, bound in draws.values():
+        assert kstest(values.flatten().numpy(), uniform(-bound, 2 * bound).cdf).pvalue > ALARM
+    pairs = torch.arange(0, H - 1, 2)
+    turned = 2 * torch.atan(row.params["a_skew"][pairs, pairs + 1]) % (2 * math.pi)
+    assert kstest(turned.numpy(), uniform(0, angle).cdf).pvalue > ALARM

@@ -84,6 +84,19 @@ def test_in_range_is_always_used_and_r0_refuses_large_changes():
     assert not bool(sampling.admit(context, step))
 
 
+@pytest.mark.parametrize("r0", [1e-300, 1e300])
+def test_r0_alone_limits_the_change_whatever_q_is(r0):
+    """Q is far out of the paper's range here, and no bound of it is set: only |dS| counts."""
+    unit = Sampling()
+    pack = Setup(controllers={"sampling": unit}, sigma=0.01).pack([0, 1])
+    _, context = context_of(pack, "controllers.sampling")
+    assert not bool(unit.active(context.hypers).any()), "all three infinite: off"
+    context.hypers = {**context.hypers, "r0": torch.full((2,), r0, dtype=torch.float64)}
+    assert bool(unit.active(context.hypers).all())
+    admitted = unit.admit(context, -0.1 * context.gradients)
+    assert admitted.tolist() == [r0 > 1] * 2
+
+
 @pytest.mark.parametrize("optimizer", [Sgd(lr=0.1, momentum=0.9), Adam(lr=0.1)], ids=["sgd", "adam"])
 def test_a_refused_batch_changes_neither_weights_nor_optimiser_state(optimizer):
     """q range far below the row's Q with `as_printed` and `corrected`: one of the two refuses every batch."""

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from scipy.stats import kstest, uniform
 
 from rnnsweep.core.families.cornn import CoRnn
 from rnnsweep.core.families.exprnn import ExpRnn
@@ -134,6 +135,23 @@ def test_lru_starts_on_its_ring():
     assert float(angle.max()) <= 1.0
     with pytest.raises(ConfigError, match=r"family\.r_max"):
         Lru(r_min=0.9, r_max=0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_lru_takes_the_papers_ring_up_to_one(dtype):
+    """Orvieto et al. (2023), eq. 8: the default of theirs is the whole disk, r_min = 0, r_max = 1."""
+    family = Lru(hidden=2000, r_min=0.0, r_max=1.0)
+    values = {name: value.to(dtype) for name, value in family.initial({}, (), KEYS).items()}
+    values["w_in"] = torch.ones(len(KEYS), 1, 4000, dtype=dtype)
+    weights = family.weights(values, {})
+    size = (
+        weights.w_rec.diagonal(dim1=1, dim2=2)[:, :2000] ** 2
+        + weights.w_rec[:, :2000, 2000:].diagonal(dim1=1, dim2=2) ** 2
+    )
+    # |lambda|^2 is uniform: 2000 draws per row, false alarm 1e-6
+    assert kstest(size[0].double().numpy(), uniform(0, 1).cdf).pvalue > 1e-6
+    assert weights.w_in is not None
+    assert float(weights.w_in.min()) > 0 and bool(torch.isfinite(values["nu_log"]).all())
 
 
 def test_lipschitz_with_beta_one_is_skew_and_damped():

@@ -53,6 +53,17 @@ def test_normal_has_the_stated_deviations():
         assert_normal(values["w_out"][p], deviation)
 
 
+def test_a_bound_makes_the_read_out_uniform_where_a_row_has_one():
+    values = draw(Normal(sigma=0.3), bound_out=[0.1, math.nan, 2.0, 0.0])["w_out"]
+    for row, bound in ((0, 0.1), (2, 2.0)):
+        law = stats.uniform(-bound, 2 * bound)
+        assert stats.kstest(values[row].flatten().numpy(), law.cdf).pvalue > ALARM
+    assert torch.equal(values[1], draw(Normal(sigma=0.3))["w_out"][1])
+    assert not values[3].any()
+    with pytest.raises(ConfigError, match=r"init\.bound_out"):
+        Normal(sigma_out=0.1, bound_out=0.1)
+
+
 def test_normal_scales_one_shared_draw():
     one, other = draw(Normal(sigma=1.0)), draw(Normal(sigma=0.25))
     for name, value in one.items():

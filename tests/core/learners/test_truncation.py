@@ -88,3 +88,60 @@ def test_controllers_work_on_it(task, engine):
     pack = setup.pack([0, 1], 100, controllers__omega__weight=1.0, controllers__sampling__q_max=0.5)
     for metrics in train_rung(pack, 4, 1):
         assert {"omega/value", "sampling/q", "state/saturation", "train/loss"} <= metrics.keys()
+
+
+def truncated_omega(context, row: int, horizon: int, state: str) -> tuple[float, float, torch.Tensor]:
+    """Value, active share and immediate gradient of one row's Omega, its own steps run alone with autograd.
+
+    Errors stop where the state is detached, and that is no step: there is no state before it that gets an error.
+    """
+    batch, values = context.batch, {name: value[row] for name, value in context.values.items()}
+    T, own = batch.inputs.shape[1], int(batch.lengths[row])
+    h = torch.zeros(batch.inputs.shape[2], len(values["w_rec"]), dtype=torch.float64, requires_grad=True)
+    received, states = [], []
+    for t in range(T - own, T):
+        h = h.detach().requires_grad_() if t > T - own and (T - t) % horizon == 0 else h
+        received.append(h)
+        h = torch.tanh(h @ values["w_rec"] + batch.inputs[row, t] @ values["w_in"] + values["b"])
+        states.append(h)
+    outputs = torch.stack(states) @ values["w_out"] + values["b_out"]
+    picked = torch.log_softmax(outputs, -1).gather(-1, batch.targets[row, T - own :, :, None])
+    g = torch.autograd.grad(-picked.mean(), states, retain_graph=True)
+    w = values["w_rec"].detach().clone().requires_grad_()
+    total, count, B = torch.zeros(()).double(), 0.0, batch.inputs.shape[2]
+    for t in range(1 if state == "pre" else 0, own):
+        if t > 0 and received[t] is not states[t - 1]:
+            continue
+        delta = g[t] * (1 - states[t] ** 2)
+        x, below = delta @ w.T, g[t]
+        if state == "pre":
+            x, below = x * (1 - states[t - 1] ** 2), delta
+        ratio = x.square().sum(1) / below.square().sum(1)
+        total = total + ((ratio - 1) ** 2).sum() / B
+        count += 1
+    total = total / count
+    steps = count + (1 if state == "pre" else 0)
+    return total.item(), count / steps, torch.autograd.grad(total, w)[0]
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize("state", ["post", "pre"])
+@pytest.mark.parametrize("horizon", [2, 4, 7])
+def test_a_cut_is_no_step_of_omega(horizon, state, engine):
+    """Also for a row that begins at a cut, whose h_0 receives what its first step hands back."""
+    omega = Omega(1.0, state=state)
+    task = Copying(length=(2, 6))
+    setup = Setup(family=Srn(5), task=task, learner=Bptt(horizon=horizon), engine=engine, controllers={"omega": omega})
+    pack = setup.pack(list(range(6)))
+    _, context = context_of(pack, "controllers.omega")
+    if horizon < 7:
+        assert bool((context.batch.lengths % horizon == 0).any()), "no row begins at a cut"
+    before = context.gradients.clone()
+    context.tally.begin(torch.ones(6, dtype=torch.bool))
+    added = pack.program.layout.view(omega.add(context) - before)["w_rec"]
+    norms = omega.norms(context)
+    for row in range(6):
+        value, share, gradient = truncated_omega(context, row, horizon, state)
+        assert float(norms.value[row]) == pytest.approx(value, rel=1e-10)
+        assert float(norms.share[row]) == pytest.approx(share, rel=1e-12)
+        torch.testing.assert_close(added[row], gradient, rtol=1e-9, atol=1e-12)

@@ -16,7 +16,7 @@ from rnnsweep.core.readout import loss as plain_loss
 from rnnsweep.core.tasks.char_lm import CharLm
 from rnnsweep.core.tasks.frame_regression import FrameRegression
 from rnnsweep.core.tasks.polyphonic_music import PolyphonicMusic
-from rnnsweep.core.training import tiles
+from rnnsweep.core.training import tiles, train_rung
 from rnnsweep.errors import ConfigError
 from tests.kit.networks import Setup
 
@@ -178,6 +178,26 @@ def test_music_counts_all_keys_of_a_step(tmp_path):
     outputs = 2 * batch.targets - 1
     outputs[0, 0, 0, 0] = 1
     assert task.errors(outputs, batch).tolist() == [[0.5, 0]]
+
+
+def test_published_errors_of_frames_are_means_over_steps_and_values():
+    """numpy's mean over all scored steps and all d values of what one evaluation reads."""
+    task = FrameRegression(length=7)
+    setup = Setup(task=task, controllers={}, eval_size=4, batch=4)
+    pack = setup.pack([0], updates=1, optimizer__lr=0.0)
+    (row,) = train_rung(pack, 1, 1)
+    batch = whole(task, "valid", dtype=torch.float64)
+    values = {name: value[0] for name, value in pack.program.layout.view(pack.params).items()}
+    squares = []
+    for b in range(4):
+        h = torch.zeros(12).double()
+        for t in range(7):
+            h = torch.tanh(h @ values["w_rec"] + batch.inputs[0, t, b] @ values["w_in"] + values["b"])
+            error = (h @ values["w_out"] + values["b_out"] - batch.targets[0, t, b]).numpy()
+            squares += [error**2] if batch.mask[0, t, b] else []
+    assert row["valid/loss_per_value"] == pytest.approx(np.mean(squares), rel=1e-12)
+    assert row["valid/loss"] == pytest.approx(task.n_outputs * np.mean(squares), rel=1e-12)
+    assert task.chance["valid/loss_per_value"] == pytest.approx(task.chance_loss / task.n_outputs)
 
 
 @pytest.mark.parametrize(
