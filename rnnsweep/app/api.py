@@ -5,6 +5,7 @@ What configures and runs is imported where it is called: whoever waits for it is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,15 +121,23 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     store: Path | str | StorePlace | None = None,
     progress: bool = True,
     on_result: Callable[[Sweep], None] | None = None,
+    ask: Callable[[str], str] | None = None,
+    trust_code: bool = False,
 ) -> Sweep:
-    """Go on with a sweep of the store; `overrides` may raise ``budget.*``, the rest is as for `launch`."""
+    """Go on with a sweep of the store; `overrides` may raise ``budget.*``, the rest is as for `launch`.
+
+    `ask` is called with a question where a store's password is neither in the ledger, which keeps none, nor in the
+    environment; None refuses such a resume. `trust_code` imports the user's units that the ledger names although
+    others may write its file.
+    """
     store_place = place(store)
+    store_place = dataclasses.replace(store_place, trusted=store_place.trusted or trust_code)
     with _watcher(name, progress) as watcher:
         watcher.phase("reading the store")
         from rnnsweep.app.run import launch as runs
         from rnnsweep.sweep.rebuild import Reopen
 
-        config = runs.stored_config(store_place, name, list(overrides))
+        config = runs.stored_config(store_place, name, list(overrides), watcher.asking(ask) if ask else None)
         watcher.on_result = _result(name, store_place, on_result)
         reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
         return Sweep(name, store_place, runs.resume(config, reopen, watcher))

@@ -6,20 +6,23 @@ from typing import Annotated
 
 import typer
 
-from rnnsweep.app.cli.options import Overrides, Store, SweepName
+from rnnsweep.app.cli.options import Overrides, Store, SweepName, password_prompt
 
 
-def resume(
+def resume(  # noqa: PLR0913 - one parameter per option
     sweep: SweepName,
     budget: Overrides = None,
     failed: Annotated[bool, typer.Option("--failed", help="Try all failed trials again.")] = False,
     trial: Annotated[list[int] | None, typer.Option("--trial", help="Try this trial again; may be repeated.")] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Complete trials go on to a raised budget.updates.")] = False,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Import the units that a ledger names which others may write.")
+    ] = False,
     store: Store = None,
 ) -> None:
     """Go on with a sweep: what was interrupted, what failed, or more of it (budget.trials=..., budget.updates=...)."""
     from rnnsweep.app import api
     from rnnsweep.app.cli.outcome import finish, print_result
 
-    wishes = {"failed": failed, "trials": tuple(trial or ()), "extend": extend}
-    finish(api.resume(sweep, list(budget or ()), **wishes, store=store, on_result=print_result))
+    wishes = {"failed": failed, "trials": tuple(trial or ()), "extend": extend, "trust_code": trust_code}
+    finish(api.resume(sweep, list(budget or ()), **wishes, store=store, on_result=print_result, ask=password_prompt()))

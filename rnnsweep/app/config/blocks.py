@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,12 @@ class StoreConfig:
     """
 
     root: Path
-    ledger: str
-    optuna: str | None
-    mlflow: str
-    artifacts: str | None
-    checkpoints: str
+    # not shown: URLs may hold passwords, and what is shown ends in logs
+    ledger: str = field(repr=False)
+    optuna: str | None = field(repr=False)
+    mlflow: str = field(repr=False)
+    artifacts: str | None = field(repr=False)
+    checkpoints: str = field(repr=False)
 
 
 @dataclass(frozen=True)
