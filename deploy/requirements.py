@@ -10,15 +10,15 @@ from pathlib import Path
 
 BUILDS = ("torch", "triton")
 """Packages of which CPU, CUDA and vendors' builds of one version are different files."""
-OF_BUILDS = ("sympy", "networkx")
-"""Pure Python that only those need: here, so that it is hashed too."""
+UNSAID = ("sympy", "networkx", "editables")
+"""What torch needs besides, and hatchling for a checkout: here, so that it is hashed too."""
 
 
 def main(which: str, *extras: str) -> None:
     """Print the requirements, with those of the build backend, which pip would install without a hash otherwise."""
     data = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     project = data["project"]
-    wanted = [*project["dependencies"], *data["build-system"]["requires"], *OF_BUILDS]
+    wanted = [*project["dependencies"], *data["build-system"]["requires"], *UNSAID]
     wanted += [line for extra in extras for line in project["optional-dependencies"][extra]]
     for line in wanted:
         name = re.match(r"[\w.-]+", line)
