@@ -106,7 +106,7 @@ def fresh(
 
     folders = [Path(folder) for folder in config_dirs]
     config = load(name, list(overrides), config_dirs=folders, store=runs.root_argument(store), check_units=False)
-    store_place = place_of(config.store.root, config.store.ledger)
+    store_place = place_of(config.store.root, config.store.ledger, config.store.urls)
     chosen, unfinished = runs.fresh_name(store_place, config.plan.name)
     return chosen, store_place if unfinished else None
 

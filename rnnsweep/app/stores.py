@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ class StorePlace:
         root: directory of the embedded stores, reports and spool.
         ledger: database URL of the ledger.
         named: whether somebody named it; commands that we suggest then name it too.
+        urls: the stores' URLs by their keys, as they have just been given; the ledger keeps no passwords.
         trusted: code that the ledger names is imported even where others than its owner may write the ledger.
     """
 
@@ -38,6 +39,7 @@ class StorePlace:
     ledger: str = field(repr=False)
     named: bool = False
     trusted: bool = False
+    urls: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"], repr=False, hash=False)
 
     @property
     def option(self) -> tuple[str, ...]:
@@ -96,9 +98,10 @@ def place(store: str | Path | StorePlace | None = None) -> StorePlace:
     )
 
 
-def place_of(root: Path, ledger: str) -> StorePlace:
-    """The store that a configuration names."""
-    return StorePlace(root, ledger, named=root != Path(os.environ.get(ENVIRONMENT) or DEFAULT).expanduser().resolve())
+def place_of(root: Path, ledger: str, urls: Mapping[str, str | None] | None = None) -> StorePlace:
+    """The store that a configuration names; with its URLs, where a sweep of it is to go on."""
+    named = root != Path(os.environ.get(ENVIRONMENT) or DEFAULT).expanduser().resolve()
+    return StorePlace(root, ledger, named=named, urls=urls or {})
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.postgres import require_driver
 from rnnsweep.app.config.checks import check_objective
 from rnnsweep.app.config.search_space import from_plain
+from rnnsweep.app.config.store_urls import KEYS
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 
@@ -39,6 +40,11 @@ class StoreConfig:
     mlflow: str = field(repr=False)
     artifacts: str | None = field(repr=False)
     checkpoints: str = field(repr=False)
+
+    @property
+    def urls(self) -> dict[str, str | None]:
+        """What may hold passwords, by key."""
+        return {key: getattr(self, key) for key in KEYS}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rnnsweep.adapters.ledger.passwords import borrowed, from_libpq, same_place
@@ -112,10 +112,12 @@ class UrlFinder:
     Attributes:
         ledger: URL of the ledger as the user gave it; empty where it is a file.
         ask: who is asked where nothing else helps; None: nobody.
+        known: whole URLs, by key, that were given just now; those of other places are passed over.
     """
 
     ledger: str = ""
     ask: Ask | None = None
+    known: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"], repr=False)
 
     def __call__(self, block: Mapping[str, Any]) -> dict[str, Any]:
         """The block with all of its URLs.
@@ -154,6 +156,9 @@ class UrlFinder:
         """
         if key == "ledger" and self.ledger:
             return self.ledger
+        just_now = self.known.get(key)
+        if just_now is not None and same_place(just_now, text):
+            return just_now
         url = os.environ.get(VARIABLE + key.upper())
         if url is not None and not _unclear(text) and not same_place(url, text):
             problem = f"{VARIABLE}{key.upper()} names another place than the sweep"

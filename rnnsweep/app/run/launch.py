@@ -179,7 +179,7 @@ def stored_config(
     """
     with reading_sweep(store_place, sweep) as (_, view):
         _check_code(store_place, view)
-        config = from_json(view.config, store_place.own_root, UrlFinder(store_place.server, ask))
+        config = from_json(view.config, store_place.own_root, UrlFinder(store_place.server, ask, store_place.urls))
     config = amend(config, overrides) if overrides else config
     allow_stored_imports(config)
     return config

@@ -89,6 +89,12 @@ def test_a_whole_url_from_the_environment_must_be_the_same_place(monkeypatch):
     assert "p%2Fw" not in str(error.value)
 
 
+def test_what_was_typed_again_is_taken_where_it_is_the_same_place():
+    assert UrlFinder(known={"optuna": URL}).url(STARRED, "optuna") == URL
+    with pytest.raises(ConfigError, match="not kept"):
+        UrlFinder(known={"optuna": URL.replace("db", "other")}).url(STARRED, "optuna")
+
+
 def test_libpqs_own_places(monkeypatch, tmp_path):
     file = tmp_path / "pgpass"
     file.write_text("# a comment\ndb:5432:other:me:no\ndb:*:optuna:me:p/w\\:\\\\@\n*:*:*:*:never\n")
