@@ -60,8 +60,6 @@ def test_a_store_that_is_closed_to_it_can_be_read_and_nothing_more(shared):
     before = sorted(path.name for path in store.rglob("*"))
     table = nobody("table", "quickstart", "--store", str(store), cwd=shared)
     assert table.returncode == 0 and "diverged at 320" in table.stdout, table.stderr
-    report = nobody("report", "quickstart", "--store", str(store), cwd=shared)
-    assert report.returncode == 2 and "--out" in report.stderr
     resumed = nobody("resume", "quickstart", "--store", str(store), cwd=shared)
     assert resumed.returncode == 1 and "attempt to write a readonly database" in resumed.stderr
     assert sorted(path.name for path in store.rglob("*")) == before
@@ -106,7 +104,7 @@ def test_code_that_a_ledger_of_another_user_names_is_not_imported(shared):
     rename_unit(store, "evil.Clip", units)
     give(store)
     environment = {**os.environ, "PYTHONPATH": CHECKOUT}
-    for words in (("resume", "quickstart"), ("report", "quickstart"), ("doctor", "--repair", "--no-ray")):
+    for words in (("resume", "quickstart"), ("doctor", "--repair", "--no-ray")):
         command = [sys.executable, "-m", "rnnsweep.app.cli.main", *words, "--store", str(store)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
         assert not mark.exists(), words

@@ -24,6 +24,7 @@ OLD = "postgresql://me:s3cret-of-old@127.0.0.1:1/optuna"
 SECRET = "s3cret-of-old"
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_a_sweep_on_postgresql_keeps_no_byte_of_its_password_and_goes_on(role_url, tmp_path, monkeypatch, capfd):
     for name in ("PGPASSWORD", "RNNSWEEP_OPTUNA"):
