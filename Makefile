@@ -1,4 +1,4 @@
-# Each target does its own set-up: an environment in .venv, with the versions in constraints.txt.
+# Each target does its own set-up: an environment in .venv, with the versions in constraints.txt and the files in hashes.txt.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -27,13 +27,22 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+# pip hashes no checkout, and which build of torch or triton a machine has is its own matter: files that differ are refused
+# for all else, which comes first.
+define INSTALL
+	$(BIN)/python deploy/requirements.py hashed $(1) > $(VENV)/hashed.txt
+	$(BIN)/python deploy/requirements.py builds $(1) > $(VENV)/builds.txt
+	$(BIN)/python -m pip install --quiet --constraint hashes.txt --requirement $(VENV)/hashed.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement $(VENV)/builds.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+endef
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt hashes.txt
+	$(call INSTALL)
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,gpu,dashboard,postgres,docs]'
-	@touch $@
+	$(call INSTALL,dev gpu dashboard postgres docs)
 
 quickstart: install ## a real sweep in a few minutes: temporal order, with and without Omega
 	$(BIN)/rnnsweep launch quickstart --fresh

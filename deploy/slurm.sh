@@ -27,8 +27,9 @@ stop=(rnnsweep stop "$sweep")
 run=(rnnsweep "$command" "$sweep" "$@")
 if [ "$command" = launch ]; then run+=(cluster=ray cluster.address=auto); fi
 if [ -n "${LEDGER:-}" ]; then
-    stop+=(--store "$LEDGER")
-    if [ "$command" = launch ]; then run+=("store.ledger=$LEDGER"); else run+=(--store "$LEDGER"); fi
+    # by name only: other users see the command lines, and the ledger keeps what was typed
+    export LEDGER RNNSWEEP_STORE="$LEDGER"
+    if [ "$command" = launch ]; then run+=('store.ledger=${oc.env:LEDGER}'); fi
 fi
 
 # symmetric-run starts Ray on every node, runs the command on the first, and stops Ray afterwards.

@@ -30,15 +30,52 @@ _LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "pl
 AnyUnit = TypeVar("AnyUnit", bound=Unit)
 
 
+_refused: dict[str, str] = {}
+"""Targets that are not imported -> why; see `refuse`."""
+
+
+def foreign_targets(config: Any) -> list[str]:
+    """What a nested config names as code (every `_target_`) that is not ours, in order.
+
+    Example:
+        >>> foreign_targets([{"_target_": "mine.Clip"}, {"a": {"_target_": "rnnsweep.core.inits.normal.Normal"}}])
+        ['mine.Clip']
+    """
+    if isinstance(config, list | tuple):
+        return list(dict.fromkeys(target for item in config for target in foreign_targets(item)))
+    if not isinstance(config, Mapping):
+        return []
+    own = [str(config["_target_"])] if "_target_" in config else []
+    inside = [target for item in config.values() for target in foreign_targets(item)]
+    return [target for target in dict.fromkeys([*own, *inside]) if not target.startswith("rnnsweep.")]
+
+
+def refuse(config: Any, reason: str) -> None:
+    """Import none of a config's foreign targets in this process, unless their modules are imported already.
+
+    Args:
+        config: see `foreign_targets`.
+        reason: for the error's line; empty takes it back.
+    """
+    for target in foreign_targets(config) if reason or _refused else ():
+        if reason:
+            _refused[target] = reason
+        else:
+            _refused.pop(target, None)
+
+
 def load_class(target: Any, key: str) -> type[Unit]:
     """The class that a `_target_` names.
 
     Raises:
-        ConfigError: it cannot be imported, or is no unit.
+        ConfigError: it cannot be imported, must not be (`refuse`), or is no unit.
     """
     module, _, name = str(target).rpartition(".")
     if not module:
         raise ConfigError("cannot be imported", key=f"{key}._target_", value=target, allowed="package.module.Class")
+    if str(target) in _refused and module not in sys.modules:
+        hint = _refused[str(target)]
+        raise ConfigError("is code that is not imported", key=f"{key}._target_", value=target, hint=hint)
     try:
         loaded = getattr(importlib.import_module(module), name)
     except (Exception, SystemExit) as error:  # a module that calls sys.exit must not end a launch without a word

@@ -12,7 +12,7 @@ from rnnsweep.app.cli.main import app
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.errors import ConfigError
-from rnnsweep.loader import build_unit, load_class, user_code
+from rnnsweep.loader import build_unit, foreign_targets, load_class, refuse, user_code
 
 SGD = "rnnsweep.core.optimizers.sgd.Sgd"
 
@@ -125,3 +125,20 @@ def test_our_own_mistakes_are_not_dressed_up_as_the_users():
     with pytest.raises(ZeroDivisionError), user_code(gru):
         raise ZeroDivisionError
     assert load_class(SGD, "optimizer").__name__ == "Sgd"
+
+
+def test_what_is_refused_is_not_imported(mine, monkeypatch):
+    monkeypatch.syspath_prepend(str(mine("open('imported', 'w')\n").parent))
+    block = {"a": [{"_target_": "my_family.Mine"}, {"_target_": SGD}]}
+    assert foreign_targets(block) == ["my_family.Mine"]
+    refuse(block, "because.")
+    try:
+        with pytest.raises(ConfigError, match=r"family\._target_='my_family.Mine'.*not imported.*because\."):
+            load_class("my_family.Mine", "family")
+        assert not Path("imported").exists()
+        assert load_class(SGD, "optimizer").__name__ == "Sgd"
+    finally:
+        refuse(block, "")
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        load_class("my_family.Mine", "family")
+    assert Path("imported").exists()

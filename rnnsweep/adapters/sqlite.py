@@ -5,7 +5,9 @@ The mirrors do themselves only what their libraries would do value by value; the
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -51,6 +53,23 @@ def check_file(url: str, key: str) -> None:
         raise ConfigError("is a directory, no database", key=key, value=str(path), allowed="a file, or none yet")
     if path.is_symlink() and not path.parent.joinpath(path.readlink()).parent.is_dir():
         raise ConfigError("is a link into a directory that does not exist", key=key, value=str(path), allowed="a file")
+
+
+def writers(path: Path) -> str:
+    """Who besides us may write a database, in words; empty where nobody does. Root may everything, and is no stranger.
+
+    Its log counts too: SQLite takes what stands there for newer than the file.
+    """
+    for file in (path, *(path.with_name(f"{path.name}-{part}") for part in ("wal", "journal"))):
+        try:
+            state = file.stat()
+        except OSError:  # there is none
+            continue
+        if state.st_uid not in (0, os.geteuid()):
+            return f"{file} belongs to user {state.st_uid}"
+        if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return f"{file} is writable for others than its owner"
+    return ""
 
 
 def write_ahead(path: Path) -> None:

@@ -5,6 +5,7 @@ What configures and runs is imported where it is called: whoever waits for it is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -105,7 +106,7 @@ def fresh(
 
     folders = [Path(folder) for folder in config_dirs]
     config = load(name, list(overrides), config_dirs=folders, store=runs.root_argument(store), check_units=False)
-    store_place = place_of(config.store.root, config.store.ledger)
+    store_place = place_of(config.store.root, config.store.ledger, config.store.urls)
     chosen, unfinished = runs.fresh_name(store_place, config.plan.name)
     return chosen, store_place if unfinished else None
 
@@ -121,6 +122,8 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
     store: Path | str | StorePlace | None = None,
     progress: bool = True,
     on_result: Callable[[Sweep], None] | None = None,
+    ask: Callable[[str], str] | None = None,
+    trust_code: bool = False,
 ) -> Sweep:
     """Go on with a sweep of the store; `overrides` may raise ``budget.*``, the rest is as for `launch`.
 
@@ -132,6 +135,9 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
         extend: complete trials go on to a raised ``budget.updates``.
         accept_changes: go on although code, versions or data have changed since the last session; trials that were
             trained with both are marked.
+        trust_code: import the user's units that the ledger names although others may write its file.
+        ask: called with a question where a store's password is neither in the ledger, which keeps none, nor in the
+            environment; None refuses such a resume.
         store: see `launch`.
         progress: see `launch`.
         on_result: see `launch`.
@@ -141,12 +147,13 @@ def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only
         LockedError: another driver holds the sweep.
     """
     store_place = place(store)
+    store_place = dataclasses.replace(store_place, trusted=store_place.trusted or trust_code)
     with _watcher(name, progress) as watcher:
         watcher.phase("reading the store")
         from rnnsweep.app.run import launch as runs
         from rnnsweep.sweep.rebuild import Reopen
 
-        config = runs.stored_config(store_place, name, list(overrides))
+        config = runs.stored_config(store_place, name, list(overrides), watcher.asking(ask) if ask else None)
         watcher.on_result = _result(name, store_place, on_result)
         reopen = Reopen(failed=failed, trials=tuple(trials), extend=extend)
         return Sweep(name, store_place, runs.resume(config, reopen, watcher, accept_changes=accept_changes))

@@ -52,6 +52,10 @@ class Watcher:
     def phase(self, text: str) -> None:
         """What is done before there are figures."""
 
+    def asking(self, ask: Callable[[str], str]) -> Callable[[str], str]:
+        """The same question, asked where nothing moves meanwhile."""
+        return ask
+
     def update(self, progress: Progress) -> None:
         """The newest figures."""
 
@@ -131,6 +135,20 @@ class LiveProgress(Watcher):
     def phase(self, text: str) -> None:
         """See `Watcher.phase`; a plain line comes only where it takes long."""
         self._phase = text
+
+    def asking(self, ask: Callable[[str], str]) -> Callable[[str], str]:
+        """See `Watcher.asking`."""
+
+        def asked(question: str) -> str:
+            if self._live is None:
+                return ask(question)
+            self._live.stop()
+            try:
+                return ask(question)
+            finally:
+                self._live.start(refresh=True)
+
+        return asked
 
     def update(self, progress: Progress) -> None:
         """Take the newest figures, and show them if it is time."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
 from rnnsweep.errors import ConfigError, StoreError, nearest
+from rnnsweep.loader import refuse
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import Ledger, SweepView
 
 ENVIRONMENT = "RNNSWEEP_STORE"
 DEFAULT = "mlruns"
+TRUST = "RNNSWEEP_TRUST_CODE"
+"""Set to 1, it says what `rnnsweep resume --trust-code` says, to all commands."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,15 @@ class StorePlace:
         root: directory of the embedded stores, reports and spool.
         ledger: database URL of the ledger.
         named: whether somebody named it; commands that we suggest then name it too.
+        urls: the stores' URLs by their keys, as they have just been given; the ledger keeps no passwords.
+        trusted: code that the ledger names is imported even where others than its owner may write the ledger.
     """
 
     root: Path
-    ledger: str
+    ledger: str = field(repr=False)
     named: bool = False
+    trusted: bool = False
+    urls: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"], repr=False, hash=False)
 
     @property
     def option(self) -> tuple[str, ...]:
@@ -52,6 +59,20 @@ class StorePlace:
     def own_root(self) -> Path | None:
         """Root of all stores; None where a database server was named and the sweep's config knows the root."""
         return self.root if self.ledger.startswith("sqlite:") else None
+
+    @property
+    def server(self) -> str:
+        """URL of the database server that was named as the ledger; empty where it is a file."""
+        return "" if self.ledger.startswith("sqlite:") else self.ledger
+
+    @property
+    def strangers(self) -> str:
+        """Who else may write the ledger's file, in words; empty where nobody does, or where that is said to be well.
+
+        Of a server only its administrators know.
+        """
+        file = sqlite.path_of(self.ledger)
+        return "" if file is None or self.trusted or os.environ.get(TRUST) == "1" else sqlite.writers(file)
 
     @property
     def exists(self) -> bool:
@@ -82,9 +103,10 @@ def place(store: str | Path | StorePlace | None = None) -> StorePlace:
     )
 
 
-def place_of(root: Path, ledger: str) -> StorePlace:
-    """The store that a configuration names."""
-    return StorePlace(root, ledger, named=root != Path(os.environ.get(ENVIRONMENT) or DEFAULT).expanduser().resolve())
+def place_of(root: Path, ledger: str, urls: Mapping[str, str | None] | None = None) -> StorePlace:
+    """The store that a configuration names; with its URLs, where a sweep of it is to go on."""
+    named = root != Path(os.environ.get(ENVIRONMENT) or DEFAULT).expanduser().resolve()
+    return StorePlace(root, ledger, named=named, urls=urls or {})
 
 
 @contextmanager
@@ -116,7 +138,15 @@ def reading_sweep(store_place: StorePlace, name: str) -> Iterator[tuple[Ledger, 
         view = ledger.sweep(name) if ledger else None
         if ledger is None or view is None:
             raise unknown_sweep(store_place, name, [known.name for known in ledger.sweeps()] if ledger else [])
+        guard_imports(store_place, view)
         yield ledger, view
+
+
+def guard_imports(store_place: StorePlace, view: SweepView) -> None:
+    """Before anything of a sweep is imported: code of users is not where others may write the ledger that names it."""
+    strangers = store_place.strangers
+    hint = f"Others may write the ledger that names it ({strangers}). {TRUST}=1 imports it all the same."
+    refuse(view.config, hint if strangers else "")
 
 
 def unknown_sweep(store_place: StorePlace, name: str, known: list[str]) -> ConfigError:

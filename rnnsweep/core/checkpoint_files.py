@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlparse
 
@@ -77,6 +77,35 @@ def sync_folder(folder: str) -> None:
             raise
     finally:
         os.close(opened)
+
+
+def rewrite_config(root: str, change: Callable[[Any], Any]) -> bool:
+    """Change the copy that `write_config` left; whether there was something to change.
+
+    Args:
+        root: as for `write_config`.
+        change: from its data to those that are to be kept.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    folder = local_path(root)
+    try:
+        if folder is None:
+            import fsspec
+
+            text = fsspec.url_to_fs(root)[0].cat_file(f"{root}/{CONFIG}").decode()
+        else:
+            with open(f"{folder}/{CONFIG}") as file:
+                text = file.read()
+        before = json.loads(text)
+    except (OSError, ValueError):  # there is none, or it is damaged
+        return False
+    after = change(before)
+    if after == before:
+        return False
+    write_config(root, after)
+    return True
 
 
 def remove_leftovers(root: str) -> int:

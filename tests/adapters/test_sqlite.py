@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from rnnsweep.adapters.sqlite import known_file, path_of, transaction, url_of, write_ahead
+from rnnsweep.adapters.sqlite import known_file, path_of, transaction, url_of, write_ahead, writers
 
 
 @pytest.fixture
@@ -79,3 +80,19 @@ def test_every_path_comes_back_from_its_url_for_us_and_for_sqlalchemy(tmp_path: 
 def test_only_a_sqlite_url_has_a_path(tmp_path: Path) -> None:
     assert path_of(url_of(tmp_path / "a.db")) == tmp_path / "a.db"
     assert path_of("http://host/a.db") is None
+
+
+def test_who_else_may_write_a_database(tmp_path):
+    file = tmp_path / "ledger.db"
+    assert writers(file) == ""
+    file.touch(0o600)
+    log = tmp_path / "ledger.db-wal"
+    log.touch(0o600)
+    assert writers(file) == ""
+    for path, mode in ((file, 0o660), (file, 0o602), (log, 0o666)):
+        path.chmod(mode)
+        assert writers(file) == f"{path} is writable for others than its owner"
+        path.chmod(0o644)
+    if os.geteuid() == 0:
+        os.chown(log, 65534, 65534)
+        assert writers(file) == f"{log} belongs to user 65534"

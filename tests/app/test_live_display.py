@@ -169,3 +169,16 @@ def test_a_silent_watcher_hands_the_result_on():
         watcher.ended(Outcome(SweepState.STOPPED, 3, ""))
         watcher.waiting("x")
     assert [outcome.exit_code for outcome in results] == [3]
+
+
+def test_a_question_is_asked_while_nothing_moves():
+    asked = []
+    live = LiveProgress("s", stream=io.StringIO(), plain=False)
+    with live:
+        assert (
+            live.asking(lambda text: asked.append((text, live._live.is_started)) or "answer")("Password: ") == "answer"
+        )
+        assert live._live.is_started
+    with silent() as quiet:
+        assert quiet.asking(str.upper)("x") == Watcher("s").asking(str.upper)("x") == "X"
+    assert asked == [("Password: ", False)]

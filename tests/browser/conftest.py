@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rnnsweep.adapters.gate import with_token
 from tests.browser.journal import SWEEP, journal, plan
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 VARIABLE = "RNNSWEEP_TEST_CHROMIUM"
+TOKEN = "token-of-the-browser-tests"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -63,10 +65,15 @@ class Served:
     """A sweep in a running MLflow UI."""
 
     base: str
+    token: str
     experiment: str
     parent: str
     runs: dict[int, str]
     objectives: dict[int, float]
+
+    def enter(self, link: str) -> str:
+        """The link as `rnnsweep ui` prints it."""
+        return with_token(link, self.token)
 
     @property
     def ranked(self) -> list[int]:
@@ -101,11 +108,11 @@ def serve_sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        processes.append(serve(uri, port=port))
+        processes.append(serve(uri, port=port, token=TOKEN))
         done = [entry for entry in entries if entry.kind == "trial" and entry.data["state"] == "COMPLETE"]
         objectives = {entry.trial: entry.data["values"][0] for entry in done}
         base = f"http://127.0.0.1:{port}"
-        return Served(base, mirror.experiment_id, mirror.parent_id, mirror.run_ids(), objectives)
+        return Served(base, TOKEN, mirror.experiment_id, mirror.parent_id, mirror.run_ids(), objectives)
 
     yield build
     for process in processes:

@@ -44,7 +44,7 @@ def sweep(serve_sweep, chromium):
 
 
 def test_table_of_trials_has_their_columns_and_the_best_first(browser, sweep):
-    browser.get(experiment_link(sweep.base, sweep.experiment))
+    browser.get(sweep.enter(experiment_link(sweep.base, sweep.experiment)))
     text = text_with(browser, "matching runs", "objective", *column_names(SPACE.keys).values(), "solved_at", "reason")
     names = re.findall(r"^\d{5}$", text, re.MULTILINE)
     best = sweep.ranked[0]
@@ -57,7 +57,7 @@ def test_charts_begin_with_the_objective_and_all_searched_keys(browser, sweep):
     """The link to compare is short; nothing is to be chosen first."""
     link = experiment_link(sweep.base, sweep.experiment, charts=True)
     assert len(link) < 160
-    browser.get(link)
+    browser.get(sweep.enter(link))
     text = text_with(browser, "(objective)", "Searched keys and objective", "Model metrics")
     order = [text.index(name) for name in ("(objective)", "Searched keys and objective", "Model metrics")]
     assert order == sorted(order)
@@ -69,7 +69,7 @@ def test_charts_begin_with_the_objective_and_all_searched_keys(browser, sweep):
 
 def test_comparison_shows_every_searched_key_and_the_objective(browser, sweep):
     runs = [sweep.runs[number] for number in sweep.ranked[:20]]
-    browser.get(comparison_link(sweep.base, sweep.experiment, runs))
+    browser.get(sweep.enter(comparison_link(sweep.base, sweep.experiment, runs)))
     text = text_with(browser, "Comparing 20 Runs from 1 Experiment", "Parallel Coordinates Plot", "Contour Plot")
     assert re.search(r"Metrics:\s*objective", text)  # what one compares by at first
     for key in SPACE.keys:
@@ -79,7 +79,7 @@ def test_comparison_shows_every_searched_key_and_the_objective(browser, sweep):
 
 
 def test_page_of_the_sweep_carries_the_note(browser, sweep):
-    browser.get(run_link(sweep.base, sweep.experiment, sweep.parent))
+    browser.get(sweep.enter(run_link(sweep.base, sweep.experiment, sweep.parent)))
     text = text_with(browser, "Sweep temporal-order: COMPLETE", f"Best: trial {sweep.ranked[0]}")
     assert "controllers.omega.weight=" in text
     assert errors(browser) == []
@@ -87,7 +87,7 @@ def test_page_of_the_sweep_carries_the_note(browser, sweep):
 
 def test_page_of_a_trial_shows_its_params_and_metrics(browser, sweep):
     best = sweep.ranked[0]
-    browser.get(run_link(sweep.base, sweep.experiment, sweep.runs[best]))
+    browser.get(sweep.enter(run_link(sweep.base, sweep.experiment, sweep.runs[best])))
     text_with(browser, f"{best:05d}", "Finished", *SPACE.keys, "valid/error")
     assert errors(browser) == []
 
@@ -97,7 +97,7 @@ def test_a_thousand_children_are_usable_within_three_seconds(browser, serve_swee
     """By the first visit of a fresh browser to a fresh server."""
     sweep = serve_sweep(1000)
     began = time.monotonic()
-    browser.get(experiment_link(sweep.base, sweep.experiment))
+    browser.get(sweep.enter(experiment_link(sweep.base, sweep.experiment)))
     text_with(browser, "matching runs", f"{sweep.ranked[0]:05d}")
     seconds = time.monotonic() - began
     print(f"\nexperiment page with 1000 children: {seconds:.2f} s")

@@ -22,6 +22,7 @@ import orjson
 import sqlalchemy as sa
 
 from rnnsweep.adapters.ledger.schema import attempts, insert, journal, reports, sweeps, trials, verdicts
+from rnnsweep.adapters.ledger.secrets import hidden
 from rnnsweep.sweep.ports import (
     AttemptView,
     Change,
@@ -70,9 +71,16 @@ _PLAIN_ONLY = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 def encode(value: Any) -> str:
     """Text of plain nested data (mappings, lists, tuples, str, int, float, bool, None), ASCII only.
 
+    No URL in it holds a secret: configs, what users typed and the errors of workers all come through here.
+
     Raises:
         TypeError: something in it is not plain data.
     """
+    text = _encoded(value)
+    return text if "://" not in text else _encoded(hidden(value))
+
+
+def _encoded(value: Any) -> str:
     try:
         # PASSTHROUGH: orjson would write dataclasses and dates as plain data, which would come back as something else
         text = orjson.dumps(value, _plain, _PLAIN_ONLY)

@@ -143,6 +143,22 @@ class Database:
             with contextlib.suppress(SQLAlchemyError):
                 self._once(lambda c: c.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)"), "")
 
+    def vacuum(self) -> None:
+        """Write a SQLite file anew without freed pages, and empty its log: what was deleted is in neither.
+
+        Raises:
+            BusyError: others are in the file all the time.
+        """
+        if self.path is None:
+            return
+        self._insist(lambda: self._once(lambda c: c.exec_driver_sql("VACUUM"), ""), None)
+        busy, *_ = self._insist(
+            lambda: self._once(lambda c: c.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one(), ""), None
+        )
+        if busy:
+            hint = "its log may still hold what was removed; 'rnnsweep doctor --repair' while nothing runs empties it"
+            raise BusyError("ledger", f"{self.display_url}: {hint}")
+
     def check_log(self) -> None:
         """Refuse a write-ahead log whose head is damaged: SQLite would take it for empty and write over it.
 

@@ -20,6 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.dependent import DependentProcess
+from rnnsweep.adapters.gate import VARIABLE
 from rnnsweep.adapters.mlflow.store import store_errors
 from rnnsweep.adapters.mlflow.ui_view import VIEW
 from rnnsweep.errors import ConfigError, StoreError
@@ -74,11 +75,11 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]
         raise ConfigError(
             "needs authentication", key="host", value=host, allowed="127.0.0.1; else run an MLflow server"
         )
-    return [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    return [sys.executable, "-m", "rnnsweep.adapters.mlflow.gated_ui", host, str(port)]
 
 
-def ui_environment(uri: str) -> dict[str, str]:
-    """This process's environment and the store's URL; no telemetry, no runners of language-model jobs.
+def ui_environment(uri: str, token: str = "") -> dict[str, str]:
+    """This process's environment, the store's URL and the gate's token; no telemetry, no runners of model jobs.
 
     The runners are eight processes that only MLflow's other half uses; their start (17 s of processor time) is what
     the first visitor would wait for.
@@ -88,23 +89,27 @@ def ui_environment(uri: str) -> dict[str, str]:
         "DO_NOT_TRACK": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    return {**os.environ, **switches, "MLFLOW_BACKEND_STORE_URI": uri}
+    return {**os.environ, **switches, "MLFLOW_BACKEND_STORE_URI": uri, VARIABLE: token}
 
 
-def serve(uri: str, host: str = "127.0.0.1", port: int = 5000, timeout: float = 60.0) -> DependentProcess:
+def serve(
+    uri: str, host: str = "127.0.0.1", port: int = 5000, timeout: float = 60.0, *, token: str
+) -> DependentProcess:
     """Start the UI and wait until it answers; the caller ends the process (`terminate`, then `wait`), or dies.
 
-    The port should be free (`free_port`): another server that answers there is not taken for ours.
+    The port should be free (`free_port`): another server that answers there is not taken for ours. Who opens it needs
+    the token (`gate.with_token`); a program sends it as MLFLOW_TRACKING_TOKEN.
 
     Raises:
         StoreError: it does not come up within `timeout` seconds.
     """
     command = ui_command(uri, host, port)
     prepare(uri)
-    process = DependentProcess(command, ui_environment(uri))
+    process = DependentProcess(command, ui_environment(uri, token))
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline and process.poll() is None:
-        if _answers(f"http://{host}:{port}/health") and _listens(process.pid, port):
+        # in this order: another server must not be shown the token
+        if _listens(process.pid, port) and _answers(f"http://{host}:{port}/health", token):
             return process
         time.sleep(0.2)
     process.terminate()
@@ -176,9 +181,10 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, token: str) -> bool:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with urllib.request.urlopen(request, timeout=2) as response:
             return response.status == 200
     except OSError:
         return False

@@ -246,12 +246,24 @@ def _init_patiently(options: dict[str, Any]) -> None:
     for left in reversed(range(_STARTS)):
         try:
             ray.init(**options)
+            _close_session()
             return
         except Exception as problem:
             if not left or "timed out during startup" not in str(problem):
                 raise
             LOG.warning("Ray did not start within its 30 s; trying again")
             ray.shutdown()
+
+
+def _close_session() -> None:
+    """Close the folder with the sockets and logs of a Ray that has started here to other users.
+
+    Ray opens it to everybody (mode 0777), whatever the umask, so that users may share one Ray; who may write there can
+    put a socket of his own in the place of ours.
+    """
+    node: Any = ray_worker._global_node
+    if node is not None:
+        Path(node.get_session_dir_path()).chmod(0o700)
 
 
 def _join(address: str) -> None:

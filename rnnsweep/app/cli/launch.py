@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rnnsweep.app.cli.options import ConfigDir, Overrides, Store
+from rnnsweep.app.cli.options import ConfigDir, Overrides, Store, password_prompt
 
 
 def launch(
@@ -28,7 +28,7 @@ def launch(
         name, unfinished = api.fresh(sweep, typed, store=store, config_dirs=folders)
         if unfinished is not None:
             typer.echo(f"Going on with the unfinished sweep '{name}'.", err=True)
-            finish(api.resume(name, store=unfinished, on_result=print_result))
+            finish(api.resume(name, store=unfinished, on_result=print_result, ask=password_prompt()))
             return
         typer.echo(f"Launching sweep '{name}'.", err=True)
         typed.append(f"name={name}")

@@ -54,6 +54,7 @@ class OneLineErrors(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take ``--traceback`` wherever it stands: one thinks of it when a command has failed, and adds it last."""
         ctx.meta[TRACEBACK] = TRACEBACK in args
+        _warn_of_passwords(args)
         typed = [argument for argument in args if argument != TRACEBACK]
         ctx.meta[COMMAND] = next(iter(typed), None)
         if not typed:  # no mistake: whoever types the program's name alone wants its help
@@ -93,6 +94,19 @@ class OneLineErrors(TyperGroup):
             text, code = farewell(ctx.meta[COMMAND], error)
             typer.echo(text, err=True)
             raise typer.Exit(code) from None
+
+
+def _warn_of_passwords(arguments: list[str]) -> None:
+    """Say so where a URL on the command line holds a password: every user of the machine sees that line."""
+    if not any("://" in word for word in arguments):  # nothing is imported for that
+        return
+    from rnnsweep.app.api import harmless
+
+    for word in arguments:
+        if harmless(word) != word:
+            hint = "in an override write '${oc.env:NAME}', instead of --store set RNNSWEEP_STORE"
+            shown = printable(harmless(word))
+            typer.echo(f"warning: {shown}: other users see this password in the list of processes; {hint}", err=True)
 
 
 @contextmanager

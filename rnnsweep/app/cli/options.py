@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +38,11 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+
+
+def password_prompt() -> Callable[[str], str] | None:
+    """What asks for a password at the terminal, unseen; None where there is none."""
+    return getpass.getpass if sys.stdin.isatty() and sys.stderr.isatty() else None
 
 
 def emit(data: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rnnsweep.app.cli.options import Overrides, Store, SweepName
+from rnnsweep.app.cli.options import Overrides, Store, SweepName, password_prompt
 
 
 def resume(  # noqa: PLR0913 - one parameter per option
@@ -18,11 +18,15 @@ def resume(  # noqa: PLR0913 - one parameter per option
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on although code, versions or data have changed.")
     ] = False,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Import the units that a ledger names which others may write.")
+    ] = False,
     store: Store = None,
 ) -> None:
     """Go on with a sweep: what was interrupted, what failed, or more of it (budget.trials=..., budget.updates=...)."""
     from rnnsweep.app import api
     from rnnsweep.app.cli.outcome import finish, print_result
 
-    wishes = {"failed": failed, "trials": tuple(trial or ()), "extend": extend, "accept_changes": accept_changes}
-    finish(api.resume(sweep, list(budget or ()), **wishes, store=store, on_result=print_result))
+    wishes = {"failed": failed, "trials": tuple(trial or ()), "extend": extend}
+    wishes |= {"accept_changes": accept_changes, "trust_code": trust_code}
+    finish(api.resume(sweep, list(budget or ()), **wishes, store=store, on_result=print_result, ask=password_prompt()))

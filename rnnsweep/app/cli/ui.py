@@ -16,7 +16,7 @@ def ui(
     optuna: Annotated[bool, typer.Option("--optuna", help="Start optuna-dashboard instead.")] = False,
     store: Store = None,
 ) -> None:
-    """Serve the MLflow UI on this machine only, and print the link to a sweep's comparison; Ctrl-C ends it."""
+    """Serve the MLflow UI on this machine only, for who has the printed link; Ctrl-C ends it."""
     from rnnsweep.app.results import mlflow_ui as pages
     from rnnsweep.app.results.sweep import place
 
@@ -25,12 +25,12 @@ def ui(
     if uri.startswith("http"):
         typer.echo(f"Served already:\n{pages.links(uri, store_place, sweep)}")
         return
-    process, served = pages.serve_dashboard(store_place, port) if optuna else pages.serve(uri, port)
+    server = pages.serve_dashboard(store_place, port) if optuna else pages.serve(uri, port)
+    process, base = server.process, f"http://{pages.HOST}:{server.port}"
     try:
-        if served != port:
-            typer.echo(f"Port {port} is taken; this store is on {served}.", err=True)
-        base = f"http://{pages.HOST}:{served}"
-        typer.echo(f"{base if optuna else pages.links(base, store_place, sweep)}\nCtrl-C ends it.")
+        if server.port != port:
+            typer.echo(f"Port {port} is taken; this store is on {server.port}.", err=True)
+        typer.echo(f"{pages.links(base, store_place, None if optuna else sweep, server.token)}\nCtrl-C ends it.")
         process.wait()
     except KeyboardInterrupt:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.postgres import require_driver
 from rnnsweep.app.config.checks import check_objective
 from rnnsweep.app.config.search_space import from_plain
+from rnnsweep.app.config.store_urls import KEYS
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 
@@ -33,11 +34,17 @@ class StoreConfig:
     """
 
     root: Path
-    ledger: str
-    optuna: str | None
-    mlflow: str
-    artifacts: str | None
-    checkpoints: str
+    # not shown: URLs may hold passwords, and what is shown ends in logs
+    ledger: str = field(repr=False)
+    optuna: str | None = field(repr=False)
+    mlflow: str = field(repr=False)
+    artifacts: str | None = field(repr=False)
+    checkpoints: str = field(repr=False)
+
+    @property
+    def urls(self) -> dict[str, str | None]:
+        """What may hold passwords, by key."""
+        return {key: getattr(self, key) for key in KEYS}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from rnnsweep.app.config.point import lookup, put
+from rnnsweep.app.config.store_urls import refuse_unclear
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import Range, as_declared, check_field
 
@@ -92,6 +93,8 @@ def _check_places(resolved: Mapping[str, Any]) -> None:
             continue
         if not isinstance(value, str) or not value:
             raise ConfigError("is no path or URL", key=key, value=value, allowed="a path, a URL or null")
+        if "://" in value:
+            refuse_unclear(value, key)
         # in bytes, as file systems count, not in characters
         longest = max((len(part.encode()) for part in PurePath(value).parts), default=0)
         if longest > _LONGEST:

@@ -15,7 +15,7 @@ import os
 import stat
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from rnnsweep.app.config.data_paths import place_config
 from rnnsweep.app.config.idle import idle_arms, idle_controllers, idle_settings, still_loops
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
+from rnnsweep.app.config.store_urls import kept, readable, refuse_secrets, without_typed_secrets
 from rnnsweep.app.config.unread import unread_lines
 from rnnsweep.core.checkpoint_paths import sweep_folder
 from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable
@@ -49,9 +50,9 @@ class SweepConfig:
 
     Attributes:
         plan: what the sweep engine needs; ``plan.config`` is `resolved`.
-        resolved: full config of the base point, plain data, searched keys at their defaults.
+        resolved: full config of the base point, plain data, searched keys at their defaults; it holds no password.
         variants: one per combination of searched groups; one with empty groups otherwise.
-        store: where results go. cluster: what trains.
+        store: where results go, the only place with passwords. cluster: what trains.
         tracker, sampler, pruner: blocks of the chosen units.
         source: the file that the sweep came from; empty for the base config alone.
         choices: unit chosen per group (the first one of searched groups).
@@ -165,11 +166,12 @@ def load(
     source = str(file.path) if file else ""
     try:
         space = build_space(composition)
-        variants = _variants(composition, file.path.stem if file else "train")
+        refuse_secrets({"space": to_plain(space)})
+        variants, urls = _variants(composition, file.path.stem if file else "train")
         if check_units:
-            config = _checked(variants, composition, space, store)
+            config = _checked(variants, composition, space, store, urls)
         else:
-            config = _assemble(variants, composition.choices, space, store)
+            config = _assemble(variants, composition.choices, space, store, urls=urls)
     except ConfigError as error:
         # The checks below know keys, not files: here each error learns where its key was written. `from __cause__`
         # hides this re-raise, not the true cause.
@@ -177,7 +179,7 @@ def load(
     paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
     return dataclasses.replace(
         config,
-        plan=dataclasses.replace(config.plan, overrides=tuple(overrides)),
+        plan=dataclasses.replace(config.plan, overrides=without_typed_secrets(overrides)),
         cluster=dataclasses.replace(config.cluster, py_paths=paths),
         source=source,
         description=file.description if file else "",
@@ -186,9 +188,10 @@ def load(
     )
 
 
-def _variants(composition: Composition, name: str) -> list[Variant]:
-    """The resolved config of every combination of searched groups, its plain values checked."""
+def _variants(composition: Composition, name: str) -> tuple[list[Variant], dict[str, Any]]:
+    """The resolved config of every combination of searched groups, its plain values checked; and the stores' URLs."""
     variants: list[Variant] = []
+    urls: dict[str, Any] = {}
     for groups, tree in composition.variants:
         resolved = tree.resolved()
         if resolved.get("name") is None:
@@ -196,8 +199,11 @@ def _variants(composition: Composition, name: str) -> list[Variant]:
         # before `place_config`, which relies on the types
         check_values(resolved)
         place_config(resolved)
+        urls = resolved["store"]
+        resolved["store"] = kept(urls, tree.get("store"))
+        refuse_secrets(resolved)
         variants.append(Variant(groups, resolved, _names(composition.choices) | groups))
-    return variants
+    return variants, urls
 
 
 def _names(choices: Mapping[str, Choice]) -> dict[str, str]:
@@ -205,7 +211,9 @@ def _names(choices: Mapping[str, Choice]) -> dict[str, str]:
     return {group: choice for group, choice in choices.items() if isinstance(choice, str)}
 
 
-def _checked(variants: Sequence[Variant], composition: Composition, space: Space, root: Path | None) -> SweepConfig:
+def _checked(
+    variants: Sequence[Variant], composition: Composition, space: Space, root: Path | None, urls: Mapping[str, Any]
+) -> SweepConfig:
     """The config, units, sampler and pruner built once to check themselves; tells what does nothing."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
     from rnnsweep.app.config import unit_checks  # needs torch
@@ -213,7 +221,7 @@ def _checked(variants: Sequence[Variant], composition: Composition, space: Space
     # Units first: they say which values are whole numbers and what a diverged replica scores, which the plan is made
     # of.
     facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
-    config = _assemble(variants, composition.choices, facts.space, root, facts.worst)
+    config = _assemble(variants, composition.choices, facts.space, root, facts.worst, urls=urls)
     unit_checks.check_objectives(config.plan.objectives, config.variants)
     unit_checks.check_engine(config.resolved)
     unit_checks.check_points(variants, config.plan.enqueue)
@@ -237,6 +245,8 @@ def _assemble(
     space: Space,
     root: Path | None,
     worst: Mapping[str, float] | None = None,
+    *,
+    urls: Mapping[str, Any],
 ) -> SweepConfig:
     """Frozen data from checked variants, the first of which is the base point.
 
@@ -246,6 +256,7 @@ def _assemble(
         space: what is searched.
         root: see `load`.
         worst: what a diverged replica scores; None: as far as it is known without building units.
+        urls: the ``store`` block with its passwords, which the variants' have not.
     """
     for variant in variants:
         # with the space as the units settled it, so that a resume needs no yaml
@@ -257,7 +268,7 @@ def _assemble(
         plan=make_plan(resolved, worst or worst_values(resolved["budget"]["updates"])),
         resolved=dict(resolved),
         variants=tuple(variants),
-        store=store_config(resolved["store"], root),
+        store=store_config(urls, root),
         cluster=cluster_config(resolved["cluster"]),
         tracker=dict(resolved["tracker"]),
         sampler=sampler | {NAME: names.get("sampler", "")},
@@ -318,24 +329,35 @@ def to_json(config: SweepConfig) -> dict[str, Any]:
     }
 
 
-def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig:
-    """The config that `to_json` wrote; `store` is where its stores are now.
+def from_json(
+    data: Mapping[str, Any],
+    store: Path | None = None,
+    find_urls: Callable[[Mapping[str, Any]], Mapping[str, Any]] = readable,
+) -> SweepConfig:
+    """The config that `to_json` wrote.
+
+    Args:
+        data: it; ledgers of before hold passwords, which the result does not.
+        store: where its stores are now.
+        find_urls: finds what was not kept of the ``store`` block's URLs; by default as far as nobody need be asked.
 
     Raises:
-        ConfigError: written by another version of the format.
+        ConfigError: written by another version of the format; `find_urls` does not find all.
     """
     if data.get("version") != 1:
         raise ConfigError("stored config of another version", key="version", value=data.get("version"), allowed="1")
+    urls = find_urls(data["variants"][0]["resolved"]["store"])
     variants = [
-        Variant(item["groups"], _with_budget(item["resolved"], data), _names(data["choices"]) | item["groups"])
+        Variant(item["groups"], _as_driven(item["resolved"], data), _names(data["choices"]) | item["groups"])
         for item in data["variants"]
     ]
     # the stored `worst`: a task whose worst value has changed since must not score diverged rows of one sweep in two
     # ways
-    config = _assemble(variants, data["choices"], from_plain(variants[0].resolved["space"]), store, data["worst"])
+    space = from_plain(variants[0].resolved["space"])
+    config = _assemble(variants, data["choices"], space, store, data["worst"], urls=urls)
     return dataclasses.replace(
         config,
-        plan=dataclasses.replace(config.plan, overrides=tuple(data["overrides"])),
+        plan=dataclasses.replace(config.plan, overrides=without_typed_secrets(data["overrides"])),
         cluster=dataclasses.replace(config.cluster, py_paths=tuple(data["py_paths"])),
         source=data["source"],
         description=data["description"],
@@ -344,9 +366,10 @@ def from_json(data: Mapping[str, Any], store: Path | None = None) -> SweepConfig
     )
 
 
-def _with_budget(resolved: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of a point with the budget that was asked for while the sweep ran."""
-    return {**resolved, "budget": {**resolved["budget"], **data.get("budget", {})}}
+def _as_driven(resolved: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a point with the budget that was asked for while the sweep ran, and without passwords."""
+    budget = {**resolved["budget"], **data.get("budget", {})}
+    return {**resolved, "budget": budget, "store": kept(resolved["store"])}
 
 
 def plan_of(view: SweepView) -> SweepPlan:

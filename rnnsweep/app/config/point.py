@@ -95,13 +95,7 @@ def without_passwords(data: Any) -> Any:
         >>> without_passwords({"ledger": "postgresql://me:secret@host/db"})
         {'ledger': 'postgresql://me:***@host/db'}
     """
-    if isinstance(data, Mapping):
-        return {key: without_passwords(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [without_passwords(value) for value in data]
-    if not isinstance(data, str) or "://" not in data:
-        return data
     # here: workers use this module and need no SQLAlchemy
-    from rnnsweep.adapters.ledger.secrets import without_secrets
+    from rnnsweep.adapters.ledger.secrets import hidden
 
-    return without_secrets(data)
+    return hidden(data)

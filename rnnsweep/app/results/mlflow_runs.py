@@ -9,33 +9,46 @@ from typing import TYPE_CHECKING
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.mlflow import sqlite_tables
 from rnnsweep.app.config.load import from_json
+from rnnsweep.app.config.store_urls import UrlFinder
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace
 from rnnsweep.core.checkpoint_paths import trial_folder
-from rnnsweep.errors import StoreError
+from rnnsweep.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import SweepView
 
 
 def tracking_uri(store_place: StorePlace, view: SweepView) -> str:
-    """Where the sweep's MLflow runs are."""
-    block = resolved(view).get("store") or {}
-    return block.get("mlflow") or sqlite.url_of(store_place.root / "mlflow.db")
+    """Where the sweep's MLflow runs are.
+
+    Raises:
+        ConfigError: at a URL whose password is not known here.
+    """
+    stored = (resolved(view).get("store") or {}).get("mlflow")
+    return UrlFinder(store_place.server).url(stored, "mlflow") or sqlite.url_of(store_place.root / "mlflow.db")
+
+
+def _known_uri(store_place: StorePlace, view: SweepView) -> str:
+    """The same for who can do without; empty where the password is not known."""
+    try:
+        return tracking_uri(store_place, view)
+    except ConfigError:
+        return ""
 
 
 def run_ids(store_place: StorePlace, view: SweepView) -> Mapping[int, str]:
     """Trial number -> MLflow run id; empty where the tracker is off, away or has not written yet."""
     if (resolved(view).get("tracker") or {}).get("kind") == "none":
         return {}
-    uri = tracking_uri(store_place, view)
+    uri = _known_uri(store_place, view)
     database = sqlite.path_of(uri)
     return _served(uri, view)[1] if database is None else sqlite_tables.trial_runs(database, view)
 
 
 def experiment_id(store_place: StorePlace, view: SweepView) -> str | None:
     """MLflow's id of the sweep's experiment; None where it does not exist yet, or the server is away."""
-    uri = tracking_uri(store_place, view)
+    uri = _known_uri(store_place, view)
     database = sqlite.path_of(uri)
     if database is None:
         return _served(uri, view)[0] or None
@@ -44,11 +57,11 @@ def experiment_id(store_place: StorePlace, view: SweepView) -> str | None:
 
 
 def _served(uri: str, view: SweepView) -> tuple[str, Mapping[int, str]]:
-    """Experiment id and run ids on a server; nothing where it is away."""
+    """Experiment id and run ids on a server; nothing where it is away or not known."""
     from rnnsweep.adapters.mlflow.store import find_runs
 
     try:
-        return find_runs(uri, view)
+        return find_runs(uri, view) if uri else ("", {})
     except StoreError:
         return "", {}
 
@@ -61,7 +74,7 @@ def artifacts(store_place: StorePlace, view: SweepView, trial: int, runs: Mappin
     checkpoints = trial_folder(from_json(view.config, store=store_place.root).checkpoints, trial)
     remote = [checkpoints] if "://" in checkpoints else []
     folders = [] if remote else [Path(checkpoints)]
-    database = sqlite.path_of(tracking_uri(store_place, view))
+    database = sqlite.path_of(_known_uri(store_place, view))
     if trial in runs and database is not None:
         own = sqlite_tables.artifact_folder(database, runs[trial])
         folders += [own] if own is not None else []

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+import functools
+import importlib.util
+import os
+import secrets
 import sys
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.dependent import DependentProcess
+from rnnsweep.adapters.gate import VARIABLE, with_token
 from rnnsweep.app.results.mlflow_runs import experiment_id, tracking_uri
 from rnnsweep.app.stores import StorePlace, reading_sweep
 from rnnsweep.errors import ConfigError
@@ -33,11 +38,28 @@ def store_uri(store_place: StorePlace, sweep: str | None) -> str:
     return uri
 
 
-def serve(uri: str, wanted: int) -> tuple[DependentProcess, int]:
-    """Start MLflow's UI at the wanted port, or the next free one, and wait until it answers.
+@dataclass(frozen=True)
+class Pages:
+    """A server that was started.
 
-    Returns:
-        The server, which ends with this process, and its port.
+    Attributes:
+        process: it ends with this one.
+        port: on loopback.
+        token: who has it is let in.
+    """
+
+    process: DependentProcess
+    port: int
+    token: str = field(repr=False)
+
+
+def new_token() -> str:
+    """A word that nobody guesses, for one server."""
+    return secrets.token_urlsafe(32)
+
+
+def serve(uri: str, wanted: int) -> Pages:
+    """Start MLflow's UI at the wanted port, or the next free one, and wait until it answers.
 
     Raises:
         StoreError: it does not come up.
@@ -49,11 +71,11 @@ def serve(uri: str, wanted: int) -> tuple[DependentProcess, int]:
     database = sqlite.path_of(uri)
     if database is not None:  # a store that was copied shows its own artifacts, not those of the original
         relocate(database, database.parent / "artifacts")
-    port = free_port(wanted, HOST)
-    return serve_store(uri, HOST, port), port
+    port, token = free_port(wanted, HOST), new_token()
+    return Pages(serve_store(uri, HOST, port, token=token), port, token)
 
 
-def serve_dashboard(store_place: StorePlace, wanted: int) -> tuple[DependentProcess, int]:
+def serve_dashboard(store_place: StorePlace, wanted: int) -> Pages:
     """As `serve`, with optuna-dashboard.
 
     Raises:
@@ -62,23 +84,25 @@ def serve_dashboard(store_place: StorePlace, wanted: int) -> tuple[DependentProc
     from rnnsweep.adapters.mlflow.server import free_port
 
     command = dashboard_command(store_place, wanted)
-    port = free_port(wanted, HOST)
-    return DependentProcess([*command[:-1], str(port)]), port
+    port, token = free_port(wanted, HOST), new_token()
+    process = DependentProcess([*command[:-1], str(port)], {**os.environ, VARIABLE: token})
+    return Pages(process, port, token)
 
 
-def links(base: str, store_place: StorePlace, sweep: str | None) -> str:
-    """The UI's address, and the deep links to a sweep."""
+def links(base: str, store_place: StorePlace, sweep: str | None, token: str = "") -> str:
+    """The UI's address, and the deep links to a sweep; with the token of a server of ours, without for others'."""
+    enter = functools.partial(with_token, token=token) if token else str
     if sweep is None:
-        return base
+        return enter(base)
     from rnnsweep.adapters.mlflow.server import experiment_link
 
     experiment = experiment_id(store_place, _view(store_place, sweep))
     if experiment is None:
-        return f"{base}\nThe sweep '{sweep}' has no runs there yet."
+        return f"{enter(base)}\nThe sweep '{sweep}' has no runs there yet."
     return "\n".join(
         [
-            f"trials    {experiment_link(base, experiment)}",
-            f"compare   {experiment_link(base, experiment, charts=True)}",
+            f"trials    {enter(experiment_link(base, experiment))}",
+            f"compare   {enter(experiment_link(base, experiment, charts=True))}",
         ]
     )
 
@@ -94,10 +118,9 @@ def dashboard_command(store_place: StorePlace, port: int) -> list[str]:
     Raises:
         ConfigError: it is not installed, or the store has no optuna.db.
     """
-    command = shutil.which("optuna-dashboard", path=f"{sys.prefix}/bin") or shutil.which("optuna-dashboard")
-    if command is None:
+    if importlib.util.find_spec("optuna_dashboard") is None:
         raise ConfigError("optuna-dashboard is not installed", key="--optuna", hint=install_hint("dashboard"))
     database = store_place.root / "optuna.db"
     if not database.is_file():
         raise ConfigError("no optuna.db in this store", key="--store", value=str(store_place.root))
-    return [command, sqlite.url_of(database), "--host", HOST, "--port", str(port)]
+    return [sys.executable, "-m", "rnnsweep.adapters.optuna.gated_dashboard", sqlite.url_of(database), HOST, str(port)]

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.load import SweepConfig, allow_stored_imports, amend, from_json, load
+from rnnsweep.app.config.store_urls import Ask, UrlFinder
 from rnnsweep.app.live_display import Watcher
 from rnnsweep.app.provenance import sessions
 from rnnsweep.app.provenance.sessions import Session
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
+from rnnsweep.app.run.redaction import redact
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
 from rnnsweep.core.checkpoint_files import local_path, remove_leftovers, write_config
-from rnnsweep.errors import ConfigError, StoreError, SweepInterrupted, nearest
+from rnnsweep.errors import ConfigError, StoreError, SweepInterrupted, nearest, printable
+from rnnsweep.loader import foreign_targets
 from rnnsweep.report.atomic_files import remove_drafts
 from rnnsweep.sweep.driver import Driver, Outcome
 from rnnsweep.sweep.ports import SweepView
@@ -97,6 +100,7 @@ def resume(
         watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
         _check_record(ledger, plan.name, before)
+        redact(config)
         drafts = remove_drafts(config.store.root / "reports" / plan.name)
         left = remove_leftovers(config.checkpoints) + len(drafts)
         if left:
@@ -199,17 +203,37 @@ def _warm_start(config: SweepConfig, ledger: Ledger, sampler: HistorySampler) ->
         sampler.warm_start(ledger.trials(name))
 
 
-def stored_config(store_place: StorePlace, sweep: str, overrides: Sequence[str] = ()) -> SweepConfig:
+def stored_config(
+    store_place: StorePlace, sweep: str, overrides: Sequence[str] = (), ask: Ask | None = None
+) -> SweepConfig:
     """The config of a sweep in the store, with a raised budget where `overrides` say so.
 
     Raises:
-        ConfigError: no such sweep; a key that cannot be changed on resume.
+        ConfigError: no such sweep; a key that cannot be changed on resume; a store's password that neither the
+            environment nor `ask` knows; code of users, in a ledger that others may write.
     """
     with reading_sweep(store_place, sweep) as (_, view):
-        config = from_json(view.config, store=store_place.own_root)
+        _check_code(store_place, view)
+        config = from_json(view.config, store_place.own_root, UrlFinder(store_place.server, ask, store_place.urls))
     config = amend(config, overrides) if overrides else config
     allow_stored_imports(config)
     return config
+
+
+def _check_code(store_place: StorePlace, view: SweepView) -> None:
+    """Refuse to run what a ledger says that others may write, before anything of it is imported.
+
+    Raises:
+        ConfigError: it names code that is not ours, all of which is listed.
+    """
+    targets, strangers = foreign_targets(view.config), store_place.strangers
+    if targets and strangers:
+        folders = ", ".join(map(printable, map(str, view.config.get("py_paths", ())))) or "what is installed"
+        hint = f"--trust-code imports it, from {folders}; 'chmod go-w' makes a ledger of yours yours alone."
+        named = ", ".join(map(printable, targets))
+        raise ConfigError(
+            f"would import code that others may have named: {strangers}", key="_target_", value=named, hint=hint
+        )
 
 
 def check_new(store_place: StorePlace, name: str) -> None:

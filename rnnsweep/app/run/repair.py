@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rnnsweep.app.stores import StorePlace, reading
+from rnnsweep.app.stores import StorePlace, guard_imports, reading
 from rnnsweep.errors import LockedError, RnnsweepError
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ class Repaired:
 
 
 def repair(store_place: StorePlace) -> Iterator[Repaired]:
-    """Repair the mirrors of all sweeps that nobody drives; their drivers look after those of the others."""
+    """Repair the mirrors of all sweeps that nobody drives; their drivers look after those of the others.
+
+    Passwords that older versions have stored are removed first.
+    """
+    yield from _redacted(store_place)
     with reading(store_place) as ledger:
         for view in ledger.sweeps() if ledger else ():
             assert ledger is not None
@@ -46,14 +50,33 @@ def repair(store_place: StorePlace) -> Iterator[Repaired]:
                 ledger.release(view.name, fence)
 
 
+def _redacted(store_place: StorePlace) -> Iterator[Repaired]:
+    from rnnsweep.app.run.redaction import redact_ledger
+
+    if not store_place.exists:
+        return
+    try:
+        count = redact_ledger(store_place.ledger)
+    except RnnsweepError as error:
+        yield Repaired("ledger", "", False, f"passwords could not be removed: {error}")
+        return
+    if count:
+        yield Repaired("ledger", "", True, f"held passwords of URLs in {count} rows; they are removed")
+
+
 def _mirrors_of(ledger: Ledger, view: SweepView, store_place: StorePlace) -> Iterator[Repaired]:
     from rnnsweep.app.config.load import from_json
+    from rnnsweep.app.config.store_urls import UrlFinder
     from rnnsweep.app.run import wiring
+    from rnnsweep.app.run.redaction import redact_config
     from rnnsweep.sweep.clock import SystemClock
     from rnnsweep.sweep.mirroring import rewrite
 
+    guard_imports(store_place, view)
     try:
-        mirrors = wiring.mirrors(from_json(view.config, store=store_place.own_root), ledger)
+        redact_config(from_json(view.config, store_place.own_root))  # also where a password is not found
+        config = from_json(view.config, store_place.own_root, UrlFinder(store_place.server))
+        mirrors = wiring.mirrors(config, ledger)
     except RnnsweepError as error:
         yield Repaired(view.name, "", False, str(error))
         return

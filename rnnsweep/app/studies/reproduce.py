@@ -64,7 +64,7 @@ def prepare(name: str, scale: str, overrides: Sequence[str] = (), store: str | P
         preset = part.preset or paper.preset
         configs[part] = load(preset, whole_grid(preset, typed), store=runs.root_argument(store))
     first = next(iter(configs.values()))
-    return Reproduction(name, scale, paper, configs, place_of(first.store.root, first.store.ledger))
+    return Reproduction(name, scale, paper, configs, place_of(first.store.root, first.store.ledger, first.store.urls))
 
 
 def whole_grid(preset: str, overrides: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -25,6 +26,7 @@ from rnnsweep.adapters.mlflow.server import (
 from rnnsweep.adapters.mlflow.store import find_runs
 from rnnsweep.errors import ConfigError
 from tests.adapters.mlflow.conftest import VIEW, story
+from tests.kit.second_user import as_nobody
 
 
 def free_port():
@@ -43,6 +45,8 @@ def test_ui_command_hides_passwords_and_stays_on_loopback():
     url = "postgresql://user:secret@db/mlflow"
     assert "secret" not in " ".join(ui_command(url))
     assert ui_environment(url)["MLFLOW_BACKEND_STORE_URI"] == url
+    assert ui_environment(url, "T")["RNNSWEEP_UI_TOKEN"] == "T"
+    assert "T" not in ui_command(url)
     assert ui_environment(url)["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert ui_environment(url)["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert "127.0.0.1" in ui_command(url)
@@ -88,12 +92,44 @@ def test_two_processes_may_prepare_at_once(tmp_path):
     assert [process.wait(timeout=120) for process in both] == [0, 0]
 
 
+TOKEN = "token-of-the-server-tests"
+DELETE = """
+import sys, urllib.error, urllib.request
+base, experiment = sys.argv[1:]
+body = ('{"experiment_id": "%s"}' % experiment).encode()
+for version in ("api", "ajax-api"):
+    for headers in ({}, {"Authorization": "Bearer no"}):
+        url = f"{base}/{version}/2.0/mlflow/experiments/delete"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers})
+        try:
+            print(urllib.request.urlopen(request, timeout=30).status)
+        except urllib.error.HTTPError as error:
+            print(error.code)
+"""
+
+
+def status(url: str, **headers: str) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def check_strangers(base: str, experiment: str) -> None:
+    """Another user of this machine, where the tests may become one, can delete nothing."""
+    command = [*as_nobody(), sys.executable, "-c", DELETE, base, experiment]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["401"] * 4
+
+
 @pytest.mark.slow
 def test_a_real_server_with_proxied_artifacts(open_mirror, uri, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", str(tmp_path / "proxied"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
     port = free_port()
-    server = serve(uri, port=port, timeout=120)
+    server = serve(uri, port=port, timeout=120, token=TOKEN)
     try:
         base = f"http://127.0.0.1:{port}"
         mirror = open_mirror(at=base, artifact_root=None, artifacts=lambda number: {"deep/replicas.json": b"[1]"})
@@ -106,8 +142,10 @@ def test_a_real_server_with_proxied_artifacts(open_mirror, uri, tmp_path, monkey
         local = client.download_artifacts(run_id, "deep/replicas.json", str(tmp_path))
         assert Path(local).read_text() == "[1]"
         assert client.get_run(run_id).info.artifact_uri.startswith("mlflow-artifacts:")
-        with urllib.request.urlopen(base, timeout=10) as page:
-            assert page.status == 200
+        assert status(base) == 401
+        assert status(base, Cookie=f"rnnsweep-{port}={TOKEN}") == 200
+        check_strangers(base, client.get_run(run_id).info.experiment_id)
+        assert client.get_run(run_id).info.status == "FINISHED"
     finally:
         server.terminate()
         server.wait(timeout=30)

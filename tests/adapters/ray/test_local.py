@@ -59,7 +59,9 @@ while not trained:
         trained = trained or isinstance(event, RungTrained)
 took = time.monotonic() - before
 import os
-print(json.dumps([took, listening(), children(), os.environ["RAY_AUTH_MODE"]]), flush=True)
+import ray._private.worker
+session = os.stat(ray._private.worker._global_node.get_session_dir_path()).st_mode & 0o777
+print(json.dumps([took, listening(), children(), os.environ["RAY_AUTH_MODE"], session]), flush=True)
 if sys.argv[1] == "stop":
     executor.stop(graceful=True)
     print(json.dumps([p for p in children()]), flush=True)
@@ -106,9 +108,10 @@ def left(pids: list[int], seconds: float) -> list[list[str]]:
 
 def test_the_first_rung_is_trained_within_seconds_and_nothing_is_left(tmp_path: Path) -> None:
     driver = launch("stop", tmp_path)
-    took, addresses, pids, mode = report(driver)
+    took, addresses, pids, mode, session = report(driver)
     assert took < 60.0  # 5 s on two idle cores (Ray 3, a worker 0.5, torch 1.5); 20 s at a load of 11
     assert mode == "token"
+    assert session == 0o700  # after a worker has joined: Ray itself opens it to everybody, sockets and logs included
     assert not (tmp_path / ".ray").exists()  # Ray's own token file could be read by everybody
     assert addresses
     assert all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in addresses), addresses
@@ -121,7 +124,7 @@ def test_the_first_rung_is_trained_within_seconds_and_nothing_is_left(tmp_path: 
 def test_helpers_are_started_only_with_the_dashboard(tmp_path: Path, what: str, expected: set[str]) -> None:
     driver = launch("sleep", tmp_path, what)
     try:
-        _, _, pids, _ = report(driver)
+        _, _, pids, *_ = report(driver)
         words = {Path(word).name for pid in pids for word in psutil.Process(pid).cmdline()}
         assert words & {"dashboard.py", "log_monitor.py"} == expected
     finally:
@@ -209,7 +212,7 @@ def test_a_signal_ends_a_sweep_in_order(tmp_path: Path, number: signal.Signals) 
 @pytest.mark.chaos
 def test_a_killed_driver_leaves_no_process_behind(tmp_path: Path) -> None:
     driver = launch("sleep", tmp_path)
-    _, _, pids, _ = report(driver)
+    _, _, pids, *_ = report(driver)
     assert pids
     driver.send_signal(signal.SIGKILL)
     driver.wait(5)

@@ -49,3 +49,10 @@ def test_what_does_nothing_is_a_line_on_stderr_each_time(run):
         assert result.stderr.startswith("warning: nothing is searched, so all 16 trials train the same point")
         assert len(result.stderr.strip().splitlines()) == 1
         assert "warning" not in result.stdout
+
+
+def test_a_password_on_the_command_line_is_warned_about_and_not_shown(run):
+    done = run("table", "nothing", "--store", "postgresql://me:p/w@x@127.0.0.1:1/l")
+    assert "other users see this password" in done.stderr and "RNNSWEEP_STORE" in done.stderr
+    assert "p/w" not in done.stderr and "w@x" not in done.stderr
+    assert "see this password" not in run("table", "nothing", "--store", "sqlite://x").stderr

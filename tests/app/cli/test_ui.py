@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
@@ -41,7 +42,8 @@ def test_a_port_that_is_taken_is_passed_over(taken):
 def test_the_store_has_a_port_of_its_own_and_says_which(run, store, monkeypatch, taken):
     servers = []
 
-    def serve(uri, host, port):
+    def serve(uri, host, port, token):
+        assert len(token) > 40
         assert (uri, host) == (f"sqlite:///{store / 'mlflow.db'}", "127.0.0.1")
         servers.append(Server(None))
         return servers[-1]
@@ -52,13 +54,13 @@ def test_the_store_has_a_port_of_its_own_and_says_which(run, store, monkeypatch,
     assert result.exit_code == 0  # ended by Ctrl-C
     assert f"Port {taken} is taken" in result.stderr
     assert f"http://127.0.0.1:{taken}" not in result.stdout
-    assert "http://127.0.0.1:" in result.stdout
+    assert re.search(r"http://127\.0\.0\.1:\d+/\?token=\S{40}", result.stdout)
     assert servers[0].ended
 
 
 def test_a_server_that_ends_by_itself_is_a_failure(run, store, monkeypatch):
     (store / "mlflow.db").touch()
-    monkeypatch.setattr(mlflow_ui, "serve", lambda uri, port: (Server(1), port))
+    monkeypatch.setattr(mlflow_ui, "serve", lambda uri, port: mlflow_ui.Pages(Server(1), port, "T"))
     result = run("ui")
     assert result.exit_code == 1
     assert "ended by itself" in result.stderr

@@ -25,6 +25,7 @@ def test_a_sweep_that_has_not_been_written_yet_is_said(store, monkeypatch):
     monkeypatch.setattr(mlflow_ui, "experiment_id", lambda where, view: None)
     assert "no runs there yet" in mlflow_ui.links("http://h", place(store), "quickstart")
     assert mlflow_ui.links("http://h", place(store), None) == "http://h"
+    assert mlflow_ui.links("http://h", place(store), None, "T") == "http://h/?token=T"
 
 
 def test_a_dashboard_needs_its_database(store):
