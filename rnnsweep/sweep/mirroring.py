@@ -199,7 +199,7 @@ def drain(
         limits: seconds for mirrors that make progress, and for those that are away since.
         say: told what is waited for, where that is longer than a moment.
     """
-    begin, behind = clock.monotonic(), list(threads)
+    begin, behind, named = clock.monotonic(), list(threads), set[str]()
     longest, away = limits
     next_word = next_try = begin + 1.0
     try:
@@ -210,6 +210,7 @@ def drain(
                 break
             if now >= next_word:
                 say(waiting(patient, now - begin, limits))
+                named.update(thread.name for thread in patient)
                 next_word = now + 10.0
             for thread in behind:
                 if thread.error is None or now >= next_try:  # a store that is away is asked once a second
@@ -218,9 +219,16 @@ def drain(
             clock.sleep(0.05)  # each look costs the mirrors' threads some of their time
     except KeyboardInterrupt:
         say("not waited for: the next resume writes the rest")
+    _say_done(sorted(named - {thread.name for thread in behind}), clock.monotonic() - begin, say)
     for thread in threads:
         thread.stop()
     return [thread.name for thread in behind]
+
+
+def _say_done(names: Sequence[str], waited: float, say: Callable[[str], None]) -> None:
+    """Whoever was told to wait hears that it is over."""
+    if names:
+        say(f"{' and '.join(names)}: written, after {waited:.0f} s")
 
 
 def waiting(threads: Sequence[MirrorThread], waited: float, limits: tuple[float, float]) -> str:

@@ -282,6 +282,14 @@ class RungTrained:
     failures: tuple[RowFailure, ...] = ()
 
 
+@dataclass(frozen=True)
+class WorkerCompiles:
+    """A worker, joined or not, has begun to compile loops for its machine, or has ended (`begun` False)."""
+
+    worker: str
+    begun: bool
+
+
 ExecutorEvent = WorkerJoined | WorkerLost | RungTrained
 
 
@@ -296,6 +304,13 @@ class Executor(Protocol):
 
         Raises:
             ConfigError: it cannot be reached. `stop` undoes it.
+        """
+        ...
+
+    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
+        """Have `hear` called when a worker begins or ends to compile, before the rung that waits for it is over.
+
+        It is called during `poll`, as news for people: no decision may depend on it. Who is lost has ended.
         """
         ...
 
@@ -325,6 +340,10 @@ class Trainer(Protocol):
 
     def describe(self) -> WorkerInfo:
         """Device, slots, versions."""
+        ...
+
+    def watch(self, tell: Callable[[bool], None]) -> None:
+        """Have `tell` called with True when loops begin to compile and with False when they have, until `close`."""
         ...
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from rnnsweep.errors import StoreError
-from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, WorkerJoined, WorkerLost
+from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, WorkerCompiles, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders
 
 from .trainer import WorkerDeath
@@ -43,6 +43,9 @@ class SimExecutor:
         self._events: list[ExecutorEvent] = []
 
     def connect(self) -> None: ...
+
+    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
+        self.hear = hear
 
     def start(self) -> None:
         for _ in range(self.wanted):
