@@ -128,6 +128,10 @@ class Ledger(Protocol):
         """Requests that were taken in the past, oldest first."""
         ...
 
+    def requests_wait(self, name: str) -> bool:
+        """Whether there are requests that no driver has taken; only looks."""
+        ...
+
     def take_requests(self, name: str, fence: int) -> list[tuple[str, Mapping[str, Any]]]:
         """Requests since the last call, oldest first, each returned once."""
         ...

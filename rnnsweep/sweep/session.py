@@ -24,6 +24,7 @@ class Outcome:
         reason: one line, or a bug's traceback.
         behind: mirrors that were not up to date when time ran out; they catch up in the next session.
         refused: what mirrors could not take and never will, one line each.
+        idle: there was nothing to do, and nothing was started or written.
     """
 
     state: SweepState
@@ -31,6 +32,7 @@ class Outcome:
     reason: str
     behind: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    idle: bool = False
 
 
 @dataclass(frozen=True)

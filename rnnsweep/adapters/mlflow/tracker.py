@@ -14,10 +14,12 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name, param_text, rank_of, trial_tags
-from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, SWEEP, TRIAL
+from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, SWEEP, TRIAL, points_by_run, trial_runs
 from rnnsweep.adapters.mlflow.sweep_run import SweepRun
 from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
 from rnnsweep.errors import StoreError
@@ -91,12 +93,16 @@ class MlflowMirror:
         self._store: RunStore | None = None
         self._sweep_run = SweepRun(sweep, plan, options)
         self._runs: dict[int, TrialRun] = {}
-        self._complete = set(map(legal_name, self._keys()))
 
     # -------------------------------------------------------------- port
 
     def holds(self, batches: Iterable[Sequence[Change]]) -> bool:
         """Whether MLflow still has what these entries brought it: every run, and as many points as they have."""
+        expected = self._expected(batches)
+        return self._holds_at_a_glance(expected) or self._holds(expected)
+
+    def _expected(self, batches: Iterable[Sequence[Change]]) -> dict[int, int]:
+        """Trials that must have a run -> number of points that it must have at least."""
         expected: dict[int, int] = {}
         for change in (change for changes in batches for change in changes):
             if change.trial is None:
@@ -105,6 +111,17 @@ class MlflowMirror:
                 expected.setdefault(change.trial, 0)
             elif change.kind == "rung" and change.trial in expected and self._kept(int(change.data["step"])):
                 expected[change.trial] += sum(map(math.isfinite, change.data["metrics"].values()))
+        return expected
+
+    def _holds_at_a_glance(self, expected: Mapping[int, int]) -> bool:
+        """True where the tables of a SQLite file say so: a finished sweep is then resumed without importing MLflow."""
+        database = sqlite.path_of(self._uri)
+        if database is None or not expected:
+            return False
+        runs, counts = trial_runs(database, self._sweep), points_by_run(database)
+        return all(number in runs and counts.get(runs[number], 0) >= points for number, points in expected.items())
+
+    def _holds(self, expected: Mapping[int, int]) -> bool:
         counts = self._opened().points_by_run()
         for number, points in expected.items():
             run = self._runs.get(number)
@@ -167,7 +184,6 @@ class MlflowMirror:
         """The store, with all runs of this sweep found by their tags."""
         if self._store is not None:
             return self._store
-        from rnnsweep.adapters import sqlite
         from rnnsweep.adapters.mlflow.server import prepare
         from rnnsweep.adapters.mlflow.store import RunStore
 
@@ -279,7 +295,7 @@ class MlflowMirror:
             run.add(*last)
         if values and (last is None or last[1].get(FIRST) != values[0]):
             run.add(step, {FIRST: values[0]})
-        run.add(step, {key: self._stand_in(key) for key in self._keys() if legal_name(key) not in run.keys})
+        run.add(step, {key: self._stand_in(key) for key in self._keys if legal_name(key) not in run.keys})
         finished = data.get("finished")
         run.ended = (STATUS[state], int((change.at if finished is None else finished) * 1000))
         files: dict[str, Any] = {**self._sweep_run.config_files(data["params"])}
@@ -289,8 +305,13 @@ class MlflowMirror:
             LOG.exception("no artifacts for trial %d", number)
         store.upload_quietly(run.run_id, files)
 
+    @cached_property
     def _keys(self) -> list[str]:
-        return list(dict.fromkeys([*self._options.metrics, FIRST]))
+        return list(dict.fromkeys([*self._options.metrics(), FIRST]))
+
+    @cached_property
+    def _complete(self) -> set[str]:
+        return set(map(legal_name, self._keys))
 
     def _stand_in(self, key: str) -> float:
         """What a trial has under a key that it never reported: the worst value where one is defined, else 0."""

@@ -13,6 +13,7 @@ from rnnsweep.app.config.load import SweepConfig, allow_stored_imports, amend, f
 from rnnsweep.app.live_display import Watcher
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
+from rnnsweep.app.run.finished import nothing_to_do
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
 from rnnsweep.core.checkpoint_files import local_path, remove_leftovers, write_config
 from rnnsweep.errors import ConfigError, StoreError, nearest
@@ -72,13 +73,17 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
 
 
 def resume(config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher | None = None) -> Outcome:
-    """Go on with a sweep of the store; `watcher` is told what happens.
+    """Go on with a sweep of the store, if there is anything to do; `watcher` is told what happens.
 
     Raises:
         ConfigError: `reopen` names trials that do not exist or cannot go on.
         LockedError: another driver holds the sweep.
     """
     watcher = watcher or Watcher(config.plan.name)
+    outcome = nothing_to_do(config, reopen)
+    if outcome is not None:
+        watcher.ended(outcome)
+        return outcome
     plan = wiring.stored_plan(config)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)

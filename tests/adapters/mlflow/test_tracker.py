@@ -161,7 +161,7 @@ def test_values_that_are_not_finite_stay_out(open_mirror, uri):
 
 def test_a_server_that_is_away_is_a_store_error_soon():
     view = SweepView("demo", SweepState.RUNNING, {})
-    absent = MlflowMirror("http://127.0.0.1:9", view, make_plan(), TrackerOptions(metrics=KEYS))
+    absent = MlflowMirror("http://127.0.0.1:9", view, make_plan(), TrackerOptions(metrics=lambda: KEYS))
     begin = time.monotonic()
     with pytest.raises(StoreError, match="MLflow"):
         absent.write(story())
