@@ -42,8 +42,9 @@ class InlineExecutor:
         self._events: list[ExecutorEvent] = []
         self._hear: Callable[[WorkerCompiles], None] = lambda news: None
 
-    def connect(self) -> None:
+    def connect(self, soon: bool = False) -> None:
         """Nobody else is needed."""
+        del soon
 
     def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
         """See `Executor.watch`."""

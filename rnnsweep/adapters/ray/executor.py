@@ -22,11 +22,13 @@ from rnnsweep.adapters.ray.cluster import (
     Node,
     RaySettings,
     alive_nodes,
+    check_cores,
     connect,
     disconnect,
     ended_process,
     kill_process,
 )
+from rnnsweep.adapters.ray.early_start import EarlyStart
 from rnnsweep.adapters.ray.worker import WorkerActor, WorkerSpec
 from rnnsweep.adapters.ray.worker_handle import CONTROL, NEWS, WorkerHandle, reason_of
 from rnnsweep.errors import RnnsweepError, StoreError
@@ -71,7 +73,9 @@ class RayExecutor:
 
     def __init__(self, factory: TrainerFactory, settings: RaySettings | None = None) -> None:
         self._factory, self._settings = factory, settings or RaySettings()
-        self._pickled = b""
+        # once, as bytes: `build` unpickles them, after the actor has set environment and import path
+        self._pickled = cloudpickle.dumps(self._factory)
+        self._early: EarlyStart | None = None
         self._handles: dict[str, WorkerHandle] = {}
         self._events: list[ExecutorEvent] = []
         self._ready: dict[str, WorkerJoined] = {}  # not announced yet
@@ -85,14 +89,18 @@ class RayExecutor:
         self._ever_joined = self._gathered = self._owned = self._running = self._warned = False
         self._looked = self._started = self._first_ready = 0.0
 
-    def connect(self) -> None:
-        """See `Executor.connect`: a cluster that is to be joined is joined now; a Ray of our own waits for `start`.
+    def connect(self, soon: bool = False) -> None:
+        """See `Executor.connect`: a cluster that is to be joined is joined now; a Ray of our own begins if `soon`.
 
         Raises:
-            ConfigError: no cluster at the address.
+            ConfigError: no cluster at the address, or one worker needs more cores than there are.
         """
         if self._settings.address is not None:
             self._owned = connect(self._settings)
+            return
+        check_cores(self._settings)
+        if soon:
+            self._early = EarlyStart(self._settings, self._balance)
 
     def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
         """See `Executor.watch`."""
@@ -104,12 +112,12 @@ class RayExecutor:
         Raises:
             ConfigError: no cluster at the address, or one worker needs more cores than there are.
         """
-        # once, as bytes: `build` unpickles them, after the actor has set environment and import path
-        self._pickled = cloudpickle.dumps(self._factory)
-        # an earlier `connect` of ours has joined already, and this one returns False
-        self._owned = connect(self._settings) or self._owned
+        if self._early is not None:  # it has joined, and workers are on their way
+            self._owned = self._early.result()
+        else:  # an earlier `connect` of ours has joined already, and this one returns False
+            self._owned = connect(self._settings) or self._owned
+            self._balance()
         self._running, self._started = True, time.monotonic()
-        self._balance()
 
     def order(self, worker: str, orders: Orders) -> None:
         """Queue orders; they travel with the next rung that is handed over, at the next `poll`."""
@@ -150,7 +158,10 @@ class RayExecutor:
         Args:
             graceful: let the rung in progress end (within the deadline); a rung that is only queued is not begun.
         """
+        early, self._early = self._early, None
         try:
+            if early is not None:  # a start cannot be broken off: Ray would leave processes behind
+                self._owned = early.wait() or self._owned
             if graceful and self._running:
                 self._drain()
         finally:
@@ -161,6 +172,8 @@ class RayExecutor:
             owned, self._owned = self._owned, False
             if owned:
                 disconnect()
+            if early is not None:
+                early.end()
 
     # -------------------------------------------------------------- answers
 

@@ -61,7 +61,7 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     plan = wiring.stored_plan(config)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config, watcher) as (ledger, executor):
+    with _opened(config, watcher, soon=True) as (ledger, executor):
         _warm_start(config, ledger, sampler)
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
@@ -87,7 +87,7 @@ def resume(config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher |
     plan = wiring.stored_plan(config)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config, watcher) as (ledger, executor):
+    with _opened(config, watcher, soon=_is_unfinished(config)) as (ledger, executor):
         watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
         drafts = remove_drafts(config.store.root / "reports" / plan.name)
@@ -129,13 +129,21 @@ def _driver(*parts: Any, fence: int, watcher: Watcher) -> Driver:
     return Driver(*parts, fence=fence, observer=watcher.update, on_result=watcher.ended, on_wait=watcher.waiting)
 
 
+def _is_unfinished(config: SweepConfig) -> bool:
+    """Whether a resume is sure to train: what has ended may have nothing left but a mirror to write."""
+    store_place, name = place_of(config.store.root, config.store.ledger), config.plan.name
+    with reading(store_place) as ledger:
+        view = ledger.sweep(name) if ledger else None
+        return ledger is not None and view is not None and view.state in UNFINISHED and not ledger.driven(name)
+
+
 @contextmanager
-def _opened(config: SweepConfig, watcher: Watcher) -> Iterator[tuple[Ledger, Executor]]:
+def _opened(config: SweepConfig, watcher: Watcher, soon: bool) -> Iterator[tuple[Ledger, Executor]]:
     """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
     watcher.phase("loading the trainer" if config.cluster.executor == "inline" else "connecting to Ray")
     executor = wiring.executor(config)
     try:
-        executor.connect()
+        executor.connect(soon)
         with closing(wiring.open_ledger_of(config)) as ledger:
             yield ledger, executor
     finally:
