@@ -14,7 +14,6 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.adapters import sqlite
@@ -93,6 +92,8 @@ class MlflowMirror:
         self._store: RunStore | None = None
         self._sweep_run = SweepRun(sweep, plan, options)
         self._runs: dict[int, TrialRun] = {}
+        self._keys: list[str] = []
+        self._complete: set[str] = set()
 
     # -------------------------------------------------------------- port
 
@@ -189,6 +190,9 @@ class MlflowMirror:
 
         if sqlite.path_of(self._uri) is not None:  # a server has made its own tables
             prepare(self._uri)
+        # asked here, where no entry is blamed for what goes wrong: a unit of the sweep may have been removed since
+        self._keys = list(dict.fromkeys([*self._options.metrics(), FIRST]))
+        self._complete = set(map(legal_name, self._keys))
         store = RunStore(self._uri, self._sweep, self._options.artifact_root)
         parent = self._sweep_run.open(store)
         self._runs = {}
@@ -304,14 +308,6 @@ class MlflowMirror:
         except Exception:
             LOG.exception("no artifacts for trial %d", number)
         store.upload_quietly(run.run_id, files)
-
-    @cached_property
-    def _keys(self) -> list[str]:
-        return list(dict.fromkeys([*self._options.metrics(), FIRST]))
-
-    @cached_property
-    def _complete(self) -> set[str]:
-        return set(map(legal_name, self._keys))
 
     def _stand_in(self, key: str) -> float:
         """What a trial has under a key that it never reported: the worst value where one is defined, else 0."""
