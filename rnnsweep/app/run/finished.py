@@ -8,8 +8,8 @@ from rnnsweep.app.stores import place_of, reading
 from rnnsweep.core.checkpoint_files import has_leftovers
 from rnnsweep.errors import StoreError
 from rnnsweep.report.atomic_files import left_drafts
-from rnnsweep.sweep.idle import idle
 from rnnsweep.sweep.mirroring import up_to_date
+from rnnsweep.sweep.nothing_left import idle
 from rnnsweep.sweep.ports import Ledger
 from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.session import Outcome

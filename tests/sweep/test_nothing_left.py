@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.idle import Idle, idle
+from rnnsweep.sweep.nothing_left import Idle, idle
 from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.states import SweepState
 from tests.kit.plans import plan
