@@ -73,7 +73,7 @@ def ceiling(uri: str) -> float:
 def track(folder: str, trials: int, rungs: int, batch: int) -> None:
     """Print how fast MLflow's mirror takes a journal."""
     plan = plan_of(trials, rungs, f"{trials} trials {batch}")
-    options = TrackerOptions(metrics=KEYS, artifact_root=f"{folder}/artifacts")
+    options = TrackerOptions(metrics=lambda: KEYS, artifact_root=f"{folder}/artifacts")
     view, points = SweepView(plan.name, SweepState.RUNNING, {}), trials * rungs * len(KEYS)
     mirror = MlflowMirror(f"sqlite:///{folder}/mlflow.db", view, plan, options)
     wall, cpu = drain(mirror, journal(trials, rungs), batch)

@@ -5,9 +5,18 @@ from __future__ import annotations
 import logging
 import platform
 import time
+from collections.abc import Callable
 
 from rnnsweep.errors import StoreError
-from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, TrainerFactory, WorkerJoined, WorkerLost
+from rnnsweep.sweep.ports import (
+    ExecutorEvent,
+    RungTrained,
+    Trainer,
+    TrainerFactory,
+    WorkerCompiles,
+    WorkerJoined,
+    WorkerLost,
+)
 from rnnsweep.sweep.rows import ActiveRows, Orders
 
 log = logging.getLogger(__name__)
@@ -31,15 +40,22 @@ class InlineExecutor:
         self._orders = Orders()
         self._rows = ActiveRows()
         self._events: list[ExecutorEvent] = []
+        self._hear: Callable[[WorkerCompiles], None] = lambda news: None
 
-    def connect(self) -> None:
+    def connect(self, soon: bool = False) -> None:
         """Nobody else is needed."""
+        del soon
+
+    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
+        """See `Executor.watch`."""
+        self._hear = hear
 
     def start(self) -> None:
         """Build the trainer; its worker announces itself through `poll`."""
         self._worker = f"inline-{self._count}"
         self._count += 1
         self._trainer = self.factory(self._worker, self.cores)
+        self._trainer.watch(lambda begun, worker=self._worker: self._hear(WorkerCompiles(worker, begun)))
         self._orders, self._rows = Orders(), ActiveRows()
         self._events.append(WorkerJoined(self._trainer.describe()))
 

@@ -23,7 +23,7 @@ SILENCE_S = 30.0
 """Seconds after which a plain line says that work goes on, without news."""
 DRAWS_PER_S = 4
 BAR = 40
-FIRST_RUN = "compiling loops for this machine, once"
+FIRST_RUN = "compiling the loops for this machine (first run only)"
 PARTS = (
     (TrialState.COMPLETE, "green", "█"),
     (TrialState.PRUNED, "yellow", "▓"),
@@ -96,8 +96,8 @@ class LiveProgress(Watcher):
         self._plain = not self._stream.isatty() if plain is None else plain
         self._began = time.monotonic()
         self._written = float("-inf")
+        self._said = ""
         self._phase = ""
-        self._first: Progress | None = None
         self._last: Progress | None = None
         self._changed = self._began
         self._live: Any = None
@@ -127,7 +127,7 @@ class LiveProgress(Watcher):
         with contextlib.suppress(OSError):  # a terminal that was closed meanwhile
             if self._live is not None:
                 self._live.stop()
-            if self._last is not None:
+            if self._last is not None and self._words(self._last) != self._said:
                 self._write(self.line(self._last))
 
     # ------------------------------------------------------------------ what a run tells
@@ -155,7 +155,7 @@ class LiveProgress(Watcher):
         now = time.monotonic()
         if self._last is None or progress.updates != self._last.updates:
             self._changed = now
-        self._first, self._last, self._phase = self._first or progress, progress, ""
+        self._last, self._phase = progress, ""
         if self._plain and now - self._written >= PLAIN_S:
             self._write(self.line(progress))
 
@@ -172,10 +172,14 @@ class LiveProgress(Watcher):
 
     def line(self, progress: Progress) -> str:
         """The figures as one plain line."""
+        self._said = self._words(progress)
+        return f"[{self._clock()}] {self.name}: {self._said}"
+
+    def _words(self, progress: Progress) -> str:
         counts = progress.trials
         states = " ".join(f"{counts[state]} {state.value.lower()}" for state in TrialState if counts.get(state))
-        head = f"[{self._clock()}] {self.name}: {100 * self.share(progress):.0f} %"
-        return " · ".join([head, *([states] if states else []), *self._figures(progress)])
+        share = f"{100 * self.share(progress):.0f} %"
+        return " · ".join([share, *([states] if states else []), *self._figures(progress)])
 
     def bars(self, progress: Progress) -> RenderableType:
         """The figures as a bar and two lines for a terminal: its length is updates done, not trials ended."""
@@ -206,12 +210,12 @@ class LiveProgress(Watcher):
 
     def _figures(self, progress: Progress) -> list[str]:
         figures = [_best(progress)]
-        running, first = progress.trials.get(TrialState.RUNNING), self._first or progress
+        running = progress.trials.get(TrialState.RUNNING)
         finished = sum(count for state, count in progress.trials.items() if state.finished)
-        if not progress.workers and not running and finished != progress.total:
-            figures.append("starting workers")
-        elif running and progress.compiling and progress.updates <= first.updates:
+        if progress.compiling:
             figures.append(FIRST_RUN)
+        elif not progress.workers and not running and finished != progress.total:
+            figures.append("starting workers")
         if progress.updates_per_s > 0:
             figures.append(f"{progress.updates_per_s:.0f} updates/s")
         if progress.left_s:

@@ -126,6 +126,12 @@ def remove_leftovers(root: str) -> int:
     return len(gone)
 
 
+def has_leftovers(root: str) -> bool:
+    """Whether `remove_leftovers` would find any; only looks."""
+    folder = local_path(root)
+    return folder is not None and any(_leftovers(folder))
+
+
 def _leftovers(folder: str) -> Iterator[str]:
     for place, _, names in os.walk(folder):
         present = set(names)

@@ -28,18 +28,25 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def remove_drafts(folder: Path) -> list[str]:
-    """Remove what killed writers left in a folder; returns the names.
+    """Remove what killed writers left in a folder; returns the names."""
+    left = left_drafts(folder)
+    for draft in left:
+        draft.unlink(missing_ok=True)
+    return [draft.name for draft in left]
 
-    A draft of this machine goes once its process is gone; one of another machine, which cannot be asked, once it is an
-    hour old.
+
+def left_drafts(folder: Path) -> list[Path]:
+    """What killed writers left in a folder, by name.
+
+    A draft of this machine is left once its process is gone; one of another machine, which cannot be asked, once it is
+    an hour old.
     """
-    removed = []
+    left = []
     for draft in folder.glob(".*") if folder.is_dir() else ():
         match = _DRAFT.fullmatch(draft.name)
         if match and (match["host"] is None or _left_behind(draft, match["host"], int(match["process"]))):
-            draft.unlink(missing_ok=True)
-            removed.append(draft.name)
-    return sorted(removed)
+            left.append(draft)
+    return sorted(left)
 
 
 def _left_behind(draft: Path, host: str, process: int) -> bool:

@@ -22,7 +22,18 @@ from rnnsweep.sweep.events import BudgetChanged, Closed, Enqueued, Event, StopAs
 from rnnsweep.sweep.lock_keeper import LockKeeper
 from rnnsweep.sweep.mirroring import MirrorThread, drain
 from rnnsweep.sweep.plan import Params, SweepPlan
-from rnnsweep.sweep.ports import Executor, Ledger, Mirror, PutSweep, Sampler, SweepView, TrialView, WorkerJoined, Write
+from rnnsweep.sweep.ports import (
+    Executor,
+    Ledger,
+    Mirror,
+    PutSweep,
+    Sampler,
+    SweepView,
+    TrialView,
+    WorkerCompiles,
+    WorkerJoined,
+    Write,
+)
 from rnnsweep.sweep.progress import Progress, Rate, progress
 from rnnsweep.sweep.rebuild import Reopen, load_sweep, restore_sampler, still_waiting
 from rnnsweep.sweep.rows import WorkerInfo
@@ -69,6 +80,8 @@ class Driver:
         self._due: dict[str, float] = {}
         self._rate = Rate()
         self._repeats = 0.0
+        self._compiling: set[str] = set()
+        self.executor.watch(self._hear)
         self._config: Mapping[str, Any] = self.plan.config
 
     # ------------------------------------------------------------------ from outside
@@ -303,11 +316,16 @@ class Driver:
                 self.clock.sleep(pause)
                 pause = min(2.0, 2 * pause)
 
+    def _hear(self, news: WorkerCompiles) -> None:
+        """Show at once who compiles: the round may last as long as that."""
+        (self._compiling.add if news.begun else self._compiling.discard)(news.worker)
+        self._observe(0.0)
+
     def _observe(self, period: float) -> None:
         if self.observer is not None and (period == 0.0 or self._is_due("observe", period)):
             rate = self._rate.add(self.clock.monotonic(), self._memory.spent.updates)
             try:
-                self.observer(progress(self._memory, rate))
+                self.observer(progress(self._memory, rate, bool(self._compiling)))
             except OSError as error:  # the terminal was closed: no reason to end a sweep
                 self.observer = None
                 log.info("the progress can be shown no longer: %s", error)
@@ -317,6 +335,7 @@ class Driver:
     def _stop_workers(self, graceful: bool) -> bool:
         """True if there were workers to stop."""
         started, self._started = self._started, False
+        self._compiling.clear()
         if started:
             self.executor.stop(graceful)
         return started

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.clock import Clock
@@ -80,7 +80,8 @@ class MirrorThread:
         cursor = self._ledger.cursor(self._sweep, self.name)
         self._skipped = set(self._ledger.skipped(self._sweep, self.name))
         # Once per session: somebody may have deleted runs or moved the database while no driver was looking.
-        if cursor and not self._mirror.holds(self._written(cursor)):
+        taken = entries(self._ledger, self._sweep, self._mirror, cursor, self._skipped)
+        if cursor and not self._mirror.holds(taken):
             log.warning("mirror %s has lost some of sweep '%s': it is written anew", self.name, self._sweep)
             self._mirror.start_over()
             self._ledger.set_cursor(self._sweep, self.name, 0)
@@ -88,15 +89,6 @@ class MirrorThread:
             self._skipped.clear()  # another store, or another version of it, may take them
             return 0
         return cursor
-
-    def _written(self, cursor: int) -> Iterator[Sequence[Change]]:
-        """Batches of all entries up to the cursor that the mirror has taken."""
-        after = 0
-        while changes := self._ledger.changes(self._sweep, after, self._mirror.batch):
-            yield [change for change in changes if change.seq <= cursor and change.seq not in self._skipped]
-            after = changes[-1].seq
-            if after >= cursor:
-                return
 
     def _write(self, changes: Sequence[Change], again: bool = True) -> None:
         """Write entries; one that the store cannot take is found by halving, and skipped with its reason."""
@@ -199,7 +191,7 @@ def drain(
         limits: seconds for mirrors that make progress, and for those that are away since.
         say: told what is waited for, where that is longer than a moment.
     """
-    begin, behind = clock.monotonic(), list(threads)
+    begin, behind, named = clock.monotonic(), list(threads), set[str]()
     longest, away = limits
     next_word = next_try = begin + 1.0
     try:
@@ -210,6 +202,7 @@ def drain(
                 break
             if now >= next_word:
                 say(waiting(patient, now - begin, limits))
+                named.update(thread.name for thread in patient)
                 next_word = now + 10.0
             for thread in behind:
                 if thread.error is None or now >= next_try:  # a store that is away is asked once a second
@@ -218,9 +211,16 @@ def drain(
             clock.sleep(0.05)  # each look costs the mirrors' threads some of their time
     except KeyboardInterrupt:
         say("not waited for: the next resume writes the rest")
+    _say_done(sorted(named - {thread.name for thread in behind}), clock.monotonic() - begin, say)
     for thread in threads:
         thread.stop()
     return [thread.name for thread in behind]
+
+
+def _say_done(names: Sequence[str], waited: float, say: Callable[[str], None]) -> None:
+    """Whoever was told to wait hears that it is over."""
+    if names:
+        say(f"{' and '.join(names)}: written, after {waited:.0f} s")
 
 
 def waiting(threads: Sequence[MirrorThread], waited: float, limits: tuple[float, float]) -> str:
@@ -231,6 +231,33 @@ def waiting(threads: Sequence[MirrorThread], waited: float, limits: tuple[float,
         why = "is being written" if thread.error is None else f"is away ({thread.error})"
         parts.append(f"{thread.name} {why}, at most {max(1, round(left))} s more")
     return f"{'; '.join(parts)}. Nothing is lost: Ctrl-C ends the wait, the next resume writes the rest."
+
+
+def up_to_date(ledger: Ledger, sweep: str, mirror: Mirror) -> bool:
+    """Whether a mirror has all of the journal, and its store what that brought it; only looks, and disconnects.
+
+    Raises:
+        StoreError: the mirror or the ledger is away.
+    """
+    cursor = ledger.cursor(sweep, mirror.name)
+    if not cursor or ledger.changes(sweep, cursor, 1):
+        return False
+    try:
+        return mirror.holds(entries(ledger, sweep, mirror, cursor, set(ledger.skipped(sweep, mirror.name))))
+    finally:
+        mirror.close()
+
+
+def entries(
+    ledger: Ledger, sweep: str, mirror: Mirror, cursor: int, skipped: Container[int]
+) -> Iterator[Sequence[Change]]:
+    """Batches of all entries up to the cursor that the mirror has taken."""
+    after = 0
+    while changes := ledger.changes(sweep, after, mirror.batch):
+        yield [change for change in changes if change.seq <= cursor and change.seq not in skipped]
+        after = changes[-1].seq
+        if after >= cursor:
+            return
 
 
 def rewrite(ledger: Ledger, sweep: str, mirror: Mirror, clock: Clock) -> tuple[bool, list[tuple[int | None, str]]]:

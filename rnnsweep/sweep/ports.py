@@ -128,6 +128,10 @@ class Ledger(Protocol):
         """Requests that were taken in the past, oldest first."""
         ...
 
+    def requests_wait(self, name: str) -> bool:
+        """Whether there are requests that no driver has taken; only looks."""
+        ...
+
     def take_requests(self, name: str, fence: int) -> list[tuple[str, Mapping[str, Any]]]:
         """Requests since the last call, oldest first, each returned once."""
         ...
@@ -282,6 +286,14 @@ class RungTrained:
     failures: tuple[RowFailure, ...] = ()
 
 
+@dataclass(frozen=True)
+class WorkerCompiles:
+    """A worker, joined or not, has begun to compile loops for its machine, or has ended (`begun` False)."""
+
+    worker: str
+    begun: bool
+
+
 ExecutorEvent = WorkerJoined | WorkerLost | RungTrained
 
 
@@ -291,11 +303,21 @@ class Executor(Protocol):
     `order` is delivered before the first rung that has not been handed to the worker yet.
     """
 
-    def connect(self) -> None:
+    def connect(self, soon: bool = False) -> None:
         """Reach what `start` needs of others, if anything, so that it is missed before anything is written.
+
+        Args:
+            soon: `start` is sure to follow, and may begin in the background.
 
         Raises:
             ConfigError: it cannot be reached. `stop` undoes it.
+        """
+        ...
+
+    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
+        """Have `hear` called when a worker begins or ends to compile, before the rung that waits for it is over.
+
+        It is called during `poll`, as news for people: no decision may depend on it. Who is lost has ended.
         """
         ...
 
@@ -325,6 +347,10 @@ class Trainer(Protocol):
 
     def describe(self) -> WorkerInfo:
         """Device, slots, versions."""
+        ...
+
+    def watch(self, tell: Callable[[bool], None]) -> None:
+        """Have `tell` called with True when loops begin to compile and with False when they have, until `close`."""
         ...
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:

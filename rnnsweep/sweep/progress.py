@@ -29,7 +29,7 @@ class Progress:
         shares: state -> share of `whole` that trials in it account for: all of theirs where they have ended, what they
             have done under RUNNING.
         in_training: share of `whole` that the rungs in progress bring at most.
-        compiling: some worker's first rung compiles loops.
+        compiling: some worker is compiling loops, which it does on a machine's first run only.
         left_s: estimated seconds left at this rate, if every trial runs to its end; None while unknown.
     """
 
@@ -71,8 +71,8 @@ class Rate:
         return (updates - first) / (at - start) if at > start else 0.0
 
 
-def progress(memory: SweepMemory, rate: float) -> Progress:
-    """Look at the machine's memory."""
+def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progress:
+    """Look at the machine's memory; `compiling` is what workers say."""
     plan, counts = memory.plan, memory.counts
     each = plan.replicas * plan.budget.updates
     finished = sum(count for state, count in counts.items() if state.finished)
@@ -101,7 +101,7 @@ def progress(memory: SweepMemory, rate: float) -> Progress:
             TrialState.RUNNING: done / whole,
         },
         in_training=_in_training(memory) / whole,
-        compiling=any(worker.info.compiles for worker in memory.workers.values()),
+        compiling=compiling,
     )
 
 

@@ -220,7 +220,6 @@ class WorkerInfo:
         device: e.g. ``cpu`` or ``cuda:0``, with the processor's name in `processor`.
         slots: rows that it can hold at once.
         versions: library versions, for the run's environment artifact.
-        compiles: its first rung compiles loops, which takes a while.
     """
 
     worker: str
@@ -229,4 +228,3 @@ class WorkerInfo:
     processor: str
     slots: int
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
-    compiles: bool = False

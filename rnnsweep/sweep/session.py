@@ -25,6 +25,7 @@ class Outcome:
         behind: mirrors that were not up to date when time ran out; they catch up in the next session.
         refused: what mirrors could not take and never will, one line each.
         at_once: somebody asked twice that it should end: nothing is waited for, nothing drawn.
+        idle: there was nothing to do, and nothing was started or written.
     """
 
     state: SweepState
@@ -33,6 +34,7 @@ class Outcome:
     behind: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     at_once: bool = False
+    idle: bool = False
 
 
 @dataclass(frozen=True)

@@ -53,12 +53,21 @@ def test_plain_lines_come_at_most_every_few_seconds_and_once_at_the_end():
     with LiveProgress("s", stream=stream) as live:
         for _ in range(100):
             live.update(LATER)
+        live.update(replace(LATER, updates_per_s=411.0))
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2
     assert "3 complete" in lines[-1]
     assert "best 0.25 (trial 1)" in lines[-1]
-    assert "410 updates/s" in lines[-1]
+    assert "410 updates/s" in lines[0] and "411 updates/s" in lines[-1]
     assert "at most 1:15 left" in lines[-1]
+
+
+def test_figures_that_have_been_said_are_not_said_again_at_the_end():
+    stream = io.StringIO()
+    with LiveProgress("s", stream=stream) as live:
+        live.update(LATER)
+        live.update(replace(LATER, wall_s=62.0))  # shown nowhere
+    assert len(stream.getvalue().splitlines()) == 1
 
 
 def test_ties_with_the_best_trial_are_said_and_what_is_waited_for_comes_below_the_last_figures():
@@ -68,6 +77,7 @@ def test_ties_with_the_best_trial_are_said_and_what_is_waited_for_comes_below_th
         shown.stop()
         shown.waiting("mlflow is away")
     lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
     assert "best 0.25 (trial 1, 6 more tie)" in lines[-2]
     assert lines[-1].endswith("s: mlflow is away")
 
@@ -111,17 +121,21 @@ def test_ties_are_said():
     assert "best 0.25 (trial 1, 6 more tie)" in silent().line(replace(LATER, tied=6))
 
 
-def test_compiling_is_said_only_where_it_happens():
-    running = replace(START, trials={TrialState.RUNNING: 2}, workers=1, updates=500)
-    assert "compiling" not in silent().line(running)
-    live = silent()
-    first = replace(running, compiling=True)
-    live.update(first)  # a resumed sweep: 500 updates are an earlier session's
-    assert "compiling loops for this machine, once" in live.line(first)
-    assert "compiling" not in live.line(replace(first, updates=700))
+def test_compiling_is_said_while_it_lasts():
+    """Also before a worker has joined, and in later rungs: another trial may need other loops."""
+    live, said = silent(), "compiling the loops for this machine (first run only)"
+    for progress in (START, replace(LATER, updates=500), LATER):
+        live.update(progress)
+        assert said not in live.line(progress)
+        compiling = replace(progress, compiling=True)
+        live.update(compiling)
+        assert said in live.line(compiling)
+        assert "starting workers" not in live.line(compiling)
 
 
-@pytest.mark.parametrize("progress", [START, LATER, replace(LATER, leading=(123, 0.123456, 123456), tied=9)])
+@pytest.mark.parametrize(
+    "progress", [START, LATER, replace(LATER, leading=(123, 0.123456, 123456), tied=9), replace(START, compiling=True)]
+)
 def test_bars_fit_eighty_columns(progress):
     live = silent("a-sweep-of-a-good-name")
     live.update(progress)
@@ -155,10 +169,10 @@ def test_the_result_stands_below_the_last_figures_and_waits_below_the_result():
         live.ended(outcome)
         live.waiting("mlflow is being written")
     lines = stream.getvalue().splitlines()
-    assert "25" in lines[1]
-    assert lines[2] == "result COMPLETE"
-    assert lines[3].endswith("s: mlflow is being written")
-    assert len(lines) == 4
+    assert "25" in lines[0]
+    assert lines[1] == "result COMPLETE"
+    assert lines[2].endswith("s: mlflow is being written")
+    assert len(lines) == 3
 
 
 def test_a_silent_watcher_hands_the_result_on():

@@ -98,7 +98,9 @@ def serve_sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
         uri = f"sqlite:///{folder / 'mlflow.db'}"
         prepare(uri)
         options = TrackerOptions(
-            metrics=METRIC_KEYS, artifact_root=str(folder / "artifacts"), environment=lambda: {"torch": "2"}
+            metrics=lambda: METRIC_KEYS,
+            artifact_root=str(folder / "artifacts"),
+            environment=lambda: {"torch": "2"},
         )
         view = SweepView(SWEEP, SweepState.RUNNING, {}, created=1.7e9)
         mirror = MlflowMirror(uri, view, plan(children), options)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnsweep.sweep.ports import Executor, ExecutorEvent, RungTrained, WorkerJoined, WorkerLost
+from rnnsweep.sweep.ports import Executor, ExecutorEvent, RungTrained, WorkerCompiles, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Withdrawal
 from rnnsweep.sweep.states import RowState
 
@@ -134,6 +134,17 @@ def test_a_row_that_ends_early_leaves_by_itself(executor: Executor, command: str
     events = wait_for(executor, ended(1))
     assert [r.state for r in reports(events, 0)] == [RowState.ACTIVE, state]
     assert executor.poll(0.3) == []
+
+
+def test_compiling_is_told_while_it_lasts(executor: Executor) -> None:
+    news: list[tuple[WorkerCompiles, bool]] = []
+    trained: list[ExecutorEvent] = []
+    executor.watch(lambda said: news.append((said, bool(reports(trained)))))
+    worker = joined(executor)
+    executor.order(worker, Orders(join=(spec(0, do="compile"),)))
+    while not ended(0)(trained):
+        trained += executor.poll(0.2)
+    assert news == [(WorkerCompiles(worker, True), False), (WorkerCompiles(worker, False), False)]
 
 
 def test_a_withdrawn_row_trains_at_most_the_rung_that_was_handed_over(executor: Executor) -> None:

@@ -256,10 +256,12 @@ class TestInbox:
     def test_each_request_once_in_order(self, ledger: Ledger, fence: int) -> None:
         ledger.post("tiny", "budget", {"trials": 10, "target": float("-inf")})
         ledger.post("tiny", "stop")
+        assert ledger.requests_wait("tiny")
         assert ledger.take_requests("tiny", fence) == [
             ("budget", {"trials": 10, "target": float("-inf")}),
             ("stop", {"fence": fence}),
         ]
+        assert not ledger.requests_wait("tiny")
         assert ledger.take_requests("tiny", fence) == []
         ledger.post("tiny", "stop")
         assert ledger.take_requests("tiny", fence) == [("stop", {"fence": fence})]

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from rnnsweep.errors import StoreError
-from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, WorkerJoined, WorkerLost
+from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, WorkerCompiles, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders
 
 from .trainer import WorkerDeath
@@ -42,7 +42,10 @@ class SimExecutor:
         self.count = 0
         self._events: list[ExecutorEvent] = []
 
-    def connect(self) -> None: ...
+    def connect(self, soon: bool = False) -> None: ...
+
+    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
+        self.hear = hear
 
     def start(self) -> None:
         for _ in range(self.wanted):

@@ -171,6 +171,9 @@ class MemoryLedger:
         self.taken += taken
         return taken
 
+    def requests_wait(self, name: str) -> bool:
+        return bool(self.inbox)
+
     def taken_requests(self, name: str) -> list[tuple[str, Mapping[str, Any]]]:
         return list(self.taken)
 

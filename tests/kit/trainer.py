@@ -62,6 +62,9 @@ class SimTrainer:
     def describe(self) -> WorkerInfo:
         return WorkerInfo(self.worker, self.node, "cpu", "simulated", self.slots)
 
+    def watch(self, tell: Callable[[bool], None]) -> None:
+        self.tell = tell
+
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
         self._obey(orders)
         reports = [report for row in self.rows.values() for report in self._again(row)]

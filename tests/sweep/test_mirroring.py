@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 import pytest
@@ -184,6 +185,26 @@ def test_a_mirror_that_is_away_is_named_with_what_it_costs_and_given_up_after_th
     assert healthy.seen == [change.seq for change in ledger.journal]
     assert "journal is away (journal: away), at most" in said[-1]
     assert "Ctrl-C ends the wait" in said[-1]
+
+
+def test_who_was_told_to_wait_hears_that_it_is_over(ledger: MemoryLedger) -> None:
+    class Ticking(FakeClock):
+        """The mirror is away for the first three seconds of the wait."""
+
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            mirror.away = self.monotonic() < begin + 3.0
+            time.sleep(0.001)  # the mirror's thread gets its turn
+
+    mirror, said, clock = Journal(), [], Ticking()
+    begin = clock.monotonic()
+    mirror.away = True
+    tail = thread(ledger, mirror)
+    tail.start()
+    assert drain([tail], clock, (10_000.0, 10_000.0), said.append) == []  # type: ignore[arg-type]
+    assert "journal is" in said[0]
+    assert said[-1].startswith("journal: written, after ")
+    assert sum("written, after" in text for text in said) == 1
 
 
 def test_ctrl_c_ends_the_wait_and_no_more(ledger: MemoryLedger) -> None:

@@ -8,8 +8,7 @@ from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.progress import Rate, progress
 from rnnsweep.sweep.rebuild import Records, rebuild
-from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory
-from rnnsweep.sweep.rows import WorkerInfo
+from rnnsweep.sweep.records import OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rungs import remember_best
 from rnnsweep.sweep.states import TrialState
 from tests.kit.plans import plan
@@ -63,11 +62,3 @@ def test_an_open_trial_leads_where_it_stands_better_than_the_best_complete_one(g
     remember_best(memory, TrialView(0, TrialState.COMPLETE, {}, (value,)))
     assert progress(memory, 0.0).leading is None  # as good is not better
     assert progress(memory, 0.0).best == (0, value)
-
-
-def test_a_worker_that_compiles_is_known() -> None:
-    memory, _ = rebuild(plan(4), 1, 0.0, Records())
-    memory.workers["a"] = LiveWorker(WorkerInfo("a", "n", "cpu", "p", 8), 1, 8)
-    assert not progress(memory, 0.0).compiling
-    memory.workers["b"] = LiveWorker(WorkerInfo("b", "n", "cpu", "p", 8, compiles=True), 2, 8)
-    assert progress(memory, 0.0).compiling

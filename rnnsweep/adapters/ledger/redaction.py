@@ -36,6 +36,16 @@ def redact(url: str) -> int:
         return count
 
 
+def holds_passwords(url: str) -> bool:
+    """Whether a row of the ledger holds one that `redact` would take out.
+
+    Raises:
+        StoreError: the ledger cannot be read.
+    """
+    with closing(Database(parse(url))) as database:
+        return bool(database.read(_affected))
+
+
 def _affected(connection: sa.Connection) -> list[tuple[sa.Table, list[Any], str]]:
     """Rows with a password: table, primary key, and the text without it."""
     rows: list[tuple[sa.Table, list[Any], str]] = []

@@ -154,6 +154,11 @@ class SqlLedger:
 
         return [(row.request, codec.decode(row.data)) for row in self.database.write(work)]
 
+    def requests_wait(self, name: str) -> bool:
+        """Whether there are requests that no driver has taken; only looks."""
+        query = sa.select(inbox.c.id).where(inbox.c.sweep == self._id(name), inbox.c.taken.is_(None))
+        return bool(self._rows(query.limit(1)))
+
     def taken_requests(self, name: str) -> list[tuple[str, Mapping[str, Any]]]:
         """Requests that were taken in the past, oldest first."""
         query = sa.select(inbox.c.request, inbox.c.data).where(inbox.c.sweep == self._id(name))

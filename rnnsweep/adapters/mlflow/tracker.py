@@ -17,8 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name, param_text, rank_of, trial_tags
-from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, SWEEP, TRIAL
+from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, SWEEP, TRIAL, points_by_curve, trial_runs
 from rnnsweep.adapters.mlflow.sweep_run import SweepRun
 from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
 from rnnsweep.errors import StoreError
@@ -92,12 +93,18 @@ class MlflowMirror:
         self._store: RunStore | None = None
         self._sweep_run = SweepRun(sweep, plan, options)
         self._runs: dict[int, TrialRun] = {}
-        self._complete = set(map(legal_name, self._keys()))
+        self._keys: list[str] = []
+        self._complete: set[str] = set()
 
     # -------------------------------------------------------------- port
 
     def holds(self, batches: Iterable[Sequence[Change]]) -> bool:
         """Whether MLflow still has what these entries brought it: every run, and of each curve as many points."""
+        expected = self._expected(batches)
+        return self._holds_at_a_glance(expected) or self._holds(expected)
+
+    def _expected(self, batches: Iterable[Sequence[Change]]) -> dict[int, Counter[str]]:
+        """Trials that must have a run -> number of points that each of its curves must have at least."""
         # by curve: elsewhere a run may have more than the journal, stand-ins for keys that nothing reported
         expected: dict[int, Counter[str]] = {}
         for change in (change for changes in batches for change in changes):
@@ -109,6 +116,20 @@ class MlflowMirror:
                 metrics = change.data["metrics"]
                 # a set: two keys whose legal name is one share a curve
                 expected[change.trial].update({legal_name(key) for key in metrics if math.isfinite(metrics[key])})
+        return expected
+
+    def _holds_at_a_glance(self, expected: Mapping[int, Mapping[str, int]]) -> bool:
+        """True where the tables of a SQLite file say so: a finished sweep is then resumed without importing MLflow."""
+        database = sqlite.path_of(self._uri)
+        if database is None or not expected:
+            return False
+        runs, counts = trial_runs(database, self._sweep), points_by_curve(database)
+        return all(
+            number in runs and all(counts.get((runs[number], key), 0) >= count for key, count in points.items())
+            for number, points in expected.items()
+        )
+
+    def _holds(self, expected: Mapping[int, Mapping[str, int]]) -> bool:
         counts = self._opened().points_by_curve()
         for number, points in expected.items():
             run = self._runs.get(number)
@@ -173,12 +194,14 @@ class MlflowMirror:
         """The store, with all runs of this sweep found by their tags."""
         if self._store is not None:
             return self._store
-        from rnnsweep.adapters import sqlite
         from rnnsweep.adapters.mlflow.server import prepare
         from rnnsweep.adapters.mlflow.store import RunStore
 
         if sqlite.path_of(self._uri) is not None:  # a server has made its own tables
             prepare(self._uri)
+        # asked here, where no entry is blamed for what goes wrong: a unit of the sweep may have been removed since
+        self._keys = list(dict.fromkeys([*self._options.metrics(), FIRST]))
+        self._complete = set(map(legal_name, self._keys))
         store = RunStore(self._uri, self._sweep, self._options.artifact_root)
         parent = self._sweep_run.open(store)
         self._runs = {}
@@ -285,7 +308,7 @@ class MlflowMirror:
             run.add(*last)
         if values and (last is None or last[1].get(FIRST) != values[0]):
             run.add(step, {FIRST: values[0]})
-        run.add(step, {key: self._stand_in(key) for key in self._keys() if legal_name(key) not in run.keys})
+        run.add(step, {key: self._stand_in(key) for key in self._keys if legal_name(key) not in run.keys})
         finished = data.get("finished")
         run.ended = (STATUS[state], int((change.at if finished is None else finished) * 1000))
         files: dict[str, Any] = {**self._sweep_run.config_files(data["params"])}
@@ -294,9 +317,6 @@ class MlflowMirror:
         except Exception:
             LOG.exception("no artifacts for trial %d", number)
         store.upload_quietly(run.run_id, files)
-
-    def _keys(self) -> list[str]:
-        return list(dict.fromkeys([*self._options.metrics, FIRST]))
 
     def _stand_in(self, key: str) -> float:
         """What a trial has under a key that it never reported: the worst value where one is defined, else 0."""

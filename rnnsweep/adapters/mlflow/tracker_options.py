@@ -30,7 +30,7 @@ class TrackerOptions:
 
     Attributes:
         points: largest number of points per curve and trial.
-        metrics: every metric key; each finished trial has all of them.
+        metrics: gives every metric key; each finished trial has all of them. Called in the mirror's thread.
         environment: gives versions, processors, commit; becomes the artifact ``environment.json``.
         artifact_root: where artifacts go when the store is a database; None leaves it to the MLflow server.
         commands: command lines for the note, as they are to be typed: how to go on, run again, report.
@@ -42,7 +42,7 @@ class TrackerOptions:
     """
 
     points: int = 200
-    metrics: Sequence[str] = ()
+    metrics: Callable[[], Sequence[str]] = tuple
     environment: Callable[[], Mapping[str, object]] = dict
     artifact_root: str | None = None
     commands: Sequence[str] = ()

@@ -8,12 +8,13 @@ address="host:port" -> the same, by the address of its head
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ def connect(settings: RaySettings) -> bool:
     # Ray would report to its makers
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers hide GPUs themselves; no warning
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of being started in a thread before it heeds our level
     with _handlers_kept():
         if settings.address is None:
             _start_here(settings)
@@ -152,16 +154,31 @@ def _handlers_kept() -> Iterator[None]:
     Ray's core, in C++, takes SIGTERM over when it connects: the process would end at once, with a dump of its stack and
     exit code 15, and leave trials behind that nobody has asked to stop.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers, and what Ray sets stays
-        return
-    before = {number: signal.getsignal(number) for number in ENDING}
+    # As the operating system has them: Python lets the main thread alone set handlers, and Ray may start in another.
+    get, put = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
+    get.argtypes, get.restype = [ctypes.c_int], ctypes.c_void_p
+    put.argtypes, put.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
+    before, known = {number: get(number) for number in ENDING}, handlers()
     try:
         yield
     finally:
         for number, handler in before.items():
-            if handler is not None:  # None: not installed from Python, and not to be had
-                signal.signal(number, handler)
+            put(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            heed_again(known)
+
+
+def handlers() -> dict[signal.Signals, Any]:
+    """What Python has installed for the signals that end a process; without those that are not its own."""
+    installed = {number: signal.getsignal(number) for number in ENDING}
+    return {number: handler for number, handler in installed.items() if handler is not None}
+
+
+def heed_again(installed: Mapping[signal.Signals, Any] | None = None) -> None:
+    """Install handlers again, those that Python knows by default; only the main thread can."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in (installed or handlers()).items():
+            signal.signal(number, handler)
 
 
 def _protect() -> None:
@@ -215,8 +232,12 @@ def ended_process() -> str | None:
     return next((kind for kind, _ in node.dead_processes() if kind in needed), None)
 
 
-def _start_here(settings: RaySettings) -> None:
-    # cores that this process may use: in a container or a Slurm step the machine has more
+def check_cores(settings: RaySettings) -> int:
+    """Cores that this process may use: in a container or a Slurm step the machine has more.
+
+    Raises:
+        ConfigError: one worker needs more of them.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if settings.cores_per_worker > cores:
         raise ConfigError(
@@ -225,6 +246,11 @@ def _start_here(settings: RaySettings) -> None:
             value=settings.cores_per_worker,
             allowed=f"1 to {cores}",
         )
+    return cores
+
+
+def _start_here(settings: RaySettings) -> None:
+    cores = check_cores(settings)
     wanted = cores if settings.workers is None else min(cores, settings.workers * settings.cores_per_worker)
     _protect()
     options: dict[str, Any] = {

@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -21,15 +22,17 @@ from rnnsweep.adapters.ray.cluster import (
     Node,
     RaySettings,
     alive_nodes,
+    check_cores,
     connect,
     disconnect,
     ended_process,
     kill_process,
 )
+from rnnsweep.adapters.ray.early_start import EarlyStart
 from rnnsweep.adapters.ray.worker import WorkerActor, WorkerSpec
-from rnnsweep.adapters.ray.worker_handle import WorkerHandle, reason_of
+from rnnsweep.adapters.ray.worker_handle import CONTROL, NEWS, WorkerHandle, reason_of
 from rnnsweep.errors import MismatchError, RnnsweepError, StoreError
-from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerJoined, WorkerLost
+from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerCompiles, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rows import Orders
 
 LOG = logging.getLogger(__name__)
@@ -70,10 +73,13 @@ class RayExecutor:
 
     def __init__(self, factory: TrainerFactory, settings: RaySettings | None = None) -> None:
         self._factory, self._settings = factory, settings or RaySettings()
-        self._pickled = b""
+        # once, as bytes: `build` unpickles them, after the actor has set environment and import path
+        self._pickled = cloudpickle.dumps(self._factory)
+        self._early: EarlyStart | None = None
         self._handles: dict[str, WorkerHandle] = {}
         self._events: list[ExecutorEvent] = []
         self._ready: dict[str, WorkerJoined] = {}  # not announced yet
+        self._hear: Callable[[WorkerCompiles], None] = lambda news: None
         self._excluded: set[str] = set()
         self._mismatch: MismatchError | None = None  # of the last worker that was refused for it
         self._losses: dict[str, int] = defaultdict(int)
@@ -84,14 +90,22 @@ class RayExecutor:
         self._ever_joined = self._gathered = self._owned = self._running = self._warned = False
         self._looked = self._started = self._first_ready = 0.0
 
-    def connect(self) -> None:
-        """See `Executor.connect`: a cluster that is to be joined is joined now; a Ray of our own waits for `start`.
+    def connect(self, soon: bool = False) -> None:
+        """See `Executor.connect`: a cluster that is to be joined is joined now; a Ray of our own begins if `soon`.
 
         Raises:
-            ConfigError: no cluster at the address.
+            ConfigError: no cluster at the address, or one worker needs more cores than there are.
         """
         if self._settings.address is not None:
             self._owned = connect(self._settings)
+            return
+        check_cores(self._settings)
+        if soon:
+            self._early = EarlyStart(self._settings, self._balance)
+
+    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
+        """See `Executor.watch`."""
+        self._hear = hear
 
     def start(self) -> None:
         """Connect and bring workers up; they announce themselves through `poll`.
@@ -99,12 +113,12 @@ class RayExecutor:
         Raises:
             ConfigError: no cluster at the address, or one worker needs more cores than there are.
         """
-        # once, as bytes: `build` unpickles them, after the actor has set environment and import path
-        self._pickled = cloudpickle.dumps(self._factory)
-        # an earlier `connect` of ours has joined already, and this one returns False
-        self._owned = connect(self._settings) or self._owned
+        if self._early is not None:  # it has joined, and workers are on their way
+            self._owned = self._early.result()
+        else:  # an earlier `connect` of ours has joined already, and this one returns False
+            self._owned = connect(self._settings) or self._owned
+            self._balance()
         self._running, self._started = True, time.monotonic()
-        self._balance()
 
     def order(self, worker: str, orders: Orders) -> None:
         """Queue orders; they travel with the next rung that is handed over, at the next `poll`."""
@@ -146,7 +160,10 @@ class RayExecutor:
         Args:
             graceful: let the rung in progress end (within the deadline); a rung that is only queued is not begun.
         """
+        early, self._early = self._early, None
         try:
+            if early is not None:  # a start cannot be broken off: Ray would leave processes behind
+                self._owned = early.wait() or self._owned
             if graceful and self._running:
                 self._drain()
         finally:
@@ -157,6 +174,8 @@ class RayExecutor:
             owned, self._owned = self._owned, False
             if owned:
                 disconnect()
+            if early is not None:
+                early.end()
 
     # -------------------------------------------------------------- answers
 
@@ -164,15 +183,29 @@ class RayExecutor:
         """Take the oldest answer of every handle that has one; wait for the first."""
         # The oldest only: an actor answers in order, so that a later answer is never there first.
         heads = {handle.calls[0][1]: handle for handle in self._handles.values() if handle.calls}
-        if not heads:
+        news = {handle.news: handle for handle in self._handles.values() if handle.news is not None}
+        owed = [*heads, *news]
+        if not owed:
             time.sleep(wait)
             return
         if wait:
-            ray.wait(list(heads), num_returns=1, timeout=wait)
+            ray.wait(owed, num_returns=1, timeout=wait)
         # whatever else is there by now: one round of the driver then takes the reports of many workers
-        ready, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
+        ready, _ = ray.wait(owed, num_returns=len(owed), timeout=0)
         for reference in ready:
-            self._answer(heads[reference])
+            if reference in heads:
+                self._answer(heads[reference])
+            elif news[reference].id in self._handles:  # else its answer above has told of its death
+                self._take_news(news[reference])
+
+    def _take_news(self, handle: WorkerHandle) -> None:
+        try:
+            handle.compiling = ray.get(handle.news)
+        except RayError:
+            handle.news = None  # it has died, which its calls tell as well
+            return
+        handle.listen()
+        self._hear(WorkerCompiles(handle.id, handle.compiling))
 
     def _answer(self, handle: WorkerHandle) -> None:
         what, reference = handle.calls.popleft()
@@ -227,6 +260,8 @@ class RayExecutor:
     def _lose(self, handle: WorkerHandle, reason: str, error: RayError | None = None) -> None:
         # first: whatever is raised below, this worker is gone
         del self._handles[handle.id]
+        if handle.compiling:
+            self._hear(WorkerCompiles(handle.id, False))
         ray.kill(handle.actor, no_restart=True)
         LOG.info("worker %s on %s lost: %s", handle.id, handle.node.label, reason)
         # a loss is news only to a driver that knows the worker
@@ -326,7 +361,7 @@ class RayExecutor:
         # the prefix differs per session: a report of an earlier driver's worker is never taken for one of ours
         spec = WorkerSpec(f"{self._prefix}-{self._count}", node.label, cores, gpus, self._settings.py_paths)
         decorate: Any = ray.remote  # its overloads know no concurrency groups
-        placed = decorate(concurrency_groups={"control": 1})(WorkerActor).options(
+        placed = decorate(concurrency_groups={CONTROL: 1, NEWS: 1})(WorkerActor).options(
             num_cpus=cores,
             num_gpus=gpus,
             # A restarted actor would have lost its rows without a word, and a retried call would train a rung twice:
@@ -341,6 +376,7 @@ class RayExecutor:
         # by itself, before the heavy `build`: the process number is what a hang in it can be killed by
         handle.call("hello", now)
         handle.call("build", now, self._pickled)
+        handle.listen()
 
     # -------------------------------------------------------------- the end
 
@@ -351,7 +387,7 @@ class RayExecutor:
                 # it has no rows: nothing to wait for
                 ray.kill(self._handles.pop(handle.id).actor)
             else:
-                handle.actor.halt.options(concurrency_group="control").remote()
+                handle.actor.halt.options(concurrency_group=CONTROL).remote()
         end = time.monotonic() + self._settings.deadline_s
         while any(handle.calls for handle in self._handles.values()) and time.monotonic() < end:
             self._collect(SLICE_S)

@@ -35,7 +35,8 @@ class WorkerSpec:
 class WorkerActor:
     """The actor's class; Ray runs its methods one after the other on one thread, in the order of the calls.
 
-    Only `halt` comes in between, on a thread of its own: Ray cannot take back a call that waits in a busy worker.
+    Only `halt` and `news` come in between, on threads of their own: Ray cannot take back a call that waits in a busy
+    worker, and what a rung waits for is to be known before it is over.
 
     The constructor only prepares the process, so that `hello` answers before anything heavy is imported and a trainer
     that hangs while it is built can be found and killed.
@@ -45,6 +46,7 @@ class WorkerActor:
         self._spec = spec
         self._trainer: Trainer | None = None
         self._halted = False
+        self._compiling, self._news = False, threading.Condition()
         # before any numeric library is imported: they read these variables once
         prepare_process(spec)
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="raylet watch", daemon=True).start()
@@ -60,6 +62,7 @@ class WorkerActor:
         from ray import cloudpickle
 
         trainer: Trainer = cloudpickle.loads(factory)(self._spec.worker, self._spec.cores)
+        trainer.watch(self._note)
         self._trainer = trainer
         # the driver's names: losses and exclusions go by them
         return replace(trainer.describe(), worker=self._spec.worker, node=self._spec.node)
@@ -74,6 +77,17 @@ class WorkerActor:
     def halt(self) -> None:
         """Begin no more rungs; the one in progress ends."""
         self._halted = True
+
+    def news(self, compiling: bool) -> bool:
+        """Whether loops are being compiled, once that is no longer what the caller knows: it waits till then."""
+        with self._news:
+            self._news.wait_for(lambda: self._compiling is not compiling)
+            return self._compiling
+
+    def _note(self, compiling: bool) -> None:
+        with self._news:
+            self._compiling = compiling
+            self._news.notify_all()
 
     def ping(self) -> None:
         """Answer: the process lives and is idle."""

@@ -13,6 +13,8 @@ from rnnsweep.sweep.rows import ActiveRows, Orders
 
 IN_FLIGHT = 2
 """Rungs handed to a worker at once: it trains the second while the driver decides on the first."""
+CONTROL, NEWS = "control", "news"
+"""Groups of an actor's methods that have a thread of their own, beside the one that trains."""
 PING_S = 1.0
 """An idle worker is asked so often whether it lives, seconds."""
 
@@ -30,6 +32,8 @@ class WorkerHandle:
         waiting: orders for the next call.
         process: (pid, birth time) once known.
         joined: the trainer is built.
+        compiling: it compiles loops, as far as we have heard.
+        news: reference of the call that answers when that changes; None before it is built, and when it is gone.
         answered: when it last answered, or was called while idle; monotonic seconds.
     """
 
@@ -42,6 +46,8 @@ class WorkerHandle:
     waiting: Orders = field(default_factory=Orders)
     process: tuple[int, float] | None = None
     joined: bool = False
+    compiling: bool = False
+    news: Any = None
 
     def call(self, what: str, now: float, *args: Any) -> None:
         """Put one call into the actor's queue."""
@@ -49,6 +55,10 @@ class WorkerHandle:
         if not self.calls:
             self.answered = now
         self.calls.append((what, getattr(self.actor, what).remote(*args)))
+
+    def listen(self) -> None:
+        """Ask to be told when it begins or ends to compile."""
+        self.news = self.actor.news.options(concurrency_group=NEWS).remote(self.compiling)
 
     def pump(self, now: float) -> None:
         """Keep `IN_FLIGHT` rungs in the queue while there are rows or orders; else ask for a sign of life."""

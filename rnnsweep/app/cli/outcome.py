@@ -81,6 +81,9 @@ def _print(sweep: Sweep) -> None:
 
 def _print_picture(sweep: Sweep) -> None:
     """The results are safe: a picture that cannot be written is no failure of the sweep."""
+    assert sweep.outcome is not None
+    if sweep.outcome.idle:  # nothing has changed since the picture was drawn
+        return
     try:
         picture = sweep.overview()
     except OSError as error:
@@ -100,11 +103,15 @@ def ways_on(sweep: Sweep, failed: int) -> list[str]:
     again = "--failed" if failed and state in ("COMPLETE", "FAILED") else ""
     more = again or ("" if state != "COMPLETE" else "budget.trials=N")
     way = "go on    " if state != "COMPLETE" or failed else "more     "
-    return [
+    lines = [
         f"report    rnnsweep report {name}",
         f"MLflow UI rnnsweep ui {name}",
         f"{way} rnnsweep resume {name}{' ' if more else ''}{more}",
     ]
+    if sweep.outcome.idle and state == "COMPLETE":  # somebody wanted more: all that brings more
+        lines += [f"more      rnnsweep resume {name} budget.trials=N"] if failed else []
+        lines.append(f"longer    rnnsweep resume {name} --extend budget.updates=N")
+    return lines
 
 
 def troubles(entries: Sequence[Any]) -> list[str]:

@@ -17,6 +17,7 @@ from rnnsweep.app.provenance import sessions
 from rnnsweep.app.provenance.sessions import Session
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.run import wiring
+from rnnsweep.app.run.finished import nothing_to_do
 from rnnsweep.app.run.redaction import redact
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
 from rnnsweep.core.checkpoint_files import local_path, remove_leftovers, write_config
@@ -67,7 +68,7 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config, session, watcher) as (ledger, executor):
+    with _opened(config, session, watcher, soon=True) as (ledger, executor):
         _warm_start(config, ledger, sampler)
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
@@ -82,7 +83,7 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
 def resume(
     config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher | None = None, *, accept_changes: bool = False
 ) -> Outcome:
-    """Go on with a sweep of the store; `watcher` is told what happens.
+    """Go on with a sweep of the store, if there is anything to do; `watcher` is told what happens.
 
     Raises:
         ConfigError: `reopen` names trials that do not exist or cannot go on; or code, versions or data have changed,
@@ -90,13 +91,18 @@ def resume(
         LockedError: another driver holds the sweep.
     """
     watcher = watcher or Watcher(config.plan.name)
+    outcome = nothing_to_do(config, reopen)
+    if outcome is not None:
+        watcher.ended(outcome)
+        return outcome
     watcher.phase("comparing code and data with those of before")
     before = _record(config)
     session = sessions.following(config, before, accept_changes)
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _resumable(config), _opened(config, session, watcher) as (ledger, executor):
+    soon = _is_unfinished(config)
+    with _resumable(config), _opened(config, session, watcher, soon=soon) as (ledger, executor):
         watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
         _check_record(ledger, plan.name, before)
@@ -163,13 +169,23 @@ def _driver(*parts: Any, fence: int, watcher: Watcher) -> Driver:
     return Driver(*parts, fence=fence, observer=watcher.update, on_result=watcher.ended, on_wait=watcher.waiting)
 
 
+def _is_unfinished(config: SweepConfig) -> bool:
+    """Whether a resume is sure to train: what has ended may have nothing left but a mirror to write."""
+    store_place, name = place_of(config.store.root, config.store.ledger), config.plan.name
+    with reading(store_place) as ledger:
+        view = ledger.sweep(name) if ledger else None
+        return ledger is not None and view is not None and view.state in UNFINISHED and not ledger.driven(name)
+
+
 @contextmanager
-def _opened(config: SweepConfig, session: Session, watcher: Watcher) -> Iterator[tuple[Ledger, Executor]]:
+def _opened(
+    config: SweepConfig, session: Session, watcher: Watcher, *, soon: bool
+) -> Iterator[tuple[Ledger, Executor]]:
     """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
     watcher.phase("loading the trainer" if config.cluster.executor == "inline" else "connecting to Ray")
     executor = wiring.executor(config, session)
     try:
-        executor.connect()
+        executor.connect(soon)
         with closing(wiring.open_ledger_of(config)) as ledger:
             yield ledger, executor
     finally:

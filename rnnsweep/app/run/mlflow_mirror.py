@@ -37,12 +37,11 @@ def mlflow_mirror(config: SweepConfig, ledger: Ledger) -> Mirror:
 def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
     """Settings and providers of the tracker."""
     from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
-    from rnnsweep.app.config.unit_checks import metrics_of  # needs torch
 
     commands = commands_for(config, place_of(config.store.root, config.store.ledger).option)
     return TrackerOptions(
         points=config.tracker.get("points", 200),
-        metrics=list(metrics_of(config.variants)),
+        metrics=lambda: metric_keys(config),
         environment=describe,
         artifact_root=config.store.artifacts,
         commands=(commands.resume, commands.rerun, commands.report),
@@ -51,6 +50,13 @@ def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
         last_rung=lambda trial: last_rung(config, ledger, trial),
         shape_key=lambda params: shape_of(config, params),
     )
+
+
+def metric_keys(config: SweepConfig) -> list[str]:
+    """Keys of all metrics of the sweep's units."""
+    from rnnsweep.app.config.unit_checks import metrics_of  # needs torch
+
+    return list(metrics_of(config.variants))
 
 
 def trial_files(config: SweepConfig, ledger: Ledger, trial: int) -> Mapping[str, bytes | Path]:

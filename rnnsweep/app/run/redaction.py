@@ -22,6 +22,17 @@ def redact_ledger(url: str) -> int:
     return redact(url)
 
 
+def ledger_holds_passwords(url: str) -> bool:
+    """Whether `redact_ledger` has anything to do.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    from rnnsweep.adapters.ledger.redaction import holds_passwords
+
+    return holds_passwords(url)
+
+
 def redact_config(config: SweepConfig) -> bool:
     """Hide passwords in the copy of the config beside the checkpoints; whether it held one.
 

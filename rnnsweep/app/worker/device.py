@@ -7,7 +7,6 @@ import torch
 
 from rnnsweep.app.environment import processor
 from rnnsweep.core.program import Program
-from rnnsweep.core.recurrence.base import CompiledEngine
 
 _MOST_ROWS = {"cpu": 512, "cuda": 4096}
 
@@ -42,15 +41,6 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{processor()} ({torch.backends.cpu.get_cpu_capability()})"
-
-
-def compiles(program: Program) -> bool:
-    """Whether the program's fused loops are not among this machine's compiled code yet: a rung then waits for them."""
-    if not isinstance(program.engine, CompiledEngine):
-        return False
-    from rnnsweep.core.recurrence.cpu.compiling import in_cache
-
-    return not in_cache(program.engine.first_kernel)
 
 
 def device_of(name: str) -> torch.device:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from rnnsweep.app.config.point import resolve_point
-from rnnsweep.app.worker.device import compiles, device_name, device_of, rows_that_fit, single_threaded
+from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
 from rnnsweep.app.worker.settings import TrainerSettings
@@ -20,6 +20,7 @@ from rnnsweep.core.build import Units, build_program, build_units, initial_state
 from rnnsweep.core.checkpoint import check_parameters
 from rnnsweep.core.pack import Member, Pack, RowSnapshot, Streams
 from rnnsweep.core.program import Program
+from rnnsweep.core.recurrence.cpu.compiling import CompileWatch
 from rnnsweep.core.training import train_rung
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import RnnsweepError, StoreError
@@ -65,6 +66,7 @@ class PackTrainer:
         self.store = RetryingStore(settings.checkpoints)
         self.packs: dict[str, Pack] = {}
         self.rows: dict[RowId, _Row] = {}
+        self._compiling: CompileWatch | None = None
 
     def describe(self) -> WorkerInfo:
         """See `Trainer.describe`."""
@@ -80,15 +82,21 @@ class PackTrainer:
             # the base point stands for all: trials that are larger end in `out_of_memory`, which halves the slots
             self.settings.rows or rows_that_fit(program, self.device),
             versions,
-            compiles(program),
         )
 
     def _base_program(self) -> Program:
         config = resolve_point(self.settings.variants[:1], {**self.settings.variants[0].groups})
         return build_program(config, build_units(config), self.device)
 
+    def watch(self, tell: Callable[[bool], None]) -> None:
+        """See `Trainer.watch`; only loops for processors are told of, those of GPUs compile in moments."""
+        self._compiling = CompileWatch(tell)
+
     def close(self) -> None:
         """See `Trainer.close`."""
+        if self._compiling is not None:
+            self._compiling.end()
+            self._compiling = None
         self.packs.clear()
         self.rows.clear()
 

@@ -102,17 +102,6 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class CompiledEngine(Protocol):
-    """An engine whose loops a machine compiles once and keeps.
-
-    Attributes:
-        first_kernel: the kernel that runs first: where it is in the machine's cache, no rung waits for a compiler.
-    """
-
-    first_kernel: str
-
-
-@runtime_checkable
 class TermEngine(Engine, Protocol):
     """An engine whose backward loop takes a term along: deltas and x are used while they are in the cache."""
 

@@ -103,7 +103,7 @@ def open_mirror(uri, tmp_path):
     def build(plan=None, created=STARTED - 5, **options):
         at = options.pop("at", uri)
         given = {
-            "metrics": KEYS,
+            "metrics": lambda: KEYS,
             "artifact_root": str(tmp_path / "artifacts"),
             "environment": lambda: {"torch": "2"},
             "commands": ("rnnsweep resume demo",),

@@ -161,7 +161,7 @@ def test_values_that_are_not_finite_stay_out(open_mirror, uri):
 
 def test_a_server_that_is_away_is_a_store_error_soon():
     view = SweepView("demo", SweepState.RUNNING, {})
-    absent = MlflowMirror("http://127.0.0.1:9", view, make_plan(), TrackerOptions(metrics=KEYS))
+    absent = MlflowMirror("http://127.0.0.1:9", view, make_plan(), TrackerOptions(metrics=lambda: KEYS))
     begin = time.monotonic()
     with pytest.raises(StoreError, match="MLflow"):
         absent.write(story())
@@ -207,7 +207,7 @@ def test_illegal_names_texts_and_refused_points_are_no_reason_to_stop(open_mirro
     plan = make_plan(space=space)
     keys = ("valid/MAP@5,x", "objective")
     for direct in (True, False):
-        mirror = open_mirror(plan, shape_key=refused, metrics=keys)
+        mirror = open_mirror(plan, shape_key=refused, metrics=lambda: keys)
         mirror._opened()._direct = mirror._opened()._direct if direct else None  # through MLflow's client as well
         mirror.write(journal.changes)
     runs = contents(uri)
@@ -363,3 +363,27 @@ def test_mlflow_sorts_ties_as_everything_else_does(open_mirror, uri):
     assert (
         "Best: trial 2, objective 0 (4 others tie" in client.get_run(mirror.parent_id).data.tags["mlflow.note.content"]
     )
+
+
+def test_a_finished_sweep_is_compared_without_opening_mlflow(open_mirror, uri, monkeypatch):
+    changes = story()
+    open_mirror().write(changes)
+    again = open_mirror()
+    monkeypatch.setattr(MlflowMirror, "_opened", lambda self: pytest.fail("MLflow was opened"))
+    assert again.holds([changes])
+    monkeypatch.undo()
+    client = MlflowClient(tracking_uri=uri)
+    client.delete_run(open_mirror().run_ids()[0])
+    assert not open_mirror().holds([changes])
+
+
+def test_metrics_that_cannot_be_told_are_no_entrys_fault(open_mirror):
+    """A unit of the sweep was removed: its entries wait, none is skipped."""
+    journal = Journal()
+
+    def removed():
+        raise ConfigError("no such unit", key="controllers.mine")
+
+    journal.trial(0, "RUNNING")
+    with pytest.raises(StoreError, match="no such unit"):
+        open_mirror(metrics=removed).write(journal.changes)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.app.run.test_finished import resumed
 from tests.kit.tiny import TINY
 
 
@@ -22,7 +23,6 @@ def test_resume_with_a_larger_budget(tiny, run, tmp_path):
     assert (root / "reports" / "tiny" / "overview.png").is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_removed_mirrors_are_written_anew_by_resume(tmp_path):
     """What `doctor` advises for a damaged mlflow.db or optuna.db."""
@@ -39,6 +39,7 @@ def test_removed_mirrors_are_written_anew_by_resume(tmp_path):
         for file in tmp_path.glob(f"{name}*"):
             file.unlink()
     alone("resume", "again", "budget.trials=4")
+    assert resumed("again", tmp_path)[-1] == "[]"  # they have everything, which is seen without importing MLflow
     studied = optuna.load_study(study_name="again", storage=f"sqlite:///{tmp_path / 'optuna.db'}").get_trials()
     assert [trial.user_attrs["rnnsweep.trial"] for trial in studied] == [0, 1, 2, 3]
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")

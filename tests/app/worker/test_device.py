@@ -8,10 +8,9 @@ import torch
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.environment import processor
-from rnnsweep.app.worker.device import compiles, device_name, row_bytes, rows_that_fit
+from rnnsweep.app.worker.device import device_name, row_bytes, rows_that_fit
 from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
 from rnnsweep.core.pack import Member, Pack, Streams
-from rnnsweep.core.recurrence.cpu.compiling import cache_folder
 
 CPU = torch.device("cpu")
 
@@ -49,18 +48,6 @@ def test_untiled_programs_count_their_record(tmp_path):
 
 def test_at_least_one_row_fits_and_no_more_than_the_limit(tmp_path):
     assert 1 <= rows_that_fit(packed(tmp_path, 1).program, CPU) <= 512
-
-
-def test_loops_compile_only_where_this_machine_has_not_compiled_them(tmp_path, monkeypatch):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    simple, gated = packed(tmp_path, 1).program, packed(tmp_path, 1, "family=lstm").program
-    assert compiles(simple) and compiles(gated)
-    entry = cache_folder() / "kernels" / "forward.forward_rows-77.py311.nbi"
-    entry.parent.mkdir()
-    entry.touch()
-    assert not compiles(simple)
-    assert compiles(gated)
-    assert not compiles(packed(tmp_path, 1, "engine=reference").program)
 
 
 def test_a_processor_has_one_name():

@@ -2,8 +2,8 @@
 
 `params["do"]` says what a row does when it comes to a rung: ``segv@3``, ``exit@2``, ``raise@2``, ``freeze@1``
 (SIGSTOP of its own process), ``fail@2`` (a RowFailure), ``solve@2``, ``diverge@2``, ``sleep`` (`seconds`,
-or 0.3, at every rung), ``repeat`` (a row that restores rung k says first that it was DONE there, as a checkpoint does
-that was written before the row's updates were raised).
+or 0.3, at every rung), ``compile`` (`seconds`, or 0.5, at the first rung), ``repeat`` (a row that restores rung k says
+first that it was DONE there, as a checkpoint does that was written before the row's updates were raised).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,9 @@ class CountingTrainer:
         seen.update(pid=str(os.getpid()), torch=str("torch" in sys.modules), cwd=os.getcwd())
         return WorkerInfo(self.worker, socket.gethostname(), "cpu", "counter", slots=4, versions=seen)
 
+    def watch(self, tell: Callable[[bool], None]) -> None:
+        self.tell = tell
+
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
         for gone in orders.leave:
             held = self.rows.get((gone.trial, gone.replica))
@@ -103,6 +107,10 @@ class CountingTrainer:
 
     def obey(self, spec: RowSpec, rung: int) -> RowState:
         what, _, when = str(spec.params.get("do", "")).partition("@")
+        if what == "compile" and rung == 1:
+            self.tell(True)
+            time.sleep(float(spec.params.get("seconds") or 0.5))
+            self.tell(False)
         if what == "sleep":
             time.sleep(float(spec.params.get("seconds") or 0.3))
         if not when or int(when) != rung:

@@ -183,6 +183,27 @@ def test_cache_folder_falls_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert os.access(tmp_path, os.W_OK)
 
 
+def plus_one(x: float) -> float:
+    return x + 1.0
+
+
+def test_compiling_is_told_where_it_happens_and_not_where_the_cache_has_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    told: list[bool] = []
+    watch = compiling.CompileWatch(told.append)
+    assert compiling.kernel(plus_one)(1.0) == 2.0
+    assert told == [True, False]
+    assert compiling.kernel(plus_one)(1.0) == 2.0  # another dispatcher, as in another process: from the disk
+    assert told == [True, False]
+    assert compiling.kernel(plus_one)(1) == 2  # another type
+    assert told == [True, False, True, False]
+    watch.end()
+    compiling.kernel(lambda x: x)(1.0)
+    assert len(told) == 4
+
+
 def test_width_is_whole_vectors() -> None:
     assert dispatch.width_of(1, torch.float32) * 4 == dispatch.UNIT_BYTES
     assert dispatch.width_of(64, torch.float32) == 64

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
+from numba.core import config, event
 from numba.extending import register_jitable
 
 
@@ -76,10 +76,36 @@ def kernel(function: Callable[..., Any]) -> Any:
         config.CACHE_DIR = before  # type: ignore[attr-defined]
 
 
-def in_cache(name: str) -> bool:
-    """Whether some kernel of this name has been compiled on this machine before, from the same sources."""
-    folder = cache_folder()
-    return folder is not None and any(folder.rglob(f"*.{name}-*.nbi"))
+class CompileWatch(event.Listener):
+    """Tells when this process begins to compile a kernel and when it has ended; loading one from the cache is neither.
+
+    `tell` is called with True and with False by turns, in the thread that compiles.
+
+    Attributes:
+        tell: who is told.
+    """
+
+    def __init__(self, tell: Callable[[bool], None]) -> None:
+        self.tell, self._depth = tell, 0
+        event.register("numba:compile", self)
+
+    def on_start(self, event: event.Event) -> None:
+        """A kernel begins, or one of its parts: numba holds its lock meanwhile, so that none runs beside it."""
+        del event
+        self._depth += 1
+        if self._depth == 1:
+            self.tell(True)
+
+    def on_end(self, event: event.Event) -> None:
+        """It has ended, also where it could not be compiled."""
+        del event
+        self._depth -= 1
+        if self._depth == 0:
+            self.tell(False)
+
+    def end(self) -> None:
+        """Tell nothing any more."""
+        event.unregister("numba:compile", self)
 
 
 def part(function: Callable[..., Any]) -> Any:

@@ -50,7 +50,6 @@ class GatedEngine:
     """
 
     name = "cpu"
-    first_kernel = "gated_forward_rows"
     tile: int | None = 8
     kind: ClassVar[str]
 

@@ -62,7 +62,6 @@ class CpuEngine:
     # Kernels are imported where they are launched: numba takes seconds, and may be missing (`refuses` says so).
 
     name = "cpu"
-    first_kernel = "forward_rows"
     tile: int | None = 8
 
     def __init__(self, threads: int | None = None) -> None:
