@@ -42,9 +42,11 @@ class InlineExecutor:
         self._events: list[ExecutorEvent] = []
         self._hear: Callable[[WorkerCompiles], None] = lambda news: None
 
-    def connect(self, soon: bool = False) -> None:
+    def connect(self) -> None:
         """Nobody else is needed."""
-        del soon
+
+    def begin(self) -> None:
+        """Nothing takes long."""
 
     def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
         """See `Executor.watch`."""

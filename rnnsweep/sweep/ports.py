@@ -303,15 +303,16 @@ class Executor(Protocol):
     `order` is delivered before the first rung that has not been handed to the worker yet.
     """
 
-    def connect(self, soon: bool = False) -> None:
+    def connect(self) -> None:
         """Reach what `start` needs of others, if anything, so that it is missed before anything is written.
-
-        Args:
-            soon: `start` is sure to follow, and may begin in the background.
 
         Raises:
             ConfigError: it cannot be reached. `stop` undoes it.
         """
+        ...
+
+    def begin(self) -> None:
+        """`start` is sure to follow, and may begin in the background. `stop` undoes it."""
         ...
 
     def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:

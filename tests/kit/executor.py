@@ -42,7 +42,9 @@ class SimExecutor:
         self.count = 0
         self._events: list[ExecutorEvent] = []
 
-    def connect(self, soon: bool = False) -> None: ...
+    def connect(self) -> None: ...
+
+    def begin(self) -> None: ...
 
     def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
         self.hear = hear

@@ -90,17 +90,20 @@ class RayExecutor:
         self._ever_joined = self._gathered = self._owned = self._running = self._warned = False
         self._looked = self._started = self._first_ready = 0.0
 
-    def connect(self, soon: bool = False) -> None:
-        """See `Executor.connect`: a cluster that is to be joined is joined now; a Ray of our own begins if `soon`.
+    def connect(self) -> None:
+        """See `Executor.connect`: a cluster that is to be joined is joined now.
 
         Raises:
             ConfigError: no cluster at the address, or one worker needs more cores than there are.
         """
         if self._settings.address is not None:
             self._owned = connect(self._settings)
-            return
-        check_cores(self._settings)
-        if soon:
+        else:
+            check_cores(self._settings)
+
+    def begin(self) -> None:
+        """A Ray of our own starts in a thread, and its workers after it."""
+        if self._settings.address is None:
             self._early = EarlyStart(self._settings, self._balance)
 
     def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:

@@ -68,7 +68,7 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _opened(config, session, watcher, soon=True) as (ledger, executor):
+    with _opened(config, session, watcher) as (ledger, executor):
         _warm_start(config, ledger, sampler)
         now = time.time()
         view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
@@ -76,6 +76,7 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
         with _resumable(config):
             ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
             fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
+            executor.begin()
             mirrors = wiring.mirrors(config, ledger)
             return _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher).run()
 
@@ -101,11 +102,13 @@ def resume(
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    soon = _is_unfinished(config)
-    with _resumable(config), _opened(config, session, watcher, soon=soon) as (ledger, executor):
+    with _resumable(config), _opened(config, session, watcher) as (ledger, executor):
+        unfinished = _is_unfinished(ledger, plan.name)
         watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
         _check_record(ledger, plan.name, before)
+        if unfinished:
+            executor.begin()
         redact(config)
         drafts = remove_drafts(config.store.root / "reports" / plan.name)
         left = remove_leftovers(config.checkpoints) + len(drafts)
@@ -169,23 +172,19 @@ def _driver(*parts: Any, fence: int, watcher: Watcher) -> Driver:
     return Driver(*parts, fence=fence, observer=watcher.update, on_result=watcher.ended, on_wait=watcher.waiting)
 
 
-def _is_unfinished(config: SweepConfig) -> bool:
+def _is_unfinished(ledger: Ledger, name: str) -> bool:
     """Whether a resume is sure to train: what has ended may have nothing left but a mirror to write."""
-    store_place, name = place_of(config.store.root, config.store.ledger), config.plan.name
-    with reading(store_place) as ledger:
-        view = ledger.sweep(name) if ledger else None
-        return ledger is not None and view is not None and view.state in UNFINISHED and not ledger.driven(name)
+    view = ledger.sweep(name)
+    return view is not None and view.state in UNFINISHED and not ledger.driven(name)
 
 
 @contextmanager
-def _opened(
-    config: SweepConfig, session: Session, watcher: Watcher, *, soon: bool
-) -> Iterator[tuple[Ledger, Executor]]:
+def _opened(config: SweepConfig, session: Session, watcher: Watcher) -> Iterator[tuple[Ledger, Executor]]:
     """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
     watcher.phase("loading the trainer" if config.cluster.executor == "inline" else "connecting to Ray")
     executor = wiring.executor(config, session)
     try:
-        executor.connect(soon)
+        executor.connect()
         with closing(wiring.open_ledger_of(config)) as ledger:
             yield ledger, executor
     finally:

@@ -50,7 +50,8 @@ def build(**settings: object) -> RayExecutor:
 
 def test_ray_and_workers_start_while_others_work_and_the_start_waits_for_them(go, calls) -> None:
     made = build()
-    made.connect(soon=True)
+    made.connect()
+    made.begin()
     assert calls == []
     go.set()
     made.start()
@@ -66,7 +67,8 @@ def test_ray_and_workers_start_while_others_work_and_the_start_waits_for_them(go
 
 def test_a_start_that_nobody_waited_for_is_undone(go, calls) -> None:
     made = build()
-    made.connect(soon=True)
+    made.connect()
+    made.begin()
     threading.Timer(0.2, go.set).start()
     made.stop(graceful=False)
     assert calls[-1] == "disconnected"
@@ -77,7 +79,7 @@ def test_nothing_starts_before_it_is_sure_to_be_needed_or_where_the_settings_are
     go.set()
     build().connect()
     with pytest.raises(ConfigError, match="more cores than this machine has"):
-        build(cores_per_worker=100_000).connect(soon=True)
+        build(cores_per_worker=100_000).connect()
     assert threads() == []
     assert calls == []
 
