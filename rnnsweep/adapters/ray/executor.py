@@ -77,6 +77,7 @@ class RayExecutor:
         self._pickled = cloudpickle.dumps(self._factory)
         self._early: EarlyStart | None = None
         self._handles: dict[str, WorkerHandle] = {}
+        self._nodes: list[Node] = []
         self._events: list[ExecutorEvent] = []
         self._ready: dict[str, WorkerJoined] = {}  # not announced yet
         self._hear: Callable[[WorkerCompiles], None] = lambda news: None
@@ -301,10 +302,11 @@ class RayExecutor:
     def _balance(self) -> None:
         """Lose the workers of nodes that left, and start workers where there is room."""
         self._looked = time.monotonic()
-        ended = ended_process() if self._owned and self._settings.address is None else None
-        if ended:
-            self._restart(ended)
-        nodes = alive_nodes()
+        if self._owned and self._settings.address is None and self._lose_own_ray():
+            return
+        # a Ray of our own has one node for ever, and to ask a GCS that is just ending would block
+        nodes = self._nodes if self._owned and self._nodes else alive_nodes()
+        self._nodes = nodes if self._settings.address is None else []
         alive = {node.id for node in nodes}
         for handle in [handle for handle in self._handles.values() if handle.node.id not in alive]:
             self._lose(handle, "its node left the cluster")
@@ -328,6 +330,19 @@ class RayExecutor:
         """Nodes that may get workers and could hold one."""
         return [node for node in self._admitted(nodes) if node.shape(self._settings)[0]]
 
+    def _lose_own_ray(self) -> bool:
+        """Where a process of a Ray of our own has ended: lose its workers; where they are lost, start a new one.
+
+        In two steps: a driver that is stopping, because all of its process group was told to, wants no new Ray.
+        """
+        ended = ended_process()
+        if ended and not self._handles:
+            self._restart(ended)
+            return False
+        for handle in list(self._handles.values()) if ended else ():
+            self._lose(handle, f"Ray's {ended} has ended")
+        return bool(ended)
+
     def _restart(self, ended: str) -> None:
         """Start a Ray of our own anew when one of its processes was killed, for memory say: nobody else will.
 
@@ -338,8 +353,7 @@ class RayExecutor:
         if self._restarts > START_ATTEMPTS:
             raise WorkerStartError(f"Ray's {ended} was ended {self._restarts} times (is there too little memory?)")
         LOG.warning("Ray's %s has ended (killed, perhaps for memory): Ray is started again", ended)
-        for handle in list(self._handles.values()):
-            self._lose(handle, f"Ray's {ended} has ended")
+        self._nodes = []
         disconnect()
         self._owned = connect(self._settings)
 

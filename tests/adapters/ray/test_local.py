@@ -211,6 +211,20 @@ def test_a_signal_ends_a_sweep_in_order(tmp_path: Path, number: signal.Signals) 
 
 
 @pytest.mark.chaos
+def test_a_signal_to_all_processes_of_the_group_ends_a_sweep_in_order(tmp_path: Path) -> None:
+    """As scancel, systemd and timeout send it: Ray's processes end at once, and whoever asks them waits for ever."""
+    driver = training_sweep(tmp_path, updates=100_000)
+    os.killpg(driver.pid, signal.SIGTERM)
+    assert driver.wait(45) == 3  # a minute after its GCS has ended, Ray ends the process
+    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
+        view = ledger.sweep("s")
+        assert view is not None
+        assert view.state is SweepState.INTERRUPTED
+        assert {trial.state for trial in ledger.trials("s")} == {TrialState.WAITING}
+    assert "started again" not in (tmp_path / "errors").read_text()
+
+
+@pytest.mark.chaos
 def test_a_killed_driver_leaves_no_process_behind(tmp_path: Path) -> None:
     driver = launch("sleep", tmp_path)
     _, _, pids, *_ = report(driver)
