@@ -27,7 +27,7 @@ from torch import Tensor
 _TILE = 256
 """Blocks of four words per program: two per thread of four warps."""
 _MOST_ACROSS = 64
-_WARPS = 4
+WARPS = 4
 
 
 @triton.jit
@@ -129,7 +129,7 @@ def _launch(  # noqa: PLR0913
         launch(
             keys.contiguous(), ids.contiguous(), out, least, most, stream, low_number, high_number,
             *low_steps, *high_steps, P * B, B, n,
-            MAP=what, SEQUENCES=tall, BLOCKS=across, num_warps=_WARPS, enable_fp_fusion=True,
+            MAP=what, SEQUENCES=tall, BLOCKS=across, num_warps=WARPS, enable_fp_fusion=True,
         )  # fmt: skip
     return out
 
