@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 
 # Tests that start clusters, servers, browsers, or kill things run by themselves, and so do those of the GPU engine, whose
 # interpreter must be chosen before triton is imported; all others run side by side.
-GPU := $(wildcard tests/core/recurrence/test_gpu*.py)
+GPU := $(wildcard tests/core/test_gpu*.py tests/core/recurrence/test_gpu*.py)
 PROCESSES := tests/chaos tests/e2e tests/browser tests/adapters/ray tests/contract/test_executors.py
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(GPU) $(PROCESSES))
 

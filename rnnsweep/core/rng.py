@@ -6,8 +6,9 @@ uses as ids. The generator is Philox4x32-10: four random 32-bit words for every 
 
     counter = (low half of id, high half of id, domain | stream, block)        key = (low half, high half)
 
-and word `n` of a stream is word `n % 4` of block `n // 4`. It is here twice, equal to the bit: `words_torch` is plain
-int64 arithmetic and runs on any device; `words_compiled` is compiled for the CPU.
+and word `n` of a stream is word `n % 4` of block `n // 4`. It is there three times, equal to the bit: `words_torch` is
+plain int64 arithmetic and runs on any device; `words_compiled` is compiled for the CPU; `core.rng_gpu` is one kernel of
+Triton, where tensors are on a device that has it.
 
 Shapes: P rows · B mini-batch · n numbers per sequence.
 
@@ -24,9 +25,14 @@ References:
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
+import subprocess
+import warnings
 from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -88,7 +94,7 @@ class Draws:
         batch_ids: int64 [P], for what is drawn once per mini-batch (random lengths).
         dtype: of the floating results.
         split: which part of a data set the ids count in; synthetic tasks with endless sequences ignore it.
-        compiled: use the compiled loops on the CPU; the numbers are the same either way.
+        compiled: use the compiled loops of the CPU, or the kernel of the GPU; the numbers are the same either way.
     """
 
     keys: Tensor
@@ -105,8 +111,13 @@ class Draws:
 
     @property
     def fast(self) -> bool:
-        """Whether compiled loops are to be used."""
+        """Whether compiled loops of the CPU are to be used."""
         return self.compiled and self.keys.device.type == "cpu"
+
+    @property
+    def kernels(self) -> ModuleType | None:
+        """`core.rng_gpu` where it is to be used."""
+        return kernels_on(self.keys.device) if self.compiled else None
 
     def words(self, n: int, stream: int) -> Int64[Tensor, "P B n"]:
         """Raw 32-bit words, int64 [P, B, n] in 0..2**32-1."""
@@ -119,11 +130,12 @@ class Draws:
 
         At most 2**31 - 1 different values.
         """
-        # not `%`, which needs a division per number
-        return low + (self.words(n, stream) * (high - low + 1) >> 32)
+        return self._integers(self.ids, stream | SEQUENCE, n, low, high)
 
     def uniforms(self, n: int, stream: int) -> Float[Tensor, "P B n"]:
         """U[0, 1) with 24 bits, exact in float32 and float64, `dtype` [P, B, n]."""
+        if self.kernels is not None:
+            return self.kernels.uniforms(self.keys, self.ids, stream | SEQUENCE, n, self.dtype)
         return (self.words(n, stream) >> 8).to(self.dtype) * 2.0**-24
 
     def batch_integers(
@@ -131,21 +143,51 @@ class Draws:
     ) -> Int64[Tensor, " P"]:
         """U{low..high} once per mini-batch, int64 [P]; bounds are ints or tensors [P]."""
         # A domain of its own: what is drawn per mini-batch never meets what is drawn per sequence.
-        word = self._words(self.batch_ids[:, None], stream | BATCH, 1)[:, 0, 0]
-        return low + (word * (high - low + 1) >> 32)
+        low, high = (bound if isinstance(bound, int) else bound[:, None, None] for bound in (low, high))
+        return self._integers(self.batch_ids[:, None], stream | BATCH, 1, low, high)[:, 0, 0]
 
     def _words(self, ids: Tensor, stream: int, n: int) -> Tensor:
+        if self.kernels is not None:
+            return self.kernels.words(self.keys, ids, stream, n)
         make = words_compiled if self.fast else words_torch
         return make(self.keys, ids, stream, n)
+
+    def _integers(self, ids: Tensor, stream: int, n: int, low: int | Tensor, high: int | Tensor) -> Tensor:
+        if self.kernels is not None:
+            return self.kernels.integers(self.keys, ids, stream, n, low, high)
+        # not `%`, which needs a division per number
+        return low + (self._words(ids, stream, n) * (high - low + 1) >> 32)
+
+
+@lru_cache(maxsize=8)
+def kernels_on(device: torch.device) -> ModuleType | None:
+    """`core.rng_gpu` where its kernel runs on this device, else None: then torch's operations make the numbers.
+
+    Tried once: Triton compiles a launcher with the machine's C compiler, which a slim image need not have.
+    """
+    if device.type != "cuda":
+        return None
+    try:
+        kernels = importlib.import_module("rnnsweep.core.rng_gpu")
+        kernels.words(*(torch.zeros(1, *more, dtype=torch.int64, device=device) for more in ((), (1,))), 0, 1)
+    except ImportError:  # without triton no kernel is expected
+        return None
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        text = f"random numbers are made by torch's operations, which is slow: {str(error).splitlines()[0]}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return None
+    return kernels
 
 
 def sample_ids(
     keys: Int64[Tensor, " P"], batch_ids: Int64[Tensor, " P"], batch: int, samples: int
 ) -> Int64[Tensor, "P B"]:
     """Ids of a mini-batch drawn with replacement from a finite training set, int64 [P, batch] in 0..samples-1."""
+    stream, kernels = stream_of("sample ids") | BATCH, kernels_on(keys.device)
+    if kernels is not None:
+        return kernels.integers(keys, batch_ids[:, None], stream, batch, 0, samples - 1)[:, 0]
     make = words_compiled if keys.device.type == "cpu" else words_torch
-    words = make(keys, batch_ids[:, None], stream_of("sample ids") | BATCH, batch)
-    return words[:, 0] * samples >> 32
+    return make(keys, batch_ids[:, None], stream, batch)[:, 0] * samples >> 32
 
 
 def normals(keys: Int64[Tensor, " P"], n: int, stream: int) -> Float64[Tensor, "P n"]:

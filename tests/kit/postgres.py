@@ -1,7 +1,8 @@
 """A PostgreSQL server for tests: the one named by RNNSWEEP_TEST_POSTGRES, one that listens on loopback, or our own.
 
 `postgres_server` and `postgres_url` are fixtures; import them in a conftest.py. Where no server can be had the tests
-are skipped with the reason, but with CI=true they fail: there the server is part of the promise.
+are skipped with the reason, but with CI=true they fail: there the server is part of the promise. psycopg is imported by
+those who ask for a server only: the other tests run where it is not installed.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 
 def answers(url: str) -> bool:
     """Whether a server at `url` lets us make databases."""
+    import psycopg
+
     try:
         with psycopg.connect(url, connect_timeout=3) as connection:
             query = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
@@ -98,6 +100,10 @@ def unavailable(reason: str) -> None:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """URL of a database in which databases can be made."""
+    try:
+        import psycopg  # noqa: F401 - asked for here, where the reason can be told
+    except ImportError:
+        unavailable("psycopg is not installed: the extra rnnsweep[postgres] has it")
     named = os.environ.get("RNNSWEEP_TEST_POSTGRES")
     found = named or listening()
     if found:
@@ -121,6 +127,8 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """URL of an empty database that this test alone uses."""
+    import psycopg
+
     name = f"rnnsweep_test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")

@@ -1,16 +1,11 @@
-"""The gpu engine for tests: on the GPU where there is one, else in Triton's interpreter on CPU tensors."""
+"""The gpu engine for tests, on the device that `triton_interpreter` says."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from rnnsweep.core import types
@@ -42,33 +37,6 @@ class OnDevice:
             return moved(member(*moved(arguments, self.device), **named), "cpu")
 
         return call
-
-
-def missing(reason: str) -> None:
-    """Where everything is installed on purpose (CI), an absent piece is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def triton_interpreter() -> Iterator[str]:
-    """The device that kernels run on; the variable must be set before triton is imported, and while kernels run."""
-    if importlib.util.find_spec("triton") is None:
-        missing("triton is not installed: the extra rnnsweep[gpu] has it")
-    torch.set_num_threads(1)
-    if torch.cuda.is_available():
-        yield "cuda"
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        from triton.runtime.interpreter import InterpretedFunction
-
-        from rnnsweep.core.recurrence.gpu.forward import forward_kernel
-
-        if not isinstance(forward_kernel, InterpretedFunction):
-            missing("triton was imported before the interpreter was chosen: run these tests in a process of their own")
-        yield "cpu"
 
 
 @pytest.fixture(scope="module")

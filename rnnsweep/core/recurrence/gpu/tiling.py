@@ -9,6 +9,7 @@ import torch
 RESIDENT_BYTES = 64 * 1024
 """Most that stays in registers and shared memory over all steps: two such programs fit a multiprocessor of an H200."""
 _RESIDENT_PAIR = 8 * 1024  # each of two; larger ones spill registers when compiled for sm_90
+_TWO_STAGES = 128
 _SMALLEST = 16
 _INNER_FUSED = 32
 _MOST_ENTRIES = 2**31 - 1
@@ -50,7 +51,10 @@ class Tiling:
     @property
     def stages(self) -> int:
         """Blocks in flight from the cache; a resident matrix has nothing to stream."""
-        return 3 if self.block else 1
+        if not self.block:
+            return 1
+        # A third block costs registers: up to 128 units a multiprocessor would hold one program less, or one spill.
+        return 2 if self.units <= _TWO_STAGES else 3
 
 
 def rounded(size: int) -> int:

@@ -1,0 +1,39 @@
+"""Where Triton's kernels run in tests: on the GPU where there is one, else in Triton's interpreter on CPU tensors."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+
+def missing(reason: str) -> None:
+    """Where everything is installed on purpose (CI), an absent piece is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def triton_interpreter() -> Iterator[str]:
+    """The device that kernels run on; the variable must be set before triton is imported, and while kernels run."""
+    if importlib.util.find_spec("triton") is None:
+        missing("triton is not installed: the extra rnnsweep[gpu] has it")
+    torch.set_num_threads(1)
+    if torch.cuda.is_available():
+        yield "cuda"
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        from triton.language import philox_impl
+        from triton.runtime.interpreter import InterpretedFunction
+
+        from rnnsweep.core.recurrence.gpu.forward import forward_kernel
+
+        # Triton's own functions too: kernels of ours that are imported later would call compiled ones
+        if not all(isinstance(function, InterpretedFunction) for function in (forward_kernel, philox_impl)):
+            missing("triton was imported before the interpreter was chosen: run these tests in a process of their own")
+        yield "cpu"

@@ -1,0 +1,56 @@
+"""The tests of the GPU engine run where neither stores, nor a cluster, nor a browser can be imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ABSENT = ("psycopg", "ray", "mlflow", "optuna", "sqlalchemy", "selenium")
+"""What a machine lent for an hour need not have; PostgreSQL and Chromium are reached through two of these only."""
+FINDER = f"""
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {ABSENT}:
+            raise ModuleNotFoundError(f"{{name}} is absent on purpose", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """An environment in which these cannot be imported."""
+    (tmp_path / "sitecustomize.py").write_text(FINDER)
+    # not the variables of a run that this test may be part of
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "COV_", "TRITON_"))}
+    return kept | {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+
+
+def run(bare: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=bare, cwd=ROOT, check=False, timeout=300)
+
+
+def test_they_are_absent_there(bare):
+    lines = "; ".join(f"print(type(attempt({name!r})).__name__)" for name in ABSENT)
+    attempt = "def attempt(name):\n    try: __import__(name)\n    except ImportError as error: return error\n"
+    assert run(bare, "-c", attempt + lines).stdout.split() == ["ModuleNotFoundError"] * len(ABSENT)
+
+
+def test_gpu_tests_run_there(bare):
+    """All of them are imported, and one that runs a kernel is run: what is imported late must be there too."""
+    if importlib.util.find_spec("triton") is None:  # not imported: its interpreter is chosen when it is
+        pytest.skip("triton is not installed")
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/core").rglob("test_gpu*.py"))
+    assert len(files) >= 5
+    done = run(bare, "-m", "pytest", "-p", "no:cacheprovider", "-k", "sample_ids", *files)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.startswith("."), done.stdout[-3000:]
