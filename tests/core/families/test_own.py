@@ -1,0 +1,171 @@
+"""Steps of users' own: torch's cells in a pack equal torch's whole layers, and a row is what it is alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rnnsweep.core.families.own import family_of
+from rnnsweep.core.families.own_steps import PREFIX
+from rnnsweep.core.learners.bptt import Bptt
+from rnnsweep.core.recurrence.choose import engine_for
+from rnnsweep.core.recurrence.own_cell import OwnCellEngine
+from rnnsweep.core.tasks.temporal_order import TemporalOrder
+from rnnsweep.core.training import train_rung
+from tests.kit.gradients import assert_equals
+from tests.kit.networks import Setup, assert_same_row, context_of
+
+WHOLE = {"RNNCell": torch.nn.RNN, "LSTMCell": torch.nn.LSTM, "GRUCell": torch.nn.GRU}
+
+
+class Mixed(torch.nn.Module):
+    """A cell of many kernels: those that round by their place in a vector are among them."""
+
+    def __init__(self, n_inputs: int, hidden: int, rate: float = 0.5) -> None:
+        super().__init__()
+        self.read, self.carry = torch.nn.Linear(n_inputs, hidden), torch.nn.Linear(hidden, hidden, bias=False)
+        self.norm, self.rate = torch.nn.LayerNorm(hidden), rate
+        self.register_buffer("offset", torch.linspace(-1, 1, hidden))
+
+    def forward(self, inputs, state):
+        h, memory = state
+        gate = torch.sigmoid(self.read(inputs) + self.carry(h) + self.offset)
+        memory = memory * gate + torch.nn.functional.softplus(self.norm(h)) * (1 - gate)
+        return torch.nn.functional.gelu(memory) + self.rate * h, memory
+
+
+def step(u, h, w, v, b, rate=0.4):
+    return (1 - rate) * h + rate * torch.tanh(u @ v + h @ w + b)
+
+
+def branching(u, h, w):
+    """What happens depends on the numbers of the row."""
+    return torch.tanh(h @ w) + 0.1 * u[:, :1] if float(h.norm()) > 1 else torch.sin(h @ w + u[:, :1])
+
+
+def stepped(**changes):
+    shapes = {"w": ["hidden", "hidden"], "v": ["inputs", "hidden"], "b": ["hidden"]}
+    return family_of(step)(**{"hidden": 6, "shapes": shapes, **changes})
+
+
+FAMILIES = {
+    "rnn": lambda: family_of(torch.nn.RNNCell)(hidden=7),
+    "lstm": lambda: family_of(torch.nn.LSTMCell)(hidden=7),
+    "gru": lambda: family_of(torch.nn.GRUCell)(hidden=7),
+    "mixed": lambda: family_of(Mixed)(hidden=7),
+    "function": stepped,
+    "branching": lambda: family_of(branching)(hidden=6, shapes={"w": ["hidden", "hidden"]}),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("roles", [{}, {"weight_hh": "recurrent", "weight_ih": "input"}])
+def test_a_cell_of_torchs_in_a_pack_equals_the_whole_layer_of_torchs(name, roles):
+    family = family_of(getattr(torch.nn, name))(hidden=7, roles=roles)
+
+    def states(live, inputs, own):
+        layer = WHOLE[name](inputs.shape[-1], 7)
+        named = {key.removeprefix(PREFIX): live[key] for key in live if key.startswith(PREFIX)}
+        # With a role a weight is kept as W[from, to].
+        named = {f"{key}_l0": value.T if key in roles else value for key, value in named.items()}
+        return torch.func.functional_call(layer.double(), named, (inputs,))[0]
+
+    assert_equals(family, states)
+
+
+def test_a_function_in_a_pack_equals_its_written_out_network():
+    def states(live, inputs, own):
+        h, out = inputs.new_zeros(inputs.shape[1], 6), []
+        for u in inputs:
+            a = u @ live["cell_v"] + h @ live["cell_w"] + live["cell_b"]
+            h = h + own["rate"] * (torch.tanh(a) - h)
+            out.append(h)
+        return torch.stack(out)
+
+    assert_equals(stepped(), states, hypers=[{"rate": 0.2}, {"rate": 0.9}])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_row_is_to_the_bit_what_it_is_alone(name, dtype):
+    setup = Setup(family=FAMILIES[name](), task=TemporalOrder(length=(10, 14)), dtype=dtype)
+    alone = []
+    for replica in range(7):
+        pack = setup.pack([replica])
+        train_rung(pack, 3, 3)
+        alone.append(pack.row(0))
+    for width in (2, 3, 7):
+        pack = setup.pack(list(range(width)))
+        train_rung(pack, 3, 3)
+        for place in range(width):
+            assert_same_row(pack.row(place), alone[place])
+
+
+def test_a_poisoned_row_changes_no_other():
+    setup = Setup(family=FAMILIES["mixed"](), dtype=torch.float32)
+    healthy, sick = setup.pack([0, 1, 2]), setup.pack([0, 1, 2])
+    sick.params[1] = torch.nan
+    for pack in (healthy, sick):
+        train_rung(pack, 3, 3)
+    for place in (0, 2):
+        assert_same_row(healthy.row(place), sick.row(place))
+
+
+def test_it_runs_row_by_row_whatever_engine_is_asked_for():
+    family = FAMILIES["gru"]()
+    engine, note = engine_for(family.cell, "auto", family.cell_activation, torch.float32, torch.device("cpu"))
+    assert isinstance(engine, OwnCellEngine)
+    assert note == "cpu engine not used: OwnCell has no fused loop"
+
+
+def test_first_values_are_the_modules_own_and_follow_the_rows_key():
+    family = FAMILIES["lstm"]()
+    specs = family.parameters(3, 2)
+    keys = torch.tensor([5, -6])
+    drawn = family.initial({}, specs, keys)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    again = family.initial({}, specs, keys[1:])
+    assert torch.equal(before, torch.get_rng_state()), "the user's generator stays"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(-6)
+        plain = torch.nn.LSTMCell(3, 7)
+    for name, value in plain.named_parameters():
+        assert torch.equal(drawn[PREFIX + name][1], value.detach().double())
+        assert torch.equal(again[PREFIX + name][0], value.detach().double())
+    assert not torch.equal(drawn["cell_weight_hh"][0], drawn["cell_weight_hh"][1])
+
+
+def test_a_role_leaves_a_parameter_to_the_init():
+    family = family_of(torch.nn.GRUCell)(hidden=7, roles={"weight_hh": "recurrent"})
+    specs = {spec.name: spec for spec in family.parameters(3, 2)}
+    assert specs["cell_weight_hh"].role == "recurrent"
+    assert specs["cell_weight_hh"].shape == (7, 21), "[from, to], gates side by side"
+    assert "cell_weight_hh" not in family.initial({}, tuple(specs.values()), torch.tensor([1]))
+
+
+def test_the_trained_module_is_the_users_own():
+    family = FAMILIES["mixed"]()
+    pack = Setup(family=family).pack([0])
+    train_rung(pack, 2, 2)
+    module = family.trained(pack.program.task.n_inputs, pack.row(0).params)
+    assert type(module) is Mixed
+    plain = Mixed(pack.program.task.n_inputs, 7).double()
+    plain.load_state_dict(module.state_dict())
+    _, context = context_of(pack)
+    record = context.trace.record
+    state = (torch.zeros(5, 7).double(), torch.zeros(5, 7).double())
+    for t in range(record.inputs.shape[1]):
+        state = plain(record.inputs[0, t], state)
+    torch.testing.assert_close(torch.cat(state, -1), record.h[0, -1], rtol=1e-12, atol=1e-12)
+
+
+def test_truncated_gradients_end_at_the_horizon():
+    """Through the last steps only: an error at the end equals that of a sequence as long as the horizon."""
+    setup = Setup(family=stepped(), task=TemporalOrder(length=12), learner=Bptt(horizon=12), controllers={})
+    whole = context_of(setup.pack([0, 1]))[1].gradients
+    setup.learner = Bptt(horizon=4)
+    cut = context_of(setup.pack([0, 1]))[1].gradients
+    assert not torch.equal(whole, cut)
+    setup.learner = Bptt()
+    assert torch.equal(whole, context_of(setup.pack([0, 1]))[1].gradients)
