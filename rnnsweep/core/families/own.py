@@ -47,14 +47,8 @@ class OwnFamily(CellFamily):
     roles: Any = ()
 
     def __post_init__(self) -> None:
-        # A config brings mappings; units are hashed, as keys of caches.
-        for name in ("roles", "shapes"):
-            value = getattr(self, name, ())
-            if not isinstance(value, Mapping | tuple):
-                allowed = "a mapping by parameter"
-                raise ConfigError("is no mapping", key=f"family.{name}", value=value, allowed=allowed)
-            if isinstance(value, Mapping):
-                object.__setattr__(self, name, tuple((str(key), _tuple(item)) for key, item in value.items()))
+        for name in {"roles", "shapes"} & {*self.fields()}:
+            object.__setattr__(self, name, _pairs(f"family.{name}", getattr(self, name), name == "shapes"))
         super().__post_init__()
 
     def check(self) -> None:
@@ -193,6 +187,19 @@ def _layout_of(values: Mapping[str, Tensor]) -> ParameterLayout:
     """Where the step's parameters lie in a line: as `own_steps.layout_of` has them."""
     own = sorted(name for name in values if name.startswith(PREFIX))
     return ParameterLayout([ParameterSpec(name, tuple(values[name].shape[1:]), "own") for name in own])
+
+
+def _pairs(key: str, value: Any, lists: bool) -> tuple[tuple[str, Any], ...]:
+    """A config's mapping as pairs, since units are hashed; of words, or of lists."""
+    if isinstance(value, tuple):  # already so, or empty
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError("is no mapping", key=key, value=value, allowed="a mapping by parameter")
+    for name, item in value.items():
+        if lists and not isinstance(item, list | tuple):
+            allowed = "a list of hidden, inputs and whole numbers > 0"
+            raise ConfigError("is no shape", key=f"{key}.{name}", value=item, allowed=allowed)
+    return tuple((str(name), _tuple(item) if lists else str(item)) for name, item in value.items())
 
 
 def _tuple(value: Any) -> Any:

@@ -136,14 +136,14 @@ class ModuleBuild(Build):
 
     def trained(self, n_inputs: int, values: Mapping[str, Tensor]) -> torch.nn.Module:
         """The user's module with parameters of ours, by our names."""
+        parts = {spec.source: _as_written(values[spec.name].detach(), spec) for spec in self.specs(n_inputs)}
         module = self.make(n_inputs)
-        for spec in self.specs(n_inputs):
-            value = _as_written(values[spec.name].detach(), spec).clone()
-            # Set as data: tied parameters stay tied, and the dtype is the trained one.
-            module.get_parameter(spec.source).data = value
-        for buffer in module.buffers():
-            if buffer.is_floating_point() and (spec := next(iter(self.specs(n_inputs)), None)):
-                buffer.data = buffer.data.to(values[spec.name].dtype)
+        # The dtype that was trained in, for buffers too.
+        for part in parts.values():
+            module = module.to(part.dtype)
+        with torch.no_grad():
+            for name, part in parts.items():
+                module.get_parameter(name).copy_(part)  # into the same memory: tied parameters stay tied
         return module
 
 

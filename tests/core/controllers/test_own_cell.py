@@ -18,10 +18,7 @@ from rnnsweep.core.tile import learn
 from rnnsweep.core.types import LoopGradients, Wanted
 from tests.core.families.test_own import FAMILIES, stepped
 from tests.kit.networks import Setup, context_of
-
-
-def linear(u, h, w, v, b):
-    return h @ w + u @ v + b
+from tests.kit.own_cells import linear
 
 
 def context(family: Family, sigma: float = 0.5):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,37 +12,14 @@ from rnnsweep.core.families.own_steps import PREFIX
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.recurrence.own_cell import OwnCellEngine
+from rnnsweep.core.recurrence.unrolled import Unrolled
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
 from tests.kit.gradients import assert_equals
 from tests.kit.networks import Setup, assert_same_row, context_of
+from tests.kit.own_cells import Mixed, branching, step
 
 WHOLE = {"RNNCell": torch.nn.RNN, "LSTMCell": torch.nn.LSTM, "GRUCell": torch.nn.GRU}
-
-
-class Mixed(torch.nn.Module):
-    """A cell of many kernels: those that round by their place in a vector are among them."""
-
-    def __init__(self, n_inputs: int, hidden: int, rate: float = 0.5) -> None:
-        super().__init__()
-        self.read, self.carry = torch.nn.Linear(n_inputs, hidden), torch.nn.Linear(hidden, hidden, bias=False)
-        self.norm, self.rate = torch.nn.LayerNorm(hidden), rate
-        self.register_buffer("offset", torch.linspace(-1, 1, hidden))
-
-    def forward(self, inputs, state):
-        h, memory = state
-        gate = torch.sigmoid(self.read(inputs) + self.carry(h) + self.offset)
-        memory = memory * gate + torch.nn.functional.softplus(self.norm(h)) * (1 - gate)
-        return torch.nn.functional.gelu(memory) + self.rate * h, memory
-
-
-def step(u, h, w, v, b, rate=0.4):
-    return (1 - rate) * h + rate * torch.tanh(u @ v + h @ w + b)
-
-
-def branching(u, h, w):
-    """What happens depends on the numbers of the row."""
-    return torch.tanh(h @ w) + 0.1 * u[:, :1] if float(h.norm()) > 1 else torch.sin(h @ w + u[:, :1])
 
 
 def stepped(**changes):
@@ -169,3 +148,44 @@ def test_truncated_gradients_end_at_the_horizon():
     assert not torch.equal(whole, cut)
     setup.learner = Bptt()
     assert torch.equal(whole, context_of(setup.pack([0, 1]))[1].gradients)
+
+
+def test_a_row_goes_on_from_its_snapshot_to_the_bit():
+    setup = Setup(family=FAMILIES["mixed"](), dtype=torch.float32)
+    whole, first = setup.pack([0, 1]), setup.pack([0, 1])
+    for _ in range(2):
+        train_rung(whole, 2, 2)
+    train_rung(first, 2, 2)
+    second = setup.pack([3])
+    second.join([(setup.member(place), first.row(place)) for place in (0, 1)])
+    train_rung(second, 2, 2)
+    for place in (0, 1):
+        assert_same_row(second.row(1 + place), whole.row(place))
+
+
+def test_a_carried_state_is_gone_on_from():
+    family = FAMILIES["lstm"]()
+    _, context = context_of(Setup(family=family, task=TemporalOrder(length=12)).pack([0, 1]))
+    record, full = context.trace.record, torch.tensor([12, 12])
+    engine, weights = context.engine, context.trace.record.weights
+    half = engine.forward(record.inputs[:, :6], weights, context.activation, full // 2)
+    rest = engine.forward(record.inputs[:, 6:], replace(weights, h0=half.h[:, -1]), context.activation, full // 2)
+    assert torch.equal(rest.h[:, -1], record.h[:, -1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_forced_states_run_through_the_same_step(dtype):
+    """The graph of all rows (`Unrolled`) has the states of the engine, bit for bit."""
+    family = FAMILIES["mixed"]()
+    setup = Setup(family=family, task=TemporalOrder(length=(10, 14)), dtype=dtype)
+    _, context = context_of(setup.pack([0, 1, 2]))
+    record = context.trace.record
+    loop = Unrolled(record.weights, record.inputs, context.activation, family.cell, record.lengths)
+    state = loop.start()
+    for t in range(loop.steps):
+        state, _ = loop.step(t, state)
+        assert torch.equal(state, record.h[:, t + 1])
+    ours, _ = context.engine.backward(record, context.trace.direct, context.activation)
+    assert context.trace.direct.last is not None
+    theirs = loop.gradients([state], [context.trace.direct.last])
+    torch.testing.assert_close(ours.w_rec, theirs.w_rec, rtol=1e-4, atol=1e-6)
