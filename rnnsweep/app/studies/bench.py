@@ -45,7 +45,7 @@ def measure(
     Returns:
         Dictionaries with engine, device, rows, T, B, H, ms_per_row_update, gemm_gflops (of all processes together, same
         dtype), share_of_gemm (of 6 T B operations per entry of the recurrent matrix, H x H or H x gates, per
-        row-update), note (why an engine fell back, as for cells without fused loops).
+        row-update; None for a user's own step), note (why an engine fell back, as for cells without fused loops).
     """
     rate = sum(together(_gemm, [(config["dtype"],)] * processes))
     results = []

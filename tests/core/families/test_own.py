@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rnnsweep.core.controllers.omega import Omega
+from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.families.own import family_of
 from rnnsweep.core.families.own_steps import PREFIX
 from rnnsweep.core.learners.bptt import Bptt
@@ -64,20 +66,34 @@ def test_a_function_in_a_pack_equals_its_written_out_network():
     assert_equals(stepped(), states, hypers=[{"rate": 0.2}, {"rate": 0.9}])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("name", "dtype"), [*((name, torch.float32) for name in FAMILIES), ("mixed", torch.float64)])
 def test_a_row_is_to_the_bit_what_it_is_alone(name, dtype):
     setup = Setup(family=FAMILIES[name](), task=TemporalOrder(length=(10, 14)), dtype=dtype)
     alone = []
     for replica in range(7):
         pack = setup.pack([replica])
-        train_rung(pack, 3, 3)
+        train_rung(pack, 2, 2)
         alone.append(pack.row(0))
     for width in (2, 3, 7):
         pack = setup.pack(list(range(width)))
-        train_rung(pack, 3, 3)
+        train_rung(pack, 2, 2)
         for place in range(width):
             assert_same_row(pack.row(place), alone[place])
+
+
+@pytest.mark.parametrize("gradient", ["immediate", "full"])
+def test_controllers_mix_no_rows_either(gradient):
+    controllers = {"omega": Omega(weight=0.5, gradient=gradient), "sampling": Sampling(q_min=-1.0, q_max=1.0)}
+    setup = Setup(FAMILIES["mixed"](), TemporalOrder(length=(10, 14)), controllers=controllers, dtype=torch.float32)
+    alone = []
+    for replica in range(3):
+        pack = setup.pack([replica])
+        train_rung(pack, 3, 3)
+        alone.append(pack.row(0))
+    together = setup.pack([0, 1, 2])
+    train_rung(together, 3, 3)
+    for place in range(3):
+        assert_same_row(together.row(place), alone[place])
 
 
 def test_a_poisoned_row_changes_no_other():
