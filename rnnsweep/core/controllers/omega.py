@@ -299,7 +299,7 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Float[Tensor, "P 
     )
 
 
-_Pair = tuple[Tensor, Tensor]
+_Pair = tuple[Float[Tensor, "P B S"], Float[Tensor, "P B S"]]
 
 
 @dataclass

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.families.own_steps import Build, ModuleBuild, dotted
@@ -32,7 +33,7 @@ def checked(build: Build) -> int:
         _check_parameters(build)
     # A stream of its own: a config's check must not move the user's generator.
     draws = torch.Generator().manual_seed(1)
-    values = first_values(build, _INPUTS, draws)
+    values = _first_values(build, _INPUTS, draws)
     inputs = torch.randn(_BATCH, _INPUTS, generator=draws)
     states = [torch.randn(_BATCH, build.hidden, generator=draws) for _ in range(_MOST)]
     trial = _Trial(build, values, inputs)
@@ -43,7 +44,7 @@ def checked(build: Build) -> int:
     return count
 
 
-def first_values(build: Build, n_inputs: int, draws: torch.Generator) -> dict[str, Tensor]:
+def _first_values(build: Build, n_inputs: int, draws: torch.Generator) -> dict[str, Float[Tensor, " ..."]]:
     """Parameters by the user's names: a module's own first values, else normal ones."""
     if isinstance(build, ModuleBuild):
         return {name: part.detach() for name, part in build.make(n_inputs).named_parameters()}

@@ -57,15 +57,15 @@ class Build(Stepping):
         """The step's parameters."""
 
     @abstractmethod
-    def named(self, like: Float[Tensor, "... I"], constants: Mapping[str, Tensor]) -> Callable[..., Any]:
+    def named(self, like: Float[Tensor, "... I"], constants: Mapping[str, Float[Tensor, ""]]) -> Callable[..., Any]:
         """(parameters by the user's names, inputs, state) -> what the user's code returns."""
 
-    def drawn(self, n_inputs: int, key: int) -> dict[str, Tensor]:
+    def drawn(self, n_inputs: int, key: int) -> dict[str, Float[Tensor, " ..."]]:
         """First values by name, from the user's own code with this seed; none by default."""
         del n_inputs, key
         return {}
 
-    def buffers(self, like: Float[Tensor, "... I"]) -> list[Tensor]:
+    def buffers(self, like: Float[Tensor, "... I"]) -> list[Float[Tensor, " ..."]]:
         """What the user's code holds besides parameters, as it is used for such inputs; nothing by default."""
         del like
         return []
@@ -119,22 +119,22 @@ class ModuleBuild(Build):
             torch.manual_seed(seed)
             return self.target(n_inputs, self.hidden, **dict(self.options))
 
-    def named(self, like: Float[Tensor, "... I"], constants: Mapping[str, Tensor]) -> Callable[..., Any]:
+    def named(self, like: Float[Tensor, "... I"], constants: Mapping[str, Float[Tensor, ""]]) -> Callable[..., Any]:
         """See `Build.named`."""
         del constants
         module = _module(self, like.shape[-1], like.dtype, like.device)
         return lambda values, inputs, state: torch.func.functional_call(module, values, (inputs, state))
 
-    def buffers(self, like: Float[Tensor, "... I"]) -> list[Tensor]:
+    def buffers(self, like: Float[Tensor, "... I"]) -> list[Float[Tensor, " ..."]]:
         """See `Build.buffers`."""
         return list(_module(self, like.shape[-1], like.dtype, like.device).buffers())
 
-    def drawn(self, n_inputs: int, key: int) -> dict[str, Tensor]:
+    def drawn(self, n_inputs: int, key: int) -> dict[str, Float[Tensor, " ..."]]:
         """See `Build.drawn`."""
         parts = dict(self.make(n_inputs, key).named_parameters())
         return {spec.name: _as_written(parts[spec.source].detach(), spec) for spec in self.specs(n_inputs)}
 
-    def trained(self, n_inputs: int, values: Mapping[str, Tensor]) -> torch.nn.Module:
+    def trained(self, n_inputs: int, values: Mapping[str, Float[Tensor, " ..."]]) -> torch.nn.Module:
         """The user's module with parameters of ours, by our names."""
         parts = {spec.source: _as_written(values[spec.name].detach(), spec) for spec in self.specs(n_inputs)}
         module = self.make(n_inputs)
@@ -178,7 +178,7 @@ class FunctionBuild(Build):
             if word not in sizes and not (isinstance(word, int) and word > 0):
                 allowed = "a list of hidden, inputs and whole numbers > 0"
                 raise ConfigError("is no shape", key=f"family.shapes.{name}", value=words, allowed=allowed)
-        shape = tuple(int(sizes.get(word, word)) for word in words)
+        shape = tuple(sizes[word] if word in sizes else int(word) for word in words)
         usual = (
             "bias" if len(words) == 1 else {"inputs": "input", "hidden": "recurrent"}.get(str(words[:1] and words[0]))
         )
@@ -188,7 +188,7 @@ class FunctionBuild(Build):
             raise ConfigError(problem, key="family.roles", allowed=f"{{{name}: {'|'.join(ROLES)}}}")
         return OwnSpec(f"{PREFIX}{name}", shape, role, inputs=n_inputs, source=name, drawn=True)
 
-    def named(self, like: Float[Tensor, "... I"], constants: Mapping[str, Tensor]) -> Callable[..., Any]:
+    def named(self, like: Float[Tensor, "... I"], constants: Mapping[str, Float[Tensor, ""]]) -> Callable[..., Any]:
         """See `Build.named`."""
         del like
         return lambda values, inputs, state: self.target(inputs, state, **values, **constants)

@@ -28,7 +28,7 @@ from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cells import Cell, CellEngine, CellRecord, whole_direct
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 
-RowStep = Callable[[Tensor, Tensor, Tensor], Tensor]
+RowStep = Callable[[Float[Tensor, " N"], Float[Tensor, "B I"], Float[Tensor, "B S"]], Float[Tensor, "B S"]]
 """(line [N], inputs [B, I], state [B, S]) -> next state [B, S], of one row."""
 
 
@@ -82,7 +82,11 @@ class OwnCell(Cell):
         return OwnCellEngine(self)
 
     def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Mapping[str, Tensor]
+        self,
+        a: Float[Tensor, "P B A"],
+        d: Float[Tensor, "P B D"],
+        s: Float[Tensor, "P B S"],
+        own: Mapping[str, Float[Tensor, "P ..."]],
     ) -> Float[Tensor, "P B S"]:
         """Undefined: a step of its own knows no products apart."""
         raise NotImplementedError
