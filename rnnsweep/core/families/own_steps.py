@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.recurrence.own_cell import RowStep, Stepping
@@ -65,7 +65,7 @@ class Build(Stepping):
         del n_inputs, key
         return {}
 
-    def buffers(self, like: Float[Tensor, "... I"]) -> list[Float[Tensor, " ..."]]:
+    def buffers(self, like: Float[Tensor, "... I"]) -> list[Shaped[Tensor, " ..."]]:
         """What the user's code holds besides parameters, as it is used for such inputs; nothing by default."""
         del like
         return []
@@ -125,7 +125,7 @@ class ModuleBuild(Build):
         module = _module(self, like.shape[-1], like.dtype, like.device)
         return lambda values, inputs, state: torch.func.functional_call(module, values, (inputs, state))
 
-    def buffers(self, like: Float[Tensor, "... I"]) -> list[Float[Tensor, " ..."]]:
+    def buffers(self, like: Float[Tensor, "... I"]) -> list[Shaped[Tensor, " ..."]]:
         """See `Build.buffers`."""
         return list(_module(self, like.shape[-1], like.dtype, like.device).buffers())
 
