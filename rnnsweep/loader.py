@@ -23,6 +23,9 @@ NAME = "_name_"
 META = ("_target_", "_search_", NAME)
 """Keys of a block that are no fields of the unit."""
 
+_WRAPPED = {"family": ("rnnsweep.core.families.own", "family_of")}
+"""Groups that also take other code than units -> what makes a unit of it. By name: the loader knows no torch."""
+
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # whole folders: which packages are installed there does not matter
 _LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -81,8 +84,22 @@ def load_class(target: Any, key: str) -> type[Unit]:
     except (Exception, SystemExit) as error:  # a module that calls sys.exit must not end a launch without a word
         raise _fault(error, "cannot be imported", f"{key}._target_", target, module) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Unit)):
-        raise ConfigError("is no unit", key=f"{key}._target_", value=target, allowed="a subclass of rnnsweep.unit.Unit")
+        loaded = _wrapped(loaded, key)
+    if loaded is None:
+        allowed = "a subclass of rnnsweep.unit.Unit"
+        if key.partition(".")[0] in _WRAPPED:
+            allowed += ", a torch.nn.Module or a step function"
+        raise ConfigError("is no unit", key=f"{key}._target_", value=target, allowed=allowed)
     return loaded
+
+
+def _wrapped(loaded: Any, key: str) -> Any:
+    """A unit's class made of other code, where its group takes such; else None."""
+    group = key.partition(".")[0]
+    if group not in _WRAPPED:
+        return None
+    module, name = _WRAPPED[group]
+    return getattr(importlib.import_module(module), name)(loaded)
 
 
 def build_unit(block: Any, key: str, kind: type[AnyUnit]) -> AnyUnit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +110,12 @@ def _gated(family: Family) -> bool:
 def _gated_names(families: Mapping[str, Any]) -> list[str]:
     """Those of some families that have gates, by name."""
     classes = {name: load_class(block["_target_"], "family") for name, block in families.items()}
-    return [name for name, unit in classes.items() if issubclass(unit, Family) and _gated(unit())]
+    named: list[str] = []
+    for name, unit in classes.items():
+        # a user's may have keys without defaults, or be refused: it is left out of a hint
+        with suppress(ConfigError, TypeError):
+            named += [name] if issubclass(unit, Family) and _gated(unit()) else []
+    return named
 
 
 def _check_controllers(units: Units) -> None:

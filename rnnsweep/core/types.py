@@ -34,6 +34,7 @@ class Capability(Enum):
     TANGENT = "the tangent recursion of a simple cell"
     RECURRENT = "a trained recurrent matrix"
     SIMPLE = "a loop of simple cells"
+    GRAPH = "a loop whose errors can be differentiated"
 
 
 _ALIGN = 16

@@ -22,6 +22,14 @@ from rnnsweep.loader import load_class
 
 CONF = search_path().packaged
 FAMILIES = sorted(path.stem for path in (CONF / "family").glob("*.yaml"))
+OWN = {
+    "own_module": {"_target_": "tests.kit.own_cells.Mixed"},
+    "own_function": {
+        "_target_": "tests.kit.own_cells.step",
+        "shapes": {"w": ["hidden", "hidden"], "v": ["inputs", "hidden"], "b": ["hidden"]},
+    },
+}
+"""Families of steps as users write them."""
 ON = {
     "omega": {"weight": 1.0},
     "l1": {"weight": 0.1},
@@ -70,10 +78,11 @@ def reasons(units: Units, name: str, given: dict[str, Any]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *OWN])
 def test_it_trains_or_is_refused(base, family):
     config = {**copy.deepcopy(base), "controllers": {}}
-    config["family"] = {**block(CONF / "family" / f"{family}.yaml"), "hidden": 6, "_name_": family}
+    given = OWN[family] if family in OWN else block(CONF / "family" / f"{family}.yaml")
+    config["family"] = {**given, "hidden": 6, "_name_": family}
     bare = build_units(config)
     trained = 0
     for name, given in options():

@@ -25,7 +25,7 @@ ELSEWHERE = {
 PAGES = sorted(
     page
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    if str(page.relative_to(ROOT)) not in ELSEWHERE and page.parent.name != "how-to"
+    if str(page.relative_to(ROOT)) not in ELSEWHERE and not page.match("how-to/add-*.md")
 )
 TUTORIAL = ROOT / "docs/tutorial.md"
 RUN = [page for page in PAGES if page != TUTORIAL and any(block.language in ("sh", "python") for block in blocks(page))]

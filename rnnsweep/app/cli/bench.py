@@ -35,5 +35,11 @@ def bench(
     for name in results[0]:
         table.add_column(name.replace("_", " "), justify="right")
     for result in results:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in result.values()))
+        table.add_row(*(_cell(value) for value in result.values()))
     console().print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:  # not known
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

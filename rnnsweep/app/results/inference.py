@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnnsweep.core.build import build_program, build_units
 from rnnsweep.core.checkpoint import CheckpointStore, Saved, check_parameters
+from rnnsweep.core.families.own import OwnModule
 from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.choose import engine_for
@@ -62,6 +63,17 @@ class TrainedNetwork(torch.nn.Module):
         if inputs.dim() != 3 or inputs.shape[0] < 1 or inputs.shape[-1] != wanted:
             allowed = f"[T, B, {wanted}]: steps, sequences, and the inputs of this task"
             raise ConfigError("has another shape", key="inputs", value=list(inputs.shape), allowed=allowed)
+
+    def own_module(self) -> torch.nn.Module:
+        """The trained cell as a module of the user's own class, where the family was made of one (`your-cell`).
+
+        Raises:
+            RnnsweepError: the family is another.
+        """
+        family = self.program.family
+        if not isinstance(family, OwnModule):
+            raise RnnsweepError(f"the family {family.unit_name} is made of no torch module")
+        return family.trained(self.program.task.n_inputs, dict(self.named_parameters()))
 
     def evaluate(self, sequences: int = 1000, seed: int = 0) -> dict[str, float]:
         """Loss and error on sequences that training has not seen (a stream of its own), and what derives from them."""

@@ -45,7 +45,7 @@ def measure(
     Returns:
         Dictionaries with engine, device, rows, T, B, H, ms_per_row_update, gemm_gflops (of all processes together, same
         dtype), share_of_gemm (of 6 T B operations per entry of the recurrent matrix, H x H or H x gates, per
-        row-update), note (why an engine fell back, as for cells without fused loops).
+        row-update; None for a user's own step), note (why an engine fell back, as for cells without fused loops).
     """
     rate = sum(together(_gemm, [(config["dtype"],)] * processes))
     results = []
@@ -60,7 +60,7 @@ def measure(
 
 
 def _result(first: Mapping[str, Any], width: int, seconds: float, rate: float) -> dict[str, Any]:
-    operations = 6 * first["T"] * first["B"] * first["matrix"]
+    operations = None if first["matrix"] is None else 6 * first["T"] * first["B"] * first["matrix"]
     return {
         "engine": first["engine"],
         "device": first["device"],
@@ -70,7 +70,7 @@ def _result(first: Mapping[str, Any], width: int, seconds: float, rate: float) -
         "H": first["H"],
         "ms_per_row_update": seconds * 1e3,
         "gemm_gflops": rate,
-        "share_of_gemm": operations / seconds / rate / 1e9,
+        "share_of_gemm": None if operations is None else operations / seconds / rate / 1e9,
         "note": first["note"],
     }
 
@@ -133,6 +133,7 @@ def _train(barrier: Barrier, case: Case) -> dict[str, Any]:
     from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
     from rnnsweep.core.controllers.base import Tally
     from rnnsweep.core.pack import Member, Pack, Streams
+    from rnnsweep.core.recurrence.own_cell import OwnCell
     from rnnsweep.core.training import tiles, update
 
     single_threaded(1)
@@ -161,7 +162,9 @@ def _train(barrier: Barrier, case: Case) -> dict[str, Any]:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
     cell, hidden = program.family.cell, program.family.hidden
-    matrix = hidden * hidden if cell is None else cell.recurrent * cell.product
+    matrix: int | None = hidden * hidden if cell is None else cell.recurrent * cell.product
+    if isinstance(cell, OwnCell):  # nobody but the user knows its products
+        matrix = None
     sizes = {"T": program.task.max_length, "B": program.batch, "H": hidden, "matrix": matrix}
     names = {"engine": program.engine.name, "device": str(program.device), "note": program.engine_note}
     return {"seconds": seconds, **sizes, **names}

@@ -14,6 +14,7 @@ from rnnsweep.core import readout
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.numerics import matmul
+from rnnsweep.core.recurrence.base import StepEngine
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
 from rnnsweep.unit import NOT_NEGATIVE, Metric, Range
@@ -21,7 +22,8 @@ from rnnsweep.unit import NOT_NEGATIVE, Metric, Range
 if TYPE_CHECKING:
     from rnnsweep.core.families.base import Family
     from rnnsweep.core.learners.base import Learner
-    from rnnsweep.core.types import ParameterSpec
+    from rnnsweep.core.recurrence.cells import Cell
+    from rnnsweep.core.types import LoopWeights, ParameterSpec
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ class Omega(Additive):
 
     @property
     def requires(self) -> frozenset[Capability]:
-        """A recurrent matrix; f' or the whole graph of a simple loop for the variants that use them."""
-        simple = self.state == "pre" or self.gradient == "full"
-        return frozenset({Capability.RECURRENT, Capability.SIMPLE} if simple else {Capability.RECURRENT})
+        """A recurrent matrix; f' of a simple loop, or the whole graph, for the variants that use them."""
+        further = {Capability.SIMPLE} if self.state == "pre" else set[Capability]()
+        further |= {Capability.GRAPH} if self.gradient == "full" else set()
+        return frozenset({Capability.RECURRENT, *further})
 
     def idle_beside(self, family: Family, learner: Learner, specs: Sequence[ParameterSpec]) -> str | None:
         """On orthogonal families the immediate gradient is 0: |delta W^T| = |delta| whatever the parameters."""
@@ -146,9 +149,12 @@ class Omega(Additive):
         """Value, share and immediate gradient where no loop took them along."""
         assert context.trace is not None
         norms = self.norms(context)
+        engine = context.engine
+        if isinstance(engine, StepEngine):
+            return TermResult(norms.value, norms.share, engine.immediate(context.trace, norms.coefficient))
         # Of a cell's state the matrix reads the leading entries only; x covers all of it.
         read = norms.left[..., : context.trace.record.weights.w_rec.shape[1]]
-        return TermResult(norms.value, norms.share, context.engine.outer(read, context.trace.delta, norms.coefficient))
+        return TermResult(norms.value, norms.share, engine.outer(read, context.trace.delta, norms.coefficient))
 
     def norms(self, context: Context) -> OmegaNorms:
         """Value, active share and the coefficients of the immediate gradient."""
@@ -265,6 +271,8 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Float[Tensor, "P 
     lengths = context.batch.lengths
     inputs = context.family.feed(values, context.family_hypers, context.batch.inputs, lengths).inputs
     P, T, B, _ = inputs.shape
+    if context.family.cell is not None:
+        return _reduce(omega, context, _cell_errors(context, values, weights, inputs, context.family.cell))
     leak = torch.ones(P, dtype=inputs.dtype, device=inputs.device) if weights.leak is None else weights.leak
     leak3 = leak[:, None, None]
     h = inputs.new_zeros(P, B, weights.w_rec.shape[-1])
@@ -286,7 +294,12 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Float[Tensor, "P 
     # create_graph: Omega is made of errors, so these are differentiated too.
     g = torch.autograd.grad(loss, states, create_graph=True, retain_graph=True)
     delta = torch.autograd.grad(loss, pres, create_graph=True)
-    return _reduce(omega, context, _Graph(list(g), list(delta), pres, weights.w_rec, leak3, act_bias))
+    return _reduce(
+        omega, context, _errors(omega, context, _Graph(list(g), list(delta), pres, weights.w_rec, leak3, act_bias))
+    )
+
+
+_Pair = tuple[Float[Tensor, "P B S"], Float[Tensor, "P B S"]]
 
 
 @dataclass
@@ -306,19 +319,51 @@ class _Graph:
     act_bias: Tensor | None
 
 
-def _reduce(omega: Omega, context: Context, graph: _Graph) -> Tensor:
-    g, delta, leak = graph.g, graph.delta, graph.leak
-    T, lengths = len(g), context.batch.lengths
-    value: Tensor = torch.zeros_like(leak[:, 0, 0])
-    count: Tensor = torch.zeros_like(value)
-    for t in range(1 if omega.state == "pre" else 0, T):
-        own = (t >= T - lengths + (1 if omega.state == "pre" else 0))[:, None]
+def _errors(omega: Omega, context: Context, graph: _Graph) -> list[_Pair]:
+    """x_t and g_t of all steps, or both taken back to a."""
+    g, delta, leak, pairs = graph.g, graph.delta, graph.leak, list[_Pair]()
+    for t in range(1 if omega.state == "pre" else 0, len(g)):
         x = matmul(delta[t], graph.w_rec.transpose(1, 2)) + (1 - leak) * g[t]
         below = g[t]
         if omega.state == "pre":
             x = context.activation.pullback(context.activation.slope(graph.pres[t - 1], graph.act_bias), leak * x)
             # Both norms are then of dC/da.
             below = delta[t]
+        pairs.append((x, below))
+    return pairs
+
+
+def _cell_errors(
+    context: Context, values: dict[str, Tensor], weights: LoopWeights, inputs: Tensor, cell: Cell
+) -> list[_Pair]:
+    """x_t and g_t of all steps of a cell of its own, without a product to look at: J_t^T g_t by autograd."""
+    P, T, B, _ = inputs.shape
+    state = inputs.new_zeros(P, B, cell.state) if weights.h0 is None else weights.h0
+    before, after = list[Tensor](), list[Tensor]()
+    for t in range(T):
+        own = (t >= T - context.batch.lengths)[:, None, None]
+        # A copy, and required to have a gradient: the first state is a constant, what is handed back to it is not.
+        before.append(state.clone() if state.requires_grad else state.clone().requires_grad_())
+        new, _ = cell.moved(before[-1], inputs[:, t], weights.w_rec, weights.cell)
+        state = torch.where(own, new, before[-1])
+        after.append(state)
+    visible = context.family.visible(torch.stack(after, 1))
+    loss = readout.loss(context.task, values, visible, context.batch).sum()
+    g = torch.autograd.grad(loss, after, create_graph=True, retain_graph=True)
+    x = [
+        torch.autograd.grad(new, old, error, create_graph=True)[0]
+        for new, old, error in zip(after, before, g, strict=True)
+    ]
+    return list(zip(x, g, strict=True))
+
+
+def _reduce(omega: Omega, context: Context, pairs: list[_Pair]) -> Tensor:
+    """Omega of the errors that steps hand back, and of those that they get; the last steps' come last."""
+    T, lengths = context.batch.inputs.shape[1], context.batch.lengths
+    value: Tensor = pairs[0][0].new_zeros(len(lengths))
+    count: Tensor = torch.zeros_like(value)
+    for t, (x, below) in enumerate(pairs, T - len(pairs)):
+        own = (t >= T - lengths + (1 if omega.state == "pre" else 0))[:, None]
         num, den = (x * x).sum(-1), (below * below).sum(-1)
         active = (den >= omega.bound) & own
         ratio = torch.where(active, num, torch.ones_like(num)) / torch.where(active, den, torch.ones_like(den))

@@ -121,3 +121,12 @@ class TermEngine(Engine, Protocol):
     ) -> tuple[LoopGradients, Trace | None, TermResult]:
         """`backward`, the same to the bit, with the term of the rows in `rows`; that of others is 0."""
         ...
+
+
+@runtime_checkable
+class StepEngine(Engine, Protocol):
+    """An engine whose loop has no product with a recurrent matrix that could be looked at by itself."""
+
+    def immediate(self, trace: Trace, coefficient: Float[Tensor, "P T B"]) -> Float[Tensor, "P 1 N"]:
+        """sum_{t,b} coefficient <x_t, dx_t/dparameters> [P, 1, N], with s_{t-1} and g_t constant in x_t = J_t^T g_t."""
+        ...

@@ -100,6 +100,17 @@ class Cell(ABC):
     ) -> Float[Tensor, "P B S"]:
         """The next state, by differentiable operations."""
 
+    def engine(self) -> CellEngine:
+        """What runs the cell where no fused loop does."""
+        return CellEngine(self)
+
+    def moved(
+        self, state: Float[Tensor, "P B S"], drive: Float[Tensor, "P B D"], matrix: Float[Tensor, "P R A"], own: Own
+    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B A"]]:
+        """(The next state, a) of a whole step, differentiable in everything; `own` is spread over the mini-batch."""
+        a = numerics.matmul(state[..., : self.recurrent], matrix)
+        return self.step(a, drive, state, own), a
+
     def forward(
         self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
     ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B K"]]:

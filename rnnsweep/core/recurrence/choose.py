@@ -9,7 +9,7 @@ import torch
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import Engine
-from rnnsweep.core.recurrence.cells import Cell, CellEngine
+from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 
 SIMPLE: Mapping[str, str] = {
@@ -32,9 +32,9 @@ def choose_engine(name: str, activation: Activation, dtype: torch.dtype, device:
 def engine_for(
     cell: Cell | None, name: str, activation: Activation, dtype: torch.dtype, device: torch.device
 ) -> tuple[Engine, str]:
-    """The engine of a family's loop and a note, as `choose_engine`; a cell of its own falls back to `CellEngine`."""
+    """The engine of a family's loop and a note, as `choose_engine`; a cell falls back to its `Cell.engine`."""
     # Made first: it is the answer to every way in which another engine cannot.
-    fallback = ReferenceEngine() if cell is None else CellEngine(cell)
+    fallback = ReferenceEngine() if cell is None else cell.engine()
     wanted = ("cpu" if device.type == "cpu" else "gpu") if name == "auto" else name
     if wanted == "reference":
         return fallback, ""

@@ -81,17 +81,15 @@ class Unrolled:
             t: step index. state: the state before it. extra: added to the drive.
         """
         w = self.weights
-        read = state if self.cell is None else state[..., : self.cell.recurrent]
-        a = numerics.matmul(read, w.w_rec)
         drive = self._drive[:, t] if extra is None else self._drive[:, t] + extra
         if self.cell is None:
-            a = a + drive
+            a = numerics.matmul(state, w.w_rec) + drive
             new = self.activation.value(a, self._act_bias)
             if w.leak is not None:
                 leak = w.leak[:, None, None]
                 new = (1 - leak) * state + leak * new
         else:
-            new = self.cell.step(a, drive, state, self._cell)
+            new, a = self.cell.moved(state, drive, w.w_rec, self._cell)
         # The graph of an idle step is cut by the same selection: its gradient is exactly 0.
         return torch.where(self.own[:, t, None, None], new, state), a
 
