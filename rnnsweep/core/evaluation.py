@@ -78,7 +78,7 @@ def score(
         program: task and sizes.
         keys: see `evaluate`.
         step: updates done, [P].
-        outputs: of a mini-batch: outputs, loss [P], and the last state [P, B, S], which only a task that carries it wants.
+        outputs: of a mini-batch: outputs, loss [P], last state [P, B, S], which only a task that carries it wants.
         sequences: see `evaluate`.
     """
     total = program.eval_size if sequences is None else sequences

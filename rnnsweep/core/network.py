@@ -14,9 +14,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
 
+from rnnsweep.core.activations import Activation
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.readout import Readout
+from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.types import LoopWeights
 from rnnsweep.errors import ConfigError, RnnsweepError
 
@@ -86,7 +88,7 @@ class RecurrentNetwork(torch.nn.Module):
         self.state_size = self._loop_size + (0 if self.path is None else self.path.memory(self.get("w_in")))
 
     def forward(
-        self, inputs: Shaped[Tensor, "..."], lengths: Shaped[Tensor, "..."] | None = None
+        self, inputs: Shaped[Tensor, ...], lengths: Shaped[Tensor, ...] | None = None
     ) -> Float[Tensor, "... B O"]:
         """Outputs of whole sequences: [B, O], or [T, B, O] where there is one at every step.
 
@@ -102,7 +104,7 @@ class RecurrentNetwork(torch.nn.Module):
         return self._outputs(self._states(inputs, state, lengths)[0], state, lengths)
 
     def stream(
-        self, inputs: Shaped[Tensor, "..."], state: Shaped[Tensor, "..."] | None = None
+        self, inputs: Shaped[Tensor, ...], state: Shaped[Tensor, ...] | None = None
     ) -> tuple[Float[Tensor, "... B O"], Float[Tensor, "B S"]]:
         """Outputs of the next steps of sequences, and the state with which the call after goes on.
 
@@ -212,18 +214,20 @@ class RecurrentNetwork(torch.nn.Module):
 
     def _step(self):
         """The step: (state [B, S], drive [B, D]) -> state."""
-        family, path, size = self.parts.family, self.path, self._loop_size
+        # the cell and f once: units make them anew whenever they are asked
+        cell, activation = self.parts.family.cell, self.parts.family.cell_activation
+        path, size = self.path, self._loop_size
         loop = {name: self._maybe(name) for name in _LOOP}
         constants = {name: value[:, None] for name, value in self._named("path").items()}
         # P K -> P 1 K; matrices go as they are
-        cell = {name: value[:, None] if value.ndim == 2 else value for name, value in self._named("cell").items()}
+        own = {name: value[:, None] if value.ndim == 2 else value for name, value in self._named("cell").items()}
 
         def step(state: Tensor, drive: Tensor) -> Tensor:
             s, memory = state[:, :size], state[:, size:]
             if path is not None:
                 moved, kept = path.step(constants, drive[None], memory[None])
                 drive, memory = moved[0], kept[0]
-            s = _cell_step(family, loop, cell, s, drive) if family.cell else _simple_step(family, loop, s, drive)
+            s = _simple_step(activation, loop, s, drive) if cell is None else _cell_step(cell, loop, own, s, drive)
             return s if path is None else torch.cat((s, memory), -1)
 
         return step
@@ -277,7 +281,7 @@ class Streaming(torch.nn.Module):
         self.network = network
 
     def forward(
-        self, inputs: Shaped[Tensor, "..."], state: Shaped[Tensor, "..."]
+        self, inputs: Shaped[Tensor, ...], state: Shaped[Tensor, ...]
     ) -> tuple[Float[Tensor, "... B O"], Float[Tensor, "B S"]]:
         """See `RecurrentNetwork.stream`."""
         return self.network.stream(inputs, state)
@@ -293,20 +297,20 @@ def _path_of(family: Family) -> InputPath | None:
     return family.input_path if place["input_path"] <= min(place["feed"], place["filter_of"]) else None
 
 
-def _simple_step(family: Family, loop: Mapping[str, Tensor | None], s: Tensor, drive: Tensor) -> Tensor:
+def _simple_step(activation: Activation, loop: Mapping[str, Tensor | None], s: Tensor, drive: Tensor) -> Tensor:
     """h_t of the simple loop."""
     w_rec, leak = loop["w_rec"], loop["leak"]
     assert w_rec is not None
-    y = family.cell_activation.value(s @ w_rec + drive, loop["act_bias"])
+    y = activation.value(s @ w_rec + drive, loop["act_bias"])
     return y if leak is None else (1 - leak) * s + leak * y
 
 
 def _cell_step(
-    family: Family, loop: Mapping[str, Tensor | None], own: Mapping[str, Tensor], s: Tensor, drive: Tensor
+    cell: Cell, loop: Mapping[str, Tensor | None], own: Mapping[str, Tensor], s: Tensor, drive: Tensor
 ) -> Tensor:
     """The next state of a cell, as a pack of one."""
-    cell, w_rec = family.cell, loop["w_rec"]
-    assert cell is not None and w_rec is not None
+    w_rec = loop["w_rec"]
+    assert w_rec is not None
     a = s[:, : cell.recurrent] @ w_rec if w_rec.numel() else s[:, :0]
     return cell.step(a[None], drive[None], s[None], own)[0]
 

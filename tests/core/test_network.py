@@ -18,7 +18,7 @@ from rnnsweep.core.families.nesterov_lstm_diff import NesterovLstmDiff
 from rnnsweep.core.families.rate import Rate
 from rnnsweep.core.families.sbo import Sbo
 from rnnsweep.core.families.srn import Srn
-from rnnsweep.core.network import Parts, RecurrentNetwork, Streaming
+from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.readout import Readout, read_out
 from rnnsweep.core.readouts.attention import Attention
 from rnnsweep.core.rng import Draws

@@ -1,7 +1,8 @@
 """The input path of a family one step at a time: what a network needs that goes on from a state.
 
-`Family.feed` filters whole sequences at once, which training wants; a stream of inputs has no whole. An `InputPath` is the
-same filter as a recursion, with a memory of its own. Shapes: see `core.types`; D entries of a drive, M of the memory.
+`Family.feed` filters whole sequences at once, which training wants; a stream of inputs has no whole. An `InputPath` is
+the same filter as a recursion, with a memory of its own. Shapes: see `core.types`;
+D entries of a drive, M of the memory.
 """
 
 from __future__ import annotations
