@@ -195,7 +195,8 @@ class RecurrentNetwork(torch.nn.Module):
         return torch.stack(states), state
 
     def _drives(self, inputs: Tensor, lengths: Tensor | None) -> Float[Tensor, "T B D"]:
-        x = inputs.to(self.dtype)
+        # an exported graph takes the type that it was traced with, and would be tied to a device by a conversion
+        x = inputs if torch.compiler.is_exporting() else inputs.to(self.dtype)
         if self.feeds:
             x = self._fed(x, lengths)
         w_in, bias = self._maybe("w_in"), self._maybe("b")
