@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.readout import read_out
@@ -69,7 +69,7 @@ def score(
     program: Program,
     keys: Int64[Tensor, " P"],
     step: Int64[Tensor, " P"],
-    outputs: Callable[[Batch], tuple[Tensor, Tensor, Tensor]],
+    outputs: Callable[[Batch], tuple[Float[Tensor, "P ... O"], Float[Tensor, " P"], Float[Tensor, "P ..."]]],
     sequences: int | None = None,
 ) -> Scores:
     """`evaluate` for whatever answers a mini-batch.

@@ -145,7 +145,7 @@ class RecurrentNetwork(torch.nn.Module):
         # h_0 may be narrower than a cell's state: its memory begins at 0
         return state if h0 is None else state + pad(h0, (0, self.state_size - h0.shape[-1]))
 
-    def get(self, name: str) -> Tensor:
+    def get(self, name: str) -> Shaped[Tensor, ...]:
         """A parameter or buffer."""
         return getattr(self, name)
 

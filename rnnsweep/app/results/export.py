@@ -21,7 +21,7 @@ from rnnsweep.errors import ConfigError, RnnsweepError
 from rnnsweep.extras import install_hint
 from rnnsweep.version import __version__
 
-FACTS = "network.json"
+ABOUT = "network.json"
 """Name of what a file says about its network: an extra file of torch's archive, a metadata entry of ONNX."""
 _STEPS, _BATCH = 5, 3  # of the example that is traced: neither 0 nor 1, which would be taken for constants
 
@@ -111,7 +111,7 @@ def _program(module: torch.nn.Module) -> torch.export.ExportedProgram:
 
 def _to_torch(module: torch.nn.Module, facts: str) -> bytes:
     buffer, program = io.BytesIO(), _program(module)
-    torch.export.save(program, buffer, extra_files={FACTS: facts})
+    torch.export.save(program, buffer, extra_files={ABOUT: facts})
     buffer.seek(0)
     again = torch.export.load(buffer).module()
     _compare(module, lambda *arguments: again(*arguments))
@@ -128,7 +128,7 @@ def _to_onnx(module: torch.nn.Module, facts: str) -> bytes:
     names = ["inputs", "state" if streaming else "lengths"], ["outputs"] + ["next_state"] * streaming
     program = torch.onnx.export(_program(module), input_names=names[0], output_names=names[1], verbose=False)
     assert program is not None
-    program.model.metadata_props[FACTS] = facts
+    program.model.metadata_props[ABOUT] = facts
     content = program.model_proto.SerializeToString()
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors: it warns of initializers that it drops

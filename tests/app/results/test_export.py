@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-from rnnsweep.app.results.export import FACTS, FORMS, export
+from rnnsweep.app.results.export import ABOUT, FORMS, export
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.nesterov_lstm import NesterovLstm
 from rnnsweep.core.families.scurnn import Scurnn
@@ -96,9 +96,9 @@ def test_a_read_out_that_looks_back(tmp_path, form):
 def test_a_file_says_what_is_in_it(tmp_path):
     ours = network(Scurnn(hidden=4))
     file = export(ours, "torch", tmp_path / "file.pt2", streaming=True, facts={"sweep": "mine", "trial": 3})
-    extra = {FACTS: ""}
+    extra = {ABOUT: ""}
     torch.export.load(io.BytesIO(file.read_bytes()), extra_files=extra)
-    facts = json.loads(extra[FACTS])
+    facts = json.loads(extra[ABOUT])
     assert {"sweep": "mine", "trial": 3, "inputs": 6, "dtype": "float64"}.items() <= facts.items()
     assert torch.equal(torch.tensor(facts["initial_state"], dtype=torch.float64), ours.initial_state(1)[0])
 
