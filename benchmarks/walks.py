@@ -12,7 +12,8 @@ function that returns its files, and an entry in `WALKS`.
 The walk of one override follows a value instead. It writes down each file of a function that has the value in its hands
 (an argument, a local or a result: the value itself or, until it is parsed, the text that was typed; or a list or a
 mapping that has it), and each file on the way to there, whoever called that function. The copies of the whole config
-that the ledger and MLflow keep are records, no steps on the way.
+that the ledger and MLflow keep, and the fingerprint of what numbers depend on, are records; what goes through the whole
+config to warn, or to find passwords, hands nothing on. Neither is a step on the way.
 """
 
 from __future__ import annotations
@@ -228,6 +229,7 @@ MARK = 0.51234
 
 
 RECORDS = tuple(str(PACKAGE / place) for place in ("adapters/ledger", "app/run/mlflow_mirror.py", "app/provenance"))
+LOOKS = tuple(str(PACKAGE / "app/config" / name) for name in ("idle.py", "unread.py", "store_urls.py"))
 """Where copies of the whole config are made, or the units that it names are noted."""
 
 
@@ -254,7 +256,7 @@ def one_override() -> list[str]:
             wanted.remove(text)  # parsed: from here on the text is only kept as a record
         if end or any(mark in held for mark in wanted):
             way = _callers(frame, launch.launch.__code__)
-            sources.update(() if any(source.startswith(RECORDS) for source in way) else way)
+            sources.update(() if any(source.startswith(RECORDS + LOOKS) for source in way) else way)
         if end:
             raise _Arrived
 

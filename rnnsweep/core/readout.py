@@ -117,8 +117,8 @@ def read_out(
     P, B, T = states.shape[0], states.shape[2], states.shape[1] - 1
     h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
     y = engine.matmul(h, values["w_out"])
-    if "b_out" in values:
-        y = y + values["b_out"][:, None, :]
+    # A product's columns are padded; a view of it would keep all of them as long as the outputs live.
+    y = y + values["b_out"][:, None, :] if "b_out" in values else y.contiguous()
     weight = shares(task, batch, T, B, y)  # P M
     targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
     loss, dy = _score(task, y, targets, weight)

@@ -81,6 +81,7 @@ class Driver:
         self._rate = Rate()
         self._repeats = 0.0
         self._compiling: set[str] = set()
+        self._leaving = False
         self.executor.watch(self._hear)
         self._config: Mapping[str, Any] = self.plan.config
 
@@ -92,15 +93,17 @@ class Driver:
         self._tails = [MirrorThread(self.ledger, self.plan.name, mirror, self.clock) for mirror in self.mirrors]
         self._keeper.start()
         try:
-            with signals(self.interrupt):
-                outcome = self._session()
-            try:
-                self.on_result(outcome)  # before mirrors are waited for: they may be slow or away
-            except KeyboardInterrupt:
-                outcome = replace(outcome, at_once=True)
-            finally:
-                outcome = self._drained(outcome)
-            return outcome
+            with signals(self._leave):
+                with signals(self.interrupt):
+                    outcome = self._session()
+                try:
+                    self.on_result(outcome)  # before mirrors are waited for: they may be slow or away
+                except KeyboardInterrupt:
+                    self._leaving = True
+                finally:
+                    # asked, not caught: Python swallows what a handler raises while it is in a callback, as in imports
+                    outcome = self._drained(replace(outcome, at_once=outcome.at_once or self._leaving))
+                return outcome
         finally:
             for tail in self._tails:
                 tail.stop(0.0 if self._interrupts > 1 else 5.0)
@@ -113,6 +116,11 @@ class Driver:
         if self._interrupts == 1:
             log.warning("stopping after this rung; Ctrl-C again: now")
         return self._interrupts
+
+    def _leave(self) -> int:
+        """Ctrl-C when the session is over: whoever asks wants to be gone."""
+        self._leaving = True
+        return 2
 
     # ------------------------------------------------------------------ one session
 
@@ -346,7 +354,7 @@ class Driver:
             return outcome  # the mirrors are the new driver's by now
         if outcome.at_once:
             return replace(outcome, behind=tuple(tail.name for tail in self._tails if not tail.written()))
-        behind = drain(self._tails, self.clock, (self.pace.drain, self.pace.away), self.on_wait)
+        behind = drain(self._tails, self.clock, (self.pace.drain, self.pace.away), self.on_wait, lambda: self._leaving)
         refused = [
             f"{tail.name}: {'the sweep' if trial is None else f'trial {trial}'}: {reason}"
             for tail in self._tails

@@ -179,7 +179,11 @@ class MirrorThread:
 
 
 def drain(
-    threads: Sequence[MirrorThread], clock: Clock, limits: tuple[float, float], say: Callable[[str], None]
+    threads: Sequence[MirrorThread],
+    clock: Clock,
+    limits: tuple[float, float],
+    say: Callable[[str], None],
+    leaving: Callable[[], bool] = lambda: False,
 ) -> list[str]:
     """Wait until all mirrors are written, and stop them; returns the names of those that are behind.
 
@@ -190,12 +194,13 @@ def drain(
         clock: of the driver.
         limits: seconds for mirrors that make progress, and for those that are away since.
         say: told what is waited for, where that is longer than a moment.
+        leaving: whether Ctrl-C has come; asked, as one that is raised inside a callback is swallowed.
     """
     begin, behind, named = clock.monotonic(), list(threads), set[str]()
     longest, away = limits
     next_word = next_try = begin + 1.0
     try:
-        while behind := [thread for thread in behind if not thread.written()]:
+        while not leaving() and (behind := [thread for thread in behind if not thread.written()]):
             now = clock.monotonic()
             patient = [t for t in behind if now < begin + (longest if t.failing_since is None else away)]
             if not patient:

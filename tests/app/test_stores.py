@@ -75,7 +75,7 @@ def test_a_lock_file_that_is_a_directory_is_one_line(store: Path) -> None:
     lock.unlink()
     lock.mkdir()
     with pytest.raises(StoreError, match=r"lock file .*ledger\.db\.lock-1 cannot be opened: Is a directory"):
-        resume(load("quickstart", ["name=s", *TINY], store=store), Reopen(failed=True))
+        resume(load("quickstart", ["name=s", *TINY, "budget.trials=5"], store=store), Reopen(failed=True))
 
 
 def test_a_place_for_checkpoints_that_cannot_be_written_is_found_before_the_name_is_taken(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def usage_error(error: Any) -> ConfigError:
         return _bad_value(error) if error.message else _missing(error, parameters)
     if hasattr(error, "possibilities"):
         return _unknown_option(error.option_name, parameters)
-    problem = str(error.message).splitlines()[0].rstrip(".").replace("argument(s)", "arguments")
+    problem = str(error.message).splitlines()[0].rstrip(".").replace("(s)", "s")
     if name := getattr(error, "option_name", None):  # a value is missing, or one is given to what takes none
         return ConfigError(problem.replace(f"Option '{name}' ", ""), key=name)
     return ConfigError(problem[:1].lower() + problem[1:], key=_name(error), hint=_usage(error, parameters))

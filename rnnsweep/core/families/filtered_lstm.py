@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.families.base import Feed, Values
@@ -43,7 +44,9 @@ class FilteredLstm(Lstm):
             specs += [replace(spec, gates=()), replace(spec, name="b_rec")] if spec.name == "b" else [spec]
         return tuple(specs)
 
-    def initial(self, drawn: Values, specs: Sequence[ParameterSpec], keys: Tensor) -> dict[str, Tensor]:
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
         """The forget gate's biases."""
         del specs
         if "b_rec" in drawn:
@@ -52,5 +55,7 @@ class FilteredLstm(Lstm):
         return {name: forget_biases(len(keys), self.hidden, value) for name, value in given.items()}
 
     @abstractmethod
-    def feed(self, values: Values, hypers: Values, inputs: Tensor, lengths: Tensor) -> Feed:
+    def feed(
+        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"]
+    ) -> Feed:
         """Drives of the filtered path: without a filter one bias would do."""

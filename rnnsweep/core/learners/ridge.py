@@ -114,7 +114,7 @@ def one_hot(classes: Int64[Tensor, "P M"], count: int, like: Float[Tensor, " ...
 
 
 def solve(
-    gram: Float64[Tensor, "K K"], cross: Float64[Tensor, "K O"], alpha: Float64[Tensor, ""], penalised: int
+    gram: Float[Tensor, "K K"], cross: Float[Tensor, "K O"], alpha: Float[Tensor, ""], penalised: int
 ) -> Float64[Tensor, "K O"]:
     """Weights of one row, float64; NaN where the equations are not finite."""
     # Cloned: in float64 `double` returns the slot itself, and alpha is added in place.

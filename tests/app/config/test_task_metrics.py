@@ -61,7 +61,7 @@ def test_the_report_draws_it(sweep):
 def test_a_diverged_replica_scores_ten_times_chance(tmp_path):
     config = load(None, ["task=char_lm", f"objective.metric={BITS}"], store=tmp_path)
     assert config.plan.objectives[0].worst == pytest.approx(10 * CharLm().chance_loss / math.log(2))
-    assert BITS in options(config, None).metrics  # type: ignore[arg-type]
+    assert BITS in options(config, None).metrics()  # type: ignore[arg-type]
 
 
 def test_other_tasks_do_not_have_it(tmp_path):
@@ -70,5 +70,5 @@ def test_other_tasks_do_not_have_it(tmp_path):
             load(None, [f"task={task}", f"objective.metric={BITS}"], store=tmp_path)
         assert caught.value.key == "objective.metric"
     config = load(None, ["task=adding"], store=tmp_path)
-    assert BITS not in options(config, None).metrics  # type: ignore[arg-type]
+    assert BITS not in options(config, None).metrics()  # type: ignore[arg-type]
     assert BITS not in config.plan.worst

@@ -159,7 +159,7 @@ def test_an_optimizer_offers_itself_for_groups(tmp_path: Path, monkeypatch: pyte
         "class Silent(Sgd):\n    pass\n"
     )
     before = grouped.offered()
-    assert [*before] == ["adagrad", "adam", "rmsprop", "sgd", "nesterov"]
+    assert [*before] == ["adagrad", "adam", "rmsprop", "rmsprop_inside", "sgd", "nesterov"]
     assert before["nesterov"] == Sgd(nesterov=True)
     monkeypatch.setattr(optimizers, "__path__", [*optimizers.__path__, str(tmp_path)])
     found = grouped.offered()
