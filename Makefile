@@ -42,7 +42,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt hashes.txt
 	$(call INSTALL)
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(call INSTALL,dev gpu dashboard postgres docs)
+	$(call INSTALL,dev gpu dashboard postgres onnx docs)
 
 quickstart: install ## a real sweep in a few minutes: temporal order, with and without Omega
 	$(BIN)/rnnsweep launch quickstart --fresh

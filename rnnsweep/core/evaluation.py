@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.readout import read_out
@@ -51,31 +51,55 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
         have masks of their own, every step that counts has the same weight. Sums in float64, batch by batch.
     """
     program = tile.program
-    total = program.eval_size if sequences is None else sequences
-    available = program.task.samples_of("valid")
-    total = total if available is None else min(total, available)
-    loss = torch.zeros(len(tile.step), dtype=torch.float64, device=tile.params.device)
-    wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
-    measured: dict[str, Tensor] = {}
     values, family, hypers = program.layout.view(tile.params), program.family, tile.unit_hypers("family")
     # once: parameters stand still during an evaluation
     weights = family.weights(values, hypers)
-    endless, state = program.task.samples is None, None
-    for start, offset in _offsets(program, total):
-        size, offset = len(offset), offset.to(tile.step.device)
-        # a finite validation set is the same at each evaluation, so that curves compare
-        base = tile.step * _SPAN if endless else torch.zeros_like(tile.step)
-        draws = Draws(keys, base[:, None] + offset, base + start, program.dtype, split="valid")
-        batch = replace(program.task.batch(draws), state=state)
+
+    def outputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         inputs = family.feed(values, hypers, batch.inputs, batch.lengths).inputs
         record = program.engine.forward(inputs, batch.with_initial_state(weights), program.activation, batch.lengths)
-        state = record.h[:, -1] if program.task.carries else None
         seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, program.engine, gradients=False)
+        return out.outputs, out.loss, record.h[:, -1]
+
+    return score(program, keys, tile.step, outputs, sequences)
+
+
+def score(
+    program: Program,
+    keys: Int64[Tensor, " P"],
+    step: Int64[Tensor, " P"],
+    outputs: Callable[[Batch], tuple[Float[Tensor, "P ... O"], Float[Tensor, " P"], Float[Tensor, "P ..."]]],
+    sequences: int | None = None,
+) -> Scores:
+    """`evaluate` for whatever answers a mini-batch.
+
+    Args:
+        program: task and sizes.
+        keys: see `evaluate`.
+        step: updates done, [P].
+        outputs: of a mini-batch: outputs, loss [P], last state [P, B, S], which only a task that carries it wants.
+        sequences: see `evaluate`.
+    """
+    total = program.eval_size if sequences is None else sequences
+    available = program.task.samples_of("valid")
+    total = total if available is None else min(total, available)
+    loss = torch.zeros(len(step), dtype=torch.float64, device=step.device)
+    wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
+    measured: dict[str, Tensor] = {}
+    endless, state = program.task.samples is None, None
+    for start, offset in _offsets(program, total):
+        size, offset = len(offset), offset.to(step.device)
+        # a finite validation set is the same at each evaluation, so that curves compare
+        base = step * _SPAN if endless else torch.zeros_like(step)
+        draws = Draws(keys, base[:, None] + offset, base + start, program.dtype, split="valid")
+        batch = replace(program.task.batch(draws), state=state)
+        found, cost, last = outputs(batch)
+        state = last if program.task.carries else None
         weight = _weights(batch, size)  # P B
-        loss += out.loss.double() * weight.sum(1)
-        wrong += (program.task.errors(out.outputs, batch).double() * weight).sum(1)
-        for key, value in program.task.measure(out.outputs, batch).items():
+        loss += cost.double() * weight.sum(1)
+        wrong += (program.task.errors(found, batch).double() * weight).sum(1)
+        for key, value in program.task.measure(found, batch).items():
             measured[key] = measured.get(key, 0.0) + (value.double() * weight).sum(1)
         counted += weight.sum(1)
     return Scores(loss / counted, wrong / counted, {key: total / counted for key, total in measured.items()})

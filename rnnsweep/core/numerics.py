@@ -45,7 +45,8 @@ class _RowwiseMatmul(torch.autograd.Function):
 
 
 def _padded_product(left: Tensor, right: Tensor) -> Tensor:
-    if left.device.type != "cpu":
+    # An exported graph serves any sizes, and has no neighbours whose rounding it must keep.
+    if left.device.type != "cpu" or torch.compiler.is_exporting():
         return torch.bmm(left, right)
     K, N = right.shape[1:]
     inner, last = -K % LANES, -N % LANES

@@ -64,6 +64,12 @@ class Readout(Unit):
         del values, lengths, per_step
         return Seen(states)
 
+    def look(
+        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, " P"], per_step: bool
+    ) -> Float[Tensor, "P seen B H"]:
+        """`see` without the way back, for networks that are done with training; plain differentiable operations."""
+        return self.see(values, states, lengths, per_step).states
+
 
 @dataclass
 class ReadOut:
@@ -135,6 +141,14 @@ def loss(
     h = states.flatten(1, 2) if task.per_step else states[:, -1]
     y = numerics.matmul(h, values["w_out"])
     y = y + values["b_out"][:, None, :] if "b_out" in values else y
+    targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
+    return _score(task, y, targets, shares(task, batch, T, B, y))[0]
+
+
+def cost(task: Task, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Float[Tensor, " P"]:
+    """The loss [P] of outputs as `ReadOut` has them: [P, B, O], per step [P, T, B, O]."""
+    T, B = batch.inputs.shape[1:3]
+    y = outputs.flatten(1, 2) if task.per_step else outputs
     targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
     return _score(task, y, targets, shares(task, batch, T, B, y))[0]
 

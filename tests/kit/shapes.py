@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jaxtyping
@@ -37,3 +39,13 @@ def check_shapes() -> None:
     # every other dataclass, are checked.
     Unit.__no_type_check__ = True  # type: ignore[attr-defined]
     jaxtyping.install_import_hook(annotated_modules(), f"{__name__}.checked")
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Let annotations be for a while: what follows every line of the code would follow the checks too."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

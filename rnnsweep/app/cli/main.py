@@ -22,9 +22,11 @@ from rnnsweep.app.cli import (
     best,
     config,
     doctor,
+    export,
     launch,
     list_sweeps,
     logs,
+    predict,
     report,
     reproduce,
     resume,
@@ -171,6 +173,8 @@ for _name, _function, _panel in (
     ("show", show.show, LOOK),
     ("logs", logs.logs, LOOK),
     ("report", report.report, LOOK),
+    ("export", export.export, LOOK),
+    ("predict", predict.predict, LOOK),
     ("ui", ui.ui, LOOK),
     ("config", config.config, MORE),
     ("units", units.units, MORE),
@@ -201,7 +205,8 @@ def main() -> None:
     try:
         app()
     finally:
-        gc.freeze()  # to look for cycles in all that was imported takes a second, for nothing
+        if "triton" not in sys.modules:  # its bindings would report as leaked what is not collected
+            gc.freeze()  # to look for cycles in all that was imported takes a second, for nothing
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ ConfigDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep in the store.", show_default=False)]
+TrialNumber = Annotated[
+    int | None,
+    typer.Option("--trial", metavar="N", min=0, help="Trial number.  [default: the best one]", show_default=False),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(

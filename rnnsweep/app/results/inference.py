@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,58 +12,32 @@ from torch import Tensor
 from rnnsweep.core.build import build_program, build_units
 from rnnsweep.core.checkpoint import CheckpointStore, Saved, check_parameters
 from rnnsweep.core.families.own import OwnModule
+from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.choose import engine_for
-from rnnsweep.errors import CheckpointError, ConfigError, RnnsweepError
+from rnnsweep.core.types import Batch
+from rnnsweep.errors import CheckpointError, RnnsweepError
 
 
-class TrainedNetwork(torch.nn.Module):
-    """One trained row, for inference.
+class TrainedNetwork(RecurrentNetwork):
+    """One trained row as a plain module, see `RecurrentNetwork`, which can score itself on its task.
 
     Attributes:
-        program: units of the trial. Parameters carry the names of the checkpoint; ``W[from, to]``.
+        program: units of the trial.
     """
 
     def __init__(self, program: Program, state: RowSnapshot, hypers: Mapping[str, float]) -> None:
-        super().__init__()
-        self.program = program
-        self.hypers = {key: torch.tensor([value], dtype=program.dtype) for key, value in hypers.items()}
-        self.slots = {f"family.{name}": state.slots[f"family.{name}"] for name in program.family.slots}
-        for name, value in state.params.items():
-            self.register_parameter(name, torch.nn.Parameter(value.to(program.dtype), requires_grad=False))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs of sequences: [T, B, I] -> [B, O], or [T, B, O] for tasks with an output at every step.
-
-        Raises:
-            ConfigError: inputs of another shape.
-            RnnsweepError: it is being traced, which would fix the length for good without a word.
-        """
-        self._check(inputs)
-        program = self.program
-        values = {name: value[None] for name, value in self.named_parameters()}
-        constants = {**self.hypers, **{key: value[None] for key, value in self.slots.items()}}
-        family = {key.removeprefix("family."): value for key, value in constants.items() if key.startswith("family.")}
-        model, lengths = program.family, torch.tensor([inputs.shape[0]])
-        with torch.no_grad():
-            weights = model.weights(values, family)
-            engine, _ = engine_for(model.cell, "reference", program.activation, program.dtype, torch.device("cpu"))
-            feed = model.feed(values, family, inputs[None].to(program.dtype), lengths)
-            states = model.visible(engine.forward(feed.inputs, weights, program.activation, lengths).h)
-            states = program.readout.see(values, states, lengths, program.task.per_step).states
-            h = states[0, 1:] if program.task.per_step else states[0, -1]
-            y = h @ values["w_out"][0]
-            return y + values["b_out"][0] if "b_out" in values else y
-
-    def _check(self, inputs: Tensor) -> None:
-        if torch.jit.is_tracing():  # the loop over steps and the lengths would become constants
-            hint = "call the module itself, or export it with torch.export, which refuses other lengths"
-            raise RnnsweepError(f"a trace of this network would be wrong at any other length: {hint}")
-        wanted = self.program.task.n_inputs
-        if inputs.dim() != 3 or inputs.shape[0] < 1 or inputs.shape[-1] != wanted:
-            allowed = f"[T, B, {wanted}]: steps, sequences, and the inputs of this task"
-            raise ConfigError("has another shape", key="inputs", value=list(inputs.shape), allowed=allowed)
+        family, dtype = program.family, program.dtype
+        parts = Parts(family, program.readout, program.task.n_inputs, program.task.per_step)
+        values = {name: value.to("cpu", dtype)[None] for name, value in state.params.items()}
+        own = {key: torch.tensor([value], dtype=dtype) for key, value in hypers.items()}
+        own |= {f"family.{name}": state.slots[f"family.{name}"].cpu()[None] for name in family.slots}
+        family_hypers = {key.removeprefix("family."): value for key, value in own.items() if key.startswith("family.")}
+        super().__init__(parts, values, family_hypers)
+        # a module that is copied and saved holds no fused loops, which have scratch memory and compiled code
+        engine, _ = engine_for(family.cell, "reference", program.activation, dtype, torch.device("cpu"))
+        self.program = replace(program, engine=engine, engine_note="", controllers={})
 
     def own_module(self) -> torch.nn.Module:
         """The trained cell as a module of the user's own class, where the family was made of one (`your-cell`).
@@ -77,20 +52,31 @@ class TrainedNetwork(torch.nn.Module):
 
     def evaluate(self, sequences: int = 1000, seed: int = 0) -> dict[str, float]:
         """Loss and error on sequences that training has not seen (a stream of its own), and what derives from them."""
-        from rnnsweep.core.evaluation import evaluate
-        from rnnsweep.core.pack import Member, Pack, Streams
-        from rnnsweep.core.training import tiles
+        from rnnsweep.core.evaluation import score
+        from rnnsweep.core.pack import Streams
 
-        state = RowSnapshot({name: value.detach() for name, value in self.named_parameters()}, self.slots)
-        hypers = {key: float(value) for key, value in self.hypers.items()}
-        pack = Pack(self.program)
-        pack.join([(Member("inference", 1, hypers, Streams(seed, 0)), state)])
-        (_, tile), *_ = tiles(pack)
-        scores = evaluate(tile, torch.tensor([Streams(seed, 0).key("inference")]), sequences)
+        device, task = self.get("w_out").device, self.program.task
+        program = replace(self.program, device=device, dtype=self.dtype)
+        key = torch.tensor([Streams(seed, 0).key("inference")], device=device)
+        with torch.no_grad():
+            scores = score(program, key, torch.zeros_like(key), self._answer, sequences)
         metrics = {"loss": float(scores.loss), "error": float(scores.error)}
-        shares = {key: share * metrics["loss"] for key, share in self.program.task.derived.items()}
+        shares = {key: share * metrics["loss"] for key, share in task.derived.items()}
         further = shares | {key: float(value) for key, value in scores.measured.items()}
         return metrics | {key.removeprefix("valid/"): value for key, value in further.items()}
+
+    def _answer(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs, loss and last state of a mini-batch of a pack of one; see `evaluation.score`."""
+        from rnnsweep.core.readout import cost
+
+        inputs, B = batch.inputs[0], batch.inputs.shape[2]
+        if batch.state is not None:
+            outputs, last = self.stream(inputs, batch.state[0])
+        elif self.program.task.carries:
+            outputs, last = self.stream(inputs)
+        else:
+            outputs, last = self(inputs, batch.lengths.expand(B)), inputs.new_empty(0)
+        return outputs[None], cost(self.program.task, outputs[None], batch), last[None]
 
 
 def load_network(

@@ -11,8 +11,7 @@ from rnnsweep.app.stores import StorePlace, place, reading, reading_sweep
 from rnnsweep.errors import ConfigError, RnnsweepError
 
 if TYPE_CHECKING:
-    import torch
-
+    from rnnsweep.app.results.inference import TrainedNetwork
     from rnnsweep.sweep.ports import Change, TrialView
     from rnnsweep.sweep.session import Outcome
 
@@ -56,7 +55,7 @@ class TrialResult:
         """Median over replicas of the updates to solve; None while fewer than half have."""
         return self.view.solved_at
 
-    def load(self, replica: int | None = None) -> torch.nn.Module:
+    def load(self, replica: int | None = None) -> TrainedNetwork:
         """The trained network for inference, from the checkpoint with the smallest validation loss.
 
         Args:

@@ -14,7 +14,7 @@ from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState
 
 if TYPE_CHECKING:
-    import torch
+    from rnnsweep.app.results.inference import TrainedNetwork
 
 CONFIG, REPORTS, CHECKPOINTS = "trial.yaml", "reports.json", "checkpoints"
 _OPTION = "--out"
@@ -56,7 +56,7 @@ class TrainedTrial(Sequence[RowReport]):
         kept = "checkpoints until it is deleted" if self._keep is not None else str(self.folder)
         return f"TrainedTrial({len(self)} reports, {kept})"
 
-    def load(self, replica: int | None = None) -> torch.nn.Module:
+    def load(self, replica: int | None = None) -> TrainedNetwork:
         """The trained network for inference, from the checkpoint with the smallest validation loss.
 
         Args:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.activations import Activation, activation
+from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range, Unit
@@ -100,6 +101,11 @@ class Family(Unit):
         """What the loop is fed; the inputs themselves, unless a filter over time comes first."""
         del values, hypers, lengths
         return Feed(inputs)
+
+    @property
+    def input_path(self) -> InputPath | None:
+        """What `feed` does, one step at a time; None: it does nothing, or is known over whole sequences only."""
+        return None
 
     def visible(self, states: Float[Tensor, "... S"]) -> Float[Tensor, "... H"]:
         """The part of the carried state [..., S] that the read-out sees, [..., H]."""

@@ -17,10 +17,8 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
+from rnnsweep.core.families.input_path import EPSILON
 from rnnsweep.core.types import LoopWeights
-
-EPSILON = 1e-16
-"""Under the root of the adaptive variants, as in the authors' code."""
 
 
 @dataclass(frozen=True)

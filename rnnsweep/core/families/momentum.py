@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rnnsweep.core.families.base import Family, Feed, Values
 from rnnsweep.core.families.filters import Adaptive, Filter, Momentum, constant, filtered_feed, given_drives, restarting
+from rnnsweep.core.families.input_path import FilterPath
 from rnnsweep.core.types import LoopWeights
 from rnnsweep.unit import POSITIVE, Range
 
@@ -55,6 +56,11 @@ class Filtered(Family):
 class MomentumFilter(Filtered):
     """v_t = mu v_{t-1} + s (W x_t + b)."""
 
+    @property
+    def input_path(self) -> FilterPath:
+        """The same filter, one step at a time."""
+        return FilterPath()
+
     def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
         """Constant mu and s."""
         del lengths
@@ -63,6 +69,11 @@ class MomentumFilter(Filtered):
 
 class AdamFilter(Filtered):
     """v_t / sqrt(m_t + 1e-16), m_t = beta m_{t-1} + (1 - beta) (W x_t + b)^2."""
+
+    @property
+    def input_path(self) -> FilterPath:
+        """The same filter, one step at a time."""
+        return FilterPath(adaptive=True)
 
     def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
         """Constant mu, s and beta."""
@@ -73,6 +84,11 @@ class AdamFilter(Filtered):
 class RmspropFilter(Filtered):
     """The Adam filter with mu = 0."""
 
+    @property
+    def input_path(self) -> FilterPath:
+        """The same filter, one step at a time."""
+        return FilterPath(adaptive=True, plain=True)
+
     def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
         """Constant s and beta."""
         del lengths
@@ -82,6 +98,11 @@ class RmspropFilter(Filtered):
 
 class NesterovFilter(Filtered):
     """v_t = kappa_t v_{t-1} + s (W x_t + b), kappa_t = (k - 1) / (k + 2), k = 1..F restarting."""
+
+    @property
+    def input_path(self) -> FilterPath:
+        """The same filter, one step at a time."""
+        return FilterPath(restarts=True)
 
     def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
         """The restarting sequence of each row's F."""

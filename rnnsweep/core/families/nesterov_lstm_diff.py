@@ -14,6 +14,7 @@ from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
 from rnnsweep.core.families.filtered_lstm import FilteredLstm
 from rnnsweep.core.families.filters import given_drives, restarting
+from rnnsweep.core.families.input_path import InputPath, following, kappa
 from rnnsweep.core.families.momentum import RESTART, SCALE
 from rnnsweep.core.recurrence.gated_cells import DifferenceLstmCell
 from rnnsweep.core.types import LoopWeights
@@ -50,6 +51,11 @@ class NesterovLstmDiff(FilteredLstm):
         """The gated cell with v in its state."""
         return DifferenceLstmCell(self.hidden)
 
+    @property
+    def input_path(self) -> DifferencePath:
+        """The same drives, one step at a time."""
+        return DifferencePath()
+
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop is fed with drives."""
         return given_drives(super().weights(values, hypers))
@@ -77,3 +83,23 @@ class NesterovLstmDiff(FilteredLstm):
         # Here, not as the loop's bias: the drive has kappa beside the gates, and enters v with a minus.
         path = s * z - values["b_rec"][:, None, None, :]
         return Feed(torch.cat((path, kappa), -1), pullback)
+
+
+class DifferencePath(InputPath):
+    """Drives [s z - b_rec, kappa]; the memory is k, counted from 0."""
+
+    def memory(self, w_in: Float[Tensor, "I D"]) -> int:
+        """k alone."""
+        del w_in
+        return 1
+
+    def constants(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, "P K"]]:
+        """s, F and b_rec."""
+        return {"s": hypers["s"][:, None], "restart": hypers["restart"][:, None], "b_rec": values["b_rec"]}
+
+    def step(
+        self, constants: Values, z: Float[Tensor, "P B D"], memory: Float[Tensor, "P B M"]
+    ) -> tuple[Float[Tensor, "P B G"], Float[Tensor, "P B M"]]:
+        """See `InputPath.step`."""
+        drive = torch.cat((constants["s"] * z - constants["b_rec"], kappa(memory)), -1)
+        return drive, following(memory, constants["restart"])

@@ -42,9 +42,12 @@ class OwnFamily(CellFamily):
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability) - {Capability.SIMPLE}
     asks_host: ClassVar[bool] = True
-    target: ClassVar[Any]
-
     roles: Any = ()
+
+    @property
+    @abstractmethod
+    def target(self) -> Any:
+        """The user's class or function; `family_of` sets it."""
 
     def __post_init__(self) -> None:
         for name in {"roles", "shapes"} & {*self.fields()}:

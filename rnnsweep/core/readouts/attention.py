@@ -76,6 +76,13 @@ class Attention(Readout):
         first = torch.zeros_like(seen[:, :1]) if per_step else seen[:, :0]
         return Seen(torch.cat((first, seen), 1), pullback)
 
+    def look(
+        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, " P"], per_step: bool
+    ) -> Float[Tensor, "P seen B H"]:
+        """See `Readout.look`."""
+        seen = self._attend(values, states[:, 1:], lengths, per_step)
+        return torch.cat((torch.zeros_like(seen[:, :1]), seen), 1) if per_step else seen
+
     def _attend(self, own: Values, states: Tensor, lengths: Tensor, per_step: bool) -> Tensor:
         """[P, T, B, H] -> [P, T or 1, B, H]."""
         asked = states if per_step else states[:, -1:]

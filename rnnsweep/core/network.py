@@ -1,0 +1,330 @@
+"""One trained row as a plain torch module: its loop with constant matrices, step by step, from any state.
+
+Shapes: T steps · B sequences · I inputs · O outputs · S entries of the state; there are no rows here. Sequences are
+right-aligned, as everywhere in `core`: sequence b's own steps are t >= T - lengths[b].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn.functional import pad
+
+from rnnsweep.core.activations import Activation
+from rnnsweep.core.families.base import Family
+from rnnsweep.core.families.input_path import InputPath
+from rnnsweep.core.readout import Readout
+from rnnsweep.core.recurrence.cells import Cell
+from rnnsweep.core.types import LoopWeights
+from rnnsweep.errors import ConfigError, RnnsweepError
+
+_LOOP = ("w_rec", "act_bias", "h0", "leak")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a network is made of, besides its numbers.
+
+    Attributes:
+        family, readout: units of the trial.
+        inputs: I.
+        per_step: whether there is an output at every step, else at the last one.
+    """
+
+    family: Family
+    readout: Readout
+    inputs: int
+    per_step: bool
+
+
+class RecurrentNetwork(torch.nn.Module):
+    """A recurrent network with constant weights: any number of sequences, of any length, on any device.
+
+    A map from raw parameters to the loop's matrix (Cayley, exponential, spectral radius, complex numbers, ...) is
+    applied once, here: the module holds its result. Parameters of the module are those that were trained as they are;
+    what a map made of them, and constants, are buffers. All are frozen; `requires_grad_` thaws the parameters.
+
+    Attributes:
+        parts: units and sizes.
+        state_size: S, entries of the state that `stream` takes and returns.
+
+    Numerics:
+        `forward` over T steps equals T calls of `stream`, to rounding. Steps before a sequence's own start are selected
+        away, so that what stands there, NaN included, has no effect.
+    """
+
+    def __init__(
+        self, parts: Parts, values: Mapping[str, Float[Tensor, "1 ..."]], hypers: Mapping[str, Float[Tensor, " 1"]]
+    ) -> None:
+        """Fold one row.
+
+        Args:
+            parts: units and sizes.
+            values: raw parameters of a pack of one.
+            hypers: the family's per-row hyperparameters and state, by name.
+        """
+        super().__init__()
+        self.parts, family = parts, parts.family
+        self._trained = {id(value) for value in values.values()}
+        weights = family.weights(values, hypers)
+        self.path = _path_of(family)
+        self._loop(weights)
+        if self.path is not None:
+            self._hold("path", self.path.constants(values, hypers))
+            weights = self.path.affine(values, weights)
+        self._hold("", {"w_in": weights.w_in, "b": weights.bias})
+        read = {spec.name for spec in parts.readout.parameters(values["w_out"].shape[1])} | {"w_out", "b_out"}
+        self._hold("", {name: value for name, value in values.items() if name in read})
+        self.feeds = type(family).feed is not Family.feed and self.path is None
+        if self.feeds:  # a filter that is known over whole sequences only
+            self._hold("raw", {**values, **{f"hyper_{name}": value for name, value in hypers.items()}})
+        del self._trained
+        cell = family.cell
+        self._loop_size = weights.w_rec.shape[-1] if cell is None else cell.state
+        self.state_size = self._loop_size + (0 if self.path is None else self.path.memory(self.get("w_in")))
+
+    def forward(
+        self, inputs: Shaped[Tensor, ...], lengths: Shaped[Tensor, ...] | None = None
+    ) -> Float[Tensor, "... B O"]:
+        """Outputs of whole sequences: [B, O], or [T, B, O] where there is one at every step.
+
+        Args:
+            inputs: of all steps.
+            lengths: of each sequence, which ends at T; None: all are T steps long.
+
+        Raises:
+            ConfigError: inputs or lengths of another shape.
+        """
+        self._check(inputs, lengths)
+        state = self.initial_state(inputs.shape[1])
+        return self._outputs(self._states(inputs, state, lengths)[0], state, lengths)
+
+    def stream(
+        self, inputs: Shaped[Tensor, ...], state: Shaped[Tensor, ...] | None = None
+    ) -> tuple[Float[Tensor, "... B O"], Float[Tensor, "B S"]]:
+        """Outputs of the next steps of sequences, and the state with which the call after goes on.
+
+        Args:
+            inputs: of the next steps.
+            state: from the call before; None: the sequences begin.
+
+        Raises:
+            ConfigError: inputs or state of another shape.
+            RnnsweepError: read-out or family look at whole sequences.
+        """
+        self._check(inputs, None)
+        if reason := self.whole_only:
+            raise RnnsweepError(f"cannot go on from a state: {reason}; call the network on whole sequences")
+        state = self.initial_state(inputs.shape[1]) if state is None else state.to(self.dtype)
+        if state.shape != (inputs.shape[1], self.state_size):
+            allowed = f"[B, {self.state_size}] for as many sequences B as the inputs have, {inputs.shape[1]}"
+            raise ConfigError("has another shape", key="state", value=list(state.shape), allowed=allowed)
+        states, last = self._states(inputs, state, None)
+        return self._outputs(states, state, None), last
+
+    @property
+    def whole_only(self) -> str:
+        """Why sequences cannot be taken in pieces; empty where they can."""
+        if not self.parts.readout.carries:
+            return f"the read-out {self.parts.readout.unit_name or 'in use'} looks back over all steps"
+        return f"the family {self.parts.family.unit_name} filters whole sequences" if self.feeds else ""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the weights."""
+        return self.get("w_out").dtype
+
+    def initial_state(self, batch: int) -> Float[Tensor, "B S"]:
+        """The state in which sequences begin."""
+        state = self.get("w_out").new_zeros(batch, self.state_size)
+        h0 = self._maybe("h0")
+        # h_0 may be narrower than a cell's state: its memory begins at 0
+        return state if h0 is None else state + pad(h0, (0, self.state_size - h0.shape[-1]))
+
+    def get(self, name: str) -> Shaped[Tensor, ...]:
+        """A parameter or buffer."""
+        return getattr(self, name)
+
+    # ------------------------------------------------------------------ what it holds
+
+    def _loop(self, weights: LoopWeights) -> None:
+        self._hold("", {name: getattr(weights, name) for name in _LOOP})
+        self._hold("cell", weights.cell)
+
+    def _hold(self, prefix: str, tensors: Mapping[str, Tensor | None]) -> None:
+        for name, value in tensors.items():
+            if value is None:
+                continue
+            key, own = f"{prefix}_{name}" if prefix else name, value[0].detach().clone().contiguous()
+            if id(value) in self._trained and prefix != "raw":
+                self.register_parameter(key, torch.nn.Parameter(own, requires_grad=False))
+            else:
+                self.register_buffer(key, own)
+
+    def _maybe(self, name: str) -> Tensor | None:
+        return getattr(self, name, None)
+
+    def _named(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors of a prefix as a pack of one."""
+        every = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        return {name[len(prefix) + 1 :]: value[None] for name, value in every.items() if name.startswith(f"{prefix}_")}
+
+    # ------------------------------------------------------------------ the loop
+
+    def _states(
+        self, inputs: Tensor, state: Tensor, lengths: Tensor | None
+    ) -> tuple[Float[Tensor, "T B S"], Float[Tensor, "B S"]]:
+        """The states after each step, and the last one."""
+        drives, steps = self._drives(inputs, lengths), inputs.shape[0]
+        step = self._step()
+        own = None
+        if lengths is not None:
+            own = (torch.arange(steps, device=inputs.device)[:, None] >= (steps - lengths)[None, :])[..., None]  # T B 1
+        if torch.compiler.is_exporting():
+            return _scanned(step, state, drives, own)
+        states = []
+        for t in range(steps):
+            new = step(state, drives[t])
+            # selected, not multiplied: 0 * inf would be NaN
+            state = new if own is None else torch.where(own[t], new, state)
+            states.append(state)
+        return torch.stack(states), state
+
+    def _drives(self, inputs: Tensor, lengths: Tensor | None) -> Float[Tensor, "T B D"]:
+        # an exported graph takes the type that it was traced with, and would be tied to a device by a conversion
+        x = inputs if torch.compiler.is_exporting() else inputs.to(self.dtype)
+        if self.feeds:
+            x = self._fed(x, lengths)
+        w_in, bias = self._maybe("w_in"), self._maybe("b")
+        if w_in is not None:
+            x = x @ w_in
+        return x if bias is None else x + bias
+
+    def _fed(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """What a family's own filter makes of whole sequences, each a row of its own."""
+        T, B = x.shape[:2]
+        raw = {name: value.expand(B, *value.shape[1:]) for name, value in self._named("raw").items()}
+        hypers = {name.removeprefix("hyper_"): value for name, value in raw.items() if name.startswith("hyper_")}
+        own = torch.full((B,), T, device=x.device) if lengths is None else lengths
+        fed = self.parts.family.feed(raw, hypers, x.permute(1, 0, 2)[:, :, None], own).inputs  # B T 1 D
+        return fed[:, :, 0].permute(1, 0, 2)
+
+    def _step(self):
+        """The step: (state [B, S], drive [B, D]) -> state."""
+        # the cell and f once: units make them anew whenever they are asked
+        cell, activation = self.parts.family.cell, self.parts.family.cell_activation
+        path, size = self.path, self._loop_size
+        loop = {name: self._maybe(name) for name in _LOOP}
+        constants = {name: value[:, None] for name, value in self._named("path").items()}
+        # P K -> P 1 K; matrices go as they are
+        own = {name: value[:, None] if value.ndim == 2 else value for name, value in self._named("cell").items()}
+
+        def step(state: Tensor, drive: Tensor) -> Tensor:
+            s, memory = state[:, :size], state[:, size:]
+            if path is not None:
+                moved, kept = path.step(constants, drive[None], memory[None])
+                drive, memory = moved[0], kept[0]
+            s = _simple_step(activation, loop, s, drive) if cell is None else _cell_step(cell, loop, own, s, drive)
+            return s if path is None else torch.cat((s, memory), -1)
+
+        return step
+
+    # ------------------------------------------------------------------ the read-out
+
+    def _outputs(self, states: Tensor, first: Tensor, lengths: Tensor | None) -> Tensor:
+        family, readout, per_step = self.parts.family, self.parts.readout, self.parts.per_step
+        h = family.visible(states[..., : self._loop_size])  # T B H
+        if type(readout).see is not Readout.see:
+            h = self._seen(torch.cat((family.visible(first[None, :, : self._loop_size]), h)), lengths)
+        y = (h if per_step else h[-1]) @ self.get("w_out")
+        bias = self._maybe("b_out")
+        return y if bias is None else y + bias
+
+    def _seen(self, states: Tensor, lengths: Tensor | None) -> Tensor:
+        """What the linear map sees, [T, B, H] or [1, B, H]; with lengths, each sequence is a row of its own."""
+        readout, per_step, T, B = self.parts.readout, self.parts.per_step, states.shape[0] - 1, states.shape[1]
+        specs = readout.parameters(self.get("w_out").shape[0])
+        values = {spec.name: self.get(spec.name)[None] for spec in specs}
+        if lengths is None:
+            every = torch.full((1,), T, device=states.device)
+            seen = readout.look(values, states[None], every, per_step)[0]
+        else:
+            values = {name: value.expand(B, *value.shape[1:]) for name, value in values.items()}
+            rows = states.permute(1, 0, 2)[:, :, None]  # B T+1 1 H
+            seen = readout.look(values, rows, lengths, per_step)[:, :, 0].permute(1, 0, 2)
+        return seen[1:] if per_step else seen[-1:]
+
+    def _check(self, inputs: Tensor, lengths: Tensor | None) -> None:
+        if torch.jit.is_tracing():  # the loop over steps and the lengths would become constants
+            hint = "call the module itself, or export it with torch.export, which keeps steps and sequences open"
+            raise RnnsweepError(f"a trace of this network would be wrong at any other length: {hint}")
+        wanted = self.parts.inputs
+        if inputs.dim() != 3 or inputs.shape[0] < 1 or inputs.shape[-1] != wanted:
+            allowed = f"[T, B, {wanted}]: steps, sequences, and the inputs of this task"
+            raise ConfigError("has another shape", key="inputs", value=list(inputs.shape), allowed=allowed)
+        if lengths is None or torch.compiler.is_exporting():
+            return
+        T, B = inputs.shape[:2]
+        if lengths.shape != (B,) or lengths.is_floating_point() or bool(((lengths < 1) | (lengths > T)).any()):
+            allowed = f"[{B}] whole numbers of 1..{T}, one per sequence"
+            raise ConfigError("do not fit the inputs", key="lengths", value=lengths.tolist(), allowed=allowed)
+
+
+class Streaming(torch.nn.Module):
+    """`RecurrentNetwork.stream` as the forward of a module, for exports: (inputs, state) -> (outputs, state)."""
+
+    def __init__(self, network: RecurrentNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, inputs: Shaped[Tensor, ...], state: Shaped[Tensor, ...]
+    ) -> tuple[Float[Tensor, "... B O"], Float[Tensor, "B S"]]:
+        """See `RecurrentNetwork.stream`."""
+        return self.network.stream(inputs, state)
+
+
+def _path_of(family: Family) -> InputPath | None:
+    """The family's filter step by step, unless a subclass has changed the filter but not this form of it."""
+    order = type(family).__mro__
+    place = {
+        name: next((index for index, kind in enumerate(order) if name in vars(kind)), len(order))
+        for name in ("input_path", "feed", "filter_of")
+    }
+    return family.input_path if place["input_path"] <= min(place["feed"], place["filter_of"]) else None
+
+
+def _simple_step(activation: Activation, loop: Mapping[str, Tensor | None], s: Tensor, drive: Tensor) -> Tensor:
+    """h_t of the simple loop."""
+    w_rec, leak = loop["w_rec"], loop["leak"]
+    assert w_rec is not None
+    y = activation.value(s @ w_rec + drive, loop["act_bias"])
+    return y if leak is None else (1 - leak) * s + leak * y
+
+
+def _cell_step(
+    cell: Cell, loop: Mapping[str, Tensor | None], own: Mapping[str, Tensor], s: Tensor, drive: Tensor
+) -> Tensor:
+    """The next state of a cell, as a pack of one."""
+    w_rec = loop["w_rec"]
+    assert w_rec is not None
+    a = s[:, : cell.recurrent] @ w_rec if w_rec.numel() else s[:, :0]
+    return cell.step(a[None], drive[None], s[None], own)[0]
+
+
+def _scanned(step, state: Tensor, drives: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The same loop as one operator, which leaves the number of steps open."""
+    from torch._higher_order_ops.scan import scan
+
+    def combine(carried: Tensor, at: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        new = step(carried, at[0])
+        if len(at) > 1:
+            new = torch.where(at[1], new, carried)
+        return new, new.clone()  # two results may not share memory
+
+    last, states = scan(combine, state, (drives,) if own is None else (drives, own))
+    return states, last
