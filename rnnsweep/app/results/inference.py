@@ -35,6 +35,7 @@ class TrainedNetwork(RecurrentNetwork):
         own |= {f"family.{name}": state.slots[f"family.{name}"].cpu()[None] for name in family.slots}
         family_hypers = {key.removeprefix("family."): value for key, value in own.items() if key.startswith("family.")}
         super().__init__(parts, values, family_hypers)
+        self._trained = dict(state.params) if isinstance(family, OwnModule) else {}
         # a module that is copied and saved holds no fused loops, which have scratch memory and compiled code
         engine, _ = engine_for(family.cell, "reference", program.activation, dtype, torch.device("cpu"))
         self.program = replace(program, engine=engine, engine_note="", controllers={})
@@ -48,7 +49,9 @@ class TrainedNetwork(RecurrentNetwork):
         family = self.program.family
         if not isinstance(family, OwnModule):
             raise RnnsweepError(f"the family {family.unit_name} is made of no torch module")
-        return family.trained(self.program.task.n_inputs, dict(self.named_parameters()))
+        # as trained, not as folded; what was thawed and trained on since is newer
+        values = self._trained | {name: value.detach() for name, value in self.named_parameters()}
+        return family.trained(self.program.task.n_inputs, values)
 
     def evaluate(self, sequences: int = 1000, seed: int = 0) -> dict[str, float]:
         """Loss and error on sequences that training has not seen (a stream of its own), and what derives from them."""
