@@ -28,6 +28,8 @@ def farewell(command: str | None, error: KeyboardInterrupt) -> tuple[str, int]:
         return f"Interrupted. Go on with: {error.command}", RESUMABLE
     if command == "resume":
         return "Interrupted before the sweep went on; it is as it was: the same command goes on.", RESUMABLE
-    if command in ("launch", "train", "reproduce", None):
+    if command == "train":
+        return "Interrupted. Nothing can be resumed: a sweep is what `rnnsweep launch` makes.", INTERRUPTED
+    if command in ("launch", "reproduce", None):
         return "Interrupted. A sweep that has begun goes on with: rnnsweep resume NAME", INTERRUPTED
     return "Interrupted.", INTERRUPTED

@@ -38,7 +38,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[KEY=VALUE]...",
-        help="Overrides in Hydra's grammar, search ranges too: init.sigma=tag(log,interval(0.01,1)).",
+        help="Overrides in Hydra's grammar: family.hidden=64; for sweeps also init.sigma=interval(0.01,1).",
         show_default=False,
     ),
 ]
