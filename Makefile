@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-# Tests that start clusters, servers, browsers, or kill things run by themselves, and so do those of the GPU engine, whose
-# interpreter must be chosen before triton is imported; all others run side by side.
+# Tests that start clusters, servers, browsers, or kill things run after all others, and wait more than they work: two files
+# at a time. Those of the GPU engine run by themselves: its interpreter must be chosen before triton is imported.
 GPU := $(wildcard tests/core/test_gpu*.py tests/core/recurrence/test_gpu*.py)
 PROCESSES := tests/chaos tests/e2e tests/browser tests/adapters/ray tests/contract/test_executors.py
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(GPU) $(PROCESSES))
@@ -55,7 +55,7 @@ check: dev lint types layers ## format, lint, types, layers, quick tests, doctes
 test: dev lint types layers docs ## everything: also the minutes long tests, those with processes of their own, and the site
 	$(if $(SYSMON),COVERAGE_CORE=$(SYSMON)) $(PYTEST) $(SIDE_BY_SIDE) -m 'not study' --durations=20 $(COVER)
 	$(PYTEST) -m 'not study' $(GPU)
-	$(PYTEST) -m 'not study' --durations=20 $(PROCESSES)
+	$(PYTEST) --numprocesses 2 --dist loadfile -m 'not study' --durations=20 $(PROCESSES)
 	$(if $(COVER),$(BIN)/python -m tests.kit.coverage_table)
 
 docs: dev ## the site, in site/: open site/index.html
