@@ -27,7 +27,13 @@ from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 from rnnsweep.errors import ConfigError
 
+PreActivation = Float[Tensor, "P B A"]
+Drive = Float[Tensor, "P B D"]
+State = Float[Tensor, "P B S"]
+Kept = Float[Tensor, "P B K"]
+"""Of one step: a, d, s, and what `Cell.forward` keeps for `Cell.pull`."""
 Own = Mapping[str, Float[Tensor, "P _ _"]]
+"""A cell's own parameters by name, spread over the mini-batch."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,9 @@ class Pulled:
         own: [P, B, K] per vector, [P, M, N] per matrix.
     """
 
-    a: Float[Tensor, "P B A"]
-    d: Float[Tensor, "P B D"]
-    s: Float[Tensor, "P B S"]
+    a: PreActivation
+    d: Drive
+    s: State
     own: Own = field(default_factory=dict)
 
 
@@ -95,9 +101,7 @@ class Cell(ABC):
         return 2 * self.state + self.product + self.kept + self.drive * (1 if self.additive else 2)
 
     @abstractmethod
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """The next state, by differentiable operations."""
 
     def engine(self) -> CellEngine:
@@ -105,32 +109,28 @@ class Cell(ABC):
         return CellEngine(self)
 
     def moved(
-        self, state: Float[Tensor, "P B S"], drive: Float[Tensor, "P B D"], matrix: Float[Tensor, "P R A"], own: Own
-    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B A"]]:
+        self, state: State, drive: Drive, matrix: Float[Tensor, "P R A"], own: Own
+    ) -> tuple[State, PreActivation]:
         """(The next state, a) of a whole step, differentiable in everything; `own` is spread over the mini-batch."""
         a = numerics.matmul(state[..., : self.recurrent], matrix)
         return self.step(a, drive, state, own), a
 
-    def forward(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B K"]]:
+    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
         """The next state, and what `pull` wants to see again: a itself, unless a cell knows better."""
         return self.step(a, d, s, own), a
 
-    def slopes(
-        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B gates"] | None:
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"] | None:
         """f' of all nonlinearities of one step, [P, B, K], from what `pull` sees; None: it has none that saturate."""
         del kept, d, s, own
         return None
 
     def pull(
         self,
-        kept: Float[Tensor, "P B K"],
-        d: Float[Tensor, "P B D"],
-        s: Float[Tensor, "P B S"],
+        kept: Kept,
+        d: Drive,
+        s: State,
         own: Own,
-        g: Float[Tensor, "P B S"],
+        g: State,
     ) -> Pulled:
         """Vector-Jacobian product of one step with g [P, B, S]; by autograd unless a cell knows better.
 

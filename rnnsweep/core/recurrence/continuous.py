@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cells import Cell, Own, Pulled, sigmoid
+from rnnsweep.core.recurrence.cells import Cell, Drive, Kept, Own, PreActivation, Pulled, State, sigmoid
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,14 @@ class OscillatorCell(Cell):
         """The matrix reads both."""
         return 2 * self.hidden
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """[y, z]."""
         y, z, dt = s[..., : self.hidden], s[..., self.hidden :], own["dt"]
         # y takes the new z, as in the authors' code: implicit and explicit in turn, not plain Euler.
         z = z + dt * (torch.tanh(a + d) - own["gamma"] * y - own["epsilon"] * z)
         return torch.cat((y + dt * z, z), -1)
 
-    def slopes(
-        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B gates"]:
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the forcing tanh."""
         del s, own
         f = torch.tanh(kept + d)
@@ -51,11 +47,11 @@ class OscillatorCell(Cell):
 
     def pull(
         self,
-        kept: Float[Tensor, "P B K"],
-        d: Float[Tensor, "P B D"],
-        s: Float[Tensor, "P B S"],
+        kept: Kept,
+        d: Drive,
+        s: State,
         own: Own,
-        g: Float[Tensor, "P B S"],
+        g: State,
     ) -> Pulled:
         """Closed form; dt, gamma and epsilon are not trained."""
         H, dt, f = self.hidden, own["dt"], torch.tanh(kept + d)
@@ -81,15 +77,11 @@ class EulerCell(Cell):
         """h A and h W."""
         return 2 * self.hidden
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """h."""
         return s + own["step"] * (a[..., : self.hidden] + torch.tanh(a[..., self.hidden :] + d))
 
-    def slopes(
-        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B gates"]:
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the tanh."""
         del s, own
         f = torch.tanh(kept[..., self.hidden :] + d)
@@ -97,11 +89,11 @@ class EulerCell(Cell):
 
     def pull(
         self,
-        kept: Float[Tensor, "P B K"],
-        d: Float[Tensor, "P B D"],
-        s: Float[Tensor, "P B S"],
+        kept: Kept,
+        d: Drive,
+        s: State,
         own: Own,
-        g: Float[Tensor, "P B S"],
+        g: State,
     ) -> Pulled:
         """Closed form; the step size is not trained."""
         del s
@@ -135,17 +127,13 @@ class MinimalGateCell(Cell):
         """Gate and candidate."""
         return 2 * self.hidden
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """h."""
         del a, own
         z = sigmoid(d[..., : self.hidden])
         return (1 - z) * s + z * d[..., self.hidden :]
 
-    def slopes(
-        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B gates"]:
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the gate."""
         del kept, s, own
         z = sigmoid(d[..., : self.hidden])
@@ -153,11 +141,11 @@ class MinimalGateCell(Cell):
 
     def pull(
         self,
-        kept: Float[Tensor, "P B K"],
-        d: Float[Tensor, "P B D"],
-        s: Float[Tensor, "P B S"],
+        kept: Kept,
+        d: Drive,
+        s: State,
         own: Own,
-        g: Float[Tensor, "P B S"],
+        g: State,
     ) -> Pulled:
         """Closed form."""
         del own

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.recurrence.cells import Cell, Own
+from rnnsweep.core.recurrence.cells import Cell, Drive, Kept, Own, PreActivation, State
 
 
 def energy_gradient(
@@ -43,9 +43,7 @@ class DescentCell(Cell):
 
     method: ClassVar[str]
 
-    def slopes(
-        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B gates"]:
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the energy's relu."""
         del s, own
         return (kept + d > 0).to(kept.dtype)
@@ -61,9 +59,7 @@ class GradientDescentCell(DescentCell):
 
     method: ClassVar[str] = "sgd"
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """h."""
         return s - own["eta"] * energy_gradient(a + d, s, own["w_back"])
 
@@ -79,9 +75,7 @@ class HeavyBallCell(DescentCell):
         """h and v."""
         return 2 * self.hidden
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """[h, v]."""
         h, v = s[..., : self.hidden], s[..., self.hidden :]
         v = own["mu"] * v - own["eta"] * energy_gradient(a + d, h, own["w_back"])
@@ -99,9 +93,7 @@ class NesterovCell(DescentCell):
         """h and v."""
         return 2 * self.hidden
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """[h, v]."""
         # h is what the matrix reads and the read-out sees; v_{t-1} is only remembered.
         h, before = s[..., : self.hidden], s[..., self.hidden :]

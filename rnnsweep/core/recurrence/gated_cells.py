@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cells import Cell, Own, Pulled, sigmoid
+from rnnsweep.core.recurrence.cells import Cell, Drive, Kept, Own, PreActivation, Pulled, State, sigmoid
 
 
 @dataclass(frozen=True)
@@ -45,37 +45,31 @@ class LstmCell(Cell):
         """i, f, g, o and tanh(c)."""
         return 5 * self.hidden
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """[h, c]."""
         del own
         i, f, g, o = _gates(a + d)
         c = f * s[..., self.hidden :] + i * g
         return torch.cat((o * torch.tanh(c), c), -1)
 
-    def forward(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B K"]]:
+    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
         """[h, c], and all gates with tanh(c)."""
         del own
         kept, c = _cell_of(a + d, s[..., self.hidden :])
         return torch.cat((kept[..., 3 * self.hidden : 4 * self.hidden] * kept[..., 4 * self.hidden :], c), -1), kept
 
-    def slopes(
-        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B gates"]:
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of i, f, g, o and tanh(c)."""
         del d, s, own
         return _gate_slopes(kept)
 
     def pull(
         self,
-        kept: Float[Tensor, "P B K"],
-        d: Float[Tensor, "P B D"],
-        s: Float[Tensor, "P B S"],
+        kept: Kept,
+        d: Drive,
+        s: State,
         own: Own,
-        g: Float[Tensor, "P B S"],
+        g: State,
     ) -> Pulled:
         """Closed form."""
         del own, d
@@ -107,9 +101,7 @@ class DifferenceLstmCell(Cell):
         """The gates and kappa."""
         return 4 * self.hidden + 1
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """[h, c, v]."""
         del own
         H = self.hidden
@@ -118,20 +110,18 @@ class DifferenceLstmCell(Cell):
         c = f * s[..., H : 2 * H] + i * g
         return torch.cat((o * torch.tanh(c), c, v), -1)
 
-    def slopes(
-        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B gates"]:
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of i, f, g, o and tanh(c)."""
         del own
         return _gate_slopes(self._again(kept, d, s))
 
     def pull(
         self,
-        kept: Float[Tensor, "P B K"],
-        d: Float[Tensor, "P B D"],
-        s: Float[Tensor, "P B S"],
+        kept: Kept,
+        d: Drive,
+        s: State,
         own: Own,
-        g: Float[Tensor, "P B S"],
+        g: State,
     ) -> Pulled:
         """Closed form; kappa is no parameter."""
         del own
@@ -179,15 +169,11 @@ class GruCell(Cell):
         """r, z, n and h U_n + b_n."""
         return 4 * self.hidden
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """h."""
         return self.forward(a, d, s, own)[0]
 
-    def forward(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B K"]]:
+    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
         """h, and r, z, n with h U_n + b_n."""
         H = self.hidden
         gates = sigmoid(a[..., : 2 * H] + d[..., : 2 * H])
@@ -196,9 +182,7 @@ class GruCell(Cell):
         n = torch.tanh(d[..., 2 * H :] + r * inner)
         return n + z * (s - n), torch.cat((gates, n, inner), -1)  # (1 - z) n + z s, with one product less
 
-    def slopes(
-        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B gates"]:
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of r, z and n."""
         del d, s, own
         gates, n = kept[..., : 2 * self.hidden], kept[..., 2 * self.hidden : 3 * self.hidden]
@@ -206,11 +190,11 @@ class GruCell(Cell):
 
     def pull(
         self,
-        kept: Float[Tensor, "P B K"],
-        d: Float[Tensor, "P B D"],
-        s: Float[Tensor, "P B S"],
+        kept: Kept,
+        d: Drive,
+        s: State,
         own: Own,
-        g: Float[Tensor, "P B S"],
+        g: State,
     ) -> Pulled:
         """Closed form."""
         del own, d

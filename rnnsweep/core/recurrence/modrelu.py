@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cells import Cell, Own
+from rnnsweep.core.recurrence.cells import Cell, Drive, Kept, Own, PreActivation, State
 
 EPSILON = 1e-5
 """Under the root of |z| and beside |z| in the quotient, as in the authors' code."""
@@ -27,9 +27,7 @@ class ComplexModReluCell(Cell):
 
     additive: ClassVar[bool] = True
 
-    def step(
-        self, a: Float[Tensor, "P B A"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B S"]:
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """[Re h, Im h]."""
         del s
         re, im, size = self._polar(a + d)
@@ -38,9 +36,7 @@ class ComplexModReluCell(Cell):
         # One factor for both parts: the phase stays.
         return torch.cat((re * scale, im * scale), -1)
 
-    def slopes(
-        self, kept: Float[Tensor, "P B K"], d: Float[Tensor, "P B D"], s: Float[Tensor, "P B S"], own: Own
-    ) -> Float[Tensor, "P B gates"]:
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the relu."""
         del s
         return (self._polar(kept + d)[2] + own["act_bias"] > 0).to(kept.dtype)

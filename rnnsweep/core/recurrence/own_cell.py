@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.cells import Cell, CellEngine, CellRecord, whole_direct
+from rnnsweep.core.recurrence.cells import Cell, CellEngine, CellRecord, Drive, PreActivation, State, whole_direct
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 
 RowStep = Callable[[Float[Tensor, " N"], Float[Tensor, "B I"], Float[Tensor, "B S"]], Float[Tensor, "B S"]]
@@ -83,21 +83,21 @@ class OwnCell(Cell):
 
     def step(
         self,
-        a: Float[Tensor, "P B A"],
-        d: Float[Tensor, "P B D"],
-        s: Float[Tensor, "P B S"],
+        a: PreActivation,
+        d: Drive,
+        s: State,
         own: Mapping[str, Float[Tensor, "P ..."]],
-    ) -> Float[Tensor, "P B S"]:
+    ) -> State:
         """Undefined: a step of its own knows no products apart."""
         raise NotImplementedError
 
     def moved(
         self,
-        state: Float[Tensor, "P B S"],
+        state: State,
         drive: Float[Tensor, "P B I"],
         matrix: Float[Tensor, "P 1 N"],
         own: Mapping[str, Float[Tensor, "P ..."]],
-    ) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B I"]]:
+    ) -> tuple[State, Float[Tensor, "P B I"]]:
         """See `Cell.moved`."""
         # `unbind`: its gradient is put together again without a sum over rows.
         lines, drives, states = matrix.unbind(0), drive.unbind(0), state.unbind(0)
