@@ -10,7 +10,8 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -87,19 +88,38 @@ def together(work: Any, jobs: Sequence[tuple[Any, ...]]) -> list[Any]:
         RuntimeError: a process ended without a result.
     """
     context = multiprocessing.get_context("spawn")
-    os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")})
     barrier = context.Barrier(len(jobs))
     queues = [context.SimpleQueue() for _ in jobs]
     processes = [
         context.Process(target=_call, args=(work, barrier, queue, job)) for queue, job in zip(queues, jobs, strict=True)
     ]
-    for process in processes:
-        process.start()
+    with _one_thread_for_children():
+        for process in processes:
+            process.start()
     for process in processes:
         process.join()
     if any(process.exitcode for process in processes):
         raise RuntimeError("a measuring process failed; its traceback is above")
     return [queue.get() for queue in queues]
+
+
+@contextmanager
+def _one_thread_for_children() -> Iterator[None]:
+    """What processes inherit from here; afterwards this one's environment is as it was.
+
+    numba reads its own again at every compilation, and refuses another number of threads than it has started.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _call(work: Any, barrier: Barrier, queue: Any, job: tuple[Any, ...]) -> None:

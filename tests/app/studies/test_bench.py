@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from rnnsweep.app.studies import bench
@@ -29,3 +31,14 @@ def test_a_process_that_fails_ends_all(capfd):
     with pytest.raises(RuntimeError, match="traceback is above"):
         bench.together(fails, [(), ()])
     assert "ValueError: no" in capfd.readouterr().err
+
+
+def its_threads(barrier):
+    return os.environ["NUMBA_NUM_THREADS"]
+
+
+def test_only_its_processes_are_held_to_one_thread(monkeypatch):
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert bench.together(its_threads, [(), ()]) == ["1", "1"]
+    assert "NUMBA_NUM_THREADS" not in os.environ and os.environ["OMP_NUM_THREADS"] == "3"
