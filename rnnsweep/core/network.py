@@ -18,7 +18,7 @@ from rnnsweep.core.activations import Activation
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.readout import Readout
-from rnnsweep.core.recurrence.cells import Cell
+from rnnsweep.core.recurrence.cells import Cell, ProductCell
 from rnnsweep.core.types import LoopWeights
 from rnnsweep.errors import ConfigError, RnnsweepError
 
@@ -312,6 +312,9 @@ def _cell_step(
     """The next state of a cell, as a pack of one."""
     w_rec = loop["w_rec"]
     assert w_rec is not None
+    if not isinstance(cell, ProductCell):
+        return cell.moved(s[None], drive[None], w_rec[None], own)[0][0]
+    # the plain product of a module that is exported: a pack's own one is padded
     a = s[:, : cell.recurrent] @ w_rec if w_rec.numel() else s[:, :0]
     return cell.step(a[None], drive[None], s[None], own)[0]
 

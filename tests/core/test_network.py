@@ -15,6 +15,7 @@ from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.momentum_lstm import MomentumLstm
 from rnnsweep.core.families.nesterov_lstm import NesterovLstm
 from rnnsweep.core.families.nesterov_lstm_diff import NesterovLstmDiff
+from rnnsweep.core.families.own import family_of
 from rnnsweep.core.families.rate import Rate
 from rnnsweep.core.families.sbo import Sbo
 from rnnsweep.core.families.srn import Srn
@@ -27,6 +28,7 @@ from rnnsweep.core.tasks.copying import Copying
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.errors import ConfigError, RnnsweepError
 from tests.kit.networks import Setup, context_of
+from tests.kit.own_cells import branching
 from tests.kit.units import concrete
 
 FAMILIES = [kind(hidden=8) for kind in concrete(package, Family)]
@@ -39,6 +41,9 @@ VARIANTS = [
     Sbo(hidden=8, method="heavy_ball", step_size="trained"),
     NesterovLstm(hidden=8, restart=3),
     NesterovLstmDiff(hidden=8, restart=3),
+    family_of(torch.nn.GRUCell)(hidden=8),
+    family_of(torch.nn.LSTMCell)(hidden=8),
+    family_of(branching)(hidden=8, shapes={"w": ["hidden", "hidden"]}),
 ]
 READOUTS = [Readout(), Attention(heads=2)]
 TASKS = [TemporalOrder(length=12), Copying(length=4)]

@@ -4,7 +4,7 @@ A cell carries one state s [P, B, S]: all its tensors side by side, the visible 
 
     a_t = s_{t-1}[..., :R] U        d_t = u_t W_in + b        s_t = step(a_t, d_t, s_{t-1})
 
-so that the recurrent matrix U [P, R, A] appears in one product only. `CellEngine` runs any cell through one-step
+so that the recurrent matrix U [P, R, A] appears in one product only. `CellEngine` runs any such cell through one-step
 vector-Jacobian products and leaves the same trace as the engines of the simple cell: delta_t = dC/da_t, and x_t, what
 step t hands back to s_{t-1}. That is all that Omega needs (docs/maths.md#omega, last paragraph).
 """
@@ -23,6 +23,7 @@ from torch.nn.functional import pad
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 from rnnsweep.errors import ConfigError
@@ -31,7 +32,7 @@ PreActivation = Float[Tensor, "P B A"]
 Drive = Float[Tensor, "P B D"]
 State = Float[Tensor, "P B S"]
 Kept = Float[Tensor, "P B K"]
-"""Of one step: a, d, s, and what `Cell.forward` keeps for `Cell.pull`."""
+"""Of one step: a, d, s, and what `ProductCell.forward` keeps for `ProductCell.pull`."""
 Own = Mapping[str, Float[Tensor, "P _ _"]]
 """A cell's own parameters by name, spread over the mini-batch."""
 
@@ -53,10 +54,7 @@ class Pulled:
 
 @dataclass(frozen=True)
 class Cell(ABC):
-    """One step of a recurrent cell.
-
-    Elementwise kernels only, and none whose vector tails round differently (sigmoid is (1 + tanh(x / 2)) / 2): then
-    rows cannot mix. Vectors of the cell's own arrive as [P, 1, K] or [P, B, K], matrices as [P, M, N].
+    """A recurrent cell: how wide its parts are, what runs it, and one whole step.
 
     Attributes:
         hidden: H.
@@ -92,7 +90,7 @@ class Cell(ABC):
 
     @property
     def kept(self) -> int:
-        """Entries of what `forward` keeps for `pull`."""
+        """Entries of what a record keeps of a step for the way back."""
         return self.product
 
     @property
@@ -101,28 +99,47 @@ class Cell(ABC):
         return 2 * self.state + self.product + self.kept + self.drive * (1 if self.additive else 2)
 
     @abstractmethod
+    def engine(self) -> Engine:
+        """What runs the cell where no fused loop does."""
+
+    @abstractmethod
+    def moved(
+        self, state: State, drive: Drive, matrix: Float[Tensor, "P R A"], own: Own
+    ) -> tuple[State, PreActivation]:
+        """(The next state, a) of a whole step, differentiable in everything; `own` is spread over the mini-batch."""
+
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"] | None:
+        """f' of all nonlinearities of one step, [P, B, K], from what is kept; None: it has none that saturate."""
+        del kept, d, s, own
+        return None
+
+
+@dataclass(frozen=True)
+class ProductCell(Cell):
+    """A cell that reads its state through one product with the recurrent matrix.
+
+    Elementwise kernels only, and none whose vector tails round differently (sigmoid is (1 + tanh(x / 2)) / 2): then
+    rows cannot mix. Vectors of the cell's own arrive as [P, 1, K] or [P, B, K], matrices as [P, M, N].
+    """
+
+    @abstractmethod
     def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """The next state, by differentiable operations."""
 
-    def engine(self) -> CellEngine:
-        """What runs the cell where no fused loop does."""
+    def engine(self) -> Engine:
+        """One-step vector-Jacobian products."""
         return CellEngine(self)
 
     def moved(
         self, state: State, drive: Drive, matrix: Float[Tensor, "P R A"], own: Own
     ) -> tuple[State, PreActivation]:
-        """(The next state, a) of a whole step, differentiable in everything; `own` is spread over the mini-batch."""
+        """See `Cell.moved`."""
         a = numerics.matmul(state[..., : self.recurrent], matrix)
         return self.step(a, drive, state, own), a
 
     def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
         """The next state, and what `pull` wants to see again: a itself, unless a cell knows better."""
         return self.step(a, d, s, own), a
-
-    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"] | None:
-        """f' of all nonlinearities of one step, [P, B, K], from what `pull` sees; None: it has none that saturate."""
-        del kept, d, s, own
-        return None
 
     def pull(
         self,
@@ -153,7 +170,7 @@ class CellRecord(Record):
     """A record that also holds what one-step products need again.
 
     Attributes:
-        kept: [P, T, B, ...], see `Cell.forward`. drive: [P, T, B, D].
+        kept: [P, T, B, ...], see `ProductCell.forward`. drive: [P, T, B, D].
     """
 
     kept: Float[Tensor, "P T B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
@@ -161,7 +178,7 @@ class CellRecord(Record):
 
 
 class CellEngine(ReferenceEngine):
-    """Runs any `Cell` step by step; keeps the promises of `recurrence.base`.
+    """Runs any `ProductCell` step by step; keeps the promises of `recurrence.base`.
 
     Attributes:
         cell: what runs.
@@ -173,7 +190,7 @@ class CellEngine(ReferenceEngine):
 
     name = "reference"
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: ProductCell) -> None:
         self.cell = cell
 
     def forward(

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cells import Cell, Drive, Kept, Own, PreActivation, Pulled, State, sigmoid
+from rnnsweep.core.recurrence.cells import Drive, Kept, Own, PreActivation, ProductCell, Pulled, State, sigmoid
 
 
 @dataclass(frozen=True)
-class OscillatorCell(Cell):
+class OscillatorCell(ProductCell):
     """s = [y, z]; z <- z + dt (tanh(a + d) - gamma y - epsilon z), y <- y + dt z; a reads both y and z.
 
     References:
@@ -65,7 +65,7 @@ class OscillatorCell(Cell):
 
 
 @dataclass(frozen=True)
-class EulerCell(Cell):
+class EulerCell(ProductCell):
     """a = [h A, h W]; h <- h + step (h A + tanh(h W + d)).
 
     References:
@@ -105,7 +105,7 @@ class EulerCell(Cell):
 
 
 @dataclass(frozen=True)
-class MinimalGateCell(Cell):
+class MinimalGateCell(ProductCell):
     """d = [z, n]; h <- (1 - sigmoid(z)) h + sigmoid(z) n; no recurrent matrix.
 
     References:

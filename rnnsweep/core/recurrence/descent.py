@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.recurrence.cells import Cell, Drive, Kept, Own, PreActivation, State
+from rnnsweep.core.recurrence.cells import Drive, Kept, Own, PreActivation, ProductCell, State
 
 
 def energy_gradient(
@@ -32,7 +32,7 @@ def energy_gradient(
 
 
 @dataclass(frozen=True)
-class DescentCell(Cell):
+class DescentCell(ProductCell):
     """Base: the energy has one relu.
 
     A subclass reads what the family trains: ``eta`` and ``mu``, [P, B, 1], and ``w_back``, [P, H, H].

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cells import Cell, Drive, Kept, Own, PreActivation, Pulled, State, sigmoid
+from rnnsweep.core.recurrence.cells import Drive, Kept, Own, PreActivation, ProductCell, Pulled, State, sigmoid
 
 
 @dataclass(frozen=True)
-class LstmCell(Cell):
+class LstmCell(ProductCell):
     """s = [h, c]; gates i, f, g, o = a + d.
 
     References:
@@ -79,7 +79,7 @@ class LstmCell(Cell):
 
 
 @dataclass(frozen=True)
-class DifferenceLstmCell(Cell):
+class DifferenceLstmCell(ProductCell):
     """s = [h, c, v]; d = [input path, kappa]; v = a - input path; gates = v + kappa (v - v_{t-1}).
 
     References:
@@ -145,7 +145,7 @@ class DifferenceLstmCell(Cell):
 
 
 @dataclass(frozen=True)
-class GruCell(Cell):
+class GruCell(ProductCell):
     """s = h; r, z = a + d; n = tanh(d_n + r (a_n + b_n)).
 
     References:

@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cells import Cell, Drive, Kept, Own, PreActivation, State
+from rnnsweep.core.recurrence.cells import Drive, Kept, Own, PreActivation, ProductCell, State
 
 EPSILON = 1e-5
 """Under the root of |z| and beside |z| in the quotient, as in the authors' code."""
 
 
 @dataclass(frozen=True)
-class ComplexModReluCell(Cell):
+class ComplexModReluCell(ProductCell):
     """s = [Re h, Im h]; z = a + d; h = z relu(|z| + b) / (|z| + 1e-5), |z| = sqrt(Re^2 + Im^2 + 1e-5).
 
     `hidden` counts real numbers, 2 per complex unit; the cell's own vector is ``act_bias`` [P, H / 2].

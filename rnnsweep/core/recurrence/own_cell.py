@@ -25,7 +25,8 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.cells import Cell, CellEngine, CellRecord, Drive, PreActivation, State, whole_direct
+from rnnsweep.core.recurrence.cells import Cell, CellRecord, State, whole_direct
+from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 
 RowStep = Callable[[Float[Tensor, " N"], Float[Tensor, "B I"], Float[Tensor, "B S"]], Float[Tensor, "B S"]]
@@ -81,16 +82,6 @@ class OwnCell(Cell):
         """Row by row."""
         return OwnCellEngine(self)
 
-    def step(
-        self,
-        a: PreActivation,
-        d: Drive,
-        s: State,
-        own: Mapping[str, Float[Tensor, "P ..."]],
-    ) -> State:
-        """Undefined: a step of its own knows no products apart."""
-        raise NotImplementedError
-
     def moved(
         self,
         state: State,
@@ -101,14 +92,34 @@ class OwnCell(Cell):
         """See `Cell.moved`."""
         # `unbind`: its gradient is put together again without a sum over rows.
         lines, drives, states = matrix.unbind(0), drive.unbind(0), state.unbind(0)
-        # Memory of their own: kernels may round by alignment.
-        copies = [(lines[p][0].clone(), drives[p].clone(), states[p].clone()) for p in range(len(lines))]
-        new = [self.row(p, drive, own)(*parts) for p, parts in enumerate(copies)]
+        copies = [(apart(lines[p][0]), apart(drives[p]), apart(states[p])) for p in range(len(lines))]
+        new = [apart(self.row(p, drive, own)(*parts)) for p, parts in enumerate(copies)]
         return torch.stack(new), drive
 
     def row(self, p: int, like: Float[Tensor, "P ... I"], own: Mapping[str, Float[Tensor, "P ..."]]) -> RowStep:
         """The step of row p."""
         return self.stepping.of_row(like[p], {name: value[p].reshape(()) for name, value in own.items()})
+
+
+class _Apart(torch.autograd.Function):
+    """A copy whose gradient is a copy, and its gradient in turn."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        del ctx
+        return x.clone(memory_format=torch.contiguous_format)
+
+    @staticmethod
+    def backward(ctx, g: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        del ctx
+        return apart(g)
+
+
+def apart(x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+    """x in memory of its own, in every derivative too: products may round by where a row begins in its pack."""
+    copy = _Apart.apply(x)
+    assert isinstance(copy, Tensor)
+    return copy
 
 
 @dataclass
@@ -128,7 +139,7 @@ class _Row:
     h: Tensor
 
 
-class OwnCellEngine(CellEngine):
+class OwnCellEngine(ReferenceEngine):
     """Runs an `OwnCell` row by row; keeps the promises of `recurrence.base`.
 
     Numerics:
@@ -136,7 +147,8 @@ class OwnCellEngine(CellEngine):
         row's steps are run again as one graph, which is dropped with the row. Steps before a row's start are not run.
     """
 
-    cell: OwnCell
+    def __init__(self, cell: OwnCell) -> None:
+        self.cell = cell
 
     def forward(
         self,

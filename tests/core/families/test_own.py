@@ -96,6 +96,25 @@ def test_controllers_mix_no_rows_either(gradient):
         assert_same_row(together.row(place), alone[place])
 
 
+def test_every_derivative_reaches_a_row_in_memory_of_its_own():
+    """Products round by where their operands begin: 64 bytes is the widest vector."""
+    starts = []
+
+    def watched(u, h, w):
+        new = torch.tanh(h @ w)
+        if new.requires_grad:
+            new.register_hook(lambda g: starts.append(g.data_ptr() % 64))
+        return new
+
+    cell = family_of(watched)(hidden=5, shapes={"w": ["hidden", "hidden"]}).cell
+    state, line = (torch.rand(shape, requires_grad=True) for shape in ((3, 2, 5), (3, 1, 25)))
+    starts.clear()
+    new, _ = cell.moved(state, torch.rand(3, 2, 6), line, {})
+    (back,) = torch.autograd.grad(new, [state], torch.rand(3, 2, 5), create_graph=True)
+    torch.autograd.grad(back, [line], torch.rand(3, 2, 5))
+    assert len(starts) >= 3 and not any(starts)
+
+
 def test_a_poisoned_row_changes_no_other():
     setup = Setup(family=FAMILIES["mixed"](), dtype=torch.float32)
     healthy, sick = setup.pack([0, 1, 2]), setup.pack([0, 1, 2])

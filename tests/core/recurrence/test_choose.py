@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.families.base import CellFamily, readout_parameters
-from rnnsweep.core.recurrence.cells import Cell, CellEngine, Own
+from rnnsweep.core.recurrence.cells import CellEngine, Own, ProductCell
 from rnnsweep.core.recurrence.choose import choose_engine, engine_for
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
 from rnnsweep.core.recurrence.gated_cells import LstmCell
@@ -33,7 +33,7 @@ class AveragingEngine(CellEngine):
 
 
 @dataclass(frozen=True)
-class AveragingCell(Cell):
+class AveragingCell(ProductCell):
     """h <- (h + a + d) / 2."""
 
     additive: ClassVar[bool] = True
