@@ -101,8 +101,8 @@ class Driver:
                 except KeyboardInterrupt:
                     self._leaving = True
                 finally:
-                    # asked, not caught: Python swallows what a handler raises while it is in a callback, as in imports
-                    outcome = self._drained(replace(outcome, at_once=outcome.at_once or self._leaving))
+                    at_once = outcome.at_once or self._leaving or self._interrupts > 1
+                    outcome = self._drained(replace(outcome, at_once=at_once))
                 return outcome
         finally:
             for tail in self._tails:
@@ -129,6 +129,10 @@ class Driver:
             self._boot()
             while not machine.ended(self._memory):
                 self._one_round()
+                # asked, not only caught: Python swallows what a handler raises while it is in a callback of C code, as
+                # in imports and compilers
+                if self._interrupts > 1:
+                    raise KeyboardInterrupt
             return self._close()
         except FencedError as error:
             self._stop_workers(graceful=False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable, Sequence
 
@@ -461,3 +462,24 @@ def test_interrupted_twice_stops_at_once() -> None:
     assert outcome.behind == ("away",)
     assert "twice" in outcome.reason
     assert world.run().exit_code == 0
+
+
+def test_a_second_interrupt_that_python_swallowed_counts_all_the_same() -> None:
+    """As within callbacks of a compiler's C code: "Exception ignored on calling ctypes callback function"."""
+    import signal
+
+    class Deaf(SimExecutor):
+        seen = 0
+
+        def poll(self, timeout: float):
+            self.seen += 1
+            if self.seen == 6:
+                for _ in range(2):
+                    with contextlib.suppress(KeyboardInterrupt):
+                        signal.raise_signal(signal.SIGINT)
+            return super().poll(timeout)
+
+    world = World(plan(4))
+    outcome = world.driver(executor=Deaf(world.trainer, 1)).run()
+    assert (outcome.state, outcome.exit_code, outcome.at_once) == (SweepState.INTERRUPTED, 3, True)
+    assert "twice" in outcome.reason
