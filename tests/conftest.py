@@ -17,7 +17,7 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from tests.kit.shapes import check_shapes  # noqa: E402
+from tests.kit.shapes import check_shapes, forget_calls  # noqa: E402
 
 check_shapes()  # before the first import of a module with shapes
 
@@ -32,3 +32,8 @@ def pytest_collection_finish() -> None:
         import torch
 
         torch.set_default_dtype(torch.float64)
+
+
+def pytest_runtest_setup() -> None:
+    """Shapes of a function's first calls are checked in every test."""
+    forget_calls()

@@ -67,7 +67,7 @@ def family_cases(name: str, cls: type, block: dict) -> list[tuple[str, Setup, di
 
 
 LEARNERS = {
-    "hessian_free": {"learner": HessianFree(iterations=6)},
+    "hessian_free": {"learner": HessianFree(iterations=2)},
     "teacher_forcing": {"family": SrnFeedback(hidden=10), "task": PeriodicOutput(length=12)},
 }
 """What a learning rule needs that the default companions do not have, or to be quick."""

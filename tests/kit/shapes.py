@@ -1,11 +1,18 @@
-"""Shapes in annotations, checked while tests run."""
+"""Shapes in annotations, checked while tests run: the first calls of each function in each test.
+
+A check takes as long as twenty small products, and a test that trains makes the same calls a hundred thousand times.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
@@ -16,18 +23,59 @@ CORE = Path(__file__).resolve().parents[2] / "rnnsweep/core"
 ANNOTATED = re.compile(r"^from jaxtyping import ", re.MULTILINE)
 COMPILED = re.compile(r"^@(?:kernel|part|inlined|njit|intrinsic|triton\.jit)\b", re.MULTILINE)
 """Compilers look at a function's own code: the wrapper that checks would be in their way."""
+COUNTED = "sys.getrefcount"
+"""Memory that is recycled when nobody refers to it: under wrappers some of it never is, and searches of it grow long."""
 
 
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """Checks a function; an int is a float, as everywhere in Python."""
 
 
+CALLS = 20
+"""So many calls of a function are checked in each test."""
+_checked_calls: Counter[Callable[..., Any]] = Counter()
+_jaxtyped = jaxtyping.jaxtyped
+
+
+def forget_calls() -> None:
+    """A new test: every function is checked again."""
+    _checked_calls.clear()
+
+
+def _jaxtyped_at_first(*, typechecker: Any) -> Callable[[Any], Any]:
+    """`jaxtyping.jaxtyped`, but what it wraps is left alone after its first `CALLS` calls."""
+    decorate = _jaxtyped(typechecker=typechecker)
+
+    def decorated(what: Any) -> Any:
+        if inspect.isfunction(what):
+            return _at_first(what, decorate(what))
+        plain = what.__init__
+        kind = decorate(what)
+        if kind.__init__ is not plain:
+            kind.__init__ = _at_first(plain, kind.__init__)
+        return kind
+
+    return decorated
+
+
+def _at_first(plain: Callable[..., Any], with_checks: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(plain)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        # exporters follow this line too, and may not write into what lies outside
+        if jaxtyping.config.jaxtyping_disable or _checked_calls[plain] >= CALLS:
+            return plain(*args, **kwargs)
+        _checked_calls[plain] += 1
+        return with_checks(*args, **kwargs)
+
+    return either
+
+
 def annotated_modules() -> list[str]:
-    """Modules of `rnnsweep.core` with shapes in their annotations, but for those with compiled functions."""
+    """Modules of `rnnsweep.core` with shapes in their annotations, but for those that wrappers would disturb."""
     modules = []
     for path in sorted(CORE.rglob("*.py")):
         text = path.read_text()
-        if ANNOTATED.search(text) and not COMPILED.search(text):
+        if ANNOTATED.search(text) and not COMPILED.search(text) and COUNTED not in text:
             modules.append(".".join(("rnnsweep.core", *path.relative_to(CORE).with_suffix("").parts)))
     return modules
 
@@ -38,6 +86,7 @@ def check_shapes() -> None:
     # since a unit checks and converts its fields itself (5.0 for a whole number, a `ConfigError` for "5"). Methods, and
     # every other dataclass, are checked.
     Unit.__no_type_check__ = True  # type: ignore[attr-defined]
+    jaxtyping.jaxtyped = _jaxtyped_at_first  # the name that the hook writes above functions
     jaxtyping.install_import_hook(annotated_modules(), f"{__name__}.checked")
 
 

@@ -7,11 +7,21 @@ import os
 import re
 
 import pandas as pd
+import pytest
+from matplotlib.figure import Figure
 
 from rnnsweep.report.page import FORMATS, drawn, facts, write_overview, write_report
 from rnnsweep.report.search_history import history
 from rnnsweep.report.sections import SECTIONS
 from tests.report.conftest import two_objectives
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """For what a page says: every picture is one and the same, as painting takes longer than all else together."""
+    figure = Figure(figsize=(0.1, 0.1))
+    pictures = {kind: drawn(figure, kind) for kind in ("png", *FORMATS)}
+    monkeypatch.setattr("rnnsweep.report.page.drawn", lambda figure, kind="png": pictures[kind])
 
 
 def test_report_writes_page_pictures_and_tables(data, tmp_path):
@@ -25,13 +35,13 @@ def test_report_writes_page_pictures_and_tables(data, tmp_path):
     assert pd.read_csv(tmp_path / "trials.csv")["trial"].tolist() == data.trials["trial"].tolist()
 
 
-def test_text_from_the_sweep_is_escaped(data, tmp_path):
+def test_text_from_the_sweep_is_escaped(data, tmp_path, unpainted):
     text = write_report(data, tmp_path).read_text()
     assert "ValueError &lt;x&gt;" in text
     assert "ValueError <x>" not in text
 
 
-def test_report_of_a_sweep_that_has_just_begun(data, empty, tmp_path):
+def test_report_of_a_sweep_that_has_just_begun(data, empty, tmp_path, unpainted):
     write_report(data, tmp_path)
     text = write_report(empty, tmp_path).read_text()
     assert "No trial is complete yet" in text
@@ -46,13 +56,13 @@ def test_facts_count_states(data):
     assert found["failed"] == "1"
 
 
-def test_missing_values_show_as_a_dash(data, tmp_path):
+def test_missing_values_show_as_a_dash(data, tmp_path, unpainted):
     trials = data.trials.assign(objective=float("nan"))
     text = write_report(dataclasses.replace(data, trials=trials), tmp_path).read_text()
     assert ">nan<" not in text
 
 
-def test_vector_figures_for_papers_come_on_demand_and_go_when_not_asked_for(data, tmp_path):
+def test_vector_figures_for_papers_come_on_demand_and_go_when_not_asked_for(data, tmp_path, unpainted):
     write_report(data, tmp_path, ["svg", "pdf"])
     assert (tmp_path / "history.svg").read_bytes().startswith(b"<?xml")
     assert (tmp_path / "history.pdf").read_bytes().startswith(b"%PDF")
@@ -79,7 +89,7 @@ def test_facts_say_when_trials_diverged_and_how_many_asks_were_informed(data):
     assert dict(facts(informed))["asks that knew results"] == "4 of 24"
 
 
-def test_the_page_answers_and_cautions(data, tmp_path):
+def test_the_page_answers_and_cautions(data, tmp_path, unpainted):
     text = write_report(dataclasses.replace(data, noise=0.3), tmp_path).read_text()
     assert "luck of the seed" in text
     assert "Caution: only" in text
@@ -87,7 +97,7 @@ def test_the_page_answers_and_cautions(data, tmp_path):
     assert "1 × bug: ValueError &lt;x&gt; (#7)" in text
 
 
-def test_leftovers_of_killed_and_earlier_reports_are_removed(data, tmp_path):
+def test_leftovers_of_killed_and_earlier_reports_are_removed(data, tmp_path, unpainted):
     for name in ("interactive.html", ".index.html.elsewhere-1.draft"):
         (tmp_path / name).write_text("old")
         os.utime(tmp_path / name, (0, 0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from rnnsweep.app.config.load import load
@@ -12,9 +14,18 @@ from rnnsweep.report.questions import Effect
 
 def places(name):
     paper = PAPERS[name]
-    config = load(paper.preset, check_units=False)
+    config = loaded(paper.preset, ())
     cells = config.plan.enqueue or list(config.plan.space.grid())
     return [paper.place(resolve_point(config.variants, cell)) for cell in cells]
+
+
+def updates_of(preset, overrides):
+    return loaded(preset, tuple(one for one in overrides if one.startswith("budget."))).plan.budget.updates
+
+
+@cache
+def loaded(preset, overrides):
+    return load(preset, overrides, check_units=False)
 
 
 @pytest.mark.parametrize("name", sorted(PAPERS))
@@ -41,10 +52,7 @@ def test_table_1_keeps_one_learning_rate_per_cell():
 def test_scales_grow(name):
     parts = PAPERS[name].scales
     assert list(parts) == ["smoke", "small", "medium", "full"]
-    updates = [
-        max(load(p.preset or PAPERS[name].preset, p.overrides, check_units=False).plan.budget.updates for p in parts[s])
-        for s in parts
-    ]
+    updates = [max(updates_of(part.preset or PAPERS[name].preset, part.overrides) for part in parts[s]) for s in parts]
     assert updates == sorted(updates)
 
 
