@@ -24,7 +24,7 @@ ANNOTATED = re.compile(r"^from jaxtyping import ", re.MULTILINE)
 COMPILED = re.compile(r"^@(?:kernel|part|inlined|njit|intrinsic|triton\.jit)\b", re.MULTILINE)
 """Compilers look at a function's own code: the wrapper that checks would be in their way."""
 COUNTED = "sys.getrefcount"
-"""Memory that is recycled when nobody refers to it: under wrappers some of it never is, and searches of it grow long."""
+"""Memory that is recycled when nobody refers to it: under wrappers some of it never is, and searches grow long."""
 
 
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
