@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.config.unit_checks import metrics_of
+from rnnsweep.app.results.inference import TrainedNetwork
 from rnnsweep.core import rng
 from rnnsweep.core.evaluation import evaluate
 from rnnsweep.core.families.gru import Gru
@@ -169,6 +170,21 @@ def test_a_network_that_runs_on_is_one_that_reads_its_own_outputs(family):
     record = program.engine.forward(inputs, weights, program.activation, torch.full_like(batch.lengths, 52))
     want = family.visible(record.h[:, 13:]) @ values["w_out"][:, None] + values["b_out"][:, None, None]
     torch.testing.assert_close(made, want, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("observed", [True, False])
+def test_a_loaded_network_runs_on_as_in_training(observed):
+    family = Gru(hidden=5) if observed else SrnFeedback(5)
+    setup = Setup(family=family, task=Lorenz63(**SHORT, observed=observed), batch=3)
+    pack = setup.pack([0])
+    ((_, tile),) = tiles(pack)
+    network = TrainedNetwork(tile.program, pack.row(0), setup.hypers())
+    keys = torch.tensor([rng.key(0, 0, "test")])
+    draws = rng.Draws(keys, torch.arange(3)[None], tile.step, tile.program.dtype, "valid")
+    batch = tile.program.task.batch(draws)
+    made = free_run(tile.program, tile.program.layout.view(tile.params), tile.unit_hypers("family"), batch)
+    torch.testing.assert_close(network._generated(batch), made, rtol=1e-9, atol=1e-12)
+    assert {"d_stsp", "spectrum_error"} < network.evaluate(6).keys()
 
 
 def test_evaluations_report_it_whatever_their_size():
