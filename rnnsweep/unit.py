@@ -137,6 +137,12 @@ class Unit:
         for name, allowed in {**self.rows, **self.fixed}.items():
             check_field(f"{self.unit_key}.{name}" if self.unit_key else name, getattr(self, name), allowed)
 
+    @classmethod
+    def declares(cls, values: Mapping[str, Any]) -> Mapping[str, Metric]:
+        """Metrics of a unit with these values of its keys: `metrics`, and what a value of some key adds to them."""
+        del values
+        return cls.metrics
+
     def row_values(self) -> dict[str, float]:
         """Values of the per-row hyperparameters, by the names in `rows`."""
         return {name: float(getattr(self, name)) for name in self.rows}

@@ -158,6 +158,7 @@ def _lacking(units: Units, capability: Capability) -> str:
 def _check_task(units: Units, batch: int) -> None:
     """Mini-batches must be possible; a state that is carried over needs units that can take it up."""
     units.task.check_batch(batch)
+    _check_free_run(units)
     if not units.task.carries:
         return
     reasons = {
@@ -170,6 +171,17 @@ def _check_task(units: Units, batch: int) -> None:
             raise ConfigError(
                 f"the state cannot be carried over: {reason}", key="task.carry", value=True, allowed="false"
             )
+
+
+def _check_free_run(units: Units) -> None:
+    """A network that runs on its own outputs takes its sequences step by step."""
+    reasons = {
+        f"the family {units.family.unit_name} filters whole sequences": type(units.family).feed is not Family.feed,
+        f"the read-out {units.readout.unit_name} looks back over all steps": not units.readout.carries,
+    }
+    for reason in (reason for reason, holds in reasons.items() if holds and units.task.free_steps):
+        problem = f"the network cannot run on its own outputs: {reason}"
+        raise ConfigError(problem, key="task.generate", value=units.task.free_steps, allowed="0")
 
 
 def shape_key(config: Mapping[str, Any], units: Units) -> str:

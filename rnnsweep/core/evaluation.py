@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from rnnsweep.core.free_run import free_run
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.types import Batch
@@ -48,7 +49,9 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
         Endless tasks see fresh sequences at every step; finite sets see the first `eval_size` samples of their
         validation part, each once (at most all of them). A task that carries the state reads them as streams side by
         side, each from the family's own first state; what is left over of an even share is not read. Where sequences
-        have masks of their own, every step that counts has the same weight. Sums in float64, batch by batch.
+        have masks of their own, every step that counts has the same weight. Sums in float64, batch by batch. The
+        task's probes are scored on as many sequences, of the same ids; in smaller mini-batches where theirs are longer,
+        so that they take no more memory.
     """
     program = tile.program
     values, family, hypers = program.layout.view(tile.params), program.family, tile.unit_hypers("family")
@@ -62,7 +65,10 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
         out = read_out(program.task, values, seen.states, batch, program.engine, gradients=False)
         return out.outputs, out.loss, record.h[:, -1]
 
-    return score(program, keys, tile.step, outputs, sequences)
+    def generated(batch: Batch) -> Tensor:
+        return free_run(program, values, hypers, batch)
+
+    return score(program, keys, tile.step, outputs, sequences, generated)
 
 
 def score(
@@ -71,6 +77,7 @@ def score(
     step: Int64[Tensor, " P"],
     outputs: Callable[[Batch], tuple[Float[Tensor, "P ... O"], Float[Tensor, " P"], Float[Tensor, "P ..."]]],
     sequences: int | None = None,
+    generated: Callable[[Batch], Float[Tensor, "P m B O"]] | None = None,
 ) -> Scores:
     """`evaluate` for whatever answers a mini-batch.
 
@@ -80,8 +87,33 @@ def score(
         step: updates done, [P].
         outputs: of a mini-batch: outputs, loss [P], last state [P, B, S], which only a task that carries it wants.
         sequences: see `evaluate`.
+        generated: what is made after a mini-batch in the task's `free_steps`, where it has any.
     """
     total = program.eval_size if sequences is None else sequences
+    scores = _score(program, keys, step, outputs, total)
+    if program.task.free_steps and generated is not None:
+        # a mini-batch of its own ids: what is generated does not depend on how many sequences are scored
+        ids = torch.arange(program.batch, device=step.device)
+        base = step * _SPAN if program.task.samples is None else torch.zeros_like(step)
+        batch = program.task.batch(Draws(keys, base[:, None] + ids, base, program.dtype, split="valid"))
+        scores.measured.update(program.task.measure_generated(generated(batch)))
+    for name, probe in program.task.probes.items():
+        size = max(1, program.batch * program.task.max_length // max(program.task.max_length, probe.max_length))
+        found = _score(replace(program, task=probe, batch=size), keys, step, outputs, total)
+        shares = {key: share * found.loss for key, share in probe.derived.items()}
+        every = {"valid/loss": found.loss, "valid/error": found.error, **shares, **found.measured}
+        scores.measured.update({f"{key}.{name}": value for key, value in every.items()})
+    return scores
+
+
+def _score(
+    program: Program,
+    keys: Tensor,
+    step: Tensor,
+    outputs: Callable[[Batch], tuple[Tensor, Tensor, Tensor]],
+    total: int,
+) -> Scores:
+    """Scores of the program's task alone."""
     available = program.task.samples_of("valid")
     total = total if available is None else min(total, available)
     loss = torch.zeros(len(step), dtype=torch.float64, device=step.device)

@@ -56,6 +56,8 @@ def config_with(group: str, file: Path) -> dict[str, Any]:
         block["hidden"] = 6
     if group == "task" and "length" in block:
         block["length"] = 12
+    if "generate" in block:
+        block["generate"] = 5
     return {**copy.deepcopy(config), group: {**block, "_name_": name}}
 
 

@@ -170,9 +170,9 @@ def test_chance_levels_are_sane(task):
 
 
 def short(unit):
-    """The default task, with short sequences where there is a choice."""
-    small = {"length": 12} if "length" in unit.fields() else {}
-    return unit(**small)
+    """The default task, with short sequences, and little that is generated, where there is a choice."""
+    small = {"length": 12, "generate": 20, "steps": 1000}
+    return unit(**{name: value for name, value in small.items() if name in unit.fields()})
 
 
 @pytest.mark.parametrize("engine", ["reference", "cpu"])

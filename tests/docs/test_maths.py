@@ -11,7 +11,15 @@ import yaml
 from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.tasks import (
     adding,
+    bracket_language,
+    context_integration,
+    delayed_match,
+    flip_flop,
+    group_words,
+    lorenz63,
     multiplication,
+    parity,
+    perceptual_decision,
     permutation,
     sequential_digits,
     temporal_order,
@@ -22,6 +30,14 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/maths.md").read_text(encoding="utf-8")
 TASKS = {
     "adding": adding.Adding,
+    "bracket_language": bracket_language.BracketLanguage,
+    "context_integration": context_integration.ContextIntegration,
+    "delayed_match": delayed_match.DelayedMatch,
+    "flip_flop": flip_flop.FlipFlop,
+    "group_words": group_words.GroupWords,
+    "lorenz63": lorenz63.Lorenz63,
+    "parity": parity.Parity,
+    "perceptual_decision": perceptual_decision.PerceptualDecision,
     "multiplication": multiplication.Multiplication,
     "permutation": permutation.Permutation,
     "sequential_digits": sequential_digits.SequentialDigits,
@@ -44,7 +60,8 @@ def rows(title: str) -> list[list[str]]:
 @pytest.mark.parametrize("row", rows("Chance levels"), ids=lambda row: f"{row[0]}-{row[1]}")
 def test_chance_levels(row):
     name, variant, loss, error = row
-    task = TASKS[name](**({"variant": variant} if variant else {}))
+    key, _, value = variant.rpartition("=")
+    task = TASKS[name](**({key or "variant": value} if variant else {}))
     assert task.chance_loss == pytest.approx(float(loss.split()[0]), rel=1e-2)
     assert task.chance_error == pytest.approx(float(error), rel=1e-2)
 

@@ -33,6 +33,7 @@ ARMS = {
     "momentum_smnist": ["task.source=sklearn", "~space.family.hidden", "family.hidden=16", "training.batch=8"],
     "momentum_pmnist": ["task.source=sklearn", "~space.family.hidden", "family.hidden=16", "training.batch=8"],
     "momentum_timit": ["task.length=10", "family.hidden=16", "training.batch=8"],
+    "state_tracking": ["task.length=5", "training.batch=8", "family.hidden=8"],
     "scornn_digits": ["task.source=sklearn", "family.hidden=16", "training.batch=8"],
 }
 """Presets with a grid of arms, shortened but at the scale of gradients that they train at."""

@@ -31,6 +31,7 @@ TINY = {
     "digits": [],
     "quickstart": ["task.length=10"],
     "search": ["task.length=10"],
+    "state_tracking": ["task.length=5", "training.batch=5"],
 }
 ELSEWHERE = {
     **dict.fromkeys(("pascanu_fig7", "pascanu_code", "pascanu_pathological"), "test_reproduce.py"),

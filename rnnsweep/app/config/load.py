@@ -133,7 +133,7 @@ def list_metrics(config_dirs: Sequence[Path] = ()) -> dict[str, Metric]:
         for name, block in unit_blocks(group, config_dirs).items():
             # a broken unit of the user's must not keep a list of metrics from being shown
             with contextlib.suppress(ConfigError):
-                known |= load_class(block.get("_target_"), f"{group}.{name}").metrics
+                known |= load_class(block.get("_target_"), f"{group}.{name}").declares(block)
     return known
 
 

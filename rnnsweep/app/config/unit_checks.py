@@ -121,6 +121,11 @@ def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
     away = resolved["cluster"]["executor"] != "inline" and resolved["cluster"]["address"] is not None
     # total, not available: whether a config is accepted must not depend on what else runs
     memory = _LARGEST if away else psutil.virtual_memory().total
+    for probe in units.task.probes.values():
+        # evaluations at a greater length take fewer sequences at once, but at least one
+        if kept + probe.max_length * step > memory:
+            allowed = f"at most {max(0, memory - kept) // step} here"
+            raise ConfigError("takes too much memory", key="task.eval_lengths", value=probe.max_length, allowed=allowed)
     if kept + batch * steps * step <= memory:
         return
     free = max(0, memory - kept)
@@ -172,8 +177,8 @@ def _declared(variant: Variant, wanted: Callable[[str], bool]) -> dict[str, Metr
     config = {group: block for group, block in variant.resolved.items() if wanted(group)}
     blocks = {group: config[group] for group in UNIT_GROUPS if group in config and group != "controllers"}
     blocks |= {f"controllers.{name}": block for name, block in (config.get("controllers") or {}).items() if block}
-    units = [load_class(block["_target_"], place) for place, block in blocks.items()]
-    return {key: metric for unit in units for key, metric in unit.metrics.items()}
+    units = [(load_class(block["_target_"], place), block) for place, block in blocks.items()]
+    return {key: metric for unit, block in units for key, metric in unit.declares(block).items()}
 
 
 def check_objectives(objectives: Sequence[Objective], variants: Sequence[Variant]) -> None:

@@ -62,7 +62,7 @@ class TrainedNetwork(RecurrentNetwork):
         program = replace(self.program, device=device, dtype=self.dtype)
         key = torch.tensor([Streams(seed, 0).key("inference")], device=device)
         with torch.no_grad():
-            scores = score(program, key, torch.zeros_like(key), self._answer, sequences)
+            scores = score(program, key, torch.zeros_like(key), self._answer, sequences, self._generated)
         metrics = {"loss": float(scores.loss), "error": float(scores.error)}
         shares = {key: share * metrics["loss"] for key, share in task.derived.items()}
         further = shares | {key: float(value) for key, value in scores.measured.items()}
@@ -80,6 +80,15 @@ class TrainedNetwork(RecurrentNetwork):
         else:
             outputs, last = self(inputs, batch.lengths.expand(B)), inputs.new_empty(0)
         return outputs[None], cost(self.program.task, outputs[None], batch), last[None]
+
+    def _generated(self, batch: Batch) -> Tensor:
+        """What a pack of one makes after a mini-batch; see `evaluation.score`."""
+        outputs, state = self.stream(batch.inputs[0])
+        made = []
+        for _ in range(self.program.task.free_steps):
+            outputs, state = self.stream(outputs[-1:, :, : batch.inputs.shape[3]], state)
+            made.append(outputs[0])
+        return torch.stack(made)[None]
 
 
 def load_network(

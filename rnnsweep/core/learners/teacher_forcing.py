@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -36,6 +36,8 @@ class TeacherForcing(Learner):
         p: probability of the target at the first update, per row, 0..1; 0 is plain backpropagation.
         schedule: of p over updates t = 0, 1, ...: ``constant``; ``linear``: p max(0, 1 - t / span);
             ``inverse_sigmoid``: p span / (span + exp(t / span)).
+        alpha: how much of the target comes in where it does, per row, 0..1; the rest is the network's own value:
+            (1 - alpha) z + alpha d, *generalised* teacher forcing. 1 is the target alone.
         span: updates, per row, > 0.
         units: indices into the visible state, or null.
 
@@ -45,20 +47,23 @@ class TeacherForcing(Learner):
 
     Numerics:
         Step by step in differentiable torch operations on every device (no fused engine, no gradient record). Through a
-        replaced entry the Jacobian is exactly 0. Steps that the mask leaves out are never forced. Draws depend on the
-        row's key and update only.
+        replaced entry the Jacobian is exactly 0, through a mixed one 1 - alpha. Steps that the mask leaves out are
+        never forced. Draws depend on the row's key and update only.
 
     References:
-        Doya (1993); Williams, Zipser (1989); schedules: Bengio et al. (2015), section 2.4.
+        Doya (1993); Williams, Zipser (1989); schedules: Bengio et al. (2015), section 2.4; `alpha`: Doya (1992) and
+        Hess, Monfared, Brenner, Durstewitz (2023), *Generalized teacher forcing for learning chaotic dynamics*,
+        equation 6. Ours differs: alpha is given, and not estimated from Jacobians.
     """
 
     p: float = 1.0
+    alpha: float = field(default=1.0, kw_only=True)
     schedule: str = "constant"
     span: float = 1000.0
     units: tuple[int, ...] | None = None
 
     traces: ClassVar[bool] = False
-    rows: ClassVar[Mapping[str, Range]] = {"p": SHARE, "span": POSITIVE}
+    rows: ClassVar[Mapping[str, Range]] = {"p": SHARE, "alpha": SHARE, "span": POSITIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"schedule": ("constant", "linear", "inverse_sigmoid")}
 
     def unread(self) -> Mapping[str, str]:
@@ -114,7 +119,7 @@ class TeacherForcing(Learner):
         run = _units if self.units is not None else _outputs
         # Updates run without autograd; here the loop itself is a graph.
         with torch.enable_grad():
-            states, pull = run(self, program, values, family_hypers, _Given(feed.inputs, batch, forced))
+            states, pull = run(self, program, values, family_hypers, _Given(feed.inputs, batch, forced, own["alpha"]))
         # The read-out's gradients are in closed form: its part needs no graph.
         visible = family.visible(states.detach())
         seen = program.readout.see(values, visible, batch.lengths, True)
@@ -146,11 +151,18 @@ class TeacherForcing(Learner):
 
 @dataclass
 class _Given:
-    """What a forced loop is given: drives or inputs, the mini-batch, where targets replace."""
+    """What a forced loop is given: drives or inputs, the mini-batch, where targets replace, and by how much."""
 
     inputs: Tensor
     batch: Batch
     forced: Tensor
+    alpha: Tensor
+
+    def mixed(self, own: Tensor, target: Tensor) -> Tensor:
+        """(1 - alpha) own + alpha target [P, B, K]; the target itself, to the bit, where alpha is 1."""
+        alpha = self.alpha.to(own.dtype)[:, None, None]
+        # selected where alpha is 1: a product with 0 would let a non-finite own value through
+        return torch.where(alpha == 1, target, (1 - alpha) * own + alpha * target)
 
     def targets(self, outputs: int) -> Tensor:
         """[P, T, B, O]; classes as one-hot vectors."""
@@ -180,7 +192,7 @@ def _units(
         if t:
             replacement = torch.zeros_like(state).index_copy_(2, unit_indices, targets[:, t - 1])
             # `torch.where` cuts the graph at replaced entries: the Jacobian there is exactly 0.
-            state = torch.where(given.forced[:, t - 1, :, None] & named, replacement, state)
+            state = torch.where(given.forced[:, t - 1, :, None] & named, given.mixed(state, replacement), state)
         state, _ = loop.step(t, state)
         states.append(state)
     stacked = torch.stack(states, 1)  # P T+1 B S
@@ -209,7 +221,8 @@ def _outputs(
     for t in range(loop.steps):
         own = numerics.matmul(state, live["w_out"]) + bias
         # y_0 is the output of h_0: there is no target for it.
-        back = torch.where(given.forced[:, t - 1, :, None], targets[:, t - 1], own) if t else own
+        forced = given.forced[:, t - 1, :, None]
+        back = torch.where(forced, given.mixed(own, targets[:, t - 1]), own) if t else own
         state, _ = loop.step(t, state, numerics.matmul(back, live["w_fb"]))
         states.append(state)
     stacked = torch.stack(states, 1)

@@ -79,6 +79,28 @@ class Task(Unit):
         return {}
 
     @property
+    def free_steps(self) -> int:
+        """Steps that an evaluation lets the network run on its own outputs as inputs; 0: it does not.
+
+        Inputs are then as many as outputs, or none.
+        """
+        return 0
+
+    def measure_generated(self, outputs: Float[Tensor, "P m B O"]) -> Mapping[str, Shaped[Tensor, " P"]]:
+        """Metrics of this task, declared in `metrics`, of what a network made in `free_steps`: key -> [P]."""
+        del outputs
+        return {}
+
+    @property
+    def probes(self) -> Mapping[str, Task]:
+        """Tasks that every evaluation scores beside this one, by what their metrics' keys end with after a dot.
+
+        They differ from this one in what an evaluation may vary by itself, such as the length; inputs, outputs, loss
+        and metrics are this one's. Training and `solved_at` know nothing of them.
+        """
+        return {}
+
+    @property
     def chance(self) -> Mapping[str, float]:
         """What a network that ignores its input scores at best, by metric; where it is known."""
         shares = {key: share * self.chance_loss for key, share in self.derived.items()}

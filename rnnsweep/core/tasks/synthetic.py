@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -22,12 +22,17 @@ from rnnsweep.core import rng
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError
-from rnnsweep.unit import Range
+from rnnsweep.unit import Metric, Range
 
 Whole = TypeVar("Whole", int, Tensor)
 
 LENGTH, EXTRA_LENGTH, POSITIONS, SYMBOLS, FILLING = range(5)
 """Streams of a synthetic sequence."""
+
+_SCORED = {
+    "valid/error": Metric("share of evaluation sequences that are wrong, 0..1", "validation error", drawn=True),
+    "valid/loss": Metric("loss on fresh evaluation sequences", "validation loss"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,23 @@ class LengthTask(Task):
             row, as in the scripts of Pascanu et al. (2013).
         train_size: number of training sequences, drawn once per replica; null = every mini-batch is fresh. Validation
             and test sequences are always fresh.
+        eval_lengths: further values of `length` at which every evaluation measures, each under keys of its own:
+            ``valid/error.length200``, ``valid/loss.length200``. The same sequence ids at every length; training is
+            what it is without.
     """
 
     fixed: ClassVar = {"train_size": Range(1, integer=True, optional=True)}
 
     length: int | Iterable[int] = 100
     train_size: int | None = None
+    eval_lengths: Iterable[int] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
-        if isinstance(self.length, Iterable) and not isinstance(self.length, str):
-            # yaml gives a list, but tasks are keys of caches
-            object.__setattr__(self, "length", tuple(self.length))
+        for name in ("length", "eval_lengths"):
+            value = getattr(self, name)
+            if isinstance(value, Iterable) and not isinstance(value, str):
+                # yaml gives a list, but tasks are keys of caches
+                object.__setattr__(self, name, tuple(value))
         super().__post_init__()
 
     def check(self) -> None:
@@ -59,13 +70,19 @@ class LengthTask(Task):
             ConfigError: some field is out of range.
         """
         super().check()
-        if not self._right_length(Range(self.least, open_high=True, integer=True)):
+        whole = Range(self.least, open_high=True, integer=True)
+        if not self._right_length(whole):
             raise ConfigError(
                 "out of range",
                 key="task.length",
                 value=list(self.length) if isinstance(self.length, tuple) else self.length,
                 allowed=f"a whole number >= {self.least}, or [low, high] with {self.least} <= low < high",
             )
+        further = self.eval_lengths
+        if not isinstance(further, tuple) or not all(map(whole.accepts, further)) or len({*further}) < len(further):
+            shown = list(further) if isinstance(further, tuple) else further
+            allowed = f"a list of different whole numbers >= {self.least}, such as [100, 200]"
+            raise ConfigError("out of range", key="task.eval_lengths", value=shown, allowed=allowed)
 
     def _right_length(self, allowed: Range) -> bool:
         if not isinstance(self.length, tuple):
@@ -84,6 +101,40 @@ class LengthTask(Task):
             return int(self.length[0]), int(self.length[1]) - 1
         assert isinstance(self.length, (int, float))
         return int(self.length), int(self.length)
+
+    @property
+    def probes(self) -> Mapping[str, Task]:
+        """The task at each of `eval_lengths`."""
+        return {
+            _suffix(length): dataclasses.replace(self, length=int(length), eval_lengths=())
+            for length in self.eval_lengths
+        }
+
+    @classmethod
+    def declares(cls, values: Mapping[str, Any]) -> Mapping[str, Metric]:
+        """Each metric of an evaluation also at each of `eval_lengths`."""
+        every, lengths = super().declares(values), values.get("eval_lengths") or ()
+        scored = {**_SCORED, **every}
+        return {
+            **every,
+            **{
+                f"{key}.{_suffix(length)}": Metric(
+                    f"{metric.meaning}, at length {length}", f"{metric.label or key} at length {length}", metric.drawn
+                )
+                for length in (lengths if isinstance(lengths, (list, tuple)) else ())
+                for key, metric in scored.items()
+            },
+        }
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        """Also at each of `eval_lengths`."""
+        return {**super().chance, **_by_probe({name: probe.chance for name, probe in self.probes.items()})}
+
+    @property
+    def worst(self) -> Mapping[str, float]:
+        """Also at each of `eval_lengths`."""
+        return {**super().worst, **_by_probe({name: probe.worst for name, probe in self.probes.items()})}
 
     @property
     def prolonged(self) -> bool:
@@ -116,6 +167,17 @@ class LengthTask(Task):
             # a stream of its own, so that tasks that do not prolong draw the same lengths
             lengths = lengths + draws.batch_integers(0, lengths // 10 - 1, EXTRA_LENGTH)
         return lengths
+
+
+def _suffix(length: float) -> str:
+    return f"length{int(length) if isinstance(length, float) and length.is_integer() else length}"
+
+
+def _by_probe(levels: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Levels of evaluations, by the keys that they have beside those of the task itself."""
+    return {
+        f"{key}.{name}": value for name, each in levels.items() for key, value in each.items() if key[:6] == "valid/"
+    }
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def told(rule: TeacherForcing, context, tile) -> torch.Tensor:
     return rule.forced(context.batch, tile.learner_own())
 
 
-def reference(family, rule, context, row: int, forced: torch.Tensor) -> dict[str, torch.Tensor]:
+def reference(family, rule, context, row: int, forced: torch.Tensor, alpha: float = 1.0) -> dict[str, torch.Tensor]:
     """Gradients of one row by autograd of the plain formulas; forced [T, B]."""
     live = {name: value[row].clone().requires_grad_() for name, value in context.values.items()}
     inputs, targets = context.batch.inputs[row], context.batch.targets[row]
@@ -64,10 +64,11 @@ def reference(family, rule, context, row: int, forced: torch.Tensor) -> dict[str
         if t and rule.units is not None:
             h = h.clone()
             for out, unit in enumerate(rule.units):
-                h[:, unit] = torch.where(forced[t - 1], targets[t - 1, :, out], h[:, unit])
+                mixed = (1 - alpha) * h[:, unit] + alpha * targets[t - 1, :, out]
+                h[:, unit] = torch.where(forced[t - 1], mixed, h[:, unit])
         if rule.units is None:
             y = h @ live["w_out"] + live["b_out"]
-            y = torch.where(forced[t - 1][:, None], targets[t - 1], y) if t else y
+            y = torch.where(forced[t - 1][:, None], (1 - alpha) * y + alpha * targets[t - 1], y) if t else y
             drive = drive + y @ live["w_fb"]
         h = (1 - family.leak) * h + family.leak * torch.tanh(h @ live["w_rec"] + drive)
         error = h @ live["w_out"] + live["b_out"] - targets[t]
@@ -86,6 +87,23 @@ def test_gradients_are_those_of_the_forced_network(family, rule, p):
     for row in range(2):
         for name, want in reference(family, rule, context, row, forced[row]).items():
             torch.testing.assert_close(found[name][row], want, rtol=1e-10, atol=1e-14, msg=name)
+
+
+@each_form
+@pytest.mark.parametrize("p", [0.4, 1.0])
+def test_generalised_forcing_mixes_targets_in(family, rule, p):
+    _, tile, context = case(family, rule, learner__p=p, learner__alpha=0.3)
+    forced, found = told(rule, context, tile), context.layout.view(context.gradients)
+    for row in range(2):
+        for name, want in reference(family, rule, context, row, forced[row], 0.3).items():
+            torch.testing.assert_close(found[name][row], want, rtol=1e-10, atol=1e-14, msg=name)
+
+
+@each_form
+def test_without_a_target_in_the_mix_it_is_plain_backpropagation(family, rule):
+    _, _, context = case(family, rule, learner__alpha=0.0)
+    _, _, plain = case(family, Bptt())
+    torch.testing.assert_close(context.gradients, plain.gradients, rtol=1e-9, atol=1e-13)
 
 
 def test_at_p_one_the_fed_back_network_is_one_with_the_targets_as_inputs():
