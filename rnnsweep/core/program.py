@@ -87,9 +87,13 @@ class Program:
 
     @property
     def record_bytes(self) -> int:
-        """Memory of one row's loop record (states, deltas, handed-back errors, inputs, what a cell keeps), in bytes."""
+        """Memory of one row's mini-batch, in bytes.
+
+        Its loop record: states, deltas, handed-back errors, inputs, what a cell keeps; and what the rule holds beside.
+        """
         size = torch.empty((), dtype=self.dtype).element_size()
-        return self.task.max_length * self.batch * record_entries(self.family, self._width, self.task) * size
+        record = self.task.max_length * record_entries(self.family, self._width, self.task)
+        return self.batch * (record + self.learner.entries(self.family, self.task)) * size
 
     @property
     def tile_rows(self) -> int | None:

@@ -35,6 +35,7 @@ class Capability(Enum):
     RECURRENT = "a trained recurrent matrix"
     SIMPLE = "a loop of simple cells"
     GRAPH = "a loop whose errors can be differentiated"
+    LOCAL = "derivatives of single steps"
 
 
 _ALIGN = 16

@@ -118,6 +118,9 @@ KEYS = {
     ),
     ("learner", "rflo"): ({}, {"feedback": 2.0, "align": "symmetric"}),
     ("learner", "rflo symmetric"): ({"align": "symmetric"}, {"feedback": 2.0}),
+    ("learner", "snap"): ({}, {"order": 2}),
+    ("learner", "eprop"): ({}, {"feedback": 2.0, "align": "random"}),
+    ("learner", "eprop random"): ({"align": "random"}, {"feedback": 2.0}),
     ("learner", "ridge"): ({}, {"washout": 3, "alpha": 1.0}),
     ("family", "scurnn"): ({}, {"angle": 6.0, "bias_bound": 0.1}),
 }

@@ -25,6 +25,7 @@ TINY = {
     "momentum_timit": ["task.length=10"],
     "sbo_digits": [],
     "rflo_periodic": ["task.length=10"],
+    "online_rules": ["task.length=10", "family.hidden=4"],
     "pascanu_music": ["task.length=10"],
     "pascanu_ptb": ["task.length=10", "budget.trials=3"],
     "adding": ["task.length=12"],

@@ -139,6 +139,15 @@ def idle_arms(units: Units, space: Space, written: Set[str]) -> list[str]:
     return lines
 
 
+def same_rules(units: Units) -> list[str]:
+    """A learning rule that does beside these units what a simpler one does."""
+    try:
+        reason = units.learner.same_as(units.family, units.task)
+    except Exception:  # noqa: BLE001 - a family of the user's may raise anything, and this is only advice
+        return []
+    return [] if reason is None else [reason]
+
+
 def still_loops(units: Units) -> list[str]:
     """A loop that nothing sets going: its state stays 0, and no recurrent weight ever gets a gradient."""
     from rnnsweep.core.program import parameters_of

@@ -27,7 +27,7 @@ from rnnsweep.adapters.hydra.yaml_files import Choice, describe, read_sweep, rea
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
 from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values
 from rnnsweep.app.config.data_paths import place_config
-from rnnsweep.app.config.idle import idle_arms, idle_controllers, idle_settings, still_loops
+from rnnsweep.app.config.idle import idle_arms, idle_controllers, idle_settings, same_rules, still_loops
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
 from rnnsweep.app.config.store_urls import kept, readable, refuse_secrets, without_typed_secrets
@@ -228,7 +228,7 @@ def _checked(
     build_sampler(config.plan, config.sampler, config.pruner)  # refuses what it cannot serve
     written = composition.written
     idle = idle_settings(config.plan, config.choices, written) if composition.from_file else []
-    idle += [line for units in facts.units for line in still_loops(units)]
+    idle += [line for units in facts.units for line in (*still_loops(units), *same_rules(units))]
     for check in (idle_controllers, idle_arms):
         idle += [line for units in facts.units for line in check(units, facts.space, written)]
     said = {line.split(" ", 1)[0] for line in idle}

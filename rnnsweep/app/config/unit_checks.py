@@ -106,7 +106,7 @@ def _built(variants: Sequence[Variant], point: Params, families: Callable[[], Ma
 
 
 def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
-    """One row must fit: its parameters, and what its loop keeps of one mini-batch.
+    """One row must fit: its parameters, and what its loop and its learning rule keep of one mini-batch.
 
     Workers of a cluster may have more memory than this machine; what is refused then is what nothing would hold.
 
@@ -118,6 +118,7 @@ def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
     # parameters and gradients, each present and proposed (see `device.row_bytes`)
     kept = 4 * size * sum(math.prod(spec.shape) for spec in specs.values())
     step = size * record_entries(units.family, specs["w_out"].shape[0], units.task)
+    beside = size * units.learner.entries(units.family, units.task)
     away = resolved["cluster"]["executor"] != "inline" and resolved["cluster"]["address"] is not None
     # total, not available: whether a config is accepted must not depend on what else runs
     memory = _LARGEST if away else psutil.virtual_memory().total
@@ -126,18 +127,19 @@ def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
         if kept + probe.max_length * step > memory:
             allowed = f"at most {max(0, memory - kept) // step} here"
             raise ConfigError("takes too much memory", key="task.eval_lengths", value=probe.max_length, allowed=allowed)
-    if kept + batch * steps * step <= memory:
+    need = kept + batch * (steps * step + beside)
+    if need <= memory:
         return
     free = max(0, memory - kept)
     # blame the larger of the two factors, and only where lowering it alone would help
-    if batch * step <= free and steps >= batch:
-        key, value, most = "task.length", steps, free // (batch * step)
-    elif steps * step <= free:
-        key, value, most = "training.batch", batch, free // (step * steps)
+    if batch * (step + beside) <= free and steps >= batch:
+        key, value, most = "task.length", steps, (free // batch - beside) // step
+    elif steps * step + beside <= free:
+        key, value, most = "training.batch", batch, free // (steps * step + beside)
     else:
         key, value, most = "family.hidden", getattr(units.family, "hidden", None), 0
-    need = f"one row takes {(kept + batch * steps * step) / 2**30:.3g} GiB, there are {memory / 2**30:.3g} GiB"
-    raise ConfigError(need, key=key, value=value, allowed=f"at most {most} here" if most else "less")
+    problem = f"one row takes {need / 2**30:.3g} GiB, there are {memory / 2**30:.3g} GiB"
+    raise ConfigError(problem, key=key, value=value, allowed=f"at most {most} here" if most else "less")
 
 
 def chance_of(variants: Sequence[Variant], space: Space, metric: str) -> float | None:

@@ -140,7 +140,7 @@ class CellFamily(Family):
     """
 
     # Neither SIMPLE nor TANGENT: a cell has no single f' for them to read.
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.RECURRENT})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.RECURRENT, Capability.LOCAL})
     fixed: ClassVar[Mapping] = {"hidden": Range(1, 8192, integer=True)}
 
     @property

@@ -29,7 +29,7 @@ class MinGru(CellFamily):
         Feng, Tung, Ahmed, Bengio, Hajimirsadeghi (2024), section 3.1.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.LOCAL})
 
     @property
     def cell(self) -> MinimalGateCell:

@@ -40,7 +40,7 @@ class OwnFamily(CellFamily):
         See `OwnCellEngine`: rows run one by one. Steps may read numbers on the host, so that no device replays updates.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability) - {Capability.SIMPLE}
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability) - {Capability.SIMPLE, Capability.LOCAL}
     asks_host: ClassVar[bool] = True
     roles: Any = ()
 

@@ -99,6 +99,16 @@ class Learner(Unit):
         """Raise `ConfigError` where the rule is not defined for this family or task."""
         del family, task
 
+    def same_as(self, family: Family, task: Task) -> str | None:
+        """One line that says which simpler rule does the same beside these units; None: there is none."""
+        del family, task
+        return None
+
+    def entries(self, family: Family, task: Task) -> int:
+        """What it holds beside the loop's record, in entries per sequence of the mini-batch."""
+        del family, task
+        return 0
+
     def slot_shapes(self, program: LoopProgram) -> dict[str, tuple[int, ...]]:
         """Row state of this rule: name -> shape without the leading P; starts at zero, is checkpointed."""
         del program

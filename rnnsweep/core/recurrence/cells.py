@@ -59,6 +59,7 @@ class Cell(ABC):
     Attributes:
         hidden: H.
         additive: a and d enter as a + d only, so that their gradients are the same.
+        apart: units see each other through a only: without it each has its own memory alone.
         fused: engines that run exactly this class's step: engine name -> ``module:Class``, built with the cell. It is
             not inherited: a subclass may compute something else.
     """
@@ -66,6 +67,7 @@ class Cell(ABC):
     hidden: int
 
     additive: ClassVar[bool] = False
+    apart: ClassVar[bool] = True
     fused: ClassVar[Mapping[str, str]] = {}
 
     @property

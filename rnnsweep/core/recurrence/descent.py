@@ -42,6 +42,7 @@ class DescentCell(ProductCell):
     """
 
     method: ClassVar[str]
+    apart: ClassVar[bool] = False  # w_back
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the energy's relu."""

@@ -1,0 +1,104 @@
+"""The contract of rules that go forward in time: nothing of a sequence's past is kept but what they carry."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from rnnsweep.core.families.base import Family
+from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.readout import read_out
+from rnnsweep.core.recurrence.cells import whole_direct
+from rnnsweep.core.recurrence.local import LocalSteps
+from rnnsweep.core.types import Batch, Capability, Learned, Wanted, merged
+from rnnsweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rnnsweep.core.tasks.base import Task
+    from rnnsweep.core.types import Direct
+
+
+@dataclass(frozen=True)
+class OnlineLearner(Learner):
+    """Base of rules that carry derivatives of the state forward beside it.
+
+    Weights change at the end of the sequence, as with every rule here, so they are constant within it: what is carried
+    starts anew with every sequence, and nothing goes over to the next mini-batch but the state of a task that carries
+    it. The loop runs on the engine; derivatives are taken at the states that it recorded. The read-out is exact.
+
+    Raises:
+        ConfigError: the family feeds its loop through a filter of its own, whose weights act before the loop; it or the
+            read-out has no derivatives of single steps.
+    """
+
+    carries: ClassVar[bool] = True
+
+    @property
+    def requires(self) -> frozenset[Capability]:
+        """Steps that can be followed one by one."""
+        return frozenset({Capability.LOCAL})
+
+    def check_with(self, family: Family, task: Task) -> None:
+        """See `Raises`."""
+        del task
+        check_feed(self, family)
+
+    @abstractmethod
+    def follow(
+        self, steps: LocalSteps, direct: Direct, own: Mapping[str, Shaped[Tensor, "P ..."]]
+    ) -> Float[Tensor, "P N"]:
+        """The gradient of the loop's weights, sources side by side.
+
+        Args:
+            steps: derivatives of single steps.
+            direct: dC/ds_t without later steps, of whole states.
+            own: see `Learner.learn`.
+        """
+
+    def learn(
+        self,
+        program: LoopProgram,
+        params: Float[Tensor, "P N"],
+        family_hypers: Mapping[str, Float[Tensor, " P"]],
+        batch: Batch,
+        want: Wanted,
+        own: Mapping[str, Shaped[Tensor, "P ..."]] | None = None,
+    ) -> Learned:
+        """See `Learner.learn`; the trace is that of backpropagation."""
+        values = program.layout.view(params)
+        family, engine, activation = program.family, program.engine, program.activation
+        weights = batch.with_initial_state(family.weights(values, family_hypers))
+        record = engine.forward(batch.inputs, weights, activation, batch.lengths)
+        seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
+        out = read_out(program.task, values, seen.states, batch, engine)
+        assert out.direct is not None
+        direct, named = seen.pullback(out.direct)
+        trained_start = any(spec.role == "state" for spec in program.layout.specs)
+        steps = LocalSteps(record, activation, family.cell, trained_start=trained_start)
+        loop = steps.gradients(self.follow(steps, whole_direct(direct, steps.size), own or {}))
+        state = None if batch.state is None else record.h[:, -1].clone()
+        # Last: an engine may reuse the record's memory.
+        trace = engine.backward(record, direct, activation)[1] if want.trace else None
+        named = merged(named, family.pullback(values, family_hypers, loop), out.gradients)
+        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace, state=state)
+
+
+def check_feed(learner: Learner, family: Family) -> None:
+    """Raise `ConfigError` where weights act before the loop."""
+    if type(family).feed is not Family.feed:
+        problem = f"follows the loop's own weights, and the family {family.unit_name} filters its inputs before it"
+        raise ConfigError(problem, key="learner", value=learner.unit_name, allowed="learner=bptt, or another family")
+
+
+def loop_sizes(family: Family, task: Task) -> tuple[int, int]:
+    """(S, N): entries of the state and weights of the loop, a cell's own vectors and matrices left out."""
+    cell, inputs = family.cell, task.n_inputs
+    if cell is None:
+        return family.hidden, family.hidden * (family.hidden + inputs + 1)
+    return cell.state, cell.recurrent * cell.product + cell.drive * (inputs + 1)
