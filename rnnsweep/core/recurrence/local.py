@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.cells import Cell
+from rnnsweep.core.recurrence.cells import Cell, ProductCell
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import LoopGradients, Record
 
@@ -76,6 +76,7 @@ class LocalSteps:
 
     def __init__(self, record: Record, activation: Activation, cell: Cell | None, *, trained_start: bool) -> None:
         w = record.weights
+        assert cell is None or isinstance(cell, ProductCell)  # own cells are refused
         assert w.w_in is not None  # families with a filter of their own are refused
         self.record, self.activation, self.cell = record, activation, cell
         self.rows, last, self.batch, self.size = record.h.shape
@@ -193,13 +194,13 @@ class LocalSteps:
             columns["act_bias"] = part
         return StepPull(own, columns)
 
-    def _pull_cell(self, cell: Cell, t: int, g: Tensor) -> StepPull:
+    def _pull_cell(self, cell: ProductCell, t: int, g: Tensor) -> StepPull:
         a, d, s = self._at(cell, t)
         own = self.record.weights.cell
         kept = cell.forward(a, d, s, {n: v[:, None, :] if v.ndim == 2 else v for n, v in own.items()})[1]
         return pull_cell(cell, (kept, d, s), own, g)
 
-    def _at(self, cell: Cell, t: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _at(self, cell: ProductCell, t: int) -> tuple[Tensor, Tensor, Tensor]:
         """a, d and s of step index t."""
         assert self._drive is not None
         w, s = self.record.weights, self.record.h[:, t]
@@ -215,16 +216,16 @@ class LocalSteps:
 
 
 def pull_cell(
-    cell: Cell,
+    cell: ProductCell,
     at: tuple[Float[Tensor, "P B K"], Float[Tensor, "P B D"], Float[Tensor, "P B S"]],
     own: Mapping[str, Float[Tensor, "P ..."]],
     g: Float[Tensor, "P B Q S"],
 ) -> StepPull:
-    """`Cell.pull` with Q vectors per sequence, every one as a row of its own.
+    """`ProductCell.pull` with Q vectors per sequence, every one as a row of its own.
 
     Args:
         cell: whose step it is.
-        at: what `Cell.forward` kept, d and s.
+        at: what `ProductCell.forward` kept, d and s.
         own: the cell's own vectors [P, K] and matrices [P, M, N], whose gradients come per vector that way.
         g: the vectors.
     """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.cells import Cell
+from rnnsweep.core.recurrence.cells import ProductCell
 from rnnsweep.core.recurrence.local import DRIVE, RECURRENT, START, LocalSteps, Source, StepPull, pull_cell
 
 _PROBES = 4
@@ -59,7 +59,7 @@ class Reach:
 class _Loop:
     """What a step's structure depends on."""
 
-    cell: Cell | None
+    cell: ProductCell | None
     activation: Activation
     size: int
     leaky: bool
@@ -88,7 +88,7 @@ def _reach(loop: _Loop) -> Reach:
     return Reach(pulled.own.abs().sum((0, 1)).to(loop.device) > 0, columns)
 
 
-def _probed(cell: Cell, own: tuple[tuple[str, tuple[int, ...]], ...]) -> StepPull:
+def _probed(cell: ProductCell, own: tuple[tuple[str, tuple[int, ...]], ...]) -> StepPull:
     """Jacobians at points in general position; each with its negative, so that what is cut at 0 is open in one."""
     generator = torch.Generator().manual_seed(_SEED)
     half = [
