@@ -15,10 +15,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from rnnsweep.report.axis_values import choice_name, spread
 from rnnsweep.report.data import Column, Frame
-from rnnsweep.report.style import CYCLE, GREY, number, plain_log, short
+from rnnsweep.report.style import CYCLE, GREY, PlainLogLocator, number, plain_log, short
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.space import Dimension
@@ -123,6 +124,10 @@ class Axis:
         """What the colours mean: a legend of few values, a scale of many."""
         if not self.few:
             bar = figure.colorbar(ScalarMappable(self._norm(), _SHADES), ax=axes, pad=0.015, aspect=28)
+            if self._logarithmic:
+                bar.ax.yaxis.set_major_locator(PlainLogLocator())
+                bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                bar.ax.yaxis.set_minor_locator(NullLocator())
             bar.set_label(self.label)
             bar.outline.set_visible(False)
             return
@@ -136,9 +141,13 @@ class Axis:
             title=self.label,
         )
 
+    @property
+    def _logarithmic(self) -> bool:
+        return self.log and self.values[0] > 0
+
     def _norm(self) -> Normalize:
         low, high = self.values[0], self.values[-1]
-        if self.log and low > 0:
+        if self._logarithmic:
             return LogNorm(low, high if high > low else 2 * low)
         return Normalize(low, high if high > low else low + 1)
 

@@ -29,7 +29,7 @@ def bifurcation_diagram(tables: Mapping[str, Frame], axis: Axis) -> Figure:
         figure, grid = canvas(2, 1, size=(8.6, 6.4), sharex=True, height_ratios=[1.6, 1])
         above, below = grid[:, 0]
         _scatter(above, samples, axis, "value", 6)
-        above.set_ylabel("value on the attractor")
+        above.set_ylabel("observed value on the attractor")
         above.set_title("Attractors without input")
         _scatter(below, summary.replace([-np.inf], np.nan), axis, "exponent", 20)
         below.axhline(0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))

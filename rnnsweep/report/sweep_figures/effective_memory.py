@@ -32,13 +32,13 @@ def effective_memory(tables: Mapping[str, Frame], axis: Axis) -> Figure:
             shown = responses[(responses["what"] == what) & (responses["response"] > _LEAST)]
             curves(axes, shown, axis, "lag", "response", geometric=True)
             axes.axhline(0.5, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-            axes.set_yscale("log")
+            plain_log(axes, "y")
             axes.set(xlabel="lag (steps before the end)", ylabel="share left at the end")
             axes.set_title(f"A change {words}")
         state = summary[summary["what"] == "state"]
         _half_lives(grid[1, 0], state, axis, longest)
         points(grid[1, 1], state[state["at_longest"] > 0], axis, "at_longest")
-        grid[1, 1].set_yscale("log")
+        plain_log(grid[1, 1], "y")
         grid[1, 1].set_ylabel(f"share left after {longest:.0f} steps")
         grid[1, 1].set_title("Of a change of the state")
         axis.dress(grid[1, 1])

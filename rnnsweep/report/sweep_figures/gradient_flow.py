@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Frame
-from rnnsweep.report.style import GREY, canvas, styled
+from rnnsweep.report.style import GREY, canvas, plain_log, styled
 from rnnsweep.report.sweep_figures.axis import Axis, curves, points
 
 
@@ -21,7 +21,7 @@ def gradient_flow(tables: Mapping[str, Frame], axis: Axis) -> Figure:
     with styled():
         figure, grid = canvas(1, 2, size=(10.4, 4.2), width_ratios=[1.25, 1])
         curves(grid[0, 0], norms, axis, "lag", "norm", geometric=True)
-        grid[0, 0].set_yscale("log")
+        plain_log(grid[0, 0], "y")
         grid[0, 0].set(xlabel="lag (steps back from the end)", ylabel=r"mean $\|\partial L / \partial s_t\|$")
         grid[0, 0].set_title("Gradient through time")
         grid[0, 0].margins(x=0.01)
