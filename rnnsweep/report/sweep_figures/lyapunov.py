@@ -24,7 +24,7 @@ def lyapunov(tables: Mapping[str, Frame], axis: Axis) -> Figure:
     spectrum, summary = tables["spectrum"].replace([-np.inf], np.nan), tables["summary"]
     dimension = "dimension" in summary and bool((summary["dimension"] > 0).any())
     with styled():
-        figure, grid = canvas(1, 3 if dimension else 2, size=(11.6 if dimension else 10.0, 4.0))
+        figure, grid = canvas(1, 3 if dimension else 2, size=(12.6 if dimension else 10.0, 4.0))
         spectra, largest = grid[0, 0], grid[0, 1]
         curves(spectra, spectrum, axis, "index", "exponent")
         spectra.set_ylim(bottom=max(_DEEPEST, np.nanmin(spectrum["exponent"], initial=0.0) - 0.1))
