@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 
 from rnnsweep.core.analyses.trained_rows import TrainedRows
-from rnnsweep.core.training import tiles
 from tests.kit.networks import Setup
 
 
@@ -17,8 +16,9 @@ def rows_of(setup: Setup | None = None, replicas: Sequence[int] = (0, 1, 2), **c
     values = dict(pack.program.layout.view(pack.params))
     for name, value in changes.items():
         values[name] = value.expand_as(values[name]).clone()
-    ((_, tile),) = tiles(pack)
-    return TrainedRows(pack.program, values, tile.unit_hypers("family"))
+    hypers = {name: pack.hypers[f"family.{name}"] for name in pack.program.family.rows}
+    hypers |= {name: pack.slots[f"family.{name}"] for name in pack.program.family.slots}
+    return TrainedRows(pack.program, values, hypers)
 
 
 def linear(matrices: torch.Tensor):
