@@ -71,7 +71,7 @@ class RecurrentNetwork(torch.nn.Module):
         self.parts, family = parts, parts.family
         self._trained = {id(value) for value in values.values()}
         weights = family.weights(values, hypers)
-        self.path = _path_of(family)
+        self.path = path_of(family)
         self._loop(weights)
         if self.path is not None:
             self._hold("path", self.path.constants(values, hypers))
@@ -288,7 +288,7 @@ class Streaming(torch.nn.Module):
         return self.network.stream(inputs, state)
 
 
-def _path_of(family: Family) -> InputPath | None:
+def path_of(family: Family) -> InputPath | None:
     """The family's filter step by step, unless a subclass has changed the filter but not this form of it."""
     order = type(family).__mro__
     place = {

@@ -15,8 +15,8 @@ from tests.docs.blocks import ROOT, TINY
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SCRIPT = ROOT / "docs/site/screenshots.py"
-ELSEWHERE = {"error_surface.png"}
-"""Made by `rnnsweep analyze`."""
+ELSEWHERE = {"error_surface.png", "sweep_lyapunov.png"}
+"""Made by `rnnsweep analyze`, and by `docs/site/lab_picture.py` with it."""
 
 
 def shown() -> set[str]:

@@ -106,7 +106,7 @@ def load_network(
     from rnnsweep.core.build import row_hypers
 
     store, units = CheckpointStore(root), build_units(config)
-    checkpoints = [saved for row in rows if (saved := _best(store, row, tokens[row[0]])) is not None]
+    checkpoints = [saved for row in rows if (saved := best_checkpoint(store, row, tokens[row[0]])) is not None]
     if not checkpoints:
         raise CheckpointError(root, "no readable checkpoint of this trial")
     best = min(checkpoints, key=lambda saved: saved.state.best_loss)
@@ -115,7 +115,7 @@ def load_network(
     return TrainedNetwork(program, best.state, row_hypers(units)).eval()
 
 
-def _best(store: CheckpointStore, row: tuple[int, int], tokens: Sequence[str]) -> Saved | None:
+def best_checkpoint(store: CheckpointStore, row: tuple[int, int], tokens: Sequence[str]) -> Saved | None:
     """A row's checkpoint with the smallest validation loss, else its newest one."""
     folders = [store.folder(*row, token) for token in tokens]
     newest = store.newest(folders)

@@ -1,0 +1,154 @@
+"""The loops of a pack of trained rows as one differentiable map, and its derivatives; all rows at once.
+
+    s_{t+1} = F(s_t, d_t),    J = dF/ds,    d_t = u_t W_in + b
+
+Analyses take any `StateMap`, not only networks: a map of which a value is published can be put in its place. Shapes:
+see `core.types`; S entries of the whole state, D of a drive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from rnnsweep.core import numerics
+from rnnsweep.core.families.base import Family
+from rnnsweep.core.network import path_of
+from rnnsweep.errors import ConfigError
+
+State = Float[Tensor, "P B S"]
+Drive = Float[Tensor, "P B D"]
+
+
+@runtime_checkable
+class StateMap(Protocol):
+    """One step of P dynamical systems, B states of each.
+
+    Promises: differentiable in the state; neither rows nor states of one row mix.
+    """
+
+    def __call__(self, state: State, drive: Drive) -> State:
+        """The next states."""
+        ...
+
+
+class LoopMap:
+    """The `StateMap` of a family's loop, with constant weights.
+
+    A state is whole: gates' memories and what an input filter remembers are entries of it.
+
+    Attributes:
+        size: S. loop_size: those of them that are the loop's; the rest is what an input filter remembers.
+
+    Numerics:
+        Products as in `numerics.matmul`: a row's numbers do not depend on the rows beside it.
+    """
+
+    def __init__(
+        self, family: Family, values: Mapping[str, Float[Tensor, "P ..."]], hypers: Mapping[str, Float[Tensor, " P"]]
+    ) -> None:
+        """Fold rows.
+
+        Args:
+            family: of all rows. values: raw parameters. hypers: the family's per-row hyperparameters and state.
+
+        Raises:
+            ConfigError: the family has no step from one state to the next.
+        """
+        path = path_of(family)
+        if path is None and type(family).feed is not Family.feed:
+            problem = f"the family {family.unit_name} filters whole sequences and has no step from a state to the next"
+            raise ConfigError(problem, key="family", allowed="a family without such a filter, or with an input_path")
+        weights = family.weights(values, hypers)
+        self._path_constants: dict[str, Tensor] = {}
+        if path is not None:
+            self._path_constants = {name: part[:, None] for name, part in path.constants(values, hypers).items()}
+            weights = path.affine(values, weights)
+        # P K -> P 1 K; matrices go as they are
+        self._own = {name: part[:, None] if part.ndim == 2 else part for name, part in weights.cell.items()}
+        self._act_bias = None if weights.act_bias is None else weights.act_bias[:, None]
+        self._leak = None if weights.leak is None else weights.leak[:, None, None]
+        self._cell, self._activation, self._path, self._weights = family.cell, family.cell_activation, path, weights
+        self.loop_size = weights.w_rec.shape[-1] if self._cell is None else self._cell.state
+        memory = 0 if path is None or weights.w_in is None else path.memory(weights.w_in[0])
+        self.size = self.loop_size + memory
+
+    def __call__(self, state: State, drive: Drive) -> State:
+        """The states after one step."""
+        s, memory = state[..., : self.loop_size], state[..., self.loop_size :]
+        if self._path is not None:
+            drive, memory = self._path.step(self._path_constants, drive, memory)
+        s = self._moved(s, drive)
+        return s if self._path is None else torch.cat((s, memory), -1)
+
+    def drives(self, inputs: Float[Tensor, "P T B I"]) -> Float[Tensor, "P T B D"]:
+        """What each step adds to the pre-activations: u_t W_in + b."""
+        w, drive = self._weights, inputs
+        if w.w_in is not None:
+            drive = numerics.matmul(inputs.flatten(1, 2), w.w_in).unflatten(1, inputs.shape[1:3])
+        return drive if w.bias is None else drive + w.bias[:, None, None]
+
+    def initial_state(self, batch: int) -> State:
+        """The states in which sequences begin."""
+        state = self._weights.w_rec.new_zeros(len(self._weights.w_rec), batch, self.size)
+        h0 = self._weights.h0
+        # h_0 may be narrower than a cell's state: its memory begins at 0
+        return state if h0 is None else state + pad(h0, (0, self.size - h0.shape[-1]))[:, None]
+
+    def states(self, drives: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T1 B S"]:
+        """The trajectories under these drives; index 0 is the first state."""
+        state = self.initial_state(drives.shape[2])
+        found = [state]
+        for t in range(drives.shape[1]):
+            found.append(self(found[-1], drives[:, t]))
+        return torch.stack(found, 1)
+
+    def _moved(self, s: Tensor, drive: Tensor) -> Tensor:
+        w = self._weights
+        if self._cell is not None:
+            return self._cell.moved(s, drive, w.w_rec, self._own)[0]
+        y = self._activation.value(numerics.matmul(s, w.w_rec) + drive, self._act_bias)
+        return y if self._leak is None else (1 - self._leak) * s + self._leak * y
+
+
+def jacobian(step: StateMap, state: State, drive: Drive) -> Float[Tensor, "P B S S"]:
+    """J[..., i, j] = d s'_i / d s_j of one step, for all rows and states in one pass.
+
+    Numerics:
+        Each state is copied S times, and copy i is pulled back with the unit vector i: states do not mix, so that one
+        backward pass has all lines of all matrices.
+    """
+    P, B, S = state.shape
+    with torch.enable_grad():
+        copies = state.detach().repeat_interleave(S, 1).requires_grad_()  # P BS S
+        new = step(copies, drive.repeat_interleave(S, 1))
+        lines = torch.eye(S, dtype=state.dtype, device=state.device).repeat(B, 1).expand(P, -1, -1)
+        (pulled,) = torch.autograd.grad(new, copies, lines, materialize_grads=True)
+    return pulled.unflatten(1, (B, S))  # P BS S -> P B S S
+
+
+def pushed(step: StateMap, state: State, drive: Drive, tangent: State) -> tuple[State, State]:
+    """(The next states, J times the tangents), without a Jacobian.
+
+    Numerics:
+        J v is the derivative by w of (J^T w) v, which is linear in w: two backward passes.
+    """
+    with torch.enable_grad():
+        at = state.detach().requires_grad_()
+        new = step(at, drive)
+        any_w = torch.zeros_like(new, requires_grad=True)
+        (pulled,) = torch.autograd.grad(new, at, any_w, create_graph=True, materialize_grads=True)
+        if not pulled.requires_grad:  # a constant map
+            return new.detach(), torch.zeros_like(tangent)
+        (moved,) = torch.autograd.grad(pulled, any_w, tangent, materialize_grads=True)
+    return new.detach(), moved
+
+
+def product(left: Float[Tensor, "P B M K"], right: Float[Tensor, "P B K N"]) -> Float[Tensor, "P B M N"]:
+    """Products of as many matrices, each as if it were alone; see `numerics.matmul`."""
+    return numerics.matmul(left.flatten(0, 1), right.flatten(0, 1)).unflatten(0, left.shape[:2])
