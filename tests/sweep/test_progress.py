@@ -51,7 +51,7 @@ def test_every_worker_is_measured_before_there_is_a_rate() -> None:
 def test_rungs_that_are_longer_than_the_window_keep_their_rate() -> None:
     """Two workers, each 60 updates per minute, 20 s apart."""
     rate, both = Rate(window=30.0), ("a", "b")
-    updates = 0
+    updates, last = 0, 0.0
     for minute in range(5):
         for worker, at in (("a", 60.0 * minute), ("b", 60.0 * minute + 20)):
             updates += 60

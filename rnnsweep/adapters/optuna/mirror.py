@@ -23,8 +23,8 @@ from optuna.trial import TrialState as State
 
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.optuna.cube import bounds, cell_count, cell_value, coordinate
-from rnnsweep.adapters.optuna.glance import IDENTITY, TRIAL, Steps, covers, expected_steps
 from rnnsweep.adapters.optuna.sqlite_writer import DetailWriter, TrialDetail, writer_of
+from rnnsweep.adapters.optuna.study_contents import IDENTITY, TRIAL, Steps, covers, expected_steps
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Change
