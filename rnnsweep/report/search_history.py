@@ -12,6 +12,9 @@ from rnnsweep.report.fates import scatter_by_fate
 from rnnsweep.report.style import BLUE, INK, ORANGE, RED, canvas, chance_line, note, styled
 from rnnsweep.wording import counted
 
+TOGETHER = 0.01
+"""Share of a sweep's time within which trials end together."""
+
 
 def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> None:
     """Objective against trial number, marked by fate, with the best so far as a staircase."""
@@ -67,7 +70,10 @@ def history(data: SweepData) -> Figure | None:
 
 
 def best_so_far(data: SweepData) -> Figure | None:
-    """The incumbent over time, with its replicas as points; None where the first complete trial was never beaten."""
+    """The incumbent over time, with its replicas as points; None where time shows nothing.
+
+    That is where the first complete trial was never beaten, or all that led ended together, as rows of one pack do.
+    """
     # by number among those that finished in one batch, which have the same time
     done = data.ranked.dropna(subset=["finished"]).sort_values(["finished", "trial"])
     if done.empty:
@@ -77,7 +83,7 @@ def best_so_far(data: SweepData) -> Figure | None:
     best = done["objective"].cummin() if data.minimize else done["objective"].cummax()
     # trials that improved on the best so far
     lead = done[best.ne(best.shift())]
-    if len(lead) < 2:  # a level line
+    if minutes[lead.index].max() - minutes[lead.index].min() <= TOGETHER * minutes.max():
         return None
     with styled():
         figure, grid = canvas(size=(8.6, 4.0))

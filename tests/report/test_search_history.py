@@ -30,3 +30,4 @@ def test_a_lead_that_nobody_took_over_is_no_figure(data):
     trials = data.trials.assign(objective=data.trials["objective"].where(data.trials["trial"] != first, 0.0))
     assert best_so_far(data) is not None
     assert best_so_far(replace(data, trials=trials)) is None
+    assert best_so_far(replace(data, trials=data.trials.assign(finished=data.trials["finished"].max()))) is None

@@ -1,4 +1,4 @@
-"""What Optuna's database has of a sweep, read from its file alone, and what the ledger's entries must have brought it."""
+"""What Optuna's database has of a sweep, read from its file alone, and what the ledger must have brought it."""
 
 from __future__ import annotations
 
