@@ -14,6 +14,9 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(GPU) $(
 SYSMON = $(shell $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "")')
 COVER = $(if $(SYSMON)$(filter true,$(CI)),--cov=rnnsweep --cov-report=)
 
+# Ctrl-C stops a sweep in order: it says how to go on, and ends with this code, which is no error of make's to report.
+STOPPED := 3
+
 .PHONY: help install dev quickstart test check docs bench format lint types layers clean
 
 help: ## this list
@@ -45,8 +48,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(call INSTALL,dev gpu dashboard postgres onnx docs)
 
 quickstart: install ## a real sweep in a few minutes: temporal order, with and without Omega
-	$(BIN)/rnnsweep launch quickstart --fresh
-	@echo 'Commands above need the environment once per shell:  . $(VENV)/bin/activate'
+	@echo '$(BIN)/rnnsweep launch quickstart --fresh'
+	@trap : INT; $(BIN)/rnnsweep launch quickstart --fresh; code=$$?; \
+	echo 'Commands above need the environment once per shell:  . $(VENV)/bin/activate'; \
+	test $$code -eq $(STOPPED) || exit $$code
 
 check: dev lint types layers ## format, lint, types, layers, quick tests, doctests
 	$(PYTEST) $(SIDE_BY_SIDE) -m 'not slow and not study'

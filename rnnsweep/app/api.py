@@ -212,13 +212,15 @@ def harmless(message: str) -> str:
     return without_passwords(message)
 
 
-def train(
+def train(  # noqa: PLR0913 - what `rnnsweep train` takes, by keyword only
     overrides: Sequence[str] = (),
     *,
     sweep: str | None = None,
     config_dirs: Sequence[Path | str] = (),
     observer: Callable[[RowReport], None] | None = None,
     out: Path | str | None = None,
+    on_note: Callable[[str], None] | None = None,
+    on_update: Callable[[int, int], None] | None = None,
 ) -> TrainedTrial:
     """Train one trial here: no Ray, no Optuna, no store.
 
@@ -227,26 +229,29 @@ def train(
         sweep: whose config to start from; None takes the base config.
         config_dirs: your own units and sweeps.
         observer: called with every report as it comes.
-        out: a new folder that keeps checkpoints and config, for `load_trained`; None: they last as long as the result.
+        out: a folder that keeps checkpoints and config, for `load_trained`: a new one, or that of the same training,
+            which goes on there if it was interrupted; None: they last as long as the result.
+        on_note: called with what else a person wants to know, a line each; None drops them.
+        on_update: called after every update: (updates done, updates at the next report).
 
     Returns:
         All reports, by rung and replica; its `load` gives the trained network.
 
     Raises:
-        ConfigError: wrong input, or `out` holds something already.
+        ConfigError: wrong input, or `out` holds something else.
     """
     from rnnsweep.app.config.load import load, refuse_ranges, to_json
-    from rnnsweep.app.results.trained import CHECKPOINTS, check_free, save_config, save_reports
-    from rnnsweep.app.worker.single import train_one
+    from rnnsweep.app.results.training_folder import CHECKPOINTS
+    from rnnsweep.app.run.kept_training import train_in
+    from rnnsweep.app.worker.single import TrainingWatch, train_one
 
-    if out is not None:
-        check_free(Path(out))
     folders = [Path(folder) for folder in config_dirs]
     refuse_ranges(overrides, folders)
     config = load(sweep, list(overrides), config_dirs=folders)
-    keep = TemporaryDirectory(prefix="rnnsweep-train-") if out is None else None
-    folder = Path(keep.name) if keep is not None else Path(out or "")
-    save_config(to_json(config), folder)
-    reports = train_one(config, observer, folder / CHECKPOINTS)
-    save_reports(reports, folder)
-    return TrainedTrial(to_json(config), reports, folder, keep)
+    told: dict[str, Any] = {"report": observer, "note": on_note, "within": on_update}
+    watch = TrainingWatch(**{name: one for name, one in told.items() if one is not None})
+    if out is not None:
+        return TrainedTrial(to_json(config), train_in(Path(out), config, watch), Path(out))
+    keep = TemporaryDirectory(prefix="rnnsweep-train-")
+    reports = train_one(config, watch, Path(keep.name) / CHECKPOINTS)
+    return TrainedTrial(to_json(config), reports, Path(keep.name), keep)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
+from rnnsweep.app.fitted_lines import FittedLines, Part, cropped, fitted
 from rnnsweep.sweep.progress import Progress
 from rnnsweep.sweep.session import Outcome
 from rnnsweep.sweep.states import TrialState
@@ -16,13 +17,15 @@ from rnnsweep.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 PLAIN_S = 5.0
 """Seconds between plain lines that have news."""
 SILENCE_S = 30.0
 """Seconds after which a plain line says that work goes on, without news."""
 DRAWS_PER_S = 4
-BAR = 40
+BAR, SHORT_BAR = 40, 10
+"""Places of the bar: as many as there is room for, between these."""
 FIRST_RUN = "compiling the loops for this machine (first run only)"
 PARTS = (
     (TrialState.COMPLETE, "green", "█"),
@@ -55,6 +58,9 @@ class Watcher:
     def asking(self, ask: Callable[[str], str]) -> Callable[[str], str]:
         """The same question, asked where nothing moves meanwhile."""
         return ask
+
+    def note(self, text: str) -> None:
+        """What whoever waits should know before."""
 
     def update(self, progress: Progress) -> None:
         """The newest figures."""
@@ -150,6 +156,13 @@ class LiveProgress(Watcher):
 
         return asked
 
+    def note(self, text: str) -> None:
+        """See `Watcher.note`; above what moves."""
+        if self._live is None:
+            self._write(f"note: {text}")
+        else:
+            self._live.console.print(f"note: {text}", markup=False, highlight=False)
+
     def update(self, progress: Progress) -> None:
         """Take the newest figures, and show them if it is time."""
         now = time.monotonic()
@@ -179,28 +192,46 @@ class LiveProgress(Watcher):
         counts = progress.trials
         states = " ".join(f"{counts[state]} {state.value.lower()}" for state in TrialState if counts.get(state))
         share = f"{100 * self.share(progress):.0f} %"
-        return " · ".join([share, *([states] if states else []), *self._figures(progress)])
+        return " · ".join([share, *([states] if states else []), *(part.text for part in self._figures(progress))])
 
     def bars(self, progress: Progress) -> RenderableType:
-        """The figures as a bar and two lines for a terminal: its length is updates done, not trials ended."""
-        from rich.console import Group
+        """The figures as a bar and two lines for a terminal of any width."""
+        return FittedLines(lambda width: self._lines(progress, width))
+
+    def _lines(self, progress: Progress, width: int) -> list[Text]:
+        return [self._bar(progress, width), self._counts(progress, width), self._status(progress, width)]
+
+    def _bar(self, progress: Progress, width: int) -> Text:
+        """Its length is updates done, not trials ended; where room is scarce it is shorter, and then so is the name."""
         from rich.text import Text
 
-        bar, used, finished = Text(f"{self.name}  ", no_wrap=True), 0, 0
+        finished = sum(count for state, count in progress.trials.items() if state.finished)
+        figures = f"  {100 * self.share(progress):.0f} %  {finished}/{progress.total or '–'} trials"
+        length = max(SHORT_BAR, min(BAR, width - len(self.name) - 2 - len(figures)))
+        name = cropped(self.name, width - 2 - length - len(figures))
+        bar, used = Text(f"{name}  " if name else "", no_wrap=True), 0
         for state, colour, glyph in PARTS:
-            width = min(BAR - used, round(BAR * progress.shares.get(state, 0.0)))
-            bar.append(glyph * width, style=colour)
-            used += width
-            finished += progress.trials.get(state, 0) if state.finished else 0
-        moving = min(BAR, round(BAR * self.share(progress))) - used
-        bar.append("░" * max(0, moving), style="dim blue")
-        bar.append("·" * (BAR - used - max(0, moving)), style="dim")
-        bar.append(f"  {100 * self.share(progress):.0f} %  {finished}/{progress.total or '–'} trials")
-        counts = (f"{glyph} {progress.trials.get(state, 0)} {state.value.lower()}" for state, _, glyph in PARTS)
+            part = min(length - used, round(length * progress.shares.get(state, 0.0)))
+            bar.append(glyph * part, style=colour)
+            used += part
+        moving = max(0, min(length, round(length * self.share(progress))) - used)
+        bar.append("░" * moving, style="dim blue")
+        bar.append("·" * (length - used - moving), style="dim")
+        return bar.append(figures)
+
+    def _counts(self, progress: Progress, width: int) -> Text:
+        from rich.text import Text
+
+        counts = [(progress.trials.get(state, 0), f"{glyph} ", state.value.lower()) for state, _, glyph in PARTS]
+        parts = [Part(f"{glyph}{count} {word}", int(count > 0)) for count, glyph, word in counts]
+        return Text(fitted(parts, "   ", width), no_wrap=True)
+
+    def _status(self, progress: Progress, width: int) -> Text:
+        from rich.text import Text
+
         workers = counted(progress.workers, "worker")
-        return Group(
-            bar, Text("   ".join(counts)), Text(" · ".join([self._clock(), *self._figures(progress), workers]))
-        )
+        parts = [Part(self._clock(), 8), *self._figures(progress), Part(workers, 1)]
+        return Text(fitted(parts, " · ", width), no_wrap=True)
 
     def share(self, progress: Progress) -> float:
         """Share of all updates that are done, those of the rungs in progress by the rate so far."""
@@ -208,18 +239,18 @@ class LiveProgress(Watcher):
         more = min(progress.in_training, progress.updates_per_s * quiet / progress.whole)
         return min(1.0, sum(progress.shares.values()) + more)
 
-    def _figures(self, progress: Progress) -> list[str]:
+    def _figures(self, progress: Progress) -> list[Part]:
         figures = [_best(progress)]
         running = progress.trials.get(TrialState.RUNNING)
         finished = sum(count for state, count in progress.trials.items() if state.finished)
         if progress.compiling:
-            figures.append(FIRST_RUN)
+            figures.append(Part(FIRST_RUN, 6, "compiling (first run only)"))
         elif not progress.workers and not running and finished != progress.total:
-            figures.append("starting workers")
+            figures.append(Part("starting workers", 6))
         if progress.updates_per_s > 0:
-            figures.append(f"{progress.updates_per_s:.0f} updates/s")
+            figures.append(Part(f"{progress.updates_per_s:.0f} updates/s", 2))
         if progress.left_s:
-            figures.append(f"at most {clock(progress.left_s)} left")
+            figures.append(Part(f"at most {clock(progress.left_s)} left", 5))
         return figures
 
     def _render(self) -> RenderableType:
@@ -228,7 +259,8 @@ class LiveProgress(Watcher):
         if self._last is not None and not self._phase:
             return self.bars(self._last)
         dots = "." * (1 + int(2 * (time.monotonic() - self._began)) % 3)
-        return Text(f"{self.name}  {self._clock()}  {self._phase or 'starting'} {dots}")
+        words = f"{self.name}  {self._clock()}  {self._phase or 'starting'} {dots}"
+        return FittedLines(lambda width: [Text(cropped(words, width), no_wrap=True)])
 
     def _break_silence(self) -> None:
         while not self._done.wait(1.0):
@@ -250,15 +282,18 @@ class LiveProgress(Watcher):
         self._stream.flush()
 
 
-def _best(progress: Progress) -> str:
+def _best(progress: Progress) -> Part:
     """The best value so far, also of a trial that has not ended."""
+    if progress.unsolved:
+        return Part("unsolved so far", 7)
     if progress.leading is not None:
         trial, value, step = progress.leading
-        return f"best so far {value:.4g} (trial {trial} at update {step})"
+        return Part(f"best so far {value:.4g} (trial {trial} at update {step})", 7, f"best so far {value:.4g}")
     if progress.best is None:
-        return "no result yet"
+        return Part("no result yet", 3)
+    trial, value = progress.best
     tied = f", {progress.tied} more tie" if progress.tied else ""
-    return f"best {progress.best[1]:.4g} (trial {progress.best[0]}{tied})"
+    return Part(f"best {value:.4g} (trial {trial}{tied})", 7, f"best {value:.4g}")
 
 
 def clock(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -17,15 +18,21 @@ from rnnsweep.core.types import RowStatus
 __all__ = ["Tile", "learn", "tiles", "train_batch", "train_rung", "update"]
 
 
-def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str, float]]:
+Watch = Callable[[float], None]
+"""Told, within a rung, which share of its updates is done."""
+
+
+def train_rung(pack: Pack, report_every: int, eval_every: int, watch: Watch | None = None) -> list[dict[str, float]]:
     """Train every row to its next rung boundary, evaluate, and return each row's metrics (finite values only).
 
     Rung r ends at update min(r * report_every, the row's budget). Rows are evaluated at every `eval_every`-th rung and
-    when they end. Statuses and solved_at are set on the pack.
+    when they end. Statuses and solved_at are set on the pack. `watch` is called after every update.
     """
     results: list[dict[str, float]] = []
-    for cut, tile in tiles(pack):
-        notes = _train(tile, torch.minimum((pack.rung[cut] + 1) * report_every, tile.updates))
+    cuts = tiles(pack)
+    for index, (cut, tile) in enumerate(cuts):
+        told = None if watch is None else lambda share, index=index: watch((index + share) / len(cuts))
+        notes = _train(tile, torch.minimum((pack.rung[cut] + 1) * report_every, tile.updates), told)
         pack.rung[cut] += 1
         columns = tile.tally.values()
         if "profile" in notes:
@@ -39,18 +46,21 @@ def train_rung(pack: Pack, report_every: int, eval_every: int) -> list[dict[str,
     return results
 
 
-def _train(tile: Tile, target: Int64[Tensor, " P"]) -> dict[str, Tensor]:
+def _train(tile: Tile, target: Int64[Tensor, " P"], watch: Watch | None = None) -> dict[str, Tensor]:
     """Train every row until its target; returns the diagnostics of each row's last update."""
     tile.tally.clear()
     tile.until.copy_(target)
     ends = (target - tile.step).clamp(min=0)  # a last rung may be shorter than its neighbours'
     boundaries, notes = set(ends.tolist()), {}
-    for done in range(1, max(boundaries) + 1):
-        if done not in boundaries:
+    last = max(boundaries)
+    for done in range(1, last + 1):
+        if done in boundaries:
+            ending = ends == done
+            _gather(notes, update(tile, tile.tally, ending=ending), ending)
+        else:
             tile.once_more()
-            continue
-        ending = ends == done
-        _gather(notes, update(tile, tile.tally, ending=ending), ending)
+        if watch is not None:
+            watch(done / last)
     tile.until.copy_(tile.updates)
     return notes
 

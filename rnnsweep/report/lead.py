@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnsweep.report.data import Column, Frame, SweepData
+from rnnsweep.report.scores import best_score
 from rnnsweep.report.statistics import (
     PairedDifference,
     detectable,
@@ -98,11 +99,10 @@ def verdict(data: SweepData) -> str:
 
 def _tie(data: SweepData) -> str:
     numbers = ", ".join(f"#{trial}" for trial in data.leaders[:SHOWN]) + (", ..." if len(data.leaders) > SHOWN else "")
-    value = number(float(data.ranked["objective"].iloc[0]))
     first = data.ranked["solved_at"].iloc[:2].tolist()
     # NaN, not solved, is unequal to itself: two that never solved the task are told apart by number.
     rule = "it solved the task first" if first[0] == first[0] != first[1] else "it has the lowest number"
-    tie = f"Nobody leads: {len(data.leaders)} trials tie at {value} ({numbers})."
+    tie = f"Nobody leads: {len(data.leaders)} trials tie at {best_score(data)} ({numbers})."
     return f"{tie} #{data.leaders[0]} is named first because {rule}."
 
 

@@ -7,9 +7,11 @@ from matplotlib.figure import Figure
 
 from rnnsweep.report.axis_values import name_axis, positions, spread
 from rnnsweep.report.data import SweepData
+from rnnsweep.report.scores import best_score
 from rnnsweep.report.search_history import draw_history
 from rnnsweep.report.searched import draw_slice
 from rnnsweep.report.style import GREEN, GREY, ORANGE, canvas, number, short, styled
+from rnnsweep.wording import counted
 
 PREFERRED = "controllers.omega.weight"
 
@@ -88,16 +90,17 @@ def _headline(data: SweepData) -> str:
         replicas = data.replicas[data.replicas["trial"].isin(done["trial"])]
         # half of a trial's replicas make it solved: the other half must not be passed over
         own = f" ({int(replicas['solved_at'].notna().sum())} of {len(replicas)} replicas)"
-        return f"{solved} of {len(done)} complete trials{own if data.replicas_per_trial > 1 else ''} solve the task"
+        complete = counted(len(done), "complete trial")
+        return f"{solved} of {complete}{own if data.replicas_per_trial > 1 else ''} solve the task"
     if len(done):
-        value, trial = float(done["objective"].iloc[0]), done["trial"].iloc[0]
-        return f"best {data.label(data.objective.metric)} {number(value)} (trial {trial})"
-    return f"{len(data.trials)} trials so far"
+        return f"best {data.label(data.objective.metric)} {best_score(data)} (trial {done['trial'].iloc[0]})"
+    return f"{counted(len(data.trials), 'trial')} so far"
 
 
 def _small_print(data: SweepData) -> str:
-    trained = data.totals.get("updates", 0)
+    trained, trials = data.totals.get("updates", 0), counted(len(data.trials), "trial")
+    replicas = counted(data.replicas_per_trial, "replica")
     return (
-        f"{len(data.trials)} trials × {data.replicas_per_trial} replica(s), up to {number(data.updates)} updates each; "
+        f"{trials} × {replicas}, up to {number(data.updates)} updates each; "
         f"{number(trained)} updates in {data.totals.get('wall_s', 0):.0f} s"
     )

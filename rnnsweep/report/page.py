@@ -19,8 +19,10 @@ from PIL import Image
 from rnnsweep.report import interactive, overview, page_tables
 from rnnsweep.report.atomic_files import remove_drafts, write
 from rnnsweep.report.data import SweepData
+from rnnsweep.report.scores import best_score, with_scores
 from rnnsweep.report.sections import SECTIONS, Section
 from rnnsweep.report.style import number, short
+from rnnsweep.wording import counted
 
 DPI = 144
 FORMATS = ("svg", "pdf")
@@ -128,7 +130,7 @@ def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["cell"] = cell
+    environment.filters.update(cell=cell, counted=counted)
     source = resources.files("rnnsweep.report").joinpath("page.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         data=data,
@@ -136,12 +138,14 @@ def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str
         parts=parts,
         playable=playable,
         script=interactive.packed_script() if playable else "",
-        best=page_tables.best(data).rename(columns=short),
+        best=with_scores(data, page_tables.best(data)).rename(columns=short),
         lost=page_tables.lost(data),
         reasons=page_tables.reasons(data),
         mixed=page_tables.some(data.mixed),
         use=page_tables.use(data),
-        all_trials=page_tables.trials(data).drop(columns=["started", "finished"]).rename(columns=short),
+        all_trials=with_scores(data, page_tables.trials(data))
+        .drop(columns=["started", "finished"])
+        .rename(columns=short),
     )
 
 
@@ -150,7 +154,7 @@ def facts(data: SweepData) -> list[tuple[str, str]]:
     counts = data.trials["state"].value_counts()
     done, tied = data.ranked, len(data.leaders)
     replicas = data.replicas[data.replicas["trial"].isin(data.scored["trial"])]
-    best = number(float(done["objective"].iloc[0])) if len(done) else "–"
+    best = best_score(data) if len(done) else "–"
     winner = f"#{done['trial'].iloc[0]}" if len(done) else "–"
     numbers = [
         (f"best {data.objective.metric}", best),

@@ -16,6 +16,7 @@ from rnnsweep.report.statistics import (
     paired_shares,
     pairs_needed,
 )
+from rnnsweep.wording import counted
 
 LEVEL = 0.05
 
@@ -86,7 +87,9 @@ class Effect:
 
 def _verdict(whole: PairedDifference) -> str:
     if whole.pairs < pairs_needed():
-        return f"Cannot be told from {whole.pairs} replica(s) per cell, {pairs_needed()} are the fewest that can:"
+        return (
+            f"Cannot be told from {counted(whole.pairs, 'replica')} per cell, {pairs_needed()} are the fewest that can:"
+        )
     if whole.p >= LEVEL:
         return "Undecided:"
     return "Yes:" if whole.mean > 0 else "No, the opposite:"
@@ -98,7 +101,7 @@ def _points(test: PairedDifference) -> str:
 
 
 def _measured(whole: PairedDifference, cells: int) -> str:
-    text = f"{_points(whole)} points, mean over {cells} cell(s), {whole.pairs} pair(s) by seed"
+    text = f"{_points(whole)} points, mean over {counted(cells, 'cell')}, {counted(whole.pairs, 'pair')} by seed"
     if whole.pairs < pairs_needed():
         return f"{text}."
     detected = detectable(whole.pairs) * whole.spread
@@ -140,9 +143,9 @@ class AsPublished:
             return f"{self.text} Not run."
         corrected = holm([p for _, p in rows])
         apart = [f"{name} (p = {p:.2g})" for (name, _), p in zip(rows, corrected, strict=True) if p < LEVEL]
-        verdict = f"No: {'; '.join(apart)}" if apart else f"Nothing contradicts it in {len(rows)} cell(s)"
+        verdict = f"No: {'; '.join(apart)}" if apart else f"Nothing contradicts it in {counted(len(rows), 'cell')}"
         smallest = min(len([r for r in results if r.row == cell.row]) for cell in cells if cell.replicas)
-        beside = f"{smallest} replica(s) beside {theirs}{_weak(smallest, theirs)}"
+        beside = f"{counted(smallest, 'replica')} beside {theirs}{_weak(smallest, theirs)}"
         return f"{self.text} {verdict} (Fisher's exact test, Holm at 5 %; {beside})."
 
 

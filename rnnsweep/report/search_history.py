@@ -10,6 +10,10 @@ from matplotlib.ticker import MaxNLocator
 from rnnsweep.report.data import Frame, SweepData
 from rnnsweep.report.fates import scatter_by_fate
 from rnnsweep.report.style import BLUE, INK, ORANGE, RED, canvas, chance_line, note, styled
+from rnnsweep.wording import counted
+
+TOGETHER = 0.01
+"""Share of a sweep's time within which trials end together."""
 
 
 def draw_history(axes: Axes, data: SweepData, title: str = "Every trial") -> None:
@@ -66,7 +70,10 @@ def history(data: SweepData) -> Figure | None:
 
 
 def best_so_far(data: SweepData) -> Figure | None:
-    """The incumbent over time, with its replicas as points."""
+    """The incumbent over time, with its replicas as points; None where time shows nothing.
+
+    That is where the first complete trial was never beaten, or all that led ended together, as rows of one pack do.
+    """
     # by number among those that finished in one batch, which have the same time
     done = data.ranked.dropna(subset=["finished"]).sort_values(["finished", "trial"])
     if done.empty:
@@ -76,6 +83,8 @@ def best_so_far(data: SweepData) -> Figure | None:
     best = done["objective"].cummin() if data.minimize else done["objective"].cummax()
     # trials that improved on the best so far
     lead = done[best.ne(best.shift())]
+    if minutes[lead.index].max() - minutes[lead.index].min() <= TOGETHER * minutes.max():
+        return None
     with styled():
         figure, grid = canvas(size=(8.6, 4.0))
         axes = grid[0, 0]
@@ -85,7 +94,7 @@ def best_so_far(data: SweepData) -> Figure | None:
         chance_line(axes, data.chance)
         axes.set(xlabel="time since the first trial began (minutes)", ylabel=objective_label(data))
         axes.set_xlim(left=0)
-        note(axes, f"{len(lead)} improvement{'s' if len(lead) != 1 else ''}")
+        note(axes, counted(len(lead) - 1, "improvement"))
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.17), ncols=2, borderaxespad=0)
     return figure
 

@@ -11,6 +11,9 @@ from rnnsweep.report.evidence import ordered
 from rnnsweep.report.fates import scatter_by_fate
 from rnnsweep.report.style import BLUE, INK, canvas, chance_line, note, one_legend, panels, short, styled
 
+LETTERS = 0.08
+"""What a bar's label takes of the axis, with some room."""
+
 
 def importances(data: SweepData) -> Figure | None:
     """How much each key separates the best trials from all others, as shares of 1; None on too little evidence."""
@@ -21,14 +24,22 @@ def importances(data: SweepData) -> Figure | None:
     with styled():
         figure, grid = canvas(size=(8.0, 0.9 + 0.42 * len(items)))
         axes = grid[0, 0]
-        bars = axes.barh([short(key) for key, _ in items], [share for _, share in items], color=BLUE, height=0.62)
-        axes.bar_label(bars, [f"{share:.0%}" for _, share in items], padding=4, fontsize=9.5)
+        axes.barh([short(key) for key, _ in items], [share for _, share in items], color=BLUE, height=0.62)
+        for place, (_, share) in enumerate(items):
+            _label(axes, share, place, data.noise)
         if data.noise is not None:
             axes.axvline(data.noise, color=INK, linestyle=(0, (4, 3)), linewidth=1)
             note(axes, "dashed: shuffled objectives stay below it in 95 %")
         axes.set(xlabel="importance (share)", ylabel="searched key", xlim=(0, 1.08))
         axes.grid(axis="y", visible=False)
     return figure
+
+
+def _label(axes: Axes, share: float, place: int, noise: float | None) -> None:
+    """A bar's share behind its end, and behind the dashed line where that would run through the letters."""
+    crossed = noise is not None and share <= noise < share + LETTERS
+    end = noise if crossed and noise is not None else share
+    axes.annotate(f"{share:.0%}", (end, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5)
 
 
 def draw_slice(axes: Axes, data: SweepData, key: str) -> None:

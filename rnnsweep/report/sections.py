@@ -144,8 +144,8 @@ SECTIONS = (
         "profiles",
         "How far errors reach back",
         "Norm of the backpropagated error against depth at the start, in the middle and at the end of training. A line "
-        "that falls is a vanishing gradient, one that rises an exploding one. The update of a moment is the "
-        "median over replicas, taken as solved_at is.",
+        "that falls is a vanishing gradient, one that rises an exploding one. Replicas end at updates of their own; "
+        "the legend gives the update by which half of them had come to that moment.",
         gradient_profiles.profiles,
     ),
     Section(

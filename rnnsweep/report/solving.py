@@ -12,6 +12,7 @@ from rnnsweep.report.axis_values import choice_name
 from rnnsweep.report.data import Frame, SweepData
 from rnnsweep.report.style import BLUE, GREY, INK, ORANGE, canvas, note, short, styled
 from rnnsweep.sweep.censoring import censored_median
+from rnnsweep.wording import counted
 
 SHOWN = 20
 
@@ -70,5 +71,5 @@ def solved_over_updates(data: SweepData) -> Figure | None:
         axes.step([0, *times, data.updates], [0, *share, share[-1]], where="post", color=BLUE, linewidth=2)
         axes.axhline(1, color=GREY, linewidth=0.8)
         axes.set(xlabel="updates", ylabel="solved replicas (share)", xlim=(0, data.updates), ylim=(0, 1.04))
-        note(axes, f"{len(times)} of {len(ended)} replicas")
+        note(axes, f"{len(times)} of {counted(len(ended), 'replica')}")
     return figure

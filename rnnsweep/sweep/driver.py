@@ -27,6 +27,7 @@ from rnnsweep.sweep.ports import (
     Ledger,
     Mirror,
     PutSweep,
+    RungTrained,
     Sampler,
     SweepView,
     TrialView,
@@ -179,6 +180,8 @@ class Driver:
         for event in polled:
             if isinstance(event, WorkerJoined):
                 self._recognise(event.info)
+            elif isinstance(event, RungTrained):
+                self._rate.trained(event.worker)
         events: list[Event] = [self._tick(), *polled, *self._requests()]
         if self._interrupts:
             events.append(StopAsked(SweepState.INTERRUPTED, "interrupted"))
@@ -335,7 +338,8 @@ class Driver:
 
     def _observe(self, period: float) -> None:
         if self.observer is not None and (period == 0.0 or self._is_due("observe", period)):
-            rate = self._rate.add(self.clock.monotonic(), self._memory.spent.updates)
+            busy = [name for name, worker in self._memory.workers.items() if worker.rows]
+            rate = self._rate.add(self.clock.monotonic(), self._memory.spent.updates, busy)
             try:
                 self.observer(progress(self._memory, rate, bool(self._compiling)))
             except OSError as error:  # the terminal was closed: no reason to end a sweep

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+import math
+from collections import Counter, deque
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.states import TrialState
-from rnnsweep.sweep.summary import rank
+from rnnsweep.sweep.summary import rank, unsolved
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Progress:
         updates: row-updates done, all sessions together.
         updates_per_s: row-updates per second lately.
         wall_s: seconds, all sessions together.
+        unsolved: the objective is a time to solve, and no trial knows one yet.
         leading: (trial, value, update) of the open trial that stands better than `best`, or None.
         whole: row-updates if every trial of the budget runs to its end.
         shares: state -> share of `whole` that trials in it account for: all of theirs where they have ended, what they
@@ -42,6 +44,7 @@ class Progress:
     wall_s: float
     left_s: float | None
     tied: int = 0
+    unsolved: bool = False
     leading: tuple[int, float, int] | None = None
     whole: int = 1
     shares: Mapping[TrialState, float] = field(default_factory=dict[TrialState, float])
@@ -50,7 +53,10 @@ class Progress:
 
 
 class Rate:
-    """Row-updates per second over a sliding window.
+    """Row-updates per second over a sliding window, without what comes but once: loading and compiling.
+
+    A worker's first rung holds both, so that counting begins when every worker that has rows has trained one, and there
+    is a rate when each of them has trained another.
 
     Attributes:
         window: seconds that count.
@@ -59,16 +65,37 @@ class Rate:
     def __init__(self, window: float = 30.0) -> None:
         self.window = window
         self._points: deque[tuple[float, int]] = deque()
+        self._rungs: Counter[str] = Counter()
+        self._first: dict[str, int] = {}
+        self._known = False
 
-    def add(self, at: float, updates: int) -> float:
-        """Take a point and return the rate; 0 until there are two."""
-        self._points.append((at, updates))
-        # two points stay whatever their age: rungs may be longer than the window, and an old rate is better than none
-        while len(self._points) > 2 and at - self._points[0][0] > self.window:
+    def trained(self, worker: str) -> None:
+        """A worker has trained a rung."""
+        self._rungs[worker] += 1
+
+    def add(self, at: float, updates: int, busy: Collection[str]) -> float:
+        """Take a look and return the rate; 0 while it is not known.
+
+        Args:
+            at: seconds.
+            updates: row-updates so far.
+            busy: workers that have rows.
+        """
+        if not self._points:
+            if busy and all(self._rungs[worker] for worker in busy):
+                self._first = {worker: self._rungs[worker] for worker in busy}
+                self._points.append((at, updates))
+            return 0.0
+        if updates > self._points[-1][1]:  # between two rungs nothing is learnt
+            self._points.append((at, updates))
+        # One rung of every worker stays whatever its age: rungs may be longer than the window, and an old rate is
+        # better than none.
+        while len(self._points) > 1 + max(1, len(busy)) and at - self._points[0][0] > self.window:
             self._points.popleft()
-        start, first = self._points[0]
-        # two looks within the clock's resolution
-        return (updates - first) / (at - start) if at > start else 0.0
+        # whoever was lost meanwhile, or has nothing left to train, is not waited for
+        self._known = self._known or all(self._rungs[one] > self._first[one] for one in busy if one in self._first)
+        (start, first), (end, last) = self._points[0], self._points[-1]
+        return (last - first) / (end - start) if self._known and end > start else 0.0
 
 
 def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progress:
@@ -90,6 +117,7 @@ def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progr
         workers=len(memory.workers),
         best=None if best is None else (best.number, best.value),
         tied=0 if best is None else best.tied,
+        unsolved=_unsolved(memory),
         leading=_leading(memory),
         updates=memory.spent.updates,
         updates_per_s=rate,
@@ -103,6 +131,18 @@ def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progr
         in_training=_in_training(memory) / whole,
         compiling=compiling,
     )
+
+
+def _unsolved(memory: SweepMemory) -> bool:
+    """Whether the best value, of an ended trial or an open one, is only a time by which the task was not solved."""
+    goal, leading, best = memory.plan.objectives[0], _leading(memory), memory.best
+    updates = memory.plan.budget.updates
+    if leading is not None:  # an open trial's time is known by its value alone
+        return unsolved(goal, leading[1], None if leading[1] >= updates else leading[1], updates)
+    if best is None:
+        return False
+    solved_at = best.rank.solved_at
+    return unsolved(goal, best.value, solved_at if math.isfinite(solved_at) else None, updates)
 
 
 def _leading(memory: SweepMemory) -> tuple[int, float, int] | None:

@@ -130,12 +130,12 @@ def _check(wish: Reopen, trials: Iterable[TrialView]) -> None:
     for number in wish.trials:
         if number not in by_number:
             allowed = f"0 to {max(by_number)}" if by_number else "none yet"
-            raise ConfigError("no such trial", key="trial", value=number, allowed=allowed)
+            raise ConfigError("no such trial", key="--trial", value=number, allowed=allowed)
         view = by_number[number]
         if view.state.finished and not wish.wants(view):
             hint = "COMPLETE trials go on with --extend." if view.state is TrialState.COMPLETE else None
             raise ConfigError(
-                f"trial is {view.state.value}", key="trial", value=number, allowed="unfinished or FAILED", hint=hint
+                f"trial is {view.state.value}", key="--trial", value=number, allowed="unfinished or FAILED", hint=hint
             )
 
 

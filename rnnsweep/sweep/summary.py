@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from rnnsweep.sweep.objective import SOLVED_AT
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.views import TrialView
@@ -40,6 +41,28 @@ def rank(objective: Objective, value: float, solved_at: float | None, number: in
     loss = -value if objective.goal == "maximize" else value
     # + 0.0 turns the -0.0 of a maximised 0 into 0.0, which prints as its equals do
     return Rank(loss + 0.0, math.inf if solved_at is None else float(solved_at), number)
+
+
+def unsolved(objective: Objective, value: float | None, solved_at: float | None, updates: int) -> bool:
+    """Whether an objective is a time to solve that has not come: then its value is only a time by which it had not.
+
+    Args:
+        objective: what is pursued.
+        value: the trial's; None: it has none.
+        solved_at: the trial's, see `TrialView`.
+        updates: what an unsolved replica scores, the budget.
+
+    Example:
+        >>> time = Objective("solved_at")
+        >>> unsolved(time, 2000.0, None, 2000), unsolved(time, 800.0, 800, 2000)
+        (True, False)
+        >>> unsolved(Objective("valid/error"), 0.5, None, 2000)
+        False
+    """
+    if objective.metric != SOLVED_AT or objective.reduce == "solved_share" or value is None:
+        return False
+    # `best` knows a time from the first replica on, the others once half of the replicas have solved
+    return value >= updates and solved_at is None if objective.reduce == "best" else solved_at is None
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,12 @@ def test_the_best_so_far_counts_before_its_trial_has_ended():
     assert "no result yet" not in text
 
 
+def test_a_best_time_that_has_not_come_is_not_shown_as_one():
+    text = silent().line(replace(LATER, best=(1, 2000.0), unsolved=True))
+    assert "unsolved so far" in text
+    assert "2000" not in text
+
+
 def test_ties_are_said():
     assert "best 0.25 (trial 1, 6 more tie)" in silent().line(replace(LATER, tied=6))
 
@@ -133,15 +139,44 @@ def test_compiling_is_said_while_it_lasts():
         assert "starting workers" not in live.line(compiling)
 
 
-@pytest.mark.parametrize(
-    "progress", [START, LATER, replace(LATER, leading=(123, 0.123456, 123456), tied=9), replace(START, compiling=True)]
-)
-def test_bars_fit_eighty_columns(progress):
+LONG = replace(LATER, leading=(123, 0.123456, 123456), tied=9, updates_per_s=12345.0)
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
+@pytest.mark.parametrize("progress", [START, LATER, LONG, replace(START, compiling=True)])
+def test_three_lines_fit_any_width(progress, width):
     live = silent("a-sweep-of-a-good-name")
     live.update(progress)
-    lines = drawn(live, progress)
-    assert max(map(len, lines)) <= 80
-    assert sum(lines[0].count(glyph) for glyph in "█▓▒░·") == 40
+    lines = drawn(live, progress, width)
+    assert len(lines) == 3, "a line has wrapped"
+    assert max(map(len, lines)) <= width
+    assert f"/{progress.total or '–'} trials" in lines[0]
+    assert sum(lines[0].count(glyph) for glyph in "█▓▒░·") >= 10
+
+
+def test_what_matters_least_is_left_out_first():
+    live = silent()
+    live.update(LONG)
+    status = {width: drawn(live, LONG, width)[2].rstrip() for width in (120, 80, 50, 28)}
+    best = "0:00 · best so far 0.1235 (trial 123 at update 123456)"
+    assert status == {
+        120: f"{best} · 12345 updates/s · at most 1:15 left · 2 workers",
+        80: f"{best} · at most 1:15 left",
+        50: "0:00 · best so far 0.1235 · at most 1:15 left",
+        28: "0:00 · best so far 0.1235",
+    }
+    first = replace(START, compiling=True)
+    assert "compiling the loops for this machine (first run only)" in drawn(live, first)[2]
+    assert "compiling (first run only)" in drawn(live, first, 50)[2]
+    assert drawn(live, LATER, 40)[1].rstrip() == "█ 3 complete   ▒ 1 failed   ░ 2 running"
+
+
+def test_what_is_done_before_the_first_figures_does_not_wrap():
+    live = silent()
+    live.phase("comparing code and data with those of before, which takes a while")
+    console = Console(file=io.StringIO(), width=40)
+    console.print(live._render())
+    assert len(console.file.getvalue().splitlines()) == 1
 
 
 def test_what_comes_before_the_first_figures_is_shown_on_a_terminal():

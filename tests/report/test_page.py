@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rnnsweep.report.page import FORMATS, drawn, facts, write_overview, write_report
+from rnnsweep.report import lead
+from rnnsweep.report.overview import _headline, _small_print
+from rnnsweep.report.page import FORMATS, drawn, facts, render, write_overview, write_report
 from rnnsweep.report.search_history import history
 from rnnsweep.report.sections import SECTIONS
+from rnnsweep.sweep.plan import Objective
 from tests.report.conftest import two_objectives
 
 
@@ -33,6 +36,40 @@ def test_report_writes_page_pictures_and_tables(data, tmp_path):
     assert len(re.findall(r'src="data:image/png;base64,', text)) == len(SECTIONS)
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)  # nothing is loaded from elsewhere
     assert pd.read_csv(tmp_path / "trials.csv")["trial"].tolist() == data.trials["trial"].tolist()
+
+
+def bare(data):
+    """The page with all sections but no pictures, which take seconds to draw."""
+    rest = {"caption": "", "src": "", "answer": lead.verdict(data), "caution": "", "table": None, "interactive": ""}
+    return render(data, [{"slug": section.slug, "title": section.title, **rest} for section in SECTIONS], {})
+
+
+def test_every_section_is_in_the_navigation(data):
+    text = bare(dataclasses.replace(data, changes=("0: x",)))
+    sections = re.findall(r'<section id="([^"]+)"', text)
+    assert sections == re.findall(r'<a href="#([^"]+)"', text)
+    assert "best" in sections
+
+
+def test_things_are_counted_in_words_that_fit_their_number(data):
+    one = dataclasses.replace(data, replicas_per_trial=1, trials=data.trials.head(1))
+    shown = [bare(data), _small_print(data), bare(one), _small_print(one)]
+    assert not [word for text in shown for word in re.findall(r"\w+\(s\)", text.split("<script>")[0])]
+    assert "over 1 replica</small>" in shown[2]
+    assert shown[3].startswith("1 trial × 1 replica, up")
+
+
+def test_a_time_to_solve_that_has_not_come_is_no_time(data):
+    never = data.trials.assign(objective=6000.0, solved_at=float("nan"))
+    late = dataclasses.replace(data, objective=Objective("solved_at"), trials=never)
+    text = bare(late)
+    assert dict(facts(late))["best solved_at"] == "> 6 000"
+    assert "trials tie at &gt; 6 000" in text
+    assert "<td>&gt; 6 000</td>" in text
+    assert _headline(late).startswith("best updates to solve > 6 000 (trial ")
+    timely = dataclasses.replace(late, trials=never.assign(objective=800.0, solved_at=800.0))
+    assert dict(facts(timely))["best solved_at"] == "800"
+    assert "<td>&gt; " not in bare(timely)
 
 
 def test_text_from_the_sweep_is_escaped(data, tmp_path, unpainted):

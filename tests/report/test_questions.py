@@ -36,7 +36,7 @@ def fig7(replicas):
 def test_yes_with_interval_test_and_the_cells_that_stand_alone():
     text = OMEGA.answer((), fig7(10))
     assert text.startswith("Does Ω help? Yes: +95 [")
-    assert "mean over 2 cell(s), 10 pair(s) by seed, sign-flip p = 0.002;" in text  # 2 / 2^10
+    assert "mean over 2 cells, 10 pairs by seed, sign-flip p = 0.002;" in text  # 2 / 2^10
     # alone: p = 2/2^10 and 2/2^9, by Holm .0039 both
     assert "By itself (Holm over 2 cells): basic tanh, MSGD-CR, T = 20 +100 [" in text
     assert "T = 50 +90 [" in text
@@ -44,7 +44,7 @@ def test_yes_with_interval_test_and_the_cells_that_stand_alone():
 
 def test_five_replicas_cannot_tell_and_say_so():
     text = OMEGA.answer((), fig7(5))
-    assert "Cannot be told from 5 replica(s) per cell, 6 are the fewest that can: +90 points" in text
+    assert "Cannot be told from 5 replicas per cell, 6 are the fewest that can: +90 points" in text
     assert "none" in text  # no cell by itself either: 2 / 2^5
 
 
@@ -74,16 +74,16 @@ def test_the_opposite_is_said_to_be():
 
 def test_replicas_that_one_method_lacks_are_left_out():
     on, off = accuracies("T=100 on", "adding", 1.0, 2.0, 3.0), accuracies("T=100 off", "adding", 1.0)
-    assert "1 pair(s) by seed" in SAMPLING.answer((), [*on, *off])
+    assert "1 pair by seed" in SAMPLING.answer((), [*on, *off])
     assert SAMPLING.answer((), on) == "Does sampling help? Not run."
 
 
 @pytest.mark.parametrize(
     ("outcomes", "says"),
     [
-        ([True] * 5, "Nothing contradicts it in 1 cell(s)"),
+        ([True] * 5, "Nothing contradicts it in 1 cell"),
         ([False] * 5, "No: adding 0 of 5 against 5 of 5 (p = 0.0079)"),  # 2 / C(10, 5) = 2/252
-        ([False], "1 replica(s) beside 5, which could not show any difference"),  # 1/6
+        ([False], "1 replica beside 5, which could not show any difference"),  # 1/6
     ],
 )
 def test_shares_beside_the_published_ones(outcomes, says):

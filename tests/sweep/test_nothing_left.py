@@ -53,7 +53,7 @@ def test_failed_trials_are_idle_until_somebody_wants_them() -> None:
     assert (found.view.state, found.failed) == (SweepState.COMPLETE, 1)
     assert look(world, Reopen(failed=True)) is None
     assert look(world, Reopen(trials=(1,))) is None
-    with pytest.raises(ConfigError, match="no such trial"):
+    with pytest.raises(ConfigError, match=r"--trial=.*: no such trial"):
         look(world, Reopen(trials=(9,)))
 
 

@@ -14,14 +14,56 @@ from rnnsweep.sweep.states import TrialState
 from tests.kit.plans import plan
 
 
-def test_a_rate_needs_two_points_and_forgets_what_is_older_than_its_window() -> None:
+def looked(rate: Rate, at: float, updates: int, *trained: str, busy: tuple[str, ...] = ("a",)) -> float:
+    for worker in trained:
+        rate.trained(worker)
+    return rate.add(at, updates, busy)
+
+
+def test_the_first_rung_with_its_compilation_is_no_part_of_a_rate() -> None:
+    """100 updates in the first 60 s, then 100 in each second."""
     rate = Rate(window=10.0)
-    assert rate.add(0.0, 0) == 0.0
-    assert rate.add(0.0, 5) == 0.0  # no time has passed
-    assert rate.add(1.0, 100) == 100.0
-    for second in range(2, 40):
-        last = rate.add(float(second), 100 + second)
-    assert last == pytest.approx(1.0)
+    assert looked(rate, 0.0, 0) == 0.0
+    assert looked(rate, 60.0, 100, "a") == 0.0
+    assert looked(rate, 60.5, 100) == 0.0
+    assert looked(rate, 61.0, 200, "a") == 100.0
+    assert looked(rate, 62.0, 300, "a") == 100.0
+
+
+def test_a_rate_forgets_what_is_older_than_its_window() -> None:
+    rate = Rate(window=10.0)
+    looked(rate, 0.0, 100, "a")
+    last = [looked(rate, float(second), 100 + 50 * min(second, 20) + second, "a") for second in range(1, 40)]
+    assert last[0] == 51.0
+    assert last[-1] == pytest.approx(1.0)
+
+
+def test_every_worker_is_measured_before_there_is_a_rate() -> None:
+    """Two workers of 10 updates per 10 s each, whose first rungs come 0.1 s apart: 2 per second, never 100."""
+    rate, both = Rate(), ("a", "b")
+    seen = [looked(rate, 30.0, 10, "a", busy=both), looked(rate, 30.1, 20, "b", busy=both)]
+    seen += [looked(rate, 40.0, 30, "a", busy=both)]
+    assert seen == [0.0, 0.0, 0.0]
+    assert looked(rate, 40.1, 40, "b", busy=both) == pytest.approx(2.0)
+    assert looked(rate, 41.0, 40, busy=both) == pytest.approx(2.0)  # no news is no standstill
+
+
+def test_rungs_that_are_longer_than_the_window_keep_their_rate() -> None:
+    """Two workers, each 60 updates per minute, 20 s apart."""
+    rate, both = Rate(window=30.0), ("a", "b")
+    updates, last = 0, 0.0
+    for minute in range(5):
+        for worker, at in (("a", 60.0 * minute), ("b", 60.0 * minute + 20)):
+            updates += 60
+            last = looked(rate, at, updates, worker, busy=both)
+        last = looked(rate, 60.0 * minute + 59, updates, busy=both)
+    assert last == pytest.approx(2.0)
+
+
+def test_a_worker_that_was_lost_or_has_nothing_to_train_is_not_waited_for() -> None:
+    rate, both = Rate(), ("a", "b")
+    looked(rate, 0.0, 20, "a", "b", busy=both)
+    assert looked(rate, 10.0, 30, "a", busy=("a",)) == 1.0
 
 
 def test_time_left_counts_what_is_trained_already_and_is_unknown_without_a_rate_or_a_limit() -> None:
@@ -62,3 +104,14 @@ def test_an_open_trial_leads_where_it_stands_better_than_the_best_complete_one(g
     remember_best(memory, TrialView(0, TrialState.COMPLETE, {}, (value,)))
     assert progress(memory, 0.0).leading is None  # as good is not better
     assert progress(memory, 0.0).best == (0, value)
+
+
+def test_a_time_to_solve_that_has_not_come_is_no_best_value() -> None:
+    memory, _ = rebuild(plan(4, updates=40, objectives=(Objective("solved_at"),)), 1, 0.0, Records())
+    assert not progress(memory, 0.0).unsolved
+    training(memory, 1, (10, 10), 40.0)
+    assert progress(memory, 0.0).unsolved
+    remember_best(memory, TrialView(0, TrialState.COMPLETE, {}, (40.0,)))
+    assert progress(memory, 0.0).unsolved
+    remember_best(memory, TrialView(2, TrialState.COMPLETE, {}, (30.0,), solved_at=30))
+    assert not progress(memory, 0.0).unsolved

@@ -254,6 +254,11 @@ class Composition:
         """Whether this is a sweep; the base config alone is one trial's."""
         return any(layer.source != COMMAND_LINE for layer in self.layers)
 
+    def rank(self, variant: int, key: str) -> int:
+        """How specific the source of a plain key's value is: -1 for the base config, more for what was laid over it."""
+        origin = self.variants[variant][1].origin.get(key)
+        return next((place for place, layer in reversed([*enumerate(self.layers)]) if layer.source == origin), -1)
+
     def outdated(self, key: str, source: str) -> bool:
         """Whether a key was written for a unit that something later replaced: then it may be missing."""
         layer = next((layer for layer in self.layers if layer.source == source), None)
@@ -436,6 +441,14 @@ def with_source(error: ConfigError, origin: Mapping[str, str], otherwise: str) -
     )
     renamed.__cause__ = error.__cause__
     return renamed
+
+
+def base_keys(composition: Composition) -> dict[str, str]:
+    """Dotted key of the base config's own values -> its file, unless something laid over it does."""
+    tree = composition.variants[0][1]
+    blocks = {key: value for key, value in tree.tree.items() if key not in composition.choices and key != "name"}
+    leaves = (leaf for key, value in blocks.items() for leaf in ([key] if key in _OPEN else _leaves(key, value)))
+    return dict.fromkeys(leaves, composition.base)
 
 
 def unit_files(composition: Composition, path: ConfigPath) -> dict[str, str]:

@@ -93,8 +93,13 @@ def _equals(text: str, before: str, after: Sequence[str]) -> Mistake | None:
         return Mistake("blanks around =", f"{key}={following.strip('= ') or 'VALUE'}")
     if sign := _OTHER_SIGN.fullmatch(key):
         return Mistake("no = between key and value", f"{sign['key']}={sign['value']}")
-    value = following if following and "=" not in following else "VALUE"
-    return Mistake("no = between key and value", f"{key}={value}" if _KEY.fullmatch(key) else None)
+    if not _KEY.fullmatch(key):
+        return Mistake("no = between key and value")
+    if following and "=" not in following:
+        return Mistake("no = between key and value", f"{key}={following}")
+    # a word alone: a key whose value is missing, or a name for the sweep, as other programs take one
+    name = "" if "." in key else f", or 'name={key}' for a sweep of that name"
+    return Mistake("no = between key and value", f"Did you mean '{key}=VALUE'{name}?")
 
 
 def _key(text: str) -> Mistake | None:

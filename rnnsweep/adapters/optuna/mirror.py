@@ -24,6 +24,7 @@ from optuna.trial import TrialState as State
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.optuna.cube import bounds, cell_count, cell_value, coordinate
 from rnnsweep.adapters.optuna.sqlite_writer import DetailWriter, TrialDetail, writer_of
+from rnnsweep.adapters.optuna.study_contents import IDENTITY, TRIAL, Steps, covers, expected_steps
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Change
@@ -31,8 +32,7 @@ from rnnsweep.sweep.space import Dimension
 from rnnsweep.sweep.states import TrialState
 
 LOG = logging.getLogger(__name__)
-TRIAL, OPENED, ENDED = "rnnsweep.trial", "rnnsweep.opened", "rnnsweep.ended"
-IDENTITY = "rnnsweep.identity"
+OPENED, ENDED = "rnnsweep.opened", "rnnsweep.ended"
 
 
 @dataclass
@@ -73,12 +73,10 @@ class OptunaMirror:
 
     def holds(self, batches: Iterable[Sequence[Change]]) -> bool:
         """Whether the database still has what these entries brought it: every trial, and a value for every rung."""
-        expected: dict[int, set[int]] = {}
-        for change in (change for changes in batches for change in changes):
-            if change.trial is not None and change.kind in ("trial", "rung"):
-                steps = expected.setdefault(change.trial, set())
-                if change.kind == "rung" and len(self._plan.objectives) == 1 and change.data["values"]:
-                    steps.add(int(change.data["step"]))
+        return self.has(expected_steps(self._plan, batches))
+
+    def has(self, expected: Steps) -> bool:
+        """Whether the database has this; see `holds`."""
         with _store_errors():
             name = self._study_name(self._connected())
             if name not in optuna.get_all_study_names(self._connected()):
@@ -88,7 +86,7 @@ class OptunaMirror:
             for trial in study.get_trials(deepcopy=False):
                 steps = stored.setdefault(trial.user_attrs.get(TRIAL, -1), set())
                 steps.update(trial.intermediate_values)
-        return all(number in stored and steps <= stored[number] for number, steps in expected.items())
+        return covers(stored, expected)
 
     def start_over(self) -> None:
         """Remove the sweep's study: finished trials are final in Optuna, nothing can be added to them."""

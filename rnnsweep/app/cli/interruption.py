@@ -29,7 +29,7 @@ def farewell(command: str | None, error: KeyboardInterrupt) -> tuple[str, int]:
     if command == "resume":
         return "Interrupted before the sweep went on; it is as it was: the same command goes on.", RESUMABLE
     if command == "train":
-        return "Interrupted. Nothing can be resumed: a sweep is what `rnnsweep launch` makes.", INTERRUPTED
+        return "Interrupted. Nothing was kept; with --out DIR the same command would go on.", INTERRUPTED
     if command in ("launch", "reproduce", None):
         return "Interrupted. A sweep that has begun goes on with: rnnsweep resume NAME", INTERRUPTED
     return "Interrupted.", INTERRUPTED

@@ -28,7 +28,7 @@ ConfigDir = Annotated[
     list[Path] | None,
     typer.Option("--config-dir", metavar="DIR", help="Your own units and sweeps; may be repeated.", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; infinity is the string Infinity.")]
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep in the store.", show_default=False)]
 TrialNumber = Annotated[
     int | None,
@@ -50,7 +50,7 @@ def password_prompt() -> Callable[[str], str] | None:
 
 
 def emit(data: Any) -> None:
-    """Print JSON on standard output; NaN and infinity, which are no JSON, are null."""
+    """Print JSON on standard output; infinities are the strings Infinity and -Infinity, NaN is null."""
     from rnnsweep.app.results.tables import jsonable
 
     typer.echo(json.dumps(jsonable(data), indent=2, allow_nan=False, ensure_ascii=False))

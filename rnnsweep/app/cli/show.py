@@ -46,8 +46,8 @@ def _print_trial(entry: dict[str, Any]) -> None:
         standing += f", attempt {entry['attempts']}"
     typer.echo(standing)
     facts = {
-        "objective": entry["objective"],
-        "value so far": entry["value"] if entry["objective"] is None else None,
+        "objective": _bound(entry, "objective"),
+        "value so far": _bound(entry, "value") if entry["objective"] is None else None,
         "solved at": entry["solved_at"],
         "diverged at": entry["diverged_at"],
         "reason": entry["reason"] or None,
@@ -59,6 +59,12 @@ def _print_trial(entry: dict[str, Any]) -> None:
             typer.echo(printable(f"  {name}: {as_typed(value)}"))
     for key, value in entry["params"].items():
         typer.echo(printable(f"  {key}={as_typed(value)}"))
+
+
+def _bound(entry: dict[str, Any], name: str) -> object:
+    """A value in full; of a time to solve that has not come, that it is later."""
+    late = entry.get("unsolved") and entry[name] is not None
+    return f"unsolved by update {entry['step']}" if late else entry[name]
 
 
 def _time(at: float) -> str:

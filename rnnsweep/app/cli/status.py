@@ -8,7 +8,7 @@ import typer
 
 from rnnsweep.app.cli.listing import Column, print_table, printable, terminal_width
 from rnnsweep.app.cli.options import AsJson, Store, emit
-from rnnsweep.app.results.tables import as_typed
+from rnnsweep.app.results.tables import as_typed, score_text
 
 STATES = ("complete", "pruned", "failed", "running", "waiting")
 
@@ -52,7 +52,7 @@ def _print(entries: list[dict[str, Any]]) -> None:
         Column("sweep", [entry["sweep"] for entry in entries], text=True, key="sweep"),
         Column("state", [entry["state"] for entry in entries], text=True, key="state"),
         *counts,
-        Column("best", ["–" if one is None else as_typed(one["objective"], 4) for one in best], key="best"),
+        Column("best", ["–" if one is None else score_text(one, one["objective"]) for one in best], key="best"),
         Column("trial", ["–" if one is None else str(one["trial"]) for one in best], 1, key="trial"),
         Column("updates", [str(entry["updates"]) for entry in entries], 3, key="updates"),
         Column("updates/s", [_rate(entry["updates_per_s"]) for entry in entries], 4, key="updates/s"),

@@ -98,7 +98,7 @@ def _plain(entries: Sequence[Any], name: str) -> Column:
     from rnnsweep.app.results.selection import FIELDS, value_of
 
     text = name in ("state", "reason", "fingerprints")
-    cells = [_cell(value_of(entry, name)) for entry in entries]
+    cells = [_score(entry) if name == "objective" else _cell(value_of(entry, name)) for entry in entries]
     return Column(name if name in FIELDS else name.removeprefix("controllers."), cells, 0, text, name)
 
 
@@ -148,7 +148,12 @@ def _unfinished(entry: Any) -> bool:
 
 
 def _score(entry: Any) -> str:
-    return f"{_cell(entry['value'])}*" if _unfinished(entry) else _cell(entry["objective"])
+    from rnnsweep.app.results.tables import score_text
+
+    if not _unfinished(entry):
+        return score_text(entry, entry["objective"])
+    # a time to solve that has not come so far is later than now: the budget, its value, has not been trained yet
+    return f"{score_text(entry, entry['step'] if entry.get('unsolved') else entry['value'])}*"
 
 
 def _cell(value: Any) -> str:

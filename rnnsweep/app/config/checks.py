@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -123,18 +123,36 @@ def _check_name(name: Any, key: str) -> None:
         raise ConfigError("is no name", key=key, value=name, allowed=allowed)
 
 
+def fit_rungs(resolved: dict[str, Any], rank: Callable[[str], int]) -> None:
+    """Let a budget that is smaller than a rung be one rung, where the rung was not written for that budget.
+
+    Args:
+        resolved: a config; lengths that are refused otherwise are changed, and no others.
+        rank: how specific the source of a key's value is: of two, the larger one was written later, knowing the other.
+    """
+    updates, block = resolved["budget"]["updates"], resolved["training"]
+    for key in ("report_every", "eval_every"):
+        if not all(_COUNT.accepts(value) for value in (updates, block["report_every"], block[key])):
+            return  # the checks that follow say which
+        most = int(updates) if key == "report_every" else -(-int(updates) // int(block["report_every"]))
+        if block[key] > most and rank(f"training.{key}") < rank("budget.updates"):
+            block[key] = most
+
+
 def _check_steps(resolved: Mapping[str, Any]) -> None:
     budget, training = resolved["budget"], resolved["training"]
     updates, period = budget["updates"], training["report_every"]
     if period > updates:
-        allowed = f"at most budget.updates={updates}"
-        raise ConfigError("no rung would ever be reached", key="training.report_every", value=period, allowed=allowed)
+        allowed, hint = f"at most budget.updates={updates}", f"Set training.report_every={updates}, or more updates."
+        problem = "no rung would ever be reached"
+        raise ConfigError(problem, key="training.report_every", value=period, allowed=allowed, hint=hint)
     # rounded up: the last rung may be a short one
     rungs = -(-updates // period)
     if training["eval_every"] > rungs:
         allowed = f"at most {rungs}, the rungs of a trial (budget.updates / training.report_every)"
-        value = training["eval_every"]
-        raise ConfigError("nothing would ever be evaluated", key="training.eval_every", value=value, allowed=allowed)
+        value, hint = training["eval_every"], f"Set training.eval_every={rungs}, or more updates."
+        problem = "nothing would ever be evaluated"
+        raise ConfigError(problem, key="training.eval_every", value=value, allowed=allowed, hint=hint)
     # `updates` ends trials, not the sweep
     if all(budget[key] is None for key in ("trials", "wall_s", "device_s", "target")):
         allowed = "a number in one of budget.trials, wall_s, device_s, target"

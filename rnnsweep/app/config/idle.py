@@ -161,6 +161,12 @@ def still_loops(units: Units) -> list[str]:
     return [f"family={family.unit_name} stands still at 0: task={task.unit_name} has no inputs, and it has no bias"]
 
 
+def slow_loops(units: Units) -> list[str]:
+    """What a family costs that no fused loop runs: nobody should take it for a sweep that hangs."""
+    family = units.family
+    return [f"family={family.unit_name}: {family.pace}"] if family.pace else []
+
+
 def _is_on(unit: Controller) -> bool:
     # here and not above: whoever only reads configs should not wait for torch
     import torch

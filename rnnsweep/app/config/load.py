@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.adapters.hydra.compose import Composition, compose_sweep, unit_files, with_source
+from rnnsweep.adapters.hydra.compose import Composition, base_keys, compose_sweep, unit_files, with_source
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path, packaged_configs
 from rnnsweep.adapters.hydra.yaml_files import Choice, describe, read_sweep, read_yaml
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
-from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values
+from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values, fit_rungs
 from rnnsweep.app.config.data_paths import place_config
-from rnnsweep.app.config.idle import idle_arms, idle_controllers, idle_settings, same_rules, still_loops
+from rnnsweep.app.config.idle import idle_arms, idle_controllers, idle_settings, same_rules, slow_loops, still_loops
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
 from rnnsweep.app.config.store_urls import kept, readable, refuse_secrets, without_typed_secrets
@@ -59,6 +59,7 @@ class SweepConfig:
         description: the file's first comment line.
         sweep: what names that file on a command line: its name, or its absolute path; empty for the base config.
         config_dirs: the user's config directories, absolute; they are needed to load it again.
+        notes: what whoever waits for its training should know before, a line each; units say it when they are checked.
     """
 
     plan: SweepPlan
@@ -74,6 +75,7 @@ class SweepConfig:
     description: str = ""
     sweep: str = ""
     config_dirs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def checkpoints(self) -> str:
@@ -192,10 +194,11 @@ def _variants(composition: Composition, name: str) -> tuple[list[Variant], dict[
     """The resolved config of every combination of searched groups, its plain values checked; and the stores' URLs."""
     variants: list[Variant] = []
     urls: dict[str, Any] = {}
-    for groups, tree in composition.variants:
+    for index, (groups, tree) in enumerate(composition.variants):
         resolved = tree.resolved()
         if resolved.get("name") is None:
             resolved["name"] = name
+        fit_rungs(resolved, functools.partial(composition.rank, index))
         # before `place_config`, which relies on the types
         check_values(resolved)
         place_config(resolved)
@@ -236,7 +239,8 @@ def _checked(
     # variants share most units: each line once, in order
     for line in dict.fromkeys((*composition.idle, *idle)):
         warnings.warn(line, ConfigWarning, stacklevel=3)
-    return config
+    slow = (line for units in facts.units for line in slow_loops(units))
+    return dataclasses.replace(config, notes=tuple(dict.fromkeys(slow)))
 
 
 def _assemble(
@@ -280,9 +284,10 @@ def _assemble(
 
 def _origin(composition: Composition, path: ConfigPath) -> dict[str, str]:
     """Dotted key -> where it was set: for errors."""
-    # the later the more specific: a unit's file, what set the key, the base variant's own, the line of a range
+    # the later the more specific: the base, a unit's file, what set the key, the base variant's own, a range's line
     searched = {f"space.{key}": item.source for key, item in composition.searched.items()}
-    return {**unit_files(composition, path), **composition.origin, **composition.variants[0][1].origin, **searched}
+    below = {**base_keys(composition), **unit_files(composition, path)}
+    return {**below, **composition.origin, **composition.variants[0][1].origin, **searched}
 
 
 def _import_paths(user: Sequence[Path]) -> list[str]:

@@ -111,7 +111,7 @@ class Sweep:
         from rnnsweep.app.results.tables import rows, trials_of
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            return rows(ledger, trials_of(ledger, view), self.name, run_ids(self.place, view))
+            return rows(ledger, trials_of(ledger, view), view, run_ids(self.place, view))
 
     def ranking(self) -> list[dict[str, Any]]:
         """Entries of the table: complete trials only, best first; the first is what `rnnsweep best --json` prints."""
@@ -120,7 +120,7 @@ class Sweep:
 
         with reading_sweep(self.place, self.name) as (ledger, view):
             runs = run_ids(self.place, view)
-            return [row(trial, runs) for trial in ranked(view, ledger.trials(self.name))]
+            return [row(view, trial, runs) for trial in ranked(view, ledger.trials(self.name))]
 
     def front(self) -> list[int]:
         """Numbers of the complete trials that no other one beats in every objective; empty with one objective."""
@@ -211,7 +211,7 @@ class Sweep:
         from rnnsweep.app.results.tables import find, trials_of
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            return TrialResult(self, find(view, trials_of(ledger, view), number))
+            return TrialResult(self, find(view, trials_of(ledger, view), number, "--trial"))
 
     # ------------------------------------------------------------------ requests to its driver
 

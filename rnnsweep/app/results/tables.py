@@ -12,7 +12,7 @@ from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import Change, Ledger, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import SweepState, TrialState
-from rnnsweep.sweep.summary import Best, Rank
+from rnnsweep.sweep.summary import Best, Rank, unsolved
 from rnnsweep.sweep.summary import ranked as by_objective
 from rnnsweep.sweep.views import fingerprint_text
 
@@ -34,9 +34,39 @@ def objective_block(view: SweepView) -> Mapping[str, Any]:
     return block[0] if isinstance(block, list) else block
 
 
+def open_time(view: SweepView, trial: TrialView, value: float | None) -> Json:
+    """``{"unsolved": True}`` where `value` is a time to solve that has not come, only a bound; else nothing.
+
+    Scripts of sweeps with other objectives meet no new field.
+    """
+    updates = resolved(view).get("budget", {}).get("updates", math.inf)
+    late = unsolved(Objective(**objective_block(view)), value, trial.solved_at, updates)
+    return {"unsolved": True} if late else {}
+
+
+def score_text(entry: Json, value: float | None) -> str:
+    """An objective for people: a dash where there is none, a bound where it is a time to solve that has not come.
+
+    Example:
+        >>> score_text({"unsolved": True}, 2000.0), score_text({}, 0.12345), score_text({}, None)
+        ('> 2000', '0.1235', '–')
+    """
+    if value is None:
+        return "–"
+    return f"> {as_typed(value, 4)}" if entry.get("unsolved") else as_typed(value, 4)
+
+
 def plain(value: Any) -> Any:
-    """A value for JSON: off, infinite and not-a-number are null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """A value for JSON, which has no word for infinities: theirs are strings that most languages' numbers read again.
+
+    Example:
+        >>> [plain(value) for value in (math.inf, -math.inf, math.nan, 0.5)]
+        ['Infinity', '-Infinity', None, 0.5]
+    """
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    # not null, which says that there is no value: a clipping threshold may be either, and means something else then
+    return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def ranked(view: SweepView, trials: Iterable[TrialView]) -> list[TrialView]:
@@ -84,6 +114,7 @@ def status(view: SweepView, trials: Sequence[TrialView]) -> Json:
     winner = None
     if best is not None:
         winner = {"trial": best.number, "objective": best.values[0], "params": dict(best.params)}
+        winner |= open_time(view, best, best.values[0])
     return {
         "sweep": view.name,
         "state": view.state.value,
@@ -95,10 +126,13 @@ def status(view: SweepView, trials: Sequence[TrialView]) -> Json:
     }
 
 
-def row(trial: TrialView, runs: Mapping[int, str], newest: tuple[int, float | None] | None = None) -> Json:
+def row(
+    view: SweepView, trial: TrialView, runs: Mapping[int, str], newest: tuple[int, float | None] | None = None
+) -> Json:
     """One entry of `table`.
 
     Args:
+        view: its sweep.
         trial: the trial.
         runs: trial number -> MLflow run id, as far as the tracker has written.
         newest: step and value at the newest rung of a trial that has not ended, see `newest_rung`.
@@ -118,12 +152,14 @@ def row(trial: TrialView, runs: Mapping[int, str], newest: tuple[int, float | No
         "reason": trial.reason,
         "fingerprints": fingerprint_text(trial.fingerprints),
         "mlflow_run_id": runs.get(trial.number),
+        **open_time(view, trial, value),
     }
 
 
-def rows(ledger: Ledger, trials: Sequence[TrialView], sweep: str, runs: Mapping[int, str]) -> list[Json]:
+def rows(ledger: Ledger, trials: Sequence[TrialView], view: SweepView, runs: Mapping[int, str]) -> list[Json]:
     """Entries of `table`; those of trials that have not ended stand at their newest rung."""
-    return [row(trial, runs, None if trial.state.finished else newest_rung(ledger, sweep, trial)) for trial in trials]
+    newest = (None if trial.state.finished else newest_rung(ledger, view.name, trial) for trial in trials)
+    return [row(view, trial, runs, one) for trial, one in zip(trials, newest, strict=True)]
 
 
 def newest_rung(ledger: Ledger, sweep: str, trial: TrialView) -> tuple[int, float | None]:
@@ -147,7 +183,7 @@ def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], 
     reports = ledger.reports(view.name, number)
     changes = ledger.changes(view.name, 0, _ALL, number)
     return {
-        **rows(ledger, [trial], view.name, runs)[0],
+        **rows(ledger, [trial], view, runs)[0],
         "curves": curves(reports),
         "replicas": replicas(reports),
         "artifacts": list(artifacts),
@@ -182,8 +218,8 @@ def history(changes: Iterable[Change]) -> list[tuple[float, str]]:
     return [(change.at, line) for change in changes if change.kind == "trial" for line in lines.added(change)]
 
 
-def find(view: SweepView, trials: Sequence[TrialView], number: int) -> TrialView:
-    """One trial by number.
+def find(view: SweepView, trials: Sequence[TrialView], number: int, key: str = "TRIAL") -> TrialView:
+    """One trial by number, which was asked for as `key`.
 
     Raises:
         ConfigError: the sweep has no such trial.
@@ -192,7 +228,7 @@ def find(view: SweepView, trials: Sequence[TrialView], number: int) -> TrialView
         if trial.number == number:
             return trial
     allowed = f"0 to {trials[-1].number}" if trials else "none yet"
-    raise ConfigError(f"sweep '{view.name}' has no such trial", key="TRIAL", value=number, allowed=allowed)
+    raise ConfigError(f"sweep '{view.name}' has no such trial", key=key, value=number, allowed=allowed)
 
 
 def curves(reports: Sequence[RowReport]) -> dict[str, list[list[float]]]:
@@ -260,7 +296,7 @@ def as_typed(value: object, digits: int = 12) -> str:
 
 
 def jsonable(value: object) -> object:
-    """Plain data for JSON: infinities and NaN are null."""
+    """Plain data for JSON: infinities are words, NaN is null, see `plain`."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

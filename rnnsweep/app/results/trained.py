@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from rnnsweep.app.results.training_folder import CHECKPOINTS, ended, read_config, read_reports
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.rows import RowReport
-from rnnsweep.sweep.states import RowState
 
 if TYPE_CHECKING:
     from rnnsweep.app.results.inference import TrainedNetwork
-
-CONFIG, REPORTS, CHECKPOINTS = "trial.yaml", "reports.json", "checkpoints"
-_OPTION = "--out"
 
 
 class TrainedTrial(Sequence[RowReport]):
@@ -78,49 +72,15 @@ class TrainedTrial(Sequence[RowReport]):
         return load_network(point, str(root), [(0, index) for index in replicas], {0: tokens})
 
 
-def check_free(folder: Path) -> None:
-    """Refuse a folder that holds something, or that cannot be written, before hours of training.
-
-    Raises:
-        ConfigError: it names the folder.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError("is there already", key=_OPTION, value=str(folder), allowed="a new or an empty folder")
-    above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ConfigError("cannot be written", key=_OPTION, value=str(folder), allowed="a folder of your own")
-
-
-def save_config(config: Mapping[str, Any], folder: Path) -> None:
-    """Write what `load_trained` needs besides the checkpoints."""
-    import yaml
-
-    folder.mkdir(parents=True, exist_ok=True)
-    plain = json.loads(json.dumps(dict(config)))  # tuples become lists, which yaml can say
-    (folder / CONFIG).write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-def save_reports(reports: Iterable[RowReport], folder: Path) -> None:
-    """Write them as JSON; metrics are finite, so that every reader takes them."""
-    data = [{**dataclasses.asdict(report), "state": report.state.value} for report in reports]
-    (folder / REPORTS).write_text(json.dumps(data, indent=1, allow_nan=False), encoding="utf-8")
-
-
 def load_trained(folder: Path | str) -> TrainedTrial:
     """A trial that `rnnsweep train --out FOLDER` or `rnnsweep.train(out=...)` kept.
 
     Raises:
-        ConfigError: the folder holds no such trial.
+        ConfigError: the folder holds no such trial, or one that has not come to its end.
     """
-    import yaml
-
-    file = Path(folder) / CONFIG
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-        texts = json.loads((Path(folder) / REPORTS).read_text(encoding="utf-8"))
-        reports = [RowReport(**{**data, "state": RowState(data["state"])}) for data in texts]
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        hint = "It is made by rnnsweep train --out FOLDER."
-        raise ConfigError(f"holds no trained trial: {reason}", key="folder", value=str(folder), hint=hint) from None
-    return TrainedTrial(config, reports, Path(folder))
+    place = Path(folder)
+    config = read_config(place)
+    if "variants" in config and not ended(place):
+        hint = "The command that began it goes on with it."
+        raise ConfigError("the training there was interrupted", key="folder", value=str(folder), hint=hint)
+    return TrainedTrial(config, read_reports(place), place)

@@ -64,6 +64,8 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     """
     watcher = watcher or Watcher(config.plan.name)
     check_warm_start(config)
+    for text in config.notes:
+        watcher.note(text)
     session = sessions.first(config)
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")

@@ -79,8 +79,8 @@ def mirrors(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
 
         wanted.append(mlflow_mirror(config, ledger))
     if config.store.optuna is not None:
-        from rnnsweep.adapters.optuna.mirror import OptunaMirror
+        from rnnsweep.adapters.optuna.glance import GlancingMirror
 
         view = ledger.sweep(config.plan.name)
-        wanted.append(OptunaMirror(config.store.optuna, config.plan, view.identity if view else ""))
+        wanted.append(GlancingMirror(config.store.optuna, config.plan, view.identity if view else ""))
     return wanted

@@ -21,7 +21,7 @@ from rnnsweep.core.checkpoint import check_parameters
 from rnnsweep.core.pack import Member, Pack, RowSnapshot, Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.cpu.compiling import CompileWatch
-from rnnsweep.core.training import train_rung
+from rnnsweep.core.training import Watch, train_rung
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import RnnsweepError, StoreError
 from rnnsweep.sweep.rows import Orders, RowFailure, RowId, RowReport, RowSpec, Withdrawal, WorkerInfo
@@ -57,6 +57,9 @@ class PackTrainer:
 
     Rows of one shape key form one pack; packs are trained in turn, one rung each per `advance`. What the rows' numbers
     are does not depend on that grouping.
+
+    Attributes:
+        within: told how far a pack is within its rung; None: nobody wants to know.
     """
 
     def __init__(self, settings: TrainerSettings, worker: str, cores: int) -> None:
@@ -67,6 +70,7 @@ class PackTrainer:
         self.packs: dict[str, Pack] = {}
         self.rows: dict[RowId, _Row] = {}
         self._compiling: CompileWatch | None = None
+        self.within: Watch | None = None
 
     def describe(self) -> WorkerInfo:
         """See `Trainer.describe`."""
@@ -188,7 +192,7 @@ class PackTrainer:
             del self.packs[key]
             return []
         started = time.perf_counter()
-        trained = train_rung(pack, self.settings.report_every, self.settings.eval_every)
+        trained = train_rung(pack, self.settings.report_every, self.settings.eval_every, self.within)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # work is queued: without this the clock would stop before it is done
         # Rows of a pack cannot be timed apart; equal shares add up to what the device really spent.

@@ -48,6 +48,7 @@ class Family(Unit):
         orthogonal: whether the loop's whole recurrent matrix is orthogonal (of complex units: unitary), whatever the
             parameters are.
         counted: those of them that are reported: slot -> metric key.
+        pace: what to say before training where it takes far longer than with others; empty where it does not.
     """
 
     unit_group: ClassVar[str] = "family"
@@ -56,6 +57,7 @@ class Family(Unit):
     first_values: ClassVar[Mapping[str, str]] = {}
     orthogonal: ClassVar[bool] = False
     counted: ClassVar[Mapping[str, str]] = {}
+    pace: ClassVar[str] = ""
 
     hidden: int = 50
 

@@ -42,6 +42,10 @@ class OwnFamily(CellFamily):
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability) - {Capability.SIMPLE, Capability.LOCAL}
     asks_host: ClassVar[bool] = True
+    pace: ClassVar[str] = (
+        "its step runs in plain torch, network by network, as no fused loop knows it; a built-in cell of this size is "
+        "many times faster, and n networks take n times as long as one (docs/how-to/your-cell.md#what-it-costs)"
+    )
     roles: Any = ()
 
     @property

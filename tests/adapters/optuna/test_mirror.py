@@ -2,12 +2,15 @@
 
 import dataclasses
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import optuna
 import pytest
 from optuna.trial import TrialState as State
 
+from rnnsweep.adapters.optuna.glance import GlancingMirror
 from rnnsweep.adapters.optuna.mirror import OptunaMirror
 from rnnsweep.adapters.optuna.sqlite_writer import StorageWriter
 from rnnsweep.errors import StoreError
@@ -183,6 +186,50 @@ def test_what_was_deleted_is_missed_and_written_again(url, harm):
     assert later.holds([story()])
     later.close()
     assert rows(url) == EXPECTED
+
+
+def other_identity(url):
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        connection.execute("UPDATE study_user_attributes SET value_json = ?", ('"another"',))
+        connection.commit()
+
+
+@pytest.mark.parametrize("harm", [remove_study, remove_values, other_identity])
+def test_a_glance_at_the_file_says_the_same(url, harm):
+    written = OptunaMirror(url, PLAN, "aaaaaaaaaaaa")
+    written.write(story())
+    written.close()
+    assert GlancingMirror(url, PLAN, "aaaaaaaaaaaa").holds([story()[:9], story()[9:]])
+    more = Journal()
+    more.trial(7, "RUNNING")
+    assert not GlancingMirror(url, PLAN, "aaaaaaaaaaaa").holds([story(), more.changes])
+    harm(url)
+    later = GlancingMirror(url, PLAN, "aaaaaaaaaaaa")
+    assert not later.holds([story()])
+    later.start_over()
+    later.write(story())
+    assert later.holds([story()])
+    later.close()
+
+
+def test_a_glance_does_not_load_optuna(url):
+    """Loading it takes longer than all else that a resume of a finished sweep does."""
+    written = OptunaMirror(url, PLAN, "aaaaaaaaaaaa")
+    written.write(story())
+    written.close()
+    text = f"""
+import sys
+from rnnsweep.adapters.optuna.glance import GlancingMirror
+from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
+from rnnsweep.sweep.space import Space
+plan = SweepPlan("sweep", 1, 1, 10, (Objective("valid/error"),), Budget(10, 100), Space(()))
+mirror = GlancingMirror({url!r}, plan, "aaaaaaaaaaaa")
+assert mirror.holds([])
+mirror.close()
+print([name for name in ("optuna", "alembic", "sqlalchemy.orm") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, "a", None, [1], 20.5, True])

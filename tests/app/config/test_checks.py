@@ -85,3 +85,49 @@ def test_a_key_whose_default_is_a_word_takes_numbers(number):
 def test_gpus_are_whole_or_auto(value):
     with pytest.raises(ConfigError, match="a whole number from 0 to 64, or auto"):
         load(EVERYTHING, [f"cluster.gpus_per_worker={value}"])
+
+
+RUNGS = {
+    "typed alone": ("", ["budget.updates=20"], 20, 1),
+    "in a file that does not speak of rungs": ("budget: {updates: 100}", [], 100, 1),
+    "typed below a file's rung": ("training: {report_every: 500}", ["budget.updates=70"], 70, 1),
+    "typed below a file's evaluation": ("training: {report_every: 50, eval_every: 4}", ["budget.updates=120"], 50, 3),
+    "a budget of several rungs": ("training: {report_every: 50, eval_every: 2}", ["budget.updates=120"], 50, 2),
+}
+
+
+@pytest.mark.parametrize("case", RUNGS)
+def test_a_budget_below_a_rung_that_was_not_written_for_it_is_one_rung(tmp_path, case):
+    written, typed, every, evaluated = RUNGS[case]
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"defaults: [config]\n{written}\n")
+    config = load(str(file), typed, check_units=False)
+    assert (config.plan.report_every, config.resolved["training"]["eval_every"]) == (every, evaluated)
+
+
+@pytest.mark.parametrize(
+    ("written", "typed", "message"),
+    [
+        ("budget: {updates: 100}\ntraining: {report_every: 300}", [], "mine.yaml: training.report_every=300: no rung"),
+        ("", ["budget.updates=100", "training.report_every=300"], "command line: training.report_every=300: no rung"),
+        ("", ["training.report_every=3000"], "at most budget.updates=2000. Set training.report_every=2000"),
+        ("", ["training.eval_every=30"], "Set training.eval_every=10, or more updates."),
+    ],
+)
+def test_a_rung_that_was_written_for_its_budget_is_not_changed(tmp_path, written, typed, message):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"defaults: [config]\n{written}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(str(file), typed, check_units=False)
+    assert message in str(caught.value)
+
+
+def test_a_value_of_the_base_config_is_not_blamed_on_the_command_line(monkeypatch):
+    def refuse(resolved):
+        raise ConfigError("on purpose", key="training.batch", value=resolved["training"]["batch"])
+
+    monkeypatch.setattr("rnnsweep.app.config.load.check_values", refuse)
+    with pytest.raises(ConfigError, match=r"^/.*config\.yaml: training\.batch=20: on purpose"):
+        load(None, ["seed=3"], check_units=False)
+    with pytest.raises(ConfigError, match=r"^command line: training\.batch=7: on purpose"):
+        load(None, ["training.batch=7"], check_units=False)

@@ -114,7 +114,7 @@ MISTAKES = {
         "pruner=none",
     ),
     "code in an override": (EVERYTHING, ["optimizer._target_=os.system"], "optimizer._target_", "unit's yaml"),
-    "no override": (EVERYTHING, ["fast"], "fast: no = between key and value", "fast=VALUE"),
+    "no override": (EVERYTHING, ["fast"], "fast: no = between key and value", "'fast=VALUE', or 'name=fast'"),
     "no range": (EVERYTHING, ["init.sigma=interval(1,0)"], "space.init.sigma", "range is empty"),
     "search what cannot be searched": (
         EVERYTHING,

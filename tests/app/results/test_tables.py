@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
+from rnnsweep.app.cli.show import _bound
+from rnnsweep.app.cli.table import _score
 from rnnsweep.app.results.sweep import open_sweep
-from rnnsweep.app.results.tables import as_typed, clip_thresholds, curves, history, jsonable, replicas
-from rnnsweep.sweep.ports import Change
+from rnnsweep.app.results.tables import (
+    as_typed,
+    clip_thresholds,
+    curves,
+    history,
+    jsonable,
+    replicas,
+    row,
+    score_text,
+    status,
+)
+from rnnsweep.sweep.ports import Change, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
-from rnnsweep.sweep.states import RowState
+from rnnsweep.sweep.states import RowState, SweepState, TrialState
 
 
 def report(replica: int, rung: int, value: float, state: RowState = RowState.ACTIVE) -> RowReport:
@@ -44,8 +57,11 @@ def test_what_is_printed_can_be_typed(text, tmp_path):
     assert as_typed(value) == text
 
 
-def test_json_has_no_infinity():
-    assert jsonable({"a": [float("inf"), 1.5], "b": {"c": float("nan")}}) == {"a": [None, 1.5], "b": {"c": None}}
+def test_json_tells_infinities_from_nothing_and_from_each_other():
+    inf = float("inf")
+    found = jsonable({"a": [inf, -inf, 1.5, None], "b": {"c": float("nan")}})
+    assert found == {"a": ["Infinity", "-Infinity", 1.5, None], "b": {"c": None}}
+    assert [float(value) for value in found["a"][:2]] == [inf, -inf]
 
 
 def test_history_has_times():
@@ -69,3 +85,21 @@ def test_a_real_trial_tells_when_and_where_it_ran(tiny):
 
 def test_thresholds_need_a_norm():
     assert clip_thresholds({}) is None
+
+
+def test_a_time_to_solve_that_has_not_come_is_said_to_be_later():
+    """Trial 0 has not solved its task within 2000 updates, trial 1 has at 800, trial 2 has not so far, at 400."""
+    view = SweepView("s", SweepState.RUNNING, {"objective": {"metric": "solved_at"}, "budget": {"updates": 2000}})
+    trials = [
+        TrialView(0, TrialState.COMPLETE, {}, (2000.0,), step=2000),
+        TrialView(1, TrialState.COMPLETE, {}, (800.0,), step=800, solved_at=800),
+    ]
+    entries = [row(view, trial, {}) for trial in trials]
+    entries.append(row(view, TrialView(2, TrialState.RUNNING, {}, step=400), {}, (400, 2000.0)))
+    assert [entry.get("unsolved", False) for entry in entries] == [True, False, True]
+    assert [_score(entry) for entry in entries] == ["> 2000", "800", "> 400*"]
+    assert _bound(entries[0], "objective") == "unsolved by update 2000"
+    best = status(view, trials[:1])["best"]
+    assert score_text(best, best["objective"]) == "> 2000"
+    error = replace(view, config={"objective": {"metric": "valid/error"}, "budget": {"updates": 2000}})
+    assert "unsolved" not in row(error, trials[0], {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rnnsweep.app.config.load import load
-from rnnsweep.app.worker.single import train_one
+from rnnsweep.app.worker.single import TrainingWatch, train_one
 from rnnsweep.errors import RnnsweepError
 from tests.kit.tiny import TRAINING
 
@@ -16,7 +16,7 @@ def config(tmp_path, *more: str):
 
 def test_all_replicas_train_to_the_budget_and_the_store_is_not_touched(tmp_path):
     seen = []
-    reports = train_one(config(tmp_path, "replicas=2"), seen.append)
+    reports = train_one(config(tmp_path, "replicas=2"), TrainingWatch(seen.append))
     assert [(report.replica, report.step) for report in reports] == [(0, 10), (1, 10), (0, 20), (1, 20)]
     assert seen == reports
     assert not (tmp_path / "store").exists()
@@ -25,6 +25,12 @@ def test_all_replicas_train_to_the_budget_and_the_store_is_not_touched(tmp_path)
 def test_checkpoints_stay_where_a_folder_is_named(tmp_path):
     train_one(config(tmp_path), checkpoints=tmp_path / "kept")
     assert [path.name for path in sorted((tmp_path / "kept").rglob("*.json"))][-1] == "rung-000002.json"
+
+
+def test_every_update_is_told_with_the_one_of_the_next_report(tmp_path):
+    told = []
+    train_one(config(tmp_path), TrainingWatch(within=lambda update, end: told.append((update, end))))
+    assert told == [(update, 10) for update in range(1, 11)] + [(update, 20) for update in range(11, 21)]
 
 
 def test_a_replica_that_cannot_be_trained_says_why(tmp_path, monkeypatch):
