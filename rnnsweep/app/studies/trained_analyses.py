@@ -173,7 +173,7 @@ def axis_of(sweep: Sweep, trials: Sequence[TrialView], against: str | None) -> A
 
     with reading_sweep(sweep.place, sweep.name) as (_, view):
         space = plan_of(view).space
-    entries = [row(trial, {}) for trial in trials]
+    entries = [row(view, trial, {}) for trial in trials]
     column = next(iter(space.keys), "trial") if against is None else column_of(against, entries, "--against")
     dimension = next((one for one in space if one.key == column), None)
     values = {trial.number: value_of(entry, column) for trial, entry in zip(trials, entries, strict=True)}
