@@ -97,9 +97,11 @@ def _equals(text: str, before: str, after: Sequence[str]) -> Mistake | None:
         return Mistake("no = between key and value")
     if following and "=" not in following:
         return Mistake("no = between key and value", f"{key}={following}")
+    if "." in key:
+        return Mistake("no = between key and value", f"{key}=VALUE")
     # a word alone: a key whose value is missing, or a name for the sweep, as other programs take one
-    name = "" if "." in key else f", or 'name={key}' for a sweep of that name"
-    return Mistake("no = between key and value", f"Did you mean '{key}=VALUE'{name}?")
+    meant = f"Did you mean '{key}=VALUE', or 'name={key}' for a sweep of that name?"
+    return Mistake("no = between key and value", meant)
 
 
 def _key(text: str) -> Mistake | None:

@@ -16,7 +16,6 @@ from rnnsweep.errors import SweepInterrupted
 
 if TYPE_CHECKING:
     from rnnsweep.app.results.trained import TrainedTrial
-    from rnnsweep.sweep.rows import RowReport
 
 
 def train(
@@ -66,10 +65,10 @@ def _trained(
 
     live = LiveTraining(width=terminal_width() if sys.stderr.isatty() else None)
 
-    def tell(report: RowReport) -> None:
+    def tell(text: str) -> None:
         live.rung()
         if not as_json:
-            typer.echo(report_line(report))
+            typer.echo(text)
 
     def note(text: str) -> None:
         live.rung()
@@ -81,7 +80,7 @@ def _trained(
             sweep=sweep,
             config_dirs=config_dirs,
             out=out,
-            observer=tell,
+            observer=lambda report: tell(report_line(report)),
             on_note=note,
             on_update=live.within,
         )

@@ -68,7 +68,7 @@ def test_the_mistake_is_named_and_what_was_meant_can_be_typed(text):
         (["x.y", "=0.1"], "x.y=0.1"),
         (["x.y=", "0.1"], "x.y=0.1"),
         (["family", "lstm"], "family=lstm"),
-        (["family", "replicas=1"], "family=VALUE"),
+        (["family", "replicas=1"], "Did you mean 'family=VALUE', or 'name=family' for a sweep of that name?"),
     ],
 )
 def test_what_the_shell_has_split_is_put_together(typed, meant):
