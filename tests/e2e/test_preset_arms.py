@@ -29,6 +29,7 @@ ARMS = {
     # The range of Q is left, and mini-batches are skipped, after some twenty updates.
     "chernodub_table1": ["task.length=50", "optimizer.lr=0.001", "budget.updates=40"],
     "sbo_digits": ["family.hidden=16"],
+    "online_rules": ["task.length=10", "task.period=10", "family.hidden=8"],
     "rflo_periodic": ["task.length=20"],
     "momentum_smnist": ["task.source=sklearn", "~space.family.hidden", "family.hidden=16", "training.batch=8"],
     "momentum_pmnist": ["task.source=sklearn", "~space.family.hidden", "family.hidden=16", "training.batch=8"],
