@@ -24,12 +24,15 @@ RULES = [Rtrl(), Snap(), Snap(order=2), Uoro(), Eprop()]
 FAMILIES = [Srn(10, "oplu"), Srn(9, "modrelu", leak=0.3), Lstm(5), Gru(7), Scurnn(3), Sbo(4)]
 
 
+SERVED = [
+    (rule, family) for rule in RULES for family in FAMILIES if not (isinstance(rule, Eprop) and isinstance(family, Sbo))
+]
+"""Eprop refuses cells whose units see each other past the recurrent matrix: see its own test."""
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: f"{type(family).__name__}-{family.hidden}")
-@pytest.mark.parametrize("rule", RULES, ids=["rtrl", "snap1", "snap2", "uoro", "eprop"])
+@pytest.mark.parametrize(("rule", "family"), SERVED, ids=repr)
 def test_a_row_is_the_same_alone_and_in_a_pack(rule, family, dtype):
-    if isinstance(rule, Eprop) and isinstance(family, Sbo):
-        pytest.skip("refused")
     task = TemporalOrder(length=(10, 13))
     setup = Setup(family, task, learner=rule, controllers={}, batch=3, sigma=0.5, dtype=dtype)
     hypers = {"family__leak": family.leak} if family.leaky else {}
