@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _LONGEST = 400
 """Characters of a key or value that an error repeats."""
@@ -108,6 +108,21 @@ class ConfigError(RnnsweepError):
             parts.append(f". {self.hint}" if self.hint.endswith((".", "?")) else f". Did you mean '{self.hint}'?")
         # the whole line: value, key and file may all come from a file that somebody else wrote
         return printable("".join(parts))
+
+
+def with_source(error: ConfigError, origin: Mapping[str, str], otherwise: str) -> ConfigError:
+    """The same error with the file that its key was set in, or else `otherwise`."""
+    if error.file:
+        return error
+    parts = (error.key or "").split(".")
+    # the longest known prefix: a check may name a key below the one that was written
+    keys = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    source = next((origin[key] for key in keys if key in origin), otherwise or None)
+    renamed = ConfigError(
+        error.problem, key=error.key, value=error.value, allowed=error.allowed, hint=error.hint, file=source
+    )
+    renamed.__cause__ = error.__cause__
+    return renamed
 
 
 class ConfigWarning(UserWarning):

@@ -31,7 +31,7 @@ from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, TARGET, Overrides
 from rnnsweep.adapters.hydra.search import ConfigPath
 from rnnsweep.adapters.hydra.space_block import SearchedKey, group_dimension, specs
 from rnnsweep.adapters.hydra.yaml_files import Choice, Layer, SweepFile, read_yaml, syntax_error
-from rnnsweep.errors import ConfigError, nearest, printable
+from rnnsweep.errors import ConfigError, nearest, printable, with_source
 from rnnsweep.sweep.space import Dimension
 
 SEARCH = "_search_"
@@ -426,21 +426,6 @@ def unknown_key(composition: Composition, key: str, source: str, prefix: str = "
     return ConfigError(
         "unknown key", key=prefix + key, allowed=siblings, hint=key_meant(whole or key, parts, known), file=source
     )
-
-
-def with_source(error: ConfigError, origin: Mapping[str, str], otherwise: str) -> ConfigError:
-    """The same error with the file that its key was set in, or else `otherwise`."""
-    if error.file:
-        return error
-    parts = (error.key or "").split(".")
-    # the longest known prefix: a check may name a key below the one that was written
-    keys = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    source = next((origin[key] for key in keys if key in origin), otherwise or None)
-    renamed = ConfigError(
-        error.problem, key=error.key, value=error.value, allowed=error.allowed, hint=error.hint, file=source
-    )
-    renamed.__cause__ = error.__cause__
-    return renamed
 
 
 def base_keys(composition: Composition) -> dict[str, str]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.adapters.hydra.compose import Composition, base_keys, compose_sweep, unit_files, with_source
+from rnnsweep.adapters.hydra.compose import Composition, base_keys, compose_sweep, unit_files
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, split_overrides
 from rnnsweep.adapters.hydra.search import BASE, ConfigPath, config_path, packaged_configs
 from rnnsweep.adapters.hydra.yaml_files import Choice, describe, read_sweep, read_yaml
@@ -33,7 +33,7 @@ from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
 from rnnsweep.app.config.store_urls import kept, readable, refuse_secrets, without_typed_secrets
 from rnnsweep.app.config.unread import unread_lines
 from rnnsweep.core.checkpoint_paths import sweep_folder
-from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable
+from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable, with_source
 from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.budget import check_raised
 from rnnsweep.sweep.plan import SweepPlan
