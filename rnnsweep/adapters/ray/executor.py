@@ -204,12 +204,17 @@ class RayExecutor:
 
     def _take_news(self, handle: WorkerHandle) -> None:
         try:
-            handle.compiling = ray.get(handle.news)
+            compiling = ray.get(handle.news)
         except RayError:
             handle.news = None  # it has died, which its calls tell as well
             return
+        self._tell(handle, compiling)
         handle.listen()
-        self._hear(WorkerCompiles(handle.id, handle.compiling))
+
+    def _tell(self, handle: WorkerHandle, compiling: bool) -> None:
+        if handle.compiling is not compiling:
+            handle.compiling = compiling
+            self._hear(WorkerCompiles(handle.id, compiling))
 
     def _answer(self, handle: WorkerHandle) -> None:
         what, reference = handle.calls.popleft()
@@ -227,6 +232,8 @@ class RayExecutor:
             handle.joined = self._ever_joined = True
             self._ready[handle.id] = WorkerJoined(value)
         elif what == "advance":
+            # a rung that is over has its loops; the worker's own word comes by another thread, and perhaps later
+            self._tell(handle, False)
             self._trained(handle, *value)
 
     def _trained(self, handle: WorkerHandle, reports: list[Any], failures: list[Any]) -> None:
@@ -264,8 +271,7 @@ class RayExecutor:
     def _lose(self, handle: WorkerHandle, reason: str, error: RayError | None = None) -> None:
         # first: whatever is raised below, this worker is gone
         del self._handles[handle.id]
-        if handle.compiling:
-            self._hear(WorkerCompiles(handle.id, False))
+        self._tell(handle, False)
         ray.kill(handle.actor, no_restart=True)
         LOG.info("worker %s on %s lost: %s", handle.id, handle.node.label, reason)
         # a loss is news only to a driver that knows the worker

@@ -14,7 +14,7 @@ from ray import cloudpickle
 
 from rnnsweep.adapters.ray.executor import WorkerStartError
 from rnnsweep.errors import ConfigError, MismatchError
-from rnnsweep.sweep.ports import RungTrained
+from rnnsweep.sweep.ports import RungTrained, WorkerCompiles
 from rnnsweep.sweep.rows import Orders, RowSpec
 
 
@@ -151,6 +151,20 @@ def test_a_graceful_stop_does_not_begin_a_queued_rung(started: Any, watch: Any, 
     lines = [line.split() for line in (tmp_path / "trace").read_text().splitlines()]
     assert [words[2] for words in lines] == ["built", "advance", "done", "advance", "done", "closed"]
     assert len({words[3] for words in lines if words[2] in ("built", "done")}) == 1  # libraries see one thread only
+
+
+def test_a_rung_that_is_over_has_compiled_whatever_comes_later(started: Any, watch: Any) -> None:
+    """A worker's word that it has compiled and its rung's answer travel by two threads."""
+    told: list[WorkerCompiles | str] = []
+    executor = started(workers=1)
+    executor.watch(told.append)
+    (info,) = watch.workers(executor, 1)
+    executor.order(info.worker, Orders(join=(RowSpec(0, 0, "t0", {"do": "compile late"}, EVERY),)))
+    watch.until(executor, bool)
+    told.append("trained")
+    time.sleep(1.5)
+    executor.poll(0.5)
+    assert told == [WorkerCompiles(info.worker, True), WorkerCompiles(info.worker, False), "trained"]
 
 
 def test_an_idle_worker_gets_no_rungs(started: Any, watch: Any, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 `params["do"]` says what a row does when it comes to a rung: ``segv@3``, ``exit@2``, ``raise@2``, ``freeze@1``
 (SIGSTOP of its own process), ``fail@2`` (a RowFailure), ``solve@2``, ``diverge@2``, ``sleep`` (`seconds`,
-or 0.3, at every rung), ``compile`` (`seconds`, or 0.5, at the first rung), ``repeat`` (a row that restores rung k says
+or 0.3, at every rung), ``compile`` (`seconds`, or 0.5, at the first rung), ``compile late`` (the word that it has
+compiled comes a second after that rung), ``repeat`` (a row that restores rung k says
 first that it was DONE there, as a checkpoint does that was written before the row's updates were raised).
 """
 
@@ -107,10 +108,13 @@ class CountingTrainer:
 
     def obey(self, spec: RowSpec, rung: int) -> RowState:
         what, _, when = str(spec.params.get("do", "")).partition("@")
-        if what == "compile" and rung == 1:
+        if what.startswith("compile") and rung == 1:
             self.tell(True)
             time.sleep(float(spec.params.get("seconds") or 0.5))
-            self.tell(False)
+            if what == "compile late":
+                threading.Timer(1.0, self.tell, [False]).start()
+            else:
+                self.tell(False)
         if what == "sleep":
             time.sleep(float(spec.params.get("seconds") or 0.3))
         if not when or int(when) != rung:
