@@ -204,7 +204,7 @@ class RayExecutor:
 
     def _take_news(self, handle: WorkerHandle) -> None:
         try:
-            compiling = ray.get(handle.news)
+            compiling: Any = ray.get(handle.news)
         except RayError:
             handle.news = None  # it has died, which its calls tell as well
             return
