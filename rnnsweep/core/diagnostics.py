@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Family, Values
+from rnnsweep.core.own_steps import own_at, own_steps, per_sequence, total_steps
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Record
@@ -80,13 +81,13 @@ def saturation(record: Record, slopes: Callable[[int], Float[Tensor, "P B K"]]) 
     Args:
         record: whose steps count. slopes: f' [P, B, K] of step index t.
     """
-    lengths, T = record.lengths, record.h.shape[1] - 1
+    lengths, T, B = record.lengths, record.h.shape[1] - 1, record.h.shape[2]
     flat, size = torch.zeros(len(lengths), dtype=torch.float64, device=lengths.device), 1
     for t in range(T):
-        low = slopes(t).abs() < SATURATED_BELOW
-        size = low[0].numel()
-        flat += torch.where(t >= T - lengths, low.flatten(1).sum(1), 0)
-    return flat / (lengths * size)
+        low = slopes(t).abs() < SATURATED_BELOW  # P B K
+        size = low.shape[2]
+        flat += (low & own_at(lengths, t, T)[..., None]).flatten(1).sum(1)
+    return flat / (total_steps(lengths, B) * size)
 
 
 def lyapunov(record: Record, context: Context) -> Float64[Tensor, " P"]:
@@ -103,7 +104,7 @@ def lyapunov(record: Record, context: Context) -> Float64[Tensor, " P"]:
     v = torch.ones_like(record.h[:, 0]) / math.sqrt(record.h.shape[-1])  # P B H, of norm 1
     total = torch.zeros(v.shape[:2], dtype=torch.float64, device=v.device)  # P B
     for t in range(T):
-        own = (t >= T - record.lengths)[:, None]
+        own = own_at(record.lengths, t, T)  # P S
         new = activation.pushforward(slope_at(record, activation, t), numerics.matmul(v, w.w_rec))
         if w.leak is not None:
             leak = w.leak[:, None, None]
@@ -112,14 +113,18 @@ def lyapunov(record: Record, context: Context) -> Float64[Tensor, " P"]:
         total += torch.where(own, norm.log(), torch.zeros_like(total))
         # rescaled at each step, or it would overflow or vanish long before T
         v = torch.where(own[..., None], (new.double() / norm[..., None]).to(v.dtype), v)
-    return (total / record.lengths[:, None]).mean(1)
+    return (total / per_sequence(record.lengths)).mean(1)
 
 
 def profile(context: Context) -> Float64[Tensor, "P T"]:
-    """log10 of the mini-batch mean of |delta_t| per step, float64 [P, T]; -inf where all deltas are 0.
+    """log10 of the mean of |delta_t| over the sequences that have begun, float64 [P, T]; -inf where all deltas are 0.
 
     Cells without a recurrent matrix have no delta; |x_t|, what a step hands back, stands in.
     """
     assert context.trace is not None
-    trace = context.trace
-    return (trace.delta if trace.delta.shape[-1] else trace.x).double().square().sum(-1).sqrt().mean(2).log10()
+    trace, lengths = context.trace, context.trace.record.lengths
+    size = (trace.delta if trace.delta.shape[-1] else trace.x).double().square().sum(-1).sqrt()  # P T B
+    if lengths.ndim == 1:
+        return size.mean(2).log10()
+    own = own_steps(lengths, size.shape[1])
+    return (torch.where(own, size, torch.zeros_like(size)).sum(2) / own.sum(2).clamp(min=1)).log10()

@@ -11,12 +11,13 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.free_run import free_run
-from rnnsweep.core.readout import read_out
+from rnnsweep.core.readout import counted_steps, read_out
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.types import Batch
 
 if TYPE_CHECKING:
     from rnnsweep.core.program import Program
+    from rnnsweep.core.tasks.base import Task
     from rnnsweep.core.tile import Tile
 
 _SPAN = 1 << 24
@@ -128,7 +129,7 @@ def _score(
         batch = replace(program.task.batch(draws), state=state)
         found, cost, last = outputs(batch)
         state = last if program.task.carries else None
-        weight = _weights(batch, size)  # P B
+        weight = _weights(program.task, batch, size)  # P B
         loss += cost.double() * weight.sum(1)
         wrong += (program.task.errors(found, batch).double() * weight).sum(1)
         for key, value in program.task.measure(found, batch).items():
@@ -150,8 +151,8 @@ def _offsets(program: Program, total: int) -> Iterator[tuple[int, Tensor]]:
         yield index * streams, torch.arange(streams) * windows + index
 
 
-def _weights(batch: Batch, size: int) -> Tensor:
+def _weights(task: Task, batch: Batch, size: int) -> Tensor:
     """Weight of each sequence, float64 [P, B]: its steps that count where sequences differ in them, else 1."""
-    if batch.mask is not None and batch.mask.ndim == 3:
-        return batch.mask.double().sum(1)
+    if task.per_step and batch.differs:
+        return counted_steps(batch, batch.inputs.shape[1]).double().sum(1)
     return torch.ones(len(batch.lengths), size, dtype=torch.float64, device=batch.lengths.device)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Num
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.types import Batch, Capability, Direct, ParameterSpec
 from rnnsweep.unit import Unit
 
@@ -58,14 +58,14 @@ class Readout(Unit):
         return ()
 
     def see(
-        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, " P"], per_step: bool
+        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, "P ..."], per_step: bool
     ) -> Seen:
         """What the linear map sees of the visible states [P, T + 1, B, H]."""
         del values, lengths, per_step
         return Seen(states)
 
     def look(
-        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, " P"], per_step: bool
+        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, "P ..."], per_step: bool
     ) -> Float[Tensor, "P seen B H"]:
         """`see` without the way back, for networks that are done with training; plain differentiable operations."""
         return self.see(values, states, lengths, per_step).states
@@ -157,15 +157,21 @@ def shares(task: Task, batch: Batch, T: int, B: int, y: Float[Tensor, "P M O"]) 
     """Weight of every read-out [P, M]; sums to one per row."""
     if not task.per_step:
         return y.new_full((y.shape[0], B), 1 / B)
-    if batch.mask is not None and batch.mask.ndim == 3:
-        counted = batch.mask.flatten(1).to(y.dtype)
-        return counted / counted.sum(1, keepdim=True)
-    if batch.mask is not None:
-        counted = batch.mask.to(y.dtype)
-    else:
-        counted = (torch.arange(T, device=y.device)[None, :] >= (T - batch.lengths)[:, None]).to(y.dtype)
+    counted = counted_steps(batch, T).to(y.dtype)  # P T S
+    if batch.differs:
+        return counted.flatten(1) / counted.flatten(1).sum(1, keepdim=True)
     share = counted / counted.sum(1, keepdim=True) / B
-    return share[:, :, None].expand(-1, -1, B).flatten(1)
+    return share.expand(-1, -1, B).flatten(1)
+
+
+def counted_steps(batch: Batch, T: int) -> Num[Tensor, "P T S"]:
+    """Which steps count in the loss of a per-step task, 0/1; S is 1 where they are the same for all sequences."""
+    own = own_steps(batch.lengths, T)
+    if batch.mask is None:
+        return own
+    mask = batch.mask if batch.mask.ndim == 3 else batch.mask[..., None]
+    # A row's steps are within its mask, as ever; sequences may have one mask and lengths of their own.
+    return mask * own if batch.lengths.ndim == 2 else mask
 
 
 def _score(task: Task, y: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

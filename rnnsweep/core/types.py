@@ -3,7 +3,7 @@
 Shape legend, for the whole of `core`:
     P rows of a pack · T time steps (T_max) · B mini-batch · H hidden units · I inputs · O outputs ·
     N entries of a row's flat parameter vector. P always leads: a row's slab is contiguous.
-Sequences are right-aligned: all end at T_max; row p's own steps are t >= T_max - lengths[p].
+Sequences are right-aligned: all end at T_max; a sequence's own steps are t >= T_max - its length (`core.own_steps`).
 """
 
 from __future__ import annotations
@@ -141,9 +141,9 @@ class Batch:
     """One mini-batch per row.
 
     Attributes:
-        inputs: steps before a row's own start are zero.
+        inputs: steps before a sequence's own start are zero.
         targets: int64 classes [P, B] or [P, T, B], or values [P, B, O] or [P, T, B, O].
-        lengths: 1 <= lengths <= T.
+        lengths: own steps, 1 <= lengths <= T: [P], or [P, B] where sequences of a row differ.
         mask: [P, T], or [P, T, B] where sequences differ, 0/1: steps that count in the loss of a per-step task; None =
             last step only, or every own step of a per-step task.
         state: whole state that the sequences go on from, a constant; None: they begin as the family says.
@@ -151,9 +151,14 @@ class Batch:
 
     inputs: Float[Tensor, "P T B I"]
     targets: Num[Tensor, "P ..."]
-    lengths: Int64[Tensor, " P"]
+    lengths: Int64[Tensor, "P ..."]
     mask: Float[Tensor, "P T ..."] | None = None
     state: Float[Tensor, "P B S"] | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the sequences of a row have lengths or masks of their own."""
+        return self.lengths.ndim == 2 or (self.mask is not None and self.mask.ndim == 3)
 
     def with_initial_state(self, weights: LoopWeights) -> LoopWeights:
         """The loop's weights with the state that the sequences go on from."""
@@ -192,7 +197,7 @@ class Record:
 
     Attributes:
         inputs: [P, T, B, I], as given.
-        h: [P, T + 1, B, H]; index 0 is h_0; a step before a row's start repeats the state before it.
+        h: [P, T + 1, B, H]; index 0 is h_0; a step before a sequence's start repeats the state before it.
         slope: [P, T, B, H], f'(a_t) (for OPLU: 1 where the pair was swapped), or None where
             `OutputSlope.slope_from_output` gives it from h (and leak is None).
         weights, lengths: as given.
@@ -202,7 +207,7 @@ class Record:
     h: Float[Tensor, "P T1 B S"]
     slope: Float[Tensor, "P T B S"] | None
     weights: LoopWeights
-    lengths: Int64[Tensor, " P"]
+    lengths: Int64[Tensor, "P ..."]
 
 
 @dataclass
@@ -211,7 +216,7 @@ class Direct:
 
     Attributes:
         last: [P, B, H], or None.
-        steps: [P, T, B, H], or None; exactly one of the two is given. Before a row's own start it must be 0.
+        steps: [P, T, B, H], or None; exactly one of the two is given. Before a sequence's own start it must be 0.
     """
 
     last: Float[Tensor, "P B S"] | None = None
@@ -225,10 +230,10 @@ class Trace:
     Attributes:
         record: the forward record.
         direct: the direct part.
-        delta: [P, T, B, H], dC/da_t; exactly 0 before a row's own start.
+        delta: [P, T, B, H], dC/da_t; exactly 0 before a sequence's own start.
         x: [P, T, B, H], what step t hands back to h_{t-1}: delta_t w_rec^T + (1 - leak) g_t;
-            before a row's own start x_t = g_t.
-        cut: [P, T], steps whose error nobody receives, as backpropagation was cut before them: x is 0 there, and no
+            before a sequence's own start x_t = g_t.
+        cut: [P, T, S], steps whose error nobody receives, as backpropagation was cut before them: x is 0 there, and no
             ratio of it means anything; None where nothing was cut.
     """
 
@@ -236,7 +241,7 @@ class Trace:
     direct: Direct
     delta: Float[Tensor, "P T B A"]
     x: Float[Tensor, "P T B S"]
-    cut: Bool[Tensor, "P T"] | None = None
+    cut: Bool[Tensor, "P T S"] | None = None
 
     def totals(self) -> Float[Tensor, "P T B S"]:
         """g_t = dC/dh_t for t = 1..T, [P, T, B, H]: x_{t+1} plus the direct part of step t."""

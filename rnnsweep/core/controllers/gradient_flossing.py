@@ -93,12 +93,12 @@ def lyapunov_spectrum(loop: Unrolled, exponents: int) -> Float[Tensor, "P B K"]:
     for t in range(loop.steps):
         state, a = loop.step(t, state)
         moved, grown = orthonormal(loop.pushed(a, vectors))
-        own = loop.own[:, t, None, None]
+        own = loop.own[:, t, :, None]
         # Steps before a row's own start move no vector and add no growth.
         vectors = torch.where(own[..., None], moved, vectors)
         total = total + torch.where(own, grown, torch.zeros_like(grown))
-    # Per own step: rows differ in length.
-    return total / loop.own.sum(1)[:, None, None]
+    # Per own step: sequences differ in length.
+    return total / loop.own.sum(1)[..., None]
 
 
 def orthonormal(vectors: Float[Tensor, "P B K H"]) -> tuple[Float[Tensor, "P B K H"], Float[Tensor, "P B K"]]:

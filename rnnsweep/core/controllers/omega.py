@@ -14,6 +14,7 @@ from rnnsweep.core import readout
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.numerics import matmul
+from rnnsweep.core.own_steps import own_at, own_steps, per_sequence
 from rnnsweep.core.recurrence.base import StepEngine
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
@@ -162,22 +163,21 @@ class Omega(Additive):
         assert trace is not None
         left, num, den = self._pair(context, trace)
         T, B = num.shape[1:]
-        lengths = trace.record.lengths
-        first = (T - lengths + (1 if self.state == "pre" else 0))[:, None]
-        # Steps before a row's own start hand the error on unchanged: ratio 1 would dilute the mean.
-        own = torch.arange(T, device=num.device)[None, :] >= first  # P T
-        steps = lengths
+        lengths = per_sequence(trace.record.lengths)
+        # Steps before a sequence's own start hand the error on unchanged: ratio 1 would dilute the mean.
+        own = own_steps(lengths - (1 if self.state == "pre" else 0), T)  # P T S
+        steps = lengths  # P S
         if trace.cut is not None:
             # A cut is no step: nobody receives the error there, and 0 in its place would count as vanished.
             steps = lengths - (own & trace.cut).sum(1)
             own = own & ~trace.cut
-        active = (den >= self.bound) & own[:, :, None]
+        active = (den >= self.bound) & own
         # Inactive samples are 1 / 1, so that nothing that follows is NaN because of them.
         safe = torch.where(active, den, torch.ones_like(den))
         ratio = torch.where(active, num, torch.ones_like(num)) / safe
         term, factor = self._form(ratio)
         count = active.to(num.dtype).flatten(1).sum(1) / B
-        share = count / steps.to(num.dtype)
+        share = count / steps.to(num.dtype).mean(1)
         # Nothing active: the divisor is 1 and the value 0, not 0 / 0.
         counted = (count > 0) & (self.reduce == "active_mean")
         divisor = torch.where(counted, count, torch.ones_like(count))
@@ -282,8 +282,8 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Float[Tensor, "P 
     states: list[Tensor] = []
     pres: list[Tensor] = []
     for t in range(T):
-        # Right-aligned: before its own start a row keeps its state.
-        own = (t >= T - lengths)[:, None, None]
+        # Right-aligned: before its own start a sequence keeps its state.
+        own = own_at(lengths, t, T)[..., None]
         drive = inputs[:, t] if weights.w_in is None else matmul(inputs[:, t], weights.w_in)
         a = matmul(h, weights.w_rec) + drive
         a = a if weights.bias is None else a + weights.bias[:, None]
@@ -341,7 +341,7 @@ def _cell_errors(
     state = inputs.new_zeros(P, B, cell.state) if weights.h0 is None else weights.h0
     before, after = list[Tensor](), list[Tensor]()
     for t in range(T):
-        own = (t >= T - context.batch.lengths)[:, None, None]
+        own = own_at(context.batch.lengths, t, T)[..., None]
         # A copy, and required to have a gradient: the first state is a constant, what is handed back to it is not.
         before.append(state.clone() if state.requires_grad else state.clone().requires_grad_())
         new, _ = cell.moved(before[-1], inputs[:, t], weights.w_rec, weights.cell)
@@ -363,7 +363,7 @@ def _reduce(omega: Omega, context: Context, pairs: list[_Pair]) -> Tensor:
     value: Tensor = pairs[0][0].new_zeros(len(lengths))
     count: Tensor = torch.zeros_like(value)
     for t, (x, below) in enumerate(pairs, T - len(pairs)):
-        own = (t >= T - lengths + (1 if omega.state == "pre" else 0))[:, None]
+        own = own_at(lengths - (1 if omega.state == "pre" else 0), t, T)
         num, den = (x * x).sum(-1), (below * below).sum(-1)
         active = (den >= omega.bound) & own
         ratio = torch.where(active, num, torch.ones_like(num)) / torch.where(active, den, torch.ones_like(den))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Gate
+from rnnsweep.core.own_steps import shared_lengths
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Capability, Tangent, Trace
 from rnnsweep.errors import ConfigError
@@ -151,8 +152,8 @@ class Sampling(Gate):
 
     def look_back(self, trace: Trace) -> Int64[Tensor, " P"]:
         """h per row, int64 [P]."""
-        # Not beyond a row's own first step.
-        longest = trace.record.lengths - 1
+        # Not beyond a sequence's own first step: all are looked back at over the same number of steps.
+        longest = shared_lengths(trace.record.lengths) - 1
         return longest if self.horizon is None else torch.clamp(longest, max=self.horizon)
 
     def measures(

@@ -98,7 +98,7 @@ class Family(Unit):
         """The loop's weights of raw parameters [P, *shape] and per-row hyperparameters [P]."""
 
     def feed(
-        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"]
+        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]
     ) -> Feed:
         """What the loop is fed; the inputs themselves, unless a filter over time comes first."""
         del values, hypers, lengths

@@ -56,6 +56,6 @@ class FilteredLstm(Lstm):
 
     @abstractmethod
     def feed(
-        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"]
+        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]
     ) -> Feed:
         """Drives of the filtered path: without a filter one bias would do."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
 from rnnsweep.core.families.input_path import EPSILON
+from rnnsweep.core.own_steps import own_steps, per_sequence
 from rnnsweep.core.types import LoopWeights
 
 
@@ -78,7 +79,7 @@ class Adaptive:
 Filter = Momentum | Adaptive
 
 
-def scan(x: Float[Tensor, "P T B G"], decay: Float[Tensor, "P T 1 1"]) -> Float[Tensor, "P T B G"]:
+def scan(x: Float[Tensor, "P T B G"], decay: Float[Tensor, "P T S 1"]) -> Float[Tensor, "P T B G"]:
     """y_t = decay_t y_{t-1} + x_t, y_0 = 0."""
     outputs = [x[:, 0]]
     for t in range(1, x.shape[1]):
@@ -86,7 +87,7 @@ def scan(x: Float[Tensor, "P T B G"], decay: Float[Tensor, "P T 1 1"]) -> Float[
     return torch.stack(outputs, 1)  # P T B G
 
 
-def reversed_scan(g: Float[Tensor, "P T B G"], decay: Float[Tensor, "P T 1 1"]) -> Float[Tensor, "P T B G"]:
+def reversed_scan(g: Float[Tensor, "P T B G"], decay: Float[Tensor, "P T S 1"]) -> Float[Tensor, "P T B G"]:
     """The transpose of `scan`: y_t = decay_{t+1} y_{t+1} + g_t."""
     outputs = [g[:, -1]]
     for t in range(g.shape[1] - 2, -1, -1):
@@ -100,34 +101,35 @@ def constant(value: Float[Tensor, " P"], T: int) -> Float[Tensor, "P T 1 1"]:
     return value[:, None, None, None].expand(-1, T, 1, 1)  # a view: T costs no memory
 
 
-def restarting(period: Float[Tensor, " P"], lengths: Int64[Tensor, " P"], T: int) -> Float[Tensor, "P T 1 1"]:
-    """kappa_t = (k - 1) / (k + 2) with k = 1..period again and again from a row's own start, [P, T, 1, 1].
+def restarting(period: Float[Tensor, " P"], lengths: Int64[Tensor, "P ..."], T: int) -> Float[Tensor, "P T S 1"]:
+    """kappa_t = (k - 1) / (k + 2) with k = 1..period again and again from a sequence's own start, [P, T, S, 1].
 
     Example:
         >>> restarting(torch.tensor([3.0]), torch.tensor([5]), 6).flatten().tolist()
         [0.4..., 0.0, 0.25, 0.4..., 0.0, 0.25]
     """
     k = restart_index(period, lengths, T)
-    return ((k - 1) / (k + 2))[:, :, None, None]
+    return ((k - 1) / (k + 2))[..., None]
 
 
-def restart_index(period: Float[Tensor, " P"], lengths: Int64[Tensor, " P"], T: int) -> Float[Tensor, "P T"]:
-    """k [P, T], in the floating type of `period`."""
-    own = torch.arange(T, device=lengths.device)[None, :] - (T - lengths)[:, None]  # P T, negative before the start
+def restart_index(period: Float[Tensor, " P"], lengths: Int64[Tensor, "P ..."], T: int) -> Float[Tensor, "P T S"]:
+    """k [P, T, S], in the floating type of `period`."""
+    # P T S, negative before the start
+    own = torch.arange(T, device=lengths.device)[None, :, None] - (T - per_sequence(lengths))[:, None, :]
     # `remainder`, not `fmod`: its sign is the period's, so k stays in 1..period before the start too.
     # Rounded: per-row hyperparameters are floating point.
-    return torch.remainder(own, period.round().to(torch.int64)[:, None]).to(period.dtype) + 1
+    return torch.remainder(own, period.round().to(torch.int64)[:, None, None]).to(period.dtype) + 1
 
 
 def filtered_feed(
-    values: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"], filter_: Filter
+    values: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."], filter_: Filter
 ) -> Feed:
     """Drives of the loop: the filtered input path, plus ``b_rec`` unfiltered, with its pull-back to what is there."""
     T = inputs.shape[1]
     z = numerics.matmul(inputs.flatten(1, 2), values["w_in"]).unflatten(1, inputs.shape[1:3])
     if "b" in values:
         z = z + values["b"][:, None, None, :]
-    # The bias, too, is 0 before a row's start: its filter must begin at zero.
+    # The bias, too, is 0 before a sequence's start: its filter must begin at zero.
     started = _started(lengths, T)
     z = started(z)
 
@@ -147,10 +149,10 @@ def filtered_feed(
 
 
 def _started(lengths: Tensor, T: int) -> Callable[[Tensor], Tensor]:
-    """What puts 0 before a row's own start; where all rows are known to begin at once it is nothing."""
+    """What puts 0 before a sequence's own start; where all are known to begin at once it is nothing."""
     if numerics.known_all(lengths == T):
         return lambda x: x
-    own = (torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None])[:, :, None, None]
+    own = own_steps(lengths, T)[..., None]
     # Selected, not multiplied: 0 * inf would be NaN.
     return lambda x: torch.where(own, x, torch.zeros_like(x))
 

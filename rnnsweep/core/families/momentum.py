@@ -33,7 +33,7 @@ class Filtered(Family):
     """
 
     @abstractmethod
-    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, "P ..."], T: int) -> Filter:
         """The filter with per-row hyperparameters."""
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
@@ -47,7 +47,7 @@ class Filtered(Family):
         return True
 
     def feed(
-        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"]
+        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]
     ) -> Feed:
         """Filtered drives."""
         return filtered_feed(values, inputs, lengths, self.filter_of(hypers, lengths, inputs.shape[1]))
@@ -61,7 +61,7 @@ class MomentumFilter(Filtered):
         """The same filter, one step at a time."""
         return FilterPath()
 
-    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, "P ..."], T: int) -> Filter:
         """Constant mu and s."""
         del lengths
         return _momentum(hypers, T)
@@ -75,7 +75,7 @@ class AdamFilter(Filtered):
         """The same filter, one step at a time."""
         return FilterPath(adaptive=True)
 
-    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, "P ..."], T: int) -> Filter:
         """Constant mu, s and beta."""
         del lengths
         return Adaptive(_momentum(hypers, T), constant(hypers["beta"], T))
@@ -89,7 +89,7 @@ class RmspropFilter(Filtered):
         """The same filter, one step at a time."""
         return FilterPath(adaptive=True, plain=True)
 
-    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, "P ..."], T: int) -> Filter:
         """Constant s and beta."""
         del lengths
         zero = {**hypers, "mu": hypers["s"] * 0}  # zeros of the right shape, type and device
@@ -104,7 +104,7 @@ class NesterovFilter(Filtered):
         """The same filter, one step at a time."""
         return FilterPath(restarts=True)
 
-    def filter_of(self, hypers: Values, lengths: Int64[Tensor, " P"], T: int) -> Filter:
+    def filter_of(self, hypers: Values, lengths: Int64[Tensor, "P ..."], T: int) -> Filter:
         """The restarting sequence of each row's F."""
         return Momentum(restarting(hypers["restart"], lengths, T), hypers["s"][:, None, None, None])
 

@@ -61,7 +61,7 @@ class NesterovLstmDiff(FilteredLstm):
         return given_drives(super().weights(values, hypers))
 
     def feed(
-        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, " P"]
+        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]
     ) -> Feed:
         """Drives [P, T, B, 4H + 1]: s (u W_in + b) - b_rec, and kappa."""
         P, T, B, _ = inputs.shape

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.learners.base import LoopProgram
+from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readout import ReadOut, read_out, shares
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import Batch, Direct, LoopGradients, Record, Trace
@@ -79,14 +80,14 @@ class Linearised:
         return self._flat(loop, read)
 
     def pushed(self, change: Mapping[str, Float[Tensor, "P ..."]]) -> Float[Tensor, "P T B H"]:
-        """First-order change of h_1..h_T, [P, T, B, H]; 0 before a row's own start."""
+        """First-order change of h_1..h_T, [P, T, B, H]; 0 before a sequence's own start."""
         record, w, activation = self.record, self.record.weights, self.program.activation
         T, B = record.inputs.shape[1:3]
         # What does not depend on the state's own change, all steps in one product.
         fixed = numerics.matmul(record.h[:, :-1].flatten(1, 2), change["w_rec"])
         fixed = fixed + numerics.matmul(record.inputs.flatten(1, 2), change["w_in"]) + change["b"][:, None, :]
         fixed = fixed.unflatten(1, (T, B))  # P T B H
-        own = (torch.arange(T, device=fixed.device)[None, :] >= (T - record.lengths)[:, None])[:, :, None, None]
+        own = own_steps(record.lengths, T)[..., None]
         leak = None if w.leak is None else w.leak[:, None, None]
         state, states = torch.zeros_like(fixed[:, 0]), torch.empty_like(fixed)
         for t in range(T):

@@ -85,7 +85,7 @@ class Whole:
         part += steps.immediate(t, pulled.columns)
         if self._mask is not None:
             part.copy_(torch.where(self._mask[:, None], part, torch.zeros_like(part)))
-        self._j = torch.where(steps.active[:, t, None, None, None], new, self._j)
+        self._j = torch.where(steps.active[:, t, :, None, None], new, self._j)
 
     def read(self, direct: Float[Tensor, "P B S"]) -> None:
         """See `Influence.read`."""

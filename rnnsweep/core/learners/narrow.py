@@ -80,7 +80,7 @@ class Narrow:
         steps, plan = self._steps, self._plan
         pulled = steps.pull(t, self._vectors)
         d = self._pairs(pulled)  # P B U
-        on = steps.active[:, t, None, None, None, None]
+        on = steps.active[:, t, :, None, None, None]
         for source in steps.sources:
             old, kept = self._j[source.name], plan.kept[source.name]
             ways = d[:, :, plan.place[source.name]]  # P B C k k

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Batch, Learned, Wanted
 from rnnsweep.unit import NOT_NEGATIVE, Range
@@ -98,8 +99,8 @@ class Ridge(Learner):
         # At the last step every row has begun: all of them count.
         if not task.per_step:
             return x, y
-        age = torch.arange(T, device=x.device)[None, :] - (T - batch.lengths)[:, None]  # steps since a row's own start
-        counted = (age >= self.washout)[:, :, None].expand(-1, -1, states.shape[2])
+        # Own steps of sequences that are shorter by the washout.
+        counted = own_steps(batch.lengths - self.washout, T).expand(-1, -1, states.shape[2])
         if batch.mask is not None:
             mask = batch.mask if batch.mask.ndim == 3 else batch.mask[:, :, None]
             counted = counted & (mask > 0)

@@ -13,6 +13,7 @@ from torch import Tensor
 from rnnsweep.core import numerics, rng
 from rnnsweep.core.families.base import OutputFeedback
 from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, spread
 from rnnsweep.core.types import Batch, Learned, LoopGradients, LoopWeights, Wanted, merged
@@ -142,8 +143,7 @@ class TeacherForcing(Learner):
         # float64 whatever the pack computes in: the same steps are forced.
         draws = rng.Draws(own["key"], ids, own["step"], torch.float64)
         drawn = draws.uniforms(T, rng.stream_of("teacher forcing")).transpose(1, 2)  # P B T -> P T B
-        steps = torch.arange(T, device=drawn.device)[None, :] >= (T - batch.lengths)[:, None]
-        forced = (drawn < self.probability(own)[:, None, None]) & steps[:, :, None]
+        forced = (drawn < self.probability(own)[:, None, None]) & own_steps(batch.lengths, T)
         if batch.mask is None:
             return forced
         return forced & ((batch.mask if batch.mask.ndim == 3 else batch.mask[:, :, None]) > 0)

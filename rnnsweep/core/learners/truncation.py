@@ -7,7 +7,9 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
+from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.own_steps import per_sequence
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import Direct, LoopGradients, Record, Trace
 
@@ -34,24 +36,26 @@ def backward(
     T = record.h.shape[1] - 1
     if horizon >= T:
         return engine.backward(record, direct, activation, keep=keep)
+    # A gradient of h_0 is a sum over sequences, of which perhaps some begin in a chunk: it is made from the trace.
+    apart = record.lengths.ndim == 2 and record.weights.h0 is not None
     if direct.steps is None:
-        loop, trace = engine.backward(_cut(record, T - horizon, T), direct, activation, keep=keep)
+        loop, trace = engine.backward(_cut(record, T - horizon, T), direct, activation, keep=keep or apart)
         # One chunk is all: earlier steps get no error.
-        return _placed(loop, record, T - horizon), trace
+        return _placed(_begun(loop, trace, record, T - horizon), T - horizon), trace if keep else None
     cuts = [(max(0, end - horizon), end) for end in range(T, 0, -horizon)]
     loops, traces = [], []
     for start, end in cuts:
         part = Direct(steps=direct.steps[:, start:end].contiguous())
-        loop, trace = engine.backward(_cut(record, start, end), part, activation, keep=keep)
-        loops.append(_without_h0(loop, record, start))
+        loop, trace = engine.backward(_cut(record, start, end), part, activation, keep=keep or apart)
+        loops.append(_begun(loop, trace, record, start))
         traces.append(trace)
     return _sum(loops), _joined(record, direct, traces) if keep else None
 
 
 def _cut(record: Record, start: int, end: int) -> Record:
-    """The record of steps start..end-1; a row that begins later keeps one (idle) step."""
+    """The record of steps start..end-1; a sequence that begins later keeps one (idle) step."""
     T = record.h.shape[1] - 1
-    # At least 1 step per row; no error reaches one before its start, so that it adds 0.
+    # At least 1 step per sequence; no error reaches one before its start, so that it adds 0.
     lengths = (record.lengths - (T - end)).clamp(1, end - start)
     parts = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _WHOLE}
     # Contiguous: fused loops address plain memory.
@@ -59,16 +63,21 @@ def _cut(record: Record, start: int, end: int) -> Record:
     return replace(record, **timed, h=record.h[:, start : end + 1].contiguous(), lengths=lengths)
 
 
-def _without_h0(loop: LoopGradients, record: Record, start: int) -> LoopGradients:
-    """h_0 gets a gradient from the chunk that a row begins in only: elsewhere it is the chunk's first state."""
+def _begun(loop: LoopGradients, trace: Trace | None, record: Record, start: int) -> LoopGradients:
+    """h_0 gets a gradient from the chunk that a sequence begins in only: elsewhere it is the chunk's first state."""
     if loop.h0 is None:
         return loop
-    begins = record.h.shape[1] - 1 - record.lengths >= start
-    return replace(loop, h0=torch.where(begins[:, None], loop.h0, torch.zeros_like(loop.h0)))
+    begins = record.h.shape[1] - 1 - per_sequence(record.lengths) >= start  # P S
+    if record.lengths.ndim == 1:
+        begins = begins.reshape(-1, *(1 for _ in loop.h0.shape[1:]))
+        return replace(loop, h0=torch.where(begins, loop.h0, torch.zeros_like(loop.h0)))
+    assert trace is not None
+    first = trace.x[:, 0, :, : loop.h0.shape[-1]]
+    first = torch.where(begins[..., None], first, torch.zeros_like(first))  # P B S
+    return replace(loop, h0=first if loop.h0.ndim == 3 else numerics.row_sum(first))
 
 
-def _placed(loop: LoopGradients, record: Record, start: int) -> LoopGradients:
-    loop = _without_h0(loop, record, start)
+def _placed(loop: LoopGradients, start: int) -> LoopGradients:
     if loop.inputs is None:
         return loop
     # Drives of steps that no error reached: gradient 0, P T B D as a whole.
@@ -96,11 +105,12 @@ def _joined(record: Record, direct: Direct, traces: list[Trace | None]) -> Trace
     parts = [trace for trace in reversed(traces) if trace is not None]
     x = torch.cat([part.x for part in parts], 1)
     T = x.shape[1]
-    cut = torch.zeros(len(x), T, dtype=torch.bool, device=x.device)
+    lengths = per_sequence(record.lengths)
+    cut = torch.zeros(len(x), T, lengths.shape[1], dtype=torch.bool, device=x.device)
     first = 0
     for part in parts:
-        # Where a row begins h_0 receives its x; step 0 is the first of the longest rows.
-        cut[:, first] = T - record.lengths != first
+        # Where a sequence begins h_0 receives its x; step 0 is the first of the longest rows.
+        cut[:, first] = T - lengths != first
         first += part.x.shape[1]
-    x = torch.where(cut[:, :, None, None], torch.zeros_like(x), x)
+    x = torch.where(cut[..., None], torch.zeros_like(x), x)
     return Trace(record, direct, torch.cat([part.delta for part in parts], 1), x, cut)

@@ -60,7 +60,7 @@ class Uoro(OnlineLearner):
         total = torch.zeros_like(weights[:, :1])  # P 1 N
         for t in range(steps.steps):
             new = _stepped(steps, t, (state, weights), signs[:, t + 1])
-            on = steps.active[:, t, None, None]
+            on = steps.active[:, t, :, None]
             state, weights = torch.where(on, new[0], state), torch.where(on, new[1], weights)
             if direct.steps is not None:
                 total = total + _read(direct.steps[:, t], state, weights)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.numerics import matmul
+from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readout import Readout, Seen, Values
 from rnnsweep.core.types import Capability, Direct, ParameterSpec
 from rnnsweep.errors import ConfigError
@@ -57,7 +58,7 @@ class Attention(Readout):
         return weights + tuple(ParameterSpec(f"b_{name}", (width,), "bias", into=name) for name in _PROJECTIONS)
 
     def see(
-        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, " P"], per_step: bool
+        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, "P ..."], per_step: bool
     ) -> Seen:
         """See `Readout.see`."""
         names = [f"{kind}_{name}" for kind in "wb" for name in _PROJECTIONS]
@@ -77,7 +78,7 @@ class Attention(Readout):
         return Seen(torch.cat((first, seen), 1), pullback)
 
     def look(
-        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, " P"], per_step: bool
+        self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, "P ..."], per_step: bool
     ) -> Float[Tensor, "P seen B H"]:
         """See `Readout.look`."""
         seen = self._attend(values, states[:, 1:], lengths, per_step)
@@ -91,7 +92,7 @@ class Attention(Readout):
             for name, x in (("query", asked), ("key", states), ("value", states))
         )  # P B heads T H/heads
         scores = _products(q, k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
-        allowed = _allowed(lengths, states.shape[1], q.shape[-2])[:, None, None]
+        allowed = _allowed(lengths, states.shape[1], q.shape[-2])[:, :, None]
         scores = torch.where(allowed, scores, torch.full_like(scores, -math.inf))
         share = torch.log_softmax(scores, -1).exp()
         joined = _products(share, v).permute(0, 3, 1, 2, 4).flatten(3)  # P T B H
@@ -111,8 +112,8 @@ def _products(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _allowed(lengths: Tensor, T: int, asked: int) -> Tensor:
-    """Which steps a step may attend to, bool [P, asked, T]: own ones that are not later; idle steps see themselves."""
+    """Which steps a step may attend to, bool [P, S, asked, T]: own ones, none later; idle steps see themselves."""
     t = torch.arange(T, device=lengths.device)
-    own = t[None, :] >= (T - lengths)[:, None]  # P T
+    own = own_steps(lengths, T).transpose(1, 2)  # P S T
     earlier = t[None, :] <= t[T - asked :, None]  # asked T
-    return earlier[None] & (own[:, None, :] | ~own[:, T - asked :, None])
+    return earlier & (own[:, :, None, :] | ~own[:, :, T - asked :, None])

@@ -50,7 +50,7 @@ class Engine(Protocol):
         inputs: Float[Tensor, "P T B I"],
         weights: LoopWeights,
         activation: Activation,
-        lengths: Int64[Tensor, " P"],
+        lengths: Int64[Tensor, "P ..."],
     ) -> Record:
         """All states of the inputs (or of pre-activations [P, T, B, H] where `weights.w_in` is None)."""
         ...

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
@@ -200,7 +201,7 @@ class CellEngine(ReferenceEngine):
         inputs: Float[Tensor, "P T B I"],
         weights: LoopWeights,
         activation: Activation,
-        lengths: Int64[Tensor, " P"],
+        lengths: Int64[Tensor, "P ..."],
     ) -> CellRecord:
         """See `Engine.forward`; ``h`` holds whole states [P, T + 1, B, S]; without w_in, drives are given."""
         del activation
@@ -213,8 +214,8 @@ class CellEngine(ReferenceEngine):
         # P K -> P 1 K; matrices go as they are.
         own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in weights.cell.items()}
         product, R = _Product(weights.w_rec), self.cell.recurrent
-        # From step `whole` on all rows are at work, and nothing has to be selected away.
-        active, whole, kept = _active(lengths, T), _whole_from(lengths, T), inputs.new_empty(0)
+        # From step `whole` on all sequences are at work, and nothing has to be selected away.
+        active, whole, kept = own_steps(lengths, T)[..., None], _whole_from(lengths, T), inputs.new_empty(0)
         for t in range(T):
             a = product(s[:, t, :, :R])
             new, again = self.cell.forward(a, drive[:, t], s[:, t], own)
@@ -240,7 +241,7 @@ class CellEngine(ReferenceEngine):
         # Vectors spread over samples, so that their gradients come per sample and are summed in one fixed order.
         own = {k: v[:, None, :].expand(-1, B, -1) if v.ndim == 2 else v for k, v in w.cell.items()}
         total = {name: torch.zeros_like(value) for name, value in own.items()}
-        product, active = _Product(w.w_rec.transpose(1, 2)), _active(record.lengths, T)
+        product, active = _Product(w.w_rec.transpose(1, 2)), own_steps(record.lengths, T)[..., None]
         whole = _whole_from(record.lengths, T)
         g = direct.last if direct.steps is None else direct.steps[:, -1]
         assert g is not None
@@ -250,7 +251,7 @@ class CellEngine(ReferenceEngine):
             part = cell.pull(record.kept[:, t], record.drive[:, t], record.h[:, t], own, g)
             # The way through a: what the closed forms leave out, as it is the same for all cells.
             part.s[..., :R] += product(part.a)
-            # Only while some row has not begun: later steps are everybody's own.
+            # Only while some sequence has not begun: later steps are everybody's own.
             if t < whole:
                 part = _selected(part, active[:, t], g)
             delta[:, t], x[:, t] = part.a, part.s
@@ -281,8 +282,8 @@ class CellEngine(ReferenceEngine):
         raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
 
 
-def _whole_from(lengths: Int64[Tensor, " P"], T: int) -> int:
-    """The step from which on all rows are known to be at work; T where that cannot be known without waiting."""
+def _whole_from(lengths: Int64[Tensor, "P ..."], T: int) -> int:
+    """The step from which on all sequences are known to be at work; T where that cannot be known without waiting."""
     return T - int(lengths.min()) if numerics.readable(lengths) else T
 
 
@@ -309,11 +310,6 @@ def _drive(inputs: Float[Tensor, "P T B I"], weights: LoopWeights) -> Float[Tens
     if weights.w_in is not None:
         drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, inputs.shape[1:3])
     return drive if weights.bias is None else drive + weights.bias[:, None, None, :]
-
-
-def _active(lengths: Int64[Tensor, " P"], T: int) -> Bool[Tensor, "P T 1 1"]:
-    """Which steps are a row's own."""
-    return (torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None])[:, :, None, None]
 
 
 def _selected(part: Pulled, on: Tensor, g: Tensor) -> Pulled:

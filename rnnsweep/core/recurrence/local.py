@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.recurrence.cells import Cell, ProductCell
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.types import LoopGradients, Record
@@ -66,7 +67,7 @@ class LocalSteps:
         record: of any engine; drives that were given instead of inputs are refused.
         sources: all but those that a cell's closed form knows to be untrained; a step's, then ``h0``.
         rows, steps, batch, size: P, T, B and S.
-        active: bool [P, T], a row's own steps.
+        active: bool [P, T, S], a sequence's own steps.
 
     Numerics:
         Elementwise kernels and `numerics.matmul` only. Steps before a row's own start have derivatives too, of no
@@ -81,8 +82,7 @@ class LocalSteps:
         self.record, self.activation, self.cell = record, activation, cell
         self.rows, last, self.batch, self.size = record.h.shape
         self.steps = last - 1
-        times = torch.arange(self.steps, device=record.h.device)
-        self.active = times[None, :] >= (self.steps - record.lengths)[:, None]
+        self.active = own_steps(record.lengths, self.steps)
         # P T B M: what the drive's columns are fed with.
         one = [] if w.bias is None else [record.h.new_ones(*record.inputs.shape[:3], 1)]
         self._fed = torch.cat((record.inputs, *one), -1)

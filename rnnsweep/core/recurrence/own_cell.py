@@ -25,6 +25,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.own_steps import own_steps, row_lengths
 from rnnsweep.core.recurrence.cells import Cell, CellRecord, State, whole_direct
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
@@ -128,15 +129,22 @@ class _Row:
 
     Attributes:
         p: its place. first: index of its first own step. step: how it steps.
+        begun: bool [T, B, 1], own steps of each sequence; None where all begin together.
         line: [N]. inputs: [T, B, I]. h: [T + 1, B, S].
     """
 
     p: int
     first: int
+    begun: Tensor | None
     step: RowStep
     line: Tensor
     inputs: Tensor
     h: Tensor
+
+    def moved(self, t: int, line: Tensor, inputs: Tensor, state: Tensor) -> Tensor:
+        """The states [B, S] after step index t; a sequence that has not begun keeps its own."""
+        new = self.step(line, inputs, state)
+        return new if self.begun is None else torch.where(self.begun[t], new, state)
 
 
 class OwnCellEngine(ReferenceEngine):
@@ -155,7 +163,7 @@ class OwnCellEngine(ReferenceEngine):
         inputs: Float[Tensor, "P T B I"],
         weights: LoopWeights,
         activation: Activation,
-        lengths: Int64[Tensor, " P"],
+        lengths: Int64[Tensor, "P ..."],
     ) -> CellRecord:
         """See `Engine.forward`; ``h`` holds whole states [P, T + 1, B, S]."""
         del activation
@@ -168,7 +176,7 @@ class OwnCellEngine(ReferenceEngine):
             for row in self._rows(record):
                 state = row.h[row.first].clone()
                 for t in range(row.first, T):
-                    state = row.step(row.line, row.inputs[t], state)
+                    state = row.moved(t, row.line, row.inputs[t], state)
                     h[row.p, t + 1] = state
         return record
 
@@ -190,8 +198,7 @@ class OwnCellEngine(ReferenceEngine):
             x[row.p, : row.first] = back[0]
         trace = Trace(record, direct, x, x)
         trace.delta = trace.totals()
-        idle = torch.arange(x.shape[1], device=x.device)[None, :] < (x.shape[1] - record.lengths)[:, None]
-        trace.delta[idle] = 0.0
+        trace.delta[~own_steps(record.lengths, x.shape[1]).expand(x.shape[:3])] = 0.0
         cell = {name: torch.zeros_like(value) for name, value in w.cell.items()}
         h0 = None if w.h0 is None else x[:, 0]
         return LoopGradients(line, h0=h0, inputs=drive, cell=cell), trace if keep else None
@@ -228,11 +235,12 @@ class OwnCellEngine(ReferenceEngine):
 
     def _rows(self, record: Record) -> Iterator[_Row]:
         T = record.h.shape[1] - 1
-        own, lengths = record.weights.cell, record.lengths.tolist()
-        for p, length in enumerate(lengths):
+        own, begun = record.weights.cell, own_steps(record.lengths, T)[..., None]  # P T S 1
+        for p, length in enumerate(row_lengths(record.lengths).tolist()):
             step = self.cell.row(p, record.inputs, own)
             parts = (record.weights.w_rec[p, 0], record.inputs[p], record.h[p])
-            yield _Row(p, T - length, step, *(part.detach().clone() for part in parts))
+            each = begun[p] if record.lengths.ndim == 2 else None
+            yield _Row(p, T - length, each, step, *(part.detach().clone() for part in parts))
 
 
 def _each(steps: Tensor | None) -> Iterator[Tensor]:
@@ -246,10 +254,10 @@ def _pulled(row: _Row, last: int, given: Sequence[Tensor]) -> tuple[Tensor, list
         line = row.line.requires_grad_()
         inputs = [row.inputs[t].clone().requires_grad_() for t in range(row.first, last)]
         state, before, after = row.h[row.first].clone().requires_grad_(), list[Tensor](), list[Tensor]()
-        for u in inputs:
+        for t, u in enumerate(inputs, row.first):
             # A copy for the step alone: its gradient is what the step hands back, without the loss's own part.
             before.append(state.clone())
-            state = row.step(line, u, before[-1])
+            state = row.moved(t, line, u, before[-1])
             after.append(state)
         leaves = [line, *before, *inputs]
         parts = torch.autograd.grad(after[-len(given) :], leaves, list(given), allow_unused=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation, OutputSlope
+from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 
 
@@ -33,7 +34,7 @@ class ReferenceEngine:
         inputs: Float[Tensor, "P T B I"],
         weights: LoopWeights,
         activation: Activation,
-        lengths: Int64[Tensor, " P"],
+        lengths: Int64[Tensor, "P ..."],
     ) -> Record:
         """See `Engine.forward`."""
         P, T, B, _ = inputs.shape
@@ -46,7 +47,7 @@ class ReferenceEngine:
         store = not activation.from_output or weights.leak is not None
         slope = inputs.new_empty(P, T, B, H) if store else None
         act_bias = None if weights.act_bias is None else weights.act_bias[:, None, :]
-        active = _active(lengths, T)
+        active = own_steps(lengths, T)[..., None]  # P T S 1
         for t in range(T):
             a = numerics.matmul(h[:, t], weights.w_rec) + drive[:, t]
             y = activation.value(a, act_bias)
@@ -54,7 +55,7 @@ class ReferenceEngine:
                 leak = weights.leak[:, None, None]
                 y = (1 - leak) * h[:, t] + leak * y
             # `where`, not a product with 0: 0 * inf would be NaN.
-            h[:, t + 1] = torch.where(active[:, t, None, None], y, h[:, t])
+            h[:, t + 1] = torch.where(active[:, t], y, h[:, t])
             if slope is not None:
                 slope[:, t] = activation.slope(a, act_bias)
         return Record(inputs, h, slope, weights, lengths)
@@ -68,7 +69,7 @@ class ReferenceEngine:
         delta, x = record.h.new_empty(P, T, B, H), record.h.new_empty(P, T, B, H)
         # Once per loop: every step would make its own copy.
         transposed = w.w_rec.transpose(1, 2).contiguous()
-        active = _active(record.lengths, T)
+        active = own_steps(record.lengths, T)[..., None]  # P T S 1
         act_bias = torch.zeros_like(w.act_bias) if w.act_bias is not None else None
         g = direct.last if direct.steps is None else direct.steps[:, -1]
         assert g is not None
@@ -77,7 +78,7 @@ class ReferenceEngine:
             if direct.steps is not None and t < T - 1:
                 g = x[:, t + 1] + direct.steps[:, t]
             slope = slope_at(record, activation, t)
-            on = active[:, t, None, None]
+            on = active[:, t]
             scaled = g if w.leak is None else w.leak[:, None, None] * g
             d = torch.where(on, activation.pullback(slope, scaled), torch.zeros_like(g))
             back = numerics.matmul(d, transposed)
@@ -176,8 +177,3 @@ def _drive(inputs: Float[Tensor, "P T B I"], weights: LoopWeights) -> Float[Tens
     if weights.w_in is not None:
         drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, inputs.shape[1:3])
     return drive if weights.bias is None else drive + weights.bias[:, None, None, :]
-
-
-def _active(lengths: Int64[Tensor, " P"], T: int) -> Bool[Tensor, "P T"]:
-    """Which steps are a row's own."""
-    return torch.arange(T, device=lengths.device)[None, :] >= (T - lengths)[:, None]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.types import LoopGradients, LoopWeights
 
@@ -31,7 +32,7 @@ class Unrolled:
 
     Attributes:
         weights: copies that require gradients. inputs: likewise where they are drives (no w_in).
-        steps: T. own: bool [P, T], a row's own steps.
+        steps: T. own: bool [P, T, S], a sequence's own steps.
 
     Numerics:
         Elementwise kernels and `numerics.matmul` only: a row's numbers and gradients do not depend on its neighbours.
@@ -43,7 +44,7 @@ class Unrolled:
         inputs: Float[Tensor, "P T B I"],
         activation: Activation,
         cell: Cell | None,
-        lengths: Int64[Tensor, " P"],
+        lengths: Int64[Tensor, "P ..."],
     ) -> None:
         # Leaves of its own: gradients are taken for them, whatever the caller's tensors belong to.
         live = {name: None if (part := getattr(weights, name)) is None else _leaf(part) for name in _PARTS}
@@ -52,7 +53,7 @@ class Unrolled:
         self.activation, self.cell = activation, cell
         P, self.steps, self.batch, _ = inputs.shape
         del P
-        self.own = torch.arange(self.steps, device=lengths.device)[None, :] >= (self.steps - lengths)[:, None]
+        self.own = own_steps(lengths, self.steps)
         self._drive = self._drives()
         w = self.weights
         # Spread by a product, not by broadcasting: autograd would sum a broadcast in an order of its own.
@@ -91,7 +92,7 @@ class Unrolled:
         else:
             new, a = self.cell.moved(state, drive, w.w_rec, self._cell)
         # The graph of an idle step is cut by the same selection: its gradient is exactly 0.
-        return torch.where(self.own[:, t, None, None], new, state), a
+        return torch.where(self.own[:, t, :, None], new, state), a
 
     def pushed(self, a: Float[Tensor, "P B H"], vectors: Float[Tensor, "P B K H"]) -> Float[Tensor, "P B K H"]:
         """Tangents of the simple cell's state, moved over the step with pre-activation a."""

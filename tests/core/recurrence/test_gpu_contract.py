@@ -8,6 +8,7 @@ import torch
 from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.types import Direct
 from tests.contract import test_engines as contract
+from tests.contract import test_sequence_lengths as lengths
 from tests.contract.test_engines import Case, check_against_one_row
 
 LOOPS = ("h", "delta", "x", "tangent.delta", "tangent.ddelta", "tangent.exponent")
@@ -64,6 +65,13 @@ def test_loops_of_a_row_are_the_same_in_every_pack(gpu):
 @pytest.mark.parametrize(("name", "flags"), [("tanh", {}), ("modrelu", {"leak": True}), ("sigmoid", {"steps": True})])
 def test_short_rows_are_shorter_packs(gpu, name, flags):
     contract.test_short_rows_are_shorter_packs(gpu, name, flags)
+
+
+@pytest.mark.parametrize(("name", "leak", "steps"), [("tanh", False, False), ("modrelu", True, True)])
+def test_sequences_of_a_row_may_differ_in_length(gpu, name, leak, steps):
+    """Two batch tiles, the second with one sequence; a tile begins with its own earliest one."""
+    case = lengths.differing(Case(name, (2, 5, 17, 6, 2), leak=leak, steps=steps))
+    lengths.check(case, gpu, lengths.to_rounding)
 
 
 def test_without_a_trace_the_gradients_are_the_same(gpu):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from rnnsweep.core.recurrence.gpu.memory import passed, put, put_sum, slope_at, taken
+from rnnsweep.core.recurrence.gpu.memory import begins_of, earliest, passed, put, put_sum, slope_at, taken
 from rnnsweep.core.recurrence.gpu.pointwise import pullback
 from rnnsweep.core.recurrence.gpu.products import hold, through
 
@@ -43,7 +43,7 @@ def _with_bias_part(total, dact, h, slope, scaled, leak, row, t, size, at, own):
 def backward_kernel(  # noqa: PLR0913
     h, slopes, last, steps, turned, leak, lengths, delta, x, dbias, dact, dh0, T, B,
     H: tl.constexpr, ACT: tl.constexpr, BATCH: tl.constexpr, UNITS: tl.constexpr, BLOCK: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PRECISION: tl.constexpr, EACH: tl.constexpr,
 ):  # fmt: skip
     """Writes `delta` and, where given, `x` [P, T, B, H] and the batch sums [P, tiles, H] of bias gradients and of x_1.
 
@@ -60,7 +60,8 @@ def backward_kernel(  # noqa: PLR0913
     h += row * (T + 1) * size
     base = row * T * size
     delta += base
-    first = T - tl.load(lengths + row).to(tl.int32)
+    begins = begins_of(lengths, row, b, T, B, EACH)
+    first = earliest(begins)
     held = hold(turned + row * H * H, H, UNITS, BLOCK)
     g = _last(last, steps, row, base, T, size, at, own)
     bias_sum, act_sum = tl.zeros_like(g), tl.zeros_like(g)
@@ -69,14 +70,19 @@ def backward_kernel(  # noqa: PLR0913
         t = T - 1 - back
         scaled = taken(g, leak, row)
         d = tl.where(own, pullback(slope, scaled, ACT), 0.0)
+        if EACH:
+            d = tl.where((t >= begins)[:, None], d, 0.0)
         tl.store(delta + t * size + at, d, mask=own)
         bias_sum += d
         act_sum = _with_bias_part(act_sum, dact, h, slope, scaled, leak, row, t, size, at, own)
         before = tl.maximum(t - 1, first)
         slope = slope_at(h, slopes, base, before, size, at, own, ACT)
         direct = _direct(steps, base + before * size, at, own, t > first, g)
-        g = through(passed(g, leak, row), d, held, delta + t * size, b, B, H, BLOCK, PRECISION)
-        g = tl.where(own, g, 0.0)
+        back_to = through(passed(g, leak, row), d, held, delta + t * size, b, B, H, BLOCK, PRECISION)
+        back_to = tl.where(own, back_to, 0.0)
+        if EACH:
+            back_to = tl.where((t >= begins)[:, None], back_to, g)
+        g = back_to
         put(x, base + t * size, at, g, own)
         g += direct
     for t in range(0, first):

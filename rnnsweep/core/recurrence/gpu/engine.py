@@ -79,7 +79,7 @@ class GpuEngine:
         inputs: Float[Tensor, "P T B I"],
         weights: LoopWeights,
         activation: Activation,
-        lengths: Int64[Tensor, " P"],
+        lengths: Int64[Tensor, "P ..."],
     ) -> Record:
         """See `Engine.forward`."""
         P, T, B, I = inputs.shape  # noqa: E741
@@ -89,7 +89,7 @@ class GpuEngine:
         w_rec, w_in = at.packed("w_rec", w.w_rec, (P, H, H)), at.packed("w_in", w.w_in, (P, I, H))
         bias, act_bias = at.packed("bias", w.bias, (P, H)), at.packed("act_bias", w.act_bias, (P, H))
         h0, leak = at.packed("h0", w.h0, (P, H)), at.packed("leak", w.leak, (P,))
-        lengths = at.whole("lengths", lengths, P, 1, T)
+        starts = _lengths(at, lengths, P, B, T)
         drive = inputs
         if w_in is not None and not fuses_inputs(I):
             drive, w_in, inner = numerics.matmul(inputs.flatten(1, 2), w_in).unflatten(1, (T, B)), None, H
@@ -99,8 +99,8 @@ class GpuEngine:
         slope = inputs.new_empty(P, T, B, H) if store else None
         self._launch(
             forward_kernel, Tiling.of(B, H, inputs.dtype),
-            (drive.contiguous(), w_rec, w_in, bias, act_bias, h0, leak, lengths, h, slope, T, B),
-            H=H, INPUTS=inner, ACT=activation.name, INNER=rounded(inner),
+            (drive.contiguous(), w_rec, w_in, bias, act_bias, h0, leak, starts, h, slope, T, B),
+            H=H, INPUTS=inner, ACT=activation.name, INNER=rounded(inner), EACH=lengths.ndim == 2,
         )  # fmt: skip
         return Record(inputs, h, slope, weights, lengths)
 
@@ -115,13 +115,13 @@ class GpuEngine:
         h, slope = at.packed("h", record.h, (P, T + 1, B, H)), at.packed("slope", record.slope, (P, T, B, H))
         last, steps = at.packed("last", direct.last, (P, B, H)), at.packed("steps", direct.steps, (P, T, B, H))
         turned, leak = at.packed("w_rec", w.w_rec.transpose(1, 2), (P, H, H)), at.packed("leak", w.leak, (P,))
-        lengths = at.whole("lengths", record.lengths, P, 1, T)
+        starts = _lengths(at, record.lengths, P, B, T)
         # Deltas are wanted in any case: the products over all steps come after the loop.
         delta, x = h.new_empty(P, T, B, H), h.new_empty(P, T, B, H) if keep else None
         sums = [None if v is None else h.new_empty(P, tiling.count(B), H) for v in (w.bias, w.act_bias, w.h0)]
         self._launch(
-            backward_kernel, tiling, (h, slope, last, steps, turned, leak, lengths, delta, x, *sums, T, B),
-            H=H, ACT=activation.name,
+            backward_kernel, tiling, (h, slope, last, steps, turned, leak, starts, delta, x, *sums, T, B),
+            H=H, ACT=activation.name, EACH=record.lengths.ndim == 2,
         )  # fmt: skip
         bias, act_bias, h0 = map(_over_tiles, sums)
         grads = LoopGradients(
@@ -199,6 +199,14 @@ def _arguments(like: Tensor, activation: Activation, entries: int) -> KernelArgu
         raise ValueError(f"activation {activation.name} has no fused loop")
     check_entries(entries)
     return KernelArguments(like.dtype, like.device)
+
+
+def _lengths(at: KernelArguments, lengths: Int64[Tensor, "P ..."], P: int, B: int, T: int) -> Int64[Tensor, " N"]:
+    """Lengths of the rows, or of all sequences side by side."""
+    if lengths.ndim == 1:
+        return at.whole("lengths", lengths, P, 1, T)
+    at.check("lengths", lengths, (P, B), torch.int64)
+    return at.whole("lengths", lengths.flatten(), P * B, 1, T)
 
 
 def _over_tiles(parts: Float[Tensor, "P tiles H"] | None) -> Float[Tensor, "P H"] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from rnnsweep.core.recurrence.gpu.memory import passed, put, spread, taken
+from rnnsweep.core.recurrence.gpu.memory import begins_of, earliest, passed, put, spread, taken
 from rnnsweep.core.recurrence.gpu.pointwise import slope, value
 from rnnsweep.core.recurrence.gpu.products import hold, matrix, through
 
@@ -52,13 +52,13 @@ def _put_slope(slopes, offset, at, own, a, y, shift, ACT: tl.constexpr):  # noqa
 def forward_kernel(  # noqa: PLR0913
     inputs, w_rec, w_in, bias, act_bias, h0, leak, lengths, h, slopes, T, B,
     H: tl.constexpr, INPUTS: tl.constexpr, ACT: tl.constexpr, BATCH: tl.constexpr, UNITS: tl.constexpr,
-    INNER: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr,
+    INNER: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr, EACH: tl.constexpr,
 ):  # fmt: skip
     """Writes `h` [P, T + 1, B, H] and, where given, `slopes` [P, T, B, H]; program (row, batch tile).
 
     Absent tensors are None; without `w_in` the inputs are pre-activations (then INPUTS = H, INNER = UNITS). The next
-    input is asked for before the product of this step, which hides its way from memory. Steps before the row's own
-    start repeat h_0 and have slope 0.
+    input is asked for before the product of this step, which hides its way from memory. Steps before a sequence's
+    own start repeat h_0 and have slope 0.
 
     Numerics:
         Padded units and batch places are put back to zero after every step, so that 0 * inf of a padded place never
@@ -73,7 +73,8 @@ def forward_kernel(  # noqa: PLR0913
     base = row * T * size
     nothing = tl.zeros((BATCH, UNITS), h.dtype.element_ty)
     state = tl.where(own, nothing + spread(h0, row, n, h, H), 0.0)
-    first = T - tl.load(lengths + row).to(tl.int32)
+    begins = begins_of(lengths, row, b, T, B, EACH)
+    first = earliest(begins)
     _wait(h, slopes, base, state, first, size, at, own)
     drive, shift = nothing + spread(bias, row, n, h, H), spread(act_bias, row, n, h, H)
     held = hold(w_rec + row * H * H, H, UNITS, BLOCK)
@@ -85,5 +86,10 @@ def forward_kernel(  # noqa: PLR0913
         a = through(a, state, held, h + t * size, b, B, H, BLOCK, PRECISION)
         y = value(a, shift, ACT)
         _put_slope(slopes, base + t * size, at, own, a, y, shift, ACT)
-        state = tl.where(own, passed(state, leak, row) + taken(y, leak, row), 0.0)
+        new = tl.where(own, passed(state, leak, row) + taken(y, leak, row), 0.0)
+        if EACH:
+            idle = own & (t < begins)[:, None]
+            put(slopes, base + t * size, at, tl.zeros_like(new), idle)
+            new = tl.where(idle, state, new)
+        state = new
         tl.store(h + (t + 1) * size + at, state, mask=own)

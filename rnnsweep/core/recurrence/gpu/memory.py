@@ -18,6 +18,22 @@ def spread(vector, row, n, like, H: tl.constexpr):
 
 
 @triton.jit
+def begins_of(lengths, row, b, T, B, EACH: tl.constexpr):
+    """First own step of every sample of a tile: the row's, or with EACH its own."""
+    if EACH:  # noqa: SIM108 - decided while compiling
+        length = tl.load(lengths + row * B + b, mask=b < B, other=1)
+    else:
+        length = tl.load(lengths + row) + tl.zeros_like(b)
+    return T - length.to(tl.int32)
+
+
+@triton.jit
+def earliest(begins) -> tl.tensor:
+    """First step of any sample of a tile."""
+    return tl.min(begins, 0)  # pyright: ignore[reportReturnType] - a tuple only with indices
+
+
+@triton.jit
 def put(target, offset, at, x, own):
     """Write a tile, where there is a target."""
     if target is not None:

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Num, Shaped
+from jaxtyping import Int64, Num, Shaped
 from torch import Tensor
 
+from rnnsweep.core.own_steps import row_lengths
 from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
 from rnnsweep.core.types import KernelArguments
 
@@ -129,6 +130,14 @@ class TensorAddresses(KernelArguments):
         tensor = self.whole(name, tensor, count, low, high)
         self._tensors.append(tensor)
         return tensor.data_ptr()
+
+    def lengths(self, lengths: Int64[Tensor, "P ..."], P: int, B: int, T: int) -> tuple[int, int]:
+        """Addresses of the rows' lengths (the longest sequences'), and of all sequences' if they differ, else 0."""
+        rows = self.numbers("lengths", row_lengths(lengths), P, 1, T)
+        if lengths.ndim == 1:
+            return rows, 0
+        self.check("lengths", lengths, (P, B), torch.int64)
+        return rows, self.numbers("lengths", lengths.flatten(), P * B, 1, T)
 
     def flags(self, name: str, rows: Shaped[Tensor, " P"], count: int) -> int:
         """Address of bool [count] as int64."""

@@ -69,7 +69,7 @@ class GatedEngine:
         inputs: Float[Tensor, "P T B I"],
         weights: LoopWeights,
         activation: Activation,
-        lengths: Int64[Tensor, " P"],
+        lengths: Int64[Tensor, "P ..."],
     ) -> GatedRecord:
         """See `Engine.forward`; without w_in, drives are given."""
         from rnnsweep.core.recurrence.cpu.kernels import gated_forward as kernels
@@ -80,13 +80,14 @@ class GatedEngine:
         at, new, inputs = TensorAddresses(dtype), self._workspace.take, inputs.contiguous()
         # Not padded, unlike the simple cell's: truncation and Omega read records as `CellEngine` lays them out.
         h, kept = new((P, T + 1, B, cell.state), dtype), new((P, T, B, cell.kept), dtype)
+        rows, each = at.lengths(lengths, P, B, T)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, A))
         job = kernels.GatedForwardJob(
             T=T, B=B, H=H, I=I, kind=getattr(kernels, self.kind),
             inputs=at.read("inputs", inputs, (P, T, B, I if w.w_in is not None else A)),
             w_rec=w_rec, w_row=w_row, w_in=at.read("w_in", w.w_in, (P, I, A)), bias=at.read("bias", w.bias, (P, A)),
             own=at.read("b_n", self._own(w), (P, H)), h0=at.read("h0", w.h0, (P, self._first_width(w))),
-            h0_width=self._first_width(w), lengths=at.numbers("lengths", lengths, P, 1, T),
+            h0_width=self._first_width(w), lengths=rows, each=each,
             h=at.view("h", h, (P, T + 1, B, cell.state)), kept=at.view("kept", kept, (P, T, B, cell.kept)),
         )  # fmt: skip
         scratch = kernels.gated_forward_scratch(0, dtype.itemsize, self._gates_width(dtype), job).end
@@ -110,10 +111,11 @@ class GatedEngine:
         delta = new((P, T, B, 4 * H) if whole else (self.threads, chunk, B, 4 * H), dtype)
         x = new((P, T, B, cell.state), dtype) if keep else None
         grads = self._gradients(record)
+        rows, each = at.lengths(record.lengths, P, B, T)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, A))
         job = kernels.GatedBackwardJob(
             T=T, B=B, H=H, I=I, kind=getattr(kernels, self.kind), inputs=at.read("inputs", record.inputs, (P, T, B, I)),
-            w_rec=w_rec, w_row=w_row, lengths=at.numbers("lengths", record.lengths, P, 1, T),
+            w_rec=w_rec, w_row=w_row, lengths=rows, each=each,
             h=at.read("h", record.h, (P, T + 1, B, cell.state)),
             kept=at.read("kept", record.kept, (P, T, B, cell.kept)),
             last=at.read("last", direct.last, (P, B, given)), steps=at.read("steps", direct.steps, (P, T, B, given)),

@@ -92,7 +92,7 @@ class CpuEngine:
         inputs: Float[Tensor, "P T B I"],
         weights: LoopWeights,
         activation: Activation,
-        lengths: Int64[Tensor, " P"],
+        lengths: Int64[Tensor, "P ..."],
     ) -> Record:
         """See `Engine.forward`."""
         from rnnsweep.core.recurrence.cpu.kernels.forward import ForwardJob, forward_rows, forward_scratch
@@ -103,13 +103,14 @@ class CpuEngine:
         h = self._matrix(P, T + 1, B, H, dtype)
         slope = None if from_output and w.leak is None else self._matrix(P, T, B, H, dtype)
         inputs = inputs.contiguous()
+        rows, each = at.lengths(lengths, P, B, T)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, H))
         job = ForwardJob(
             T=T, B=B, H=H, I=I, code=code,
             inputs=at.read("inputs", inputs, (P, T, B, I if w.w_in is not None else H)), w_rec=w_rec, w_row=w_row,
             w_in=at.read("w_in", w.w_in, (P, I, H)), bias=at.read("bias", w.bias, (P, H)),
             act_bias=at.read("act_bias", w.act_bias, (P, H)), h0=at.read("h0", w.h0, (P, H)),
-            leak=at.read("leak", w.leak, (P,)), lengths=at.numbers("lengths", lengths, P, 1, T),
+            leak=at.read("leak", w.leak, (P,)), lengths=rows, each=each,
             h=at.view("h", h, (P, T + 1, B, H)), slope=at.view("slope", slope, (P, T, B, H)),
         )  # fmt: skip
         scratch = forward_scratch(0, dtype.itemsize, width_of(H, dtype), job).end
@@ -167,11 +168,12 @@ class CpuEngine:
         x = self._matrix(P, T, B, H, dtype) if whole else self._matrix(self.threads, slots, B, H, dtype)
         gradients = self._gradients(record, delta)
         h, slope = padded(record.h), None if record.slope is None else padded(record.slope)
+        rows, each = at.lengths(record.lengths, P, B, T)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, H))
         job = BackwardJob(
             T=T, B=B, H=H, I=I, code=code,
             inputs=at.read("inputs", record.inputs, (P, T, B, I)), w_rec=w_rec, w_row=w_row,
-            leak=at.read("leak", w.leak, (P,)), lengths=at.numbers("lengths", record.lengths, P, 1, T),
+            leak=at.read("leak", w.leak, (P,)), lengths=rows, each=each,
             h=at.view("h", h, (P, T + 1, B, H)), slope=at.view("slope", slope, (P, T, B, H)),
             last=at.read("last", direct.last, (P, B, H)), steps=at.read("steps", direct.steps, (P, T, B, H)),
             delta=at.view("delta", delta, tuple(delta.shape)), x=at.view("x", x, tuple(x.shape)), chunk=chunk,

@@ -44,6 +44,7 @@ from rnnsweep.core.recurrence.cpu.kernels.norm_ratio import (
     weighted_block,
     write_term,
 )
+from rnnsweep.core.recurrence.cpu.kernels.sequences import begun, clear, hold
 
 
 class BackwardJob(NamedTuple):
@@ -52,6 +53,7 @@ class BackwardJob(NamedTuple):
     Attributes:
         T, B, H, I, code, w_row: as in `ForwardJob`.
         h, slope, delta, x: padded to W entries per sample.
+        each: lengths of every sequence, where those of a row differ.
         last, steps: one of the two.
         ring: 0 where delta and x have all T steps; else they are rings per thread, of `chunk` and of `slots` steps.
         chunk: steps per block of sums. slots: 2, or `chunk` where a term needs x of a whole block.
@@ -69,6 +71,7 @@ class BackwardJob(NamedTuple):
     w_row: int
     leak: int
     lengths: int
+    each: int
     h: int
     slope: int
     last: int
@@ -197,7 +200,7 @@ def _through_time(zero, job, p, thread, here):
             _add_bias_gradient(zero, job, p, t, g, here)
             if with_term:
                 known = t < job.T - 1 and job.steps == 0
-                more = measure(zero, job, room=here.room, slot=slot, known=known, g=g, x=x)
+                more = measure(zero, job, p, t, room=here.room, slot=slot, known=known, g=g, x=x)
                 value, active = value + more[0], active + more[1]
         g = x
         # Blocks are counted from the end, and stop at the row's own start: a shorter pack has the same ones.
@@ -269,6 +272,7 @@ def _one_step(zero, job, p, t, g, delta, x, here):
         zero,
         PullBack(code=job.code, stored=job.slope, delta=delta, g=g, source=source, leak=here.leak, count=vectors),
     )
+    clear(zero, job, p, t, target=delta, width=full)
     # The product begins with what goes past f: (1 - leak) g per sample, or one row of zeros that serves them all.
     ldcarried = 0
     if job.leak != 0:
@@ -281,6 +285,7 @@ def _one_step(zero, job, p, t, g, delta, x, here):
         ldstart=ldcarried, c=x, ldc=full, units=full // vector_width(zero),
     )  # fmt: skip
     times_packed(zero, rows=job.B, whole=back)
+    hold(zero, job, p, t, target=x, source=g, width=full)
 
 
 @inlined
@@ -321,10 +326,10 @@ def _add_bias_gradient(zero, job, p, t, g, here):
             if job.leak != 0:  # up to the factor leak > 0, f(a) = h_t - (1 - leak) h_{t-1}: only its sign is used
                 y -= (number(zero, 1.0) - leak) * load(zero, before + entry)
             own = leak * load(zero, g + entry) * load(zero, slope + entry)
-            if y < zero:
-                own = -own
-            elif y == zero:
+            if y == zero or not begun(job, p, t, b):
                 own = zero
+            elif y < zero:
+                own = -own
             store(zero, load(zero, here.dact + i * size) + own, here.dact + i * size)
 
 

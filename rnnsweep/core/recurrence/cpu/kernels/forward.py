@@ -19,6 +19,7 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import (
     vector_width,
 )
 from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, copy_in, fill, pack, padded, times_packed
+from rnnsweep.core.recurrence.cpu.kernels.sequences import clear, hold
 
 
 class ForwardJob(NamedTuple):
@@ -28,6 +29,7 @@ class ForwardJob(NamedTuple):
         T, B, H, I: I is the number of inputs, or H where pre-activations are given (no `w_in`).
         code: of the activation.
         w_row: entries from one row's w_rec to the next one's: it may lie in a larger slab.
+        lengths: of each row's longest sequence. each: of every sequence, where those of a row differ.
         h, slope: padded to W entries per sample; `slope` only where f' is stored.
     """
 
@@ -45,6 +47,7 @@ class ForwardJob(NamedTuple):
     h0: int
     leak: int
     lengths: int
+    each: int
     h: int
     slope: int
 
@@ -107,7 +110,7 @@ def _prepare(zero, job, p, here):
 
 @inlined
 def _states(zero, job, p, here):
-    """All steps of row p; those before its own start repeat the first state."""
+    """All steps of row p; those before a sequence's own start repeat the first state."""
     size, full = item_bytes(zero), padded(zero, job.H)
     step = job.B * full
     h = job.h + p * (job.T + 1) * step * size
@@ -146,6 +149,9 @@ def _states(zero, job, p, here):
             leak=job.leak + p * size, rows=job.B, vectors=full // vector_width(zero),
         )  # fmt: skip
         activate(zero, f)
+        hold(zero, job, p, t, target=after, source=before, width=full)
+        if job.slope != 0:
+            clear(zero, job, p, t, target=slope + t * step * size, width=full)
 
 
 @inlined

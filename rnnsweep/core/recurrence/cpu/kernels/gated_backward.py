@@ -24,6 +24,7 @@ from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     padded,
     times_packed,
 )
+from rnnsweep.core.recurrence.cpu.kernels.sequences import clear, hold
 
 
 class GatedBackwardJob(NamedTuple):
@@ -31,6 +32,7 @@ class GatedBackwardJob(NamedTuple):
 
     Attributes:
         T, B, H, I, kind, w_row: as in `GatedForwardJob`.
+        each: lengths of every sequence, where those of a row differ.
         last, steps: one of the two, with `direct_width` entries per sample: H, or S.
         delta: T steps, or with `ring` a ring of `chunk` steps per thread. x: 0 where nobody wants the trace.
         dw_rec, dw_in, dbias, down, dh0: gradients without gaps; `down` of the GRU's b_n. h0_width: entries of dh0.
@@ -45,6 +47,7 @@ class GatedBackwardJob(NamedTuple):
     w_rec: int
     w_row: int
     lengths: int
+    each: int
     h: int
     kept: int
     last: int
@@ -73,6 +76,7 @@ class GatedBackwardScratch(NamedTuple):
     dw_in   [I, padded 4 H]
     dbias   [padded 4 H]
     packed  [A, W]                w_rec transposed, in column panels
+    saved   [2, B, W]             gh and gc before a step, where sequences differ
     """
 
     gh: int
@@ -83,6 +87,7 @@ class GatedBackwardScratch(NamedTuple):
     dw_in: int
     dbias: int
     packed: int
+    saved: int
     end: int
 
 
@@ -101,9 +106,10 @@ def gated_backward_scratch(start, size, full, wide, four, job):
     dw_in = dw_rec + job.H * wide * size
     dbias = dw_in + (job.I if job.dw_in != 0 else 0) * four * size
     packed = dbias + four * size
+    saved = packed + (3 if job.kind == GRU else 4) * job.H * full * size
     return GatedBackwardScratch(
         gh=start, gc=start + plane, zeros=zeros, one=one, dw_rec=dw_rec, dw_in=dw_in, dbias=dbias, packed=packed,
-        end=packed + (3 if job.kind == GRU else 4) * job.H * full * size,
+        saved=saved, end=saved + (2 * plane if job.each != 0 else 0),
     )  # fmt: skip
 
 
@@ -196,6 +202,8 @@ def _one_step(zero, job, p, t, delta, here):
     before = job.h + (p * (job.T + 1) + t) * job.B * _state(job) * size
     kept = job.kept + (p * job.T + t) * job.B * (5 if job.kind == LSTM else 4) * job.H * size
     start, ldstart = here.zeros, 0
+    if job.each != 0:
+        copy(zero, target=here.saved, source=here.gh, count=2 * job.B * full)
     if job.kind == LSTM:
         pulled = LstmPull(
             kept=kept, before=before, gh=here.gh, gc=here.gc, plane=full, delta=delta, samples=job.B, H=job.H
@@ -204,11 +212,14 @@ def _one_step(zero, job, p, t, delta, here):
     else:
         gru_pull(zero, GruPull(kept=kept, before=before, g=here.gh, plane=full, delta=delta, samples=job.B, H=job.H))
         start, ldstart = here.gh, full  # g z, which `gru_pull` has left there
+    clear(zero, job, p, t, target=delta, width=4 * job.H)
     back = Product(
         a1=delta, lda1=4 * job.H, k1=_recurrent(job), a2=delta, lda2=0, k2=0, b=here.packed, ldb=0, start=start,
         ldstart=ldstart, c=here.gh, ldc=full, units=full // vector_width(zero),
     )  # fmt: skip
     times_packed(zero, rows=job.B, whole=back)
+    hold(zero, job, p, t, target=here.gh, source=here.saved, width=full)
+    hold(zero, job, p, t, target=here.gc, source=here.saved + job.B * full * size, width=full)
 
 
 @inlined

@@ -12,6 +12,7 @@ from rnnsweep.core.recurrence.cpu.emit.gates import GruStep, LstmStep, gru_step,
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, fill, pack, padded, times_packed
+from rnnsweep.core.recurrence.cpu.kernels.sequences import clear, hold
 
 LSTM, GRU = 0, 1
 """Kinds of cells."""
@@ -23,6 +24,7 @@ class GatedForwardJob(NamedTuple):
     Attributes:
         T, B, H, I: I is the number of inputs, or of drives (A) where there is no `w_in`.
         kind: LSTM or GRU. w_row: entries from one row's w_rec to the next one's.
+        lengths: of each row's longest sequence. each: of every sequence, where those of a row differ.
         own: the GRU's b_n. h0_width: entries of an initial state, H or S.
     """
 
@@ -40,6 +42,7 @@ class GatedForwardJob(NamedTuple):
     h0: int
     h0_width: int
     lengths: int
+    each: int
     h: int
     kept: int
 
@@ -177,7 +180,7 @@ def _state(job):
 
 @inlined
 def _states(zero, job, p, here):
-    """All steps of row p; those before its own start repeat the first state."""
+    """All steps of row p; those before a sequence's own start repeat the first state."""
     size, wide, S = item_bytes(zero), _wide(zero, job), _state(job)
     kept_width = (5 if job.kind == LSTM else 4) * job.H
     own = job.T - load_int(job.lengths + p * 8)
@@ -202,6 +205,8 @@ def _states(zero, job, p, here):
             )  # fmt: skip
             times_packed(zero, rows=job.B, whole=a)
         _apply_gates(zero, job, before, after, kept, here)
+        hold(zero, job, p, t, target=after, source=before, width=S)
+        clear(zero, job, p, t, target=kept, width=kept_width)
 
 
 @inlined

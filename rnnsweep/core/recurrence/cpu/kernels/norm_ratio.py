@@ -23,6 +23,7 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import (
     vector_width,
 )
 from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, copy_out, fill, padded, weigh
+from rnnsweep.core.recurrence.cpu.kernels.sequences import begun, total
 
 PLAIN, SQUARED = 1, 2
 """`TermJob.kind`: norms in the bracket, or squared norms; 0 is no term."""
@@ -96,11 +97,11 @@ def begin_term(zero, job, room):
 
 
 @part
-def measure(zero, job, room, slot, known, g, x):
+def measure(zero, job, p, t, room, slot, known, g, x):
     """Write the coefficients of one step's B samples, unscaled; gives what they add to value and active count.
 
     Args:
-        zero, job, room: as everywhere.
+        zero, job, p, t, room: as everywhere.
         slot: of the step in its block.
         known: whether |g|^2 is |x|^2 of the step after, from the call before: so it is in a last-step loss.
         g, x: what the step got and what it hands back, padded [B, W].
@@ -117,7 +118,7 @@ def measure(zero, job, room, slot, known, g, x):
         num, den = float(load(zero, room.norms + b * size)), float(load(zero, room.below + b * size))
         factor = 0.0
         # NaN compares false: a sample without a norm is inactive, and cannot spoil the others.
-        if den >= float(load(zero, job.term.bound)):
+        if den >= float(load(zero, job.term.bound)) and begun(job, p, t, b):
             ratio, active = num / den, active + 1
             if job.term.kind == SQUARED:
                 value += (ratio - 1.0) * (ratio - 1.0)
@@ -152,4 +153,4 @@ def write_term(zero, job, p, room, value, active):
     scale(zero, Multiple(out=room.sums, factor=room.divisor, x=room.sums, count=H * full // vector_width(zero)))
     copy_out(zero, target=job.term.w_rec + p * H * H * size, source=room.sums, rows=H, columns=H)
     store(zero, value / divisor, job.term.value + p * size)
-    store(zero, active / (job.B * load_int(job.lengths + p * 8)), job.term.share + p * size)
+    store(zero, active / total(job, p), job.term.share + p * size)
