@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from rnnsweep.core.recurrence.gpu.memory import begins_of, earliest, passed, put, put_sum, slope_at, taken
+from rnnsweep.core.recurrence.gpu.memory import lengths_of, passed, put, put_sum, slope_at, taken
 from rnnsweep.core.recurrence.gpu.pointwise import pullback
 from rnnsweep.core.recurrence.gpu.products import hold, through
 
@@ -60,8 +60,8 @@ def backward_kernel(  # noqa: PLR0913
     h += row * (T + 1) * size
     base = row * T * size
     delta += base
-    begins = begins_of(lengths, row, b, T, B, EACH)
-    first = earliest(begins)
+    steps_of = lengths_of(lengths, row, b, B, EACH)
+    begins, first = T - steps_of, T - tl.max(steps_of, 0)
     held = hold(turned + row * H * H, H, UNITS, BLOCK)
     g = _last(last, steps, row, base, T, size, at, own)
     bias_sum, act_sum = tl.zeros_like(g), tl.zeros_like(g)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from rnnsweep.core.recurrence.gpu.memory import begins_of, earliest, passed, put, spread, taken
+from rnnsweep.core.recurrence.gpu.memory import lengths_of, passed, put, spread, taken
 from rnnsweep.core.recurrence.gpu.pointwise import slope, value
 from rnnsweep.core.recurrence.gpu.products import hold, matrix, through
 
@@ -73,8 +73,8 @@ def forward_kernel(  # noqa: PLR0913
     base = row * T * size
     nothing = tl.zeros((BATCH, UNITS), h.dtype.element_ty)
     state = tl.where(own, nothing + spread(h0, row, n, h, H), 0.0)
-    begins = begins_of(lengths, row, b, T, B, EACH)
-    first = earliest(begins)
+    steps_of = lengths_of(lengths, row, b, B, EACH)
+    begins, first = T - steps_of, T - tl.max(steps_of, 0)
     _wait(h, slopes, base, state, first, size, at, own)
     drive, shift = nothing + spread(bias, row, n, h, H), spread(act_bias, row, n, h, H)
     held = hold(w_rec + row * H * H, H, UNITS, BLOCK)

@@ -18,19 +18,13 @@ def spread(vector, row, n, like, H: tl.constexpr):
 
 
 @triton.jit
-def begins_of(lengths, row, b, T, B, EACH: tl.constexpr):
-    """First own step of every sample of a tile: the row's, or with EACH its own."""
+def lengths_of(lengths, row, b, B, EACH: tl.constexpr):
+    """Own steps of every sample of a tile: the row's, or with EACH its own."""
     if EACH:  # noqa: SIM108 - decided while compiling
-        length = tl.load(lengths + row * B + b, mask=b < B, other=1)
+        found = tl.load(lengths + row * B + b, mask=b < B, other=1)
     else:
-        length = tl.load(lengths + row) + tl.zeros_like(b)
-    return T - length.to(tl.int32)
-
-
-@triton.jit
-def earliest(begins) -> tl.tensor:
-    """First step of any sample of a tile."""
-    return tl.min(begins, 0)  # pyright: ignore[reportReturnType] - a tuple only with indices
+        found = tl.load(lengths + row) + tl.zeros_like(b)
+    return found.to(tl.int32)
 
 
 @triton.jit
