@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from jaxtyping import Float, Int64, Num
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -164,7 +164,7 @@ def shares(task: Task, batch: Batch, T: int, B: int, y: Float[Tensor, "P M O"]) 
     return share.expand(-1, -1, B).flatten(1)
 
 
-def counted_steps(batch: Batch, T: int) -> Num[Tensor, "P T S"]:
+def counted_steps(batch: Batch, T: int) -> Shaped[Tensor, "P T S"]:
     """Which steps count in the loss of a per-step task, 0/1; S is 1 where they are the same for all sequences."""
     own = own_steps(batch.lengths, T)
     if batch.mask is None:

@@ -248,12 +248,15 @@ class CellEngine(ReferenceEngine):
         for t in range(T - 1, -1, -1):
             if direct.steps is not None and t < T - 1:
                 g = x[:, t + 1] + direct.steps[:, t]
-            part = cell.pull(record.kept[:, t], record.drive[:, t], record.h[:, t], own, g)
+            # Only while some sequence has not begun: later steps are everybody's own.
+            some = t < whole
+            # Idle samples add 0 to what a pull sums over the batch.
+            given = torch.where(active[:, t], g, torch.zeros_like(g)) if some else g
+            part = cell.pull(record.kept[:, t], record.drive[:, t], record.h[:, t], own, given)
             # The way through a: what the closed forms leave out, as it is the same for all cells.
             part.s[..., :R] += product(part.a)
-            # Only while some sequence has not begun: later steps are everybody's own.
-            if t < whole:
-                part = _selected(part, active[:, t], g)
+            if some:
+                part = _selected(part, active[:, t], g, w.cell)
             delta[:, t], x[:, t] = part.a, part.s
             if not cell.additive:
                 drive[:, t] = part.d
@@ -312,9 +315,11 @@ def _drive(inputs: Float[Tensor, "P T B I"], weights: LoopWeights) -> Float[Tens
     return drive if weights.bias is None else drive + weights.bias[:, None, None, :]
 
 
-def _selected(part: Pulled, on: Tensor, g: Tensor) -> Pulled:
+def _selected(part: Pulled, on: Bool[Tensor, "P S 1"], g: Tensor, cell: Own) -> Pulled:
     """What idle steps hand back: g itself, and zeros; selected, so that non-finite values there cannot leak."""
-    own = {name: torch.where(on, value, torch.zeros_like(value)) for name, value in part.own.items()}
+    # A matrix's gradient is a sum over the batch: it is idle where all samples are.
+    begun = {name: on if value.ndim == 2 else on.any(1, keepdim=True) for name, value in cell.items()}
+    own = {name: torch.where(begun[name], value, torch.zeros_like(value)) for name, value in part.own.items()}
     a, d = (torch.where(on, value, torch.zeros_like(value)) for value in (part.a, part.d))
     return Pulled(a, d, torch.where(on, part.s, g), own)
 
