@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -315,7 +315,7 @@ def _drive(inputs: Float[Tensor, "P T B I"], weights: LoopWeights) -> Float[Tens
     return drive if weights.bias is None else drive + weights.bias[:, None, None, :]
 
 
-def _selected(part: Pulled, on: Bool[Tensor, "P S 1"], g: Tensor, cell: Own) -> Pulled:
+def _selected(part: Pulled, on: Bool[Tensor, "P S 1"], g: Tensor, cell: Mapping[str, Float[Tensor, "P ..."]]) -> Pulled:
     """What idle steps hand back: g itself, and zeros; selected, so that non-finite values there cannot leak."""
     # A matrix's gradient is a sum over the batch: it is idle where all samples are.
     begun = {name: on if value.ndim == 2 else on.any(1, keepdim=True) for name, value in cell.items()}
