@@ -36,6 +36,11 @@ def own_steps(lengths: Int64[Tensor, "P ..."], T: int) -> Bool[Tensor, "P T S"]:
     return torch.arange(T, device=lengths.device)[None, :, None] >= (T - per_sequence(lengths))[:, None, :]
 
 
+def row_steps(lengths: Int64[Tensor, " P"], T: int) -> Bool[Tensor, "P T"]:
+    """The same for all sequences of a row: whether a step is theirs."""
+    return own_steps(lengths, T)[..., 0]
+
+
 def own_at(lengths: Int64[Tensor, "P ..."], t: int, T: int) -> Bool[Tensor, "P S"]:
     """Whether step index t is the sequence's own."""
     return t >= T - per_sequence(lengths)

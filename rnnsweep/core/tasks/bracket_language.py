@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws, stream_of
-from rnnsweep.core.tasks.onehot import one_hot, own_steps
+from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import any_step, argmax_errors, share_of_steps
 from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, LengthTask
 from rnnsweep.core.tasks.word_problem import STEP_ERROR, WRONG_STEPS
@@ -134,17 +135,17 @@ class BracketLanguage(LengthTask):
         lengths = lengths if self.per_step else lengths - lengths % 2
         opens = self._walk(draws, lengths)  # P T B
         kinds = draws.integers(0, K - 1, T, FILLING).transpose(1, 2)
-        closes_kind, on_top = _matched(opens, kinds, own_steps(lengths, T), min(int(self.depth), T), K)
+        closes_kind, on_top = _matched(opens, kinds, row_steps(lengths, T), min(int(self.depth), T), K)
         codes = torch.where(opens, kinds, K + closes_kind)
         if self.per_step:
-            return Batch(one_hot(codes, own_steps(lengths, T), 2 * K, draws.dtype), on_top, lengths)
+            return Batch(one_hot(codes, row_steps(lengths, T), 2 * K, draws.dtype), on_top, lengths)
         codes, intact = self._corrupted(draws, codes, opens, lengths)
-        return Batch(one_hot(codes, own_steps(lengths, T), 2 * K, draws.dtype), intact, lengths)
+        return Batch(one_hot(codes, row_steps(lengths, T), 2 * K, draws.dtype), intact, lengths)
 
     def _walk(self, draws: Draws, lengths: Int64[Tensor, " P"]) -> Tensor:
         """Whether a bracket opens at each step, bool [P, T, B]; nothing opens or closes before the start."""
         T, coins = self.max_length, draws.integers(0, 1, self.max_length, SYMBOLS).transpose(1, 2).bool()
-        own, depth = own_steps(lengths, T), torch.zeros_like(draws.ids)
+        own, depth = row_steps(lengths, T), torch.zeros_like(draws.ids)
         opens = torch.zeros_like(coins)
         for t in range(T):
             now = (depth == 0) | (coins[:, t] & (depth < self.depth))
@@ -158,7 +159,7 @@ class BracketLanguage(LengthTask):
     def _corrupted(self, draws: Draws, codes: Tensor, opens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Codes of which half the words have one closing bracket of another kind, and which are intact, [P, B]."""
         K, words = int(self.kinds), draws.words(3, CORRUPTED)
-        intact, closing = words[..., 0] >> 31, ~opens & own_steps(lengths, self.max_length)[:, :, None]
+        intact, closing = words[..., 0] >> 31, ~opens & row_steps(lengths, self.max_length)[:, :, None]
         # the place among the closing brackets, half of all steps, and how many kinds further
         place = words[..., 1] * (lengths // 2)[:, None] >> 32
         further = 1 + (words[..., 2] * (K - 1) >> 32)
@@ -168,14 +169,14 @@ class BracketLanguage(LengthTask):
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest logit is wrong at any step with a class, bool [P, B]."""
         wrong = argmax_errors(outputs, batch.targets)
-        return any_step(wrong, own_steps(batch.lengths, wrong.shape[1])) if self.per_step else wrong
+        return any_step(wrong, row_steps(batch.lengths, wrong.shape[1])) if self.per_step else wrong
 
     def measure(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P B"]]:
         """Share of wrong classes."""
         wrong = argmax_errors(outputs, batch.targets)
         if not self.per_step:
             return {STEP_ERROR: wrong}
-        return {STEP_ERROR: share_of_steps(wrong, own_steps(batch.lengths, wrong.shape[1]))}
+        return {STEP_ERROR: share_of_steps(wrong, row_steps(batch.lengths, wrong.shape[1]))}
 
 
 def _matched(opens: Tensor, kinds: Tensor, own: Tensor, levels: int, none: int) -> tuple[Tensor, Tensor]:

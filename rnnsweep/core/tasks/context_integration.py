@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws, stream_of
 from rnnsweep.core.tasks.evidence import EvidenceTask
-from rnnsweep.core.tasks.onehot import own_steps
 from rnnsweep.core.tasks.synthetic import SYMBOLS
 from rnnsweep.core.types import Batch
 
@@ -52,7 +52,7 @@ class ContextIntegration(EvidenceTask):
         lengths = self.lengths(draws) + self.steps_besides_length
         directions = draws.integers(0, self.choices - 1, _STREAMS, SYMBOLS)  # P B 2
         cued = draws.integers(0, _STREAMS - 1, 1, CONTEXT)  # P B 1
-        on, own = self.during("stimulus", lengths), own_steps(lengths, self.max_length)
+        on, own = self.during("stimulus", lengths), row_steps(lengths, self.max_length)
         evidence = on.double()[:, :, None, None] * self.evidence(draws, directions)[:, None]  # P T B 2C
         contexts = torch.eye(_STREAMS, dtype=torch.float64, device=draws.device)[cued[..., 0]]  # P B 2
         batch = self.trials(draws, evidence, on, directions.gather(2, cued)[..., 0])

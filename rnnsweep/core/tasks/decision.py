@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from torch import Tensor
 
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.noise import gaussian
-from rnnsweep.core.tasks.onehot import own_steps
 from rnnsweep.core.tasks.success import any_step, argmax_errors
 from rnnsweep.core.tasks.synthetic import FILLING, LengthTask
 from rnnsweep.core.types import Batch
@@ -167,7 +167,7 @@ class DecisionTask(LengthTask):
         lengths, (T, S) = self.lengths(draws) + self.steps_besides_length, (shown.shape[1], shown.shape[3])
         noise = gaussian(draws, T * S, FILLING).unflatten(2, (T, S)).transpose(1, 2)  # P T B S
         stimuli = shown + torch.where(noisy[:, :, None, None], float(self.sigma) * noise, torch.zeros_like(noise))
-        deciding, own = self.during("decision", lengths), own_steps(lengths, T)
+        deciding, own = self.during("decision", lengths), row_steps(lengths, T)
         cue = (own & ~deciding).double()[:, :, None, None].expand(*shown.shape[:3], 1)
         # by float32, so that both types see the same numbers
         inputs = torch.cat([cue, stimuli], 3).float().to(draws.dtype)
@@ -181,7 +181,7 @@ class DecisionTask(LengthTask):
 
     def measure(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P B"]]:
         """Decisions and broken fixations."""
-        waiting = own_steps(batch.lengths, self.max_length) & ~self.during("decision", batch.lengths)
+        waiting = row_steps(batch.lengths, self.max_length) & ~self.during("decision", batch.lengths)
         left = argmax_errors(outputs, torch.zeros_like(batch.targets))
         return {
             ACCURACY: ~argmax_errors(outputs[:, -1, :, 1:], batch.targets[:, -1] - 1),

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.onehot import own_steps
 from rnnsweep.core.tasks.success import any_step, share_of_steps
 from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, LengthTask
 from rnnsweep.core.tasks.word_problem import STEP_ERROR, WRONG_STEPS
@@ -107,11 +107,11 @@ class FlipFlop(LengthTask):
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether some sign is wrong at some step, bool [P, B]."""
-        return any_step(_wrong(outputs, batch), own_steps(batch.lengths, self.max_length))
+        return any_step(_wrong(outputs, batch), row_steps(batch.lengths, self.max_length))
 
     def measure(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P B"]]:
         """Share of steps with some wrong sign."""
-        return {STEP_ERROR: share_of_steps(_wrong(outputs, batch), own_steps(batch.lengths, self.max_length))}
+        return {STEP_ERROR: share_of_steps(_wrong(outputs, batch), row_steps(batch.lengths, self.max_length))}
 
 
 def _wrong(outputs: Tensor, batch: Batch) -> Bool[Tensor, "P T B"]:

@@ -12,8 +12,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.onehot import own_steps
 from rnnsweep.core.tasks.synthetic import POSITIONS, LengthTask
 from rnnsweep.core.types import Batch
 
@@ -88,13 +88,13 @@ class IntervalMatching(LengthTask):
         width = (lengths.double() / _BREADTH).clamp(min=1)[:, None, None]
         t = torch.arange(T, device=draws.device)[None, :, None]
         z = (t - (cue + interval)[:, None]) / width  # P T B
-        own = own_steps(lengths, T)[:, :, None]
+        own = row_steps(lengths, T)[:, :, None]
         response = torch.where(own, torch.exp(-0.5 * z * z), torch.zeros_like(z)).to(draws.dtype)
         return Batch(inputs[..., None], response[..., None], lengths)
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest output is too small or comes at the wrong time, bool [P, B]."""
-        own = own_steps(batch.lengths, self.max_length)[:, :, None]
+        own = row_steps(batch.lengths, self.max_length)[:, :, None]
         # steps before a sequence's start never have its largest output
         values = torch.where(own, outputs[..., 0], torch.full_like(outputs[..., 0], -torch.inf))
         peak, peak_step = values.max(1)

@@ -16,9 +16,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.tasks.onehot import own_steps
 from rnnsweep.core.tasks.reconstruction import (
     bin_counts,
     largest_divergence,
@@ -167,7 +167,7 @@ class Lorenz63(Task):
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the mean squared error per value exceeds `tolerance`, bool [P, B]."""
         limit = float(self.tolerance) * self.n_outputs
-        return mean_squared_errors(outputs, batch.targets, own_steps(batch.lengths, self.max_length), limit)
+        return mean_squared_errors(outputs, batch.targets, row_steps(batch.lengths, self.max_length), limit)
 
     @property
     def free_steps(self) -> int:

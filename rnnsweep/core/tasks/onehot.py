@@ -25,8 +25,3 @@ def one_hot(
     one = own if own.ndim == 3 else own[:, :, None].expand(codes.shape)
     # steps outside scatter a 0, so that their codes need not be masked
     return inputs.scatter_(3, codes[..., None], one[..., None].to(dtype))
-
-
-def own_steps(lengths: Int64[Tensor, " P"], T: int) -> Bool[Tensor, "P T"]:
-    """Which of T steps belong to right-aligned sequences of the given lengths, bool [P, T]."""
-    return torch.arange(T, device=lengths.device) >= (T - lengths)[:, None]

@@ -12,9 +12,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import HALF_SQUARED_ERROR, SQUARED_ERROR, Loss
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.tasks.onehot import own_steps
 from rnnsweep.core.tasks.success import mean_squared_errors
 from rnnsweep.core.types import Batch
 from rnnsweep.unit import Range
@@ -106,7 +106,7 @@ class PeriodicOutput(Task):
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the mean squared error exceeds .04, bool [P, B]."""
-        return mean_squared_errors(outputs, batch.targets, own_steps(batch.lengths, self.max_length), LIMIT)
+        return mean_squared_errors(outputs, batch.targets, row_steps(batch.lengths, self.max_length), LIMIT)
 
 
 @lru_cache(maxsize=16)

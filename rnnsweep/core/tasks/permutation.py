@@ -9,8 +9,9 @@ from typing import ClassVar
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.onehot import one_hot, own_steps
+from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import argmax_errors
 from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, LengthTask
 from rnnsweep.core.types import Batch
@@ -71,7 +72,7 @@ class Permutation(LengthTask):
         start = (T - lengths)[:, None, None].expand(first.shape)
         # drawn for all T steps, so that step t of a sequence has the same symbol in every length
         codes = draws.integers(_CHOICES, _SYMBOLS - 1, T, FILLING).scatter(2, start, first)
-        inputs = one_hot(codes.transpose(1, 2), own_steps(lengths, T), _SYMBOLS, draws.dtype)
+        inputs = one_hot(codes.transpose(1, 2), row_steps(lengths, T), _SYMBOLS, draws.dtype)
         return Batch(inputs, first[..., 0], lengths)
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:

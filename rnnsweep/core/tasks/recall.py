@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.onehot import one_hot, own_steps
+from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import any_step, argmax_errors
 from rnnsweep.core.tasks.synthetic import SYMBOLS, LengthTask
 from rnnsweep.core.types import Batch
@@ -92,10 +93,10 @@ class RecallTask(LengthTask):
         codes[:, T - S - self.trigger_lead].fill_(blank + 1)
         symbol_steps = (T - lengths)[:, None] + torch.arange(S, device=draws.device)  # P S
         codes.scatter_(1, symbol_steps[..., None].expand(pattern.shape), pattern)
-        inputs = one_hot(codes, own_steps(lengths, T), self.n_inputs, draws.dtype)
+        inputs = one_hot(codes, row_steps(lengths, T), self.n_inputs, draws.dtype)
         return Batch(inputs, targets, lengths)
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest logit is wrong at any own step, bool [P, B]."""
         wrong = argmax_errors(outputs, batch.targets)
-        return any_step(wrong, own_steps(batch.lengths, self.max_length))
+        return any_step(wrong, row_steps(batch.lengths, self.max_length))

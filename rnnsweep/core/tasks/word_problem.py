@@ -14,9 +14,10 @@ from typing import ClassVar
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.groups import multiplication_table, prefix_products, table_on
-from rnnsweep.core.tasks.onehot import one_hot, own_steps
+from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import any_step, argmax_errors, share_of_steps
 from rnnsweep.core.tasks.synthetic import SYMBOLS, LengthTask
 from rnnsweep.core.types import Batch
@@ -87,7 +88,7 @@ class WordProblem(LengthTask):
         draws = self.addressed(draws)
         lengths, T, n = self.lengths(draws), self.max_length, self.n_inputs
         codes = draws.integers(0, n - 1, T, SYMBOLS).transpose(1, 2)  # P B T -> P T B
-        own = own_steps(lengths, T)
+        own = row_steps(lengths, T)
         inputs = one_hot(codes, own, n, draws.dtype)
         # the identity, 0, before the sequence: it changes no product
         products = prefix_products(codes * own[:, :, None], table_on(self.group_name, draws.device))
@@ -96,11 +97,11 @@ class WordProblem(LengthTask):
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest logit is wrong at any step with a class, bool [P, B]."""
         wrong = argmax_errors(outputs, batch.targets)
-        return any_step(wrong, own_steps(batch.lengths, wrong.shape[1])) if self.per_step else wrong
+        return any_step(wrong, row_steps(batch.lengths, wrong.shape[1])) if self.per_step else wrong
 
     def measure(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P B"]]:
         """Share of wrong classes."""
         wrong = argmax_errors(outputs, batch.targets)
         if not self.per_step:
             return {STEP_ERROR: wrong}
-        return {STEP_ERROR: share_of_steps(wrong, own_steps(batch.lengths, wrong.shape[1]))}
+        return {STEP_ERROR: share_of_steps(wrong, row_steps(batch.lengths, wrong.shape[1]))}
