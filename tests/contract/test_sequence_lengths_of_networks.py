@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rnnsweep.core import evaluation
+from rnnsweep.core.analyses.trained_rows import TrainedRows
 from rnnsweep.core.controllers.base import Tally
 from rnnsweep.core.controllers.gradient_flossing import GradientFlossing
 from rnnsweep.core.controllers.omega import Omega
@@ -17,6 +18,7 @@ from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.learners.bptt import Bptt
+from rnnsweep.core.learners.eprop import Eprop
 from rnnsweep.core.learners.gauss_newton import linearise
 from rnnsweep.core.learners.rflo import Rflo
 from rnnsweep.core.learners.ridge import Ridge
@@ -28,6 +30,7 @@ from rnnsweep.core.training import tiles, train_batch, train_rung
 from rnnsweep.core.types import Batch, Learned, Wanted
 from tests.contract.test_engines import assert_close
 from tests.contract.test_rows import found
+from tests.core.families.test_own import FAMILIES as OWN
 from tests.kit.networks import Setup, assert_same_row, context_of
 from tests.kit.ragged import Ragged, one_by_one
 
@@ -72,7 +75,9 @@ def test_fused_loops_of_networks(family: Srn | Lstm | Gru) -> None:
 
 
 @pytest.mark.parametrize("every", [False, True])
-@pytest.mark.parametrize("learner", [Bptt(horizon=3), Rtrl(), Snap(order=1), Rflo()], ids=lambda rule: rule.unit_name)
+@pytest.mark.parametrize(
+    "learner", [Bptt(horizon=3), Rtrl(), Snap(order=1), Eprop(), Rflo()], ids=lambda rule: rule.unit_name
+)
 def test_every_rule_with_a_gradient(learner: Learner, every: bool) -> None:
     check(Setup(family=Srn(hidden=6), learner=learner, task=Ragged(every=every)))
 
@@ -83,6 +88,12 @@ def test_every_rule_with_a_gradient(learner: Learner, every: bool) -> None:
 def test_truncated_with_a_first_state_of_its_own(name: str, engine: str, horizon: int, every: bool) -> None:
     cls = dict(FAMILIES)[name]
     check(Setup(family=cls(hidden=6), learner=Bptt(horizon=horizon), task=Ragged(every=every), engine=engine))
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("name", ["lstm", "mixed", "function"])
+def test_own_cells(name: str, every: bool) -> None:
+    check(Setup(family=OWN[name], task=Ragged(every=every), sigma=0.5))
 
 
 @pytest.mark.parametrize("every", [False, True])
@@ -210,3 +221,14 @@ def test_rows_are_the_same_alone_and_packed(family: Srn | Lstm | Gru, engine: st
         train_rung(wide, 3, 1)
         train_rung(alone, 3, 1)
     assert_same_row(wide.row(1), alone.row(0))
+
+
+def test_analyses_are_shown_sequences_of_one_length() -> None:
+    program = Setup(family=Srn(6), task=Ragged(every=True)).program()
+    values = program.layout.view(torch.zeros(2, program.layout.size, dtype=torch.float64))
+    batch = TrainedRows(program, values, {}).batch(3)
+    length = batch.inputs.shape[1]
+    assert batch.lengths.tolist() == [length] * 2
+    assert batch.inputs.shape[2] == 3
+    assert batch.targets.shape[1] == length
+    assert (batch.inputs != 0).all(), "no step before a start"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -29,6 +29,8 @@ Tables = dict[str, Columns]
 
 ROW_ENTRIES = 1 << 24
 """Numbers of one kind that an analysis holds at once: 128 MB in float64."""
+_LOOKED_AT = 512
+"""Sequences among which those of one length are looked for, where lengths differ."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,30 @@ class TrainedRows:
         return replace(self, values=values, hypers={name: value[start:stop] for name, value in self.hypers.items()})
 
     def batch(self, sequences: int) -> Batch:
-        """Sequences of the task's validation stream, the same for all rows, without steps before their start."""
+        """Sequences of the task's validation stream, the same for all rows, without steps before their start.
+
+        All have one length: where the task's differ, that of which there are most among the first `_LOOKED_AT`, of
+        several the longest; there may be fewer than were asked for.
+        """
+        task, first = self.program.task, self._drawn(torch.arange(sequences))
+        if first.lengths.ndim == 2:
+            lengths = self._drawn(torch.arange(max(_LOOKED_AT, sequences))).lengths[0]
+            values, counts = lengths.unique(return_counts=True)  # ascending
+            most = values[counts == counts.max()][-1]
+            first = self._drawn(torch.nonzero(lengths == most)[:sequences, 0])
+        own = slice(first.inputs.shape[1] - int(first.lengths.flatten()[0]), None)  # rows share a key: one length
+        targets = first.targets[:, own] if task.per_step else first.targets
+        mask = None if first.mask is None else first.mask[:, own]
+        lengths = first.lengths if first.lengths.ndim == 1 else first.lengths[:, 0]
+        return replace(first, inputs=first.inputs[:, own], targets=targets, mask=mask, lengths=lengths, state=None)
+
+    def _drawn(self, ids: Int64[Tensor, " n"]) -> Batch:
+        """Sequences of these ids, of those that there are."""
         task, available = self.program.task, self.program.task.samples_of("valid")
-        count = sequences if available is None else min(sequences, available)
         keys = torch.full((len(self),), Streams(self.seed, 0).key("analysis"))
-        ids = torch.arange(count).expand(len(self), -1)
-        whole = task.batch(Draws(keys, ids, torch.zeros_like(keys), self.program.dtype, split="valid"))
-        own = slice(whole.inputs.shape[1] - int(whole.lengths[0]), None)  # all rows drew one length: they share a key
-        targets = whole.targets[:, own] if task.per_step else whole.targets
-        mask = None if whole.mask is None else whole.mask[:, own]
-        return replace(whole, inputs=whole.inputs[:, own], targets=targets, mask=mask, state=None)
+        ids = ids if available is None else ids[ids < available]
+        draws = Draws(keys, ids.expand(len(self), -1), torch.zeros_like(keys), self.program.dtype, split="valid")
+        return task.batch(draws)
 
     @property
     def reads_states(self) -> bool:
