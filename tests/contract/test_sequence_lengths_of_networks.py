@@ -93,7 +93,7 @@ def test_truncated_with_a_first_state_of_its_own(name: str, engine: str, horizon
 @pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("name", ["lstm", "mixed", "function"])
 def test_own_cells(name: str, every: bool) -> None:
-    check(Setup(family=OWN[name], task=Ragged(every=every), sigma=0.5))
+    check(Setup(family=OWN[name](), task=Ragged(every=every), sigma=0.5))
 
 
 @pytest.mark.parametrize("every", [False, True])
