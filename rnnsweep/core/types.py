@@ -233,7 +233,7 @@ class Trace:
         delta: [P, T, B, H], dC/da_t; exactly 0 before a sequence's own start.
         x: [P, T, B, H], what step t hands back to h_{t-1}: delta_t w_rec^T + (1 - leak) g_t;
             before a sequence's own start x_t = g_t.
-        cut: [P, T, S], steps whose error nobody receives, as backpropagation was cut before them: x is 0 there, and no
+        cut: [P, T, 1 or B], steps whose error nobody receives, as backpropagation was cut before them: x is 0 there, and no
             ratio of it means anything; None where nothing was cut.
     """
 
@@ -241,7 +241,7 @@ class Trace:
     direct: Direct
     delta: Float[Tensor, "P T B A"]
     x: Float[Tensor, "P T B S"]
-    cut: Bool[Tensor, "P T S"] | None = None
+    cut: Bool[Tensor, "P T _"] | None = None
 
     def totals(self) -> Float[Tensor, "P T B S"]:
         """g_t = dC/dh_t for t = 1..T, [P, T, B, H]: x_{t+1} plus the direct part of step t."""

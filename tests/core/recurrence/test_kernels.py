@@ -22,7 +22,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import width_of
 KERNELS = "rnnsweep.core.recurrence.cpu.kernels"
 FOLDER = Path(compiling.__file__).parent
 JOB = SimpleNamespace(
-    T=9, B=5, H=7, I=3, K=6, M=7, N=7, chunk=4, w_in=1, dw_in=1, kind=0, term=SimpleNamespace(kind=1)
+    T=9, B=5, H=7, I=3, K=6, M=7, N=7, chunk=4, w_in=1, dw_in=1, each=1, kind=0, term=SimpleNamespace(kind=1)
 )  # fmt: skip
 MAPS = {
     "matrices": ("Outer", "Matmul"),
