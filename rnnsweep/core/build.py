@@ -12,6 +12,7 @@ import torch
 
 from rnnsweep.core.controllers.base import Additive, Controller
 from rnnsweep.core.families.base import Family
+from rnnsweep.core.families.layered import layered
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
@@ -69,7 +70,7 @@ def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, A
     """
     controllers = config.get("controllers") or {}
     units = Units(
-        build_unit(config["family"], "family", Family),
+        layered(build_unit(config["family"], "family", Family)),
         build_unit(config["task"], "task", Task),
         build_unit(config["init"], "init", Init),
         build_unit(config["learner"], "learner", Learner),

@@ -60,7 +60,7 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
     weights = family.weights(values, hypers)
 
     def outputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        inputs = family.feed(values, hypers, batch.inputs, batch.lengths).inputs
+        inputs = family.feed(values, hypers, batch.inputs, batch.lengths, program.engine).inputs
         record = program.engine.forward(inputs, batch.with_initial_state(weights), program.activation, batch.lengths)
         seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, program.engine, gradients=False)

@@ -19,6 +19,7 @@ from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.cells import Cell, ProductCell
+from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import LoopWeights
 from rnnsweep.errors import ConfigError, RnnsweepError
 
@@ -75,7 +76,7 @@ class RecurrentNetwork(torch.nn.Module):
         self._loop(weights)
         if self.path is not None:
             self._hold("path", self.path.constants(values, hypers))
-            weights = self.path.affine(values, weights)
+            weights = self.path.affine(values, hypers, weights)
         self._hold("", {"w_in": weights.w_in, "b": weights.bias})
         read = {spec.name for spec in parts.readout.parameters(values["w_out"].shape[1])} | {"w_out", "b_out"}
         self._hold("", {name: value for name, value in values.items() if name in read})
@@ -85,7 +86,8 @@ class RecurrentNetwork(torch.nn.Module):
         del self._trained
         cell = family.cell
         self._loop_size = weights.w_rec.shape[-1] if cell is None else cell.state
-        self.state_size = self._loop_size + (0 if self.path is None else self.path.memory(self.get("w_in")))
+        drive = 0 if weights.w_in is None else weights.w_in.shape[-1]
+        self.state_size = self._loop_size + (0 if self.path is None else self.path.memory(drive))
 
     def forward(
         self, inputs: Shaped[Tensor, ...], lengths: Shaped[Tensor, ...] | None = None
@@ -143,7 +145,9 @@ class RecurrentNetwork(torch.nn.Module):
         state = self.get("w_out").new_zeros(batch, self.state_size)
         h0 = self._maybe("h0")
         # h_0 may be narrower than a cell's state: its memory begins at 0
-        return state if h0 is None else state + pad(h0, (0, self.state_size - h0.shape[-1]))
+        state = state if h0 is None else state + pad(h0, (0, self.state_size - h0.shape[-1]))
+        kept = None if self.path is None else self.path.first(self._constants())
+        return state if kept is None else torch.cat((state[:, : self._loop_size], kept[0].expand(batch, -1)), -1)
 
     def get(self, name: str) -> Shaped[Tensor, ...]:
         """A parameter or buffer."""
@@ -172,6 +176,10 @@ class RecurrentNetwork(torch.nn.Module):
         """The tensors of a prefix as a pack of one."""
         every = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         return {name[len(prefix) + 1 :]: value[None] for name, value in every.items() if name.startswith(f"{prefix}_")}
+
+    def _constants(self) -> dict[str, Tensor]:
+        """What the input path reads: vectors as [1, 1, K], matrices as they are."""
+        return {name: part[:, None] if part.ndim == 2 else part for name, part in self._named("path").items()}
 
     # ------------------------------------------------------------------ the loop
 
@@ -210,7 +218,8 @@ class RecurrentNetwork(torch.nn.Module):
         raw = {name: value.expand(B, *value.shape[1:]) for name, value in self._named("raw").items()}
         hypers = {name.removeprefix("hyper_"): value for name, value in raw.items() if name.startswith("hyper_")}
         own = torch.full((B,), T, device=x.device) if lengths is None else lengths
-        fed = self.parts.family.feed(raw, hypers, x.permute(1, 0, 2)[:, :, None], own).inputs  # B T 1 D
+        engine = ReferenceEngine() if (cell := self.parts.family.cell) is None else cell.engine()
+        fed = self.parts.family.feed(raw, hypers, x.permute(1, 0, 2)[:, :, None], own, engine).inputs  # B T 1 D
         return fed[:, :, 0].permute(1, 0, 2)
 
     def _step(self):
@@ -219,7 +228,7 @@ class RecurrentNetwork(torch.nn.Module):
         cell, activation = self.parts.family.cell, self.parts.family.cell_activation
         path, size = self.path, self._loop_size
         loop = {name: self._maybe(name) for name in _LOOP}
-        constants = {name: value[:, None] for name, value in self._named("path").items()}
+        constants = self._constants()
         # P K -> P 1 K; matrices go as they are
         own = {name: value[:, None] if value.ndim == 2 else value for name, value in self._named("cell").items()}
 

@@ -21,9 +21,13 @@ def loop_entries(family: Family, width: int) -> int:
     """
     cell = family.cell
     if cell is not None:
-        return cell.record_width + (cell.drive if family.filters else 0)
-    slopes = 0 if family.cell_activation.from_output and not family.leaky else 1
-    return (3 + slopes + (2 if family.filters else 0)) * width
+        one = cell.record_width + (cell.drive if family.filters else 0)
+        drive = cell.drive
+    else:
+        slopes = 0 if family.cell_activation.from_output and not family.leaky else 1
+        one, drive = (3 + slopes + (2 if family.filters else 0)) * width, width
+    # between layers: what the one below shows, drives, and the gradients of both
+    return family.layers * one + (family.layers - 1) * 2 * (width + drive)
 
 
 def record_entries(family: Family, width: int, task: Task) -> int:

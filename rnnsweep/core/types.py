@@ -233,8 +233,8 @@ class Trace:
         delta: [P, T, B, H], dC/da_t; exactly 0 before a sequence's own start.
         x: [P, T, B, H], what step t hands back to h_{t-1}: delta_t w_rec^T + (1 - leak) g_t;
             before a sequence's own start x_t = g_t.
-        cut: [P, T, 1 or B], steps whose error nobody receives, as backpropagation was cut before them: x is 0 there, and
-            no ratio of it means anything; None where nothing was cut.
+        cut: [P, T, 1 or B], steps whose error nobody receives, as backpropagation was cut before them: x is 0 there,
+            and no ratio of it means anything; None where nothing was cut.
     """
 
     record: Record

@@ -22,6 +22,7 @@ from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.readout import Readout, read_out
 from rnnsweep.core.readouts.attention import Attention
+from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.copying import Copying
@@ -84,7 +85,10 @@ def test_outputs_are_those_of_the_training_program(family, readout, task):
     batch = task.batch(
         Draws(torch.tensor([5]), torch.arange(4)[None], torch.zeros(1, dtype=torch.int64), torch.float64)
     )
-    weights, fed = family.weights(values, hypers), family.feed(values, hypers, batch.inputs, batch.lengths).inputs
+    weights, fed = (
+        family.weights(values, hypers),
+        family.feed(values, hypers, batch.inputs, batch.lengths, ReferenceEngine()).inputs,
+    )
     record = program.engine.forward(fed, weights, program.activation, batch.lengths)
     seen = readout.see(values, family.visible(record.h), batch.lengths, task.per_step)
     theirs = read_out(task, values, seen.states, batch, program.engine, gradients=False).outputs[0]
@@ -153,7 +157,7 @@ def test_parameters_can_be_thawed_and_what_a_map_made_stays():
 class Halved(Lstm):
     """A family with a filter that is known over whole sequences only."""
 
-    def feed(self, values, hypers, inputs, lengths):
+    def feed(self, values, hypers, inputs, lengths, engine):
         return Feed(inputs / 2)
 
 
@@ -161,8 +165,8 @@ class Halved(Lstm):
 class Silent(MomentumLstm):
     """One that changes the filter, but not its form for one step."""
 
-    def feed(self, values, hypers, inputs, lengths):
-        return super().feed(values, hypers, inputs * 0, lengths)
+    def feed(self, values, hypers, inputs, lengths, engine):
+        return super().feed(values, hypers, inputs * 0, lengths, engine)
 
 
 @pytest.mark.parametrize("family", [Halved(hidden=8), Silent(hidden=8)], ids=named)

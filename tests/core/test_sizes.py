@@ -56,7 +56,7 @@ def held(pack: Pack, drives: list[torch.Tensor]) -> int:
     (_, tile), *_ = tiles(pack)
     program, hypers = pack.program, tile.unit_hypers("family")
     values, batch = program.layout.view(tile.params), train_batch(tile)
-    feed = program.family.feed(values, hypers, batch.inputs, batch.lengths)
+    feed = program.family.feed(values, hypers, batch.inputs, batch.lengths, program.engine)
     weights = program.family.weights(values, hypers)
     record = program.engine.forward(feed.inputs, weights, program.activation, batch.lengths)
     out = read_out(program.task, values, program.family.visible(record.h), batch, program.engine)

@@ -111,7 +111,7 @@ def loss_at(pack: Pack, tile: Tile, params: torch.Tensor) -> torch.Tensor:
     values = program.layout.view(params)
     batch = train_batch(tile)
     family, hypers = program.family, tile.unit_hypers("family")
-    inputs = family.feed(values, hypers, batch.inputs, batch.lengths).inputs
+    inputs = family.feed(values, hypers, batch.inputs, batch.lengths, program.engine).inputs
     record = program.engine.forward(inputs, family.weights(values, hypers), program.activation, batch.lengths)
     return read_out(program.task, values, family.visible(record.h), batch, program.engine).loss
 

@@ -72,7 +72,7 @@ def backpropagate(tile: Tile) -> tuple[Trace, Float[Tensor, "P B O"]]:
     values, hypers = program.layout.view(tile.params), tile.unit_hypers("family")
     batch = train_batch(tile)
     weights = batch.with_initial_state(program.family.weights(values, hypers))
-    feed = program.family.feed(values, hypers, batch.inputs, batch.lengths)
+    feed = program.family.feed(values, hypers, batch.inputs, batch.lengths, program.engine)
     record = program.engine.forward(feed.inputs, weights, program.activation, batch.lengths)
     seen = program.readout.see(values, program.family.visible(record.h), batch.lengths, program.task.per_step)
     out = read_out(program.task, values, seen.states, batch, program.engine)

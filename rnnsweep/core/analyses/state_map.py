@@ -67,15 +67,16 @@ class LoopMap:
         weights = family.weights(values, hypers)
         self._path_constants: dict[str, Tensor] = {}
         if path is not None:
-            self._path_constants = {name: part[:, None] for name, part in path.constants(values, hypers).items()}
-            weights = path.affine(values, weights)
+            constants = path.constants(values, hypers)
+            self._path_constants = {name: part[:, None] if part.ndim == 2 else part for name, part in constants.items()}
+            weights = path.affine(values, hypers, weights)
         # P K -> P 1 K; matrices go as they are
         self._own = {name: part[:, None] if part.ndim == 2 else part for name, part in weights.cell.items()}
         self._act_bias = None if weights.act_bias is None else weights.act_bias[:, None]
         self._leak = None if weights.leak is None else weights.leak[:, None, None]
         self._cell, self._activation, self._path, self._weights = family.cell, family.cell_activation, path, weights
         self.loop_size = weights.w_rec.shape[-1] if self._cell is None else self._cell.state
-        memory = 0 if path is None or weights.w_in is None else path.memory(weights.w_in[0])
+        memory = 0 if path is None else path.memory(0 if weights.w_in is None else weights.w_in.shape[-1])
         self.size = self.loop_size + memory
 
     def __call__(self, state: State, drive: Drive) -> State:
@@ -98,7 +99,9 @@ class LoopMap:
         state = self._weights.w_rec.new_zeros(len(self._weights.w_rec), batch, self.size)
         h0 = self._weights.h0
         # h_0 may be narrower than a cell's state: its memory begins at 0
-        return state if h0 is None else state + pad(h0, (0, self.size - h0.shape[-1]))[:, None]
+        state = state if h0 is None else state + pad(h0, (0, self.size - h0.shape[-1]))[:, None]
+        kept = None if self._path is None else self._path.first(self._path_constants)
+        return state if kept is None else torch.cat((state[..., : self.loop_size], kept.expand(-1, batch, -1)), -1)
 
     def states(self, drives: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T1 B S"]:
         """The trajectories under these drives; index 0 is the first state."""

@@ -70,7 +70,7 @@ class GradientFlossing(Additive):
         if not bool(due.any()):
             return context.gradients
         family, hypers, batch = context.family, context.family_hypers, context.batch
-        feed = family.feed(context.values, hypers, batch.inputs, batch.lengths)
+        feed = family.feed(context.values, hypers, batch.inputs, batch.lengths, context.engine)
         # Updates run without autograd; here the loop itself is a graph.
         with torch.enable_grad():
             weights = batch.with_initial_state(family.weights(context.values, hypers))

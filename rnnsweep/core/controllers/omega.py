@@ -269,7 +269,7 @@ def omega_of(omega: Omega, context: Context, values: dict[str, Float[Tensor, "P 
     """Omega [P] as a differentiable function of the raw parameters."""
     weights = context.batch.with_initial_state(context.family.weights(values, context.family_hypers))
     lengths = context.batch.lengths
-    inputs = context.family.feed(values, context.family_hypers, context.batch.inputs, lengths).inputs
+    inputs = context.family.feed(values, context.family_hypers, context.batch.inputs, lengths, context.engine).inputs
     P, T, B, _ = inputs.shape
     if context.family.cell is not None:
         return _reduce(omega, context, _cell_errors(context, values, weights, inputs, context.family.cell))

@@ -135,7 +135,7 @@ class Sampling(Gate):
         values = context.layout.view(moved)
         batch, engine, family = context.batch, context.engine, context.family
         weights = batch.with_initial_state(family.weights(values, context.family_hypers))
-        feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths)
+        feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths, engine)
         record = engine.forward(feed.inputs, weights, context.activation, batch.lengths)
         seen = context.readout.see(values, family.visible(record.h), batch.lengths, context.task.per_step)
         out = read_out(context.task, values, seen.states, batch, engine)

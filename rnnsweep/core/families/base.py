@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float, Float64, Int64
@@ -12,11 +12,15 @@ from torch import Tensor
 
 from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.families.input_path import InputPath
+from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
-from rnnsweep.unit import Range, Unit
+from rnnsweep.unit import Range, Unit, check_field
 
 Values = Mapping[str, Float[Tensor, "P ..."]]
+
+
+LAYERS = Range(1, 16, integer=True)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Family(Unit):
     Read-outs are linear: parameters ``w_out`` [H, O] and ``b_out`` [O] belong to every family.
 
     Attributes:
-        hidden: H, number of hidden units.
+        hidden: H, number of hidden units of each layer.
+        layers: L, one on the other; the read-out sees the last one (`families.layered`).
         capabilities: what controllers may rely on.
         slots: names of the family's own row state [P], zero at first, checkpointed; shown among its hyperparameters.
         first_values: keys that are about first values which the family sets unless the init draws their role: key ->
@@ -60,6 +65,12 @@ class Family(Unit):
     pace: ClassVar[str] = ""
 
     hidden: int = 50
+    layers: int = field(default=1, kw_only=True)
+
+    def check(self) -> None:
+        """Also of the number of layers."""
+        super().check()
+        check_field("family.layers", self.layers, LAYERS)
 
     @property
     @abstractmethod
@@ -98,10 +109,15 @@ class Family(Unit):
         """The loop's weights of raw parameters [P, *shape] and per-row hyperparameters [P]."""
 
     def feed(
-        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]
+        self,
+        values: Values,
+        hypers: Values,
+        inputs: Float[Tensor, "P T B I"],
+        lengths: Int64[Tensor, "P ..."],
+        engine: Engine,
     ) -> Feed:
         """What the loop is fed; the inputs themselves, unless a filter over time comes first."""
-        del values, hypers, lengths
+        del values, hypers, lengths, engine
         return Feed(inputs)
 
     @property

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnnsweep.core.families.base import Feed, Values
 from rnnsweep.core.families.lstm import Lstm, forget_biases
+from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import ANY, Range
 
@@ -56,6 +57,11 @@ class FilteredLstm(Lstm):
 
     @abstractmethod
     def feed(
-        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]
+        self,
+        values: Values,
+        hypers: Values,
+        inputs: Float[Tensor, "P T B I"],
+        lengths: Int64[Tensor, "P ..."],
+        engine: Engine,
     ) -> Feed:
         """Drives of the filtered path: without a filter one bias would do."""

@@ -27,8 +27,8 @@ class InputPath(ABC):
     """One step of a filter between u_t W_in + b and the loop; stateless itself."""
 
     @abstractmethod
-    def memory(self, w_in: Float[Tensor, "I D"]) -> int:
-        """M, entries that are carried from step to step; all begin at 0."""
+    def memory(self, drive: int) -> int:
+        """M, entries that are carried from step to step, where a drive has `drive` entries."""
 
     @abstractmethod
     def constants(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, "P K"]]:
@@ -38,10 +38,16 @@ class InputPath(ABC):
     def step(
         self, constants: Values, z: Float[Tensor, "P B D"], memory: Float[Tensor, "P B M"]
     ) -> tuple[Float[Tensor, "P B G"], Float[Tensor, "P B M"]]:
-        """The loop's drive of z = u_t W_in + b, and the memory after it; constants arrive as [P, 1, K]."""
+        """The loop's drive of z = u_t W_in + b, and the memory after it; constants arrive as [P, 1, K] or [P, M, N]."""
 
-    def affine(self, values: Values, weights: LoopWeights) -> LoopWeights:
+    def first(self, constants: Values) -> Float[Tensor, "P 1 M"] | None:
+        """What is carried at first; None: 0."""
+        del constants
+        return None
+
+    def affine(self, values: Values, hypers: Values, weights: LoopWeights) -> LoopWeights:
         """The loop's weights with the matrix and the bias that make z."""
+        del hypers
         return replace(weights, w_in=values["w_in"], bias=values.get("b"))
 
 
@@ -59,9 +65,9 @@ class FilterPath(InputPath):
     restarts: bool = False
     plain: bool = False
 
-    def memory(self, w_in: Float[Tensor, "I D"]) -> int:
+    def memory(self, drive: int) -> int:
         """v, perhaps m, perhaps k - 1."""
-        return w_in.shape[-1] * (2 if self.adaptive else 1) + self.restarts
+        return drive * (2 if self.adaptive else 1) + self.restarts
 
     def constants(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, "P K"]]:
         """s, mu, beta, F and b_rec, as far as there are such."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from rnnsweep.core.families.base import Family, Feed, Values
 from rnnsweep.core.families.filters import Adaptive, Filter, Momentum, constant, filtered_feed, given_drives, restarting
 from rnnsweep.core.families.input_path import FilterPath
+from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import LoopWeights
 from rnnsweep.unit import POSITIVE, Range
 
@@ -47,9 +48,15 @@ class Filtered(Family):
         return True
 
     def feed(
-        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]
+        self,
+        values: Values,
+        hypers: Values,
+        inputs: Float[Tensor, "P T B I"],
+        lengths: Int64[Tensor, "P ..."],
+        engine: Engine,
     ) -> Feed:
         """Filtered drives."""
+        del engine
         return filtered_feed(values, inputs, lengths, self.filter_of(hypers, lengths, inputs.shape[1]))
 
 

@@ -16,6 +16,7 @@ from rnnsweep.core.families.filtered_lstm import FilteredLstm
 from rnnsweep.core.families.filters import given_drives, restarting
 from rnnsweep.core.families.input_path import InputPath, following, kappa
 from rnnsweep.core.families.momentum import RESTART, SCALE
+from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.gated_cells import DifferenceLstmCell
 from rnnsweep.core.types import LoopWeights
 from rnnsweep.unit import Range
@@ -61,9 +62,15 @@ class NesterovLstmDiff(FilteredLstm):
         return given_drives(super().weights(values, hypers))
 
     def feed(
-        self, values: Values, hypers: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]
+        self,
+        values: Values,
+        hypers: Values,
+        inputs: Float[Tensor, "P T B I"],
+        lengths: Int64[Tensor, "P ..."],
+        engine: Engine,
     ) -> Feed:
         """Drives [P, T, B, 4H + 1]: s (u W_in + b) - b_rec, and kappa."""
+        del engine
         P, T, B, _ = inputs.shape
         s = hypers["s"][:, None, None, None]
         flat = inputs.flatten(1, 2)  # P TB I
@@ -88,9 +95,9 @@ class NesterovLstmDiff(FilteredLstm):
 class DifferencePath(InputPath):
     """Drives [s z - b_rec, kappa]; the memory is k, counted from 0."""
 
-    def memory(self, w_in: Float[Tensor, "I D"]) -> int:
+    def memory(self, drive: int) -> int:
         """k alone."""
-        del w_in
+        del drive
         return 1
 
     def constants(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, "P K"]]:

@@ -15,9 +15,11 @@ from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.base import TermEngine
 from rnnsweep.core.types import Batch, Learned, Wanted, merged
+from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 
 if TYPE_CHECKING:
+    from rnnsweep.core.families.base import Family
     from rnnsweep.core.tasks.base import Task
 
 
@@ -49,6 +51,12 @@ class Bptt(Learner):
         """Where the horizon is shorter than the longest sequence."""
         return self.horizon is not None and self.horizon < task.max_length
 
+    def check_with(self, family: Family, task: Task) -> None:
+        """See `Learner.check_with`: a horizon is one loop's."""
+        if family.layers > 1 and self.cuts(task):
+            problem = f"cuts one loop, and the network has {family.layers} of them, one on the other"
+            raise ConfigError(problem, key="learner.horizon", value=self.horizon, allowed="null, or family.layers=1")
+
     def learn(
         self,
         program: LoopProgram,
@@ -64,7 +72,7 @@ class Bptt(Learner):
         family, engine, activation = program.family, program.engine, program.activation
         # A carried state is a constant: no gradient goes into the mini-batch before.
         weights = batch.with_initial_state(family.weights(values, family_hypers))
-        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
+        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths, engine)
         record = engine.forward(feed.inputs, weights, activation, batch.lengths)  # h: P T+1 B S
         seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, engine)

@@ -92,7 +92,8 @@ class OnlineLearner(Learner):
 def check_feed(learner: Learner, family: Family) -> None:
     """Raise `ConfigError` where weights act before the loop."""
     if type(family).feed is not Family.feed:
-        problem = f"follows the loop's own weights, and the family {family.unit_name} filters its inputs before it"
+        before = "filters its inputs" if family.layers == 1 else f"has {family.layers - 1} layers"
+        problem = f"follows one loop's own weights, and the family {family.unit_name} {before} before it"
         raise ConfigError(problem, key="learner", value=learner.unit_name, allowed="learner=bptt, or another family")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -15,7 +15,12 @@ from rnnsweep.core import rng
 from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Batch, Capability, Direct, Learned, Wanted, merged
+from rnnsweep.errors import ConfigError
 from rnnsweep.unit import NOT_NEGATIVE, Range
+
+if TYPE_CHECKING:
+    from rnnsweep.core.families.base import Family
+    from rnnsweep.core.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,13 @@ class Rflo(Learner):
         """A loop of simple cells."""
         return frozenset({Capability.SIMPLE})
 
+    def check_with(self, family: Family, task: Task) -> None:
+        """See `Learner.check_with`: its errors reach one layer."""
+        del task
+        if family.layers > 1:
+            problem = f"sends errors to one layer, and the network has {family.layers}"
+            raise ConfigError(problem, key="learner", value=self.unit_name, allowed="learner=bptt, or family.layers=1")
+
     def learn(
         self,
         program: LoopProgram,
@@ -75,7 +87,7 @@ class Rflo(Learner):
         values = program.layout.view(params)
         family, engine, activation = program.family, program.engine, program.activation
         weights = family.weights(values, family_hypers)
-        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
+        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths, engine)
         record = engine.forward(feed.inputs, weights, activation, batch.lengths)
         out = read_out(program.task, values, family.visible(record.h), batch, engine)
         assert out.direct is not None

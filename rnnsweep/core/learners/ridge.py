@@ -67,7 +67,7 @@ class Ridge(Learner):
         del want
         assert own is not None
         values, family, engine = program.layout.view(params), program.family, program.engine
-        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
+        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths, engine)
         record = engine.forward(feed.inputs, family.weights(values, family_hypers), program.activation, batch.lengths)
         see, per_step = program.readout.see, program.task.per_step
         states = see(values, family.visible(record.h), batch.lengths, per_step).states

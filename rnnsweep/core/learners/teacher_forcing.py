@@ -115,7 +115,7 @@ class TeacherForcing(Learner):
         del want
         assert own is not None
         values, family = program.layout.view(params), program.family
-        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths)
+        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths, program.engine)
         forced = self.forced(batch, own)
         run = _units if self.units is not None else _outputs
         # Updates run without autograd; here the loop itself is a graph.

@@ -29,7 +29,7 @@ VARIANTS = [Srn(hidden=8, leak=0.3), Srn(hidden=8, activation="oplu"), NesterovL
 def test_states_are_those_of_the_training_engine(family):
     rows = rows_of(Setup(family=family, sigma=0.5), (0, 1))
     program, batch = rows.program, rows.batch(3)
-    feed = family.feed(rows.values, rows.hypers, batch.inputs, batch.lengths)
+    feed = family.feed(rows.values, rows.hypers, batch.inputs, batch.lengths, rows.program.engine)
     weights = family.weights(rows.values, rows.hypers)
     h = program.engine.forward(feed.inputs, weights, program.activation, batch.lengths).h
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_a_map_that_ignores_its_state_has_the_jacobian_0():
 class Halved(Srn):
     """A family with a filter of its own over whole sequences."""
 
-    def feed(self, values, hypers, inputs, lengths):
+    def feed(self, values, hypers, inputs, lengths, engine):
         return Feed(inputs / 2)
 
 

@@ -14,6 +14,7 @@ from rnnsweep.core.families.filtered_lstm import FilteredLstm
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.inits.chrono import Chrono
 from rnnsweep.core.pack import RowSnapshot
+from rnnsweep.core.recurrence.reference import ReferenceEngine
 from tests.kit.networks import Setup
 from tests.kit.units import concrete
 
@@ -49,7 +50,7 @@ def kept(family: Family, values: dict[str, torch.Tensor], engine: str, inputs: f
     start = torch.zeros(1, cell.state, dtype=torch.float64)
     start[:, first : first + H] = 1
     weights = replace(family.weights(row, hypers), h0=start)
-    feed = family.feed(row, hypers, batch, lengths)
+    feed = family.feed(row, hypers, batch, lengths, ReferenceEngine())
     record = program.engine.forward(feed.inputs, weights, program.activation, lengths)
     memory = record.h[0, :, 0, first : first + H]
     return memory[1:] / memory[:-1]

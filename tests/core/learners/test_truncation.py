@@ -30,7 +30,7 @@ def detached_gradients(context, cuts: list[int]) -> dict[str, torch.Tensor]:
     family, batch = context.family, context.batch
     values = {name: value.detach().clone() for name, value in context.values.items()}
     values["w_out"].requires_grad_()
-    feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths)
+    feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths, context.engine)
     weights = family.weights(values, context.family_hypers)
     loop = Unrolled(weights, feed.inputs, context.activation, family.cell, batch.lengths)
     state, states = loop.start(), []
