@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
@@ -15,7 +15,7 @@ from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
-from rnnsweep.unit import Range, Unit, check_field
+from rnnsweep.unit import Range, Unit
 
 Values = Mapping[str, Float[Tensor, "P ..."]]
 
@@ -67,10 +67,10 @@ class Family(Unit):
     hidden: int = 50
     layers: int = field(default=1, kw_only=True)
 
-    def check(self) -> None:
-        """Also of the number of layers."""
-        super().check()
-        check_field("family.layers", self.layers, LAYERS)
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # whatever else a family declares
+        cls.fixed = {**cls.fixed, "layers": LAYERS}
 
     @property
     @abstractmethod
