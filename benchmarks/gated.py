@@ -5,10 +5,11 @@ included), with the gated families over widths. One process per core with one th
 are those of all processes. Programs take turns of a tenth of a second and more. Time is the processor time of a turn,
 which is its wall time where nobody else works, over all rows' updates; the best turn of a process counts, and of the
 processes the slowest. "Share of core" is processor time over wall time of the most disturbed of these turns. The floor
-is the 6 T B H x gates operations with the recurrent matrix, at the rate of 1024 x 1024 products, measured in turn with
-the rest.
+is the 6 T B H x gates operations with each recurrent matrix, and with those between layers, at the rate of 1024 x 1024
+products, measured in turn with the rest.
 
-    python benchmarks/gated.py            prints the table; with --write also into docs/results/gated.md
+    python benchmarks/gated.py               prints the table; with --write also into docs/results/gated.md
+    python benchmarks/gated.py --layers 2    of networks with two layers; into docs/results/layers.md
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ PACKS = (1, 8, 32)
 GEMM = 1024
 TURN = 0.1
 """Seconds that a turn should take at least, at 40 GFLOP/s."""
-RESULT = Path(__file__).parent.parent / "docs/results/gated.md"
+RESULTS = Path(__file__).parent.parent / "docs/results"
 NOTES = "\n## "
 
 Program = tuple[Callable[[], object], int, float]
 """What a call does, rows that it updates, its number of operations."""
 
 
-def torch_program(family: str, hidden: int) -> Callable[[], None]:
+def torch_program(family: str, hidden: int, layers: int) -> Callable[[], None]:
     """One update of one torch.nn.LSTM or GRU."""
     import torch
 
     generator = torch.Generator().manual_seed(os.getpid())
-    rnn = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[family](INPUTS, hidden)
+    rnn = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[family](INPUTS, hidden, num_layers=layers)
     out = torch.nn.Linear(hidden, CLASSES)
     params = [*rnn.parameters(), *out.parameters()]
     optimizer = torch.optim.SGD(params, 0.01, momentum=0.9)
@@ -59,12 +60,13 @@ def torch_program(family: str, hidden: int) -> Callable[[], None]:
     return step
 
 
-def pack_program(family: str, hidden: int, engine: str, rows: int) -> Callable[[], None]:
+def pack_program(family: str, hidden: int, layers: int, engine: str, rows: int) -> Callable[[], None]:
     """One update of every row of a pack."""
     from rnnsweep.core.controllers.base import Tally
     from rnnsweep.core.training import tiles, update
 
-    pack = bench_pack(bench_config([f"family={family}", f"family.hidden={hidden}", f"engine={engine}"]), rows)
+    sizes = [f"family.hidden={hidden}", f"family.layers={layers}"]
+    pack = bench_pack(bench_config([f"family={family}", *sizes, f"engine={engine}"]), rows)
     assert pack.program.engine.name == engine, pack.program.engine_note
     cut = [(tile, Tally()) for _, tile in tiles(pack)]
 
@@ -75,24 +77,33 @@ def pack_program(family: str, hidden: int, engine: str, rows: int) -> Callable[[
     return step
 
 
-def programs(family: str, hidden: int) -> dict[str, Program]:
+def operations_of(family: str, hidden: int, layers: int) -> float:
+    """Of the products with recurrent matrices, and with those between layers."""
+    return 6.0 * T * B * hidden * GATES[family] * hidden * (2 * layers - 1)
+
+
+def programs(family: str, hidden: int, layers: int) -> dict[str, Program]:
     """All that take turns."""
     import torch
 
     torch.set_num_threads(1)
     matrix = torch.randn(GEMM, GEMM)
-    operations = 6.0 * T * B * hidden * GATES[family] * hidden
+    operations = operations_of(family, hidden, layers)
     found: dict[str, Program] = {"gemm": (lambda: torch.mm(matrix, matrix), 1, 2.0 * GEMM**3)}
-    found["torch"] = torch_program(family, hidden), 1, operations
-    found["step by step"] = pack_program(family, hidden, "reference", PACKS[-1]), PACKS[-1], operations * PACKS[-1]
+    found["torch"] = torch_program(family, hidden, layers), 1, operations
+    found["step by step"] = (
+        pack_program(family, hidden, layers, "reference", PACKS[-1]),
+        PACKS[-1],
+        operations * PACKS[-1],
+    )
     for rows in PACKS:
-        found[f"fused {rows}"] = pack_program(family, hidden, "cpu", rows), rows, operations * rows
+        found[f"fused {rows}"] = pack_program(family, hidden, layers, "cpu", rows), rows, operations * rows
     return found
 
 
-def job(barrier, family: str, hidden: int, turns: int) -> dict[str, list[tuple[float, float]]]:
+def job(barrier, family: str, hidden: int, layers: int, turns: int) -> dict[str, list[tuple[float, float]]]:
     """Per program and turn: processor seconds per row, and the share of its core that this process had."""
-    chosen = programs(family, hidden)
+    chosen = programs(family, hidden, layers)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in chosen}
     for step, _, _ in chosen.values():
         step()
@@ -109,9 +120,9 @@ def job(barrier, family: str, hidden: int, turns: int) -> dict[str, list[tuple[f
     return found
 
 
-def compare(family: str, hidden: int, cores: int, turns: int) -> tuple[dict[str, float], float]:
+def compare(family: str, hidden: int, layers: int, cores: int, turns: int) -> tuple[dict[str, float], float]:
     """ms per row-update of every program (of the product, for `gemm`) in its best turn, and the smallest share."""
-    each = together(job, [(family, hidden, turns)] * cores)
+    each = together(job, [(family, hidden, layers, turns)] * cores)
     best, share = {}, 1.0
     for name in each[0]:
         chosen = [min(process[name]) for process in each]
@@ -120,10 +131,10 @@ def compare(family: str, hidden: int, cores: int, turns: int) -> tuple[dict[str,
     return best, share
 
 
-def line(family: str, hidden: int, found: dict[str, float], share: float) -> list[str]:
+def line(family: str, hidden: int, layers: int, found: dict[str, float], share: float) -> list[str]:
     """One row of the table."""
     rate = 2.0 * GEMM**3 / found["gemm"]
-    floor = 6.0 * T * B * hidden * GATES[family] * hidden / rate
+    floor = operations_of(family, hidden, layers) / rate
     best = found[f"fused {PACKS[-1]}"]
     shown = [found["torch"], found["step by step"], *(found[f"fused {rows}"] for rows in PACKS), floor]
     ratio = f"{found['torch'] / best:.1f}x"
@@ -132,7 +143,8 @@ def line(family: str, hidden: int, found: dict[str, float], share: float) -> lis
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/results/gated.md")
+    parser.add_argument("--write", action="store_true", help="write docs/results/gated.md, or layers.md")
+    parser.add_argument("--layers", type=int, default=1, help="layers of every network")
     parser.add_argument("--turns", type=int, default=6, help="turns of each program")
     parser.add_argument("--only", nargs="*", type=int, default=WIDTHS, help="widths")
     options = parser.parse_args()
@@ -143,16 +155,21 @@ def main() -> None:
     rows = []
     for family in GATES:
         for hidden in options.only:
-            rows.append(line(family, hidden, *compare(family, hidden, cores, options.turns)))
+            rows.append(
+                line(family, hidden, options.layers, *compare(family, hidden, options.layers, cores, options.turns))
+            )
             print(" ".join(rows[-1]), f"load {os.getloadavg()[0]:.1f}", flush=True)
     machine = header(cores).rsplit("Machine: ", 1)[1]
     about = (__doc__ or "").split("\n\n")[1]
-    made = f"Made by `python benchmarks/gated.py --write`, {options.turns} turns."
-    text = f"# Gated cells\n\n{made}\n\n{about}\n\nMachine: {machine}\nms per row-update:\n\n{table(head, rows)}\n"
+    one = options.layers == 1
+    command = f"python benchmarks/gated.py {'' if one else f'--layers {options.layers} '}--write"
+    title, name = ("Gated cells", "gated.md") if one else (f"Gated cells, {options.layers} layers", "layers.md")
+    result, made = RESULTS / name, f"Made by `{command}`, {options.turns} turns."
+    text = f"# {title}\n\n{made}\n\n{about}\n\nMachine: {machine}\nms per row-update:\n\n{table(head, rows)}\n"
     print(text)
     if options.write:
-        notes = RESULT.read_text().partition(NOTES) if RESULT.exists() else ("", "", "")
-        RESULT.write_text(text + notes[1] + notes[2])
+        notes = result.read_text().partition(NOTES) if result.exists() else ("", "", "")
+        result.write_text(text + notes[1] + notes[2])
 
 
 if __name__ == "__main__":
