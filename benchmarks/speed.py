@@ -346,13 +346,15 @@ def memory_job(barrier, config) -> dict[str, float]:
 
 def header(cores: int) -> str:
     """Machine and versions."""
-    from rnnsweep.app.environment import processor
+    import torch
+
+    from rnnsweep.app.worker.device import device_name
 
     versions = {n: importlib.metadata.version(n) for n in ("torch", "numba", "numpy")}
     if importlib.util.find_spec("jax"):
         versions["jax"] = importlib.metadata.version("jax")
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    machine = f"{processor()}, {cores} cores, Python {platform.python_version()}, {listed}"
+    machine = f"{device_name(torch.device('cpu'))}, {cores} cores, Python {platform.python_version()}, {listed}"
     return (
         "# Speed\n\nMade by `python benchmarks/speed.py --write`. One update of one row: T = 100, B = 10, H = 100, SRN "
         f"tanh, momentum SGD .9, clip 1, data generation included.\n\nMachine: {machine}.\n"
