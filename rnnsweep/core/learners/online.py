@@ -92,7 +92,7 @@ class OnlineLearner(Learner):
 def check_feed(learner: Learner, family: Family) -> None:
     """Raise `ConfigError` where weights act before the loop."""
     if type(family).feed is not Family.feed:
-        before = "filters its inputs" if family.layers == 1 else f"has {family.layers - 1} layers"
+        before = "filters its inputs" if family.layers == 1 else "has other layers"
         problem = f"follows one loop's own weights, and the family {family.unit_name} {before} before it"
         raise ConfigError(problem, key="learner", value=learner.unit_name, allowed="learner=bptt, or another family")
 
