@@ -57,6 +57,7 @@ class Family(Unit):
     """
 
     unit_group: ClassVar[str] = "family"
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"layers": LAYERS}
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
     slots: ClassVar[tuple[str, ...]] = ()
     first_values: ClassVar[Mapping[str, str]] = {}
@@ -69,8 +70,9 @@ class Family(Unit):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # whatever else a family declares
-        cls.fixed = {**cls.fixed, "layers": LAYERS}
+        # whatever else a family declares; a mixin without declarations of its own must not hide those of its base
+        if "fixed" in vars(cls):
+            cls.fixed = {**cls.fixed, "layers": LAYERS}
 
     @property
     @abstractmethod
