@@ -13,24 +13,23 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Int64
 from torch import Tensor
 
 from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws, stream_of
 from rnnsweep.core.tasks.onehot import one_hot
-from rnnsweep.core.tasks.success import any_step, argmax_errors, share_of_steps
-from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, LengthTask
-from rnnsweep.core.tasks.word_problem import STEP_ERROR, WRONG_STEPS
+from rnnsweep.core.tasks.step_errors import STEP_ERROR, StepErrors
+from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS
 from rnnsweep.core.types import Batch
 from rnnsweep.errors import ConfigError
-from rnnsweep.unit import Metric, Range
+from rnnsweep.unit import Range
 
 CORRUPTED = stream_of("bracket language: corrupted words")
 
 
 @dataclass(frozen=True)
-class BracketLanguage(LengthTask):
+class BracketLanguage(StepErrors):
     """Brackets of `kinds` kinds, one-hot (opening 0..k-1, closing k..2k-1), never more than `depth` open at once.
 
     At every step a bracket opens or closes with equal chance where both are possible; an opening one is of any kind.
@@ -60,12 +59,11 @@ class BracketLanguage(LengthTask):
     """
 
     fixed: ClassVar = {
-        **LengthTask.fixed,
+        **StepErrors.fixed,
         "kinds": Range(1, 1024, integer=True),
         "depth": Range(1, integer=True, open_high=True),
         "wanted": ("closing", "acceptance"),
     }
-    metrics: ClassVar[Mapping[str, Metric]] = {STEP_ERROR: WRONG_STEPS}
 
     kinds: int = 2
     depth: int = 3
@@ -118,11 +116,6 @@ class BracketLanguage(LengthTask):
         return {**super().chance, STEP_ERROR: self._chance[2]}
 
     @property
-    def worst(self) -> Mapping[str, float]:
-        """All steps wrong."""
-        return {**super().worst, STEP_ERROR: 1.0}
-
-    @property
     def _chance(self) -> tuple[float, float, float]:
         if not self.per_step:
             return math.log(2), 0.5, 0.5
@@ -165,18 +158,6 @@ class BracketLanguage(LengthTask):
         further = 1 + (words[..., 2] * (K - 1) >> 32)
         here = closing & (closing.long().cumsum(1) - 1 == place[:, None]) & (intact == 0)[:, None]
         return torch.where(here, K + (codes - K + further[:, None]) % K, codes), intact
-
-    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
-        """Whether the largest logit is wrong at any step with a class, bool [P, B]."""
-        wrong = argmax_errors(outputs, batch.targets)
-        return any_step(wrong, row_steps(batch.lengths, wrong.shape[1])) if self.per_step else wrong
-
-    def measure(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P B"]]:
-        """Share of wrong classes."""
-        wrong = argmax_errors(outputs, batch.targets)
-        if not self.per_step:
-            return {STEP_ERROR: wrong}
-        return {STEP_ERROR: share_of_steps(wrong, row_steps(batch.lengths, wrong.shape[1]))}
 
 
 def _matched(opens: Tensor, kinds: Tensor, own: Tensor, levels: int, none: int) -> tuple[Tensor, Tensor]:

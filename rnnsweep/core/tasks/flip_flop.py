@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
-from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
-from rnnsweep.core.tasks.success import any_step, share_of_steps
-from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, LengthTask
-from rnnsweep.core.tasks.word_problem import STEP_ERROR, WRONG_STEPS
+from rnnsweep.core.tasks.step_errors import STEP_ERROR, StepErrors
+from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS
 from rnnsweep.core.types import Batch
-from rnnsweep.unit import Metric, Range
+from rnnsweep.unit import Range
 
 
 @dataclass(frozen=True)
-class FlipFlop(LengthTask):
+class FlipFlop(StepErrors):
     """Pulses of +1 or -1, each with equal chance, on `bits` channels; wanted on each is the sign of its last pulse.
 
     A channel has a pulse with probability `p` at every step, and certainly at the first. A sequence is wrong if some
@@ -46,13 +44,12 @@ class FlipFlop(LengthTask):
     """
 
     fixed: ClassVar = {
-        **LengthTask.fixed,
+        **StepErrors.fixed,
         "bits": Range(1, integer=True, open_high=True),
         "p": Range(0, 1, open_low=True),
     }
     loss: ClassVar[Loss] = SQUARED_ERROR
     per_step: ClassVar[bool] = True
-    metrics: ClassVar[Mapping[str, Metric]] = {STEP_ERROR: WRONG_STEPS}
 
     length: int | tuple[int, int] = 64
     bits: int = 3
@@ -85,11 +82,6 @@ class FlipFlop(LengthTask):
         """Of a single step 1 - 2**-bits."""
         return {**super().chance, STEP_ERROR: 1 - 2.0**-self.n_outputs}
 
-    @property
-    def worst(self) -> Mapping[str, float]:
-        """All steps wrong."""
-        return {**super().worst, STEP_ERROR: 1.0}
-
     def batch(self, draws: Draws) -> Batch:
         """Sequences of the ids in `draws`; targets [P, T, B, O]."""
         draws = self.addressed(draws)
@@ -105,15 +97,7 @@ class FlipFlop(LengthTask):
         held = torch.where(step >= start, signs.gather(1, last), torch.zeros_like(signs))
         return Batch((signs * pulse).to(draws.dtype).contiguous(), held.to(draws.dtype), lengths)
 
-    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
-        """Whether some sign is wrong at some step, bool [P, B]."""
-        return any_step(_wrong(outputs, batch), row_steps(batch.lengths, self.max_length))
-
-    def measure(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P B"]]:
-        """Share of steps with some wrong sign."""
-        return {STEP_ERROR: share_of_steps(_wrong(outputs, batch), row_steps(batch.lengths, self.max_length))}
-
-
-def _wrong(outputs: Tensor, batch: Batch) -> Bool[Tensor, "P T B"]:
-    # not `<= 0`, which is false for NaN
-    return ~((outputs * batch.targets > 0) & torch.isfinite(outputs)).all(-1)
+    def wrong(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Bool[Tensor, "P ..."]:
+        """Where some sign is wrong."""
+        # not `<= 0`, which is false for NaN
+        return ~((outputs * batch.targets > 0) & torch.isfinite(outputs)).all(-1)
