@@ -120,6 +120,7 @@ def _score(
     loss = torch.zeros(len(step), dtype=torch.float64, device=step.device)
     wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
     measured: dict[str, Tensor] = {}
+    collected: dict[str, list[Tensor]] = {}
     endless, state = program.task.samples is None, None
     for start, offset in _offsets(program, total):
         size, offset = len(offset), offset.to(step.device)
@@ -134,8 +135,12 @@ def _score(
         wrong += (program.task.errors(found, batch).double() * weight).sum(1)
         for key, value in program.task.measure(found, batch).items():
             measured[key] = measured.get(key, 0.0) + (value.double() * weight).sum(1)
+        for key, value in program.task.collect(found, batch).items():
+            collected.setdefault(key, []).append(value)
         counted += weight.sum(1)
-    return Scores(loss / counted, wrong / counted, {key: total / counted for key, total in measured.items()})
+    means = {key: total / counted for key, total in measured.items()}
+    whole = program.task.summarise({key: torch.cat(values, 1) for key, values in collected.items()})
+    return Scores(loss / counted, wrong / counted, means | {key: value.double() for key, value in whole.items()})
 
 
 def _offsets(program: Program, total: int) -> Iterator[tuple[int, Tensor]]:

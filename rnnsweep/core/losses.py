@@ -7,6 +7,8 @@ Shapes: P rows, M read-outs of a row (B, or T B where every step is read), O out
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 
 
 class Loss:
-    """Base of losses; an instance has no state.
+    """Base of losses; an instance has no state that changes.
 
     Attributes:
         name: in one word, for messages.
@@ -69,6 +71,38 @@ class CrossEntropy(Loss):
         p = torch.log_softmax(outputs, -1).exp()
         # the product, without forming the O x O matrix
         return p * change - p * (p * change).sum(-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class WeightedCrossEntropy(CrossEntropy):
+    """Softmax cross-entropy with a weight for each class; the mean is over all read-outs, not over their weights.
+
+    Attributes:
+        weights: of the classes, > 0.
+    """
+
+    weights: tuple[float, ...]
+
+    def score(
+        self, outputs: Float[Tensor, "P M O"], targets: Shaped[Tensor, "P M ..."]
+    ) -> tuple[Float[Tensor, "P M"], Float[Tensor, "P M O"]]:
+        """Each read-out's cost and derivative times the weight of its class."""
+        cost, slope = super().score(outputs, targets)
+        weight = _weights_on(self.weights, outputs.device, outputs.dtype)[targets]  # P M
+        return cost * weight, slope * weight[..., None]
+
+    def curvature(
+        self, outputs: Float[Tensor, "P M O"], targets: Shaped[Tensor, "P M ..."], change: Float[Tensor, "P M O"]
+    ) -> Float[Tensor, "P M O"]:
+        """That of the cross-entropy times the weight."""
+        weight = _weights_on(self.weights, outputs.device, outputs.dtype)[targets]
+        return super().curvature(outputs, targets, change) * weight[..., None]
+
+
+@lru_cache(maxsize=16)
+def _weights_on(weights: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Float[Tensor, " O"]:
+    """Weights where they are used, so that no mini-batch waits for a copy."""
+    return torch.tensor(weights, device=device, dtype=dtype)
 
 
 class BinaryCrossEntropy(Loss):

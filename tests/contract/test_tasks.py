@@ -59,7 +59,7 @@ def test_shapes_and_types(task):
         assert batch.inputs.shape == (P, task.max_length, B, task.n_inputs)
         assert batch.inputs.dtype == dtype
         assert batch.inputs.is_contiguous()
-        assert batch.lengths.shape == (P,)
+        assert batch.lengths.shape in {(P,), (P, B)}
         assert batch.lengths.dtype == torch.int64
         assert ((batch.lengths >= 1) & (batch.lengths <= task.max_length)).all()
         steps = (task.max_length,) if task.per_step else ()
@@ -83,8 +83,10 @@ def test_shapes_and_types(task):
 @each_task
 def test_steps_before_the_start_are_zero(task):
     batch = task.batch(draws())
+    lengths = batch.lengths if batch.lengths.ndim == 2 else batch.lengths[:, None].expand(P, B)
     for p in range(P):
-        assert (batch.inputs[p, : task.max_length - int(batch.lengths[p])] == 0).all()
+        for b in range(B):
+            assert (batch.inputs[p, : task.max_length - int(lengths[p, b]), b] == 0).all()
 
 
 @each_task

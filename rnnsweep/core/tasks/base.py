@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
@@ -77,6 +78,37 @@ class Task(Unit):
         """
         del outputs, batch
         return {}
+
+    def collect(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P n ..."]]:
+        """What `summarise` needs of a mini-batch of an evaluation; mini-batches are joined along the second axis."""
+        del outputs, batch
+        return {}
+
+    def summarise(self, collected: Mapping[str, Shaped[Tensor, "P n ..."]]) -> Mapping[str, Shaped[Tensor, " P"]]:
+        """Metrics of this task, declared in `metrics`, that are no means over sequences: key -> [P].
+
+        Such as F1, AUROC or the root of a mean. A row's numbers may depend on its own outputs alone, to the bit.
+        """
+        del collected
+        return {}
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Names of the outputs, such as those of classes; empty: they have none."""
+        return ()
+
+    def read_new(self, path: str) -> Sequence[tuple[str, np.ndarray]] | None:
+        """Names and inputs [steps, I] of the sequences of another file, prepared as the task's own; None: unprepared.
+
+        Raises:
+            ConfigError: the file is not as it should be.
+        """
+        del path
+        return None
+
+    def in_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs [..., O] that are values, in the units of the data."""
+        return outputs
 
     @property
     def free_steps(self) -> int:

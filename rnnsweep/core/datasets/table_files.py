@@ -1,0 +1,83 @@
+"""Which files a user's path names, and one table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from rnnsweep.core.datasets.dataset_files import locate
+from rnnsweep.core.datasets.table_arrays import read_archive, read_array
+from rnnsweep.core.datasets.table_arrow import is_saved, read_parquet, read_saved, saved_files
+from rnnsweep.core.datasets.table_columns import EXPECTED, FOLDER, Table, joined, objects, wrong_file
+from rnnsweep.core.datasets.table_text_files import read_json_lines, read_separated
+from rnnsweep.errors import nearest
+
+SAMPLE = "japanese_vowels.parquet"
+READERS: Mapping[str, Callable[[Path], Table]] = {
+    ".csv": read_separated,
+    ".tsv": read_separated,
+    ".tab": read_separated,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".parquet": read_parquet,
+    ".npz": read_archive,
+    ".npy": read_array,
+}
+"""Ending of a file's name -> what reads it."""
+
+
+def table_files(path: str | None) -> list[Path]:
+    """The files that `read_table` reads, sorted.
+
+    Raises:
+        ConfigError: there is nothing, or no file of a known kind.
+    """
+    return _files(locate(path, SAMPLE, EXPECTED))
+
+
+def _files(place: Path) -> list[Path]:
+    if not place.is_dir():
+        _reader(place)
+        return [place]
+    if is_saved(place):
+        return saved_files(place)
+    found = sorted(file for file in place.rglob("*") if file.suffix.lower() in READERS and file.is_file())
+    if not found:
+        raise wrong_file(place, "holds no file of a known kind", allowed=", ".join(READERS))
+    kinds = sorted({file.suffix.lower() for file in found})
+    if len(kinds) > 1:
+        raise wrong_file(place, f"holds files of several kinds: {', '.join(kinds)}", allowed="one kind of file")
+    return found
+
+
+def _reader(file: Path) -> Callable[[Path], Table]:
+    ending = file.suffix.lower()
+    if ending not in READERS:
+        problem, hint = f"is of an unknown kind ({ending or 'no ending'})", nearest(ending, READERS)
+        raise wrong_file(file, problem, allowed=f"{', '.join(READERS)}, or a folder of such files", hint=hint)
+    return READERS[ending]
+
+
+@lru_cache(maxsize=2)
+def read_table(path: str | None) -> Table:
+    """All rows of the file or folder. In a folder each file is a sequence, or has its own.
+
+    Raises:
+        ConfigError: missing or broken files; names file, row and column.
+    """
+    place = locate(path, SAMPLE, EXPECTED)
+    if not place.is_dir():
+        return _reader(place)(place)
+    if is_saved(place):
+        return read_saved(place)
+    files = _files(place)
+    parts = [_in_folder(_reader(file)(file), file.parent, place) for file in files]
+    names = [str(file.relative_to(place).with_suffix("")) for file in files]
+    return joined(place, parts, names)
+
+
+def _in_folder(table: Table, folder: Path, place: Path) -> Table:
+    if folder != place and FOLDER not in table.columns:
+        table.columns[FOLDER] = objects([folder.name] * len(table))
+    return table

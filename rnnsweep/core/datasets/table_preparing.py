@@ -1,0 +1,183 @@
+"""From a user's file to what is trained on: inputs, targets, and the samples of each part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from rnnsweep.core.datasets.dataset_files import SPLITS
+from rnnsweep.core.datasets.table_columns import FOLDER, Table
+from rnnsweep.core.datasets.table_files import read_table
+from rnnsweep.core.datasets.table_inputs import InputRecipe, fit_inputs, numeric_columns
+from rnnsweep.core.datasets.table_sequences import Sequences, arrange
+from rnnsweep.core.datasets.table_splits import Segment, segments
+from rnnsweep.core.datasets.table_targets import Targets, class_targets, label_targets, number_targets
+from rnnsweep.core.rng import Split
+from rnnsweep.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is done with which columns; the fields are those of the task `Table`, `target` and `inputs` as tuples."""
+
+    path: str | None
+    goal: str
+    inputs: tuple[str, ...] | None
+    target: tuple[str, ...]
+    group: str | None
+    time: str | None
+    horizon: int
+    length: int | None
+    split: str
+    split_by: str | None
+    shares: tuple[float, ...]
+    standardise: bool
+    missing: str
+    missing_flags: bool
+
+    @property
+    def per_step(self) -> bool:
+        """Whether there is a target at every step."""
+        return self.goal in ("label", "forecast")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a task needs of its file.
+
+    Attributes:
+        inputs: float32 [rows + 1, width], the rows of all sequences end to end, then one of zeros.
+        targets: of each row where there is one per step, else of each sequence.
+        samples: of each part, int64 [n, 3]: first row, steps, and the sequence's number.
+        recipe: of the inputs.
+    """
+
+    inputs: np.ndarray
+    targets: Targets
+    samples: Mapping[Split, np.ndarray]
+    recipe: InputRecipe
+
+    @property
+    def longest(self) -> int:
+        """Steps of the longest sample."""
+        return max(int(samples[:, 1].max()) for samples in self.samples.values())
+
+    @property
+    def even(self) -> bool:
+        """Whether all samples are of one length."""
+        return all((samples[:, 1] == self.longest).all() for samples in self.samples.values())
+
+
+@lru_cache(maxsize=4)
+def prepare(spec: Spec) -> Prepared:
+    """Read the file and make of it what the spec says.
+
+    Raises:
+        ConfigError: what is wrong, with the file, and the row and column or the key.
+    """
+    table = read_table(spec.path)
+    sequences = arrange(table, spec.group, spec.time)
+    _check_roles(spec, table)
+    parts = segments(sequences, spec.split, spec.split_by, spec.shares, spec.time, spec.per_step)
+    columns = _inputs(spec, table)
+    training = np.zeros(len(table), dtype=bool)
+    for segment in parts:
+        if segment.part == "train":
+            training[segment.start : segment.end] = True
+    recipe = fit_inputs(sequences, columns, training, spec.standardise, spec.missing, spec.missing_flags)
+    inputs = recipe.apply(sequences)
+    targets = _targets(spec, sequences, parts, columns)
+    samples = {split: _samples(spec, parts, split, targets.known) for split in SPLITS}
+    for split, found in samples.items():
+        if not len(found):
+            problem = f"leaves no sample for the {split} part of {table.path}"
+            longer = f"sequences with more than {spec.horizon} steps in each part" if spec.goal == "forecast" else None
+            raise ConfigError(problem, key="task.split", value=spec.split, allowed=longer)
+    padded = np.concatenate([inputs, np.zeros_like(inputs[:1])])
+    return Prepared(padded, targets, samples, recipe)
+
+
+def new_sequences(spec: Spec, recipe: InputRecipe, path: str) -> list[tuple[str, np.ndarray]]:
+    """Names and inputs float32 [steps, width] of the sequences of another file; it needs no target.
+
+    Raises:
+        ConfigError: see `prepare`.
+    """
+    table = read_table(path)
+    sequences = arrange(table, spec.group, spec.time)
+    inputs = recipe.apply(sequences)
+    ends = zip(sequences.starts[:-1], sequences.starts[1:], strict=True)
+    return [(name, inputs[start:end]) for name, (start, end) in zip(sequences.names, ends, strict=True)]
+
+
+def _check_roles(spec: Spec, table: Table) -> None:
+    """Each column has one role, and the roles that the goal needs are there."""
+    roles = {"task.group": spec.group, "task.time": spec.time}
+    if spec.split in ("given", "group"):
+        roles["task.split_by"] = spec.split_by or ("split" if spec.split == "given" else None)
+    for key, name in roles.items():
+        if name is not None:
+            table.column(name, key)
+    for name in spec.target:
+        table.column(name, "task.target")
+    if spec.goal != "forecast" and not spec.target:
+        known = tuple(table.columns)
+        raise ConfigError(f"is needed by task.goal={spec.goal}", key="task.target", value="null", allowed=known)
+    for name in spec.inputs or ():
+        table.column(name, "task.inputs")
+        if name in spec.target and spec.goal != "forecast":
+            problem = "is the target: a network that reads it has nothing to learn"
+            raise ConfigError(problem, key="task.inputs", value=name, allowed="other columns")
+
+
+def _inputs(spec: Spec, table: Table) -> tuple[str, ...]:
+    if spec.inputs is not None:
+        return spec.inputs
+    others = {spec.group, spec.time, spec.split_by, FOLDER, *(spec.target if spec.goal != "forecast" else ())}
+    columns = numeric_columns(table, [name for name in others if name])
+    if not columns:
+        allowed = f"columns of numbers; {table.path} has {', '.join(table.columns)}"
+        raise ConfigError("leaves no column", key="task.inputs", value="null", allowed=allowed)
+    return columns
+
+
+def _targets(spec: Spec, sequences: Sequences, parts: Sequence[Segment], columns: Sequence[str]) -> Targets:
+    if spec.goal == "label" or (spec.goal == "classify" and len(spec.target) == 1):
+        if len(spec.target) > 1:
+            raise ConfigError("are several", key="task.target", value=list(spec.target), allowed="one column of labels")
+        found = class_targets(sequences, parts, spec.target[0], spec.per_step)
+    elif spec.goal == "classify":
+        found = label_targets(sequences, spec.target)
+    else:
+        names = spec.target or tuple(columns)
+        found = number_targets(sequences, parts, names, spec.per_step, spec.standardise)
+    if spec.per_step and spec.missing == "error" and not found.known.all():
+        names = spec.target or tuple(columns)
+        row = int(sequences.order[np.flatnonzero(~found.known)[0]])
+        empty = next(name for name in names if sequences.table.texts(name, "task.target")[row] is None)
+        allowed = "a target at each step; with another task.missing steps without one are not scored"
+        raise sequences.table.wrong(row, empty, "is empty", allowed=allowed)
+    return found
+
+
+def _samples(spec: Spec, parts: Sequence[Segment], split: Split, known: np.ndarray) -> np.ndarray:
+    """First row, steps and sequence of each sample of a part."""
+    ahead = spec.horizon if spec.goal == "forecast" else 0
+    found: list[tuple[int, int, int]] = []
+    for segment in parts:
+        if segment.part != split:
+            continue
+        if not spec.per_step:
+            found.append((segment.start, segment.end - segment.start, segment.sequence))
+            continue
+        # the last steps of a forecast are targets only
+        end = segment.end - ahead
+        size = spec.length or max(1, end - segment.start)
+        for start in range(segment.start, end, size):
+            steps = min(size, end - start)
+            if known[start + ahead : start + ahead + steps].any():
+                found.append((start, steps, segment.sequence))
+    return np.array(found, dtype=np.int64).reshape(-1, 3)

@@ -1,0 +1,456 @@
+"""Sequences of the user's own, from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from rnnsweep.core.datasets.table_files import table_files
+from rnnsweep.core.datasets.table_preparing import Prepared, Spec, new_sequences, prepare
+from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Loss, WeightedCrossEntropy
+from rnnsweep.core.rng import Draws, Split
+from rnnsweep.core.tasks import scores
+from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.tasks.success import argmax_errors, share_of_steps, squared_errors
+from rnnsweep.core.types import Batch
+from rnnsweep.errors import ConfigError
+from rnnsweep.unit import POSITIVE, Metric, Range
+
+ACCURACY, BALANCED, F1, AUROC = "valid/accuracy", "valid/balanced_accuracy", "valid/f1_macro", "valid/auroc"
+MAE, RMSE = "valid/mae", "valid/rmse"
+_METRICS: Mapping[str, Metric] = {
+    ACCURACY: Metric("share of right answers on the evaluation set, 0..1", "accuracy", drawn=True),
+    BALANCED: Metric("mean over classes of the share of right answers, 0..1", "balanced accuracy"),
+    F1: Metric("F1 on the evaluation set, mean over classes or labels, 0..1", "F1"),
+    AUROC: Metric("area under the ROC curve, mean over classes or labels, each against the rest, 0..1", "AUROC"),
+    MAE: Metric("mean absolute error in the units of the data, mean over target columns", "mean absolute error"),
+    RMSE: Metric("root of the mean squared error in the units of the data", "root mean squared error", drawn=True),
+}
+_OF: Mapping[str, tuple[str, ...]] = {
+    "classify": (ACCURACY, BALANCED, F1, AUROC),
+    "label": (ACCURACY, BALANCED, F1),
+    "regress": (MAE, RMSE),
+    "forecast": (MAE, RMSE),
+}
+_VOWELS: Mapping[str, Any] = {
+    "group": "utterance",
+    "target": ("speaker",),
+    "inputs": tuple(f"c{index}" for index in range(1, 13)),
+}
+"""Roles of the columns of the sample that stands for a path of null."""
+_SPLIT_BY: Mapping[str, str] = {"given": "part", "group": "utterance"}
+
+
+@dataclass(frozen=True)
+class Table(Task):
+    """Sequences of a file of one's own; each has its own number of steps.
+
+    ``classify``: a class for each sequence, said at its end; with several targets, columns of 0 and 1, whether each
+    label holds. ``label``: a class at each step. ``regress``: numbers for each sequence. ``forecast``: numbers
+    `horizon` steps ahead, at each step. The error is the share of wrong sequences, steps or labels; numbers are wrong
+    where the root of their mean squared error exceeds `tolerance`. A sample is a sequence, or of tasks with a target at
+    each step a piece of one; samples are drawn with replacement, evaluations read each once.
+
+    Attributes:
+        path: file or folder; null: the Japanese vowels, whose columns are known.
+        goal: what is wanted.
+        inputs: columns that are read; null: all of numbers that have no other role.
+        target: column, or list of them; ``forecast`` with null: the inputs themselves.
+        group: column that says which sequence a row belongs to; null: what the files say, or all rows are one.
+        time: column that rows of a sequence are sorted by; null: they are in order.
+        horizon: steps ahead, of ``forecast``.
+        length: sequences with a target at each step are cut into pieces of so many; null: they are not.
+        split: which part a sequence is in. ``random``: by a hash of its name or else of its content; ``given``: as
+            column `split_by` says; ``group``: as random, sequences of one value of `split_by` together; ``time``: first
+            training, then validation, then test, where targets are at each step within each sequence.
+        split_by: column, see `split`; null: ``split``, of ``given``.
+        shares: of training, validation and test.
+        standardise: inputs, and targets that are numbers, by mean and standard deviation over the training part.
+        missing: what an empty cell of an input is: an ``error``, ``zero``, the training ``mean``, or the ``previous``
+            value of the sequence (before its first the mean). Unless ``error``, steps without a target are not scored.
+        missing_flags: a further input for each column with gaps in training, 1 where a value is missing.
+        class_weights: ``balanced`` weighs each class by the inverse of its share of the training part, mean 1.
+        tolerance: of numbers, in standard deviations of the training part, or as they are without `standardise`.
+
+    Numerics:
+        Columns are read as float64, standardised, and rounded to float32 once.
+
+    References:
+        The sample: Kudo, Toyama, Shimbo (1999), *Multidimensional curve classification using passing-through regions*.
+        Scores as in scikit-learn.
+
+    Example:
+        >>> task = Table()
+        >>> task.n_inputs, task.labels[:3], task.max_length
+        (12, ('1', '2', '3'), 29)
+    """
+
+    fixed: ClassVar = {
+        "goal": ("classify", "label", "regress", "forecast"),
+        "horizon": Range(1, integer=True, open_high=True),
+        "length": Range(1, integer=True, open_high=True, optional=True),
+        "split": ("random", "given", "group", "time"),
+        "standardise": (True, False),
+        "missing": ("error", "zero", "mean", "previous"),
+        "missing_flags": (False, True),
+        "class_weights": ("none", "balanced"),
+        "tolerance": POSITIVE,
+    }
+    metrics: ClassVar[Mapping[str, Metric]] = _METRICS
+
+    path: str | None = None
+    goal: str = "classify"
+    inputs: Iterable[str] | None = None
+    target: str | Iterable[str] | None = None
+    group: str | None = None
+    time: str | None = None
+    horizon: int = 1
+    length: int | None = None
+    split: str = "random"
+    split_by: str | None = None
+    shares: Iterable[float] = (0.7, 0.15, 0.15)
+    standardise: bool = True
+    missing: str = "error"
+    missing_flags: bool = False
+    class_weights: str = "none"
+    tolerance: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "target", "shares"):
+            value = getattr(self, name)
+            if isinstance(value, Iterable) and not isinstance(value, str):
+                # yaml gives a list, but tasks are keys of caches
+                object.__setattr__(self, name, tuple(value))
+        super().__post_init__()
+
+    def check(self) -> None:
+        """Also read the file.
+
+        Raises:
+            ConfigError: a field is out of range, or the file is missing or not as it should be.
+        """
+        super().check()
+        shares = self.shares
+        right = isinstance(shares, tuple) and len(shares) == 3 and all(map(POSITIVE.accepts, shares))
+        if not right:
+            shown = list(shares) if isinstance(shares, tuple) else shares
+            raise ConfigError("out of range", key="task.shares", value=shown, allowed="three numbers > 0")
+        for name in ("group", "time", "split_by"):
+            _check_name(name, getattr(self, name))
+        for name in ("inputs", "target"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and name == "target"):
+                _check_names(name, value)
+        if self.class_weights == "balanced" and self._several:
+            allowed = "none with several targets"
+            raise ConfigError("is for one target", key="task.class_weights", value="balanced", allowed=allowed)
+        self.prepared()
+
+    def unread(self) -> Mapping[str, str]:
+        """What only other goals and splits look at."""
+        here = f"task.goal={self.goal}"
+        numbers = self.goal in ("regress", "forecast")
+        idle = {
+            "horizon": self.goal != "forecast",
+            "length": self.goal not in ("label", "forecast"),
+            "class_weights": numbers,
+            "tolerance": not numbers,
+        }
+        found = {name: here for name, unread in idle.items() if unread}
+        if self.split not in _SPLIT_BY and self.split_by not in (None, self.group):
+            found["split_by"] = f"task.split={self.split}"
+        if self.missing == "error":
+            found["missing_flags"] = "task.missing=error"
+        return found
+
+    @classmethod
+    def declares(cls, values: Mapping[str, Any]) -> Mapping[str, Metric]:
+        """Those of the goal."""
+        names = _OF.get(values.get("goal") or "classify", ())
+        target = values.get("target")
+        if isinstance(target, (list, tuple)) and len(target) > 1:
+            # accuracies of several labels have no classes to balance
+            names = tuple(name for name in names if name != BALANCED)
+        return {name: _METRICS[name] for name in names}
+
+    @property
+    def spec(self) -> Spec:
+        """What is done with which columns."""
+        known = _VOWELS if self.path is None else {}
+        target = (self.target,) if isinstance(self.target, str) else self.target
+        if target is None:
+            target = known.get("target", ()) if self.goal != "forecast" else ()
+        by = self.split_by if self.split_by or self.path else _SPLIT_BY.get(self.split)
+        return Spec(
+            self.path,
+            self.goal,
+            self.inputs if self.inputs is not None else known.get("inputs"),  # pyright: ignore[reportArgumentType] - a tuple, see __post_init__
+            tuple(target),
+            self.group or known.get("group"),
+            self.time,
+            self.horizon if self.goal == "forecast" else 0,
+            self.length if self.goal in ("label", "forecast") else None,
+            self.split,
+            by,
+            tuple(self.shares),
+            self.standardise,
+            self.missing,
+            self.missing_flags,
+        )
+
+    def prepared(self) -> Prepared:
+        """The file as it is trained on."""
+        return prepare(self.spec)
+
+    def data_files(self) -> Sequence[Path]:
+        """See `Task.data_files`."""
+        return table_files(self.path)
+
+    @property
+    def loss(self) -> Loss:  # pyright: ignore[reportIncompatibleVariableOverride] - see `Task`: fields or properties
+        """Cross-entropy of classes, binary cross-entropy of labels, squared error of standardised numbers."""
+        if self.goal in ("regress", "forecast"):
+            return SQUARED_ERROR
+        if self._several:
+            return BINARY_CROSS_ENTROPY
+        return CROSS_ENTROPY if self.class_weights == "none" else WeightedCrossEntropy(_class_weights(self))
+
+    @property
+    def per_step(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] - see `Task`: fields or properties
+        """Of ``label`` and ``forecast``."""
+        return self.goal in ("label", "forecast")
+
+    @property
+    def _several(self) -> bool:
+        """Whether there are several labels per sequence."""
+        return self.goal == "classify" and isinstance(self.target, tuple) and len(self.target) > 1
+
+    @property
+    def n_inputs(self) -> int:
+        """Columns, and flags of missing values."""
+        return self.prepared().recipe.width
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Names of the outputs: classes, or target columns."""
+        return self.prepared().targets.classes
+
+    @property
+    def n_outputs(self) -> int:
+        """Classes, or target columns."""
+        return len(self.labels)
+
+    @property
+    def max_length(self) -> int:
+        """Steps of the longest sample of all parts."""
+        return self.prepared().longest
+
+    @property
+    def samples(self) -> int:
+        """Sequences of the training part, or pieces of them."""
+        return self.samples_of("train")
+
+    def samples_of(self, split: Split) -> int:
+        """Sequences of a part, or pieces of them."""
+        return len(self.prepared().samples[split])
+
+    @property
+    def chance_loss(self) -> float:
+        """Of the best constant output on the training part."""
+        return _chance(self)[0]
+
+    @property
+    def chance_error(self) -> float:
+        """Of the commonest class, of each label's commoner value, or of the mean, on the training part."""
+        return _chance(self)[1]
+
+    @property
+    def worst(self) -> Mapping[str, float]:
+        """Shares of right answers 0, errors in the units of the data 10 x those of the training mean."""
+        scale = self.prepared().targets.scale
+        far = 0.0 if scale is None else 10 * float(_spread(self))
+        own = self.declares({"goal": self.goal, "target": self.target})
+        return {**super().worst, **{key: far for key in own}}
+
+    def batch(self, draws: Draws) -> Batch:
+        """Samples of the ids in `draws`; targets [P, B, ...] or [P, T, B, ...]."""
+        data, T = _on_device(self, draws.split, draws.device, draws.dtype), self.max_length
+        first, steps, sequence = data.samples[draws.ids % len(data.samples)].unbind(2)  # P B
+        position = torch.arange(T, device=draws.device)[:, None] - (T - steps)[:, None]  # P T B
+        own = position >= 0
+        # -1 is the row of zeros that the inputs end with
+        index = torch.where(own, first[:, None] + position, torch.full_like(position, -1))
+        lengths = torch.full_like(draws.batch_ids, T) if self.prepared().even else steps
+        if not self.per_step:
+            return Batch(data.inputs[index], data.targets[sequence], lengths)
+        # before the start any row that exists will do: it is not scored
+        aimed = torch.where(own, index + self.spec.horizon, torch.zeros_like(index))
+        return Batch(data.inputs[index], data.targets[aimed], lengths, (own & data.known[aimed]).to(draws.dtype))
+
+    def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
+        """Whether the class is wrong, or the share of wrong labels; with a target per step the share of wrong steps."""
+        if self._several:
+            wrong = ((outputs > 0) != (batch.targets > 0)) | ~torch.isfinite(outputs)
+            return wrong.double().mean(-1)
+        if self.goal in ("regress", "forecast"):
+            wrong = squared_errors(outputs, batch.targets, self.n_outputs * float(self.tolerance) ** 2)
+        else:
+            wrong = argmax_errors(outputs, batch.targets)
+        return share_of_steps(wrong, batch.mask) if self.per_step and batch.mask is not None else wrong
+
+    def measure(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P B"]]:
+        """Accuracy of classes and labels, mean absolute error of numbers."""
+        scale = self.prepared().targets.scale
+        if scale is None:
+            return {ACCURACY: 1 - self.errors(outputs, batch).double()}
+        return {MAE: self._per_sequence(outputs, batch, 1)}
+
+    def _per_sequence(self, outputs: Tensor, batch: Batch, power: int) -> Tensor:
+        """Mean over steps and columns of the absolute error to some power, in the units of the data, [P, B]."""
+        scale = self.prepared().targets.scale
+        assert scale is not None
+        units = torch.as_tensor(scale.deviation, device=outputs.device)
+        off = ((outputs - batch.targets).double().abs() * units).pow(power).mean(-1)
+        if batch.mask is None:
+            return off
+        # where, not a product with the mask: 0 * inf is NaN
+        off = torch.where(batch.mask > 0, off, torch.zeros_like(off))
+        return off.sum(1) / batch.mask.double().sum(1)
+
+    def collect(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P n ..."]]:
+        """Confusions of classes, answers of sequences, squared errors with their weights."""
+        if self.goal in ("regress", "forecast"):
+            square = self._per_sequence(outputs, batch, 2)
+            weight = torch.ones_like(square) if batch.mask is None else batch.mask.double().sum(1)
+            return {"squares": square * weight, "weights": weight}
+        if self._several:
+            return {"labels": scores.label_counts(outputs, batch.targets), "outputs": outputs, "there": batch.targets}
+        counted = torch.ones_like(batch.targets) if batch.mask is None else batch.mask
+        flat = (outputs, batch.targets, counted) if not self.per_step else None
+        logits, classes, counted = flat or (t.flatten(1, 2) for t in (outputs, batch.targets, counted))
+        found = {"confusion": scores.confusion(logits, classes, counted)}
+        return found if self.per_step else found | {"outputs": torch.softmax(outputs, -1), "classes": classes}
+
+    def summarise(self, collected: Mapping[str, Shaped[Tensor, "P n ..."]]) -> Mapping[str, Shaped[Tensor, " P"]]:
+        """Balanced accuracy, F1 and AUROC; or the root of the mean squared error."""
+        if "squares" in collected:
+            return {RMSE: (collected["squares"].sum(1) / collected["weights"].sum(1)).sqrt()}
+        if "labels" in collected:
+            area = scores.auroc_macro(collected["outputs"], collected["there"] > 0)
+            return {F1: scores.label_f1_macro(collected["labels"]), AUROC: area}
+        counts = collected["confusion"]
+        found = {BALANCED: scores.balanced_accuracy(counts), F1: scores.f1_macro(counts)}
+        if "classes" not in collected:
+            return found
+        there = torch.nn.functional.one_hot(collected["classes"], self.n_outputs).bool()
+        return found | {AUROC: scores.auroc_macro(collected["outputs"], there)}
+
+    def read_new(self, path: str) -> Sequence[tuple[str, np.ndarray]]:
+        """Names and inputs [steps, I] of the sequences of another file, with the same columns and numbers."""
+        return new_sequences(self.spec, self.prepared().recipe, path)
+
+    def in_units(self, outputs: np.ndarray) -> np.ndarray:
+        """Numbers in the units of the data."""
+        scale = self.prepared().targets.scale
+        return outputs if scale is None else scale.back(outputs)
+
+
+def _check_name(key: str, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigError("is no name of a column", key=f"task.{key}", value=value, allowed="a name, or null")
+
+
+def _check_names(key: str, value: Any) -> None:
+    names = value if isinstance(value, tuple) else ()
+    if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        shown = list(value) if isinstance(value, tuple) else value
+        allowed = "a list of different names, or null"
+        raise ConfigError("is no list of columns", key=f"task.{key}", value=shown, allowed=allowed)
+
+
+@dataclass(frozen=True, eq=False)
+class _OnDevice:
+    """What mini-batches of one part are made of; `targets` and `known` end with a row as `inputs` does, per step."""
+
+    inputs: Tensor
+    targets: Tensor
+    known: Tensor
+    samples: Tensor
+
+
+@lru_cache(maxsize=8)
+def _on_device(task: Table, split: Split, device: torch.device, dtype: torch.dtype) -> _OnDevice:
+    prepared, (inputs, targets, known) = task.prepared(), _tensors(task.spec, device, dtype)
+    return _OnDevice(inputs, targets, known, torch.from_numpy(prepared.samples[split]).to(device))
+
+
+@lru_cache(maxsize=4)
+def _tensors(spec: Spec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, targets and which are known: one copy per device, whatever the part."""
+    prepared = prepare(spec)
+    values = torch.from_numpy(prepared.targets.values)
+    targets = values.to(device) if values.dtype == torch.int64 else values.to(device, dtype)
+    return (
+        torch.from_numpy(prepared.inputs).to(device, dtype),
+        targets,
+        torch.from_numpy(prepared.targets.known).to(device),
+    )
+
+
+def _training_targets(task: Table) -> np.ndarray:
+    """Targets of the training part that count: of its sequences, or of all steps of its samples."""
+    prepared = task.prepared()
+    targets, samples = prepared.targets, prepared.samples["train"]
+    if not task.per_step:
+        return targets.values[samples[:, 2]]
+    ahead = task.spec.horizon
+    rows = np.concatenate([np.arange(first + ahead, first + ahead + steps) for first, steps, _ in samples])
+    return targets.values[rows[targets.known[rows]]]
+
+
+@lru_cache(maxsize=16)
+def _class_shares(task: Table) -> np.ndarray:
+    counts = np.bincount(_training_targets(task), minlength=task.n_outputs)
+    return counts / counts.sum()
+
+
+@lru_cache(maxsize=16)
+def _class_weights(task: Table) -> tuple[float, ...]:
+    # scikit-learn's "balanced": the mean weight of a training target is 1
+    return tuple((1 / (task.n_outputs * _class_shares(task))).tolist())
+
+
+@lru_cache(maxsize=16)
+def _chance(task: Table) -> tuple[float, float]:
+    """Loss and error of the best constant output on the training part."""
+    if task.goal in ("regress", "forecast"):
+        values = _training_targets(task).astype(np.float64)
+        squares = (values - values.mean(0)) ** 2
+        wrong = squares.mean(1) > task.tolerance**2
+        # at least one, or a network could not be better
+        return float(squares.sum(1).mean()), max(float(wrong.mean()), 1 / len(wrong))
+    if task._several:
+        shares = _training_targets(task).mean(0, dtype=np.float64)
+        mixed = shares[(shares > 0) & (shares < 1)]
+        entropy = -(mixed * np.log(mixed) + (1 - mixed) * np.log1p(-mixed)).sum()
+        return float(entropy), float(np.minimum(shares, 1 - shares).mean())
+    shares = _class_shares(task)
+    weighted = shares if task.class_weights == "none" else shares * np.array(_class_weights(task))
+    weighted = weighted[weighted > 0]
+    return float(-(weighted * np.log(weighted / weighted.sum())).sum()), float(1 - shares.max())
+
+
+def _spread(task: Table) -> float:
+    """Root of the mean squared error of the training mean, in the units of the data."""
+    scale = task.prepared().targets.scale
+    assert scale is not None
+    values = scale.back(_training_targets(task).astype(np.float64))
+    return float(np.sqrt(((values - values.mean(0)) ** 2).mean()))
