@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnnsweep.core.free_run import free_run
 from rnnsweep.core.readout import counted_steps, read_out
-from rnnsweep.core.rng import Draws
+from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
     def generated(batch: Batch) -> Tensor:
         return free_run(program, values, hypers, batch)
 
-    return score(program, keys, tile.step, outputs, sequences, generated)
+    sized = program if sequences is None else replace(program, eval_size=sequences)
+    return score(sized, keys, tile.step, outputs, generated)
 
 
 def score(
@@ -77,30 +78,29 @@ def score(
     keys: Int64[Tensor, " P"],
     step: Int64[Tensor, " P"],
     outputs: Callable[[Batch], tuple[Float[Tensor, "P ... O"], Float[Tensor, " P"], Float[Tensor, "P ..."]]],
-    sequences: int | None = None,
     generated: Callable[[Batch], Float[Tensor, "P m B O"]] | None = None,
+    split: Split = "valid",
 ) -> Scores:
     """`evaluate` for whatever answers a mini-batch.
 
     Args:
-        program: task and sizes.
+        program: task and sizes; `eval_size` says on how many sequences.
         keys: see `evaluate`.
         step: updates done, [P].
         outputs: of a mini-batch: outputs, loss [P], last state [P, B, S], which only a task that carries it wants.
-        sequences: see `evaluate`.
         generated: what is made after a mini-batch in the task's `free_steps`, where it has any.
+        split: which part of a finite data set.
     """
-    total = program.eval_size if sequences is None else sequences
-    scores = _score(program, keys, step, outputs, total)
+    scores = _score(program, keys, step, outputs, split)
     if program.task.free_steps and generated is not None:
         # a mini-batch of its own ids: what is generated does not depend on how many sequences are scored
         ids = torch.arange(program.batch, device=step.device)
         base = step * _SPAN if program.task.samples is None else torch.zeros_like(step)
-        batch = program.task.batch(Draws(keys, base[:, None] + ids, base, program.dtype, split="valid"))
+        batch = program.task.batch(Draws(keys, base[:, None] + ids, base, program.dtype, split=split))
         scores.measured.update(program.task.measure_generated(generated(batch)))
     for name, probe in program.task.probes.items():
         size = max(1, program.batch * program.task.max_length // max(program.task.max_length, probe.max_length))
-        found = _score(replace(program, task=probe, batch=size), keys, step, outputs, total)
+        found = _score(replace(program, task=probe, batch=size), keys, step, outputs, split)
         shares = {key: share * found.loss for key, share in probe.derived.items()}
         every = {"valid/loss": found.loss, "valid/error": found.error, **shares, **found.measured}
         scores.measured.update({f"{key}.{name}": value for key, value in every.items()})
@@ -112,11 +112,11 @@ def _score(
     keys: Tensor,
     step: Tensor,
     outputs: Callable[[Batch], tuple[Tensor, Tensor, Tensor]],
-    total: int,
+    split: Split,
 ) -> Scores:
     """Scores of the program's task alone."""
-    available = program.task.samples_of("valid")
-    total = total if available is None else min(total, available)
+    available = program.task.samples_of(split)
+    total = program.eval_size if available is None else min(program.eval_size, available)
     loss = torch.zeros(len(step), dtype=torch.float64, device=step.device)
     wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
     measured: dict[str, Tensor] = {}
@@ -126,7 +126,7 @@ def _score(
         size, offset = len(offset), offset.to(step.device)
         # a finite validation set is the same at each evaluation, so that curves compare
         base = step * _SPAN if endless else torch.zeros_like(step)
-        draws = Draws(keys, base[:, None] + offset, base + start, program.dtype, split="valid")
+        draws = Draws(keys, base[:, None] + offset, base + start, program.dtype, split=split)
         batch = replace(program.task.batch(draws), state=state)
         found, cost, last = outputs(batch)
         state = last if program.task.carries else None

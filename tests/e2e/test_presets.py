@@ -32,6 +32,7 @@ TINY = {
     "digits": [],
     "quickstart": ["task.length=10"],
     "search": ["task.length=10"],
+    "japanese_vowels": [],
     "state_tracking": ["task.length=5", "training.batch=5"],
 }
 ELSEWHERE = {

@@ -13,7 +13,13 @@ from rnnsweep.app.cli.options import Store, SweepName, TrialNumber
 def predict(
     sweep: SweepName,
     data: Annotated[
-        Path, typer.Option("--data", metavar="FILE", help="Sequences: .npy, .npz or .csv.", show_default=False)
+        Path,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Sequences: .npy, .npz or .csv; of task=table whatever it reads.",
+            show_default=False,
+        ),
     ],
     trial: TrialNumber = None,
     out: Annotated[
@@ -26,7 +32,6 @@ def predict(
 ) -> None:
     """Predict with a trial's network: a row per sequence, or per step where the task has an output at every step."""
     from rnnsweep.app.results import predictions
-    from rnnsweep.app.results.sequences import read_sequences
     from rnnsweep.app.results.sweep import open_sweep
 
     opened = open_sweep(sweep, store=store)
@@ -34,7 +39,7 @@ def predict(
     if out is not None:
         predictions.check_out(out)
     network = chosen.load()
-    sequences = read_sequences(data, network.parts.inputs)
+    sequences = predictions.sequences_for(network, data)
     found = predictions.predict(network, sequences)
     if out is None:
         typer.echo(predictions.as_csv(network, sequences, found), nl=False)

@@ -16,6 +16,7 @@ from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.choose import engine_for
+from rnnsweep.core.rng import Split
 from rnnsweep.core.types import Batch
 from rnnsweep.errors import CheckpointError, RnnsweepError
 
@@ -53,16 +54,22 @@ class TrainedNetwork(RecurrentNetwork):
         values = self._trained | {name: value.detach() for name, value in self.named_parameters()}
         return family.trained(self.program.task.n_inputs, values)
 
-    def evaluate(self, sequences: int = 1000, seed: int = 0) -> dict[str, float]:
-        """Loss and error on sequences that training has not seen (a stream of its own), and what derives from them."""
+    def evaluate(self, sequences: int = 1000, seed: int = 0, split: Split = "valid") -> dict[str, float]:
+        """Loss and error on sequences that training has not seen (a stream of its own), and what derives from them.
+
+        Args:
+            sequences: how many; of a finite data set at most all.
+            seed: of the stream.
+            split: part of a finite data set: ``valid``, or ``test``, which no decision of a sweep has looked at.
+        """
         from rnnsweep.core.evaluation import score
         from rnnsweep.core.pack import Streams
 
         device, task = self.get("w_out").device, self.program.task
-        program = replace(self.program, device=device, dtype=self.dtype)
+        program = replace(self.program, device=device, dtype=self.dtype, eval_size=sequences)
         key = torch.tensor([Streams(seed, 0).key("inference")], device=device)
         with torch.no_grad():
-            scores = score(program, key, torch.zeros_like(key), self._answer, sequences, self._generated)
+            scores = score(program, key, torch.zeros_like(key), self._answer, self._generated, split)
         metrics = {"loss": float(scores.loss), "error": float(scores.error)}
         shares = {key: share * metrics["loss"] for key, share in task.derived.items()}
         further = shares | {key: float(value) for key, value in scores.measured.items()}
@@ -78,7 +85,7 @@ class TrainedNetwork(RecurrentNetwork):
         elif self.program.task.carries:
             outputs, last = self.stream(inputs)
         else:
-            outputs, last = self(inputs, batch.lengths.expand(B)), inputs.new_empty(0)
+            outputs, last = self(inputs, batch.lengths[0].expand(B)), inputs.new_empty(0)
         return outputs[None], cost(self.program.task, outputs[None], batch), last[None]
 
     def _generated(self, batch: Batch) -> Tensor:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from rnnsweep.app.results.export import check_file
 from rnnsweep.app.results.inference import TrainedNetwork
-from rnnsweep.app.results.sequences import NamedSequence
-from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY
+from rnnsweep.app.results.sequences import NamedSequence, read_sequences
+from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CrossEntropy
+from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError
 
 _BATCH = 256
@@ -23,10 +24,32 @@ _BATCH = 256
 WRITTEN = (".csv", ".npz")
 
 
+def sequences_for(network: TrainedNetwork, data: Path) -> list[NamedSequence]:
+    """Sequences of a file, prepared as those that the network was trained on.
+
+    A task on files of the user's own reads the same columns, with the numbers of its training part; other tasks take
+    plain inputs, see `read_sequences`.
+
+    Raises:
+        ConfigError: what is wrong with the file.
+    """
+    try:
+        found = network.program.task.read_new(str(data))
+    except ConfigError as error:
+        if error.key != "task.path":
+            raise
+        raise ConfigError(
+            error.problem, key="--data", value=error.value, allowed=error.allowed, hint=error.hint
+        ) from error.__cause__
+    if found is None:
+        return read_sequences(data, network.parts.inputs)
+    return [NamedSequence(name, values.astype(np.float64)) for name, values in found]
+
+
 def predict(network: TrainedNetwork, sequences: Sequence[NamedSequence]) -> list[np.ndarray]:
     """Predictions for each sequence: [outputs], or [steps, outputs] where there is one at every step.
 
-    Classes come as probabilities, so do outputs that are 0 or 1 each; all else as it is.
+    Classes come as probabilities, so do outputs that are 0 or 1 each; all else in the units of the data.
     """
     found: list[np.ndarray] = []
     for start in range(0, len(sequences), _BATCH):
@@ -38,6 +61,7 @@ def predict(network: TrainedNetwork, sequences: Sequence[NamedSequence]) -> list
             inputs[longest - len(one.values) :, index] = torch.from_numpy(one.values)  # right-aligned
         with torch.no_grad():
             outputs = _scale(network, network(inputs, lengths)).double().numpy()
+        outputs = network.program.task.in_units(outputs)
         for index, length in enumerate(lengths.tolist()):
             found.append(outputs[longest - length :, index] if network.parts.per_step else outputs[index])
     return found
@@ -45,29 +69,40 @@ def predict(network: TrainedNetwork, sequences: Sequence[NamedSequence]) -> list
 
 def _scale(network: TrainedNetwork, outputs: Tensor) -> Tensor:
     loss = network.program.task.loss
-    if loss is CROSS_ENTROPY:
+    if isinstance(loss, CrossEntropy):
         return torch.softmax(outputs, -1)
     return torch.sigmoid(outputs) if loss is BINARY_CROSS_ENTROPY else outputs
 
 
 def as_csv(network: TrainedNetwork, sequences: Sequence[NamedSequence], found: Sequence[np.ndarray]) -> str:
-    """One row per sequence, or per step from 1; with classes, the likeliest one, then all probabilities."""
-    stream, parts = io.StringIO(), network.parts
+    """One row per sequence, or per step from 1; with classes, the likeliest one, then all probabilities.
+
+    Classes and outputs are called by the task's `output_names`, else by numbers from 0.
+    """
+    stream, parts, task = io.StringIO(), network.parts, network.program.task
     writer = csv.writer(stream, lineterminator="\n")
-    classes = network.program.task.loss is CROSS_ENTROPY
-    letter = "y" if not classes and network.program.task.loss is not BINARY_CROSS_ENTROPY else "p"
     outputs = network.get("w_out").shape[1]
-    head = ["sequence"] + ["step"] * parts.per_step + ["class"] * classes
-    writer.writerow([*head, *(f"{letter}{index}" for index in range(outputs))])
+    classes = list(task.output_names or range(outputs)) if isinstance(task.loss, CrossEntropy) else None
+    head = ["sequence"] + ["step"] * parts.per_step + ["class"] * (classes is not None)
+    writer.writerow([*head, *_columns(task, outputs)])
     for one, values in zip(sequences, found, strict=True):
         for row in _rows(values, parts.per_step, classes):
             writer.writerow([one.name, *row])
     return stream.getvalue()
 
 
-def _rows(values: np.ndarray, per_step: bool, classes: bool) -> Iterator[list[object]]:
+def _columns(task: Task, outputs: int) -> list[str]:
+    """Names of the columns with outputs: p0, or p_NAME, of probabilities; y0, or NAME, of values."""
+    letter = "p" if isinstance(task.loss, CrossEntropy) or task.loss is BINARY_CROSS_ENTROPY else "y"
+    if not task.output_names:
+        return [f"{letter}{index}" for index in range(outputs)]
+    return [f"p_{label}" if letter == "p" else label for label in task.output_names]
+
+
+def _rows(values: np.ndarray, per_step: bool, classes: Sequence[object] | None) -> Iterator[list[object]]:
     for step, outputs in enumerate(np.atleast_2d(values), 1):
-        yield [*([step] if per_step else []), *([int(outputs.argmax())] if classes else []), *outputs.tolist()]
+        likeliest = [] if classes is None else [classes[int(outputs.argmax())]]
+        yield [*([step] if per_step else []), *likeliest, *outputs.tolist()]
 
 
 def check_out(out: Path) -> None:

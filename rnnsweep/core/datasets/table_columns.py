@@ -35,6 +35,7 @@ class Table:
         row: int64 [rows], where it stands there, from 1, as an editor or a table viewer counts.
         sequence: int64 [rows], where the files themselves say what is a sequence; else None.
         names: of these sequences.
+        by_file: whether each file is one of them, and gives it its name; else names are numbers.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Table:
     row: np.ndarray
     sequence: np.ndarray | None = None
     names: tuple[str, ...] = ()
+    by_file: bool = False
 
     def __len__(self) -> int:
         return len(self.row)
@@ -167,16 +169,18 @@ def joined(path: Path, parts: Sequence[Table], names: Sequence[str] = ()) -> Tab
     columns = {name: _one_kind([part.columns[name] for part in parts]) for name in first.columns}
     sizes = [len(part) for part in parts]
     sequence, named = _sequences(parts, names)
+    by_file = bool(names) and all(part.sequence is None for part in parts)
     files = tuple(file for part in parts for file in part.files)
     which = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
-    return Table(path, files, columns, which, np.concatenate([part.row for part in parts]), sequence, named)
+    return Table(path, files, columns, which, np.concatenate([part.row for part in parts]), sequence, named, by_file)
 
 
 def _sequences(parts: Sequence[Table], names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Sequences of several files together: those of each file, or each file one."""
-    if all(part.sequence is not None for part in parts):
+    own = [part.sequence for part in parts if part.sequence is not None]
+    if len(own) == len(parts):
         starts = np.cumsum([0, *(len(part.names) for part in parts)])
-        sequence = np.concatenate([part.sequence + start for part, start in zip(parts, starts, strict=False)])
+        sequence = np.concatenate([each + start for each, start in zip(own, starts, strict=False)])
         prefix = names or [""] * len(parts)
         named = [f"{p}/{n}" if p else n for p, part in zip(prefix, parts, strict=True) for n in part.names]
         return sequence, tuple(named)

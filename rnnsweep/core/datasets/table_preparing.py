@@ -90,7 +90,7 @@ def prepare(spec: Spec) -> Prepared:
     recipe = fit_inputs(sequences, columns, training, spec.standardise, spec.missing, spec.missing_flags)
     inputs = recipe.apply(sequences)
     targets = _targets(spec, sequences, parts, columns)
-    samples = {split: _samples(spec, parts, split, targets.known) for split in SPLITS}
+    samples: dict[Split, np.ndarray] = {split: _samples(spec, parts, split, targets.known) for split in SPLITS}
     for split, found in samples.items():
         if not len(found):
             problem = f"leaves no sample for the {split} part of {table.path}"
@@ -145,9 +145,9 @@ def _inputs(spec: Spec, table: Table) -> tuple[str, ...]:
 
 
 def _targets(spec: Spec, sequences: Sequences, parts: Sequence[Segment], columns: Sequence[str]) -> Targets:
-    if spec.goal == "label" or (spec.goal == "classify" and len(spec.target) == 1):
-        if len(spec.target) > 1:
-            raise ConfigError("are several", key="task.target", value=list(spec.target), allowed="one column of labels")
+    if spec.goal == "label" and len(spec.target) > 1:
+        raise ConfigError("are several", key="task.target", value=list(spec.target), allowed="one column of labels")
+    if spec.goal in ("label", "classify") and len(spec.target) == 1:
         found = class_targets(sequences, parts, spec.target[0], spec.per_step)
     elif spec.goal == "classify":
         found = label_targets(sequences, spec.target)

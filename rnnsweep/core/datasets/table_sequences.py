@@ -71,7 +71,7 @@ def arrange(table: Table, group: str | None, time: str | None) -> Sequences:
 
     Args:
         table: see `read_table`.
-        group: column that says which sequence a row belongs to, within what the files say; None: what they say.
+        group: column that says which sequence a row belongs to, within each file of a folder; None: as the files say.
         time: column that rows are sorted by.
 
     Raises:
@@ -98,10 +98,9 @@ def arrange(table: Table, group: str | None, time: str | None) -> Sequences:
 
 def _grouped(table: Table, group: str | None) -> tuple[np.ndarray, tuple[str, ...], bool]:
     """Number of each row's sequence, by first appearance, the sequences' names, and whether the file names them."""
-    several = len(table.files) > 1
     if group is None:
         if table.sequence is not None:
-            return table.sequence, table.names, several
+            return table.sequence, table.names, table.by_file
         return np.zeros(len(table), dtype=np.int64), ("0",), False
     cells = table.texts(group, "task.group")
     if None in cells:
@@ -109,7 +108,7 @@ def _grouped(table: Table, group: str | None) -> tuple[np.ndarray, tuple[str, ..
     numbers: dict[str, int] = {}
     which = np.empty(len(table), dtype=np.int64)
     for row, cell in enumerate(cells):
-        outer = "" if table.sequence is None else f"{table.names[table.sequence[row]]}/"
+        outer = f"{table.names[table.sequence[row]]}/" if table.by_file and table.sequence is not None else ""
         which[row] = numbers.setdefault(f"{outer}{cell}", len(numbers))
     return which, tuple(numbers), True
 

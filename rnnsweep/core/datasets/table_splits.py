@@ -73,7 +73,7 @@ def _in_a_row(sequences: Sequences, count: int, shares: Sequence[float], what: s
     """Parts of so many things in order: as many for each as `shares` say, one at least."""
     if count < len(SPLITS):
         things = what if count > 1 else what[:-1]
-        hint = "task.group says which sequence a row belongs to; task.split=time cuts long ones."
+        hint = "task.group says which sequence a row belongs to; task.split=time cuts those with a target at each step."
         raise ConfigError(
             f"{sequences.table.path} holds {count} {things}, too few for training, validation and test",
             key="task.split",
@@ -83,7 +83,8 @@ def _in_a_row(sequences: Sequences, count: int, shares: Sequence[float], what: s
     # for small numbers: training keeps one at least
     while valid + test >= count:
         valid, test = max(1, valid - 1), max(1, test - 1)
-    return ["train"] * (count - valid - test) + ["valid"] * valid + ["test"] * test
+    sizes = (count - valid - test, valid, test)
+    return [part for part, size in zip(SPLITS, sizes, strict=True) for _ in range(size)]
 
 
 def _given(sequences: Sequences, by: str, order: Sequence[int], shares: Sequence[float]) -> dict[int, Split]:

@@ -131,7 +131,7 @@ def number_targets(
         for name in names:
             sequences.constant(name, "task.target")
         raw = raw[sequences.starts[:-1]]
-    known = ~np.isnan(raw).any(1)
+    known = np.logical_not(np.isnan(raw).any(1))
     if not per_step and not known.all():
         index = int(np.flatnonzero(~known)[0])
         column = names[int(np.flatnonzero(np.isnan(raw[index]))[0])]

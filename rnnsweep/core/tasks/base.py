@@ -93,7 +93,7 @@ class Task(Unit):
         return {}
 
     @property
-    def labels(self) -> Sequence[str]:
+    def output_names(self) -> Sequence[str]:
         """Names of the outputs, such as those of classes; empty: they have none."""
         return ()
 

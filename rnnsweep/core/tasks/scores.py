@@ -73,6 +73,14 @@ def auroc(scores: Float[Tensor, "P n"], positive: Bool[Tensor, "P n"]) -> Float6
 
 
 def auroc_macro(scores: Float[Tensor, "P n C"], positive: Bool[Tensor, "P n C"]) -> Float64[Tensor, " P"]:
-    """Mean of `auroc` over those of C kinds, each against the rest, that are there and not everywhere."""
+    """Mean of `auroc` over those of C kinds, each against the rest, that are there and not everywhere.
+
+    Numerics:
+        1/2 where there is no such kind, for nothing can be told apart; NaN where a score is not finite.
+    """
     each = torch.stack([auroc(scores[..., c], positive[..., c]) for c in range(scores.shape[2])], 1)
-    return each.nanmean(1)
+    ones = positive.sum(1)
+    nothing = ((ones == 0) | (ones == positive.shape[1])).all(1)
+    area = torch.where(nothing, torch.full_like(each[:, 0], 0.5), each.nanmean(1))
+    finite = torch.isfinite(scores).flatten(1).all(1)
+    return torch.where(finite, area, torch.full_like(area, torch.nan))

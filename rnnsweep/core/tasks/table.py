@@ -17,7 +17,7 @@ from rnnsweep.core.datasets.table_files import table_files
 from rnnsweep.core.datasets.table_preparing import Prepared, Spec, new_sequences, prepare
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Loss, WeightedCrossEntropy
 from rnnsweep.core.rng import Draws, Split
-from rnnsweep.core.tasks import scores
+from rnnsweep.core.tasks import chance, scores
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.success import argmax_errors, share_of_steps, squared_errors
 from rnnsweep.core.types import Batch
@@ -89,7 +89,7 @@ class Table(Task):
 
     Example:
         >>> task = Table()
-        >>> task.n_inputs, task.labels[:3], task.max_length
+        >>> task.n_inputs, task.output_names[:3], task.max_length
         (12, ('1', '2', '3'), 29)
     """
 
@@ -149,7 +149,7 @@ class Table(Task):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and name == "target"):
                 _check_names(name, value)
-        if self.class_weights == "balanced" and self._several:
+        if self.class_weights == "balanced" and self.several:
             allowed = "none with several targets"
             raise ConfigError("is for one target", key="task.class_weights", value="balanced", allowed=allowed)
         self.prepared()
@@ -219,7 +219,7 @@ class Table(Task):
         """Cross-entropy of classes, binary cross-entropy of labels, squared error of standardised numbers."""
         if self.goal in ("regress", "forecast"):
             return SQUARED_ERROR
-        if self._several:
+        if self.several:
             return BINARY_CROSS_ENTROPY
         return CROSS_ENTROPY if self.class_weights == "none" else WeightedCrossEntropy(_class_weights(self))
 
@@ -229,7 +229,7 @@ class Table(Task):
         return self.goal in ("label", "forecast")
 
     @property
-    def _several(self) -> bool:
+    def several(self) -> bool:
         """Whether there are several labels per sequence."""
         return self.goal == "classify" and isinstance(self.target, tuple) and len(self.target) > 1
 
@@ -239,14 +239,14 @@ class Table(Task):
         return self.prepared().recipe.width
 
     @property
-    def labels(self) -> Sequence[str]:
+    def output_names(self) -> Sequence[str]:
         """Names of the outputs: classes, or target columns."""
         return self.prepared().targets.classes
 
     @property
     def n_outputs(self) -> int:
         """Classes, or target columns."""
-        return len(self.labels)
+        return len(self.output_names)
 
     @property
     def max_length(self) -> int:
@@ -297,7 +297,7 @@ class Table(Task):
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the class is wrong, or the share of wrong labels; with a target per step the share of wrong steps."""
-        if self._several:
+        if self.several:
             wrong = ((outputs > 0) != (batch.targets > 0)) | ~torch.isfinite(outputs)
             return wrong.double().mean(-1)
         if self.goal in ("regress", "forecast"):
@@ -331,7 +331,7 @@ class Table(Task):
             square = self._per_sequence(outputs, batch, 2)
             weight = torch.ones_like(square) if batch.mask is None else batch.mask.double().sum(1)
             return {"squares": square * weight, "weights": weight}
-        if self._several:
+        if self.several:
             return {"labels": scores.label_counts(outputs, batch.targets), "outputs": outputs, "there": batch.targets}
         counted = torch.ones_like(batch.targets) if batch.mask is None else batch.mask
         flat = (outputs, batch.targets, counted) if not self.per_step else None
@@ -432,20 +432,11 @@ def _class_weights(task: Table) -> tuple[float, ...]:
 def _chance(task: Table) -> tuple[float, float]:
     """Loss and error of the best constant output on the training part."""
     if task.goal in ("regress", "forecast"):
-        values = _training_targets(task).astype(np.float64)
-        squares = (values - values.mean(0)) ** 2
-        wrong = squares.mean(1) > task.tolerance**2
-        # at least one, or a network could not be better
-        return float(squares.sum(1).mean()), max(float(wrong.mean()), 1 / len(wrong))
-    if task._several:
-        shares = _training_targets(task).mean(0, dtype=np.float64)
-        mixed = shares[(shares > 0) & (shares < 1)]
-        entropy = -(mixed * np.log(mixed) + (1 - mixed) * np.log1p(-mixed)).sum()
-        return float(entropy), float(np.minimum(shares, 1 - shares).mean())
-    shares = _class_shares(task)
-    weighted = shares if task.class_weights == "none" else shares * np.array(_class_weights(task))
-    weighted = weighted[weighted > 0]
-    return float(-(weighted * np.log(weighted / weighted.sum())).sum()), float(1 - shares.max())
+        return chance.of_numbers(_training_targets(task), task.tolerance)
+    if task.several:
+        return chance.of_labels(_training_targets(task))
+    weights = None if task.class_weights == "none" else np.array(_class_weights(task))
+    return chance.of_classes(_class_shares(task), weights)
 
 
 def _spread(task: Table) -> float:

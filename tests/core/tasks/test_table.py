@@ -1,0 +1,322 @@
+"""Sequences of the user's own: what the network reads and what it is to say, by a plain account of the file."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn import metrics
+
+from rnnsweep.core import rng
+from rnnsweep.core.datasets.dataset_files import SPLITS
+from rnnsweep.core.datasets.table_inputs import Scale
+from rnnsweep.core.evaluation import score
+from rnnsweep.core.losses import CROSS_ENTROPY, WeightedCrossEntropy
+from rnnsweep.core.readout import cost
+from rnnsweep.core.tasks.table import AUROC, BALANCED, F1, MAE, RMSE, Table
+from rnnsweep.core.training import train_rung
+from tests.kit.networks import Setup, assert_same_row
+
+
+def whole(task, split, **options):
+    """All samples of a part, each once, in one mini-batch of one row."""
+    ids = torch.arange(task.samples_of(split))[None]
+    zero = torch.zeros(1, dtype=torch.int64)
+    return task.batch(rng.Draws(zero, ids, zero, split=split, dtype=torch.float64, **options))
+
+
+def made(count=30, steps=6, seed=0, even=True, shortest=2):
+    """A long table of `count` sequences; the class is whether a's sum is positive."""
+    generator, parts = np.random.default_rng(seed), []
+    for index in range(count):
+        length = steps if even else int(generator.integers(shortest, steps + 1))
+        a, b = generator.normal(size=(2, length))
+        part = pd.DataFrame(
+            {"id": f"s{index}", "t": np.arange(length), "a": a, "b": 5 + 3 * b, "c": 7.0, "site": index // 8}
+        )
+        part["kind"] = "up" if a.sum() > 0.5 else "down"
+        part["high"], part["late"] = int(b.sum() > 0), int(a[-1] > 0)
+        part["total"], part["step"] = 100 + 10 * a.sum(), np.where(a > 0, "plus", "minus")
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(frame=None, **options):
+        frame = made(**options) if frame is None else frame
+        frame.to_csv(tmp_path / "x.csv", index=False)
+        return str(tmp_path / "x.csv")
+
+    return write
+
+
+def own(task, batch, b):
+    """One sequence's own steps of a batch's inputs, [steps, I]."""
+    length = int(batch.lengths[0]) if batch.lengths.ndim == 1 else int(batch.lengths[0, b])
+    return batch.inputs[0, task.max_length - length :, b].numpy()
+
+
+def by_name(task, frame, split):
+    """The part's sequences in the order of the samples, as frames."""
+    found = task.prepared().samples[split]
+    names = list(dict.fromkeys(frame["id"]))
+    return [frame[frame["id"] == names[sequence]] for _, _, sequence in found]
+
+
+def test_inputs_are_standardised_by_the_training_part_alone(file):
+    frame = made(even=False)
+    task = Table(file(frame), inputs=["a", "b", "c"], target="kind", group="id", time="t")
+    training = pd.concat(by_name(task, frame, "train"))
+    mean, deviation = training[["a", "b"]].mean(), training[["a", "b"]].std(ddof=0)
+    for split in SPLITS:
+        batch = whole(task, split)
+        for b, sequence in enumerate(by_name(task, frame, split)):
+            wanted = ((sequence[["a", "b"]] - mean) / deviation).to_numpy()
+            np.testing.assert_allclose(own(task, batch, b)[:, :2], wanted, rtol=1e-6, atol=1e-6)
+            assert not own(task, batch, b)[:, 2].any(), "a constant column is 0"
+            assert task.output_names[int(batch.targets[0, b])] == sequence["kind"].iloc[0]
+    raw = Table(task.path, inputs=["a", "b"], target="kind", group="id", standardise=False)
+    np.testing.assert_allclose(own(raw, whole(raw, "valid"), 0), by_name(raw, frame, "valid")[0][["a", "b"]], rtol=1e-6)
+
+
+def test_all_columns_of_numbers_are_inputs_unless_they_have_another_role(file):
+    path = file()
+    assert Table(path, target="kind", group="id", time="t").n_inputs == 7
+    assert Table(path, target="total", goal="regress", group="id", split="group", split_by="site").n_inputs == 6
+    assert Table(path, goal="forecast", group="id", target="a").n_inputs == 8
+
+
+@pytest.mark.parametrize("missing", ["zero", "mean", "previous"])
+def test_gaps_are_filled_and_flagged(missing, file):
+    frame = made()
+    frame.loc[frame["t"].isin([0, 3, 4]), "a"] = np.nan
+    options = {"inputs": ["b", "a"], "target": "kind", "group": "id", "time": "t", "missing": missing}
+    task = Table(file(frame), missing_flags=True, **options)
+    assert task.n_inputs == 3, "only columns with gaps are flagged"
+    training = pd.concat(by_name(task, frame, "train"))["a"]
+    for b, sequence in enumerate(by_name(task, frame, "test")):
+        column = sequence["a"].reset_index(drop=True)
+        filled = column.ffill() if missing == "previous" else column
+        filled = filled.fillna(0 if missing == "zero" else training.mean())
+        wanted = (filled - training.mean()) / training.std(ddof=0)
+        np.testing.assert_allclose(own(task, whole(task, "test"), b)[:, 1], wanted, rtol=1e-5, atol=1e-6)
+        assert own(task, whole(task, "test"), b)[:, 2].tolist() == column.isna().astype(float).tolist()
+    assert Table(task.path, **options).n_inputs == 2
+
+
+def test_numbers_are_predicted_standardised_and_measured_in_their_own_units(file):
+    frame = made()
+    task = Table(file(frame), goal="regress", inputs=["a"], target=["total", "late"], group="id")
+    batch, wanted = whole(task, "valid"), [s[["total", "late"]].iloc[0] for s in by_name(task, frame, "valid")]
+    np.testing.assert_allclose(task.in_units(batch.targets[0].numpy()), wanted, rtol=1e-5, atol=1e-6)
+    outputs = batch.targets + torch.tensor([1.0, -0.5])
+    units = np.array([s[["total", "late"]].iloc[0] for s in by_name(task, frame, "train")]).std(0)
+    collected = task.collect(outputs, batch)
+    assert float(task.measure(outputs, batch)[MAE].mean()) == pytest.approx((units @ [1, 0.5]) / 2, rel=1e-6)
+    rmse = math.sqrt(((units * [1, 0.5]) ** 2).mean())
+    assert float(task.summarise(collected)[RMSE]) == pytest.approx(rmse, rel=1e-6)
+    # off by 1 and .5 deviations: .79 in the mean of squares
+    assert task.errors(outputs, batch).all()
+    wide = Table(task.path, goal="regress", inputs=["a"], target=["total", "late"], group="id", tolerance=0.8)
+    assert not wide.errors(outputs, batch).any()
+
+
+@pytest.mark.parametrize(("horizon", "length"), [(1, None), (3, None), (2, 4), (1, 1)])
+def test_a_forecast_s_target_is_the_value_to_come(horizon, length, file):
+    frame = made(count=12, steps=9, even=False, shortest=4)
+    task = Table(
+        file(frame), goal="forecast", inputs=["a", "b"], target="b", group="id", horizon=horizon, length=length
+    )
+    scale, seen = task.prepared().targets.scale, 0
+    for split in SPLITS:
+        batch = whole(task, split)
+        for b, (first, steps, sequence) in enumerate(task.prepared().samples[split]):
+            rows = frame.iloc[first + horizon : first + horizon + steps]
+            assert (rows["id"] == f"s{sequence}").all()
+            found = scale.back(batch.targets[0, task.max_length - steps :, b, 0].numpy())
+            np.testing.assert_allclose(found, rows["b"], rtol=1e-5)
+            assert batch.mask[0, :, b].tolist() == [0.0] * (task.max_length - steps) + [1.0] * steps
+            seen += steps
+    assert seen == sum(max(0, size - horizon) for size in frame.groupby("id").size()), "every step once"
+
+
+def test_one_series_is_cut_by_time_and_no_part_sees_another(file):
+    frame = made(count=1, steps=100)
+    task = Table(file(frame), goal="forecast", inputs=["a"], split="time", length=20, horizon=2)
+    assert [task.prepared().samples[split].tolist() for split in SPLITS] == [
+        [[0, 20, 0], [20, 20, 0], [40, 20, 0], [60, 8, 0]],
+        [[70, 13, 0]],
+        [[85, 13, 0]],
+    ]
+
+
+def test_steps_without_a_label_are_not_scored(file):
+    frame = made()
+    frame.loc[frame["t"] < 2, "step"] = np.nan
+    options = {"goal": "label", "inputs": ["a"], "target": "step", "group": "id"}
+    with pytest.raises(Exception, match=r"row 2, column step: is empty"):
+        Table(file(frame), **options)
+    task = Table(file(frame), missing="mean", **options)
+    batch = whole(task, "train")
+    assert batch.mask[0].sum(0).tolist() == [4.0] * task.samples
+    assert task.output_names == ("minus", "plus")
+    assert task.chance_error == pytest.approx(
+        1
+        - max(
+            np.mean([(s["a"] > 0)[2:].mean() for s in by_name(task, frame, "train")]),
+            np.mean([(s["a"] <= 0)[2:].mean() for s in by_name(task, frame, "train")]),
+        )
+    )
+
+
+def constant(task, output):
+    """Loss and error of one output for everything in the training part."""
+    batch = whole(task, "train")
+    shape = batch.targets.shape if task.loss.name == "cross_entropy" else batch.targets.shape[:-1]
+    outputs = torch.as_tensor(output, dtype=torch.float64).expand(*shape, task.n_outputs)
+    weight = torch.ones(1, batch.inputs.shape[2]) if batch.mask is None else batch.mask.sum(1)
+    wrong = (task.errors(outputs, batch) * weight).sum() / weight.sum()
+    return float(cost(task, outputs, batch)), float(wrong)
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+@pytest.mark.parametrize(("goal", "target"), [("classify", "kind"), ("label", "step")])
+def test_chance_is_the_best_constant_class(goal, target, weights, file):
+    task = Table(file(), goal=goal, inputs=["a"], target=target, group="id", class_weights=weights)
+    batch = whole(task, "train")
+    shares = torch.bincount(batch.targets.flatten()).double() / batch.targets.numel()
+    best = shares.log() if weights == "none" else torch.zeros(2)
+    loss, _ = constant(task, best)
+    assert loss == pytest.approx(task.chance_loss)
+    assert constant(task, shares.log())[1] == pytest.approx(task.chance_error)
+    if weights == "balanced":
+        assert loss == pytest.approx(math.log(2))
+
+
+def test_chance_is_the_mean_of_numbers_and_each_label_s_share(file):
+    path = file()
+    for options in ({"goal": "regress", "target": ["total"]}, {"goal": "forecast", "target": ["a", "b"]}):
+        task = Table(path, inputs=["a"], group="id", **options)
+        batch = whole(task, "train")
+        mean = batch.targets.flatten(0, -2).mean(0)
+        assert constant(task, mean) == pytest.approx((task.chance_loss, task.chance_error), rel=1e-5)
+    task = Table(path, inputs=["a"], group="id", target=["high", "late"])
+    shares = whole(task, "train").targets[0].mean(0)
+    assert constant(task, torch.logit(shares)) == pytest.approx((task.chance_loss, task.chance_error))
+
+
+def test_weighted_classes_are_torch_s():
+    generator = torch.Generator().manual_seed(0)
+    outputs, targets = torch.randn(2, 9, 3, generator=generator), torch.randint(3, (2, 9), generator=generator)
+    outputs.requires_grad_()
+    loss = WeightedCrossEntropy((0.5, 2.0, 1.5))
+    each, slope = loss.score(outputs.detach(), targets)
+    theirs = torch.nn.functional.cross_entropy(
+        outputs.transpose(1, 2), targets, weight=torch.tensor(loss.weights, dtype=outputs.dtype), reduction="none"
+    )
+    assert torch.allclose(each, theirs.detach(), rtol=1e-12)
+    (gradient,) = torch.autograd.grad(theirs.sum(), outputs)
+    assert torch.allclose(slope, gradient, rtol=1e-12, atol=1e-12)
+    change = torch.randn(2, 9, 3, generator=generator)
+    _, second = torch.autograd.functional.hvp(
+        lambda y: (
+            torch.nn.functional.cross_entropy(
+                y.transpose(1, 2), targets, weight=torch.tensor(loss.weights, dtype=y.dtype), reduction="none"
+            )
+        ).sum(),
+        outputs.detach(),
+        change,
+    )
+    assert torch.allclose(loss.curvature(outputs.detach(), targets, change), second, rtol=1e-10, atol=1e-12)
+    assert torch.equal(
+        WeightedCrossEntropy((1.0, 1.0, 1.0)).score(outputs.detach(), targets)[0],
+        CROSS_ENTROPY.score(outputs.detach(), targets)[0],
+    )
+
+
+def test_balanced_weights_are_scikit_learn_s(file):
+    from sklearn.utils.class_weight import compute_class_weight
+
+    task = Table(file(), inputs=["a"], target="kind", group="id", class_weights="balanced")
+    targets = whole(task, "train").targets[0].numpy()
+    assert task.loss.weights == pytest.approx(compute_class_weight("balanced", classes=np.arange(2), y=targets))
+
+
+GOALS = {
+    "classify": {"target": "kind"},
+    "balanced": {"target": "kind", "class_weights": "balanced"},
+    "labels": {"target": ["high", "late"]},
+    "label": {"goal": "label", "target": "step"},
+    "regress": {"goal": "regress", "target": "total"},
+    "forecast": {"goal": "forecast", "target": ["a", "b"]},
+}
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize("goal", GOALS)
+def test_every_goal_trains_alone_as_in_a_pack_and_reports_its_metrics(goal, engine, file):
+    task = Table(file(count=40), inputs=["a", "b"], group="id", time="t", **GOALS[goal])
+    setup = Setup(task=task, engine=engine, dtype=torch.float32, batch=4, eval_size=100)
+    pack, alone = setup.pack([0, 1, 2]), setup.pack([1])
+    for _ in range(2):
+        results, (wanted,) = train_rung(pack, 3, 1), train_rung(alone, 3, 1)
+        assert results[1] == wanted
+    assert_same_row(pack.row(1), alone.row(0))
+    declared = Table.declares({name: getattr(task, name) for name in task.fields()})
+    assert set(declared) < set(wanted)
+    assert set(declared) < set(task.worst)
+    assert all(math.isfinite(task.worst[key]) for key in declared)
+
+
+def test_scores_are_of_the_whole_evaluation_whatever_the_mini_batch(file):
+    """Those of scikit-learn on all validation sequences, though they come in mini-batches of three."""
+    task = Table(file(count=60), inputs=["a", "b"], target="kind", group="id", shares=[1, 1, 1])
+    batch = whole(task, "valid")
+    outputs = torch.randn(*batch.targets.shape, 2, generator=torch.Generator().manual_seed(1))
+    wanted, named = batch.targets[0], outputs[0].argmax(-1)
+    place = iter(range(0, 100, 3))
+
+    def answer(part):
+        start = next(place)
+        found = outputs[:, start : start + part.inputs.shape[2]]
+        return found, cost(task, found, part), part.inputs.new_empty(0)
+
+    program = Setup(task=task, batch=3, eval_size=100).program()
+    key = torch.zeros(1, dtype=torch.int64)
+    found = score(program, key, key, answer)
+    assert float(found.measured[BALANCED]) == pytest.approx(metrics.balanced_accuracy_score(wanted, named))
+    assert float(found.measured[F1]) == pytest.approx(metrics.f1_score(wanted, named, average="macro"))
+    area = metrics.roc_auc_score(wanted, outputs[0].softmax(-1)[:, 1])
+    assert float(found.measured[AUROC]) == pytest.approx(area)
+    assert float(found.error) == pytest.approx(float((wanted != named).double().mean()))
+
+
+def test_another_file_is_prepared_with_the_same_numbers(file, tmp_path):
+    frame = made(even=False)
+    task = Table(file(frame), inputs=["b", "a"], target="kind", group="id", time="t")
+    frame[frame["id"] == "s3"].drop(columns=["kind", "total"]).to_csv(tmp_path / "new.csv", index=False)
+    ((name, values),) = task.read_new(str(tmp_path / "new.csv"))
+    samples = {
+        int(sample[2]): (split, b) for split in SPLITS for b, sample in enumerate(task.prepared().samples[split])
+    }
+    split, b = samples[3]
+    assert name == "s3"
+    np.testing.assert_array_equal(values, own(task, whole(task, split), b).astype(np.float32))
+
+
+def test_standardising_leaves_constants_and_forgets_gaps():
+    scale = Scale.of(np.array([[1.0, 5.0, np.nan], [3.0, 5.0, 2.0], [5.0, 5.0, 4.0]]))
+    assert scale.mean.tolist() == [3, 5, 3]
+    assert scale.deviation.tolist() == pytest.approx([math.sqrt(8 / 3), 1, 1])
+    assert scale.back(scale.apply(np.array([[7.0, 6.0, 5.0]]))).tolist() == [[7, 6, 5]]
+
+
+def test_what_other_goals_look_at_is_unread(file):
+    path = file()
+    assert set(Table(path, target="kind", group="id").unread()) == {"horizon", "length", "tolerance", "missing_flags"}
+    assert "class_weights" in Table(path, target="total", group="id", goal="regress").unread()
+    assert "split_by" in Table(path, target="kind", group="id", split_by="t").unread()
