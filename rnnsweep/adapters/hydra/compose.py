@@ -96,6 +96,9 @@ class ConfigTree:
                 off = f"~{key} takes it out." if key.startswith("controllers.") else None
                 raise ConfigError("is a group of keys", key=key, value=value, allowed=allowed, hint=off, file=source)
             return [miss for name, item in value.items() for miss in self.put(f"{key}.{name}", item, source)]
+        if key == "objective" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            # one may become a list of several, but two overrides of one are both meant
+            value = {**old, **value}
         parent, _, last = key.rpartition(".")
         node = self.get(parent) if parent else self.tree
         node[last] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -60,12 +60,12 @@ class Prepared:
     samples: Mapping[Split, np.ndarray]
     recipe: InputRecipe
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """Steps of the longest sample."""
         return max(int(samples[:, 1].max()) for samples in self.samples.values())
 
-    @property
+    @cached_property
     def even(self) -> bool:
         """Whether all samples are of one length."""
         return all((samples[:, 1] == self.longest).all() for samples in self.samples.values())

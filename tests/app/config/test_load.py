@@ -212,3 +212,10 @@ def test_reading_a_config_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_overrides_of_one_objective_are_all_meant():
+    """Each lays over what is there: the sweep's own `take` stays, though the metric is another."""
+    config = quick("objective.take=best", "objective.metric=valid/loss", "objective.goal=maximize")
+    (objective,) = config.plan.objectives
+    assert (objective.metric, objective.goal, objective.take) == ("valid/loss", "maximize", "best")
