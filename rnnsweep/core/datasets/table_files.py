@@ -10,7 +10,7 @@ from rnnsweep.core.datasets.dataset_files import locate
 from rnnsweep.core.datasets.table_arrays import read_archive, read_array
 from rnnsweep.core.datasets.table_arrow import is_saved, read_parquet, read_saved, saved_files
 from rnnsweep.core.datasets.table_columns import EXPECTED, FOLDER, Table, joined, objects, wrong_file
-from rnnsweep.core.datasets.table_text_files import read_json_lines, read_separated
+from rnnsweep.core.datasets.table_text_files import read_json_lines, read_plain, read_separated
 from rnnsweep.errors import nearest
 
 SAMPLE = "japanese_vowels.parquet"
@@ -23,6 +23,7 @@ READERS: Mapping[str, Callable[[Path], Table]] = {
     ".parquet": read_parquet,
     ".npz": read_archive,
     ".npy": read_array,
+    ".txt": read_plain,
 }
 """Ending of a file's name -> what reads it."""
 

@@ -15,8 +15,19 @@ from rnnsweep.core.datasets.table_inputs import InputRecipe, fit_inputs, numeric
 from rnnsweep.core.datasets.table_sequences import Sequences, arrange
 from rnnsweep.core.datasets.table_splits import Segment, segments
 from rnnsweep.core.datasets.table_targets import Targets, class_targets, label_targets, number_targets
+from rnnsweep.core.datasets.table_tokens import (
+    TEXT,
+    TokenRecipe,
+    fit_tokens,
+    token_sequences,
+    token_targets,
+)
 from rnnsweep.core.rng import Split
 from rnnsweep.errors import ConfigError
+
+PER_STEP = ("label", "forecast", "next_character", "next_word")
+AHEAD = ("forecast", "next_character", "next_word")
+TOKENS = ("next_character", "next_word")
 
 
 @dataclass(frozen=True)
@@ -37,11 +48,29 @@ class Spec:
     standardise: bool
     missing: str
     missing_flags: bool
+    vocabulary: int
 
     @property
     def per_step(self) -> bool:
         """Whether there is a target at every step."""
-        return self.goal in ("label", "forecast")
+        return self.goal in PER_STEP
+
+    @property
+    def ahead(self) -> int:
+        """How many steps later than an input its target lies."""
+        return self.horizon if self.goal in AHEAD else 0
+
+    @property
+    def text(self) -> str:
+        """Column of the texts, of goals about them."""
+        return self.target[0] if self.target else TEXT
+
+    @property
+    def divided_by(self) -> str | None:
+        """Column that says which part a sequence is for."""
+        if self.split == "given":
+            return self.split_by or "split"
+        return self.split_by if self.split == "group" else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +78,8 @@ class Prepared:
     """What a task needs of its file.
 
     Attributes:
-        inputs: float32 [rows + 1, width], the rows of all sequences end to end, then one of zeros.
+        inputs: float32 [rows + 1, width], the rows of all sequences end to end, then one of zeros; of texts codes,
+            int64 [tokens + 1].
         targets: of each row where there is one per step, else of each sequence.
         samples: of each part, int64 [n, 3]: first row, steps, and the sequence's number.
         recipe: of the inputs.
@@ -58,7 +88,7 @@ class Prepared:
     inputs: np.ndarray
     targets: Targets
     samples: Mapping[Split, np.ndarray]
-    recipe: InputRecipe
+    recipe: InputRecipe | TokenRecipe
 
     @cached_property
     def longest(self) -> int:
@@ -79,6 +109,8 @@ def prepare(spec: Spec) -> Prepared:
         ConfigError: what is wrong, with the file, and the row and column or the key.
     """
     table = read_table(spec.path)
+    if spec.goal in TOKENS:
+        return _prepare_texts(spec, table)
     sequences = arrange(table, spec.group, spec.time)
     _check_roles(spec, table)
     parts = segments(sequences, spec.split, spec.split_by, spec.shares, spec.time, spec.per_step)
@@ -89,26 +121,50 @@ def prepare(spec: Spec) -> Prepared:
             training[segment.start : segment.end] = True
     recipe = fit_inputs(sequences, columns, training, spec.standardise, spec.missing, spec.missing_flags)
     inputs = recipe.apply(sequences)
-    targets = _targets(spec, sequences, parts, columns)
+    return _prepared(spec, table, parts, inputs, _targets(spec, sequences, parts, columns), recipe)
+
+
+def _prepare_texts(spec: Spec, table: Table) -> Prepared:
+    words = spec.goal == "next_word"
+    sequences = token_sequences(table, spec.text, words, spec.divided_by)
+    parts = segments(sequences, spec.split, spec.split_by, spec.shares, None, cut=True)
+    recipe = fit_tokens(sequences, parts, words, spec.vocabulary)
+    codes = recipe.codes(sequences)
+    return _prepared(spec, table, parts, codes, token_targets(codes, recipe), recipe)
+
+
+def _prepared(
+    spec: Spec,
+    table: Table,
+    parts: Sequence[Segment],
+    inputs: np.ndarray,
+    targets: Targets,
+    recipe: InputRecipe | TokenRecipe,
+) -> Prepared:
+    """With the samples of each part, of which none may be empty."""
     samples: dict[Split, np.ndarray] = {split: _samples(spec, parts, split, targets.known) for split in SPLITS}
     for split, found in samples.items():
         if not len(found):
             problem = f"leaves no sample for the {split} part of {table.path}"
-            longer = f"sequences with more than {spec.horizon} steps in each part" if spec.goal == "forecast" else None
+            longer = f"sequences with more than {spec.ahead} steps in each part" if spec.ahead else None
             raise ConfigError(problem, key="task.split", value=spec.split, allowed=longer)
     padded = np.concatenate([inputs, np.zeros_like(inputs[:1])])
     return Prepared(padded, targets, samples, recipe)
 
 
-def new_sequences(spec: Spec, recipe: InputRecipe, path: str) -> list[tuple[str, np.ndarray]]:
+def new_sequences(spec: Spec, recipe: InputRecipe | TokenRecipe, path: str) -> list[tuple[str, np.ndarray]]:
     """Names and inputs float32 [steps, width] of the sequences of another file; it needs no target.
 
     Raises:
         ConfigError: see `prepare`.
     """
     table = read_table(path)
-    sequences = arrange(table, spec.group, spec.time)
-    inputs = recipe.apply(sequences)
+    if isinstance(recipe, TokenRecipe):
+        sequences = token_sequences(table, spec.text, recipe.words, None)
+        inputs = np.eye(recipe.width, dtype=np.float32)[recipe.codes(sequences)]
+    else:
+        sequences = arrange(table, spec.group, spec.time)
+        inputs = recipe.apply(sequences)
     ends = zip(sequences.starts[:-1], sequences.starts[1:], strict=True)
     return [(name, inputs[start:end]) for name, (start, end) in zip(sequences.names, ends, strict=True)]
 
@@ -116,8 +172,7 @@ def new_sequences(spec: Spec, recipe: InputRecipe, path: str) -> list[tuple[str,
 def _check_roles(spec: Spec, table: Table) -> None:
     """Each column has one role, and the roles that the goal needs are there."""
     roles = {"task.group": spec.group, "task.time": spec.time}
-    if spec.split in ("given", "group"):
-        roles["task.split_by"] = spec.split_by or ("split" if spec.split == "given" else None)
+    roles["task.split_by"] = spec.divided_by
     for key, name in roles.items():
         if name is not None:
             table.column(name, key)
@@ -165,7 +220,7 @@ def _targets(spec: Spec, sequences: Sequences, parts: Sequence[Segment], columns
 
 def _samples(spec: Spec, parts: Sequence[Segment], split: Split, known: np.ndarray) -> np.ndarray:
     """First row, steps and sequence of each sample of a part."""
-    ahead = spec.horizon if spec.goal == "forecast" else 0
+    ahead = spec.ahead
     found: list[tuple[int, int, int]] = []
     for segment in parts:
         if segment.part != split:

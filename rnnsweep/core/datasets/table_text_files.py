@@ -1,4 +1,4 @@
-"""Tables in text files: comma- or tab-separated values, and JSON lines."""
+"""Tables in text files: comma- or tab-separated values, JSON lines, and plain text."""
 
 from __future__ import annotations
 
@@ -86,6 +86,19 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def read_plain(file: Path) -> Table:
+    """A table with one row, whose column `text` is all of a .txt file.
+
+    Raises:
+        ConfigError: no UTF-8 text, or an empty one.
+    """
+    check_memory(file, _COPIES * size_of(file, EXPECTED), EXPECTED)
+    text = "".join(_lines(file)).replace("\r\n", "\n")
+    if not text.strip():
+        raise wrong_file(file, "is empty")
+    return Table(file, (file,), {"text": objects([text])}, np.zeros(1, np.int32), np.ones(1, np.int64))
 
 
 def read_json_lines(file: Path) -> Table:

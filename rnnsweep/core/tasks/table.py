@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,32 +14,29 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.datasets.table_files import table_files
-from rnnsweep.core.datasets.table_preparing import Prepared, Spec, new_sequences, prepare
+from rnnsweep.core.datasets.table_preparing import AHEAD, PER_STEP, TOKENS, Prepared, Spec, new_sequences, prepare
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Loss, WeightedCrossEntropy
 from rnnsweep.core.rng import Draws, Split
-from rnnsweep.core.tasks import chance, scores
+from rnnsweep.core.tasks import scores
+from rnnsweep.core.tasks import table_levels as levels
 from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import argmax_errors, share_of_steps, squared_errors
+from rnnsweep.core.tasks.table_metrics import (
+    ACCURACY,
+    AUROC,
+    BALANCED,
+    F1,
+    MAE,
+    METRICS,
+    OF_GOAL,
+    PERPLEXITY,
+    RMSE,
+)
 from rnnsweep.core.types import Batch
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Metric, Range
 
-ACCURACY, BALANCED, F1, AUROC = "valid/accuracy", "valid/balanced_accuracy", "valid/f1_macro", "valid/auroc"
-MAE, RMSE = "valid/mae", "valid/rmse"
-_METRICS: Mapping[str, Metric] = {
-    ACCURACY: Metric("share of right answers on the evaluation set, 0..1", "accuracy", drawn=True),
-    BALANCED: Metric("mean over classes of the share of right answers, 0..1", "balanced accuracy"),
-    F1: Metric("F1 on the evaluation set, mean over classes or labels, 0..1", "F1"),
-    AUROC: Metric("area under the ROC curve, mean over classes or labels, each against the rest, 0..1", "AUROC"),
-    MAE: Metric("mean absolute error in the units of the data, mean over target columns", "mean absolute error"),
-    RMSE: Metric("root of the mean squared error in the units of the data", "root mean squared error", drawn=True),
-}
-_OF: Mapping[str, tuple[str, ...]] = {
-    "classify": (ACCURACY, BALANCED, F1, AUROC),
-    "label": (ACCURACY, BALANCED, F1),
-    "regress": (MAE, RMSE),
-    "forecast": (MAE, RMSE),
-}
 _VOWELS: Mapping[str, Any] = {
     "group": "utterance",
     "target": ("speaker",),
@@ -55,9 +52,12 @@ class Table(Task):
 
     ``classify``: a class for each sequence, said at its end; with several targets, columns of 0 and 1, whether each
     label holds. ``label``: a class at each step. ``regress``: numbers for each sequence. ``forecast``: numbers
-    `horizon` steps ahead, at each step. The error is the share of wrong sequences, steps or labels; numbers are wrong
-    where the root of their mean squared error exceeds `tolerance`. A sample is a sequence, or of tasks with a target at
-    each step a piece of one; samples are drawn with replacement, evaluations read each once.
+    `horizon` steps ahead, at each step. ``next_character``, ``next_word``: what comes next in a text, which is a file
+    or a cell of column `target`; inputs and outputs are the tokens of a vocabulary, one-hot.
+
+    The error is the share of wrong sequences, steps or labels; numbers are wrong where the root of their mean squared
+    error exceeds `tolerance`. A sample is a sequence, or of tasks with a target at each step a piece of one; samples
+    are drawn with replacement, evaluations read each once.
 
     Attributes:
         path: file or folder; null: the Japanese vowels, whose columns are known.
@@ -66,7 +66,7 @@ class Table(Task):
         target: column, or list of them; ``forecast`` with null: the inputs themselves.
         group: column that says which sequence a row belongs to; null: what the files say, or all rows are one.
         time: column that rows of a sequence are sorted by; null: they are in order.
-        horizon: steps ahead, of ``forecast``.
+        horizon: steps ahead, of ``forecast`` and of what comes next.
         length: sequences with a target at each step are cut into pieces of so many; null: they are not.
         split: which part a sequence is in. ``random``: by a hash of its name or else of its content; ``given``: as
             column `split_by` says; ``group``: as random, sequences of one value of `split_by` together; ``time``: first
@@ -78,6 +78,7 @@ class Table(Task):
             value of the sequence (before its first the mean). Unless ``error``, steps without a target are not scored.
         missing_flags: a further input for each column with gaps in training, 1 where a value is missing.
         class_weights: ``balanced`` weighs each class by the inverse of its share of the training part, mean 1.
+        vocabulary: tokens at most, the commonest of the training part; all others are one token, ``<unknown>``.
         tolerance: of numbers, in standard deviations of the training part, or as they are without `standardise`.
 
     Numerics:
@@ -94,7 +95,7 @@ class Table(Task):
     """
 
     fixed: ClassVar = {
-        "goal": ("classify", "label", "regress", "forecast"),
+        "goal": ("classify", "label", "regress", "forecast", *TOKENS),
         "horizon": Range(1, integer=True, open_high=True),
         "length": Range(1, integer=True, open_high=True, optional=True),
         "split": ("random", "given", "group", "time"),
@@ -102,9 +103,10 @@ class Table(Task):
         "missing": ("error", "zero", "mean", "previous"),
         "missing_flags": (False, True),
         "class_weights": ("none", "balanced"),
+        "vocabulary": Range(1, integer=True, open_high=True),
         "tolerance": POSITIVE,
     }
-    metrics: ClassVar[Mapping[str, Metric]] = _METRICS
+    metrics: ClassVar[Mapping[str, Metric]] = METRICS
 
     path: str | None = None
     goal: str = "classify"
@@ -121,6 +123,7 @@ class Table(Task):
     missing: str = "error"
     missing_flags: bool = False
     class_weights: str = "none"
+    vocabulary: int = 1000
     tolerance: float = 0.5
 
     def __post_init__(self) -> None:
@@ -157,33 +160,38 @@ class Table(Task):
     def unread(self) -> Mapping[str, str]:
         """What only other goals and splits look at."""
         here = f"task.goal={self.goal}"
-        numbers = self.goal in ("regress", "forecast")
+        numbers, text = self.goal in ("regress", "forecast"), self.goal in TOKENS
         idle = {
-            "horizon": self.goal != "forecast",
-            "length": self.goal not in ("label", "forecast"),
-            "class_weights": numbers,
+            "horizon": self.goal not in AHEAD,
+            "length": not self.per_step,
+            "class_weights": numbers or text,
+            "vocabulary": not text,
             "tolerance": not numbers,
+            **dict.fromkeys(("inputs", "group", "time", "standardise", "missing", "missing_flags"), text),
         }
         found = {name: here for name, unread in idle.items() if unread}
         if self.split not in _SPLIT_BY and self.split_by not in (None, self.group):
             found["split_by"] = f"task.split={self.split}"
-        if self.missing == "error":
+        if self.missing == "error" and not text:
             found["missing_flags"] = "task.missing=error"
         return found
 
     @classmethod
     def declares(cls, values: Mapping[str, Any]) -> Mapping[str, Metric]:
         """Those of the goal."""
-        names = _OF.get(values.get("goal") or "classify", ())
+        names = OF_GOAL.get(values.get("goal") or "classify", ())
         target = values.get("target")
         if isinstance(target, (list, tuple)) and len(target) > 1:
             # accuracies of several labels have no classes to balance
             names = tuple(name for name in names if name != BALANCED)
-        return {name: _METRICS[name] for name in names}
+        return {name: METRICS[name] for name in names}
 
     @property
     def spec(self) -> Spec:
         """What is done with which columns."""
+        if self.path is None and self.goal in TOKENS:
+            # the sample is one text, which only time can divide
+            return replace(self, path="samples:text.txt", split="time", split_by=None).spec
         known = _VOWELS if self.path is None else {}
         target = (self.target,) if isinstance(self.target, str) else self.target
         if target is None:
@@ -196,14 +204,15 @@ class Table(Task):
             tuple(target),
             self.group or known.get("group"),
             self.time,
-            self.horizon if self.goal == "forecast" else 0,
-            self.length if self.goal in ("label", "forecast") else None,
+            self.horizon if self.goal in AHEAD else 0,
+            self.length if self.per_step else None,
             self.split,
             by,
             tuple(self.shares),
             self.standardise,
             self.missing,
             self.missing_flags,
+            self.vocabulary if self.goal in TOKENS else 0,
         )
 
     def prepared(self) -> Prepared:
@@ -212,7 +221,7 @@ class Table(Task):
 
     def data_files(self) -> Sequence[Path]:
         """See `Task.data_files`."""
-        return table_files(self.path)
+        return table_files(self.spec.path)
 
     @property
     def loss(self) -> Loss:  # pyright: ignore[reportIncompatibleVariableOverride] - see `Task`: fields or properties
@@ -221,12 +230,16 @@ class Table(Task):
             return SQUARED_ERROR
         if self.several:
             return BINARY_CROSS_ENTROPY
-        return CROSS_ENTROPY if self.class_weights == "none" else WeightedCrossEntropy(_class_weights(self))
+        return (
+            CROSS_ENTROPY
+            if self.class_weights == "none" or self.goal in TOKENS
+            else WeightedCrossEntropy(levels.class_weights(self.spec))
+        )
 
     @property
     def per_step(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] - see `Task`: fields or properties
-        """Of ``label`` and ``forecast``."""
-        return self.goal in ("label", "forecast")
+        """Of ``label``, ``forecast`` and what comes next."""
+        return self.goal in PER_STEP
 
     @property
     def several(self) -> bool:
@@ -235,12 +248,12 @@ class Table(Task):
 
     @property
     def n_inputs(self) -> int:
-        """Columns, and flags of missing values."""
+        """Columns, and flags of missing values; or tokens."""
         return self.prepared().recipe.width
 
     @property
     def output_names(self) -> Sequence[str]:
-        """Names of the outputs: classes, or target columns."""
+        """Names of the outputs: classes, target columns, or tokens."""
         return self.prepared().targets.classes
 
     @property
@@ -263,22 +276,29 @@ class Table(Task):
         return len(self.prepared().samples[split])
 
     @property
+    def _chance(self) -> tuple[float, float]:
+        balanced = self.class_weights == "balanced" and self.goal not in TOKENS
+        return levels.of_constant(self.spec, balanced, float(self.tolerance))
+
+    @property
     def chance_loss(self) -> float:
         """Of the best constant output on the training part."""
-        return _chance(self)[0]
+        return self._chance[0]
 
     @property
     def chance_error(self) -> float:
         """Of the commonest class, of each label's commoner value, or of the mean, on the training part."""
-        return _chance(self)[1]
+        return self._chance[1]
 
     @property
     def worst(self) -> Mapping[str, float]:
         """Shares of right answers 0, errors in the units of the data 10 x those of the training mean."""
         scale = self.prepared().targets.scale
-        far = 0.0 if scale is None else 10 * float(_spread(self))
-        own = self.declares({"goal": self.goal, "target": self.target})
-        return {**super().worst, **{key: far for key in own}}
+        far = 0.0 if scale is None else 10 * levels.spread(self.spec)
+        own = dict.fromkeys(self.declares({"goal": self.goal, "target": self.target}), far)
+        if PERPLEXITY in own:
+            own[PERPLEXITY] = 10.0 * self.n_outputs
+        return {**super().worst, **own}
 
     def batch(self, draws: Draws) -> Batch:
         """Samples of the ids in `draws`; targets [P, B, ...] or [P, T, B, ...]."""
@@ -289,11 +309,13 @@ class Table(Task):
         # -1 is the row of zeros that the inputs end with
         index = torch.where(own, first[:, None] + position, torch.full_like(position, -1))
         lengths = torch.full_like(draws.batch_ids, T) if self.prepared().even else steps
+        read = data.inputs[index]
+        inputs = read if self.goal not in TOKENS else one_hot(read, own, self.n_inputs, draws.dtype)
         if not self.per_step:
-            return Batch(data.inputs[index], data.targets[sequence], lengths)
+            return Batch(inputs, data.targets[sequence], lengths)
         # before the start any row that exists will do: it is not scored
-        aimed = torch.where(own, index + self.spec.horizon, torch.zeros_like(index))
-        return Batch(data.inputs[index], data.targets[aimed], lengths, (own & data.known[aimed]).to(draws.dtype))
+        aimed = torch.where(own, index + self.spec.ahead, torch.zeros_like(index))
+        return Batch(inputs, data.targets[aimed], lengths, (own & data.known[aimed]).to(draws.dtype))
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the class is wrong, or the share of wrong labels; with a target per step the share of wrong steps."""
@@ -326,11 +348,15 @@ class Table(Task):
         return off.sum(1) / batch.mask.double().sum(1)
 
     def collect(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P n ..."]]:
-        """Confusions of classes, answers of sequences, squared errors with their weights."""
+        """Confusions of classes, answers of sequences, squared errors with their weights, costs of tokens."""
         if self.goal in ("regress", "forecast"):
             square = self._per_sequence(outputs, batch, 2)
             weight = torch.ones_like(square) if batch.mask is None else batch.mask.double().sum(1)
             return {"squares": square * weight, "weights": weight}
+        if self.goal in TOKENS:
+            cost = CROSS_ENTROPY.score(outputs.flatten(1, 2), batch.targets.flatten(1, 2))[0]
+            counted = torch.ones_like(cost) if batch.mask is None else batch.mask.flatten(1)
+            return {"costs": torch.where(counted > 0, cost, torch.zeros_like(cost)).double(), "counted": counted}
         if self.several:
             return {"labels": scores.label_counts(outputs, batch.targets), "outputs": outputs, "there": batch.targets}
         counted = torch.ones_like(batch.targets) if batch.mask is None else batch.mask
@@ -340,7 +366,9 @@ class Table(Task):
         return found if self.per_step else found | {"outputs": torch.softmax(outputs, -1), "classes": classes}
 
     def summarise(self, collected: Mapping[str, Shaped[Tensor, "P n ..."]]) -> Mapping[str, Shaped[Tensor, " P"]]:
-        """Balanced accuracy, F1 and AUROC; or the root of the mean squared error."""
+        """Balanced accuracy, F1 and AUROC; the root of the mean squared error; or perplexity."""
+        if "costs" in collected:
+            return {PERPLEXITY: (collected["costs"].sum(1) / collected["counted"].double().sum(1)).exp()}
         if "squares" in collected:
             return {RMSE: (collected["squares"].sum(1) / collected["weights"].sum(1)).sqrt()}
         if "labels" in collected:
@@ -396,52 +424,10 @@ def _on_device(task: Table, split: Split, device: torch.device, dtype: torch.dty
 def _tensors(spec: Spec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs, targets and which are known: one copy per device, whatever the part."""
     prepared = prepare(spec)
-    values = torch.from_numpy(prepared.targets.values)
-    targets = values.to(device) if values.dtype == torch.int64 else values.to(device, dtype)
-    return (
-        torch.from_numpy(prepared.inputs).to(device, dtype),
-        targets,
-        torch.from_numpy(prepared.targets.known).to(device),
+    arrays = (prepared.inputs, prepared.targets.values, prepared.targets.known)
+    # codes and classes stay whole numbers
+    inputs, targets, known = (
+        each.to(device, dtype) if each.dtype == torch.float32 else each.to(device)
+        for each in map(torch.from_numpy, arrays)
     )
-
-
-def _training_targets(task: Table) -> np.ndarray:
-    """Targets of the training part that count: of its sequences, or of all steps of its samples."""
-    prepared = task.prepared()
-    targets, samples = prepared.targets, prepared.samples["train"]
-    if not task.per_step:
-        return targets.values[samples[:, 2]]
-    ahead = task.spec.horizon
-    rows = np.concatenate([np.arange(first + ahead, first + ahead + steps) for first, steps, _ in samples])
-    return targets.values[rows[targets.known[rows]]]
-
-
-@lru_cache(maxsize=16)
-def _class_shares(task: Table) -> np.ndarray:
-    counts = np.bincount(_training_targets(task), minlength=task.n_outputs)
-    return counts / counts.sum()
-
-
-@lru_cache(maxsize=16)
-def _class_weights(task: Table) -> tuple[float, ...]:
-    # scikit-learn's "balanced": the mean weight of a training target is 1
-    return tuple((1 / (task.n_outputs * _class_shares(task))).tolist())
-
-
-@lru_cache(maxsize=16)
-def _chance(task: Table) -> tuple[float, float]:
-    """Loss and error of the best constant output on the training part."""
-    if task.goal in ("regress", "forecast"):
-        return chance.of_numbers(_training_targets(task), task.tolerance)
-    if task.several:
-        return chance.of_labels(_training_targets(task))
-    weights = None if task.class_weights == "none" else np.array(_class_weights(task))
-    return chance.of_classes(_class_shares(task), weights)
-
-
-def _spread(task: Table) -> float:
-    """Root of the mean squared error of the training mean, in the units of the data."""
-    scale = task.prepared().targets.scale
-    assert scale is not None
-    values = scale.back(_training_targets(task).astype(np.float64))
-    return float(np.sqrt(((values - values.mean(0)) ** 2).mean()))
+    return inputs, targets, known

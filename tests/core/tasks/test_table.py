@@ -317,6 +317,78 @@ def test_standardising_leaves_constants_and_forgets_gaps():
 
 def test_what_other_goals_look_at_is_unread(file):
     path = file()
-    assert set(Table(path, target="kind", group="id").unread()) == {"horizon", "length", "tolerance", "missing_flags"}
+    assert set(Table(path, target="kind", group="id").unread()) == {
+        "horizon",
+        "length",
+        "tolerance",
+        "missing_flags",
+        "vocabulary",
+    }
     assert "class_weights" in Table(path, target="total", group="id", goal="regress").unread()
     assert "split_by" in Table(path, target="kind", group="id", split_by="t").unread()
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """Twelve sentences, one per row."""
+    lines = [f"the cat number {i} didn't sit, {'never' if i % 3 else 'ever'} here" for i in range(12)]
+    pd.DataFrame({"words": lines, "part": ["train"] * 8 + ["val"] * 2 + ["test"] * 2}).to_csv(
+        tmp_path / "texts.csv", index=False
+    )
+    return str(tmp_path / "texts.csv"), lines
+
+
+def said(task, batch, b):
+    """Tokens of one sequence that come in, and those that are wanted."""
+    own_steps = batch.mask[0, :, b].bool()
+    codes = batch.inputs[0, own_steps, b].argmax(-1).tolist()
+    assert (batch.inputs[0, own_steps, b].sum(-1) == 1).all()
+    return [[task.output_names[c] for c in each] for each in (codes, batch.targets[0, own_steps, b].tolist())]
+
+
+def test_the_next_word_by_a_vocabulary_of_the_training_part(texts):
+    path, lines = texts
+    task = Table(path, goal="next_word", target="words", split="given", split_by="part")
+    assert {"<unknown>", "didn't", ",", "cat", "7"} < set(task.output_names)
+    assert "9" not in task.output_names, "only the validation part has it"
+    assert (
+        task.output_names == Table(path, goal="next_word", target="words", split="given", split_by="part").output_names
+    )
+    batch = whole(task, "valid")
+    for b, (*_, row) in enumerate(task.prepared().samples["valid"]):
+        words = lines[row].replace("9", "<unknown>").replace("8", "<unknown>").replace(",", " ,").split()
+        assert said(task, batch, b) == [words[:-1], words[1:]]
+    small = Table(path, goal="next_word", target="words", split="given", split_by="part", vocabulary=3)
+    assert small.output_names == ("<unknown>", ",", "cat", "didn't"), (
+        "the commonest, of equal ones the first by name"
+    )
+
+
+def test_the_next_character_of_a_file_of_text(tmp_path):
+    (tmp_path / "x.txt").write_text("abcd" * 50)
+    task = Table(str(tmp_path / "x.txt"), goal="next_character", split="time", length=10, horizon=2)
+    assert task.output_names == ("<unknown>", "a", "b", "c", "d")
+    assert said(task, whole(task, "train"), 0) == [list("abcdabcdab"), list("cdabcdabcd")]
+    assert sum(int(whole(task, split).mask.sum()) for split in SPLITS) == 200 - 3 * 2
+    assert task.chance_loss == pytest.approx(math.log(4), rel=1e-3)
+    assert [name for name, _ in task.read_new(str(tmp_path / "x.txt"))] == ["0"]
+    with pytest.raises(Exception, match=r"holds 1 sequence, too few.*task\.split=time"):
+        Table(str(tmp_path / "x.txt"), goal="next_character")
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_perplexity_is_the_exponential_of_the_loss(texts, engine):
+    task = Table(texts[0], goal="next_word", target="words", shares=[2, 1, 1])
+    setup = Setup(task=task, engine=engine, dtype=torch.float32, batch=2, eval_size=100)
+    pack, alone = setup.pack([0, 1, 2]), setup.pack([1])
+    results, (wanted,) = train_rung(pack, 3, 1), train_rung(alone, 3, 1)
+    assert results[1] == wanted
+    assert wanted["valid/perplexity"] == pytest.approx(math.exp(wanted["valid/loss"]), rel=1e-6)
+    assert wanted["valid/accuracy"] + wanted["valid/error"] == pytest.approx(1)
+
+
+def test_texts_that_say_nothing(tmp_path):
+    for text, words in (("\n", "is empty"), ("aaaaaa", "has one token only")):
+        (tmp_path / "x.txt").write_text(text)
+        with pytest.raises(Exception, match=words):
+            Table(str(tmp_path / "x.txt"), goal="next_character", split="time")
