@@ -128,6 +128,21 @@ def _warn(line: str) -> None:
     warnings.warn(line, ConfigWarning, stacklevel=4)
 
 
+def warn_of_data(record: Mapping[str, Any] | None) -> None:
+    """Warn where data files are no longer those of the last session.
+
+    A network of before that is used now gets its alphabet, the names of its classes or its scale from them.
+    """
+    from rnnsweep.app.provenance.data_files import entry  # needs torch
+
+    last = record["fingerprints"][record["sessions"][-1]["fingerprint"]] if record else None
+    known: Mapping[str, Any] = last["data"] if last else {}
+    now = {name: entry(name, kept.get("endings", ()), kept) for name, kept in known.items()}
+    changed = [name for name, kept in known.items() if now[name]["sha256"] != kept["sha256"]]
+    if changed:
+        _warn(f"data have changed since the network was trained with them: {', '.join(changed)}")
+
+
 def history(record: Mapping[str, Any] | None) -> list[str]:
     """One line for each time that something changed: which fingerprint it led to, and what it was."""
     record = record or {"fingerprints": [], "sessions": []}

@@ -66,12 +66,14 @@ class TrialResult:
         """
         from rnnsweep.app.config.load import allow_stored_imports, from_json
         from rnnsweep.app.config.point import resolve_point
+        from rnnsweep.app.provenance.sessions import KEY, warn_of_data
         from rnnsweep.app.results.inference import load_network
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
             attempts = ledger.attempts(view.name, self.number)
             config = from_json(view.config, store=self.sweep.place.own_root)
         allow_stored_imports(config)
+        warn_of_data(view.config.get(KEY))
         replicas = range(config.plan.replicas) if replica is None else (replica,)
         rows = [(self.number, index) for index in replicas]
         tokens = {self.number: [attempt.token for attempt in reversed(attempts)]}

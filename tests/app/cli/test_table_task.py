@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import rnnsweep
 from rnnsweep.app.cli.main import app
 from rnnsweep.app.results.predictions import as_csv, predict, sequences_for
+from rnnsweep.errors import ConfigWarning
 from tests.kit.tiny import TINY, TRAINING
 
 TABLE = ("task=table", "task.group=id", "task.time=t")
@@ -82,6 +83,18 @@ def test_the_test_part_is_scored_on_its_own(swept):
         answers = [int(network(torch.from_numpy(found[name])[:, None])[0].argmax()) for name in names]
         right = np.mean([task.output_names[answer] == kinds[name] for name, answer in zip(names, answers, strict=True)])
         assert network.evaluate(split=split)["accuracy"] == pytest.approx(right)
+
+
+def test_a_file_that_has_changed_since_is_noticed(swept, recwarn):
+    folder, sweep = swept
+    before = (folder / "x.csv").read_text()
+    assert sweep.best.load() and not [one for one in recwarn if one.category is ConfigWarning]
+    (folder / "x.csv").write_text(before.replace("left", "lost"))
+    try:
+        with pytest.warns(ConfigWarning, match=r"data have changed since .*x\.csv"):
+            sweep.best.load()
+    finally:
+        (folder / "x.csv").write_text(before)
 
 
 @pytest.mark.parametrize("goal", ["regress", "forecast"])

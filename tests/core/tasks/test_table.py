@@ -359,9 +359,7 @@ def test_the_next_word_by_a_vocabulary_of_the_training_part(texts):
         words = lines[row].replace("9", "<unknown>").replace("8", "<unknown>").replace(",", " ,").split()
         assert said(task, batch, b) == [words[:-1], words[1:]]
     small = Table(path, goal="next_word", target="words", split="given", split_by="part", vocabulary=3)
-    assert small.output_names == ("<unknown>", ",", "cat", "didn't"), (
-        "the commonest, of equal ones the first by name"
-    )
+    assert small.output_names == ("<unknown>", ",", "cat", "didn't"), "the commonest, of equal ones the first by name"
 
 
 def test_the_next_character_of_a_file_of_text(tmp_path):
