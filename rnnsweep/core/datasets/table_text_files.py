@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ _COPIES = 24
 """Bytes in memory per byte of a text file, at most: a cell of two characters is an object of some fifty bytes."""
 
 
+_BLOCK = 1 << 13
+"""Rows that are turned into columns at once."""
+
+
 def read_separated(file: Path) -> Table:
     """A table from a .csv or .tsv file with a first row of names.
 
@@ -26,27 +31,52 @@ def read_separated(file: Path) -> Table:
         ConfigError: no UTF-8 text, no names, or a row with more or fewer cells; says which.
     """
     check_memory(file, _COPIES * size_of(file, EXPECTED), EXPECTED)
-    delimiter, rows, numbers = DELIMITERS[file.suffix.lower()], [], []
-    reader = csv.reader(_lines(file), delimiter=delimiter, strict=True)
-    names: list[str] = []
+    reader = csv.reader(_lines(file), delimiter=DELIMITERS[file.suffix.lower()], strict=True)
+    columns: dict[str, list[str]] = {}
+    numbers: list[int] = []
     try:
-        for cells in reader:
-            if not cells:
-                continue
-            if not names:
-                names = _names(file, cells, delimiter)
-                continue
-            if len(cells) != len(names):
-                problem = f"has {len(cells)} cells, the first row has {len(names)}"
-                raise wrong_cell(file, reader.line_num, names[min(len(cells), len(names)) - 1], problem)
-            rows.append(cells)
-            numbers.append(reader.line_num)
+        for block in _blocks(file, reader):
+            columns = columns or {name: [] for name in block.names}
+            numbers += block.numbers
+            for column, cells in zip(columns.values(), zip(*block.rows, strict=True), strict=True):
+                column += cells
     except csv.Error as error:
         raise wrong_file(file, f"row {reader.line_num} cannot be read: {error}") from None
-    if not rows:
-        raise wrong_file(file, "is empty" if not names else "has a first row of names and no other", allowed=EXPECTED)
-    columns = {name: typed(cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)}
-    return Table(file, (file,), columns, np.zeros(len(rows), np.int32), np.array(numbers, dtype=np.int64))
+    if not numbers:
+        raise wrong_file(file, "is empty" if not reader.line_num else "has a first row of names and no other")
+    found = {name: typed(cells) for name, cells in columns.items()}
+    return Table(file, (file,), found, np.zeros(len(numbers), np.int32), np.array(numbers, dtype=np.int64))
+
+
+@dataclass
+class _Block:
+    """Some rows with their numbers."""
+
+    names: list[str]
+    rows: list[list[str]]
+    numbers: list[int]
+
+
+def _blocks(file: Path, reader: Any) -> Iterator[_Block]:
+    """The rows below the names, some at a time: lists of all rows at once keep Python's collector busy."""
+    names: list[str] = []
+    block = _Block(names, [], [])
+    for cells in reader:
+        if not cells:
+            continue
+        if not names:
+            names += _names(file, cells, reader.dialect.delimiter)
+            continue
+        if len(cells) != len(names):
+            problem = f"has {len(cells)} cells, the first row has {len(names)}"
+            raise wrong_cell(file, reader.line_num, names[min(len(cells), len(names)) - 1], problem)
+        block.rows.append(cells)
+        block.numbers.append(reader.line_num)
+        if len(block.rows) == _BLOCK:
+            yield block
+            block = _Block(names, [], [])
+    if block.rows:
+        yield block
 
 
 def _lines(file: Path) -> Iterator[str]:
