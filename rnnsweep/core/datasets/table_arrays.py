@@ -64,9 +64,8 @@ def _table(file: Path, arrays: dict[str, np.ndarray]) -> Table:
             raise wrong_file(file, f"array {name} is {array.dtype}", allowed="numbers or texts")
         columns |= _columns(name, _rows(file, name, array, lengths))
     sequence = np.repeat(np.arange(sequences, dtype=np.int64), lengths)
-    row = np.concatenate([np.arange(1, length + 1) for length in lengths]).astype(np.int64)
     names = tuple(map(str, range(sequences)))
-    return Table(file, (file,), columns, np.zeros(steps, np.int32), row, sequence, names)
+    return Table(file, (file,), columns, np.zeros(steps, np.int32), sequence, sequence, names, counted="sequence")
 
 
 def _lengths(file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -32,10 +32,12 @@ class Table:
         files: that it was read from.
         columns: name -> float64 with NaN, datetime64[ns] with NaT, or texts with None where a cell is empty.
         file: int32 [rows], which of `files` a row comes from.
-        row: int64 [rows], where it stands there, from 1, as an editor or a table viewer counts.
+        row: int64 [rows], where it stands there, from 1, as an editor or a table viewer counts; of arrays the number of
+            its sequence, from 0.
         sequence: int64 [rows], where the files themselves say what is a sequence; else None.
         names: of these sequences.
         by_file: whether each file is one of them, and gives it its name; else names are numbers.
+        counted: what `row` counts, for errors: ``row``, or ``sequence`` of arrays.
     """
 
     path: Path
@@ -46,13 +48,19 @@ class Table:
     sequence: np.ndarray | None = None
     names: tuple[str, ...] = ()
     by_file: bool = False
+    counted: str = "row"
 
     def __len__(self) -> int:
         return len(self.row)
 
     def wrong(self, row: int, column: str, problem: str, value: object = None, **words: Any) -> ConfigError:
         """The error for one cell; `row` counts in this table from 0, the error says where it stands in its file."""
-        return wrong_cell(self.files[self.file[row]], int(self.row[row]), column, problem, value, **words)
+        where = f"{self.counted} {self.row[row]}"
+        if self.sequence is not None and not self.by_file:
+            # a row of the file is a sequence: which of its steps?
+            where += f", step {row - int(np.searchsorted(self.sequence, self.sequence[row])) + 1}"
+        key = f"{where}, column {column}"
+        return ConfigError(problem, key=key, value=value, file=str(self.files[self.file[row]]), **words)
 
     def column(self, name: str, key: str) -> np.ndarray:
         """A column.
@@ -172,7 +180,8 @@ def joined(path: Path, parts: Sequence[Table], names: Sequence[str] = ()) -> Tab
     by_file = bool(names) and all(part.sequence is None for part in parts)
     files = tuple(file for part in parts for file in part.files)
     which = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
-    return Table(path, files, columns, which, np.concatenate([part.row for part in parts]), sequence, named, by_file)
+    row = np.concatenate([part.row for part in parts])
+    return Table(path, files, columns, which, row, sequence, named, by_file, first.counted)
 
 
 def _sequences(parts: Sequence[Table], names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -17,6 +17,9 @@ MOST_CLASSES = 1000
 """More values than this are taken for numbers, or for names of the sequences."""
 
 
+_LABEL = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What is wanted of each sequence, or of each row in the order of the sequences.
@@ -111,10 +114,10 @@ def label_targets(sequences: Sequences, names: Sequence[str]) -> Targets:
     values = np.empty((len(sequences), len(names)), dtype=np.float32)
     for column, name in enumerate(names):
         for index, cell in enumerate(sequences.constant(name, "task.target")):
-            if cell not in ("0", "1"):
+            if (cell or "").lower() not in _LABEL:
                 row = int(sequences.order[sequences.starts[index]])
                 raise sequences.table.wrong(row, name, "is neither 0 nor 1", cell or "empty", allowed="0 or 1")
-            values[index, column] = float(cell)
+            values[index, column] = _LABEL[str(cell).lower()]
     return Targets(values, np.ones(len(values), dtype=bool), tuple(names))
 
 

@@ -83,7 +83,9 @@ def token_sequences(table: Table, column: str, words: bool, beside: str | None) 
     sequence = np.repeat(np.arange(len(found), dtype=np.int64), lengths)
     names = table.names if table.by_file else tuple(map(str, range(len(found))))
     file, row = np.repeat(table.file, lengths), np.repeat(table.row, lengths)
-    return arrange(Table(table.path, table.files, columns, file, row, sequence, names, table.by_file), None, None)
+    return arrange(
+        Table(table.path, table.files, columns, file, row, sequence, names, table.by_file, table.counted), None, None
+    )
 
 
 def fit_tokens(sequences: Sequences, segments: Sequence[Segment], words: bool, most: int) -> TokenRecipe:

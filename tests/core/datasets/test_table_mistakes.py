@@ -132,9 +132,17 @@ FILES = {
         ["row 9, column kind: is in this line or in the first one only"],
     ),
     "nested json": ("x.jsonl", lines({"a": [{"b": 1}]}), {}, ["row 1, column a: is nested (dict at a step)"]),
+    "missing in an array": (
+        *("x.npz", npz(x=np.where(np.arange(48).reshape(6, 4, 2) == 21, np.nan, 1.0), y=np.arange(6) % 2)),
+        *({"group": None, "time": None, "target": "y"}, ["x.npz: sequence 2, step 3, column x1: is empty"]),
+    ),
+    "missing in a sequence": (
+        *("x.jsonl", lines(*SEQUENCES, {"a": [1, None], "kind": "x"})),
+        *({"group": None, "time": None}, ["x.jsonl: row 9, step 2, column a: is empty"]),
+    ),
     "text for a number": (
         *("x.jsonl", lines(*SEQUENCES, {"a": [1, "two"], "kind": "x"})),
-        *({"group": None, "time": None}, ["row 9, column a='two': is no number"]),
+        *({"group": None, "time": None}, ["row 9, step 2, column a='two': is no number"]),
     ),
     "another kind": ("x.xlsx", GARBAGE, {}, ["x.xlsx': is of an unknown kind (.xlsx)", ".csv"]),
 }

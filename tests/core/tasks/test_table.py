@@ -238,6 +238,16 @@ def test_weighted_classes_are_torch_s():
     )
 
 
+def test_labels_may_be_true_and_false(file, tmp_path):
+    frame = made()
+    numbers = Table(file(frame), inputs=["a"], target=["high", "late"], group="id")
+    wanted = whole(numbers, "train").targets
+    frame[["high", "late"]] = frame[["high", "late"]].astype(bool)
+    frame.to_csv(tmp_path / "words.csv", index=False)  # a process reads a file once
+    words = Table(str(tmp_path / "words.csv"), inputs=["a"], target=["late", "high"], group="id")
+    assert torch.equal(whole(words, "train").targets.flip(-1), wanted)
+
+
 def test_balanced_weights_are_scikit_learn_s(file):
     from sklearn.utils.class_weight import compute_class_weight
 
