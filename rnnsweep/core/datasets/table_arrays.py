@@ -40,7 +40,7 @@ def read_archive(file: Path) -> Table:
     """
     size_of(file, EXPECTED)
     try:
-        with np.load(file, allow_pickle=False) as opened:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
             arrays: dict[str, np.ndarray] = {}
             for name in opened.files:
                 check_npy(file, EXPECTED, name)

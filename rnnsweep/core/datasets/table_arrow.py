@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,14 +108,23 @@ def _from_arrow(file: Path, table: pyarrow.Table) -> Table:
             raise ConfigError(f"is {kind}", key=f"column {name}", file=str(file), allowed=allowed)
     rows = range(1, table.num_rows + 1)
     if any(pyarrow.types.is_nested(table.schema.field(name).type) for name in names):
-        records: dict[str, Any] = {name: table.column(name).to_pylist() for name in names}
+        records = {name: _read(file, name, table.column(name), lambda column: column.to_pylist()) for name in names}
         for name, values in records.items():
             empty = next((i for i, v in enumerate(values) if v is None), None)
             if empty is not None and pyarrow.types.is_nested(table.schema.field(name).type):
                 raise wrong_cell(file, empty + 1, name, "is empty", allowed="a list with an item for each step")
         return from_records(file, rows, records)
-    columns = {name: _column(table.column(name)) for name in names}
+    columns = {name: _read(file, name, table.column(name), _column) for name in names}
     return Table(file, (file,), columns, np.zeros(len(rows), np.int32), np.array(rows, dtype=np.int64))
+
+
+def _read(file: Path, name: str, column: pyarrow.ChunkedArray, how: Callable[[pyarrow.ChunkedArray], Any]) -> Any:
+    """A column, whose bytes may be of another kind than its type says."""
+    try:
+        return how(column)
+    except Exception as error:  # noqa: BLE001 - texts are decoded, and times converted, only here
+        problem = f"cannot be read ({_first_line(error)})"
+        raise ConfigError(problem, key=f"column {name}", file=str(file)) from None
 
 
 def _takes(kind: Any, nested: bool = True) -> bool:

@@ -22,6 +22,8 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 _EXACT = 2.0**53
 """Whole numbers from here on are not exact as float64: they are kept as text, for they are names."""
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -90,9 +92,10 @@ class Table:
         if column.dtype.kind == "O":
             at = next(i for i, cell in enumerate(column) if cell is not None and not is_number(cell))
             raise self.wrong(at, name, "is no number", column[at], allowed="numbers, or an empty cell")
-        if np.isinf(column).any():
-            at = int(np.flatnonzero(np.isinf(column))[0])
-            raise self.wrong(at, name, "is not finite", float(column[at]), allowed="finite numbers")
+        if (np.abs(column) > _LARGEST).any():
+            at = int(np.flatnonzero(np.abs(column) > _LARGEST)[0])
+            problem = "is not finite" if np.isinf(column[at]) else "is too large for float32"
+            raise self.wrong(at, name, problem, float(column[at]), allowed="finite numbers")
         return column
 
     def texts(self, name: str, key: str) -> list[str | None]:

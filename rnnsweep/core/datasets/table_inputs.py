@@ -38,6 +38,21 @@ class Scale:
         """Standardised."""
         return (values - self.mean) / self.deviation
 
+    def single(self, sequences: Sequences, columns: Sequence[str], values: np.ndarray) -> np.ndarray:
+        """Standardised, as float32; `values` [rows, d] are those of all rows in the order of the sequences.
+
+        Raises:
+            ConfigError: one is too far from all of training for float32.
+        """
+        with np.errstate(over="ignore"):
+            found = self.apply(values).astype(np.float32)
+        if np.isinf(found).any():
+            row, column = map(int, np.argwhere(np.isinf(found))[0])
+            problem, allowed = "is too large for float32 once it is standardised", "numbers like those for training"
+            value = float(values[row, column])
+            raise sequences.table.wrong(int(sequences.order[row]), columns[column], problem, value, allowed=allowed)
+        return found
+
     def back(self, values: np.ndarray) -> np.ndarray:
         """In the units of the data."""
         return values * self.deviation + self.mean
@@ -79,7 +94,8 @@ class InputRecipe:
         flags = gaps[:, list(self.flagged)].astype(np.float64)
         if gaps.any():
             values = self._filled(values, gaps, sequences.starts)
-        return np.concatenate([self.scale.apply(values), flags], 1).astype(np.float32)
+        scaled = self.scale.single(sequences, self.columns, values)
+        return np.concatenate([scaled, flags.astype(np.float32)], 1)
 
     def _filled(self, values: np.ndarray, gaps: np.ndarray, starts: np.ndarray) -> np.ndarray:
         if self.missing == "zero":

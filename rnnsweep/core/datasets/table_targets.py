@@ -129,11 +129,12 @@ def number_targets(
     Raises:
         ConfigError: no such column, a cell that is no number, an empty cell of a sequence, or a constant column.
     """
-    raw = raw_inputs(sequences, names, "task.target")
+    rows = raw_inputs(sequences, names, "task.target")
     if not per_step:
         for name in names:
             sequences.constant(name, "task.target")
-        raw = raw[sequences.starts[:-1]]
+    chosen = slice(None) if per_step else sequences.starts[:-1]
+    raw = rows[chosen]
     known = np.logical_not(np.isnan(raw).any(1))
     if not per_step and not known.all():
         index = int(np.flatnonzero(~known)[0])
@@ -151,5 +152,6 @@ def number_targets(
         problem = f"is constant in the training part of {sequences.table.path}"
         raise ConfigError(problem, key="task.target", value=name, allowed="a column with different numbers")
     scale = Scale.of(seen, standardise)
-    values = np.where(known[:, None], scale.apply(raw), 0.0).astype(np.float32)
+    scaled = scale.single(sequences, names, rows)[chosen]
+    values = np.where(known[:, None], scaled, np.float32(0))
     return Targets(values, known, tuple(names), scale)

@@ -35,6 +35,15 @@ def parquet(table):
     return lambda file: pd.DataFrame(table).to_parquet(file, index=False)
 
 
+def broken_text(file):
+    """A column of texts with a byte that no text has."""
+    import pyarrow
+    import pyarrow.parquet
+
+    texts = pyarrow.Array.from_buffers(pyarrow.string(), 1, [None, *pyarrow.array([b"\xff"]).buffers()[1:]])
+    pyarrow.parquet.write_table(pyarrow.table({"kind": texts}), file)
+
+
 def lines(*items):
     return "".join(json.dumps(item) + "\n" for item in items)
 
@@ -53,6 +62,12 @@ FILES = {
     "no number": ("x.csv", changed(9, "2,1,oops,2,x\n"), {}, ["row 9, column a='oops': is no number", "numbers"]),
     "decimal comma": ("x.csv", changed(9, '2,1,"3,5",2,x\n'), {}, ["row 9, column a='3,5': is no number"]),
     "infinite": ("x.csv", changed(9, "2,1,inf,2,x\n"), {}, ["row 9, column a=inf: is not finite"]),
+    "too large": ("x.csv", changed(9, "2,1,1e39,2,x\n"), {}, ["row 9, column a=1e+39: is too large for float32"]),
+    "too far from training": (
+        *("x.csv", "a,b\n" + "1e-7,1\n2e-7,2\n" * 40 + "1,1\n" * 9 + "1e38,2\n"),
+        {"group": None, "time": None, "target": "b", "goal": "label", "split": "time"},
+        ["x.csv: row 91, column a=1e+38: is too large for float32 once it is standardised"],
+    ),
     "missing": ("x.csv", changed(9, "2,1,NaN,2,x\n"), {}, ["row 9, column a: is empty", "task.missing=zero"]),
     "missing class": ("x.csv", GOOD.replace(",x\n", ",\n"), {}, ["row 2, column kind: is empty"]),
     "two classes": ("x.csv", changed(9, "2,1,3,2,y\n"), {}, ["row 9, column kind='y': differs from x"]),
@@ -108,6 +123,10 @@ FILES = {
     "a quote that never ends": ("x.csv", changed(9, '2,1,"3,2,x\n'), {}, ["x.csv': row 25 cannot be read"]),
     "binary parquet": ("x.parquet", GARBAGE, {}, ["x.parquet': is no readable Parquet file"]),
     "nested parquet": ("x.parquet", parquet({"a": [{"b": 1}] * 8}), {}, ["x.parquet: column a: is struct", "lists"]),
+    "text that is none": (
+        *("x.parquet", broken_text, {}),
+        ["x.parquet: column kind: cannot be read ("],
+    ),
     "twice nested parquet": ("x.parquet", parquet({"a": [[[1.0]]] * 8}), {}, ["x.parquet: column a: is list<"]),
     "binary npz": ("x.npz", GARBAGE, {}, ["x.npz': is no readable .npz file"]),
     "pickled npz": ("x.npz", npz(x=np.array([{}], dtype=object)), {}, ["x.npz': is no readable", "pickled"]),
