@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -242,3 +243,33 @@ def test_weights_are_for_one_target(tmp_path):
     (tmp_path / "x.csv").write_text(GOOD.replace(",x\n", ",0\n").replace(",y\n", ",1\n"))
     with pytest.raises(ConfigError, match=r"task\.class_weights"):
         Table(str(tmp_path / "x.csv"), group="id", target=["kind", "b"], class_weights="balanced")
+
+
+def originals(folder):
+    """The bytes of a good file of each kind."""
+    table = pd.read_csv(io.StringIO(GOOD))
+    table.to_parquet(folder / "x.parquet", index=False)
+    table.to_json(folder / "x.jsonl", orient="records", lines=True)
+    np.savez(folder / "x.npz", values=table[["a", "b"]].to_numpy(), lengths=np.full(8, 3), kind=["x", "y"] * 4)
+    (folder / "x.csv").write_text(GOOD)
+    return {file.suffix: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet", ".npz"])
+def test_whatever_bytes_are_changed_the_answer_is_one_line_or_numbers(kind, tmp_path):
+    good, random = originals(tmp_path)[kind], np.random.default_rng(11)
+    roles = {"target": "kind"} if kind == ".npz" else ROLES
+    lines = []
+    for number in range(150):
+        content = bytearray(good)
+        for place in random.integers(0, len(good), size=random.choice([1, 2, 9])):
+            content[place : place + random.integers(0, 3)] = random.bytes(random.integers(0, 3))
+        (tmp_path / f"{number}{kind}").write_bytes(content)
+        try:
+            prepared = Table(str(tmp_path / f"{number}{kind}"), **roles).prepared()
+        except ConfigError as error:
+            lines.append(str(error))
+        else:
+            assert np.isfinite(prepared.inputs).all()
+    assert 30 < len(lines) < 150
+    assert "\n" not in "".join(lines)
