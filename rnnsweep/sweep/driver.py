@@ -97,6 +97,8 @@ class Driver:
             with signals(self._leave):
                 with signals(self.interrupt):
                     outcome = self._session()
+                for tail in self._tails:
+                    tail.hurry()  # they write beside what `on_result` does
                 try:
                     self.on_result(outcome)  # before mirrors are waited for: they may be slow or away
                 except KeyboardInterrupt:
