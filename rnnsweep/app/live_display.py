@@ -77,8 +77,8 @@ class Watcher:
 class LiveProgress(Watcher):
     """Shows a sweep's progress; draws a few times per second, whatever the driver's pace.
 
-    The driver may be silent for a while: it imports, or trains a rung itself. So a thread draws, and moves the bar by
-    the rate so far, never beyond what the rungs in progress can bring.
+    The driver may be silent for a while: it imports, or trains a rung itself. So a thread draws, and between two words
+    of the workers it moves the bar by the rate so far, never beyond what the rungs in progress can bring.
 
     Use as a context manager, so that the terminal is left in order.
 

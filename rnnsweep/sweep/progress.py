@@ -22,7 +22,7 @@ class Progress:
         workers: live workers.
         best: (trial, objective) of the best COMPLETE trial, or None.
         tied: how many others have the same objective.
-        updates: row-updates done, all sessions together.
+        updates: row-updates done, all sessions together; of rungs in progress, as far as workers have told.
         updates_per_s: row-updates per second lately.
         wall_s: seconds, all sessions together.
         unsolved: the objective is a time to solve, and no trial knows one yet.
@@ -55,8 +55,8 @@ class Progress:
 class Rate:
     """Row-updates per second over a sliding window, without what comes but once: loading and compiling.
 
-    A worker's first rung holds both, so that counting begins when every worker that has rows has trained one, and there
-    is a rate when each of them has trained another.
+    A worker's first rung, or what it tells within a long one for the first time, holds both: counting begins when every
+    worker that has rows has come so far, and there is a rate when each of them has come further.
 
     Attributes:
         window: seconds that count.
@@ -65,48 +65,48 @@ class Rate:
     def __init__(self, window: float = 30.0) -> None:
         self.window = window
         self._points: deque[tuple[float, int]] = deque()
-        self._rungs: Counter[str] = Counter()
+        self._heard: Counter[str] = Counter()
         self._first: dict[str, int] = {}
         self._known = False
 
-    def trained(self, worker: str) -> None:
-        """A worker has trained a rung."""
-        self._rungs[worker] += 1
+    def heard(self, worker: str) -> None:
+        """A worker has trained a rung, or told how far it is within one."""
+        self._heard[worker] += 1
 
     def add(self, at: float, updates: int, busy: Collection[str]) -> float:
         """Take a look and return the rate; 0 while it is not known.
 
         Args:
             at: seconds.
-            updates: row-updates so far.
+            updates: row-updates so far, as known.
             busy: workers that have rows.
         """
         if not self._points:
-            if busy and all(self._rungs[worker] for worker in busy):
-                self._first = {worker: self._rungs[worker] for worker in busy}
+            if busy and all(self._heard[worker] for worker in busy):
+                self._first = {worker: self._heard[worker] for worker in busy}
                 self._points.append((at, updates))
             return 0.0
         if updates > self._points[-1][1]:  # between two rungs nothing is learnt
             self._points.append((at, updates))
-        # One rung of every worker stays whatever its age: rungs may be longer than the window, and an old rate is
+        # One point of every worker stays whatever its age: rungs may be longer than the window, and an old rate is
         # better than none.
         while len(self._points) > 1 + max(1, len(busy)) and at - self._points[0][0] > self.window:
             self._points.popleft()
         # whoever was lost meanwhile, or has nothing left to train, is not waited for
-        self._known = self._known or all(self._rungs[one] > self._first[one] for one in busy if one in self._first)
+        self._known = self._known or all(self._heard[one] > self._first[one] for one in busy if one in self._first)
         (start, first), (end, last) = self._points[0], self._points[-1]
         return (last - first) / (end - start) if self._known and end > start else 0.0
 
 
-def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progress:
-    """Look at the machine's memory; `compiling` is what workers say."""
+def progress(memory: SweepMemory, rate: float, compiling: bool = False, within: int = 0) -> Progress:
+    """Look at the machine's memory; `compiling` and `within`, updates of rungs in progress, are what workers say."""
     plan, counts = memory.plan, memory.counts
     each = plan.replicas * plan.budget.updates
     finished = sum(count for state, count in counts.items() if state.finished)
     total = plan.budget.trials if plan.budget.trials is not None else finished + len(memory.open)
     whole = max(1, total * each)
     # ended trials count by number: a pruned one leaves nothing to do, however few updates it had
-    done = sum(row.step for trial in memory.open.values() for row in trial.rows)
+    done = sum(row.step for trial in memory.open.values() for row in trial.rows) + within
     left = None
     if plan.budget.trials is not None and rate > 0:
         left = max(0, max(0, total - finished) * each - done) / rate
@@ -119,7 +119,7 @@ def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progr
         tied=0 if best is None else best.tied,
         unsolved=_unsolved(memory),
         leading=_leading(memory),
-        updates=memory.spent.updates,
+        updates=memory.spent.updates + within,
         updates_per_s=rate,
         wall_s=memory.spent.wall_s,
         left_s=left,
@@ -128,7 +128,7 @@ def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progr
             **{state: counts[state] * each / whole for state in TrialState if state.finished},
             TrialState.RUNNING: done / whole,
         },
-        in_training=_in_training(memory) / whole,
+        in_training=max(0, _in_training(memory) - within) / whole,
         compiling=compiling,
     )
 
