@@ -150,7 +150,7 @@ def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str
         mixed=page_tables.some(data.mixed),
         use=page_tables.use(data),
         all_trials=with_scores(data, page_tables.trials(data))
-        .drop(columns=["started", "finished"])
+        .drop(columns=["started", "finished", "unsolved"], errors="ignore")
         .rename(columns=short),
     )
 

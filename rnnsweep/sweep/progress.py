@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from rnnsweep.sweep.objective import SOLVED_AT
 from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.summary import rank, unsolved
@@ -26,6 +26,8 @@ class Progress:
         updates_per_s: row-updates per second lately.
         wall_s: seconds, all sessions together.
         unsolved: the objective is a time to solve, and no trial knows one yet.
+        bound: how the best value, or the leading one, is to be read: "> ", the true one is larger, as some replicas did
+            not solve; "≤ ", some have not so far and count as the whole budget; empty: as it is.
         leading: (trial, value, update) of the open trial that stands better than `best`, or None.
         whole: row-updates if every trial of the budget runs to its end.
         shares: state -> share of `whole` that trials in it account for: all of theirs where they have ended, what they
@@ -45,6 +47,7 @@ class Progress:
     left_s: float | None
     tied: int = 0
     unsolved: bool = False
+    bound: str = ""
     leading: tuple[int, float, int] | None = None
     whole: int = 1
     shares: Mapping[TrialState, float] = field(default_factory=dict[TrialState, float])
@@ -118,6 +121,7 @@ def progress(memory: SweepMemory, rate: float, compiling: bool = False, within: 
         best=None if best is None else (best.number, best.value),
         tied=0 if best is None else best.tied,
         unsolved=_unsolved(memory),
+        bound=_bound(memory),
         leading=_leading(memory),
         updates=memory.spent.updates + within,
         updates_per_s=rate,
@@ -139,10 +143,16 @@ def _unsolved(memory: SweepMemory) -> bool:
     updates = memory.plan.budget.updates
     if leading is not None:  # an open trial's time is known by its value alone
         return unsolved(goal, leading[1], None if leading[1] >= updates else leading[1], updates)
-    if best is None:
-        return False
-    solved_at = best.rank.solved_at
-    return unsolved(goal, best.value, solved_at if math.isfinite(solved_at) else None, updates)
+    return best is not None and best.unsolved and best.value >= updates
+
+
+def _bound(memory: SweepMemory) -> str:
+    leading, best = _leading(memory), memory.best
+    if leading is None:
+        return "> " if best is not None and best.unsolved else ""
+    goal, rows = memory.plan.objectives[0], memory.open[leading[0]].rows
+    mixed = goal.metric == SOLVED_AT and goal.reduce == "mean" and any(row.curve.solved_at is None for row in rows)
+    return "≤ " if mixed else ""
 
 
 def _leading(memory: SweepMemory) -> tuple[int, float, int] | None:

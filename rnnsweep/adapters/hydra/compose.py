@@ -96,6 +96,8 @@ class ConfigTree:
                 off = f"~{key} takes it out." if key.startswith("controllers.") else None
                 raise ConfigError("is a group of keys", key=key, value=value, allowed=allowed, hint=off, file=source)
             return [miss for name, item in value.items() for miss in self.put(f"{key}.{name}", item, source)]
+        if key == "objective" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = {**old, **value}  # of one objective, what is not said stays; a list of several is whole
         parent, _, last = key.rpartition(".")
         node = self.get(parent) if parent else self.tree
         node[last] = value

@@ -25,6 +25,7 @@ from rnnsweep.errors import ConfigError, StoreError, SweepInterrupted, nearest, 
 from rnnsweep.loader import foreign_targets
 from rnnsweep.report.atomic_files import remove_drafts
 from rnnsweep.sweep.driver import Driver, Outcome
+from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import SweepView
 from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.states import SweepState
@@ -210,8 +211,13 @@ def check_warm_start(config: SweepConfig) -> None:
         hint = nearest(str(name), views)
         raise ConfigError("the store has no such sweep", key=key, value=name, allowed=list(views) or "none", hint=hint)
     theirs, ours = resolved(views[name]).get("objective"), config.resolved["objective"]
-    if theirs != ours:
+    if _objectives(theirs) != _objectives(ours):
         raise ConfigError("has another objective", key=key, value=name, allowed=f"a sweep with objective {ours}")
+
+
+def _objectives(block: Any) -> list[Objective]:
+    """What a config's block says, whether or not it names what is the default."""
+    return [Objective(**one) for one in (block if isinstance(block, list) else [block or {"metric": ""}])]
 
 
 def _warm_start(config: SweepConfig, ledger: Ledger, sampler: HistorySampler) -> None:
