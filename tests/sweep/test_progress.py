@@ -136,3 +136,15 @@ def test_a_time_to_solve_that_has_not_come_is_no_best_value() -> None:
     assert progress(memory, 0.0).unsolved
     remember_best(memory, TrialView(2, TrialState.COMPLETE, {}, (30.0,), solved_at=30))
     assert not progress(memory, 0.0).unsolved
+
+
+def test_a_mean_with_times_that_have_not_come_is_a_bound() -> None:
+    """Of an open trial it can only become smaller, as whoever has not solved counts as the budget."""
+    memory, _ = rebuild(plan(4, updates=40, objectives=(Objective("solved_at"),)), 1, 0.0, Records())
+    training(memory, 1, (10, 10), 30.0)
+    seen = progress(memory, 0.0)
+    assert (seen.leading, seen.bound, seen.unsolved) == ((1, 30.0, 10), "≤ ", False)
+    remember_best(memory, TrialView(0, TrialState.COMPLETE, {}, (25.0,), solved_at=10, unsolved=1))
+    assert (progress(memory, 0.0).best, progress(memory, 0.0).bound) == ((0, 25.0), "> ")
+    remember_best(memory, TrialView(2, TrialState.COMPLETE, {}, (20.0,), solved_at=20))
+    assert progress(memory, 0.0).bound == ""
