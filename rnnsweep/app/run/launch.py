@@ -217,7 +217,8 @@ def check_warm_start(config: SweepConfig) -> None:
 
 def _objectives(block: Any) -> list[Objective]:
     """What a config's block says, whether or not it names what is the default."""
-    return [Objective(**one) for one in (block if isinstance(block, list) else [block or {"metric": ""}])]
+    blocks: list[Mapping[str, Any]] = block if isinstance(block, list) else [block] if block else []
+    return [Objective(**one) for one in blocks]
 
 
 def _warm_start(config: SweepConfig, ledger: Ledger, sampler: HistorySampler) -> None:
