@@ -65,6 +65,7 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     """
     watcher = watcher or Watcher(config.plan.name)
     check_warm_start(config)
+    _check_checkpoints(config)
     for text in config.notes:
         watcher.note(text)
     session = sessions.first(config)
@@ -147,12 +148,11 @@ def _check_record(ledger: Ledger, name: str, before: Mapping[str, Any] | None) -
         raise StoreError("ledger", f"sweep '{name}' went on elsewhere just now; resume it again")
 
 
-def _keep_config(config: SweepConfig) -> None:
-    """A copy of the config beside the checkpoints, without the stores' URLs, which may hold passwords.
+def _check_checkpoints(config: SweepConfig) -> None:
+    """Refuse a name whose checkpoints are there already, of another store or of a lost ledger; nothing was written.
 
     Raises:
-        ConfigError: there are checkpoints of a sweep of this name already: of another store, or of a lost ledger.
-        StoreError: the place cannot be written.
+        ConfigError: they are.
     """
     folder = local_path(config.checkpoints)
     if folder is not None and any(path.is_dir() for path in Path(folder).glob("*")):
@@ -162,6 +162,16 @@ def _keep_config(config: SweepConfig) -> None:
             value=config.plan.name,
             hint=f"They are kept in {folder}: take name=NEW, or move them away.",
         )
+
+
+def _keep_config(config: SweepConfig) -> None:
+    """A copy of the config beside the checkpoints, without the stores' URLs, which may hold passwords.
+
+    Raises:
+        ConfigError: see `_check_checkpoints`.
+        StoreError: the place cannot be written.
+    """
+    _check_checkpoints(config)  # once more: another launch of this name may have begun meanwhile
     request = {"name": config.plan.name, "sweep": config.sweep, "overrides": list(config.plan.overrides)}
     resolved = {key: value for key, value in config.resolved.items() if key != "store"}
     try:
