@@ -10,10 +10,9 @@ from rnnsweep.adapters.inline import InlineExecutor
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.mirroring import MirrorThread
 from rnnsweep.sweep.plan import Objective
-from rnnsweep.sweep.ports import Change, WorkerNews
+from rnnsweep.sweep.ports import Change
 from rnnsweep.sweep.progress import Progress
 from rnnsweep.sweep.rebuild import Reopen
-from rnnsweep.sweep.rows import Orders
 from rnnsweep.sweep.session import Pace
 from rnnsweep.sweep.states import SweepState, TrialState
 from tests.kit.clock import FakeClock
@@ -21,7 +20,7 @@ from tests.kit.executor import SimExecutor
 from tests.kit.ledger import MemoryLedger, away
 from tests.kit.plans import plan
 from tests.kit.sampler import ScriptedSampler
-from tests.kit.trainer import Faults, SimTrainer
+from tests.kit.trainer import Faults
 from tests.sweep.simulation import STILL, World, after
 
 
@@ -137,48 +136,6 @@ def test_orders_reach_workers_only_after_their_trials_are_durable() -> None:
     rule = lambda number, step, value: number == 1 and step == 20  # noqa: E731
     assert world.run(executor=Watching(world.trainer, 2), sampler=ScriptedSampler(rule=rule)).exit_code == 0
     assert world.states()[1] is TrialState.PRUNED
-
-
-def test_who_compiles_is_shown_before_the_round_is_over() -> None:
-    seen: list[bool] = []
-
-    class Compiling(SimExecutor):
-        def poll(self, timeout: float):
-            if self.trainers and not seen.count(True):
-                self.hear(WorkerNews("w1", True))
-                assert seen[-1]
-                self.hear(WorkerNews("w1", False))
-                assert not seen[-1]
-                self.hear(WorkerNews("w0", True))  # and is stopped before it says that it has ended
-            return super().poll(timeout)
-
-    world = World(plan(3))
-    executor = Compiling(world.trainer, 2)
-    world.run(executor=executor, observer=lambda progress: seen.append(progress.compiling))
-    assert True in seen
-    assert not seen[-1]
-
-
-def test_what_a_worker_has_done_of_its_rung_is_shown_and_never_counted_twice() -> None:
-    """Rungs of 10 updates, 2 replicas: 20 row-updates at once, of which the worker tells 7, then 15."""
-    seen: list[tuple[int, float]] = []
-
-    class Telling(SimTrainer):
-        def advance(self, orders: Orders):
-            found = super().advance(orders)
-            for updates in (7, 15) if found[0] else ():
-                self.tell(False, updates)
-            return found
-
-    world = World(plan(1))
-    whole = 2 * world.plan.budget.updates
-    watch = lambda progress: seen.append((progress.updates, sum(progress.shares.values())))  # noqa: E731
-    world.run(executor=InlineExecutor(lambda worker, cores: Telling(worker, world.disk)), observer=watch)
-    done = [updates for updates, _ in seen]
-    assert done == sorted(done)
-    assert {7, 15, 20 + 7, 20 + 15, 40 + 7} <= set(done)
-    assert all(share == pytest.approx(updates / whole) for updates, share in seen)
-    assert done[-1] == whole
 
 
 @pytest.mark.parametrize("limit", [{"wall_s": 1.2}, {"device_s": 0.05}, {"target": 0.2}])
