@@ -24,4 +24,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})  # names that load on first use are there before it
+    # names that load on first use are there before it; what this file imports for itself is none of anybody's
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -25,9 +25,9 @@ HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 """Names under which this machine calls itself; any other one was made to point here (DNS rebinding)."""
 
 Scope = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-_App = Callable[[Scope, _Receive, _Send], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ def with_token(link: str, token: str) -> str:
     return parts._replace(path=parts.path or "/", query=query).geturl()
 
 
-def asgi(app: _App, gate: Gate) -> _App:
+def asgi(app: App, gate: Gate) -> App:
     """An ASGI application behind the gate; WebSockets too."""
 
-    async def gated(scope: Scope, receive: _Receive, send: _Send) -> None:
+    async def gated(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):  # lifespan
             await app(scope, receive, send)
             return

@@ -13,9 +13,9 @@ from rnnsweep.sweep.ports import (
     RungTrained,
     Trainer,
     TrainerFactory,
-    WorkerCompiles,
     WorkerJoined,
     WorkerLost,
+    WorkerNews,
 )
 from rnnsweep.sweep.rows import ActiveRows, Orders
 
@@ -40,7 +40,7 @@ class InlineExecutor:
         self._orders = Orders()
         self._rows = ActiveRows()
         self._events: list[ExecutorEvent] = []
-        self._hear: Callable[[WorkerCompiles], None] = lambda news: None
+        self._hear: Callable[[WorkerNews], None] = lambda news: None
 
     def connect(self) -> None:
         """Nobody else is needed."""
@@ -48,7 +48,7 @@ class InlineExecutor:
     def begin(self) -> None:
         """Nothing takes long."""
 
-    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
+    def watch(self, hear: Callable[[WorkerNews], None]) -> None:
         """See `Executor.watch`."""
         self._hear = hear
 
@@ -57,7 +57,7 @@ class InlineExecutor:
         self._worker = f"inline-{self._count}"
         self._count += 1
         self._trainer = self.factory(self._worker, self.cores)
-        self._trainer.watch(lambda begun, worker=self._worker: self._hear(WorkerCompiles(worker, begun)))
+        self._trainer.watch(lambda *news, worker=self._worker: self._hear(WorkerNews(worker, *news)))
         self._orders, self._rows = Orders(), ActiveRows()
         self._events.append(WorkerJoined(self._trainer.describe()))
 

@@ -7,14 +7,14 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from rnnsweep.app import environment
-from rnnsweep.app.stores import StorePlace, place
+from rnnsweep.app.stores import StorePlace, lost_sweeps, place
 from rnnsweep.errors import RnnsweepError
 from rnnsweep.wording import counted
 
@@ -126,23 +126,32 @@ def store(store_place: StorePlace) -> Iterator[Finding]:
 
 
 def databases(store_place: StorePlace) -> Iterator[Finding]:
-    """The ledger opens and is whole; the embedded databases are in WAL mode."""
+    """The ledger opens, is whole and knows what lies in its store; the embedded databases are in WAL mode."""
     if not store_place.exists:
+        yield from _lost(store_place, [])
         return
     from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 
     try:
         ledger = open_ledger(store_place.ledger)
-        count = len(ledger.sweeps())
+        known = [view.name for view in ledger.sweeps()]
         ledger.close()
     except RnnsweepError as error:
         yield Finding("ledger", False, str(error), "is the server up, and is the database one of this version?")
         return
-    yield Finding("ledger", True, counted(count, "sweep"))
+    yield Finding("ledger", True, counted(len(known), "sweep"))
+    yield from _lost(store_place, known)
     for name in ("ledger.db", "optuna.db", "mlflow.db"):
         file = store_place.root / name
         if file.is_file():
             yield _sqlite(file)
+
+
+def _lost(store_place: StorePlace, known: Sequence[str]) -> Iterator[Finding]:
+    lost = lost_sweeps(store_place, known)
+    if lost:
+        what = f"checkpoints of {', '.join(lost)} are in the store, but the ledger that knew them is gone"
+        yield Finding("ledger", False, what, "put its ledger.db back; sweep.json beside them says what was asked for")
 
 
 def mirrors(store_place: StorePlace) -> Iterator[Finding]:

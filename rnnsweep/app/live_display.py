@@ -77,8 +77,8 @@ class Watcher:
 class LiveProgress(Watcher):
     """Shows a sweep's progress; draws a few times per second, whatever the driver's pace.
 
-    The driver may be silent for a while: it imports, or trains a rung itself. So a thread draws, and moves the bar by
-    the rate so far, never beyond what the rungs in progress can bring.
+    The driver may be silent for a while: it imports, or trains a rung itself. So a thread draws, and between two words
+    of the workers it moves the bar by the rate so far, never beyond what the rungs in progress can bring.
 
     Use as a context manager, so that the terminal is left in order.
 
@@ -288,12 +288,14 @@ def _best(progress: Progress) -> Part:
         return Part("unsolved so far", 7)
     if progress.leading is not None:
         trial, value, step = progress.leading
-        return Part(f"best so far {value:.4g} (trial {trial} at update {step})", 7, f"best so far {value:.4g}")
+        shown = f"best so far {progress.bound}{value:.4g}"
+        return Part(f"{shown} (trial {trial} at update {step})", 7, shown)
     if progress.best is None:
         return Part("no result yet", 3)
     trial, value = progress.best
     tied = f", {progress.tied} more tie" if progress.tied else ""
-    return Part(f"best {value:.4g} (trial {trial}{tied})", 7, f"best {value:.4g}")
+    shown = f"best {progress.bound}{value:.4g}"
+    return Part(f"{shown} (trial {trial}{tied})", 7, shown)
 
 
 def clock(seconds: float) -> str:

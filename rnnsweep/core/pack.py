@@ -124,6 +124,11 @@ class Pack:
     def __len__(self) -> int:
         return len(self.members)
 
+    def due(self, report_every: int) -> int:
+        """Row-updates of the next rung: until every row's own next boundary."""
+        ends = torch.minimum((self.rung + 1) * report_every, self.updates)
+        return int((ends - self.step).clamp(min=0).sum())
+
     def join(self, rows: Sequence[tuple[Member, RowSnapshot]]) -> None:
         """Append rows, at a rung boundary."""
         if not rows:

@@ -47,8 +47,8 @@ class SweepData:
         replicas_per_trial: trainings per trial.
         trials: one row per trial, by number: trial, state, objective, solved_at, diverged_at, diverged_share, reason,
             attempts, started, finished (seconds since the epoch), step, worker, engine, and one column per key; where
-            the ledger knows it, informed: how many results the sampler knew when it asked; where code or data changed,
-            fingerprints: what it was trained under.
+            the ledger knows it, informed: how many results the sampler knew when it asked, unsolved: replicas that did
+            not solve the task; where code or data changed, fingerprints: what it was trained under.
         replicas: one row per (trial, replica): state, step, value (its share of the objective), solved_at,
             diverged_at, device_s, engine.
         curves: long form: trial, replica, step, key, value.

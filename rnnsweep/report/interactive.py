@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import math
@@ -18,6 +19,7 @@ from rnnsweep.report.search_history import objective_label, staircase
 from rnnsweep.report.style import GREY, number, short
 
 
+@functools.cache
 def packed_script() -> str:
     """plotly's own script, gzipped, as base64: 1.9 MB instead of 4.6, and nothing to parse before it is wanted."""
     # mtime=0: gzip's head holds the time, and equal data shall give equal pages

@@ -16,9 +16,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rnnsweep.report import interactive, overview, page_tables
+from rnnsweep.report import interactive, page_tables
 from rnnsweep.report.atomic_files import remove_drafts, write
 from rnnsweep.report.data import SweepData
+from rnnsweep.report.overview import overview as draw_overview
 from rnnsweep.report.scores import best_score, with_scores
 from rnnsweep.report.sections import SECTIONS, Section
 from rnnsweep.report.style import number, short
@@ -39,14 +40,14 @@ _FORMER = ("interactive.html",)
 
 def write_overview(data: SweepData, folder: Path) -> Path | None:
     """Write `overview.png`; None where there is nothing to draw yet."""
-    figure = overview.overview(data)
+    figure = draw_overview(data)
     if figure is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
     return write(folder / "overview.png", drawn(figure))
 
 
-def write_report(data: SweepData, folder: Path, formats: Sequence[str] = ()) -> Path:
+def write_report(data: SweepData, folder: Path, formats: Sequence[str] = (), *, overview: bool = True) -> Path:
     """Write figures, tables and `index.html` into `folder`; returns the page's path.
 
     Files are replaced one by one by rename, so that a reader never meets half a picture. Figures that the sweep
@@ -57,12 +58,14 @@ def write_report(data: SweepData, folder: Path, formats: Sequence[str] = ()) -> 
         data: the sweep.
         folder: made if need be.
         formats: of `FORMATS`, beside the PNG.
+        overview: False where it is there already.
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_drafts(folder)
     for name in _FORMER:
         (folder / name).unlink(missing_ok=True)
-    write_overview(data, folder)
+    if overview:
+        write_overview(data, folder)
     playable = interactive.figures(data)
     parts = [part for section in SECTIONS if (part := _part(section, data, folder, formats))]
     for name, table in page_tables.TABLES.items():
@@ -114,7 +117,10 @@ def embed(image: bytes) -> str:
     """A PNG picture as a data URL, in 256 colours: a third of the size, and no figure of ours has more to tell."""
     buffer = io.BytesIO()
     picture = Image.open(io.BytesIO(image)).convert("RGB")
-    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "png")
+    # ten times as fast as the other methods, and 1 of 255 darker: what was white is so again
+    picture = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    picture.putpalette([255 if level == 254 else level for level in picture.getpalette() or ()])
+    picture.save(buffer, "png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -144,7 +150,7 @@ def render(data: SweepData, parts: list[dict[str, Any]], playable: dict[str, str
         mixed=page_tables.some(data.mixed),
         use=page_tables.use(data),
         all_trials=with_scores(data, page_tables.trials(data))
-        .drop(columns=["started", "finished"])
+        .drop(columns=["started", "finished", "unsolved"], errors="ignore")
         .rename(columns=short),
     )
 

@@ -31,8 +31,9 @@ from rnnsweep.sweep.ports import (
     Sampler,
     SweepView,
     TrialView,
-    WorkerCompiles,
     WorkerJoined,
+    WorkerLost,
+    WorkerNews,
     Write,
 )
 from rnnsweep.sweep.progress import Progress, Rate, progress
@@ -82,6 +83,7 @@ class Driver:
         self._rate = Rate()
         self._repeats = 0.0
         self._compiling: set[str] = set()
+        self._within: dict[str, int] = {}
         self._leaving = False
         self.executor.watch(self._hear)
         self._config: Mapping[str, Any] = self.plan.config
@@ -97,6 +99,8 @@ class Driver:
             with signals(self._leave):
                 with signals(self.interrupt):
                     outcome = self._session()
+                for tail in self._tails:
+                    tail.hurry()  # they write beside what `on_result` does
                 try:
                     self.on_result(outcome)  # before mirrors are waited for: they may be slow or away
                 except KeyboardInterrupt:
@@ -181,7 +185,9 @@ class Driver:
             if isinstance(event, WorkerJoined):
                 self._recognise(event.info)
             elif isinstance(event, RungTrained):
-                self._rate.trained(event.worker)
+                self._rate.heard(event.worker)
+            if isinstance(event, RungTrained | WorkerLost):
+                self._within.pop(event.worker, None)  # its reports say the same, or it is lost
         events: list[Event] = [self._tick(), *polled, *self._requests()]
         if self._interrupts:
             events.append(StopAsked(SweepState.INTERRUPTED, "interrupted"))
@@ -331,17 +337,21 @@ class Driver:
                 self.clock.sleep(pause)
                 pause = min(2.0, 2 * pause)
 
-    def _hear(self, news: WorkerCompiles) -> None:
-        """Show at once who compiles: the round may last as long as that."""
-        (self._compiling.add if news.begun else self._compiling.discard)(news.worker)
+    def _hear(self, news: WorkerNews) -> None:
+        """Show at once who compiles, and how far a long rung is: the round may last as long as that."""
+        (self._compiling.add if news.compiling else self._compiling.discard)(news.worker)
+        if news.updates:
+            self._within[news.worker] = news.updates
+            self._rate.heard(news.worker)
         self._observe(0.0)
 
     def _observe(self, period: float) -> None:
         if self.observer is not None and (period == 0.0 or self._is_due("observe", period)):
             busy = [name for name, worker in self._memory.workers.items() if worker.rows]
-            rate = self._rate.add(self.clock.monotonic(), self._memory.spent.updates, busy)
+            within = sum(self._within.values())
+            rate = self._rate.add(self.clock.monotonic(), self._memory.spent.updates + within, busy)
             try:
-                self.observer(progress(self._memory, rate, bool(self._compiling)))
+                self.observer(progress(self._memory, rate, bool(self._compiling), within))
             except OSError as error:  # the terminal was closed: no reason to end a sweep
                 self.observer = None
                 log.info("the progress can be shown no longer: %s", error)
@@ -352,6 +362,7 @@ class Driver:
         """True if there were workers to stop."""
         started, self._started = self._started, False
         self._compiling.clear()
+        self._within.clear()
         if started:
             self.executor.stop(graceful)
         return started

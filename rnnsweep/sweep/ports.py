@@ -287,14 +287,25 @@ class RungTrained:
 
 
 @dataclass(frozen=True)
-class WorkerCompiles:
-    """A worker, joined or not, has begun to compile loops for its machine, or has ended (`begun` False)."""
+class WorkerNews:
+    """What a worker, joined or not, is at within a rung.
+
+    Attributes:
+        worker: its id.
+        compiling: it compiles loops for its machine.
+        updates: row-updates that it has done of the rung in progress; 0: nothing to say of that.
+    """
 
     worker: str
-    begun: bool
+    compiling: bool
+    updates: int = 0
 
 
 ExecutorEvent = WorkerJoined | WorkerLost | RungTrained
+
+
+NEWS_S = 1.0
+"""A trainer says so often how far its rung is, seconds: nothing of rungs that are quicker."""
 
 
 class Executor(Protocol):
@@ -315,10 +326,11 @@ class Executor(Protocol):
         """`start` is sure to follow, and may begin in the background. `stop` undoes it."""
         ...
 
-    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
-        """Have `hear` called when a worker begins or ends to compile, before the rung that waits for it is over.
+    def watch(self, hear: Callable[[WorkerNews], None]) -> None:
+        """Have `hear` called when a worker begins or ends to compile, and now and then within a rung that takes long.
 
-        It is called during `poll`, as news for people: no decision may depend on it. Who is lost has ended.
+        It is called during `poll`, before the rung in question is over, as news for people: no decision may depend on
+        it. Who is lost has ended.
         """
         ...
 
@@ -350,8 +362,11 @@ class Trainer(Protocol):
         """Device, slots, versions."""
         ...
 
-    def watch(self, tell: Callable[[bool], None]) -> None:
-        """Have `tell` called with True when loops begin to compile and with False when they have, until `close`."""
+    def watch(self, tell: Callable[[bool, int], None]) -> None:
+        """Have `tell` called with news until `close`: whether loops compile, row-updates done of the rung in progress.
+
+        It is called when the first changes, and every `NEWS_S` seconds within a rung.
+        """
         ...
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from rnnsweep.sweep.objective import SOLVED_AT
 from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.summary import rank, unsolved
@@ -22,10 +22,12 @@ class Progress:
         workers: live workers.
         best: (trial, objective) of the best COMPLETE trial, or None.
         tied: how many others have the same objective.
-        updates: row-updates done, all sessions together.
+        updates: row-updates done, all sessions together; of rungs in progress, as far as workers have told.
         updates_per_s: row-updates per second lately.
         wall_s: seconds, all sessions together.
         unsolved: the objective is a time to solve, and no trial knows one yet.
+        bound: how the best value, or the leading one, is to be read: "> ", the true one is larger, as some replicas did
+            not solve; "≤ ", some have not so far and count as the whole budget; empty: as it is.
         leading: (trial, value, update) of the open trial that stands better than `best`, or None.
         whole: row-updates if every trial of the budget runs to its end.
         shares: state -> share of `whole` that trials in it account for: all of theirs where they have ended, what they
@@ -45,6 +47,7 @@ class Progress:
     left_s: float | None
     tied: int = 0
     unsolved: bool = False
+    bound: str = ""
     leading: tuple[int, float, int] | None = None
     whole: int = 1
     shares: Mapping[TrialState, float] = field(default_factory=dict[TrialState, float])
@@ -55,8 +58,8 @@ class Progress:
 class Rate:
     """Row-updates per second over a sliding window, without what comes but once: loading and compiling.
 
-    A worker's first rung holds both, so that counting begins when every worker that has rows has trained one, and there
-    is a rate when each of them has trained another.
+    A worker's first rung, or what it tells within a long one for the first time, holds both: counting begins when every
+    worker that has rows has come so far, and there is a rate when each of them has come further.
 
     Attributes:
         window: seconds that count.
@@ -65,48 +68,48 @@ class Rate:
     def __init__(self, window: float = 30.0) -> None:
         self.window = window
         self._points: deque[tuple[float, int]] = deque()
-        self._rungs: Counter[str] = Counter()
+        self._heard: Counter[str] = Counter()
         self._first: dict[str, int] = {}
         self._known = False
 
-    def trained(self, worker: str) -> None:
-        """A worker has trained a rung."""
-        self._rungs[worker] += 1
+    def heard(self, worker: str) -> None:
+        """A worker has trained a rung, or told how far it is within one."""
+        self._heard[worker] += 1
 
     def add(self, at: float, updates: int, busy: Collection[str]) -> float:
         """Take a look and return the rate; 0 while it is not known.
 
         Args:
             at: seconds.
-            updates: row-updates so far.
+            updates: row-updates so far, as known.
             busy: workers that have rows.
         """
         if not self._points:
-            if busy and all(self._rungs[worker] for worker in busy):
-                self._first = {worker: self._rungs[worker] for worker in busy}
+            if busy and all(self._heard[worker] for worker in busy):
+                self._first = {worker: self._heard[worker] for worker in busy}
                 self._points.append((at, updates))
             return 0.0
         if updates > self._points[-1][1]:  # between two rungs nothing is learnt
             self._points.append((at, updates))
-        # One rung of every worker stays whatever its age: rungs may be longer than the window, and an old rate is
+        # One point of every worker stays whatever its age: rungs may be longer than the window, and an old rate is
         # better than none.
         while len(self._points) > 1 + max(1, len(busy)) and at - self._points[0][0] > self.window:
             self._points.popleft()
         # whoever was lost meanwhile, or has nothing left to train, is not waited for
-        self._known = self._known or all(self._rungs[one] > self._first[one] for one in busy if one in self._first)
+        self._known = self._known or all(self._heard[one] > self._first[one] for one in busy if one in self._first)
         (start, first), (end, last) = self._points[0], self._points[-1]
         return (last - first) / (end - start) if self._known and end > start else 0.0
 
 
-def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progress:
-    """Look at the machine's memory; `compiling` is what workers say."""
+def progress(memory: SweepMemory, rate: float, compiling: bool = False, within: int = 0) -> Progress:
+    """Look at the machine's memory; `compiling` and `within`, updates of rungs in progress, are what workers say."""
     plan, counts = memory.plan, memory.counts
     each = plan.replicas * plan.budget.updates
     finished = sum(count for state, count in counts.items() if state.finished)
     total = plan.budget.trials if plan.budget.trials is not None else finished + len(memory.open)
     whole = max(1, total * each)
     # ended trials count by number: a pruned one leaves nothing to do, however few updates it had
-    done = sum(row.step for trial in memory.open.values() for row in trial.rows)
+    done = sum(row.step for trial in memory.open.values() for row in trial.rows) + within
     left = None
     if plan.budget.trials is not None and rate > 0:
         left = max(0, max(0, total - finished) * each - done) / rate
@@ -118,8 +121,9 @@ def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progr
         best=None if best is None else (best.number, best.value),
         tied=0 if best is None else best.tied,
         unsolved=_unsolved(memory),
+        bound=_bound(memory),
         leading=_leading(memory),
-        updates=memory.spent.updates,
+        updates=memory.spent.updates + within,
         updates_per_s=rate,
         wall_s=memory.spent.wall_s,
         left_s=left,
@@ -128,7 +132,7 @@ def progress(memory: SweepMemory, rate: float, compiling: bool = False) -> Progr
             **{state: counts[state] * each / whole for state in TrialState if state.finished},
             TrialState.RUNNING: done / whole,
         },
-        in_training=_in_training(memory) / whole,
+        in_training=max(0, _in_training(memory) - within) / whole,
         compiling=compiling,
     )
 
@@ -139,10 +143,16 @@ def _unsolved(memory: SweepMemory) -> bool:
     updates = memory.plan.budget.updates
     if leading is not None:  # an open trial's time is known by its value alone
         return unsolved(goal, leading[1], None if leading[1] >= updates else leading[1], updates)
-    if best is None:
-        return False
-    solved_at = best.rank.solved_at
-    return unsolved(goal, best.value, solved_at if math.isfinite(solved_at) else None, updates)
+    return best is not None and best.unsolved and best.value >= updates
+
+
+def _bound(memory: SweepMemory) -> str:
+    leading, best = _leading(memory), memory.best
+    if leading is None:
+        return "> " if best is not None and best.unsolved else ""
+    goal, rows = memory.plan.objectives[0], memory.open[leading[0]].rows
+    mixed = goal.metric == SOLVED_AT and goal.reduce == "mean" and any(row.curve.solved_at is None for row in rows)
+    return "≤ " if mixed else ""
 
 
 def _leading(memory: SweepMemory) -> tuple[int, float, int] | None:

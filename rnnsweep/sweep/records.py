@@ -157,6 +157,7 @@ class OpenTrial:
             enqueued=self.enqueued,
             informed_by=self.informed_by,
             fingerprints=tuple(sorted(self.fingerprints)) if any(self.fingerprints) else None,
+            unsolved=sum(curve.solved_at is None for curve in curves) or None,
         )
 
     def attempt(self, outcome: str = "", charged: bool = False) -> AttemptView:

@@ -13,7 +13,7 @@ from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutV
 from rnnsweep.sweep.records import OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowReport, Withdrawal
 from rnnsweep.sweep.states import RowState, TrialState
-from rnnsweep.sweep.summary import best_of, rank
+from rnnsweep.sweep.summary import best_of, rank, unsolved
 
 KEEP, PRUNE = "keep", "prune"
 
@@ -183,4 +183,5 @@ def remember_best(memory: SweepMemory, view: TrialView) -> None:
     """Keep the best COMPLETE trial by the rule of `summary`, and count who ties with it."""
     if view.values:
         goal, value = memory.plan.objectives[0], view.values[0]
-        memory.best = best_of(memory.best, rank(goal, value, view.solved_at, view.number), value)
+        late = unsolved(goal, value, view.solved_at, memory.plan.budget.updates, view.unsolved or 0)
+        memory.best = best_of(memory.best, rank(goal, value, view.solved_at, view.number), value, late)

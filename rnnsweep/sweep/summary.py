@@ -43,26 +43,35 @@ def rank(objective: Objective, value: float, solved_at: float | None, number: in
     return Rank(loss + 0.0, math.inf if solved_at is None else float(solved_at), number)
 
 
-def unsolved(objective: Objective, value: float | None, solved_at: float | None, updates: int) -> bool:
-    """Whether an objective is a time to solve that has not come: then its value is only a time by which it had not.
+def unsolved(
+    objective: Objective, value: float | None, solved_at: float | None, updates: int, missing: int = 0
+) -> bool:
+    """Whether an objective is a time to solve that has not come, or a mean of times not all of which have.
+
+    Then the true one is larger than its value, in which whoever has not solved counts as the budget.
 
     Args:
         objective: what is pursued.
         value: the trial's; None: it has none.
         solved_at: the trial's, see `TrialView`.
         updates: what an unsolved replica scores, the budget.
+        missing: replicas that did not solve the task.
 
     Example:
         >>> time = Objective("solved_at")
         >>> unsolved(time, 2000.0, None, 2000), unsolved(time, 800.0, 800, 2000)
         (True, False)
+        >>> unsolved(Objective("solved_at", reduce="mean"), 1250.0, 500, 2000, missing=1)
+        True
         >>> unsolved(Objective("valid/error"), 0.5, None, 2000)
         False
     """
     if objective.metric != SOLVED_AT or objective.reduce == "solved_share" or value is None:
         return False
-    # `best` knows a time from the first replica on, the others once half of the replicas have solved
-    return value >= updates and solved_at is None if objective.reduce == "best" else solved_at is None
+    # `best` knows a time from the first replica on, a median once half of the replicas have, a mean when all have
+    if objective.reduce == "best":
+        return value >= updates and solved_at is None
+    return solved_at is None or (objective.reduce == "mean" and missing > 0)
 
 
 @dataclass(frozen=True)
@@ -74,12 +83,14 @@ class Best:
         value: its objective.
         tied: how many others have the same objective.
         alike: how many of those solved the task at the same update too, or did not either.
+        unsolved: the value is only what the true one is larger than, see `unsolved`.
     """
 
     rank: Rank
     value: float
     tied: int = 0
     alike: int = 0
+    unsolved: bool = False
 
     @property
     def number(self) -> int:
@@ -112,16 +123,16 @@ class Best:
         return f"{others}, {who}solved at update {self.rank.solved_at:.0f} too; it has the lowest number"
 
 
-def best_of(best: Best | None, rank: Rank, value: float) -> Best:
+def best_of(best: Best | None, rank: Rank, value: float, unsolved: bool = False) -> Best:
     """The best trial after one more has ended."""
     if best is None:
-        return Best(rank, value)
+        return Best(rank, value, unsolved=unsolved)
     # ties are counted by the objective alone, though the rank breaks them: who reads "best" should know how many are
     # equal
     tie = rank.loss == best.rank.loss
     same = rank[:2] == best.rank[:2]
     if rank < best.rank:
-        return Best(rank, value, best.tied + 1 if tie else 0, best.alike + 1 if same else 0)
+        return Best(rank, value, best.tied + 1 if tie else 0, best.alike + 1 if same else 0, unsolved)
     return replace(best, tied=best.tied + tie, alike=best.alike + same)
 
 

@@ -33,6 +33,8 @@ class TrialView:
         started, finished: seconds since the epoch (driver's clock), None before.
         values: one per objective once there is a result, else empty. Finite.
         solved_at: median over replicas; None while fewer than half are solved.
+        unsolved: replicas that did not solve the task, where there are any; None also where an older rnnsweep counted
+            none.
         diverged_at: first update at which a replica diverged.
         diverged_share: share of diverged replicas (a constraint for samplers).
         history: what happened, oldest first.
@@ -66,6 +68,7 @@ class TrialView:
     enqueued: bool = False
     informed_by: int = 0
     fingerprints: tuple[int, ...] | None = None
+    unsolved: int | None = None
 
 
 def fingerprint_text(numbers: Sequence[int] | None) -> str | None:

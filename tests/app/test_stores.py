@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+from rnnsweep.app import doctor
 from rnnsweep.app.config.load import load
 from rnnsweep.app.run.launch import launch, resume
 from rnnsweep.app.stores import place, reading_sweep
@@ -45,8 +46,12 @@ def test_a_lost_ledger_is_told_from_a_store_without_sweeps(store: Path) -> None:
             with pytest.raises(ConfigError, match=r"Checkpoints of s are in .*checkpoints, but the ledger") as error:
                 looking.__enter__()
             assert error.value.exit_code == 2
+        before = (store / "ledger.db").is_file(), sorted(store.iterdir())
         with pytest.raises(ConfigError, match="take name=NEW, or move them away"):
             launch(load("quickstart", ["name=s", *TINY], store=store))
+        assert ((store / "ledger.db").is_file(), sorted(store.iterdir())) == before  # no new ledger either
+        (finding,) = (one for one in doctor.databases(place(store)) if not one.ok)
+        assert finding.check == "ledger" and "checkpoints of s are in the store" in finding.detail
     assert {path: path.read_bytes() for path in known} == known
     assert (store / "checkpoints" / "s" / "sweep.json").is_file()
 

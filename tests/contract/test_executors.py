@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnsweep.sweep.ports import Executor, ExecutorEvent, RungTrained, WorkerCompiles, WorkerJoined, WorkerLost
+from rnnsweep.sweep.ports import Executor, ExecutorEvent, RungTrained, WorkerJoined, WorkerLost, WorkerNews
 from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Withdrawal
 from rnnsweep.sweep.states import RowState
 
@@ -137,14 +137,25 @@ def test_a_row_that_ends_early_leaves_by_itself(executor: Executor, command: str
 
 
 def test_compiling_is_told_while_it_lasts(executor: Executor) -> None:
-    news: list[tuple[WorkerCompiles, bool]] = []
+    news: list[tuple[WorkerNews, bool]] = []
     trained: list[ExecutorEvent] = []
     executor.watch(lambda said: news.append((said, bool(reports(trained)))))
     worker = joined(executor)
     executor.order(worker, Orders(join=(spec(0, do="compile"),)))
     while not ended(0)(trained):
         trained += executor.poll(0.2)
-    assert news == [(WorkerCompiles(worker, True), False), (WorkerCompiles(worker, False), False)]
+    assert news == [(WorkerNews(worker, True), False), (WorkerNews(worker, False), False)]
+
+
+def test_how_far_a_long_rung_is_is_told_before_it_is_over(executor: Executor) -> None:
+    seen: list[WorkerNews | int] = []
+    executor.watch(seen.append)
+    worker = joined(executor)
+    executor.order(worker, Orders(join=(spec(0, rungs=3, do="tell"),)))
+    while 3 not in seen:
+        seen += [report.rung for report in reports(executor.poll(0.2))]
+    told = [[WorkerNews(worker, False, 10 * rung + updates) for updates in (2, 4)] for rung in (1, 2)]
+    assert seen == [*told[0], 1, *told[1], 2, 3]
 
 
 def test_a_withdrawn_row_trains_at_most_the_rung_that_was_handed_over(executor: Executor) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import rnnsweep
 from rnnsweep.app.cli.main import app
+from rnnsweep.app.config.load import list_sweeps
 from tests.docs.blocks import ROOT, TINY, Block, blocks
 from tests.kit.shapes import unchecked
 
@@ -119,6 +120,23 @@ def test_commands_and_options_that_a_page_names_exist(page, line):
         command = group.commands[words[0]]
         options = {"--help", *(option for parameter in command.params for option in parameter.opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options
+
+
+def deployed() -> list[tuple[str, str]]:
+    """File -> sweep that it, or a page about it, launches: by the program itself, or by the job script."""
+    files = [*(ROOT / "deploy").iterdir(), ROOT / "docs/cluster.md"]
+    naming = re.compile(r"(?:rnnsweep|slurm\.sh) (?:launch|resume) ([a-z]\w*)")
+    return [(file.name, name) for file in files for name in naming.findall(file.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("file", "sweep"), deployed())
+def test_sweeps_that_job_scripts_launch_exist(file, sweep):
+    del file
+    assert sweep in {name for name, _, _ in list_sweeps()}
+
+
+def test_job_scripts_launch_something():
+    assert {"slurm.sh", "rayjob.yaml"} <= {file for file, _ in deployed()}
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: str(page.relative_to(ROOT)))

@@ -11,6 +11,7 @@ import pytest
 
 import rnnsweep
 from rnnsweep.app.config.load import load
+from rnnsweep.app.results.tables import ties
 from rnnsweep.sweep.summary import rank
 from tests.docs.blocks import ROOT, blocks
 
@@ -36,7 +37,8 @@ def frame():
 
 
 def test_the_best_five_of_the_page_are_those_of_the_run(plan, frame):
-    (shown,) = (block.text.splitlines()[2:] for block in blocks(PAGE) if block.text.startswith("best 5"))
+    (text,) = (block.text for block in blocks(PAGE) if block.text.startswith("best 5"))
+    head, _, *shown = text.splitlines()
     complete = frame[frame["state"] == "COMPLETE"]
     (objective,) = plan.objectives
 
@@ -44,8 +46,11 @@ def test_the_best_five_of_the_page_are_those_of_the_run(plan, frame):
         at = None if math.isnan(row.solved_at) else int(row.solved_at)
         return rank(objective, row.objective, at, row.trial)
 
-    first = sorted(complete.itertuples(index=False), key=order)[:5]
+    every = sorted(complete.itertuples(index=False), key=order)
+    first = every[:5]
     assert len(shown) == len(first)
+    entries = [{"trial": row.trial, "objective": row.objective, "solved_at": row.solved_at} for row in every]
+    assert head == f"best 5 (trial {first[0].trial}: {ties(entries)})"
     for line, row in zip(shown, first, strict=True):
         trial, state, *numbers = line.split()
         assert (int(trial), state) == (row.trial, row.state)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from rnnsweep.errors import StoreError
-from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, WorkerCompiles, WorkerJoined, WorkerLost
+from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, Trainer, WorkerJoined, WorkerLost, WorkerNews
 from rnnsweep.sweep.rows import Orders
 
 from .trainer import WorkerDeath
@@ -46,7 +46,7 @@ class SimExecutor:
 
     def begin(self) -> None: ...
 
-    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
+    def watch(self, hear: Callable[[WorkerNews], None]) -> None:
         self.hear = hear
 
     def start(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from psycopg import sql
 
 PASSWORD = "p/w@?x y"
+PICTURES = re.compile(rb"[A-Za-z0-9+/]{2000,}=*")
+"""Pictures and scripts that a page carries: in megabytes of base64 any four letters stand somewhere by chance."""
 
 
 @pytest.fixture
@@ -46,4 +49,4 @@ def places_with(password: str, *folders: Path) -> list[Path]:
     """Files below the folders that hold the password in any encoding."""
     words = encodings(password)
     files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
-    return [file for file in files if any(word in file.read_bytes() for word in words)]
+    return [file for file in files if any(word in PICTURES.sub(b"", file.read_bytes()) for word in words)]

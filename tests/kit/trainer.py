@@ -62,7 +62,7 @@ class SimTrainer:
     def describe(self) -> WorkerInfo:
         return WorkerInfo(self.worker, self.node, "cpu", "simulated", self.slots)
 
-    def watch(self, tell: Callable[[bool], None]) -> None:
+    def watch(self, tell: Callable[[bool, int], None]) -> None:
         self.tell = tell
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import os
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
-from rnnsweep.report import lead
+from rnnsweep.report import lead, page_tables
 from rnnsweep.report.overview import _headline, _small_print
-from rnnsweep.report.page import FORMATS, drawn, facts, render, write_overview, write_report
+from rnnsweep.report.page import FORMATS, drawn, embed, facts, render, write_overview, write_report
+from rnnsweep.report.scores import with_scores
 from rnnsweep.report.search_history import history
 from rnnsweep.report.sections import SECTIONS
 from rnnsweep.sweep.plan import Objective
@@ -141,3 +146,28 @@ def test_leftovers_of_killed_and_earlier_reports_are_removed(data, tmp_path, unp
     write_report(data, tmp_path)
     assert not (tmp_path / "interactive.html").exists()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_picture_in_the_page_keeps_its_colours(data):
+    """In 256 of them: white to the bit, as the page is white; all others within 1/10 of what they were."""
+    image = drawn(history(data))
+    content = base64.b64decode(embed(image).partition(",")[2])
+    before, after = (np.asarray(Image.open(io.BytesIO(one)).convert("RGB"), int) for one in (image, content))
+    white = (before == 255).all(axis=-1)
+    assert white.mean() > 0.5 and (after[white] == 255).all()
+    assert abs(after - before).max() < 26
+    assert len(content) < len(image)
+
+
+def test_a_mean_with_times_that_have_not_come_is_a_bound_on_the_page(data):
+    """Of the best trial's replicas one has not solved: its mean and its largest value are only what they are above."""
+    trials = data.trials.assign(objective=1250.0, solved_at=500.0, unsolved=1)
+    mean = dataclasses.replace(data, objective=Objective("solved_at", reduce="mean"), trials=trials)
+    assert dict(facts(mean))["best solved_at"] == "> 1 250"
+    first = with_scores(mean, page_tables.best(mean)).iloc[0]
+    assert first["objective"] == "> 1 250"
+    assert not str(first["replicas from"]).startswith("> ") and first["to"].startswith("> ")
+    whole = dataclasses.replace(mean, trials=trials.assign(unsolved=0))
+    assert dict(facts(whole))["best solved_at"] == "1 250"
+    median = dataclasses.replace(mean, objective=Objective("solved_at", reduce="median"))
+    assert dict(facts(median))["best solved_at"] == "1 250"  # half of its replicas are enough for it

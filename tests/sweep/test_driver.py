@@ -8,8 +8,9 @@ import pytest
 
 from rnnsweep.adapters.inline import InlineExecutor
 from rnnsweep.errors import ConfigError, StoreError
+from rnnsweep.sweep.mirroring import MirrorThread
 from rnnsweep.sweep.plan import Objective
-from rnnsweep.sweep.ports import Change, WorkerCompiles
+from rnnsweep.sweep.ports import Change
 from rnnsweep.sweep.progress import Progress
 from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.session import Pace
@@ -135,26 +136,6 @@ def test_orders_reach_workers_only_after_their_trials_are_durable() -> None:
     rule = lambda number, step, value: number == 1 and step == 20  # noqa: E731
     assert world.run(executor=Watching(world.trainer, 2), sampler=ScriptedSampler(rule=rule)).exit_code == 0
     assert world.states()[1] is TrialState.PRUNED
-
-
-def test_who_compiles_is_shown_before_the_round_is_over() -> None:
-    seen: list[bool] = []
-
-    class Compiling(SimExecutor):
-        def poll(self, timeout: float):
-            if self.trainers and not seen.count(True):
-                self.hear(WorkerCompiles("w1", True))
-                assert seen[-1]
-                self.hear(WorkerCompiles("w1", False))
-                assert not seen[-1]
-                self.hear(WorkerCompiles("w0", True))  # and is stopped before it says that it has ended
-            return super().poll(timeout)
-
-    world = World(plan(3))
-    executor = Compiling(world.trainer, 2)
-    world.run(executor=executor, observer=lambda progress: seen.append(progress.compiling))
-    assert True in seen
-    assert not seen[-1]
 
 
 @pytest.mark.parametrize("limit", [{"wall_s": 1.2}, {"device_s": 0.05}, {"target": 0.2}])
@@ -328,6 +309,14 @@ class ListMirror:
 
     def close(self) -> None:
         self.closed = True
+
+
+def test_mirrors_write_beside_what_is_done_with_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They look at the journal as soon as the session is over, not when their next look is due."""
+    order: list[str] = []
+    monkeypatch.setattr(MirrorThread, "hurry", lambda self: order.append("hurry"))
+    World(plan(1)).run(mirrors=(ListMirror(),), pace=STILL, on_result=lambda outcome: order.append("result"))
+    assert order[:2] == ["hurry", "result"]
 
 
 def test_mirrors_catch_up_and_see_every_entry_once() -> None:

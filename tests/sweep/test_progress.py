@@ -16,7 +16,7 @@ from tests.kit.plans import plan
 
 def looked(rate: Rate, at: float, updates: int, *trained: str, busy: tuple[str, ...] = ("a",)) -> float:
     for worker in trained:
-        rate.trained(worker)
+        rate.heard(worker)
     return rate.add(at, updates, busy)
 
 
@@ -64,6 +64,27 @@ def test_a_worker_that_was_lost_or_has_nothing_to_train_is_not_waited_for() -> N
     rate, both = Rate(), ("a", "b")
     looked(rate, 0.0, 20, "a", "b", busy=both)
     assert looked(rate, 10.0, 30, "a", busy=("a",)) == 1.0
+
+
+def test_a_long_first_rung_has_a_rate_when_it_has_told_twice() -> None:
+    """What it tells first holds compilation; from there on 10 updates in 5 s, and the rung's end is no break."""
+    rate = Rate()
+    assert looked(rate, 0.0, 0) == 0.0
+    assert looked(rate, 60.0, 5, "a") == 0.0
+    assert looked(rate, 65.0, 15, "a") == 2.0
+    assert looked(rate, 70.0, 25, "a") == 2.0
+    assert looked(rate, 70.1, 25, "a") == 2.0
+
+
+def test_what_is_done_within_rungs_counts_and_leaves_less_of_them() -> None:
+    memory, _ = rebuild(plan(3, updates=40), 1, 0.0, Records())
+    training(memory, 0, (10, 10), 0.5)
+    before, seen = progress(memory, 2.0), progress(memory, 2.0, within=6)
+    whole = 3 * 2 * 40
+    assert seen.updates == before.updates + 6
+    assert seen.shares[TrialState.RUNNING] == pytest.approx((20 + 6) / whole)
+    assert before.in_training - seen.in_training == pytest.approx(min(6 / whole, before.in_training))
+    assert seen.left_s == (whole - 20 - 6) / 2.0
 
 
 def test_time_left_counts_what_is_trained_already_and_is_unknown_without_a_rate_or_a_limit() -> None:
@@ -115,3 +136,15 @@ def test_a_time_to_solve_that_has_not_come_is_no_best_value() -> None:
     assert progress(memory, 0.0).unsolved
     remember_best(memory, TrialView(2, TrialState.COMPLETE, {}, (30.0,), solved_at=30))
     assert not progress(memory, 0.0).unsolved
+
+
+def test_a_mean_with_times_that_have_not_come_is_a_bound() -> None:
+    """Of an open trial it can only become smaller, as whoever has not solved counts as the budget."""
+    memory, _ = rebuild(plan(4, updates=40, objectives=(Objective("solved_at"),)), 1, 0.0, Records())
+    training(memory, 1, (10, 10), 30.0)
+    seen = progress(memory, 0.0)
+    assert (seen.leading, seen.bound, seen.unsolved) == ((1, 30.0, 10), "≤ ", False)
+    remember_best(memory, TrialView(0, TrialState.COMPLETE, {}, (25.0,), solved_at=10, unsolved=1))
+    assert (progress(memory, 0.0).best, progress(memory, 0.0).bound) == ((0, 25.0), "> ")
+    remember_best(memory, TrialView(2, TrialState.COMPLETE, {}, (20.0,), solved_at=20))
+    assert progress(memory, 0.0).bound == ""

@@ -97,8 +97,7 @@ class ConfigTree:
                 raise ConfigError("is a group of keys", key=key, value=value, allowed=allowed, hint=off, file=source)
             return [miss for name, item in value.items() for miss in self.put(f"{key}.{name}", item, source)]
         if key == "objective" and isinstance(old, Mapping) and isinstance(value, Mapping):
-            # one may become a list of several, but two overrides of one are both meant
-            value = {**old, **value}
+            value = {**old, **value}  # of one objective, what is not said stays; a list of several is whole
         parent, _, last = key.rpartition(".")
         node = self.get(parent) if parent else self.tree
         node[last] = value

@@ -9,9 +9,33 @@ from __future__ import annotations
 import os
 import sys
 
-from rnnsweep.adapters.gate import asgi, gate_of_environment
+from rnnsweep.adapters.gate import App, Receive, Scope, Send, asgi, gate_of_environment
 
 _PROXIED = "mlflow-artifacts:/"
+TRIALS, COMPARISON = "trials", "compare"
+"""First parts of the short paths."""
+
+
+def short_path(kind: str, experiment_id: str) -> str:
+    """A path of ours that leads to the trials of a sweep or to their comparison: MLflow's own addresses fill a line."""
+    return f"/{kind}/{experiment_id}"
+
+
+def with_short_paths(app: App) -> App:
+    """MLflow's application, where short paths lead to its own addresses."""
+
+    async def shortened(scope: Scope, receive: Receive, send: Send) -> None:
+        kind, _, experiment = str(scope.get("path", "")).strip("/").partition("/")
+        if scope["type"] != "http" or kind not in (TRIALS, COMPARISON) or not experiment.isdecimal():
+            await app(scope, receive, send)
+            return
+        from rnnsweep.adapters.mlflow.server import experiment_link  # imports MLflow: see `serve`
+
+        place = experiment_link("", experiment, charts=kind == COMPARISON)
+        await send({"type": "http.response.start", "status": 303, "headers": [(b"location", place.encode())]})
+        await send({"type": "http.response.body", "body": b""})
+
+    return shortened
 
 
 def serve(host: str, port: int) -> None:
@@ -35,7 +59,7 @@ def serve(host: str, port: int) -> None:
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(uri, uri, _PROXIED)
-    uvicorn.run(asgi(app, gate), host=host, port=port, log_level="warning", access_log=False)
+    uvicorn.run(asgi(with_short_paths(app), gate), host=host, port=port, log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
@@ -230,19 +231,29 @@ class RunStore:
 
     def upload(self, run_id: str, files: Mapping[str, bytes | Path]) -> None:
         """Artifacts by their path within the run, all at once."""
+        if not files:
+            return
+        # not by the client, which remembers for good where a run's artifacts were
+        place = self._client.get_run(run_id).info.artifact_uri or ""
+        repository = get_artifact_repository(place, tracking_uri=self._client.tracking_uri)
+        if isinstance(repository, LocalArtifactRepository):  # without a copy to copy from: this is waited for
+            return put_files(files, Path(repository.artifact_dir))
         with tempfile.TemporaryDirectory(prefix="rnnsweep-") as folder:
-            for name, content in files.items():
-                target = Path(folder, *PurePosixPath(name).parts)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if isinstance(content, bytes):
-                    target.write_bytes(content)
-                elif content.is_dir():
-                    shutil.copytree(content, target)
-                else:
-                    shutil.copyfile(content, target)
-            if files:  # not by the client, which remembers for good where a run's artifacts were
-                place = self._client.get_run(run_id).info.artifact_uri or ""
-                get_artifact_repository(place, tracking_uri=self._client.tracking_uri).log_artifacts(folder)
+            put_files(files, Path(folder))
+            repository.log_artifacts(folder)
+
+
+def put_files(files: Mapping[str, bytes | Path], folder: Path) -> None:
+    """Write files by their path within a folder; what is there already is replaced."""
+    for name, content in files.items():
+        target = folder.joinpath(*PurePosixPath(name).parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            target.write_bytes(content)
+        elif content.is_dir():
+            shutil.copytree(content, target, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(content, target)
 
 
 # ------------------------------------------------------------------ points straight into SQLite

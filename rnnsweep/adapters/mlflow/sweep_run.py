@@ -49,6 +49,7 @@ class SweepRun:
         self._state, self._shown_state, self._note = str(sweep.state), "", ""
         self._changed_at: float | None = None
         self._params: tuple[int, Mapping[str, str]] = -1, {}
+        self._prepared = False
 
     def open(self, store: RunStore) -> str:
         """Find the run, or make it; forget what was known of its trials."""
@@ -122,6 +123,15 @@ class SweepRun:
         if self._changed_at is not None and self._state != self._shown_state:
             self._write_state(store, self._changed_at)
         self._changed_at = None
+        if not self._prepared and self._state not in STATUS:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        self._prepared = True
+        try:
+            self._options.prepare()
+        except Exception:
+            LOG.exception("the report of the sweep %s cannot be prepared", self._plan.name)
 
     def _write_note(self, store: RunStore, params_of: Callable[[int], Mapping[str, str]]) -> None:
         best = self._best

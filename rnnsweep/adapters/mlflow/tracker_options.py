@@ -16,6 +16,10 @@ def _no_files(*_: object) -> Files:
     return {}
 
 
+def _nothing() -> None:
+    return
+
+
 def _no_rung(_: int) -> tuple[int, Mapping[str, float]] | None:
     return None
 
@@ -36,6 +40,8 @@ class TrackerOptions:
         commands: command lines for the note, as they are to be typed: how to go on, run again, report.
         artifacts: trial number -> its artifacts; called when the trial has ended. Its failure is logged, no more.
         report: artifacts of the sweep (figures); called when the sweep stops running.
+        prepare: loads what `report` needs, while trials train: at the end somebody waits. Its failure is logged, no
+            more.
         last_rung: trial number -> (step, metrics) of its newest rung, read from the ledger when the tracker has not
             seen it itself (after a restart).
         shape_key: params -> the trial's shape key, for the tag; empty where the params are refused.
@@ -48,5 +54,6 @@ class TrackerOptions:
     commands: Sequence[str] = ()
     artifacts: Callable[[int], Files] = _no_files
     report: Callable[[], Files] = _no_files
+    prepare: Callable[[], None] = _nothing
     last_rung: Callable[[int], tuple[int, Mapping[str, float]] | None] = _no_rung
     shape_key: Callable[[Params], str] = _no_key

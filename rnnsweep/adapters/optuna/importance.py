@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 
-import optuna
+from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as State
 
@@ -62,7 +62,7 @@ def _frozen(space: Space, view: TrialView, objective: int) -> FrozenTrial | None
 def _evaluate(trials: list[FrozenTrial], goal: str, used: list[str]) -> dict[str, float]:
     if not used:
         return {}
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    evaluator = PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
         # experimental, says Optuna; a user of a report cannot do anything about it
         warnings.simplefilter("ignore")

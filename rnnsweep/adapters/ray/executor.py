@@ -32,7 +32,7 @@ from rnnsweep.adapters.ray.early_start import EarlyStart
 from rnnsweep.adapters.ray.worker import WorkerActor, WorkerSpec
 from rnnsweep.adapters.ray.worker_handle import CONTROL, NEWS, WorkerHandle, reason_of
 from rnnsweep.errors import MismatchError, RnnsweepError, StoreError
-from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerCompiles, WorkerJoined, WorkerLost
+from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerJoined, WorkerLost, WorkerNews
 from rnnsweep.sweep.rows import Orders
 
 LOG = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class RayExecutor:
         self._nodes: list[Node] = []
         self._events: list[ExecutorEvent] = []
         self._ready: dict[str, WorkerJoined] = {}  # not announced yet
-        self._hear: Callable[[WorkerCompiles], None] = lambda news: None
+        self._hear: Callable[[WorkerNews], None] = lambda news: None
         self._excluded: set[str] = set()
         self._mismatch: MismatchError | None = None  # of the last worker that was refused for it
         self._losses: dict[str, int] = defaultdict(int)
@@ -107,7 +107,7 @@ class RayExecutor:
         if self._settings.address is None:
             self._early = EarlyStart(self._settings, self._balance)
 
-    def watch(self, hear: Callable[[WorkerCompiles], None]) -> None:
+    def watch(self, hear: Callable[[WorkerNews], None]) -> None:
         """See `Executor.watch`."""
         self._hear = hear
 
@@ -204,17 +204,19 @@ class RayExecutor:
 
     def _take_news(self, handle: WorkerHandle) -> None:
         try:
-            compiling: Any = ray.get(handle.news)
+            news: Any = ray.get(handle.news)
         except RayError:
             handle.news = None  # it has died, which its calls tell as well
             return
-        self._tell(handle, compiling)
+        handle.told = compiling, rung, updates = news
+        # what it said of a rung that has been answered meanwhile would count that rung twice
+        self._tell(handle, compiling, updates if rung > handle.rungs else 0)
         handle.listen()
 
-    def _tell(self, handle: WorkerHandle, compiling: bool) -> None:
-        if handle.compiling is not compiling:
+    def _tell(self, handle: WorkerHandle, compiling: bool, updates: int = 0) -> None:
+        if updates or handle.compiling is not compiling:
             handle.compiling = compiling
-            self._hear(WorkerCompiles(handle.id, compiling))
+            self._hear(WorkerNews(handle.id, compiling, updates))
 
     def _answer(self, handle: WorkerHandle) -> None:
         what, reference = handle.calls.popleft()
@@ -232,6 +234,7 @@ class RayExecutor:
             handle.joined = self._ever_joined = True
             self._ready[handle.id] = WorkerJoined(value)
         elif what == "advance":
+            handle.rungs += 1
             # a rung that is over has its loops; the worker's own word comes by another thread, and perhaps later
             self._tell(handle, False)
             self._trained(handle, *value)

@@ -46,7 +46,7 @@ class WorkerActor:
         self._spec = spec
         self._trainer: Trainer | None = None
         self._halted = False
-        self._compiling, self._news = False, threading.Condition()
+        self._rungs, self._news, self._told = 0, threading.Condition(), (False, 0, 0)
         # before any numeric library is imported: they read these variables once
         prepare_process(spec)
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="raylet watch", daemon=True).start()
@@ -72,21 +72,26 @@ class WorkerActor:
         if self._halted:
             return [], []
         assert self._trainer is not None  # build comes first in the queue
+        self._rungs += 1
         return self._trainer.advance(orders)
 
     def halt(self) -> None:
         """Begin no more rungs; the one in progress ends."""
         self._halted = True
 
-    def news(self, compiling: bool) -> bool:
-        """Whether loops are being compiled, once that is no longer what the caller knows: it waits till then."""
-        with self._news:
-            self._news.wait_for(lambda: self._compiling is not compiling)
-            return self._compiling
+    def news(self, known: tuple[bool, int, int]) -> tuple[bool, int, int]:
+        """What was told last, once that is not what the caller knows: it waits till then.
 
-    def _note(self, compiling: bool) -> None:
+        Returns:
+            Whether loops are being compiled; how many rungs were begun by then; row-updates done of the last of them.
+        """
         with self._news:
-            self._compiling = compiling
+            self._news.wait_for(lambda: self._told != known)
+            return self._told
+
+    def _note(self, compiling: bool, updates: int) -> None:
+        with self._news:
+            self._told = compiling, self._rungs, updates
             self._news.notify_all()
 
     def ping(self) -> None:

@@ -33,6 +33,8 @@ class WorkerHandle:
         process: (pid, birth time) once known.
         joined: the trainer is built.
         compiling: it compiles loops, as far as we have heard.
+        rungs: how many it has answered.
+        told: its newest news, see `WorkerActor.news`.
         news: reference of the call that answers when that changes; None before it is built, and when it is gone.
         answered: when it last answered, or was called while idle; monotonic seconds.
     """
@@ -47,6 +49,8 @@ class WorkerHandle:
     process: tuple[int, float] | None = None
     joined: bool = False
     compiling: bool = False
+    rungs: int = 0
+    told: tuple[bool, int, int] = (False, 0, 0)
     news: Any = None
 
     def call(self, what: str, now: float, *args: Any) -> None:
@@ -57,8 +61,8 @@ class WorkerHandle:
         self.calls.append((what, getattr(self.actor, what).remote(*args)))
 
     def listen(self) -> None:
-        """Ask to be told when it begins or ends to compile."""
-        self.news = self.actor.news.options(concurrency_group=NEWS).remote(self.compiling)
+        """Ask to be told when it begins or ends to compile, and how far a long rung is."""
+        self.news = self.actor.news.options(concurrency_group=NEWS).remote(self.told)
 
     def pump(self, now: float) -> None:
         """Keep `IN_FLIGHT` rungs in the queue while there are rows or orders; else ask for a sign of life."""

@@ -62,9 +62,14 @@ def _print_trial(entry: dict[str, Any]) -> None:
 
 
 def _bound(entry: dict[str, Any], name: str) -> object:
-    """A value in full; of a time to solve that has not come, that it is later."""
-    late = entry.get("unsolved") and entry[name] is not None
-    return f"unsolved by update {entry['step']}" if late else entry[name]
+    """A value in full; of a time to solve that has not come, that it is later; of a mean with one, what it is above."""
+    if not entry.get("unsolved") or entry[name] is None:
+        return entry[name]
+    if entry.get("partly"):
+        # of who still trains, the budget counts: the mean can only become smaller
+        sign = "≤" if entry["objective"] is None else ">"
+        return f"{sign} {as_typed(entry[name])} (a mean in which unsolved replicas count as the budget)"
+    return f"unsolved by update {entry['step']}"
 
 
 def _time(at: float) -> str:

@@ -152,6 +152,8 @@ def _score(entry: Any) -> str:
 
     if not _unfinished(entry):
         return score_text(entry, entry["objective"])
+    if entry.get("partly"):  # who has not solved so far counts as the whole budget
+        return f"≤ {_cell(entry['value'])}*"
     # a time to solve that has not come so far is later than now: the budget, its value, has not been trained yet
     return f"{score_text(entry, entry['step'] if entry.get('unsolved') else entry['value'])}*"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnnsweep.adapters.hydra.compose import Composition, unknown_key
-from rnnsweep.adapters.hydra.overrides import COMMAND_LINE
+from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, TARGET
 from rnnsweep.adapters.hydra.ranges import GRAMMAR, dimension
 from rnnsweep.adapters.hydra.space_block import SEARCHED_GROUPS, SearchedKey
 from rnnsweep.app.config.data_paths import place_dimension
@@ -39,10 +39,23 @@ def build_space(composition: Composition) -> Space:
     return Space(tuple(place_dimension(dim) for dim in ordered))
 
 
+def _no_value(composition: Composition, key: str, group: Mapping[str, Any], source: str) -> ConfigError:
+    laid_over = next((tree.origin[key] for _, tree in composition.variants if key in tree.origin), None)
+    if laid_over is None:
+        allowed = [f"{key}.{name}" for name in group if name != TARGET]
+        return ConfigError("is a group of keys", key=f"space.{key}", allowed=allowed, file=source)
+    # what laid a mapping over a value is to blame, not the space that names the value
+    allowed = f"a value; a range is {key}=interval(0.1,10) or space={{{key}: {{low: 0.1, high: 10}}}}"
+    return ConfigError("is a group of keys", key=key, value=dict(group), allowed=allowed, file=laid_over)
+
+
 def _value_dimension(composition: Composition, key: str, item: SearchedKey) -> Dimension:
     having = [choices for choices, tree in composition.variants if key in tree]
     group = key.split(".")[0]
-    if (group not in _SEARCHED and key not in _ALONE) or isinstance(_first(composition, key), Mapping):
+    first = _first(composition, key)
+    if isinstance(first, Mapping):
+        raise _no_value(composition, key, first, item.source)
+    if group not in _SEARCHED and key not in _ALONE:
         allowed = f"a value below {', '.join(_SEARCHED)}; training.batch; or a group of units"
         raise ConfigError("cannot be searched", key=f"space.{key}", allowed=allowed, file=item.source)
     dim = dimension(key, _spec(composition, key, item), item.source)

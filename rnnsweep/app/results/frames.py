@@ -36,6 +36,7 @@ TRIAL_COLUMNS = {
     "worker": "object",
     "engine": "object",
     "informed": "int64",
+    "unsolved": "int64",
 }
 REPLICA_COLUMNS = {
     "trial": "int64",
@@ -87,6 +88,7 @@ def trials_frame(trials: Iterable[TrialView], keys: Sequence[str]) -> Frame:
             "worker": trial.worker,
             "engine": trial.engine,
             "informed": trial.informed_by,
+            "unsolved": trial.unsolved or 0,
             **({"fingerprints": fingerprint_text(trial.fingerprints) or "0"} if changed else {}),
             **{key: trial.params.get(key) for key in keys},
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 import secrets
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.dependent import DependentProcess
 from rnnsweep.adapters.gate import VARIABLE, with_token
+from rnnsweep.adapters.mlflow.gated_ui import COMPARISON, TRIALS, short_path
 from rnnsweep.app.results.mlflow_runs import experiment_id, tracking_uri
 from rnnsweep.app.stores import StorePlace, reading_sweep
 from rnnsweep.errors import ConfigError
@@ -91,20 +91,19 @@ def serve_dashboard(store_place: StorePlace, wanted: int) -> Pages:
 
 def links(base: str, store_place: StorePlace, sweep: str | None, token: str = "") -> str:
     """The UI's address, and the deep links to a sweep; with the token of a server of ours, without for others'."""
-    enter = functools.partial(with_token, token=token) if token else str
+    entrance = with_token(base, token) if token else base
     if sweep is None:
-        return enter(base)
+        return entrance
     from rnnsweep.adapters.mlflow.server import experiment_link
 
     experiment = experiment_id(store_place, _view(store_place, sweep))
     if experiment is None:
-        return f"{enter(base)}\nThe sweep '{sweep}' has no runs there yet."
-    return "\n".join(
-        [
-            f"trials    {enter(experiment_link(base, experiment))}",
-            f"compare   {enter(experiment_link(base, experiment, charts=True))}",
-        ]
-    )
+        return f"{entrance}\nThe sweep '{sweep}' has no runs there yet."
+    if token:
+        places = [with_token(base + short_path(kind, experiment), token) for kind in (TRIALS, COMPARISON)]
+    else:
+        places = [experiment_link(base, experiment, charts=charts) for charts in (False, True)]
+    return "\n".join(f"{word:10}{place}" for word, place in zip((TRIALS, COMPARISON), places, strict=True))
 
 
 def _view(store_place: StorePlace, sweep: str) -> SweepView:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from rnnsweep.app.stores import StorePlace, place_of, reading_sweep
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.views import SweepView
 
 if TYPE_CHECKING:
     Frame = Any  # see report.data
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from rnnsweep.app.config.load import SweepConfig
     from rnnsweep.core.pack import RowSnapshot
     from rnnsweep.report.data import SweepData
-    from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
+    from rnnsweep.sweep.ports import Ledger, TrialView
     from rnnsweep.unit import Metric
 
 
@@ -48,12 +50,26 @@ def report_sweep(store_place: StorePlace, sweep: str, out: Path | None = None, f
     return write_report(data, out or folder(store_place, sweep), formats)
 
 
+_DRAWING = Lock()
+"""Whoever launched a sweep and the thread that writes MLflow want its picture at the same moment: its end."""
+_pictures: dict[Path, tuple[SweepView, Path | None]] = {}
+"""Folder -> what was drawn there."""
+
+
 def overview_picture(store_place: StorePlace, ledger: Ledger, sweep: str) -> Path | None:
-    """Write the one picture of a sweep; None where there is nothing to draw yet."""
+    """Write the one picture of a sweep, once for each state of it; None where there is nothing to draw yet."""
     from rnnsweep.report.page import write_overview
 
-    view = ledger.sweep(sweep)
-    return None if view is None else write_overview(gather(ledger, view), folder(store_place, sweep))
+    out = folder(store_place, sweep)
+    with _DRAWING:
+        view = ledger.sweep(sweep)
+        if view is None:
+            return None
+        before, picture = _pictures.get(out, (None, None))
+        if picture is None or before != view or not picture.is_file():
+            picture = write_overview(gather(ledger, view), out)
+            _pictures[out] = view, picture
+        return picture
 
 
 def folder(store_place: StorePlace, sweep: str) -> Path:

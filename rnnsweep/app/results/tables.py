@@ -35,17 +35,19 @@ def objective_block(view: SweepView) -> Mapping[str, Any]:
 
 
 def open_time(view: SweepView, trial: TrialView, value: float | None) -> Json:
-    """``{"unsolved": True}`` where `value` is a time to solve that has not come, only a bound; else nothing.
+    """``{"unsolved": True}`` where `value` is a time to solve that has not come, or a mean with one; else nothing.
 
-    Scripts of sweeps with other objectives meet no new field.
+    ``"partly": True`` with it: a mean that has times that have come in it, too. Scripts of sweeps with other objectives
+    meet no new field.
     """
     updates = resolved(view).get("budget", {}).get("updates", math.inf)
-    late = unsolved(Objective(**objective_block(view)), value, trial.solved_at, updates)
-    return {"unsolved": True} if late else {}
+    late = unsolved(Objective(**objective_block(view)), value, trial.solved_at, updates, trial.unsolved or 0)
+    partly = late and value is not None and value < updates
+    return {"unsolved": True, **({"partly": True} if partly else {})} if late else {}
 
 
 def score_text(entry: Json, value: float | None) -> str:
-    """An objective for people: a dash where there is none, a bound where it is a time to solve that has not come.
+    """A result for people: a dash where there is none, a bound where it is, or has in it, a time that has not come.
 
     Example:
         >>> score_text({"unsolved": True}, 2000.0), score_text({}, 0.12345), score_text({}, None)

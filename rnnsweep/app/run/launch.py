@@ -25,6 +25,7 @@ from rnnsweep.errors import ConfigError, StoreError, SweepInterrupted, nearest, 
 from rnnsweep.loader import foreign_targets
 from rnnsweep.report.atomic_files import remove_drafts
 from rnnsweep.sweep.driver import Driver, Outcome
+from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import SweepView
 from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.states import SweepState
@@ -64,6 +65,7 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     """
     watcher = watcher or Watcher(config.plan.name)
     check_warm_start(config)
+    _check_checkpoints(config)
     for text in config.notes:
         watcher.note(text)
     session = sessions.first(config)
@@ -146,12 +148,11 @@ def _check_record(ledger: Ledger, name: str, before: Mapping[str, Any] | None) -
         raise StoreError("ledger", f"sweep '{name}' went on elsewhere just now; resume it again")
 
 
-def _keep_config(config: SweepConfig) -> None:
-    """A copy of the config beside the checkpoints, without the stores' URLs, which may hold passwords.
+def _check_checkpoints(config: SweepConfig) -> None:
+    """Refuse a name whose checkpoints are there already, of another store or of a lost ledger; nothing was written.
 
     Raises:
-        ConfigError: there are checkpoints of a sweep of this name already: of another store, or of a lost ledger.
-        StoreError: the place cannot be written.
+        ConfigError: they are.
     """
     folder = local_path(config.checkpoints)
     if folder is not None and any(path.is_dir() for path in Path(folder).glob("*")):
@@ -161,6 +162,16 @@ def _keep_config(config: SweepConfig) -> None:
             value=config.plan.name,
             hint=f"They are kept in {folder}: take name=NEW, or move them away.",
         )
+
+
+def _keep_config(config: SweepConfig) -> None:
+    """A copy of the config beside the checkpoints, without the stores' URLs, which may hold passwords.
+
+    Raises:
+        ConfigError: see `_check_checkpoints`.
+        StoreError: the place cannot be written.
+    """
+    _check_checkpoints(config)  # once more: another launch of this name may have begun meanwhile
     request = {"name": config.plan.name, "sweep": config.sweep, "overrides": list(config.plan.overrides)}
     resolved = {key: value for key, value in config.resolved.items() if key != "store"}
     try:
@@ -210,8 +221,14 @@ def check_warm_start(config: SweepConfig) -> None:
         hint = nearest(str(name), views)
         raise ConfigError("the store has no such sweep", key=key, value=name, allowed=list(views) or "none", hint=hint)
     theirs, ours = resolved(views[name]).get("objective"), config.resolved["objective"]
-    if theirs != ours:
+    if _objectives(theirs) != _objectives(ours):
         raise ConfigError("has another objective", key=key, value=name, allowed=f"a sweep with objective {ours}")
+
+
+def _objectives(block: Any) -> list[Objective]:
+    """What a config's block says, whether or not it names what is the default."""
+    blocks: list[Mapping[str, Any]] = block if isinstance(block, list) else [block] if block else []
+    return [Objective(**one) for one in blocks]
 
 
 def _warm_start(config: SweepConfig, ledger: Ledger, sampler: HistorySampler) -> None:

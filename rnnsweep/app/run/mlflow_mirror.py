@@ -47,6 +47,7 @@ def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
         commands=(commands.resume, commands.rerun, commands.report),
         artifacts=lambda trial: trial_files(config, ledger, trial),
         report=lambda: report_files(config, ledger),
+        prepare=load_report,
         last_rung=lambda trial: last_rung(config, ledger, trial),
         shape_key=lambda params: shape_of(config, params),
     )
@@ -87,16 +88,32 @@ def checkpoint_files(replica: Path) -> dict[str, bytes | Path]:
     }
 
 
+def load_report() -> None:
+    """Import what `report_files` needs, also what it imports late: more than a second, that trials train meanwhile."""
+    import scipy.optimize
+    import scipy.stats
+
+    from rnnsweep.adapters.optuna import importance
+    from rnnsweep.app.results import frames, report_data
+    from rnnsweep.core import checkpoint
+    from rnnsweep.report import interactive, page
+
+    del scipy, importance, frames, report_data, checkpoint, page
+    interactive.packed_script()  # kept
+
+
 def report_files(config: SweepConfig, ledger: Ledger) -> Mapping[str, bytes | Path]:
     """The report's page, figures and tables."""
-    from rnnsweep.app.results.report_data import folder, gather
+    from rnnsweep.app.results.report_data import folder, gather, overview_picture
     from rnnsweep.report.page import write_report
 
     view = ledger.sweep(config.plan.name)
     if view is None:
         return {}
-    out = folder(place_of(config.store.root, config.store.ledger), config.plan.name)
-    write_report(gather(ledger, view, config.store.root), out)
+    place = place_of(config.store.root, config.store.ledger)
+    out = folder(place, config.plan.name)
+    overview_picture(place, ledger, config.plan.name)
+    write_report(gather(ledger, view, config.store.root), out, overview=False)
     return {f"report/{file.name}": file for pattern in FIGURES for file in sorted(out.glob(pattern))}
 
 

@@ -15,12 +15,12 @@ from rnnsweep.app.config.point import resolve_point
 from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
+from rnnsweep.app.worker.rung_news import RungNews
 from rnnsweep.app.worker.settings import TrainerSettings
 from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers, shape_key
 from rnnsweep.core.checkpoint import check_parameters
 from rnnsweep.core.pack import Member, Pack, RowSnapshot, Streams
 from rnnsweep.core.program import Program
-from rnnsweep.core.recurrence.cpu.compiling import CompileWatch
 from rnnsweep.core.training import Watch, train_rung
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import RnnsweepError, StoreError
@@ -59,7 +59,7 @@ class PackTrainer:
     are does not depend on that grouping.
 
     Attributes:
-        within: told how far a pack is within its rung; None: nobody wants to know.
+        within: told how far a pack is within its rung; None: nobody wants to know. `watch` takes its place.
     """
 
     def __init__(self, settings: TrainerSettings, worker: str, cores: int) -> None:
@@ -69,7 +69,7 @@ class PackTrainer:
         self.store = RetryingStore(settings.checkpoints)
         self.packs: dict[str, Pack] = {}
         self.rows: dict[RowId, _Row] = {}
-        self._compiling: CompileWatch | None = None
+        self._news: RungNews | None = None
         self.within: Watch | None = None
 
     def describe(self) -> WorkerInfo:
@@ -92,15 +92,15 @@ class PackTrainer:
         config = resolve_point(self.settings.variants[:1], {**self.settings.variants[0].groups})
         return build_program(config, build_units(config), self.device)
 
-    def watch(self, tell: Callable[[bool], None]) -> None:
+    def watch(self, tell: Callable[[bool, int], None]) -> None:
         """See `Trainer.watch`; only loops for processors are told of, those of GPUs compile in moments."""
-        self._compiling = CompileWatch(tell)
+        self._news = RungNews(tell)
 
     def close(self) -> None:
         """See `Trainer.close`."""
-        if self._compiling is not None:
-            self._compiling.end()
-            self._compiling = None
+        if self._news is not None:
+            self._news.end()
+            self._news = None
         self.packs.clear()
         self.rows.clear()
 
@@ -119,6 +119,8 @@ class PackTrainer:
         for key, rows in joining.items():
             specs = [row.spec for row, _ in rows]
             self._guard(specs, failures, lambda key=key, rows=rows: self._join(key, rows))
+        if self._news is not None:
+            self._news.begin_rung()
         for key in list(self.packs):  # a copy: an empty pack is deleted on the way
             specs = [self.rows[member.name].spec for member in self.packs[key].members]  # type: ignore[index]
             self._guard(specs, failures, lambda key=key: reports.extend(self._train(key)))
@@ -192,7 +194,9 @@ class PackTrainer:
             del self.packs[key]
             return []
         started = time.perf_counter()
-        trained = train_rung(pack, self.settings.report_every, self.settings.eval_every, self.within)
+        every = self.settings.report_every
+        within = self.within if self._news is None else self._news.begin_pack(pack.due(every))
+        trained = train_rung(pack, every, self.settings.eval_every, within)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # work is queued: without this the clock would stop before it is done
         # Rows of a pack cannot be timed apart; equal shares add up to what the device really spent.

@@ -53,7 +53,7 @@ def _notes(file: Path) -> list[tuple[float, float, int]]:
         # clip: mido would refuse a whole file for one data byte above 127
         song = mido.MidiFile(str(file), clip=True)
     except Exception as error:  # noqa: BLE001 - what mido raises depends on where a file is broken
-        raise broken(file, f"is no readable MIDI file ({error or type(error).__name__})", _EXPECTED) from None
+        raise broken(file, f"is no readable MIDI file ({str(error) or type(error).__name__})", _EXPECTED) from None
     if song.ticks_per_beat <= 0 or song.type == 2:
         raise broken(file, "counts time in frames, or holds independent songs", _EXPECTED)
     notes, sounding, ticks = [], {}, 0

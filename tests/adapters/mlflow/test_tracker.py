@@ -127,6 +127,38 @@ def test_artifacts_and_their_failures(open_mirror, uri, tmp_path):
     assert (Path(client.get_run(mirror.parent_id).info.artifact_uri) / "report/index.html").exists()
 
 
+def test_artifacts_that_are_written_again_take_the_place_of_the_first(open_mirror, uri, tmp_path):
+    (tmp_path / "figures").mkdir()
+    figure = tmp_path / "figures" / "profile.html"
+    figure.write_text("<p>1")
+    mirror = open_mirror(artifacts=lambda number: {"figures": figure.parent, "replicas.json": figure})
+    mirror.write(story())
+    figure.write_text("<p>2")
+    mirror.write(story())
+    folder = Path(MlflowClient(tracking_uri=uri).get_run(mirror.run_ids()[0]).info.artifact_uri)
+    assert [(folder / name).read_text() for name in ("figures/profile.html", "replicas.json")] == ["<p>2", "<p>2"]
+
+
+def test_a_report_is_prepared_once_and_while_trials_train(open_mirror, uri, caplog):
+    done = []
+
+    def prepare():
+        done.append("prepared")
+        raise RuntimeError("not today")
+
+    mirror = open_mirror(prepare=prepare, report=lambda: done.append("drawn") or {})
+    changes = story()
+    for change in changes[:-1]:
+        mirror.write([change])
+    assert done == ["prepared"]
+    assert "cannot be prepared" in caplog.text
+    mirror.write(changes[-1:])
+    assert done == ["prepared", "drawn"]
+    late = open_mirror(prepare=prepare)  # what has ended needs no more than the report itself
+    late.write(changes)
+    assert done == ["prepared", "drawn"]
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_thinned_curves_keep_their_ends(open_mirror, uri, restart):
     """100 rungs, at most 20 points; the last rung of a trial pruned in between is there, too."""

@@ -14,7 +14,7 @@ from ray import cloudpickle
 
 from rnnsweep.adapters.ray.executor import WorkerStartError
 from rnnsweep.errors import ConfigError, MismatchError
-from rnnsweep.sweep.ports import RungTrained, WorkerCompiles
+from rnnsweep.sweep.ports import RungTrained, WorkerNews
 from rnnsweep.sweep.rows import Orders, RowSpec
 
 
@@ -155,7 +155,7 @@ def test_a_graceful_stop_does_not_begin_a_queued_rung(started: Any, watch: Any, 
 
 def test_a_rung_that_is_over_has_compiled_whatever_comes_later(started: Any, watch: Any) -> None:
     """A worker's word that it has compiled and its rung's answer travel by two threads."""
-    told: list[WorkerCompiles | str] = []
+    told: list[WorkerNews | str] = []
     executor = started(workers=1)
     executor.watch(told.append)
     (info,) = watch.workers(executor, 1)
@@ -164,7 +164,7 @@ def test_a_rung_that_is_over_has_compiled_whatever_comes_later(started: Any, wat
     told.append("trained")
     time.sleep(1.5)
     executor.poll(0.5)
-    assert told == [WorkerCompiles(info.worker, True), WorkerCompiles(info.worker, False), "trained"]
+    assert told == [WorkerNews(info.worker, True), WorkerNews(info.worker, False), "trained"]
 
 
 def test_an_idle_worker_gets_no_rungs(started: Any, watch: Any, tmp_path: Path) -> None:

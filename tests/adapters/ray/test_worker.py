@@ -48,6 +48,17 @@ def test_a_worker_without_gpus_sees_none_and_numba_takes_all_its_cores(
     assert sys.path == ["/first", "/known", "/other"]  # what is there already is not put in front again
 
 
+def test_news_are_what_the_caller_does_not_know_yet_with_the_rung_that_they_are_of() -> None:
+    made = WorkerActor(WorkerSpec("w1", "node:1", 2, 0))
+    made.build(cloudpickle.dumps(lambda worker, cores: SimTrainer(worker, {})))
+    assert made._trainer is not None
+    made._trainer.tell(True, 0)
+    assert made.news((False, 0, 0)) == (True, 0, 0)
+    made.advance(Orders())
+    made._trainer.tell(False, 7)
+    assert made.news((True, 0, 0)) == (False, 1, 7)
+
+
 def test_a_worker_says_who_it_is_and_where_it_stands() -> None:
     made = WorkerActor(WorkerSpec("w1", "node:1", 2, 0))
     pid, born = made.hello()

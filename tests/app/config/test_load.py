@@ -124,6 +124,20 @@ def test_resume_swallows_nothing(typed, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["objective.reduce=median"], ("valid/error", "minimize", "median")),
+        (["objective.metric=solved_at", "objective.reduce=best"], ("solved_at", "minimize", "best")),
+        (["objective={metric: valid/loss}"], ("valid/loss", "minimize", "mean")),
+        (["objective=[{metric: valid/loss, reduce: best}]"], ("valid/loss", "minimize", "best")),
+    ],
+)
+def test_of_an_objective_what_is_not_said_stays(typed, expected):
+    objective = load("quickstart", typed).plan.objectives[0]
+    assert (objective.metric, objective.goal, objective.reduce) == expected
+
+
 def test_what_a_file_says_of_a_replaced_unit_is_dropped(tmp_path):
     for typed in (["family=lstm"], ["family=choice(lstm,gru)"]):
         config = quick(*typed)

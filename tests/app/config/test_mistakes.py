@@ -122,6 +122,18 @@ MISTAKES = {
         "space.budget.updates",
         "training.batch",
     ),
+    "search a group": (
+        EVERYTHING,
+        ["space={controllers.clip: default}"],
+        "space.controllers.clip: is a group of keys",
+        "allowed: controllers.clip.threshold, controllers.clip.non_finite",
+    ),
+    "a range as a mapping": (
+        EVERYTHING,
+        ["init.sigma={low: 0.1, high: 1}"],
+        "command line: init.sigma={'low': 0.1, 'high': 1}: is a group of keys",
+        "init.sigma=interval(0.1,10)",
+    ),
     "search a misspelt key": (
         EVERYTHING,
         ["space={init.sigm: default}"],

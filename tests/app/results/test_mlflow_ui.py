@@ -19,6 +19,8 @@ def test_links_lead_to_the_trials_and_to_their_comparison(store, monkeypatch):
     lines = mlflow_ui.links("http://h", place(store), "quickstart").splitlines()
     assert [line.split()[0] for line in lines] == ["trials", "compare"]
     assert all("http://h/#/experiments/7/" in line for line in lines)
+    ours = mlflow_ui.links("http://127.0.0.1:5000", place(store), "quickstart", "T")
+    assert ours == "trials    http://127.0.0.1:5000/trials/7?token=T\ncompare   http://127.0.0.1:5000/compare/7?token=T"
 
 
 def test_a_sweep_that_has_not_been_written_yet_is_said(store, monkeypatch):

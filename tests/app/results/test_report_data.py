@@ -9,10 +9,11 @@ import pytest
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.results import report_data
-from rnnsweep.app.results.report_data import chance, gather, noise, report_sweep, values_frame
+from rnnsweep.app.results.report_data import chance, gather, noise, overview_picture, report_sweep, values_frame
 from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import place, reading_sweep
 from rnnsweep.errors import ConfigError
+from rnnsweep.report import page
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.space import Dimension, Space
@@ -121,3 +122,19 @@ def test_formats_are_written_beside_the_pictures_and_mistakes_before(store, tmp_
     page = report_sweep(place(store), "quickstart", tmp_path / "out", ["svg"])
     pictures = {path.stem for path in page.parent.glob("*.png")} - {"overview"}
     assert {path.stem for path in page.parent.glob("*.svg")} == pictures
+
+
+def test_a_sweep_is_drawn_once_for_each_state(store, monkeypatch):
+    """When a session ends, the terminal and the thread that writes MLflow ask for the same picture."""
+    drawn, paint = [], page.write_overview
+    monkeypatch.setattr(page, "write_overview", lambda data, out: drawn.append(data.state) or paint(data, out))
+    at = place(store)
+    with reading_sweep(at, "quickstart") as (ledger, view):
+        first = overview_picture(at, ledger, "quickstart")
+        assert first is not None and first == overview_picture(at, ledger, "quickstart")
+        assert len(drawn) == 1
+        first.unlink()
+        assert overview_picture(at, ledger, "quickstart") == first and first.is_file()
+        monkeypatch.setattr(ledger, "sweep", lambda name: dataclasses.replace(view, updated=view.updated + 1))
+        overview_picture(at, ledger, "quickstart")
+    assert len(drawn) == 3

@@ -103,3 +103,28 @@ def test_a_time_to_solve_that_has_not_come_is_said_to_be_later():
     assert score_text(best, best["objective"]) == "> 2000"
     error = replace(view, config={"objective": {"metric": "valid/error"}, "budget": {"updates": 2000}})
     assert "unsolved" not in row(error, trials[0], {})
+
+
+def test_a_mean_with_times_that_have_not_come_is_a_bound_wherever_it_is_shown():
+    """Two replicas, one solved at 400, one not by 2000: their mean is above 1200, and at most that while both train."""
+    goal = {"metric": "solved_at", "reduce": "mean"}
+    view = SweepView("s", SweepState.RUNNING, {"objective": goal, "budget": {"updates": 2000}})
+    trials = [
+        TrialView(0, TrialState.COMPLETE, {}, (1200.0,), step=2000, solved_at=400, unsolved=1),
+        TrialView(1, TrialState.COMPLETE, {}, (500.0,), step=600, solved_at=400),
+        TrialView(2, TrialState.COMPLETE, {}, (2000.0,), step=2000, unsolved=2),
+    ]
+    entries = [row(view, trial, {}) for trial in trials]
+    entries.append(row(view, TrialView(3, TrialState.RUNNING, {}, step=1000), {}, (1000, 1200.0)))
+    assert [_score(entry) for entry in entries] == ["> 1200", "500", "> 2000", "≤ 1200*"]
+    assert [entry.get("unsolved", False) for entry in entries] == [True, False, True, True]
+    assert [entry.get("partly", False) for entry in entries] == [True, False, False, True]
+    words = "a mean in which unsolved replicas count as the budget"
+    assert [_bound(entry, "value") for entry in entries] == [
+        f"> 1200 ({words})",
+        500.0,
+        "unsolved by update 2000",
+        f"≤ 1200 ({words})",
+    ]
+    best = status(view, trials[:1])["best"]
+    assert score_text(best, best["objective"]) == "> 1200"

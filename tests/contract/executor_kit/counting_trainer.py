@@ -66,7 +66,7 @@ class CountingTrainer:
         seen.update(pid=str(os.getpid()), torch=str("torch" in sys.modules), cwd=os.getcwd())
         return WorkerInfo(self.worker, socket.gethostname(), "cpu", "counter", slots=4, versions=seen)
 
-    def watch(self, tell: Callable[[bool], None]) -> None:
+    def watch(self, tell: Callable[[bool, int], None]) -> None:
         self.tell = tell
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
@@ -106,15 +106,23 @@ class CountingTrainer:
         if state.ended:
             del self.rows[row]
 
+    def tell_of(self, rung: int) -> None:
+        """Say how far the first two rungs are."""
+        for updates in (2, 4) if rung <= 2 else ():
+            self.tell(False, 10 * rung + updates)
+            time.sleep(0.4)
+
     def obey(self, spec: RowSpec, rung: int) -> RowState:
         what, _, when = str(spec.params.get("do", "")).partition("@")
         if what.startswith("compile") and rung == 1:
-            self.tell(True)
+            self.tell(True, 0)
             time.sleep(float(spec.params.get("seconds") or 0.5))
             if what == "compile late":
-                threading.Timer(1.0, self.tell, [False]).start()
+                threading.Timer(1.0, self.tell, [False, 0]).start()
             else:
-                self.tell(False)
+                self.tell(False, 0)
+        if what == "tell":
+            self.tell_of(rung)
         if what == "sleep":
             time.sleep(float(spec.params.get("seconds") or 0.3))
         if not when or int(when) != rung:
