@@ -10,8 +10,9 @@ GPU := $(wildcard tests/core/test_gpu*.py tests/core/recurrence/test_gpu*.py)
 PROCESSES := tests/e2e tests/chaos tests/adapters/ray tests/contract/test_executors.py tests/browser
 # Folders with the longest files come first: begun last, such a file would be left to one process alone.
 BY_FILE := --dist loadfile --no-loadscope-reorder
-SIDE_BY_SIDE := --numprocesses 2 $(BY_FILE) $(addprefix --ignore=,$(GPU) $(PROCESSES)) \
-	tests/docs tests/app tests/contract tests rnnsweep
+LONG := tests/docs tests/app tests/contract
+OTHERS := $(filter-out $(LONG) $(PROCESSES) tests/kit tests/conftest.py %/__pycache__,$(wildcard tests/*))
+SIDE_BY_SIDE := --numprocesses 2 $(BY_FILE) $(addprefix --ignore=,$(GPU) $(PROCESSES)) $(LONG) $(OTHERS) rnnsweep
 
 # Coverage is nearly free from Python 3.12 on (sys.monitoring); before, tracing costs half as much again, so only CI pays it.
 SYSMON = $(shell $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "")')
