@@ -4,11 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-# Tests that start clusters, servers, browsers, or kill things run after all others, and wait more than they work: two files
-# at a time. Those of the GPU engine run by themselves: its interpreter must be chosen before triton is imported.
+# Tests that start clusters, servers, browsers, or kill things run after all others, and wait more than they work: four
+# files at a time. Those of the GPU engine have processes of their own: its interpreter must be chosen before triton is imported.
 GPU := $(wildcard tests/core/test_gpu*.py tests/core/recurrence/test_gpu*.py)
-PROCESSES := tests/chaos tests/e2e tests/browser tests/adapters/ray tests/contract/test_executors.py
-SIDE_BY_SIDE := --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(GPU) $(PROCESSES))
+PROCESSES := tests/e2e tests/chaos tests/adapters/ray tests/contract/test_executors.py tests/browser
+# Folders with the longest files come first: begun last, such a file would be left to one process alone.
+BY_FILE := --dist loadfile --no-loadscope-reorder
+LONG := tests/docs tests/app tests/contract
+OTHERS := $(filter-out $(LONG) $(PROCESSES) tests/kit tests/conftest.py %/__pycache__,$(wildcard tests/*))
+SIDE_BY_SIDE := --numprocesses 2 $(BY_FILE) $(addprefix --ignore=,$(GPU) $(PROCESSES)) $(LONG) $(OTHERS) rnnsweep
 
 # Coverage is nearly free from Python 3.12 on (sys.monitoring); before, tracing costs half as much again, so only CI pays it.
 SYSMON = $(shell $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "")')
@@ -55,12 +59,12 @@ quickstart: install ## a real sweep in a few minutes: temporal order, with and w
 
 check: dev lint types layers ## format, lint, types, layers, quick tests, doctests
 	$(PYTEST) $(SIDE_BY_SIDE) -m 'not slow and not study'
-	$(PYTEST) -m 'not slow and not study' $(GPU)
+	$(PYTEST) --numprocesses 2 $(BY_FILE) -m 'not slow and not study' $(GPU)
 
 test: dev lint types layers docs ## everything: also the minutes long tests, those with processes of their own, and the site
 	$(if $(SYSMON),COVERAGE_CORE=$(SYSMON)) $(PYTEST) $(SIDE_BY_SIDE) -m 'not study' --durations=20 $(COVER)
-	$(PYTEST) -m 'not study' $(GPU)
-	$(PYTEST) --numprocesses 2 --dist loadfile -m 'not study' --durations=20 $(PROCESSES)
+	$(PYTEST) --numprocesses 2 $(BY_FILE) -m 'not study' $(GPU)
+	$(PYTEST) --numprocesses 4 $(BY_FILE) -m 'not study' --durations=20 $(PROCESSES)
 	$(if $(COVER),$(BIN)/python -m tests.kit.coverage_table)
 
 docs: dev ## the site, in site/: open site/index.html

@@ -228,6 +228,8 @@ MARK = 0.51234
 """A threshold that nothing else in a sweep is equal to."""
 
 
+OURS = (str(PACKAGE), "<")
+"""What files of ours begin with, and generated code, whose class tells; most calls are of neither, and are let go."""
 RECORDS = tuple(str(PACKAGE / place) for place in ("adapters/ledger", "app/run/mlflow_mirror.py", "app/provenance"))
 LOOKS = tuple(str(PACKAGE / "app/config" / name) for name in ("idle.py", "unread.py", "store_urls.py"))
 """Where copies of the whole config are made, or the units that it names are noted."""
@@ -240,16 +242,22 @@ class _Arrived(BaseException):
 def one_override() -> list[str]:
     """`rnnsweep launch quickstart controllers.clip.threshold=... cluster=inline`: from the command to `Driver.run`."""
     import contextlib
+    import importlib
     import tempfile
 
     from rnnsweep.app.cli import launch, main
     from rnnsweep.sweep.driver import Driver
+
+    for heavy in ("app.config.unit_checks", "adapters.optuna.sampler", "app.run.wiring"):
+        importlib.import_module(f"rnnsweep.{heavy}")  # else each call of torch's own import would be looked at
 
     text = f"controllers.clip.threshold={MARK}"
     sources: set[str] = set()
     wanted: list[object] = [text, MARK]
 
     def seen(frame: FrameType, event: str, result: object) -> None:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return
         end = event == "call" and frame.f_code is Driver.run.__code__
         held = _held(frame, result if event == "return" else None)
         if MARK in held and text in wanted:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rnnsweep.sweep.states import TrialState
-from tests.chaos.conftest import TRIALS
+from tests.chaos.conftest import TRIALS, UNMIRRORED
 from tests.chaos.nodes import free_port
 from tests.chaos.sweeps import Record, Store, check_same, check_whole, kill, mlflow_points, status
 
@@ -49,7 +49,7 @@ def fill(place: Path) -> Path:
 def test_a_full_disk_stops_the_sweep_with_nothing_lost(store: Store, undisturbed: Record, small_disk: Path) -> None:
     """Full for good: each worker waits and gives up, the third one ends the sweep; room again: resume."""
     store.environment.update(RNNSWEEP_REST="0.1", RNNSWEEP_PATIENCE="3")
-    process = store.launch("cluster=inline", f"store.checkpoints={small_disk}")
+    process = store.launch("cluster=inline", *UNMIRRORED, f"store.checkpoints={small_disk}")
     assert store.await_rungs(20, process), store.output()
     ballast = fill(small_disk)
     assert store.finish(process) == 1
@@ -65,7 +65,7 @@ def test_a_full_disk_stops_the_sweep_with_nothing_lost(store: Store, undisturbed
 
 def test_a_full_disk_that_empties_is_only_a_pause(store: Store, undisturbed: Record, small_disk: Path) -> None:
     store.environment["RNNSWEEP_REST"] = "0.1"
-    process = store.launch("cluster=inline", f"store.checkpoints={small_disk}")
+    process = store.launch("cluster=inline", *UNMIRRORED, f"store.checkpoints={small_disk}")
     assert store.await_rungs(20, process), store.output()
     ballast = fill(small_disk)
     time.sleep(5.0)
@@ -97,7 +97,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(store: Store, undisturbe
 
 def test_a_locked_database_delays_but_loses_nothing(store: Store, undisturbed: Record) -> None:
     store.environment["RNNSWEEP_REST"] = "0.05"
-    process = store.launch("cluster=inline")
+    process = store.launch("cluster=inline", *UNMIRRORED)
     assert store.await_rungs(20, process), store.output()
     with closing(sqlite3.connect(store.root / "ledger.db", timeout=30, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -48,30 +48,41 @@ def curves(store: Path, name: str, trial: int) -> dict:
     return json.loads(rnnsweep(store, "show", name, str(trial), "--json").stdout)["curves"]
 
 
-def launch_and_kill(store: Path, name: str, cluster: str, after_rungs: int) -> None:
-    """Start a sweep, and kill its driver and everything it started once the ledger holds some rungs."""
-    from rnnsweep.adapters.ledger.sql_ledger import open_ledger
-
-    process = subprocess.Popen(
-        [*COMMAND, "launch", "search", f"name={name}", f"cluster={cluster}", *SWEEP, "--store", str(store)],
+def begin(store: Path, *command: str) -> subprocess.Popen[str]:
+    """Start a command that drives a sweep."""
+    return subprocess.Popen(
+        [*COMMAND, *command, "--store", str(store)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     )
+
+
+def await_rungs(store: Path, name: str, rungs: int, process: subprocess.Popen[str]) -> None:
+    """Wait until the ledger holds so many rungs of a sweep."""
+    from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+
     deadline = time.monotonic() + 200
-    url = f"sqlite:///{store / 'ledger.db'}"
     while time.monotonic() < deadline:
-        assert process.poll() is None, "the sweep ended before it could be killed"
+        assert process.poll() is None, "the sweep ended before it was to be disturbed"
         if (store / "ledger.db").exists():
-            ledger = open_ledger(url)
-            rungs = len([change for change in ledger.changes(name, 0, 100_000) if change.kind == "rung"])
+            ledger = open_ledger(f"sqlite:///{store / 'ledger.db'}")
+            found = len([change for change in ledger.changes(name, 0, 100_000) if change.kind == "rung"])
             ledger.close()
-            if rungs >= after_rungs:
-                break
+            if found >= rungs:
+                return
         time.sleep(0.05)
+    raise AssertionError(f"fewer than {rungs} rungs after 200 s")
+
+
+def kill_at(store: Path, name: str, rungs: int, *command: str) -> None:
+    """Start a driver, and kill it once the ledger holds some rungs."""
+    process = begin(store, *command)
+    await_rungs(store, name, rungs, process)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +94,14 @@ def undisturbed(tmp_path_factory) -> tuple[list[dict], dict]:
 
 @pytest.mark.slow
 @pytest.mark.chaos
-@pytest.mark.parametrize(("cluster", "after"), [("inline", 3), ("inline", 60), ("local", 20)])
-def test_killed_and_resumed_equals_undisturbed(tmp_path, undisturbed, cluster, after):
-    launch_and_kill(tmp_path, "s", cluster, after)
-    rnnsweep(tmp_path, "resume", "s")
+@pytest.mark.parametrize(("cluster", "kills"), [("inline", (3, 60)), ("local", (20,))])
+def test_killed_and_resumed_equals_undisturbed(tmp_path, undisturbed, cluster, kills):
+    """Killed as the sweep begins, and again as it is half over."""
+    command = ["launch", "search", "name=s", f"cluster={cluster}", *SWEEP]
+    for rungs in kills:
+        kill_at(tmp_path, "s", rungs, *command)
+        command = ["resume", "s"]
+    rnnsweep(tmp_path, *command)
     rows = table(tmp_path, "s")
     assert [row["state"] for row in rows] == ["COMPLETE"] * 6
     assert rows == undisturbed[0]
@@ -110,20 +125,15 @@ def assert_no_doubled_points(store: Path, name: str) -> None:
 
 @pytest.mark.slow
 def test_a_second_driver_is_refused_with_exit_4(tmp_path):
-    first = subprocess.Popen(
-        [*COMMAND, "launch", *ENDLESS, "--store", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    first = begin(tmp_path, "launch", *ENDLESS)
     try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and "RUNNING" not in rnnsweep(tmp_path, "list", "--json", check=False).stdout:
-            time.sleep(0.5)
+        await_rungs(tmp_path, "s", 1, first)
         second = rnnsweep(tmp_path, "resume", "s", check=False)
         assert second.returncode == 4, second.stdout + second.stderr
         assert "another driver" in second.stderr
         assert rnnsweep(tmp_path, "stop", "s").returncode == 0
-        assert first.wait(60) == 3
+        first.communicate(timeout=60)
+        assert first.returncode == 3
         assert json.loads(rnnsweep(tmp_path, "status", "s", "--json").stdout)["state"] == "STOPPED"
     finally:
         first.kill()
@@ -132,15 +142,14 @@ def test_a_second_driver_is_refused_with_exit_4(tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_once_is_resumable(tmp_path):
-    process = subprocess.Popen(
-        [*COMMAND, "launch", *ENDLESS, "--store", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    time.sleep(12)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 3, output
-    assert "rnnsweep resume s" in output
-    assert json.loads(rnnsweep(tmp_path, "status", "s", "--json").stdout)["state"] == "INTERRUPTED"
+    process = begin(tmp_path, "launch", *ENDLESS)
+    try:
+        await_rungs(tmp_path, "s", 1, process)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 3, output
+        assert "rnnsweep resume s" in output
+        assert json.loads(rnnsweep(tmp_path, "status", "s", "--json").stdout)["state"] == "INTERRUPTED"
+    finally:
+        process.kill()
+        process.wait()

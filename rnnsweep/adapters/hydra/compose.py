@@ -18,12 +18,13 @@ from typing import Any
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.defaults_list import create_defaults_list
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rnnsweep.adapters.hydra.key_hints import key_meant
@@ -163,12 +164,8 @@ def compose_units(base: Mapping[str, Any], groups: Mapping[str, Choice], folders
     # _self_ last: the base config's own values win over the units'
     node = {"defaults": [*defaults, "_self_"], **dict(base)}
     ConfigStore.instance().store(name=_PRIMARY, node=node)
-    config = _load(folders)
-    with open_dict(config):
-        # Hydra's own settings, which its loader always adds
-        del config["hydra"]
     # unresolved: values are still to be laid over
-    data = OmegaConf.to_container(config, resolve=False)
+    data = OmegaConf.to_container(_load(folders), resolve=False)
     assert isinstance(data, dict)
     tree = ConfigTree({str(key): value for key, value in data.items()})
     for group in groups:
@@ -181,12 +178,15 @@ def compose_units(base: Mapping[str, Any], groups: Mapping[str, Choice], folders
 def _load(folders: Sequence[Path]) -> DictConfig:
     Plugins.instance()  # registers the file and pkg sources
     path = ConfigSearchPathImpl()
-    path.append("hydra", "pkg://hydra.conf")
     for folder in folders:
         path.append("rnnsweep", str(folder))
     path.append("schema", "structured://")
+    loader = ConfigLoaderImpl(path)
+    repo = CachingConfigRepository(loader.repository)
     try:
-        return ConfigLoaderImpl(path).load_configuration(_PRIMARY, overrides=[], run_mode=RunMode.RUN, from_shell=False)
+        # not `load_configuration`: it composes Hydra's own settings too, which take as long as all of ours
+        chosen = create_defaults_list(repo, _PRIMARY, overrides_list=[], prepend_hydra=False, skip_missing=False)
+        return loader._compose_config_from_defaults_list(chosen.defaults, repo)
     except MissingConfigException as error:
         raise _unknown_unit(error) from None
     except yaml.YAMLError as error:

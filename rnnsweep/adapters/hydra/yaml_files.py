@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,16 +64,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: unreadable, syntax error (with the line), nested or repeated without end, or no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        _check_shape(text, path)
-        data = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
+        data = _parsed(path.read_text(encoding="utf-8"), path)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise syntax_error(error, path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", file=str(path)) from None
     if not isinstance(data, dict):
         raise ConfigError("holds no 'key: value' mapping", file=str(path), allowed="a yaml mapping")
-    return {str(key): value for key, value in data.items()}
+    return {str(key): copy.deepcopy(value) for key, value in data.items()}
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(text: str, path: Path) -> Any:
+    """What a text says, parsed once: composing asks for the same forty files again and again, and yaml is slow."""
+    _check_shape(text, path)
+    return OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
 
 
 def _check_shape(text: str, path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.plugins import Plugins
 
 from rnnsweep.adapters.hydra.compose import compose_units
 from rnnsweep.errors import ConfigError
@@ -26,6 +28,14 @@ def test_a_units_own_defaults_and_package_header_work(tree, tmp_path):
     tree("user/controllers/mine.yaml", "# @package controllers.mine\ndefaults: [clip, _self_]\nextra: 2\n")
     composed = compose_units({}, {"controllers": ["mine"]}, [tmp_path / "user", tmp_path / "packaged"])
     assert composed.tree == {"controllers": {"mine": {"threshold": 1.0, "extra": 2}}}
+
+
+def test_hydras_own_settings_are_not_composed(tree, tmp_path, monkeypatch):
+    """They are thrown away, and took as long as all of ours."""
+    Plugins.instance()  # registers the sources
+    monkeypatch.setattr(SourcesRegistry.instance().resolve("pkg"), "load_config", lambda *_, **__: pytest.fail("read"))
+    composed = compose_units({"seed": 0}, {"family": "srn"}, [tmp_path / "packaged"])
+    assert composed.tree == {"family": {"hidden": 50}, "seed": 0}
 
 
 def test_no_key_can_be_invented(tree, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import yaml
 
 from rnnsweep.adapters.hydra.search import config_path
 from rnnsweep.adapters.hydra.yaml_files import describe, read_sweep, read_yaml
@@ -95,3 +96,15 @@ def test_unreadable_yaml(tmp_path):
     file.write_bytes(b"\xff\xfe\x00a: 1")
     with pytest.raises(ConfigError, match=r"x\.yaml"):
         read_yaml(file)
+
+
+def test_a_file_is_parsed_again_only_when_its_text_has_changed(tmp_path, monkeypatch):
+    """And what one reader does to its copy, the next one does not see."""
+    file = tmp_path / "unit.yaml"
+    file.write_text("fields: {steps: [1, 2]}\n")
+    read_yaml(file)["fields"]["steps"].clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(yaml, "parse", lambda *_, **__: pytest.fail("parsed again"))
+        assert read_yaml(file) == {"fields": {"steps": [1, 2]}}
+    file.write_text("fields: {steps: [3, 4]}\n")  # as long as before, and perhaps within the clock's last tick
+    assert read_yaml(file) == {"fields": {"steps": [3, 4]}}
