@@ -133,11 +133,11 @@ class TensorAddresses(KernelArguments):
 
     def lengths(self, lengths: Int64[Tensor, "P ..."], P: int, B: int, T: int) -> tuple[int, int]:
         """Addresses of the rows' lengths (the longest sequences'), and of all sequences' if they differ, else 0."""
-        rows = self.numbers("lengths", row_lengths(lengths), P, 1, T)
         if lengths.ndim == 1:
-            return rows, 0
+            return self.numbers("lengths", lengths, P, 1, T), 0
         self.check("lengths", lengths, (P, B), torch.int64)
-        return rows, self.numbers("lengths", lengths.flatten(), P * B, 1, T)
+        each = self.numbers("lengths", lengths.flatten(), P * B, 1, T)
+        return self.numbers("lengths", row_lengths(lengths), P, 1, T), each
 
     def flags(self, name: str, rows: Shaped[Tensor, " P"], count: int) -> int:
         """Address of bool [count] as int64."""

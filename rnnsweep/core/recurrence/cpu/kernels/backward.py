@@ -26,10 +26,13 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import (
 from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     Outer,
     add_outer,
+    begun,
+    clear,
     copy,
     copy_in,
     copy_out,
     fill,
+    hold,
     pack,
     padded,
     times_packed,
@@ -44,7 +47,6 @@ from rnnsweep.core.recurrence.cpu.kernels.norm_ratio import (
     weighted_block,
     write_term,
 )
-from rnnsweep.core.recurrence.cpu.kernels.sequences import begun, clear, hold
 
 
 class BackwardJob(NamedTuple):

@@ -18,8 +18,7 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import (
     store,
     vector_width,
 )
-from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, copy_in, fill, pack, padded, times_packed
-from rnnsweep.core.recurrence.cpu.kernels.sequences import clear, hold
+from rnnsweep.core.recurrence.cpu.kernels.matrices import clear, copy, copy_in, fill, hold, pack, padded, times_packed
 
 
 class ForwardJob(NamedTuple):

@@ -17,14 +17,15 @@ from rnnsweep.core.recurrence.cpu.kernels.gated_forward import GRU, LSTM
 from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     Outer,
     add_outer,
+    clear,
     copy,
     copy_out,
     fill,
+    hold,
     pack,
     padded,
     times_packed,
 )
-from rnnsweep.core.recurrence.cpu.kernels.sequences import clear, hold
 
 
 class GatedBackwardJob(NamedTuple):

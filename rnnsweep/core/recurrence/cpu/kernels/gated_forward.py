@@ -11,8 +11,7 @@ from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.gates import GruStep, LstmStep, gru_step, lstm_step
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, store, vector_width
-from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, fill, pack, padded, times_packed
-from rnnsweep.core.recurrence.cpu.kernels.sequences import clear, hold
+from rnnsweep.core.recurrence.cpu.kernels.matrices import clear, copy, fill, hold, pack, padded, times_packed
 
 LSTM, GRU = 0, 1
 """Kinds of cells."""

@@ -2,6 +2,9 @@
 
 Addresses are in bytes, sizes in elements. A padded matrix is [rows, W], W the width rounded up to whole units of a
 vector; what lies beyond the true width is zero. Pieces are called with their arguments by name.
+
+Where the sequences of a row differ in length a job has `each`, the address of int64 [P, B] lengths (else 0), and
+samples that have not begun are put back to where they were after every step.
 """
 
 # pyright: reportIncompatibleMethodOverride=false
@@ -18,6 +21,7 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Reduction,
     item_bytes,
     load,
+    load_int,
     scale,
     squares,
     store,
@@ -73,6 +77,41 @@ def copy(zero, target, source, count):
     size = item_bytes(zero)
     for i in range(count):
         store(zero, load(zero, source + i * size), target + i * size)
+
+
+@inlined
+def begun(job, p, t, b):
+    """Whether step t is sample b's own, of those that are row p's."""
+    return job.each == 0 or t >= job.T - load_int(job.each + (p * job.B + b) * 8)
+
+
+@inlined
+def hold(zero, job, p, t, target, source, width):
+    """Copy what lies at `source` to `target`, both [B, width], for the samples that have not begun."""
+    size = item_bytes(zero)
+    for b in range(job.B if job.each != 0 else 0):
+        if not begun(job, p, t, b):
+            copy(zero, target=target + b * width * size, source=source + b * width * size, count=width)
+
+
+@inlined
+def clear(zero, job, p, t, target, width):
+    """Put 0 at `target` [B, width] for the samples that have not begun."""
+    size = item_bytes(zero)
+    for b in range(job.B if job.each != 0 else 0):
+        if not begun(job, p, t, b):
+            fill(zero, target=target + b * width * size, count=width)
+
+
+@inlined
+def own_samples(job, p):
+    """Own steps of all samples of row p."""
+    if job.each == 0:
+        return job.B * load_int(job.lengths + p * 8)
+    count = 0
+    for b in range(job.B):
+        count += load_int(job.each + (p * job.B + b) * 8)
+    return count
 
 
 @part

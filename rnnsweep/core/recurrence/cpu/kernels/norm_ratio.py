@@ -22,8 +22,7 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import (
     store,
     vector_width,
 )
-from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, copy_out, fill, padded, weigh
-from rnnsweep.core.recurrence.cpu.kernels.sequences import begun, total
+from rnnsweep.core.recurrence.cpu.kernels.matrices import begun, copy, copy_out, fill, own_samples, padded, weigh
 
 PLAIN, SQUARED = 1, 2
 """`TermJob.kind`: norms in the bracket, or squared norms; 0 is no term."""
@@ -153,4 +152,4 @@ def write_term(zero, job, p, room, value, active):
     scale(zero, Multiple(out=room.sums, factor=room.divisor, x=room.sums, count=H * full // vector_width(zero)))
     copy_out(zero, target=job.term.w_rec + p * H * H * size, source=room.sums, rows=H, columns=H)
     store(zero, value / divisor, job.term.value + p * size)
-    store(zero, active / total(job, p), job.term.share + p * size)
+    store(zero, active / own_samples(job, p), job.term.share + p * size)
