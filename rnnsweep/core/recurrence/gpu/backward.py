@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from rnnsweep.core.recurrence.gpu.memory import lengths_of, passed, put, put_sum, slope_at, taken
+from rnnsweep.core.recurrence.gpu.memory import passed, put, put_sum, slope_at, taken
 from rnnsweep.core.recurrence.gpu.pointwise import pullback
 from rnnsweep.core.recurrence.gpu.products import hold, through
 
@@ -60,8 +60,11 @@ def backward_kernel(  # noqa: PLR0913
     h += row * (T + 1) * size
     base = row * T * size
     delta += base
-    steps_of = lengths_of(lengths, row, b, B, EACH)
-    begins, first = T - steps_of, T - tl.max(steps_of, 0)
+    if EACH:  # else no register is spent on it
+        own_steps = tl.load(lengths + row * B + b, mask=b < B, other=1).to(tl.int32)
+        begins, first = T - own_steps, T - tl.max(own_steps, 0)
+    else:
+        begins, first = b, T - tl.load(lengths + row).to(tl.int32)
     held = hold(turned + row * H * H, H, UNITS, BLOCK)
     g = _last(last, steps, row, base, T, size, at, own)
     bias_sum, act_sum = tl.zeros_like(g), tl.zeros_like(g)

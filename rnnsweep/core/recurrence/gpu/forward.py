@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from rnnsweep.core.recurrence.gpu.memory import lengths_of, passed, put, spread, taken
+from rnnsweep.core.recurrence.gpu.memory import passed, put, spread, taken
 from rnnsweep.core.recurrence.gpu.pointwise import slope, value
 from rnnsweep.core.recurrence.gpu.products import hold, matrix, through
 
@@ -73,8 +73,11 @@ def forward_kernel(  # noqa: PLR0913
     base = row * T * size
     nothing = tl.zeros((BATCH, UNITS), h.dtype.element_ty)
     state = tl.where(own, nothing + spread(h0, row, n, h, H), 0.0)
-    steps_of = lengths_of(lengths, row, b, B, EACH)
-    begins, first = T - steps_of, T - tl.max(steps_of, 0)
+    if EACH:  # else no register is spent on it
+        own_steps = tl.load(lengths + row * B + b, mask=b < B, other=1).to(tl.int32)
+        begins, first = T - own_steps, T - tl.max(own_steps, 0)
+    else:
+        begins, first = b, T - tl.load(lengths + row).to(tl.int32)
     _wait(h, slopes, base, state, first, size, at, own)
     drive, shift = nothing + spread(bias, row, n, h, H), spread(act_bias, row, n, h, H)
     held = hold(w_rec + row * H * H, H, UNITS, BLOCK)

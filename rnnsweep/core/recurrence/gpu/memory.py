@@ -18,16 +18,6 @@ def spread(vector, row, n, like, H: tl.constexpr):
 
 
 @triton.jit
-def lengths_of(lengths, row, b, B, EACH: tl.constexpr):
-    """Own steps of every sample of a tile: the row's, or with EACH its own."""
-    if EACH:  # noqa: SIM108 - decided while compiling
-        found = tl.load(lengths + row * B + b, mask=b < B, other=1)
-    else:
-        found = tl.load(lengths + row) + tl.zeros_like(b)
-    return found.to(tl.int32)
-
-
-@triton.jit
 def put(target, offset, at, x, own):
     """Write a tile, where there is a target."""
     if target is not None:
