@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.families.base import Family
-from rnnsweep.core.families.input_path import InputPath
+from rnnsweep.core.families.base import Family, path_of
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.cells import Cell, ProductCell
 from rnnsweep.core.recurrence.reference import ReferenceEngine
@@ -295,16 +294,6 @@ class Streaming(torch.nn.Module):
     ) -> tuple[Float[Tensor, "... B O"], Float[Tensor, "B S"]]:
         """See `RecurrentNetwork.stream`."""
         return self.network.stream(inputs, state)
-
-
-def path_of(family: Family) -> InputPath | None:
-    """The family's filter step by step, unless a subclass has changed the filter but not this form of it."""
-    order = type(family).__mro__
-    place = {
-        name: next((index for index, kind in enumerate(order) if name in vars(kind)), len(order))
-        for name in ("input_path", "feed", "filter_of")
-    }
-    return family.input_path if place["input_path"] <= min(place["feed"], place["filter_of"]) else None
 
 
 def _simple_step(activation: Activation, loop: Mapping[str, Tensor | None], s: Tensor, drive: Tensor) -> Tensor:

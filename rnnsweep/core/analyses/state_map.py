@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rnnsweep.core import numerics
-from rnnsweep.core.families.base import Family
-from rnnsweep.core.network import path_of
+from rnnsweep.core.families.base import Family, path_of
 from rnnsweep.errors import ConfigError
 
 State = Float[Tensor, "P B S"]

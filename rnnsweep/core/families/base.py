@@ -30,11 +30,14 @@ class Feed:
     Attributes:
         inputs: [P, T, B, I], or drives [P, T, B, D] where the weights have no `w_in`.
         pullback: gradients of raw parameters from those of the drives.
+        back: gradient of what came in, [P, T, B, I], from that of the drives; a family with a filter gives it where its
+            layers may stand on each other.
     """
 
     inputs: Tensor
     # Inputs as they come have no parameters behind them.
     pullback: Callable[[Tensor | None], dict[str, Tensor]] = lambda gradient: {}
+    back: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,16 @@ class Family(Unit):
         """The row state `slots` after a step that led to these parameters."""
         del values, hypers
         return {}
+
+
+def path_of(family: Family) -> InputPath | None:
+    """The family's filter step by step, unless a subclass has changed the filter but not this form of it."""
+    order = type(family).__mro__
+    place = {
+        name: next((index for index, kind in enumerate(order) if name in vars(kind)), len(order))
+        for name in ("input_path", "feed", "filter_of")
+    }
+    return family.input_path if place["input_path"] <= min(place["feed"], place["filter_of"]) else None
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,12 @@ def filtered_feed(
     started = _started(lengths, T)
     z = started(z)
 
+    def unfiltered(gradient: Tensor) -> Float[Tensor, "P TB G"]:
+        return started(filter_.pullback(z, gradient)).flatten(1, 2)
+
     def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
         assert gradient is not None
-        dz = started(filter_.pullback(z, gradient)).flatten(1, 2)  # P TB G
+        dz = unfiltered(gradient)
         found = {"w_in": numerics.matmul(inputs.flatten(1, 2).transpose(1, 2), dz)}
         if "b" in values:
             found["b"] = numerics.row_sum(dz)
@@ -143,9 +146,13 @@ def filtered_feed(
             found["b_rec"] = numerics.row_sum(gradient.flatten(1, 2))
         return found
 
+    def back(gradient: Tensor) -> Tensor:
+        turned = values["w_in"].transpose(1, 2)
+        return numerics.matmul(unfiltered(gradient), turned).unflatten(1, inputs.shape[1:3])
+
     drives = filter_.forward(z)
     # In place: drives are fresh, and as large as a record's states.
-    return Feed(drives.add_(values["b_rec"][:, None, None, :]) if "b_rec" in values else drives, pullback)
+    return Feed(drives.add_(values["b_rec"][:, None, None, :]) if "b_rec" in values else drives, pullback, back)
 
 
 def _started(lengths: Tensor, T: int) -> Callable[[Tensor], Tensor]:

@@ -17,12 +17,12 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics, rng
-from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values, readout_parameters
+from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values, path_of, readout_parameters
 from rnnsweep.core.families.filters import given_drives
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import ProductCell
-from rnnsweep.core.types import Capability, Direct, LoopGradients, LoopWeights, ParameterSpec, Record
+from rnnsweep.core.types import Capability, Direct, LoopGradients, LoopWeights, ParameterSpec, Record, merged
 from rnnsweep.errors import ConfigError
 
 _READ = frozenset(spec.name for spec in readout_parameters(1, 1))
@@ -32,13 +32,13 @@ def layered(family: Family) -> Family:
     """The family with all its layers; the family itself where there is one.
 
     Raises:
-        ConfigError: it cannot be stacked: it filters its inputs, is fed with outputs, or keeps row state of its own.
+        ConfigError: it filters whole sequences, is fed with its outputs, or keeps row state of its own.
     """
     if family.layers == 1:
         return family
     kind = type(family)
     reasons = {
-        "filters its inputs before the loop": kind.feed is not Family.feed,
+        "filters whole sequences": kind.feed is not Family.feed and path_of(family) is None,
         "is fed with its own outputs": isinstance(family, OutputFeedback),
         "keeps state of its own from update to update": bool(family.slots),
     }
@@ -63,12 +63,18 @@ def _layered_class(kind: type[Family]) -> type[Family]:
 
 @dataclass
 class _Below:
-    """A layer that has run: its own values and weights, what it was fed, and its record."""
+    """A layer below the last that has run.
+
+    Attributes:
+        values, weights: its own. inputs: what came in. record: of its loop.
+        feed: of a family with a filter.
+    """
 
     values: Values
     weights: LoopWeights
     inputs: Tensor
     record: Record
+    feed: Feed | None
 
 
 class Layered(Family):
@@ -104,40 +110,63 @@ class Layered(Family):
         engine: Engine,
     ) -> Feed:
         """Run the layers below; drives of the last one."""
-        x, done = inputs, list[_Below]()
+        x, done, one = inputs, list[_Below](), super()
         for layer in range(1, self.layers):
             own = _of(values, layer, self.layers)
-            weights = super().weights(own, hypers)
-            # the first one's loop takes inputs as they are
-            fed, loop = (x, weights) if layer == 1 else (_driven(x, weights, engine), given_drives(weights))
+            weights, filtered = one.weights(own, hypers), None
+            if self._filtered:
+                filtered = one.feed(own, hypers, x, lengths, engine)
+                fed, loop = filtered.inputs, weights
+            elif layer == 1:  # its loop takes inputs as they are
+                fed, loop = x, weights
+            else:
+                fed, loop = _driven(x, weights, engine), given_drives(weights)
             record = engine.forward(fed, loop, self.cell_activation, lengths)
-            done.append(_Below(own, weights, x, record))
+            done.append(_Below(own, weights, x, record, filtered))
             x = self.visible(record.h[:, 1:]).contiguous()
         top = _of(values, self.layers, self.layers)
-        last = super().weights(top, hypers)
-        one = super().pullback
+        if self._filtered:
+            last = one.feed(top, hypers, x, lengths, engine)
+            return Feed(last.inputs, lambda g: self._down(_back(last, g), last.pullback(g), done, hypers, engine))
+        weights = one.weights(top, hypers)
+        drives = _driven(x, weights, engine)
 
         def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
             assert gradient is not None
-            parts, back = _into_inputs(gradient, x, last, engine)
-            named = one(top, hypers, parts) if last.w_in is not None else {}
-            for layer in range(self.layers - 1, 0, -1):
-                below = done[layer - 1]
-                loop, _ = engine.backward(below.record, Direct(steps=back), self.cell_activation, keep=False)
-                if layer > 1:
-                    assert loop.inputs is not None
-                    parts, back = _into_inputs(loop.inputs, below.inputs, below.weights, engine)
-                    loop = replace(loop, w_in=parts.w_in, bias=parts.bias)
-                found = one(below.values, hypers, loop)
-                named |= {_named(name, layer): value for name, value in found.items()}
-            return named
+            parts, back = _into_inputs(gradient, x, weights, engine)
+            own = one.pullback(top, hypers, parts) if weights.w_in is not None else {}
+            return self._down(back, own, done, hypers, engine)
 
-        return Feed(_driven(x, last, engine), pullback)
+        return Feed(drives, pullback)
+
+    def _down(
+        self, back: Tensor, named: dict[str, Tensor], done: Sequence[_Below], hypers: Values, engine: Engine
+    ) -> dict[str, Tensor]:
+        """Gradients of all layers, from those of what the last one sees and of its own input path."""
+        one = super()
+        for layer in range(self.layers - 1, 0, -1):
+            below, found = done[layer - 1], dict[str, Tensor]()
+            loop, _ = engine.backward(below.record, Direct(steps=back), self.cell_activation, keep=False)
+            if below.feed is not None:
+                found = below.feed.pullback(loop.inputs)
+                back = _back(below.feed, loop.inputs) if layer > 1 else back
+            elif layer > 1:
+                assert loop.inputs is not None
+                parts, back = _into_inputs(loop.inputs, below.inputs, below.weights, engine)
+                loop = replace(loop, w_in=parts.w_in, bias=parts.bias)
+            found = merged(one.pullback(below.values, hypers, loop), found)
+            named |= {_named(name, layer): value for name, value in found.items()}
+        return named
 
     @property
     def input_path(self) -> InputPath:
         """The layers below, one step at a time."""
-        return LayersPath(self, self._width, super().weights)
+        return LayersPath(self, self._width, super().weights, super().input_path if self._filtered else None)
+
+    @property
+    def _filtered(self) -> bool:
+        """Whether each layer has a filter before its loop."""
+        return getattr(super().feed, "__func__", None) is not Family.feed
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The last layer's."""
@@ -170,40 +199,55 @@ class Layered(Family):
 
 
 class LayersPath(InputPath):
-    """The layers below the last, one step at a time; the memory is their states side by side."""
+    """The layers below the last, step by step; the memory is their states, then what each layer's filter keeps."""
 
-    def __init__(self, family: Family, width: int, weights: Callable[[Values, Values], LoopWeights]) -> None:
-        self._family, self._weights, self._layers = family, weights, family.layers
+    def __init__(
+        self,
+        family: Family,
+        width: int,
+        weights: Callable[[Values, Values], LoopWeights],
+        filter_: InputPath | None,
+    ) -> None:
+        self._family, self._weights, self._layers, self._filter = family, weights, family.layers, filter_
         self._size = width if family.cell is None else family.cell.state  # entries of one layer's state
 
     def memory(self, drive: int) -> int:
-        """All states of the layers below."""
-        del drive
-        return (self._layers - 1) * self._size
+        """All states of the layers below, and of the filters all that they keep."""
+        kept = 0 if self._filter is None else self._layers * self._filter.memory(drive)
+        return (self._layers - 1) * self._size + kept
 
     def constants(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, "P ..."]]:
         """Weights of their loops, and of the input paths between layers."""
         found: dict[str, Tensor] = {}
         for layer in range(1, self._layers + 1):
-            w = self._weights(_of(values, layer, self._layers), hypers)
+            own = _of(values, layer, self._layers)
+            w = self._with_inputs(own, hypers)
             parts = {"w_in": w.w_in, "bias": w.bias} if layer > 1 else {}
             if layer < self._layers:
                 leak = None if w.leak is None else w.leak[:, None]
                 parts |= {"w_rec": w.w_rec, "act_bias": w.act_bias, "h0": w.h0, "leak": leak}
                 parts |= {f"cell_{name}": value for name, value in w.cell.items()}
+            if self._filter is not None:
+                parts |= {f"path_{name}": value for name, value in self._filter.constants(own, hypers).items()}
             found |= {_named(name, layer): value for name, value in parts.items() if value is not None}
         return found
 
     def affine(self, values: Values, hypers: Values, weights: LoopWeights) -> LoopWeights:
         """The loop's weights with the first layer's input path."""
-        first = self._weights(_of(values, 1, self._layers), hypers)
+        first = self._with_inputs(_of(values, 1, self._layers), hypers)
         return replace(weights, w_in=first.w_in, bias=first.bias)
+
+    def _with_inputs(self, own: Values, hypers: Values) -> LoopWeights:
+        """A layer's weights with the matrix and the bias that act on what it sees."""
+        weights = self._weights(own, hypers)
+        return weights if self._filter is None else self._filter.affine(own, hypers, weights)
 
     def first(self, constants: Values) -> Float[Tensor, "P 1 M"] | None:
         """Their initial states, where they are not 0."""
         given = [constants.get(_named("h0", layer)) for layer in range(1, self._layers)]
         if given[0] is None:
             return None
+        assert self._filter is None  # no such family
         pads = (torch.nn.functional.pad(h0, (0, self._size - h0.shape[-1])) for h0 in given if h0 is not None)
         return torch.cat(list(pads), -1)
 
@@ -211,14 +255,22 @@ class LayersPath(InputPath):
         self, constants: Values, z: Float[Tensor, "P B D"], memory: Float[Tensor, "P B M"]
     ) -> tuple[Float[Tensor, "P B G"], Float[Tensor, "P B M"]]:
         """See `InputPath.step`."""
-        after = list[Tensor]()
-        for layer, state in enumerate(memory.split(self._size, -1), 1):
-            after.append(self._moved(_of(constants, layer, self._layers + 1), state, z))
-            above = _of(constants, layer + 1, self._layers + 1)
-            z = self._family.visible(after[-1])
-            z = z if "w_in" not in above else _product(z, above["w_in"])
-            z = z + above["bias"] if "bias" in above else z
-        return z, torch.cat(after, -1)
+        cut = (self._layers - 1) * self._size
+        states, kept = memory[..., :cut].split(self._size, -1), memory[..., cut:].chunk(self._layers, -1)
+        after, later = list[Tensor](), list[Tensor]()
+        for layer in range(1, self._layers + 1):
+            own = _of(constants, layer, self._layers + 1)
+            if layer > 1:
+                z = self._family.visible(after[-1])
+                z = z if "w_in" not in own else _product(z, own["w_in"])
+                z = z + own["bias"] if "bias" in own else z
+            if self._filter is not None:
+                filters = {name.removeprefix("path_"): part for name, part in own.items() if name.startswith("path_")}
+                z, now = self._filter.step(filters, z, kept[layer - 1])
+                later.append(now)
+            if layer < self._layers:
+                after.append(self._moved(own, states[layer - 1], z))
+        return z, torch.cat((*after, *later), -1)
 
     def _moved(self, own: Values, state: Tensor, drive: Tensor) -> Tensor:
         """A layer's state after a step."""
@@ -257,6 +309,13 @@ def _into_inputs(
     bias = None if weights.bias is None else numerics.row_sum(g.flatten(1, 2))
     back = engine.matmul(g.flatten(1, 2), weights.w_in.transpose(1, 2).contiguous()).unflatten(1, g.shape[1:3])
     return replace(nothing, w_in=engine.outer(x, g), bias=bias), back.contiguous()
+
+
+def _back(feed: Feed, gradient: Tensor | None) -> Tensor:
+    """Gradient of what a filter took in."""
+    assert gradient is not None
+    assert feed.back is not None  # filters that are known one step at a time have it
+    return feed.back(gradient).contiguous()
 
 
 def _named(name: str, layer: int) -> str:

@@ -87,9 +87,13 @@ class NesterovLstmDiff(FilteredLstm):
             own = {"b": numerics.row_sum(dz), "b_rec": -numerics.row_sum(down.flatten(1, 2))}
             return {"w_in": numerics.matmul(flat.transpose(1, 2), dz), **own}
 
+        def back(gradient: Tensor) -> Tensor:
+            dz = (s * gradient[..., :-1]).flatten(1, 2)
+            return numerics.matmul(dz, values["w_in"].transpose(1, 2)).unflatten(1, (T, B))
+
         # Here, not as the loop's bias: the drive has kappa beside the gates, and enters v with a minus.
         path = s * z - values["b_rec"][:, None, None, :]
-        return Feed(torch.cat((path, kappa), -1), pullback)
+        return Feed(torch.cat((path, kappa), -1), pullback, back)
 
 
 class DifferencePath(InputPath):
