@@ -107,7 +107,7 @@ def uniforms(
 
 def tile_of(n: int) -> tuple[int, int]:
     """Sequences and blocks of one program, powers of two; the shorter, the more sequences."""
-    blocks = min(triton.next_power_of_2(-(-n // 4)), _MOST_ACROSS)
+    blocks = min(int(triton.next_power_of_2(-(-n // 4))), _MOST_ACROSS)
     return _TILE // blocks, blocks
 
 

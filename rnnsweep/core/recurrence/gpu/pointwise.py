@@ -118,7 +118,7 @@ def pullback(slope, g, ACT: tl.constexpr):
 
 
 @triton.jit
-def _pairs(x):
+def _pairs(x) -> tuple[tl.tensor, tl.tensor]:
     """The pairs (2i, 2i + 1) of a tile, apart: two tiles [batch, units / 2]."""
     return tl.split(tl.reshape(x, (x.shape[0], x.shape[1] // 2, 2)))
 
