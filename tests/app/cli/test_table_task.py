@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import rnnsweep
 from rnnsweep.app.cli.main import app
 from rnnsweep.app.results.predictions import as_csv, predict, sequences_for
-from rnnsweep.errors import ConfigWarning
+from rnnsweep.errors import ConfigError, ConfigWarning
 from tests.kit.tiny import TINY, TRAINING
 
 TABLE = ("task=table", "task.group=id", "task.time=t")
@@ -84,6 +84,10 @@ def test_the_test_part_is_scored_on_its_own(swept):
         answers = [int(network(torch.from_numpy(found[name])[:, None])[0].argmax()) for name in names]
         right = np.mean([task.output_names[answer] == kinds[name] for name, answer in zip(names, answers, strict=True)])
         assert network.evaluate(split=split)["accuracy"] == pytest.approx(right)
+    with pytest.raises(
+        ConfigError, match=r"split='tets': no such part; allowed: train, valid, test\. Did you mean 'test'"
+    ):
+        network.evaluate(split="tets")
 
 
 def test_a_file_that_has_changed_since_is_noticed(swept, recwarn):
