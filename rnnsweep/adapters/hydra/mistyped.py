@@ -177,7 +177,11 @@ def _quotes_missing(text: str) -> Mistake:
 
 
 def _quoted(text: str) -> str:
-    """The override with its value in quotes."""
+    """The override with its value in quotes; of a list without quotes, those of its entries that need them."""
     key, _, value = text.partition("=")
+    if value.startswith("[") and value.endswith("]") and not set(value[1:-1]) & set("[](){}\"'"):
+        entries = [entry.strip() for entry in value[1:-1].split(",")]
+        marked = [entry if all(map(_PLAIN.fullmatch, entry)) else f'"{entry}"' for entry in entries]
+        return f"{key}=[{','.join(marked)}]"
     mark = "'" if '"' in value else '"'
     return f"{key}={mark}{value}{mark}"

@@ -130,16 +130,27 @@ def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
     need = kept + batch * (steps * step + beside)
     if need <= memory:
         return
-    free = max(0, memory - kept)
+    free, problem = max(0, memory - kept), f"one row takes {need / 2**30:.3g} GiB, there are {memory / 2**30:.3g} GiB"
     # blame the larger of the two factors, and only where lowering it alone would help
     if batch * (step + beside) <= free and steps >= batch:
-        key, value, most = "task.length", steps, (free // batch - beside) // step
-    elif steps * step + beside <= free:
+        most = (free // batch - beside) // step
+        if _sets_its_length(units.task):
+            raise ConfigError(problem, key="task.length", value=steps, allowed=f"at most {most} here")
+        # data decide: no key of the config makes them shorter
+        problem = f"{problem}: its longest sequence has {steps} steps"
+        value = getattr(units.task, "path", None) or units.task.unit_name
+        key = "task.path" if hasattr(units.task, "path") else "task"
+        raise ConfigError(problem, key=key, value=value, allowed=f"at most {most} steps here")
+    if steps * step + beside <= free:
         key, value, most = "training.batch", batch, free // (steps * step + beside)
     else:
         key, value, most = "family.hidden", getattr(units.family, "hidden", None), 0
-    problem = f"one row takes {need / 2**30:.3g} GiB, there are {memory / 2**30:.3g} GiB"
     raise ConfigError(problem, key=key, value=value, allowed=f"at most {most} here" if most else "less")
+
+
+def _sets_its_length(task: Task) -> bool:
+    """Whether `task.length` bounds its sequences."""
+    return any(item.name == "length" for item in dataclasses.fields(task)) and "length" not in task.unread()
 
 
 def chance_of(variants: Sequence[Variant], space: Space, metric: str) -> float | None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.build import build_program, build_units
 from rnnsweep.core.checkpoint import CheckpointStore, Saved, check_parameters
+from rnnsweep.core.datasets.dataset_files import SPLITS
 from rnnsweep.core.families.own import OwnModule
 from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.pack import RowSnapshot
@@ -18,7 +19,7 @@ from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.rng import Split
 from rnnsweep.core.types import Batch
-from rnnsweep.errors import CheckpointError, RnnsweepError
+from rnnsweep.errors import CheckpointError, ConfigError, RnnsweepError, nearest
 
 
 class TrainedNetwork(RecurrentNetwork):
@@ -61,7 +62,14 @@ class TrainedNetwork(RecurrentNetwork):
             sequences: how many; of a finite data set at most all.
             seed: of the stream.
             split: part of a finite data set: ``valid``, or ``test``, which no decision of a sweep has looked at.
+
+        Raises:
+            ConfigError: there is no such part.
         """
+        if split not in SPLITS:
+            raise ConfigError(
+                "no such part", key="split", value=split, allowed=SPLITS, hint=nearest(str(split), SPLITS)
+            )
         from rnnsweep.core.evaluation import score
         from rnnsweep.core.pack import Streams
 

@@ -60,13 +60,27 @@ def _reader(file: Path) -> Callable[[Path], Table]:
     return READERS[ending]
 
 
-@lru_cache(maxsize=2)
+def file_states(path: str | None) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of writing of each file: what is kept of a table is kept for these.
+
+    Raises:
+        ConfigError: see `table_files`.
+    """
+    return tuple((str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in table_files(path))
+
+
 def read_table(path: str | None) -> Table:
     """All rows of the file or folder. In a folder each file is a sequence, or has its own.
 
     Raises:
         ConfigError: missing or broken files; names file, row and column.
     """
+    return _read(path, file_states(path))
+
+
+@lru_cache(maxsize=2)
+def _read(path: str | None, states: tuple[tuple[str, int, int], ...]) -> Table:
+    del states  # files may be written anew while a process, such as a notebook's, goes on
     place = locate(path, SAMPLE, EXPECTED)
     if not place.is_dir():
         return _reader(place)(place)

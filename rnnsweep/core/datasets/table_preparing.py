@@ -32,7 +32,10 @@ TOKENS = ("next_character", "next_word")
 
 @dataclass(frozen=True)
 class Spec:
-    """What is done with which columns; the fields are those of the task `Table`, `target` and `inputs` as tuples."""
+    """What is done with which columns; the fields are those of the task `Table`, `target` and `inputs` as tuples.
+
+    `files` is `file_states` of the path: a file that is written anew is another spec.
+    """
 
     path: str | None
     goal: str
@@ -49,6 +52,7 @@ class Spec:
     missing: str
     missing_flags: bool
     vocabulary: int
+    files: tuple[tuple[str, int, int], ...]
 
     @property
     def per_step(self) -> bool:

@@ -43,7 +43,7 @@ class Sequences:
             first = cells[self.order[start]]
             other = next((row for row in self.order[start:end] if cells[row] != first), None)
             if other is not None:
-                problem = f"differs from {first} at another step of its sequence"
+                problem = f"differs from {'an empty cell' if first is None else first} at another step of its sequence"
                 raise self.table.wrong(other, name, problem, cells[other], allowed="one value per sequence")
             found.append(first)
         return found

@@ -256,8 +256,10 @@ class LayersPath(InputPath):
     ) -> tuple[Float[Tensor, "P B G"], Float[Tensor, "P B M"]]:
         """See `InputPath.step`."""
         cut = (self._layers - 1) * self._size
+        # not list[Tensor](): torch.export cannot follow it
         states, kept = memory[..., :cut].split(self._size, -1), memory[..., cut:].chunk(self._layers, -1)
-        after, later = list[Tensor](), list[Tensor]()
+        after: list[Tensor] = []
+        later: list[Tensor] = []
         for layer in range(1, self._layers + 1):
             own = _of(constants, layer, self._layers + 1)
             if layer > 1:
@@ -333,4 +335,6 @@ def _plain(name: str, layer: int, layers: int) -> str | None:
 
 def _of(values: Mapping[str, Any], layer: int, layers: int) -> dict[str, Any]:
     """A layer's part of named values, by the names that they have within it."""
-    return {plain: value for name, value in values.items() if (plain := _plain(name, layer, layers)) is not None}
+    # torch.export follows this line by line, and knows no := within a comprehension
+    mine = [(_plain(name, layer, layers), value) for name, value in values.items()]
+    return {plain: value for plain, value in mine if plain is not None}

@@ -13,6 +13,7 @@ from torch import Tensor
 from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.learners.conjugate import Solved, solve
 from rnnsweep.core.learners.gauss_newton import PLAIN, Linearised, linearise
+from rnnsweep.core.learners.online import check_feed
 from rnnsweep.core.types import Batch, Capability, Learned, Wanted
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, SHARE, Range
@@ -70,7 +71,8 @@ class HessianFree(Learner):
         return frozenset({Capability.SIMPLE})
 
     def check_with(self, family: Family, task: Task) -> None:
-        """The loop must use its parameters as they are."""
+        """The loop must use its parameters as they are, and be the only one."""
+        check_feed(self, family)
         names = {spec.name for spec in family.parameters(task.n_inputs, task.n_outputs)}
         if not names <= PLAIN or not {"w_rec", "w_in", "b"} <= names:
             problem = "linearises the simple network's own parameters, which the family {} does not use as they are"

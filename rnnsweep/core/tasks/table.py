@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.datasets.table_files import table_files
+from rnnsweep.core.datasets.table_files import file_states, table_files
 from rnnsweep.core.datasets.table_preparing import AHEAD, PER_STEP, TOKENS, Prepared, Spec, new_sequences, prepare
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Loss, WeightedCrossEntropy
 from rnnsweep.core.rng import Draws, Split
@@ -186,9 +186,9 @@ class Table(Task):
             names = tuple(name for name in names if name != BALANCED)
         return {name: METRICS[name] for name in names}
 
-    @property
+    @cached_property
     def spec(self) -> Spec:
-        """What is done with which columns."""
+        """What is done with which columns of which files, as they are when it is first asked."""
         if self.path is None and self.goal in TOKENS:
             # the sample is one text, which only time can divide
             return replace(self, path="samples:text.txt", split="time", split_by=None).spec
@@ -213,6 +213,7 @@ class Table(Task):
             self.missing,
             self.missing_flags,
             self.vocabulary if self.goal in TOKENS else 0,
+            file_states(self.path),
         )
 
     def prepared(self) -> Prepared:
@@ -302,7 +303,7 @@ class Table(Task):
 
     def batch(self, draws: Draws) -> Batch:
         """Samples of the ids in `draws`; targets [P, B, ...] or [P, T, B, ...]."""
-        data, T = _on_device(self, draws.split, draws.device, draws.dtype), self.max_length
+        data, T = _on_device(self.spec, draws.split, draws.device, draws.dtype), self.max_length
         first, steps, sequence = data.samples[draws.ids % len(data.samples)].unbind(2)  # P B
         position = torch.arange(T, device=draws.device)[:, None] - (T - steps)[:, None]  # P T B
         own = position >= 0
@@ -415,9 +416,9 @@ class _OnDevice:
 
 
 @lru_cache(maxsize=8)
-def _on_device(task: Table, split: Split, device: torch.device, dtype: torch.dtype) -> _OnDevice:
-    prepared, (inputs, targets, known) = task.prepared(), _tensors(task.spec, device, dtype)
-    return _OnDevice(inputs, targets, known, torch.from_numpy(prepared.samples[split]).to(device))
+def _on_device(spec: Spec, split: Split, device: torch.device, dtype: torch.dtype) -> _OnDevice:
+    inputs, targets, known = _tensors(spec, device, dtype)
+    return _OnDevice(inputs, targets, known, torch.from_numpy(prepare(spec).samples[split]).to(device))
 
 
 @lru_cache(maxsize=4)

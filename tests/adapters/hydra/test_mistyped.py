@@ -34,6 +34,7 @@ MISTAKES = {
     "x='a": ("the ' at character 3 begins a text that never ends", "x='a'"),
     "name=it's": ("the ' at character 8 begins a text that never ends", 'name="it\'s"'),
     "name=a;b": ("its value needs quotes (see ';' at character 7)", 'name="a;b"'),
+    "x=[a.b,é, c]": ("its value needs quotes (see 'é' at character 8)", 'x=[a.b,"é",c]'),
     "x=(1)": ("its value needs quotes", 'x="(1)"'),
     "x=interval(1;2)": ("commas stand between values (see ';' at character 13)", "x=interval(1,2)"),
     # functions

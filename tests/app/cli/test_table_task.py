@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 import rnnsweep
 from rnnsweep.app.cli.main import app
 from rnnsweep.app.results.predictions import as_csv, predict, sequences_for
-from rnnsweep.errors import ConfigWarning
+from rnnsweep.errors import ConfigError, ConfigWarning
 from tests.kit.tiny import TINY, TRAINING
 
 TABLE = ("task=table", "task.group=id", "task.time=t")
@@ -83,6 +84,10 @@ def test_the_test_part_is_scored_on_its_own(swept):
         answers = [int(network(torch.from_numpy(found[name])[:, None])[0].argmax()) for name in names]
         right = np.mean([task.output_names[answer] == kinds[name] for name, answer in zip(names, answers, strict=True)])
         assert network.evaluate(split=split)["accuracy"] == pytest.approx(right)
+    with pytest.raises(
+        ConfigError, match=r"split='tets': no such part; allowed: train, valid, test\. Did you mean 'test'"
+    ):
+        network.evaluate(split="tets")
 
 
 def test_a_file_that_has_changed_since_is_noticed(swept, recwarn):
@@ -128,6 +133,18 @@ def test_a_bad_file_is_refused_before_anything_is_written(verb, tmp_path, monkey
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1 and "x.csv: row 17, column b='x" in done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
+
+
+@pytest.mark.parametrize(("goal", "key"), [("classify", "task.path"), ("label", "task.length")])
+def test_sequences_too_long_for_the_memory_blame_what_could_make_them_shorter(goal, key, tmp_path, monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=2**22, available=2**22))
+    long = frame().iloc[[0] * 2000].assign(id="long", t=range(2000))
+    pd.concat([frame(), long]).to_csv(tmp_path / "x.csv", index=False)
+    overrides = [f"task.path={tmp_path}/x.csv", f"task.goal={goal}", "task.target=kind", "task.inputs=[a,b]"]
+    done = CliRunner().invoke(app, ["config", *TABLE, *overrides])
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert f"{key}=" in done.stderr and "allowed: at most" in done.stderr
+    assert ("its longest sequence has 2000 steps" in done.stderr) == (goal == "classify")
 
 
 def test_a_new_file_that_does_not_fit_is_one_line(swept, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rnnsweep.app.results.export import ABOUT, FORMS, export
+from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.momentum_lstm import MomentumLstm
 from rnnsweep.core.families.nesterov_lstm import NesterovLstm
@@ -16,6 +17,7 @@ from rnnsweep.core.families.sbo import Sbo
 from rnnsweep.core.families.scurnn import Scurnn
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.readouts.attention import Attention
+from rnnsweep.core.readouts.pooling import Pooling
 from rnnsweep.errors import ConfigError, RnnsweepError
 from tests.core.test_network import FAMILIES, named, network, sequences
 from tests.kit.shapes import unchecked
@@ -65,6 +67,18 @@ def onnx() -> bool:
 @pytest.mark.parametrize("family", [Lstm(hidden=8), Scurnn(hidden=8), NesterovLstm(hidden=8, restart=3)], ids=named)
 def test_whole_sequences_with_lengths(tmp_path, family, form):
     ours = network(family)
+    run = runner(export(ours, form, tmp_path / "file"), form)
+    for steps, batch in SIZES:
+        x, lengths = sequences(steps, batch), torch.arange(batch) % steps + 1
+        torch.testing.assert_close(run(inputs=x, lengths=lengths), ours(x, lengths), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", forms())
+@pytest.mark.parametrize(
+    "family", [Srn(hidden=5, layers=3), Gru(hidden=5, layers=2), MomentumLstm(hidden=5, layers=3)], ids=named
+)
+def test_layers(tmp_path, family, form):
+    ours = network(family, readout=Pooling(kind="max"))
     run = runner(export(ours, form, tmp_path / "file"), form)
     for steps, batch in SIZES:
         x, lengths = sequences(steps, batch), torch.arange(batch) % steps + 1

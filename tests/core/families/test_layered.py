@@ -18,6 +18,7 @@ from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
 from rnnsweep.core.learners.bptt import Bptt
+from rnnsweep.core.learners.hessian_free import HessianFree
 from rnnsweep.core.learners.rflo import Rflo
 from rnnsweep.core.learners.rtrl import Rtrl
 from rnnsweep.core.network import Parts, RecurrentNetwork
@@ -182,8 +183,8 @@ def test_what_cannot_be_stacked_says_why() -> None:
     stacked, task = layered(Srn(4, layers=2)), TemporalOrder(length=20)
     with pytest.raises(ConfigError, match=r"learner\.horizon"):
         Bptt(horizon=5).check_with(stacked, task)
-    for learner in (Rflo(), Rtrl()):
-        with pytest.raises(ConfigError, match="layer"):
+    for learner in (Rflo(), Rtrl(), HessianFree()):
+        with pytest.raises(ConfigError, match=r"other layers before it|sends errors to one layer"):
             learner.check_with(stacked, task)
     assert Capability.GRAPH not in stacked.capabilities
     assert layered(Srn(4)) == Srn(4)

@@ -28,6 +28,21 @@ def whole(task, split, **options):
     return task.batch(rng.Draws(zero, ids, zero, split=split, dtype=torch.float64, **options))
 
 
+def test_a_file_that_is_written_anew_in_one_process_is_read_anew(tmp_path):
+    path = tmp_path / "x.csv"
+    made(30).to_csv(path, index=False)
+    before = Table(path=str(path), group="id", target="kind")
+    assert before.samples == Table(path=str(path), group="id", target="kind").samples
+    made(60).to_csv(path, index=False)
+    after = Table(path=str(path), group="id", target="kind")
+    assert after.samples > before.samples
+    assert len(after.read_new(str(path))) == 60
+    made(10).to_csv(path, index=False)
+    assert len(after.read_new(str(path))) == 10
+    # what is being trained goes on with what it began with
+    assert whole(after, "train").inputs.shape[2] == after.samples
+
+
 def made(count=30, steps=6, seed=0, even=True, shortest=2):
     """A long table of `count` sequences; the class is whether a's sum is positive."""
     generator, parts = np.random.default_rng(seed), []

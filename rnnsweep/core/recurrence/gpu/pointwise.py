@@ -71,7 +71,7 @@ def _value_of_special(a, bias, ACT: tl.constexpr):
         size = tl.where(size <= 0, 0.0, size)
         return tl.where(a < 0, -size, tl.where(a > 0, size, a * size))
     else:
-        even, odd = _pairs(a)
+        even, odd = _pairs(a)  # pyright: ignore[reportGeneralTypeIssues] - inferred from what `split` raises
         swap = odd > even
         return _joined(tl.where(swap, odd, even), tl.where(swap, even, odd), a)
 
@@ -82,7 +82,7 @@ def slope(a, y, bias, ACT: tl.constexpr):
     if ACT == "modrelu":
         return tl.where(tl.abs(a) + bias > 0, 1.0, 0.0).to(a.dtype)
     elif ACT == "oplu":
-        even, odd = _pairs(a)
+        even, odd = _pairs(a)  # pyright: ignore[reportGeneralTypeIssues] - inferred from what `split` raises
         swap = tl.where(odd > even, 1.0, 0.0).to(a.dtype)
         return _joined(swap, swap, a)
     else:
@@ -111,14 +111,14 @@ def slope_from_output(y, ACT: tl.constexpr):
 def pullback(slope, g, ACT: tl.constexpr):
     """The transposed Jacobian of f times g."""
     if ACT == "oplu":
-        even, odd = _pairs(g)
+        even, odd = _pairs(g)  # pyright: ignore[reportGeneralTypeIssues] - inferred from what `split` raises
         return tl.where(slope > 0, _joined(odd, even, g), g)
     else:
         return slope * g
 
 
 @triton.jit
-def _pairs(x) -> tuple[tl.tensor, tl.tensor]:
+def _pairs(x):
     """The pairs (2i, 2i + 1) of a tile, apart: two tiles [batch, units / 2]."""
     return tl.split(tl.reshape(x, (x.shape[0], x.shape[1] // 2, 2)))
 
