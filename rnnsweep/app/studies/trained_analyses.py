@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.errors import ConfigError, ConfigWarning, nearest
 
 if TYPE_CHECKING:
     from rnnsweep.app.results.sweep import Sweep
@@ -53,6 +54,8 @@ def names() -> dict[str, str]:
 def analyze_sweep(sweep: Sweep, request: Request, out: Path | None = None) -> list[Path]:
     """Run analyses on a sweep's trained rows; returns the files, the page first.
 
+    Where none is asked for by name, those that these rows cannot be put through are left out, with a `ConfigWarning`.
+
     Args:
         sweep: from a store. request: see there.
         out: folder; None: ``analyses/SWEEP`` below the working directory.
@@ -68,10 +71,7 @@ def analyze_sweep(sweep: Sweep, request: Request, out: Path | None = None) -> li
     trials = chosen_trials(sweep, request.trials)
     axis = axis_of(sweep, trials, request.against)
     groups = load_groups(sweep, trials, every_replica=request.every_replica)
-    for analysis in analyses:  # before hours of work: what one of them refuses
-        for group in groups:
-            group.rows.loop  # noqa: B018 - a family without a step is refused here
-            analysis.check_rows(group.rows)
+    analyses = [one for one in analyses if _takes(one, groups, request)]  # before hours of work
     folder = out or Path("analyses") / sweep.name
     identity = identities(sweep, trials, groups)
     found = {
@@ -79,6 +79,22 @@ def analyze_sweep(sweep: Sweep, request: Request, out: Path | None = None) -> li
         for analysis in analyses
     }
     return written(folder, sweep.name, {analysis.unit_name: analysis for analysis in analyses}, found, axis, request)
+
+
+def _takes(analysis: SweepAnalysis, groups: Sequence[RowGroup], request: Request) -> bool:
+    """Whether the rows can be put through it; a refusal is raised where it, or a setting of it, was asked for."""
+    asked = {*request.only, *(text.partition(".")[0] for text in request.settings)}
+    try:
+        for group in groups:
+            group.rows.loop  # noqa: B018 - a family without a step is refused here
+            analysis.check_rows(group.rows)
+    except ConfigError as error:
+        # a family without a step is refused by all of them
+        if analysis.unit_name in asked or not (error.key or "").startswith(f"{analysis.unit_key}."):
+            raise
+        warnings.warn(f"{analysis.unit_name} is left out: {error}", ConfigWarning, stacklevel=3)
+        return False
+    return True
 
 
 # ---------------------------------------------------------------------- what is asked for

@@ -6,11 +6,16 @@ import shutil
 
 import pandas as pd
 import pytest
+import torch
 
 from rnnsweep.app.results.sweep import open_sweep
-from rnnsweep.app.results.trained_rows import chosen_trials, load_groups
-from rnnsweep.app.studies.trained_analyses import Request, analyze_sweep, chosen_analyses, names
+from rnnsweep.app.results.trained_rows import RowGroup, chosen_trials, load_groups
+from rnnsweep.app.studies.trained_analyses import Request, _takes, analyze_sweep, chosen_analyses, names
+from rnnsweep.core.analyses.trained_rows import TrainedRows
+from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.readouts.pooling import Pooling
 from rnnsweep.errors import ConfigError, ConfigWarning
+from tests.kit.networks import Setup
 
 QUICK = (
     *("fixed_points.starts=4", "fixed_points.sequences=2", "lyapunov.sequences=2", "gradient_flow.sequences=2"),
@@ -95,6 +100,20 @@ def test_mistakes(tiny, tmp_path, request_, says):
     with pytest.raises(ConfigError, match=says):
         analyze_sweep(tiny[1], request_, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_what_rows_cannot_be_put_through_is_left_out_unless_it_was_asked_for():
+    program = Setup(family=Srn(5), readout=Pooling()).program()
+    values = program.layout.view(torch.zeros(1, program.layout.size, dtype=torch.float64))
+    group = RowGroup(TrainedRows(program, values, {}), ((0, 0),))
+    analyses = chosen_analyses([], [])
+    with pytest.warns(ConfigWarning, match=r"bifurcation_diagram is left out: .*observe='output'.*rms"):
+        kept = [one.unit_name for one in analyses if _takes(one, [group], Request())]
+    assert kept == [one.unit_name for one in analyses if one.unit_name != "bifurcation_diagram"]
+    (asked,) = chosen_analyses(["bifurcation_diagram"], [])
+    for request in (Request(only=["bifurcation_diagram"]), Request(settings=["bifurcation_diagram.observe=output"])):
+        with pytest.raises(ConfigError, match="looks back over all steps"):
+            _takes(asked, [group], request)
 
 
 def test_a_sweep_without_checkpoints_is_refused_and_a_trial_without_them_is_named(tiny, tmp_path):
