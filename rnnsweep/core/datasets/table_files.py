@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -60,13 +61,15 @@ def _reader(file: Path) -> Callable[[Path], Table]:
     return READERS[ending]
 
 
-def file_states(path: str | None) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and time of writing of each file: what is kept of a table is kept for these.
+def file_states(path: str | None) -> str:
+    """A digest of name, size and time of writing of each file: what is kept of a table is kept for these.
 
     Raises:
         ConfigError: see `table_files`.
     """
-    return tuple((str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in table_files(path))
+    states = [(str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in table_files(path)]
+    # short, as it is hashed with every mini-batch, and a folder may hold thousands
+    return hashlib.blake2b(repr(states).encode(), digest_size=16).hexdigest()
 
 
 def read_table(path: str | None) -> Table:
@@ -79,7 +82,7 @@ def read_table(path: str | None) -> Table:
 
 
 @lru_cache(maxsize=2)
-def _read(path: str | None, states: tuple[tuple[str, int, int], ...]) -> Table:
+def _read(path: str | None, states: str) -> Table:
     del states  # files may be written anew while a process, such as a notebook's, goes on
     place = locate(path, SAMPLE, EXPECTED)
     if not place.is_dir():

@@ -52,7 +52,7 @@ class Spec:
     missing: str
     missing_flags: bool
     vocabulary: int
-    files: tuple[tuple[str, int, int], ...]
+    files: str
 
     @property
     def per_step(self) -> bool:
