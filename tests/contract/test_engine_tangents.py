@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import Direct, LoopWeights, Tangent, Trace
+from tests.contract.test_engines import KNOWN, usable
 
 F64 = torch.float64
-KNOWN = {
-    "reference": ("rnnsweep.core.recurrence.reference", "ReferenceEngine"),
-    "cpu": ("rnnsweep.core.recurrence.cpu.engine.simple", "CpuEngine"),
-}
 
 
 @pytest.fixture(scope="module", params=list(KNOWN))
 def engine(request: pytest.FixtureRequest) -> Engine:
-    torch.set_num_threads(1)
-    module, cls = KNOWN[request.param]
-    found = getattr(importlib.import_module(module), cls)()
-    reason = found.refuses(ACTIVATIONS["tanh"], F64)
-    if reason:
-        pytest.skip(f"engine {request.param}: {reason}")
-    return found
+    return usable(request.param)
 
 
 def trace_of(

@@ -28,14 +28,19 @@ def build(name: str) -> Engine:
     return getattr(importlib.import_module(module), cls)()
 
 
-@pytest.fixture(scope="module", params=list(KNOWN))
-def engine(request: pytest.FixtureRequest) -> Engine:
+def usable(name: str) -> Engine:
+    """An engine on one thread; skips where this machine's processor has no such loops."""
     torch.set_num_threads(1)
-    found = build(request.param)
+    found = build(name)
     reason = found.refuses(ACTIVATIONS["tanh"], F64)
     if reason:
-        pytest.skip(f"engine {request.param}: {reason}")
+        pytest.skip(f"engine {name}: {reason}")
     return found
+
+
+@pytest.fixture(scope="module", params=list(KNOWN))
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return usable(request.param)
 
 
 def tensors_of(record: object) -> dict[str, torch.Tensor]:

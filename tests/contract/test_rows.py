@@ -31,7 +31,7 @@ from rnnsweep.core.types import Capability, RowStatus
 from tests.kit.networks import Setup, assert_same_row
 
 CONF, _ = packaged_configs()
-RUNG = 2
+RUNG = 3
 
 
 def found(folder: str) -> list[tuple[str, type, dict]]:

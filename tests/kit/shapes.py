@@ -31,7 +31,7 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """Checks a function; an int is a float, as everywhere in Python."""
 
 
-CALLS = 4
+CALLS = 20
 """So many calls of a function are checked in each test."""
 _checked_calls: Counter[Callable[..., Any]] = Counter()
 _jaxtyped = jaxtyping.jaxtyped
