@@ -174,9 +174,8 @@ class Layered(Family):
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The last layer's."""
-        top = (_of(part, self.layers, self.layers) for part in (values, step))
-        first, change = top
-        return super().recurrent_step(first, hypers, change)
+        top, change = (_of(part, self.layers, self.layers) for part in (values, step))
+        return super().recurrent_step(top, hypers, change)
 
     def initial(
         self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
