@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Family, Values
-from rnnsweep.core.own_steps import own_at, own_steps, per_sequence, total_steps
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.reference import slope_at
+from rnnsweep.core.sequence_lengths import own_at, own_steps, per_sequence, total_steps
 from rnnsweep.core.types import Record
 
 if TYPE_CHECKING:

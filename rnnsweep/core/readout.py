@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.own_steps import own_steps
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Batch, Capability, Direct, ParameterSpec
 from rnnsweep.unit import Unit
 

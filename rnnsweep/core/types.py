@@ -3,7 +3,7 @@
 Shape legend, for the whole of `core`:
     P rows of a pack · T time steps (T_max) · B mini-batch · H hidden units · I inputs · O outputs ·
     N entries of a row's flat parameter vector. P always leads: a row's slab is contiguous.
-Sequences are right-aligned: all end at T_max; a sequence's own steps are t >= T_max - its length (`core.own_steps`).
+Sequences are right-aligned: all end at T_max; own steps are t >= T_max - length (`core.sequence_lengths`).
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.success import argmax_errors
 from rnnsweep.core.types import Batch

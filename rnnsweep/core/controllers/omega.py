@@ -14,9 +14,9 @@ from rnnsweep.core import readout
 from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.numerics import matmul
-from rnnsweep.core.own_steps import own_at, own_steps, per_sequence
 from rnnsweep.core.recurrence.base import StepEngine
 from rnnsweep.core.recurrence.reference import slope_at
+from rnnsweep.core.sequence_lengths import own_at, own_steps, per_sequence
 from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
 from rnnsweep.unit import NOT_NEGATIVE, Metric, Range
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Gate
-from rnnsweep.core.own_steps import shared_lengths
 from rnnsweep.core.readout import read_out
+from rnnsweep.core.sequence_lengths import shared_lengths
 from rnnsweep.core.types import Capability, Tangent, Trace
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import ANY, POSITIVE, Metric, Range

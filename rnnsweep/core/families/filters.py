@@ -18,7 +18,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
 from rnnsweep.core.families.input_path import EPSILON
-from rnnsweep.core.own_steps import own_steps, per_sequence
+from rnnsweep.core.sequence_lengths import own_steps, per_sequence
 from rnnsweep.core.types import LoopWeights
 
 

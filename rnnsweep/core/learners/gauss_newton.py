@@ -11,9 +11,9 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.learners.base import LoopProgram
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readout import ReadOut, read_out, shares
 from rnnsweep.core.recurrence.reference import slope_at
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Batch, Direct, LoopGradients, Record, Trace
 
 PLAIN = frozenset({"w_rec", "w_in", "b", "act_bias", "w_out", "b_out"})

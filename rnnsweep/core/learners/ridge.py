@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.learners.base import Learner, LoopProgram
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readout import read_out
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Batch, Learned, Wanted
 from rnnsweep.unit import NOT_NEGATIVE, Range
 

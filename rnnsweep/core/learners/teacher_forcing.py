@@ -13,9 +13,9 @@ from torch import Tensor
 from rnnsweep.core import numerics, rng
 from rnnsweep.core.families.base import OutputFeedback
 from rnnsweep.core.learners.base import Learner, LoopProgram
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, spread
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Batch, Learned, LoopGradients, LoopWeights, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, SHARE, Range

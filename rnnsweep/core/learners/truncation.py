@@ -9,8 +9,8 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.own_steps import per_sequence
 from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.sequence_lengths import per_sequence
 from rnnsweep.core.types import Direct, LoopGradients, Record, Trace
 
 # Not cut like the rest: h has one step more, the others have no time axis.

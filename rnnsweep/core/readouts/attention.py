@@ -12,8 +12,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.numerics import matmul
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readout import Readout, Seen, Values
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Capability, Direct, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readout import Readout, Seen, Values
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Capability, Direct
 from rnnsweep.unit import Range
 

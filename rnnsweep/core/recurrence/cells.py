@@ -23,9 +23,9 @@ from torch.nn.functional import pad
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 from rnnsweep.errors import ConfigError
 

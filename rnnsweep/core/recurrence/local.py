@@ -19,9 +19,9 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.recurrence.cells import Cell, ProductCell
 from rnnsweep.core.recurrence.reference import slope_at
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import LoopGradients, Record
 
 RECURRENT, DRIVE, START = "w_rec", "drive", "h0"

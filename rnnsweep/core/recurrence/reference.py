@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation, OutputSlope
-from rnnsweep.core.own_steps import own_steps
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.recurrence.cells import Cell
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import LoopGradients, LoopWeights
 
 _PARTS = ("w_rec", "w_in", "bias", "act_bias", "h0")

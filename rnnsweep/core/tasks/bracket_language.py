@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws, stream_of
+from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.step_errors import STEP_ERROR, StepErrors
 from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS

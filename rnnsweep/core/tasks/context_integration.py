@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws, stream_of
+from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.evidence import EvidenceTask
 from rnnsweep.core.tasks.synthetic import SYMBOLS
 from rnnsweep.core.types import Batch

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from torch import Tensor
 
-from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.noise import gaussian
 from rnnsweep.core.tasks.success import any_step, argmax_errors
 from rnnsweep.core.tasks.synthetic import FILLING, LengthTask

@@ -12,8 +12,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
-from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.synthetic import POSITIONS, LengthTask
 from rnnsweep.core.types import Batch
 

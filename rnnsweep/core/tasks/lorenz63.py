@@ -16,8 +16,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
-from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws, Split
+from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.reconstruction import (
     bin_counts,

@@ -9,8 +9,8 @@ from typing import ClassVar
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import argmax_errors
 from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, LengthTask

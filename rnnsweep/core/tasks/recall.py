@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import any_step, argmax_errors
 from rnnsweep.core.tasks.synthetic import SYMBOLS, LengthTask

@@ -9,7 +9,7 @@ from typing import ClassVar
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.own_steps import row_steps
+from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.success import any_step, argmax_errors, share_of_steps
 from rnnsweep.core.tasks.synthetic import LengthTask
 from rnnsweep.core.types import Batch

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rnnsweep.core.own_steps import row_steps
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.groups import multiplication_table, prefix_products, table_on
 from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.step_errors import STEP_ERROR, StepErrors

@@ -15,7 +15,7 @@ from rnnsweep.core.tasks.char_lm import CharLm
 from rnnsweep.core.tasks.frame_regression import FrameRegression
 from rnnsweep.core.tasks.polyphonic_music import PolyphonicMusic
 from rnnsweep.core.tasks.sequential_digits import SequentialDigits
-from rnnsweep.core.tasks.table import Table
+from rnnsweep.core.tasks.table_task import TableTask
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 
 
@@ -98,7 +98,7 @@ def test_tasks_say_what_they_read(tmp_path: Path) -> None:
     assert len(FrameRegression(length=20).data_files()) == len(list((SAMPLES / "frames").rglob("*.npy")))
     assert len(PolyphonicMusic(path="samples:midi").data_files()) == len(list((SAMPLES / "midi").rglob("*.mid")))
     assert list(PolyphonicMusic().data_files()) == [SAMPLES / "rolls.json"]
-    assert list(Table().data_files()) == [SAMPLES / "japanese_vowels.parquet"]
+    assert list(TableTask().data_files()) == [SAMPLES / "japanese_vowels.parquet"]
     assert len(SequentialDigits(source="idx").data_files()) == 4
     assert list(SequentialDigits().data_files()) == list(TemporalOrder().data_files()) == []
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rnnsweep.core.datasets.table_files import read_table, table_files
-from rnnsweep.core.tasks.table import Table
+from rnnsweep.core.tasks.table_task import TableTask
 
 LENGTHS = (3, 5, 4, 6, 3, 4, 5, 6, 3, 4, 5, 3)
 TEXTS = ("no", "yes")
@@ -123,7 +123,7 @@ def contents(task):
 def task(path, **options):
     names = path.suffix == ".npz"
     inputs = ["values0", "values1"] if names else ["a", "b"]
-    return Table(str(path), inputs=inputs, target="kind", group="name", **options)
+    return TableTask(str(path), inputs=inputs, target="kind", group="name", **options)
 
 
 @pytest.mark.parametrize("write", [*LONG, *WHOLE], ids=lambda write: write.__name__.removeprefix("write_"))
@@ -143,7 +143,7 @@ def test_every_kind_of_file_gives_the_same(write, tmp_path):
 @pytest.mark.parametrize("write", WHOLE, ids=lambda write: write.__name__.removeprefix("write_"))
 def test_files_that_say_what_a_sequence_is_need_no_group(write, tmp_path):
     path = write(tmp_path)
-    found = Table(
+    found = TableTask(
         str(path), inputs=["values0", "values1"] if path.suffix == ".npz" else ["a", "b"], target="y", goal="regress"
     )
     lengths = [steps for part in found.prepared().samples.values() for steps in part[:, 1]]
@@ -152,17 +152,17 @@ def test_files_that_say_what_a_sequence_is_need_no_group(write, tmp_path):
 
 def test_an_array_of_sequences_and_one_of_one(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(60.0).reshape(6, 5, 2))
-    found = Table(str(tmp_path / "x.npy"), goal="forecast", horizon=2)
+    found = TableTask(str(tmp_path / "x.npy"), goal="forecast", horizon=2)
     assert (found.n_inputs, found.n_outputs, found.max_length, found.samples) == (2, 2, 3, 4)
     np.save(tmp_path / "y.npy", np.arange(60.0).reshape(30, 2))
-    found = Table(str(tmp_path / "y.npy"), goal="forecast", split="time", length=4)
+    found = TableTask(str(tmp_path / "y.npy"), goal="forecast", split="time", length=4)
     assert [found.samples_of(split) for split in ("train", "valid", "test")] == [5, 1, 1]
     np.savez(tmp_path / "z.npz", x=np.zeros((6, 5, 2)), step=np.arange(30).reshape(6, 5), y=np.arange(6) % 2)
     assert list(read_table(str(tmp_path / "z.npz")).columns) == ["x0", "x1", "step", "y"]
 
 
 def test_the_class_may_be_the_folder(tmp_path):
-    found = Table(str(write_folder(tmp_path)), inputs=["a", "b"], target="folder")
+    found = TableTask(str(write_folder(tmp_path)), inputs=["a", "b"], target="folder")
     assert found.output_names == ("no", "yes")
     assert len(found.data_files()) == len(LENGTHS)
 
@@ -177,7 +177,7 @@ def test_a_saved_dict_names_its_parts(tmp_path):
         with pyarrow.OSFile(str(file), "wb") as sink, pyarrow.ipc.new_stream(sink, part.schema) as stream:
             stream.write_table(part)
     (tmp_path / "dataset_dict.json").write_text("{}")
-    found = Table(str(tmp_path), inputs=["a", "b"], target="kind", split="given")
+    found = TableTask(str(tmp_path), inputs=["a", "b"], target="kind", split="given")
     assert [found.samples_of(split) for split in ("train", "valid", "test")] == [6, 3, 3]
     assert len(table_files(str(tmp_path))) == 3
 

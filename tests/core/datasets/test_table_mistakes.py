@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnsweep.core.tasks.table import Table
+from rnnsweep.core.tasks.table_task import TableTask
 from rnnsweep.errors import ConfigError
 
 HEAD = "id,t,a,b,kind\n"
@@ -177,7 +177,7 @@ def test_one_line_says_what_is_wrong(name, tmp_path):
     else:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError) as caught:
-        Table(str(path), **{**ROLES, **options})
+        TableTask(str(path), **{**ROLES, **options})
     message = str(caught.value)
     assert "\n" not in message
     at = 0
@@ -188,28 +188,28 @@ def test_one_line_says_what_is_wrong(name, tmp_path):
 
 def test_the_good_file_is_good(tmp_path):
     (tmp_path / "x.csv").write_text(GOOD)
-    assert Table(str(tmp_path / "x.csv"), **ROLES).samples == 6
+    assert TableTask(str(tmp_path / "x.csv"), **ROLES).samples == 6
     # a mark at the start, other ends of lines and empty lines are none of anybody's business
     (tmp_path / "y.csv").write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n\r\n").encode())
-    assert Table(str(tmp_path / "y.csv"), **ROLES).samples == 6
+    assert TableTask(str(tmp_path / "y.csv"), **ROLES).samples == 6
 
 
 def test_a_folder_of_several_kinds_and_an_empty_one(tmp_path):
     with pytest.raises(ConfigError, match="holds no file of a known kind"):
-        Table(str(tmp_path), **ROLES)
+        TableTask(str(tmp_path), **ROLES)
     for name in ("x.csv", "y.tsv"):
         (tmp_path / name).write_text(GOOD)
     with pytest.raises(ConfigError, match=r"holds files of several kinds: \.csv, \.tsv"):
-        Table(str(tmp_path), **ROLES)
+        TableTask(str(tmp_path), **ROLES)
     (tmp_path / "y.tsv").unlink()
     (tmp_path / "z.csv").write_text("a\n1\n")
     with pytest.raises(ConfigError, match=r"z\.csv': has other columns than x\.csv: b is in one of them only"):
-        Table(str(tmp_path), **ROLES)
+        TableTask(str(tmp_path), **ROLES)
 
 
 def test_a_file_that_is_not_there():
     with pytest.raises(ConfigError, match="no such file or folder") as caught:
-        Table("/nowhere/x.csv", **ROLES)
+        TableTask("/nowhere/x.csv", **ROLES)
     assert caught.value.key == "task.path"
 
 
@@ -235,14 +235,14 @@ def test_a_file_that_is_not_there():
 )
 def test_fields_that_make_no_sense(key, value):
     with pytest.raises(ConfigError) as caught:
-        Table(**{key: value})
+        TableTask(**{key: value})
     assert caught.value.key == f"task.{key}"
 
 
 def test_weights_are_for_one_target(tmp_path):
     (tmp_path / "x.csv").write_text(GOOD.replace(",x\n", ",0\n").replace(",y\n", ",1\n"))
     with pytest.raises(ConfigError, match=r"task\.class_weights"):
-        Table(str(tmp_path / "x.csv"), group="id", target=["kind", "b"], class_weights="balanced")
+        TableTask(str(tmp_path / "x.csv"), group="id", target=["kind", "b"], class_weights="balanced")
 
 
 def originals(folder):
@@ -266,7 +266,7 @@ def test_whatever_bytes_are_changed_the_answer_is_one_line_or_numbers(kind, tmp_
             content[place : place + random.integers(0, 3)] = random.bytes(random.integers(0, 3))
         (tmp_path / f"{number}{kind}").write_bytes(content)
         try:
-            prepared = Table(str(tmp_path / f"{number}{kind}"), **roles).prepared()
+            prepared = TableTask(str(tmp_path / f"{number}{kind}"), **roles).prepared()
         except ConfigError as error:
             lines.append(str(error))
         else:

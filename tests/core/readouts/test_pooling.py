@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rnnsweep.core.families.srn import Srn
-from rnnsweep.core.own_steps import own_steps
 from rnnsweep.core.readouts.pooling import Pooling
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.training import train_rung
 from rnnsweep.core.types import Direct
 from tests.kit.networks import Setup, assert_same_row

@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Int64, Num, Shaped
 from torch import Tensor
 
-from rnnsweep.core.own_steps import row_lengths
 from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
+from rnnsweep.core.sequence_lengths import row_lengths
 from rnnsweep.core.types import KernelArguments
 
 ALIGN = 64

@@ -16,7 +16,7 @@ from rnnsweep.core.datasets.table_inputs import Scale
 from rnnsweep.core.evaluation import score
 from rnnsweep.core.losses import CROSS_ENTROPY, WeightedCrossEntropy
 from rnnsweep.core.readout import cost
-from rnnsweep.core.tasks.table import AUROC, BALANCED, F1, MAE, RMSE, Table
+from rnnsweep.core.tasks.table_task import AUROC, BALANCED, F1, MAE, RMSE, TableTask
 from rnnsweep.core.training import train_rung
 from tests.kit.networks import Setup, assert_same_row
 
@@ -31,10 +31,10 @@ def whole(task, split, **options):
 def test_a_file_that_is_written_anew_in_one_process_is_read_anew(tmp_path):
     path = tmp_path / "x.csv"
     made(30).to_csv(path, index=False)
-    before = Table(path=str(path), group="id", target="kind")
-    assert before.samples == Table(path=str(path), group="id", target="kind").samples
+    before = TableTask(path=str(path), group="id", target="kind")
+    assert before.samples == TableTask(path=str(path), group="id", target="kind").samples
     made(60).to_csv(path, index=False)
-    after = Table(path=str(path), group="id", target="kind")
+    after = TableTask(path=str(path), group="id", target="kind")
     assert after.samples > before.samples
     assert len(after.read_new(str(path))) == 60
     made(10).to_csv(path, index=False)
@@ -84,7 +84,7 @@ def by_name(task, frame, split):
 
 def test_inputs_are_standardised_by_the_training_part_alone(file):
     frame = made(even=False)
-    task = Table(file(frame), inputs=["a", "b", "c"], target="kind", group="id", time="t")
+    task = TableTask(file(frame), inputs=["a", "b", "c"], target="kind", group="id", time="t")
     training = pd.concat(by_name(task, frame, "train"))
     mean, deviation = training[["a", "b"]].mean(), training[["a", "b"]].std(ddof=0)
     for split in SPLITS:
@@ -94,15 +94,15 @@ def test_inputs_are_standardised_by_the_training_part_alone(file):
             np.testing.assert_allclose(own(task, batch, b)[:, :2], wanted, rtol=1e-6, atol=1e-6)
             assert not own(task, batch, b)[:, 2].any(), "a constant column is 0"
             assert task.output_names[int(batch.targets[0, b])] == sequence["kind"].iloc[0]
-    raw = Table(task.path, inputs=["a", "b"], target="kind", group="id", standardise=False)
+    raw = TableTask(task.path, inputs=["a", "b"], target="kind", group="id", standardise=False)
     np.testing.assert_allclose(own(raw, whole(raw, "valid"), 0), by_name(raw, frame, "valid")[0][["a", "b"]], rtol=1e-6)
 
 
 def test_all_columns_of_numbers_are_inputs_unless_they_have_another_role(file):
     path = file()
-    assert Table(path, target="kind", group="id", time="t").n_inputs == 7
-    assert Table(path, target="total", goal="regress", group="id", split="group", split_by="site").n_inputs == 6
-    assert Table(path, goal="forecast", group="id", target="a").n_inputs == 8
+    assert TableTask(path, target="kind", group="id", time="t").n_inputs == 7
+    assert TableTask(path, target="total", goal="regress", group="id", split="group", split_by="site").n_inputs == 6
+    assert TableTask(path, goal="forecast", group="id", target="a").n_inputs == 8
 
 
 @pytest.mark.parametrize("missing", ["zero", "mean", "previous"])
@@ -110,7 +110,7 @@ def test_gaps_are_filled_and_flagged(missing, file):
     frame = made()
     frame.loc[frame["t"].isin([0, 3, 4]), "a"] = np.nan
     options = {"inputs": ["b", "a"], "target": "kind", "group": "id", "time": "t", "missing": missing}
-    task = Table(file(frame), missing_flags=True, **options)
+    task = TableTask(file(frame), missing_flags=True, **options)
     assert task.n_inputs == 3, "only columns with gaps are flagged"
     training = pd.concat(by_name(task, frame, "train"))["a"]
     for b, sequence in enumerate(by_name(task, frame, "test")):
@@ -120,12 +120,12 @@ def test_gaps_are_filled_and_flagged(missing, file):
         wanted = (filled - training.mean()) / training.std(ddof=0)
         np.testing.assert_allclose(own(task, whole(task, "test"), b)[:, 1], wanted, rtol=1e-5, atol=1e-6)
         assert own(task, whole(task, "test"), b)[:, 2].tolist() == column.isna().astype(float).tolist()
-    assert Table(task.path, **options).n_inputs == 2
+    assert TableTask(task.path, **options).n_inputs == 2
 
 
 def test_numbers_are_predicted_standardised_and_measured_in_their_own_units(file):
     frame = made()
-    task = Table(file(frame), goal="regress", inputs=["a"], target=["total", "late"], group="id")
+    task = TableTask(file(frame), goal="regress", inputs=["a"], target=["total", "late"], group="id")
     batch, wanted = whole(task, "valid"), [s[["total", "late"]].iloc[0] for s in by_name(task, frame, "valid")]
     np.testing.assert_allclose(task.in_units(batch.targets[0].numpy()), wanted, rtol=1e-5, atol=1e-6)
     outputs = batch.targets + torch.tensor([1.0, -0.5])
@@ -136,14 +136,14 @@ def test_numbers_are_predicted_standardised_and_measured_in_their_own_units(file
     assert float(task.summarise(collected)[RMSE]) == pytest.approx(rmse, rel=1e-6)
     # off by 1 and .5 deviations: .79 in the mean of squares
     assert task.errors(outputs, batch).all()
-    wide = Table(task.path, goal="regress", inputs=["a"], target=["total", "late"], group="id", tolerance=0.8)
+    wide = TableTask(task.path, goal="regress", inputs=["a"], target=["total", "late"], group="id", tolerance=0.8)
     assert not wide.errors(outputs, batch).any()
 
 
 @pytest.mark.parametrize(("horizon", "length"), [(1, None), (3, None), (2, 4), (1, 1)])
 def test_a_forecast_s_target_is_the_value_to_come(horizon, length, file):
     frame = made(count=12, steps=9, even=False, shortest=4)
-    task = Table(
+    task = TableTask(
         file(frame), goal="forecast", inputs=["a", "b"], target="b", group="id", horizon=horizon, length=length
     )
     scale, seen = task.prepared().targets.scale, 0
@@ -161,7 +161,7 @@ def test_a_forecast_s_target_is_the_value_to_come(horizon, length, file):
 
 def test_one_series_is_cut_by_time_and_no_part_sees_another(file):
     frame = made(count=1, steps=100)
-    task = Table(file(frame), goal="forecast", inputs=["a"], split="time", length=20, horizon=2)
+    task = TableTask(file(frame), goal="forecast", inputs=["a"], split="time", length=20, horizon=2)
     assert [task.prepared().samples[split].tolist() for split in SPLITS] == [
         [[0, 20, 0], [20, 20, 0], [40, 20, 0], [60, 8, 0]],
         [[70, 13, 0]],
@@ -174,8 +174,8 @@ def test_steps_without_a_label_are_not_scored(file):
     frame.loc[frame["t"] < 2, "step"] = np.nan
     options = {"goal": "label", "inputs": ["a"], "target": "step", "group": "id"}
     with pytest.raises(Exception, match=r"row 2, column step: is empty"):
-        Table(file(frame), **options)
-    task = Table(file(frame), missing="mean", **options)
+        TableTask(file(frame), **options)
+    task = TableTask(file(frame), missing="mean", **options)
     batch = whole(task, "train")
     assert batch.mask[0].sum(0).tolist() == [4.0] * task.samples
     assert task.output_names == ("minus", "plus")
@@ -201,7 +201,7 @@ def constant(task, output):
 @pytest.mark.parametrize("weights", ["none", "balanced"])
 @pytest.mark.parametrize(("goal", "target"), [("classify", "kind"), ("label", "step")])
 def test_chance_is_the_best_constant_class(goal, target, weights, file):
-    task = Table(file(), goal=goal, inputs=["a"], target=target, group="id", class_weights=weights)
+    task = TableTask(file(), goal=goal, inputs=["a"], target=target, group="id", class_weights=weights)
     batch = whole(task, "train")
     shares = torch.bincount(batch.targets.flatten()).double() / batch.targets.numel()
     best = shares.log() if weights == "none" else torch.zeros(2)
@@ -215,11 +215,11 @@ def test_chance_is_the_best_constant_class(goal, target, weights, file):
 def test_chance_is_the_mean_of_numbers_and_each_label_s_share(file):
     path = file()
     for options in ({"goal": "regress", "target": ["total"]}, {"goal": "forecast", "target": ["a", "b"]}):
-        task = Table(path, inputs=["a"], group="id", **options)
+        task = TableTask(path, inputs=["a"], group="id", **options)
         batch = whole(task, "train")
         mean = batch.targets.flatten(0, -2).mean(0)
         assert constant(task, mean) == pytest.approx((task.chance_loss, task.chance_error), rel=1e-5)
-    task = Table(path, inputs=["a"], group="id", target=["high", "late"])
+    task = TableTask(path, inputs=["a"], group="id", target=["high", "late"])
     shares = whole(task, "train").targets[0].mean(0)
     assert constant(task, torch.logit(shares)) == pytest.approx((task.chance_loss, task.chance_error))
 
@@ -255,18 +255,18 @@ def test_weighted_classes_are_torch_s():
 
 def test_labels_may_be_true_and_false(file, tmp_path):
     frame = made()
-    numbers = Table(file(frame), inputs=["a"], target=["high", "late"], group="id")
+    numbers = TableTask(file(frame), inputs=["a"], target=["high", "late"], group="id")
     wanted = whole(numbers, "train").targets
     frame[["high", "late"]] = frame[["high", "late"]].astype(bool)
     frame.to_csv(tmp_path / "words.csv", index=False)  # a process reads a file once
-    words = Table(str(tmp_path / "words.csv"), inputs=["a"], target=["late", "high"], group="id")
+    words = TableTask(str(tmp_path / "words.csv"), inputs=["a"], target=["late", "high"], group="id")
     assert torch.equal(whole(words, "train").targets.flip(-1), wanted)
 
 
 def test_balanced_weights_are_scikit_learn_s(file):
     from sklearn.utils.class_weight import compute_class_weight
 
-    task = Table(file(), inputs=["a"], target="kind", group="id", class_weights="balanced")
+    task = TableTask(file(), inputs=["a"], target="kind", group="id", class_weights="balanced")
     targets = whole(task, "train").targets[0].numpy()
     assert task.loss.weights == pytest.approx(compute_class_weight("balanced", classes=np.arange(2), y=targets))
 
@@ -284,14 +284,14 @@ GOALS = {
 @pytest.mark.parametrize("engine", ["reference", "cpu"])
 @pytest.mark.parametrize("goal", GOALS)
 def test_every_goal_trains_alone_as_in_a_pack_and_reports_its_metrics(goal, engine, file):
-    task = Table(file(count=40), inputs=["a", "b"], group="id", time="t", **GOALS[goal])
+    task = TableTask(file(count=40), inputs=["a", "b"], group="id", time="t", **GOALS[goal])
     setup = Setup(task=task, engine=engine, dtype=torch.float32, batch=4, eval_size=100)
     pack, alone = setup.pack([0, 1, 2]), setup.pack([1])
     for _ in range(2):
         results, (wanted,) = train_rung(pack, 3, 1), train_rung(alone, 3, 1)
         assert results[1] == wanted
     assert_same_row(pack.row(1), alone.row(0))
-    declared = Table.declares({name: getattr(task, name) for name in task.fields()})
+    declared = TableTask.declares({name: getattr(task, name) for name in task.fields()})
     assert set(declared) < set(wanted)
     assert set(declared) < set(task.worst)
     assert all(math.isfinite(task.worst[key]) for key in declared)
@@ -299,7 +299,7 @@ def test_every_goal_trains_alone_as_in_a_pack_and_reports_its_metrics(goal, engi
 
 def test_scores_are_of_the_whole_evaluation_whatever_the_mini_batch(file):
     """Those of scikit-learn on all validation sequences, though they come in mini-batches of three."""
-    task = Table(file(count=60), inputs=["a", "b"], target="kind", group="id", shares=[1, 1, 1])
+    task = TableTask(file(count=60), inputs=["a", "b"], target="kind", group="id", shares=[1, 1, 1])
     batch = whole(task, "valid")
     outputs = torch.randn(*batch.targets.shape, 2, generator=torch.Generator().manual_seed(1))
     wanted, named = batch.targets[0], outputs[0].argmax(-1)
@@ -322,7 +322,7 @@ def test_scores_are_of_the_whole_evaluation_whatever_the_mini_batch(file):
 
 def test_another_file_is_prepared_with_the_same_numbers(file, tmp_path):
     frame = made(even=False)
-    task = Table(file(frame), inputs=["b", "a"], target="kind", group="id", time="t")
+    task = TableTask(file(frame), inputs=["b", "a"], target="kind", group="id", time="t")
     frame[frame["id"] == "s3"].drop(columns=["kind", "total"]).to_csv(tmp_path / "new.csv", index=False)
     ((name, values),) = task.read_new(str(tmp_path / "new.csv"))
     samples = {
@@ -342,15 +342,15 @@ def test_standardising_leaves_constants_and_forgets_gaps():
 
 def test_what_other_goals_look_at_is_unread(file):
     path = file()
-    assert set(Table(path, target="kind", group="id").unread()) == {
+    assert set(TableTask(path, target="kind", group="id").unread()) == {
         "horizon",
         "length",
         "tolerance",
         "missing_flags",
         "vocabulary",
     }
-    assert "class_weights" in Table(path, target="total", group="id", goal="regress").unread()
-    assert "split_by" in Table(path, target="kind", group="id", split_by="t").unread()
+    assert "class_weights" in TableTask(path, target="total", group="id", goal="regress").unread()
+    assert "split_by" in TableTask(path, target="kind", group="id", split_by="t").unread()
 
 
 @pytest.fixture
@@ -373,35 +373,36 @@ def said(task, batch, b):
 
 def test_the_next_word_by_a_vocabulary_of_the_training_part(texts):
     path, lines = texts
-    task = Table(path, goal="next_word", target="words", split="given", split_by="part")
+    task = TableTask(path, goal="next_word", target="words", split="given", split_by="part")
     assert {"<unknown>", "didn't", ",", "cat", "7"} < set(task.output_names)
     assert "9" not in task.output_names, "only the validation part has it"
     assert (
-        task.output_names == Table(path, goal="next_word", target="words", split="given", split_by="part").output_names
+        task.output_names
+        == TableTask(path, goal="next_word", target="words", split="given", split_by="part").output_names
     )
     batch = whole(task, "valid")
     for b, (*_, row) in enumerate(task.prepared().samples["valid"]):
         words = lines[row].replace("9", "<unknown>").replace("8", "<unknown>").replace(",", " ,").split()
         assert said(task, batch, b) == [words[:-1], words[1:]]
-    small = Table(path, goal="next_word", target="words", split="given", split_by="part", vocabulary=3)
+    small = TableTask(path, goal="next_word", target="words", split="given", split_by="part", vocabulary=3)
     assert small.output_names == ("<unknown>", ",", "cat", "didn't"), "the commonest, of equal ones the first by name"
 
 
 def test_the_next_character_of_a_file_of_text(tmp_path):
     (tmp_path / "x.txt").write_text("abcd" * 50)
-    task = Table(str(tmp_path / "x.txt"), goal="next_character", split="time", length=10, horizon=2)
+    task = TableTask(str(tmp_path / "x.txt"), goal="next_character", split="time", length=10, horizon=2)
     assert task.output_names == ("<unknown>", "a", "b", "c", "d")
     assert said(task, whole(task, "train"), 0) == [list("abcdabcdab"), list("cdabcdabcd")]
     assert sum(int(whole(task, split).mask.sum()) for split in SPLITS) == 200 - 3 * 2
     assert task.chance_loss == pytest.approx(math.log(4), rel=1e-3)
     assert [name for name, _ in task.read_new(str(tmp_path / "x.txt"))] == ["0"]
     with pytest.raises(Exception, match=r"holds 1 sequence, too few.*task\.split=time"):
-        Table(str(tmp_path / "x.txt"), goal="next_character")
+        TableTask(str(tmp_path / "x.txt"), goal="next_character")
 
 
 @pytest.mark.parametrize("engine", ["reference", "cpu"])
 def test_perplexity_is_the_exponential_of_the_loss(texts, engine):
-    task = Table(texts[0], goal="next_word", target="words", shares=[2, 1, 1])
+    task = TableTask(texts[0], goal="next_word", target="words", shares=[2, 1, 1])
     setup = Setup(task=task, engine=engine, dtype=torch.float32, batch=2, eval_size=100)
     pack, alone = setup.pack([0, 1, 2]), setup.pack([1])
     results, (wanted,) = train_rung(pack, 3, 1), train_rung(alone, 3, 1)
@@ -414,4 +415,4 @@ def test_texts_that_say_nothing(tmp_path):
     for text, words in (("\n", "is empty"), ("aaaaaa", "has one token only")):
         (tmp_path / "x.txt").write_text(text)
         with pytest.raises(Exception, match=words):
-            Table(str(tmp_path / "x.txt"), goal="next_character", split="time")
+            TableTask(str(tmp_path / "x.txt"), goal="next_character", split="time")

@@ -17,7 +17,7 @@ from rnnsweep.core.datasets.table_files import file_states, table_files
 from rnnsweep.core.datasets.table_preparing import AHEAD, PER_STEP, TOKENS, Prepared, Spec, new_sequences, prepare
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Loss, WeightedCrossEntropy
 from rnnsweep.core.rng import Draws, Split
-from rnnsweep.core.tasks import scores
+from rnnsweep.core.tasks import classification_scores as scores
 from rnnsweep.core.tasks import table_levels as levels
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.onehot import one_hot
@@ -47,7 +47,7 @@ _SPLIT_BY: Mapping[str, str] = {"given": "part", "group": "utterance"}
 
 
 @dataclass(frozen=True)
-class Table(Task):
+class TableTask(Task):
     """Sequences of a file of one's own; each has its own number of steps.
 
     ``classify``: a class for each sequence, said at its end; with several targets, columns of 0 and 1, whether each
@@ -89,7 +89,7 @@ class Table(Task):
         Scores as in scikit-learn.
 
     Example:
-        >>> task = Table()
+        >>> task = TableTask()
         >>> task.n_inputs, task.output_names[:3], task.max_length
         (12, ('1', '2', '3'), 29)
     """

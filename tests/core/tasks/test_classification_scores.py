@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn import metrics
 
-from rnnsweep.core.tasks import scores
+from rnnsweep.core.tasks import classification_scores as scores
 
 P, N = 4, 60
 
