@@ -83,11 +83,13 @@ class Metric:
         meaning: one line that says what is measured, and in which unit.
         label: words for an axis; empty: the key stands for itself.
         drawn: whether reports draw its course over the updates.
+        by_layer: whether a network of several layers reports it of single ones too, as ``key.1``, ``key.2``, ...
     """
 
     meaning: str
     label: str = ""
     drawn: bool = False
+    by_layer: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.activations import Activation
 from rnnsweep.core.families.base import Family, Values
+from rnnsweep.core.loops import BackwardPass, Loop, Place, places_of
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.sequence_lengths import own_at, own_steps, per_sequence, total_steps
-from rnnsweep.core.types import Record
-
-if TYPE_CHECKING:
-    from rnnsweep.core.controllers.base import Context
+from rnnsweep.core.types import Record, Trace
 
 SATURATED_BELOW = 0.1
 """|f'| below which a unit counts as saturated."""
 
 
 def weights(family: Family, values: Values, hypers: Values) -> dict[str, Float64[Tensor, " P"]]:
-    """Spectral radius and largest singular value of the loop's recurrent matrix, float64 [P].
+    """Spectral radius and largest singular value of the loops' recurrent matrices, float64 [P].
 
-    Left out where that matrix is not square (gates) or there is none. Also what the family counts (`Family.counted`).
+    The last layer's; of several layers also each one's, by ``weights/rho.1``. Left out where that matrix is not square
+    (gates) or there is none. Also what the family counts (`Family.counted`).
 
     Args:
         family: of the rows. values: their parameters. hypers: the family's hyperparameters and row state.
@@ -35,30 +34,51 @@ def weights(family: Family, values: Values, hypers: Values) -> dict[str, Float64
     Numerics:
         One LAPACK call per row and quantity, in float64, so that rows cannot mix. Non-finite matrices give NaN.
     """
-    matrices = family.weights(values, hypers).w_rec.double().cpu()
-    counted = {key: hypers[slot].to(torch.float64, copy=True) for slot, key in family.counted.items()}
+    found: dict[str, Tensor] = {}
+    places = places_of(family)
+    for place, part in zip(places, family.parts, strict=True):
+        own = _of_matrix(part.weights(place.own(values), hypers).w_rec.double().cpu())
+        found |= {f"{key}{end}": value for key, value in own.items() for end in _ends(place)}
+    return found | {key: hypers[slot].to(torch.float64, copy=True) for slot, key in family.counted.items()}
+
+
+def _of_matrix(matrices: Tensor) -> dict[str, Tensor]:
     if matrices.shape[1] != matrices.shape[2] or not matrices.shape[1]:
-        return counted
+        return {}
     rho, sigma = torch.full((2, len(matrices)), math.nan, dtype=torch.float64)
     for index, matrix in enumerate(matrices):
         # torch refuses other matrices; such a row has NaN
         if bool(torch.isfinite(matrix).all()):
             rho[index] = torch.linalg.eigvals(matrix).abs().max()
             sigma[index] = torch.linalg.matrix_norm(matrix, 2)
-    return {"weights/rho": rho, "weights/sigma_max": sigma, **counted}
+    return {"weights/rho": rho, "weights/sigma_max": sigma}
 
 
-def states(context: Context) -> dict[str, Float64[Tensor, " P"]]:
+def _ends(place: Place) -> list[str]:
+    """Ends of a loop's metric keys: its layer's where there are several; none for the last one."""
+    return [f".{place.label}"] * (place.layers > 1) + [""] * (place.layer == place.layers)
+
+
+def states(passes: Sequence[BackwardPass]) -> dict[str, Float64[Tensor, " P"]]:
     """Saturation share and largest Lyapunov exponent on the last training mini-batch, float64 [P].
 
-    Saturation counts all nonlinearities of a cell, gates among them; it is left out for cells that have none. The
-    exponent is left out for cells that are not the simple one.
+    Keys of the last layer, and of each where there are several, as in `weights`. Saturation counts all nonlinearities
+    of a cell, gates among them; it is left out for cells that have none. The exponent, given what the loop is fed with,
+    is left out for cells that are not the simple one; that of the whole network is the largest of its layers'.
     """
-    assert context.trace is not None
-    record, activation, cell = context.trace.record, context.activation, context.family.cell
+    found: dict[str, Tensor] = {}
+    for one in passes:
+        if one.trace is not None:
+            own = _of_states(one.loop, one.trace.record)
+            found |= {f"{key}{end}": value for key, value in own.items() for end in _ends(one.loop.place)}
+    return found
+
+
+def _of_states(loop: Loop, record: Record) -> dict[str, Tensor]:
+    cell = loop.family.cell
     if cell is None:
-        saturated = saturation(record, lambda t: slope_at(record, activation, t))
-        return {"state/saturation": saturated, "state/lyapunov_max": lyapunov(record, context)}
+        saturated = saturation(record, lambda t: slope_at(record, loop.activation, t))
+        return {"state/saturation": saturated, "state/lyapunov_max": lyapunov(record, loop.activation)}
     # the base's: a cell without nonlinearities of its own
     if type(cell).slopes is Cell.slopes:
         return {}
@@ -90,7 +110,7 @@ def saturation(record: Record, slopes: Callable[[int], Float[Tensor, "P B K"]]) 
     return flat / (total_steps(lengths, B) * size)
 
 
-def lyapunov(record: Record, context: Context) -> Float64[Tensor, " P"]:
+def lyapunov(record: Record, activation: Activation) -> Float64[Tensor, " P"]:
     """Mean growth rate of a perturbation that starts equal in all units, nats per step, float64 [P].
 
     Numerics:
@@ -99,7 +119,7 @@ def lyapunov(record: Record, context: Context) -> Float64[Tensor, " P"]:
     References:
         Benettin et al. (1980); the first exponent of Vogt et al. (2022), averaged over the mini-batch.
     """
-    w, activation = record.weights, context.activation
+    w = record.weights
     T = record.h.shape[1] - 1
     v = torch.ones_like(record.h[:, 0]) / math.sqrt(record.h.shape[-1])  # P B H, of norm 1
     total = torch.zeros(v.shape[:2], dtype=torch.float64, device=v.device)  # P B
@@ -116,13 +136,16 @@ def lyapunov(record: Record, context: Context) -> Float64[Tensor, " P"]:
     return (total / per_sequence(record.lengths)).mean(1)
 
 
-def profile(context: Context) -> Float64[Tensor, "P T"]:
-    """log10 of the mean of |delta_t| over the sequences that have begun, float64 [P, T]; -inf where all deltas are 0.
+def profiles(passes: Sequence[BackwardPass]) -> Float64[Tensor, "P L T"]:
+    """log10 of the mean of |delta_t| over the sequences that have begun, of each loop; -inf where all deltas are 0.
 
     Cells without a recurrent matrix have no delta; |x_t|, what a step hands back, stands in.
     """
-    assert context.trace is not None
-    trace, lengths = context.trace, context.trace.record.lengths
+    return torch.stack([_profile(one.trace) for one in passes if one.trace is not None], 1)
+
+
+def _profile(trace: Trace) -> Float64[Tensor, "P T"]:
+    lengths = trace.record.lengths
     size = (trace.delta if trace.delta.shape[-1] else trace.x).double().square().sum(-1).sqrt()  # P T B
     if lengths.ndim == 1:
         return size.mean(2).log10()

@@ -28,6 +28,11 @@ class Place:
     layer: int = 1
     layers: int = 1
 
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return str(self.layer)
+
     def own(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The loop's part of what is named as in the network, by the names that it has within the loop."""
         # torch.export follows this line by line, and knows no := within a comprehension
@@ -202,6 +207,12 @@ class Run:
         return named
 
 
+def places_of(family: Family) -> tuple[Place, ...]:
+    """Where the loops of a network stand."""
+    layers = len(family.parts)
+    return tuple(Place(layer, layers) for layer in range(1, layers + 1))
+
+
 def loops_of(family: Family, values: Values, hypers: Values, engines: Sequence[Engine]) -> tuple[Loop, ...]:
     """The loops of a network.
 
@@ -209,9 +220,8 @@ def loops_of(family: Family, values: Values, hypers: Values, engines: Sequence[E
         family: with all its layers. values, hypers: its own.
         engines: of each layer's loop.
     """
-    parts, loops = family.parts, list[Loop]()
-    for number, (part, engine) in enumerate(zip(parts, engines, strict=True), 1):
-        place = Place(number, len(parts))
+    loops: list[Loop] = []
+    for place, part, engine in zip(places_of(family), family.parts, engines, strict=True):
         own = place.own(values)
         loops.append(Loop(place, part, own, hypers, engine, part.weights(own, hypers)))
     return tuple(loops)

@@ -45,8 +45,8 @@ class RowSnapshot:
         rung: rungs done.
         solved_at, solved_exactly_at, diverged_at: updates, or None.
         best_loss: smallest valid/loss so far, inf at first. best_rung: its rung.
-        profile: [K, T] log10 |delta_t| at the first rung, at up to two rungs between, of which one is near the middle,
-            and at the last rung; `profile_steps` are their updates, ascending.
+        profile: [K, T], of several layers [K, L, T]: log10 |delta_t| at the first rung, at up to two rungs between, of
+            which one is near the middle, and at the last rung; `profile_steps` are their updates, ascending.
     """
 
     params: dict[str, Tensor]

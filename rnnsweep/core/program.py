@@ -148,12 +148,24 @@ class Program:
     @cached_property
     def backward_term(self) -> BackwardTerm | None:
         """The term that the backward loop takes along: where rule and engine can, and no two controllers differ."""
-        terms = {unit.backward_term for unit in self.controllers.values()} - {None}
+        asking = [unit for unit in self.controllers.values() if unit.backward_term is not None]
+        layers = len(self.family.parts)
         # One loop takes one term; two controllers that differ both work from the trace.
-        if len(terms) != 1 or not self.learner.takes_terms or not isinstance(self.engine, TermEngine):
+        if (
+            len({(unit.backward_term, unit.term_layers(layers)) for unit in asking}) != 1
+            or not self.learner.takes_terms
+        ):
             return None
-        term = terms.pop()
-        return term if term is not None and self.engine.takes(term) else None
+        term, engines = asking[0].backward_term, [self.engines[n - 1] for n in asking[0].term_layers(layers)]
+        takes = term is not None and all(isinstance(engine, TermEngine) and engine.takes(term) for engine in engines)
+        return term if takes else None
+
+    @cached_property
+    def term_layers(self) -> frozenset[int]:
+        """The layers whose loops take `backward_term` along, counted from 1."""
+        layers = len(self.family.parts)
+        asking = [unit for unit in self.controllers.values() if unit.backward_term is not None]
+        return asking[0].term_layers(layers) if self.backward_term is not None else frozenset()
 
     @cached_property
     def additive(self) -> list[tuple[str, Additive]]:

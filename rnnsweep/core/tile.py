@@ -151,8 +151,8 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
     learned, context = learn(tile, tally, _wanted(tile, detailed))
     context.ending = ending
     if detailed and context.trace is not None:
-        context.notes.update(diagnostics.states(context))
-        context.notes["profile"] = diagnostics.profile(context)
+        context.notes.update(diagnostics.states(context.passes))
+        context.notes["profiles"] = diagnostics.profiles(context.passes)
     # A loss that is not finite ends the row before its gradient is looked at.
     finite = numerics.finite(learned.loss)
     tally.mean("train/loss", learned.loss, finite)

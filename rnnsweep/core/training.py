@@ -35,8 +35,8 @@ def train_rung(pack: Pack, report_every: int, eval_every: int, watch: Watch | No
         notes = _train(tile, torch.minimum((pack.rung[cut] + 1) * report_every, tile.updates), told)
         pack.rung[cut] += 1
         columns = tile.tally.values()
-        if "profile" in notes:
-            _keep_profiles(pack, cut, notes.pop("profile").cpu())
+        if "profiles" in notes:
+            _keep_profiles(pack, cut, notes.pop("profiles").cpu())
         columns.update(notes)
         values, family_hypers = tile.program.layout.view(tile.params), tile.unit_hypers("family")
         columns.update(diagnostics.weights(tile.program.family, values, family_hypers))
@@ -68,7 +68,7 @@ def _train(tile: Tile, target: Int64[Tensor, " P"], watch: Watch | None = None) 
 def _gather(notes: dict[str, Tensor], context: Context, ending: Bool[Tensor, " P"]) -> None:
     """Take the diagnostics of the rows for which this was the rung's last update."""
     for key, value in context.notes.items():
-        if key == "profile" or key.startswith("state/"):
+        if key == "profiles" or key.startswith("state/"):
             # Rows may reach their boundary at different updates: each row's diagnostics are those of its own last one.
             on = ending.reshape(-1, *(1 for _ in value.shape[1:]))
             notes[key] = torch.where(on, value, notes[key]) if key in notes else value
@@ -101,23 +101,24 @@ def _evaluate(pack: Pack, cut: slice, tile: Tile, eval_every: int) -> dict[str, 
     return {key: torch.where(due, value, blank) for key, value in scored.items()}
 
 
-def _keep_profiles(pack: Pack, cut: slice, profile: Float[Tensor, "P T"]) -> None:
-    """Remember log10 |delta_t| against depth at the first rung, at up to two rungs between, and now.
+def _keep_profiles(pack: Pack, cut: slice, profiles: Float[Tensor, "P L T"]) -> None:
+    """Remember log10 |delta_t| of each loop against depth at the first rung, at up to two rungs between, and now.
 
     The two between are those by which training had doubled last: one of them lies between a third and two thirds of it
     whenever it ends, which nobody knows before, as a row that solves its task stops early.
     """
     for index, (row, now) in enumerate(enumerate(pack.step[cut].tolist(), cut.start)):
         steps, kept = pack.profiles[row]
-        if kept is None:
-            pack.profiles[row] = ((now, now), profile[index].repeat(2, 1))
+        new = profiles[index] if profiles.shape[1] > 1 else profiles[index, 0]
+        if kept is None or kept.ndim != new.ndim + 1:  # earlier versions kept the last layer's alone
+            pack.profiles[row] = ((now, now), torch.stack([new, new]))
             continue
         (first, *between), last = range(len(steps) - 1), len(steps) - 1
         doubled = 2 * steps[between[-1]] if between else steps[first] + 1
         if steps[last] >= doubled:  # the newest one is overwritten below unless it stays for good
             between = [*between, last][-2:]
         rows = [first, *between]
-        pack.profiles[row] = ((*(steps[i] for i in rows), now), torch.stack([*(kept[i] for i in rows), profile[index]]))
+        pack.profiles[row] = ((*(steps[i] for i in rows), now), torch.stack([*(kept[i] for i in rows), new]))
 
 
 def _end(pack: Pack) -> None:

@@ -13,20 +13,22 @@ WHEN = {"start": GREY, "middle": ORANGE, "end": BLUE}
 
 
 def profiles(data: SweepData) -> Figure | None:
-    """One panel per best trial; the mean over replicas as a thick line, every replica behind it.
+    """One panel per best trial and layer; the mean over replicas as a thick line, every replica behind it.
 
     References:
         Chernodub, Nowicki (2016), figures 1 and 2.
     """
     if data.profiles.empty:
         return None
-    trials = list(dict.fromkeys(data.profiles["trial"]))
+    groups = data.profiles.groupby(["trial", "layer"], sort=False)
+    deep = set(data.profiles.loc[data.profiles["layer"] > 1, "trial"])
     with styled():
-        figure, grid = panels(len(trials), 2.9, across=2, sharex=True, sharey=True)
-        for axes, trial in zip(grid.flat, trials, strict=False):
-            _draw(axes, data.profiles[data.profiles["trial"] == trial])
+        figure, grid = panels(len(groups), 2.9, across=2, sharex=True, sharey=True)
+        for axes, ((trial, layer), lines) in zip(grid.flat, groups, strict=False):
+            _draw(axes, lines)
             axes.tick_params(labelbottom=True, labelleft=True)
-            axes.set_title(f"trial {trial}", fontweight="normal", fontsize=10)
+            title = f"trial {trial}, layer {layer}" if trial in deep else f"trial {trial}"
+            axes.set_title(title, fontweight="normal", fontsize=10)
     return figure
 
 

@@ -187,15 +187,17 @@ def test_lyapunov_exponents_and_profiles_are_of_own_steps() -> None:
         passes = of_batch(setup.pack([0]), one, Wanted(trace=True)).passes
         parts.append((length, replace(context, batch=one, passes=passes)))
     record = context.trace.record
-    exponents = [diagnostics.lyapunov(part.trace.record, part) for _, part in parts]
-    assert_close(diagnostics.lyapunov(record, context), sum(exponents) / len(parts), 1e-12, "lyapunov")
-    low = [diagnostics.states(part)["state/saturation"] * length for length, part in parts]
-    share = diagnostics.states(context)["state/saturation"]
+    exponents = [diagnostics.lyapunov(part.trace.record, part.activation) for _, part in parts]
+    assert_close(diagnostics.lyapunov(record, context.activation), sum(exponents) / len(parts), 1e-12, "lyapunov")
+    low = [diagnostics.states(part.passes)["state/saturation"] * length for length, part in parts]
+    share = diagnostics.states(context.passes)["state/saturation"]
     assert_close(share, sum(low) / sum(length for length, _ in parts), 1e-12, "saturation")
-    profile = 10 ** diagnostics.profile(context)
+    profile = 10 ** diagnostics.profiles(context.passes)[:, 0]
     T, B = profile.shape[1], len(parts)
     for t in range(T):
-        begun = [10 ** diagnostics.profile(part)[:, t - T + length] for length, part in parts if t >= T - length]
+        begun = [
+            10 ** diagnostics.profiles(part.passes)[:, 0, t - T + length] for length, part in parts if t >= T - length
+        ]
         # alone a sequence's error is B times as large: the loss is a mean
         assert_close(profile[:, t], sum(begun) / len(begun) / B, 1e-12, f"profile of step {t}")
 

@@ -17,7 +17,7 @@ def train(rungs: int, pack=None):
     pack = pack or Setup(controllers={}).pack([0])
     for rung in range(1, rungs + 1):
         pack.step[0] = 10 * rung
-        _keep_profiles(pack, slice(0, 1), torch.full((1, 4), float(rung)))
+        _keep_profiles(pack, slice(0, 1), torch.full((1, 1, 4), float(rung)))
     return pack
 
 

@@ -169,8 +169,8 @@ def chance_of(variants: Sequence[Variant], space: Space, metric: str) -> float |
 
 
 def unit_metrics(variants: Sequence[Variant]) -> list[dict[str, Metric]]:
-    """Metrics that the units of each variant declare."""
-    return [_declared(variant, lambda group: True) for variant in variants]
+    """Metrics that the units of each variant declare, and those of single layers."""
+    return [_of_layers(variant, METRICS) | _declared(variant, lambda group: True) for variant in variants]
 
 
 def metrics_of(variants: Sequence[Variant]) -> dict[str, Metric]:
@@ -182,7 +182,8 @@ def metrics_of(variants: Sequence[Variant]) -> dict[str, Metric]:
     shared = [_declared(variant, lambda group: group == "task") for variant in variants]
     others = [_declared(variant, lambda group: group != "task") for variant in variants]
     tasks = {key: metric for key, metric in shared[0].items() if all(key in each for each in shared)}
-    return {**METRICS, **tasks, **{key: metric for each in others for key, metric in each.items()}}
+    layers = [_of_layers(variant, METRICS) for variant in variants]
+    return {**METRICS, **tasks, **{key: metric for each in (*others, *layers) for key, metric in each.items()}}
 
 
 def _declared(variant: Variant, wanted: Callable[[str], bool]) -> dict[str, Metric]:
@@ -191,7 +192,18 @@ def _declared(variant: Variant, wanted: Callable[[str], bool]) -> dict[str, Metr
     blocks = {group: config[group] for group in UNIT_GROUPS if group in config and group != "controllers"}
     blocks |= {f"controllers.{name}": block for name, block in (config.get("controllers") or {}).items() if block}
     units = [(load_class(block["_target_"], place), block) for place, block in blocks.items()]
-    return {key: metric for unit, block in units for key, metric in unit.declares(block).items()}
+    declared = {key: metric for unit, block in units for key, metric in unit.declares(block).items()}
+    return declared | _of_layers(variant, declared)
+
+
+def _of_layers(variant: Variant, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """What a network of several layers reports of each."""
+    layers = variant.resolved["family"].get("layers", 1)
+    return {
+        f"{key}.{n}": Metric(f"{metric.meaning}; of layer {n}", f"{metric.label or key} of layer {n}", metric.drawn)
+        for key, metric in metrics.items()
+        for n in (range(1, layers + 1) if isinstance(layers, int) and layers > 1 and metric.by_layer else ())
+    }
 
 
 def check_objectives(objectives: Sequence[Objective], variants: Sequence[Variant]) -> None:

@@ -138,14 +138,16 @@ def profiles(ledger: Ledger, view: SweepView, data: SweepData, root: Path) -> Fr
     return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
 
 
-def _profile_rows(trial: int, replica: int, state: RowSnapshot) -> list[tuple[int, int, str, int, int, float]]:
+def _profile_rows(trial: int, replica: int, state: RowSnapshot) -> list[tuple[int, int, str, int, int, float, int]]:
     assert state.profile is not None
-    depth = state.profile.shape[1] - 1
-    lines = dict(zip(state.profile_steps, state.profile.tolist(), strict=True))
+    profile = state.profile if state.profile.ndim == 3 else state.profile[:, None]  # K L T
+    depth = profile.shape[2] - 1
+    lines = dict(zip(state.profile_steps, profile.tolist(), strict=True))
     return [
-        (trial, replica, when, update, depth - t, value)
+        (trial, replica, when, update, depth - t, value, layer)
         for when, update in _moments(state.profile_steps)
-        for t, value in enumerate(lines[update])
+        for layer, line in enumerate(lines[update], 1)
+        for t, value in enumerate(line)
         if math.isfinite(value)
     ]
 

@@ -146,7 +146,7 @@ class Context:
 
     @property
     def term(self) -> TermResult | None:
-        """What the last loop took along for the controllers with a `backward_term`, or None."""
+        """What the last loop took along for controllers with a `backward_term`, or None."""
         return self.passes[-1].term if self.passes else None
 
     @property
@@ -180,6 +180,10 @@ class Controller(Unit):
     def backward_term(self) -> BackwardTerm | None:
         """The term that a backward loop may take along for it; it then needs no trace (`Context.term`)."""
         return None
+
+    def term_layers(self, count: int) -> frozenset[int]:
+        """Of so many layers, those whose backward loop is to take the term along, counted from 1."""
+        return frozenset({count})
 
     @property
     def requires(self) -> frozenset[Capability]:

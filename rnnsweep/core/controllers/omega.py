@@ -12,18 +12,22 @@ from torch import Tensor
 
 from rnnsweep.core import readout
 from rnnsweep.core.controllers.base import Additive, Context
+from rnnsweep.core.controllers.layers import LAST, PATH, Layers, as_layers, check_layers, chosen, numbers_of
 from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.numerics import matmul
 from rnnsweep.core.recurrence.base import StepEngine
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.sequence_lengths import own_at, own_steps, per_sequence
-from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace
+from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace, merged
+from rnnsweep.errors import ConfigError
 from rnnsweep.unit import NOT_NEGATIVE, Metric, Range
 
 if TYPE_CHECKING:
     from rnnsweep.core.families.base import Family
     from rnnsweep.core.learners.base import Learner
+    from rnnsweep.core.loops import BackwardPass
     from rnnsweep.core.recurrence.cells import Cell
+    from rnnsweep.core.tasks.base import Task
     from rnnsweep.core.types import LoopWeights, ParameterSpec
 
 
@@ -35,6 +39,10 @@ class Omega(Additive):
 
         r_t = |x_t|^2 / |g_t|^2        Omega = sum_t mean_B (r_t - 1)^2 / sum_t mean_B active_t
 
+    In a network with layers this is said of each layer's loop, whose g_t has what comes from the layer above in it.
+    The *path* takes the network for one loop whose state is that of all layers: |x_t|^2 and |g_t|^2 are sums over the
+    layers, g_t is what x_{t+1} and the read-out give, and errors that go down within a step are part of x_t.
+
     Attributes:
         weight: alpha, per row, >= 0; 0 is off, bit for bit.
         form: ``ratio_sq`` squares the norms inside the bracket (the authors' code); ``ratio`` does not (their eq. 9).
@@ -43,6 +51,7 @@ class Omega(Additive):
         gradient: ``immediate``: h, g, delta are constants, only the trailing W_rec is differentiated; ``full``: through
             the whole graph, slow. The immediate gradient is *not* an approximation of the full one.
         bound: samples with a squared norm below it count as inactive.
+        layers: ``last``, ``all`` (Omega is the sum over them), ``path``, or numbers, counted from 1 at the inputs.
         schedule: how alpha falls over training, see `Schedule`.
 
     Numerics:
@@ -61,11 +70,14 @@ class Omega(Additive):
     reduce: str = "active_mean"
     gradient: str = "immediate"
     bound: float = 1e-20
+    layers: Layers = LAST
     schedule: Schedule = field(default_factory=Schedule)
 
     metrics: ClassVar[Mapping[str, Metric]] = {
-        "omega/value": Metric("mean of the regulariser Omega", "Ω", drawn=True),
-        "omega/active": Metric("mean share of (step, sample) pairs that Omega counts", "Ω active (share of steps)"),
+        "omega/value": Metric("mean of the regulariser Omega", "Ω", drawn=True, by_layer=True),
+        "omega/active": Metric(
+            "mean share of (step, sample) pairs that Omega counts", "Ω active (share of steps)", by_layer=True
+        ),
     }
     needs_trace: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"weight": NOT_NEGATIVE}
@@ -81,6 +93,15 @@ class Omega(Additive):
         super().__post_init__()
         # A config brings a block; the unit is frozen, so it is turned into a schedule here, once.
         object.__setattr__(self, "schedule", schedule(self.schedule, "controllers.omega.schedule"))
+        object.__setattr__(self, "layers", as_layers(self.layers))
+
+    def check_with(self, family: Family, task: Task, specs: Sequence[ParameterSpec]) -> None:
+        """See `Controller.check_with`."""
+        del task, specs
+        check_layers(self.layers, f"{self.unit_key}.layers", family)
+        if self.layers == PATH and self.state == "pre":
+            problem = "the path through all layers is one of states"
+            raise ConfigError(problem, key=f"{self.unit_key}.state", value=self.state, allowed="post")
 
     @property
     def whole_graph(self) -> bool:
@@ -117,23 +138,23 @@ class Omega(Additive):
     @property
     def backward_term(self) -> NormRatio | None:
         """See `Controller.backward_term`; norms of dC/da, and the full gradient, need more than one step at a time."""
-        if self.state == "pre" or self.gradient == "full":
+        if self.state == "pre" or self.gradient == "full" or self.layers == PATH:
             return None
         return NormRatio(self.form == "ratio_sq", self.reduce == "active_mean", self.bound)
+
+    def term_layers(self, count: int) -> frozenset[int]:
+        """The chosen ones."""
+        return numbers_of(self.layers, count)
 
     def add(self, context: Context) -> Float[Tensor, "P N"]:
         """See `Additive.add`."""
         weight = self.schedule.at(context.hypers["weight"], context.step)
         if self.gradient == "full":
             # Value and share from the record; only the gradient needs the graph.
-            norms = self.norms(context)
+            norms = self.norms(context.passes[-1])
             value, share, named = norms.value, norms.share, full_gradient(self, context)
         else:
-            given = None if self.backward_term is None else context.term
-            term = self._from_trace(context) if given is None else given
-            value, share = term.value, term.share
-            # Through the family's map: w_rec need not be a parameter.
-            named = context.passes[-1].loop.pullback(LoopGradients(term.w_rec))
+            value, share, named = self._by_loop(context)
         context.tally.mean("omega/value", value)
         context.tally.mean("omega/active", share)
         # A copy: the views below are written to.
@@ -146,22 +167,56 @@ class Omega(Additive):
             views[name].copy_(torch.where((weight > 0).reshape(shape), moved, views[name]))
         return total
 
-    def _from_trace(self, context: Context) -> TermResult:
-        """Value, share and immediate gradient where no loop took them along."""
-        assert context.trace is not None
-        norms = self.norms(context)
-        engine = context.engine
-        if isinstance(engine, StepEngine):
-            return TermResult(norms.value, norms.share, engine.immediate(context.trace, norms.coefficient))
-        # Of a cell's state the matrix reads the leading entries only; x covers all of it.
-        read = norms.left[..., : context.trace.record.weights.w_rec.shape[1]]
-        return TermResult(norms.value, norms.share, engine.outer(read, context.trace.delta, norms.coefficient))
+    def _by_loop(self, context: Context) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Value, active share and immediate gradient of the chosen loops."""
+        passes = chosen(self.layers, context.passes)
+        if self.layers == PATH:
+            terms = self._path(passes)
+        else:
+            # what the loop took along, where it could
+            terms = [
+                self._from_trace(one) if one.term is None or self.backward_term is None else one.term for one in passes
+            ]
+        # Through the family's map: w_rec need not be a parameter.
+        named = merged(*(one.loop.pullback(LoopGradients(t.w_rec)) for one, t in zip(passes, terms, strict=True)))
+        if len(context.passes) > 1 and self.layers != PATH:
+            for one, term in zip(passes, terms, strict=True):
+                context.tally.mean(f"omega/value.{one.loop.place.label}", term.value)
+                context.tally.mean(f"omega/active.{one.loop.place.label}", term.share)
+        if self.layers == PATH or len(terms) == 1:
+            return terms[-1].value, terms[-1].share, named
+        return sum_of([t.value for t in terms]), sum_of([t.share for t in terms]) / len(terms), named
 
-    def norms(self, context: Context) -> OmegaNorms:
-        """Value, active share and the coefficients of the immediate gradient."""
-        trace = context.trace
+    def _from_trace(self, one: BackwardPass) -> TermResult:
+        """Value, share and immediate gradient where no loop took them along."""
+        return self._gradient(one, self.norms(one))
+
+    def _path(self, passes: Sequence[BackwardPass]) -> list[TermResult]:
+        """The same of all loops as one; the value and the share are those of the path."""
+        pairs = [self._pair(one, handed_down=index < len(passes) - 1) for index, one in enumerate(passes)]
+        num, den = sum_of([num for _, num, _ in pairs]), sum_of([den for _, _, den in pairs])
+        return [
+            self._gradient(one, self._norms(one, left, num, den))
+            for one, (left, _, _) in zip(passes, pairs, strict=True)
+        ]
+
+    def _gradient(self, one: BackwardPass, norms: OmegaNorms) -> TermResult:
+        """The immediate gradient for the loop's matrix."""
+        engine, trace = one.loop.engine, one.trace
         assert trace is not None
-        left, num, den = self._pair(context, trace)
+        if isinstance(engine, StepEngine):
+            return TermResult(norms.value, norms.share, engine.immediate(trace, norms.coefficient))
+        # Of a cell's state the matrix reads the leading entries only; x covers all of it.
+        read = norms.left[..., : trace.record.weights.w_rec.shape[1]]
+        return TermResult(norms.value, norms.share, engine.outer(read, trace.delta, norms.coefficient))
+
+    def norms(self, one: BackwardPass) -> OmegaNorms:
+        """Value, active share and the coefficients of the immediate gradient."""
+        return self._norms(one, *self._pair(one))
+
+    def _norms(self, one: BackwardPass, left: Tensor, num: Tensor, den: Tensor) -> OmegaNorms:
+        trace = one.trace
+        assert trace is not None
         T, B = num.shape[1:]
         lengths = per_sequence(trace.record.lengths)
         # Steps before a sequence's own start hand the error on unchanged: ratio 1 would dilute the mean.
@@ -195,23 +250,29 @@ class Omega(Additive):
         slope = torch.where(root > 0, 2 * (1 - 1 / positive), torch.zeros_like(root))
         return (root - 1) * (root - 1), slope
 
-    def _pair(self, context: Context, trace: Trace) -> tuple[Tensor, Tensor, Tensor]:
-        """The vectors whose outer product with delta is the gradient, squared norms of x_t, squared norms below."""
-        engine = context.engine
+    def _pair(self, one: BackwardPass, *, handed_down: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """The vectors whose outer product with delta is the gradient, squared norms of x_t, squared norms below.
+
+        Args:
+            one: whose. handed_down: leave out of g_t what the layer above gives.
+        """
+        trace, engine = one.trace, one.loop.engine
+        assert trace is not None
         if self.state == "pre":
-            return self._pre_pair(context, trace)
+            return self._pre_pair(one, trace)
         num = engine.square_norms(trace.x)
-        if trace.direct.steps is not None:
+        if trace.direct.steps is not None and not handed_down:
             return trace.x, num, engine.square_norms(trace.totals())
-        assert trace.direct.last is not None
-        den = torch.empty_like(num)
+        den = torch.zeros_like(num)
         # In a last-step loss g_t is x_{t+1}: its norm is there already, one step further.
         den[:, :-1] = num[:, 1:]
-        den[:, -1:] = engine.square_norms(trace.direct.last[:, None])
+        if not handed_down:
+            assert trace.direct.last is not None
+            den[:, -1:] = engine.square_norms(trace.direct.last[:, None])
         return trace.x, num, den
 
-    def _pre_pair(self, context: Context, trace: Trace) -> tuple[Tensor, Tensor, Tensor]:
-        activation, leak = context.activation, trace.record.weights.leak
+    def _pre_pair(self, one: BackwardPass, trace: Trace) -> tuple[Tensor, Tensor, Tensor]:
+        activation, leak = one.loop.activation, trace.record.weights.leak
         scale = 1.0 if leak is None else leak[:, None, None]
         left, back = torch.zeros_like(trace.x), torch.zeros_like(trace.x)
         # From the second step: there is no a_0 for the first to hand its error to.
@@ -220,7 +281,15 @@ class Omega(Additive):
             back[:, t] = activation.pullback(slope, scale * trace.x[:, t])
             # The norm is taken after f', so its slope by x goes through f' once more.
             left[:, t] = scale * activation.pushforward(slope, back[:, t])
-        return left, context.engine.square_norms(back), context.engine.square_norms(trace.delta)
+        return left, one.loop.engine.square_norms(back), one.loop.engine.square_norms(trace.delta)
+
+
+def sum_of(parts: Sequence[Float[Tensor, "P ..."]]) -> Float[Tensor, "P ..."]:
+    """Their sum, in order."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
 
 
 @dataclass

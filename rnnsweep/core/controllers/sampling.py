@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -13,12 +13,19 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Gate
-from rnnsweep.core.loops import loops_of, run
+from rnnsweep.core.controllers.layers import ALL, LAST, PATH, Layers, as_layers, check_layers, chosen
+from rnnsweep.core.controllers.path_tangent import path_tangent
+from rnnsweep.core.loops import BackwardPass, LoopRun, loops_of, run
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.sequence_lengths import shared_lengths
-from rnnsweep.core.types import Capability, Tangent, Trace
+from rnnsweep.core.types import Capability, Direct, LoopGradients, Tangent, Trace
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import ANY, POSITIVE, Metric, Range
+
+if TYPE_CHECKING:
+    from rnnsweep.core.families.base import Family, Values
+    from rnnsweep.core.tasks.base import Task
+    from rnnsweep.core.types import ParameterSpec
 
 _LOG10_2 = math.log10(2.0)
 
@@ -31,6 +38,10 @@ class Sampling(Gate):
 
         q_min <= Q <= q_max: use · Q > q_max (vanishing): use iff dS > 0 · Q < q_min (exploding): use iff dS < 0
 
+    In a network with layers this is asked of each chosen layer's loop, from what reached its last step: all must
+    agree. On the *path* delta is that of all layers together, and errors also go down from layer to layer
+    (`path_tangent`).
+
     dS is the first-order change under the *full* candidate step, momentum and learning rate included. A refused
     mini-batch changes neither weights nor optimiser state, but counts as an update.
 
@@ -41,6 +52,7 @@ class Sampling(Gate):
         r0_relative: compare |dS| / S with r0 instead (ours).
         direction: ``corrected``, or ``as_printed``: the two conditions swapped, as in the printed algorithm 1.
         horizon: look-back h; null = T - 1.
+        layers: ``last``, ``all``, ``path``, or numbers, counted from 1 at the inputs.
         q_reduce: ``ratio_of_means`` (over the batch, of per-sample norms) or ``mean_of_logs``.
 
     Numerics:
@@ -58,11 +70,14 @@ class Sampling(Gate):
     direction: str = "corrected"
     horizon: int | None = None
     q_reduce: str = "ratio_of_means"
+    layers: Layers = LAST
 
     metrics: ClassVar[Mapping[str, Metric]] = {
-        "sampling/q": Metric("mean of Q, the log10 ratio of the first and last delta norms", "Q (log10)"),
-        "sampling/ds_log10": Metric("mean of log10 |dS|", "dS (log10)"),
-        "sampling/ds_realised": Metric("mean realised relative change of S where the batch was used"),
+        "sampling/q": Metric(
+            "mean of Q, the log10 ratio of the first and last delta norms", "Q (log10)", by_layer=True
+        ),
+        "sampling/ds_log10": Metric("mean of log10 |dS|", "dS (log10)", by_layer=True),
+        "sampling/ds_realised": Metric("mean realised relative change of S where the batch was used", by_layer=True),
         "sampling/admitted": Metric("share of mini-batches that were used", "admitted updates (share)", drawn=True),
         "sampling/degenerate": Metric("mini-batches of the rung whose first delta was 0 or non-finite"),
     }
@@ -77,6 +92,7 @@ class Sampling(Gate):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "layers", as_layers(self.layers))
         if not self.q_min < self.q_max:
             raise ConfigError(
                 f"the safe range is empty: q_min={self.q_min!r}",
@@ -89,6 +105,14 @@ class Sampling(Gate):
     def requires(self) -> frozenset[Capability]:
         """The tangent recursion."""
         return frozenset({Capability.TANGENT})
+
+    def check_with(self, family: Family, task: Task, specs: Sequence[ParameterSpec]) -> None:
+        """See `Controller.check_with`."""
+        del task, specs
+        check_layers(self.layers, f"{self.unit_key}.layers", family)
+        if self.layers == PATH and any(part.leaky or part.cell is not None or part.feeds for part in family.parts):
+            problem = f"the path goes through plain loops, which those of the family {family.unit_name} are not"
+            raise ConfigError(problem, key=f"{self.unit_key}.layers", value=PATH, allowed=f"{LAST}, {ALL}, or srn")
 
     def unread(self) -> Mapping[str, str]:
         """What only a finite bound reads; r0 has no direction."""
@@ -104,22 +128,22 @@ class Sampling(Gate):
 
     def admit(self, context: Context, step: Float[Tensor, "P N"]) -> Bool[Tensor, " P"]:
         """See `Gate.admit`."""
-        assert context.trace is not None
         on = self.active(context.hypers)
-        change = context.passes[-1].loop.recurrent_step(context.layout.view(step))
-        back = self.look_back(context.trace)
-        back = torch.where(on, back, torch.zeros_like(back))  # rows that are switched off cost nothing
-        tangent = context.engine.tangent(context.trace, change.contiguous(), back, context.activation)
-        context.notes["s_exponent"], context.notes["s_size"] = tangent.exponent, _size(tangent)
-        q, sign, log_ds, relative = self.measures(context.trace, tangent)
-        # Nothing can be said of a first delta that is 0 or not finite: refused, not guessed.
-        degenerate = ~torch.isfinite(q) | torch.isnan(sign)
-        used = self._rule(context.hypers, q, sign, relative if self.r0_relative else log_ds) & ~degenerate
-        tally = context.tally
-        tally.mean("sampling/q", q, on & ~degenerate)
-        tally.mean("sampling/ds_log10", log_ds, on & torch.isfinite(log_ds))
+        paths = self._paths(context.passes, context.layout.view(step), on)
+        used, lost, tally = torch.ones_like(on), torch.zeros_like(on), context.tally
+        several = len(context.passes) > 1 and self.layers != PATH
+        for label, last, tangent in paths:
+            context.notes[f"s_exponent.{label}"], context.notes[f"s_size.{label}"] = tangent.exponent, _size(tangent)
+            q, sign, log_ds, relative = self.measures(last, tangent)
+            # Nothing can be said of a first delta that is 0 or not finite: refused, not guessed.
+            degenerate = ~torch.isfinite(q) | torch.isnan(sign)
+            used &= self._rule(context.hypers, q, sign, relative if self.r0_relative else log_ds) & ~degenerate
+            lost = lost | degenerate
+            for key in _keys(label, several=several, last=label == paths[-1][0]):
+                tally.mean(f"sampling/q{key}", q, on & ~degenerate)
+                tally.mean(f"sampling/ds_log10{key}", log_ds, on & torch.isfinite(log_ds))
         tally.mean("sampling/admitted", used | ~on)
-        tally.count("sampling/degenerate", degenerate & on)
+        tally.count("sampling/degenerate", lost & on)
         return used | ~on
 
     def observe(self, context: Context, moved: Float[Tensor, "P N"], accepted: Bool[Tensor, " P"]) -> None:
@@ -132,22 +156,51 @@ class Sampling(Gate):
         on = accepted & self.active(context.hypers) & context.ending
         if not bool(on.any()):
             return
-        before, size_before = context.notes["s_exponent"], context.notes["s_size"]
-        values = context.layout.view(moved)
-        batch, engine, family = context.batch, context.engine, context.family
-        found = run(loops_of(family, values, context.family_hypers, context.engines), batch)
+        values, batch = context.layout.view(moved), context.batch
+        found = run(loops_of(context.family, values, context.family_hypers, context.engines), batch)
         seen = context.readout.see(values, found.states, batch.lengths, context.task.per_step)
-        out = read_out(context.task, values, seen.states, batch, engine)
+        out = read_out(context.task, values, seen.states, batch, context.engine)
         assert out.direct is not None
-        _, trace = found.top.backward(seen.pullback(out.direct)[0], keep=True)
-        assert trace is not None
-        assert context.trace is not None
+        passes: list[BackwardPass] = []
+
+        def through(loop: LoopRun, direct: Direct) -> LoopGradients:
+            gradients, trace = loop.backward(direct, keep=True)
+            passes.insert(0, BackwardPass(loop.loop, trace))
+            return gradients
+
+        found.backward(seen.pullback(out.direct)[0], through)
         # With a step of 0 the recursion only carries delta, with its powers of two.
-        still = torch.zeros_like(found.top.loop.weights.w_rec)
-        after = engine.tangent(trace, still, self.look_back(context.trace), context.activation)
-        # S is a square: twice the difference of the exponents.
-        ratio = (_size(after) / size_before) * torch.exp2(2 * (after.exponent - before).double())
-        context.tally.mean("sampling/ds_realised", ratio - 1, on & torch.isfinite(ratio))
+        still = {name: torch.zeros_like(value) for name, value in values.items()}
+        paths = self._paths(passes, still, on)
+        several = len(passes) > 1 and self.layers != PATH
+        for label, _, after in paths:
+            before, size_before = context.notes[f"s_exponent.{label}"], context.notes[f"s_size.{label}"]
+            # S is a square: twice the difference of the exponents.
+            ratio = (_size(after) / size_before) * torch.exp2(2 * (after.exponent - before).double())
+            for key in _keys(label, several=several, last=label == paths[-1][0]):
+                context.tally.mean(f"sampling/ds_realised{key}", ratio - 1, on & torch.isfinite(ratio))
+
+    def _paths(
+        self, passes: Sequence[BackwardPass], step: Values, on: Bool[Tensor, " P"]
+    ) -> list[tuple[str, Float[Tensor, "P B H"], Tangent]]:
+        """What is looked at: its label, delta_T, and delta_{T-h} with its change, of the rows that are switched on."""
+        if self.layers == PATH:
+            tangent, last = path_tangent(passes, step, self._back(passes[-1], on))
+            return [(PATH, last, tangent)]
+        found: list[tuple[str, Tensor, Tangent]] = []
+        for one in chosen(self.layers, passes):
+            trace, loop = one.trace, one.loop
+            assert trace is not None
+            change = loop.recurrent_step(step).contiguous()
+            tangent = loop.engine.tangent(trace, change, self._back(one, on), loop.activation)
+            found.append((loop.place.label, trace.delta[:, -1], tangent))
+        return found
+
+    def _back(self, one: BackwardPass, on: Bool[Tensor, " P"]) -> Int64[Tensor, " P"]:
+        """h per row; 0 of rows that are switched off, which cost nothing so."""
+        assert one.trace is not None
+        back = self.look_back(one.trace)
+        return torch.where(on, back, torch.zeros_like(back))
 
     def look_back(self, trace: Trace) -> Int64[Tensor, " P"]:
         """h per row, int64 [P]."""
@@ -156,10 +209,10 @@ class Sampling(Gate):
         return longest if self.horizon is None else torch.clamp(longest, max=self.horizon)
 
     def measures(
-        self, trace: Trace, tangent: Tangent
+        self, last: Float[Tensor, "P B H"], tangent: Tangent
     ) -> tuple[Float64[Tensor, " P"], Float64[Tensor, " P"], Float64[Tensor, " P"], Float64[Tensor, " P"]]:
-        """Q, sign of dS, log10 |dS| and log10(|dS| / S), float64 [P]."""
-        last, first, dfirst = (v.double() for v in (trace.delta[:, -1], tangent.delta, tangent.ddelta))
+        """Q, sign of dS, log10 |dS| and log10(|dS| / S), float64 [P], of delta_T and what the recursion made of it."""
+        last, first, dfirst = (v.double() for v in (last, tangent.delta, tangent.ddelta))
         power = numerics.exponent_of(last.abs().flatten(1).amax(1))
         # Before squaring: in float64 too a delta of 1e-170 has a square of 0.
         last = numerics.scale_by_power(last, -power[:, None, None])
@@ -188,3 +241,8 @@ def _size(tangent: Tangent) -> Tensor:
     """Squared norm of the scaled delta, float64 [P]."""
     delta = tangent.delta.double().flatten(1)
     return (delta * delta).sum(1)
+
+
+def _keys(label: str, *, several: bool, last: bool) -> list[str]:
+    """Ends of the metrics' keys: the layer's where there are several, and none for the last of those that count."""
+    return [f".{label}"] * several + [""] * last

@@ -63,6 +63,11 @@ class LoopProgram(Protocol):
         ...
 
     @property
+    def term_layers(self) -> frozenset[int]:
+        """The layers whose loops are to take it along, counted from 1."""
+        ...
+
+    @property
     def backward_term(self) -> BackwardTerm | None:
         """The term that the backward loop is to take along, if any."""
         ...

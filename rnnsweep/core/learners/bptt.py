@@ -79,7 +79,7 @@ class Bptt(Learner):
         passes: list[BackwardPass] = []
 
         def through(loop: LoopRun, errors: Direct) -> LoopGradients:
-            gradients, trace, term = self._back(program, loop, errors, want, last=loop is found.top)
+            gradients, trace, term = self._back(program, loop, errors, want)
             passes.insert(0, BackwardPass(loop.loop, trace, term))
             return gradients
 
@@ -92,13 +92,15 @@ class Bptt(Learner):
         return Learned(out.loss, gradients, tuple(passes), state=state)
 
     def _back(
-        self, program: LoopProgram, loop: LoopRun, direct: Direct, want: Wanted, *, last: bool
+        self, program: LoopProgram, loop: LoopRun, direct: Direct, want: Wanted
     ) -> tuple[LoopGradients, Trace | None, TermResult | None]:
         """Backwards through one loop: gradients, trace and term."""
         engine, activation = loop.loop.engine, loop.loop.activation
         # One loop for the gradient and the controllers' term: no trace has to be kept for it.
-        if last and want.term_rows is not None and isinstance(engine, TermEngine):
+        asked = want.term_rows is not None and loop.loop.place.layer in program.term_layers
+        if asked and isinstance(engine, TermEngine):
             assert program.backward_term is not None
+            assert want.term_rows is not None
             term, rows = program.backward_term, want.term_rows
             return engine.backward_with(loop.record, direct, activation, term, rows, keep=want.trace)
         if self.horizon is None:

@@ -13,15 +13,18 @@ METRICS: dict[str, Metric] = {
         "mean 2-norm of the joint gradient after the transforms", "gradient norm after clipping"
     ),
     "grad/nonfinite": Metric("updates of the rung with a non-finite gradient"),
-    "weights/rho": Metric("spectral radius of the recurrent matrix", "spectral radius ρ(W)", drawn=True),
-    "weights/sigma_max": Metric("largest singular value of the recurrent matrix", "largest singular value of W"),
+    "weights/rho": Metric("spectral radius of the recurrent matrix", "spectral radius ρ(W)", drawn=True, by_layer=True),
+    "weights/sigma_max": Metric(
+        "largest singular value of the recurrent matrix", "largest singular value of W", by_layer=True
+    ),
     "state/saturation": Metric(
         "share of units (of gated cells: of all gates and nonlinearities) and steps with |f'| < 0.1",
         "saturated units (share)",
         drawn=True,
+        by_layer=True,
     ),
     "state/lyapunov_max": Metric(
-        "largest Lyapunov exponent along the sequence, nats per step", "largest Lyapunov exponent"
+        "largest Lyapunov exponent along the sequence, nats per step", "largest Lyapunov exponent", by_layer=True
     ),
     "solved_at": Metric("first update whose evaluation had less than 1 % errors", "updates to solve"),
     "objective": Metric("the trial's objective"),

@@ -59,7 +59,7 @@ def test_immediate_gradient_is_the_derivative_of_the_frozen_function(form, state
     _, context = context_of(pack, "controllers.omega")
     before = context.gradients.clone()
     added = pack.program.layout.view(omega.add(context) - before)["w_rec"]
-    norms = omega.norms(context)
+    norms = omega.norms(context.passes[-1])
     w = context.values["w_rec"]
     for row in range(2):
         assert float(norms.value[row]) == pytest.approx(
@@ -88,7 +88,7 @@ def test_full_gradient_is_the_derivative_of_a_rerun(form, state, reduce):
     def value(params: torch.Tensor) -> float:
         learned = Bptt().learn(program, params, context.family_hypers, train_batch(tile), Wanted(trace=True))
         context.passes, context.params, context.values = learned.passes, params, layout.view(params)
-        return float(omega.norms(context).value[0])
+        return float(omega.norms(context.passes[-1]).value[0])
 
     for name, place in (("w_rec", 7), ("w_in", 3), ("b", 1), ("w_out", 4)):
         offset = layout.offsets[name] + place
@@ -103,7 +103,7 @@ def test_nothing_active_gives_zero_and_no_nan():
     omega = Omega(1.0, bound=1e30)
     pack = Setup(controllers={"omega": omega}).pack([0])
     _, context = context_of(pack, "controllers.omega")
-    norms = omega.norms(context)
+    norms = omega.norms(context.passes[-1])
     assert float(norms.value) == 0.0
     assert float(norms.share) == 0.0
     assert torch.equal(omega.add(context), context.gradients)
@@ -124,6 +124,6 @@ def test_the_bound_is_on_the_squared_norm():
     pack = Setup(controllers={"omega": omega}).pack([0])
     _, context = context_of(pack, "controllers.omega")
     g = context.trace.totals()[0]
-    share = float(omega.norms(context).share)
+    share = float(omega.norms(context.passes[-1]).share)
     assert share == pytest.approx(float(((g * g).sum(-1) >= 1.0).double().mean()))
-    assert 0.0 < float(Omega(1.0, bound=1e-4).norms(context).share) <= 1.0
+    assert 0.0 < float(Omega(1.0, bound=1e-4).norms(context.passes[-1]).share) <= 1.0

@@ -38,7 +38,7 @@ def test_ds_is_the_derivative_of_the_frozen_s(name, horizon):
     _, context = context_of(pack, "controllers.sampling")
     step = torch.randn(context.values["w_rec"].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     tangent = context.engine.tangent(context.trace, step, sampling.look_back(context.trace), context.activation)
-    q, sign, log_ds, relative = sampling.measures(context.trace, tangent)
+    q, sign, log_ds, relative = sampling.measures(context.trace.delta[:, -1], tangent)
     w = context.values["w_rec"]
     for row in range(2):
         back = horizon or 10

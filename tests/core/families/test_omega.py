@@ -56,7 +56,7 @@ def test_value_and_gradient_are_those_of_the_definition(family, engine):
     (want,) = torch.autograd.grad(value.sum(), w_rec)
     unit = Omega()
     context.hypers = {"weight": torch.full((2,), 1.0, dtype=torch.float64)}
-    torch.testing.assert_close(unit.norms(context).value, value.detach(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(unit.norms(context.passes[-1]).value, value.detach(), rtol=1e-10, atol=1e-12)
     before = context.layout.view(context.gradients.clone())
     after = context.layout.view(unit.add(context))
     torch.testing.assert_close(after["w_rec"] - before["w_rec"], want, rtol=1e-9, atol=1e-11)

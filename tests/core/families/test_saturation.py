@@ -107,7 +107,7 @@ def test_the_share_is_that_of_a_plain_loop(family, plain):
     setup = Setup(family=family, task=TemporalOrder(length=T), sigma=2.0)
     pack = setup.pack([0, 1, 2])
     tile, context = context_of(pack, detailed=True)
-    found = diagnostics.states(context)["state/saturation"]
+    found = diagnostics.states(context.passes)["state/saturation"]
     values, batch, hypers = pack.program.layout.view(tile.params), train_batch(tile), tile.unit_hypers("family")
     for p in range(3):
         own = {name: value[p] for name, value in hypers.items()}
@@ -121,7 +121,7 @@ def test_fused_loops_keep_what_it_takes(family):
     found = []
     for engine in ("cpu", "reference"):
         _, context = context_of(Setup(family=family, engine=engine, sigma=2.0).pack([0, 1]), detailed=True)
-        found.append(diagnostics.states(context)["state/saturation"])
+        found.append(diagnostics.states(context.passes)["state/saturation"])
     assert torch.equal(*found)
 
 
@@ -134,7 +134,7 @@ def test_steps_before_a_rows_start_do_not_count():
     batch, values = train_batch(tile), pack.program.layout.view(tile.params)
     assert len(set(batch.lengths.tolist())) > 1
     _, context = context_of(pack, detailed=True)
-    found = diagnostics.states(context)["state/saturation"]
+    found = diagnostics.states(context.passes)["state/saturation"]
     for p in range(4):
         own = batch.inputs[p, batch.inputs.shape[1] - int(batch.lengths[p]) :]
         assert float(found[p]) == pytest.approx(share(gru({k: v[p] for k, v in values.items()}, own, {})), abs=1e-12)
@@ -169,4 +169,4 @@ def test_slopes_are_the_derivatives_by_finite_differences(family):
 
 def test_what_has_no_nonlinearity_reports_nothing_of_gates():
     _, context = context_of(Setup(family=Lru(hidden=H)).pack([0]), detailed=True)
-    assert diagnostics.states(context)["state/saturation"].tolist() == [0.0], "identity never saturates"
+    assert diagnostics.states(context.passes)["state/saturation"].tolist() == [0.0], "identity never saturates"
