@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.errors import ConfigError, StoreError, nearest
+from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.loader import refuse
 
 if TYPE_CHECKING:
@@ -120,9 +119,6 @@ def reading(store_place: StorePlace) -> Iterator[Ledger | None]:
     ledger = open_ledger(store_place.ledger)
     try:
         yield ledger
-    except json.JSONDecodeError as error:  # what was written was JSON: the file has been damaged since
-        hint = "rnnsweep doctor looks for more; a copy of the file from before helps"
-        raise StoreError("ledger", f"{store_place.shown}: a row is damaged ({error}); {hint}") from None
     finally:
         ledger.close()
 

@@ -369,8 +369,9 @@ class Driver:
 
     def _drained(self, outcome: Outcome) -> Outcome:
         """The outcome after the mirrors have caught up, or have not."""
-        if outcome.exit_code == 4:
-            return outcome  # the mirrors are the new driver's by now
+        # with exit 4 they are the new driver's by now; and where the ledger could not be read, none has begun
+        if outcome.exit_code == 4 or not all(tail.started for tail in self._tails):
+            return outcome
         if outcome.at_once:
             return replace(outcome, behind=tuple(tail.name for tail in self._tails if not tail.written()))
         behind = drain(self._tails, self.clock, (self.pace.drain, self.pace.away), self.on_wait, lambda: self._leaving)

@@ -55,6 +55,11 @@ class MirrorThread:
         """Begin to write in the background."""
         self._thread.start()
 
+    @property
+    def started(self) -> bool:
+        """Whether it has ever begun to write."""
+        return self._thread.ident is not None
+
     # ------------------------------------------------------------------ one batch
 
     def pump(self) -> int:

@@ -26,12 +26,22 @@ def as_nobody() -> list[str]:
     return words
 
 
+def strictly_as_nobody() -> list[str]:
+    """The same for programs of the system, which need not read this checkout: no right is left."""
+    as_nobody()
+    return [*_plain(), "--inh-caps=-all"]
+
+
+def _plain() -> list[str]:
+    user = pwd.getpwnam(NAME)
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+
 @cache
 def _words() -> list[str]:
     if shutil.which("setpriv") is None:
         return []
-    user = pwd.getpwnam(NAME)
-    plain = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    plain = _plain()
     # a checkout in a private folder: reading is allowed then, which takes nothing from what writing may not do
     reading = [*plain, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); import rnnsweep"

@@ -8,11 +8,12 @@ import pytest
 
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.mirroring import MirrorThread
-from rnnsweep.sweep.ports import Change
+from rnnsweep.sweep.ports import Change, TrialView
 from rnnsweep.sweep.session import Pace
 from rnnsweep.sweep.states import SweepState
 from tests.kit.clock import FakeClock
 from tests.kit.executor import SimExecutor
+from tests.kit.ledger import MemoryLedger
 from tests.kit.plans import plan
 from tests.sweep.simulation import STILL, World
 
@@ -162,3 +163,17 @@ def test_interrupted_twice_stops_at_once() -> None:
     assert outcome.behind == ("away",)
     assert "twice" in outcome.reason
     assert world.run().exit_code == 0
+
+
+def test_mirrors_that_never_began_are_not_waited_for() -> None:
+    """A resume that could not read its ledger waited two minutes for mirrors before it said so."""
+
+    class Damaged(MemoryLedger):
+        def trials(self, name: str) -> list[TrialView]:
+            raise StoreError("ledger", "a row is damaged")
+
+    said: list[str] = []
+    world = World(plan(1), ledger=Damaged())
+    outcome = world.run(mirrors=(ListMirror(),), pace=Pace(renew=0.0, drain=10_000.0), on_wait=said.append)
+    assert (outcome.exit_code, outcome.reason) == (1, "ledger: a row is damaged")
+    assert said == []

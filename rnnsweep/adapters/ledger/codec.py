@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -23,6 +24,7 @@ import sqlalchemy as sa
 
 from rnnsweep.adapters.ledger.schema import attempts, insert, journal, reports, sweeps, trials, verdicts
 from rnnsweep.adapters.ledger.secrets import hidden
+from rnnsweep.errors import StoreError
 from rnnsweep.sweep.ports import (
     AttemptView,
     Change,
@@ -96,6 +98,24 @@ def decode(text: str) -> Any:
     """Inverse of `encode`."""
     # the hook costs a Python call per mapping; tags are rare
     return json.loads(text, object_hook=_untag) if '"$' in text else json.loads(text)
+
+
+@contextmanager
+def damage_told(where: str) -> Iterator[None]:
+    """Say of rows, whatever of them cannot be read, that they are damaged: what was written could be.
+
+    Args:
+        where: the ledger.
+
+    Raises:
+        StoreError: something inside was no text of `encode`, or was not all that was written.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # no JSON; a value, a kind, a key amiss
+        said, hint = f"{type(error).__name__}: {error}", "rnnsweep doctor looks for more"
+        text = f"{where}: a row is damaged ({said}); {hint}; a copy of the file from before helps"
+        raise StoreError("ledger", text) from error
 
 
 def _decode_numbers(text: str) -> Any:

@@ -24,6 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from rnnsweep.adapters.ledger import lock_holder
+from rnnsweep.adapters.ledger.codec import damage_told
 from rnnsweep.adapters.ledger.database import BusyError, Database
 from rnnsweep.adapters.ledger.guard import Guard, guard_for
 from rnnsweep.adapters.ledger.schema import locks
@@ -96,7 +97,7 @@ class SweepLocks:
         # FOR UPDATE (PostgreSQL): a holder's commit and a takeover exclude each other; SQLite's BEGIN IMMEDIATE does
         # the same
         row = connection.execute(sa.select(locks).where(locks.c.sweep == sweep).with_for_update()).one()
-        other = json.loads(row.holder) if row.holder else None
+        other = self._read(row.holder) if row.holder else None
         if other and other["nonce"] == me["nonce"]:  # an earlier attempt of ours was committed after all
             return row.fence, ""
         if other and not self._gone(row, other, guard, watch):
@@ -120,7 +121,12 @@ class SweepLocks:
         text = self._database.read(
             lambda c: c.execute(sa.select(locks.c.holder).where(locks.c.sweep == sweep)).scalar()
         )
-        return f"{lock_holder.display(json.loads(text)) if text else 'unknown'}; the database is locked"
+        return f"{lock_holder.display(self._read(text)) if text else 'unknown'}; the database is locked"
+
+    def _read(self, text: str) -> dict[str, Any]:
+        with damage_told(self._database.display_url):
+            holder = json.loads(text)
+            return {**holder, **{key: holder[key] for key in ("holder", "host", "pid", "machine", "nonce")}}
 
     def held(self, sweep: int) -> bool:
         """Whether a living process seems to hold the sweep, without writing or waiting.
@@ -129,7 +135,7 @@ class SweepLocks:
         """
         query = sa.select(locks.c.holder, locks.c.renewed_at).where(locks.c.sweep == sweep)
         row = self._database.read(lambda c: c.execute(query).one_or_none())
-        if row is None or row.holder is None or lock_holder.known_dead(json.loads(row.holder)):
+        if row is None or row.holder is None or lock_holder.known_dead(self._read(row.holder)):
             return False
         return time.time() - row.renewed_at < _SILENT
 

@@ -143,6 +143,11 @@ def found_version(connection: sa.Connection) -> int | None:
     return connection.execute(sa.select(schema.c.version)).scalar()
 
 
+def missing_tables(connection: sa.Connection) -> list[str]:
+    """Tables that a ledger has and this one lacks."""
+    return sorted(set(metadata.tables) - set(sa.inspect(connection).get_table_names()))
+
+
 def create_all(connection: sa.Connection) -> None:
     """Make every table and note the version; the caller keeps other creators out."""
     metadata.create_all(connection, checkfirst=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import sqlalchemy as sa
@@ -59,13 +60,15 @@ class SqlLedger:
         """All sweeps, oldest first."""
         query = sa.select(sweeps.c.name, sweeps.c.data).order_by(sweeps.c.id)
         rows = self.database.read(lambda c: c.execute(query).all())
-        return [SweepView(**codec.sweep_fields(data, name)) for name, data in rows]
+        with self._damage_told():
+            return [SweepView(**codec.sweep_fields(data, name)) for name, data in rows]
 
     def sweep(self, name: str) -> SweepView | None:
         """One sweep, or None."""
         query = sa.select(sweeps.c.data).where(sweeps.c.name == name)
         data = self.database.read(lambda c: c.execute(query).scalar())
-        return None if data is None else SweepView(**codec.sweep_fields(data, name))
+        with self._damage_told():
+            return None if data is None else SweepView(**codec.sweep_fields(data, name))
 
     def create(self, view: SweepView) -> None:
         """Add a sweep.
@@ -152,7 +155,9 @@ class SqlLedger:
             connection.execute(waiting)
             return connection.execute(taken.order_by(inbox.c.id)).all()
 
-        return [(row.request, codec.decode(row.data)) for row in self.database.write(work)]
+        rows = self.database.write(work)
+        with self._damage_told():
+            return [(row.request, codec.decode(row.data)) for row in rows]
 
     def requests_wait(self, name: str) -> bool:
         """Whether there are requests that no driver has taken; only looks."""
@@ -163,20 +168,25 @@ class SqlLedger:
         """Requests that were taken in the past, oldest first."""
         query = sa.select(inbox.c.request, inbox.c.data).where(inbox.c.sweep == self._id(name))
         rows = self._rows(query.where(inbox.c.taken.is_not(None)).order_by(inbox.c.id))
-        return [(row.request, codec.decode(row.data)) for row in rows]
+        with self._damage_told():
+            return [(row.request, codec.decode(row.data)) for row in rows]
 
     # ------------------------------------------------------------------ reads
 
     def trials(self, name: str) -> list[TrialView]:
         """All trials by number."""
         query = sa.select(trials.c.data).where(trials.c.sweep == self._id(name)).order_by(trials.c.number)
-        return [TrialView(**codec.trial_fields(data)) for (data,) in self._rows(query)]
+        rows = self._rows(query)
+        with self._damage_told():
+            return [TrialView(**codec.trial_fields(data)) for (data,) in rows]
 
     def attempts(self, name: str, trial: int | None = None) -> list[AttemptView]:
         """Attempts by trial and number."""
         query = sa.select(attempts.c.data).where(attempts.c.sweep == self._id(name))
         query = _of(query, attempts, trial).order_by(attempts.c.trial, attempts.c.number)
-        return [codec.decode_attempt(data) for (data,) in self._rows(query)]
+        rows = self._rows(query)
+        with self._damage_told():
+            return [codec.decode_attempt(data) for (data,) in rows]
 
     def reports(self, name: str, trial: int | None = None) -> list[RowReport]:
         """Row reports by trial, rung, replica; none beyond the rung at which its trial was pruned."""
@@ -189,7 +199,9 @@ class SqlLedger:
         )
         query = query.where(t.sweep == sweep, sa.or_(ends.c.rung.is_(None), t.rung <= ends.c.rung))
         query = _of(query, reports, trial).order_by(t.trial, t.rung, t.replica)
-        return [codec.decode_report(*row) for row in self._rows(query)]
+        rows = self._rows(query)
+        with self._damage_told():
+            return [codec.decode_report(*row) for row in rows]
 
     def verdicts(self, name: str, trial: int | None = None) -> list[tuple[int, int, str]]:
         """(trial, rung, verdict) in the order they were taken."""
@@ -205,7 +217,8 @@ class SqlLedger:
         query = sa.select(t.seq, t.kind, t.trial, t.rung, t.at, t.data).where(t.sweep == self._id(name), t.seq > after)
         rows = self._rows(_of(query, journal, trial).order_by(t.seq).limit(limit))
         today = self.sweep(name) if any(row.kind == "sweep" for row in rows) else None
-        return [codec.change(row, today) for row in rows]
+        with self._damage_told():
+            return [codec.change(row, today) for row in rows]
 
     def cursor(self, name: str, mirror: str) -> int:
         """The last journal entry that `mirror` has written; 0 at first."""
@@ -235,7 +248,9 @@ class SqlLedger:
 
     def skipped(self, name: str, mirror: str) -> Mapping[int, str]:
         """Entries that `mirror` could not take: seq -> reason."""
-        return _skipped([data for (data,) in self._rows(_skips(self._id(name)))], mirror)
+        rows = self._rows(_skips(self._id(name)))
+        with self._damage_told():
+            return _skipped([data for (data,) in rows], mirror)
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
         """Leave a request for the driver that holds the sweep; a ``stop`` names its fence. Needs no lock."""
@@ -250,6 +265,9 @@ class SqlLedger:
         self.database.write(work)
 
     # ------------------------------------------------------------------ inside
+
+    def _damage_told(self) -> AbstractContextManager[None]:
+        return codec.damage_told(self.database.display_url)
 
     def _rows(self, query: _Query) -> Sequence[_Record]:
         return self.database.read(lambda c: c.execute(query).all())
@@ -296,8 +314,8 @@ def open_ledger(url: str, *, create: bool = True, deadline: float = DEADLINE, pa
 
     Raises:
         ConfigError: not a usable URL.
-        StoreError: the database cannot be reached, is none, or has another schema version; or none is there yet and
-            `create` is False.
+        StoreError: the database cannot be reached, is none, lacks a table or has another schema version; or none is
+            there yet and `create` is False.
     """
     database = Database(parse(url), patience)
     try:
@@ -328,9 +346,18 @@ def _prepare(database: Database, create: bool) -> None:
         # before the tables: the mode can be changed only while nobody else is in the file
         database.use_wal()
         version = database.write(_create)
+    _check(database, version)
+
+
+def _check(database: Database, version: int) -> None:
     if version != schema.VERSION:
         age = "a newer" if version > schema.VERSION else "an older"
         reason = f"has schema version {version}, written by {age} rnnsweep; this one reads version {schema.VERSION}"
+        raise StoreError("ledger", f"{database.display_url} {reason}")
+    # now, and not when a driver has begun: it would wait for it as for a database that is away
+    missing = database.read(schema.missing_tables)
+    if missing:
+        reason = f"is damaged: no such table: {', '.join(missing)}; a copy of the file from before helps"
         raise StoreError("ledger", f"{database.display_url} {reason}")
 
 

@@ -14,13 +14,11 @@ import urllib.request
 from pathlib import Path
 
 import psutil
-from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.tracking import MlflowClient
 
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.dependent import DependentProcess
 from rnnsweep.adapters.gate import VARIABLE
+from rnnsweep.adapters.mlflow.library import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH, MlflowClient, SqlAlchemyStore
 from rnnsweep.adapters.mlflow.store import store_errors
 from rnnsweep.adapters.mlflow.ui_view import VIEW
 from rnnsweep.errors import ConfigError, StoreError

@@ -16,13 +16,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
-from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
-from mlflow.tracking import MlflowClient
-
 from rnnsweep.adapters import sqlite
+from rnnsweep.adapters.mlflow.library import (
+    LocalArtifactRepository,
+    Metric,
+    MlflowClient,
+    MlflowException,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+    get_artifact_repository,
+)
 from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, TRIAL, owns, points_by_curve, relocate
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.views import SweepView

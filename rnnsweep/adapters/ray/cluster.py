@@ -13,6 +13,9 @@ import logging
 import os
 import secrets
 import signal
+import socket
+import stat
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._common.utils import get_default_system_temp_dir
 from ray._private import ray_constants, services
 from ray._private import worker as ray_worker
 from ray._private.node import Node as RayNode
@@ -34,6 +38,12 @@ TOKEN_HINT = "A cluster that was started with tokens wants RAY_AUTH_MODE=token a
 LOG = logging.getLogger(__name__)
 _MIB = 2**20
 _STARTS = 3
+_ANSWERS_S = 10.0
+"""Seconds within which the head of a cluster must take a connection."""
+_TRIES = 3
+"""How often Ray tries to get an answer from it, 36 s each."""
+_LONGEST_PARENT = 26
+"""Characters: what Ray appends may make 81, and the path of a socket has 107 at most."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +272,7 @@ def _start_here(settings: RaySettings) -> None:
         "object_store_memory": 80 * _MIB,
         "log_to_driver": False,
         "logging_level": logging.ERROR,
+        "_temp_dir": str(_own_folder() / "r"),
     }
     with _loopback_only(), contextlib.nullcontext() if settings.dashboard else _without_helpers():
         _init_patiently(options)
@@ -272,7 +283,6 @@ def _init_patiently(options: dict[str, Any]) -> None:
     for left in reversed(range(_STARTS)):
         try:
             ray.init(**options)
-            _close_session()
             return
         except Exception as problem:
             if not left or "timed out during startup" not in str(problem):
@@ -281,21 +291,30 @@ def _init_patiently(options: dict[str, Any]) -> None:
             ray.shutdown()
 
 
-def _close_session() -> None:
-    """Close the folder with the sockets and logs of a Ray that has started here to other users.
+def _own_folder() -> Path:
+    """A folder that only this user enters, for the sockets and logs of a Ray that is started here.
 
-    Ray opens it to everybody (mode 0777), whatever the umask, so that users may share one Ray; who may write there can
-    put a socket of his own in the place of ours.
+    Ray opens its folders to everybody (mode 0777), whatever the umask, so that users may share one Ray. Then another
+    user may move the folder of our session away and put sockets of his own in its place, even where the session itself
+    is closed.
     """
-    node: Any = ray_worker._global_node
-    if node is not None:
-        Path(node.get_session_dir_path()).chmod(0o700)
+    parent = Path(get_default_system_temp_dir())
+    parent = parent if len(str(parent)) <= _LONGEST_PARENT else Path("/tmp")
+    folder = parent / f"ray-{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    status = folder.lstat()  # not stat: a link may be anybody's
+    closed = stat.S_ISDIR(status.st_mode) and not stat.S_IMODE(status.st_mode) & 0o077
+    # somebody else may have been here first, to own the folder
+    return folder if closed and status.st_uid == os.geteuid() else Path(tempfile.mkdtemp(prefix="ray-", dir=parent))
 
 
 def _join(address: str) -> None:
     check_token_file()
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        _reach(address)
+        with _few_tries():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     # Ray raises each of them for an address at which nobody answers, depending on how far it got
     except (ConnectionError, RuntimeError, ValueError) as problem:
         raise ConfigError(
@@ -305,6 +324,33 @@ def _join(address: str) -> None:
             allowed="null (start Ray here), auto (on a node of the cluster), host:port of its head",
             hint=TOKEN_HINT,
         ) from problem
+
+
+def _reach(address: str) -> None:
+    """Open a connection to the head and close it: Ray would try for 12 minutes where nobody listens.
+
+    Raises:
+        ConnectionError: nobody does.
+    """
+    head = services.canonicalize_bootstrap_address(address) or ""  # "auto": what Ray finds; none is for Ray to say
+    host, _, port = head.rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWERS_S).close()
+    except (OSError, OverflowError) as problem:
+        raise ConnectionError(f"{head}: {problem}") from problem
+
+
+@contextlib.contextmanager
+def _few_tries() -> Iterator[None]:
+    """Have Ray give up a head that takes connections and says nothing after 2 minutes; by itself it takes 12."""
+    before = ray_constants.NUM_REDIS_GET_RETRIES
+    ray_constants.NUM_REDIS_GET_RETRIES = _TRIES
+    try:
+        yield
+    finally:
+        ray_constants.NUM_REDIS_GET_RETRIES = before
 
 
 @contextlib.contextmanager

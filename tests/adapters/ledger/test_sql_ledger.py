@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import pickle
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from rnnsweep.adapters.ledger import schema
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.errors import ConfigError, StoreError
-from rnnsweep.sweep.ports import PutSweep, SweepView
-from rnnsweep.sweep.states import SweepState
+from rnnsweep.sweep.ports import AttemptView, PutAttempt, PutReports, PutSweep, PutTrial, SweepView, TrialView
+from rnnsweep.sweep.rows import RowReport
+from rnnsweep.sweep.states import SweepState, TrialState
 
 SECRET = "tr%C3%A9s-secret"
 SECRET_WORDS = ("très-secret", SECRET, "tr\\xe9s")
@@ -75,6 +77,18 @@ def test_other_schema_version_is_named(tmp_path: Path, shift: int, age: str) -> 
     connection.close()
     with pytest.raises(StoreError, match=f"schema version {schema.VERSION + shift}, written by {age} rnnsweep"):
         open_ledger(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("table", sorted(set(schema.metadata.tables) - {schema.schema.name}))
+def test_a_lost_table_is_named_before_anything_is_read(tmp_path: Path, table: str) -> None:
+    """A resume began to drive, and waited for the ledger as for one that is away: minutes."""
+    path = tmp_path / "ledger.db"
+    open_ledger(f"sqlite:///{path}").close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"DROP TABLE {table}")
+    for create in (True, False):
+        with pytest.raises(StoreError, match=f"ledger.db is damaged: no such table: {table};"):
+            open_ledger(f"sqlite:///{path}", create=create)
 
 
 def test_other_programs_tables_are_left_alone(tmp_path: Path) -> None:
@@ -164,3 +178,47 @@ def test_password_is_in_no_repr_or_message(postgres_url: str) -> None:
     shown = [repr(ledger), repr(ledger.database), repr(ledger.database.engine), str(caught.value)]
     assert not [word for word in SECRET_WORDS for text in shown if word in text]
     ledger.close()
+
+
+DAMAGES = ['{"state', "{}", "[1]", "null", "7"]
+"""A torn text, and texts that are JSON and nothing that was written."""
+DAMAGED = [(table, text) for table in ("sweeps", "trials", "attempts", "reports", "journal") for text in DAMAGES]
+
+
+@pytest.mark.parametrize(("table", "text"), [*DAMAGED, ("inbox", DAMAGES[0])])
+def test_a_damaged_row_is_told_as_such_by_whoever_reads_it(tmp_path: Path, table: str, text: str) -> None:
+    """A command that wrote got a traceback, and so did every one where the text was still JSON."""
+    where = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with closing(open_ledger(where)) as ledger:
+        ledger.create(SweepView("tiny", SweepState.RUNNING, {}))
+        fence = ledger.acquire("tiny", "test", 0.0)
+        report = RowReport(0, 0, "t", 1, 10, {"valid/error": 0.5})
+        writes = [PutTrial(TrialView(0, TrialState.RUNNING, {})), PutAttempt(AttemptView(0, "t", 1, 0.0))]
+        ledger.commit("tiny", fence, [*writes, PutReports((report,))])
+        ledger.post("tiny", "stop")
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+            assert connection.execute(f"UPDATE ledger_{table} SET data = ?", (text,)).rowcount >= 1
+            connection.commit()
+        read = {
+            "sweeps": lambda: ledger.sweep("tiny"),
+            "trials": lambda: ledger.trials("tiny"),
+            "attempts": lambda: ledger.attempts("tiny"),
+            "reports": lambda: ledger.reports("tiny"),
+            "journal": lambda: ledger.changes("tiny", 0),
+            "inbox": lambda: ledger.take_requests("tiny", fence),
+        }
+        with pytest.raises(StoreError, match=r"ledger\.db: a row is damaged \(.*rnnsweep doctor looks for more"):
+            read[table]()
+
+
+@pytest.mark.parametrize("text", DAMAGES)
+def test_a_damaged_lock_is_told_as_such(tmp_path: Path, text: str) -> None:
+    with closing(open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
+        ledger.create(SweepView("tiny", SweepState.RUNNING, {}))
+        ledger.acquire("tiny", "test", 0.0)
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+            connection.execute("UPDATE ledger_locks SET holder = ?", (text,))
+            connection.commit()
+        for look in (lambda: ledger.driven("tiny"), lambda: ledger.acquire("tiny", "another", 0.0)):
+            with pytest.raises(StoreError, match="a row is damaged"):
+                look()

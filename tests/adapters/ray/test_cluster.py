@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 import yaml
+from ray._private import ray_constants as constants
 
 from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.adapters.ray import cluster as ray_cluster
-from rnnsweep.adapters.ray.cluster import Node, RaySettings, _start_here, check_token_file
+from rnnsweep.adapters.ray.cluster import (
+    Node,
+    RaySettings,
+    _own_folder,
+    _start_here,
+    check_token_file,
+    connect,
+)
 from rnnsweep.errors import ConfigError
 
 CONF = packaged_configs()[0] / "cluster"
@@ -89,6 +99,58 @@ def test_a_token_that_others_can_read_is_refused(
         check_token_file()
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     check_token_file()
+
+
+def test_an_address_where_nobody_listens_is_refused_before_ray_tries_for_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreached(**options: object) -> None:
+        raise AssertionError("Ray would try to get through for 12 minutes")
+
+    monkeypatch.setattr(ray_cluster.ray, "init", unreached)
+    with socket.socket() as taken:  # bound, and not listening: nobody else can have the port meanwhile
+        taken.bind(("", 0))  # Ray takes the machine's own address for a loopback one
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=r"cluster\.address=.*no Ray cluster answers here .*refused"):
+            connect(RaySettings(address=address))
+        monkeypatch.setenv("RAY_ADDRESS", address)  # what "auto" finds is gone
+        with pytest.raises(ConfigError, match="no Ray cluster answers here"):
+            connect(RaySettings(address="auto"))
+
+
+def test_a_head_that_says_nothing_is_tried_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+    monkeypatch.setattr(ray_cluster.ray, "init", lambda **more: tries.append(constants.NUM_REDIS_GET_RETRIES))
+    before = constants.NUM_REDIS_GET_RETRIES
+    with socket.create_server(("", 0)) as silent:
+        connect(RaySettings(address=f"127.0.0.1:{silent.getsockname()[1]}"))
+    assert tries == [3] and constants.NUM_REDIS_GET_RETRIES == before > 3
+
+
+def test_a_ray_of_our_own_lies_where_nobody_else_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "get_default_system_temp_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(ray_cluster, "_LONGEST_PARENT", 200)
+    usual = tmp_path / f"ray-{os.geteuid()}"
+    before = os.umask(0)
+    try:
+        assert [_own_folder(), _own_folder()] == [usual, usual]
+        assert usual.stat().st_mode & 0o777 == 0o700
+        usual.chmod(0o701)  # what somebody else may enter is passed over
+        other = _own_folder()
+        assert other.parent == tmp_path and other != usual and other.stat().st_mode & 0o777 == 0o700
+        usual.rmdir()
+        usual.symlink_to(other)  # and so is what somebody may turn elsewhere
+        assert _own_folder() not in (usual, other)
+    finally:
+        os.umask(before)
+
+
+def test_sockets_have_short_paths_however_long_the_folder_for_temporary_files_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_cluster, "get_default_system_temp_dir", lambda: "/tmp/" + "x" * 40)
+    longest = _own_folder() / "r" / "session_2026-01-01_00-00-00_000000_4194304" / "sockets" / "plasma_store"
+    assert len(str(longest)) <= 107
 
 
 def test_a_start_that_times_out_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.sweep.states import SweepState, TrialState
+from tests.kit.second_user import strictly_as_nobody
 
 KIT = Path(__file__).parents[2] / "contract" / "executor_kit"
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
@@ -60,7 +61,7 @@ while not trained:
 took = time.monotonic() - before
 import os
 import ray._private.worker
-session = os.stat(ray._private.worker._global_node.get_session_dir_path()).st_mode & 0o777
+session = ray._private.worker._global_node.get_session_dir_path()
 print(json.dumps([took, listening(), children(), os.environ["RAY_AUTH_MODE"], session]), flush=True)
 if sys.argv[1] == "stop":
     executor.stop(graceful=True)
@@ -111,13 +112,29 @@ def test_the_first_rung_is_trained_within_seconds_and_nothing_is_left(tmp_path: 
     took, addresses, pids, mode, session = report(driver)
     assert took < 60.0  # 5 s on two idle cores (Ray 3, a worker 0.5, torch 1.5); 20 s at a load of 11
     assert mode == "token"
-    assert session == 0o700  # after a worker has joined: Ray itself opens it to everybody, sockets and logs included
+    closed = Path(session).parents[1]  # Ray itself opens the rest to everybody, sockets and logs included
+    assert closed.stat().st_mode & 0o777 == 0o700
     assert not (tmp_path / ".ray").exists()  # Ray's own token file could be read by everybody
     assert addresses
     assert all(ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for ip in addresses), addresses
     report(driver)
     assert driver.wait(20) == 0
     assert left(pids, 5.0) == []
+
+
+def test_another_user_cannot_reach_or_replace_the_sockets(tmp_path: Path) -> None:
+    """The attack: to move the folder away, and put one with sockets of his own there for the next worker to open."""
+    words = strictly_as_nobody()
+    driver = launch("stay", tmp_path)
+    session = Path(report(driver)[-1])
+    try:
+        for command in (["ls", session], ["mv", session, session.with_name("gone")]):
+            done = subprocess.run([*words, *command], capture_output=True, text=True, cwd="/")
+            assert done.returncode != 0 and "Permission denied" in done.stderr, done
+        assert (session / "sockets" / "plasma_store").exists()
+    finally:
+        driver.kill()
+        driver.wait(20)
 
 
 @pytest.mark.parametrize(("what", "expected"), [("plain", set()), ("dashboard", {"dashboard.py", "log_monitor.py"})])
