@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rnnsweep.errors import ConfigError
+from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import Change, Ledger, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
@@ -29,9 +29,17 @@ def resolved(view: SweepView) -> Mapping[str, Any]:
 
 
 def objective_block(view: SweepView) -> Mapping[str, Any]:
-    """The first objective's settings."""
+    """The first objective's settings.
+
+    Raises:
+        StoreError: the stored config has none: it was changed.
+    """
     block = resolved(view).get("objective") or {}
-    return block[0] if isinstance(block, list) else block
+    first = block[0] if isinstance(block, list) else block
+    if "metric" not in first:
+        problem = f"the config of the sweep {view.name} is damaged: it has no objective"
+        raise StoreError("ledger", f"{problem}; rnnsweep doctor looks for more; a copy of the store from before helps")
+    return first
 
 
 def open_time(view: SweepView, trial: TrialView, value: float | None) -> Json:

@@ -21,6 +21,7 @@ from rnnsweep.app.results.tables import (
     score_text,
     status,
 )
+from rnnsweep.errors import StoreError
 from rnnsweep.sweep.ports import Change, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
@@ -128,3 +129,10 @@ def test_a_mean_with_times_that_have_not_come_is_a_bound_wherever_it_is_shown():
     ]
     best = status(view, trials[:1])["best"]
     assert score_text(best, best["objective"]) == "> 1200"
+
+
+@pytest.mark.parametrize("config", [{}, {"format": 1}, {"objective": {}}, {"variants": [{"resolved": {}}]}])
+def test_a_stored_config_that_was_changed_is_one_line(config):
+    view = SweepView("s", SweepState.RUNNING, config)
+    with pytest.raises(StoreError, match="the config of the sweep s is damaged: it has no objective"):
+        status(view, [TrialView(0, TrialState.COMPLETE, {}, (0.5,), step=20)])
