@@ -1,0 +1,136 @@
+"""What families of blocks around a diagonal linear recurrence share. Shapes: see `core.types`; N complex states."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from rnnsweep.core import rng
+from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
+from rnnsweep.core.recurrence.state_space import StateSpaceCell
+from rnnsweep.core.recurrence.unrolled import spread
+from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
+from rnnsweep.unit import Range
+
+_PLAIN = ("d", "gain", "shift", "w_gate", "b_gate", "w_enc", "b_enc")
+"""Parameters that the cell uses as they are."""
+
+
+@dataclass(frozen=True)
+class StateSpaceBlock(CellFamily):
+    """Base of blocks: encoder where widths differ, layer norm, diagonal complex recurrence, gate, skip.
+
+    There is no recurrent matrix: Omega and sampling are refused. The family sets all initial values itself.
+
+    Attributes:
+        hidden: H, width of the block; the read-out sees its outputs.
+        states: N, complex states.
+        gate: ``full_glu``, ``half_glu`` or ``gelu`` (`StateSpaceCell`).
+        norm: ``pre`` or ``post``.
+    """
+
+    states: int = 32
+    gate: str = "full_glu"
+    norm: str = "pre"
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
+        "hidden": Range(1, 8192, integer=True),
+        "states": Range(1, 8192, integer=True),
+        "gate": ("full_glu", "half_glu", "gelu"),
+        "norm": ("pre", "post"),
+    }
+
+    @property
+    def cell(self) -> StateSpaceCell:
+        """The block."""
+        return StateSpaceCell(self.hidden, states=self.states, gate=self.gate, prenorm=self.norm == "pre")
+
+    @property
+    @abstractmethod
+    def raw(self) -> tuple[ParameterSpec, ...]:
+        """The parameters that `effective` reads."""
+
+    @abstractmethod
+    def effective(self, values: Values) -> dict[str, Float[Tensor, "P ..."]]:
+        """``lam_re``, ``lam_im`` [P, N], ``b`` [P, H, 2N] and ``c`` [P, 2N, H] of the raw parameters, in torch."""
+
+    @abstractmethod
+    def drawn(self, keys: Int64[Tensor, " P"]) -> dict[str, Float64[Tensor, "P ..."]]:
+        """Initial values of `raw`."""
+
+    def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
+        """The recurrence's; d, gain, shift [H]; w_gate [H, G], b_gate [G]; w_enc [I, H], b_enc [H] where I is not H."""
+        H = self.hidden
+        specs = [*self.raw, *(ParameterSpec(name, (H,), "block") for name in ("d", "gain", "shift"))]
+        if width := {"full_glu": 2 * H, "half_glu": H}.get(self.gate):
+            specs += [ParameterSpec("w_gate", (H, width), "block"), ParameterSpec("b_gate", (width,), "block")]
+        if n_inputs != H:
+            specs += [ParameterSpec("w_enc", (n_inputs, H), "block"), ParameterSpec("b_enc", (H,), "block")]
+        return (*specs, *readout_parameters(H, n_outputs))
+
+    def initial(
+        self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
+    ) -> dict[str, Float64[Tensor, "P ..."]]:
+        """The recurrence as published; d ~ N(0, 1); matrices ~ N(0, 1 / inputs); gain 1; shift and biases 0."""
+        del drawn
+        found = self.drawn(keys)
+        for spec in specs:
+            if spec.name in ("w_gate", "w_enc"):
+                found[spec.name] = normal(keys, spec.name, spec.shape, 1 / math.sqrt(spec.shape[0]))
+        found["d"] = normal(keys, "d", (self.hidden,), 1.0)
+        found["gain"] = torch.ones(len(keys), self.hidden, dtype=torch.float64)
+        return found
+
+    def weights(self, values: Values, hypers: Values) -> LoopWeights:
+        """What the cell reads; there is no recurrent matrix."""
+        del hypers
+        own = self.effective(values) | {name: values[name] for name in _PLAIN if name in values}
+        return LoopWeights(values["d"].new_zeros(len(values["d"]), 0, 0), cell=own)
+
+    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
+        """Through what makes lambda, B and C."""
+        del hypers
+        own = gradients.cell
+        named = {name: own[name] for name in _PLAIN if name in own}
+        if "lam_re" not in own:  # nothing of the loop itself was handed in
+            return named
+        with torch.enable_grad():
+            leaves = {spec.name: values[spec.name].detach().clone().requires_grad_() for spec in self.raw}
+            made = self.effective(leaves)
+            parts = torch.autograd.grad(list(made.values()), list(leaves.values()), [own[name] for name in made])
+        return named | dict(zip(leaves, parts, strict=True))
+
+    def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
+        """Of a matrix that is not there."""
+        del hypers, step
+        return values["d"].new_zeros(len(values["d"]), 0, 0)
+
+
+def normal(keys: Int64[Tensor, " P"], name: str, shape: tuple[int, ...], scale: float) -> Float64[Tensor, "P ..."]:
+    """N(0, scale^2) of a stream by this name, [P, *shape]."""
+    drawn = rng.normals(keys, math.prod(shape), rng.stream_of(name))
+    return drawn.unflatten(1, shape) * scale
+
+
+def scaled(
+    matrix: Float[Tensor, "P H N2"], re: Float[Tensor, "P N"], im: Float[Tensor, "P N"]
+) -> Float[Tensor, "P H N2"]:
+    """The columns [Re | Im] of a complex matrix times complex numbers."""
+    H, N = matrix.shape[1], re.shape[1]
+    re, im = spread(re, H), spread(im, H)
+    b_re, b_im = matrix[..., :N], matrix[..., N:]
+    return torch.cat((b_re * re - b_im * im, b_re * im + b_im * re), -1)
+
+
+def real_part(matrix: Float[Tensor, "P N2 H"], factor: float = 1.0) -> Float[Tensor, "P N2 H"]:
+    """The matrix that makes factor Re(x C) of [Re x, Im x], from C's [Re; Im]."""
+    N = matrix.shape[1] // 2
+    return torch.cat((factor * matrix[:, :N], -factor * matrix[:, N:]), 1)
