@@ -12,7 +12,7 @@ from rnnsweep.core.families.srn import Srn
 from rnnsweep.errors import ConfigError
 from tests.kit.shapes import CORE, annotated_modules
 
-SHAPED = {"Float", "Float64", "Int64", "Bool", "Num", "Shaped"}
+SHAPED = {"Float", "Complex128", "Float64", "Int64", "Bool", "Num", "Shaped"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _COMPILED = ("rng", "rng_gpu", "tasks.marked", "tasks.synthetic", "tasks.temporal_order")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.families.base import Values
-from rnnsweep.core.families.state_space import StateSpaceBlock, normal, real_part, scaled
+from rnnsweep.core.families.state_space_block import StateSpaceBlock, normal, real_part, scaled
 from rnnsweep.core.types import ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range

@@ -11,7 +11,7 @@ from torch.nn.functional import gelu, layer_norm
 
 from rnnsweep.core.families.lru_block import LruBlock
 from rnnsweep.core.families.s5 import S5, hippo
-from rnnsweep.core.families.state_space import StateSpaceBlock
+from rnnsweep.core.families.state_space_block import StateSpaceBlock
 from rnnsweep.core.layered import layered
 from rnnsweep.core.network import Parts as NetworkParts
 from rnnsweep.core.network import RecurrentNetwork
