@@ -33,7 +33,8 @@ class Mlstm(CellFamily):
     Attributes:
         hidden: H, number of units.
         heads: N, a divisor of H; each has D = H / N units and a memory of D x D numbers.
-        forget_gate: ``sigmoid`` or ``exp``.
+        forget_gate: ``sigmoid`` or ``exp``. An exponential above 1 (a bias above 0) weighs what is old the more: it has no
+            time constant, and inits of gate biases (chrono) are refused.
         forget_bias: initial bias of the forget gates, per row; left alone where the init sets gate biases (chrono).
 
     Numerics:
@@ -64,7 +65,11 @@ class Mlstm(CellFamily):
     @property
     def cell(self) -> MatrixMemoryCell:
         """The memory."""
-        return MatrixMemoryCell(self.hidden, self.heads, self.forget_gate == "sigmoid")
+        return MatrixMemoryCell(self.hidden, self.heads, self._sigmoid)
+
+    @property
+    def _sigmoid(self) -> bool:
+        return self.forget_gate == "sigmoid"
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """w_in [I, 4H] and b [4H] (q, k, v, o), w_gates [I, 2N] and b_gates [2N] (i, f), w_out, b_out."""
@@ -73,7 +78,7 @@ class Mlstm(CellFamily):
             ParameterSpec("w_in", (n_inputs, 4 * H), "input"),
             ParameterSpec("w_gates", (n_inputs, 2 * N), "input", first=4 * H),
             ParameterSpec("b", (4 * H,), "bias"),
-            ParameterSpec("b_gates", (2 * N,), "bias", first=4 * H, gates=("write", "keep")),
+            ParameterSpec("b_gates", (2 * N,), "bias", first=4 * H, gates=("write", "keep") if self._sigmoid else ()),
             *readout_parameters(H, n_outputs),
         )
 

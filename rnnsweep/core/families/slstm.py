@@ -27,7 +27,8 @@ class Slstm(CellFamily):
     Attributes:
         hidden: H, number of units.
         heads: N, a divisor of H: W_rec is block-diagonal, N blocks for each gate.
-        forget_gate: ``sigmoid`` or ``exp``.
+        forget_gate: ``sigmoid`` or ``exp``. An exponential above 1 (a bias above 0) weighs what is old the more: it has no
+            time constant, and inits of gate biases (chrono) are refused.
         forget_bias: initial bias of the forget gate, per row; left alone where the init sets gate biases (chrono).
 
     Numerics:
@@ -57,7 +58,11 @@ class Slstm(CellFamily):
     @property
     def cell(self) -> ScalarMemoryCell:
         """The gated cell."""
-        return ScalarMemoryCell(self.hidden, self.forget_gate == "sigmoid")
+        return ScalarMemoryCell(self.hidden, self._sigmoid)
+
+    @property
+    def _sigmoid(self) -> bool:
+        return self.forget_gate == "sigmoid"
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """w_rec [H / N, 4H], w_in [I, 4H], b [4H] (i, f, z, o), w_out, b_out."""
@@ -66,7 +71,7 @@ class Slstm(CellFamily):
             # Each column has the weights from its own head's units: square blocks, one per gate and head.
             ParameterSpec("w_rec", (H // self.heads, 4 * H), "recurrent"),
             ParameterSpec("w_in", (n_inputs, 4 * H), "input"),
-            ParameterSpec("b", (4 * H,), "bias", gates=("write", "keep", "new", "out")),
+            ParameterSpec("b", (4 * H,), "bias", gates=("write", "keep", "new", "out") if self._sigmoid else ()),
             *readout_parameters(H, n_outputs),
         )
 

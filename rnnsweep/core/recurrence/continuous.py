@@ -276,17 +276,28 @@ class SharedGatesCell(ProductCell):
         """Two gates and the candidate."""
         return 3 * self.hidden
 
+    @property
+    def kept(self) -> int:
+        """k, and how far both gates are closed."""
+        return 3 * self.hidden
+
     def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """h."""
+        return self.forward(a, d, s, own)[0]
+
+    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
+        """h, and k and the sigmoids of -f and -i."""
         del a, own
-        n = d[..., 2 * self.hidden :]
-        return n + self._keep(d) * (s - n)
+        H, shut = self.hidden, -d[..., : 2 * self.hidden]
+        logs, n = softplus(shut), d[..., 2 * H :]
+        k = sigmoid(logs[..., H:] - logs[..., :H])
+        return n + k * (s - n), torch.cat((k, sigmoid(shut)), -1)
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of both gates."""
-        del kept, s, own
-        gates = sigmoid(d[..., : 2 * self.hidden])
-        return gates - gates * gates
+        del d, s, own
+        closed = kept[..., self.hidden :]
+        return closed - closed * closed
 
     def pull(
         self,
@@ -298,15 +309,8 @@ class SharedGatesCell(ProductCell):
     ) -> Pulled:
         """Closed form."""
         del own
-        H, k = self.hidden, self._keep(d)
+        k, f, i = kept.chunk(3, -1)
         back = k * g
-        dk = back * (s - d[..., 2 * H :]) * (1 - k)
-        # softplus(-x)' = -sigmoid(-x): i enters with that sign, f with the other.
-        closed = sigmoid(-d[..., : 2 * H])
-        # a has no entries, and kept is a: it serves as its gradient.
-        return Pulled(kept, torch.cat((dk * closed[..., :H], -dk * closed[..., H:], g - back), -1), back)
-
-    def _keep(self, d: Tensor) -> Tensor:
-        """k."""
-        closed = softplus(-d[..., : 2 * self.hidden])
-        return sigmoid(closed[..., self.hidden :] - closed[..., : self.hidden])
+        dk = back * (s - d[..., 2 * self.hidden :]) * (1 - k)
+        # softplus(-x)' = -sigmoid(-x): i enters k with that sign, f with the other. a has no entries.
+        return Pulled(kept[..., :0], torch.cat((dk * f, -dk * i, g - back), -1), back)

@@ -253,7 +253,7 @@ class MatrixMemoryCell(ProductCell):
         to_inside = torch.where(by_n, to_divisor * torch.sign(inside), torch.zeros_like(inside))
         by_m = ~by_n & (weights.m.abs() <= _LARGEST)
         g_m = g_m - torch.where(by_m, to_divisor * bound, torch.zeros_like(inside))
-        g_memory = g_memory + to_y[..., :, None] * q[..., None, :]
+        g_memory = (to_y[..., :, None] * q[..., None, :]).add_(g_memory)
         g_n = g_n + to_inside * q
         to_q = (now * to_y[..., :, None]).sum(-2) + to_inside * now_n
         of_k = (g_memory * k[..., None, :]).sum(-1)  # P B N D
@@ -288,8 +288,9 @@ class MatrixMemoryCell(ProductCell):
 
 def _written(weights: _Weights, memory: Tensor, n: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """The next C and n."""
-    new = (weights.write * v)[..., :, None] * k[..., None, :]
-    return weights.keep[..., None] * memory + new, weights.keep * n + weights.write * k
+    # In place: memories are what takes the time, new memory for each of them too.
+    now = (weights.keep[..., None] * memory).add_((weights.write * v)[..., :, None] * k[..., None, :])
+    return now, weights.keep * n + weights.write * k
 
 
 def _read(memory: Tensor, n: Tensor, m: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
