@@ -33,8 +33,8 @@ class Mlstm(CellFamily):
     Attributes:
         hidden: H, number of units.
         heads: N, a divisor of H; each has D = H / N units and a memory of D x D numbers.
-        forget_gate: ``sigmoid`` or ``exp``. An exponential above 1 (a bias above 0) weighs what is old the more: it has no
-            time constant, and inits of gate biases (chrono) are refused.
+        forget_gate: ``sigmoid`` or ``exp``. An exponential above 1 (a bias above 0) weighs what is old the more: no
+            time constant, so inits of gate biases (chrono) are refused.
         forget_bias: initial bias of the forget gates, per row; left alone where the init sets gate biases (chrono).
 
     Numerics:

@@ -27,8 +27,8 @@ class Slstm(CellFamily):
     Attributes:
         hidden: H, number of units.
         heads: N, a divisor of H: W_rec is block-diagonal, N blocks for each gate.
-        forget_gate: ``sigmoid`` or ``exp``. An exponential above 1 (a bias above 0) weighs what is old the more: it has no
-            time constant, and inits of gate biases (chrono) are refused.
+        forget_gate: ``sigmoid`` or ``exp``. An exponential above 1 (a bias above 0) weighs what is old the more: no
+            time constant, so inits of gate biases (chrono) are refused.
         forget_bias: initial bias of the forget gate, per row; left alone where the init sets gate biases (chrono).
 
     Numerics:
