@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -63,7 +64,17 @@ def family_cases(name: str, cls: type, block: dict) -> list[tuple[str, Setup, di
     if Capability.RECURRENT in cls.capabilities:
         controllers["omega"] = Omega()
         fields["controllers__omega__weight"] = [2.0, 0.0]
-    return [(name, Setup(family=cls(hidden=10), controllers=controllers), fields)]
+    forms = [(name, {}), *((f"{name}-{'-'.join(form)}", form) for form in FORMS.get(name, ()))]
+    return [(label, Setup(family=cls(hidden=10, **form), controllers=controllers), fields) for label, form in forms]
+
+
+FORMS: dict[str, tuple[dict[str, Any], ...]] = {
+    "antisymmetric": ({"gated": True},),
+    "linoss": ({"scheme": "im"},),
+    "slstm": ({"heads": 5, "forget_gate": "exp"},),
+    "mlstm": ({"heads": 5, "forget_gate": "exp"},),
+}
+"""Further forms of a family that are other tensor programs."""
 
 
 LEARNERS = {

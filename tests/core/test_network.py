@@ -10,14 +10,18 @@ import pytest
 import torch
 
 from rnnsweep.core import families as package
+from rnnsweep.core.families.antisymmetric import Antisymmetric
 from rnnsweep.core.families.base import Family, Feed
+from rnnsweep.core.families.linoss import LinOss
 from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.families.mlstm import Mlstm
 from rnnsweep.core.families.momentum_lstm import MomentumLstm
 from rnnsweep.core.families.nesterov_lstm import NesterovLstm
 from rnnsweep.core.families.nesterov_lstm_diff import NesterovLstmDiff
 from rnnsweep.core.families.own import family_of
 from rnnsweep.core.families.rate import Rate
 from rnnsweep.core.families.sbo import Sbo
+from rnnsweep.core.families.slstm import Slstm
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.readout import Readout, read_out
@@ -42,6 +46,10 @@ VARIANTS = [
     Sbo(hidden=8, method="heavy_ball", step_size="trained"),
     NesterovLstm(hidden=8, restart=3),
     NesterovLstmDiff(hidden=8, restart=3),
+    Antisymmetric(hidden=8, gated=True),
+    LinOss(hidden=8, scheme="im"),
+    Slstm(hidden=8, heads=2, forget_gate="exp"),
+    Mlstm(hidden=8, heads=2),
     family_of(torch.nn.GRUCell)(hidden=8),
     family_of(torch.nn.LSTMCell)(hidden=8),
     family_of(branching)(hidden=8, shapes={"w": ["hidden", "hidden"]}),

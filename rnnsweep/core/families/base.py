@@ -180,7 +180,11 @@ def path_of(family: Family) -> InputPath | None:
 class CellFamily(Family):
     """Base of families with a cell of their own: ``w_rec`` [R, A], ``w_in`` [I, D], ``b`` [D] and the cell's own.
 
-    Omega works for all of them; sampling's recursion is not defined and is refused.
+    Omega works for all of them that have a ``w_rec``; sampling's recursion is not defined and is refused.
+
+    Attributes:
+        own: names of the parameters that the cell reads besides w_rec, w_in and b.
+        constants: names of the per-row hyperparameters that it reads, which are not trained.
     """
 
     # Neither SIMPLE nor TANGENT: a cell has no single f' for them to read.
@@ -197,23 +201,28 @@ class CellFamily(Family):
     def cell(self) -> Cell:
         """The cell."""
 
-    # Names of the parameters that the cell reads besides w_rec, w_in and b.
     own: ClassVar[tuple[str, ...]] = ()
+    constants: ClassVar[tuple[str, ...]] = ()
 
     def visible(self, states: Float[Tensor, "... S"]) -> Float[Tensor, "... H"]:
         """The first H entries."""
         return states[..., : self.hidden]  # ... S -> ... H
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
-        """The raw parameters themselves."""
-        del hypers
+        """The raw parameters themselves; an empty matrix where there is no ``w_rec``."""
         own = {name: values[name] for name in self.own}
-        return LoopWeights(values["w_rec"], values.get("w_in"), values.get("b"), h0=values.get("h0"), cell=own)
+        own |= {name: hypers[name][:, None] for name in self.constants}  # P 1: broadcasts over units
+        w_in = values["w_in"]
+        # P 0 0: the loop's product then has no entries, and no other case is needed.
+        w_rec = values["w_rec"] if "w_rec" in values else w_in.new_zeros(len(w_in), 0, 0)
+        return LoopWeights(w_rec, w_in, values.get("b"), h0=values.get("h0"), cell=own)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
-        """The loop's gradients themselves."""
-        del values, hypers
-        return {**loop_parts(gradients), **gradients.cell}
+        """The loop's gradients themselves, of what is a parameter."""
+        del hypers
+        named = {**loop_parts(gradients), **gradients.cell}
+        # The engine gives a gradient for all that the cell reads, constants and an empty matrix among them.
+        return {name: value for name, value in named.items() if name in values}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The step of W_rec itself."""

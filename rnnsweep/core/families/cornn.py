@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
-from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
+from rnnsweep.core.families.base import CellFamily, readout_parameters
 from rnnsweep.core.recurrence.continuous import OscillatorCell
-from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
+from rnnsweep.core.types import ParameterSpec
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
@@ -38,6 +35,7 @@ class CoRnn(CellFamily):
     epsilon: float = 4.7
 
     rows: ClassVar[Mapping[str, Range]] = {"dt": NOT_NEGATIVE, "gamma": NOT_NEGATIVE, "epsilon": NOT_NEGATIVE}
+    constants: ClassVar[tuple[str, ...]] = ("dt", "gamma", "epsilon")
 
     @property
     def cell(self) -> OscillatorCell:
@@ -53,14 +51,3 @@ class CoRnn(CellFamily):
             ParameterSpec("b", (H,), "bias"),
             *readout_parameters(H, n_outputs),
         )
-
-    def weights(self, values: Values, hypers: Values) -> LoopWeights:
-        """The oscillators' constants are per-row hyperparameters."""
-        own = {name: hypers[name][:, None] for name in ("dt", "gamma", "epsilon")}  # P 1: broadcasts over units
-        return LoopWeights(values["w_rec"], values["w_in"], values["b"], cell=own)
-
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
-        """The constants have no gradient."""
-        named = super().pullback(values, hypers, gradients)
-        # The engine gives a gradient for all that the cell reads, dt and the like among them.
-        return {name: value for name, value in named.items() if name in values}

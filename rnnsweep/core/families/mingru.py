@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
-from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
+from rnnsweep.core.families.base import CellFamily, readout_parameters
 from rnnsweep.core.recurrence.continuous import MinimalGateCell
-from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
+from rnnsweep.core.types import Capability, ParameterSpec
 
 
 @dataclass(frozen=True)
@@ -44,16 +41,3 @@ class MinGru(CellFamily):
             ParameterSpec("b", (2 * H,), "bias", gates=("write", "new")),
             *readout_parameters(H, n_outputs),
         )
-
-    def weights(self, values: Values, hypers: Values) -> LoopWeights:
-        """An empty recurrent matrix."""
-        del hypers
-        w_in = values["w_in"]
-        # P 0 0: the loop's product then has no entries, and no other case is needed.
-        return LoopWeights(w_in.new_zeros(len(w_in), 0, 0), w_in, values["b"])
-
-    def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
-        """The input path's gradients."""
-        named = super().pullback(values, hypers, gradients)
-        del named["w_rec"]  # no parameter
-        return named

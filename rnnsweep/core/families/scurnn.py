@@ -106,7 +106,6 @@ class Scurnn(CellFamily):
         # Only what the map reads: zeros for the others would cover their gradients.
         mapped = pull(unitary, {name: values[name] for name in _MAPPED}, gradients.w_rec)
         named = super().pullback(values, hypers, gradients)
-        del named["w_rec"]
         return {**named, **mapped}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:

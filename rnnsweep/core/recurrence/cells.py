@@ -333,3 +333,8 @@ def whole_direct(direct: Direct, size: int) -> Direct:
 def sigmoid(x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     """Logistic function as (1 + tanh(x / 2)) / 2: the same in every vector lane."""
     return 0.5 * (1 + torch.tanh(0.5 * x))
+
+
+def softplus(x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+    """log(1 + e^x) without overflow; torch's own kernel rounds differently at the ends of vectors."""
+    return x.clamp_min(0) + torch.log1p(torch.exp(-x.abs()))

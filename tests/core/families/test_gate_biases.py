@@ -12,8 +12,11 @@ from rnnsweep.core import rng
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.filtered_lstm import FilteredLstm
 from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.families.mlstm import Mlstm
+from rnnsweep.core.families.slstm import Slstm
 from rnnsweep.core.inits.chrono import Chrono
 from rnnsweep.core.pack import RowSnapshot
+from rnnsweep.core.recurrence.exponential_gates import MatrixMemoryCell, ScalarMemoryCell
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from tests.kit.networks import Setup
 from tests.kit.units import concrete
@@ -32,6 +35,7 @@ def kept(family: Family, values: dict[str, torch.Tensor], engine: str, inputs: f
     """Share of its memory [STEPS, H] that each unit keeps at each step: weights 0, so that h and the candidate are 0.
 
     The memory c (the GRU's h) starts at 1; with nothing written to it c_t / c_{t-1} is the gate, whatever the cell.
+    Of exponential gates the state has c e^-m, and a normaliser that says that something is there.
     """
     setup = Setup(family=family, engine=engine)
     program = setup.program()
@@ -49,10 +53,15 @@ def kept(family: Family, values: dict[str, torch.Tensor], engine: str, inputs: f
     first = H if cell.state > H else 0  # c follows h where there is one
     start = torch.zeros(1, cell.state, dtype=torch.float64)
     start[:, first : first + H] = 1
+    stabilised = isinstance(cell, ScalarMemoryCell | MatrixMemoryCell)
+    if stabilised:
+        start[:, 2 * H : 3 * H] = 1
     weights = replace(family.weights(row, hypers), h0=start)
     feed = family.feed(row, hypers, batch, lengths, ReferenceEngine())
     record = program.engine.forward(feed.inputs, weights, program.activation, lengths)
     memory = record.h[0, :, 0, first : first + H]
+    if stabilised:
+        memory = memory * record.h[0, :, 0, -H:].exp()
     return memory[1:] / memory[:-1]
 
 
@@ -74,7 +83,7 @@ def test_the_forget_gate_is_the_sigmoid_of_its_bias_at_every_step(unit, value):
 @pytest.mark.parametrize("unit", KEPT)
 def test_chrono_spreads_the_time_constants_that_it_says(unit):
     """1 / (1 - gate) would be U(2, longest): the gate is the sigmoid of log U(1, longest - 1)."""
-    family = unit(hidden=H)
+    family = unit(hidden=H, heads=H) if hasattr(unit, "heads") else unit(hidden=H)  # a gate for each unit
     specs = family.parameters(6, 4)
     drawn = Chrono().draw(specs, KEYS, {"longest": torch.tensor([40.0], dtype=torch.float64)}, 1.0)
     drawn |= family.initial(drawn, specs, KEYS)
@@ -108,3 +117,19 @@ def test_the_other_bias_goes_through_the_filter(name, own, drives):
 @pytest.mark.parametrize("unit", [unit for unit in FORGETFUL if issubclass(unit, FilteredLstm)])
 def test_an_init_of_gate_biases_is_left_alone(unit):
     assert unit(hidden=2).initial({"b_rec": torch.ones(1, 8)}, (), KEYS) == {}
+
+
+@pytest.mark.parametrize("unit", [Slstm, Mlstm])
+def test_an_exponential_forget_gate_has_no_time_constant_for_an_init_to_spread(unit):
+    assert any(spec.remembers for spec in unit().parameters(6, 4))
+    assert not any(spec.remembers for spec in unit(forget_gate="exp").parameters(6, 4))
+
+
+@pytest.mark.parametrize(("unit", "name"), [(Slstm, "b"), (Mlstm, "b_gates")])
+def test_the_forget_bias_of_exponential_gates_is_the_forget_gates(unit, name):
+    family = unit(hidden=H, heads=H, forget_bias=-1.5)
+    for engine in engines(family):
+        found = kept(family, family.initial({}, (), KEYS), engine)
+        want = torch.full((STEPS, H), -1.5, dtype=torch.float64).sigmoid()
+        torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-12)
+    assert family.initial({name: torch.ones(1, 4 * H)}, (), KEYS) == {}

@@ -9,10 +9,12 @@ from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.families.cornn import CoRnn
 from rnnsweep.core.families.gru import Gru
+from rnnsweep.core.families.lem import Lem
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.momentum_scornn import MomentumScornn
 from rnnsweep.core.families.momentum_srn import MomentumSrn
 from rnnsweep.core.families.scornn import Scornn
+from rnnsweep.core.families.slstm import Slstm
 from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.readout import loss
 from rnnsweep.core.recurrence.reference import slope_at
@@ -22,15 +24,17 @@ from tests.kit.networks import Setup, context_of
 
 FUSED = [(family, engine) for family in (Lstm(hidden=5), Gru(hidden=5)) for engine in ("reference", "cpu")]
 
+STEPPED = (CoRnn(hidden=5, dt=0.5), Lem(hidden=5), Slstm(hidden=5))
 
-@pytest.mark.parametrize(("family", "engine"), [*FUSED, (CoRnn(hidden=5, dt=0.5), "reference")], ids=str)
+
+@pytest.mark.parametrize(("family", "engine"), [*FUSED, *((family, "reference") for family in STEPPED)], ids=str)
 def test_value_and_gradient_are_those_of_the_definition(family, engine):
     setup = Setup(family=family, task=TemporalOrder(length=(10, 14)), engine=engine, controllers={}, sigma=0.6)
     pack = setup.pack([0, 1])
     _, context = context_of(pack)
     values, hypers, batch, cell = context.values, context.family_hypers, context.batch, family.cell
     weights = family.weights(values, hypers)
-    own = {name: value[:, None] for name, value in weights.cell.items()}
+    own = {name: value[:, None] if value.ndim == 2 else value for name, value in weights.cell.items()}
     w_rec, R, T = weights.w_rec.clone().requires_grad_(), cell.recurrent, batch.inputs.shape[1]
     drive = batch.inputs @ weights.w_in[:, None] + weights.bias[:, None, None]
     s = torch.zeros(2, batch.inputs.shape[2], cell.state, dtype=torch.float64, requires_grad=True)

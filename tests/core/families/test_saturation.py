@@ -6,17 +6,23 @@ import pytest
 import torch
 
 from rnnsweep.core import diagnostics
+from rnnsweep.core.families.antisymmetric import Antisymmetric
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.cornn import CoRnn
 from rnnsweep.core.families.gru import Gru
+from rnnsweep.core.families.lem import Lem
 from rnnsweep.core.families.lipschitz import Lipschitz
 from rnnsweep.core.families.lru import Lru
 from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.families.min_lstm import MinLstm
 from rnnsweep.core.families.mingru import MinGru
+from rnnsweep.core.families.mlstm import Mlstm
 from rnnsweep.core.families.momentum_lstm import MomentumLstm
 from rnnsweep.core.families.nesterov_lstm_diff import NesterovLstmDiff
 from rnnsweep.core.families.sbo import Sbo
 from rnnsweep.core.families.scurnn import Scurnn
+from rnnsweep.core.families.slstm import Slstm
+from rnnsweep.core.families.unicornn import UnICoRnn
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import tiles, train_batch
 from tests.kit.networks import Setup, context_of
@@ -82,6 +88,62 @@ def cornn(v: Values, u: torch.Tensor, own: Values) -> list[Pre]:
     return found
 
 
+def gated_antisymmetric(v: Values, u: torch.Tensor, own: Values) -> list[Pre]:
+    h, found = u.new_zeros(u.shape[1], H), []
+    a = v["m"] - v["m"].T - own["gamma"] * torch.eye(H)
+    for x in u:
+        z, n = (x @ v["w_in"] + v["b"] + (h @ a).repeat(1, 2)).chunk(2, -1)
+        h = h + own["step"] * torch.sigmoid(z) * torch.tanh(n)
+        found += [("sigmoid", z), ("tanh", n)]
+    return found
+
+
+def lem(v: Values, u: torch.Tensor, own: Values) -> list[Pre]:
+    y = z = u.new_zeros(u.shape[1], H)
+    found: list[Pre] = []
+    for x in u:
+        first, second, new_z, new_y = (x @ v["w_in"] + v["b"]).chunk(4, -1)
+        a = (y @ v["w_rec"]).chunk(3, -1)
+        first, second, new_z = first + a[0], second + a[1], new_z + a[2]
+        z = z + own["dt"] * torch.sigmoid(first) * (torch.tanh(new_z) - z)
+        new_y = new_y + z @ v["w_y"]
+        y = y + own["dt"] * torch.sigmoid(second) * (torch.tanh(new_y) - y)
+        found += [("sigmoid", first), ("sigmoid", second), ("tanh", new_z), ("tanh", new_y)]
+    return found
+
+
+def unicornn(v: Values, u: torch.Tensor, own: Values) -> list[Pre]:
+    y = z = u.new_zeros(u.shape[1], H)
+    found: list[Pre] = []
+    for x in u:
+        a, step = v["w"] * y + x @ v["w_in"] + v["b"], own["dt"] * torch.sigmoid(v["c"])
+        z = z - step * (torch.tanh(a) + own["alpha"] * y)
+        y = y + step * z
+        found.append(("tanh", a))
+    return found
+
+
+def min_lstm(v: Values, u: torch.Tensor, own: Values) -> list[Pre]:
+    return [("sigmoid", gate) for x in u for gate in (x @ v["w_in"] + v["b"]).chunk(3, -1)[:2]]
+
+
+def slstm(v: Values, u: torch.Tensor, own: Values) -> list[Pre]:
+    h = c = n = u.new_zeros(u.shape[1], H)
+    found: list[Pre] = []
+    for x in u:
+        i, f, z, o = (x @ v["w_in"] + v["b"] + h @ v["w_rec"]).chunk(4, -1)
+        c, n = torch.sigmoid(f) * c + i.exp() * torch.tanh(z), torch.sigmoid(f) * n + i.exp()
+        h = torch.sigmoid(o) * c / n
+        found += [("sigmoid", f), ("tanh", z), ("sigmoid", o)]
+    return found
+
+
+def mlstm(v: Values, u: torch.Tensor, own: Values) -> list[Pre]:
+    """Of all units and of one head: the gates see the input only."""
+    gates = [(x @ v["w_in"] + v["b"]).chunk(4, -1)[3] for x in u], [(x @ v["w_gates"] + v["b_gates"])[:, 1:] for x in u]
+    return [("sigmoid", gate) for kind in gates for gate in kind]
+
+
 CASES: list[tuple[Family, object]] = [
     (Lstm(hidden=H), lstm),
     (MomentumLstm(hidden=H), lstm),
@@ -89,6 +151,12 @@ CASES: list[tuple[Family, object]] = [
     (Gru(hidden=H), gru),
     (MinGru(hidden=H), mingru),
     (CoRnn(hidden=H, dt=0.3), cornn),
+    (Antisymmetric(hidden=H, gated=True, step=0.5), gated_antisymmetric),
+    (Lem(hidden=H), lem),
+    (UnICoRnn(hidden=H), unicornn),
+    (MinLstm(hidden=H), min_lstm),
+    (Slstm(hidden=H), slstm),
+    (Mlstm(hidden=H), mlstm),
 ]
 
 

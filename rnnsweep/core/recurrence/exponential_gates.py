@@ -1,0 +1,306 @@
+"""Cells of xLSTM: exponential gates, kept in range by a stabiliser m.
+
+With c, n the sums that the gates weigh, what is carried is c e^-m and n e^-m, and m itself:
+
+    m_t = max(log f_t + m_{t-1}, log i_t)        f' = exp(log f_t + m_{t-1} - m_t)        i' = exp(log i_t - m_t)
+
+so that no exponent is above 0. Outputs depend on c / n only, whatever m is. Gradients go through m as well: they are
+exact derivatives of the step, and what goes through m cancels in the end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnsweep.core.recurrence.cells import (
+    Drive,
+    Kept,
+    Own,
+    PreActivation,
+    ProductCell,
+    Pulled,
+    State,
+    sigmoid,
+    softplus,
+)
+
+_LARGEST = 80.0
+"""Of |m| as the exponent of the divisor's bound: e^80 is finite in float32, and e^-80 is not 0."""
+
+
+class _Weights(NamedTuple):
+    """How much of what was is kept and how much of what is new is written; and the next m."""
+
+    keep: Tensor
+    write: Tensor
+    m: Tensor
+
+
+def _weights(carried: Tensor, i: Tensor) -> _Weights:
+    """Of log f + m and log i."""
+    m = torch.where(carried >= i, carried, i)
+    return _Weights(torch.exp(carried - m), torch.exp(i - m), m)
+
+
+def _log_forget(f: Tensor, sigmoid_forget: bool) -> Tensor:
+    """log f of its pre-activation."""
+    return -softplus(-f) if sigmoid_forget else f
+
+
+def _pull_weights(
+    keep: Tensor, write: Tensor, to_keep: Tensor, to_write: Tensor, to_m: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of log f + m and of log i, from those of the logarithms of keep and write, and of the next m."""
+    through = to_m - to_keep - to_write
+    # The larger exponent is m itself, and its weight is 1; equal ones count as the carried one's.
+    on = (keep >= write).to(keep.dtype)
+    return to_keep + on * through, to_write + (1 - on) * through
+
+
+@dataclass(frozen=True)
+class ScalarMemoryCell(ProductCell):
+    """s = [h, c, n, m]; i, f, z, o = a + d.
+
+        c <- f' c + i' tanh(z)        n <- f' n + i'        h = sigmoid(o) c / n
+
+    Attributes:
+        sigmoid_forget: whether f is a sigmoid, else an exponential.
+
+    Numerics:
+        n is at least 1 after the first step, as one of f' and i' is 1. At the first one (n = 0) there is nothing to
+        keep, and m is log i, as in the published code.
+
+    References:
+        Beck et al. (2024), xLSTM, eq. 8-17 (sLSTM).
+    """
+
+    sigmoid_forget: bool = True
+
+    additive: ClassVar[bool] = True
+
+    @property
+    def state(self) -> int:
+        """h, c, n and m."""
+        return 4 * self.hidden
+
+    @property
+    def product(self) -> int:
+        """The gates."""
+        return 4 * self.hidden
+
+    @property
+    def drive(self) -> int:
+        """The gates."""
+        return 4 * self.hidden
+
+    @property
+    def kept(self) -> int:
+        """f', i', tanh(z), sigmoid(o) and (log f)'."""
+        return 5 * self.hidden
+
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
+        """[h, c, n, m]."""
+        return self.forward(a, d, s, own)[0]
+
+    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
+        """[h, c, n, m], and what `pull` reads."""
+        del own
+        i, f, z, o = (a + d).chunk(4, -1)
+        _, c, n, m = s.chunk(4, -1)
+        log_f = _log_forget(f, self.sigmoid_forget)
+        # Where nothing is kept yet, log i stands for both: an exponent of what was there could overflow.
+        carried = torch.where(n == 0, i, log_f + m)
+        weights = _weights(carried, i)
+        z, o = torch.tanh(z), sigmoid(o)
+        c, n = weights.keep * c + weights.write * z, weights.keep * n + weights.write
+        slope = sigmoid(-f) if self.sigmoid_forget else torch.ones_like(f)
+        kept = torch.cat((weights.keep, weights.write, z, o, slope), -1)
+        return torch.cat((o * (c / n), c, n, weights.m), -1), kept
+
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
+        """Of tanh(z), of sigmoid(o), and of f where it is a sigmoid; an exponential does not saturate."""
+        del d, s, own
+        _, _, z, o, closed = kept.chunk(5, -1)
+        gates = (1 - z * z, o - o * o)
+        return torch.cat((*gates, closed - closed * closed) if self.sigmoid_forget else gates, -1)
+
+    def pull(
+        self,
+        kept: Kept,
+        d: Drive,
+        s: State,
+        own: Own,
+        g: State,
+    ) -> Pulled:
+        """Closed form."""
+        del d, own
+        keep, write, z, o, slope = kept.chunk(5, -1)
+        _, c, n, _ = s.chunk(4, -1)
+        gh, gc, gn, gm = g.chunk(4, -1)
+        divisor = keep * n + write
+        y, to_y = (keep * c + write * z) / divisor, gh * o / divisor
+        gc, gn = gc + to_y, gn - to_y * y
+        to_i = (gc * z + gn) * write
+        carried, i = _pull_weights(keep, write, (gc * c + gn * n) * keep, to_i, gm)
+        # The first step has log i in the place of what is carried.
+        first = n == 0
+        i, carried = torch.where(first, i + carried, i), torch.where(first, torch.zeros_like(i), carried)
+        gates = torch.cat((i, carried * slope, gc * write * (1 - z * z), gh * y * o * (1 - o)), -1)
+        # h_{t-1} acts through a alone, and that way the loop adds.
+        return Pulled(gates, gates, torch.cat((torch.zeros_like(c), keep * gc, keep * gn, carried), -1))
+
+
+@dataclass(frozen=True)
+class MatrixMemoryCell(ProductCell):
+    """s = [h, C, n, m]; d = [q, k, v, o, i, f]; each of N heads of D units has a matrix C [D, D], n [D] and one m.
+
+        C <- f' C + i' v k^T / sqrt(D)        n <- f' n + i' k / sqrt(D)        h = sigmoid(o) C q / max(|n q|, e^-m)
+
+    Attributes:
+        heads: N; hidden is N D.
+        sigmoid_forget: whether f is a sigmoid, else an exponential.
+
+    Numerics:
+        Sums over D are torch's over one axis. m begins as in `ScalarMemoryCell`; e^-m stays between e^-80 and e^80.
+
+    References:
+        Beck et al. (2024), xLSTM, eq. 19-27 (mLSTM); stabilised as in their appendix. Ours differs from the code: no
+        1e-6 is added to the divisor.
+    """
+
+    heads: int = 1
+    sigmoid_forget: bool = True
+
+    apart: ClassVar[bool] = False  # the units of a head share n and m
+
+    @property
+    def size(self) -> int:
+        """D."""
+        return self.hidden // self.heads
+
+    @property
+    def state(self) -> int:
+        """h, C, n and m."""
+        return self.hidden * (self.size + 2) + self.heads
+
+    @property
+    def recurrent(self) -> int:
+        """Nothing reads the state but the gates."""
+        return 0
+
+    @property
+    def product(self) -> int:
+        """There is none."""
+        return 0
+
+    @property
+    def drive(self) -> int:
+        """Query, key, value, output gate; input and forget gate of each head."""
+        return 4 * self.hidden + 2 * self.heads
+
+    @property
+    def kept(self) -> int:
+        """Nothing besides drive and state."""
+        return 0
+
+    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
+        """[h, C, n, m]."""
+        del a, own
+        q, k, v, o, i, f = self._drives(d)
+        memory, n, m = self._memory(s)
+        first = self._empty(s, n)
+        weights = _weights(torch.where(first, i, _log_forget(f, self.sigmoid_forget) + m), i)
+        memory, n = _written(weights, memory, n, k, v)
+        h = sigmoid(o) * _read(memory, n, weights.m, q)[0]
+        return torch.cat([part.flatten(2) for part in (h, memory, n, weights.m)], -1)
+
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
+        """Of the output gate, and of f where it is a sigmoid."""
+        del kept, s, own
+        H, N = self.hidden, self.heads
+        o, f = sigmoid(d[..., 3 * H : 4 * H]), sigmoid(d[..., 4 * H + N :])
+        return torch.cat((o - o * o, f - f * f), -1) if self.sigmoid_forget else o - o * o
+
+    def pull(
+        self,
+        kept: Kept,
+        d: Drive,
+        s: State,
+        own: Own,
+        g: State,
+    ) -> Pulled:
+        """Closed form; what was written is formed again from drive and state."""
+        del own
+        q, k, v, o, i, f = self._drives(d)
+        memory, n, m = self._memory(s)
+        first = self._empty(s, n)
+        weights = _weights(torch.where(first, i, _log_forget(f, self.sigmoid_forget) + m), i)
+        now, now_n = _written(weights, memory, n, k, v)
+        o = sigmoid(o)
+        y, divisor, inside = _read(now, now_n, weights.m, q)
+        gh, (g_memory, g_n, g_m) = g[..., : self.hidden].unflatten(-1, (self.heads, self.size)), self._memory(g)
+        to_y = gh * o / divisor
+        to_divisor = -(to_y * y).sum(-1, keepdim=True)
+        # |n q| is the divisor where it is the larger one, else e^-m, which is constant beyond its bounds.
+        bound = _bound(weights.m)
+        by_n = inside.abs() >= bound
+        to_inside = torch.where(by_n, to_divisor * torch.sign(inside), torch.zeros_like(inside))
+        by_m = ~by_n & (weights.m.abs() <= _LARGEST)
+        g_m = g_m - torch.where(by_m, to_divisor * bound, torch.zeros_like(inside))
+        g_memory = (to_y[..., :, None] * q[..., None, :]).add_(g_memory)
+        g_n = g_n + to_inside * q
+        to_q = (now * to_y[..., :, None]).sum(-2) + to_inside * now_n
+        of_k = (g_memory * k[..., None, :]).sum(-1)  # P B N D
+        to_k = weights.write * ((g_memory * v[..., :, None]).sum(-2) + g_n)
+        to_v = weights.write * of_k
+        to_write = (to_v * v).sum(-1, keepdim=True) + weights.write * (g_n * k).sum(-1, keepdim=True)
+        kept_part = (g_memory * memory).sum(-1).sum(-1, keepdim=True) + (g_n * n).sum(-1, keepdim=True)
+        carried, to_i = _pull_weights(weights.keep, weights.write, weights.keep * kept_part, to_write, g_m)
+        to_i, carried = torch.where(first, to_i + carried, to_i), torch.where(first, torch.zeros_like(to_i), carried)
+        to_f = carried * sigmoid(-f) if self.sigmoid_forget else carried
+        drives = (to_q, to_k / math.sqrt(self.size), to_v, gh * y * o * (1 - o), to_i, to_f)
+        back = (torch.zeros_like(gh), weights.keep[..., None] * g_memory, weights.keep * g_n, carried)
+        return Pulled(kept, torch.cat([x.flatten(2) for x in drives], -1), torch.cat([x.flatten(2) for x in back], -1))
+
+    def _drives(self, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """q, k / sqrt(D), v, o, each [P, B, N, D]; i, f, [P, B, N, 1]."""
+        H, N = self.hidden, self.heads
+        q, k, v, o = d[..., : 4 * H].unflatten(-1, (4, N, self.size)).unbind(2)
+        i, f = d[..., 4 * H : 4 * H + N, None], d[..., 4 * H + N :, None]
+        return q, k / math.sqrt(self.size), v, o, i, f
+
+    def _empty(self, s: Tensor, n: Tensor) -> Tensor:
+        """Heads that have written nothing yet, [P, B, N, 1]: neither n nor what was read of C says anything."""
+        return ((n == 0) & (s[..., : self.hidden].unflatten(-1, (self.heads, self.size)) == 0)).all(-1, keepdim=True)
+
+    def _memory(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """C [P, B, N, D, D], n [P, B, N, D] and m [P, B, N, 1] of a state or of its gradient."""
+        H, N, D = self.hidden, self.heads, self.size
+        memory, n, m = s[..., H:].split([H * D, H, N], -1)
+        return memory.unflatten(-1, (N, D, D)), n.unflatten(-1, (N, D)), m[..., None]
+
+
+def _written(weights: _Weights, memory: Tensor, n: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """The next C and n."""
+    # In place: memories are what takes the time, new memory for each of them too.
+    now = (weights.keep[..., None] * memory).add_((weights.write * v)[..., :, None] * k[..., None, :])
+    return now, weights.keep * n + weights.write * k
+
+
+def _read(memory: Tensor, n: Tensor, m: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(C q / divisor, divisor, n q)."""
+    inside = (n * q).sum(-1, keepdim=True)
+    size, bound = inside.abs(), _bound(m)
+    divisor = torch.where(size >= bound, size, bound)
+    return (memory * q[..., None, :]).sum(-1) / divisor, divisor, inside
+
+
+def _bound(m: Tensor) -> Tensor:
+    """e^-m: 1, as it is carried."""
+    return torch.exp(-m.clamp(-_LARGEST, _LARGEST))
