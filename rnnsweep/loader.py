@@ -67,11 +67,11 @@ def refuse(config: Any, reason: str) -> None:
             _refused.pop(target, None)
 
 
-def load_class(target: Any, key: str) -> type[Unit]:
-    """The class that a `_target_` names.
+def load_code(target: Any, key: str) -> Any:
+    """What a `_target_` names, whatever it is.
 
     Raises:
-        ConfigError: it cannot be imported, must not be (`refuse`), or is no unit.
+        ConfigError: it cannot be imported, or must not be (`refuse`).
     """
     module, _, name = str(target).rpartition(".")
     if not module:
@@ -80,9 +80,18 @@ def load_class(target: Any, key: str) -> type[Unit]:
         hint = _refused[str(target)]
         raise ConfigError("is code that is not imported", key=f"{key}._target_", value=target, hint=hint)
     try:
-        loaded = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except (Exception, SystemExit) as error:  # a module that calls sys.exit must not end a launch without a word
-        raise _fault(error, "cannot be imported", f"{key}._target_", target, module) from error
+        raise fault(error, "cannot be imported", f"{key}._target_", target, module) from error
+
+
+def load_class(target: Any, key: str) -> type[Unit]:
+    """The class that a `_target_` names.
+
+    Raises:
+        ConfigError: see `load_code`; or it is no unit.
+    """
+    loaded = load_code(target, key)
     if not (isinstance(loaded, type) and issubclass(loaded, Unit)):
         loaded = _wrapped(loaded, key)
     if loaded is None:
@@ -131,7 +140,7 @@ def build_unit(block: Any, key: str, kind: type[AnyUnit]) -> AnyUnit:
     except RnnsweepError:
         raise
     except Exception as error:
-        raise _fault(error, "cannot be made", key, values, unit.__module__) from error
+        raise fault(error, "cannot be made", key, values, unit.__module__) from error
 
 
 @contextmanager
@@ -148,7 +157,7 @@ def user_code(*units: Unit) -> Iterator[None]:
         unit = _culprit(error, units)
         if unit is None:
             raise
-        raise _fault(error, "failed a check", unit.unit_key, unit.unit_name, type(unit).__module__) from error
+        raise fault(error, "failed a check", unit.unit_key, unit.unit_name, type(unit).__module__) from error
 
 
 def _culprit(error: Exception, units: Sequence[Unit]) -> Unit | None:
@@ -161,8 +170,8 @@ def _culprit(error: Exception, units: Sequence[Unit]) -> Unit | None:
     return None
 
 
-def _fault(error: BaseException, problem: str, key: str, value: Any, module: str) -> ConfigError:
-    """The one line for what went wrong in a unit's module; names file and line where they are not ours."""
+def fault(error: BaseException, problem: str, key: str, value: Any, module: str) -> ConfigError:
+    """The one line for what went wrong in a module of the user's; names file and line where they are not ours."""
     place = _place(error, module)
     cause = _one_line(error) if place is None else f"{type(error).__name__}: {_one_line(error)}"
     return ConfigError(f"{problem} ({cause})", key=key, value=value, file=place)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Table:
         sequence: int64 [rows], where the files themselves say what is a sequence; else None.
         names: of these sequences.
         by_file: whether each file is one of them, and gives it its name; else names are numbers.
-        counted: what `row` counts, for errors: ``row``, or ``sequence`` of arrays.
+        counted: what `row` counts, for errors: ``row``, ``sequence`` of arrays, or ``item`` of a data set.
+        lists: names that stand for several columns, such as an array's.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Table:
     names: tuple[str, ...] = ()
     by_file: bool = False
     counted: str = "row"
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def __len__(self) -> int:
         return len(self.row)
@@ -75,6 +77,10 @@ class Table:
             problem = f"{self.path} has no such column"
             raise ConfigError(problem, key=key, value=name, allowed=known, hint=nearest(str(name), known))
         return self.columns[name]
+
+    def unfolded(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Names of columns, where some may stand for several."""
+        return tuple(column for name in names for column in self.lists.get(name, (name,)))
 
     def is_number(self, name: str) -> bool:
         """Whether a column holds numbers only."""
@@ -184,7 +190,7 @@ def joined(path: Path, parts: Sequence[Table], names: Sequence[str] = ()) -> Tab
     files = tuple(file for part in parts for file in part.files)
     which = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
     row = np.concatenate([part.row for part in parts])
-    return Table(path, files, columns, which, row, sequence, named, by_file, first.counted)
+    return Table(path, files, columns, which, row, sequence, named, by_file, first.counted, first.lists)
 
 
 def _sequences(parts: Sequence[Table], names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from rnnsweep.core.datasets.table_arrays import read_archive, read_array
 from rnnsweep.core.datasets.table_arrow import is_saved, read_parquet, read_saved, saved_files
 from rnnsweep.core.datasets.table_columns import EXPECTED, FOLDER, Table, joined, objects, wrong_file
 from rnnsweep.core.datasets.table_text_files import read_json_lines, read_plain, read_separated
+from rnnsweep.core.datasets.torch_datasets import DatasetSource, read_dataset
 from rnnsweep.errors import nearest
 
 SAMPLE = "japanese_vowels.parquet"
@@ -30,7 +31,7 @@ READERS: Mapping[str, Callable[[Path], Table]] = {
 
 
 def table_files(path: str | None) -> list[Path]:
-    """The files that `read_table` reads, sorted.
+    """The files of a path that `read_table` reads, sorted.
 
     Raises:
         ConfigError: there is nothing, or no file of a known kind.
@@ -61,23 +62,27 @@ def _reader(file: Path) -> Callable[[Path], Table]:
     return READERS[ending]
 
 
-def file_states(path: str | None) -> str:
+def file_states(path: str | DatasetSource | None) -> str:
     """A digest of name, size and time of writing of each file: what is kept of a table is kept for these.
 
     Raises:
         ConfigError: see `table_files`.
     """
+    if isinstance(path, DatasetSource):
+        return path.states()
     states = [(str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in table_files(path)]
     # short, as it is hashed with every mini-batch, and a folder may hold thousands
     return hashlib.blake2b(repr(states).encode(), digest_size=16).hexdigest()
 
 
-def read_table(path: str | None) -> Table:
-    """All rows of the file or folder. In a folder each file is a sequence, or has its own.
+def read_table(path: str | DatasetSource | None) -> Table:
+    """All rows of a file, folder or data set. In a folder each file is a sequence, or has its own.
 
     Raises:
         ConfigError: missing or broken files; names file, row and column.
     """
+    if isinstance(path, DatasetSource):
+        return read_dataset(path)
     return _read(path, file_states(path))
 
 

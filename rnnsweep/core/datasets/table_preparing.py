@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -22,6 +22,7 @@ from rnnsweep.core.datasets.table_tokens import (
     token_sequences,
     token_targets,
 )
+from rnnsweep.core.datasets.torch_datasets import WANTED, DatasetSource
 from rnnsweep.core.rng import Split
 from rnnsweep.errors import ConfigError
 
@@ -34,10 +35,11 @@ TOKENS = ("next_character", "next_word")
 class Spec:
     """What is done with which columns; the fields are those of the task `Table`, `target` and `inputs` as tuples.
 
-    `files` is `file_states` of the path: a file that is written anew is another spec.
+    `path` may be a data set's source instead. `files` is `file_states` of it: a file that is written anew is another
+    spec.
     """
 
-    path: str | None
+    path: str | DatasetSource | None
     goal: str
     inputs: tuple[str, ...] | None
     target: tuple[str, ...]
@@ -115,6 +117,7 @@ def prepare(spec: Spec) -> Prepared:
     table = read_table(spec.path)
     if spec.goal in TOKENS:
         return _prepare_texts(spec, table)
+    spec = _unfolded(spec, table)
     sequences = arrange(table, spec.group, spec.time)
     _check_roles(spec, table)
     parts = segments(sequences, spec.split, spec.split_by, spec.shares, spec.time, spec.per_step)
@@ -126,6 +129,15 @@ def prepare(spec: Spec) -> Prepared:
     recipe = fit_inputs(sequences, columns, training, spec.standardise, spec.missing, spec.missing_flags)
     inputs = recipe.apply(sequences)
     return _prepared(spec, table, parts, inputs, _targets(spec, sequences, parts, columns), recipe)
+
+
+def _unfolded(spec: Spec, table: Table) -> Spec:
+    """With the columns that names stand for; the second part of a data set's items is wanted unless others are."""
+    target = spec.target
+    if not target and isinstance(spec.path, DatasetSource) and spec.goal != "forecast":
+        target = (WANTED,) if WANTED in table.columns or WANTED in table.lists else ()
+    inputs = None if spec.inputs is None else table.unfolded(spec.inputs)
+    return replace(spec, target=table.unfolded(target), inputs=inputs)
 
 
 def _prepare_texts(spec: Spec, table: Table) -> Prepared:

@@ -37,6 +37,11 @@ class Targets:
     classes: tuple[str, ...] = field(default=())
     scale: Scale | None = None
 
+    @property
+    def several(self) -> bool:
+        """Whether these are labels, each of which is there or not."""
+        return self.scale is None and self.values.ndim == 2
+
 
 def class_targets(sequences: Sequences, segments: Sequence[Segment], name: str, per_step: bool) -> Targets:
     """Classes, numbered in the order of their names; those of the training part are all there are.

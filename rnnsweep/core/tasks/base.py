@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -163,6 +163,10 @@ class Task(Unit):
         """
         path = getattr(self, "path", None)
         return files_below(path) if isinstance(path, str) else ()
+
+    def data_sets(self) -> Sequence[Mapping[str, Any]]:
+        """Blocks that name data sets made by code: a sweep keeps a digest of the content of each."""
+        return ()
 
     @property
     def carries(self) -> bool:

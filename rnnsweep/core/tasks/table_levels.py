@@ -37,9 +37,10 @@ def class_weights(spec: Spec) -> tuple[float, ...]:
 @lru_cache(maxsize=16)
 def of_constant(spec: Spec, balanced: bool, tolerance: float) -> tuple[float, float]:
     """Loss and error of the best constant output on the training part."""
-    if prepare(spec).targets.scale is not None:
+    targets = prepare(spec).targets
+    if targets.scale is not None:
         return chance.of_numbers(training_targets(spec), tolerance)
-    if spec.goal == "classify" and len(spec.target) > 1:
+    if targets.several:
         return chance.of_labels(training_targets(spec))
     return chance.of_classes(class_shares(spec), np.array(class_weights(spec)) if balanced else None)
 

@@ -16,7 +16,8 @@ from rnnsweep.core.datasets.table_inputs import Scale
 from rnnsweep.core.evaluation import score
 from rnnsweep.core.losses import CROSS_ENTROPY, WeightedCrossEntropy
 from rnnsweep.core.readout import cost
-from rnnsweep.core.tasks.table_task import AUROC, BALANCED, F1, MAE, RMSE, TableTask
+from rnnsweep.core.tasks.table_metrics import AUROC, BALANCED, F1, MAE, RMSE
+from rnnsweep.core.tasks.table_task import TableTask
 from rnnsweep.core.training import train_rung
 from tests.kit.networks import Setup, assert_same_row
 
