@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from rnnsweep.errors import ConfigError, RnnsweepError, nearest
 from rnnsweep.unit import Unit
 
+SCORES = "sklearn.metrics"
+"""Module of scikit-learn's scores."""
 NAME = "_name_"
 """Key of a block that holds the unit's name, where whoever hands the block over knows it."""
 META = ("_target_", "_search_", NAME)
@@ -50,7 +52,12 @@ def foreign_targets(config: Any) -> list[str]:
         return []
     own = [str(config["_target_"])] if "_target_" in config else []
     inside = [target for item in config.values() for target in foreign_targets(item)]
-    return [target for target in dict.fromkeys([*own, *inside]) if not target.startswith("rnnsweep.")]
+    return [target for target in dict.fromkeys([*own, *inside]) if not _known(target)]
+
+
+def _known(target: str) -> bool:
+    """Whether a target is ours, or one of scikit-learn's scores: they compute, and touch nothing."""
+    return target.startswith("rnnsweep.") or target.rpartition(".")[0] == SCORES
 
 
 def refuse(config: Any, reason: str) -> None:

@@ -33,6 +33,7 @@ from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
 from rnnsweep.app.config.store_urls import kept, readable, refuse_secrets, without_typed_secrets
 from rnnsweep.app.config.unread import unread_lines
 from rnnsweep.core.checkpoint_paths import sweep_folder
+from rnnsweep.core.metrics import score_names
 from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable, with_source
 from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.budget import check_raised
@@ -169,7 +170,7 @@ def load(
     try:
         space = build_space(composition)
         refuse_secrets({"space": to_plain(space)})
-        variants, urls = _variants(composition, file.path.stem if file else "train")
+        variants, urls = _variants(composition, file.path.stem if file else "train", path)
         if check_units:
             config = _checked(variants, composition, space, store, urls)
         else:
@@ -190,7 +191,7 @@ def load(
     )
 
 
-def _variants(composition: Composition, name: str) -> tuple[list[Variant], dict[str, Any]]:
+def _variants(composition: Composition, name: str, path: ConfigPath) -> tuple[list[Variant], dict[str, Any]]:
     """The resolved config of every combination of searched groups, its plain values checked; and the stores' URLs."""
     variants: list[Variant] = []
     urls: dict[str, Any] = {}
@@ -198,6 +199,7 @@ def _variants(composition: Composition, name: str) -> tuple[list[Variant], dict[
         resolved = tree.resolved()
         if resolved.get("name") is None:
             resolved["name"] = name
+        resolved["scorers"] = _scorers(resolved["scorers"], path)
         fit_rungs(resolved, functools.partial(composition.rank, index))
         # before `place_config`, which relies on the types
         check_values(resolved)
@@ -207,6 +209,22 @@ def _variants(composition: Composition, name: str) -> tuple[list[Variant], dict[
         refuse_secrets(resolved)
         variants.append(Variant(groups, resolved, _names(composition.choices) | groups))
     return variants, urls
+
+
+def _scorers(names: Any, path: ConfigPath) -> dict[str, Any]:
+    """Blocks of the scorers of some names.
+
+    Raises:
+        ConfigError: no list of names, or a name without a yaml.
+    """
+    known = path.options(score_names.GROUP)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError("is no list of names", key="scorers", value=names, allowed=known)
+    for name in names:
+        if name not in known:
+            raise ConfigError("unknown scorer", key="scorers", value=name, allowed=known, hint=nearest(name, known))
+    files = {name: path.unit_file(score_names.GROUP, name) for name in names}
+    return {name: read_yaml(file) for name, file in files.items() if file is not None}
 
 
 def _names(choices: Mapping[str, Choice]) -> dict[str, str]:
@@ -219,12 +237,13 @@ def _checked(
 ) -> SweepConfig:
     """The config, units, sampler and pruner built once to check themselves; tells what does nothing."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
-    from rnnsweep.app.config import unit_checks  # needs torch
+    from rnnsweep.app.config import score_checks, unit_checks  # need torch
 
     # Units first: they say which values are whole numbers and what a diverged replica scores, which the plan is made
     # of.
     facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
     config = _assemble(variants, composition.choices, facts.space, root, facts.worst, urls=urls)
+    score_checks.check_scorers(config.variants, facts.units)
     unit_checks.check_objectives(config.plan.objectives, config.variants)
     unit_checks.check_engine(config.resolved)
     unit_checks.check_points(variants, config.plan.enqueue)
