@@ -122,7 +122,7 @@ def _score(
     wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
     measured: dict[str, Tensor] = {}
     collected: dict[str, list[Tensor]] = {}
-    answered: list[tuple[Tensor, Tensor, Tensor | None]] = []
+    answered: list[scorers.Answers] = []
     endless, state = program.task.samples is None, None
     for start, offset in _offsets(program, total):
         size, offset = len(offset), offset.to(step.device)

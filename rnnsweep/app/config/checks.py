@@ -40,6 +40,8 @@ PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
     "budget.wall_s": _SECONDS,
     "budget.device_s": _SECONDS,
     "budget.target": Range(-1e300, 1e300, optional=True),
+    "budget.patience": Range(1, 10**7, integer=True, optional=True),
+    "budget.min_delta": Range(0, 1e300),
     "budget.retries": Range(0, 1000, integer=True),
     "sampler.prefetch": Range(0, 1000, integer=True),
     "cluster.executor": ("ray", "inline"),

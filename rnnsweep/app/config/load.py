@@ -392,7 +392,8 @@ def from_json(
 
 def _as_driven(resolved: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a point with the budget that was asked for while the sweep ran, and without passwords."""
-    budget = {**resolved["budget"], **data.get("budget", {})}
+    added = {"patience": None, "min_delta": 0.0}  # ledgers of before have neither
+    budget = {**added, **resolved["budget"], **data.get("budget", {})}
     return {**resolved, "budget": budget, "store": kept(resolved["store"])}
 
 

@@ -62,8 +62,8 @@ def _made_up(task: Task, size: int, total: int, dtype: torch.dtype) -> tuple[Ten
         if isinstance(task.loss, CrossEntropy):
             made.scatter_add_(-1, batch.targets[..., None], made.new_ones((*batch.targets.shape, 1)))
         counts = counted_steps(batch, steps) if task.per_step else None
-        outputs, targets, counted = collected(task, made, batch, counts)
-        use = slice(None) if counted is None else counted[0]
-        kept.append((outputs[0][use], targets[0][use]))
+        one = collected(task, made, batch, counts)
+        use = slice(None) if one.counted is None else one.counted[0]
+        kept.append((one.outputs[0][use], one.targets[0][use]))
     outputs, targets = zip(*kept, strict=True)
     return torch.cat(outputs), torch.cat(targets)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CrossEntropy
@@ -124,27 +124,40 @@ def _first_argument(code: Callable[..., Any]) -> str:
         return ""
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What mini-batches of an evaluation keep.
+
+    Attributes:
+        outputs, targets: logits or values, and what was wanted.
+        counted: which count; None: all.
+    """
+
+    outputs: Float[Tensor, "P n O"]
+    targets: Shaped[Tensor, "P n ..."]
+    counted: Bool[Tensor, "P n"] | None = None
+
+
 def collected(
-    task: Task, outputs: Float[Tensor, "P ... O"], batch: Batch, counted: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What a mini-batch of an evaluation keeps: outputs [P, n, O], targets [P, n, ...], and which count [P, n]."""
+    task: Task, outputs: Float[Tensor, "P ... O"], batch: Batch, counted: Shaped[Tensor, "P T S"] | None
+) -> Answers:
+    """What a mini-batch keeps; `counted` says of steps which count."""
     if not task.per_step:
-        return outputs, batch.targets, None
+        return Answers(outputs, batch.targets)
     assert counted is not None
-    return outputs.flatten(1, 2), batch.targets.flatten(1, 2), counted.expand(outputs.shape[:3]).flatten(1, 2) > 0
+    counts = counted.expand(outputs.shape[:3]).flatten(1, 2) > 0
+    return Answers(outputs.flatten(1, 2), batch.targets.flatten(1, 2), counts)
 
 
-def scores(
-    scorers: Sequence[Scorer], task: Task, kept: Sequence[tuple[Tensor, Tensor, Tensor | None]]
-) -> dict[str, Float64[Tensor, " P"]]:
+def scores(scorers: Sequence[Scorer], task: Task, kept: Sequence[Answers]) -> dict[str, Float64[Tensor, " P"]]:
     """Each scorer's value of each row [P]; NaN where a row's outputs are not finite or the function fails for it.
 
     Numerics:
         Row by row on arrays of its own, on the processor: a row's score is the same alone and in a pack.
     """
-    outputs, targets = (torch.cat([part[index] for part in kept], 1) for index in (0, 1))  # type: ignore[arg-type]
-    masks = [part[2] for part in kept]
-    counted = None if masks[0] is None else torch.cat([mask for mask in masks if mask is not None], 1)
+    outputs, targets = torch.cat([part.outputs for part in kept], 1), torch.cat([part.targets for part in kept], 1)
+    masks = [part.counted for part in kept if part.counted is not None]
+    counted = torch.cat(masks, 1) if masks else None
     found = {scorer.key: torch.full((len(outputs),), torch.nan, dtype=torch.float64) for scorer in scorers}
     for row in range(len(outputs)):
         use = slice(None) if counted is None else counted[row]
@@ -160,7 +173,7 @@ def scores(
 
 
 def answers(
-    task: Task, outputs: Float64[Tensor, "n O"], targets: Tensor, response: str
+    task: Task, outputs: Float64[Tensor, "n O"], targets: Shaped[Tensor, "n ..."], response: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """What was wanted and what was answered, as scikit-learn has it.
 

@@ -29,26 +29,26 @@ def per_sequence(scale: Scale, outputs: Float[Tensor, "P ... O"], batch: Batch, 
     return off.sum(1) / batch.mask.double().sum(1)
 
 
-def of_numbers(scale: Scale, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Tensor]:
+def of_numbers(scale: Scale, outputs: Float[Tensor, "P ... O"], batch: Batch) -> dict[str, Shaped[Tensor, "P n ..."]]:
     """Squared errors with their weights."""
     square = per_sequence(scale, outputs, batch, 2)
     weight = torch.ones_like(square) if batch.mask is None else batch.mask.double().sum(1)
     return {"squares": square * weight, "weights": weight}
 
 
-def of_tokens(outputs: Float[Tensor, "P T B O"], batch: Batch) -> Mapping[str, Tensor]:
+def of_tokens(outputs: Float[Tensor, "P T B O"], batch: Batch) -> dict[str, Shaped[Tensor, "P n ..."]]:
     """Costs of tokens, and which count."""
     cost = CROSS_ENTROPY.score(outputs.flatten(1, 2), batch.targets.flatten(1, 2))[0]
     counted = torch.ones_like(cost) if batch.mask is None else batch.mask.flatten(1)
     return {"costs": torch.where(counted > 0, cost, torch.zeros_like(cost)).double(), "counted": counted}
 
 
-def of_labels(outputs: Float[Tensor, "P B O"], batch: Batch) -> Mapping[str, Tensor]:
+def of_labels(outputs: Float[Tensor, "P B O"], batch: Batch) -> dict[str, Shaped[Tensor, "P n ..."]]:
     """Counts of each label, and the answers."""
     return {"labels": scores.label_counts(outputs, batch.targets), "outputs": outputs, "there": batch.targets}
 
 
-def of_classes(outputs: Float[Tensor, "P ... O"], batch: Batch, per_step: bool) -> Mapping[str, Tensor]:
+def of_classes(outputs: Float[Tensor, "P ... O"], batch: Batch, per_step: bool) -> dict[str, Shaped[Tensor, "P n ..."]]:
     """Confusions of classes; of whole sequences also the answers."""
     counted = torch.ones_like(batch.targets) if batch.mask is None else batch.mask
     if per_step:
