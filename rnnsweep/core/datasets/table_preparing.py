@@ -14,7 +14,13 @@ from rnnsweep.core.datasets.table_files import read_table
 from rnnsweep.core.datasets.table_inputs import InputRecipe, fit_inputs, numeric_columns
 from rnnsweep.core.datasets.table_sequences import Sequences, arrange
 from rnnsweep.core.datasets.table_splits import Segment, segments
-from rnnsweep.core.datasets.table_targets import Targets, class_targets, label_targets, number_targets
+from rnnsweep.core.datasets.table_targets import (
+    Targets,
+    class_targets,
+    label_targets,
+    number_targets,
+    sequence_weights,
+)
 from rnnsweep.core.datasets.table_tokens import (
     TEXT,
     TokenRecipe,
@@ -54,6 +60,7 @@ class Spec:
     missing: str
     missing_flags: bool
     vocabulary: int
+    weights: str | None
     files: str
 
     @property
@@ -89,12 +96,14 @@ class Prepared:
         targets: of each row where there is one per step, else of each sequence.
         samples: of each part, int64 [n, 3]: first row, steps, and the sequence's number.
         recipe: of the inputs.
+        weights: float32 [sequences], how much each counts in the loss, 1 on average in training; None: all alike.
     """
 
     inputs: np.ndarray
     targets: Targets
     samples: Mapping[Split, np.ndarray]
     recipe: InputRecipe | TokenRecipe
+    weights: np.ndarray | None = None
 
     @cached_property
     def longest(self) -> int:
@@ -114,7 +123,7 @@ def prepare(spec: Spec) -> Prepared:
     Raises:
         ConfigError: what is wrong, with the file, and the row and column or the key.
     """
-    table = read_table(spec.path)
+    table = read_table(spec.path, () if spec.per_step else spec.target)
     if spec.goal in TOKENS:
         return _prepare_texts(spec, table)
     spec = _unfolded(spec, table)
@@ -128,7 +137,11 @@ def prepare(spec: Spec) -> Prepared:
             training[segment.start : segment.end] = True
     recipe = fit_inputs(sequences, columns, training, spec.standardise, spec.missing, spec.missing_flags)
     inputs = recipe.apply(sequences)
-    return _prepared(spec, table, parts, inputs, _targets(spec, sequences, parts, columns), recipe)
+    targets = _targets(spec, sequences, parts, columns)
+    prepared = _prepared(spec, table, parts, inputs, targets, recipe)
+    if spec.weights is None:
+        return prepared
+    return replace(prepared, weights=sequence_weights(sequences, parts, spec.weights))
 
 
 def _unfolded(spec: Spec, table: Table) -> Spec:
@@ -174,7 +187,7 @@ def new_sequences(spec: Spec, recipe: InputRecipe | TokenRecipe, path: str) -> l
     Raises:
         ConfigError: see `prepare`.
     """
-    table = read_table(path)
+    table = read_table(path, () if spec.per_step else spec.target)
     if isinstance(recipe, TokenRecipe):
         sequences = token_sequences(table, spec.text, recipe.words, None)
         inputs = np.eye(recipe.width, dtype=np.float32)[recipe.codes(sequences)]
@@ -187,7 +200,7 @@ def new_sequences(spec: Spec, recipe: InputRecipe | TokenRecipe, path: str) -> l
 
 def _check_roles(spec: Spec, table: Table) -> None:
     """Each column has one role, and the roles that the goal needs are there."""
-    roles = {"task.group": spec.group, "task.time": spec.time}
+    roles = {"task.group": spec.group, "task.time": spec.time, "task.weights": spec.weights}
     roles["task.split_by"] = spec.divided_by
     for key, name in roles.items():
         if name is not None:
@@ -207,7 +220,8 @@ def _check_roles(spec: Spec, table: Table) -> None:
 def _inputs(spec: Spec, table: Table) -> tuple[str, ...]:
     if spec.inputs is not None:
         return spec.inputs
-    others = {spec.group, spec.time, spec.split_by, FOLDER, *(spec.target if spec.goal != "forecast" else ())}
+    wanted = spec.target if spec.goal != "forecast" else ()
+    others = {spec.group, spec.time, spec.split_by, spec.weights, FOLDER, *wanted}
     columns = numeric_columns(table, [name for name in others if name])
     if not columns:
         allowed = f"columns of numbers; {table.path} has {', '.join(table.columns)}"

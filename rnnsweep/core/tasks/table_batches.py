@@ -25,12 +25,16 @@ class _OnDevice:
     targets: Tensor
     known: Tensor
     samples: Tensor
+    weights: Tensor | None
 
 
 @lru_cache(maxsize=8)
 def _on_device(spec: Spec, split: Split, device: torch.device, dtype: torch.dtype) -> _OnDevice:
     inputs, targets, known = _tensors(spec, device, dtype)
-    return _OnDevice(inputs, targets, known, torch.from_numpy(prepare(spec).samples[split]).to(device))
+    prepared = prepare(spec)
+    samples = torch.from_numpy(prepared.samples[split]).to(device)
+    weights = None if prepared.weights is None else torch.from_numpy(prepared.weights).to(device, dtype)
+    return _OnDevice(inputs, targets, known, samples, weights)
 
 
 @lru_cache(maxsize=4)
@@ -58,8 +62,9 @@ def batch(spec: Spec, draws: Draws) -> Batch:
     lengths = torch.full_like(draws.batch_ids, T) if prepared.even else steps
     read = data.inputs[index]
     inputs = read if spec.goal not in TOKENS else one_hot(read, own, prepared.recipe.width, draws.dtype)
+    weights = None if data.weights is None else data.weights[sequence]
     if not spec.per_step:
-        return Batch(inputs, data.targets[sequence], lengths)
+        return Batch(inputs, data.targets[sequence], lengths, weights=weights)
     # before the start any row that exists will do: it is not scored
     aimed = torch.where(own, index + spec.ahead, torch.zeros_like(index))
-    return Batch(inputs, data.targets[aimed], lengths, (own & data.known[aimed]).to(draws.dtype))
+    return Batch(inputs, data.targets[aimed], lengths, (own & data.known[aimed]).to(draws.dtype), weights=weights)

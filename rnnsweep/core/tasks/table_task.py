@@ -70,7 +70,8 @@ class TableTask(Task):
         missing: what an empty cell of an input is: an ``error``, ``zero``, the training ``mean``, or the ``previous``
             value of the sequence (before its first the mean). Unless ``error``, steps without a target are not scored.
         missing_flags: a further input for each column with gaps in training, 1 where a value is missing.
-        weights: ``balanced`` weighs each class by the inverse of its share of the training part, mean 1.
+        weights: of samples in the loss, 1 on average in training. ``balanced`` weighs each class by the inverse of its
+            share of the training part; else a column with a number >= 0 per sequence.
         vocabulary: tokens at most, the commonest of the training part; all others are one token, ``<unknown>``.
         tolerance: of numbers, in standard deviations of the training part, or as they are without `standardise`.
 
@@ -95,7 +96,6 @@ class TableTask(Task):
         "standardise": (True, False),
         "missing": ("error", "zero", "mean", "previous"),
         "missing_flags": (False, True),
-        "class_weights": ("none", "balanced"),
         "vocabulary": Range(1, integer=True, open_high=True),
         "tolerance": POSITIVE,
     }
@@ -115,7 +115,7 @@ class TableTask(Task):
     standardise: bool = True
     missing: str = "error"
     missing_flags: bool = False
-    class_weights: str = "none"
+    weights: str = "none"
     vocabulary: int = 1000
     tolerance: float = 0.5
 
@@ -141,7 +141,7 @@ class TableTask(Task):
         if not right:
             shown = list(shares) if isinstance(shares, tuple) else shares
             raise ConfigError("out of range", key="task.shares", value=shown, allowed="three numbers > 0")
-        for name in ("group", "time", "split_by"):
+        for name in ("group", "time", "split_by", "weights"):
             _check_name(name, getattr(self, name))
         for name in ("inputs", "target"):
             value = getattr(self, name)
@@ -151,9 +151,9 @@ class TableTask(Task):
             allowed = "a goal about numbers; texts are read from files"
             raise ConfigError("reads texts", key="task.goal", value=self.goal, allowed=allowed)
         listed = self.goal == "classify" and isinstance(self.target, tuple) and len(self.target) > 1
-        if self.class_weights == "balanced" and (listed or self.several):
+        if self.weights == "balanced" and (listed or self.several):
             allowed = "none with several targets"
-            raise ConfigError("is for one target", key="task.class_weights", value="balanced", allowed=allowed)
+            raise ConfigError("is for one target", key="task.weights", value="balanced", allowed=allowed)
         self.prepared()
 
     def unread(self) -> Mapping[str, str]:
@@ -163,7 +163,7 @@ class TableTask(Task):
         idle = {
             "horizon": self.goal not in AHEAD,
             "length": not self.per_step,
-            "class_weights": numbers or text,
+            "weights": text or (numbers and self.weights == "balanced"),
             "vocabulary": not text,
             "tolerance": not numbers,
             **dict.fromkeys(("inputs", "group", "time", "standardise", "missing", "missing_flags"), text),
@@ -223,6 +223,7 @@ class TableTask(Task):
             self.missing,
             self.missing_flags,
             self.vocabulary if self.goal in TOKENS else 0,
+            None if self.weights in ("none", "balanced") or self.goal in TOKENS else self.weights,
             file_states(self.path),
         )
 
@@ -248,7 +249,7 @@ class TableTask(Task):
             return BINARY_CROSS_ENTROPY
         return (
             CROSS_ENTROPY
-            if self.class_weights == "none" or self.goal in TOKENS
+            if self.weights != "balanced" or self.goal in TOKENS
             else WeightedCrossEntropy(levels.class_weights(self.spec))
         )
 
@@ -293,7 +294,7 @@ class TableTask(Task):
 
     @property
     def _chance(self) -> tuple[float, float]:
-        balanced = self.class_weights == "balanced" and self.goal not in TOKENS
+        balanced = self.weights == "balanced" and self.goal not in TOKENS
         return levels.of_constant(self.spec, balanced, float(self.tolerance))
 
     @property

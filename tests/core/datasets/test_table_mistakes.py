@@ -241,8 +241,8 @@ def test_fields_that_make_no_sense(key, value):
 
 def test_weights_are_for_one_target(tmp_path):
     (tmp_path / "x.csv").write_text(GOOD.replace(",x\n", ",0\n").replace(",y\n", ",1\n"))
-    with pytest.raises(ConfigError, match=r"task\.class_weights"):
-        TableTask(str(tmp_path / "x.csv"), group="id", target=["kind", "b"], class_weights="balanced")
+    with pytest.raises(ConfigError, match=r"task\.weights"):
+        TableTask(str(tmp_path / "x.csv"), group="id", target=["kind", "b"], weights="balanced")
 
 
 def originals(folder):

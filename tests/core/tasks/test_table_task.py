@@ -202,7 +202,7 @@ def constant(task, output):
 @pytest.mark.parametrize("weights", ["none", "balanced"])
 @pytest.mark.parametrize(("goal", "target"), [("classify", "kind"), ("label", "step")])
 def test_chance_is_the_best_constant_class(goal, target, weights, file):
-    task = TableTask(file(), goal=goal, inputs=["a"], target=target, group="id", class_weights=weights)
+    task = TableTask(file(), goal=goal, inputs=["a"], target=target, group="id", weights=weights)
     batch = whole(task, "train")
     shares = torch.bincount(batch.targets.flatten()).double() / batch.targets.numel()
     best = shares.log() if weights == "none" else torch.zeros(2)
@@ -267,14 +267,14 @@ def test_labels_may_be_true_and_false(file, tmp_path):
 def test_balanced_weights_are_scikit_learn_s(file):
     from sklearn.utils.class_weight import compute_class_weight
 
-    task = TableTask(file(), inputs=["a"], target="kind", group="id", class_weights="balanced")
+    task = TableTask(file(), inputs=["a"], target="kind", group="id", weights="balanced")
     targets = whole(task, "train").targets[0].numpy()
     assert task.loss.weights == pytest.approx(compute_class_weight("balanced", classes=np.arange(2), y=targets))
 
 
 GOALS = {
     "classify": {"target": "kind"},
-    "balanced": {"target": "kind", "class_weights": "balanced"},
+    "balanced": {"target": "kind", "weights": "balanced"},
     "labels": {"target": ["high", "late"]},
     "label": {"goal": "label", "target": "step"},
     "regress": {"goal": "regress", "target": "total"},
@@ -350,7 +350,8 @@ def test_what_other_goals_look_at_is_unread(file):
         "missing_flags",
         "vocabulary",
     }
-    assert "class_weights" in TableTask(path, target="total", group="id", goal="regress").unread()
+    balanced = TableTask(path, target="total", group="id", goal="regress", weights="balanced")
+    assert "weights" in balanced.unread()
     assert "split_by" in TableTask(path, target="kind", group="id", split_by="t").unread()
 
 
