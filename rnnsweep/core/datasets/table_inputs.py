@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,12 @@ class InputRecipe:
     def width(self) -> int:
         """Inputs of the network."""
         return len(self.columns) + len(self.flagged)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, for whoever prepares sequences without rnnsweep."""
+        numbers = {"mean": self.scale.mean, "deviation": self.scale.deviation, "fill": self.mean}
+        lists = {name: values.tolist() for name, values in numbers.items()}
+        return {"columns": list(self.columns), "missing": self.missing, "flagged": list(self.flagged), **lists}
 
     def apply(self, sequences: Sequences) -> np.ndarray:
         """Inputs float32 [rows, width], rows in the order of the sequences.

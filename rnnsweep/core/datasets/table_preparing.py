@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,10 @@ from rnnsweep.errors import ConfigError
 PER_STEP = ("label", "forecast", "next_character", "next_word")
 AHEAD = ("forecast", "next_character", "next_word")
 TOKENS = ("next_character", "next_word")
+SEQUENCE = "sequence"
+"""Column of names, for sequences that no column of their own names."""
+_SHOWN = 100
+"""Characters of a text that stands for an example."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,38 @@ def new_sequences(spec: Spec, recipe: InputRecipe | TokenRecipe, path: str) -> l
         inputs = recipe.apply(sequences)
     ends = zip(sequences.starts[:-1], sequences.starts[1:], strict=True)
     return [(name, inputs[start:end]) for name, (start, end) in zip(sequences.names, ends, strict=True)]
+
+
+def preparation(spec: Spec) -> dict[str, Any]:
+    """What makes inputs of a table, as JSON: see `adapters/mlflow/pyfunc_network.py`, which does."""
+    prepared = prepare(spec)
+    scale, recipe = prepared.targets.scale, prepared.recipe
+    back = None if scale is None else {"mean": scale.mean.tolist(), "deviation": scale.deviation.tolist()}
+    if isinstance(recipe, TokenRecipe):
+        return {"text": recipe.plain(spec.text), "scale": back}
+    return {"text": None, "group": spec.group or SEQUENCE, "time": spec.time, "scale": back, **recipe.plain()}
+
+
+def raw_rows(spec: Spec, count: int) -> dict[str, list[Any]]:
+    """What is read of the first test sequences, as it stands in the table; of texts their first characters."""
+    prepared, table = prepare(spec), read_table(spec.path, () if spec.per_step else spec.target)
+    chosen = list(dict.fromkeys(prepared.samples["test"][:, 2].tolist()))[:count]
+    if isinstance(prepared.recipe, TokenRecipe):
+        return {spec.text: [str(table.columns[spec.text][row])[:_SHOWN] for row in chosen]}
+    sequences = arrange(table, spec.group, spec.time)
+    spans = [(sequences.starts[number], sequences.starts[number + 1]) for number in chosen]
+    rows = np.concatenate([sequences.order[start:end] for start, end in spans])
+    names = np.repeat([sequences.names[number] for number in chosen], [end - start for start, end in spans])
+    found: dict[str, list[Any]] = {} if spec.group else {SEQUENCE: names.tolist()}
+    for name in (spec.group, spec.time):
+        if name:
+            found[name] = [_whole(cell) for cell in table.columns[name][rows]]
+    return found | {name: table.columns[name][rows].tolist() for name in prepared.recipe.columns}
+
+
+def _whole(cell: Any) -> Any:
+    """Names that are whole numbers stay so."""
+    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
 
 
 def _check_roles(spec: Spec, table: Table) -> None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,11 @@ class TokenRecipe:
     def width(self) -> int:
         """Inputs of the network: one per token."""
         return len(self.vocabulary)
+
+    def plain(self, column: str) -> dict[str, Any]:
+        """As JSON, for whoever prepares texts of a column without rnnsweep."""
+        pattern = _WORD.pattern if self.words else None
+        return {"column": column, "pattern": pattern, "vocabulary": list(self.vocabulary)}
 
     def codes(self, sequences: Sequences) -> np.ndarray:
         """Codes int64 [tokens] of a table of tokens."""

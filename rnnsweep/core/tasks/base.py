@@ -106,6 +106,15 @@ class Task(Unit):
         del path
         return None
 
+    def preparation(self) -> Mapping[str, Any]:
+        """What makes inputs of raw sequences, as JSON: `table_preparing.preparation`; empty: inputs are as they are."""
+        return {}
+
+    def raw_rows(self, count: int) -> Mapping[str, Sequence[Any]]:
+        """Columns of some raw sequences, where there is a `preparation`."""
+        del count
+        return {}
+
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs [..., O] that are values, in the units of the data."""
         return outputs

@@ -15,7 +15,17 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.datasets.table_files import file_states, table_files
-from rnnsweep.core.datasets.table_preparing import AHEAD, PER_STEP, TOKENS, Prepared, Spec, new_sequences, prepare
+from rnnsweep.core.datasets.table_preparing import (
+    AHEAD,
+    PER_STEP,
+    TOKENS,
+    Prepared,
+    Spec,
+    new_sequences,
+    preparation,
+    prepare,
+    raw_rows,
+)
 from rnnsweep.core.datasets.torch_datasets import DatasetSource
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Loss, WeightedCrossEntropy
 from rnnsweep.core.rng import Draws, Split
@@ -359,6 +369,14 @@ class TableTask(Task):
     def read_new(self, path: str) -> Sequence[tuple[str, np.ndarray]]:
         """Names and inputs [steps, I] of the sequences of another file, with the same columns and numbers."""
         return new_sequences(self.spec, self.prepared().recipe, path)
+
+    def preparation(self) -> Mapping[str, Any]:
+        """Columns, scale and what stands for gaps; or the vocabulary."""
+        return preparation(self.spec)
+
+    def raw_rows(self, count: int) -> Mapping[str, Sequence[Any]]:
+        """Of the first test sequences."""
+        return raw_rows(self.spec, count)
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Numbers in the units of the data."""
