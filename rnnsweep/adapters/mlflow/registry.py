@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,11 +60,8 @@ def log_network(
 
     from rnnsweep.adapters.mlflow.store import first_line
 
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     try:
-        with _quiet():
-            mlflow.set_tracking_uri(tracking_uri)
-            mlflow.set_registry_uri(tracking_uri)
+        with _quiet(), _pointed_at(tracking_uri):
             logged = Model.log(
                 artifact_path=None,
                 name=NAME,
@@ -78,11 +76,28 @@ def log_network(
             )
     except Exception as error:
         raise StoreError("MLflow", f"has not taken the model: {first_line(error)}") from error
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
     version = logged.registered_model_version
     return LoggedNetwork(logged.model_uri, None if register is None else f"models:/{register}/{version}")
+
+
+@contextlib.contextmanager
+def _pointed_at(uri: str) -> Iterator[None]:
+    """Let MLflow's global functions speak to this store; they, and what child processes inherit, are as before then."""
+    import mlflow
+
+    kept = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
+    tracking = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(tracking)  # pyright: ignore[reportArgumentType] - None takes it back
+        mlflow.set_registry_uri(kept["MLFLOW_REGISTRY_URI"])  # pyright: ignore[reportArgumentType] - as above
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _answers(files: Path, example: pd.DataFrame) -> pd.DataFrame:

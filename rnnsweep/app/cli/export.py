@@ -64,7 +64,12 @@ def _check_options(to: str, out: Path | None, streaming: bool, register: str | N
         raise ConfigError("names a registered model", key="--register", value=register, allowed=allowed)
     for key, value in (("--out", out), ("--streaming", streaming)):
         if to == _MLFLOW and value:
-            raise ConfigError("is for files", key=key, value=str(value), allowed=f"left out with --to {_MLFLOW}")
+            raise ConfigError(
+                "is for files",
+                key=key,
+                value=None if value is True else str(value),
+                allowed=f"left out with --to {_MLFLOW}",
+            )
 
 
 def _second(streaming: bool) -> str:

@@ -97,7 +97,8 @@ class Table:
             raise self.wrong(0, name, "is a time", str(column[0]), allowed="numbers; times as task.time")
         if column.dtype.kind == "O":
             at = next(i for i, cell in enumerate(column) if cell is not None and not is_number(cell))
-            raise self.wrong(at, name, "is no number", column[at], allowed="numbers, or an empty cell")
+            hint = "Numbers have a decimal point, no comma." if has_decimal_comma(column[at]) else None
+            raise self.wrong(at, name, "is no number", column[at], allowed="numbers, or an empty cell", hint=hint)
         if (np.abs(column) > _LARGEST).any():
             at = int(np.flatnonzero(np.abs(column) > _LARGEST)[0])
             problem = "is not finite" if np.isinf(column[at]) else "is too large for float32"
@@ -139,6 +140,16 @@ def is_number(text: Any) -> bool:
         return abs(float(text)) < _EXACT or not str(text).strip().lstrip("-").isdigit()
     except (TypeError, ValueError):
         return False
+
+
+def has_decimal_comma(text: Any) -> bool:
+    """Whether a cell is a number as it is written in many countries.
+
+    Example:
+        >>> has_decimal_comma("-3,5"), has_decimal_comma("3.5"), has_decimal_comma("a,5")
+        (True, False, False)
+    """
+    return isinstance(text, str) and text.count(",") == 1 and is_number(text.replace(",", "."))
 
 
 def typed(cells: Sequence[str | None]) -> np.ndarray:

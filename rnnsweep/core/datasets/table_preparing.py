@@ -178,6 +178,11 @@ def _prepared(
     """With the samples of each part, of which none may be empty."""
     samples: dict[Split, np.ndarray] = {split: _samples(spec, parts, split, targets.known) for split in SPLITS}
     for split, found in samples.items():
+        if not len(found) and len(_samples(spec, parts, split, np.ones_like(targets.known))):
+            names = list(spec.target or targets.classes)
+            problem = f"is empty in all of the {split} part of {table.path}"
+            allowed = "a target at some step of each part"
+            raise ConfigError(problem, key="task.target", value=names, allowed=allowed)
         if not len(found):
             problem = f"leaves no sample for the {split} part of {table.path}"
             longer = f"sequences with more than {spec.ahead} steps in each part" if spec.ahead else None

@@ -186,7 +186,7 @@ def test_what_cannot_be_logged_is_one_line(tmp_path):
     for options, words in (
         (["--to", "torch", "--register", "m"], "--register='m': names a registered model"),
         (["--to", "mlflow", "--out", "x.pt2"], "--out='x.pt2': is for files"),
-        (["--to", "mlflow", "--streaming"], "--streaming=True: is for files"),
+        (["--to", "mlflow", "--streaming"], "--streaming: is for files"),
         (["--to", "mlfow"], "--to='mlfow': no such form; allowed: torch, onnx, mlflow"),
     ):
         done = CliRunner().invoke(app, ["export", "own", *options, "--store", str(store)])

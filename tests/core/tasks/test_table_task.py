@@ -390,6 +390,19 @@ def test_the_next_word_by_a_vocabulary_of_the_training_part(texts):
     assert small.output_names == ("<unknown>", ",", "cat", "didn't"), "the commonest, of equal ones the first by name"
 
 
+def test_a_column_of_parts_may_be_called_as_the_tokens_are(tmp_path):
+    """The parts would be read instead of the texts."""
+    lines = [("to be or not", "train"), ("to be that is", "train"), ("be not", "valid"), ("or to", "test")]
+    for name in ("token", "part"):
+        pd.DataFrame(lines, columns=["text", name]).to_csv(tmp_path / f"{name}.csv", index=False)
+    one, two = (
+        TableTask(str(tmp_path / f"{name}.csv"), goal="next_word", target="text", split="given", split_by=name)
+        for name in ("token", "part")
+    )
+    assert one.output_names == two.output_names == ("<unknown>", "be", "is", "not", "or", "that", "to")
+    assert one.samples_of("valid") == 1
+
+
 def test_the_next_character_of_a_file_of_text(tmp_path):
     (tmp_path / "x.txt").write_text("abcd" * 50)
     task = TableTask(str(tmp_path / "x.txt"), goal="next_character", split="time", length=10, horizon=2)
