@@ -178,7 +178,7 @@ def load(
     except ConfigError as error:
         # The checks below know keys, not files: here each error learns where its key was written. `from __cause__`
         # hides this re-raise, not the true cause.
-        raise with_source(error, _origin(composition, path), source or COMMAND_LINE) from error.__cause__
+        raise with_source(error, _origin(composition, path, error), source or COMMAND_LINE) from error.__cause__
     paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
     return dataclasses.replace(
         config,
@@ -301,11 +301,13 @@ def _assemble(
     )
 
 
-def _origin(composition: Composition, path: ConfigPath) -> dict[str, str]:
+def _origin(composition: Composition, path: ConfigPath, error: ConfigError) -> dict[str, str]:
     """Dotted key -> where it was set: for errors."""
     # the later the more specific: the base, a unit's file, what set the key, the base variant's own, a range's line
     searched = {f"space.{key}": item.source for key, item in composition.searched.items()}
-    below = {**base_keys(composition), **unit_files(composition, path)}
+    # a null that must not be stands in the unit's file, but to blame is who chose the unit and left the key out
+    files = {} if error.value == "null" else unit_files(composition, path)
+    below = {**base_keys(composition), **files}
     return {**below, **composition.origin, **composition.variants[0][1].origin, **searched}
 
 

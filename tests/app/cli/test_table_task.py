@@ -155,6 +155,17 @@ def test_a_new_file_that_does_not_fit_is_one_line(swept, tmp_path):
         assert done.exit_code == 2 and done.stderr.count("\n") == 1 and words in done.stderr
 
 
+def test_a_key_that_was_left_out_is_not_blamed_on_the_packaged_yaml(tmp_path, monkeypatch):
+    frame().to_csv(tmp_path / "x.csv", index=False)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps/mine.yaml").write_text("# Mine.\ndefaults: [config, {override /task: table}, _self_]\n")
+    monkeypatch.chdir(tmp_path)
+    for words, where in ((["task=table"], "command line"), (["mine"], f"{tmp_path}/sweeps/mine.yaml")):
+        done = CliRunner().invoke(app, ["config", *words, f"task.path={tmp_path}/x.csv"])
+        assert done.exit_code == 2
+        assert f"error: {where}: task.target='null': is needed by task.goal=classify" in done.stderr
+
+
 CODE = """
 import numpy as np
 from torch.utils.data import Dataset
