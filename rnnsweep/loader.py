@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from rnnsweep.errors import ConfigError, RnnsweepError, nearest
 from rnnsweep.unit import Unit
 
+SCORES = "sklearn.metrics"
+"""Module of scikit-learn's scores."""
 NAME = "_name_"
 """Key of a block that holds the unit's name, where whoever hands the block over knows it."""
 META = ("_target_", "_search_", NAME)
@@ -50,7 +52,12 @@ def foreign_targets(config: Any) -> list[str]:
         return []
     own = [str(config["_target_"])] if "_target_" in config else []
     inside = [target for item in config.values() for target in foreign_targets(item)]
-    return [target for target in dict.fromkeys([*own, *inside]) if not target.startswith("rnnsweep.")]
+    return [target for target in dict.fromkeys([*own, *inside]) if not _known(target)]
+
+
+def _known(target: str) -> bool:
+    """Whether a target is ours, or one of scikit-learn's scores: they compute, and touch nothing."""
+    return target.startswith("rnnsweep.") or target.rpartition(".")[0] == SCORES
 
 
 def refuse(config: Any, reason: str) -> None:
@@ -67,11 +74,11 @@ def refuse(config: Any, reason: str) -> None:
             _refused.pop(target, None)
 
 
-def load_class(target: Any, key: str) -> type[Unit]:
-    """The class that a `_target_` names.
+def load_code(target: Any, key: str) -> Any:
+    """What a `_target_` names, whatever it is.
 
     Raises:
-        ConfigError: it cannot be imported, must not be (`refuse`), or is no unit.
+        ConfigError: it cannot be imported, or must not be (`refuse`).
     """
     module, _, name = str(target).rpartition(".")
     if not module:
@@ -80,9 +87,18 @@ def load_class(target: Any, key: str) -> type[Unit]:
         hint = _refused[str(target)]
         raise ConfigError("is code that is not imported", key=f"{key}._target_", value=target, hint=hint)
     try:
-        loaded = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except (Exception, SystemExit) as error:  # a module that calls sys.exit must not end a launch without a word
-        raise _fault(error, "cannot be imported", f"{key}._target_", target, module) from error
+        raise fault(error, "cannot be imported", f"{key}._target_", target, module) from error
+
+
+def load_class(target: Any, key: str) -> type[Unit]:
+    """The class that a `_target_` names.
+
+    Raises:
+        ConfigError: see `load_code`; or it is no unit.
+    """
+    loaded = load_code(target, key)
     if not (isinstance(loaded, type) and issubclass(loaded, Unit)):
         loaded = _wrapped(loaded, key)
     if loaded is None:
@@ -131,7 +147,7 @@ def build_unit(block: Any, key: str, kind: type[AnyUnit]) -> AnyUnit:
     except RnnsweepError:
         raise
     except Exception as error:
-        raise _fault(error, "cannot be made", key, values, unit.__module__) from error
+        raise fault(error, "cannot be made", key, values, unit.__module__) from error
 
 
 @contextmanager
@@ -148,7 +164,7 @@ def user_code(*units: Unit) -> Iterator[None]:
         unit = _culprit(error, units)
         if unit is None:
             raise
-        raise _fault(error, "failed a check", unit.unit_key, unit.unit_name, type(unit).__module__) from error
+        raise fault(error, "failed a check", unit.unit_key, unit.unit_name, type(unit).__module__) from error
 
 
 def _culprit(error: Exception, units: Sequence[Unit]) -> Unit | None:
@@ -161,8 +177,8 @@ def _culprit(error: Exception, units: Sequence[Unit]) -> Unit | None:
     return None
 
 
-def _fault(error: BaseException, problem: str, key: str, value: Any, module: str) -> ConfigError:
-    """The one line for what went wrong in a unit's module; names file and line where they are not ours."""
+def fault(error: BaseException, problem: str, key: str, value: Any, module: str) -> ConfigError:
+    """The one line for what went wrong in a module of the user's; names file and line where they are not ours."""
     place = _place(error, module)
     cause = _one_line(error) if place is None else f"{type(error).__name__}: {_one_line(error)}"
     return ConfigError(f"{problem} ({cause})", key=key, value=value, file=place)

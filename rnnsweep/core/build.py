@@ -15,6 +15,7 @@ from rnnsweep.core.families.base import Family
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.layered import layered
 from rnnsweep.core.learners.base import Learner
+from rnnsweep.core.metrics.scorers import Scorer
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.pack import RowSnapshot, Streams
 from rnnsweep.core.program import Program, parameters_of
@@ -193,6 +194,8 @@ def shape_key(config: Mapping[str, Any], units: Units) -> str:
     parts |= {"task": _structure(units.task), "readout": _structure(units.readout)}
     parts |= {name: training[name] for name in ("batch", "eval_size", "stop_solved", "solved_below")}
     parts |= {name: config[name] for name in ("engine", "dtype")}
+    if config.get("scorers"):
+        parts["scorers"] = config["scorers"]
     # sorted: the order of keys in a yaml must not split a pack
     return json.dumps(parts, sort_keys=True, default=str)
 
@@ -227,7 +230,13 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
         solved_below=training["solved_below"],
         stop_when_solved=training["stop_solved"],
         readout=units.readout,
+        scorers=build_scorers(config),
     )
+
+
+def build_scorers(config: Mapping[str, Any]) -> tuple[Scorer, ...]:
+    """The functions that score evaluations; sweeps of before there were any have no such key."""
+    return tuple(Scorer.of(name, block) for name, block in (config.get("scorers") or {}).items())
 
 
 def row_hypers(units: Units) -> dict[str, float]:

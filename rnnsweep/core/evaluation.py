@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnnsweep.core.free_run import free_run
 from rnnsweep.core.loops import loops_of, run
+from rnnsweep.core.metrics import scorers
 from rnnsweep.core.readout import counted_steps, read_out
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
@@ -100,7 +101,7 @@ def score(
         scores.measured.update(program.task.measure_generated(generated(batch)))
     for name, probe in program.task.probes.items():
         size = max(1, program.batch * program.task.max_length // max(program.task.max_length, probe.max_length))
-        found = _score(replace(program, task=probe, batch=size), keys, step, outputs, split)
+        found = _score(replace(program, task=probe, batch=size, scorers=()), keys, step, outputs, split)
         shares = {key: share * found.loss for key, share in probe.derived.items()}
         every = {"valid/loss": found.loss, "valid/error": found.error, **shares, **found.measured}
         scores.measured.update({f"{key}.{name}": value for key, value in every.items()})
@@ -121,6 +122,7 @@ def _score(
     wrong, counted = torch.zeros_like(loss), torch.zeros_like(loss)
     measured: dict[str, Tensor] = {}
     collected: dict[str, list[Tensor]] = {}
+    answered: list[scorers.Answers] = []
     endless, state = program.task.samples is None, None
     for start, offset in _offsets(program, total):
         size, offset = len(offset), offset.to(step.device)
@@ -137,10 +139,14 @@ def _score(
             measured[key] = measured.get(key, 0.0) + (value.double() * weight).sum(1)
         for key, value in program.task.collect(found, batch).items():
             collected.setdefault(key, []).append(value)
+        if program.scorers:
+            counts = counted_steps(batch, batch.inputs.shape[1]) if program.task.per_step else None
+            answered.append(scorers.collected(program.task, found, batch, counts))
         counted += weight.sum(1)
     means = {key: total / counted for key, total in measured.items()}
     whole = program.task.summarise({key: torch.cat(values, 1) for key, values in collected.items()})
-    return Scores(loss / counted, wrong / counted, means | {key: value.double() for key, value in whole.items()})
+    own = scorers.scores(program.scorers, program.task, answered) if program.scorers else {}
+    return Scores(loss / counted, wrong / counted, means | {key: value.double() for key, value in whole.items()} | own)
 
 
 def _offsets(program: Program, total: int) -> Iterator[tuple[int, Tensor]]:

@@ -12,6 +12,7 @@ from rnnsweep.core.activations import Activation
 from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal, Transform
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.learners.base import Learner
+from rnnsweep.core.metrics.scorers import Scorer
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.base import Engine, TermEngine
@@ -42,6 +43,7 @@ class Program:
         batch: B. eval_size: sequences per evaluation.
         solved_below: a row is solved at its first evaluation with a smaller share of errors.
         stop_when_solved: rows end when they are solved.
+        scorers: functions of the user's that score every evaluation.
     """
 
     family: Family
@@ -58,6 +60,7 @@ class Program:
     solved_below: float = 0.01
     stop_when_solved: bool = False
     readout: Readout = field(default_factory=Readout)
+    scorers: tuple[Scorer, ...] = ()
 
     def __post_init__(self) -> None:
         # The config is checked for this before; here for programs that Python code builds.

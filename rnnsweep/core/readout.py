@@ -154,7 +154,15 @@ def cost(task: Task, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Float[T
 
 
 def shares(task: Task, batch: Batch, T: int, B: int, y: Float[Tensor, "P M O"]) -> Float[Tensor, "P M"]:
-    """Weight of every read-out [P, M]; sums to one per row."""
+    """Weight of every read-out [P, M]; sums to one per row, or on average where sequences have weights of their own."""
+    even = _even_shares(task, batch, T, B, y)
+    if batch.weights is None:
+        return even
+    weights = batch.weights.to(y.dtype)
+    return even * (weights[:, None].expand(-1, T, -1).flatten(1) if task.per_step else weights)
+
+
+def _even_shares(task: Task, batch: Batch, T: int, B: int, y: Float[Tensor, "P M O"]) -> Float[Tensor, "P M"]:
     if not task.per_step:
         return y.new_full((y.shape[0], B), 1 / B)
     counted = counted_steps(batch, T).to(y.dtype)  # P T S

@@ -147,6 +147,7 @@ class Batch:
         mask: [P, T], or [P, T, B] where sequences differ, 0/1: steps that count in the loss of a per-step task; None =
             last step only, or every own step of a per-step task.
         state: whole state that the sequences go on from, a constant; None: they begin as the family says.
+        weights: how much each sequence counts in the loss, 1 on average; None: all alike. Errors and scores ignore it.
     """
 
     inputs: Float[Tensor, "P T B I"]
@@ -154,6 +155,7 @@ class Batch:
     lengths: Int64[Tensor, "P ..."]
     mask: Float[Tensor, "P T ..."] | None = None
     state: Float[Tensor, "P B S"] | None = None
+    weights: Float[Tensor, "P B"] | None = None
 
     @classmethod
     def of(cls, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]) -> Batch:

@@ -18,6 +18,8 @@ def best(data: SweepData, count: int = 10) -> Frame:
     columns = ["trial", "objective", "solved_at", "diverged_at", *data.space.keys]
     if "fingerprints" in data.trials:
         columns.append("fingerprints")
+    if data.ranked["reason"].astype(bool).any():  # replicas that ended early
+        columns.append("reason")
     # an empty column would ask for attention on the page
     if data.trials["diverged_at"].isna().all():
         columns.remove("diverged_at")

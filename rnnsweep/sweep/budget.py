@@ -66,6 +66,12 @@ def check_raised(before: Budget, after: Budget) -> None:
         if new is not None and (old is None or new < old):
             allowed = "null" if old is None else f"{old:g} or more"
             raise ConfigError("may be raised, nothing else", key=f"budget.{key}", value=new, allowed=allowed)
+    # rows that ended early would have gone on under another patience: the table would hold trials of two kinds
+    for key in ("patience", "min_delta"):
+        old, new = getattr(before, key), getattr(after, key)
+        if new != old:
+            allowed = "null" if old is None else f"{old:g}"
+            raise ConfigError("cannot be changed on resume", key=f"budget.{key}", value=new, allowed=allowed)
 
 
 def change(budget: Budget, limits: Mapping[str, Any]) -> Budget:

@@ -37,6 +37,11 @@ class Curve:
     report: RowReport | None = None
 
     @property
+    def state(self) -> RowState:
+        """Of the row at its newest rung."""
+        return RowState.ACTIVE if self.report is None else self.report.state
+
+    @property
     def ended(self) -> bool:
         """No further rung of this replica will come."""
         return self.report is not None and self.report.state.ended

@@ -45,6 +45,7 @@ class Budget:
         wall_s: wall time of the sweep, seconds, all sessions together.
         device_s: device time of all workers together, seconds.
         target: stop once the best objective reaches this value.
+        patience: a replica ends after so many evaluations without an improvement by more than `min_delta`.
     """
 
     trials: int | None
@@ -52,6 +53,8 @@ class Budget:
     wall_s: float | None = None
     device_s: float | None = None
     target: float | None = None
+    patience: int | None = None
+    min_delta: float = 0.0
 
 
 @dataclass(frozen=True)

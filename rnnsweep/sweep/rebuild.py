@@ -20,7 +20,7 @@ from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import AttemptView, Ledger, PutAttempt, PutTrial, Sampler, SweepView, TrialView
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
 from rnnsweep.sweep.rows import RowReport
-from rnnsweep.sweep.rungs import PRUNE, end, pruned, remember_best, take_rung
+from rnnsweep.sweep.rungs import PRUNE, complete, pruned, remember_best, take_rung
 from rnnsweep.sweep.states import RowState, TrialState
 
 Rungs = Mapping[int, Sequence[tuple[int, float, tuple[float, ...]]]]
@@ -208,7 +208,7 @@ def _decide(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
         pruned(memory, trial, out)
         return True
     if all(row.curve.ended for row in trial.rows):
-        end(memory, trial, TrialState.COMPLETE, "", out)
+        complete(memory, trial, out)
         return True
     return False
 

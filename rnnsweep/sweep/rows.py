@@ -62,7 +62,7 @@ class RowReport:
         rung: 1, 2, ...; rung r ends at update min(r * report_every, updates).
         step: updates done.
         metrics: metric key -> finite value (non-finite values are left out by the worker).
-        state: ACTIVE, DONE, SOLVED or DIVERGED.
+        state: ACTIVE, DONE, SOLVED, STALLED or DIVERGED.
         solved_at: first update with error < 1 %, or None; `solved_exactly_at` the same for 0 errors.
         diverged_at: update at which the row left the finite numbers, or None.
         device_s: seconds of device time that this row took for this rung (a pack's time shared equally).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rnnsweep.sweep.events import AskPruner, Command, Judged, Leave, Progressed, ReportRung, TellSampler
 from rnnsweep.sweep.objective import fresh, reduced, replica_values, rung_metrics
+from rnnsweep.sweep.patience import stalled
 from rnnsweep.sweep.placement import leave_group
 from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutVerdict, TrialView
 from rnnsweep.sweep.records import OpenTrial, Row, SweepMemory
@@ -72,7 +73,7 @@ def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
             out.append(ReportRung(trial.number, trial.step, trial.values[0], replicas))
         # a trial at its end is complete, whatever the pruner would say
         if all(curve.ended for curve in curves):
-            end(memory, trial, TrialState.COMPLETE, "", out)
+            complete(memory, trial, out)
         elif news:
             trial.judging = rung
             out.append(AskPruner(trial.number, rung, trial.step))
@@ -102,6 +103,12 @@ def _note_mixture(trial: OpenTrial, out: list[Command]) -> None:
     numbers = ", ".join(map(str, sorted(trial.fingerprints)))
     trial.log(f"trained under changed code or data up to update {trial.step}: fingerprints {numbers}")
     out.append(PutTrial(trial.view()))
+
+
+def complete(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
+    """All replicas have ended."""
+    stopped = [row.replica for row in trial.rows if row.curve.state is RowState.STALLED]
+    end(memory, trial, TrialState.COMPLETE, stalled(memory.plan, stopped), out)
 
 
 def judged(memory: SweepMemory, event: Judged, out: list[Command]) -> None:

@@ -34,13 +34,14 @@ class TrialState(StrEnum):
 class RowState(StrEnum):
     """Life of a row, as its worker and the machine see it.
 
-    ACTIVE -> DONE | SOLVED (may stop early) | PRUNED | DIVERGED | FAILED
+    ACTIVE -> DONE | SOLVED (may stop early) | STALLED (out of patience) | PRUNED | DIVERGED | FAILED
     ACTIVE -> LOST -> ACTIVE (next attempt)
     """
 
     ACTIVE = "ACTIVE"
     DONE = "DONE"
     SOLVED = "SOLVED"
+    STALLED = "STALLED"
     PRUNED = "PRUNED"
     DIVERGED = "DIVERGED"
     FAILED = "FAILED"
@@ -77,11 +78,12 @@ TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     _T.FAILED: frozenset({_T.WAITING}),
 }
 ROW_MOVES: Mapping[RowState, frozenset[RowState]] = {
-    _R.ACTIVE: frozenset({_R.DONE, _R.SOLVED, _R.PRUNED, _R.DIVERGED, _R.FAILED, _R.LOST}),
+    _R.ACTIVE: frozenset({_R.DONE, _R.SOLVED, _R.STALLED, _R.PRUNED, _R.DIVERGED, _R.FAILED, _R.LOST}),
     _R.LOST: frozenset({_R.ACTIVE}),
     # ACTIVE again: a raised `budget.updates`. PRUNED: a row runs ahead of the verdict and may end before it comes.
     _R.DONE: frozenset({_R.ACTIVE, _R.PRUNED}),
     _R.SOLVED: frozenset({_R.ACTIVE, _R.PRUNED}),
+    _R.STALLED: frozenset({_R.PRUNED}),
     _R.DIVERGED: frozenset({_R.PRUNED}),
     _R.PRUNED: frozenset(),
     _R.FAILED: frozenset({_R.ACTIVE}),

@@ -109,6 +109,23 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path, undisturbed, cluster, k
     assert_no_doubled_points(tmp_path, "s")
 
 
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_rows_out_of_patience_end_where_they_would_have_without_the_kill(tmp_path):
+    waiting = ["budget.patience=2", "budget.min_delta=0.02", "objective.metric=valid/loss", "objective.take=best"]
+    command = ["launch", "search", "name=s", "cluster=inline", *SWEEP, *waiting]
+    rnnsweep(tmp_path / "whole", *command)
+    kill_at(tmp_path / "killed", "s", 15, *command)
+    rnnsweep(tmp_path / "killed", "resume", "s")
+    rows, wanted = table(tmp_path / "killed", "s"), table(tmp_path / "whole", "s")
+    assert rows == wanted
+    early = [row for row in rows if "no improvement of valid/loss in 2 evaluations" in (row["reason"] or "")]
+    assert early
+    for row in early:
+        trial = row["trial"]
+        assert curves(tmp_path / "killed", "s", trial) == curves(tmp_path / "whole", "s", trial)
+
+
 def assert_no_doubled_points(store: Path, name: str) -> None:
     """Every curve in MLflow has each step once, and as many as the ledger has."""
     import mlflow

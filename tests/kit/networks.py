@@ -14,6 +14,7 @@ from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.learners.bptt import Bptt
+from rnnsweep.core.metrics.scorers import Scorer
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.pack import Member, Pack, RowSnapshot, Streams
@@ -43,6 +44,7 @@ class Setup:
     eval_size: int = 20
     sigma: float = 0.3
     readout: Readout = field(default_factory=Readout)
+    scorers: tuple[Scorer, ...] = ()
 
     def program(self) -> Program:
         engine, note = engine_for(self.family.cell, self.engine, self.family.cell_activation, self.dtype, CPU)
@@ -60,6 +62,7 @@ class Setup:
             self.batch,
             self.eval_size,
             readout=self.readout,
+            scorers=self.scorers,
         )
 
     def hypers(self, **changes: float) -> dict[str, float]:

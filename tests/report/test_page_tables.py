@@ -34,3 +34,9 @@ def test_every_row_update_is_accounted_for(data):
     table = page_tables.use(data)
     assert table["trials"].sum() == len(data.trials)
     assert table["device_s"].sum() == data.replicas["device_s"].sum()
+
+
+def test_why_replicas_of_the_best_ended_early_is_told_where_some_did(data):
+    assert "reason" not in page_tables.best(data)
+    trials = data.trials.assign(reason="no improvement of valid/loss in 4 evaluations")
+    assert page_tables.best(dataclasses.replace(data, trials=trials))["reason"].nunique() == 1

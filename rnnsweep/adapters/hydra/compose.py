@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rnnsweep.adapters.hydra.key_hints import key_meant
-from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, TARGET, Overrides
+from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, TARGET, Overrides, names_code
 from rnnsweep.adapters.hydra.search import ConfigPath
 from rnnsweep.adapters.hydra.space_block import SearchedKey, group_dimension, specs
 from rnnsweep.adapters.hydra.yaml_files import Choice, Layer, SweepFile, read_yaml, syntax_error
@@ -83,7 +83,7 @@ class ConfigTree:
         Raises:
             ConfigError: the value or key names code.
         """
-        if TARGET in key.split("."):
+        if names_code(key, value):
             allowed = "in a unit's yaml only"
             raise ConfigError("code cannot be named here", key=key, allowed=allowed, file=source)
         # collected and not raised: with searched units a key need only exist in one of the variants

@@ -105,8 +105,7 @@ def plain(value: Any) -> Any:
 
 
 def _refuse_target(key: str, value: Any) -> None:
-    inside = isinstance(value, dict) and any(str(name) == TARGET for name in _keys(value))
-    if TARGET in key.split(".") or inside:
+    if names_code(key, value):
         raise ConfigError(
             "code cannot be named in an override",
             key=key,
@@ -115,10 +114,16 @@ def _refuse_target(key: str, value: Any) -> None:
         )
 
 
-def _keys(value: Any) -> Iterable[Any]:
-    for key, item in value.items() if isinstance(value, dict) else ():
-        yield key
-        yield from _keys(item)
+def names_code(key: str, value: Any) -> bool:
+    """Whether a dotted key, or a key somewhere inside its value, is a ``_target_``.
+
+    Example:
+        >>> names_code("task.dataset", {"of": [{"_target_": "os.system"}]}), names_code("task.path", "_target_")
+        (True, False)
+    """
+    if isinstance(value, Mapping):
+        return TARGET in key.split(".") or any(names_code(str(name), item) for name, item in value.items())
+    return TARGET in key.split(".") or (isinstance(value, list) and any(names_code("", item) for item in value))
 
 
 def _delete(result: Overrides, key: str, override: Override) -> None:

@@ -14,6 +14,7 @@ from rnnsweep.app.config.checks import check_objective
 from rnnsweep.app.config.search_space import from_plain
 from rnnsweep.app.config.store_urls import KEYS
 from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.patience import patience_of
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 
 _FAR = 1e9
@@ -140,7 +141,7 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
         _objective(item, f"objective.{index}" if several else "objective", worst)
         for index, item in enumerate(block if several else [block])
     ]
-    return SweepPlan(
+    plan = SweepPlan(
         name=resolved["name"],
         seed=resolved["seed"],
         replicas=resolved["replicas"],
@@ -155,6 +156,8 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
         config=resolved,
         worst=dict(worst),
     )
+    patience_of(plan)  # refuses objectives that cannot be waited for
+    return plan
 
 
 def _objective(block: Any, key: str, worst: Mapping[str, float]) -> Objective:

@@ -14,8 +14,8 @@ from rnnsweep.unit import Range, as_declared, check_field
 
 UNIT_GROUPS = ("task", "family", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
-    *("name", "seed", "replicas", "seeds", *UNIT_GROUPS, "training", "objective", "space", "sampler", "pruner"),
-    *("budget", "cluster", "engine", "dtype", "store", "tracker"),
+    *("name", "seed", "replicas", "seeds", *UNIT_GROUPS, "training", "scorers", "objective"),
+    *("space", "sampler", "pruner", "budget", "cluster", "engine", "dtype", "store", "tracker"),
 )
 SAMPLER_PLAIN = ("enqueue", "prefetch", "warm_start")
 """Keys of ``sampler`` that are the sweep's, not the unit's."""
@@ -40,6 +40,8 @@ PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
     "budget.wall_s": _SECONDS,
     "budget.device_s": _SECONDS,
     "budget.target": Range(-1e300, 1e300, optional=True),
+    "budget.patience": Range(1, 10**7, integer=True, optional=True),
+    "budget.min_delta": Range(0, 1e300),
     "budget.retries": Range(0, 1000, integer=True),
     "sampler.prefetch": Range(0, 1000, integer=True),
     "cluster.executor": ("ray", "inline"),

@@ -9,6 +9,8 @@ from typing import Any
 from rnnsweep.sweep.space import Dimension
 
 KEY = "task.path"
+PLACES = ("path", "root")
+"""Arguments of a data set that are paths: what torch's own data sets call theirs, and ours."""
 
 
 def absolute(path: Any) -> Any:
@@ -25,10 +27,12 @@ def absolute(path: Any) -> Any:
 
 
 def place_config(resolved: dict[str, Any]) -> None:
-    """Make the task's path, and those of points that are tried first, absolute in a resolved config."""
+    """Make the task's path, those of its data set and of points that are tried first, absolute in a resolved config."""
     task = resolved["task"]
     if isinstance(task, dict) and "path" in task:
         task["path"] = absolute(task["path"])
+        if isinstance(task["path"], dict):
+            task["path"] |= {name: absolute(value) for name, value in task["path"].items() if name in PLACES}
     for point in resolved["sampler"].get("enqueue") or ():
         if isinstance(point, dict) and KEY in point:
             point[KEY] = absolute(point[KEY])

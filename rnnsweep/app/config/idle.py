@@ -30,7 +30,14 @@ def idle_settings(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) 
         names: unit chosen per group.
         written: dotted keys and groups that the sweep's files or the command line set.
     """
-    return [*_same_points(plan), *_unread(plan, names, written), *_idle_search(plan, names, written)]
+    own = [*_same_points(plan), *_no_patience(plan, written)]
+    return [*own, *_unread(plan, names, written), *_idle_search(plan, names, written)]
+
+
+def _no_patience(plan: SweepPlan, written: Set[str]) -> Iterator[str]:
+    """A smallest improvement that nobody waits for."""
+    if plan.budget.patience is None and "budget.min_delta" in written and plan.budget.min_delta:
+        yield "budget.min_delta changes nothing without budget.patience"
 
 
 def _same_points(plan: SweepPlan) -> Iterator[str]:

@@ -33,6 +33,7 @@ from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
 from rnnsweep.app.config.store_urls import kept, readable, refuse_secrets, without_typed_secrets
 from rnnsweep.app.config.unread import unread_lines
 from rnnsweep.core.checkpoint_paths import sweep_folder
+from rnnsweep.core.metrics import score_names
 from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable, with_source
 from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.budget import check_raised
@@ -169,7 +170,7 @@ def load(
     try:
         space = build_space(composition)
         refuse_secrets({"space": to_plain(space)})
-        variants, urls = _variants(composition, file.path.stem if file else "train")
+        variants, urls = _variants(composition, file.path.stem if file else "train", path)
         if check_units:
             config = _checked(variants, composition, space, store, urls)
         else:
@@ -177,7 +178,7 @@ def load(
     except ConfigError as error:
         # The checks below know keys, not files: here each error learns where its key was written. `from __cause__`
         # hides this re-raise, not the true cause.
-        raise with_source(error, _origin(composition, path), source or COMMAND_LINE) from error.__cause__
+        raise with_source(error, _origin(composition, path, error), source or COMMAND_LINE) from error.__cause__
     paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
     return dataclasses.replace(
         config,
@@ -190,7 +191,7 @@ def load(
     )
 
 
-def _variants(composition: Composition, name: str) -> tuple[list[Variant], dict[str, Any]]:
+def _variants(composition: Composition, name: str, path: ConfigPath) -> tuple[list[Variant], dict[str, Any]]:
     """The resolved config of every combination of searched groups, its plain values checked; and the stores' URLs."""
     variants: list[Variant] = []
     urls: dict[str, Any] = {}
@@ -198,6 +199,7 @@ def _variants(composition: Composition, name: str) -> tuple[list[Variant], dict[
         resolved = tree.resolved()
         if resolved.get("name") is None:
             resolved["name"] = name
+        resolved["scorers"] = _scorers(resolved["scorers"], path)
         fit_rungs(resolved, functools.partial(composition.rank, index))
         # before `place_config`, which relies on the types
         check_values(resolved)
@@ -207,6 +209,22 @@ def _variants(composition: Composition, name: str) -> tuple[list[Variant], dict[
         refuse_secrets(resolved)
         variants.append(Variant(groups, resolved, _names(composition.choices) | groups))
     return variants, urls
+
+
+def _scorers(names: Any, path: ConfigPath) -> dict[str, Any]:
+    """Blocks of the scorers of some names.
+
+    Raises:
+        ConfigError: no list of names, or a name without a yaml.
+    """
+    known = path.options(score_names.GROUP)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError("is no list of names", key="scorers", value=names, allowed=known)
+    for name in names:
+        if name not in known:
+            raise ConfigError("unknown scorer", key="scorers", value=name, allowed=known, hint=nearest(name, known))
+    files = {name: path.unit_file(score_names.GROUP, name) for name in names}
+    return {name: read_yaml(file) for name, file in files.items() if file is not None}
 
 
 def _names(choices: Mapping[str, Choice]) -> dict[str, str]:
@@ -219,12 +237,13 @@ def _checked(
 ) -> SweepConfig:
     """The config, units, sampler and pruner built once to check themselves; tells what does nothing."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
-    from rnnsweep.app.config import unit_checks  # needs torch
+    from rnnsweep.app.config import score_checks, unit_checks  # need torch
 
     # Units first: they say which values are whole numbers and what a diverged replica scores, which the plan is made
     # of.
     facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
     config = _assemble(variants, composition.choices, facts.space, root, facts.worst, urls=urls)
+    score_checks.check_scorers(config.variants, facts.units)
     unit_checks.check_objectives(config.plan.objectives, config.variants)
     unit_checks.check_engine(config.resolved)
     unit_checks.check_points(variants, config.plan.enqueue)
@@ -282,11 +301,13 @@ def _assemble(
     )
 
 
-def _origin(composition: Composition, path: ConfigPath) -> dict[str, str]:
+def _origin(composition: Composition, path: ConfigPath, error: ConfigError) -> dict[str, str]:
     """Dotted key -> where it was set: for errors."""
     # the later the more specific: the base, a unit's file, what set the key, the base variant's own, a range's line
     searched = {f"space.{key}": item.source for key, item in composition.searched.items()}
-    below = {**base_keys(composition), **unit_files(composition, path)}
+    # a null that must not be stands in the unit's file, but to blame is who chose the unit and left the key out
+    files = {} if error.value == "null" else unit_files(composition, path)
+    below = {**base_keys(composition), **files}
     return {**below, **composition.origin, **composition.variants[0][1].origin, **searched}
 
 
@@ -373,7 +394,8 @@ def from_json(
 
 def _as_driven(resolved: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a point with the budget that was asked for while the sweep ran, and without passwords."""
-    budget = {**resolved["budget"], **data.get("budget", {})}
+    added = {"patience": None, "min_delta": 0.0}  # ledgers of before have neither
+    budget = {**added, **resolved["budget"], **data.get("budget", {})}
     return {**resolved, "budget": budget, "store": kept(resolved["store"])}
 
 

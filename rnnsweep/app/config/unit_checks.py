@@ -16,6 +16,7 @@ from rnnsweep.app.config.blocks import worst_values
 from rnnsweep.app.config.checks import PLAIN, UNIT_GROUPS
 from rnnsweep.app.config.point import Variant, resolve_point
 from rnnsweep.core.build import DTYPES, Units, build_units
+from rnnsweep.core.metrics import score_names
 from rnnsweep.core.metrics.names import METRICS
 from rnnsweep.core.program import parameters_of
 from rnnsweep.core.sizes import record_entries
@@ -78,6 +79,7 @@ def check_units(
     each = [units.task.worst for units in base]
     # one number for the whole sweep, or a diverged trial on an easy task would beat one on a hard task
     worst = {key: max(task[key] for task in each) for key in each[0] if all(key in task for task in each)}
+    worst |= score_names.worst(variants[0].resolved.get("scorers") or {})
     return UnitFacts(space, worst_values(variants[0].resolved["budget"]["updates"], worst), base)
 
 
@@ -193,7 +195,8 @@ def _declared(variant: Variant, wanted: Callable[[str], bool]) -> dict[str, Metr
     blocks |= {f"controllers.{name}": block for name, block in (config.get("controllers") or {}).items() if block}
     units = [(load_class(block["_target_"], place), block) for place, block in blocks.items()]
     declared = {key: metric for unit, block in units for key, metric in unit.declares(block).items()}
-    return declared | _of_layers(variant, declared)
+    own = declared | score_names.declared(config.get("scorers") or {})
+    return own | _of_layers(variant, own)
 
 
 def _of_layers(variant: Variant, metrics: Mapping[str, Metric]) -> dict[str, Metric]:

@@ -17,14 +17,18 @@ from typing import Any
 from rnnsweep.app.config.data_paths import KEY
 from rnnsweep.app.config.point import Variant
 from rnnsweep.core.datasets.dataset_files import PREFIX, SAMPLES
+from rnnsweep.core.datasets.torch_datasets import DatasetSource
+from rnnsweep.core.datasets.torch_datasets import digest as content_digest
 from rnnsweep.core.tasks.base import Task
+from rnnsweep.errors import ConfigError
 from rnnsweep.loader import NAME, build_unit
 from rnnsweep.sweep.plan import Params
 from rnnsweep.sweep.space import Space
 
 Entry = Mapping[str, Any]
 """What is kept of one file, or of a folder with many: ``sha256``; ``stat``, by which one sees without reading that
-nothing has changed, or None where that cannot be told; for a folder also ``endings``, of the files that count."""
+nothing has changed, or None where that cannot be told; for a folder also ``endings``, of the files that count. Of a
+data set made by code: ``dataset``, the block that names it, and the digest of its content."""
 
 MANY = 64
 """Files of one task that are kept one by one; more are one entry, or the ledger would be mostly names of files."""
@@ -34,8 +38,8 @@ _SETTLED_NS = 2_000_000_000
 """A file that changed less than this ago may change again within the same tick of the file system's clock."""
 
 
-def task_files(variants: Sequence[Variant], space: Space, points: Iterable[Params] = ()) -> list[list[Path]]:
-    """The files of every task that the sweep may train on, searched paths and enqueued points included.
+def tasks_of(variants: Sequence[Variant], space: Space, points: Iterable[Params] = ()) -> list[Task]:
+    """Every task that the sweep may train on, searched paths and enqueued points included.
 
     Raises:
         ConfigError: a task cannot be built, its files being gone or broken for instance.
@@ -48,16 +52,29 @@ def task_files(variants: Sequence[Variant], space: Space, points: Iterable[Param
         for path in [block.get("path"), *searched] if "path" in block else [None]:
             placed = {**block, "path": path} if "path" in block else block
             blocks[json.dumps(placed, sort_keys=True, default=str)] = placed
-    return [list(build_unit(block, "task", Task).data_files()) for block in blocks.values()]
+    return [build_unit(block, "task", Task) for block in blocks.values()]
 
 
-def entries(files: Iterable[Sequence[Path]], known: Mapping[str, Entry]) -> dict[str, Entry]:
-    """An entry for each file, or for each group of more than `MANY`, by its name.
+def entries(tasks: Iterable[Task], known: Mapping[str, Entry]) -> dict[str, Entry]:
+    """An entry for each file, or for each group of more than `MANY`, by its name; and for each data set made by code.
 
     Args:
-        files: the files of each task.
+        tasks: whose data they are.
         known: earlier entries; where nothing has changed since, nothing is read.
     """
+    blocks = [block for task in tasks for block in task.data_sets()]
+    made = {f"data set {block['_target_']} {_arguments(block)}".strip(): block for block in blocks}
+    return file_entries([task.data_files() for task in tasks], known) | {
+        name: entry(name, {"dataset": block}) for name, block in sorted(made.items())
+    }
+
+
+def _arguments(block: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in block.items() if name != "_target_")
+
+
+def file_entries(files: Iterable[Sequence[Path]], known: Mapping[str, Entry]) -> dict[str, Entry]:
+    """See `entries`; `files` are those of each task."""
     wanted: dict[str, tuple[str, ...]] = {}
     for group in files:
         if len(group) > MANY:
@@ -65,17 +82,27 @@ def entries(files: Iterable[Sequence[Path]], known: Mapping[str, Entry]) -> dict
             wanted[_name(Path(os.path.commonpath(group)))] = endings
         else:
             wanted |= {_name(file): () for file in group}
-    return {name: entry(name, endings, known.get(name)) for name, endings in sorted(wanted.items())}
+    return {name: _file_entry(name, endings, known.get(name)) for name, endings in sorted(wanted.items())}
 
 
-def entry(name: str, endings: Sequence[str], known: Entry | None) -> Entry:
-    """The entry of a file or folder as it is now; one that is not there has the digest `ABSENT`."""
+def entry(name: str, known: Entry) -> Entry:
+    """The entry of a file, folder or data set as it is now; one that is not there has the digest `ABSENT`."""
+    if "dataset" not in known:
+        return _file_entry(name, known.get("endings", ()), known)
+    try:
+        digest = content_digest(DatasetSource.of(known["dataset"]))
+    except ConfigError:
+        digest = ABSENT
+    return {"sha256": digest, "stat": None, "dataset": known["dataset"]}
+
+
+def _file_entry(name: str, endings: Sequence[str], known: Entry | None) -> Entry:
     place = _place(name)
     files = sorted(file for file in place.rglob("*") if file.suffix in endings) if endings else [place]
     more = {"endings": list(endings)} if endings else {}
     try:
         stat, settled = _stat(files)
-        if known is not None and known["stat"] == stat and known["sha256"] != ABSENT:
+        if known and known["stat"] == stat and known["sha256"] != ABSENT:
             return known
         digest = _content(files, place)
         # written while it was read: what was hashed is neither the old nor the new

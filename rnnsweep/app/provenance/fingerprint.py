@@ -65,7 +65,7 @@ def take(config: SweepConfig, known: Mapping[str, Mapping[str, Any]] | None = No
     Raises:
         ConfigError: a task's files are gone or broken; something has changed after this process imported or read it.
     """
-    from rnnsweep.app.provenance.data_files import entries, task_files  # needs torch
+    from rnnsweep.app.provenance.data_files import entries, tasks_of  # needs torch
 
     sources = SourceFiles(config.cluster.py_paths)
     training: set[str] = set()
@@ -73,7 +73,7 @@ def take(config: SweepConfig, known: Mapping[str, Mapping[str, Any]] | None = No
     for variant in config.variants:
         training |= targets(variant.resolved, set(variant.resolved) - set(IDLE))
         searching |= targets(variant.resolved, SEARCHING)
-    data = entries(task_files(config.variants, config.plan.space, config.plan.enqueue), known or {})
+    data = entries(tasks_of(config.variants, config.plan.space, config.plan.enqueue), known or {})
     for name, entry in data.items():
         _check_unmoved(name, name, entry["sha256"], "read")
     return Fingerprint(versions(), own_code(), _digests(sources, training), _digests(sources, searching), data)
@@ -88,7 +88,7 @@ def here(expected: Fingerprint, py_paths: Sequence[str]) -> Fingerprint:
         sources.admit(module)
         file = sources.file_of(module)
         units[module] = ABSENT if file is None else digest_of(file)
-    data = {name: entry(name, kept.get("endings", ()), kept) for name, kept in expected.data.items()}
+    data = {name: entry(name, kept) for name, kept in expected.data.items()}
     return replace(expected, versions=versions(), code=own_code(), units=units, data=data)
 
 

@@ -137,7 +137,7 @@ def warn_of_data(record: Mapping[str, Any] | None) -> None:
 
     last = record["fingerprints"][record["sessions"][-1]["fingerprint"]] if record else None
     known: Mapping[str, Any] = last["data"] if last else {}
-    now = {name: entry(name, kept.get("endings", ()), kept) for name, kept in known.items()}
+    now = {name: entry(name, kept) for name, kept in known.items()}
     changed = [name for name, kept in known.items() if now[name]["sha256"] != kept["sha256"]]
     if changed:
         _warn(f"data have changed since the network was trained with them: {', '.join(changed)}")

@@ -13,6 +13,8 @@ from importlib.machinery import all_suffixes
 from importlib.util import find_spec
 from pathlib import Path
 
+from rnnsweep.loader import SCORES
+
 PACKAGE = Path(__file__).parents[2]
 MAKERS = ("core", "app/worker", "sweep/objective.py", "loader.py", "unit.py")
 """What makes numbers within the package; the rest (commands, stores, reports) may change without changing any."""
@@ -69,7 +71,7 @@ def targets(resolved: Mapping[str, object], groups: Iterable[str]) -> set[str]:
             waiting.extend(block.values())
             if isinstance(target := block.get("_target_"), str):
                 found.add(target.rpartition(".")[0])
-    return found
+    return found - {SCORES}  # its version is kept beside
 
 
 class SourceFiles:

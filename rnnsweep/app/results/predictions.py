@@ -84,14 +84,14 @@ def as_csv(network: TrainedNetwork, sequences: Sequence[NamedSequence], found: S
     outputs = network.get("w_out").shape[1]
     classes = list(task.output_names or range(outputs)) if isinstance(task.loss, CrossEntropy) else None
     head = ["sequence"] + ["step"] * parts.per_step + ["class"] * (classes is not None)
-    writer.writerow([*head, *_columns(task, outputs)])
+    writer.writerow([*head, *columns_of(task, outputs)])
     for one, values in zip(sequences, found, strict=True):
         for row in _rows(values, parts.per_step, classes):
             writer.writerow([one.name, *row])
     return stream.getvalue()
 
 
-def _columns(task: Task, outputs: int) -> list[str]:
+def columns_of(task: Task, outputs: int) -> list[str]:
     """Names of the columns with outputs: p0, or p_NAME, of probabilities; y0, or NAME, of values."""
     letter = "p" if isinstance(task.loss, CrossEntropy) or task.loss is BINARY_CROSS_ENTROPY else "y"
     if not task.output_names:

@@ -11,6 +11,7 @@ from rnnsweep.app.stores import StorePlace, place, reading, reading_sweep
 from rnnsweep.errors import ConfigError, RnnsweepError
 
 if TYPE_CHECKING:
+    from rnnsweep.adapters.mlflow.registry import LoggedNetwork
     from rnnsweep.app.results.inference import TrainedNetwork
     from rnnsweep.sweep.ports import Change, TrialView
     from rnnsweep.sweep.session import Outcome
@@ -97,6 +98,23 @@ class Sweep:
     name: str
     place: StorePlace
     outcome: Outcome | None = field(default=None, compare=False, repr=False)
+
+    def log_model(self, trial: int | None = None, register: str | None = None) -> LoggedNetwork:
+        """Log a trial's network (the best's) with its MLflow run, as a pyfunc model that needs no rnnsweep.
+
+        Args:
+            trial: its number.
+            register: name of a registered model, which gets a further version.
+
+        Raises:
+            RnnsweepError: the trial has no run in MLflow; MLflow is away, or refuses.
+        """
+        from rnnsweep.app.results.mlflow_model import log_model
+
+        chosen = self.best if trial is None else self.trial(trial)
+        network = chosen.load()
+        with reading_sweep(self.place, self.name) as (_, view):
+            return log_model(self.place, view, chosen.number, network, register)
 
     # ------------------------------------------------------------------ as the commands print it
 

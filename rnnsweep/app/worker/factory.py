@@ -11,6 +11,7 @@ from rnnsweep.app.provenance.fingerprint import differences, here
 from rnnsweep.app.provenance.sessions import UNCHECKED, Session
 from rnnsweep.app.worker.settings import TrainerSettings
 from rnnsweep.errors import MismatchError
+from rnnsweep.sweep.patience import patience_of
 
 if TYPE_CHECKING:
     from rnnsweep.app.worker.trainer import PackTrainer
@@ -53,6 +54,7 @@ def trainer_factory(config: SweepConfig, session: Session = UNCHECKED) -> PackTr
             independent=config.resolved["seeds"] == "independent",
             report_every=config.plan.report_every,
             eval_every=training["eval_every"],
+            patience=patience_of(config.plan),
             checkpoints=config.checkpoints,
             rows=config.cluster.rows,
             py_paths=config.cluster.py_paths,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from rnnsweep.core.checkpoint import Saved
+from rnnsweep.sweep.patience import Standing
 from rnnsweep.sweep.rows import RowFailure, RowReport, RowSpec
 from rnnsweep.sweep.states import RowState as State
 
@@ -43,6 +44,11 @@ def plain_report(report: RowReport) -> dict[str, Any]:
 def reports_of(saved: Saved) -> list[RowReport]:
     """The reports that a checkpoint carries, oldest first."""
     return [RowReport(**{**data, "state": State(data["state"])}) for data in saved.extra["reports"]]
+
+
+def standing_of(saved: Saved) -> Standing:
+    """How long the row has not improved; a checkpoint of a sweep without patience does not say."""
+    return Standing(*saved.extra.get("standing", ()))
 
 
 def hash_of(params: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.provenance.sessions import UNCHECKED, Session
+from rnnsweep.sweep.patience import Patience
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class TrainerSettings:
     Attributes:
         seed: sweep seed. independent: seeds differ between trials.
         report_every, eval_every: updates per rung, rungs per evaluation.
+        patience: when rows end that do not improve; None: they train to their budget.
         checkpoints: root of the sweep's checkpoints.
         rows: most rows at once; None = by memory.
         device: ``cpu``, ``cuda`` or ``auto``.
@@ -32,3 +34,4 @@ class TrainerSettings:
     device: str = "auto"
     py_paths: tuple[str, ...] = ()
     session: Session = UNCHECKED
+    patience: Patience | None = None

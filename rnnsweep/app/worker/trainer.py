@@ -14,7 +14,7 @@ import torch
 from rnnsweep.app.config.point import resolve_point
 from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.retrying_store import RetryingStore
-from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of
+from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of, standing_of
 from rnnsweep.app.worker.rung_news import RungNews
 from rnnsweep.app.worker.settings import TrainerSettings
 from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers, shape_key
@@ -24,6 +24,7 @@ from rnnsweep.core.program import Program
 from rnnsweep.core.training import Watch, train_rung
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import RnnsweepError, StoreError
+from rnnsweep.sweep.patience import Standing
 from rnnsweep.sweep.rows import Orders, RowFailure, RowId, RowReport, RowSpec, Withdrawal, WorkerInfo
 from rnnsweep.sweep.states import RowState as State
 
@@ -43,6 +44,7 @@ class _Row:
     Attributes:
         reports: those since the driver's last acknowledgement; they travel in every checkpoint.
         decided: last rung whose verdict is known.
+        standing: how long its objective has not improved.
     """
 
     spec: RowSpec
@@ -50,6 +52,7 @@ class _Row:
     folder: str
     reports: list[RowReport] = field(default_factory=list)
     decided: int = 0
+    standing: Standing = field(default_factory=Standing)
 
 
 class PackTrainer:
@@ -170,6 +173,7 @@ class PackTrainer:
             # The driver may have died before it stored them; under the new token, or it would take them for an old
             # attempt's. What it knows already it turns down by the rung's number.
             row.reports = [replace(report, token=spec.token) for report in reports_of(saved)]
+            row.standing = standing_of(saved)
             reports.extend(row.reports)
         if not _ended(row, state):
             check_parameters(state, program.layout, folders[0] if saved is not None else row.folder)
@@ -206,7 +210,7 @@ class PackTrainer:
         standing = zip(pack.members, pack.snapshots(range(len(pack))), pack.status.tolist(), trained, strict=True)
         for member, state, status, metrics in standing:
             row = self.rows[member.name]  # type: ignore[index]
-            report = self._report(pack.program, RowStatus(status), row.spec, state, metrics, share)
+            report = self._weighed(row, self._report(pack.program, RowStatus(status), row.spec, state, metrics, share))
             row.reports.append(report)
             self._checkpoint(row, state)  # before the driver hears of the rung: what it knows can be restored
             reports.append(report)
@@ -240,9 +244,20 @@ class PackTrainer:
             self.settings.session.number,
         )
 
+    def _weighed(self, row: _Row, report: RowReport) -> RowReport:
+        """The report, which ends the row where it has not improved for too long."""
+        patience = self.settings.patience
+        if patience is None:
+            return report
+        row.standing = patience.after(row.standing, report.metrics)
+        over = report.state is State.ACTIVE and patience.exhausted(row.standing)
+        return replace(report, state=State.STALLED) if over else report
+
     def _checkpoint(self, row: _Row, state: RowSnapshot) -> None:
         """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
         extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
+        if self.settings.patience is not None:
+            extra["standing"] = [row.standing.best, row.standing.since]
         self.store.save(row.folder, state, extra)
         # From the last decided rung on all may still be needed: a verdict may end the row at any of them.
         floor = min(row.decided, state.rung - 1)
@@ -278,4 +293,5 @@ class PackTrainer:
 def _ended(row: _Row, state: RowSnapshot) -> bool:
     """Whether a restored row has nothing left to train: a raised budget only moves rows that had used theirs up."""
     last = row.reports[-1].state if row.reports else State.ACTIVE
-    return last in (State.SOLVED, State.DIVERGED) or (last is State.DONE and state.step >= row.spec.updates)
+    through = (State.SOLVED, State.STALLED, State.DIVERGED)
+    return last in through or (last is State.DONE and state.step >= row.spec.updates)

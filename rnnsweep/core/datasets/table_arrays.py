@@ -57,15 +57,19 @@ def _table(file: Path, arrays: dict[str, np.ndarray]) -> Table:
     lengths = _lengths(file, arrays)
     steps, sequences = int(lengths.sum()), len(lengths)
     columns: dict[str, np.ndarray] = {}
+    lists: dict[str, tuple[str, ...]] = {}
     for name, array in arrays.items():
         if name in (LENGTHS, OFFSETS):
             continue
         if array.dtype.kind not in "fiubUS":
             raise wrong_file(file, f"array {name} is {array.dtype}", allowed="numbers or texts")
-        columns |= _columns(name, _rows(file, name, array, lengths))
+        found = _columns(name, _rows(file, name, array, lengths))
+        lists |= {name: tuple(found)} if name not in found else {}
+        columns |= found
     sequence = np.repeat(np.arange(sequences, dtype=np.int64), lengths)
     names = tuple(map(str, range(sequences)))
-    return Table(file, (file,), columns, np.zeros(steps, np.int32), sequence, sequence, names, counted="sequence")
+    where = np.zeros(steps, np.int32)
+    return Table(file, (file,), columns, where, sequence, sequence, names, counted="sequence", lists=lists)
 
 
 def _lengths(file: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ SPLIT = "split"
 """Column of a saved dict of data sets: the name of the data set, such as train or test."""
 
 
-def read_parquet(file: Path) -> Table:
+def read_parquet(file: Path, beside: Collection[str] = ()) -> Table:
     """A table from a .parquet file: a step per row, or a sequence per row where columns hold lists.
 
     Raises:
@@ -42,7 +42,7 @@ def read_parquet(file: Path) -> Table:
         raise
     except Exception as error:  # noqa: BLE001 - torn, encrypted, of an unknown compression: pyarrow has many classes
         raise wrong_file(file, f"is no readable Parquet file ({_first_line(error)})") from None
-    return _from_arrow(file, found)
+    return _from_arrow(file, found, beside)
 
 
 def is_saved(folder: Path) -> bool:
@@ -55,7 +55,7 @@ def saved_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.arrow"))
 
 
-def read_saved(folder: Path) -> Table:
+def read_saved(folder: Path, beside: Collection[str] = ()) -> Table:
     """A table from what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote.
 
     A dict's data sets come with a column `split` that names each.
@@ -63,16 +63,16 @@ def read_saved(folder: Path) -> Table:
     Raises:
         ConfigError: no readable Arrow files, no rows, or a column of another kind.
     """
-    parts = list(_saved_parts(folder))
+    parts = list(_saved_parts(folder, beside))
     if not parts:
         raise wrong_file(folder, "holds no .arrow file")
     return joined(folder, parts)
 
 
-def _saved_parts(folder: Path) -> Iterator[Table]:
+def _saved_parts(folder: Path, beside: Collection[str]) -> Iterator[Table]:
     dictionary = (folder / "dataset_dict.json").is_file()
     for file in saved_files(folder):
-        table = _from_arrow(file, _stream(file))
+        table = _from_arrow(file, _stream(file), beside)
         if dictionary and SPLIT not in table.columns:
             table.columns[SPLIT] = objects([file.relative_to(folder).parts[0]] * len(table))
         yield table
@@ -93,7 +93,7 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _from_arrow(file: Path, table: pyarrow.Table) -> Table:
+def _from_arrow(file: Path, table: pyarrow.Table, beside: Collection[str]) -> Table:
     import pyarrow
 
     if not table.num_rows or not table.num_columns:
@@ -113,7 +113,7 @@ def _from_arrow(file: Path, table: pyarrow.Table) -> Table:
             empty = next((i for i, v in enumerate(values) if v is None), None)
             if empty is not None and pyarrow.types.is_nested(table.schema.field(name).type):
                 raise wrong_cell(file, empty + 1, name, "is empty", allowed="a list with an item for each step")
-        return from_records(file, rows, records)
+        return from_records(file, rows, records, beside)
     columns = {name: _read(file, name, table.column(name), _column) for name in names}
     return Table(file, (file,), columns, np.zeros(len(rows), np.int32), np.array(rows, dtype=np.int64))
 

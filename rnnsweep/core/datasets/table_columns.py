@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Table:
         sequence: int64 [rows], where the files themselves say what is a sequence; else None.
         names: of these sequences.
         by_file: whether each file is one of them, and gives it its name; else names are numbers.
-        counted: what `row` counts, for errors: ``row``, or ``sequence`` of arrays.
+        counted: what `row` counts, for errors: ``row``, ``sequence`` of arrays, or ``item`` of a data set.
+        lists: names that stand for several columns, such as an array's.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Table:
     names: tuple[str, ...] = ()
     by_file: bool = False
     counted: str = "row"
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def __len__(self) -> int:
         return len(self.row)
@@ -76,6 +78,10 @@ class Table:
             raise ConfigError(problem, key=key, value=name, allowed=known, hint=nearest(str(name), known))
         return self.columns[name]
 
+    def unfolded(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Names of columns, where some may stand for several."""
+        return tuple(column for name in names for column in self.lists.get(name, (name,)))
+
     def is_number(self, name: str) -> bool:
         """Whether a column holds numbers only."""
         return self.columns[name].dtype.kind == "f"
@@ -91,7 +97,8 @@ class Table:
             raise self.wrong(0, name, "is a time", str(column[0]), allowed="numbers; times as task.time")
         if column.dtype.kind == "O":
             at = next(i for i, cell in enumerate(column) if cell is not None and not is_number(cell))
-            raise self.wrong(at, name, "is no number", column[at], allowed="numbers, or an empty cell")
+            hint = "Numbers have a decimal point, no comma." if has_decimal_comma(column[at]) else None
+            raise self.wrong(at, name, "is no number", column[at], allowed="numbers, or an empty cell", hint=hint)
         if (np.abs(column) > _LARGEST).any():
             at = int(np.flatnonzero(np.abs(column) > _LARGEST)[0])
             problem = "is not finite" if np.isinf(column[at]) else "is too large for float32"
@@ -133,6 +140,16 @@ def is_number(text: Any) -> bool:
         return abs(float(text)) < _EXACT or not str(text).strip().lstrip("-").isdigit()
     except (TypeError, ValueError):
         return False
+
+
+def has_decimal_comma(text: Any) -> bool:
+    """Whether a cell is a number as it is written in many countries.
+
+    Example:
+        >>> has_decimal_comma("-3,5"), has_decimal_comma("3.5"), has_decimal_comma("a,5")
+        (True, False, False)
+    """
+    return isinstance(text, str) and text.count(",") == 1 and is_number(text.replace(",", "."))
 
 
 def typed(cells: Sequence[str | None]) -> np.ndarray:
@@ -184,7 +201,7 @@ def joined(path: Path, parts: Sequence[Table], names: Sequence[str] = ()) -> Tab
     files = tuple(file for part in parts for file in part.files)
     which = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
     row = np.concatenate([part.row for part in parts])
-    return Table(path, files, columns, which, row, sequence, named, by_file, first.counted)
+    return Table(path, files, columns, which, row, sequence, named, by_file, first.counted, first.lists)
 
 
 def _sequences(parts: Sequence[Table], names: Sequence[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -12,10 +12,11 @@ from rnnsweep.core.datasets.table_arrays import read_archive, read_array
 from rnnsweep.core.datasets.table_arrow import is_saved, read_parquet, read_saved, saved_files
 from rnnsweep.core.datasets.table_columns import EXPECTED, FOLDER, Table, joined, objects, wrong_file
 from rnnsweep.core.datasets.table_text_files import read_json_lines, read_plain, read_separated
+from rnnsweep.core.datasets.torch_datasets import DatasetSource, read_dataset
 from rnnsweep.errors import nearest
 
 SAMPLE = "japanese_vowels.parquet"
-READERS: Mapping[str, Callable[[Path], Table]] = {
+READERS: Mapping[str, Callable[..., Table]] = {
     ".csv": read_separated,
     ".tsv": read_separated,
     ".tab": read_separated,
@@ -27,10 +28,12 @@ READERS: Mapping[str, Callable[[Path], Table]] = {
     ".txt": read_plain,
 }
 """Ending of a file's name -> what reads it."""
+_NESTED = (read_json_lines, read_parquet)
+"""Readers of files whose cells may be lists."""
 
 
 def table_files(path: str | None) -> list[Path]:
-    """The files that `read_table` reads, sorted.
+    """The files of a path that `read_table` reads, sorted.
 
     Raises:
         ConfigError: there is nothing, or no file of a known kind.
@@ -53,7 +56,7 @@ def _files(place: Path) -> list[Path]:
     return found
 
 
-def _reader(file: Path) -> Callable[[Path], Table]:
+def _reader(file: Path) -> Callable[..., Table]:
     ending = file.suffix.lower()
     if ending not in READERS:
         problem, hint = f"is of an unknown kind ({ending or 'no ending'})", nearest(ending, READERS)
@@ -61,38 +64,51 @@ def _reader(file: Path) -> Callable[[Path], Table]:
     return READERS[ending]
 
 
-def file_states(path: str | None) -> str:
+def file_states(path: str | DatasetSource | None) -> str:
     """A digest of name, size and time of writing of each file: what is kept of a table is kept for these.
 
     Raises:
         ConfigError: see `table_files`.
     """
+    if isinstance(path, DatasetSource):
+        return path.states()
     states = [(str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in table_files(path)]
     # short, as it is hashed with every mini-batch, and a folder may hold thousands
     return hashlib.blake2b(repr(states).encode(), digest_size=16).hexdigest()
 
 
-def read_table(path: str | None) -> Table:
-    """All rows of the file or folder. In a folder each file is a sequence, or has its own.
+def read_table(path: str | DatasetSource | None, beside: tuple[str, ...] = ()) -> Table:
+    """All rows of a file, folder or data set. In a folder each file is a sequence, or has its own.
+
+    Args:
+        path: what is read.
+        beside: columns whose lists are values of a sequence, see `from_records`.
 
     Raises:
         ConfigError: missing or broken files; names file, row and column.
     """
-    return _read(path, file_states(path))
+    if isinstance(path, DatasetSource):
+        return read_dataset(path)
+    return _read(path, file_states(path), beside)
 
 
 @lru_cache(maxsize=2)
-def _read(path: str | None, states: str) -> Table:
+def _read(path: str | None, states: str, beside: tuple[str, ...]) -> Table:
     del states  # files may be written anew while a process, such as a notebook's, goes on
     place = locate(path, SAMPLE, EXPECTED)
     if not place.is_dir():
-        return _reader(place)(place)
+        return _one(place, beside)
     if is_saved(place):
-        return read_saved(place)
+        return read_saved(place, beside)
     files = _files(place)
-    parts = [_in_folder(_reader(file)(file), file.parent, place) for file in files]
+    parts = [_in_folder(_one(file, beside), file.parent, place) for file in files]
     names = [str(file.relative_to(place).with_suffix("")) for file in files]
     return joined(place, parts, names)
+
+
+def _one(file: Path, beside: tuple[str, ...]) -> Table:
+    reader = _reader(file)
+    return reader(file, beside) if reader in _NESTED else reader(file)
 
 
 def _in_folder(table: Table, folder: Path, place: Path) -> Table:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from rnnsweep.core.datasets.table_columns import Table
+from rnnsweep.core.datasets.table_columns import Table, has_decimal_comma, is_number
 from rnnsweep.core.datasets.table_sequences import Sequences
 
 _CONSTANT = 1e-12
@@ -81,6 +82,12 @@ class InputRecipe:
         """Inputs of the network."""
         return len(self.columns) + len(self.flagged)
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON, for whoever prepares sequences without rnnsweep."""
+        numbers = {"mean": self.scale.mean, "deviation": self.scale.deviation, "fill": self.mean}
+        lists = {name: values.tolist() for name, values in numbers.items()}
+        return {"columns": list(self.columns), "missing": self.missing, "flagged": list(self.flagged), **lists}
+
     def apply(self, sequences: Sequences) -> np.ndarray:
         """Inputs float32 [rows, width], rows in the order of the sequences.
 
@@ -152,7 +159,8 @@ def numeric_columns(table: Table, others: Sequence[str]) -> tuple[str, ...]:
     """All columns of numbers but `others`.
 
     Raises:
-        ConfigError: a column has numbers in most rows and something else in one: a slip that nobody would notice.
+        ConfigError: a column has numbers in most rows and something else in one, or numbers with a decimal comma: slips
+            that nobody would notice.
     """
     found: list[str] = []
     for name, column in table.columns.items():
@@ -166,7 +174,5 @@ def numeric_columns(table: Table, others: Sequence[str]) -> tuple[str, ...]:
 
 
 def _mostly_numbers(column: np.ndarray) -> bool:
-    from rnnsweep.core.datasets.table_columns import is_number
-
     filled = [cell for cell in column if cell is not None]
-    return bool(filled) and sum(map(is_number, filled)) > len(filled) / 2
+    return bool(filled) and sum(is_number(cell) or has_decimal_comma(cell) for cell in filled) > len(filled) / 2

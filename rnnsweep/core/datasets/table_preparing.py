@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,13 @@ from rnnsweep.core.datasets.table_files import read_table
 from rnnsweep.core.datasets.table_inputs import InputRecipe, fit_inputs, numeric_columns
 from rnnsweep.core.datasets.table_sequences import Sequences, arrange
 from rnnsweep.core.datasets.table_splits import Segment, segments
-from rnnsweep.core.datasets.table_targets import Targets, class_targets, label_targets, number_targets
+from rnnsweep.core.datasets.table_targets import (
+    Targets,
+    class_targets,
+    label_targets,
+    number_targets,
+    sequence_weights,
+)
 from rnnsweep.core.datasets.table_tokens import (
     TEXT,
     TokenRecipe,
@@ -22,22 +29,28 @@ from rnnsweep.core.datasets.table_tokens import (
     token_sequences,
     token_targets,
 )
+from rnnsweep.core.datasets.torch_datasets import WANTED, DatasetSource
 from rnnsweep.core.rng import Split
 from rnnsweep.errors import ConfigError
 
 PER_STEP = ("label", "forecast", "next_character", "next_word")
 AHEAD = ("forecast", "next_character", "next_word")
 TOKENS = ("next_character", "next_word")
+SEQUENCE = "sequence"
+"""Column of names, for sequences that no column of their own names."""
+_SHOWN = 100
+"""Characters of a text that stands for an example."""
 
 
 @dataclass(frozen=True)
 class Spec:
     """What is done with which columns; the fields are those of the task `Table`, `target` and `inputs` as tuples.
 
-    `files` is `file_states` of the path: a file that is written anew is another spec.
+    `path` may be a data set's source instead. `files` is `file_states` of it: a file that is written anew is another
+    spec.
     """
 
-    path: str | None
+    path: str | DatasetSource | None
     goal: str
     inputs: tuple[str, ...] | None
     target: tuple[str, ...]
@@ -52,6 +65,7 @@ class Spec:
     missing: str
     missing_flags: bool
     vocabulary: int
+    weights: str | None
     files: str
 
     @property
@@ -87,12 +101,14 @@ class Prepared:
         targets: of each row where there is one per step, else of each sequence.
         samples: of each part, int64 [n, 3]: first row, steps, and the sequence's number.
         recipe: of the inputs.
+        weights: float32 [sequences], how much each counts in the loss, 1 on average in training; None: all alike.
     """
 
     inputs: np.ndarray
     targets: Targets
     samples: Mapping[Split, np.ndarray]
     recipe: InputRecipe | TokenRecipe
+    weights: np.ndarray | None = None
 
     @cached_property
     def longest(self) -> int:
@@ -112,9 +128,10 @@ def prepare(spec: Spec) -> Prepared:
     Raises:
         ConfigError: what is wrong, with the file, and the row and column or the key.
     """
-    table = read_table(spec.path)
+    table = read_table(spec.path, () if spec.per_step else spec.target)
     if spec.goal in TOKENS:
         return _prepare_texts(spec, table)
+    spec = _unfolded(spec, table)
     sequences = arrange(table, spec.group, spec.time)
     _check_roles(spec, table)
     parts = segments(sequences, spec.split, spec.split_by, spec.shares, spec.time, spec.per_step)
@@ -125,7 +142,20 @@ def prepare(spec: Spec) -> Prepared:
             training[segment.start : segment.end] = True
     recipe = fit_inputs(sequences, columns, training, spec.standardise, spec.missing, spec.missing_flags)
     inputs = recipe.apply(sequences)
-    return _prepared(spec, table, parts, inputs, _targets(spec, sequences, parts, columns), recipe)
+    targets = _targets(spec, sequences, parts, columns)
+    prepared = _prepared(spec, table, parts, inputs, targets, recipe)
+    if spec.weights is None:
+        return prepared
+    return replace(prepared, weights=sequence_weights(sequences, parts, spec.weights))
+
+
+def _unfolded(spec: Spec, table: Table) -> Spec:
+    """With the columns that names stand for; the second part of a data set's items is wanted unless others are."""
+    target = spec.target
+    if not target and isinstance(spec.path, DatasetSource) and spec.goal != "forecast":
+        target = (WANTED,) if WANTED in table.columns or WANTED in table.lists else ()
+    inputs = None if spec.inputs is None else table.unfolded(spec.inputs)
+    return replace(spec, target=table.unfolded(target), inputs=inputs)
 
 
 def _prepare_texts(spec: Spec, table: Table) -> Prepared:
@@ -148,6 +178,11 @@ def _prepared(
     """With the samples of each part, of which none may be empty."""
     samples: dict[Split, np.ndarray] = {split: _samples(spec, parts, split, targets.known) for split in SPLITS}
     for split, found in samples.items():
+        if not len(found) and len(_samples(spec, parts, split, np.ones_like(targets.known))):
+            names = list(spec.target or targets.classes)
+            problem = f"is empty in all of the {split} part of {table.path}"
+            allowed = "a target at some step of each part"
+            raise ConfigError(problem, key="task.target", value=names, allowed=allowed)
         if not len(found):
             problem = f"leaves no sample for the {split} part of {table.path}"
             longer = f"sequences with more than {spec.ahead} steps in each part" if spec.ahead else None
@@ -162,7 +197,7 @@ def new_sequences(spec: Spec, recipe: InputRecipe | TokenRecipe, path: str) -> l
     Raises:
         ConfigError: see `prepare`.
     """
-    table = read_table(path)
+    table = read_table(path, () if spec.per_step else spec.target)
     if isinstance(recipe, TokenRecipe):
         sequences = token_sequences(table, spec.text, recipe.words, None)
         inputs = np.eye(recipe.width, dtype=np.float32)[recipe.codes(sequences)]
@@ -173,9 +208,41 @@ def new_sequences(spec: Spec, recipe: InputRecipe | TokenRecipe, path: str) -> l
     return [(name, inputs[start:end]) for name, (start, end) in zip(sequences.names, ends, strict=True)]
 
 
+def preparation(spec: Spec) -> dict[str, Any]:
+    """What makes inputs of a table, as JSON: see `adapters/mlflow/pyfunc_network.py`, which does."""
+    prepared = prepare(spec)
+    scale, recipe = prepared.targets.scale, prepared.recipe
+    back = None if scale is None else {"mean": scale.mean.tolist(), "deviation": scale.deviation.tolist()}
+    if isinstance(recipe, TokenRecipe):
+        return {"text": recipe.plain(spec.text), "scale": back}
+    return {"text": None, "group": spec.group or SEQUENCE, "time": spec.time, "scale": back, **recipe.plain()}
+
+
+def raw_rows(spec: Spec, count: int) -> dict[str, list[Any]]:
+    """What is read of the first test sequences, as it stands in the table; of texts their first characters."""
+    prepared, table = prepare(spec), read_table(spec.path, () if spec.per_step else spec.target)
+    chosen = list(dict.fromkeys(prepared.samples["test"][:, 2].tolist()))[:count]
+    if isinstance(prepared.recipe, TokenRecipe):
+        return {spec.text: [str(table.columns[spec.text][row])[:_SHOWN] for row in chosen]}
+    sequences = arrange(table, spec.group, spec.time)
+    spans = [(sequences.starts[number], sequences.starts[number + 1]) for number in chosen]
+    rows = np.concatenate([sequences.order[start:end] for start, end in spans])
+    names = np.repeat([sequences.names[number] for number in chosen], [end - start for start, end in spans])
+    found: dict[str, list[Any]] = {} if spec.group else {SEQUENCE: names.tolist()}
+    for name in (spec.group, spec.time):
+        if name:
+            found[name] = [_whole(cell) for cell in table.columns[name][rows]]
+    return found | {name: table.columns[name][rows].tolist() for name in prepared.recipe.columns}
+
+
+def _whole(cell: Any) -> Any:
+    """Names that are whole numbers stay so."""
+    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+
+
 def _check_roles(spec: Spec, table: Table) -> None:
     """Each column has one role, and the roles that the goal needs are there."""
-    roles = {"task.group": spec.group, "task.time": spec.time}
+    roles = {"task.group": spec.group, "task.time": spec.time, "task.weights": spec.weights}
     roles["task.split_by"] = spec.divided_by
     for key, name in roles.items():
         if name is not None:
@@ -195,7 +262,8 @@ def _check_roles(spec: Spec, table: Table) -> None:
 def _inputs(spec: Spec, table: Table) -> tuple[str, ...]:
     if spec.inputs is not None:
         return spec.inputs
-    others = {spec.group, spec.time, spec.split_by, FOLDER, *(spec.target if spec.goal != "forecast" else ())}
+    wanted = spec.target if spec.goal != "forecast" else ()
+    others = {spec.group, spec.time, spec.split_by, spec.weights, FOLDER, *wanted}
     columns = numeric_columns(table, [name for name in others if name])
     if not columns:
         allowed = f"columns of numbers; {table.path} has {', '.join(table.columns)}"

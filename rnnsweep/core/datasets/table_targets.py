@@ -37,6 +37,11 @@ class Targets:
     classes: tuple[str, ...] = field(default=())
     scale: Scale | None = None
 
+    @property
+    def several(self) -> bool:
+        """Whether these are labels, each of which is there or not."""
+        return self.scale is None and self.values.ndim == 2
+
 
 def class_targets(sequences: Sequences, segments: Sequence[Segment], name: str, per_step: bool) -> Targets:
     """Classes, numbered in the order of their names; those of the training part are all there are.
@@ -155,3 +160,28 @@ def number_targets(
     scaled = scale.single(sequences, names, rows)[chosen]
     values = np.where(known[:, None], scaled, np.float32(0))
     return Targets(values, known, tuple(names), scale)
+
+
+def sequence_weights(sequences: Sequences, segments: Sequence[Segment], name: str) -> np.ndarray:
+    """A weight for each sequence, float32 [sequences], so scaled that their mean over the training part is 1.
+
+    Raises:
+        ConfigError: no such column, two values in a sequence, an empty cell, a negative number, or all 0 in training.
+    """
+    key = "task.weights"
+    numbers = sequences.table.numbers(name, key)[sequences.order]
+    sequences.constant(name, key)
+    found = numbers[sequences.starts[:-1]]
+    bad = np.flatnonzero(~(found >= 0))
+    if len(bad):
+        row = int(sequences.order[sequences.starts[bad[0]]])
+        value = float(found[bad[0]])
+        problem = "is empty" if np.isnan(value) else "is negative"
+        allowed = "a number >= 0 for each sequence"
+        raise sequences.table.wrong(row, name, problem, None if np.isnan(value) else value, allowed=allowed)
+    training = sorted({segment.sequence for segment in segments if segment.part == "train"})
+    mean = found[training].mean()
+    if not mean:
+        problem = f"is 0 in all of the training part of {sequences.table.path}"
+        raise ConfigError(problem, key=key, value=name, allowed="a positive number for some sequence")
+    return (found / mean).astype(np.float32)

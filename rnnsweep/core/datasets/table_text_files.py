@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,11 +131,14 @@ def read_plain(file: Path) -> Table:
     return Table(file, (file,), {"text": objects([text])}, np.zeros(1, np.int32), np.ones(1, np.int64))
 
 
-def read_json_lines(file: Path) -> Table:
+def read_json_lines(file: Path, beside: Collection[str] = ()) -> Table:
     """A table from a .jsonl file: an object per line.
 
     A line is a sequence where its values are lists, one item per step; what is no list holds for all of its steps. A
     file without lists has a step per line.
+
+    Args:
+        file: what is read. beside: see `from_records`.
 
     Raises:
         ConfigError: a line is no such object; says which.
@@ -150,7 +153,7 @@ def read_json_lines(file: Path) -> Table:
             odd = sorted(item.keys() ^ first.keys())[0]
             raise wrong_cell(file, number, odd, "is in this line or in the first one only")
     numbers = [number for number, _ in found]
-    return from_records(file, numbers, {name: [item[name] for _, item in found] for name in first})
+    return from_records(file, numbers, {name: [item[name] for _, item in found] for name in first}, beside)
 
 
 def _object(file: Path, number: int, line: str) -> dict[str, Any]:
@@ -165,16 +168,21 @@ def _object(file: Path, number: int, line: str) -> dict[str, Any]:
     return item
 
 
-def from_records(file: Path, rows: Sequence[int], records: Mapping[str, Sequence[Any]]) -> Table:
+def from_records(
+    file: Path, rows: Sequence[int], records: Mapping[str, Sequence[Any]], beside: Collection[str] = ()
+) -> Table:
     """A table from values by column, of which lists are the steps of a sequence.
 
     Args:
         file: for errors. rows: where each record stands there.
         records: column -> a value per record: number, text, None or true and false, or a list of them.
+        beside: columns whose lists may be several values of a whole sequence, not its steps: unless each has an item
+            per step.
 
     Raises:
         ConfigError: lists of a record differ in length or are empty, or a value is of another kind.
     """
+    records, unfolded = _unfolded(file, rows, records, beside)
     lists = [name for name, values in records.items() if isinstance(values[0], list)]
     lengths = [_steps(file, row, {name: records[name][i] for name in records}, lists) for i, row in enumerate(rows)]
     columns: dict[str, np.ndarray] = {}
@@ -187,7 +195,52 @@ def from_records(file: Path, rows: Sequence[int], records: Mapping[str, Sequence
     row = np.repeat(np.array(rows, dtype=np.int64), lengths)
     sequence = np.repeat(np.arange(len(rows), dtype=np.int64), lengths) if lists else None
     names = tuple(map(str, range(len(rows)))) if lists else ()
-    return Table(file, (file,), columns, np.zeros(total, np.int32), row, sequence, names)
+    return Table(file, (file,), columns, np.zeros(total, np.int32), row, sequence, names, lists=unfolded)
+
+
+def _unfolded(
+    file: Path, rows: Sequence[int], records: Mapping[str, Sequence[Any]], beside: Collection[str]
+) -> tuple[dict[str, Sequence[Any]], dict[str, tuple[str, ...]]]:
+    """Records in which lists of values of a whole sequence are columns of their own, and their names by list.
+
+    Numbers, as many in each record, become ``name0``, ``name1``, ...; texts, however many, ``name=text`` of each that
+    occurs, 1 where it does.
+    """
+    lists = {name for name, values in records.items() if any(isinstance(value, list) for value in values)}
+    steps = next((records[name] for name in records if name in lists and name not in beside), None)
+    found: dict[str, Sequence[Any]] = {}
+    named: dict[str, tuple[str, ...]] = {}
+    for name, values in records.items():
+        per_step = steps is not None and all(map(_alike, values, steps))
+        if name not in lists or name not in beside or per_step:
+            found[name] = values
+            continue
+        bad = next((i for i, value in enumerate(values) if not isinstance(value, list)), None)
+        if bad is not None:
+            raise wrong_cell(file, rows[bad], name, "is no list, unlike in other rows", allowed="a list in each row")
+        own = _texts(name, values) if any(isinstance(v, str) for value in values for v in value) else None
+        own = _numbers(file, rows, name, values) if own is None else own
+        named[name] = tuple(own)
+        found |= own
+    return found, named
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return isinstance(one, list) and isinstance(other, list) and len(one) == len(other)
+
+
+def _texts(name: str, values: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    sets = [{str(item) for item in value} for value in values]
+    return {f"{name}={text}": [float(text in one) for one in sets] for text in sorted(set().union(*sets))}
+
+
+def _numbers(file: Path, rows: Sequence[int], name: str, values: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    width = len(values[0])
+    for row, value in zip(rows, values, strict=True):
+        if len(value) != width or not width:
+            problem = f"has {len(value)} values, the first row has {width}"
+            raise wrong_cell(file, row, name, problem, allowed="as many in each row, an item per step, or texts")
+    return {f"{name}{index}": [value[index] for value in values] for index in range(width)}
 
 
 def _steps(file: Path, row: int, record: Mapping[str, Any], lists: Sequence[str]) -> int:

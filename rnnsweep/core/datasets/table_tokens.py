@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ TEXT = "text"
 """Column of a text file."""
 UNKNOWN = "<unknown>"
 """Token that stands for all that the vocabulary does not have; its code is 0."""
-_TOKEN = "token"
+_TOKEN, _OTHER = "token", "\0token"
+"""Column of the tokens; the other one, which no file has, where a column beside them is called so."""
 _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]|\n")
 """Words with their apostrophes and hyphens, marks one by one, and ends of lines."""
 
@@ -41,10 +43,15 @@ class TokenRecipe:
         """Inputs of the network: one per token."""
         return len(self.vocabulary)
 
+    def plain(self, column: str) -> dict[str, Any]:
+        """As JSON, for whoever prepares texts of a column without rnnsweep."""
+        pattern = _WORD.pattern if self.words else None
+        return {"column": column, "pattern": pattern, "vocabulary": list(self.vocabulary)}
+
     def codes(self, sequences: Sequences) -> np.ndarray:
         """Codes int64 [tokens] of a table of tokens."""
         known = {token: code for code, token in enumerate(self.vocabulary)}
-        cells = sequences.table.columns[_TOKEN][sequences.order]
+        cells = _tokens(sequences)
         return np.fromiter((known.get(cell, 0) for cell in cells), dtype=np.int64, count=len(cells))
 
 
@@ -77,7 +84,7 @@ def token_sequences(table: Table, column: str, words: bool, beside: str | None) 
             raise table.wrong(row, column, "is empty", allowed="a text in each row")
         found.append(tokens)
     lengths = [len(tokens) for tokens in found]
-    columns = {_TOKEN: objects(token for tokens in found for token in tokens)}
+    columns = {_OTHER if beside == _TOKEN else _TOKEN: objects(token for tokens in found for token in tokens)}
     if beside is not None:
         columns[beside] = np.repeat(table.column(beside, "task.split_by"), lengths)
     sequence = np.repeat(np.arange(len(found), dtype=np.int64), lengths)
@@ -88,13 +95,18 @@ def token_sequences(table: Table, column: str, words: bool, beside: str | None) 
     )
 
 
+def _tokens(sequences: Sequences) -> np.ndarray:
+    columns = sequences.table.columns
+    return columns[_OTHER if _OTHER in columns else _TOKEN][sequences.order]
+
+
 def fit_tokens(sequences: Sequences, segments: Sequence[Segment], words: bool, most: int) -> TokenRecipe:
     """The `most` commonest tokens of the training part in the order of their codes, after the unknown one.
 
     Raises:
         ConfigError: all tokens of the training part are the same.
     """
-    cells = sequences.table.columns[_TOKEN][sequences.order]
+    cells = _tokens(sequences)
     counts: Counter[str] = Counter()
     for segment in segments:
         if segment.part == "train":

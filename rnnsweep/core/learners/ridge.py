@@ -95,6 +95,10 @@ class Ridge(Learner):
         y = one_hot(targets, task.n_outputs, x) if not targets.is_floating_point() else targets.to(x.dtype)
         # The bias is the weight of one more state, which is always 1.
         x = torch.cat((x, torch.ones_like(x[..., :1])), -1) if bias else x
+        if batch.weights is not None:  # of squared errors, hence the root
+            root = batch.weights.to(x.dtype).sqrt()
+            root = root[:, None].expand(-1, T, -1).flatten(1) if task.per_step else root
+            x, y = x * root[..., None], y * root[..., None]
         # At the last step every row has begun: all of them count.
         if not task.per_step:
             return x, y

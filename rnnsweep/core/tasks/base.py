@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -106,6 +106,15 @@ class Task(Unit):
         del path
         return None
 
+    def preparation(self) -> Mapping[str, Any]:
+        """What makes inputs of raw sequences, as JSON: `table_preparing.preparation`; empty: inputs are as they are."""
+        return {}
+
+    def raw_rows(self, count: int) -> Mapping[str, Sequence[Any]]:
+        """Columns of some raw sequences, where there is a `preparation`."""
+        del count
+        return {}
+
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs [..., O] that are values, in the units of the data."""
         return outputs
@@ -163,6 +172,10 @@ class Task(Unit):
         """
         path = getattr(self, "path", None)
         return files_below(path) if isinstance(path, str) else ()
+
+    def data_sets(self) -> Sequence[Mapping[str, Any]]:
+        """Blocks that name data sets made by code: a sweep keeps a digest of the content of each."""
+        return ()
 
     @property
     def carries(self) -> bool:

@@ -20,6 +20,19 @@ def training_targets(spec: Spec) -> np.ndarray:
     return targets.values[rows[targets.known[rows]]]
 
 
+def training_weights(spec: Spec) -> np.ndarray | None:
+    """Weights of `training_targets`, float64 [n]; None: all alike."""
+    prepared = prepare(spec)
+    if prepared.weights is None:
+        return None
+    samples = prepared.samples["train"]
+    if not spec.per_step:
+        return prepared.weights[samples[:, 2]].astype(np.float64)
+    known = prepared.targets.known
+    counts = [int(known[first + spec.ahead : first + spec.ahead + steps].sum()) for first, steps, _ in samples]
+    return np.repeat(prepared.weights[samples[:, 2]], counts).astype(np.float64)
+
+
 @lru_cache(maxsize=16)
 def class_shares(spec: Spec) -> np.ndarray:
     """Share of each class, [C]."""
@@ -37,11 +50,17 @@ def class_weights(spec: Spec) -> tuple[float, ...]:
 @lru_cache(maxsize=16)
 def of_constant(spec: Spec, balanced: bool, tolerance: float) -> tuple[float, float]:
     """Loss and error of the best constant output on the training part."""
-    if prepare(spec).targets.scale is not None:
-        return chance.of_numbers(training_targets(spec), tolerance)
-    if spec.goal == "classify" and len(spec.target) > 1:
-        return chance.of_labels(training_targets(spec))
-    return chance.of_classes(class_shares(spec), np.array(class_weights(spec)) if balanced else None)
+    targets, weights = prepare(spec).targets, training_weights(spec)
+    if targets.scale is not None:
+        return chance.of_numbers(training_targets(spec), tolerance, weights)
+    if targets.several:
+        return chance.of_labels(training_targets(spec), weights)
+    shares = class_shares(spec)
+    if weights is not None:
+        weighed = np.bincount(training_targets(spec), weights, minlength=len(shares)) / len(weights)
+        # the best constant output is of the classes that count, an error counts whatever its weight
+        return chance.of_classes(weighed)[0], chance.of_classes(shares)[1]
+    return chance.of_classes(shares, np.array(class_weights(spec)) if balanced else None)
 
 
 def spread(spec: Spec) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,25 +15,26 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.datasets.table_files import file_states, table_files
-from rnnsweep.core.datasets.table_preparing import AHEAD, PER_STEP, TOKENS, Prepared, Spec, new_sequences, prepare
+from rnnsweep.core.datasets.table_preparing import (
+    AHEAD,
+    PER_STEP,
+    TOKENS,
+    Prepared,
+    Spec,
+    new_sequences,
+    preparation,
+    prepare,
+    raw_rows,
+)
+from rnnsweep.core.datasets.torch_datasets import DatasetSource
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Loss, WeightedCrossEntropy
 from rnnsweep.core.rng import Draws, Split
-from rnnsweep.core.tasks import classification_scores as scores
+from rnnsweep.core.tasks import table_batches as batches
 from rnnsweep.core.tasks import table_levels as levels
+from rnnsweep.core.tasks import table_scores as scores
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.tasks.onehot import one_hot
 from rnnsweep.core.tasks.success import argmax_errors, share_of_steps, squared_errors
-from rnnsweep.core.tasks.table_metrics import (
-    ACCURACY,
-    AUROC,
-    BALANCED,
-    F1,
-    MAE,
-    METRICS,
-    OF_GOAL,
-    PERPLEXITY,
-    RMSE,
-)
+from rnnsweep.core.tasks.table_metrics import ACCURACY, BALANCED, MAE, METRICS, OF_GOAL, PERPLEXITY
 from rnnsweep.core.types import Batch
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Metric, Range
@@ -60,7 +62,8 @@ class TableTask(Task):
     are drawn with replacement, evaluations read each once.
 
     Attributes:
-        path: file or folder; null: the Japanese vowels, whose columns are known.
+        path: file or folder; null: the Japanese vowels, whose columns are known; or a block with the ``_target_`` of a
+            map-style `torch.utils.data.Dataset` and its arguments, see `torch_datasets`.
         goal: what is wanted.
         inputs: columns that are read; null: all of numbers that have no other role.
         target: column, or list of them; ``forecast`` with null: the inputs themselves.
@@ -77,7 +80,8 @@ class TableTask(Task):
         missing: what an empty cell of an input is: an ``error``, ``zero``, the training ``mean``, or the ``previous``
             value of the sequence (before its first the mean). Unless ``error``, steps without a target are not scored.
         missing_flags: a further input for each column with gaps in training, 1 where a value is missing.
-        class_weights: ``balanced`` weighs each class by the inverse of its share of the training part, mean 1.
+        weights: of samples in the loss, 1 on average in training. ``balanced`` weighs each class by the inverse of its
+            share of the training part; else a column with a number >= 0 per sequence.
         vocabulary: tokens at most, the commonest of the training part; all others are one token, ``<unknown>``.
         tolerance: of numbers, in standard deviations of the training part, or as they are without `standardise`.
 
@@ -102,13 +106,12 @@ class TableTask(Task):
         "standardise": (True, False),
         "missing": ("error", "zero", "mean", "previous"),
         "missing_flags": (False, True),
-        "class_weights": ("none", "balanced"),
         "vocabulary": Range(1, integer=True, open_high=True),
         "tolerance": POSITIVE,
     }
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
 
-    path: str | None = None
+    path: str | Any = None
     goal: str = "classify"
     inputs: Iterable[str] | None = None
     target: str | Iterable[str] | None = None
@@ -122,7 +125,7 @@ class TableTask(Task):
     standardise: bool = True
     missing: str = "error"
     missing_flags: bool = False
-    class_weights: str = "none"
+    weights: str = "none"
     vocabulary: int = 1000
     tolerance: float = 0.5
 
@@ -132,6 +135,8 @@ class TableTask(Task):
             if isinstance(value, Iterable) and not isinstance(value, str):
                 # yaml gives a list, but tasks are keys of caches
                 object.__setattr__(self, name, tuple(value))
+        if isinstance(self.path, Mapping):
+            object.__setattr__(self, "path", DatasetSource.of(self.path))
         super().__post_init__()
 
     def check(self) -> None:
@@ -146,15 +151,19 @@ class TableTask(Task):
         if not right:
             shown = list(shares) if isinstance(shares, tuple) else shares
             raise ConfigError("out of range", key="task.shares", value=shown, allowed="three numbers > 0")
-        for name in ("group", "time", "split_by"):
+        for name in ("group", "time", "split_by", "weights"):
             _check_name(name, getattr(self, name))
         for name in ("inputs", "target"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and name == "target"):
                 _check_names(name, value)
-        if self.class_weights == "balanced" and self.several:
+        if isinstance(self.path, DatasetSource) and self.goal in TOKENS:
+            allowed = "a goal about numbers; texts are read from files"
+            raise ConfigError("reads texts", key="task.goal", value=self.goal, allowed=allowed)
+        listed = self.goal == "classify" and isinstance(self.target, tuple) and len(self.target) > 1
+        if self.weights == "balanced" and (listed or self.several):
             allowed = "none with several targets"
-            raise ConfigError("is for one target", key="task.class_weights", value="balanced", allowed=allowed)
+            raise ConfigError("is for one target", key="task.weights", value="balanced", allowed=allowed)
         self.prepared()
 
     def unread(self) -> Mapping[str, str]:
@@ -164,7 +173,7 @@ class TableTask(Task):
         idle = {
             "horizon": self.goal not in AHEAD,
             "length": not self.per_step,
-            "class_weights": numbers or text,
+            "weights": text or (numbers and self.weights == "balanced"),
             "vocabulary": not text,
             "tolerance": not numbers,
             **dict.fromkeys(("inputs", "group", "time", "standardise", "missing", "missing_flags"), text),
@@ -180,11 +189,22 @@ class TableTask(Task):
     def declares(cls, values: Mapping[str, Any]) -> Mapping[str, Metric]:
         """Those of the goal."""
         names = OF_GOAL.get(values.get("goal") or "classify", ())
-        target = values.get("target")
-        if isinstance(target, (list, tuple)) and len(target) > 1:
+        if BALANCED in names and cls._labels(values):
             # accuracies of several labels have no classes to balance
             names = tuple(name for name in names if name != BALANCED)
         return {name: METRICS[name] for name in names}
+
+    @classmethod
+    def _labels(cls, values: Mapping[str, Any]) -> bool:
+        """Whether a task with these values has several labels: a column may stand for several, which the data tell."""
+        target = values.get("target")
+        if isinstance(target, (list, tuple)) and len(target) > 1:
+            return values.get("goal") in (None, "classify")
+        if values.get("goal") not in (None, "classify") or not values.get("path"):
+            return False
+        with suppress(ConfigError):  # who checks the task says what is wrong
+            return cls(**{name: value for name, value in values.items() if name in cls.fields()}).several
+        return False
 
     @cached_property
     def spec(self) -> Spec:
@@ -213,6 +233,7 @@ class TableTask(Task):
             self.missing,
             self.missing_flags,
             self.vocabulary if self.goal in TOKENS else 0,
+            None if self.weights in ("none", "balanced") or self.goal in TOKENS else self.weights,
             file_states(self.path),
         )
 
@@ -221,8 +242,13 @@ class TableTask(Task):
         return prepare(self.spec)
 
     def data_files(self) -> Sequence[Path]:
-        """See `Task.data_files`."""
-        return table_files(self.spec.path)
+        """See `Task.data_files`; a data set is known by its content instead."""
+        path = self.spec.path
+        return () if isinstance(path, DatasetSource) else table_files(path)
+
+    def data_sets(self) -> Sequence[Mapping[str, Any]]:
+        """See `Task.data_sets`."""
+        return (self.path.block(),) if isinstance(self.path, DatasetSource) else ()
 
     @property
     def loss(self) -> Loss:  # pyright: ignore[reportIncompatibleVariableOverride] - see `Task`: fields or properties
@@ -233,7 +259,7 @@ class TableTask(Task):
             return BINARY_CROSS_ENTROPY
         return (
             CROSS_ENTROPY
-            if self.class_weights == "none" or self.goal in TOKENS
+            if self.weights != "balanced" or self.goal in TOKENS
             else WeightedCrossEntropy(levels.class_weights(self.spec))
         )
 
@@ -245,7 +271,7 @@ class TableTask(Task):
     @property
     def several(self) -> bool:
         """Whether there are several labels per sequence."""
-        return self.goal == "classify" and isinstance(self.target, tuple) and len(self.target) > 1
+        return self.prepared().targets.several
 
     @property
     def n_inputs(self) -> int:
@@ -278,7 +304,7 @@ class TableTask(Task):
 
     @property
     def _chance(self) -> tuple[float, float]:
-        balanced = self.class_weights == "balanced" and self.goal not in TOKENS
+        balanced = self.weights == "balanced" and self.goal not in TOKENS
         return levels.of_constant(self.spec, balanced, float(self.tolerance))
 
     @property
@@ -292,31 +318,22 @@ class TableTask(Task):
         return self._chance[1]
 
     @property
+    def _measured(self) -> Sequence[str]:
+        return [name for name in OF_GOAL[self.goal] if name != BALANCED or not self.several]
+
+    @property
     def worst(self) -> Mapping[str, float]:
         """Shares of right answers 0, errors in the units of the data 10 x those of the training mean."""
         scale = self.prepared().targets.scale
         far = 0.0 if scale is None else 10 * levels.spread(self.spec)
-        own = dict.fromkeys(self.declares({"goal": self.goal, "target": self.target}), far)
+        own = dict.fromkeys(self._measured, far)
         if PERPLEXITY in own:
             own[PERPLEXITY] = 10.0 * self.n_outputs
         return {**super().worst, **own}
 
     def batch(self, draws: Draws) -> Batch:
         """Samples of the ids in `draws`; targets [P, B, ...] or [P, T, B, ...]."""
-        data, T = _on_device(self.spec, draws.split, draws.device, draws.dtype), self.max_length
-        first, steps, sequence = data.samples[draws.ids % len(data.samples)].unbind(2)  # P B
-        position = torch.arange(T, device=draws.device)[:, None] - (T - steps)[:, None]  # P T B
-        own = position >= 0
-        # -1 is the row of zeros that the inputs end with
-        index = torch.where(own, first[:, None] + position, torch.full_like(position, -1))
-        lengths = torch.full_like(draws.batch_ids, T) if self.prepared().even else steps
-        read = data.inputs[index]
-        inputs = read if self.goal not in TOKENS else one_hot(read, own, self.n_inputs, draws.dtype)
-        if not self.per_step:
-            return Batch(inputs, data.targets[sequence], lengths)
-        # before the start any row that exists will do: it is not scored
-        aimed = torch.where(own, index + self.spec.ahead, torch.zeros_like(index))
-        return Batch(inputs, data.targets[aimed], lengths, (own & data.known[aimed]).to(draws.dtype))
+        return batches.batch(self.spec, draws)
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the class is wrong, or the share of wrong labels; with a target per step the share of wrong steps."""
@@ -334,57 +351,32 @@ class TableTask(Task):
         scale = self.prepared().targets.scale
         if scale is None:
             return {ACCURACY: 1 - self.errors(outputs, batch).double()}
-        return {MAE: self._per_sequence(outputs, batch, 1)}
-
-    def _per_sequence(self, outputs: Tensor, batch: Batch, power: int) -> Tensor:
-        """Mean over steps and columns of the absolute error to some power, in the units of the data, [P, B]."""
-        scale = self.prepared().targets.scale
-        assert scale is not None
-        units = torch.as_tensor(scale.deviation, device=outputs.device)
-        off = ((outputs - batch.targets).double().abs() * units).pow(power).mean(-1)
-        if batch.mask is None:
-            return off
-        # where, not a product with the mask: 0 * inf is NaN
-        off = torch.where(batch.mask > 0, off, torch.zeros_like(off))
-        return off.sum(1) / batch.mask.double().sum(1)
+        return {MAE: scores.per_sequence(scale, outputs, batch, 1)}
 
     def collect(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Mapping[str, Shaped[Tensor, "P n ..."]]:
         """Confusions of classes, answers of sequences, squared errors with their weights, costs of tokens."""
-        if self.goal in ("regress", "forecast"):
-            square = self._per_sequence(outputs, batch, 2)
-            weight = torch.ones_like(square) if batch.mask is None else batch.mask.double().sum(1)
-            return {"squares": square * weight, "weights": weight}
+        targets = self.prepared().targets
+        if targets.scale is not None:
+            return scores.of_numbers(targets.scale, outputs, batch)
         if self.goal in TOKENS:
-            cost = CROSS_ENTROPY.score(outputs.flatten(1, 2), batch.targets.flatten(1, 2))[0]
-            counted = torch.ones_like(cost) if batch.mask is None else batch.mask.flatten(1)
-            return {"costs": torch.where(counted > 0, cost, torch.zeros_like(cost)).double(), "counted": counted}
-        if self.several:
-            return {"labels": scores.label_counts(outputs, batch.targets), "outputs": outputs, "there": batch.targets}
-        counted = torch.ones_like(batch.targets) if batch.mask is None else batch.mask
-        flat = (outputs, batch.targets, counted) if not self.per_step else None
-        logits, classes, counted = flat or (t.flatten(1, 2) for t in (outputs, batch.targets, counted))
-        found = {"confusion": scores.confusion(logits, classes, counted)}
-        return found if self.per_step else found | {"outputs": torch.softmax(outputs, -1), "classes": classes}
+            return scores.of_tokens(outputs, batch)
+        return scores.of_labels(outputs, batch) if self.several else scores.of_classes(outputs, batch, self.per_step)
 
     def summarise(self, collected: Mapping[str, Shaped[Tensor, "P n ..."]]) -> Mapping[str, Shaped[Tensor, " P"]]:
         """Balanced accuracy, F1 and AUROC; the root of the mean squared error; or perplexity."""
-        if "costs" in collected:
-            return {PERPLEXITY: (collected["costs"].sum(1) / collected["counted"].double().sum(1)).exp()}
-        if "squares" in collected:
-            return {RMSE: (collected["squares"].sum(1) / collected["weights"].sum(1)).sqrt()}
-        if "labels" in collected:
-            area = scores.auroc_macro(collected["outputs"], collected["there"] > 0)
-            return {F1: scores.label_f1_macro(collected["labels"]), AUROC: area}
-        counts = collected["confusion"]
-        found = {BALANCED: scores.balanced_accuracy(counts), F1: scores.f1_macro(counts)}
-        if "classes" not in collected:
-            return found
-        there = torch.nn.functional.one_hot(collected["classes"], self.n_outputs).bool()
-        return found | {AUROC: scores.auroc_macro(collected["outputs"], there)}
+        return scores.summary(collected, self.n_outputs)
 
     def read_new(self, path: str) -> Sequence[tuple[str, np.ndarray]]:
         """Names and inputs [steps, I] of the sequences of another file, with the same columns and numbers."""
         return new_sequences(self.spec, self.prepared().recipe, path)
+
+    def preparation(self) -> Mapping[str, Any]:
+        """Columns, scale and what stands for gaps; or the vocabulary."""
+        return preparation(self.spec)
+
+    def raw_rows(self, count: int) -> Mapping[str, Sequence[Any]]:
+        """Of the first test sequences."""
+        return raw_rows(self.spec, count)
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Numbers in the units of the data."""
@@ -403,32 +395,3 @@ def _check_names(key: str, value: Any) -> None:
         shown = list(value) if isinstance(value, tuple) else value
         allowed = "a list of different names, or null"
         raise ConfigError("is no list of columns", key=f"task.{key}", value=shown, allowed=allowed)
-
-
-@dataclass(frozen=True, eq=False)
-class _OnDevice:
-    """What mini-batches of one part are made of; `targets` and `known` end with a row as `inputs` does, per step."""
-
-    inputs: Tensor
-    targets: Tensor
-    known: Tensor
-    samples: Tensor
-
-
-@lru_cache(maxsize=8)
-def _on_device(spec: Spec, split: Split, device: torch.device, dtype: torch.dtype) -> _OnDevice:
-    inputs, targets, known = _tensors(spec, device, dtype)
-    return _OnDevice(inputs, targets, known, torch.from_numpy(prepare(spec).samples[split]).to(device))
-
-
-@lru_cache(maxsize=4)
-def _tensors(spec: Spec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, targets and which are known: one copy per device, whatever the part."""
-    prepared = prepare(spec)
-    arrays = (prepared.inputs, prepared.targets.values, prepared.targets.known)
-    # codes and classes stay whole numbers
-    inputs, targets, known = (
-        each.to(device, dtype) if each.dtype == torch.float32 else each.to(device)
-        for each in map(torch.from_numpy, arrays)
-    )
-    return inputs, targets, known

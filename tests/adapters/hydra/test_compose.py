@@ -48,6 +48,9 @@ def test_no_key_can_be_invented(tree, tmp_path):
         composed.put("family", 3, "f")
     with pytest.raises(ConfigError, match="code cannot be named"):
         composed.put("family", {"_target_": "os.system"}, "f")
+    for value in ({"_target_": "os.system"}, {"deep": {"_target_": "os.system"}}, [{"_target_": "os.system"}]):
+        with pytest.raises(ConfigError, match="code cannot be named"):
+            composed.put("family.hidden", value, "f")
 
 
 def test_words_of_infinity_and_interpolations_resolve(tree, tmp_path):

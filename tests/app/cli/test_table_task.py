@@ -153,3 +153,60 @@ def test_a_new_file_that_does_not_fit_is_one_line(swept, tmp_path):
     for data, words in (("no_a.csv", "no such column"), ("none.csv", "--data=")):
         done = invoke(folder, "predict", "own", "--data", tmp_path / data)
         assert done.exit_code == 2 and done.stderr.count("\n") == 1 and words in done.stderr
+
+
+def test_a_key_that_was_left_out_is_not_blamed_on_the_packaged_yaml(tmp_path, monkeypatch):
+    frame().to_csv(tmp_path / "x.csv", index=False)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps/mine.yaml").write_text("# Mine.\ndefaults: [config, {override /task: table}, _self_]\n")
+    monkeypatch.chdir(tmp_path)
+    for words, where in ((["task=table"], "command line"), (["mine"], f"{tmp_path}/sweeps/mine.yaml")):
+        done = CliRunner().invoke(app, ["config", *words, f"task.path={tmp_path}/x.csv"])
+        assert done.exit_code == 2
+        assert f"error: {where}: task.target='null': is needed by task.goal=classify" in done.stderr
+
+
+CODE = """
+import numpy as np
+from torch.utils.data import Dataset
+
+class Waves(Dataset):
+    def __init__(self, root):
+        self.x = np.load(root)
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        x = self.x[index][: 4 + index % 3]
+        return x, int(x[:, 0].sum() > 0)
+"""
+YAML = """# Waves.
+_target_: rnnsweep.core.tasks.table_task.TableTask
+path: {_target_: own_waves.Waves, root: x.npy}
+goal: classify
+"""
+
+
+def test_a_sweep_over_a_data_set_of_the_users_own(tmp_path, monkeypatch):
+    """Named in the user's yaml, imported beside it, predicted with, and known by its content when it is resumed."""
+    (tmp_path / "conf/task").mkdir(parents=True)
+    (tmp_path / "conf/task/waves.yaml").write_text(YAML)
+    (tmp_path / "own_waves.py").write_text(CODE)
+    values = np.random.default_rng(3).normal(size=(40, 6, 2))
+    np.save(tmp_path / "x.npy", values)
+    monkeypatch.chdir(tmp_path)
+    small = ["name=waves", "task=waves", "budget.trials=2", "space={optimizer.lr: default}"]
+    done = invoke(tmp_path, "launch", "digits", *sized(TINY), *small, "objective.metric=valid/auroc")
+    assert done.exit_code == 0, done.output
+    sweep = rnnsweep.open_sweep("waves", store=tmp_path / "store")
+    task = sweep.best.load().program.task
+    assert (task.n_inputs, task.output_names) == (2, ("0", "1"))
+    assert task.path.block()["root"] == str(tmp_path / "x.npy"), "workers stand elsewhere"
+    asked = invoke(tmp_path, "predict", "waves", "--data", tmp_path / "x.npy")
+    assert [row["sequence"] for row in csv.DictReader(io.StringIO(asked.stdout))] == list(map(str, range(40)))
+    values[3, 0, 1] += 1
+    np.save(tmp_path / "x.npy", values)
+    refused = invoke(tmp_path, "resume", "waves", "budget.trials=3")
+    assert refused.exit_code == 2 and "data set own_waves.Waves root=" in refused.stderr
+    assert invoke(tmp_path, "launch", "digits", "task.path={_target_: own_waves.Waves}").exit_code == 2

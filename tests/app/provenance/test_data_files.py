@@ -9,7 +9,7 @@ import pytest
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.provenance import data_files
-from rnnsweep.app.provenance.data_files import ABSENT, entries, entry, task_files
+from rnnsweep.app.provenance.data_files import ABSENT, entry, file_entries, tasks_of
 from rnnsweep.core.datasets.dataset_files import SAMPLES
 from rnnsweep.core.tasks.char_lm import CharLm
 from rnnsweep.core.tasks.frame_regression import FrameRegression
@@ -33,31 +33,31 @@ def text(tmp_path: Path) -> Path:
 
 
 def test_an_unchanged_file_is_not_read_again(text: Path, settled, monkeypatch) -> None:
-    first = entries([[text]], {})
+    first = file_entries([[text]], {})
     monkeypatch.setattr(data_files, "_hashed", lambda file: pytest.fail(f"{file} was read"))
-    assert entries([[text]], first) == first
+    assert file_entries([[text]], first) == first
 
 
 def test_a_file_of_the_same_size_with_its_time_set_back_is_seen(text: Path, settled) -> None:
-    first, fact = entries([[text]], {}), text.stat()
+    first, fact = file_entries([[text]], {}), text.stat()
     text.write_text(text.read_text().replace("or", "of"))
     os.utime(text, ns=(fact.st_atime_ns, fact.st_mtime_ns))
     assert (text.stat().st_size, text.stat().st_mtime_ns) == (fact.st_size, fact.st_mtime_ns)
-    second = entries([[text]], first)
+    second = file_entries([[text]], first)
     assert second[str(text)]["sha256"] != first[str(text)]["sha256"]
 
 
 def test_a_touched_file_keeps_its_digest_and_gets_new_times(text: Path, settled) -> None:
-    first = entries([[text]], {})
+    first = file_entries([[text]], {})
     os.utime(text, ns=(1, 1))
-    second = entries([[text]], first)
+    second = file_entries([[text]], first)
     assert second[str(text)]["sha256"] == first[str(text)]["sha256"]
     assert second[str(text)]["stat"] != first[str(text)]["stat"]
 
 
 def test_a_file_that_changed_just_now_is_read_again_next_time(text: Path) -> None:
     """Another write within one tick of the clock would leave no other trace."""
-    assert entries([[text]], {})[str(text)]["stat"] is None
+    assert file_entries([[text]], {})[str(text)]["stat"] is None
 
 
 def test_many_files_are_one_entry_that_sees_each(tmp_path: Path, settled) -> None:
@@ -66,23 +66,23 @@ def test_many_files_are_one_entry_that_sees_each(tmp_path: Path, settled) -> Non
         file.parent.mkdir(exist_ok=True)
         file.write_text(file.name)
     (tmp_path / "notes.txt").write_text("nobody reads it")
-    first = entries([files], {})
+    first = file_entries([files], {})
     assert list(first) == [str(tmp_path)]
     (tmp_path / "notes.txt").write_text("edited")
-    assert entries([files], first) == first
+    assert file_entries([files], first) == first
     files[3].write_text("other")
-    assert entries([files], first)[str(tmp_path)]["sha256"] != first[str(tmp_path)]["sha256"]
+    assert file_entries([files], first)[str(tmp_path)]["sha256"] != first[str(tmp_path)]["sha256"]
 
 
 def test_a_file_that_is_gone_has_no_digest(text: Path, settled) -> None:
-    kept = entries([[text]], {})[str(text)]
+    kept = file_entries([[text]], {})[str(text)]
     text.unlink()
-    assert entry(str(text), (), kept)["sha256"] == ABSENT
+    assert entry(str(text), kept)["sha256"] == ABSENT
 
 
 def test_packaged_samples_are_called_the_same_everywhere() -> None:
-    assert list(entries([[SAMPLES / "text.txt"]], {})) == ["samples:text.txt"]
-    assert entry("samples:text.txt", (), None) == entries([[SAMPLES / "text.txt"]], {})["samples:text.txt"]
+    assert list(file_entries([[SAMPLES / "text.txt"]], {})) == ["samples:text.txt"]
+    assert entry("samples:text.txt", {}) == file_entries([[SAMPLES / "text.txt"]], {})["samples:text.txt"]
 
 
 def test_tasks_say_what_they_read(tmp_path: Path) -> None:
@@ -109,5 +109,6 @@ def test_searched_and_enqueued_paths_count(tmp_path: Path) -> None:
         file.write_text("to be or not to be " * 20)
     overrides = ["task=char_lm", f"task.path=choice({files[0]},{files[1]})", "objective.metric=valid/loss"]
     config = load(None, overrides, check_units=False)
-    found = task_files(config.variants, config.plan.space, [{"task.path": str(files[2])}])
+    tasks = tasks_of(config.variants, config.plan.space, [{"task.path": str(files[2])}])
+    found = [list(task.data_files()) for task in tasks]
     assert {str(file) for group in found for file in group} >= {str(file) for file in files}

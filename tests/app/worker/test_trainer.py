@@ -221,6 +221,56 @@ def test_a_solved_row_that_is_restored_is_not_trained_on(tmp_path):
     assert again.rows == {}
 
 
+PATIENT = ["budget.updates=100", "budget.patience=2", "budget.min_delta=0.001", "objective.metric=valid/loss"]
+
+
+def losses(reports: list, trial: int) -> list[float]:
+    return [r.metrics["valid/loss"] for r in sorted(reports, key=lambda r: r.rung) if r.trial == trial]
+
+
+def end_by(values: list[float]) -> int:
+    """The rung at which nothing was better by more than 0.001 for two evaluations, told from the values alone."""
+    best, last = values[0], 1
+    for rung, value in enumerate(values[1:], 2):
+        if value < best - 0.001:
+            best, last = value, rung
+        elif rung - last == 2:
+            return rung
+    return 0
+
+
+def test_a_row_without_an_improvement_ends_alone_packed_and_interrupted_at_the_same_rung(tmp_path):
+    rows = {0: {}, 1: {"controllers__omega__weight": 3.0}, 2: {"optimizer__lr": 1e-9}, 3: {"optimizer__lr": 0.1}}
+    specs = tuple(spec(trial, updates=100, **params) for trial, params in rows.items())
+    free = run(trainer(tmp_path / "free", "budget.updates=100"), Orders(join=specs))
+    together = run(trainer(tmp_path / "a", *PATIENT), Orders(join=specs))
+    ends = {trial: end_by(losses(free, trial)) for trial in rows}
+    assert ends[2] == 3, "one that does not learn ends as soon as it can"
+    assert len({*ends.values()}) > 1
+    for trial, row in zip(rows, specs, strict=True):
+        own = numbers(together, trial)
+        assert own[-1][0] == (ends[trial] or 20)
+        assert own[-1][3] is (RowState.STALLED if ends[trial] else RowState.DONE)
+        assert [line[:3] for line in own] == [line[:3] for line in numbers(free, trial)][: len(own)]
+        assert numbers(run(trainer(tmp_path / f"b{trial}", *PATIENT), Orders(join=(row,))), trial) == own
+    # killed after each rung: how long it has waited lies in the checkpoint
+    found, tokens = {}, ()
+    for number in range(2, 30):
+        worker, token = trainer(tmp_path / "c", *PATIENT), f"{number:04}"
+        reports, _ = worker.advance(Orders(join=(spec(0, token, updates=100, restore=tokens),)))
+        found |= {r.rung: r for r in reports}
+        tokens = (token, *tokens)
+        if not worker.rows:
+            break
+    assert numbers([found[rung] for rung in sorted(found)], 0) == numbers(together, 0)
+
+
+def test_patience_counts_evaluations_not_rungs(tmp_path):
+    rare = [*PATIENT, "training.eval_every=3"]
+    reports = run(trainer(tmp_path, *rare), Orders(join=(spec(0, updates=100, optimizer__lr=1e-9),)))
+    assert [r.rung for r in reports if r.state is RowState.STALLED] == [9]
+
+
 def test_a_full_disk_ends_the_worker_not_the_rows(tmp_path, monkeypatch):
     worker = trainer(tmp_path)
 

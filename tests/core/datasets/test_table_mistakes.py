@@ -62,6 +62,16 @@ FILES = {
     "too few cells": ("x.csv", changed(7, "1,2,3\n"), {}, ["x.csv: row 7, column a: has 3 cells, the first row has 5"]),
     "no number": ("x.csv", changed(9, "2,1,oops,2,x\n"), {}, ["row 9, column a='oops': is no number", "numbers"]),
     "decimal comma": ("x.csv", changed(9, '2,1,"3,5",2,x\n'), {}, ["row 9, column a='3,5': is no number"]),
+    "decimal commas": (
+        *("x.csv", "id,a,b,kind\n" + "".join(f'{i},"{i},5",1.5,{"xy"[i % 2]}\n' for i in range(9))),
+        {"time": None},
+        ["row 2, column a='0,5': is no number", "Numbers have a decimal point, no comma."],
+    ),
+    "no target in a part": (
+        *("x.csv", "t,a,kind\n" + "".join(f"{t},{t % 7},{'xy'[t % 2] if t < 70 else ''}\n" for t in range(100))),
+        {"group": None, "goal": "label", "split": "time", "missing": "zero"},
+        ["task.target=['kind']: is empty in all of the valid part of"],
+    ),
     "infinite": ("x.csv", changed(9, "2,1,inf,2,x\n"), {}, ["row 9, column a=inf: is not finite"]),
     "too large": ("x.csv", changed(9, "2,1,1e39,2,x\n"), {}, ["row 9, column a=1e+39: is too large for float32"]),
     "too far from training": (
@@ -241,8 +251,8 @@ def test_fields_that_make_no_sense(key, value):
 
 def test_weights_are_for_one_target(tmp_path):
     (tmp_path / "x.csv").write_text(GOOD.replace(",x\n", ",0\n").replace(",y\n", ",1\n"))
-    with pytest.raises(ConfigError, match=r"task\.class_weights"):
-        TableTask(str(tmp_path / "x.csv"), group="id", target=["kind", "b"], class_weights="balanced")
+    with pytest.raises(ConfigError, match=r"task\.weights"):
+        TableTask(str(tmp_path / "x.csv"), group="id", target=["kind", "b"], weights="balanced")
 
 
 def originals(folder):

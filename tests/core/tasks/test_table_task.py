@@ -16,7 +16,8 @@ from rnnsweep.core.datasets.table_inputs import Scale
 from rnnsweep.core.evaluation import score
 from rnnsweep.core.losses import CROSS_ENTROPY, WeightedCrossEntropy
 from rnnsweep.core.readout import cost
-from rnnsweep.core.tasks.table_task import AUROC, BALANCED, F1, MAE, RMSE, TableTask
+from rnnsweep.core.tasks.table_metrics import AUROC, BALANCED, F1, MAE, RMSE
+from rnnsweep.core.tasks.table_task import TableTask
 from rnnsweep.core.training import train_rung
 from tests.kit.networks import Setup, assert_same_row
 
@@ -201,7 +202,7 @@ def constant(task, output):
 @pytest.mark.parametrize("weights", ["none", "balanced"])
 @pytest.mark.parametrize(("goal", "target"), [("classify", "kind"), ("label", "step")])
 def test_chance_is_the_best_constant_class(goal, target, weights, file):
-    task = TableTask(file(), goal=goal, inputs=["a"], target=target, group="id", class_weights=weights)
+    task = TableTask(file(), goal=goal, inputs=["a"], target=target, group="id", weights=weights)
     batch = whole(task, "train")
     shares = torch.bincount(batch.targets.flatten()).double() / batch.targets.numel()
     best = shares.log() if weights == "none" else torch.zeros(2)
@@ -266,14 +267,14 @@ def test_labels_may_be_true_and_false(file, tmp_path):
 def test_balanced_weights_are_scikit_learn_s(file):
     from sklearn.utils.class_weight import compute_class_weight
 
-    task = TableTask(file(), inputs=["a"], target="kind", group="id", class_weights="balanced")
+    task = TableTask(file(), inputs=["a"], target="kind", group="id", weights="balanced")
     targets = whole(task, "train").targets[0].numpy()
     assert task.loss.weights == pytest.approx(compute_class_weight("balanced", classes=np.arange(2), y=targets))
 
 
 GOALS = {
     "classify": {"target": "kind"},
-    "balanced": {"target": "kind", "class_weights": "balanced"},
+    "balanced": {"target": "kind", "weights": "balanced"},
     "labels": {"target": ["high", "late"]},
     "label": {"goal": "label", "target": "step"},
     "regress": {"goal": "regress", "target": "total"},
@@ -349,7 +350,8 @@ def test_what_other_goals_look_at_is_unread(file):
         "missing_flags",
         "vocabulary",
     }
-    assert "class_weights" in TableTask(path, target="total", group="id", goal="regress").unread()
+    balanced = TableTask(path, target="total", group="id", goal="regress", weights="balanced")
+    assert "weights" in balanced.unread()
     assert "split_by" in TableTask(path, target="kind", group="id", split_by="t").unread()
 
 
@@ -386,6 +388,19 @@ def test_the_next_word_by_a_vocabulary_of_the_training_part(texts):
         assert said(task, batch, b) == [words[:-1], words[1:]]
     small = TableTask(path, goal="next_word", target="words", split="given", split_by="part", vocabulary=3)
     assert small.output_names == ("<unknown>", ",", "cat", "didn't"), "the commonest, of equal ones the first by name"
+
+
+def test_a_column_of_parts_may_be_called_as_the_tokens_are(tmp_path):
+    """The parts would be read instead of the texts."""
+    lines = [("to be or not", "train"), ("to be that is", "train"), ("be not", "valid"), ("or to", "test")]
+    for name in ("token", "part"):
+        pd.DataFrame(lines, columns=["text", name]).to_csv(tmp_path / f"{name}.csv", index=False)
+    one, two = (
+        TableTask(str(tmp_path / f"{name}.csv"), goal="next_word", target="text", split="given", split_by=name)
+        for name in ("token", "part")
+    )
+    assert one.output_names == two.output_names == ("<unknown>", "be", "is", "not", "or", "that", "to")
+    assert one.samples_of("valid") == 1
 
 
 def test_the_next_character_of_a_file_of_text(tmp_path):

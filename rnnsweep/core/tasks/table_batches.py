@@ -1,0 +1,70 @@
+"""Mini-batches of a user's sequences; all rows of all packs on a device read one copy of the data.
+
+Shapes: P rows · T steps of the longest sample · B mini-batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from rnnsweep.core.datasets.table_preparing import TOKENS, Spec, prepare
+from rnnsweep.core.rng import Draws, Split
+from rnnsweep.core.tasks.onehot import one_hot
+from rnnsweep.core.types import Batch
+
+
+@dataclass(frozen=True, eq=False)
+class _OnDevice:
+    """What mini-batches of one part are made of; `targets` and `known` end with a row as `inputs` does, per step."""
+
+    inputs: Tensor
+    targets: Tensor
+    known: Tensor
+    samples: Tensor
+    weights: Tensor | None
+
+
+@lru_cache(maxsize=8)
+def _on_device(spec: Spec, split: Split, device: torch.device, dtype: torch.dtype) -> _OnDevice:
+    inputs, targets, known = _tensors(spec, device, dtype)
+    prepared = prepare(spec)
+    samples = torch.from_numpy(prepared.samples[split]).to(device)
+    weights = None if prepared.weights is None else torch.from_numpy(prepared.weights).to(device, dtype)
+    return _OnDevice(inputs, targets, known, samples, weights)
+
+
+@lru_cache(maxsize=4)
+def _tensors(spec: Spec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, targets and which are known: one copy per device, whatever the part."""
+    prepared = prepare(spec)
+    arrays = (prepared.inputs, prepared.targets.values, prepared.targets.known)
+    # codes and classes stay whole numbers
+    inputs, targets, known = (
+        each.to(device, dtype) if each.dtype == torch.float32 else each.to(device)
+        for each in map(torch.from_numpy, arrays)
+    )
+    return inputs, targets, known
+
+
+def batch(spec: Spec, draws: Draws) -> Batch:
+    """Samples of the ids in `draws`; targets [P, B, ...] or [P, T, B, ...]."""
+    prepared = prepare(spec)
+    data, T = _on_device(spec, draws.split, draws.device, draws.dtype), prepared.longest
+    first, steps, sequence = data.samples[draws.ids % len(data.samples)].unbind(2)  # P B
+    position = torch.arange(T, device=draws.device)[:, None] - (T - steps)[:, None]  # P T B
+    own = position >= 0
+    # -1 is the row of zeros that the inputs end with
+    index = torch.where(own, first[:, None] + position, torch.full_like(position, -1))
+    lengths = torch.full_like(draws.batch_ids, T) if prepared.even else steps
+    read = data.inputs[index]
+    inputs = read if spec.goal not in TOKENS else one_hot(read, own, prepared.recipe.width, draws.dtype)
+    weights = None if data.weights is None else data.weights[sequence]
+    if not spec.per_step:
+        return Batch(inputs, data.targets[sequence], lengths, weights=weights)
+    # before the start any row that exists will do: it is not scored
+    aimed = torch.where(own, index + spec.ahead, torch.zeros_like(index))
+    return Batch(inputs, data.targets[aimed], lengths, (own & data.known[aimed]).to(draws.dtype), weights=weights)
