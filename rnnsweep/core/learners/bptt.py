@@ -53,9 +53,11 @@ class Bptt(Learner):
         return self.horizon is not None and self.horizon < task.max_length
 
     def check_with(self, family: Family, task: Task) -> None:
-        """See `Learner.check_with`: a horizon is one loop's."""
-        if family.layers > 1 and self.cuts(task):
-            problem = f"cuts one loop, and the network has {family.layers} of them, one on the other"
+        """See `Learner.check_with`: between loops, only what has no memory of its own is cut with them."""
+        if len(family.parts) > 1 and self.cuts(task) and any(part.feeds for part in family.parts):
+            problem = (
+                f"cuts loops, and the filters of the family {family.unit_name} carry errors of one layer past cuts"
+            )
             raise ConfigError(problem, key="learner.horizon", value=self.horizon, allowed="null, or family.layers=1")
 
     def learn(
@@ -103,4 +105,5 @@ class Bptt(Learner):
             return engine.backward_with(loop.record, direct, activation, term, rows, keep=want.trace)
         if self.horizon is None:
             return *loop.backward(direct, keep=want.trace), None
-        return *truncation.backward(engine, loop.record, direct, activation, self.horizon, keep=want.trace), None
+        one, keep = not program.task.per_step, want.trace
+        return *truncation.backward(loop, direct, self.horizon, keep=keep, one=one), None
