@@ -83,7 +83,7 @@ class Program:
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """Of each layer's loop."""
+        """Of each loop."""
         return (self.engine,) * len(self.family.parts)
 
     @property

@@ -186,7 +186,7 @@ def test_what_cannot_be_stacked_says_why() -> None:
         Bptt(horizon=5).check_with(layered(MomentumSrn(4, layers=2)), task)
     Bptt(horizon=20).check_with(layered(MomentumSrn(4, layers=2)), task)
     for learner in (Rflo(), Rtrl(), HessianFree()):
-        with pytest.raises(ConfigError, match=r"other layers before it|sends errors to one layer"):
+        with pytest.raises(ConfigError, match=r"other layers before it|sends errors to one loop"):
             learner.check_with(stacked, task)
     assert Capability.GRAPH not in stacked.capabilities
     assert layered(Srn(4)) == Srn(4)

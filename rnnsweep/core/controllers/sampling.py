@@ -106,7 +106,7 @@ class Sampling(Gate):
         """See `Gate.admit`."""
         assert context.trace is not None
         on = self.active(context.hypers)
-        change = context.passes[-1].loop.recurrent_step(context.layout.view(step))
+        change = context.top.loop.recurrent_step(context.layout.view(step))
         back = self.look_back(context.trace)
         back = torch.where(on, back, torch.zeros_like(back))  # rows that are switched off cost nothing
         tangent = context.engine.tangent(context.trace, change.contiguous(), back, context.activation)
@@ -136,10 +136,10 @@ class Sampling(Gate):
         values = context.layout.view(moved)
         batch, engine, family = context.batch, context.engine, context.family
         found = run(loops_of(family, values, context.family_hypers, context.engines), batch)
-        seen = context.readout.see(values, found.states, batch.lengths, context.task.per_step)
+        seen = found.see(context.readout, values, per_step=context.task.per_step)
         out = read_out(context.task, values, seen.states, batch, engine)
         assert out.direct is not None
-        _, trace = found.top.backward(seen.pullback(out.direct)[0], keep=True)
+        _, trace = found.top.backward(found.at_top(seen.pullback(out.direct)[0]), keep=True)
         assert trace is not None
         assert context.trace is not None
         # With a step of 0 the recursion only carries delta, with its powers of two.
