@@ -164,6 +164,7 @@ def _check_task(units: Units, batch: int) -> None:
     if not units.task.carries:
         return
     reasons = {
+        "the network reads sequences from both ends": units.family.bidirectional,
         f"the family {units.family.unit_name} begins every sequence in a way of its own": units.family.restarts,
         f"the learning rule {units.learner.unit_name} begins every mini-batch anew": not units.learner.carries,
         f"the read-out {units.readout.unit_name} sees one mini-batch only": not units.readout.carries,
@@ -178,6 +179,7 @@ def _check_task(units: Units, batch: int) -> None:
 def _check_free_run(units: Units) -> None:
     """A network that runs on its own outputs takes its sequences step by step."""
     reasons = {
+        "it reads sequences from both ends": units.family.bidirectional,
         f"the family {units.family.unit_name} filters whole sequences": units.family.feeds,
         f"the read-out {units.readout.unit_name} looks back over all steps": not units.readout.carries,
     }

@@ -55,8 +55,9 @@ def _of_matrix(matrices: Tensor) -> dict[str, Tensor]:
 
 
 def _ends(place: Place) -> list[str]:
-    """Ends of a loop's metric keys: its layer's where there are several; none for the last one."""
-    return [f".{place.label}"] * (place.layers > 1) + [""] * (place.layer == place.layers)
+    """Ends of a loop's metric keys: its own where there are several; none for the last layer's that reads forward."""
+    several = place.layers > 1 or place.reverse is not None
+    return [f".{place.label}"] * several + [""] * place.main
 
 
 def states(passes: Sequence[BackwardPass]) -> dict[str, Float64[Tensor, " P"]]:

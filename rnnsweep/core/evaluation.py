@@ -63,7 +63,7 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
 
     def outputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         found = run(loops, batch)
-        seen = program.readout.see(values, found.states, batch.lengths, program.task.per_step)
+        seen = found.see(program.readout, values, per_step=program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, program.engine, gradients=False)
         return out.outputs, out.loss, found.last
 

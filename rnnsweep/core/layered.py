@@ -1,8 +1,8 @@
-"""Layers of one family, one on the other: those below the last one are a filter before its loop.
+"""Several loops of one family, in layers and both directions: those below the last one are a filter before its loop.
 
 Layers are counted from 1, at the inputs. A parameter of a layer below the last has its layer's number: ``w_rec_l1``;
-those of the last layer, and the read-out's, are named as those of a single one.
-Shapes: see `core.types`; L layers, K entries of a state that the layer above sees.
+those of the last layer, and the read-out's, are named as those of a single one. Those of a loop that reads sequences
+from their end end in ``_reverse``. Shapes: see `core.types`; L layers, K entries of a state that the layer above sees.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values, path_of, readout_parameters, width_of
+from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values, path_of, readout_parameters
+from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.layers_path import LayersPath
-from rnnsweep.core.loops import Place, enter, loops_of, run
+from rnnsweep.core.loops import Place, enter, loops_of, places_of, run
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import Batch, Capability, Direct, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
@@ -27,12 +28,12 @@ _READ = frozenset(spec.name for spec in readout_parameters(1, 1))
 
 
 def layered(family: Family) -> Family:
-    """The family with all its layers; the family itself where there is one.
+    """The family with all its loops; the family itself where there is one.
 
     Raises:
         ConfigError: it filters whole sequences, is fed with its outputs, or keeps row state of its own.
     """
-    if family.layers == 1:
+    if family.layers == 1 and not family.bidirectional:
         return family
     kind = type(family)
     reasons = {
@@ -41,9 +42,12 @@ def layered(family: Family) -> Family:
         "keeps state of its own from update to update": bool(family.slots),
     }
     for reason, holds in reasons.items():
-        if holds:
+        if holds and family.layers > 1:
             problem = f"cannot be stacked: the family {family.unit_name} {reason}"
             raise ConfigError(problem, key="family.layers", value=family.layers, allowed="1")
+        if holds:
+            problem = f"cannot read sequences both ways: the family {family.unit_name} {reason}"
+            raise ConfigError(problem, key="family.bidirectional", value=True, allowed="false")
     values = {item.name: getattr(family, item.name) for item in fields(family) if item.init}
     return _layered_class(kind)(**values)
 
@@ -68,27 +72,34 @@ class Layered(Family):
 
     @cached_property
     def parts(self) -> tuple[Family, ...]:
-        """One family, as often as there are layers."""
+        """One family, as often as there are loops."""
         kind = next(kind for kind in type(self).__mro__[1:] if issubclass(kind, Family) and kind is not Layered)
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.init}
-        return (kind(**{**values, "layers": 1}),) * self.layers
+        one = kind(**{**values, "layers": 1, "residual": False, "bidirectional": False})
+        return (one,) * len(places_of(self))
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """Those of the layers below, with their layer's number; then the last one's, and the read-out's."""
-        below: list[ParameterSpec] = []
-        given = n_inputs
-        for layer, part in enumerate(self.parts[:-1], 1):
-            place = Place(layer, self.layers)
-            below += [
-                replace(spec, name=place.name(spec.name), into=place.name(spec.into))
-                for spec in part.parameters(given, n_outputs)
-                if spec.name not in _READ
-            ]
-            given = width_of(part)
-        return (*below, *self.parts[-1].parameters(given, n_outputs))
+        found: list[ParameterSpec] = []
+        read: list[ParameterSpec] = []
+        given: dict[int, int] = {1: n_inputs}  # entries that each layer sees
+        for place, part in zip(places_of(self), self.parts, strict=True):
+            specs = part.parameters(given[place.layer], n_outputs)
+            width = next(spec.shape[0] for spec in specs if spec.name == "w_out")
+            given[place.layer + 1] = width * self._ways
+            if place.main:  # as the family has them, the read-out's where they are
+                own, read = [*specs], [spec for spec in specs if spec.name in _READ]
+            else:
+                own = [spec for spec in specs if spec.name not in _READ]
+            found += [replace(spec, name=place.name(spec.name), into=place.name(spec.into)) for spec in own]
+        if self._ways == 1:
+            return tuple(found)
+        wide = {"w_out": (given[self.layers + 1], n_outputs)}
+        loops = [spec for spec in found if spec not in read]
+        return (*loops, *(replace(spec, shape=wide.get(spec.name, spec.shape)) for spec in read))
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
-        """The last layer's loop; its input path is a part of `feed`."""
+        """The last layer's loop, that which reads forward; its input path is a part of `feed`."""
         return self.parts[-1].weights(self._place.own(values), hypers).without_inputs()
 
     def feed(
@@ -100,14 +111,19 @@ class Layered(Family):
         engine: Engine,
     ) -> Feed:
         """Run the layers below; drives of the last one."""
-        *lower, last = loops_of(self, values, hypers, (engine,) * self.layers)
-        below = run(lower, Batch.of(inputs, lengths))
-        entry = enter(last, Batch.of(below.states[:, 1:].contiguous(), lengths), product=True)
+        loops = loops_of(self, values, hypers, (engine,) * len(self.parts))
+        last = next(loop for loop in loops if loop.place.main)
+        lower = [loop for loop in loops if loop.place.layer < self.layers]
+        below = run(lower, Batch.of(inputs, lengths)) if lower else None
+        seen = inputs if below is None else below.states[:, 1:].contiguous()
+        entry = enter(last, Batch.of(seen, lengths), product=True)
         nothing = LoopGradients(torch.zeros_like(last.weights.w_rec))
 
         def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
             # the loop's own parameters are not the input path's: their part is 0 here
-            named, back = entry.backward(replace(nothing, inputs=gradient), further=True)
+            named, back = entry.backward(replace(nothing, inputs=gradient), further=below is not None)
+            if below is None:
+                return named
             return named | below.backward(Direct(steps=back), lambda loop, errors: loop.backward(errors, keep=False)[0])
 
         return Feed(entry.fed, pullback)
@@ -125,21 +141,25 @@ class Layered(Family):
     ) -> dict[str, Float64[Tensor, "P ..."]]:
         """Layer by layer; each below the last has numbers of its own."""
         named: dict[str, Tensor] = {}
-        for layer, part in enumerate(self.parts, 1):
-            place = Place(layer, self.layers)
+        for place, part in zip(places_of(self), self.parts, strict=True):
             own = [replace(s, name=name) for s in specs if (name := place.plain(s.name)) is not None]
-            # streams go by parameters' names, which are the same in all layers
-            below = layer < self.layers
-            each = torch.tensor([rng.key(int(k), layer, "layer") for k in keys]) if below else keys
+            # streams go by parameters' names, which are the same in all loops
+            purpose = "reverse" if place.reverse else "layer"
+            each = keys if place.main else torch.tensor([rng.key(int(k), place.layer, purpose) for k in keys])
             named |= place.named(part.initial(place.own(drawn), own, each))
         return named
 
     @property
-    def input_path(self) -> LayersPath:
-        """The layers below, one step at a time."""
-        return LayersPath(self.parts)
+    def input_path(self) -> InputPath | None:
+        """The layers below, one step at a time; none where a layer sees what comes later."""
+        return None if self.bidirectional else LayersPath(self)
+
+    @property
+    def _ways(self) -> int:
+        """Loops of each layer."""
+        return 2 if self.bidirectional else 1
 
     @property
     def _place(self) -> Place:
         """The last layer's."""
-        return Place(self.layers, self.layers)
+        return next(place for place in places_of(self) if place.main)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,8 +14,12 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.families.base import Family, Feed, Values
+from rnnsweep.core.readout import Readout, Seen
 from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.sequence_lengths import ends_of, reversed_steps
 from rnnsweep.core.types import Batch, Direct, LoopGradients, LoopWeights, Record, TermResult, Trace, merged
+
+_REVERSE = "_reverse"
 
 
 @dataclass(frozen=True)
@@ -23,15 +28,26 @@ class Place:
 
     Attributes:
         layer: counted from 1, at the inputs. layers: how many there are.
+        reverse: whether it reads sequences from their end; None: no loop of the network does.
     """
 
     layer: int = 1
     layers: int = 1
+    reverse: bool | None = None
+
+    def __str__(self) -> str:
+        """``2``, ``2 reverse``."""
+        return f"{self.layer} reverse" if self.reverse else str(self.layer)
+
+    @property
+    def main(self) -> bool:
+        """Whether it is the one whose parameters have the plain names."""
+        return self.layer == self.layers and not self.reverse
 
     @property
     def label(self) -> str:
-        """What tables call it."""
-        return str(self.layer)
+        """The end of its metrics' keys: ``2``, ``2_reverse``."""
+        return f"{self.layer}{_REVERSE}" if self.reverse else str(self.layer)
 
     def own(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The loop's part of what is named as in the network, by the names that it has within the loop."""
@@ -45,13 +61,24 @@ class Place:
 
     def name(self, plain: str) -> str:
         """A parameter's name in the network; in the last layer it is what it would be without the others."""
-        return plain if self.layer == self.layers else f"{plain}_l{self.layer}"
+        end = "" if self.layer == self.layers else f"_l{self.layer}"
+        return f"{plain}{end}{_REVERSE}" if self.reverse else f"{plain}{end}"
 
     def plain(self, name: str) -> str | None:
         """A parameter's name within the loop; None of another loop's."""
+        if self.reverse is not None:
+            if name.endswith(_REVERSE) != self.reverse:
+                return None
+            name = name.removesuffix(_REVERSE)
         ends = {number: f"_l{number}" for number in range(1, self.layers)}
         mine = next((number for number, end in ends.items() if name.endswith(end)), self.layers)
         return name.removesuffix(ends.get(self.layer, "")) if mine == self.layer else None
+
+
+def places_of(family: Family) -> tuple[Place, ...]:
+    """Of each loop of a network, layer by layer, forward before reverse."""
+    ways = (False, True) if family.bidirectional else (None,)
+    return tuple(Place(layer, family.layers, way) for layer in range(1, family.layers + 1) for way in ways)
 
 
 @dataclass(frozen=True)
@@ -62,6 +89,7 @@ class Loop:
         place: which one it is.
         family: of this loop alone. values, hypers: its own, by their names within it.
         engine: what runs it. weights: with its input path.
+        adds: whether what its layer sees is added to what it shows.
     """
 
     place: Place
@@ -70,6 +98,7 @@ class Loop:
     hypers: Values
     engine: Engine
     weights: LoopWeights
+    adds: bool = False
 
     @property
     def activation(self) -> Activation:
@@ -138,8 +167,11 @@ class LoopRun:
 
     @property
     def states(self) -> Float[Tensor, "P T1 B H"]:
-        """What is seen of it, h_0 first."""
-        return self.loop.family.visible(self.record.h)
+        """What is seen of it, h_0 first, then in the order of its inputs' time."""
+        states = self.loop.family.visible(self.record.h)
+        if not self.loop.place.reverse:
+            return states
+        return torch.cat((states[:, :1], reversed_steps(states[:, 1:], self.record.lengths)), 1)
 
     def backward(self, direct: Direct, *, keep: bool) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
@@ -165,52 +197,98 @@ Through = Callable[[LoopRun, Direct], LoopGradients]
 """How errors go back through one loop; a learning rule keeps of it what it needs."""
 
 
+def top_of(passes: Sequence[BackwardPass]) -> BackwardPass | None:
+    """The last layer's, from the loop that reads forward; None where there is none."""
+    return next((one for one in passes if one.loop.place.main), None)
+
+
 @dataclass(frozen=True)
 class Run:
     """A network's run over a mini-batch.
 
     Attributes:
-        loops: at the inputs first.
+        loops: at the inputs first, of a layer the one that reads forward first.
+        states: what the last layer shows at every step, h_0 first.
     """
 
     loops: tuple[LoopRun, ...]
+    states: Float[Tensor, "P T1 B H"]
 
     @property
     def top(self) -> LoopRun:
-        """The last layer's."""
-        return self.loops[-1]
-
-    @property
-    def states(self) -> Float[Tensor, "P T1 B H"]:
-        """What the read-out sees, h_0 first."""
-        return self.top.states
+        """The last layer's, that which reads forward."""
+        return next(loop for loop in self.loops if loop.loop.place.main)
 
     @property
     def last(self) -> Float[Tensor, "P B S"]:
-        """The last layer's whole state after the last step."""
+        """Its whole state after the last step."""
         return self.top.record.h[:, -1]
+
+    def see(self, readout: Readout, values: Values, *, per_step: bool) -> Seen:
+        """What the linear map sees.
+
+        One that reads the end sees each direction at its own end, as torch's h_n, unless it looks back over all steps.
+        """
+        states = self.states
+        if self._both and not per_step and readout.carries:
+            states = ends_of(states[:, 1:], self._lengths)[:, None]
+        return readout.see(values, states, self._lengths, per_step)
+
+    def at_top(self, direct: Direct) -> Direct:
+        """The part of errors of what is seen that is `top`'s."""
+        return self._each(direct)[0]
 
     def backward(self, direct: Direct, through: Through) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of all parameters before the read-out.
 
         Args:
-            direct: dC/d of `states`, without later steps.
+            direct: dC/d of what is seen, without later steps.
             through: called for each loop, the last one first.
         """
         named: dict[str, Tensor] = {}
-        for index in range(len(self.loops) - 1, -1, -1):
-            loop = self.loops[index]
-            found, back = loop.entry.backward(through(loop, direct), further=index > 0)
-            named |= found
-            if back is not None:
-                direct = Direct(steps=back)
+        for layer in reversed(_by_layer(self.loops)):
+            below: list[Tensor] = []
+            for loop, errors in reversed([*zip(layer, self._each(direct), strict=True)]):
+                found, back = loop.entry.backward(through(loop, errors), further=layer[0] is not self.loops[0])
+                named |= found
+                if back is not None:
+                    below.append(reversed_steps(back, self._lengths) if loop.loop.place.reverse else back)
+            if below:
+                parts = [*below, self._steps(direct)] if layer[0].loop.adds else below
+                direct = Direct(steps=sum(parts[1:], parts[0]))
         return named
 
+    @property
+    def _both(self) -> bool:
+        return self.top.loop.place.reverse is not None
 
-def places_of(family: Family) -> tuple[Place, ...]:
-    """Where the loops of a network stand."""
-    layers = len(family.parts)
-    return tuple(Place(layer, layers) for layer in range(1, layers + 1))
+    @property
+    def _lengths(self) -> Tensor:
+        return self.top.record.lengths
+
+    def _each(self, direct: Direct) -> tuple[Direct, ...]:
+        """Errors of a layer's loops, each in the order of its own time."""
+        if not self._both:
+            return (direct,)
+        if direct.last is not None:  # both ends are the last steps of their loops
+            ahead, reverse = direct.last.chunk(2, -1)
+            return Direct(last=ahead.contiguous()), Direct(last=reverse.contiguous())
+        assert direct.steps is not None
+        ahead, reverse = direct.steps.chunk(2, -1)
+        return Direct(steps=ahead.contiguous()), Direct(steps=reversed_steps(reverse, self._lengths).contiguous())
+
+    def _steps(self, direct: Direct) -> Float[Tensor, "P T B H"]:
+        """Errors of what a layer shows, at every step."""
+        if direct.steps is not None:
+            return direct.steps
+        assert direct.last is not None
+        P, T = self.states.shape[0], self.states.shape[1] - 1
+        steps = direct.last.new_zeros(P, T, *direct.last.shape[1:])
+        steps[:, -1] = direct.last
+        if not self._both:
+            return steps
+        ahead, reverse = steps.chunk(2, -1)
+        return torch.cat((ahead, reversed_steps(reverse, self._lengths)), -1)
 
 
 def loops_of(family: Family, values: Values, hypers: Values, engines: Sequence[Engine]) -> tuple[Loop, ...]:
@@ -218,24 +296,47 @@ def loops_of(family: Family, values: Values, hypers: Values, engines: Sequence[E
 
     Args:
         family: with all its layers. values, hypers: its own.
-        engines: of each layer's loop.
+        engines: of each loop.
     """
-    loops: list[Loop] = []
+    loops = list[Loop]()
     for place, part, engine in zip(places_of(family), family.parts, engines, strict=True):
-        own = place.own(values)
-        loops.append(Loop(place, part, own, hypers, engine, part.weights(own, hypers)))
+        own, adds = place.own(values), family.residual and place.layer > 1
+        loops.append(Loop(place, part, own, hypers, engine, part.weights(own, hypers), adds))
     return tuple(loops)
 
 
 def run(loops: Sequence[Loop], batch: Batch) -> Run:
     """Run loops, one on the other, over a mini-batch; a state that sequences go on from is that of the only loop."""
     done: list[LoopRun] = []
-    for loop in loops:
-        seen = replace(batch, inputs=done[-1].states[:, 1:].contiguous()) if done else batch
-        entry = enter(loop, seen, product=bool(done))
-        record = loop.engine.forward(entry.fed, entry.weights, loop.activation, batch.lengths)
-        done.append(LoopRun(entry, record))
-    return Run(tuple(done))
+    states: Tensor | None = None
+    for layer in _by_layer(loops):
+        seen = batch if states is None else replace(batch, inputs=states[:, 1:].contiguous())
+        ran = [_run(loop, seen, product=states is not None) for loop in layer]
+        done += ran
+        shown = ran[0].states if len(ran) == 1 else torch.cat([one.states for one in ran], -1)
+        states = shown + states if layer[0].adds and states is not None else shown
+    assert states is not None
+    return Run(tuple(done), states)
+
+
+def _run(loop: Loop, batch: Batch, *, product: bool) -> LoopRun:
+    """One loop, in the order of its own time."""
+    if loop.place.reverse:
+        batch = replace(batch, inputs=reversed_steps(batch.inputs, batch.lengths).contiguous())
+    entry = enter(loop, batch, product=product)
+    return LoopRun(entry, loop.engine.forward(entry.fed, entry.weights, loop.activation, batch.lengths))
+
+
+AnyLoop = TypeVar("AnyLoop", Loop, LoopRun)
+
+
+def _by_layer(loops: Sequence[AnyLoop]) -> list[list[AnyLoop]]:
+    """Loops of one layer together."""
+
+    def layer(one: Loop | LoopRun) -> int:
+        return (one.loop if isinstance(one, LoopRun) else one).place.layer
+
+    return [[*group] for _, group in groupby(loops, layer)]
 
 
 def enter(loop: Loop, batch: Batch, *, product: bool) -> Entry:

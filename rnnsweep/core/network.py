@@ -15,10 +15,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.both_ways import BothWays
 from rnnsweep.core.families.base import Family, path_of
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.cells import Cell, ProductCell
 from rnnsweep.core.recurrence.reference import ReferenceEngine
+from rnnsweep.core.sequence_lengths import ends_of
 from rnnsweep.core.types import LoopWeights
 from rnnsweep.errors import ConfigError, RnnsweepError
 
@@ -70,23 +72,15 @@ class RecurrentNetwork(torch.nn.Module):
         super().__init__()
         self.parts, family = parts, parts.family
         self._trained = {id(value) for value in values.values()}
-        weights = family.weights(values, hypers)
-        self.path = path_of(family)
-        self._loop(weights)
-        if self.path is not None:
-            self._hold("path", self.path.constants(values, hypers))
-            weights = self.path.affine(values, hypers, weights)
-        self._hold("", {"w_in": weights.w_in, "b": weights.bias})
+        self.path, self.both = path_of(family), BothWays(family) if family.bidirectional else None
+        self.feeds, self._loop_size, self.state_size = False, 0, 0
+        if self.both is not None:
+            self._hold("path", self.both.constants(values, hypers))
+        else:
+            self._hold_loop(values, hypers)
         read = {spec.name for spec in parts.readout.parameters(values["w_out"].shape[1])} | {"w_out", "b_out"}
         self._hold("", {name: value for name, value in values.items() if name in read})
-        self.feeds = family.feeds and self.path is None
-        if self.feeds:  # a filter that is known over whole sequences only
-            self._hold("raw", {**values, **{f"hyper_{name}": value for name, value in hypers.items()}})
         del self._trained
-        cell = family.cell
-        self._loop_size = weights.w_rec.shape[-1] if cell is None else cell.state
-        drive = 0 if weights.w_in is None else weights.w_in.shape[-1]
-        self.state_size = self._loop_size + (0 if self.path is None else self.path.memory(drive))
 
     def forward(
         self, inputs: Shaped[Tensor, ...], lengths: Shaped[Tensor, ...] | None = None
@@ -101,6 +95,8 @@ class RecurrentNetwork(torch.nn.Module):
             ConfigError: inputs or lengths of another shape.
         """
         self._check(inputs, lengths)
+        if self.both is not None:
+            return self._both_ways(self.both, inputs, lengths)
         state = self.initial_state(inputs.shape[1])
         return self._outputs(self._states(inputs, state, lengths)[0], state, lengths)
 
@@ -132,6 +128,8 @@ class RecurrentNetwork(torch.nn.Module):
         """Why sequences cannot be taken in pieces; empty where they can."""
         if not self.parts.readout.carries:
             return f"the read-out {self.parts.readout.unit_name or 'in use'} looks back over all steps"
+        if self.both is not None:
+            return "the network reads sequences from both ends"
         return f"the family {self.parts.family.unit_name} filters whole sequences" if self.feeds else ""
 
     @property
@@ -153,6 +151,23 @@ class RecurrentNetwork(torch.nn.Module):
         return getattr(self, name)
 
     # ------------------------------------------------------------------ what it holds
+
+    def _hold_loop(self, values: Mapping[str, Tensor], hypers: Mapping[str, Tensor]) -> None:
+        """The loop, and what stands before it."""
+        family = self.parts.family
+        weights = family.weights(values, hypers)
+        self._loop(weights)
+        if self.path is not None:
+            self._hold("path", self.path.constants(values, hypers))
+            weights = self.path.affine(values, hypers, weights)
+        self._hold("", {"w_in": weights.w_in, "b": weights.bias})
+        self.feeds = family.feeds and self.path is None
+        if self.feeds:  # a filter that is known over whole sequences only
+            self._hold("raw", {**values, **{f"hyper_{name}": value for name, value in hypers.items()}})
+        cell = family.cell
+        self._loop_size = weights.w_rec.shape[-1] if cell is None else cell.state
+        drive = 0 if weights.w_in is None else weights.w_in.shape[-1]
+        self.state_size = self._loop_size + (0 if self.path is None else self.path.memory(drive))
 
     def _loop(self, weights: LoopWeights) -> None:
         self._hold("", {name: getattr(weights, name) for name in _LOOP})
@@ -186,20 +201,20 @@ class RecurrentNetwork(torch.nn.Module):
         self, inputs: Tensor, state: Tensor, lengths: Tensor | None
     ) -> tuple[Float[Tensor, "T B S"], Float[Tensor, "B S"]]:
         """The states after each step, and the last one."""
-        drives, steps = self._drives(inputs, lengths), inputs.shape[0]
-        step = self._step()
-        own = None
-        if lengths is not None:
-            own = (torch.arange(steps, device=inputs.device)[:, None] >= (steps - lengths)[None, :])[..., None]  # T B 1
-        if torch.compiler.is_exporting():
-            return _scanned(step, state, drives, own)
-        states = []
-        for t in range(steps):
-            new = step(state, drives[t])
-            # selected, not multiplied: 0 * inf would be NaN
-            state = new if own is None else torch.where(own[t], new, state)
-            states.append(state)
-        return torch.stack(states), state
+        return _walked(self._step(), state, self._drives(inputs, lengths), lengths)
+
+    def _both_ways(self, both: BothWays, inputs: Tensor, lengths: Tensor | None) -> Tensor:
+        """Outputs of a network that reads sequences from both ends."""
+        x = inputs if torch.compiler.is_exporting() else inputs.to(self.dtype)
+        h = both.shown(
+            self._constants(), x, lengths, lambda step, state, z: _walked(step, state, z, lengths)[0]
+        )  # T B 2H
+        readout, per_step, steps = self.parts.readout, self.parts.per_step, h.shape[0]
+        at_end = not per_step and readout.carries  # see `Run.see`
+        if at_end:
+            own = torch.full_like(h[0, :, 0], steps, dtype=torch.int64) if lengths is None else lengths
+            h = ends_of(h[None], own[None])
+        return self._read(h, torch.zeros_like(h[:1]), None if at_end else lengths)
 
     def _drives(self, inputs: Tensor, lengths: Tensor | None) -> Float[Tensor, "T B D"]:
         # an exported graph takes the type that it was traced with, and would be tied to a device by a conversion
@@ -244,10 +259,17 @@ class RecurrentNetwork(torch.nn.Module):
     # ------------------------------------------------------------------ the read-out
 
     def _outputs(self, states: Tensor, first: Tensor, lengths: Tensor | None) -> Tensor:
-        family, readout, per_step = self.parts.family, self.parts.readout, self.parts.per_step
-        h = family.visible(states[..., : self._loop_size])  # T B H
+        return self._read(self._shown(states), self._shown(first[None]), lengths)
+
+    def _shown(self, states: Tensor) -> Float[Tensor, "T B H"]:
+        visible = self.parts.family.visible(states[..., : self._loop_size])
+        return visible if self.path is None else self.path.shown(visible, states[..., self._loop_size :])
+
+    def _read(self, h: Tensor, first: Tensor, lengths: Tensor | None) -> Tensor:
+        """Outputs of what is shown at every step, and what was before the first one."""
+        readout, per_step = self.parts.readout, self.parts.per_step
         if type(readout).see is not Readout.see:
-            h = self._seen(torch.cat((family.visible(first[None, :, : self._loop_size]), h)), lengths)
+            h = self._seen(torch.cat((first, h)), lengths)
         y = (h if per_step else h[-1]) @ self.get("w_out")
         bias = self._maybe("b_out")
         return y if bias is None else y + bias
@@ -315,6 +337,22 @@ def _cell_step(
     # the plain product of a module that is exported: a pack's own one is padded
     a = s[:, : cell.recurrent] @ w_rec if w_rec.numel() else s[:, :0]
     return cell.step(a[None], drive[None], s[None], own)[0]
+
+
+def _walked(step, state: Tensor, drives: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A loop's states after each step, and the last one."""
+    steps, own = drives.shape[0], None
+    if lengths is not None:
+        own = (torch.arange(steps, device=drives.device)[:, None] >= (steps - lengths)[None, :])[..., None]  # T B 1
+    if torch.compiler.is_exporting():
+        return _scanned(step, state, drives, own)
+    states = []
+    for t in range(steps):
+        new = step(state, drives[t])
+        # selected, not multiplied: 0 * inf would be NaN
+        state = new if own is None else torch.where(own[t], new, state)
+        states.append(state)
+    return torch.stack(states), state
 
 
 def _scanned(step, state: Tensor, drives: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from rnnsweep.core.activations import Activation
 from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal, Transform
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.learners.base import Learner
+from rnnsweep.core.loops import places_of
 from rnnsweep.core.metrics.scorers import Scorer
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.readout import Readout
@@ -86,7 +87,7 @@ class Program:
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """Of each layer's loop."""
+        """Of each loop."""
         return (self.engine,) * len(self.family.parts)
 
     @property
@@ -152,21 +153,22 @@ class Program:
     def backward_term(self) -> BackwardTerm | None:
         """The term that the backward loop takes along: where rule and engine can, and no two controllers differ."""
         asking = [unit for unit in self.controllers.values() if unit.backward_term is not None]
-        layers = len(self.family.parts)
+        places, layers = places_of(self.family), self.family.layers
         # One loop takes one term; two controllers that differ both work from the trace.
         if (
             len({(unit.backward_term, unit.term_layers(layers)) for unit in asking}) != 1
             or not self.learner.takes_terms
         ):
             return None
-        term, engines = asking[0].backward_term, [self.engines[n - 1] for n in asking[0].term_layers(layers)]
+        term, chosen = asking[0].backward_term, asking[0].term_layers(layers)
+        engines = [engine for place, engine in zip(places, self.engines, strict=True) if place.layer in chosen]
         takes = term is not None and all(isinstance(engine, TermEngine) and engine.takes(term) for engine in engines)
         return term if takes else None
 
     @cached_property
     def term_layers(self) -> frozenset[int]:
         """The layers whose loops take `backward_term` along, counted from 1."""
-        layers = len(self.family.parts)
+        layers = self.family.layers
         asking = [unit for unit in self.controllers.values() if unit.backward_term is not None]
         return asking[0].term_layers(layers) if self.backward_term is not None else frozenset()
 

@@ -21,7 +21,7 @@ def profiles(data: SweepData) -> Figure | None:
     if data.profiles.empty:
         return None
     groups = data.profiles.groupby(["trial", "layer"], sort=False)
-    deep = set(data.profiles.loc[data.profiles["layer"] > 1, "trial"])
+    deep = set(data.profiles.loc[data.profiles["layer"] != "1", "trial"])
     with styled():
         figure, grid = panels(len(groups), 2.9, across=2, sharex=True, sharey=True)
         for axes, ((trial, layer), lines) in zip(grid.flat, groups, strict=False):

@@ -14,6 +14,7 @@ from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.enrnn import Enrnn
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.families.momentum_srn import MomentumSrn
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
 from rnnsweep.core.layered import layered
@@ -181,10 +182,11 @@ def test_what_cannot_be_stacked_says_why() -> None:
     with pytest.raises(ConfigError, match="layers"):
         Srn(4, layers=17)
     stacked, task = layered(Srn(4, layers=2)), TemporalOrder(length=20)
-    with pytest.raises(ConfigError, match=r"learner\.horizon"):
-        Bptt(horizon=5).check_with(stacked, task)
+    with pytest.raises(ConfigError, match=r"learner\.horizon.*past cuts"):
+        Bptt(horizon=5).check_with(layered(MomentumSrn(4, layers=2)), task)
+    Bptt(horizon=20).check_with(layered(MomentumSrn(4, layers=2)), task)
     for learner in (Rflo(), Rtrl(), HessianFree()):
-        with pytest.raises(ConfigError, match=r"other layers before it|sends errors to one layer"):
+        with pytest.raises(ConfigError, match=r"other layers before it|sends errors to one loop"):
             learner.check_with(stacked, task)
     assert Capability.GRAPH not in stacked.capabilities
     assert layered(Srn(4)) == Srn(4)

@@ -11,14 +11,19 @@ import torch
 
 from rnnsweep.app.config.load import load, search_path
 from rnnsweep.core.build import build_program, build_units, row_hypers
+from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.layered import layered
+from rnnsweep.core.loops import LoopRun, loops_of, run
 from rnnsweep.core.pack import Member, Pack, Streams
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.cells import CellEngine
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import tiles, train_batch
+from rnnsweep.core.types import Direct, LoopGradients
 from tests.kit.networks import Setup
+from tests.kit.ragged import Ragged
 
 FAMILIES = [name for name in search_path().options("family") if name != "srn_feedback"]
 ROWS = 3
@@ -94,3 +99,36 @@ def test_a_tile_holds_as_many_standard_records_as_the_engine_wants_whatever_the_
             assert program.engine.tile is not None
             found.append(program.tile_rows)
         assert found == [program.engine.tile, program.engine.tile // 2]
+
+
+@pytest.mark.parametrize("every", [False, True], ids=["end", "every"])
+@pytest.mark.parametrize(
+    "form",
+    [{"layers": 3}, {"layers": 3, "residual": True}, {"bidirectional": True}, {"layers": 3, "bidirectional": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [Srn, Lstm, Gru])
+def test_no_network_of_several_loops_holds_more_than_the_model_says(kind, form, every):
+    """Nor much less: of a fifth to a third that is too much, nearly all is what engines of cells free in between."""
+    setup = Setup(family=layered(kind(16, **form)), task=Ragged(every=every, length=40), batch=6)
+    pack = setup.pack([0, 1, 2])
+    (_, tile), *_ = tiles(pack)
+    program, batch = pack.program, train_batch(tile)
+    values = program.layout.view(tile.params)
+    found = run(loops_of(program.family, values, tile.unit_hypers("family"), program.engines), batch)
+    out = read_out(
+        program.task, values, found.see(program.readout, values, per_step=every).states, batch, program.engine
+    )
+    kept: list[Any] = [batch.inputs, found.states, out]
+
+    def through(loop: LoopRun, errors: Direct) -> LoopGradients:
+        gradients, trace = loop.backward(errors, keep=True)
+        kept.extend((loop.entry.inputs, loop.entry.fed, loop.record, trace, gradients.inputs, errors))
+        return gradients
+
+    assert out.direct is not None
+    found.backward(out.direct, through)
+    T, B = 40, 6
+    timed = [part for part in tensors_of(*kept) if part.is_floating_point() and {T, T + 1, T * B} & {*part.shape}]
+    true = sum({part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in timed}.values())
+    assert 0.97 * true < program.record_bytes * 3 < 1.3 * true

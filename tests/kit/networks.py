@@ -14,6 +14,7 @@ from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.learners.bptt import Bptt
+from rnnsweep.core.loops import loops_of, run
 from rnnsweep.core.metrics.scorers import Scorer
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.sgd import Sgd
@@ -113,10 +114,9 @@ def loss_at(pack: Pack, tile: Tile, params: torch.Tensor) -> torch.Tensor:
     program = pack.program
     values = program.layout.view(params)
     batch = train_batch(tile)
-    family, hypers = program.family, tile.unit_hypers("family")
-    inputs = family.feed(values, hypers, batch.inputs, batch.lengths, program.engine).inputs
-    record = program.engine.forward(inputs, family.weights(values, hypers), program.activation, batch.lengths)
-    return read_out(program.task, values, family.visible(record.h), batch, program.engine).loss
+    found = run(loops_of(program.family, values, tile.unit_hypers("family"), program.engines), batch)
+    seen = found.see(program.readout, values, per_step=program.task.per_step)
+    return read_out(program.task, values, seen.states, batch, program.engine).loss
 
 
 def assert_same_row(first: RowSnapshot, second: RowSnapshot) -> None:

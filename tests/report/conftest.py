@@ -105,9 +105,9 @@ def curve_rows(rng: np.random.Generator, replica: dict[str, object]) -> list[dic
     return rows
 
 
-def profile_rows(trial: int, replica: int) -> list[tuple[int, int, str, int, int, float, int]]:
+def profile_rows(trial: int, replica: int) -> list[tuple[int, int, str, int, int, float, str]]:
     return [
-        (trial, replica, when, update, depth, -slope * depth - 0.1 * replica, 1)
+        (trial, replica, when, update, depth, -slope * depth - 0.1 * replica, "1")
         for when, update, slope in (("start", 200, 0.2), ("middle", 3000, 0.1), ("end", 6000, 0.02))
         for depth in range(30)
     ]

@@ -201,11 +201,16 @@ def _declared(variant: Variant, wanted: Callable[[str], bool]) -> dict[str, Metr
 
 def _of_layers(variant: Variant, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     """What a network of several layers reports of each."""
-    layers = variant.resolved["family"].get("layers", 1)
+    family = variant.resolved["family"]
+    layers, both = family.get("layers", 1), family.get("bidirectional") is True
+    numbers = [str(n) for n in range(1, layers + 1)] if isinstance(layers, int) and (layers > 1 or both) else []
+    ends = [f"{n}{way}" for n in numbers for way in (("", "_reverse") if both else ("",))]
     return {
-        f"{key}.{n}": Metric(f"{metric.meaning}; of layer {n}", f"{metric.label or key} of layer {n}", metric.drawn)
+        f"{key}.{end}": Metric(
+            f"{metric.meaning}; of layer {end}", f"{metric.label or key} of layer {end}", metric.drawn
+        )
         for key, metric in metrics.items()
-        for n in (range(1, layers + 1) if isinstance(layers, int) and layers > 1 and metric.by_layer else ())
+        for end in (ends if metric.by_layer else ())
     }
 
 

@@ -128,28 +128,36 @@ def profiles(ledger: Ledger, view: SweepView, data: SweepData, root: Path) -> Fr
     from rnnsweep.report.data import PROFILE_COLUMNS
 
     store = CheckpointStore(from_json(view.config, store=root).checkpoints)
+    both = resolved(view)["family"].get("bidirectional") is True
     rows = []
     for trial in data.scored["trial"].head(PROFILED).tolist():
         tokens = [attempt.token for attempt in reversed(ledger.attempts(view.name, trial))]
         for replica in range(min(REPLICAS, data.replicas_per_trial)):
             saved = store.newest([store.folder(trial, replica, token) for token in tokens])
             if saved is not None and saved.state.profile is not None:
-                rows += _profile_rows(trial, replica, saved.state)
+                rows += _profile_rows(trial, replica, saved.state, both=both)
     return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
 
 
-def _profile_rows(trial: int, replica: int, state: RowSnapshot) -> list[tuple[int, int, str, int, int, float, int]]:
+def _profile_rows(
+    trial: int, replica: int, state: RowSnapshot, *, both: bool
+) -> list[tuple[int, int, str, int, int, float, str]]:
     assert state.profile is not None
     profile = state.profile if state.profile.ndim == 3 else state.profile[:, None]  # K L T
     depth = profile.shape[2] - 1
     lines = dict(zip(state.profile_steps, profile.tolist(), strict=True))
     return [
-        (trial, replica, when, update, depth - t, value, layer)
+        (trial, replica, when, update, depth - t, value, _layer(index, both=both))
         for when, update in _moments(state.profile_steps)
-        for layer, line in enumerate(lines[update], 1)
+        for index, line in enumerate(lines[update])
         for t, value in enumerate(line)
         if math.isfinite(value)
     ]
+
+
+def _layer(index: int, *, both: bool) -> str:
+    """What the loop of this number is called: its layer, and its direction where there are two."""
+    return f"{index // 2 + 1}{' reverse' if index % 2 else ''}" if both else str(index + 1)
 
 
 def _moments(updates: Sequence[int]) -> list[tuple[str, int]]:

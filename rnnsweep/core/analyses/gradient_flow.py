@@ -56,7 +56,7 @@ def gradient_norms_of(rows: TrainedRows, sequences: int) -> Float64[Tensor, "P T
     with torch.enable_grad():
         for t in range(drives.shape[1]):
             states.append(step(states[-1], drives[:, t]))
-        visible = program.family.visible(torch.stack(states, 1)[..., : rows.loop.loop_size])
+        visible = rows.loop.shown(torch.stack(states, 1))
         seen = program.readout.look(rows.values, visible, batch.lengths, program.task.per_step)
         total = loss(program.task, rows.values, seen[:, 1:] if program.task.per_step else seen[:, -1:], batch).sum()
         # the sum over rows mixes none of them

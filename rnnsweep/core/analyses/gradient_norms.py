@@ -73,11 +73,11 @@ def backpropagate(tile: Tile) -> tuple[Trace, Float[Tensor, "P B O"]]:
     values, hypers = program.layout.view(tile.params), tile.unit_hypers("family")
     batch = train_batch(tile)
     found = run(loops_of(program.family, values, hypers, program.engines), batch)
-    seen = program.readout.see(values, found.states, batch.lengths, program.task.per_step)
+    seen = found.see(program.readout, values, per_step=False)
     out = read_out(program.task, values, seen.states, batch, program.engine)
     assert out.direct is not None
     # Through a read-out with parameters of its own, back to the states that the loop made.
-    _, trace = found.top.backward(seen.pullback(out.direct)[0], keep=True)
+    _, trace = found.top.backward(found.at_top(seen.pullback(out.direct)[0]), keep=True)
     assert trace is not None
     y = out.outputs.detach().requires_grad_()  # P B O
     # An identity as read-out: the loss as a function of the outputs themselves.

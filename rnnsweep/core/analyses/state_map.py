@@ -61,7 +61,8 @@ class LoopMap:
         """
         path = path_of(family)
         if path is None and family.feeds:
-            problem = f"the family {family.unit_name} filters whole sequences and has no step from a state to the next"
+            whole = "reads sequences from both ends" if family.bidirectional else "filters whole sequences"
+            problem = f"the family {family.unit_name} {whole} and has no step from a state to the next"
             raise ConfigError(problem, key="family", allowed="a family without such a filter, or with an input_path")
         weights = family.weights(values, hypers)
         self._path_constants: dict[str, Tensor] = {}
@@ -73,6 +74,7 @@ class LoopMap:
         self._own = {name: part[:, None] if part.ndim == 2 else part for name, part in weights.cell.items()}
         self._act_bias = None if weights.act_bias is None else weights.act_bias[:, None]
         self._leak = None if weights.leak is None else weights.leak[:, None, None]
+        self._visible = family.visible
         self._cell, self._activation, self._path, self._weights = family.cell, family.cell_activation, path, weights
         self.loop_size = weights.w_rec.shape[-1] if self._cell is None else self._cell.state
         memory = 0 if path is None else path.memory(0 if weights.w_in is None else weights.w_in.shape[-1])
@@ -85,6 +87,11 @@ class LoopMap:
             drive, memory = self._path.step(self._path_constants, drive, memory)
         s = self._moved(s, drive)
         return s if self._path is None else torch.cat((s, memory), -1)
+
+    def shown(self, states: Float[Tensor, "... S"]) -> Float[Tensor, "... H"]:
+        """What the read-out sees of whole states."""
+        visible = self._visible(states[..., : self.loop_size])
+        return visible if self._path is None else self._path.shown(visible, states[..., self.loop_size :])
 
     def drives(self, inputs: Float[Tensor, "P T B I"]) -> Float[Tensor, "P T B D"]:
         """What each step adds to the pre-activations: u_t W_in + b."""

@@ -94,7 +94,7 @@ class TrainedRows:
 
     def outputs(self, states: Float[Tensor, "P B S"]) -> Float[Tensor, "P B O"]:
         """The linear read-out of single states."""
-        visible = self.program.family.visible(states[..., : self.loop.loop_size])
+        visible = self.loop.shown(states)
         y = numerics.matmul(visible, self.values["w_out"])
         return y + self.values["b_out"][:, None] if "b_out" in self.values else y
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.loops import top_of
 from rnnsweep.core.types import Capability
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import Metric, Unit
@@ -141,13 +142,20 @@ class Context:
 
     @property
     def trace(self) -> Trace | None:
-        """The last loop's gradient record, or None where nobody needs it."""
-        return self.passes[-1].trace if self.passes else None
+        """The last layer's gradient record, or None where nobody needs it."""
+        return self.top.trace if self.passes else None
 
     @property
     def term(self) -> TermResult | None:
         """What the last loop took along for controllers with a `backward_term`, or None."""
-        return self.passes[-1].term if self.passes else None
+        return self.top.term if self.passes else None
+
+    @property
+    def top(self) -> BackwardPass:
+        """The last layer's way back, from the loop that reads forward."""
+        top = top_of(self.passes)
+        assert top is not None  # of rules that leave any
+        return top
 
     @property
     def detailed(self) -> bool:

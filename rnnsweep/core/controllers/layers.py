@@ -24,7 +24,10 @@ def as_layers(layers: Any) -> Any:
 
 def check_layers(layers: Layers, key: str, family: Family) -> None:
     """Raise `ConfigError` for layers that the family does not have."""
-    count = len(family.parts)
+    count = family.layers
+    if layers == PATH and family.bidirectional:
+        problem = "there is no path through layers that read from both ends"
+        raise ConfigError(problem, key=key, value=PATH, allowed=f"{LAST}, {ALL}, or family.bidirectional=false")
     if layers in (LAST, ALL, PATH):
         return
     numbers = layers if isinstance(layers, tuple) else ()

@@ -110,7 +110,8 @@ class Sampling(Gate):
         """See `Controller.check_with`."""
         del task, specs
         check_layers(self.layers, f"{self.unit_key}.layers", family)
-        if self.layers == PATH and any(part.leaky or part.cell is not None or part.feeds for part in family.parts):
+        other = family.residual or any(part.leaky or part.cell is not None or part.feeds for part in family.parts)
+        if self.layers == PATH and other:
             problem = f"the path goes through plain loops, which those of the family {family.unit_name} are not"
             raise ConfigError(problem, key=f"{self.unit_key}.layers", value=PATH, allowed=f"{LAST}, {ALL}, or srn")
 
@@ -158,7 +159,7 @@ class Sampling(Gate):
             return
         values, batch = context.layout.view(moved), context.batch
         found = run(loops_of(context.family, values, context.family_hypers, context.engines), batch)
-        seen = context.readout.see(values, found.states, batch.lengths, context.task.per_step)
+        seen = found.see(context.readout, values, per_step=context.task.per_step)
         out = read_out(context.task, values, seen.states, batch, context.engine)
         assert out.direct is not None
         passes: list[BackwardPass] = []
@@ -188,7 +189,9 @@ class Sampling(Gate):
             tangent, last = path_tangent(passes, step, self._back(passes[-1], on))
             return [(PATH, last, tangent)]
         found: list[tuple[str, Tensor, Tangent]] = []
-        for one in chosen(self.layers, passes):
+        # of a layer with two the one that reads forward last: what has no number says is its
+        order = sorted(chosen(self.layers, passes), key=lambda one: (one.loop.place.layer, not one.loop.place.reverse))
+        for one in order:
             trace, loop = one.trace, one.loop
             assert trace is not None
             change = loop.recurrent_step(step).contiguous()

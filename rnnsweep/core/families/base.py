@@ -21,7 +21,12 @@ from rnnsweep.unit import Range, Unit
 Values = Mapping[str, Float[Tensor, "P ..."]]
 
 
-LAYERS = Range(1, 16, integer=True)
+STACKING: Mapping[str, Range | tuple[Any, ...]] = {
+    "layers": Range(1, 16, integer=True),
+    "residual": (False, True),
+    "bidirectional": (False, True),
+}
+"""What every family's loops can be put together with."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Family(Unit):
     Attributes:
         hidden: H, number of hidden units of each layer.
         layers: L, one on the other; the read-out sees the last one (`core.layered`).
+        residual: whether each layer from the second on adds what it sees to what it shows.
+        bidirectional: whether each layer has a second loop, which reads the sequences from their end.
         capabilities: what controllers may rely on.
         slots: names of the family's own row state [P], zero at first, checkpointed; shown among its hyperparameters.
         first_values: keys that are about first values which the family sets unless the init draws their role: key ->
@@ -61,7 +68,7 @@ class Family(Unit):
     """
 
     unit_group: ClassVar[str] = "family"
-    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"layers": LAYERS}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = STACKING
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
     slots: ClassVar[tuple[str, ...]] = ()
     first_values: ClassVar[Mapping[str, str]] = {}
@@ -71,12 +78,18 @@ class Family(Unit):
 
     hidden: int = 50
     layers: int = field(default=1, kw_only=True)
+    residual: bool = field(default=False, kw_only=True)
+    bidirectional: bool = field(default=False, kw_only=True)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # whatever else a family declares; a mixin without declarations of its own must not hide those of its base
         if "fixed" in vars(cls):
-            cls.fixed = {**cls.fixed, "layers": LAYERS}
+            cls.fixed = {**cls.fixed, **STACKING}
+
+    def unread(self) -> Mapping[str, str]:
+        """See `Unit.unread`: one layer has nothing to add."""
+        return {"residual": "layers=1"} if self.layers == 1 else {}
 
     @property
     @abstractmethod
@@ -108,7 +121,7 @@ class Family(Unit):
 
     @cached_property
     def parts(self) -> tuple[Family, ...]:
-        """The family of each layer alone, at the inputs first; itself where there is one."""
+        """The family of each loop alone, in the order of `loops.places_of`; itself where there is one."""
         return (self,)
 
     @property

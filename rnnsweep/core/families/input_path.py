@@ -45,6 +45,11 @@ class InputPath(ABC):
         del constants
         return None
 
+    def shown(self, visible: Float[Tensor, "... H"], memory: Float[Tensor, "... M"]) -> Float[Tensor, "... H"]:
+        """What the read-out sees of the loop's visible state and the memory beside it."""
+        del memory
+        return visible
+
     def affine(self, values: Values, hypers: Values, weights: LoopWeights) -> LoopWeights:
         """The loop's weights with the matrix and the bias that make z."""
         del hypers

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.loops import BackwardPass
+from rnnsweep.core.loops import BackwardPass, top_of
 from rnnsweep.core.types import BackwardTerm, Batch, Capability, Trace, Wanted
 from rnnsweep.unit import Unit
 
@@ -94,8 +94,9 @@ class Learned:
 
     @property
     def trace(self) -> Trace | None:
-        """The last loop's gradient record, where there is one."""
-        return self.passes[-1].trace if self.passes else None
+        """The last layer's gradient record, where there is one."""
+        top = top_of(self.passes)
+        return None if top is None else top.trace
 
 
 @dataclass(frozen=True)

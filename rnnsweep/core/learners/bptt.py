@@ -53,9 +53,14 @@ class Bptt(Learner):
         return self.horizon is not None and self.horizon < task.max_length
 
     def check_with(self, family: Family, task: Task) -> None:
-        """See `Learner.check_with`: a horizon is one loop's."""
-        if family.layers > 1 and self.cuts(task):
-            problem = f"cuts one loop, and the network has {family.layers} of them, one on the other"
+        """See `Learner.check_with`: between loops, only what has no memory of its own is cut with them."""
+        if family.bidirectional and self.cuts(task):
+            problem = "cuts sequences that the network reads from both ends"
+            raise ConfigError(problem, key="learner.horizon", value=self.horizon, allowed="null, or one direction")
+        if len(family.parts) > 1 and self.cuts(task) and any(part.feeds for part in family.parts):
+            problem = (
+                f"cuts loops, and the filters of the family {family.unit_name} carry errors of one layer past cuts"
+            )
             raise ConfigError(problem, key="learner.horizon", value=self.horizon, allowed="null, or family.layers=1")
 
     def learn(
@@ -72,7 +77,7 @@ class Bptt(Learner):
         values = program.layout.view(params)
         # A carried state is a constant: no gradient goes into the mini-batch before.
         found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
-        seen = program.readout.see(values, found.states, batch.lengths, program.task.per_step)  # P T+1 B H
+        seen = found.see(program.readout, values, per_step=program.task.per_step)  # P T+1 B H
         out = read_out(program.task, values, seen.states, batch, program.engine)
         assert out.direct is not None
         direct, named = seen.pullback(out.direct)
@@ -105,4 +110,5 @@ class Bptt(Learner):
             return engine.backward_with(loop.record, direct, activation, term, rows, keep=want.trace)
         if self.horizon is None:
             return *loop.backward(direct, keep=want.trace), None
-        return *truncation.backward(engine, loop.record, direct, activation, self.horizon, keep=want.trace), None
+        one, keep = not program.task.per_step, want.trace
+        return *truncation.backward(loop, direct, self.horizon, keep=keep, one=one), None

@@ -75,7 +75,7 @@ class OnlineLearner(Learner):
         values = program.layout.view(params)
         found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
         only, record = found.top.loop, found.top.record  # `check_with` has seen to it
-        seen = program.readout.see(values, found.states, batch.lengths, program.task.per_step)
+        seen = found.see(program.readout, values, per_step=program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, program.engine)
         assert out.direct is not None
         direct, named = seen.pullback(out.direct)
@@ -93,8 +93,9 @@ class OnlineLearner(Learner):
 def check_feed(learner: Learner, family: Family) -> None:
     """Raise `ConfigError` where weights act before the loop."""
     if family.feeds:
-        before = "filters its inputs" if family.layers == 1 else "has other layers"
-        problem = f"follows one loop's own weights, and the family {family.unit_name} {before} before it"
+        before = "filters its inputs before it" if family.layers == 1 else "has other layers before it"
+        what = "reads sequences from both ends" if family.bidirectional else before
+        problem = f"follows one loop's own weights, and the family {family.unit_name} {what}"
         raise ConfigError(problem, key="learner", value=learner.unit_name, allowed="learner=bptt, or another family")
 
 

@@ -70,9 +70,10 @@ class Rflo(Learner):
     def check_with(self, family: Family, task: Task) -> None:
         """See `Learner.check_with`: its errors reach one layer."""
         del task
-        if family.layers > 1:
-            problem = f"sends errors to one layer, and the network has {family.layers}"
-            raise ConfigError(problem, key="learner", value=self.unit_name, allowed="learner=bptt, or family.layers=1")
+        if len(family.parts) > 1:
+            problem = f"sends errors to one loop, and the network has {len(family.parts)}"
+            allowed = "learner=bptt, or one layer and direction"
+            raise ConfigError(problem, key="learner", value=self.unit_name, allowed=allowed)
 
     def learn(
         self,

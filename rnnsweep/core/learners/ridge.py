@@ -69,7 +69,7 @@ class Ridge(Learner):
         assert own is not None
         values, engine = program.layout.view(params), program.engine
         found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
-        states = program.readout.see(values, found.states, batch.lengths, program.task.per_step).states
+        states = found.see(program.readout, values, per_step=program.task.per_step).states
         out = read_out(program.task, values, states, batch, engine, gradients=False)
         x, y = self._rows(program, states, batch, "b_out" in values)
         turned = x.transpose(1, 2)  # P H(+1) M

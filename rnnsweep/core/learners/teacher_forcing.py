@@ -73,6 +73,10 @@ class TeacherForcing(Learner):
 
     def check_with(self, family: Family, task: Task) -> None:
         """See `Raises`."""
+        if family.bidirectional or (family.residual and family.layers > 1):
+            problem = "sets states of one loop, and the read-out sees several"
+            allowed = "learner=bptt, or family.residual=false and family.bidirectional=false"
+            raise ConfigError(problem, key="learner", value=self.unit_name, allowed=allowed)
         if not task.per_step:
             problem = "needs a target at every step"
             raise ConfigError(problem, key="learner", value=self.unit_name, allowed="learner=bptt")

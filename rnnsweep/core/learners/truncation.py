@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.loops import LoopRun
 from rnnsweep.core.sequence_lengths import per_sequence
 from rnnsweep.core.types import Direct, LoopGradients, Record, Trace
 
@@ -18,13 +17,16 @@ _WHOLE = ("h", "weights", "lengths")
 
 
 def backward(
-    engine: Engine, record: Record, direct: Direct, activation: Activation, horizon: int, *, keep: bool
+    loop: LoopRun, direct: Direct, horizon: int, *, keep: bool, one: bool = False
 ) -> tuple[LoopGradients, Trace | None]:
     """`Engine.backward` over chunks of `horizon` steps, counted from the end of the sequence; none crosses a cut.
 
     An error at the last step reaches back `horizon` steps. With errors at every step each reaches back to the start of
     its own chunk, 1 to `horizon` steps, the oldest chunk being the shorter one: the usual practice, except that
     cuts are counted from the end, so that they are the same for rows of any length.
+
+    Of a network with several loops each is cut at the same steps: no error crosses a cut on its way down either. Below
+    a loop with a last-step error they are at every step of the last chunk and of no other (`one`).
 
     The trace of a last-step error is that of the last `horizon` steps alone, a sequence of that length. The other one
     has all steps; what the first step of a chunk hands back is 0 in it, since nobody receives it (`Trace.cut`), but for
@@ -33,21 +35,23 @@ def backward(
     Numerics:
         Chunks are added from the last to the first. `horizon` >= T is `Engine.backward` itself.
     """
+    record = loop.record
     T = record.h.shape[1] - 1
     if horizon >= T:
-        return engine.backward(record, direct, activation, keep=keep)
+        return loop.backward(direct, keep=keep)
     # A gradient of h_0 is a sum over sequences, of which perhaps some begin in a chunk: it is made from the trace.
     apart = record.lengths.ndim == 2 and record.weights.h0 is not None
-    if direct.steps is None:
-        loop, trace = engine.backward(_cut(record, T - horizon, T), direct, activation, keep=keep or apart)
+    if one or direct.steps is None:
+        end = direct if direct.steps is None else Direct(steps=direct.steps[:, T - horizon :].contiguous())
+        found, trace = replace(loop, record=_cut(record, T - horizon, T)).backward(end, keep=keep or apart)
         # One chunk is all: earlier steps get no error.
-        return _placed(_begun(loop, trace, record, T - horizon), T - horizon), trace if keep else None
+        return _placed(_begun(found, trace, record, T - horizon), T - horizon), trace if keep else None
     cuts = [(max(0, end - horizon), end) for end in range(T, 0, -horizon)]
     loops, traces = [], []
     for start, end in cuts:
         part = Direct(steps=direct.steps[:, start:end].contiguous())
-        loop, trace = engine.backward(_cut(record, start, end), part, activation, keep=keep or apart)
-        loops.append(_begun(loop, trace, record, start))
+        found, trace = replace(loop, record=_cut(record, start, end)).backward(part, keep=keep or apart)
+        loops.append(_begun(found, trace, record, start))
         traces.append(trace)
     return _sum(loops), _joined(record, direct, traces) if keep else None
 

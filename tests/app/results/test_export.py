@@ -16,6 +16,8 @@ from rnnsweep.core.families.nesterov_lstm import NesterovLstm
 from rnnsweep.core.families.sbo import Sbo
 from rnnsweep.core.families.scurnn import Scurnn
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.layered import layered
+from rnnsweep.core.readout import Readout
 from rnnsweep.core.readouts.attention import Attention
 from rnnsweep.core.readouts.pooling import Pooling
 from rnnsweep.errors import ConfigError, RnnsweepError
@@ -75,10 +77,19 @@ def test_whole_sequences_with_lengths(tmp_path, family, form):
 
 @pytest.mark.parametrize("form", forms())
 @pytest.mark.parametrize(
-    "family", [Srn(hidden=5, layers=3), Gru(hidden=5, layers=2), MomentumLstm(hidden=5, layers=3)], ids=named
+    "family",
+    [
+        Srn(hidden=5, layers=3, residual=True),
+        Gru(hidden=5, layers=2),
+        MomentumLstm(hidden=5, layers=3),
+        Lstm(hidden=5, layers=2, bidirectional=True, residual=True),
+        MomentumLstm(hidden=5, bidirectional=True),
+    ],
+    ids=named,
 )
-def test_layers(tmp_path, family, form):
-    ours = network(family, readout=Pooling(kind="max"))
+@pytest.mark.parametrize("readout", [Readout(), Pooling(kind="max")], ids=named)
+def test_layers(tmp_path, family, form, readout):
+    ours = network(layered(family), readout=readout)
     run = runner(export(ours, form, tmp_path / "file"), form)
     for steps, batch in SIZES:
         x, lengths = sequences(steps, batch), torch.arange(batch) % steps + 1

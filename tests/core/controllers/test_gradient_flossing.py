@@ -7,6 +7,7 @@ import torch
 
 from rnnsweep.core.controllers.gradient_flossing import GradientFlossing, lyapunov_spectrum, orthonormal
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.layered import layered
 from rnnsweep.core.recurrence.unrolled import Unrolled
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
@@ -65,6 +66,28 @@ def test_the_gradient_is_that_of_the_mean_squared_exponents(family):
         ends.append(spectrum(context, values, 2).square().flatten(1).mean(1))
     differences = (ends[0] - ends[1]) / (2 * size)
     torch.testing.assert_close((extra * direction).sum(1), differences, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "form", [{"layers": 2}, {"layers": 2, "bidirectional": True}, {"bidirectional": True}], ids=str
+)
+def test_the_gradient_reaches_the_layers_below(form):
+    """That of the last layer's spectrum, for the parameters of all loops before it and its own."""
+    unit, family = GradientFlossing(1.0, 2), layered(Srn(6, **form))
+    pack = case(family, unit)
+    _, context = context_of(pack, "controllers.it")
+    extra = unit.add(context) - context.gradients
+    direction = torch.randn(extra.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    size, ends, batch = 1e-5, [], context.batch
+    for sign in (1, -1):
+        values = context.layout.view(context.params + sign * size * direction)
+        feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths, context.engine)
+        weights = family.weights(values, context.family_hypers)
+        loop = Unrolled(weights, feed.inputs, context.activation, None, batch.lengths)
+        ends.append(lyapunov_spectrum(loop, 2).detach().square().flatten(1).mean(1))
+    differences = (ends[0] - ends[1]) / (2 * size)
+    torch.testing.assert_close((extra * direction).sum(1), differences, rtol=1e-6, atol=1e-9)
+    assert context.layout.view(extra)["w_rec"].abs().max() > 1e-6
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -12,12 +12,15 @@ from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.scurnn import Scurnn
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.layered import layered
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.recurrence.unrolled import Unrolled
 from rnnsweep.core.tasks.copying import Copying
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import train_rung
+from rnnsweep.core.types import Batch, Wanted
 from tests.kit.networks import Setup, context_of
+from tests.kit.ragged import Ragged
 
 TASKS = [TemporalOrder(length=(10, 16)), Copying(length=4)]
 SIMPLE = [(family, engine) for family in (Srn(6), Srn(6, leak=0.6)) for engine in ("reference", "cpu")]
@@ -57,6 +60,64 @@ def test_gradients_stop_at_the_cuts(family, task, horizon, engine):
     for name, value in want.items():
         torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-13, msg=name)
     assert float(found["w_rec" if "w_rec" in found else "w_in"].abs().max()) > 0
+
+
+CELLS = {"srn": torch.nn.RNNCell, "lstm": torch.nn.LSTMCell, "gru": torch.nn.GRUCell}
+
+
+def stepped(name: str, values: dict[str, torch.Tensor], batch: Batch, horizon: int, layers: int) -> torch.Tensor:
+    """Loss of torch's cells on each other, each sequence alone, all states detached where a chunk begins."""
+    hidden, inputs = values["w_out"].shape[0], batch.inputs.shape[-1]
+    cells = []
+    for layer in range(1, layers + 1):
+        end = "" if layer == layers else f"_l{layer}"
+        cell = CELLS[name](inputs if layer == 1 else hidden, hidden, dtype=torch.float64)
+        inner = torch.zeros_like(values["b" + end])
+        if name == "gru":
+            inner = torch.cat((inner[: 2 * hidden], values["b_n" + end]))
+        own = {"weight_hh": values["w_rec" + end].T, "weight_ih": values["w_in" + end].T, "bias_ih": values["b" + end]}
+        cells.append((cell, {**own, "bias_hh": inner}))
+    T, costs, every = batch.inputs.shape[1], [], batch.targets.ndim == 3
+    for b, length in enumerate(batch.lengths[0].tolist()):
+        states = [torch.zeros(hidden, dtype=torch.float64)] * layers
+        memories = list(states)
+        for t in range(T - length, T):
+            if (T - t) % horizon == 0 and (every or T - t == horizon):
+                states, memories = [h.detach() for h in states], [c.detach() for c in memories]
+            seen = batch.inputs[0, t, b]
+            for layer, (cell, own) in enumerate(cells):
+                past = (states[layer], memories[layer]) if name == "lstm" else states[layer]
+                found = torch.func.functional_call(cell, own, (seen, past))
+                states[layer], memories[layer] = found if name == "lstm" else (found, memories[layer])
+                seen = states[layer]
+            if every or t == T - 1:
+                y = seen @ values["w_out"] + values["b_out"]
+                costs.append(
+                    torch.nn.functional.cross_entropy(y, batch.targets[0, t, b] if every else batch.targets[0, b])
+                )
+    return torch.stack(costs).mean()
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize("every", [False, True], ids=["last", "every"])
+@pytest.mark.parametrize(("horizon", "layers"), [(1, 2), (3, 3), (4, 2), (6, 3)])
+@pytest.mark.parametrize("name", list(CELLS))
+def test_layers_are_cut_at_the_same_steps_as_torchs_cells(name, horizon, layers, every, engine):
+    family = layered({"srn": Srn, "lstm": Lstm, "gru": Gru}[name](4, layers=layers))
+    task, learner = Ragged(every=every), Bptt(horizon=horizon)
+    setup = Setup(family=family, task=task, learner=learner, engine=engine, sigma=0.8, controllers={})
+    pack = setup.pack([0])
+    _, context = context_of(pack)
+    values = {key: value[0].clone().requires_grad_() for key, value in context.values.items()}
+    loss = stepped(name, values, context.batch, horizon, layers)
+    gradients = torch.autograd.grad(loss, list(values.values()), allow_unused=True)
+    found = context.layout.view(context.gradients)
+    for key, true in zip(values, gradients, strict=True):
+        want = torch.zeros_like(values[key]) if true is None else true
+        torch.testing.assert_close(found[key][0], want, rtol=1e-12, atol=1e-14, msg=key)
+    assert float(found["w_in_l1"].abs().max()) > 1e-6
+    whole = Bptt().learn(pack.program, context.params, {}, context.batch, Wanted())
+    assert not torch.allclose(whole.gradients, context.gradients), "nothing was cut"
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
