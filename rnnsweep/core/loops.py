@@ -260,11 +260,11 @@ class Run:
 
     @property
     def _both(self) -> bool:
-        return self.top.loop.place.reverse is not None
+        return self.loops[0].loop.place.reverse is not None
 
     @property
     def _lengths(self) -> Tensor:
-        return self.top.record.lengths
+        return self.loops[0].record.lengths
 
     def _each(self, direct: Direct) -> tuple[Direct, ...]:
         """Errors of a layer's loops, each in the order of its own time."""

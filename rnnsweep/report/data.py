@@ -53,7 +53,8 @@ class SweepData:
             diverged_at, device_s, engine.
         curves: long form: trial, replica, step, key, value.
         profiles: long form of log10 |delta_t| in the best trials: trial, replica, when (start, middle, end), update,
-            depth (steps back), log10, layer (a word: counted from 1, at the inputs); empty where there are no checkpoints.
+            depth (steps back), log10, layer (its name, counted from 1 at the inputs); empty where there are no
+            checkpoints.
         metrics: words for every metric that the sweep's trials have, by key; those that its units declare among them.
         importances: key -> share in what separates the best trials from all, largest first; empty where it cannot be
             told.

@@ -73,8 +73,8 @@ class StateSpaceCell(Cell):
 
     @property
     def record_width(self) -> int:
-        """States, x, and the graph of a mini-batch."""
-        return 2 * self.state + 8 * self.hidden + 4 * self.states
+        """States and x; what stands around the recurrence is a graph of one layer at a time."""
+        return 2 * self.state
 
     def engine(self) -> StateSpaceEngine:
         """All steps at once but for the recurrence."""
@@ -199,7 +199,7 @@ class StateSpaceEngine(ReferenceEngine):
             h[:, t + 1, :, H : H + N], h[:, t + 1, :, H + N :] = re, im
         shown = self.cell.after(h[:, 1:, :, H:].flatten(1, 2), u, z, own).unflatten(1, (T, B))
         h[:, 1:, :, :H] = torch.where(active, shown, h[:, :1, :, :H])
-        return CellRecord(inputs, h, None, weights, lengths, kept=h[:, 1:, :, :0], drive=inputs)
+        return CellRecord(inputs, h, None, weights, lengths, kept=h[:, 1:, :, :0], drive=inputs[..., :0])
 
     def backward(
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
