@@ -13,12 +13,12 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
+from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
 from rnnsweep.core.recurrence.state_space import StateSpaceCell, over
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range
 
-_PLAIN = ("d", "gain", "shift", "w_gate", "b_gate", "w_enc", "b_enc")
+_PLAIN = ("d", "gain", "shift", "w_gate", "b_gate")
 """Parameters that the cell uses as they are."""
 
 
@@ -26,7 +26,7 @@ _PLAIN = ("d", "gain", "shift", "w_gate", "b_gate", "w_enc", "b_enc")
 class StateSpaceBlock(CellFamily):
     """Base of blocks: encoder where widths differ, layer norm, diagonal complex recurrence, gate, skip.
 
-    There is no recurrent matrix: Omega and sampling are refused. The family sets all initial values itself.
+    There is no recurrent matrix: Omega and sampling are refused. An init draws the encoder, the family the rest.
 
     Attributes:
         hidden: H, width of the block; the read-out sees its outputs.
@@ -66,23 +66,23 @@ class StateSpaceBlock(CellFamily):
         """Initial values of `raw`."""
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
-        """The recurrence's; d, gain, shift [H]; w_gate [H, G], b_gate [G]; w_enc [I, H], b_enc [H] where I is not H."""
+        """The recurrence's; d, gain, shift [H]; w_gate [H, G], b_gate [G]; w_in [I, H], b [H] where I is not H."""
         H = self.hidden
         specs = [*self.raw, *(ParameterSpec(name, (H,), "block") for name in ("d", "gain", "shift"))]
         if width := {"full_glu": 2 * H, "half_glu": H}.get(self.gate):
             specs += [ParameterSpec("w_gate", (H, width), "block"), ParameterSpec("b_gate", (width,), "block")]
         if n_inputs != H:
-            specs += [ParameterSpec("w_enc", (n_inputs, H), "block"), ParameterSpec("b_enc", (H,), "block")]
+            specs += [ParameterSpec("w_in", (n_inputs, H), "input"), ParameterSpec("b", (H,), "bias")]
         return (*specs, *readout_parameters(H, n_outputs))
 
     def initial(
         self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
     ) -> dict[str, Float64[Tensor, "P ..."]]:
-        """The recurrence as published; d ~ N(0, 1); matrices ~ N(0, 1 / inputs); gain 1; shift and biases 0."""
+        """The recurrence as published; d ~ N(0, 1); the gate's matrix ~ N(0, 1 / H); gain 1; shift and its bias 0."""
         del drawn
         found = self.drawn(keys)
         for spec in specs:
-            if spec.name in ("w_gate", "w_enc"):
+            if spec.name == "w_gate":
                 found[spec.name] = normal(keys, spec.name, spec.shape, 1 / math.sqrt(spec.shape[0]))
         found["d"] = normal(keys, "d", (self.hidden,), 1.0)
         found["gain"] = torch.ones(len(keys), self.hidden, dtype=torch.float64)
@@ -92,13 +92,15 @@ class StateSpaceBlock(CellFamily):
         """What the cell reads; there is no recurrent matrix."""
         del hypers
         own = self.effective(values) | {name: values[name] for name in _PLAIN if name in values}
-        return LoopWeights(values["d"].new_zeros(len(values["d"]), 0, 0), cell=own)
+        none = values["d"].new_zeros(len(values["d"]), 0, 0)
+        return LoopWeights(none, values.get("w_in"), values.get("b"), cell=own)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through what makes lambda, B and C."""
         del hypers
         own = gradients.cell
-        named = {name: own[name] for name in _PLAIN if name in own}
+        named = loop_parts(gradients) | {name: own[name] for name in _PLAIN if name in own}
+        del named["w_rec"]  # no parameter
         if "lam_re" not in own:  # nothing of the loop itself was handed in
             return named
         with torch.enable_grad():

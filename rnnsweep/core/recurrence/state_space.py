@@ -30,12 +30,12 @@ _TANH_GELU = (0.7978845608028654, 0.044715)
 class StateSpaceCell(Cell):
     """One block; its state is what it shows [H], then Re x and Im x [N each].
 
-        u: what comes in, or u W_enc + b_enc where there is such    z = norm(u) (`prenorm`), or u
+        u: the drive, inputs W_in + b where there is such           z = norm(u) (`prenorm`), or u
         x_t = lambda x_{t-1} + z_t B                                y = [Re x, Im x] C + d z
         out = gate(gelu(y))                                          shown = u + out, or norm(u + out)
 
     Own parameters: ``lam_re``, ``lam_im`` [N], ``b`` [H, 2N], ``c`` [2N, H], ``d``, ``gain``, ``shift`` [H], and
-    where there is one the gate's ``w_gate`` [H, G] and ``b_gate`` [G], the encoder's ``w_enc`` [I, H], ``b_enc`` [H].
+    where there is one the gate's ``w_gate`` [H, G] and ``b_gate`` [G].
 
     Attributes:
         states: N.
@@ -73,8 +73,8 @@ class StateSpaceCell(Cell):
 
     @property
     def record_width(self) -> int:
-        """States and x; what stands around the recurrence is a graph of one layer at a time."""
-        return 2 * self.state
+        """States, x and drives; the way back makes a graph of one layer at a time beside them."""
+        return 2 * self.state + self.hidden
 
     def engine(self) -> StateSpaceEngine:
         """All steps at once but for the recurrence."""
@@ -84,20 +84,19 @@ class StateSpaceCell(Cell):
         self, state: State, drive: Drive, matrix: Float[Tensor, "P R A"], own: Own
     ) -> tuple[State, PreActivation]:
         """See `Cell.moved`."""
-        u, z, into = self.before(drive, own)
+        z, into = self.before(drive, own)
         N = self.states
         re, im = state[..., self.hidden : self.hidden + N], state[..., self.hidden + N :]
         re, im = rotated(own["lam_re"], own["lam_im"], re, im)
         x = torch.cat((re, im), -1) + into
-        return torch.cat((self.after(x, u, z, own), x), -1), matrix.new_zeros(*state.shape[:2], 0)
+        return torch.cat((self.after(x, drive, z, own), x), -1), matrix.new_zeros(*state.shape[:2], 0)
 
     def before(
-        self, inputs: Float[Tensor, "P M I"], own: Mapping[str, Float[Tensor, "P ..."]]
-    ) -> tuple[Float[Tensor, "P M H"], Float[Tensor, "P M H"], Float[Tensor, "P M X"]]:
-        """u, z and z B of inputs at any positions; vectors of `own` are spread over them."""
-        u = numerics.matmul(inputs, own["w_enc"]) + own["b_enc"] if "w_enc" in own else inputs
+        self, u: Float[Tensor, "P M H"], own: Mapping[str, Float[Tensor, "P ..."]]
+    ) -> tuple[Float[Tensor, "P M H"], Float[Tensor, "P M X"]]:
+        """z and z B at any positions; vectors of `own` are spread over them."""
         z = layer_norm(u, own["gain"], own["shift"]) if self.prenorm else u
-        return u, z, numerics.matmul(z, own["b"])
+        return z, numerics.matmul(z, own["b"])
 
     def after(
         self,
@@ -189,7 +188,12 @@ class StateSpaceEngine(ReferenceEngine):
         h = inputs.new_zeros(P, T + 1, B, self.cell.state)
         if weights.h0 is not None:  # carried over: whole states
             h[:, 0] = weights.h0
-        u, z, into = self.cell.before(inputs.flatten(1, 2), own)
+        drive = inputs
+        if weights.w_in is not None:
+            drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, (T, B))
+        drive = drive if weights.bias is None else drive + weights.bias[:, None, None]
+        u = drive.flatten(1, 2)
+        z, into = self.cell.before(u, own)
         into, active = into.unflatten(1, (T, B)), own_steps(lengths, T)[..., None]
         re, im = h[:, 0, :, H : H + N], h[:, 0, :, H + N :]
         for t in range(T):
@@ -199,13 +203,14 @@ class StateSpaceEngine(ReferenceEngine):
             h[:, t + 1, :, H : H + N], h[:, t + 1, :, H + N :] = re, im
         shown = self.cell.after(h[:, 1:, :, H:].flatten(1, 2), u, z, own).unflatten(1, (T, B))
         h[:, 1:, :, :H] = torch.where(active, shown, h[:, :1, :, :H])
-        return CellRecord(inputs, h, None, weights, lengths, kept=h[:, 1:, :, :0], drive=inputs[..., :0])
+        return CellRecord(inputs, h, None, weights, lengths, kept=h[:, 1:, :, :0], drive=drive)
 
     def backward(
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
     ) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`; `direct` may cover the visible part of the state only."""
         del activation
+        assert isinstance(record, CellRecord)
         cell, w, direct = self.cell, record.weights, whole_direct(direct, self.cell.state)
         H, (P, T, B) = cell.hidden, record.inputs.shape[:3]
         errors = direct.steps
@@ -218,20 +223,23 @@ class StateSpaceEngine(ReferenceEngine):
         with torch.enable_grad():
             leaf = {name: value.detach().clone().requires_grad_() for name, value in w.cell.items()}
             own = {name: over(value, T * B) if value.ndim == 2 else value for name, value in leaf.items()}
-            inputs = record.inputs.flatten(1, 2).detach().clone().requires_grad_()
+            u = record.drive.flatten(1, 2).detach().clone().requires_grad_()
             x = record.h[:, 1:, :, H:].flatten(1, 2).clone().requires_grad_()
-            u, z, into = cell.before(inputs, own)
+            z, into = cell.before(u, own)
             shown = cell.after(x, u, z, own)
         g_shown = errors[..., :H].flatten(1, 2).contiguous()
         (read,) = torch.autograd.grad(shown, [x], g_shown, retain_graph=True)
         g, lam_re, lam_im, back = self._recurrence(record, read.unflatten(1, (T, B)) + errors[..., H:])
         wanted = {name: value for name, value in leaf.items() if name not in ("lam_re", "lam_im")}
-        leaves = [inputs, *wanted.values()]
-        into_inputs, *parts = torch.autograd.grad([shown, into], leaves, [g_shown, g.flatten(1, 2)])
+        leaves = [u, *wanted.values()]
+        into_drive, *parts = torch.autograd.grad([shown, into], leaves, [g_shown, g.flatten(1, 2)])
+        drive = into_drive.unflatten(1, (T, B))
         gradients = LoopGradients(
             w_rec=torch.zeros_like(w.w_rec),
+            w_in=None if w.w_in is None else self.outer(record.inputs, drive),
+            bias=None if w.bias is None else numerics.row_sum(into_drive),
             h0=None if w.h0 is None else torch.zeros_like(w.h0),
-            inputs=into_inputs.unflatten(1, (T, B)),
+            inputs=drive if w.w_in is None else None,
             cell={**dict(zip(wanted, parts, strict=True)), "lam_re": lam_re, "lam_im": lam_im},
         )
         if not keep:

@@ -32,7 +32,7 @@ def complex_of(matrix: torch.Tensor, axis: int) -> torch.Tensor:
 
 def block(family: StateSpaceBlock, parts: Parts, inputs: torch.Tensor, lam, scale, factor: float) -> torch.Tensor:
     """A block as the sources have it, sequences [T, B, I]."""
-    u = inputs @ parts["w_enc"] + parts["b_enc"] if "w_enc" in parts else inputs
+    u = inputs @ parts["w_in"] + parts["b"] if "w_in" in parts else inputs
     normed = lambda v: layer_norm(v, (H,), parts["gain"], parts["shift"], 1e-6)  # noqa: E731
     z = normed(u) if family.norm == "pre" else u
     b, c = complex_of(parts["w_b"], 1), complex_of(parts["w_c"], 0)
@@ -147,5 +147,5 @@ def test_s5_starts_at_hippo():
 
 def test_no_encoder_where_widths_agree():
     names = {spec.name for spec in S5(H).parameters(H, 2)}
-    assert not {"w_enc", "b_enc"} & names
-    assert {"w_enc", "b_enc"} <= {spec.name for spec in S5(H).parameters(3, 2)}
+    assert not {"w_in", "b"} & names
+    assert {"w_in", "b"} <= {spec.name for spec in S5(H).parameters(3, 2)}
