@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -31,10 +32,12 @@ def layered(family: Family) -> Family:
     """The family with all its loops; the family itself where there is one.
 
     Raises:
-        ConfigError: it filters whole sequences, is fed with its outputs, or keeps row state of its own.
+        ConfigError: it filters whole sequences, is fed with its outputs, or keeps row state of its own; or the layers'
+            widths do not fit.
     """
+    widths = _widths_of(family)
     if family.layers == 1 and not family.bidirectional:
-        return family
+        return family if widths is None else _of_width(family, widths[0])
     kind = type(family)
     reasons = {
         "filters whole sequences": family.feeds and path_of(family) is None,
@@ -49,7 +52,42 @@ def layered(family: Family) -> Family:
             problem = f"cannot read sequences both ways: the family {family.unit_name} {reason}"
             raise ConfigError(problem, key="family.bidirectional", value=True, allowed="false")
     values = {item.name: getattr(family, item.name) for item in fields(family) if item.init}
+    if widths is not None:  # whoever asks for *the* width means that of the last layer
+        values |= {"widths": widths, "hidden": widths[-1]}
     return _layered_class(kind)(**values)
+
+
+def _widths_of(family: Family) -> tuple[int, ...] | None:
+    """A width for each layer, where they are given one by one.
+
+    Raises:
+        ConfigError: they are no widths of as many layers that the family takes.
+    """
+    given: Any = family.widths  # as a config has it
+    if given is None:
+        return None
+    parts = given.split("/") if isinstance(given, str) else given if isinstance(given, tuple) else ()
+    words = [str(part) for part in cast("Sequence[Any]", parts)]
+    if len(words) != family.layers or not all(word.isdecimal() for word in words):
+        allowed = f"null, or family.layers whole numbers, {family.layers}, as [64, 32] or 64/32"
+        value = [*cast("Sequence[Any]", given)] if isinstance(given, tuple) else given
+        raise ConfigError("is no width for each layer", key="family.widths", value=value, allowed=allowed)
+    widths = tuple(int(word) for word in words)
+    for width in widths:
+        _of_width(family, width)
+    if family.residual and len(set(widths)) > 1:
+        problem = "adds what a layer sees to what it shows, which are of different widths"
+        raise ConfigError(problem, key="family.residual", value=True, allowed="false, or equal family.widths")
+    return widths
+
+
+def _of_width(family: Family, width: int) -> Family:
+    """One layer of the family alone."""
+    alone = {"layers": 1, "residual": False, "bidirectional": False, "widths": None}
+    try:
+        return replace(family, hidden=width, **alone)
+    except ConfigError as error:
+        raise ConfigError(error.problem, key="family.widths", value=width, allowed=error.allowed) from error
 
 
 @lru_cache
@@ -75,8 +113,10 @@ class Layered(Family):
         """One family, as often as there are loops."""
         kind = next(kind for kind in type(self).__mro__[1:] if issubclass(kind, Family) and kind is not Layered)
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.init}
-        one = kind(**{**values, "layers": 1, "residual": False, "bidirectional": False})
-        return (one,) * len(places_of(self))
+        one = kind(**{**values, "layers": 1, "residual": False, "bidirectional": False, "widths": None})
+        widths = _widths_of(self) or (self.hidden,) * self.layers
+        each = [one if width == self.hidden else _of_width(one, width) for width in widths]
+        return tuple(each[place.layer - 1] for place in places_of(self))
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """Those of the layers below, with their layer's number; then the last one's, and the read-out's."""
@@ -111,7 +151,10 @@ class Layered(Family):
         engine: Engine,
     ) -> Feed:
         """Run the layers below; drives of the last one."""
-        loops = loops_of(self, values, hypers, (engine,) * len(self.parts))
+        # a cell's engine is made for its width; for another one its plain form will do
+        parts = [(part.cell, part.hidden == self.hidden) for part in self.parts]
+        engines = [engine if cell is None or same else cell.engine() for cell, same in parts]
+        loops = loops_of(self, values, hypers, engines)
         last = next(loop for loop in loops if loop.place.main)
         lower = [loop for loop in loops if loop.place.layer < self.layers]
         below = run(lower, Batch.of(inputs, lengths)) if lower else None

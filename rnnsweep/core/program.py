@@ -17,6 +17,7 @@ from rnnsweep.core.metrics.scorers import Scorer
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.base import Engine, TermEngine
+from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.sizes import record_entries, standard_bytes
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import BackwardTerm, ParameterLayout, ParameterSpec
@@ -85,10 +86,15 @@ class Program:
         units = (*self.row_units.values(), self.task, self.readout)
         return self.device.type == "cuda" and not any(unit.asks_host for unit in units)
 
-    @property
+    @cached_property
     def engines(self) -> tuple[Engine, ...]:
-        """Of each loop."""
-        return (self.engine,) * len(self.family.parts)
+        """Of each loop; a cell's is made for its width."""
+        made: dict[int, Engine] = {self.family.hidden: self.engine}
+        for part in self.family.parts:
+            if part.hidden not in made:
+                f, name = part.cell_activation, self.engine.name
+                made[part.hidden] = engine_for(part.cell, name, f, self.dtype, self.device)[0]
+        return tuple(made[part.hidden] for part in self.family.parts)
 
     @property
     def _width(self) -> int:

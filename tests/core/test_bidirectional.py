@@ -38,8 +38,14 @@ from tests.kit.networks import Setup, assert_same_row, loss_at
 from tests.kit.ragged import Ragged, one_by_one
 
 F64 = torch.float64
-FORMS = [{"bidirectional": True}, {"layers": 2, "bidirectional": True}, {"layers": 2, "residual": True}]
+FORMS = [
+    {"bidirectional": True},
+    {"layers": 2, "bidirectional": True},
+    {"layers": 2, "residual": True},
+    {"layers": 2, "widths": (6, 4)},
+]
 ALL_AT_ONCE = {"layers": 3, "bidirectional": True, "residual": True}
+WIDTHS = {"layers": 2, "bidirectional": True, "widths": (4, 6)}
 READOUTS = [Readout(), Pooling(), Pooling(kind="max"), Attention()]
 
 
@@ -125,12 +131,12 @@ def test_a_pack_of_one_is_torchs_bidirectional_module(name: str, layers: int, ev
 
 
 @pytest.mark.parametrize("every", [False, True], ids=["end", "every"])
-@pytest.mark.parametrize("form", [*FORMS, ALL_AT_ONCE], ids=str)
+@pytest.mark.parametrize("form", [*FORMS, ALL_AT_ONCE, WIDTHS], ids=str)
 @pytest.mark.parametrize(("name", "family"), both := [*STACKED, *OWN.items()], ids=[name for name, _ in both])
 def test_gradients_are_central_differences_for_every_family(
     name: str, family: type[Family], form: dict, every: bool
 ) -> None:
-    if every and form is ALL_AT_ONCE and name not in ("srn", "lstm", "momentum_srn"):
+    if every and form in (ALL_AT_ONCE, WIDTHS) and name not in ("srn", "lstm", "momentum_srn"):
         pytest.skip("each alone has been tried")
     one = family() if name in OWN else family(hidden=4)
     setup = Setup(family=layered(replace(one, **form)), task=Ragged(every=every, length=5), batch=4, sigma=0.8)
@@ -186,6 +192,33 @@ def test_residual_layers_are_torchs_modules_added_by_hand(layers: int) -> None:
         assert_close(value[0], values[name].grad, 1e-12, name)
 
 
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize("name", list(TORCH))
+def test_widths_are_those_of_torchs_modules_wired_by_hand(name: str, engine: str) -> None:
+    widths = (5, 3, 4)
+    family = layered(OURS[name](9, layers=3, widths=widths))
+    pack = Setup(family=family, task=TemporalOrder(length=10), engine=engine).pack([0])
+    (_, tile), *_ = tiles(pack)
+    program, batch = pack.program, train_batch(tile)
+    assert {one.name for one in program.engines} == {engine}
+    values = {name: value[0].clone().requires_grad_() for name, value in program.layout.view(tile.params).items()}
+    shown = batch.inputs[0]
+    for layer, width in enumerate(widths, 1):
+        end = "" if layer == 3 else f"_l{layer}"
+        module = TORCH[name](shown.shape[-1], width, dtype=F64)
+        inner = torch.zeros_like(values["b" + end])
+        inner = torch.cat((inner[: 2 * width], values["b_n" + end])) if name == "gru" else inner
+        own = {"weight_hh_l0": values["w_rec" + end].T, "weight_ih_l0": values["w_in" + end].T}
+        own |= {"bias_ih_l0": values["b" + end], "bias_hh_l0": inner}
+        shown = torch.func.functional_call(module, own, (shown,))[0]
+    loss = torch.nn.functional.cross_entropy(shown[-1] @ values["w_out"] + values["b_out"], batch.targets[0])
+    loss.backward()
+    got = learned(pack)
+    assert_close(got.loss[0], loss.detach(), 1e-12, "loss")
+    for key, value in program.layout.view(got.gradients).items():
+        assert_close(value[0], values[key].grad, 1e-12, key)
+
+
 @pytest.mark.parametrize("family", [Srn(4, **ALL_AT_ONCE), Gru(4, layers=2, bidirectional=True)], ids=str)
 def test_sequences_of_different_lengths_are_each_what_they_are_alone(family: Family) -> None:
     pack = Setup(family=layered(family), task=Ragged(), engine="cpu").pack([0])
@@ -202,6 +235,7 @@ def test_sequences_of_different_lengths_are_each_what_they_are_alone(family: Fam
         (Srn(8, bidirectional=True), "cpu", True),
         (Lstm(8, **ALL_AT_ONCE), "cpu", False),
         (Gru(8, layers=2, residual=True), "reference", False),
+        (Gru(8, layers=2, widths=(8, 5)), "cpu", False),
     ],
 )
 def test_a_row_is_to_the_bit_what_it_is_alone(family: Family, engine: str, sampled: bool) -> None:
@@ -231,7 +265,7 @@ def test_passes_are_one_per_loop_in_a_fixed_order() -> None:
 
 @pytest.mark.parametrize("readout", READOUTS, ids=str)
 @pytest.mark.parametrize("every", [False, True], ids=["end", "every"])
-@pytest.mark.parametrize("form", [*FORMS, ALL_AT_ONCE], ids=str)
+@pytest.mark.parametrize("form", [*FORMS, ALL_AT_ONCE, WIDTHS], ids=str)
 @pytest.mark.parametrize("name", ["srn", "lstm", "lru", "momentum_lstm", "nesterov_lstm", "sbo"])
 def test_a_loaded_network_answers_as_the_program(name: str, form: dict, every: bool, readout: Readout) -> None:
     family = layered(replace(dict(STACKED)[name](hidden=4), **form))
@@ -276,5 +310,15 @@ def test_what_cannot_be_says_why() -> None:
             TeacherForcing(units=(0, 1)).check_with(family, Ragged(every=True))
     with pytest.raises(ConfigError, match=r"family\.bidirectional"):
         Srn(4, bidirectional="yes")  # pyright: ignore[reportArgumentType]
+    for wrong in ((4,), (4, 5, 6), 4, (4, 0), (4, 2.5), "4/x", "4"):
+        with pytest.raises(ConfigError, match=r"family\.widths"):
+            layered(Lstm(4, layers=2, widths=wrong))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match=r"family\.widths.*even"):
+        layered(Srn(4, "oplu", layers=2, widths=(4, 5)))
+    with pytest.raises(ConfigError, match=r"family\.residual.*different widths"):
+        layered(Lstm(4, layers=2, widths=(4, 5), residual=True))
+    assert layered(Lstm(4, widths=(7,))) == Lstm(7)
+    assert Lstm(4, layers=2, widths=(4, 5)).unread() == {"hidden": "widths=4/5"}
+    assert layered(Lstm(9, layers=2, widths="4/5")) == layered(Lstm(3, layers=2, widths=(4, 5)))
     assert Srn(4, residual=True).unread() == {"residual": "layers=1"}
     assert not Srn(4, layers=2, residual=True).unread()

@@ -104,7 +104,13 @@ def test_a_tile_holds_as_many_standard_records_as_the_engine_wants_whatever_the_
 @pytest.mark.parametrize("every", [False, True], ids=["end", "every"])
 @pytest.mark.parametrize(
     "form",
-    [{"layers": 3}, {"layers": 3, "residual": True}, {"bidirectional": True}, {"layers": 3, "bidirectional": True}],
+    [
+        {"layers": 3},
+        {"layers": 3, "residual": True},
+        {"bidirectional": True},
+        {"layers": 3, "bidirectional": True},
+        {"layers": 2, "widths": (24, 12)},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("kind", [Srn, Lstm, Gru])

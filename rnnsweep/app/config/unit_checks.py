@@ -146,7 +146,9 @@ def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
     if steps * step + beside <= free:
         key, value, most = "training.batch", batch, free // (steps * step + beside)
     else:
-        key, value, most = "family.hidden", getattr(units.family, "hidden", None), 0
+        widths = units.family.widths
+        key, most = "family.hidden" if widths is None else "family.widths", 0
+        value = getattr(units.family, "hidden", None) if widths is None else str(widths)
     raise ConfigError(problem, key=key, value=value, allowed=f"at most {most} here" if most else "less")
 
 

@@ -54,6 +54,7 @@ class Family(Unit):
 
     Attributes:
         hidden: H, number of hidden units of each layer.
+        widths: H of each layer, at the inputs first, where they differ (a word: ``64/32``); `hidden` is not read then.
         layers: L, one on the other; the read-out sees the last one (`core.layered`).
         residual: whether each layer from the second on adds what it sees to what it shows.
         bidirectional: whether each layer has a second loop, which reads the sequences from their end.
@@ -78,6 +79,7 @@ class Family(Unit):
 
     hidden: int = 50
     layers: int = field(default=1, kw_only=True)
+    widths: tuple[int, ...] | str | None = field(default=None, kw_only=True)
     residual: bool = field(default=False, kw_only=True)
     bidirectional: bool = field(default=False, kw_only=True)
 
@@ -89,7 +91,11 @@ class Family(Unit):
 
     def unread(self) -> Mapping[str, str]:
         """See `Unit.unread`: one layer has nothing to add."""
-        return {"residual": "layers=1"} if self.layers == 1 else {}
+        idle = {"residual": "layers=1"} if self.layers == 1 else {}
+        if self.widths is None:
+            return idle
+        widths = self.widths if isinstance(self.widths, str) else "/".join(map(str, self.widths))
+        return idle | {"hidden": f"widths={widths}"}
 
     @property
     @abstractmethod

@@ -72,6 +72,7 @@ def test_further_arguments_are_keys():
     assert load_class(f"{KIT}.Mixed", "family").fields() == (
         "hidden",
         "layers",
+        "widths",
         "residual",
         "bidirectional",
         "roles",
