@@ -192,13 +192,13 @@ class Pack:
         layout, shapes = self.program.layout, self.program.slot_shapes
         index = torch.tensor(list(rows), dtype=torch.int64, device=self.program.device)
         # Indexing copies, so that the pack may train on in its own memory.
-        params = layout.view(self.params[index].cpu())
+        params = layout.own(self.params[index].cpu())
         numbers = torch.stack([getattr(self, name)[index] for name in self._VECTORS]).tolist()
         slots: dict[str, Tensor] = {}
         for name, shape in shapes.items():
             block = self.slots[name][index].cpu()
             if shape == (layout.size,):
-                slots |= {f"{name}/{part}": view for part, view in layout.view(block).items()}
+                slots |= {f"{name}/{part}": view for part, view in layout.own(block).items()}
             else:
                 slots[name] = block
         return [

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from rnnsweep.core.embedding import Embedding
 from rnnsweep.core.families.base import Family
+from rnnsweep.core.readout import Readout
 from rnnsweep.core.tasks.base import Task
 
 _STANDARD = (100, 10, 100, 6, 4)
 """T, B, H, I and bytes per entry of the record that an engine's tile is meant for."""
 
 
-def loop_entries(family: Family, width: int) -> int:
+def loop_entries(family: Family) -> int:
     """Entries per step and sequence that forward and backward loop hold, inputs aside.
-
-    Args:
-        family: whose loop it is.
-        width: entries of the state that the read-out sees.
 
     Simple cells: states, deltas and what is handed back, and slopes where the states do not give them. A filter of the
     input path holds what goes in and what comes out; cells of their own count the latter anyway.
     """
-    cell = family.cell
+    cell, width = family.cell, family.width
     if cell is not None:
         one = cell.record_width + (cell.drive if family.filters else 0)
         drive = cell.drive
@@ -30,14 +28,18 @@ def loop_entries(family: Family, width: int) -> int:
     return family.layers * one + (family.layers - 1) * 2 * (width + drive)
 
 
-def record_entries(family: Family, width: int, task: Task) -> int:
-    """Entries per step and sequence of a whole record: inputs, loop, and outputs and errors of a per-step task."""
-    whole = 0 if family.cell is None else family.cell.state
-    read = width + whole + 2 * task.n_outputs if task.per_step else 0
-    return task.n_inputs + loop_entries(family, width) + read
+def record_entries(family: Family, task: Task, readout: Readout, embedding: Embedding) -> int:
+    """Entries per step and sequence of a whole record: inputs, loop, and outputs and errors of a per-step task.
+
+    Behind an embedding also vectors, drives, and the gradients of both.
+    """
+    width, cell = family.width, family.cell
+    read = width + (0 if cell is None else cell.state) + 2 * task.n_outputs + readout.entries if task.per_step else 0
+    looked_up = embedding.size + 2 * (width if cell is None else cell.drive) if embedding.size else 0
+    return embedding.width(task.n_inputs) + looked_up + loop_entries(family) + read
 
 
-def standard_bytes(family: Family, width: int) -> int:
+def standard_bytes(family: Family) -> int:
     """A record of this family's loop at the standard size."""
     T, B, H, inputs, size = _STANDARD
-    return T * B * (inputs + loop_entries(family, width) * H // width) * size
+    return T * B * (inputs + loop_entries(family) * H // family.width) * size

@@ -10,7 +10,9 @@ import torch
 from rnnsweep.core import rng
 from rnnsweep.core.controllers.base import Context, Controller, Tally
 from rnnsweep.core.controllers.clip import GlobalNormClip
+from rnnsweep.core.embedding import Embedding
 from rnnsweep.core.families.base import Family
+from rnnsweep.core.families.embedded import embedded
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.learners.bptt import Bptt
@@ -43,12 +45,13 @@ class Setup:
     eval_size: int = 20
     sigma: float = 0.3
     readout: Readout = field(default_factory=Readout)
+    embedding: Embedding = field(default_factory=Embedding)
 
     def program(self) -> Program:
         engine, note = engine_for(self.family.cell, self.engine, self.family.cell_activation, self.dtype, CPU)
         assert engine.name == self.engine, note
         return Program(
-            self.family,
+            embedded(self.family) if self.embedding.size else self.family,
             self.task,
             self.learner,
             self.optimizer,
@@ -60,6 +63,7 @@ class Setup:
             self.batch,
             self.eval_size,
             readout=self.readout,
+            embedding=self.embedding,
         )
 
     def hypers(self, **changes: float) -> dict[str, float]:
@@ -113,7 +117,8 @@ def loss_at(pack: Pack, tile: Tile, params: torch.Tensor) -> torch.Tensor:
     family, hypers = program.family, tile.unit_hypers("family")
     inputs = family.feed(values, hypers, batch.inputs, batch.lengths, program.engine).inputs
     record = program.engine.forward(inputs, family.weights(values, hypers), program.activation, batch.lengths)
-    return read_out(program.task, values, family.visible(record.h), batch, program.engine).loss
+    seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
+    return read_out(program.task, values, seen.states, batch, program.engine).loss
 
 
 def assert_same_row(first: RowSnapshot, second: RowSnapshot) -> None:

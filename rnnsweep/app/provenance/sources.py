@@ -22,6 +22,7 @@ UNIT_FOLDERS = (
     "analyses",
     "controllers",
     "datasets",
+    "embeddings",
     "families",
     "inits",
     "learners",

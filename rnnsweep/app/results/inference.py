@@ -31,8 +31,8 @@ class TrainedNetwork(RecurrentNetwork):
 
     def __init__(self, program: Program, state: RowSnapshot, hypers: Mapping[str, float]) -> None:
         family, dtype = program.family, program.dtype
-        parts = Parts(family, program.readout, program.task.n_inputs, program.task.per_step)
-        values = {name: value.to("cpu", dtype)[None] for name, value in state.params.items()}
+        parts = Parts(family, program.readout, program.task.n_inputs, program.task.per_step, program.embedding)
+        values = program.layout.with_tied({n: value.to("cpu", dtype)[None] for n, value in state.params.items()})
         own = {key: torch.tensor([value], dtype=dtype) for key, value in hypers.items()}
         own |= {f"family.{name}": state.slots[f"family.{name}"].cpu()[None] for name in family.slots}
         family_hypers = {key.removeprefix("family."): value for key, value in own.items() if key.startswith("family.")}
@@ -53,7 +53,7 @@ class TrainedNetwork(RecurrentNetwork):
             raise RnnsweepError(f"the family {family.unit_name} is made of no torch module")
         # as trained, not as folded; what was thawed and trained on since is newer
         values = self._trained | {name: value.detach() for name, value in self.named_parameters()}
-        return family.trained(self.program.task.n_inputs, values)
+        return family.trained(self.program.embedding.width(self.program.task.n_inputs), values)
 
     def evaluate(self, sequences: int = 1000, seed: int = 0, split: Split = "valid") -> dict[str, float]:
         """Loss and error on sequences that training has not seen (a stream of its own), and what derives from them.

@@ -32,12 +32,14 @@ class Feed:
         pullback: gradients of raw parameters from those of the drives.
         back: gradient of what came in, [P, T, B, I], from that of the drives; a family with a filter gives it where its
             layers may stand on each other.
+        both: `pullback` and `back` together, of layers, for which either is a backward loop.
     """
 
     inputs: Tensor
     # Inputs as they come have no parameters behind them.
     pullback: Callable[[Tensor | None], dict[str, Tensor]] = lambda gradient: {}
     back: Callable[[Tensor], Tensor] | None = None
+    both: Callable[[Tensor | None], tuple[dict[str, Tensor], Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Family(Unit):
         orthogonal: whether the loop's whole recurrent matrix is orthogonal (of complex units: unitary), whatever the
             parameters are.
         counted: those of them that are reported: slot -> metric key.
+        looks_up: whether inputs are codes of symbols, see `families.embedded`.
         pace: what to say before training where it takes far longer than with others; empty where it does not.
     """
 
@@ -66,6 +69,7 @@ class Family(Unit):
     first_values: ClassVar[Mapping[str, str]] = {}
     orthogonal: ClassVar[bool] = False
     counted: ClassVar[Mapping[str, str]] = {}
+    looks_up: ClassVar[bool] = False
     pace: ClassVar[str] = ""
 
     hidden: int = 50
@@ -99,6 +103,12 @@ class Family(Unit):
         trained = any(spec.role == "state" for spec in self.parameters(1, 1))
         # A feed of its own remembers steps, and that memory is no part of the carried state.
         return trained or type(self).feed is not Family.feed
+
+    @property
+    def width(self) -> int:
+        """K, entries of a state that the read-out sees."""
+        # any sizes will do
+        return next(spec.shape[0] for spec in self.parameters(1, 1) if spec.name == "w_out")
 
     @property
     def filters(self) -> bool:

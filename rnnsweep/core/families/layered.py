@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -82,7 +82,12 @@ class Layered(Family):
 
     Numerics:
         A layer above the first gets drives, one product over all steps, and hands back their gradients in the same way.
+
+    Attributes:
+        hands_back: whether the first one does so too, for an embedding before it (`families.embedded`).
     """
+
+    hands_back: ClassVar[bool] = False
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """Those of the layers below, with their layer's number; then the last one's, and the read-out's."""
@@ -117,46 +122,52 @@ class Layered(Family):
             if self._filtered:
                 filtered = one.feed(own, hypers, x, lengths, engine)
                 fed, loop = filtered.inputs, weights
-            elif layer == 1:  # its loop takes inputs as they are
+            elif layer == 1 and not self.hands_back:  # its loop takes inputs as they are
                 fed, loop = x, weights
             else:
-                fed, loop = _driven(x, weights, engine), given_drives(weights)
+                fed, loop = driven(x, weights, engine), given_drives(weights)
             record = engine.forward(fed, loop, self.cell_activation, lengths)
             done.append(_Below(own, weights, x, record, filtered))
             x = self.visible(record.h[:, 1:]).contiguous()
         top = _of(values, self.layers, self.layers)
         if self._filtered:
             last = one.feed(top, hypers, x, lengths, engine)
-            return Feed(last.inputs, lambda g: self._down(_back(last, g), last.pullback(g), done, hypers, engine))
+            return self._fed(last.inputs, lambda g: self._down(_back(last, g), last.pullback(g), done, hypers, engine))
         weights = one.weights(top, hypers)
-        drives = _driven(x, weights, engine)
+        drives = driven(x, weights, engine)
 
-        def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
+        def down(gradient: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
             assert gradient is not None
-            parts, back = _into_inputs(gradient, x, weights, engine)
+            parts, back = into_inputs(gradient, x, weights, engine)
             own = one.pullback(top, hypers, parts) if weights.w_in is not None else {}
             return self._down(back, own, done, hypers, engine)
 
-        return Feed(drives, pullback)
+        return self._fed(drives, down)
+
+    def _fed(self, drives: Tensor, down: Callable[[Tensor | None], tuple[dict[str, Tensor], Tensor]]) -> Feed:
+        return Feed(drives, lambda gradient: down(gradient)[0], both=down if self.hands_back else None)
 
     def _down(
         self, back: Tensor, named: dict[str, Tensor], done: Sequence[_Below], hypers: Values, engine: Engine
-    ) -> dict[str, Tensor]:
-        """Gradients of all layers, from those of what the last one sees and of its own input path."""
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Gradients of all layers, from those of what the last one sees and of its own input path; and of the inputs.
+
+        The latter only where the first layer hands back.
+        """
         one = super()
         for layer in range(self.layers - 1, 0, -1):
             below, found = done[layer - 1], dict[str, Tensor]()
             loop, _ = engine.backward(below.record, Direct(steps=back), self.cell_activation, keep=False)
             if below.feed is not None:
                 found = below.feed.pullback(loop.inputs)
-                back = _back(below.feed, loop.inputs) if layer > 1 else back
-            elif layer > 1:
+                back = _back(below.feed, loop.inputs) if layer > 1 or self.hands_back else back
+            elif layer > 1 or self.hands_back:
                 assert loop.inputs is not None
-                parts, back = _into_inputs(loop.inputs, below.inputs, below.weights, engine)
+                parts, back = into_inputs(loop.inputs, below.inputs, below.weights, engine)
                 loop = replace(loop, w_in=parts.w_in, bias=parts.bias)
             found = merged(one.pullback(below.values, hypers, loop), found)
             named |= {_named(name, layer): value for name, value in found.items()}
-        return named
+        return named, back
 
     @property
     def input_path(self) -> InputPath:
@@ -292,7 +303,7 @@ def _product(x: Tensor, matrix: Tensor) -> Tensor:
     return x @ matrix if torch.compiler.is_exporting() else numerics.matmul(x, matrix)
 
 
-def _driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -> Float[Tensor, "P T B D"]:
+def driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -> Float[Tensor, "P T B D"]:
     """Drives of a layer that sees x; x itself where its loop takes inputs as they are."""
     if weights.w_in is None:
         return x
@@ -300,7 +311,7 @@ def _driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -
     return drive if weights.bias is None else drive + weights.bias[:, None, None]
 
 
-def _into_inputs(
+def into_inputs(
     g: Float[Tensor, "P T B D"], x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine
 ) -> tuple[LoopGradients, Float[Tensor, "P T B K"]]:
     """Gradients of an input path from those of the drives: of its weights (that of W_rec is 0), and of x."""

@@ -92,9 +92,12 @@ class OnlineLearner(Learner):
 def check_feed(learner: Learner, family: Family) -> None:
     """Raise `ConfigError` where weights act before the loop."""
     if type(family).feed is not Family.feed:
-        before = "filters its inputs" if family.layers == 1 else "has other layers"
+        before, allowed = ("filters its inputs", "another family") if family.layers == 1 else ("has other layers", "")
+        if family.looks_up:
+            before, allowed = "looks its inputs up", "embedding=none"
         problem = f"follows one loop's own weights, and the family {family.unit_name} {before} before it"
-        raise ConfigError(problem, key="learner", value=learner.unit_name, allowed="learner=bptt, or another family")
+        allowed = f"learner=bptt, or {allowed or 'family.layers=1'}"
+        raise ConfigError(problem, key="learner", value=learner.unit_name, allowed=allowed)
 
 
 def loop_sizes(family: Family, task: Task) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.tasks import classification_scores as scores
 from rnnsweep.core.tasks import table_levels as levels
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.tasks.onehot import one_hot
+from rnnsweep.core.tasks.onehot import symbols
 from rnnsweep.core.tasks.success import argmax_errors, share_of_steps, squared_errors
 from rnnsweep.core.tasks.table_metrics import (
     ACCURACY,
@@ -248,6 +248,11 @@ class TableTask(Task):
         return self.goal == "classify" and isinstance(self.target, tuple) and len(self.target) > 1
 
     @property
+    def tokens(self) -> bool:
+        """Whether inputs are symbols: those of texts."""
+        return self.goal in TOKENS
+
+    @property
     def n_inputs(self) -> int:
         """Columns, and flags of missing values; or tokens."""
         return self.prepared().recipe.width
@@ -311,7 +316,7 @@ class TableTask(Task):
         index = torch.where(own, first[:, None] + position, torch.full_like(position, -1))
         lengths = torch.full_like(draws.batch_ids, T) if self.prepared().even else steps
         read = data.inputs[index]
-        inputs = read if self.goal not in TOKENS else one_hot(read, own, self.n_inputs, draws.dtype)
+        inputs = read if self.goal not in TOKENS else symbols(read, own, self.n_inputs, draws)
         if not self.per_step:
             return Batch(inputs, data.targets[sequence], lengths)
         # before the start any row that exists will do: it is not scored
@@ -382,9 +387,9 @@ class TableTask(Task):
         there = torch.nn.functional.one_hot(collected["classes"], self.n_outputs).bool()
         return found | {AUROC: scores.auroc_macro(collected["outputs"], there)}
 
-    def read_new(self, path: str) -> Sequence[tuple[str, np.ndarray]]:
+    def read_new(self, path: str, *, tokens: bool = False) -> Sequence[tuple[str, np.ndarray]]:
         """Names and inputs [steps, I] of the sequences of another file, with the same columns and numbers."""
-        return new_sequences(self.spec, self.prepared().recipe, path)
+        return new_sequences(self.spec, self.prepared().recipe, path, tokens=tokens)
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Numbers in the units of the data."""
