@@ -5,6 +5,7 @@ Shapes: see `core.types`; V symbols, E entries of a vector.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from rnnsweep.core.types import ParameterSpec
+from rnnsweep.core.types import ParameterLayout, ParameterSpec
 from rnnsweep.unit import Unit
 
 TABLE = "embedding"
@@ -52,6 +53,30 @@ class Embedding(Unit):
         """First values of `parameters`, drawn on the CPU from each row's key; left out: zeros."""
         del n_inputs, keys
         return {}
+
+
+def with_tied(values: Mapping[str, Float[Tensor, "P ..."]], embedding: Embedding) -> dict[str, Float[Tensor, "P ..."]]:
+    """Values by name, and a tied ``w_out``: a view of the table."""
+    return {**values, "w_out": values[TABLE].transpose(1, 2)} if embedding.tied else dict(values)
+
+
+class TiedLayout(ParameterLayout):
+    """A layout whose ``w_out`` has no entries of its own: it is the table's transpose."""
+
+    def __init__(self, specs: Sequence[ParameterSpec], embedding: Embedding) -> None:
+        super().__init__(specs)
+        self._embedding = embedding
+
+    def view(self, flat: Float[Tensor, "P N"]) -> dict[str, Float[Tensor, "P ..."]]:
+        """Views [P, *shape] by name; entries of the table have two names."""
+        return with_tied(super().view(flat), self._embedding)
+
+    def flatten(self, values: Mapping[str, Float[Tensor, "P ..."]], out: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
+        """As `ParameterLayout`; what is called ``w_out`` is a gradient, and is added to that of the table."""
+        out = super().flatten(values, out)
+        if "w_out" in values:
+            self.part(out, self.spec(TABLE)).add_(values["w_out"].transpose(1, 2))
+        return out
 
 
 def look_up(table: Float[Tensor, "P V E"], codes: Int64[Tensor, "P T B"]) -> Float[Tensor, "P T B E"]:

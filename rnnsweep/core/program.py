@@ -10,7 +10,7 @@ import torch
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal, Transform
-from rnnsweep.core.embedding import TABLE, Embedding
+from rnnsweep.core.embedding import Embedding, TiedLayout
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
@@ -73,11 +73,6 @@ class Program:
             raise ConfigError(problem, key="engine", value=self.engine.name, allowed="reference")
 
     @cached_property
-    def tokens(self) -> bool:
-        """Whether the task's symbols come as codes, to be looked up."""
-        return bool(self.embedding.size)
-
-    @cached_property
     def carries(self) -> bool:
         """Whether the state goes over from one mini-batch to the next."""
         return self.task.carries
@@ -86,7 +81,7 @@ class Program:
     def layout(self) -> ParameterLayout:
         """Where parameters lie in a row's slab."""
         specs = parameters_of(self.family, self.readout, self.task, self.embedding)
-        return ParameterLayout(specs, {"w_out": TABLE} if self.embedding.tied else None)
+        return TiedLayout(specs, self.embedding) if self.embedding.tied else ParameterLayout(specs)
 
     @cached_property
     def replays(self) -> bool:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
+from typing import overload
 
 import torch
 from jaxtyping import Bool, Float, Int64, Num, Shaped
@@ -78,17 +79,13 @@ class ParameterSpec:
 class ParameterLayout:
     """Where each parameter lies in a row's slab: a pack's parameters are one flat matrix [P, N].
 
-    Args:
-        specs: in order.
-        tied: matrices without entries of their own: name -> the parameter whose transpose it is.
-
     Attributes:
-        specs, tied: as given.
+        specs: in order.
         size: N, entries per row, padding included. Padding is zero and stays zero.
     """
 
-    def __init__(self, specs: Sequence[ParameterSpec], tied: Mapping[str, str] | None = None) -> None:
-        self.specs, self.tied = tuple(specs), dict(tied or {})
+    def __init__(self, specs: Sequence[ParameterSpec]) -> None:
+        self.specs = tuple(specs)
         self.offsets: dict[str, int] = {}
         offset = 0
         for spec in self.specs:
@@ -104,17 +101,9 @@ class ParameterLayout:
         except StopIteration:
             raise KeyError(name) from None
 
-    def own(self, flat: Float[Tensor, "P N"]) -> dict[str, Float[Tensor, "P ..."]]:
-        """Views [P, *shape] by name, each entry once."""
-        return {spec.name: self.part(flat, spec) for spec in self.specs}
-
     def view(self, flat: Float[Tensor, "P N"]) -> dict[str, Float[Tensor, "P ..."]]:
-        """`own`, and tied matrices: views of entries that another name has too."""
-        return self.with_tied(self.own(flat))
-
-    def with_tied(self, values: Mapping[str, Float[Tensor, "P ..."]]) -> dict[str, Float[Tensor, "P ..."]]:
-        """Values by name, and the transposes that are tied to them."""
-        return {**values, **{name: values[source].transpose(1, 2) for name, source in self.tied.items()}}
+        """Views [P, *shape] by name."""
+        return {spec.name: self.part(flat, spec) for spec in self.specs}
 
     def part(self, flat: Float[Tensor, "P N"], spec: ParameterSpec) -> Float[Tensor, "P ..."]:
         """One parameter's view."""
@@ -122,17 +111,11 @@ class ParameterLayout:
         return flat[:, start : start + spec.size].view(len(flat), *spec.shape)
 
     def flatten(self, values: Mapping[str, Float[Tensor, "P ..."]], out: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
-        """Copy named tensors [P, *shape] into flat ones; names that are absent stay as they are.
-
-        What is named like a tied matrix is a gradient: it is added to that of the entries that it shares.
-        """
+        """Copy named tensors [P, *shape] into flat ones; names that are absent stay as they are."""
         for spec in self.specs:
             if spec.name in values:
                 start = self.offsets[spec.name]
                 out[:, start : start + spec.size] = values[spec.name].flatten(1)  # P size
-        for name, source in self.tied.items():
-            if name in values:
-                self.part(out, self.spec(source)).add_(values[name].transpose(1, 2))
         return out
 
     def mask(self, names: Sequence[str], device: torch.device | str = "cpu") -> Bool[Tensor, " N"]:
@@ -158,8 +141,8 @@ class Batch:
     """One mini-batch per row.
 
     Attributes:
-        inputs: steps before a sequence's own start are zero. Of symbols, where `Draws.tokens` asked for them, their
-            codes, int64 [P, T, B]; -1 before a sequence's own start.
+        inputs: steps before a sequence's own start are zero. Or, where `Draws.tokens` asks for them, codes of symbols,
+            int64 [P, T, B]; -1 before a sequence's own start.
         targets: int64 classes [P, B] or [P, T, B], or values [P, B, O] or [P, T, B, O].
         lengths: own steps, 1 <= lengths <= T: [P], or [P, B] where sequences of a row differ.
         mask: [P, T], or [P, T, B] where sequences differ, 0/1: steps that count in the loss of a per-step task; None =
@@ -384,6 +367,70 @@ class Wanted:
 
     trace: bool = False
     term_rows: Bool[Tensor, " P"] | None = None
+
+
+class KernelArguments:
+    """What may reach a compiled kernel: tensors and numbers as it counts on them.
+
+    A kernel trusts type, place, shape and range blindly: a wrong one reads or writes foreign memory.
+
+    Args:
+        dtype: element type of the loop; whole numbers are int64.
+        device: where all tensors of the launch are.
+
+    Raises:
+        TypeError: a tensor of another type or elsewhere: its bytes would be misread.
+        ValueError: a tensor of another shape, or a whole number out of its range.
+
+    Numerics:
+        Values are never converted.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"{dtype} has no fused loop; there are float32 and float64")
+        self.dtype, self.device = dtype, device
+
+    def check(
+        self, name: str, tensor: Shaped[Tensor, " ..."], shape: tuple[int, ...], dtype: torch.dtype | None = None
+    ) -> None:
+        """Raise unless the tensor is of this shape, of the loop's type (or `dtype`), and where the loop runs."""
+        wanted = dtype or self.dtype
+        if tensor.dtype != wanted or tensor.device != self.device:
+            raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; this loop takes {wanted} on {self.device}")
+        if tensor.shape != shape:
+            raise ValueError(f"{name} is {list(tensor.shape)}; this loop takes {list(shape)}")
+
+    @overload
+    def packed(self, name: str, tensor: Num[Tensor, " ..."], shape: tuple[int, ...]) -> Num[Tensor, " ..."]: ...
+    @overload
+    def packed(self, name: str, tensor: None, shape: tuple[int, ...]) -> None: ...
+    @overload
+    def packed(
+        self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]
+    ) -> Num[Tensor, " ..."] | None: ...
+    def packed(
+        self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]
+    ) -> Num[Tensor, " ..."] | None:
+        """The tensor, checked and without gaps; None for None."""
+        if tensor is None:
+            return None
+        self.check(name, tensor, shape)
+        return tensor.contiguous()
+
+    def whole(self, name: str, tensor: Shaped[Tensor, " ..."], count: int, low: int, high: int) -> Int64[Tensor, " P"]:
+        """The tensor without gaps, int64 [count] with low <= values <= high: a kernel walks as far as they say."""
+        self.check(name, tensor, (count,), torch.int64)
+        if tensor.device.type == "cpu":
+            # for so few numbers many times faster than a reduction
+            values: list[int] = tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            if values and not (low <= min(values) and max(values) <= high):
+                raise ValueError(f"{name} = {values} is not within {low}..{high}")
+        elif count:
+            # Asserted where they are: to read them here would wait for everything that the device has still to do.
+            inside = ((tensor >= low) & (tensor <= high)).all()
+            torch._assert_async(inside, f"{name} is not within {low}..{high}")  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage, reportUnknownMemberType]
+        return tensor.contiguous()
 
 
 def check_parts(record: Record, direct: Direct, name: str, derives_slope: bool) -> None:

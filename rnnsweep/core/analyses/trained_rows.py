@@ -81,7 +81,7 @@ class TrainedRows:
         mask = None if first.mask is None else first.mask[:, own]
         lengths = first.lengths if first.lengths.ndim == 1 else first.lengths[:, 0]
         inputs = first.inputs[:, own]
-        inputs = look_up(self.values[TABLE], inputs) if self.program.tokens else inputs
+        inputs = look_up(self.values[TABLE], inputs) if self.program.family.looks_up else inputs
         return replace(first, inputs=inputs, targets=targets, mask=mask, lengths=lengths, state=None)
 
     def _drawn(self, ids: Int64[Tensor, " n"]) -> Batch:
@@ -90,7 +90,7 @@ class TrainedRows:
         keys = torch.full((len(self),), Streams(self.seed, 0).key("analysis"))
         ids = ids if available is None else ids[ids < available]
         draws = Draws(keys, ids.expand(len(self), -1), torch.zeros_like(keys), self.program.dtype, split="valid")
-        draws = replace(draws, tokens=self.program.tokens)
+        draws = replace(draws, tokens=self.program.family.looks_up)
         return task.batch(draws)
 
     @property

@@ -11,6 +11,7 @@ import torch
 from rnnsweep.app.config.load import load
 from rnnsweep.core import rng
 from rnnsweep.core.build import build_program, build_units, initial_state, shape_key
+from rnnsweep.core.controllers.per_parameter import PerParameterClip
 from rnnsweep.core.embeddings.learned import LearnedEmbedding
 from rnnsweep.core.families.layered import layered
 from rnnsweep.core.families.lstm import Lstm
@@ -20,7 +21,7 @@ from rnnsweep.core.types import Wanted
 from rnnsweep.errors import ConfigError
 from tests.contract.test_engines import assert_close
 from tests.core.families.test_layered import torch_module
-from tests.kit.networks import Setup, assert_same_row
+from tests.kit.networks import Setup, assert_same_row, context_of
 from tests.kit.ragged import RaggedSymbols, one_by_one
 
 H = 6
@@ -67,7 +68,7 @@ def test_gradients_are_those_of_torchs_modules(tied: bool, layers: int, engine: 
     learned = program.learner.learn(program, tile.params, tile.unit_hypers("family"), batch, Wanted(), {})
     loss, true = torch_loss(program.layout.view(tile.params), batch, layers, tied)
     assert_close(learned.loss[0], loss, 1e-12, "loss")
-    ours = program.layout.own(learned.gradients)
+    ours = {spec.name: program.layout.part(learned.gradients, spec) for spec in program.layout.specs}
     assert true.keys() == ours.keys()
     for name, value in true.items():
         assert_close(ours[name][0], value, 1e-12, name)
@@ -183,3 +184,17 @@ def test_a_family_behind_a_look_up_is_still_itself(tmp_path: Path) -> None:
     assert units.family.unit_name == units_of(tmp_path, "family=gru")[1].family.unit_name
     assert not units.family.restarts
     assert replace(units.family, hidden=7).hidden == 7
+
+
+def test_a_clip_of_each_parameter_shrinks_a_tied_table_once() -> None:
+    setup = Setup(
+        Lstm(H), RaggedSymbols(every=True), embedding=LearnedEmbedding(size=H, tied=True),
+        controllers={"clip": PerParameterClip(threshold=1e-3)},
+    )  # fmt: skip
+    pack = setup.pack([0])
+    _, context = context_of(pack, "controllers.clip")
+    layout, before = pack.program.layout, context.gradients.clone()
+    after = setup.controllers["clip"].transform(context, before.norm(dim=1)).gradients
+    for spec in layout.specs:
+        own, clipped = layout.part(before, spec), layout.part(after, spec)
+        assert_close(clipped, own * min(1.0, 1e-3 / float(own.norm())), 1e-12, spec.name)

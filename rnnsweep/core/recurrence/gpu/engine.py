@@ -12,9 +12,9 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.gpu.tiling import Tiling, check_entries, fuses_inputs, rounded
-from rnnsweep.core.recurrence.kernel_arguments import KernelArguments
 from rnnsweep.core.types import (
     Direct,
+    KernelArguments,
     LoopGradients,
     LoopWeights,
     Record,
