@@ -31,12 +31,13 @@ def loop_entries(family: Family) -> int:
 def record_entries(family: Family, task: Task, readout: Readout, embedding: Embedding) -> int:
     """Entries per step and sequence of a whole record: inputs, loop, and outputs and errors of a per-step task.
 
-    Behind an embedding also vectors, drives, and the gradients of both.
+    Behind an embedding: vectors, their gradient, and drives.
     """
     width, cell = family.width, family.cell
     read = width + (0 if cell is None else cell.state) + 2 * task.n_outputs + readout.entries if task.per_step else 0
-    looked_up = embedding.size + 2 * (width if cell is None else cell.drive) if embedding.size else 0
-    return embedding.width(task.n_inputs) + looked_up + loop_entries(family) + read
+    # cells and filters hold what they are fed with anyway
+    drives = width if embedding.size and cell is None and not family.filters else 0
+    return embedding.width(task.n_inputs) + embedding.size + drives + loop_entries(family) + read
 
 
 def standard_bytes(family: Family) -> int:
