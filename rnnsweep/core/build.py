@@ -12,7 +12,7 @@ import torch
 
 from rnnsweep.core.controllers.base import Additive, Controller
 from rnnsweep.core.embedding import Embedding
-from rnnsweep.core.families.base import Family, OutputFeedback, path_of
+from rnnsweep.core.families.base import Family, OutputFeedback
 from rnnsweep.core.families.embedded import embedded
 from rnnsweep.core.families.layered import layered
 from rnnsweep.core.inits.base import Init
@@ -80,11 +80,8 @@ def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, A
     # older configs have no embedding
     embedding = build_unit(config["embedding"], "embedding", Embedding) if "embedding" in config else Embedding()
     family = layered(build_unit(config["family"], "family", Family))
-    if embedding.size:
-        _check_look_up(family)
-        family = embedded(family)
     units = Units(
-        family,
+        embedded(family) if embedding.size else family,
         build_unit(config["task"], "task", Task),
         build_unit(config["init"], "init", Init),
         build_unit(config["learner"], "learner", Learner),
@@ -134,15 +131,6 @@ def _gated_names(families: Mapping[str, Any]) -> list[str]:
         with suppress(ConfigError, TypeError):
             named += [name] if issubclass(unit, Family) and _gated(unit()) else []
     return named
-
-
-def _check_look_up(family: Family) -> None:
-    """A look-up needs to know what reaches the inputs of the family behind it."""
-    with user_code(family):
-        whole = type(family).feed is not Family.feed and path_of(family) is None and family.layers == 1
-    if whole:
-        problem = f"cannot stand before the family {family.unit_name}, which filters whole sequences"
-        raise ConfigError(problem, key="embedding", value="learned", allowed="none, or another family")
 
 
 def _check_embedding(units: Units) -> None:

@@ -13,16 +13,24 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.embedding import TABLE, collected, look_up
-from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values
+from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values, path_of
 from rnnsweep.core.families.filters import given_drives
 from rnnsweep.core.families.layered import driven, into_inputs
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import LoopWeights
+from rnnsweep.errors import ConfigError
 
 
 def embedded(family: Family) -> Family:
-    """The family that takes codes int64 [P, T, B] and looks them up in the value ``embedding``."""
+    """The family that takes codes int64 [P, T, B] and looks them up in the value ``embedding``.
+
+    Raises:
+        ConfigError: it filters whole sequences, and so cannot say what reaches its inputs.
+    """
+    if family.layers == 1 and type(family).feed is not Family.feed and path_of(family) is None:
+        problem = f"cannot stand behind an embedding: the family {family.unit_name} filters whole sequences"
+        raise ConfigError(problem, key="family", value=family.unit_name, allowed="embedding=none, or another family")
     return _embedded_class(type(family))(**_values(family))
 
 

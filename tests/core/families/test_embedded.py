@@ -7,18 +7,21 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rnnsweep.core.controllers.gradient_flossing import GradientFlossing, lyapunov_spectrum
 from rnnsweep.core.controllers.omega import Omega, omega_of
 from rnnsweep.core.embedding import look_up
 from rnnsweep.core.embeddings.learned import LearnedEmbedding
-from rnnsweep.core.families.base import Family
+from rnnsweep.core.families.base import Family, Feed
 from rnnsweep.core.families.embedded import embedded, plain
 from rnnsweep.core.families.layered import layered
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
 from rnnsweep.core.learners.teacher_forcing import TeacherForcing
 from rnnsweep.core.network import Parts, RecurrentNetwork
+from rnnsweep.core.recurrence.unrolled import Unrolled
 from rnnsweep.core.training import tiles, train_batch
 from rnnsweep.core.types import Wanted
+from rnnsweep.errors import ConfigError
 from tests.contract.test_engines import assert_close
 from tests.contract.test_rows import found
 from tests.core.families.test_layered import ALONE
@@ -134,3 +137,39 @@ def test_forced_outputs_come_in_beside_symbols() -> None:
         )
         gradients.append(learned.gradients)
     assert_close(gradients[0], gradients[1], 1e-11, "gradients")
+
+
+class Whole(Srn):
+    """A user's filter that is known over whole sequences only."""
+
+    def feed(self, values, hypers, inputs, lengths, engine):
+        return Feed(inputs.cumsum(1))
+
+
+def test_a_filter_of_whole_sequences_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"cannot stand behind an embedding: .* filters whole sequences"):
+        embedded(Whole(4))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_flossing_goes_through_what_comes_before_the_loop(layers: int) -> None:
+    """Against central differences of the squared exponents, for the matrix of the loop as well."""
+    flossing = GradientFlossing(weight=1.0, every=1, exponents=2)
+    pack = pack_of("srn", layers, Srn, controllers={"flossing": flossing})
+    tile, context = context_of(pack, "controllers.flossing")
+    program, batch, small = pack.program, context.batch, 1e-6
+    total = flossing.add(context) - context.gradients
+
+    def at(params: torch.Tensor) -> torch.Tensor:
+        values, hypers = program.layout.view(params), tile.unit_hypers("family")
+        inputs = program.family.feed(values, hypers, batch.inputs, batch.lengths, program.engine).inputs
+        weights = program.family.weights(values, hypers)
+        loop = Unrolled(weights, inputs, program.activation, None, batch.lengths)
+        return lyapunov_spectrum(loop, 2).square().mean((1, 2)).detach()
+
+    for names in (["embedding"], ["w_rec"], [spec.name for spec in program.layout.specs]):
+        drawn = torch.randn(tile.params.shape, generator=torch.Generator().manual_seed(3), dtype=F64)
+        direction = torch.where(program.layout.mask(names), drawn, torch.zeros_like(drawn))
+        up, down = (at(tile.params + sign * small * direction) for sign in (1, -1))
+        assert abs(float((total * direction).sum())) > 1e-8
+        assert_close((total * direction).sum(1), (up - down) / (2 * small), 1e-6, str(names))
