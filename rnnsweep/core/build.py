@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from rnnsweep.core.controllers.base import Additive, Controller
-from rnnsweep.core.families.base import Family
+from rnnsweep.core.embedded import embedded
+from rnnsweep.core.embedding import Embedding
+from rnnsweep.core.families.base import Family, OutputFeedback
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.layered import layered
 from rnnsweep.core.learners.base import Learner
@@ -22,7 +24,7 @@ from rnnsweep.core.program import Program, parameters_of
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.types import Capability
+from rnnsweep.core.types import Capability, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.loader import build_unit, load_class, user_code
 from rnnsweep.unit import Unit
@@ -41,6 +43,7 @@ class Units:
     optimizer: Optimizer
     controllers: Mapping[str, Controller]
     readout: Readout = field(default_factory=Readout)
+    embedding: Embedding = field(default_factory=Embedding)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -50,8 +53,13 @@ class Units:
     @property
     def all(self) -> tuple[Unit, ...]:
         """Every one of them."""
-        one_each = (self.family, self.task, self.init, self.learner, self.optimizer, self.readout)
+        one_each = (self.family, self.task, self.init, self.learner, self.optimizer, self.readout, self.embedding)
         return (*one_each, *self.controllers.values())
+
+    @property
+    def parameters(self) -> tuple[ParameterSpec, ...]:
+        """All parameters of a row."""
+        return parameters_of(self.family, self.readout, self.task, self.embedding)
 
     def rows(self) -> dict[str, Unit]:
         """Units with per-row hyperparameters that reach the tensor program, by dotted prefix."""
@@ -70,8 +78,11 @@ def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, A
         ConfigError: the first thing that is wrong, with its dotted key.
     """
     controllers = config.get("controllers") or {}
+    # older configs have no embedding
+    embedding = build_unit(config["embedding"], "embedding", Embedding) if "embedding" in config else Embedding()
+    family = layered(build_unit(config["family"], "family", Family))
     units = Units(
-        layered(build_unit(config["family"], "family", Family)),
+        embedded(family) if embedding.size else family,
         build_unit(config["task"], "task", Task),
         build_unit(config["init"], "init", Init),
         build_unit(config["learner"], "learner", Learner),
@@ -79,6 +90,7 @@ def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, A
         # an empty block is a controller that was taken out
         {name: build_unit(block, f"controllers.{name}", Controller) for name, block in controllers.items() if block},
         build_unit(config["readout"], "readout", Readout) if "readout" in config else Readout(),
+        embedding,
     )
     # the checks call methods of units, which may be the user's
     with user_code(*units.all):
@@ -88,8 +100,10 @@ def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, A
 
 def _check_together(units: Units, batch: int, families: Callable[[], Mapping[str, Any]]) -> None:
     _check_init(units, families)
+    _check_embedding(units)
     _check_controllers(units)
     _check_learner(units)
+    _check_readout(units)
     _check_task(units, batch)
 
 
@@ -120,9 +134,46 @@ def _gated_names(families: Mapping[str, Any]) -> list[str]:
     return named
 
 
+def _check_embedding(units: Units) -> None:
+    """A table of vectors needs symbols, and a tied one a read-out of its own sizes."""
+    embedding, task = units.embedding, units.task
+    if embedding.size and not task.tokens:
+        problem = f"looks symbols up, and the inputs of the task {task.unit_name} are numbers"
+        raise ConfigError(problem, key="embedding", value=embedding.unit_name, allowed="none, or a task of symbols")
+    if not embedding.tied:
+        return
+    if task.n_outputs != task.n_inputs:
+        problem = f"the task {task.unit_name} has {task.n_inputs} symbols and {task.n_outputs} outputs"
+        raise ConfigError(problem, key="embedding.tied", value=True, allowed="false")
+    if units.learner.proposes:
+        problem = f"the learning rule {units.learner.unit_name} sets the read-out by itself"
+        raise ConfigError(problem, key="embedding.tied", value=True, allowed="false, or learner=bptt")
+    seen = units.readout.width(units.family.width)
+    if embedding.size != seen:
+        problem = "a tied table has as many entries per symbol as the read-out sees"
+        raise ConfigError(
+            problem, key="embedding.size", value=embedding.size, allowed=f"{seen}, or embedding.tied=false"
+        )
+
+
+def _check_readout(units: Units) -> None:
+    """Who takes the linear map of the states for the whole read-out is defined beside no other."""
+    name = units.readout.unit_name
+    if units.readout.direct:
+        return
+    if units.learner.linear:
+        problem = f"sends errors through a linear read-out of the states, which the read-out {name} is not"
+        raise ConfigError(
+            problem, key="learner", value=units.learner.unit_name, allowed="learner=bptt, or readout=linear"
+        )
+    if isinstance(units.family, OutputFeedback):
+        problem = f"feeds back a linear read-out of single states, which the read-out {name} is not"
+        raise ConfigError(problem, key="family", value=units.family.unit_name, allowed="readout=linear")
+
+
 def _check_controllers(units: Units) -> None:
     """Controllers must be defined for the family, and get what they need of the learning rule."""
-    specs, learner = parameters_of(units.family, units.readout, units.task), units.learner
+    specs, learner = units.parameters, units.learner
     for name, unit in units.controllers.items():
         key = f"controllers.{name}"
         for capability in unit.requires - units.capabilities:
@@ -180,6 +231,7 @@ def _check_free_run(units: Units) -> None:
     """A network that runs on its own outputs takes its sequences step by step."""
     reasons = {
         "it reads sequences from both ends": units.family.bidirectional,
+        f"the embedding {units.embedding.unit_name} takes symbols": bool(units.embedding.size),
         f"the family {units.family.unit_name} filters whole sequences": units.family.feeds,
         f"the read-out {units.readout.unit_name} looks back over all steps": not units.readout.carries,
     }
@@ -194,6 +246,7 @@ def shape_key(config: Mapping[str, Any], units: Units) -> str:
     parts = {prefix: _structure(unit) for prefix, unit in units.rows().items()}
     # No init among them: it decides where a row begins, not what is computed; nor anything per-row.
     parts |= {"task": _structure(units.task), "readout": _structure(units.readout)}
+    parts |= {"embedding": _structure(units.embedding)} if units.embedding.size else {}
     parts |= {name: training[name] for name in ("batch", "eval_size", "stop_solved", "solved_below")}
     parts |= {name: config[name] for name in ("engine", "dtype")}
     if config.get("scorers"):
@@ -233,6 +286,7 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
         stop_when_solved=training["stop_solved"],
         readout=units.readout,
         scorers=build_scorers(config),
+        embedding=units.embedding,
     )
 
 
@@ -260,6 +314,7 @@ def initial_state(program: Program, units: Units, streams: Streams) -> RowSnapsh
     }
     drawn = units.init.draw(program.layout.specs, keys, hypers, program.activation.gain)
     drawn.update(units.family.initial(drawn, program.layout.specs, keys))
+    drawn.update(units.embedding.initial(units.task.n_inputs, keys))
     # what neither init nor family draws begins at 0
     params = {spec.name: torch.zeros(spec.shape, dtype=program.dtype) for spec in program.layout.specs}
     params.update({name: value[0].to(program.dtype) for name, value in drawn.items()})

@@ -97,7 +97,8 @@ def score(
         # a mini-batch of its own ids: what is generated does not depend on how many sequences are scored
         ids = torch.arange(program.batch, device=step.device)
         base = step * _SPAN if program.task.samples is None else torch.zeros_like(step)
-        batch = program.task.batch(Draws(keys, base[:, None] + ids, base, program.dtype, split=split))
+        draws = Draws(keys, base[:, None] + ids, base, program.dtype, split=split, tokens=program.family.looks_up)
+        batch = program.task.batch(draws)
         scores.measured.update(program.task.measure_generated(generated(batch)))
     for name, probe in program.task.probes.items():
         size = max(1, program.batch * program.task.max_length // max(program.task.max_length, probe.max_length))
@@ -128,7 +129,9 @@ def _score(
         size, offset = len(offset), offset.to(step.device)
         # a finite validation set is the same at each evaluation, so that curves compare
         base = step * _SPAN if endless else torch.zeros_like(step)
-        draws = Draws(keys, base[:, None] + offset, base + start, program.dtype, split=split)
+        draws = Draws(
+            keys, base[:, None] + offset, base + start, program.dtype, split=split, tokens=program.family.looks_up
+        )
         batch = replace(program.task.batch(draws), state=state)
         found, cost, last = outputs(batch)
         state = last if program.task.carries else None

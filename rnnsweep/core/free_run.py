@@ -16,6 +16,7 @@ from rnnsweep.core.types import Batch
 
 if TYPE_CHECKING:
     from rnnsweep.core.program import Program
+    from rnnsweep.core.readout import Readout
 
 Values = Mapping[str, Float[Tensor, "P ..."]]
 
@@ -37,15 +38,19 @@ def free_run(program: Program, values: Values, hypers: Values, batch: Batch) -> 
     weights = family.weights(values, hypers)
     state = engine.forward(batch.inputs, weights, program.activation, batch.lengths).h[:, -1]  # P B S
     one, made = torch.ones_like(batch.lengths), []
-    output = _output(values, family.visible(state[:, None])[:, 0])
+    output = output_of(program.readout, values, family.visible(state))
     for _ in range(program.task.free_steps):
         inputs = output[:, None, :, :width]  # P 1 B I
         state = engine.forward(inputs, replace(weights, h0=state), program.activation, one).h[:, -1]
-        output = _output(values, family.visible(state[:, None])[:, 0])
+        output = output_of(program.readout, values, family.visible(state))
         made.append(output)
     return torch.stack(made, 1)
 
 
-def _output(values: Values, visible: Tensor) -> Tensor:
+def output_of(readout: Readout, values: Values, visible: Float[Tensor, "P B H"]) -> Float[Tensor, "P B O"]:
+    """The output at single states, of a read-out that sees no more."""
+    if not readout.direct:
+        one = torch.ones(len(visible), dtype=torch.int64, device=visible.device)
+        visible = readout.look(values, torch.stack((visible, visible), 1), one, False)[:, -1]
     y = numerics.matmul(visible, values["w_out"])
     return y + values["b_out"][:, None, :] if "b_out" in values else y

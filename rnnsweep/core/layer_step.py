@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.families.base import Family, Values, path_of, width_of
+from rnnsweep.core.families.base import Family, Values, path_of
 from rnnsweep.core.recurrence.cells import ProductCell
 from rnnsweep.core.types import LoopWeights
 
@@ -22,7 +22,7 @@ class LayerStep:
 
     def __init__(self, family: Family) -> None:
         self.family, self._filter, cell = family, path_of(family), family.cell
-        width = width_of(family)
+        width = family.width
         self.size = width if cell is None else cell.state
         drive = next((spec.shape[-1] for spec in family.parameters(1, 1) if spec.name == "w_in"), width)
         self.memory = 0 if self._filter is None else self._filter.memory(drive)

@@ -151,25 +151,45 @@ class Layered(Family):
         engine: Engine,
     ) -> Feed:
         """Run the layers below; drives of the last one."""
+        return self.fed(values, hypers, inputs, lengths, engine, back=False)
+
+    def fed(
+        self,
+        values: Values,
+        hypers: Values,
+        inputs: Float[Tensor, "P T B I"],
+        lengths: Int64[Tensor, "P ..."],
+        engine: Engine,
+        *,
+        back: bool,
+    ) -> Feed:
+        """`feed`, with the gradient of the inputs where it will be asked for (`Feed.both`)."""
         # a cell's engine is made for its width; for another one its plain form will do
         parts = [(part.cell, part.hidden == self.hidden) for part in self.parts]
         engines = [engine if cell is None or same else cell.engine() for cell, same in parts]
         loops = loops_of(self, values, hypers, engines)
         last = next(loop for loop in loops if loop.place.main)
         lower = [loop for loop in loops if loop.place.layer < self.layers]
-        below = run(lower, Batch.of(inputs, lengths)) if lower else None
+        below = run(lower, Batch.of(inputs, lengths), back=back) if lower else None
         seen = inputs if below is None else below.states[:, 1:].contiguous()
         entry = enter(last, Batch.of(seen, lengths), product=True)
         nothing = LoopGradients(torch.zeros_like(last.weights.w_rec))
 
-        def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
+        def walk(gradient: Tensor | None) -> tuple[dict[str, Tensor], Tensor | None]:
             # the loop's own parameters are not the input path's: their part is 0 here
-            named, back = entry.backward(replace(nothing, inputs=gradient), further=below is not None)
-            if below is None:
-                return named
-            return named | below.backward(Direct(steps=back), lambda loop, errors: loop.backward(errors, keep=False)[0])
+            named, into = entry.backward(replace(nothing, inputs=gradient), further=True)
+            if below is not None:
+                direct = Direct(steps=into)
+                found, into = below.walk_back(direct, lambda loop, e: loop.backward(e, keep=False)[0], further=back)
+                named = named | found
+            return named, into
 
-        return Feed(entry.fed, pullback)
+        def both(gradient: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+            named, into = walk(gradient)
+            assert into is not None
+            return named, into
+
+        return Feed(entry.fed, lambda gradient: walk(gradient)[0], both=both if back else None)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The last layer's."""

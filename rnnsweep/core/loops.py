@@ -8,11 +8,12 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.embedding import TABLE, collected, look_up
 from rnnsweep.core.families.base import Family, Feed, Values
 from rnnsweep.core.readout import Readout, Seen
 from rnnsweep.core.recurrence.base import Engine
@@ -90,6 +91,7 @@ class Loop:
         family: of this loop alone. values, hypers: its own, by their names within it.
         engine: what runs it. weights: with its input path.
         adds: whether what its layer sees is added to what it shows.
+        table: of a first layer that is behind an embedding: what codes are looked up in.
     """
 
     place: Place
@@ -99,6 +101,7 @@ class Loop:
     engine: Engine
     weights: LoopWeights
     adds: bool = False
+    table: Float[Tensor, "P V E"] | None = None
 
     @property
     def activation(self) -> Activation:
@@ -144,7 +147,7 @@ class Entry:
                 back = self.feed.back(gradients.inputs).contiguous()
         elif self.product:
             assert gradients.inputs is not None
-            path, back = _into_inputs(gradients.inputs, self.inputs, self.loop.weights, self.loop.engine)
+            path, back = into_inputs(gradients.inputs, self.inputs, self.loop.weights, self.loop.engine)
             gradients = replace(gradients, w_in=path.w_in, bias=path.bias)
         return merged(self.loop.pullback(gradients), found), back
 
@@ -209,10 +212,12 @@ class Run:
     Attributes:
         loops: at the inputs first, of a layer the one that reads forward first.
         states: what the last layer shows at every step, h_0 first.
+        codes: what was looked up, behind an embedding.
     """
 
     loops: tuple[LoopRun, ...]
     states: Float[Tensor, "P T1 B H"]
+    codes: Int64[Tensor, "P T B"] | None = None
 
     @property
     def top(self) -> LoopRun:
@@ -245,18 +250,33 @@ class Run:
             direct: dC/d of what is seen, without later steps.
             through: called for each loop, the last one first.
         """
+        table = self.loops[0].loop.table
+        named, back = self.walk_back(direct, through, further=table is not None)
+        if table is not None:
+            assert back is not None
+            assert self.codes is not None
+            named[TABLE] = collected(back, self.codes, table.shape[1])
+        return named
+
+    def walk_back(
+        self, direct: Direct, through: Through, *, further: bool
+    ) -> tuple[dict[str, Float[Tensor, "P ..."]], Float[Tensor, "P T B I"] | None]:
+        """Gradients of the loops' parameters, and of what the first layer sees where it is wanted (`further`)."""
         named: dict[str, Tensor] = {}
+        back: Tensor | None = None
         for layer in reversed(_by_layer(self.loops)):
             below: list[Tensor] = []
+            first = layer[0] is self.loops[0]
             for loop, errors in reversed([*zip(layer, self._each(direct), strict=True)]):
-                found, back = loop.entry.backward(through(loop, errors), further=layer[0] is not self.loops[0])
+                found, into = loop.entry.backward(through(loop, errors), further=further or not first)
                 named |= found
-                if back is not None:
-                    below.append(reversed_steps(back, self._lengths) if loop.loop.place.reverse else back)
+                if into is not None:
+                    below.append(reversed_steps(into, self._lengths) if loop.loop.place.reverse else into)
             if below:
                 parts = [*below, self._steps(direct)] if layer[0].loop.adds else below
-                direct = Direct(steps=sum(parts[1:], parts[0]))
-        return named
+                back = sum(parts[1:], parts[0])
+                direct = Direct(steps=back)
+        return named, back
 
     @property
     def _both(self) -> bool:
@@ -301,22 +321,32 @@ def loops_of(family: Family, values: Values, hypers: Values, engines: Sequence[E
     loops = list[Loop]()
     for place, part, engine in zip(places_of(family), family.parts, engines, strict=True):
         own, adds = place.own(values), family.residual and place.layer > 1
-        loops.append(Loop(place, part, own, hypers, engine, part.weights(own, hypers), adds))
+        table = values[TABLE] if family.looks_up and place.layer == 1 else None
+        loops.append(Loop(place, part, own, hypers, engine, part.weights(own, hypers), adds, table))
     return tuple(loops)
 
 
-def run(loops: Sequence[Loop], batch: Batch) -> Run:
-    """Run loops, one on the other, over a mini-batch; a state that sequences go on from is that of the only loop."""
+def run(loops: Sequence[Loop], batch: Batch, *, back: bool = False) -> Run:
+    """Run loops, one on the other, over a mini-batch; a state that sequences go on from is that of the only loop.
+
+    Args:
+        loops: of a network, or of its layers below. batch: codes for inputs behind an embedding.
+        back: whether the gradient of what the first layer sees will be asked for.
+    """
     done: list[LoopRun] = []
     states: Tensor | None = None
+    table, codes = loops[0].table, None
+    if table is not None:
+        codes = batch.inputs
+        batch, back = replace(batch, inputs=look_up(table, codes)), True
     for layer in _by_layer(loops):
         seen = batch if states is None else replace(batch, inputs=states[:, 1:].contiguous())
-        ran = [_run(loop, seen, product=states is not None) for loop in layer]
+        ran = [_run(loop, seen, product=back or states is not None) for loop in layer]
         done += ran
         shown = ran[0].states if len(ran) == 1 else torch.cat([one.states for one in ran], -1)
         states = shown + states if layer[0].adds and states is not None else shown
     assert states is not None
-    return Run(tuple(done), states)
+    return Run(tuple(done), states, codes)
 
 
 def _run(loop: Loop, batch: Batch, *, product: bool) -> LoopRun:
@@ -354,11 +384,11 @@ def enter(loop: Loop, batch: Batch, *, product: bool) -> Entry:
         feed = loop.family.feed(loop.values, loop.hypers, inputs, batch.lengths, loop.engine)
         fed = feed.inputs
     elif product:
-        fed, weights = _driven(inputs, weights, loop.engine), weights.without_inputs()
+        fed, weights = driven(inputs, weights, loop.engine), weights.without_inputs()
     return Entry(loop, inputs, fed, weights, feed, product and feed is None)
 
 
-def _driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -> Float[Tensor, "P T B D"]:
+def driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -> Float[Tensor, "P T B D"]:
     """Drives of a layer that sees x; x itself where its loop takes inputs as they are."""
     if weights.w_in is None:
         return x
@@ -366,7 +396,7 @@ def _driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -
     return drive if weights.bias is None else drive + weights.bias[:, None, None]
 
 
-def _into_inputs(
+def into_inputs(
     g: Float[Tensor, "P T B D"], x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine
 ) -> tuple[LoopGradients, Float[Tensor, "P T B K"]]:
     """Gradients of an input path from those of the drives: of its weights (that of W_rec is 0), and of x."""

@@ -7,7 +7,7 @@ right-aligned, as everywhere in `core`: sequence b's own steps are t >= T - leng
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Shaped
@@ -16,6 +16,8 @@ from torch.nn.functional import pad
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.both_ways import BothWays
+from rnnsweep.core.embedded import plain
+from rnnsweep.core.embedding import TABLE, Embedding
 from rnnsweep.core.families.base import Family, path_of
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.cells import Cell, ProductCell
@@ -35,12 +37,19 @@ class Parts:
         family, readout: units of the trial.
         inputs: I.
         per_step: whether there is an output at every step, else at the last one.
+        embedding: of the trial; where it has a table, inputs are codes of symbols.
     """
 
     family: Family
     readout: Readout
     inputs: int
     per_step: bool
+    embedding: Embedding = field(default_factory=Embedding)
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs are codes."""
+        return bool(self.embedding.size)
 
 
 class RecurrentNetwork(torch.nn.Module):
@@ -66,20 +75,23 @@ class RecurrentNetwork(torch.nn.Module):
 
         Args:
             parts: units and sizes.
-            values: raw parameters of a pack of one.
+            values: raw parameters of a pack of one, tied ones among them.
             hypers: the family's per-row hyperparameters and state, by name.
         """
         super().__init__()
-        self.parts, family = parts, parts.family
+        self.parts, family = parts, plain(parts.family)
         self._trained = {id(value) for value in values.values()}
-        self.path, self.both = path_of(family), BothWays(family) if family.bidirectional else None
+        self.family, self.path = family, path_of(family)
+        self.both = BothWays(family) if family.bidirectional else None
         self.feeds, self._loop_size, self.state_size = False, 0, 0
         if self.both is not None:
             self._hold("path", self.both.constants(values, hypers))
         else:
             self._hold_loop(values, hypers)
-        read = {spec.name for spec in parts.readout.parameters(values["w_out"].shape[1])} | {"w_out", "b_out"}
-        self._hold("", {name: value for name, value in values.items() if name in read})
+        # a tied one is the table's transpose: held once, so that what is thawed stays tied
+        tied = {"w_out"} if parts.embedding.tied else set[str]()
+        read = {spec.name for spec in parts.readout.parameters(family.width)} | {"w_out", "b_out", TABLE}
+        self._hold("", {name: value for name, value in values.items() if name in read - tied})
         del self._trained
 
     def forward(
@@ -88,7 +100,7 @@ class RecurrentNetwork(torch.nn.Module):
         """Outputs of whole sequences: [B, O], or [T, B, O] where there is one at every step.
 
         Args:
-            inputs: of all steps.
+            inputs: of all steps, [T, B, I]; codes [T, B] where the network looks symbols up.
             lengths: of each sequence, which ends at T; None: all are T steps long.
 
         Raises:
@@ -130,7 +142,7 @@ class RecurrentNetwork(torch.nn.Module):
             return f"the read-out {self.parts.readout.unit_name or 'in use'} looks back over all steps"
         if self.both is not None:
             return "the network reads sequences from both ends"
-        return f"the family {self.parts.family.unit_name} filters whole sequences" if self.feeds else ""
+        return f"the family {self.family.unit_name} filters whole sequences" if self.feeds else ""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -147,14 +159,15 @@ class RecurrentNetwork(torch.nn.Module):
         return state if kept is None else torch.cat((state[:, : self._loop_size], kept[0].expand(batch, -1)), -1)
 
     def get(self, name: str) -> Shaped[Tensor, ...]:
-        """A parameter or buffer."""
-        return getattr(self, name)
+        """A parameter or buffer; of a tied read-out the table's transpose."""
+        held = self._maybe(name)
+        return self.get(TABLE).T if held is None and name == "w_out" else getattr(self, name)
 
     # ------------------------------------------------------------------ what it holds
 
     def _hold_loop(self, values: Mapping[str, Tensor], hypers: Mapping[str, Tensor]) -> None:
         """The loop, and what stands before it."""
-        family = self.parts.family
+        family = self.family
         weights = family.weights(values, hypers)
         self._loop(weights)
         if self.path is not None:
@@ -205,10 +218,8 @@ class RecurrentNetwork(torch.nn.Module):
 
     def _both_ways(self, both: BothWays, inputs: Tensor, lengths: Tensor | None) -> Tensor:
         """Outputs of a network that reads sequences from both ends."""
-        x = inputs if torch.compiler.is_exporting() else inputs.to(self.dtype)
-        h = both.shown(
-            self._constants(), x, lengths, lambda step, state, z: _walked(step, state, z, lengths)[0]
-        )  # T B 2H
+        x, constants = self._vectors(inputs), self._constants()
+        h = both.shown(constants, x, lengths, lambda step, state, z: _walked(step, state, z, lengths)[0])  # T B 2H
         readout, per_step, steps = self.parts.readout, self.parts.per_step, h.shape[0]
         at_end = not per_step and readout.carries  # see `Run.see`
         if at_end:
@@ -216,9 +227,16 @@ class RecurrentNetwork(torch.nn.Module):
             h = ends_of(h[None], own[None])
         return self._read(h, torch.zeros_like(h[:1]), None if at_end else lengths)
 
-    def _drives(self, inputs: Tensor, lengths: Tensor | None) -> Float[Tensor, "T B D"]:
+    def _vectors(self, inputs: Tensor) -> Float[Tensor, "T B I"]:
+        """Inputs as numbers: what symbols are looked up as."""
+        if self.parts.tokens:
+            found = self.get(TABLE)[inputs.clamp(min=0)]
+            return torch.where((inputs >= 0)[..., None], found, torch.zeros_like(found))
         # an exported graph takes the type that it was traced with, and would be tied to a device by a conversion
-        x = inputs if torch.compiler.is_exporting() else inputs.to(self.dtype)
+        return inputs if torch.compiler.is_exporting() else inputs.to(self.dtype)
+
+    def _drives(self, inputs: Tensor, lengths: Tensor | None) -> Float[Tensor, "T B D"]:
+        x = self._vectors(inputs)
         if self.feeds:
             x = self._fed(x, lengths)
         w_in, bias = self._maybe("w_in"), self._maybe("b")
@@ -232,14 +250,14 @@ class RecurrentNetwork(torch.nn.Module):
         raw = {name: value.expand(B, *value.shape[1:]) for name, value in self._named("raw").items()}
         hypers = {name.removeprefix("hyper_"): value for name, value in raw.items() if name.startswith("hyper_")}
         own = torch.full((B,), T, device=x.device) if lengths is None else lengths
-        engine = ReferenceEngine() if (cell := self.parts.family.cell) is None else cell.engine()
-        fed = self.parts.family.feed(raw, hypers, x.permute(1, 0, 2)[:, :, None], own, engine).inputs  # B T 1 D
+        engine = ReferenceEngine() if (cell := self.family.cell) is None else cell.engine()
+        fed = self.family.feed(raw, hypers, x.permute(1, 0, 2)[:, :, None], own, engine).inputs  # B T 1 D
         return fed[:, :, 0].permute(1, 0, 2)
 
     def _step(self):
         """The step: (state [B, S], drive [B, D]) -> state."""
         # the cell and f once: units make them anew whenever they are asked
-        cell, activation = self.parts.family.cell, self.parts.family.cell_activation
+        cell, activation = self.family.cell, self.family.cell_activation
         path, size = self.path, self._loop_size
         loop = {name: self._maybe(name) for name in _LOOP}
         constants = self._constants()
@@ -262,13 +280,13 @@ class RecurrentNetwork(torch.nn.Module):
         return self._read(self._shown(states), self._shown(first[None]), lengths)
 
     def _shown(self, states: Tensor) -> Float[Tensor, "T B H"]:
-        visible = self.parts.family.visible(states[..., : self._loop_size])
+        visible = self.family.visible(states[..., : self._loop_size])
         return visible if self.path is None else self.path.shown(visible, states[..., self._loop_size :])
 
     def _read(self, h: Tensor, first: Tensor, lengths: Tensor | None) -> Tensor:
         """Outputs of what is shown at every step, and what was before the first one."""
         readout, per_step = self.parts.readout, self.parts.per_step
-        if type(readout).see is not Readout.see:
+        if not readout.direct:
             h = self._seen(torch.cat((first, h)), lengths)
         y = (h if per_step else h[-1]) @ self.get("w_out")
         bias = self._maybe("b_out")
@@ -277,7 +295,7 @@ class RecurrentNetwork(torch.nn.Module):
     def _seen(self, states: Tensor, lengths: Tensor | None) -> Tensor:
         """What the linear map sees, [T, B, H] or [1, B, H]; with lengths, each sequence is a row of its own."""
         readout, per_step, T, B = self.parts.readout, self.parts.per_step, states.shape[0] - 1, states.shape[1]
-        specs = readout.parameters(self.get("w_out").shape[0])
+        specs = readout.parameters(self.family.width)
         values = {spec.name: self.get(spec.name)[None] for spec in specs}
         if lengths is None:
             every = torch.full((1,), T, device=states.device)
@@ -293,7 +311,9 @@ class RecurrentNetwork(torch.nn.Module):
             hint = "call the module itself, or export it with torch.export, which keeps steps and sequences open"
             raise RnnsweepError(f"a trace of this network would be wrong at any other length: {hint}")
         wanted = self.parts.inputs
-        if inputs.dim() != 3 or inputs.shape[0] < 1 or inputs.shape[-1] != wanted:
+        if self.parts.tokens:
+            self._check_codes(inputs)
+        elif inputs.dim() != 3 or inputs.shape[0] < 1 or inputs.shape[-1] != wanted:
             allowed = f"[T, B, {wanted}]: steps, sequences, and the inputs of this task"
             raise ConfigError("has another shape", key="inputs", value=list(inputs.shape), allowed=allowed)
         if lengths is None or torch.compiler.is_exporting():
@@ -302,6 +322,15 @@ class RecurrentNetwork(torch.nn.Module):
         if lengths.shape != (B,) or lengths.is_floating_point() or bool(((lengths < 1) | (lengths > T)).any()):
             allowed = f"[{B}] whole numbers of 1..{T}, one per sequence"
             raise ConfigError("do not fit the inputs", key="lengths", value=lengths.tolist(), allowed=allowed)
+
+    def _check_codes(self, inputs: Tensor) -> None:
+        if inputs.dim() != 2 or inputs.shape[0] < 1 or inputs.is_floating_point():
+            allowed = "[T, B] whole numbers: steps, sequences; codes of symbols"
+            shown = f"{inputs.dtype} {list(inputs.shape)}"
+            raise ConfigError("are no codes", key="inputs", value=shown, allowed=allowed)
+        if not torch.compiler.is_exporting() and bool(((inputs < -1) | (inputs >= self.parts.inputs)).any()):
+            allowed = f"0..{self.parts.inputs - 1}, or -1 before a sequence's start"
+            raise ConfigError("no such symbol", key="inputs", value=int(inputs.max()), allowed=allowed)
 
 
 class Streaming(torch.nn.Module):

@@ -192,13 +192,13 @@ class Pack:
         layout, shapes = self.program.layout, self.program.slot_shapes
         index = torch.tensor(list(rows), dtype=torch.int64, device=self.program.device)
         # Indexing copies, so that the pack may train on in its own memory.
-        params = layout.view(self.params[index].cpu())
+        params = _parts(layout, self.params[index].cpu())
         numbers = torch.stack([getattr(self, name)[index] for name in self._VECTORS]).tolist()
         slots: dict[str, Tensor] = {}
         for name, shape in shapes.items():
             block = self.slots[name][index].cpu()
             if shape == (layout.size,):
-                slots |= {f"{name}/{part}": view for part, view in layout.view(block).items()}
+                slots |= {f"{name}/{part}": view for part, view in _parts(layout, block).items()}
             else:
                 slots[name] = block
         return [
@@ -234,6 +234,11 @@ def _snapshot(
         profile=profiles[1],
         profile_steps=profiles[0],
     )
+
+
+def _parts(layout: ParameterLayout, flat: Tensor) -> dict[str, Tensor]:
+    """Views by name, of each entry one."""
+    return {spec.name: layout.part(flat, spec) for spec in layout.specs}
 
 
 def _slot(layout: ParameterLayout, state: RowSnapshot, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

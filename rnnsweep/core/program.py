@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal, Transform
+from rnnsweep.core.embedding import Embedding, TiedLayout
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.loops import places_of
@@ -24,15 +25,20 @@ from rnnsweep.core.types import BackwardTerm, ParameterLayout, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Unit
 
+_PLAIN = Embedding()
 CARRIED = "task.state"
 """Slot of the state that goes over from one mini-batch to the next."""
 
 
-def parameters_of(family: Family, readout: Readout, task: Task) -> tuple[ParameterSpec, ...]:
-    """All parameters of a row: the family's, then the read-out's own."""
-    specs = family.parameters(task.n_inputs, task.n_outputs)
-    width = next(spec.shape[0] for spec in specs if spec.name == "w_out")
-    return (*specs, *readout.parameters(width))
+def parameters_of(
+    family: Family, readout: Readout, task: Task, embedding: Embedding = _PLAIN
+) -> tuple[ParameterSpec, ...]:
+    """All parameters of a row: the family's, the read-out's own, the embedding's; a tied ``w_out`` is none."""
+    specs, width = family.parameters(embedding.width(task.n_inputs), task.n_outputs), family.width
+    read = (readout.width(width), task.n_outputs)
+    own = (replace(spec, shape=read) if spec.name == "w_out" else spec for spec in specs)
+    kept = (spec for spec in own if not (embedding.tied and spec.name == "w_out"))
+    return (*kept, *readout.parameters(width), *embedding.parameters(task.n_inputs))
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Program:
     stop_when_solved: bool = False
     readout: Readout = field(default_factory=Readout)
     scorers: tuple[Scorer, ...] = ()
+    embedding: Embedding = field(default_factory=Embedding)
 
     def __post_init__(self) -> None:
         # The config is checked for this before; here for programs that Python code builds.
@@ -78,12 +85,13 @@ class Program:
     @cached_property
     def layout(self) -> ParameterLayout:
         """Where parameters lie in a row's slab."""
-        return ParameterLayout(parameters_of(self.family, self.readout, self.task))
+        specs = parameters_of(self.family, self.readout, self.task, self.embedding)
+        return TiedLayout(specs, self.embedding) if self.embedding.tied else ParameterLayout(specs)
 
     @cached_property
     def replays(self) -> bool:
         """Whether an update can be recorded and replayed by the device: no unit asks the host."""
-        units = (*self.row_units.values(), self.task, self.readout)
+        units = (*self.row_units.values(), self.task, self.readout, self.embedding)
         return self.device.type == "cuda" and not any(unit.asks_host for unit in units)
 
     @cached_property
@@ -97,17 +105,13 @@ class Program:
         return tuple(made[part.hidden] for part in self.family.parts)
 
     @property
-    def _width(self) -> int:
-        return self.layout.spec("w_out").shape[0]
-
-    @property
     def record_bytes(self) -> int:
         """Memory of one row's mini-batch, in bytes.
 
         Its loop record: states, deltas, handed-back errors, inputs, what a cell keeps; and what the rule holds beside.
         """
         size = torch.empty((), dtype=self.dtype).element_size()
-        record = self.task.max_length * record_entries(self.family, self._width, self.task)
+        record = self.task.max_length * record_entries(self.family, self.task, self.readout, self.embedding)
         return self.batch * (record + self.learner.entries(self.family, self.task)) * size
 
     @property
@@ -121,7 +125,7 @@ class Program:
         if self.engine.tile is None:
             return None
         # In proportion to the record: twice as long a record, half as many rows.
-        fitting = self.engine.tile * standard_bytes(self.family, self._width) // self.record_bytes
+        fitting = self.engine.tile * standard_bytes(self.family) // self.record_bytes
         # At least 4: below that, calling torch would cost more than cache misses do.
         return max(4, min(8 * self.engine.tile, fitting))
 
@@ -152,7 +156,7 @@ class Program:
         for name, unit in self.controllers.items():
             shapes.update({f"controllers.{name}.{slot}": shape for slot, shape in unit.slot_shapes().items()})
         if self.carries:
-            shapes[CARRIED] = (self.batch, self._width if self.family.cell is None else self.family.cell.state)
+            shapes[CARRIED] = (self.batch, self.family.width if self.family.cell is None else self.family.cell.state)
         return shapes
 
     @cached_property

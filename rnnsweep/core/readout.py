@@ -45,12 +45,27 @@ class Readout(Unit):
 
     Attributes:
         capabilities: what controllers may rely on.
-        carries: whether it is the same when a sequence goes over from one mini-batch to the next.
+        carries: whether what is seen at a step is a function of that step's state alone, so that it is the same when a
+            sequence goes over from one mini-batch to the next.
     """
 
     unit_group: ClassVar[str] = "readout"
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
     carries: ClassVar[bool] = True
+
+    @property
+    def direct(self) -> bool:
+        """Whether the linear map sees the states themselves."""
+        return type(self).see is Readout.see
+
+    @property
+    def entries(self) -> int:
+        """Entries per step and sequence that it holds of its own."""
+        return 0
+
+    def width(self, width: int) -> int:
+        """Entries that the linear map sees, for states of this width."""
+        return width
 
     def parameters(self, width: int) -> tuple[ParameterSpec, ...]:
         """Parameters besides ``w_out`` and ``b_out``, for states of this width."""
@@ -66,7 +81,7 @@ class Readout(Unit):
 
     def look(
         self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, "P ..."], per_step: bool
-    ) -> Float[Tensor, "P seen B H"]:
+    ) -> Float[Tensor, "P seen B K"]:
         """`see` without the way back, for networks that are done with training; plain differentiable operations."""
         return self.see(values, states, lengths, per_step).states
 

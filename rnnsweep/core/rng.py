@@ -95,6 +95,7 @@ class Draws:
         dtype: of the floating results.
         split: which part of a data set the ids count in; synthetic tasks with endless sequences ignore it.
         compiled: use the compiled loops of the CPU, or the kernel of the GPU; the numbers are the same either way.
+        tokens: whether inputs that are symbols come as their codes instead of one-hot vectors.
     """
 
     keys: Tensor
@@ -103,6 +104,7 @@ class Draws:
     dtype: torch.dtype = torch.float32
     split: Split = "train"
     compiled: bool = True
+    tokens: bool = False
 
     @property
     def device(self) -> torch.device:

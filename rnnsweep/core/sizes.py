@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rnnsweep.core.families.base import Family, width_of
+from rnnsweep.core.embedding import Embedding
+from rnnsweep.core.families.base import Family
+from rnnsweep.core.readout import Readout
 from rnnsweep.core.tasks.base import Task
 
 _STANDARD = (100, 10, 100, 6, 4)
@@ -20,7 +22,7 @@ def loop_entries(family: Family) -> int:
     """
     total, ways, below = 0, 2 if family.bidirectional else 1, 0
     for part in family.parts[::ways]:
-        cell, width = part.cell, width_of(part)
+        cell, width = part.cell, part.width
         if cell is not None:
             one = cell.record_width + (cell.drive if part.filters else 0)
         else:
@@ -28,23 +30,31 @@ def loop_entries(family: Family) -> int:
             one = (3 + slopes + (2 if part.filters else 0)) * width
         drive = width if cell is None else cell.drive
         total += ways * one
-        if (
-            below
-        ):  # between layers: what the one below shows, drives, and the gradients of both; in either order of time
+        if below:
+            # between layers: what the one below shows, drives, and the gradients of both; in either order of time
             total += (2 if ways == 1 else 6) * below + 2 * drive
         below = width
     # what both directions show side by side, and its errors
     return total if ways == 1 else total + 4 * below
 
 
-def record_entries(family: Family, width: int, task: Task) -> int:
-    """Entries per step and sequence of a whole record: inputs, loop, and outputs and errors of a per-step task."""
-    whole = 0 if family.cell is None else family.cell.state * (2 if family.bidirectional else 1)
-    read = width + whole + 2 * task.n_outputs if task.per_step else 0
-    return task.n_inputs + loop_entries(family) + read
+def record_entries(family: Family, task: Task, readout: Readout, embedding: Embedding) -> int:
+    """Entries per step and sequence of a whole record: inputs, loop, and outputs and errors of a per-step task.
+
+    Behind an embedding: vectors, their gradient, and drives.
+    """
+    width, cell, ways = family.width, family.cell, 2 if family.bidirectional else 1
+    read = (
+        width + (0 if cell is None else cell.state * ways) + 2 * task.n_outputs + readout.entries
+        if task.per_step
+        else 0
+    )
+    # cells and filters hold what they are fed with anyway
+    drives = width if embedding.size and cell is None and not family.filters else 0
+    return embedding.width(task.n_inputs) + embedding.size + drives + loop_entries(family) + read
 
 
-def standard_bytes(family: Family, width: int) -> int:
+def standard_bytes(family: Family) -> int:
     """A record of this family's loop at the standard size."""
     T, B, H, inputs, size = _STANDARD
-    return T * B * (inputs + loop_entries(family) * H // width) * size
+    return T * B * (inputs + loop_entries(family) * H // family.width) * size

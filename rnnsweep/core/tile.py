@@ -125,7 +125,7 @@ def train_batch(tile: Tile) -> Batch:
     else:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
     # Same key and ids, same sequences: whatever the pack, the tile or the number of retries.
-    batch = program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype))
+    batch = program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype, tokens=program.family.looks_up))
     if not program.carries:
         return batch
     state = tile.slots[CARRIED]

@@ -141,7 +141,8 @@ class Batch:
     """One mini-batch per row.
 
     Attributes:
-        inputs: steps before a sequence's own start are zero.
+        inputs: steps before a sequence's own start are zero. Or, where `Draws.tokens` asks for them, codes of symbols,
+            int64 [P, T, B]; -1 before a sequence's own start.
         targets: int64 classes [P, B] or [P, T, B], or values [P, B, O] or [P, T, B, O].
         lengths: own steps, 1 <= lengths <= T: [P], or [P, B] where sequences of a row differ.
         mask: [P, T], or [P, T, B] where sequences differ, 0/1: steps that count in the loss of a per-step task; None =
@@ -150,7 +151,7 @@ class Batch:
         weights: how much each sequence counts in the loss, 1 on average; None: all alike. Errors and scores ignore it.
     """
 
-    inputs: Float[Tensor, "P T B I"]
+    inputs: Float[Tensor, "P T B I"] | Int64[Tensor, "P T B"]
     targets: Num[Tensor, "P ..."]
     lengths: Int64[Tensor, "P ..."]
     mask: Float[Tensor, "P T ..."] | None = None

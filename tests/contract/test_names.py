@@ -16,6 +16,7 @@ from rnnsweep.app.config.load import load, search_path
 from rnnsweep.app.config.point import resolve_point
 from rnnsweep.core.build import build_units
 from rnnsweep.core.controllers.base import Controller
+from rnnsweep.core.embedding import Embedding
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.inits.base import Init
 from rnnsweep.core.learners.base import Learner
@@ -29,10 +30,10 @@ from rnnsweep.loader import build_unit, load_class
 CONF = search_path().packaged
 BASES = {
     base.unit_group: base
-    for base in (Family, Task, Init, Learner, Optimizer, Controller, Readout, SamplerUnit, PrunerUnit)
+    for base in (Family, Embedding, Task, Init, Learner, Optimizer, Controller, Readout, SamplerUnit, PrunerUnit)
 }
 FILES = [file for group in BASES for file in sorted((CONF / group).glob("*.yaml"))]
-CHOSEN = {"init": "init=chrono family=gru"}
+CHOSEN = {"init": "init=chrono family=gru", "embedding": "task=char_lm"}
 """What else must be chosen for a group's units to be accepted."""
 
 

@@ -22,7 +22,7 @@ from tests.kit.networks import assert_same_row
 from tests.kit.replayed import HostRead, as_on_a_device, without_host
 
 CONF = search_path().packaged
-GROUPS = ("family", "task", "optimizer", "learner", "readout", "controllers")
+GROUPS = ("family", "task", "optimizer", "learner", "embedding", "readout", "controllers")
 ON = {
     "omega": {"weight": 1.0},
     "l1": {"weight": 0.1},
@@ -71,7 +71,9 @@ def pack_of(config: dict[str, Any], updates: int) -> Pack:
 
 def asks_host(pack: Pack) -> bool:
     program = pack.program
-    return any(unit.asks_host for unit in (*program.row_units.values(), program.task, program.readout))
+    return any(
+        unit.asks_host for unit in (*program.row_units.values(), program.task, program.readout, program.embedding)
+    )
 
 
 def record(work: Callable[[], object]) -> Callable[[], object]:

@@ -90,6 +90,20 @@ def test_steps_before_the_start_are_zero(task):
 
 
 @each_task
+def test_codes_of_symbols_are_the_places_of_ones(task):
+    plain, other = task.batch(draws()), task.batch(draws(tokens=True))
+    if task.tokens:
+        assert other.inputs.dtype == torch.int64
+        hot = torch.nn.functional.one_hot(other.inputs + 1, task.n_inputs + 1)[..., 1:]  # -1: none
+        other = dataclasses.replace(other, inputs=hot.to(plain.inputs.dtype))
+    else:
+        every = (plain.inputs == 0) | (plain.inputs == 1)
+        hot = bool(every.all()) and bool((plain.inputs.sum(-1) <= 1).all()) and bool(plain.inputs.any())
+        assert not hot or task.n_inputs < 3, "one-hot vectors of a task that does not say so"
+    assert_equal(plain, other)
+
+
+@each_task
 def test_pack_equals_packs_of_one_and_permutes(task):
     whole = task.batch(draws())
     alone = [task.batch(draws([p])) for p in range(P)]

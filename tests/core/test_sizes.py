@@ -138,3 +138,18 @@ def test_no_network_of_several_loops_holds_more_than_the_model_says(kind, form, 
     timed = [part for part in tensors_of(*kept) if part.is_floating_point() and {T, T + 1, T * B} & {*part.shape}]
     true = sum({part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in timed}.values())
     assert 0.97 * true < program.record_bytes * 3 < 1.3 * true
+
+
+@pytest.mark.parametrize("family", ["srn", "lstm", "momentum_srn", "momentum_lstm", "scurnn", "mingru"])
+def test_behind_a_look_up_the_model_is_what_a_record_holds(family, tmp_path, drives):
+    """And the gradient of the vectors, which lives while the table's is summed; codes are whole numbers."""
+    typed = [f"family={family}", "task=memorization", "task.length=40", "family.hidden=16", "training.batch=6"]
+    chosen = ["space={}", "engine=reference", "embedding=learned", "embedding.size=24"]
+    units = build_units(config := load(None, [*typed, *chosen], store=tmp_path).resolved)
+    program = build_program(config, units, torch.device("cpu"))
+    pack = Pack(program)
+    setup = Setup(dtype=program.dtype, sigma=0.05)
+    members = [Member(r, 5, row_hypers(units), Streams(0, r)) for r in range(ROWS)]
+    pack.join([(member, setup.state(program, r)) for r, member in enumerate(members)])
+    vectors = ROWS * program.task.max_length * 6 * 24 * program.dtype.itemsize
+    assert program.record_bytes * ROWS == pytest.approx(held(pack, drives) + vectors, rel=0.05)

@@ -10,6 +10,8 @@ import torch
 from rnnsweep.core import rng
 from rnnsweep.core.controllers.base import Context, Controller, Tally
 from rnnsweep.core.controllers.clip import GlobalNormClip
+from rnnsweep.core.embedded import embedded
+from rnnsweep.core.embedding import Embedding
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.learners.base import Learner
@@ -46,12 +48,13 @@ class Setup:
     sigma: float = 0.3
     readout: Readout = field(default_factory=Readout)
     scorers: tuple[Scorer, ...] = ()
+    embedding: Embedding = field(default_factory=Embedding)
 
     def program(self) -> Program:
         engine, note = engine_for(self.family.cell, self.engine, self.family.cell_activation, self.dtype, CPU)
         assert engine.name == self.engine, note
         return Program(
-            self.family,
+            embedded(self.family) if self.embedding.size else self.family,
             self.task,
             self.learner,
             self.optimizer,
@@ -64,6 +67,7 @@ class Setup:
             self.eval_size,
             readout=self.readout,
             scorers=self.scorers,
+            embedding=self.embedding,
         )
 
     def hypers(self, **changes: float) -> dict[str, float]:

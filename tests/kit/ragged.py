@@ -12,6 +12,7 @@ from torch import Tensor
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.tasks.onehot import symbols
 from rnnsweep.core.tasks.success import argmax_errors
 from rnnsweep.core.types import Batch
 
@@ -55,6 +56,24 @@ class Ragged(Task):
             return wrong
         own = own_steps(batch.lengths, self.length)
         return (wrong & own).sum(1) / own.sum(1)
+
+
+@dataclass(frozen=True)
+class RaggedSymbols(Ragged):
+    """The same lengths; steps are symbols, one of which is drawn at each."""
+
+    n_inputs: int = 5  # pyright: ignore[reportIncompatibleMethodOverride]
+    n_outputs: int = 5  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    @property
+    def tokens(self) -> bool:
+        return True
+
+    def batch(self, draws: Draws) -> Batch:
+        made, T = super().batch(draws), self.length
+        codes = (draws.uniforms(T, 3) * self.n_inputs).long().transpose(1, 2).contiguous()  # P T B
+        own = own_steps(made.lengths, T).expand(codes.shape)
+        return replace(made, inputs=symbols(codes, own, self.n_inputs, draws))
 
 
 def one_by_one(batch: Batch) -> Iterator[tuple[int, Batch]]:

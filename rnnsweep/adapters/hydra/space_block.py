@@ -11,7 +11,7 @@ from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.space import Dimension
 
 # not sampler, pruner, cluster, ...: they are the sweep's, and no trial's
-SEARCHED_GROUPS = ("task", "family", "readout", "init", "learner", "optimizer")
+SEARCHED_GROUPS = ("task", "family", "embedding", "readout", "init", "learner", "optimizer")
 _RANGE_WORDS = ("low", "high", "choices", "search")
 
 

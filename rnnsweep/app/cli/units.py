@@ -7,7 +7,7 @@ import typer
 from rnnsweep.app.cli.options import AsJson, ConfigDir, emit
 
 GROUPS = (
-    *("family", "activation", "readout", "controller", "init", "task", "learner", "optimizer", "metric"),
+    *("family", "activation", "embedding", "readout", "controller", "init", "task", "learner", "optimizer", "metric"),
     *("sampler", "pruner"),
 )
 FOLDERS = {"controller": "controllers"}

@@ -12,7 +12,7 @@ from rnnsweep.app.config.store_urls import refuse_unclear
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import Range, as_declared, check_field
 
-UNIT_GROUPS = ("task", "family", "readout", "init", "controllers", "learner", "optimizer")
+UNIT_GROUPS = ("task", "family", "embedding", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
     *("name", "seed", "replicas", "seeds", *UNIT_GROUPS, "training", "scorers", "objective"),
     *("space", "sampler", "pruner", "budget", "cluster", "engine", "dtype", "store", "tracker"),

@@ -128,9 +128,7 @@ def idle_controllers(units: Units, space: Space, written: Set[str]) -> list[str]
 
 def idle_arms(units: Units, space: Space, written: Set[str]) -> list[str]:
     """Controllers that are switched on in some trial and cannot act beside the family or the learning rule."""
-    from rnnsweep.core.program import parameters_of
-
-    lines, specs = [], parameters_of(units.family, units.readout, units.task)
+    lines, specs = [], units.parameters
     for name, unit in units.controllers.items():
         key = f"controllers.{name}"
         rows = {f"{key}.{field}" for field in unit.rows}
@@ -157,11 +155,9 @@ def same_rules(units: Units) -> list[str]:
 
 def still_loops(units: Units) -> list[str]:
     """A loop that nothing sets going: its state stays 0, and no recurrent weight ever gets a gradient."""
-    from rnnsweep.core.program import parameters_of
-
     family, task = units.family, units.task
     # biases may begin at 0: they are trained; modReLU's shifts amplitudes, and 0 has none
-    loop = [spec for spec in parameters_of(family, units.readout, task) if spec.name not in ("act_bias", "b_out")]
+    loop = [spec for spec in units.parameters if spec.name not in ("act_bias", "b_out")]
     going = any(spec.role in ("bias", "state") for spec in loop)
     if task.n_inputs or going or any(getattr(family, name, 0.0) for name in ("h0", "bias_scale")):
         return []

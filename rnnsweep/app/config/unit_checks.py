@@ -18,7 +18,6 @@ from rnnsweep.app.config.point import Variant, resolve_point
 from rnnsweep.core.build import DTYPES, Units, build_units
 from rnnsweep.core.metrics import score_names
 from rnnsweep.core.metrics.names import METRICS
-from rnnsweep.core.program import parameters_of
 from rnnsweep.core.sizes import record_entries
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError, nearest
@@ -115,11 +114,10 @@ def check_memory(units: Units, resolved: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: it does not; names the longest sequence, or the largest mini-batch, that does.
     """
-    specs = {spec.name: spec for spec in parameters_of(units.family, units.readout, units.task)}
     size, batch, steps = DTYPES[resolved["dtype"]].itemsize, resolved["training"]["batch"], units.task.max_length
     # parameters and gradients, each present and proposed (see `device.row_bytes`)
-    kept = 4 * size * sum(math.prod(spec.shape) for spec in specs.values())
-    step = size * record_entries(units.family, specs["w_out"].shape[0], units.task)
+    kept = 4 * size * sum(math.prod(spec.shape) for spec in units.parameters)
+    step = size * record_entries(units.family, units.task, units.readout, units.embedding)
     beside = size * units.learner.entries(units.family, units.task)
     away = resolved["cluster"]["executor"] != "inline" and resolved["cluster"]["address"] is not None
     # total, not available: whether a config is accepted must not depend on what else runs
@@ -253,6 +251,7 @@ def check_engine(resolved: Mapping[str, Any]) -> None:
 
 def _units_by_key(units: Units) -> dict[str, Unit]:
     named: dict[str, Unit] = {"task": units.task, "init": units.init, "readout": units.readout}
+    named["embedding"] = units.embedding
     return units.rows() | named
 
 

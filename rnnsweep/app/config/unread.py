@@ -45,9 +45,7 @@ def unread_lines(variants: Sequence[Units], space: Space, written: Set[str]) -> 
 
 def unread_keys(units: Units, prefix: str, unit: Unit) -> dict[str, str]:
     """Keys of one unit that change nothing beside its own values and the other units -> why."""
-    from rnnsweep.core.program import parameters_of
-
-    specs = [spec for spec in parameters_of(units.family, units.readout, units.task) if spec.size]
+    specs = [spec for spec in units.parameters if spec.size]
     reasons = dict(unit.unread())
     if prefix == "init":
         reasons |= _about(units.init.roles, {spec.role for spec in specs}, units, "weights of the role")
@@ -89,7 +87,7 @@ def _named(units: Units) -> dict[str, Unit]:
     }
     return (
         one_each
-        | {"readout": units.readout}
+        | {"readout": units.readout, "embedding": units.embedding}
         | {f"controllers.{name}": unit for name, unit in units.controllers.items()}
     )
 

@@ -24,6 +24,7 @@ UNIT_FOLDERS = (
     "analyses",
     "controllers",
     "datasets",
+    "embeddings",
     "families",
     "inits",
     "learners",

@@ -87,6 +87,7 @@ def _facts(network: RecurrentNetwork, streaming: bool) -> dict[str, Any]:
         "inputs": parts.inputs,
         "outputs": network.get("w_out").shape[1],
         "every_step": parts.per_step,
+        **({"symbols": True} if parts.tokens else {}),
         "dtype": str(network.dtype).removeprefix("torch."),
         **({"initial_state": network.initial_state(1)[0].tolist()} if streaming else {}),
     }
@@ -96,10 +97,14 @@ def example(module: torch.nn.Module, steps: int, batch: int) -> tuple[Tensor, Te
     """Arguments of one of the two modules that are exported: random inputs, lengths from 1 on or first states."""
     network = module.network
     assert isinstance(network, RecurrentNetwork)
-    inputs = torch.randn(steps, batch, network.parts.inputs, generator=torch.Generator().manual_seed(0))
+    draw, parts = torch.Generator().manual_seed(0), network.parts
+    if parts.tokens:
+        inputs = torch.randint(parts.inputs, (steps, batch), generator=draw)
+    else:
+        inputs = torch.randn(steps, batch, parts.inputs, generator=draw).to(network.dtype)
     lengths = (torch.arange(batch) % steps) + 1
     second = network.initial_state(batch) if isinstance(module, Streaming) else lengths
-    return inputs.to(network.dtype), second
+    return inputs, second
 
 
 def _program(module: torch.nn.Module) -> torch.export.ExportedProgram:

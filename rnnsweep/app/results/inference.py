@@ -12,6 +12,7 @@ from torch import Tensor
 from rnnsweep.core.build import build_program, build_units
 from rnnsweep.core.checkpoint import CheckpointStore, Saved, check_parameters
 from rnnsweep.core.datasets.dataset_files import SPLITS
+from rnnsweep.core.embedding import with_tied
 from rnnsweep.core.families.own import OwnModule
 from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.pack import RowSnapshot
@@ -31,8 +32,8 @@ class TrainedNetwork(RecurrentNetwork):
 
     def __init__(self, program: Program, state: RowSnapshot, hypers: Mapping[str, float]) -> None:
         family, dtype = program.family, program.dtype
-        parts = Parts(family, program.readout, program.task.n_inputs, program.task.per_step)
-        values = {name: value.to("cpu", dtype)[None] for name, value in state.params.items()}
+        parts = Parts(family, program.readout, program.task.n_inputs, program.task.per_step, program.embedding)
+        values = with_tied({n: value.to("cpu", dtype)[None] for n, value in state.params.items()}, program.embedding)
         own = {key: torch.tensor([value], dtype=dtype) for key, value in hypers.items()}
         own |= {f"family.{name}": state.slots[f"family.{name}"].cpu()[None] for name in family.slots}
         family_hypers = {key.removeprefix("family."): value for key, value in own.items() if key.startswith("family.")}
@@ -53,7 +54,7 @@ class TrainedNetwork(RecurrentNetwork):
             raise RnnsweepError(f"the family {family.unit_name} is made of no torch module")
         # as trained, not as folded; what was thawed and trained on since is newer
         values = self._trained | {name: value.detach() for name, value in self.named_parameters()}
-        return family.trained(self.program.task.n_inputs, values)
+        return family.trained(self.program.embedding.width(self.program.task.n_inputs), values)
 
     def evaluate(self, sequences: int = 1000, seed: int = 0, split: Split = "valid") -> dict[str, float]:
         """Loss and error on sequences that training has not seen (a stream of its own), and what derives from them.

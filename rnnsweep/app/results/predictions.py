@@ -34,7 +34,9 @@ def sequences_for(network: TrainedNetwork, data: Path) -> list[NamedSequence]:
         ConfigError: what is wrong with the file.
     """
     try:
-        found = network.program.task.read_new(str(data))
+        task = network.program.task
+        # not asked of a task without symbols, whose author may know of no codes
+        found = task.read_new(str(data), tokens=True) if network.parts.tokens else task.read_new(str(data))
     except ConfigError as error:
         if error.key != "task.path":
             raise
@@ -42,7 +44,7 @@ def sequences_for(network: TrainedNetwork, data: Path) -> list[NamedSequence]:
             error.problem, key="--data", value=error.value, allowed=error.allowed, hint=error.hint
         ) from error.__cause__
     if found is None:
-        return read_sequences(data, network.parts.inputs)
+        return read_sequences(data, 1 if network.parts.tokens else network.parts.inputs)
     return [NamedSequence(name, values.astype(np.float64)) for name, values in found]
 
 
@@ -56,15 +58,25 @@ def predict(network: TrainedNetwork, sequences: Sequence[NamedSequence]) -> list
         some = sequences[start : start + _BATCH]
         lengths = torch.tensor([len(one.values) for one in some])
         longest = int(lengths.max())
-        inputs = torch.zeros(longest, len(some), network.parts.inputs, dtype=torch.float64)
+        width = 1 if network.parts.tokens else network.parts.inputs
+        inputs = torch.zeros(longest, len(some), width, dtype=torch.float64)
         for index, one in enumerate(some):
             inputs[longest - len(one.values) :, index] = torch.from_numpy(one.values)  # right-aligned
+        inputs = _codes(inputs) if network.parts.tokens else inputs
         with torch.no_grad():
             outputs = _scale(network, network(inputs, lengths)).double().numpy()
         outputs = network.program.task.in_units(outputs)
         for index, length in enumerate(lengths.tolist()):
             found.append(outputs[longest - length :, index] if network.parts.per_step else outputs[index])
     return found
+
+
+def _codes(inputs: Tensor) -> Tensor:
+    """Codes of symbols [T, B, 1] as whole numbers [T, B]."""
+    codes = inputs[..., 0].long()
+    if bool((codes != inputs[..., 0]).any()):
+        raise ConfigError("are no codes of symbols", key="--data", allowed="one column of whole numbers, 0 or more")
+    return codes
 
 
 def _scale(network: TrainedNetwork, outputs: Tensor) -> Tensor:

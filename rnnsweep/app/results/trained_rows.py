@@ -17,6 +17,7 @@ from rnnsweep.app.stores import reading_sweep
 from rnnsweep.core.analyses.trained_rows import TrainedRows
 from rnnsweep.core.build import Units, build_program, build_units, row_hypers
 from rnnsweep.core.checkpoint import CheckpointStore, check_parameters
+from rnnsweep.core.embedding import with_tied
 from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.core.program import Program
 from rnnsweep.errors import ConfigError, ConfigWarning
@@ -138,7 +139,7 @@ def _program(point: dict[str, Any]) -> tuple[Units, Program]:
 
 def _shape(program: Program) -> str:
     """What rows of one pack share: all that the loop, its inputs and its read-out are made of."""
-    units = (program.family, program.task, program.readout)
+    units = (program.family, program.task, program.readout, program.embedding)
     parts = [[f"{type(unit).__module__}.{type(unit).__qualname__}", unit.structure()] for unit in units]
     return json.dumps([*parts, program.batch], sort_keys=True, default=str)
 
@@ -152,4 +153,4 @@ def _packed(rows: Sequence[_Row]) -> RowGroup:
         name: torch.tensor([row.hypers[f"family.{name}"] for row in rows], dtype=torch.float64) for name in family.rows
     }
     hypers |= {name: torch.stack([row.state.slots[f"family.{name}"].double() for row in rows]) for name in family.slots}
-    return RowGroup(TrainedRows(program, values, hypers), tuple(row.name for row in rows))
+    return RowGroup(TrainedRows(program, with_tied(values, program.embedding), hypers), tuple(row.name for row in rows))

@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rnnsweep.core import numerics
 from rnnsweep.core.analyses.state_map import LoopMap
+from rnnsweep.core.embedded import plain
+from rnnsweep.core.embedding import TABLE, look_up
 from rnnsweep.core.families.base import Values
+from rnnsweep.core.free_run import output_of
 from rnnsweep.core.pack import Streams
 from rnnsweep.core.program import Program
-from rnnsweep.core.readout import Readout
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.types import Batch
 from rnnsweep.unit import Unit
@@ -54,7 +55,7 @@ class TrainedRows:
     @cached_property
     def loop(self) -> LoopMap:
         """One step of all rows."""
-        return LoopMap(self.program.family, self.values, self.hypers)
+        return LoopMap(plain(self.program.family), self.values, self.hypers)
 
     def part(self, start: int, stop: int) -> TrainedRows:
         """Some of the rows."""
@@ -63,6 +64,8 @@ class TrainedRows:
 
     def batch(self, sequences: int) -> Batch:
         """Sequences of the task's validation stream, the same for all rows, without steps before their start.
+
+        Symbols that the network looks up come as their vectors.
 
         All have one length: where the task's differ, that of which there are most among the first `_LOOKED_AT`, of
         several the longest; there may be fewer than were asked for.
@@ -77,7 +80,9 @@ class TrainedRows:
         targets = first.targets[:, own] if task.per_step else first.targets
         mask = None if first.mask is None else first.mask[:, own]
         lengths = first.lengths if first.lengths.ndim == 1 else first.lengths[:, 0]
-        return replace(first, inputs=first.inputs[:, own], targets=targets, mask=mask, lengths=lengths, state=None)
+        inputs = first.inputs[:, own]
+        inputs = look_up(self.values[TABLE], inputs) if self.program.family.looks_up else inputs
+        return replace(first, inputs=inputs, targets=targets, mask=mask, lengths=lengths, state=None)
 
     def _drawn(self, ids: Int64[Tensor, " n"]) -> Batch:
         """Sequences of these ids, of those that there are."""
@@ -85,18 +90,17 @@ class TrainedRows:
         keys = torch.full((len(self),), Streams(self.seed, 0).key("analysis"))
         ids = ids if available is None else ids[ids < available]
         draws = Draws(keys, ids.expand(len(self), -1), torch.zeros_like(keys), self.program.dtype, split="valid")
+        draws = replace(draws, tokens=self.program.family.looks_up)
         return task.batch(draws)
 
     @property
     def reads_states(self) -> bool:
         """Whether an output is a function of one state: not with a read-out that looks back."""
-        return type(self.program.readout).see is Readout.see
+        return self.program.readout.carries
 
     def outputs(self, states: Float[Tensor, "P B S"]) -> Float[Tensor, "P B O"]:
-        """The linear read-out of single states."""
-        visible = self.loop.shown(states)
-        y = numerics.matmul(visible, self.values["w_out"])
-        return y + self.values["b_out"][:, None] if "b_out" in self.values else y
+        """Outputs at single states."""
+        return output_of(self.program.readout, self.values, self.loop.shown(states))
 
 
 @dataclass(frozen=True)

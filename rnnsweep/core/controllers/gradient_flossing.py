@@ -78,6 +78,7 @@ class GradientFlossing(Additive):
             spectrum = lyapunov_spectrum(loop, self.exponents)
             # d/dlambda of mean_B (1/k) sum lambda^2; numel is B k.
             loop_gradients = loop.gradients([spectrum], [2 * spectrum.detach() / spectrum[0].numel()])
+        # added: where layers or a look-up come before the loop, both have a part of its matrix
         named = merged(family.pullback(context.values, hypers, loop_gradients), feed.pullback(loop_gradients.inputs))
         extra = context.layout.flatten(named, torch.zeros_like(context.gradients))
         # Selected: rows that are not due come back to the bit.

@@ -41,7 +41,9 @@ class PerParameterClip(Transform):
         # A copy: its views are scaled in place.
         gradients = context.gradients.clone()
         clipped = torch.zeros_like(norm, dtype=torch.bool)
-        for part in context.layout.view(gradients).values():
+        # not the views by name: entries that have two names would be shrunk twice
+        for spec in context.layout.specs:
+            part = context.layout.part(gradients, spec)
             own = numerics.row_norm(part.flatten(1))
             # Not inf: threshold / inf is 0, and 0 * inf NaN; the row is dropped whole.
             over = torch.isfinite(own) & (own > threshold)

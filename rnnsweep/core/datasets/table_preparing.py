@@ -191,8 +191,12 @@ def _prepared(
     return Prepared(padded, targets, samples, recipe)
 
 
-def new_sequences(spec: Spec, recipe: InputRecipe | TokenRecipe, path: str) -> list[tuple[str, np.ndarray]]:
+def new_sequences(
+    spec: Spec, recipe: InputRecipe | TokenRecipe, path: str, *, tokens: bool = False
+) -> list[tuple[str, np.ndarray]]:
     """Names and inputs float32 [steps, width] of the sequences of another file; it needs no target.
+
+    `tokens`: of a text the codes, int64 [steps, 1].
 
     Raises:
         ConfigError: see `prepare`.
@@ -200,7 +204,8 @@ def new_sequences(spec: Spec, recipe: InputRecipe | TokenRecipe, path: str) -> l
     table = read_table(path, () if spec.per_step else spec.target)
     if isinstance(recipe, TokenRecipe):
         sequences = token_sequences(table, spec.text, recipe.words, None)
-        inputs = np.eye(recipe.width, dtype=np.float32)[recipe.codes(sequences)]
+        codes = recipe.codes(sequences)
+        inputs = codes[:, None] if tokens else np.eye(recipe.width, dtype=np.float32)[codes]
     else:
         sequences = arrange(table, spec.group, spec.time)
         inputs = recipe.apply(sequences)

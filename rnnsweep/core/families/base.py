@@ -38,12 +38,14 @@ class Feed:
         pullback: gradients of raw parameters from those of the drives.
         back: gradient of what came in, [P, T, B, I], from that of the drives; a family with a filter gives it where its
             layers may stand on each other.
+        both: `pullback` and `back` together, of layers, for which either is a backward loop.
     """
 
     inputs: Tensor
     # Inputs as they come have no parameters behind them.
     pullback: Callable[[Tensor | None], dict[str, Tensor]] = lambda gradient: {}
     back: Callable[[Tensor], Tensor] | None = None
+    both: Callable[[Tensor | None], tuple[dict[str, Tensor], Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Family(Unit):
         orthogonal: whether the loop's whole recurrent matrix is orthogonal (of complex units: unitary), whatever the
             parameters are.
         counted: those of them that are reported: slot -> metric key.
+        looks_up: whether inputs are codes of symbols, see `embedded`.
         pace: what to say before training where it takes far longer than with others; empty where it does not.
     """
 
@@ -75,6 +78,7 @@ class Family(Unit):
     first_values: ClassVar[Mapping[str, str]] = {}
     orthogonal: ClassVar[bool] = False
     counted: ClassVar[Mapping[str, str]] = {}
+    looks_up: ClassVar[bool] = False
     pace: ClassVar[str] = ""
 
     hidden: int = 50
@@ -129,6 +133,12 @@ class Family(Unit):
     def parts(self) -> tuple[Family, ...]:
         """The family of each loop alone, in the order of `loops.places_of`; itself where there is one."""
         return (self,)
+
+    @property
+    def width(self) -> int:
+        """K, entries of a state that the read-out sees."""
+        # any sizes will do
+        return next(spec.shape[0] for spec in self.parameters(1, 1) if spec.name == "w_out")
 
     @property
     def filters(self) -> bool:
@@ -284,8 +294,3 @@ def readout_parameters(hidden: int, n_outputs: int, bias: bool = True) -> tuple[
     """The linear read-out's parameters."""
     weight = ParameterSpec("w_out", (hidden, n_outputs), "output")
     return (weight, ParameterSpec("b_out", (n_outputs,), "bias")) if bias else (weight,)
-
-
-def width_of(family: Family) -> int:
-    """H, entries of the state that is seen, whatever the sizes of inputs and outputs."""
-    return next(spec.shape[0] for spec in family.parameters(1, 1) if spec.name == "w_out")

@@ -108,11 +108,13 @@ class Learner(Unit):
         proposes: whether it proposes the step itself; controllers that add to the gradient are refused then.
         per_step_keys: keys that are about tasks with a target at every step.
         carries: whether a state may go over from one mini-batch to the next.
+        linear: whether it takes the linear map of the states for the whole read-out; other read-outs are refused then.
     """
 
     unit_group: ClassVar[str] = "learner"
     # False until a rule says so: it must hand the last state back (`Learned.state`).
     carries: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
     traces: ClassVar[bool] = True
     proposes: ClassVar[bool] = False
     per_step_keys: ClassVar[tuple[str, ...]] = ()

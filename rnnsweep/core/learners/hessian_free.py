@@ -63,6 +63,7 @@ class HessianFree(Learner):
 
     asks_host: ClassVar[bool] = True  # searches end when they have converged
     proposes: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"damping": POSITIVE, "structural": NOT_NEGATIVE, "warm": SHARE}
     fixed: ClassVar[Mapping[str, Range]] = {"iterations": Range(1, 10**6, integer=True), "progress": NOT_NEGATIVE}
 

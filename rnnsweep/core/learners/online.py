@@ -92,11 +92,17 @@ class OnlineLearner(Learner):
 
 def check_feed(learner: Learner, family: Family) -> None:
     """Raise `ConfigError` where weights act before the loop."""
-    if family.feeds:
-        before = "filters its inputs before it" if family.layers == 1 else "has other layers before it"
-        what = "reads sequences from both ends" if family.bidirectional else before
-        problem = f"follows one loop's own weights, and the family {family.unit_name} {what}"
-        raise ConfigError(problem, key="learner", value=learner.unit_name, allowed="learner=bptt, or another family")
+    if not family.feeds:
+        return
+    what, allowed = "filters its inputs before it", "another family"
+    if family.layers > 1:
+        what, allowed = "has other layers before it", "family.layers=1"
+    if family.bidirectional:
+        what, allowed = "reads sequences from both ends", "family.bidirectional=false"
+    if family.looks_up:
+        what, allowed = "looks its inputs up before it", "embedding=none"
+    problem = f"follows one loop's own weights, and the family {family.unit_name} {what}"
+    raise ConfigError(problem, key="learner", value=learner.unit_name, allowed=f"learner=bptt, or {allowed}")
 
 
 def loop_sizes(family: Family, task: Task) -> tuple[int, int]:

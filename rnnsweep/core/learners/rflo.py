@@ -50,6 +50,7 @@ class Rflo(Learner):
     feedback: float = 1.0
     align: str = "random"
 
+    linear: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, Range]] = {"feedback": NOT_NEGATIVE}
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"align": ("random", "symmetric")}
 

@@ -23,7 +23,7 @@ _PROJECTIONS = ("query", "key", "value", "mix")
 
 @dataclass(frozen=True)
 class Attention(Readout):
-    """The linear map is applied to scaled dot-product attention of the last state over all states so far.
+    """The linear map is applied to scaled dot-product attention over all states of the sequence so far.
 
         heads of softmax(q k^T / sqrt(H / heads)) v, mixed;  q = h_T W_query + b_query, k and v likewise of h_1..h_T
 
@@ -31,6 +31,8 @@ class Attention(Readout):
 
     Attributes:
         heads: number of heads; divides the width of the states.
+        query: ``state``: of the last state, as above; ``trained``: q is a parameter, the same for all sequences and
+            steps, which is attention pooling.
 
     Raises:
         ConfigError: the width is no multiple of `heads`.
@@ -40,28 +42,37 @@ class Attention(Readout):
         one at every step. Softmax by log-softmax, whose kernel rounds alike for every row.
 
     References:
-        Vaswani et al. (2017), eq. 1, as in `torch.nn.MultiheadAttention`.
+        Vaswani et al. (2017), eq. 1, as in `torch.nn.MultiheadAttention`. A trained query: Lin et al. (2017), *A
+        structured self-attentive sentence embedding*; with heads Lee et al. (2019), *Set transformer*, eq. 11 for one
+        seed, without its residual and feed-forward layers.
     """
 
     heads: int = 2
+    query: str = "state"
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.RECURRENT, Capability.TANGENT})
     carries: ClassVar[bool] = False
-    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"heads": Range(1, 1024, integer=True)}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
+        "heads": Range(1, 1024, integer=True),
+        "query": ("state", "trained"),
+    }
 
     def parameters(self, width: int) -> tuple[ParameterSpec, ...]:
-        """w_query, w_key, w_value, w_mix [H, H] and their biases."""
+        """w_query (or query [1, H]), w_key, w_value, w_mix [H, H] and their biases."""
         if width % self.heads:
             allowed = f"a divisor of the states' width {width}"
             raise ConfigError("does not divide the states", key="readout.heads", value=self.heads, allowed=allowed)
-        weights = tuple(ParameterSpec(f"w_{name}", (width, width), "input", into=name) for name in _PROJECTIONS)
-        return weights + tuple(ParameterSpec(f"b_{name}", (width,), "bias", into=name) for name in _PROJECTIONS)
+        names = _PROJECTIONS if self.query == "state" else _PROJECTIONS[1:]
+        # drawn as weights are: of a query of 0 the keys would get no gradient at first
+        query = () if self.query == "state" else (ParameterSpec("query", (1, width), "input", into="query"),)
+        weights = tuple(ParameterSpec(f"w_{name}", (width, width), "input", into=name) for name in names)
+        return query + weights + tuple(ParameterSpec(f"b_{name}", (width,), "bias", into=name) for name in names)
 
     def see(
         self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, "P ..."], per_step: bool
     ) -> Seen:
         """See `Readout.see`."""
-        names = [f"{kind}_{name}" for kind in "wb" for name in _PROJECTIONS]
+        names = [spec.name for spec in self.parameters(states.shape[-1])]
         with torch.enable_grad():
             own = {name: values[name].detach().requires_grad_() for name in names}
             live = states[:, 1:].detach().requires_grad_()
@@ -86,10 +97,13 @@ class Attention(Readout):
 
     def _attend(self, own: Values, states: Tensor, lengths: Tensor, per_step: bool) -> Tensor:
         """[P, T, B, H] -> [P, T or 1, B, H]."""
-        asked = states if per_step else states[:, -1:]
         q, k, v = (
-            self._split(self._project(own, name, x))
-            for name, x in (("query", asked), ("key", states), ("value", states))
+            self._split(x)
+            for x in (
+                self._asked(own, states if per_step else states[:, -1:]),
+                self._project(own, "key", states),
+                self._project(own, "value", states),
+            )
         )  # P B heads T H/heads
         scores = _products(q, k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
         allowed = _allowed(lengths, states.shape[1], q.shape[-2])[:, :, None]
@@ -97,6 +111,14 @@ class Attention(Readout):
         share = torch.log_softmax(scores, -1).exp()
         joined = _products(share, v).permute(0, 3, 1, 2, 4).flatten(3)  # P T B H
         return self._project(own, "mix", joined)
+
+    def _asked(self, own: Values, states: Tensor) -> Tensor:
+        """The queries of some steps, [P, n, B, H]."""
+        if self.query == "state":
+            return self._project(own, "query", states)
+        # spread by a product: autograd would sum a broadcast in an order of its own
+        P, n, B, _ = states.shape
+        return matmul(states.new_ones(P, n * B, 1), own["query"]).unflatten(1, (n, B))
 
     def _project(self, own: Values, name: str, x: Tensor) -> Tensor:
         flat = matmul(x.flatten(1, 2), own[f"w_{name}"]) + own[f"b_{name}"][:, None, :]

@@ -19,12 +19,12 @@ from rnnsweep.unit import Range
 
 @dataclass(frozen=True)
 class Pooling(Readout):
-    """The linear map is applied to the mean, or to each unit's maximum, of the states of a sequence's own steps.
+    """The linear map is applied to the mean, each unit's maximum, or the last of the states of a sequence's own steps.
 
     With a target at every step, step t sees steps 1..t.
 
     Attributes:
-        kind: ``mean`` or ``max``.
+        kind: ``mean``, ``max``, or ``last``, which is the read-out `linear`: something to compare the others with.
 
     Numerics:
         Sums run along time alone; of equal maxima one takes the whole gradient: with a target at the end the first one,
@@ -37,15 +37,29 @@ class Pooling(Readout):
 
     kind: str = "mean"
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.RECURRENT, Capability.TANGENT})
-    carries: ClassVar[bool] = False
-    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"kind": ("mean", "max")}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"kind": ("mean", "max", "last")}
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:  # pyright: ignore[reportIncompatibleVariableOverride] - of instances
+        """Of the last state all, else those that need neither single steps nor a plain graph."""
+        return Readout.capabilities if self.direct else frozenset({Capability.RECURRENT, Capability.TANGENT})
+
+    @property
+    def carries(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Only the last state is one step's."""
+        return self.direct
+
+    @property
+    def direct(self) -> bool:
+        """Of the last state."""
+        return self.kind == "last"
 
     def see(
         self, values: Values, states: Float[Tensor, "P steps B H"], lengths: Int64[Tensor, "P ..."], per_step: bool
     ) -> Seen:
         """See `Readout.see`."""
-        del values
+        if self.direct:
+            return super().see(values, states, lengths, per_step)
         h = states[:, 1:]
         own = own_steps(lengths, h.shape[1])[..., None]  # P T S 1
         pool = (_mean, _running_mean) if self.kind == "mean" else (_max, _running_max)

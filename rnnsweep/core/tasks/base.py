@@ -97,13 +97,17 @@ class Task(Unit):
         """Names of the outputs, such as those of classes; empty: they have none."""
         return ()
 
-    def read_new(self, path: str) -> Sequence[tuple[str, np.ndarray]] | None:
+    def read_new(self, path: str, *, tokens: bool = False) -> Sequence[tuple[str, np.ndarray]] | None:
         """Names and inputs [steps, I] of the sequences of another file, prepared as the task's own; None: unprepared.
+
+        Args:
+            path: of the file.
+            tokens: symbols as their codes, [steps, 1].
 
         Raises:
             ConfigError: the file is not as it should be.
         """
-        del path
+        del path, tokens
         return None
 
     def preparation(self) -> Mapping[str, Any]:
@@ -156,6 +160,11 @@ class Task(Unit):
         return {"train/loss": loss, "valid/loss": loss, "valid/error": 1.0, **shares}
 
     @property
+    def tokens(self) -> bool:
+        """Whether an input is one of I symbols: one-hot vectors, or their codes 0..I-1 where `Draws.tokens` asks."""
+        return False
+
+    @property
     def samples(self) -> int | None:
         """Size of a finite training set; None = endless."""
         return None
@@ -193,7 +202,7 @@ class Task(Unit):
 
     @abstractmethod
     def batch(self, draws: Draws) -> Batch:
-        """Sequences of the ids in `draws`; inputs [P, T_max, B, I] in draws.dtype."""
+        """Sequences of the ids in `draws`; inputs [P, T_max, B, I] in draws.dtype, or codes (see `tokens`)."""
 
     @abstractmethod
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rnnsweep.core.rng import Draws, stream_of
 from rnnsweep.core.sequence_lengths import row_steps
-from rnnsweep.core.tasks.onehot import one_hot
+from rnnsweep.core.tasks.onehot import symbols
 from rnnsweep.core.tasks.step_errors import STEP_ERROR, StepErrors
 from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS
 from rnnsweep.core.types import Batch
@@ -91,6 +91,11 @@ class BracketLanguage(StepErrors):
         return self.wanted == "closing"
 
     @property
+    def tokens(self) -> bool:
+        """Whether inputs are symbols: yes."""
+        return True
+
+    @property
     def n_inputs(self) -> int:
         """I = 2 k."""
         return 2 * int(self.kinds)
@@ -131,9 +136,9 @@ class BracketLanguage(StepErrors):
         closes_kind, on_top = _matched(opens, kinds, row_steps(lengths, T), min(int(self.depth), T), K)
         codes = torch.where(opens, kinds, K + closes_kind)
         if self.per_step:
-            return Batch(one_hot(codes, row_steps(lengths, T), 2 * K, draws.dtype), on_top, lengths)
+            return Batch(symbols(codes, row_steps(lengths, T), 2 * K, draws), on_top, lengths)
         codes, intact = self._corrupted(draws, codes, opens, lengths)
-        return Batch(one_hot(codes, row_steps(lengths, T), 2 * K, draws.dtype), intact, lengths)
+        return Batch(symbols(codes, row_steps(lengths, T), 2 * K, draws), intact, lengths)
 
     def _walk(self, draws: Draws, lengths: Int64[Tensor, " P"]) -> Tensor:
         """Whether a bracket opens at each step, bool [P, T, B]; nothing opens or closes before the start."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rnnsweep.core.datasets.text import read_text, text_files
 from rnnsweep.core.rng import Draws, Split
-from rnnsweep.core.tasks.onehot import one_hot
+from rnnsweep.core.tasks.onehot import symbols
 from rnnsweep.core.tasks.success import argmax_errors, share_of_steps
 from rnnsweep.core.tasks.windows import Place, WindowTask
 from rnnsweep.core.types import Batch
@@ -99,6 +99,11 @@ class CharLm(WindowTask):
         return read_text(self.path)[0]
 
     @property
+    def tokens(self) -> bool:
+        """Whether inputs are symbols: yes."""
+        return True
+
+    @property
     def n_inputs(self) -> int:
         """I: characters of the alphabet."""
         return len(self.alphabet)
@@ -166,7 +171,7 @@ class CharLm(WindowTask):
         """Windows of the ids in `draws`, or of the streams; targets are codes, int64 [P, T, B]."""
         place = self.place(draws)
         codes = self.data(draws.split, draws.device, torch.int64)
-        inputs = one_hot(codes[place.index], place.own, self.n_inputs, draws.dtype)
+        inputs = symbols(codes[place.index], place.own, self.n_inputs, draws)
         lengths = torch.full_like(draws.batch_ids, self.max_length)
         return Batch(inputs, codes[place.target], lengths, place.scored.to(draws.dtype))
 

@@ -1,4 +1,4 @@
-"""Symbols as one-hot vectors. Shapes: P rows · T steps · B mini-batch."""
+"""Symbols as one-hot vectors, or as their codes. Shapes: P rows · T steps · B mini-batch."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from rnnsweep.core.rng import Draws
 
-def one_hot(
-    codes: Int64[Tensor, "P T B"], own: Bool[Tensor, "P T ..."], width: int, dtype: torch.dtype
-) -> Float[Tensor, "P T B width"]:
-    """Inputs [P, T, B, width]: 1 at the code of every own step, 0 elsewhere.
+
+def symbols(
+    codes: Int64[Tensor, "P T B"], own: Bool[Tensor, "P T ..."], width: int, draws: Draws
+) -> Float[Tensor, "P T B width"] | Int64[Tensor, "P T B"]:
+    """Inputs of a task of symbols: [P, T, B, width], or codes [P, T, B] where `draws.tokens` asks for them.
 
     Args:
         codes: int64 [P, T, B], each in 0..width-1, also where they do not count.
         own: bool [P, T] or [P, T, B], steps that belong to the sequence.
         width: number of symbols.
-        dtype: of the result.
+        draws: of the mini-batch.
 
     Numerics:
-        Entries are exactly 0 and 1.
+        Entries are exactly 0 and 1: 1 at the code of every own step. Codes of steps outside are -1.
     """
-    inputs = torch.zeros(*codes.shape, width, dtype=dtype, device=codes.device)
     one = own if own.ndim == 3 else own[:, :, None].expand(codes.shape)
+    if draws.tokens:
+        return torch.where(one, codes, torch.full_like(codes, -1))
+    inputs = torch.zeros(*codes.shape, width, dtype=draws.dtype, device=codes.device)
     # steps outside scatter a 0, so that their codes need not be masked
-    return inputs.scatter_(3, codes[..., None], one[..., None].to(dtype))
+    return inputs.scatter_(3, codes[..., None], one[..., None].to(draws.dtype))
+
+
+def codes_of(inputs: Float[Tensor, "P T B I"]) -> Int64[Tensor, "P T B"]:
+    """Codes of one-hot vectors; -1 where there is none."""
+    return torch.where(inputs.amax(-1) > 0, inputs.argmax(-1), -1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.sequence_lengths import row_steps
-from rnnsweep.core.tasks.onehot import one_hot
+from rnnsweep.core.tasks.onehot import symbols
 from rnnsweep.core.tasks.success import argmax_errors
 from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, LengthTask
 from rnnsweep.core.types import Batch
@@ -45,6 +45,11 @@ class Permutation(LengthTask):
         return 2
 
     @property
+    def tokens(self) -> bool:
+        """Whether inputs are symbols: yes."""
+        return True
+
+    @property
     def n_inputs(self) -> int:
         """I = 100."""
         return _SYMBOLS
@@ -72,7 +77,7 @@ class Permutation(LengthTask):
         start = (T - lengths)[:, None, None].expand(first.shape)
         # drawn for all T steps, so that step t of a sequence has the same symbol in every length
         codes = draws.integers(_CHOICES, _SYMBOLS - 1, T, FILLING).scatter(2, start, first)
-        inputs = one_hot(codes.transpose(1, 2), row_steps(lengths, T), _SYMBOLS, draws.dtype)
+        inputs = symbols(codes.transpose(1, 2), row_steps(lengths, T), _SYMBOLS, draws)
         return Batch(inputs, first[..., 0], lengths)
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:

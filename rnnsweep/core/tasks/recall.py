@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.sequence_lengths import row_steps
-from rnnsweep.core.tasks.onehot import one_hot
+from rnnsweep.core.tasks.onehot import symbols
 from rnnsweep.core.tasks.success import any_step, argmax_errors
 from rnnsweep.core.tasks.synthetic import SYMBOLS, LengthTask
 from rnnsweep.core.types import Batch
@@ -51,6 +51,11 @@ class RecallTask(LengthTask):
     def trigger_lead(self) -> int:
         """Steps from the trigger to the first recalled symbol; 0: recall starts at the trigger."""
         return 0
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs are symbols: yes."""
+        return True
 
     @property
     def n_inputs(self) -> int:
@@ -93,7 +98,7 @@ class RecallTask(LengthTask):
         codes[:, T - S - self.trigger_lead].fill_(blank + 1)
         symbol_steps = (T - lengths)[:, None] + torch.arange(S, device=draws.device)  # P S
         codes.scatter_(1, symbol_steps[..., None].expand(pattern.shape), pattern)
-        inputs = one_hot(codes, row_steps(lengths, T), self.n_inputs, draws.dtype)
+        inputs = symbols(codes, row_steps(lengths, T), self.n_inputs, draws)
         return Batch(inputs, targets, lengths)
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:

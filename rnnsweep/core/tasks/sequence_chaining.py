@@ -15,6 +15,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
+from rnnsweep.core.tasks.onehot import codes_of
 from rnnsweep.core.tasks.synthetic import SYMBOLS
 from rnnsweep.core.types import Batch
 from rnnsweep.unit import Range
@@ -66,6 +67,11 @@ class SequenceChaining(Task):
     curve_seed: int = 0
 
     @property
+    def tokens(self) -> bool:
+        """Whether inputs are symbols, of segments: yes."""
+        return True
+
+    @property
     def n_inputs(self) -> int:
         """I: one pattern unit per curve."""
         return int(self.segments)
@@ -97,7 +103,9 @@ class SequenceChaining(Task):
         inputs = units.repeat_interleave(int(self.length), dim=1)
         curves = _curves_on(self, draws.device, draws.dtype)[order]  # P chain B length
         targets = curves.transpose(2, 3).flatten(1, 2)[..., None].contiguous()
-        return Batch(inputs, targets, torch.full_like(draws.batch_ids, self.max_length))
+        return Batch(
+            codes_of(inputs) if draws.tokens else inputs, targets, torch.full_like(draws.batch_ids, self.max_length)
+        )
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the mean squared error of some segment exceeds .04, bool [P, B]."""

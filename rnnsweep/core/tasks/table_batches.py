@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core.datasets.table_preparing import TOKENS, Spec, prepare
 from rnnsweep.core.rng import Draws, Split
-from rnnsweep.core.tasks.onehot import one_hot
+from rnnsweep.core.tasks.onehot import symbols
 from rnnsweep.core.types import Batch
 
 
@@ -61,7 +61,7 @@ def batch(spec: Spec, draws: Draws) -> Batch:
     index = torch.where(own, first[:, None] + position, torch.full_like(position, -1))
     lengths = torch.full_like(draws.batch_ids, T) if prepared.even else steps
     read = data.inputs[index]
-    inputs = read if spec.goal not in TOKENS else one_hot(read, own, prepared.recipe.width, draws.dtype)
+    inputs = read if spec.goal not in TOKENS else symbols(read, own, prepared.recipe.width, draws)
     weights = None if data.weights is None else data.weights[sequence]
     if not spec.per_step:
         return Batch(inputs, data.targets[sequence], lengths, weights=weights)

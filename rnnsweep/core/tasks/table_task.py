@@ -274,6 +274,11 @@ class TableTask(Task):
         return self.prepared().targets.several
 
     @property
+    def tokens(self) -> bool:
+        """Whether inputs are symbols: those of texts."""
+        return self.goal in TOKENS
+
+    @property
     def n_inputs(self) -> int:
         """Columns, and flags of missing values; or tokens."""
         return self.prepared().recipe.width
@@ -366,9 +371,9 @@ class TableTask(Task):
         """Balanced accuracy, F1 and AUROC; the root of the mean squared error; or perplexity."""
         return scores.summary(collected, self.n_outputs)
 
-    def read_new(self, path: str) -> Sequence[tuple[str, np.ndarray]]:
+    def read_new(self, path: str, *, tokens: bool = False) -> Sequence[tuple[str, np.ndarray]]:
         """Names and inputs [steps, I] of the sequences of another file, with the same columns and numbers."""
-        return new_sequences(self.spec, self.prepared().recipe, path)
+        return new_sequences(self.spec, self.prepared().recipe, path, tokens=tokens)
 
     def preparation(self) -> Mapping[str, Any]:
         """Columns, scale and what stands for gaps; or the vocabulary."""

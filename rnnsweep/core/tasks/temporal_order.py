@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.tasks.onehot import codes_of
 from rnnsweep.core.tasks.success import argmax_errors
 from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, Synthetic, Whole, rounded_tenths
 from rnnsweep.core.types import Batch
@@ -35,6 +36,11 @@ class OrderTask(Synthetic):
 
     fixed: ClassVar = {**Synthetic.fixed, "variant": ("pascanu", "chernodub")}
     bits: ClassVar[int] = 2
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs are symbols: yes."""
+        return True
 
     @property
     def n_inputs(self) -> int:
@@ -63,7 +69,7 @@ class OrderTask(Synthetic):
         shape = (draws.ids.shape[0], self.max_length, draws.ids.shape[1], _INPUTS)
         inputs = torch.zeros(shape, dtype=draws.dtype, device=draws.device)
         classes = (_write_compiled if draws.fast else _write)(draws, lengths, positions, inputs)
-        return Batch(inputs, classes, lengths)
+        return Batch(codes_of(inputs) if draws.tokens else inputs, classes, lengths)
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Whether the largest logit is not the class, bool [P, B]."""

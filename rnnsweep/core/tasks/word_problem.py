@@ -14,7 +14,7 @@ from typing import ClassVar
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.sequence_lengths import row_steps
 from rnnsweep.core.tasks.groups import multiplication_table, prefix_products, table_on
-from rnnsweep.core.tasks.onehot import one_hot
+from rnnsweep.core.tasks.onehot import symbols
 from rnnsweep.core.tasks.step_errors import STEP_ERROR, StepErrors
 from rnnsweep.core.tasks.synthetic import SYMBOLS
 from rnnsweep.core.types import Batch
@@ -41,6 +41,11 @@ class WordProblem(StepErrors):
     def per_step(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] - see `Task`: fields or properties
         """Whether there is a class at each step."""
         return self.labels == "every"
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs are symbols: yes."""
+        return True
 
     @property
     def n_inputs(self) -> int:
@@ -74,7 +79,7 @@ class WordProblem(StepErrors):
         lengths, T, n = self.lengths(draws), self.max_length, self.n_inputs
         codes = draws.integers(0, n - 1, T, SYMBOLS).transpose(1, 2)  # P B T -> P T B
         own = row_steps(lengths, T)
-        inputs = one_hot(codes, own, n, draws.dtype)
+        inputs = symbols(codes, own, n, draws)
         # the identity, 0, before the sequence: it changes no product
         products = prefix_products(codes * own[:, :, None], table_on(self.group_name, draws.device))
         return Batch(inputs, products if self.per_step else products[:, -1].contiguous(), lengths)

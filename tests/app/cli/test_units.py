@@ -25,6 +25,7 @@ def test_units_json(run):
     assert list(found) == [
         "family",
         "activation",
+        "embedding",
         "readout",
         "controller",
         "init",

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rnnsweep.app.results.export import ABOUT, FORMS, export
+from rnnsweep.core.embeddings.learned import LearnedEmbedding
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.momentum_lstm import MomentumLstm
@@ -17,11 +18,15 @@ from rnnsweep.core.families.sbo import Sbo
 from rnnsweep.core.families.scurnn import Scurnn
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.layered import layered
+from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.readouts.attention import Attention
+from rnnsweep.core.readouts.mlp import Mlp
 from rnnsweep.core.readouts.pooling import Pooling
 from rnnsweep.errors import ConfigError, RnnsweepError
 from tests.core.test_network import FAMILIES, named, network, sequences
+from tests.kit.networks import Setup
+from tests.kit.ragged import RaggedSymbols
 from tests.kit.shapes import unchecked
 
 KINDS = (Srn, MomentumLstm, Scurnn, Sbo)
@@ -120,6 +125,42 @@ def test_a_read_out_that_looks_back(tmp_path, form):
     with pytest.raises(RnnsweepError, match="looks back"):
         export(ours, form, tmp_path / "none", streaming=True)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("form", forms())
+@pytest.mark.parametrize("streaming", [False, True])
+def test_symbols_that_are_looked_up(tmp_path, form, streaming):
+    embedding = LearnedEmbedding(size=5, tied=True)
+    setup = Setup(Gru(6), RaggedSymbols(every=True), readout=Mlp(hidden=(7, 5)), embedding=embedding)
+    pack = setup.pack([0])
+    program, values = pack.program, pack.program.layout.view(pack.params)
+    ours = RecurrentNetwork(Parts(program.family, program.readout, 5, True, embedding), values, {}).eval()
+    file = export(ours, form, tmp_path / "file", streaming=streaming)
+    run = runner(file, form)
+    for steps, batch in SIZES:
+        codes = torch.randint(5, (steps, batch), generator=torch.Generator().manual_seed(steps))
+        if streaming:
+            state = ours.initial_state(batch)
+            found, wanted = run(inputs=codes, state=state), ours.stream(codes, state)
+        else:
+            lengths = torch.arange(batch) % steps + 1
+            found, wanted = (run(inputs=codes, lengths=lengths),), (ours(codes, lengths),)
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    assert {name for name, _ in ours.named_parameters()} >= {"embedding", "w_mlp1", "b_out"}
+    assert not hasattr(ours, "w_out")
+    assert torch.equal(ours.get("w_out"), ours.get("embedding").T)
+
+
+@pytest.mark.parametrize("form", forms())
+@pytest.mark.parametrize(
+    "readout", [Attention(heads=2, query="trained"), Pooling(kind="last"), Mlp(hidden=5)], ids=named
+)
+def test_read_outs_of_one_last_state_and_of_a_query(tmp_path, form, readout):
+    ours = network(Srn(hidden=8), readout=readout)
+    run = runner(export(ours, form, tmp_path / "file"), form)
+    x, lengths = sequences(11, 4), torch.tensor([11, 3, 1, 7])
+    torch.testing.assert_close(run(inputs=x, lengths=lengths), ours(x, lengths), rtol=1e-9, atol=1e-9)
 
 
 def test_a_file_says_what_is_in_it(tmp_path):

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from rnnsweep.core.analyses.gradient_flow import GradientFlow, gradient_norms_of
+from rnnsweep.core.embeddings.learned import LearnedEmbedding
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.readouts.attention import Attention
+from rnnsweep.core.readouts.mlp import Mlp
 from rnnsweep.core.tasks.copying import Copying
 from tests.kit.networks import Setup
+from tests.kit.ragged import RaggedSymbols
 from tests.kit.trained import orthogonal, rows_of
 
 
@@ -57,3 +60,27 @@ def test_tasks_and_readouts_of_other_kinds(setup):
     found = gradient_norms_of(rows_of(setup), 2)
     assert found.isfinite().all()
     assert (found > 0).any(1).all()
+
+
+def test_norms_are_those_of_a_plain_network_behind_a_look_up():
+    """A tied table whose lines come in, and as outputs of a hidden layer over the last state."""
+    setup = Setup(
+        family=Srn(hidden=5), task=RaggedSymbols(), embedding=LearnedEmbedding(size=4, tied=True),
+        readout=Mlp(hidden=4, activation="tanh"),
+    )  # fmt: skip
+    rows = rows_of(setup, (0, 1))
+    found, batch = gradient_norms_of(rows, 3), rows.batch(3)
+    assert batch.inputs.shape[-1] == 4
+    for row in range(2):
+        w = {name: value[row] for name, value in rows.values.items()}
+        for b in range(batch.inputs.shape[2]):
+            states = [torch.zeros(1, 5, requires_grad=True)]
+            for u in batch.inputs[row, :, b]:
+                assert (w["embedding"] == u).all(-1).any()
+                states.append(torch.tanh(states[-1] @ w["w_rec"] + u[None] @ w["w_in"] + w["b"]))
+            y = torch.tanh(states[-1] @ w["w_mlp1"] + w["b_mlp1"]) @ w["embedding"].T + w["b_out"]
+            cost = torch.nn.functional.cross_entropy(y, batch.targets[row, b : b + 1])
+            expected = [part.norm() for part in torch.autograd.grad(cost, states[1:])]
+            torch.testing.assert_close(found[row, :, b], torch.stack(expected), rtol=1e-11, atol=1e-14)
+            single = rows.part(row, row + 1).outputs(states[-1][None])
+            torch.testing.assert_close(single[0], y, rtol=1e-12, atol=1e-13)
