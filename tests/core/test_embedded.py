@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rnnsweep.core.families.layered import layered
-from tests.core.families.test_layered import ALONE
 
 from rnnsweep.core.controllers.gradient_flossing import GradientFlossing, lyapunov_spectrum
 from rnnsweep.core.controllers.omega import Omega, omega_of
@@ -17,6 +15,7 @@ from rnnsweep.core.embeddings.learned import LearnedEmbedding
 from rnnsweep.core.families.base import Family, Feed
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
+from rnnsweep.core.layered import layered
 from rnnsweep.core.learners.teacher_forcing import TeacherForcing
 from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.recurrence.unrolled import Unrolled
@@ -26,6 +25,7 @@ from rnnsweep.errors import ConfigError
 from tests.contract.test_engines import assert_close
 from tests.contract.test_rows import found
 from tests.core.families.test_own import FAMILIES as OWN
+from tests.core.test_layered import ALONE
 from tests.kit.networks import Setup, context_of, loss_at
 from tests.kit.ragged import RaggedSymbols
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rnnsweep.core.families.layered import layered
-from tests.core.families.test_layered import torch_module
 
 from rnnsweep.app.config.load import load
 from rnnsweep.core import rng
@@ -16,11 +14,13 @@ from rnnsweep.core.build import build_program, build_units, initial_state, shape
 from rnnsweep.core.controllers.per_parameter import PerParameterClip
 from rnnsweep.core.embeddings.learned import LearnedEmbedding
 from rnnsweep.core.families.lstm import Lstm
+from rnnsweep.core.layered import layered
 from rnnsweep.core.pack import Streams
 from rnnsweep.core.training import tiles, train_batch, train_rung
 from rnnsweep.core.types import Wanted
 from rnnsweep.errors import ConfigError
 from tests.contract.test_engines import assert_close
+from tests.core.test_layered import torch_module
 from tests.kit.networks import Setup, assert_same_row, context_of
 from tests.kit.ragged import RaggedSymbols, one_by_one
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.core.families.test_layered import torch_module
 
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
@@ -15,6 +14,7 @@ from rnnsweep.core.training import tiles, train_batch, train_rung
 from rnnsweep.core.types import Wanted
 from rnnsweep.errors import ConfigError
 from tests.contract.test_engines import assert_close
+from tests.core.test_layered import torch_module
 from tests.kit.networks import Setup, assert_same_row
 from tests.kit.ragged import Ragged, one_by_one
 
