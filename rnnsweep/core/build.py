@@ -12,8 +12,8 @@ import torch
 
 from rnnsweep.core.controllers.base import Additive, Controller
 from rnnsweep.core.families.base import Family
-from rnnsweep.core.families.layered import layered
 from rnnsweep.core.inits.base import Init
+from rnnsweep.core.layered import layered
 from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.pack import RowSnapshot, Streams
@@ -177,7 +177,7 @@ def _check_task(units: Units, batch: int) -> None:
 def _check_free_run(units: Units) -> None:
     """A network that runs on its own outputs takes its sequences step by step."""
     reasons = {
-        f"the family {units.family.unit_name} filters whole sequences": type(units.family).feed is not Family.feed,
+        f"the family {units.family.unit_name} filters whole sequences": units.family.feeds,
         f"the read-out {units.readout.unit_name} looks back over all steps": not units.readout.carries,
     }
     for reason in (reason for reason, holds in reasons.items() if holds and units.task.free_steps):

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.free_run import free_run
+from rnnsweep.core.loops import loops_of, run
 from rnnsweep.core.readout import counted_steps, read_out
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
@@ -55,16 +56,15 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
         so that they take no more memory.
     """
     program = tile.program
-    values, family, hypers = program.layout.view(tile.params), program.family, tile.unit_hypers("family")
+    values, hypers = program.layout.view(tile.params), tile.unit_hypers("family")
     # once: parameters stand still during an evaluation
-    weights = family.weights(values, hypers)
+    loops = loops_of(program.family, values, hypers, program.engines)
 
     def outputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        inputs = family.feed(values, hypers, batch.inputs, batch.lengths, program.engine).inputs
-        record = program.engine.forward(inputs, batch.with_initial_state(weights), program.activation, batch.lengths)
-        seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
+        found = run(loops, batch)
+        seen = program.readout.see(values, found.states, batch.lengths, program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, program.engine, gradients=False)
-        return out.outputs, out.loss, record.h[:, -1]
+        return out.outputs, out.loss, found.last
 
     def generated(batch: Batch) -> Tensor:
         return free_run(program, values, hypers, batch)

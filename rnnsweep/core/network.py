@@ -79,7 +79,7 @@ class RecurrentNetwork(torch.nn.Module):
         self._hold("", {"w_in": weights.w_in, "b": weights.bias})
         read = {spec.name for spec in parts.readout.parameters(values["w_out"].shape[1])} | {"w_out", "b_out"}
         self._hold("", {name: value for name, value in values.items() if name in read})
-        self.feeds = type(family).feed is not Family.feed and self.path is None
+        self.feeds = family.feeds and self.path is None
         if self.feeds:  # a filter that is known over whole sequences only
             self._hold("raw", {**values, **{f"hyper_{name}": value for name, value in hypers.items()}})
         del self._trained

@@ -82,6 +82,11 @@ class Program:
         return self.device.type == "cuda" and not any(unit.asks_host for unit in units)
 
     @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Of each layer's loop."""
+        return (self.engine,) * len(self.family.parts)
+
+    @property
     def _width(self) -> int:
         return self.layout.spec("w_out").shape[0]
 

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from rnnsweep.core import diagnostics, numerics
 from rnnsweep.core.controllers.base import Context, Tally
+from rnnsweep.core.learners.base import Learned
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.program import CARRIED, Program
 from rnnsweep.core.replay import Repeated, cuda_graph
 from rnnsweep.core.rng import Draws, sample_ids
-from rnnsweep.core.types import Batch, Learned, RowStatus, Wanted
+from rnnsweep.core.types import Batch, RowStatus, Wanted
 
 _DEFAULT_TILE = 1 << 30
 """Rows of a tile where the engine sets no limit."""
@@ -180,11 +181,11 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
         family_hypers,
         batch,
         learned.gradients,
-        learned.trace,
+        learned.passes,
         tile.step,
         tally,
         program.readout,
-        term=learned.term,
+        program.engines,
         proposed=learned.step,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )

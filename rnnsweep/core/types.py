@@ -160,6 +160,11 @@ class Batch:
     state: Float[Tensor, "P B S"] | None = None
     masks: MaskDraws | None = None
 
+    @classmethod
+    def of(cls, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]) -> Batch:
+        """Sequences that are not scored."""
+        return cls(inputs, inputs.new_zeros(len(inputs), 0), lengths)
+
     @property
     def differs(self) -> bool:
         """Whether the sequences of a row have lengths or masks of their own."""
@@ -216,6 +221,10 @@ class LoopWeights:
     leak: Float[Tensor, " P"] | None = None
     cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
     masks: LoopMasks | None = None
+
+    def without_inputs(self) -> LoopWeights:
+        """The same loop, fed with drives."""
+        return replace(self, w_in=None, bias=None)
 
 
 @dataclass
@@ -358,27 +367,6 @@ class Tangent:
     delta: Float[Tensor, "P B H"]
     ddelta: Float[Tensor, "P B H"]
     exponent: Int64[Tensor, " P"]
-
-
-@dataclass
-class Learned:
-    """What a learning rule returns for one mini-batch.
-
-    Attributes:
-        loss: of each row. gradients: flat. trace: where it was asked for and the rule has one.
-        step: where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
-        slots: the rule's row state as it will be where the row takes its step.
-        term: where one was asked for and the loop took it along.
-        state: after the mini-batch, where the task carries it over.
-    """
-
-    loss: Float[Tensor, " P"]
-    gradients: Float[Tensor, "P N"]
-    trace: Trace | None
-    step: Float[Tensor, "P N"] | None = None
-    slots: Mapping[str, Shaped[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
-    term: TermResult | None = None
-    state: Float[Tensor, "P B S"] | None = None
 
 
 @dataclass(frozen=True)

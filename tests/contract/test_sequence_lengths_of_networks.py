@@ -16,7 +16,7 @@ from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
-from rnnsweep.core.learners.base import Learner
+from rnnsweep.core.learners.base import Learned, Learner
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.learners.eprop import Eprop
 from rnnsweep.core.learners.gauss_newton import linearise
@@ -27,7 +27,7 @@ from rnnsweep.core.learners.snap import Snap
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.readouts.attention import Attention
 from rnnsweep.core.training import tiles, train_batch, train_rung
-from rnnsweep.core.types import Batch, Learned, Wanted
+from rnnsweep.core.types import Batch, Wanted
 from tests.contract.test_engines import assert_close
 from tests.contract.test_rows import found
 from tests.core.families.test_own import FAMILIES as OWN
@@ -144,7 +144,7 @@ def test_omega_counts_own_steps(family: Srn | Lstm, options: dict[str, str], eve
         _, context = context_of(pack, "controllers.omega")
         if batch is not None:
             learned = of_batch(pack, batch, Wanted(trace=True))
-            context = replace(context, batch=batch, gradients=learned.gradients, trace=learned.trace)
+            context = replace(context, batch=batch, gradients=learned.gradients, passes=learned.passes)
         plain, context.tally = context.gradients.clone(), Tally()
         added = omega.add(context) - plain
         values = context.tally.values()
@@ -184,9 +184,8 @@ def test_lyapunov_exponents_and_profiles_are_of_own_steps() -> None:
     assert context.trace is not None
     parts = []
     for length, one in one_by_one(context.batch):
-        trace = of_batch(setup.pack([0]), one, Wanted(trace=True)).trace
-        assert trace is not None
-        parts.append((length, replace(context, batch=one, trace=trace)))
+        passes = of_batch(setup.pack([0]), one, Wanted(trace=True)).passes
+        parts.append((length, replace(context, batch=one, passes=passes)))
     record = context.trace.record
     exponents = [diagnostics.lyapunov(part.trace.record, part) for _, part in parts]
     assert_close(diagnostics.lyapunov(record, context), sum(exponents) / len(parts), 1e-12, "lyapunov")

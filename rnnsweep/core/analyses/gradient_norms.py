@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rnnsweep.core.loops import loops_of, run
 from rnnsweep.core.readout import loss, read_out
 from rnnsweep.core.tile import Tile, train_batch
 from rnnsweep.core.types import Trace
@@ -71,14 +72,12 @@ def backpropagate(tile: Tile) -> tuple[Trace, Float[Tensor, "P B O"]]:
         raise ConfigError("is read at every step", key="task", allowed="a task that is read at the last step")
     values, hypers = program.layout.view(tile.params), tile.unit_hypers("family")
     batch = train_batch(tile)
-    weights = batch.with_initial_state(program.family.weights(values, hypers))
-    feed = program.family.feed(values, hypers, batch.inputs, batch.lengths, program.engine)
-    record = program.engine.forward(feed.inputs, weights, program.activation, batch.lengths)
-    seen = program.readout.see(values, program.family.visible(record.h), batch.lengths, program.task.per_step)
+    found = run(loops_of(program.family, values, hypers, program.engines), batch)
+    seen = program.readout.see(values, found.states, batch.lengths, program.task.per_step)
     out = read_out(program.task, values, seen.states, batch, program.engine)
     assert out.direct is not None
     # Through a read-out with parameters of its own, back to the states that the loop made.
-    _, trace = program.engine.backward(record, seen.pullback(out.direct)[0], program.activation, keep=True)
+    _, trace = found.top.backward(seen.pullback(out.direct)[0], keep=True)
     assert trace is not None
     y = out.outputs.detach().requires_grad_()  # P B O
     # An identity as read-out: the loss as a function of the outputs themselves.

@@ -60,7 +60,7 @@ class LoopMap:
             ConfigError: the family has no step from one state to the next.
         """
         path = path_of(family)
-        if path is None and type(family).feed is not Family.feed:
+        if path is None and family.feeds:
             problem = f"the family {family.unit_name} filters whole sequences and has no step from a state to the next"
             raise ConfigError(problem, key="family", allowed="a family without such a filter, or with an input_path")
         weights = family.weights(values, hypers)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rnnsweep.core.activations import Activation
     from rnnsweep.core.families.base import Family
     from rnnsweep.core.learners.base import Learner
+    from rnnsweep.core.loops import BackwardPass
     from rnnsweep.core.readout import Readout
     from rnnsweep.core.recurrence.base import Engine
     from rnnsweep.core.tasks.base import Task
@@ -105,13 +106,13 @@ class Context:
         gradients: [P, N], flat; `layout.view` names its parts.
         params: [P, N]. values: views of it.
         family_hypers: the family's per-row hyperparameters.
-        trace: gradient record, or None where nobody needs it.
+        passes: what is left of each loop's way back, at the inputs first.
         step: int64 [P], updates done so far.
         ending: rows [P] for which this is the last update of a rung, where there are such: costly diagnostics may run,
             for these rows only.
         notes: what one phase leaves for a later one.
         readout: what the linear map is applied to.
-        term: what the backward loop took along for the controllers with a `backward_term`, or None.
+        engines: of each layer's loop; `engine` is the last one's.
         proposed: the step [P, N], where the learning rule proposes it itself.
         fresh: row state of all units as it will be where the step is taken, by slot key (`training` fills it).
     """
@@ -126,17 +127,27 @@ class Context:
     family_hypers: Mapping[str, Tensor]
     batch: Batch
     gradients: Tensor
-    trace: Trace | None
+    passes: tuple[BackwardPass, ...]
     step: Tensor
     tally: Tally
     readout: Readout
+    engines: tuple[Engine, ...]
     hypers: Mapping[str, Tensor] = field(default_factory=dict)
     slots: dict[str, Tensor] = field(default_factory=dict)
     ending: Tensor | None = None
     notes: dict[str, Tensor] = field(default_factory=dict)
     fresh: dict[str, Tensor] = field(default_factory=dict)
-    term: TermResult | None = None
     proposed: Tensor | None = None
+
+    @property
+    def trace(self) -> Trace | None:
+        """The last loop's gradient record, or None where nobody needs it."""
+        return self.passes[-1].trace if self.passes else None
+
+    @property
+    def term(self) -> TermResult | None:
+        """What the last loop took along for the controllers with a `backward_term`, or None."""
+        return self.passes[-1].term if self.passes else None
 
     @property
     def detailed(self) -> bool:

@@ -133,7 +133,7 @@ class Omega(Additive):
             term = self._from_trace(context) if given is None else given
             value, share = term.value, term.share
             # Through the family's map: w_rec need not be a parameter.
-            named = context.family.pullback(context.values, context.family_hypers, LoopGradients(term.w_rec))
+            named = context.passes[-1].loop.pullback(LoopGradients(term.w_rec))
         context.tally.mean("omega/value", value)
         context.tally.mean("omega/active", share)
         # A copy: the views below are written to.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import Context, Gate
+from rnnsweep.core.loops import loops_of, run
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.sequence_lengths import shared_lengths
 from rnnsweep.core.types import Capability, Tangent, Trace
@@ -105,7 +106,7 @@ class Sampling(Gate):
         """See `Gate.admit`."""
         assert context.trace is not None
         on = self.active(context.hypers)
-        change = context.family.recurrent_step(context.values, context.family_hypers, context.layout.view(step))
+        change = context.passes[-1].loop.recurrent_step(context.layout.view(step))
         back = self.look_back(context.trace)
         back = torch.where(on, back, torch.zeros_like(back))  # rows that are switched off cost nothing
         tangent = context.engine.tangent(context.trace, change.contiguous(), back, context.activation)
@@ -134,17 +135,15 @@ class Sampling(Gate):
         before, size_before = context.notes["s_exponent"], context.notes["s_size"]
         values = context.layout.view(moved)
         batch, engine, family = context.batch, context.engine, context.family
-        weights = batch.with_initial_state(family.weights(values, context.family_hypers))
-        feed = family.feed(values, context.family_hypers, batch.inputs, batch.lengths, engine)
-        record = engine.forward(feed.inputs, weights, context.activation, batch.lengths)
-        seen = context.readout.see(values, family.visible(record.h), batch.lengths, context.task.per_step)
+        found = run(loops_of(family, values, context.family_hypers, context.engines), batch)
+        seen = context.readout.see(values, found.states, batch.lengths, context.task.per_step)
         out = read_out(context.task, values, seen.states, batch, engine)
         assert out.direct is not None
-        _, trace = engine.backward(record, seen.pullback(out.direct)[0], context.activation)
+        _, trace = found.top.backward(seen.pullback(out.direct)[0], keep=True)
         assert trace is not None
         assert context.trace is not None
         # With a step of 0 the recursion only carries delta, with its powers of two.
-        still = torch.zeros_like(weights.w_rec)
+        still = torch.zeros_like(found.top.loop.weights.w_rec)
         after = engine.tangent(trace, still, self.look_back(context.trace), context.activation)
         # S is a square: twice the difference of the exponents.
         ratio = (_size(after) / size_before) * torch.exp2(2 * (after.exponent - before).double())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float, Float64, Int64
@@ -48,7 +49,7 @@ class Family(Unit):
 
     Attributes:
         hidden: H, number of hidden units of each layer.
-        layers: L, one on the other; the read-out sees the last one (`families.layered`).
+        layers: L, one on the other; the read-out sees the last one (`core.layered`).
         capabilities: what controllers may rely on.
         slots: names of the family's own row state [P], zero at first, checkpointed; shown among its hyperparameters.
         first_values: keys that are about first values which the family sets unless the init draws their role: key ->
@@ -98,7 +99,17 @@ class Family(Unit):
         # Any sizes will do: roles do not depend on them.
         trained = any(spec.role == "state" for spec in self.parameters(1, 1))
         # A feed of its own remembers steps, and that memory is no part of the carried state.
-        return trained or type(self).feed is not Family.feed
+        return trained or self.feeds
+
+    @property
+    def feeds(self) -> bool:
+        """Whether `feed` does something."""
+        return type(self).feed is not Family.feed
+
+    @cached_property
+    def parts(self) -> tuple[Family, ...]:
+        """The family of each layer alone, at the inputs first; itself where there is one."""
+        return (self,)
 
     @property
     def filters(self) -> bool:
@@ -245,3 +256,8 @@ def readout_parameters(hidden: int, n_outputs: int, bias: bool = True) -> tuple[
     """The linear read-out's parameters."""
     weight = ParameterSpec("w_out", (hidden, n_outputs), "output")
     return (weight, ParameterSpec("b_out", (n_outputs,), "bias")) if bias else (weight,)
+
+
+def width_of(family: Family) -> int:
+    """H, entries of the state that is seen, whatever the sizes of inputs and outputs."""
+    return next(spec.shape[0] for spec in family.parameters(1, 1) if spec.name == "w_out")

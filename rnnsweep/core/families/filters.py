@@ -9,7 +9,7 @@ All of it is independent of the state, so it runs before the loop, over all step
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -19,7 +19,6 @@ from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
 from rnnsweep.core.families.input_path import EPSILON
 from rnnsweep.core.sequence_lengths import own_steps, per_sequence
-from rnnsweep.core.types import LoopWeights
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,3 @@ def _started(lengths: Tensor, T: int) -> Callable[[Tensor], Tensor]:
     own = own_steps(lengths, T)[..., None]
     # Selected, not multiplied: 0 * inf would be NaN.
     return lambda x: torch.where(own, x, torch.zeros_like(x))
-
-
-def given_drives(weights: LoopWeights) -> LoopWeights:
-    """The same loop, fed with drives."""
-    return replace(weights, w_in=None, bias=None)

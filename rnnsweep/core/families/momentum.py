@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.families.base import Family, Feed, Values
-from rnnsweep.core.families.filters import Adaptive, Filter, Momentum, constant, filtered_feed, given_drives, restarting
+from rnnsweep.core.families.filters import Adaptive, Filter, Momentum, constant, filtered_feed, restarting
 from rnnsweep.core.families.input_path import FilterPath
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import LoopWeights
@@ -40,7 +40,7 @@ class Filtered(Family):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The base loop without its input matrix and bias."""
         # The filter has applied w_in and b already; the loop must not do so again.
-        return given_drives(super().weights(values, hypers))  # type: ignore[safe-super]
+        return super().weights(values, hypers).without_inputs()  # type: ignore[safe-super]
 
     @property
     def filters(self) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
 from rnnsweep.core.families.filtered_lstm import FilteredLstm
-from rnnsweep.core.families.filters import given_drives, restarting
+from rnnsweep.core.families.filters import restarting
 from rnnsweep.core.families.input_path import InputPath, following, kappa
 from rnnsweep.core.families.momentum import RESTART, SCALE
 from rnnsweep.core.recurrence.base import Engine
@@ -59,7 +59,7 @@ class NesterovLstmDiff(FilteredLstm):
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop is fed with drives."""
-        return given_drives(super().weights(values, hypers))
+        return super().weights(values, hypers).without_inputs()
 
     def feed(
         self,

@@ -11,10 +11,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.learners import truncation
-from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
+from rnnsweep.core.loops import BackwardPass, LoopRun, loops_of, run
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.base import TermEngine
-from rnnsweep.core.types import Batch, Learned, Wanted, merged
+from rnnsweep.core.types import Batch, Direct, LoopGradients, TermResult, Trace, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 
@@ -69,31 +70,37 @@ class Bptt(Learner):
         """See `Learner.learn`."""
         del own
         values = program.layout.view(params)
-        family, engine, activation = program.family, program.engine, program.activation
         # A carried state is a constant: no gradient goes into the mini-batch before.
-        weights = batch.with_initial_state(family.weights(values, family_hypers))
-        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths, engine)
-        record = engine.forward(feed.inputs, weights, activation, batch.lengths)  # h: P T+1 B S
-        seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
-        out = read_out(program.task, values, seen.states, batch, engine)
+        found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+        seen = program.readout.see(values, found.states, batch.lengths, program.task.per_step)  # P T+1 B H
+        out = read_out(program.task, values, seen.states, batch, program.engine)
         assert out.direct is not None
         direct, named = seen.pullback(out.direct)
-        term = None
-        # One loop for the gradient and the controllers' term: no trace has to be kept for it.
-        if want.term_rows is not None and isinstance(engine, TermEngine):
-            assert program.backward_term is not None
-            loop, trace, term = engine.backward_with(
-                record, direct, activation, program.backward_term, want.term_rows, keep=want.trace
-            )
-        elif self.horizon is None:
-            loop, trace = engine.backward(record, direct, activation, keep=want.trace)
-        else:
-            loop, trace = truncation.backward(engine, record, direct, activation, self.horizon, keep=want.trace)
-        own_loop = family.pullback(values, family_hypers, loop)
+        passes: list[BackwardPass] = []
+
+        def through(loop: LoopRun, errors: Direct) -> LoopGradients:
+            gradients, trace, term = self._back(program, loop, errors, want, last=loop is found.top)
+            passes.insert(0, BackwardPass(loop.loop, trace, term))
+            return gradients
+
         # Added up where names meet: a read-out that is fed back has two gradients.
-        named = merged(named, own_loop, feed.pullback(loop.inputs), out.gradients)
+        named = merged(named, found.backward(direct, through), out.gradients)
         # P B S, invisible entries included: the next mini-batch goes on from all of it.
-        state = None if batch.state is None else record.h[:, -1]
+        state = None if batch.state is None else found.last
         # From zeros: padding stays 0, and so do parameters without a gradient.
         gradients = program.layout.flatten(named, torch.zeros_like(params))
-        return Learned(out.loss, gradients, trace, term=term, state=state)
+        return Learned(out.loss, gradients, tuple(passes), state=state)
+
+    def _back(
+        self, program: LoopProgram, loop: LoopRun, direct: Direct, want: Wanted, *, last: bool
+    ) -> tuple[LoopGradients, Trace | None, TermResult | None]:
+        """Backwards through one loop: gradients, trace and term."""
+        engine, activation = loop.loop.engine, loop.loop.activation
+        # One loop for the gradient and the controllers' term: no trace has to be kept for it.
+        if last and want.term_rows is not None and isinstance(engine, TermEngine):
+            assert program.backward_term is not None
+            term, rows = program.backward_term, want.term_rows
+            return engine.backward_with(loop.record, direct, activation, term, rows, keep=want.trace)
+        if self.horizon is None:
+            return *loop.backward(direct, keep=want.trace), None
+        return *truncation.backward(engine, loop.record, direct, activation, self.horizon, keep=want.trace), None

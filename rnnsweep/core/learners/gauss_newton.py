@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.learners.base import LoopProgram
+from rnnsweep.core.loops import Run, loops_of, run
 from rnnsweep.core.readout import ReadOut, read_out, shares
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.sequence_lengths import own_steps
@@ -25,26 +26,30 @@ class Linearised:
     """A simple network linearised at its parameters on one mini-batch.
 
     Attributes:
-        params: [P, N]. values: views of it. record, out: of the forward run.
+        params: [P, N]. values: views of it. run, out: forwards.
     """
 
     program: LoopProgram
     params: Tensor
     values: Mapping[str, Tensor]
-    family_hypers: Mapping[str, Tensor]
     batch: Batch
-    record: Record
+    run: Run
     out: ReadOut
+
+    @property
+    def record(self) -> Record:
+        """Of the only loop."""
+        return self.run.top.record
 
     def gradient(self, *, keep: bool) -> tuple[Float[Tensor, "P N"], Trace | None]:
         """dC/dparams [P, N] and the gradient record."""
         assert self.out.direct is not None
-        loop, trace = self.program.engine.backward(self.record, self.out.direct, self.program.activation, keep=keep)
+        loop, trace = self.run.top.backward(self.out.direct, keep=keep)
         return self._flat(loop, self.out.gradients), trace
 
     def loss(self, params: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
         """C [P] at other parameters, same mini-batch."""
-        return linearise(self.program, params, self.family_hypers, self.batch, gradients=False).out.loss
+        return linearise(self.program, params, self.run.top.loop.hypers, self.batch, gradients=False).out.loss
 
     def product(self, vector: Float[Tensor, "P N"], structural: Float[Tensor, " P"]) -> Float[Tensor, "P N"]:
         """(J^T H J + structural J_h^T J_h / B) vector, [P, N].
@@ -113,7 +118,7 @@ class Linearised:
         return task.loss.curvature(y, targets, change) * shares(task, self.batch, T, B, y)[..., None]
 
     def _flat(self, loop: LoopGradients, read: Mapping[str, Tensor]) -> Tensor:
-        named = {**self.program.family.pullback(self.values, self.family_hypers, loop), **read}
+        named = {**self.run.top.loop.pullback(loop), **read}
         return self.program.layout.flatten(named, torch.zeros_like(self.params))
 
 
@@ -127,7 +132,6 @@ def linearise(
 ) -> Linearised:
     """Run the network forward; see `Linearised`."""
     values = program.layout.view(params)
-    weights = program.family.weights(values, family_hypers)
-    record = program.engine.forward(batch.inputs, weights, program.activation, batch.lengths)
-    out = read_out(program.task, values, record.h, batch, program.engine, gradients=gradients)
-    return Linearised(program, params, values, family_hypers, batch, record, out)
+    found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+    out = read_out(program.task, values, found.states, batch, program.engine, gradients=gradients)
+    return Linearised(program, params, values, batch, found, out)

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
 from rnnsweep.core.learners.conjugate import Solved, solve
 from rnnsweep.core.learners.gauss_newton import PLAIN, Linearised, linearise
 from rnnsweep.core.learners.online import check_feed
-from rnnsweep.core.types import Batch, Capability, Learned, Wanted
+from rnnsweep.core.loops import BackwardPass
+from rnnsweep.core.types import Batch, Capability, Wanted
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, SHARE, Range
 
@@ -116,7 +117,7 @@ class HessianFree(Learner):
         step = line_search(here, gradient, chosen, loss)
         # The last iterate, not the chosen one: the next system starts from what solved this one best.
         slots = {"level": adapted(level, ratio), "direction": solution.x}
-        return Learned(here.out.loss, gradient, trace, step, slots)
+        return Learned(here.out.loss, gradient, (BackwardPass(here.run.top.loop, trace),), step, slots)
 
 
 def backtrack(here: Linearised, found: Solved) -> tuple[Float[Tensor, "P N"], Float[Tensor, " P"], Float[Tensor, " P"]]:

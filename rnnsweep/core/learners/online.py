@@ -12,11 +12,12 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.families.base import Family
-from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
+from rnnsweep.core.loops import BackwardPass, loops_of, run
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.cells import whole_direct
 from rnnsweep.core.recurrence.local import LocalSteps
-from rnnsweep.core.types import Batch, Capability, Learned, Wanted, merged
+from rnnsweep.core.types import Batch, Capability, Wanted, merged
 from rnnsweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,26 +73,26 @@ class OnlineLearner(Learner):
     ) -> Learned:
         """See `Learner.learn`; the trace is that of backpropagation."""
         values = program.layout.view(params)
-        family, engine, activation = program.family, program.engine, program.activation
-        weights = batch.with_initial_state(family.weights(values, family_hypers))
-        record = engine.forward(batch.inputs, weights, activation, batch.lengths)
-        seen = program.readout.see(values, family.visible(record.h), batch.lengths, program.task.per_step)
-        out = read_out(program.task, values, seen.states, batch, engine)
+        found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+        only, record = found.top.loop, found.top.record  # `check_with` has seen to it
+        seen = program.readout.see(values, found.states, batch.lengths, program.task.per_step)
+        out = read_out(program.task, values, seen.states, batch, program.engine)
         assert out.direct is not None
         direct, named = seen.pullback(out.direct)
         trained_start = any(spec.role == "state" for spec in program.layout.specs)
-        steps = LocalSteps(record, activation, family.cell, trained_start=trained_start)
+        steps = LocalSteps(record, only.activation, only.family.cell, trained_start=trained_start)
         loop = steps.gradients(self.follow(steps, whole_direct(direct, steps.size), own or {}))
         state = None if batch.state is None else record.h[:, -1].clone()
         # Last: an engine may reuse the record's memory.
-        trace = engine.backward(record, direct, activation)[1] if want.trace else None
-        named = merged(named, family.pullback(values, family_hypers, loop), out.gradients)
-        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace, state=state)
+        trace = found.top.backward(direct, keep=True)[1] if want.trace else None
+        named = merged(named, only.pullback(loop), out.gradients)
+        gradients = program.layout.flatten(named, torch.zeros_like(params))
+        return Learned(out.loss, gradients, (BackwardPass(only, trace),), state=state)
 
 
 def check_feed(learner: Learner, family: Family) -> None:
     """Raise `ConfigError` where weights act before the loop."""
-    if type(family).feed is not Family.feed:
+    if family.feeds:
         before = "filters its inputs" if family.layers == 1 else "has other layers"
         problem = f"follows one loop's own weights, and the family {family.unit_name} {before} before it"
         raise ConfigError(problem, key="learner", value=learner.unit_name, allowed="learner=bptt, or another family")

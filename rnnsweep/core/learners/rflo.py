@@ -12,9 +12,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
+from rnnsweep.core.loops import BackwardPass, loops_of, run
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.types import Batch, Capability, Direct, Learned, Wanted, merged
+from rnnsweep.core.types import Batch, Capability, Direct, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
@@ -85,11 +86,9 @@ class Rflo(Learner):
         """See `Learner.learn`."""
         assert own is not None
         values = program.layout.view(params)
-        family, engine, activation = program.family, program.engine, program.activation
-        weights = family.weights(values, family_hypers)
-        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths, engine)
-        record = engine.forward(feed.inputs, weights, activation, batch.lengths)
-        out = read_out(program.task, values, family.visible(record.h), batch, engine)
+        engine = program.engine
+        found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+        out = read_out(program.task, values, found.states, batch, engine)
         assert out.direct is not None
         assert out.errors is not None
         back = values["w_out"].transpose(1, 2) if self.align == "symmetric" else self.matrix(values["w_out"], own)
@@ -97,12 +96,15 @@ class Rflo(Learner):
         T, B = batch.inputs.shape[1:3]
         direct = Direct(steps=sent.unflatten(1, (T, B))) if program.task.per_step else Direct(last=sent)
         # States are those of the real loop; only the way back has no W_rec in it.
-        local = replace(record, weights=replace(weights, w_rec=torch.zeros_like(weights.w_rec)))
-        loop, _ = engine.backward(local, direct, activation, keep=False)
+        only = found.top
+        weights = replace(only.record.weights, w_rec=torch.zeros_like(only.record.weights.w_rec))
+        local = replace(only, record=replace(only.record, weights=weights))
+        loop, _ = local.backward(direct, keep=False)
         # A second loop, as the first one's deltas are not dC/da.
-        trace = engine.backward(record, out.direct, activation)[1] if want.trace else None
-        named = merged(family.pullback(values, family_hypers, loop), feed.pullback(loop.inputs), out.gradients)
-        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), trace)
+        trace = only.backward(out.direct, keep=True)[1] if want.trace else None
+        named = merged(only.entry.backward(loop, further=False)[0], out.gradients)
+        gradients = program.layout.flatten(named, torch.zeros_like(params))
+        return Learned(out.loss, gradients, (BackwardPass(only.loop, trace),))
 
     def matrix(
         self, w_out: Float[Tensor, "P H O"], own: Mapping[str, Shaped[Tensor, "P ..."]]

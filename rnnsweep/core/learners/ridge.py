@@ -11,10 +11,11 @@ from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
+from rnnsweep.core.loops import loops_of, run
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.sequence_lengths import own_steps
-from rnnsweep.core.types import Batch, Learned, Wanted
+from rnnsweep.core.types import Batch, Wanted
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
@@ -66,11 +67,9 @@ class Ridge(Learner):
         """See `Learner.learn`."""
         del want
         assert own is not None
-        values, family, engine = program.layout.view(params), program.family, program.engine
-        feed = family.feed(values, family_hypers, batch.inputs, batch.lengths, engine)
-        record = engine.forward(feed.inputs, family.weights(values, family_hypers), program.activation, batch.lengths)
-        see, per_step = program.readout.see, program.task.per_step
-        states = see(values, family.visible(record.h), batch.lengths, per_step).states
+        values, engine = program.layout.view(params), program.engine
+        found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+        states = program.readout.see(values, found.states, batch.lengths, program.task.per_step).states
         out = read_out(program.task, values, states, batch, engine, gradients=False)
         x, y = self._rows(program, states, batch, "b_out" in values)
         turned = x.transpose(1, 2)  # P H(+1) M
@@ -86,7 +85,7 @@ class Ridge(Learner):
             target["b_out"] = solved[:, -1].to(params.dtype)
         # All other parameters stand at themselves: their step is exactly 0.
         step = program.layout.flatten(target, params.clone()) - params
-        return Learned(out.loss, torch.zeros_like(params), None, step, slots)
+        return Learned(out.loss, torch.zeros_like(params), step=step, slots=slots)
 
     def _rows(self, program: LoopProgram, states: Tensor, batch: Batch, bias: bool) -> tuple[Tensor, Tensor]:
         """States [P, M, H (+ 1)] and targets [P, M, O]; what does not count is zero."""

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from rnnsweep.core import numerics, rng
 from rnnsweep.core.families.base import OutputFeedback
-from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, spread
 from rnnsweep.core.sequence_lengths import own_steps
-from rnnsweep.core.types import Batch, Learned, LoopGradients, LoopWeights, Wanted, merged
+from rnnsweep.core.types import Batch, LoopGradients, LoopWeights, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, SHARE, Range
 
@@ -133,7 +133,7 @@ class TeacherForcing(Learner):
         whole[..., : direct.steps.shape[-1]] = direct.steps
         drives, own_loop = pull(whole)
         named = merged(named, own_loop, feed.pullback(drives), out.gradients)
-        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)), None)
+        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)))
 
     def forced(self, batch: Batch, own: Mapping[str, Shaped[Tensor, "P ..."]]) -> Bool[Tensor, "P T B"]:
         """Whether the target of step index t replaces what is carried on, bool [P, T, B]."""

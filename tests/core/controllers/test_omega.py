@@ -87,7 +87,7 @@ def test_full_gradient_is_the_derivative_of_a_rerun(form, state, reduce):
 
     def value(params: torch.Tensor) -> float:
         learned = Bptt().learn(program, params, context.family_hypers, train_batch(tile), Wanted(trace=True))
-        context.trace, context.params, context.values = learned.trace, params, layout.view(params)
+        context.passes, context.params, context.values = learned.passes, params, layout.view(params)
         return float(omega.norms(context).value[0])
 
     for name, place in (("w_rec", 7), ("w_in", 3), ("b", 1), ("w_out", 4)):

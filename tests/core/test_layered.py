@@ -13,10 +13,10 @@ from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.enrnn import Enrnn
 from rnnsweep.core.families.gru import Gru
-from rnnsweep.core.families.layered import layered
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
+from rnnsweep.core.layered import layered
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.learners.hessian_free import HessianFree
 from rnnsweep.core.learners.rflo import Rflo
