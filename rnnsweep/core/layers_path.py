@@ -10,10 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.dropping import expected_zone, mixed
 from rnnsweep.core.families.base import Family, Values, path_of, width_of
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.loops import Place
 from rnnsweep.core.recurrence.cells import ProductCell
+from rnnsweep.core.recurrence.layer_norm import summed
 from rnnsweep.core.types import LoopWeights
 
 
@@ -45,6 +47,7 @@ class LayersPath(InputPath):
                 leak = None if w.leak is None else w.leak[:, None]
                 parts |= {"w_rec": w.w_rec, "act_bias": w.act_bias, "h0": w.h0, "leak": leak}
                 parts |= {f"cell_{name}": value for name, value in w.cell.items()}
+                parts["zone"] = expected_zone(self._family, hypers)
             if self._filter is not None:
                 parts |= {f"path_{name}": value for name, value in self._filter.constants(own, hypers).items()}
             place = self._place(layer)
@@ -95,6 +98,10 @@ class LayersPath(InputPath):
 
     def _moved(self, own: Values, state: Tensor, drive: Tensor) -> Tensor:
         """A layer's state after a step."""
+        return mixed(own.get("zone"), state, self._made(own, state, drive))
+
+    def _made(self, own: Values, state: Tensor, drive: Tensor) -> Tensor:
+        """What a step makes."""
         cell = self._family.cell
         parts = {name.removeprefix("cell_"): value for name, value in own.items() if name.startswith("cell_")}
         if cell is not None and not isinstance(cell, ProductCell):
@@ -103,7 +110,7 @@ class LayersPath(InputPath):
         a = _product(state[..., :width], own["w_rec"])
         if cell is not None:
             return cell.step(a, drive, state, parts)
-        y = self._family.cell_activation.value(a + drive, own.get("act_bias"))
+        y = self._family.cell_activation.value(summed(a + drive, parts), own.get("act_bias"))
         return (1 - own["leak"]) * state + own["leak"] * y if "leak" in own else y
 
 

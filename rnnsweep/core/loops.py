@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.dropping import Dropping, dropping
 from rnnsweep.core.families.base import Family, Feed, Values
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import Batch, Direct, LoopGradients, LoopWeights, Record, TermResult, Trace, merged
@@ -88,6 +89,7 @@ class Entry:
         inputs: [P, T, B, K], as the layer sees them.
         fed: what the loop is fed with. weights: that it runs with.
         feed: of a filter. product: whether the input path is a product of its own.
+        dropping: masks of this run; `inputs` and `weights` are behind them.
     """
 
     loop: Loop
@@ -96,12 +98,14 @@ class Entry:
     weights: LoopWeights
     feed: Feed | None
     product: bool
+    dropping: Dropping
 
     def backward(
         self, gradients: LoopGradients, *, further: bool
     ) -> tuple[dict[str, Float[Tensor, "P ..."]], Float[Tensor, "P T B K"] | None]:
         """Gradients by the network's names, and of `inputs` where they have one and it is wanted (`further`)."""
         found, back = dict[str, Tensor](), None
+        gradients = self.dropping.unweighed(gradients)
         if self.feed is not None:
             found = self.loop.place.named(self.feed.pullback(gradients.inputs))
             if further:
@@ -112,6 +116,7 @@ class Entry:
             assert gradients.inputs is not None
             path, back = _into_inputs(gradients.inputs, self.inputs, self.loop.weights, self.loop.engine)
             gradients = replace(gradients, w_in=path.w_in, bias=path.bias)
+        back = None if back is None else self.dropping.entered(back)
         return merged(self.loop.pullback(gradients), found), back
 
 
@@ -134,7 +139,7 @@ class LoopRun:
     @property
     def states(self) -> Float[Tensor, "P T1 B H"]:
         """What is seen of it, h_0 first."""
-        return self.loop.family.visible(self.record.h)
+        return self.entry.dropping.shown(self.loop.family.visible(self.record.h))
 
     def backward(self, direct: Direct, *, keep: bool) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
@@ -193,6 +198,7 @@ class Run:
             through: called for each loop, the last one first.
         """
         named: dict[str, Tensor] = {}
+        direct = self.top.entry.dropping.hidden(direct)
         for index in range(len(self.loops) - 1, -1, -1):
             loop = self.loops[index]
             found, back = loop.entry.backward(through(loop, direct), further=index > 0)
@@ -237,14 +243,17 @@ def enter(loop: Loop, batch: Batch, *, product: bool) -> Entry:
         product: whether an input path without a filter is a product before the loop; a loop that takes inputs as they
             are has no gradient for them.
     """
-    weights, inputs = batch.with_initial_state(loop.weights), batch.inputs
+    draws, ends = batch.masks, (loop.place.layer == 1, loop.place.layer == loop.place.layers)
+    draws = None if draws is None else draws.of_layer(loop.place.layer)
+    masks = dropping(loop.family, loop.hypers, draws, loop.weights, batch.inputs, ends=ends)
+    weights, inputs = masks.weighed(batch.with_initial_state(loop.weights)), masks.entered(batch.inputs)
     feed, fed = None, inputs
     if loop.family.feeds:
         feed = loop.family.feed(loop.values, loop.hypers, inputs, batch.lengths, loop.engine)
         fed = feed.inputs
     elif product:
         fed, weights = _driven(inputs, weights, loop.engine), weights.without_inputs()
-    return Entry(loop, inputs, fed, weights, feed, product and feed is None)
+    return Entry(loop, inputs, fed, weights, feed, product and feed is None, masks)
 
 
 def _driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -> Float[Tensor, "P T B D"]:

@@ -15,7 +15,7 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int64, Num, Shaped
+from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class LoopWeights:
             over (engine `reference` only; they are constants: the gradient for them means nothing).
         leak: [P], or None for 1.
         cell: a cell's own parameters, vectors [P, K] or matrices [P, M, N]; of the simple cell empty, or ``gain``
-            [P, H]: a_t is normalised over the units, times the gain, plus the bias (layer norm).
+            and ``bias`` [P, H]: a_t is normalised over the units, times the gain, plus the bias (layer norm).
         masks: of the loop itself; None: none.
     """
 

@@ -48,6 +48,8 @@ class Pack:
         # Layer norm of a gated cell's drives comes before its loop.
         driven = not (self.gated and self.normed)
         own = {"gain": normal(P, A)} if self.normed else {}
+        if self.normed and not self.gated:
+            own |= {"bias": normal(P, H)}
         if kind == "lstm" and self.normed:
             own |= {"cell_gain": normal(P, H), "cell_bias": normal(P, H)}
         if kind == "gru":
@@ -55,7 +57,7 @@ class Pack:
         self.weights = LoopWeights(
             w_rec=normal(P, H, A) / H**0.5,
             w_in=normal(P, I, A) if driven else None,
-            bias=normal(P, A) * 0.3 if driven else None,
+            bias=normal(P, A) * 0.3 if not self.normed else None,
             act_bias=normal(P, H) * 0.1 if kind == "modrelu" else None,
             h0=normal(P, H),
             leak=binary(1.0, P) * 0.6 if kind == "leaky tanh" else None,

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -46,3 +47,8 @@ def pulled_back(
 ) -> Float[Tensor, "*N K"]:
     """Gradient of a from that of the normalised one."""
     return spread * (g - g.mean(-1, keepdim=True) - hat * (g * hat).mean(-1, keepdim=True))
+
+
+def summed(a: Float[Tensor, "*N H"], own: Mapping[str, Float[Tensor, ...]]) -> Float[Tensor, "*N H"]:
+    """What f is given in a simple loop, of its sums: with layer norm they are normalised."""
+    return a if "gain" not in own else own["gain"] * normalised(a)[0] + own["bias"]

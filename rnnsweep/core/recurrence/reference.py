@@ -55,8 +55,7 @@ class ReferenceEngine:
             a = numerics.matmul(read_state(h[:, t], masks), weights.w_rec) + drive[:, t]
             if gain is not None:
                 hat[:, t], spread[:, t] = normalised(a)
-                a = gain[:, None, :] * hat[:, t]
-                a = a if weights.bias is None else a + weights.bias[:, None, :]
+                a = gain[:, None, :] * hat[:, t] + weights.cell["bias"][:, None, :]
             y = activation.value(a, act_bias)
             if weights.leak is not None:
                 leak = weights.leak[:, None, None]
@@ -80,7 +79,10 @@ class ReferenceEngine:
         # Once per loop: every step would make its own copy.
         transposed = w.w_rec.transpose(1, 2).contiguous()
         active = own_steps(record.lengths, T)[..., None]  # P T S 1
-        own = {name: torch.zeros_like(value) for name, value in _own_vectors(w).items()}
+        # Vectors whose gradients are summed step by step.
+        own = {name: torch.zeros_like(value) for name, value in w.cell.items()}
+        if w.act_bias is not None:
+            own["act_bias"] = torch.zeros_like(w.act_bias)
         g = direct.last if direct.steps is None else direct.steps[:, -1]
         assert g is not None
         for t in range(T - 1, -1, -1):
@@ -94,8 +96,7 @@ class ReferenceEngine:
             d = torch.where(on, activation.pullback(slope, scaled), torch.zeros_like(g))
             if isinstance(record, NormedRecord):
                 own["gain"] += (d * record.hat[:, t]).sum(1)
-                if w.bias is not None:
-                    own["bias"] += d.sum(1)
+                own["bias"] += d.sum(1)
                 d = pulled_back(d * w.cell["gain"][:, None, :], record.hat[:, t], record.spread[:, t])
             back = read_state(numerics.matmul(d, transposed), masks)
             if w.leak is not None:
@@ -116,11 +117,10 @@ class ReferenceEngine:
         seen = record.h[:, :-1]
         if w.masks is not None and w.masks.recurrent is not None:
             seen = seen * w.masks.recurrent[:, None]
-        bias = None if w.bias is None else own.get("bias", numerics.row_sum(trace.delta.flatten(1, 2)))
         return LoopGradients(
             w_rec=self.outer(seen, trace.delta),
             w_in=None if w.w_in is None else self.outer(record.inputs, trace.delta),
-            bias=bias,
+            bias=None if w.bias is None else numerics.row_sum(trace.delta.flatten(1, 2)),
             act_bias=own.get("act_bias"),
             h0=None if w.h0 is None else trace.x[:, 0].sum(1),
             inputs=trace.delta if w.w_in is None else None,
@@ -216,17 +216,6 @@ def unzoned(g: Float[Tensor, "P B S"], masks: LoopMasks, t: int) -> tuple[Tensor
     return (1 - zone) * g, zone * g
 
 
-def _own_vectors(w: LoopWeights) -> dict[str, Tensor]:
-    """Vectors whose gradients are summed step by step."""
-    own = dict(w.cell)
-    if w.act_bias is not None:
-        own["act_bias"] = w.act_bias
-    # After layer norm the bias has another gradient than what the norm is given.
-    if w.cell and w.bias is not None:
-        own["bias"] = w.bias
-    return own
-
-
 def _unmixed(record: Record, masks: LoopMasks, t: int) -> Float[Tensor, "P B H"]:
     """f(a) of step index t up to a positive factor; anything where the step made no difference."""
     w, h = record.weights, record.h
@@ -243,5 +232,4 @@ def _drive(inputs: Float[Tensor, "P T B I"], weights: LoopWeights) -> Float[Tens
     drive = inputs
     if weights.w_in is not None:
         drive = numerics.matmul(inputs.flatten(1, 2), weights.w_in).unflatten(1, inputs.shape[1:3])
-    # After layer norm the bias is added to what is normalised, not to the drive.
-    return drive if weights.bias is None or "gain" in weights.cell else drive + weights.bias[:, None, None, :]
+    return drive if weights.bias is None else drive + weights.bias[:, None, None, :]

@@ -105,6 +105,8 @@ class CpuEngine:
         at, (code, from_output) = TensorAddresses(dtype), _fused(activation.name)
         h = self._matrix(P, T + 1, B, H, dtype)
         masks, gain = w.masks or LoopMasks(), w.cell.get("gain")
+        if gain is not None and w.bias is not None:
+            raise ValueError("with layer norm the bias is added after it: it is the cell's own")
         plain = from_output and w.leak is None and masks.zone is None
         slope = None if plain else self._matrix(P, T, B, H, dtype)
         hat = None if gain is None else self._matrix(P, T, B, H, dtype)
@@ -115,7 +117,7 @@ class CpuEngine:
         job = ForwardJob(
             T=T, B=B, H=H, I=I, code=code,
             inputs=at.read("inputs", inputs, (P, T, B, I if w.w_in is not None else H)), w_rec=w_rec, w_row=w_row,
-            w_in=at.read("w_in", w.w_in, (P, I, H)), bias=at.read("bias", w.bias, (P, H)),
+            w_in=at.read("w_in", w.w_in, (P, I, H)), bias=at.read("bias", w.cell.get("bias", w.bias), (P, H)),
             act_bias=at.read("act_bias", w.act_bias, (P, H)), h0=at.read("h0", w.h0, (P, H)),
             leak=at.read("leak", w.leak, (P,)), lengths=rows, each=each,
             h=at.view("h", h, (P, T + 1, B, H)), slope=at.view("slope", slope, (P, T, B, H)),
@@ -189,7 +191,8 @@ class CpuEngine:
             last=at.read("last", direct.last, (P, B, H)), steps=at.read("steps", direct.steps, (P, T, B, H)),
             delta=at.view("delta", delta, tuple(delta.shape)), x=at.view("x", x, tuple(x.shape)), chunk=chunk,
             ring=int(not whole), slots=slots, dw_rec=at.view("dw_rec", gradients.w_rec, (P, H, H)),
-            dw_in=at.view("dw_in", gradients.w_in, (P, I, H)), dbias=at.view("dbias", gradients.bias, (P, H)),
+            dw_in=at.view("dw_in", gradients.w_in, (P, I, H)),
+            dbias=at.view("dbias", gradients.cell.get("bias", gradients.bias), (P, H)),
             dact=at.view("dact", gradients.act_bias, (P, H)), dh0=at.view("dh0", gradients.h0, (P, H)),
             **_masks(at, w.masks or LoopMasks(), (P, T, B, H)),
             **_norm(at, w.cell.get("gain"), hat, spread, (P, T, B, H)),
