@@ -24,7 +24,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values
+from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values, width_of
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import Cell
@@ -65,7 +65,8 @@ def _regularised_class(kind: type[Family], inside: bool) -> type[Family]:
 def _check(family: Family) -> None:
     """Raise for the first key whose regulariser is not defined for the family."""
     cell = family.cell
-    usual = cell is None or type(cell) in _NORMED
+    # of a complex unit one half would be kept without the other
+    usual = (cell is None and width_of(family) == family.hidden) or type(cell) in _NORMED
     alone = isinstance(family, OutputFeedback) or family.filters
     raw = _raw(family) if usual and not alone and not family.feeds else False
     defined = {
@@ -73,7 +74,7 @@ def _check(family: Family) -> None:
         "zoneout": usual and not alone,
         "zoneout_cell": isinstance(cell, LstmCell) and usual and not alone,
         "weight_drop": raw,
-        "layer_norm": raw,
+        "layer_norm": raw and any(spec.name == "b" for spec in family.parameters(1, 1)),
         "weight_norm": raw,
     }
     for key, holds in defined.items():
@@ -113,7 +114,7 @@ class Regularised(Family):
     @property
     def restarts(self) -> bool:
         """As without: layer norm remembers no step."""
-        return any(spec.role == "state" for spec in self.parameters(1, 1))
+        return any(spec.role == "state" for spec in self.parameters(1, 1)) if self.feeds else super().restarts
 
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:
         """Those of the family; gains of layer norm, lengths of weight norm."""
@@ -148,7 +149,7 @@ class Regularised(Family):
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop's weights of directions and lengths; gains among the cell's own."""
-        weights = super().weights(self._scaled(values), hypers)
+        weights = super().weights(self._of_lengths(values), hypers)
         if not self.layer_norm:
             return weights
         names = ["gain", *(name for name in ("cell_gain", "cell_bias") if name in values)]
@@ -162,12 +163,12 @@ class Regularised(Family):
         own = dict(gradients.cell)
         gains = {name: own.pop(name) for name in ("gain", "cell_gain", "cell_bias") if name in own}
         plain = replace(gradients, bias=own.pop("bias", gradients.bias), cell=own)
-        named = super().pullback(self._scaled(values), hypers, plain)
-        return self._unscaled(values, named) | gains
+        named = super().pullback(self._of_lengths(values), hypers, plain)
+        return self._into_lengths(values, named) | gains
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """First-order change of W_rec; not with layer norm, whose loop has no matrix alone (`capabilities`)."""
-        return super().recurrent_step(self._scaled(values), hypers, {**step, **self._moved(values, step)})
+        return super().recurrent_step(self._of_lengths(values), hypers, {**step, **self._turned(values, step)})
 
     def feed(
         self,
@@ -180,9 +181,9 @@ class Regularised(Family):
         """Layer norm of the drives, where it comes before the loop."""
         if not self.feeds:
             return super().feed(values, hypers, inputs, lengths, engine)
-        w_in, gain = self._scaled(values)["w_in"], values["gain_in"][:, None, None]
+        w_in, gain = self._of_lengths(values)["w_in"], values["gain_in"][:, None, None]
         z = engine.matmul(inputs.flatten(1, 2), w_in).unflatten(1, inputs.shape[1:3])
-        hat, spreads = self._normalised(z)
+        hat, spreads = self._layer_normed(z)
         drives = gain * hat + values["b"][:, None, None]
 
         def into(gradient: Tensor) -> Tensor:
@@ -195,7 +196,7 @@ class Regularised(Family):
                 "b": numerics.row_sum(gradient.flatten(1, 2)),
                 "gain_in": numerics.row_sum((gradient * hat).flatten(1, 2)),
             }
-            return self._unscaled(values, found)
+            return self._into_lengths(values, found)
 
         def back(gradient: Tensor) -> Tensor:
             g = into(gradient).flatten(1, 2)
@@ -208,19 +209,19 @@ class Regularised(Family):
         """Layer norm of the drives, one step at a time."""
         return NormPath(self) if self.feeds else super().input_path
 
-    def _normalised(self, z: Float[Tensor, "*N A"]) -> tuple[Tensor, list[Tensor]]:
+    def _layer_normed(self, z: Float[Tensor, "*N A"]) -> tuple[Tensor, list[Tensor]]:
         """Of all gates of the LSTM together; of the GRU's r and z, and of its candidate."""
         parts = [z] if isinstance(super().cell, LstmCell) else [z[..., : 2 * self.hidden], z[..., 2 * self.hidden :]]
         pairs = [normalised(part) for part in parts]
         return torch.cat([hat for hat, _ in pairs], -1), [spread for _, spread in pairs]
 
-    def _scaled(self, values: Values) -> dict[str, Tensor]:
+    def _of_lengths(self, values: Values) -> dict[str, Tensor]:
         """Values with W_j = g_j v_j / |v_j|."""
         if not self.weight_norm:
             return dict(values)
         return {**values, **{name: values[f"{name}_length"][:, None] * _unit(values[name])[0] for name in _SCALED}}
 
-    def _unscaled(self, values: Values, named: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _into_lengths(self, values: Values, named: dict[str, Tensor]) -> dict[str, Tensor]:
         """Gradients of directions and lengths from those of the matrices."""
         found = dict(named)
         for name in _SCALED if self.weight_norm else ():
@@ -231,7 +232,7 @@ class Regularised(Family):
                 found[name] = values[f"{name}_length"][:, None] / size * (named[name] - unit * length[:, None])
         return found
 
-    def _moved(self, values: Values, step: Values) -> dict[str, Tensor]:
+    def _turned(self, values: Values, step: Values) -> dict[str, Tensor]:
         """First-order change of W_rec for a step of its direction and length."""
         if not self.weight_norm:
             return {}
@@ -261,12 +262,12 @@ class NormPath(InputPath):
         self, constants: Values, z: Float[Tensor, "P B D"], memory: Float[Tensor, "P B M"]
     ) -> tuple[Float[Tensor, "P B G"], Float[Tensor, "P B M"]]:
         """gain LN(z) + b."""
-        return constants["gain_in"] * self._family._normalised(z)[0] + constants["b"], memory
+        return constants["gain_in"] * self._family._layer_normed(z)[0] + constants["b"], memory
 
     def affine(self, values: Values, hypers: Values, weights: LoopWeights) -> LoopWeights:
         """W_in; the bias comes after the norm."""
         del hypers
-        return replace(weights, w_in=self._family._scaled(values)["w_in"], bias=None)
+        return replace(weights, w_in=self._family._of_lengths(values)["w_in"], bias=None)
 
 
 def _unit(v: Float[Tensor, "P K A"]) -> tuple[Float[Tensor, "P K A"], Float[Tensor, "P 1 A"]]:

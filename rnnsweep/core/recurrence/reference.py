@@ -208,7 +208,9 @@ def zoned(
     return torch.where(zone >= 1, before, torch.where(zone <= 0, new, zone * before + (1 - zone) * new))
 
 
-def unzoned(g: Float[Tensor, "P B S"], masks: LoopMasks, t: int) -> tuple[Tensor, Tensor | None]:
+def unzoned(
+    g: Float[Tensor, "P B S"], masks: LoopMasks, t: int
+) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B S"] | None]:
     """Of the error of a state: what goes into the step, and what passes it by; None: nothing does."""
     if masks.zone is None:
         return g, None
