@@ -82,7 +82,8 @@ class OwnFamily(CellFamily):
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """All parameters of the step as one line; its constants."""
-        return LoopWeights(_line(values), cell={name: hypers[name][:, None, None] for name in self.rows if name not in RATES})
+        own = [name for name in self.rows if name not in RATES]
+        return LoopWeights(_line(values), cell={name: hypers[name][:, None, None] for name in own})
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Parts of the line's gradient."""
