@@ -10,7 +10,7 @@ products, measured in turn with the rest.
 
     python benchmarks/gated.py               prints the table; with --write also into docs/results/gated.md
     python benchmarks/gated.py --layers 2    of networks with two layers; into docs/results/layers.md
-    python benchmarks/gated.py --regularised    H = 100 with regularisers; into docs/results/regularised.md
+    python benchmarks/gated.py --regularised    H = 100 with regularisers; into a page of its own
 
 With regularisers torch's side is torch.nn.LSTM(num_layers=2, dropout=.3) for dropout between layers; for what is inside
 the loop there is no module in torch, and a loop over torch.nn.functional's operations stands for it, as in the sources.
