@@ -23,13 +23,12 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values, width_of
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
-from rnnsweep.core.recurrence.layer_norm import normalised, pulled_back
+from rnnsweep.core.recurrence.layer_norm import NormedBlocks, normalised
 from rnnsweep.core.recurrence.normed_cells import NormedGruCell, NormedLstmCell
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
@@ -183,23 +182,21 @@ class Regularised(Family):
             return super().feed(values, hypers, inputs, lengths, engine)
         w_in, gain = self._of_lengths(values)["w_in"], values["gain_in"][:, None, None]
         z = engine.matmul(inputs.flatten(1, 2), w_in).unflatten(1, inputs.shape[1:3])
-        hat, spreads = self._layer_normed(z)
-        drives = gain * hat + values["b"][:, None, None]
-
-        def into(gradient: Tensor) -> Tensor:
-            return _pulled_parts(gradient * gain, hat, spreads)
+        normed = NormedBlocks.of(z, self._blocks)
+        drives = torch.addcmul(values["b"][:, None, None], gain, normed.hat)
 
         def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
             assert gradient is not None
+            ones = gradient.new_ones(*gradient.shape[:3], 1)  # sums are products here: engines have those in place
             found = {
-                "w_in": engine.outer(inputs.contiguous(), into(gradient)),
-                "b": numerics.row_sum(gradient.flatten(1, 2)),
-                "gain_in": numerics.row_sum((gradient * hat).flatten(1, 2)),
+                "w_in": engine.outer(inputs.contiguous(), normed.pulled_back(gradient * gain)),
+                "b": engine.outer(ones, gradient.contiguous())[:, 0],
+                "gain_in": engine.outer(ones, gradient * normed.hat)[:, 0],
             }
             return self._into_lengths(values, found)
 
         def back(gradient: Tensor) -> Tensor:
-            g = into(gradient).flatten(1, 2)
+            g = normed.pulled_back(gradient * gain).flatten(1, 2)
             return engine.matmul(g, w_in.transpose(1, 2).contiguous()).unflatten(1, inputs.shape[1:3])
 
         return Feed(drives, pullback, back)
@@ -209,11 +206,14 @@ class Regularised(Family):
         """Layer norm of the drives, one step at a time."""
         return NormPath(self) if self.feeds else super().input_path
 
-    def _layer_normed(self, z: Float[Tensor, "*N A"]) -> tuple[Tensor, list[Tensor]]:
-        """Of all gates of the LSTM together; of the GRU's r and z, and of its candidate."""
-        parts = [z] if isinstance(super().cell, LstmCell) else [z[..., : 2 * self.hidden], z[..., 2 * self.hidden :]]
-        pairs = [normalised(part) for part in parts]
-        return torch.cat([hat for hat, _ in pairs], -1), [spread for _, spread in pairs]
+    @property
+    def _blocks(self) -> tuple[int, ...]:
+        """Widths of what is normalised together: the LSTM's gates; the GRU's r and z, and its candidate."""
+        return (4 * self.hidden,) if isinstance(super().cell, LstmCell) else (2 * self.hidden, self.hidden)
+
+    def _layer_normed(self, z: Float[Tensor, "*N A"]) -> Float[Tensor, "*N A"]:
+        """The same of one step, by operations that can be exported."""
+        return torch.cat([normalised(part)[0] for part in z.split(list(self._blocks), -1)], -1)
 
     def _of_lengths(self, values: Values) -> dict[str, Tensor]:
         """Values with W_j = g_j v_j / |v_j|."""
@@ -262,7 +262,7 @@ class NormPath(InputPath):
         self, constants: Values, z: Float[Tensor, "P B D"], memory: Float[Tensor, "P B M"]
     ) -> tuple[Float[Tensor, "P B G"], Float[Tensor, "P B M"]]:
         """gain LN(z) + b."""
-        return constants["gain_in"] * self._family._layer_normed(z)[0] + constants["b"], memory
+        return constants["gain_in"] * self._family._layer_normed(z) + constants["b"], memory
 
     def affine(self, values: Values, hypers: Values, weights: LoopWeights) -> LoopWeights:
         """W_in; the bias comes after the norm."""
@@ -274,12 +274,3 @@ def _unit(v: Float[Tensor, "P K A"]) -> tuple[Float[Tensor, "P K A"], Float[Tens
     """Columns of length 1, and how long they were."""
     size = (v * v).sum(1, keepdim=True).sqrt().clamp(min=_TINY)
     return v / size, size
-
-
-def _pulled_parts(g: Tensor, hat: Tensor, spreads: Sequence[Tensor]) -> Tensor:
-    """Errors through one layer norm, or through two side by side of which the first is twice as wide."""
-    if len(spreads) == 1:
-        return pulled_back(g, hat, spreads[0])
-    cut = g.shape[-1] // 3 * 2
-    first = pulled_back(g[..., :cut], hat[..., :cut], spreads[0])
-    return torch.cat((first, pulled_back(g[..., cut:], hat[..., cut:], spreads[1])), -1)

@@ -60,6 +60,13 @@ class GatedEngine:
         self.cell, self._plain, self._workspace = cell, CpuEngine(threads), Workspace()
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
+        if self._normed:
+            self.tile = 4  # records of layer norm are twice as large
+
+    @property
+    def _normed(self) -> bool:
+        """Whether there is layer norm in the cell."""
+        return self.cell.kept > 5 * self.cell.hidden
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """No numba, no FMA vectors, or another type than float32 and float64; a gated cell has its own activations."""
@@ -167,10 +174,9 @@ class GatedEngine:
 
     def _check_norm(self, w: LoopWeights) -> None:
         """Whether layer norm is in the loop is the cell's to say; then it takes drives that have the bias."""
-        normed = self.cell.kept > 5 * self.cell.hidden
-        if normed != ("gain" in w.cell):
+        if self._normed != ("gain" in w.cell):
             raise ValueError(f"{type(self.cell).__name__} and a gain of layer norm: one without the other")
-        if normed and (w.w_in is not None or w.bias is not None):
+        if self._normed and (w.w_in is not None or w.bias is not None):
             raise ValueError("layer norm of drives comes before this loop, and so does their bias")
 
     def _gates_width(self, dtype: torch.dtype) -> int:
