@@ -82,8 +82,6 @@ def dropping(
         ends: whether it is the network's first layer, and its last.
     """
     on = family.random
-    if not on:
-        return Dropping()
     T, B = inputs.shape[1:3]
     zones = [(name, width) for name, width in _zones(family) if name in on]
     if draws is None:

@@ -89,7 +89,7 @@ class Entry:
         inputs: [P, T, B, K], as the layer sees them.
         fed: what the loop is fed with. weights: that it runs with.
         feed: of a filter. product: whether the input path is a product of its own.
-        dropping: masks of this run; `inputs` and `weights` are behind them.
+        dropping: masks of this run, if any; `inputs` and `weights` are behind them.
     """
 
     loop: Loop
@@ -98,14 +98,14 @@ class Entry:
     weights: LoopWeights
     feed: Feed | None
     product: bool
-    dropping: Dropping
+    dropping: Dropping | None
 
     def backward(
         self, gradients: LoopGradients, *, further: bool
     ) -> tuple[dict[str, Float[Tensor, "P ..."]], Float[Tensor, "P T B K"] | None]:
         """Gradients by the network's names, and of `inputs` where they have one and it is wanted (`further`)."""
         found, back = dict[str, Tensor](), None
-        gradients = self.dropping.unweighed(gradients)
+        gradients = gradients if self.dropping is None else self.dropping.unweighed(gradients)
         if self.feed is not None:
             found = self.loop.place.named(self.feed.pullback(gradients.inputs))
             if further:
@@ -116,7 +116,7 @@ class Entry:
             assert gradients.inputs is not None
             path, back = _into_inputs(gradients.inputs, self.inputs, self.loop.weights, self.loop.engine)
             gradients = replace(gradients, w_in=path.w_in, bias=path.bias)
-        back = None if back is None else self.dropping.entered(back)
+        back = back if back is None or self.dropping is None else self.dropping.entered(back)
         return merged(self.loop.pullback(gradients), found), back
 
 
@@ -139,7 +139,8 @@ class LoopRun:
     @property
     def states(self) -> Float[Tensor, "P T1 B H"]:
         """What is seen of it, h_0 first."""
-        return self.entry.dropping.shown(self.loop.family.visible(self.record.h))
+        states, masks = self.loop.family.visible(self.record.h), self.entry.dropping
+        return states if masks is None else masks.shown(states)
 
     def backward(self, direct: Direct, *, keep: bool) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
@@ -198,7 +199,8 @@ class Run:
             through: called for each loop, the last one first.
         """
         named: dict[str, Tensor] = {}
-        direct = self.top.entry.dropping.hidden(direct)
+        masks = self.top.entry.dropping
+        direct = direct if masks is None else masks.hidden(direct)
         for index in range(len(self.loops) - 1, -1, -1):
             loop = self.loops[index]
             found, back = loop.entry.backward(through(loop, direct), further=index > 0)
@@ -243,10 +245,12 @@ def enter(loop: Loop, batch: Batch, *, product: bool) -> Entry:
         product: whether an input path without a filter is a product before the loop; a loop that takes inputs as they
             are has no gradient for them.
     """
-    draws, ends = batch.masks, (loop.place.layer == 1, loop.place.layer == loop.place.layers)
-    draws = None if draws is None else draws.of_layer(loop.place.layer)
-    masks = dropping(loop.family, loop.hypers, draws, loop.weights, batch.inputs, ends=ends)
-    weights, inputs = masks.weighed(batch.with_initial_state(loop.weights)), masks.entered(batch.inputs)
+    weights, inputs, masks = batch.with_initial_state(loop.weights), batch.inputs, None
+    if loop.family.random:
+        ends = loop.place.layer == 1, loop.place.layer == loop.place.layers
+        draws = None if batch.masks is None else batch.masks.of_layer(loop.place.layer)
+        masks = dropping(loop.family, loop.hypers, draws, loop.weights, inputs, ends=ends)
+        weights, inputs = masks.weighed(weights), masks.entered(inputs)
     feed, fed = None, inputs
     if loop.family.feeds:
         feed = loop.family.feed(loop.values, loop.hypers, inputs, batch.lengths, loop.engine)

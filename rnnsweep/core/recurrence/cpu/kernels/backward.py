@@ -45,7 +45,7 @@ from rnnsweep.core.recurrence.cpu.kernels.norm_ratio import (
     weighted_block,
     write_term,
 )
-from rnnsweep.core.recurrence.cpu.kernels.regularised import carry, enter, leave, seen_states, through_norm
+from rnnsweep.core.recurrence.cpu.kernels.simple_regularised import carry, enter, leave, seen_states, through_norm
 
 
 class BackwardJob(NamedTuple):
