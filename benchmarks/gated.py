@@ -10,6 +10,10 @@ products, measured in turn with the rest.
 
     python benchmarks/gated.py               prints the table; with --write also into docs/results/gated.md
     python benchmarks/gated.py --layers 2    of networks with two layers; into docs/results/layers.md
+    python benchmarks/gated.py --regularised    H = 100 with regularisers; into a page of its own
+
+With regularisers torch's side is torch.nn.LSTM(num_layers=2, dropout=.3) for dropout between layers; for what is inside
+the loop there is no module in torch, and a loop over torch.nn.functional's operations stands for it, as in the sources.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from speed import CLASSES, INPUTS, B, T, bench_pack, header, make_batch, table
 
@@ -32,6 +37,9 @@ PACKS = (1, 8, 32)
 GEMM = 1024
 TURN = 0.1
 """Seconds that a turn should take at least, at 40 GFLOP/s."""
+REGULARISED = {"dropout": ("family.dropout=0.3",), "zoneout": ("family.zoneout=0.1", "family.zoneout_cell=0.3"),
+    "layer norm": ("family.layer_norm=true",)}  # fmt: skip
+"""What is measured of regularisers: its name -> keys; dropout of two layers, the others of one."""
 RESULTS = Path(__file__).parent.parent / "docs/results"
 NOTES = "\n## "
 
@@ -39,12 +47,59 @@ Program = tuple[Callable[[], object], int, float]
 """What a call does, rows that it updates, its number of operations."""
 
 
-def torch_program(family: str, hidden: int, layers: int) -> Callable[[], None]:
-    """One update of one torch.nn.LSTM or GRU."""
+class StepLstm:
+    """An LSTM step by step in torch: with layer norm (Ba et al. 2016), or with zoneout (Krueger et al. 2017)."""
+
+    def __init__(self, hidden: int, arm: str) -> None:
+        import torch
+
+        self.hidden, self.arm, bound = hidden, arm, hidden**-0.5
+        sizes = ((INPUTS, 4 * hidden), (hidden, 4 * hidden), (4 * hidden,))
+        self.w_in, self.w_rec, self.b = (torch.empty(*size).uniform_(-bound, bound).requires_grad_() for size in sizes)
+        norms = (4 * hidden, 4 * hidden, hidden, hidden) if arm == "layer norm" else ()
+        self.norms = [torch.ones(size).requires_grad_() for size in norms]
+
+    def parameters(self):
+        """All that is trained."""
+        return [self.w_in, self.w_rec, self.b, *self.norms]
+
+    def __call__(self, inputs):
+        """States [T, B, H], as torch.nn.LSTM returns them."""
+        import torch
+        from torch.nn.functional import layer_norm
+
+        H, drives = self.hidden, inputs @ self.w_in
+        h = c = inputs.new_zeros(inputs.shape[1], H)
+        if self.arm == "layer norm":
+            gain, gain_in, cell_gain, cell_bias = self.norms
+            drives = layer_norm(drives, (4 * H,), gain_in)
+        drives = drives + self.b
+        states = []
+        for t in range(len(inputs)):
+            a = h @ self.w_rec
+            a = layer_norm(a, (4 * H,), gain) if self.arm == "layer norm" else a
+            i, f, g, o = (a + drives[t]).chunk(4, -1)
+            new = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            shown = layer_norm(new, (H,), cell_gain, cell_bias) if self.arm == "layer norm" else new
+            state = torch.sigmoid(o) * torch.tanh(shown)
+            if self.arm == "zoneout":
+                state = torch.where(torch.rand_like(h) < 0.1, h, state)
+                new = torch.where(torch.rand_like(c) < 0.3, c, new)
+            h, c = state, new
+            states.append(h)
+        return torch.stack(states), None
+
+
+def torch_program(family: str, hidden: int, layers: int, arm: str = "") -> Callable[[], None]:
+    """One update of one torch.nn.LSTM or GRU, or of what stands for it."""
     import torch
 
     generator = torch.Generator().manual_seed(os.getpid())
-    rnn = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[family](INPUTS, hidden, num_layers=layers)
+    if arm in ("layer norm", "zoneout"):
+        rnn: Any = StepLstm(hidden, arm)
+    else:
+        rate = 0.3 if arm == "dropout" else 0.0
+        rnn = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[family](INPUTS, hidden, num_layers=layers, dropout=rate)
     out = torch.nn.Linear(hidden, CLASSES)
     params = [*rnn.parameters(), *out.parameters()]
     optimizer = torch.optim.SGD(params, 0.01, momentum=0.9)
@@ -60,12 +115,12 @@ def torch_program(family: str, hidden: int, layers: int) -> Callable[[], None]:
     return step
 
 
-def pack_program(family: str, hidden: int, layers: int, engine: str, rows: int) -> Callable[[], None]:
+def pack_program(family: str, hidden: int, layers: int, engine: str, rows: int, arm: str = "") -> Callable[[], None]:
     """One update of every row of a pack."""
     from rnnsweep.core.controllers.base import Tally
     from rnnsweep.core.training import tiles, update
 
-    sizes = [f"family.hidden={hidden}", f"family.layers={layers}"]
+    sizes = [f"family.hidden={hidden}", f"family.layers={layers}", *REGULARISED.get(arm, ())]
     pack = bench_pack(bench_config([f"family={family}", *sizes, f"engine={engine}"]), rows)
     assert pack.program.engine.name == engine, pack.program.engine_note
     cut = [(tile, Tally()) for _, tile in tiles(pack)]
@@ -82,7 +137,7 @@ def operations_of(family: str, hidden: int, layers: int) -> float:
     return 6.0 * T * B * hidden * GATES[family] * hidden * (2 * layers - 1)
 
 
-def programs(family: str, hidden: int, layers: int) -> dict[str, Program]:
+def programs(family: str, hidden: int, layers: int, arm: str = "") -> dict[str, Program]:
     """All that take turns."""
     import torch
 
@@ -90,20 +145,23 @@ def programs(family: str, hidden: int, layers: int) -> dict[str, Program]:
     matrix = torch.randn(GEMM, GEMM)
     operations = operations_of(family, hidden, layers)
     found: dict[str, Program] = {"gemm": (lambda: torch.mm(matrix, matrix), 1, 2.0 * GEMM**3)}
-    found["torch"] = torch_program(family, hidden, layers), 1, operations
+    found["torch"] = torch_program(family, hidden, layers, arm), 1, operations
     found["step by step"] = (
-        pack_program(family, hidden, layers, "reference", PACKS[-1]),
+        pack_program(family, hidden, layers, "reference", PACKS[-1], arm),
         PACKS[-1],
         operations * PACKS[-1],
     )
     for rows in PACKS:
-        found[f"fused {rows}"] = pack_program(family, hidden, layers, "cpu", rows), rows, operations * rows
+        step = pack_program(family, hidden, layers, "cpu", rows, arm)
+        found[f"fused {rows}"] = step, rows, operations * rows
     return found
 
 
-def job(barrier, family: str, hidden: int, layers: int, turns: int) -> dict[str, list[tuple[float, float]]]:
+def job(
+    barrier, family: str, hidden: int, layers: int, turns: int, arm: str = ""
+) -> dict[str, list[tuple[float, float]]]:
     """Per program and turn: processor seconds per row, and the share of its core that this process had."""
-    chosen = programs(family, hidden, layers)
+    chosen = programs(family, hidden, layers, arm)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in chosen}
     for step, _, _ in chosen.values():
         step()
@@ -120,9 +178,11 @@ def job(barrier, family: str, hidden: int, layers: int, turns: int) -> dict[str,
     return found
 
 
-def compare(family: str, hidden: int, layers: int, cores: int, turns: int) -> tuple[dict[str, float], float]:
+def compare(
+    family: str, hidden: int, layers: int, cores: int, turns: int, arm: str = ""
+) -> tuple[dict[str, float], float]:
     """ms per row-update of every program (of the product, for `gemm`) in its best turn, and the smallest share."""
-    each = together(job, [(family, hidden, layers, turns)] * cores)
+    each = together(job, [(family, hidden, layers, turns, arm)] * cores)
     best, share = {}, 1.0
     for name in each[0]:
         chosen = [min(process[name]) for process in each]
@@ -145,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write docs/results/gated.md, or layers.md")
     parser.add_argument("--layers", type=int, default=1, help="layers of every network")
+    parser.add_argument("--regularised", action="store_true", help="with regularisers, H = 100")
     parser.add_argument("--turns", type=int, default=6, help="turns of each program")
     parser.add_argument("--only", nargs="*", type=int, default=WIDTHS, help="widths")
     options = parser.parse_args()
@@ -153,17 +214,24 @@ def main() -> None:
     head += [*(f"fused, {cores * rows} rows" for rows in PACKS), "floor"]
     head += ["share of GEMM rate", "faster than torch.nn", "share of core"]
     rows = []
-    for family in GATES:
-        for hidden in options.only:
-            rows.append(
-                line(family, hidden, options.layers, *compare(family, hidden, options.layers, cores, options.turns))
-            )
-            print(" ".join(rows[-1]), f"load {os.getloadavg()[0]:.1f}", flush=True)
+    if options.regularised:
+        cases = [("lstm", 100, 2 if arm == "dropout" else 1, arm) for arm in REGULARISED]
+    else:
+        cases = [(family, hidden, options.layers, "") for family in GATES for hidden in options.only]
+    for family, hidden, layers, arm in cases:
+        found = line(family, hidden, layers, *compare(family, hidden, layers, cores, options.turns, arm))
+        found[0] = f"{family}, {layers} layer{'s' * (layers > 1)}, {arm}" if arm else family
+        rows.append(found)
+        print(" ".join(rows[-1]), f"load {os.getloadavg()[0]:.1f}", flush=True)
     machine = header(cores).rsplit("Machine: ", 1)[1]
-    about = (__doc__ or "").split("\n\n")[1]
-    one = options.layers == 1
-    command = f"python benchmarks/gated.py {'' if one else f'--layers {options.layers} '}--write"
-    title, name = ("Gated cells", "gated.md") if one else (f"Gated cells, {options.layers} layers", "layers.md")
+    parts = (__doc__ or "").split("\n\n")
+    about = parts[1] + ("\n\n" + parts[3].strip() if options.regularised else "")
+    which, title, name = "", "Gated cells", "gated.md"
+    if options.regularised:
+        which, title, name = "--regularised ", "Regularised loops", "regularised.md"
+    elif options.layers > 1:
+        which, title, name = f"--layers {options.layers} ", f"Gated cells, {options.layers} layers", "layers.md"
+    command = f"python benchmarks/gated.py {which}--write"
     result, made = RESULTS / name, f"Made by `{command}`, {options.turns} turns."
     text = f"# {title}\n\n{made}\n\n{about}\n\nMachine: {machine}\nms per row-update:\n\n{table(head, rows)}\n"
     print(text)

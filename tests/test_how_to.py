@@ -74,14 +74,22 @@ def unit_of(page: Path) -> tuple[str, str, type]:
 
 def test_there_is_a_page_for_every_group():
     groups = {next(name for name in files_of(page) if name.endswith(".yaml")).split("/")[1] for page in PAGES}
-    assert groups == {entry.name for entry in search_path().packaged.iterdir()} - {"cluster", "tracker", "config.yaml"}
+    assert groups == {entry.name for entry in search_path().packaged.iterdir()} - {
+        "cluster",
+        "tracker",
+        "config.yaml",
+        "every_family.yaml",
+    }
 
 
 def test_a_page_is_one_module_one_yaml_and_one_test(page):
     assert sorted(Path(name).suffix for name in files_of(page)) == [".py", ".yaml"]
     group, name, unit = unit_of(page)
-    block = {key: value for key, value in read_yaml(Path(f"conf/{group}/{name}.yaml")).items() if key != "_search_"}
-    block.pop("_target_")
+    block = read_yaml(Path(f"conf/{group}/{name}.yaml"))
+    if block.pop("defaults", None) is not None:
+        block = read_yaml(search_path().packaged / f"every_{group}.yaml") | block
+    del block["_target_"]
+    block.pop("_search_", None)
     assert set(block) == set(unit.fields()), "the yaml's keys are the fields"
     assert unit(**{key: tuple(v) if isinstance(v, list) else v for key, v in block.items()}) == unit()
     assert name in list_units()[group]

@@ -23,6 +23,7 @@ from rnnsweep.core.pack import RowSnapshot, Streams
 from rnnsweep.core.program import Program, parameters_of
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.choose import engine_for
+from rnnsweep.core.regularised import regularised
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import Capability, ParameterSpec
 from rnnsweep.errors import ConfigError
@@ -80,7 +81,7 @@ def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, A
     controllers = config.get("controllers") or {}
     # older configs have no embedding
     embedding = build_unit(config["embedding"], "embedding", Embedding) if "embedding" in config else Embedding()
-    family = layered(build_unit(config["family"], "family", Family))
+    family = layered(regularised(build_unit(config["family"], "family", Family)))
     units = Units(
         embedded(family) if embedding.size else family,
         build_unit(config["task"], "task", Task),
@@ -198,13 +199,17 @@ def _check_learner(units: Units) -> None:
     for capability in units.learner.requires - units.capabilities:
         problem = f"needs {capability.value}, which {_lacking(units, capability)} does not have"
         raise ConfigError(problem, key="learner", value=units.learner.unit_name)
+    if (asked := (*units.family.random, *units.family.inside)) and not units.learner.regularised:
+        problem = f"the learning rule {units.learner.unit_name} does not go through it"
+        key, off = f"family.{asked[0]}", "false" if asked[0] == "layer_norm" else "0"
+        raise ConfigError(problem, key=key, value=getattr(units.family, asked[0]), allowed=f"{off}, or learner=bptt")
     units.learner.check_with(units.family, units.task)
 
 
 def _lacking(units: Units, capability: Capability) -> str:
     """Who is to blame for a capability that is missing."""
     if capability not in units.family.capabilities:
-        return f"the family {units.family.unit_name}"
+        return " with ".join((f"the family {units.family.unit_name}", *units.family.inside))
     return f"the read-out {units.readout.unit_name}"
 
 
@@ -233,6 +238,7 @@ def _check_free_run(units: Units) -> None:
         "it reads sequences from both ends": units.family.bidirectional,
         f"the embedding {units.embedding.unit_name} takes symbols": bool(units.embedding.size),
         f"the family {units.family.unit_name} filters whole sequences": units.family.feeds,
+        "zoneout keeps a share of every state": bool({"zoneout", "zoneout_cell"} & set(units.family.random)),
         f"the read-out {units.readout.unit_name} looks back over all steps": not units.readout.carries,
     }
     for reason in (reason for reason, holds in reasons.items() if holds and units.task.free_steps):
@@ -268,7 +274,8 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
         engine, _ = engine_for(family.cell, "reference", family.cell_activation, dtype, device)
         note = f"{name} engine not used: the state is carried over"
     else:
-        engine, note = engine_for(family.cell, name, family.cell_activation, dtype, device)
+        inside = bool(family.inside)
+        engine, note = engine_for(family.cell, name, family.cell_activation, dtype, device, regularised=inside)
     training = config["training"]
     return Program(
         units.family,

@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.dropping import expected_zone, mixed
 from rnnsweep.core.families.base import Family, Values, path_of
 from rnnsweep.core.recurrence.cells import ProductCell
+from rnnsweep.core.recurrence.layer_norm import summed
 from rnnsweep.core.types import LoopWeights
 
 
@@ -40,6 +42,7 @@ class LayerStep:
             leak = None if w.leak is None else w.leak[:, None]
             parts |= {"w_rec": w.w_rec, "act_bias": w.act_bias, "h0": w.h0, "leak": leak}
             parts |= {f"cell_{name}": value for name, value in w.cell.items()}
+            parts["zone"] = expected_zone(self.family, hypers)
         if self._filter is not None:
             parts |= {f"path_{name}": value for name, value in self._filter.constants(own, hypers).items()}
         return {name: value for name, value in parts.items() if value is not None}
@@ -71,13 +74,17 @@ class LayerStep:
         self, constants: Values, state: Float[Tensor, "P B S"], drive: Float[Tensor, "P B D"]
     ) -> Float[Tensor, "P B S"]:
         """The state after a step."""
+        return mixed(constants.get("zone"), state, self._made(constants, state, drive))
+
+    def _made(self, constants: Values, state: Tensor, drive: Tensor) -> Tensor:
+        """What a step makes."""
         cell, parts = self.family.cell, _within("cell_", constants)
         if cell is not None and not isinstance(cell, ProductCell):
             return cell.moved(state, drive, constants["w_rec"], parts)[0]
         a = product(state[..., : constants["w_rec"].shape[-2]], constants["w_rec"])
         if cell is not None:
             return cell.step(a, drive, state, parts)
-        y = self.family.cell_activation.value(a + drive, constants.get("act_bias"))
+        y = self.family.cell_activation.value(summed(a + drive, parts), constants.get("act_bias"))
         return (1 - constants["leak"]) * state + constants["leak"] * y if "leak" in constants else y
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.dropping import Dropping, dropping
 from rnnsweep.core.embedding import TABLE, collected, look_up
 from rnnsweep.core.families.base import Family, Feed, Values
 from rnnsweep.core.readout import Readout, Seen
@@ -125,6 +126,7 @@ class Entry:
         inputs: [P, T, B, K], as the layer sees them.
         fed: what the loop is fed with. weights: that it runs with.
         feed: of a filter. product: whether the input path is a product of its own.
+        dropping: masks of this run, if any; `inputs` and `weights` are behind them.
     """
 
     loop: Loop
@@ -133,12 +135,14 @@ class Entry:
     weights: LoopWeights
     feed: Feed | None
     product: bool
+    dropping: Dropping | None
 
     def backward(
         self, gradients: LoopGradients, *, further: bool
     ) -> tuple[dict[str, Float[Tensor, "P ..."]], Float[Tensor, "P T B K"] | None]:
         """Gradients by the network's names, and of `inputs` where they have one and it is wanted (`further`)."""
         found, back = dict[str, Tensor](), None
+        gradients = gradients if self.dropping is None else self.dropping.unweighed(gradients)
         if self.feed is not None:
             found = self.loop.place.named(self.feed.pullback(gradients.inputs))
             if further:
@@ -149,6 +153,7 @@ class Entry:
             assert gradients.inputs is not None
             path, back = into_inputs(gradients.inputs, self.inputs, self.loop.weights, self.loop.engine)
             gradients = replace(gradients, w_in=path.w_in, bias=path.bias)
+        back = back if back is None or self.dropping is None else self.dropping.entered(back)
         return merged(self.loop.pullback(gradients), found), back
 
 
@@ -171,7 +176,8 @@ class LoopRun:
     @property
     def states(self) -> Float[Tensor, "P T1 B H"]:
         """What is seen of it, h_0 first, then in the order of its inputs' time."""
-        states = self.loop.family.visible(self.record.h)
+        states, masks = self.loop.family.visible(self.record.h), self.entry.dropping
+        states = states if masks is None else masks.shown(states)
         if not self.loop.place.reverse:
             return states
         return torch.cat((states[:, :1], reversed_steps(states[:, 1:], self.record.lengths)), 1)
@@ -268,6 +274,8 @@ class Run:
             below: list[Tensor] = []
             first = layer[0] is self.loops[0]
             for loop, errors in reversed([*zip(layer, self._each(direct), strict=True)]):
+                masks = loop.entry.dropping
+                errors = errors if masks is None else masks.hidden(errors)
                 found, into = loop.entry.backward(through(loop, errors), further=further or not first)
                 named |= found
                 if into is not None:
@@ -378,14 +386,19 @@ def enter(loop: Loop, batch: Batch, *, product: bool) -> Entry:
         product: whether an input path without a filter is a product before the loop; a loop that takes inputs as they
             are has no gradient for them.
     """
-    weights, inputs = batch.with_initial_state(loop.weights), batch.inputs
+    weights, inputs, masks = batch.with_initial_state(loop.weights), batch.inputs, None
+    if loop.family.random:
+        ends = loop.place.layer == 1, loop.place.layer == loop.place.layers
+        draws = None if batch.masks is None else batch.masks.of_layer(loop.place.label)
+        masks = dropping(loop.family, loop.hypers, draws, loop.weights, inputs, ends=ends)
+        weights, inputs = masks.weighed(weights), masks.entered(inputs)
     feed, fed = None, inputs
     if loop.family.feeds:
         feed = loop.family.feed(loop.values, loop.hypers, inputs, batch.lengths, loop.engine)
         fed = feed.inputs
     elif product:
         fed, weights = driven(inputs, weights, loop.engine), weights.without_inputs()
-    return Entry(loop, inputs, fed, weights, feed, product and feed is None)
+    return Entry(loop, inputs, fed, weights, feed, product and feed is None, masks)
 
 
 def driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -> Float[Tensor, "P T B D"]:

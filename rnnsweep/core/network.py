@@ -16,11 +16,13 @@ from torch.nn.functional import pad
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.both_ways import BothWays
+from rnnsweep.core.dropping import expected_zone, mixed
 from rnnsweep.core.embedded import plain
 from rnnsweep.core.embedding import TABLE, Embedding
 from rnnsweep.core.families.base import Family, path_of
 from rnnsweep.core.readout import Readout
 from rnnsweep.core.recurrence.cells import Cell, ProductCell
+from rnnsweep.core.recurrence.layer_norm import summed
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.sequence_lengths import ends_of
 from rnnsweep.core.types import LoopWeights
@@ -173,7 +175,7 @@ class RecurrentNetwork(torch.nn.Module):
         if self.path is not None:
             self._hold("path", self.path.constants(values, hypers))
             weights = self.path.affine(values, hypers, weights)
-        self._hold("", {"w_in": weights.w_in, "b": weights.bias})
+        self._hold("", {"w_in": weights.w_in, "b": weights.bias, "zone": expected_zone(family.parts[-1], hypers)})
         self.feeds = family.feeds and self.path is None
         if self.feeds:  # a filter that is known over whole sequences only
             self._hold("raw", {**values, **{f"hyper_{name}": value for name, value in hypers.items()}})
@@ -260,7 +262,7 @@ class RecurrentNetwork(torch.nn.Module):
         cell, activation = self.family.cell, self.family.cell_activation
         path, size = self.path, self._loop_size
         loop = {name: self._maybe(name) for name in _LOOP}
-        constants = self._constants()
+        constants, zone = self._constants(), self._maybe("zone")
         # P K -> P 1 K; matrices go as they are
         own = {name: value[:, None] if value.ndim == 2 else value for name, value in self._named("cell").items()}
 
@@ -269,7 +271,11 @@ class RecurrentNetwork(torch.nn.Module):
             if path is not None:
                 moved, kept = path.step(constants, drive[None], memory[None])
                 drive, memory = moved[0], kept[0]
-            s = _simple_step(activation, loop, s, drive) if cell is None else _cell_step(cell, loop, own, s, drive)
+            if cell is None:
+                made = _simple_step(activation, loop, own, s, drive)
+            else:
+                made = _cell_step(cell, loop, own, s, drive)
+            s = mixed(zone, s, made)
             return s if path is None else torch.cat((s, memory), -1)
 
         return step
@@ -347,11 +353,14 @@ class Streaming(torch.nn.Module):
         return self.network.stream(inputs, state)
 
 
-def _simple_step(activation: Activation, loop: Mapping[str, Tensor | None], s: Tensor, drive: Tensor) -> Tensor:
+def _simple_step(
+    activation: Activation, loop: Mapping[str, Tensor | None], own: Mapping[str, Tensor], s: Tensor, drive: Tensor
+) -> Tensor:
     """h_t of the simple loop."""
     w_rec, leak = loop["w_rec"], loop["leak"]
     assert w_rec is not None
-    y = activation.value(s @ w_rec + drive, loop["act_bias"])
+    # vectors of a pack of one, [1, 1, H]
+    y = activation.value(summed(s @ w_rec + drive, {name: part[0] for name, part in own.items()}), loop["act_bias"])
     return y if leak is None else (1 - leak) * s + leak * y
 
 

@@ -78,7 +78,7 @@ class Member:
     streams: Streams
 
 
-_PURPOSES = ("data", "order", "eval", "learner")
+_PURPOSES = ("data", "order", "eval", "learner", "dropout")
 
 
 class Pack:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rnnsweep.core import diagnostics, numerics
 from rnnsweep.core.controllers.base import Context, Tally
+from rnnsweep.core.dropout_masks import MaskDraws
 from rnnsweep.core.learners.base import Learned
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.program import CARRIED, Program
@@ -126,6 +127,8 @@ def train_batch(tile: Tile) -> Batch:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
     # Same key and ids, same sequences: whatever the pack, the tile or the number of retries.
     batch = program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype, tokens=program.family.looks_up))
+    if program.family.random:
+        batch = replace(batch, masks=MaskDraws(tile.keys["dropout"], step, program.batch))
     if not program.carries:
         return batch
     state = tile.slots[CARRIED]

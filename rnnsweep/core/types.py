@@ -12,11 +12,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
-from typing import overload
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int64, Num, Shaped
+from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from rnnsweep.core.dropout_masks import MaskDraws
 
 
 class RowStatus(IntEnum):
@@ -149,6 +152,7 @@ class Batch:
             last step only, or every own step of a per-step task.
         state: whole state that the sequences go on from, a constant; None: they begin as the family says.
         weights: how much each sequence counts in the loss, 1 on average; None: all alike. Errors and scores ignore it.
+        masks: what dropout's masks are made from; None in evaluation, where nothing is dropped.
     """
 
     inputs: Float[Tensor, "P T B I"] | Int64[Tensor, "P T B"]
@@ -157,6 +161,7 @@ class Batch:
     mask: Float[Tensor, "P T ..."] | None = None
     state: Float[Tensor, "P B S"] | None = None
     weights: Float[Tensor, "P B"] | None = None
+    masks: MaskDraws | None = None
 
     @classmethod
     def of(cls, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."]) -> Batch:
@@ -174,6 +179,25 @@ class Batch:
 
 
 @dataclass
+class LoopMasks:
+    """What a time loop multiplies with, a constant of one mini-batch.
+
+        a_t = (recurrent * s_{t-1}[..., :R]) U        s_t = zone s_{t-1} + (1 - zone) step(a_t, ...)
+
+    Attributes:
+        recurrent: [P, B, R], the same at all steps; None: 1.
+        zone: [P, T, B, S], in training 0 or 1, else the share that is expected; None: 0.
+    """
+
+    recurrent: Float[Tensor, "P B R"] | None = None
+    zone: Float[Tensor, "P T B S"] | None = None
+
+    def between(self, start: int, end: int) -> LoopMasks:
+        """Those of steps start..end-1."""
+        return self if self.zone is None else replace(self, zone=self.zone[:, start:end])
+
+
+@dataclass
 class LoopWeights:
     """What the time loop of a simple recurrent cell uses (after `family.weights`).
 
@@ -187,7 +211,9 @@ class LoopWeights:
         h0: [P, H] initial state, or None for zero; [P, B, S] whole states, one per sequence, where they are carried
             over (engine `reference` only; they are constants: the gradient for them means nothing).
         leak: [P], or None for 1.
-        cell: a cell's own parameters, vectors [P, K] or matrices [P, M, N]; empty for the simple cell.
+        cell: a cell's own parameters, vectors [P, K] or matrices [P, M, N]; of the simple cell empty, or ``gain``
+            and ``bias`` [P, H]: a_t is normalised over the units, times the gain, plus the bias (layer norm).
+        masks: of the loop itself; None: none.
     """
 
     w_rec: Float[Tensor, "P R A"]
@@ -197,6 +223,7 @@ class LoopWeights:
     h0: Float[Tensor, "P ... S"] | None = None
     leak: Float[Tensor, " P"] | None = None
     cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
+    masks: LoopMasks | None = None
 
     def without_inputs(self) -> LoopWeights:
         """The same loop, fed with drives."""
@@ -357,82 +384,3 @@ class Wanted:
 
     trace: bool = False
     term_rows: Bool[Tensor, " P"] | None = None
-
-
-class KernelArguments:
-    """What may reach a compiled kernel: tensors and numbers as it counts on them.
-
-    A kernel trusts type, place, shape and range blindly: a wrong one reads or writes foreign memory.
-
-    Args:
-        dtype: element type of the loop; whole numbers are int64.
-        device: where all tensors of the launch are.
-
-    Raises:
-        TypeError: a tensor of another type or elsewhere: its bytes would be misread.
-        ValueError: a tensor of another shape, or a whole number out of its range.
-
-    Numerics:
-        Values are never converted.
-    """
-
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        if dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"{dtype} has no fused loop; there are float32 and float64")
-        self.dtype, self.device = dtype, device
-
-    def check(
-        self, name: str, tensor: Shaped[Tensor, " ..."], shape: tuple[int, ...], dtype: torch.dtype | None = None
-    ) -> None:
-        """Raise unless the tensor is of this shape, of the loop's type (or `dtype`), and where the loop runs."""
-        wanted = dtype or self.dtype
-        if tensor.dtype != wanted or tensor.device != self.device:
-            raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; this loop takes {wanted} on {self.device}")
-        if tensor.shape != shape:
-            raise ValueError(f"{name} is {list(tensor.shape)}; this loop takes {list(shape)}")
-
-    @overload
-    def packed(self, name: str, tensor: Num[Tensor, " ..."], shape: tuple[int, ...]) -> Num[Tensor, " ..."]: ...
-    @overload
-    def packed(self, name: str, tensor: None, shape: tuple[int, ...]) -> None: ...
-    @overload
-    def packed(
-        self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]
-    ) -> Num[Tensor, " ..."] | None: ...
-    def packed(
-        self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]
-    ) -> Num[Tensor, " ..."] | None:
-        """The tensor, checked and without gaps; None for None."""
-        if tensor is None:
-            return None
-        self.check(name, tensor, shape)
-        return tensor.contiguous()
-
-    def whole(self, name: str, tensor: Shaped[Tensor, " ..."], count: int, low: int, high: int) -> Int64[Tensor, " P"]:
-        """The tensor without gaps, int64 [count] with low <= values <= high: a kernel walks as far as they say."""
-        self.check(name, tensor, (count,), torch.int64)
-        if tensor.device.type == "cpu":
-            # for so few numbers many times faster than a reduction
-            values: list[int] = tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            if values and not (low <= min(values) and max(values) <= high):
-                raise ValueError(f"{name} = {values} is not within {low}..{high}")
-        elif count:
-            # Asserted where they are: to read them here would wait for everything that the device has still to do.
-            inside = ((tensor >= low) & (tensor <= high)).all()
-            torch._assert_async(inside, f"{name} is not within {low}..{high}")  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage, reportUnknownMemberType]
-        return tensor.contiguous()
-
-
-def check_parts(record: Record, direct: Direct, name: str, derives_slope: bool) -> None:
-    """Raise `ValueError` for parts of a record or of its direct gradients without which a loop would read nothing.
-
-    Args:
-        record, direct: what a backward loop goes over.
-        name: the activation's. derives_slope: whether its f' is read from the state.
-    """
-    if (direct.last is None) == (direct.steps is None):
-        raise ValueError("one of the two direct parts must be given: last, or steps")
-    if record.slope is None and not (derives_slope and record.weights.leak is None):
-        raise ValueError(f"a record of {name} without slopes: another activation's, or another leak's?")
-    if record.slope is None and record.weights.act_bias is not None:
-        raise ValueError(f"{name} has no parameter act_bias")

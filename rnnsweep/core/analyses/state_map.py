@@ -60,6 +60,11 @@ class LoopMap:
             ConfigError: the family has no step from one state to the next.
         """
         path = path_of(family)
+        kept = {"zoneout", "zoneout_cell"} & set(family.random)
+        if kept or (family.layer_norm and family.cell is None):
+            what = min(kept, default="layer_norm")
+            problem = f"the map of a state of the family {family.unit_name} is not known with it"
+            raise ConfigError(problem, key=f"family.{what}", value=getattr(family, what), allowed="another sweep")
         if path is None and family.feeds:
             whole = "reads sequences from both ends" if family.bidirectional else "filters whole sequences"
             problem = f"the family {family.unit_name} {whole} and has no step from a state to the next"

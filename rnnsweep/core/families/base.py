@@ -28,6 +28,18 @@ STACKING: Mapping[str, Range | tuple[Any, ...]] = {
 }
 """What every family's loops can be put together with."""
 
+RATES = (
+    "dropout", "input_dropout", "output_dropout", "recurrent_dropout", "zoneout", "zoneout_cell", "weight_drop",
+)  # fmt: skip
+"""Rates of what is random in training; 0 is off."""
+INSIDE = ("recurrent_dropout", "zoneout", "zoneout_cell", "weight_drop")
+"""Those that change the loop itself."""
+_RATE = Range(0, 1, open_high=True)
+_EVERY_ROW: Mapping[str, Range] = dict.fromkeys(RATES, _RATE)
+_EVERY_FIXED: Mapping[str, Range | tuple[Any, ...]] = {
+    **STACKING, "variational": (True, False), "layer_norm": (True, False), "weight_norm": (True, False),
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -60,6 +72,13 @@ class Family(Unit):
         layers: L, one on the other; the read-out sees the last one (`core.layered`).
         residual: whether each layer from the second on adds what it sees to what it shows.
         bidirectional: whether each layer has a second loop, which reads the sequences from their end.
+        dropout: share of what each layer but the first sees that is dropped in training, as torch.nn.LSTM's.
+        input_dropout, output_dropout: share of the inputs, and of what the read-out sees.
+        variational: whether these three masks are the same at all steps of a sequence.
+        recurrent_dropout: share of the state that the recurrent matrix does not see, one mask per sequence.
+        zoneout, zoneout_cell: probability that a unit keeps its h, and its c, for a step.
+        weight_drop: share of the recurrent matrix that is dropped, one mask per mini-batch.
+        layer_norm, weight_norm: see `core.regularised`.
         capabilities: what controllers may rely on.
         slots: names of the family's own row state [P], zero at first, checkpointed; shown among its hyperparameters.
         first_values: keys that are about first values which the family sets unless the init draws their role: key ->
@@ -72,7 +91,8 @@ class Family(Unit):
     """
 
     unit_group: ClassVar[str] = "family"
-    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = STACKING
+    rows: ClassVar[Mapping[str, Range]] = _EVERY_ROW
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = _EVERY_FIXED
     capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
     slots: ClassVar[tuple[str, ...]] = ()
     first_values: ClassVar[Mapping[str, str]] = {}
@@ -86,20 +106,49 @@ class Family(Unit):
     widths: tuple[int, ...] | str | None = field(default=None, kw_only=True)
     residual: bool = field(default=False, kw_only=True)
     bidirectional: bool = field(default=False, kw_only=True)
+    dropout: float = field(default=0.0, kw_only=True)
+    input_dropout: float = field(default=0.0, kw_only=True)
+    output_dropout: float = field(default=0.0, kw_only=True)
+    variational: bool = field(default=False, kw_only=True)
+    recurrent_dropout: float = field(default=0.0, kw_only=True)
+    zoneout: float = field(default=0.0, kw_only=True)
+    zoneout_cell: float = field(default=0.0, kw_only=True)
+    weight_drop: float = field(default=0.0, kw_only=True)
+    layer_norm: bool = field(default=False, kw_only=True)
+    weight_norm: bool = field(default=False, kw_only=True)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # whatever else a family declares; a mixin without declarations of its own must not hide those of its base
         if "fixed" in vars(cls):
-            cls.fixed = {**cls.fixed, **STACKING}
+            cls.fixed = {**cls.fixed, **_EVERY_FIXED}
+        if "rows" in vars(cls):
+            cls.rows = {**cls.rows, **_EVERY_ROW}
+
+    def structure(self) -> dict[str, Any]:
+        """Which rates are not 0: a row without masks never pays for a neighbour with some, and is what it was."""
+        return {**super().structure(), **({"random": on} if (on := self.random) else {})}
 
     def unread(self) -> Mapping[str, str]:
-        """See `Unit.unread`: one layer has nothing to add."""
-        idle = {"residual": "layers=1"} if self.layers == 1 else {}
-        if self.widths is None:
-            return idle
-        widths = self.widths if isinstance(self.widths, str) else "/".join(map(str, self.widths))
-        return idle | {"hidden": f"widths={widths}"}
+        """See `Unit.unread`: one layer has nothing to add, and nothing between; without masks none can be kept."""
+        found = dict(super().unread())
+        if self.layers == 1:
+            found |= {"residual": "layers=1", "dropout": "layers=1"}
+        if self.widths is not None:
+            widths = self.widths if isinstance(self.widths, str) else "/".join(map(str, self.widths))
+            found["hidden"] = f"widths={widths}"
+        masks = (self.input_dropout, self.output_dropout, self.dropout if self.layers > 1 else 0.0)
+        return found if any(masks) else {**found, "variational": "neither dropout nor input_dropout or output_dropout"}
+
+    @property
+    def random(self) -> tuple[str, ...]:
+        """The rates that are not 0."""
+        return tuple(name for name in RATES if getattr(self, name))
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """What changes the loop itself, beside its weights' values: such rates, layer norm."""
+        return (*(name for name in self.random if name in INSIDE), *(("layer_norm",) if self.layer_norm else ()))
 
     @property
     @abstractmethod

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.families import own_checks
-from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
+from rnnsweep.core.families.base import RATES, CellFamily, Values, readout_parameters
 from rnnsweep.core.families.own_steps import PREFIX, Build, FunctionBuild, ModuleBuild, OwnSpec, dotted
 from rnnsweep.core.recurrence.own_cell import OwnCell
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterLayout, ParameterSpec
@@ -82,7 +82,8 @@ class OwnFamily(CellFamily):
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """All parameters of the step as one line; its constants."""
-        return LoopWeights(_line(values), cell={name: hypers[name][:, None, None] for name in self.rows})
+        own = [name for name in self.rows if name not in RATES]
+        return LoopWeights(_line(values), cell={name: hypers[name][:, None, None] for name in own})
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Parts of the line's gradient."""

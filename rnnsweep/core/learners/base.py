@@ -109,12 +109,14 @@ class Learner(Unit):
         per_step_keys: keys that are about tasks with a target at every step.
         carries: whether a state may go over from one mini-batch to the next.
         linear: whether it takes the linear map of the states for the whole read-out; other read-outs are refused then.
+        regularised: whether it goes through masks of dropout, zoneout, weight drop and layer norm.
     """
 
     unit_group: ClassVar[str] = "learner"
     # False until a rule says so: it must hand the last state back (`Learned.state`).
     carries: ClassVar[bool] = False
     linear: ClassVar[bool] = False
+    regularised: ClassVar[bool] = False
     traces: ClassVar[bool] = True
     proposes: ClassVar[bool] = False
     per_step_keys: ClassVar[tuple[str, ...]] = ()

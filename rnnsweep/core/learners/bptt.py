@@ -41,6 +41,7 @@ class Bptt(Learner):
     horizon: int | None = None
 
     carries: ClassVar[bool] = True
+    regularised: ClassVar[bool] = True
     fixed: ClassVar[Mapping[str, Range]] = {"horizon": Range(1, integer=True, optional=True)}
 
     @property

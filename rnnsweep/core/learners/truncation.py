@@ -64,7 +64,10 @@ def _cut(record: Record, start: int, end: int) -> Record:
     parts = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _WHOLE}
     # Contiguous: fused loops address plain memory.
     timed = {name: None if part is None else part[:, start:end].contiguous() for name, part in parts.items()}
-    return replace(record, **timed, h=record.h[:, start : end + 1].contiguous(), lengths=lengths)
+    weights, masks = record.weights, record.weights.masks
+    weights = weights if masks is None else replace(weights, masks=masks.between(start, end))
+    h = record.h[:, start : end + 1].contiguous()
+    return replace(record, **timed, h=h, weights=weights, lengths=lengths)
 
 
 def _begun(loop: LoopGradients, trace: Trace | None, record: Record, start: int) -> LoopGradients:

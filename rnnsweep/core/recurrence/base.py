@@ -36,10 +36,12 @@ class Engine(Protocol):
     Attributes:
         name: ``reference``, ``cpu`` or ``gpu``.
         tile: rows that are best trained together (cache-sized); None = the whole pack at once.
+        regularised: whether its loop takes `LoopWeights.masks`, and the gain of layer norm.
     """
 
     name: str
     tile: int | None
+    regularised: bool
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """Why this engine cannot run such a loop (then `reference` does, and the run says so), or None."""

@@ -24,9 +24,9 @@ from torch.nn.functional import pad
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import Engine
-from rnnsweep.core.recurrence.reference import ReferenceEngine
+from rnnsweep.core.recurrence.reference import ReferenceEngine, read_state, unzoned, zoned
 from rnnsweep.core.sequence_lengths import own_steps
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Tangent, Trace
 from rnnsweep.errors import ConfigError
 
 PreActivation = Float[Tensor, "P B A"]
@@ -213,12 +213,13 @@ class CellEngine(ReferenceEngine):
             s[:, 0, :, : weights.h0.shape[-1]] = weights.h0 if weights.h0.ndim == 3 else weights.h0[:, None, :]
         # P K -> P 1 K; matrices go as they are.
         own = {name: value[:, None, :] if value.ndim == 2 else value for name, value in weights.cell.items()}
-        product, R = _Product(weights.w_rec), self.cell.recurrent
+        product, R, masks = _Product(weights.w_rec), self.cell.recurrent, weights.masks or LoopMasks()
         # From step `whole` on all sequences are at work, and nothing has to be selected away.
         active, whole, kept = own_steps(lengths, T)[..., None], _whole_from(lengths, T), inputs.new_empty(0)
         for t in range(T):
-            a = product(s[:, t, :, :R])
+            a = product(read_state(s[:, t, :, :R], masks))
             new, again = self.cell.forward(a, drive[:, t], s[:, t], own)
+            new = zoned(new, s[:, t], masks, t)
             # Only now is it known how much a step keeps.
             if not t:
                 kept = inputs.new_empty(P, T, *again.shape[1:])
@@ -232,7 +233,7 @@ class CellEngine(ReferenceEngine):
         """See `Engine.backward`; `direct` may cover the visible part of the state only."""
         del activation
         assert isinstance(record, CellRecord)
-        w, cell, R = record.weights, self.cell, self.cell.recurrent
+        w, cell, R, masks = record.weights, self.cell, self.cell.recurrent, record.weights.masks or LoopMasks()
         P, T, B = record.drive.shape[:3]
         direct = whole_direct(direct, cell.state)
         delta, x = record.h.new_empty(P, T, B, w.w_rec.shape[-1]), torch.empty_like(record.h[:, 1:])
@@ -251,10 +252,12 @@ class CellEngine(ReferenceEngine):
             # Only while some sequence has not begun: later steps are everybody's own.
             some = t < whole
             # Idle samples add 0 to what a pull sums over the batch.
-            given = torch.where(active[:, t], g, torch.zeros_like(g)) if some else g
+            given, passed = unzoned(torch.where(active[:, t], g, torch.zeros_like(g)) if some else g, masks, t)
             part = cell.pull(record.kept[:, t], record.drive[:, t], record.h[:, t], own, given)
             # The way through a: what the closed forms leave out, as it is the same for all cells.
-            part.s[..., :R] += product(part.a)
+            part.s[..., :R] += read_state(product(part.a), masks)
+            if passed is not None:
+                part.s.add_(passed)
             if some:
                 part = _selected(part, active[:, t], g, w.cell)
             delta[:, t], x[:, t] = part.a, part.s
@@ -268,8 +271,11 @@ class CellEngine(ReferenceEngine):
 
     def _of(self, trace: Trace, drive: Tensor, total: Own) -> LoopGradients:
         record, w = trace.record, trace.record.weights
+        seen = record.h[:, :-1, :, : self.cell.recurrent]
+        if w.masks is not None and w.masks.recurrent is not None:
+            seen = seen * w.masks.recurrent[:, None]
         return LoopGradients(
-            w_rec=self.outer(record.h[:, :-1, :, : self.cell.recurrent], trace.delta),
+            w_rec=self.outer(seen, trace.delta),
             w_in=None if w.w_in is None else self.outer(record.inputs, drive),
             bias=None if w.bias is None else numerics.row_sum(drive.flatten(1, 2)),
             h0=None if w.h0 is None else numerics.row_sum(trace.x[:, 0, :, : w.h0.shape[-1]]),

@@ -30,9 +30,20 @@ def choose_engine(name: str, activation: Activation, dtype: torch.dtype, device:
 
 
 def engine_for(
-    cell: Cell | None, name: str, activation: Activation, dtype: torch.dtype, device: torch.device
+    cell: Cell | None,
+    name: str,
+    activation: Activation,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    regularised: bool = False,
 ) -> tuple[Engine, str]:
-    """The engine of a family's loop and a note, as `choose_engine`; a cell falls back to its `Cell.engine`."""
+    """The engine of a family's loop and a note, as `choose_engine`; a cell falls back to its `Cell.engine`.
+
+    Args:
+        cell, name, activation, dtype, device: see `choose_engine`.
+        regularised: whether the loop has masks or layer norm inside, see `Engine.regularised`.
+    """
     # Made first: it is the answer to every way in which another engine cannot.
     fallback = ReferenceEngine() if cell is None else cell.engine()
     wanted = ("cpu" if device.type == "cpu" else "gpu") if name == "auto" else name
@@ -41,6 +52,8 @@ def engine_for(
     engine, reason = _load(cell, wanted, device)
     if engine is not None:
         reason = engine.refuses(activation, dtype) or ""
+        if regularised and not engine.regularised:
+            reason = "its loop has no zoneout, recurrent dropout or layer norm"
         if not reason:
             return engine, ""
     return fallback, f"{wanted} engine not used: {reason}"

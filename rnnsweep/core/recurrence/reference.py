@@ -8,8 +8,9 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation, OutputSlope
+from rnnsweep.core.recurrence.layer_norm import NormedRecord, normalised, pulled_back
 from rnnsweep.core.sequence_lengths import own_steps
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Tangent, Trace
 
 
 class ReferenceEngine:
@@ -23,6 +24,7 @@ class ReferenceEngine:
 
     name = "reference"
     tile: int | None = 16
+    regularised = True
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """Nothing is refused."""
@@ -38,75 +40,91 @@ class ReferenceEngine:
     ) -> Record:
         """See `Engine.forward`."""
         P, T, B, _ = inputs.shape
-        H = weights.w_rec.shape[-1]
+        H, gain, masks = weights.w_rec.shape[-1], weights.cell.get("gain"), weights.masks or LoopMasks()
         drive = _drive(inputs, weights)  # P T B H
         h = inputs.new_zeros(P, T + 1, B, H)
         if weights.h0 is not None:
             h[:, 0] = weights.h0 if weights.h0.ndim == 3 else weights.h0[:, None, :]
-        # With a leak the state mixes f(a) with what was before, and f' cannot be read from it.
-        store = not activation.from_output or weights.leak is not None
+        # With a leak or a zone the state mixes f(a) with what was before, and f' cannot be read from it.
+        store = not activation.from_output or weights.leak is not None or masks.zone is not None
         slope = inputs.new_empty(P, T, B, H) if store else None
+        hat, spread = (inputs.new_empty(P, T if gain is not None else 0, B, width) for width in (H, 1))
         act_bias = None if weights.act_bias is None else weights.act_bias[:, None, :]
         active = own_steps(lengths, T)[..., None]  # P T S 1
         for t in range(T):
-            a = numerics.matmul(h[:, t], weights.w_rec) + drive[:, t]
+            a = numerics.matmul(read_state(h[:, t], masks), weights.w_rec) + drive[:, t]
+            if gain is not None:
+                hat[:, t], spread[:, t] = normalised(a)
+                a = gain[:, None, :] * hat[:, t] + weights.cell["bias"][:, None, :]
             y = activation.value(a, act_bias)
             if weights.leak is not None:
                 leak = weights.leak[:, None, None]
                 y = (1 - leak) * h[:, t] + leak * y
+            y = zoned(y, h[:, t], masks, t)
             # `where`, not a product with 0: 0 * inf would be NaN.
             h[:, t + 1] = torch.where(active[:, t], y, h[:, t])
             if slope is not None:
                 slope[:, t] = activation.slope(a, act_bias)
+        if gain is not None:
+            return NormedRecord(inputs, h, slope, weights, lengths, hat, spread)
         return Record(inputs, h, slope, weights, lengths)
 
     def backward(
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
     ) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
-        w = record.weights
+        w, masks = record.weights, record.weights.masks or LoopMasks()
         P, T, B, H = record.h.shape[0], record.h.shape[1] - 1, record.h.shape[2], record.h.shape[3]
         delta, x = record.h.new_empty(P, T, B, H), record.h.new_empty(P, T, B, H)
         # Once per loop: every step would make its own copy.
         transposed = w.w_rec.transpose(1, 2).contiguous()
         active = own_steps(record.lengths, T)[..., None]  # P T S 1
-        act_bias = torch.zeros_like(w.act_bias) if w.act_bias is not None else None
+        # Vectors whose gradients are summed step by step.
+        own = {name: torch.zeros_like(value) for name, value in w.cell.items()}
+        if w.act_bias is not None:
+            own["act_bias"] = torch.zeros_like(w.act_bias)
         g = direct.last if direct.steps is None else direct.steps[:, -1]
         assert g is not None
         for t in range(T - 1, -1, -1):
             # At the last step g is the direct part itself, set before the loop.
             if direct.steps is not None and t < T - 1:
                 g = x[:, t + 1] + direct.steps[:, t]
-            slope = slope_at(record, activation, t)
             on = active[:, t]
-            scaled = g if w.leak is None else w.leak[:, None, None] * g
+            inner, passed = unzoned(g, masks, t)
+            slope = slope_at(record, activation, t)
+            scaled = inner if w.leak is None else w.leak[:, None, None] * inner
             d = torch.where(on, activation.pullback(slope, scaled), torch.zeros_like(g))
-            back = numerics.matmul(d, transposed)
+            if isinstance(record, NormedRecord):
+                own["gain"] += (d * record.hat[:, t]).sum(1)
+                own["bias"] += d.sum(1)
+                d = pulled_back(d * w.cell["gain"][:, None, :], record.hat[:, t], record.spread[:, t])
+            back = read_state(numerics.matmul(d, transposed), masks)
             if w.leak is not None:
-                back = (1 - w.leak[:, None, None]) * g + back
+                back = (1 - w.leak[:, None, None]) * inner + back
+            if passed is not None:
+                back = back + passed
             delta[:, t], x[:, t] = d, torch.where(on, back, g)
-            if act_bias is not None:
-                y = (
-                    record.h[:, t + 1]
-                    if w.leak is None
-                    else record.h[:, t + 1] - record.h[:, t] * (1 - w.leak[:, None, None])
-                )
-                part = activation.bias_gradient(slope, y, scaled)
+            if w.act_bias is not None:
+                part = activation.bias_gradient(slope, _unmixed(record, masks, t), scaled)
                 assert part is not None
-                act_bias = act_bias + torch.where(on, part, torch.zeros_like(part)).sum(1)
+                own["act_bias"] += torch.where(on, part, torch.zeros_like(part)).sum(1)
             g = x[:, t]
         trace = Trace(record, direct, delta, x)
-        return self._gradients(trace, act_bias), trace if keep else None
+        return self._gradients(trace, own), trace if keep else None
 
-    def _gradients(self, trace: Trace, act_bias: Tensor | None) -> LoopGradients:
+    def _gradients(self, trace: Trace, own: dict[str, Tensor]) -> LoopGradients:
         w, record = trace.record.weights, trace.record
+        seen = record.h[:, :-1]
+        if w.masks is not None and w.masks.recurrent is not None:
+            seen = seen * w.masks.recurrent[:, None]
         return LoopGradients(
-            w_rec=self.outer(record.h[:, :-1], trace.delta),
+            w_rec=self.outer(seen, trace.delta),
             w_in=None if w.w_in is None else self.outer(record.inputs, trace.delta),
             bias=None if w.bias is None else numerics.row_sum(trace.delta.flatten(1, 2)),
-            act_bias=act_bias,
+            act_bias=own.get("act_bias"),
             h0=None if w.h0 is None else trace.x[:, 0].sum(1),
             inputs=trace.delta if w.w_in is None else None,
+            cell={name: own[name] for name in w.cell},
         )
 
     def tangent(
@@ -169,6 +187,46 @@ def slope_at(record: Record, activation: Activation, t: int) -> Float[Tensor, "P
         return record.slope[:, t]
     assert isinstance(activation, OutputSlope)  # else forward has stored the slope
     return activation.slope_from_output(record.h[:, t + 1])
+
+
+def read_state(x: Float[Tensor, "P B H"], masks: LoopMasks) -> Float[Tensor, "P B H"]:
+    """What the recurrent matrix reads of a state; the same factors lead an error back."""
+    return x if masks.recurrent is None else masks.recurrent * x
+
+
+def zoned(
+    new: Float[Tensor, "P B S"], before: Float[Tensor, "P B S"], masks: LoopMasks, t: int
+) -> Float[Tensor, "P B S"]:
+    """The state after step index t, of what the step made and of what was before.
+
+    Numerics:
+        Where a unit keeps its state that is the state before, whatever the step made: 0 * inf would be NaN.
+    """
+    if masks.zone is None:
+        return new
+    zone = masks.zone[:, t]
+    return torch.where(zone >= 1, before, torch.where(zone <= 0, new, zone * before + (1 - zone) * new))
+
+
+def unzoned(
+    g: Float[Tensor, "P B S"], masks: LoopMasks, t: int
+) -> tuple[Float[Tensor, "P B S"], Float[Tensor, "P B S"] | None]:
+    """Of the error of a state: what goes into the step, and what passes it by; None: nothing does."""
+    if masks.zone is None:
+        return g, None
+    zone = masks.zone[:, t]
+    return (1 - zone) * g, zone * g
+
+
+def _unmixed(record: Record, masks: LoopMasks, t: int) -> Float[Tensor, "P B H"]:
+    """f(a) of step index t up to a positive factor; anything where the step made no difference."""
+    w, h = record.weights, record.h
+    if w.leak is None and masks.zone is None:
+        return h[:, t + 1]
+    share = 0 if w.leak is None else 1 - w.leak[:, None, None]
+    if masks.zone is not None:
+        share = masks.zone[:, t] + (1 - masks.zone[:, t]) * share
+    return h[:, t + 1] - h[:, t] * share
 
 
 def _drive(inputs: Float[Tensor, "P T B I"], weights: LoopWeights) -> Float[Tensor, "P T B H"]:

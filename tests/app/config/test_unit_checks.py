@@ -22,9 +22,18 @@ def named(file: Path) -> str:
     return f"{file.parent.name}/{file.stem}"
 
 
+def block_of(file: Path) -> dict:
+    """A unit's yaml with the keys that it shares with all of its group."""
+    block = read_yaml(file)
+    if block.pop("defaults", None) is None:
+        return block
+    shared = read_yaml(CONF / f"every_{file.parent.name}.yaml")
+    return {**shared, **block, "_search_": {**shared["_search_"], **block.get("_search_", {})}}
+
+
 @pytest.mark.parametrize("file", FILES, ids=named)
 def test_keys_are_the_fields_and_defaults_are_accepted(file):
-    block = read_yaml(file)
+    block = block_of(file)
     block.pop("_search_", None)
     unit = load_class(block.pop("_target_"), named(file))
     assert set(block) == set(unit.fields())
@@ -35,7 +44,7 @@ def test_keys_are_the_fields_and_defaults_are_accepted(file):
 
 @pytest.mark.parametrize("file", FILES, ids=named)
 def test_search_ranges_lie_inside_the_allowed_ones(file):
-    block = read_yaml(file)
+    block = block_of(file)
     unit = load_class(block["_target_"], named(file))
     allowed = {**unit.rows, **unit.fixed}
     for key, text in block.get("_search_", {}).items():

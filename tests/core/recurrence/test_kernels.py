@@ -33,7 +33,7 @@ MAPS = {
     "gated_forward": ("GatedForward",),
     "gated_backward": ("GatedBackward",),
 }
-LINE = re.compile(r"^ {4}(\w+(?:, \w+)*)  +\[([^\]]+)\]", re.MULTILINE)
+LINE = re.compile(r"^ {4}(\w+(?:, \w+)*) +\[([^\]]+)\]", re.MULTILINE)
 
 
 def widths(module: str, size: int) -> list[int]:

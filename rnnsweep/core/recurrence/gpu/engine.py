@@ -12,15 +12,14 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.gpu.tiling import Tiling, check_entries, fuses_inputs, rounded
+from rnnsweep.core.recurrence.kernel_arguments import KernelArguments, check_parts
 from rnnsweep.core.types import (
     Direct,
-    KernelArguments,
     LoopGradients,
     LoopWeights,
     Record,
     Tangent,
     Trace,
-    check_parts,
 )
 from rnnsweep.extras import install_hint
 
@@ -62,6 +61,7 @@ class GpuEngine:
 
     name = "gpu"
     tile: int | None = None
+    regularised = False
 
     def __init__(self, precision: Precision = "ieee") -> None:
         self.precision: Precision = precision
@@ -84,6 +84,8 @@ class GpuEngine:
         """See `Engine.forward`."""
         P, T, B, I = inputs.shape  # noqa: E741
         H, w = weights.w_rec.shape[-1], weights
+        if w.masks is not None or w.cell:
+            raise ValueError("this loop has neither masks nor layer norm")
         at, inner = _arguments(inputs, activation, (T + 1) * B * max(H, I)), I if w.w_in is not None else H
         inputs = at.packed("inputs", inputs, (P, T, B, inner))
         w_rec, w_in = at.packed("w_rec", w.w_rec, (P, H, H)), at.packed("w_in", w.w_in, (P, I, H))

@@ -17,23 +17,25 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import out_of_line
 from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
 
 
-class _Sample:
+class Sample:
     """One sample's numbers in a matrix: entry j of block i, which begins at i * H."""
 
     def __init__(self, k: Lanes, address: Any, hidden: Any) -> None:
         self.k, self.address, self.hidden = k, address, hidden
 
     def load(self, v: Lanes, block: int, j: Any) -> Vec:
+        """The vector that begins at entry j of a block."""
         return v.load(self.address, self._at(block, j))
 
     def store(self, value: Vec, block: int, j: Any) -> None:
+        """Write a vector from entry j of a block on."""
         value.lanes.store(value, self.address, self._at(block, j))
 
     def _at(self, block: int, j: Any) -> Any:
         return self.k.builder.add(self.k.builder.mul(self.hidden, I64(block)), j)
 
 
-def _every(k: Lanes, size: tuple[Any, Any], matrices: list[tuple[Any, Any]], body: Callable[..., None]) -> None:
+def every(k: Lanes, size: tuple[Any, Any], matrices: list[tuple[Any, Any]], body: Callable[..., None]) -> None:
     """`body(v, j, *samples)` for all units j of all samples, v numbers at once.
 
     size is (samples, H); matrices are (address, entries from one sample to the next).
@@ -41,11 +43,11 @@ def _every(k: Lanes, size: tuple[Any, Any], matrices: list[tuple[Any, Any]], bod
     b, (count, hidden) = k.builder, size
     with cgutils.for_range(b, count) as loop:
         at = [b.add(address, b.mul(b.mul(loop.index, stride), I64(k.bits // 8))) for address, stride in matrices]
-        samples = [_Sample(k, address, hidden) for address in at]
-        _neighbours(k, hidden, lambda v, j: body(v, j, *samples))
+        samples = [Sample(k, address, hidden) for address in at]
+        neighbours(k, hidden, lambda v, j: body(v, j, *samples))
 
 
-def _neighbours(k: Lanes, count: Any, body: Callable[[Lanes, Any], None]) -> None:
+def neighbours(k: Lanes, count: Any, body: Callable[[Lanes, Any], None]) -> None:
     """`body(lanes, offset)` over `count` neighbouring numbers: in full vectors, then in ever smaller ones."""
     b = k.builder
     width = VECTOR_BYTES * 8 // k.bits
@@ -67,7 +69,7 @@ class LstmStep(NamedTuple):
 
     Attributes:
         gates, wide: pre-activations [samples, wide].
-        before, after: states [samples, 2 H]. kept: [samples, 5 H].
+        before, after: states [samples, 2 H]. kept: [samples, keep].
     """
 
     gates: int
@@ -75,6 +77,7 @@ class LstmStep(NamedTuple):
     before: int
     after: int
     kept: int
+    keep: int
     samples: int
     H: int
 
@@ -87,9 +90,9 @@ def lstm_step(typingctx, zero, operands):
 
 
 def _write_lstm_step(k: Lanes, args: LstmStep) -> None:
-    two, five = (k.builder.mul(args.H, I64(n)) for n in (2, 5))
+    two = k.builder.mul(args.H, I64(2))
 
-    def body(v: Lanes, j: Any, pre: _Sample, *states: _Sample) -> None:
+    def body(v: Lanes, j: Any, pre: Sample, *states: Sample) -> None:
         old, new, keep = states
         i, f, o = (_activated(v, "sigmoid", pre.load(v, block, j)) for block in (0, 1, 3))
         g = formulas.tanh(v, pre.load(v, 2, j))
@@ -101,24 +104,27 @@ def _write_lstm_step(k: Lanes, args: LstmStep) -> None:
         for block, value in enumerate((i, f, g, o, bent)):
             keep.store(value, block, j)
 
-    matrices = [(args.gates, args.wide), (args.before, two), (args.after, two), (args.kept, five)]
-    _every(k, (args.samples, args.H), matrices, body)
+    matrices = [(args.gates, args.wide), (args.before, two), (args.after, two), (args.kept, args.keep)]
+    every(k, (args.samples, args.H), matrices, body)
 
 
 class LstmPull(NamedTuple):
     """delta of [i, f, g, o], and gc <- dC/dc_{t-1}.
 
     Attributes:
-        kept: [samples, 5 H]. before: states [samples, 2 H].
+        kept: [samples, keep]. before: states [samples, 2 H].
         gh, gc: dC/dh_t and dC/dc_t, both [samples, plane]. delta: [samples, 4 H].
+        shown: whether h is o tanh(c); 0: of something else made of c, whose error is in gc already.
     """
 
     kept: int
+    keep: int
     before: int
     gh: int
     gc: int
     plane: int
     delta: int
+    shown: int
     samples: int
     H: int
 
@@ -131,14 +137,15 @@ def lstm_pull(typingctx, zero, operands):
 
 
 def _write_lstm_pull(k: Lanes, args: LstmPull) -> None:
-    two, four, five = (k.builder.mul(args.H, I64(n)) for n in (2, 4, 5))
+    two, four = (k.builder.mul(args.H, I64(n)) for n in (2, 4))
+    shown = k.builder.icmp_signed("!=", args.shown, I64(0))
 
-    def body(v: Lanes, j: Any, keep: _Sample, old: _Sample, *gradients: _Sample) -> None:
+    def body(v: Lanes, j: Any, keep: Sample, old: Sample, *gradients: Sample) -> None:
         up, cell, delta = gradients
         i, f, g, o, bent = (keep.load(v, block, j) for block in range(5))
         g_h = up.load(v, 0, j)
         # c gets what comes along the cell and what comes through h = o tanh(c).
-        g_c = v.fma(g_h * o, 1.0 - bent * bent, cell.load(v, 0, j))
+        g_c = v.select(shown, v.fma(g_h * o, 1.0 - bent * bent, cell.load(v, 0, j)), cell.load(v, 0, j))
         delta.store(g_c * g * (i * (1.0 - i)), 0, j)
         delta.store(g_c * old.load(v, 1, j) * (f * (1.0 - f)), 1, j)
         delta.store(g_c * i * (1.0 - g * g), 2, j)
@@ -146,7 +153,71 @@ def _write_lstm_pull(k: Lanes, args: LstmPull) -> None:
         cell.store(g_c * f, 0, j)
 
     gradients = [(args.gh, args.plane), (args.gc, args.plane), (args.delta, four)]
-    _every(k, (args.samples, args.H), [(args.kept, five), (args.before, two), *gradients], body)
+    every(k, (args.samples, args.H), [(args.kept, args.keep), (args.before, two), *gradients], body)
+
+
+class LstmShow(NamedTuple):
+    """h = o tanh(c'), with tanh(c') in the place that kept has for tanh(c).
+
+    Attributes:
+        cell: c', [samples, plane]. kept: [samples, keep]. after: states [samples, 2 H].
+    """
+
+    cell: int
+    plane: int
+    kept: int
+    keep: int
+    after: int
+    samples: int
+    H: int
+
+
+@intrinsic
+def lstm_show(typingctx, zero, operands):
+    """See `LstmShow`."""
+    require(LstmShow, operands)
+    return types.void(zero, operands), out_of_line("lstm_show", LstmShow, _write_lstm_show)
+
+
+def _write_lstm_show(k: Lanes, args: LstmShow) -> None:
+    def body(v: Lanes, j: Any, cell: Sample, keep: Sample, new: Sample) -> None:
+        bent = formulas.tanh(v, cell.load(v, 0, j))
+        keep.store(bent, 4, j)
+        new.store(keep.load(v, 3, j) * bent, 0, j)
+
+    matrices = [(args.cell, args.plane), (args.kept, args.keep), (args.after, k.builder.mul(args.H, I64(2)))]
+    every(k, (args.samples, args.H), matrices, body)
+
+
+class LstmHide(NamedTuple):
+    """The error of c' in `LstmShow`: cell = gh o (1 - tanh(c')^2).
+
+    Attributes:
+        cell, gh: [samples, plane]. kept: [samples, keep].
+    """
+
+    cell: int
+    gh: int
+    plane: int
+    kept: int
+    keep: int
+    samples: int
+    H: int
+
+
+@intrinsic
+def lstm_hide(typingctx, zero, operands):
+    """See `LstmHide`."""
+    require(LstmHide, operands)
+    return types.void(zero, operands), out_of_line("lstm_hide", LstmHide, _write_lstm_hide)
+
+
+def _write_lstm_hide(k: Lanes, args: LstmHide) -> None:
+    def body(v: Lanes, j: Any, cell: Sample, up: Sample, keep: Sample) -> None:
+        bent = keep.load(v, 4, j)
+        cell.store(up.load(v, 0, j) * keep.load(v, 3, j) * (1.0 - bent * bent), 0, j)
+
+    every(k, (args.samples, args.H), [(args.cell, args.plane), (args.gh, args.plane), (args.kept, args.keep)], body)
 
 
 class GruStep(NamedTuple):
@@ -154,7 +225,7 @@ class GruStep(NamedTuple):
 
     Attributes:
         gates, inner, drive: [samples, wide] each: pre-activations of r and z; h U_n + b_n; the candidate's drive.
-        before, after: states [samples, H]. kept: [samples, 4 H].
+        before, after: states [samples, H]. kept: [samples, keep].
     """
 
     gates: int
@@ -164,6 +235,7 @@ class GruStep(NamedTuple):
     before: int
     after: int
     kept: int
+    keep: int
     samples: int
     H: int
 
@@ -177,7 +249,7 @@ def gru_step(typingctx, zero, operands):
 
 def _write_gru_step(k: Lanes, args: GruStep) -> None:
 
-    def body(v: Lanes, j: Any, *all_of: _Sample) -> None:
+    def body(v: Lanes, j: Any, *all_of: Sample) -> None:
         pre, recurrent, drive, old, new, keep = all_of
         r, z = (_activated(v, "sigmoid", pre.load(v, block, j)) for block in range(2))
         inner = recurrent.load(v, 0, j)
@@ -187,18 +259,19 @@ def _write_gru_step(k: Lanes, args: GruStep) -> None:
             keep.store(value, block, j)
 
     drives = [(args.gates, args.wide), (args.inner, args.wide), (args.drive, args.wide)]
-    states = [(args.before, args.H), (args.after, args.H), (args.kept, k.builder.mul(args.H, I64(4)))]
-    _every(k, (args.samples, args.H), [*drives, *states], body)
+    states = [(args.before, args.H), (args.after, args.H), (args.kept, args.keep)]
+    every(k, (args.samples, args.H), [*drives, *states], body)
 
 
 class GruPull(NamedTuple):
     """delta of [r, z, n's recurrent part, n's drive], and g <- g z.
 
     Attributes:
-        kept: [samples, 4 H]. before: states [samples, H]. g: dC/dh_t, [samples, plane]. delta: [samples, 4 H].
+        kept: [samples, keep]. before: states [samples, H]. g: dC/dh_t, [samples, plane]. delta: [samples, 4 H].
     """
 
     kept: int
+    keep: int
     before: int
     g: int
     plane: int
@@ -217,7 +290,7 @@ def gru_pull(typingctx, zero, operands):
 def _write_gru_pull(k: Lanes, args: GruPull) -> None:
     four = k.builder.mul(args.H, I64(4))
 
-    def body(v: Lanes, j: Any, keep: _Sample, old: _Sample, up: _Sample, delta: _Sample) -> None:
+    def body(v: Lanes, j: Any, keep: Sample, old: Sample, up: Sample, delta: Sample) -> None:
         r, z, n, inner = (keep.load(v, block, j) for block in range(4))
         total = up.load(v, 0, j)
         # h_t = n + z (h_{t-1} - n): z is the share that goes straight back.
@@ -229,5 +302,5 @@ def _write_gru_pull(k: Lanes, args: GruPull) -> None:
         delta.store(dn, 3, j)
         up.store(back, 0, j)
 
-    matrices = [(args.kept, four), (args.before, args.H), (args.g, args.plane), (args.delta, four)]
-    _every(k, (args.samples, args.H), matrices, body)
+    matrices = [(args.kept, args.keep), (args.before, args.H), (args.g, args.plane), (args.delta, four)]
+    every(k, (args.samples, args.H), matrices, body)

@@ -13,7 +13,7 @@ from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.recurrence.cells import Cell, whole_direct
 from rnnsweep.core.recurrence.cpu.engine.dispatch import ALIGN, RowThreads, TensorAddresses, Workspace, width_of
 from rnnsweep.core.recurrence.cpu.engine.simple import SAMPLES_PER_BLOCK, CpuEngine
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Tangent, Trace
 from rnnsweep.errors import ConfigError
 
 
@@ -22,7 +22,8 @@ class GatedRecord(Record):
     """A record with what the backward loop wants to see again.
 
     Attributes:
-        kept: [P, T, B, 5 H] of the LSTM: i, f, g, o, tanh(c); [P, T, B, 4 H] of the GRU: r, z, n, h U_n + b_n.
+        kept: [P, T, B, 5 H] of the LSTM: i, f, g, o, tanh(c); [P, T, B, 4 H] of the GRU: r, z, n, h U_n + b_n; with
+            layer norm more, see `recurrence.normed_cells`.
     """
 
     kept: Float[Tensor, "P T B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
@@ -51,6 +52,7 @@ class GatedEngine:
 
     name = "cpu"
     tile: int | None = 8
+    regularised = True
     kind: ClassVar[str]
 
     def __init__(self, cell: Cell, threads: int | None = None) -> None:
@@ -58,6 +60,13 @@ class GatedEngine:
         self.cell, self._plain, self._workspace = cell, CpuEngine(threads), Workspace()
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
+        if self._normed:
+            self.tile = 4  # records of layer norm are twice as large
+
+    @property
+    def _normed(self) -> bool:
+        """Whether there is layer norm in the cell."""
+        return self.cell.kept > 5 * self.cell.hidden
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """No numba, no FMA vectors, or another type than float32 and float64; a gated cell has its own activations."""
@@ -78,6 +87,7 @@ class GatedEngine:
         P, T, B, I = inputs.shape  # noqa: E741
         w, cell, H, A, dtype = weights, self.cell, self.cell.hidden, self.cell.product, inputs.dtype
         at, new, inputs = TensorAddresses(dtype), self._workspace.take, inputs.contiguous()
+        self._check_norm(w)
         # Not padded, unlike the simple cell's: truncation and Omega read records as `CellEngine` lays them out.
         h, kept = new((P, T + 1, B, cell.state), dtype), new((P, T, B, cell.kept), dtype)
         rows, each = at.lengths(lengths, P, B, T)
@@ -89,6 +99,8 @@ class GatedEngine:
             own=at.read("b_n", self._own(w), (P, H)), h0=at.read("h0", w.h0, (P, self._first_width(w))),
             h0_width=self._first_width(w), lengths=rows, each=each,
             h=at.view("h", h, (P, T + 1, B, cell.state)), kept=at.view("kept", kept, (P, T, B, cell.kept)),
+            keep=cell.kept, **self._regularised(at, w, (P, T, B)),
+            cell_bias=at.read("cell_bias", w.cell.get("cell_bias"), (P, H)),
         )  # fmt: skip
         scratch = kernels.gated_forward_scratch(0, dtype.itemsize, self._gates_width(dtype), job).end
         self._threads.run(kernels.gated_forward_rows, job, P, dtype, scratch)
@@ -110,7 +122,8 @@ class GatedEngine:
         # Four blocks for both cells, so that one product sums inputs and biases of either.
         delta = new((P, T, B, 4 * H) if whole else (self.threads, chunk, B, 4 * H), dtype)
         x = new((P, T, B, cell.state), dtype) if keep else None
-        grads = self._gradients(record)
+        grads, own = self._gradients(record), w.cell
+        drives = new((P, T, B, A), dtype) if "gain" in own else None
         rows, each = at.lengths(record.lengths, P, B, T)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, A))
         job = kernels.GatedBackwardJob(
@@ -123,14 +136,18 @@ class GatedEngine:
             x=at.view("x", x, (P, T, B, cell.state)), chunk=chunk, ring=int(not whole),
             dw_rec=at.view("dw_rec", grads.w_rec, (P, H, A)), dw_in=at.view("dw_in", grads.w_in, (P, I, A)),
             dbias=at.view("dbias", grads.bias, (P, A)), down=at.view("down", grads.cell.get("b_n"), (P, H)),
-            dh0=at.view("dh0", grads.h0, (P, self._first_width(w))), h0_width=self._first_width(w),
+            dh0=at.view("dh0", grads.h0, (P, self._first_width(w))), h0_width=self._first_width(w), keep=cell.kept,
+            **self._regularised(at, w, (P, T, B)), dgain=at.view("dgain", grads.cell.get("gain"), (P, A)),
+            dcell_gain=at.view("dcell_gain", grads.cell.get("cell_gain"), (P, H)),
+            dcell_bias=at.view("dcell_bias", grads.cell.get("cell_bias"), (P, H)),
+            drives=at.view("drives", drives, (P, T, B, A)),
         )  # fmt: skip
         widths = (width_of(columns, dtype) for columns in (H, A, 4 * H))
         scratch = kernels.gated_backward_scratch(0, dtype.itemsize, *widths, job).end
         self._threads.run(kernels.gated_backward_rows, job, P, dtype, scratch + ALIGN)
         # The trace shows dC/da, of which the GRU's drives have one block that differs.
         if w.w_in is None:
-            grads.inputs = self._drives(delta)
+            grads.inputs = self._drives(delta) if drives is None else drives
         return grads, Trace(record, whole_direct(direct, cell.state), delta[..., :A], x) if x is not None else None
 
     def _gradients(self, record: Record) -> LoopGradients:
@@ -142,8 +159,25 @@ class GatedEngine:
             w_in=None if w.w_in is None else new((P, I, A), dtype),
             bias=None if w.bias is None else new((P, A), dtype),
             h0=None if w.h0 is None else new((P, self._first_width(w)), dtype),
-            cell={name: new((P, H), dtype) for name in w.cell},
+            cell={name: new(tuple(value.shape), dtype) for name, value in w.cell.items()},
         )
+
+    def _regularised(self, at: TensorAddresses, w: LoopWeights, shape: tuple[int, int, int]) -> dict[str, int]:
+        """Addresses of masks, and of what layer norm multiplies with."""
+        (P, T, B), masks, H = shape, w.masks or LoopMasks(), self.cell.hidden
+        return {
+            "recurrent": at.read("recurrent", masks.recurrent, (P, B, H)),
+            "zone": at.read("zone", masks.zone, (P, T, B, self.cell.state)),
+            "gain": at.read("gain", w.cell.get("gain"), (P, self.cell.product)),
+            "cell_gain": at.read("cell_gain", w.cell.get("cell_gain"), (P, H)),
+        }
+
+    def _check_norm(self, w: LoopWeights) -> None:
+        """Whether layer norm is in the loop is the cell's to say; then it takes drives that have the bias."""
+        if self._normed != ("gain" in w.cell):
+            raise ValueError(f"{type(self.cell).__name__} and a gain of layer norm: one without the other")
+        if self._normed and (w.w_in is not None or w.bias is not None):
+            raise ValueError("layer norm of drives comes before this loop, and so does their bias")
 
     def _gates_width(self, dtype: torch.dtype) -> int:
         """Entries of one sample's pre-activations, each product's padded."""

@@ -20,17 +20,19 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     rows_of,
     width_of,
 )
+from rnnsweep.core.recurrence.kernel_arguments import check_parts
+from rnnsweep.core.recurrence.layer_norm import NormedRecord
 from rnnsweep.core.types import (
     BackwardTerm,
     Direct,
     LoopGradients,
+    LoopMasks,
     LoopWeights,
     NormRatio,
     Record,
     Tangent,
     TermResult,
     Trace,
-    check_parts,
 )
 
 SAMPLES_PER_BLOCK = 96
@@ -63,6 +65,7 @@ class CpuEngine:
 
     name = "cpu"
     tile: int | None = 8
+    regularised = True
 
     def __init__(self, threads: int | None = None) -> None:
         self._workspace = Workspace()
@@ -101,20 +104,29 @@ class CpuEngine:
         H, w, dtype = weights.w_rec.shape[-1], weights, inputs.dtype
         at, (code, from_output) = TensorAddresses(dtype), _fused(activation.name)
         h = self._matrix(P, T + 1, B, H, dtype)
-        slope = None if from_output and w.leak is None else self._matrix(P, T, B, H, dtype)
+        masks, gain = w.masks or LoopMasks(), w.cell.get("gain")
+        if gain is not None and w.bias is not None:
+            raise ValueError("with layer norm the bias is added after it: it is the cell's own")
+        plain = from_output and w.leak is None and masks.zone is None
+        slope = None if plain else self._matrix(P, T, B, H, dtype)
+        hat = None if gain is None else self._matrix(P, T, B, H, dtype)
+        spread = None if gain is None else self._workspace.take((P, T, B, 1), dtype)
         inputs = inputs.contiguous()
         rows, each = at.lengths(lengths, P, B, T)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, H))
         job = ForwardJob(
             T=T, B=B, H=H, I=I, code=code,
             inputs=at.read("inputs", inputs, (P, T, B, I if w.w_in is not None else H)), w_rec=w_rec, w_row=w_row,
-            w_in=at.read("w_in", w.w_in, (P, I, H)), bias=at.read("bias", w.bias, (P, H)),
+            w_in=at.read("w_in", w.w_in, (P, I, H)), bias=at.read("bias", w.cell.get("bias", w.bias), (P, H)),
             act_bias=at.read("act_bias", w.act_bias, (P, H)), h0=at.read("h0", w.h0, (P, H)),
             leak=at.read("leak", w.leak, (P,)), lengths=rows, each=each,
             h=at.view("h", h, (P, T + 1, B, H)), slope=at.view("slope", slope, (P, T, B, H)),
+            **_masks(at, masks, (P, T, B, H)), **_norm(at, gain, hat, spread, (P, T, B, H)),
         )  # fmt: skip
         scratch = forward_scratch(0, dtype.itemsize, width_of(H, dtype), job).end
         self._threads.run(forward_rows, job, P, dtype, scratch)
+        if hat is not None and spread is not None:
+            return NormedRecord(inputs, h, slope, weights, lengths, hat, spread)
         return Record(inputs, h, slope, weights, lengths)
 
     def backward(
@@ -168,6 +180,7 @@ class CpuEngine:
         x = self._matrix(P, T, B, H, dtype) if whole else self._matrix(self.threads, slots, B, H, dtype)
         gradients = self._gradients(record, delta)
         h, slope = padded(record.h), None if record.slope is None else padded(record.slope)
+        hat, spread = (record.hat, record.spread) if isinstance(record, NormedRecord) else (None, None)
         rows, each = at.lengths(record.lengths, P, B, T)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, H))
         job = BackwardJob(
@@ -178,9 +191,12 @@ class CpuEngine:
             last=at.read("last", direct.last, (P, B, H)), steps=at.read("steps", direct.steps, (P, T, B, H)),
             delta=at.view("delta", delta, tuple(delta.shape)), x=at.view("x", x, tuple(x.shape)), chunk=chunk,
             ring=int(not whole), slots=slots, dw_rec=at.view("dw_rec", gradients.w_rec, (P, H, H)),
-            dw_in=at.view("dw_in", gradients.w_in, (P, I, H)), dbias=at.view("dbias", gradients.bias, (P, H)),
+            dw_in=at.view("dw_in", gradients.w_in, (P, I, H)),
+            dbias=at.view("dbias", gradients.cell.get("bias", gradients.bias), (P, H)),
             dact=at.view("dact", gradients.act_bias, (P, H)), dh0=at.view("dh0", gradients.h0, (P, H)),
-            term=term or NO_TERM,
+            **_masks(at, w.masks or LoopMasks(), (P, T, B, H)),
+            **_norm(at, w.cell.get("gain"), hat, spread, (P, T, B, H)),
+            dgain=at.view("dgain", gradients.cell.get("gain"), (P, H)), term=term or NO_TERM,
         )  # fmt: skip
         scratch = backward_scratch(0, dtype.itemsize, width_of(H, dtype), job).end
         self._threads.run(backward_rows, job, P, dtype, scratch)
@@ -197,6 +213,7 @@ class CpuEngine:
             act_bias=None if w.act_bias is None else new((P, H), dtype),
             h0=None if w.h0 is None else new((P, H), dtype),
             inputs=delta if w.w_in is None else None,
+            cell={name: new((P, H), dtype) for name in w.cell},
         )
 
     def tangent(
@@ -279,6 +296,29 @@ class CpuEngine:
 
     def _matrix(self, P: int, T: int, B: int, H: int, dtype: torch.dtype) -> Tensor:
         return self._workspace.take((P, T, B, width_of(H, dtype)), dtype)[..., :H]
+
+
+def _masks(at: TensorAddresses, masks: LoopMasks, shape: tuple[int, int, int, int]) -> dict[str, int]:
+    """Addresses of the masks that there are, padded as states are."""
+    (P, _, B, H), (recurrent, zone) = shape, (masks.recurrent, masks.zone)
+    # One mask for all steps of a sequence: as if it were a single step.
+    recurrent = None if recurrent is None else padded(recurrent[:, None])
+    zone = None if zone is None else padded(zone)
+    return {"recurrent": at.view("recurrent", recurrent, (P, 1, B, H)), "zone": at.view("zone", zone, shape)}
+
+
+def _norm(
+    at: TensorAddresses, gain: Tensor | None, hat: Tensor | None, spread: Tensor | None, shape: tuple[int, ...]
+) -> dict[str, int]:
+    """Addresses of what layer norm reads and leaves."""
+    if gain is not None and (hat is None or spread is None):
+        raise ValueError("a record without what layer norm leaves: of another loop?")
+    hat = None if hat is None else padded(hat)
+    return {
+        "gain": at.read("gain", gain, (shape[0], shape[3])),
+        "hat": at.view("hat", hat, shape),
+        "spread": at.view("spread", spread, (*shape[:3], 1)),
+    }
 
 
 @lru_cache

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
-    Multiple,
     PullBack,
     Sum,
     combine,
@@ -19,7 +18,6 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import (
     load_int,
     number,
     pull,
-    scale,
     store,
     vector_width,
 )
@@ -47,6 +45,7 @@ from rnnsweep.core.recurrence.cpu.kernels.norm_ratio import (
     weighted_block,
     write_term,
 )
+from rnnsweep.core.recurrence.cpu.kernels.simple_regularised import carry, enter, leave, seen_states, through_norm
 
 
 class BackwardJob(NamedTuple):
@@ -59,7 +58,8 @@ class BackwardJob(NamedTuple):
         last, steps: one of the two.
         ring: 0 where delta and x have all T steps; else they are rings per thread, of `chunk` and of `slots` steps.
         chunk: steps per block of sums. slots: 2, or `chunk` where a term needs x of a whole block.
-        dw_rec, dw_in, dbias, dact, dh0: gradients without gaps.
+        dw_rec, dw_in, dbias, dact, dh0, dgain: gradients without gaps.
+        recurrent, zone, gain, hat, spread: as in `ForwardJob`.
         term: what the loop takes along.
     """
 
@@ -88,6 +88,12 @@ class BackwardJob(NamedTuple):
     dbias: int
     dact: int
     dh0: int
+    recurrent: int
+    zone: int
+    gain: int
+    hat: int
+    spread: int
+    dgain: int
     term: TermJob
 
 
@@ -96,13 +102,17 @@ class BackwardScratch(NamedTuple):
 
     one, leak, passed  [64 bytes]   the numbers 1, leak and 1 - leak: loops over vectors take factors by address
     packed             [H, W]       w_rec transposed, in column panels
-    dw_rec             [H, W]       sums over all steps: these four are cleared at once
+    dw_rec             [H, W]       sums over all steps: these five are cleared at once
     dw_in              [I, W]
     dbias              [W]
     dact               [W]
+    dgain              [W]
     total              [B, W]       g_t, where it is a sum
     direct             [B, W]       direct part of a step, padded
-    carried            [B, W]       (1 - leak) g_t; without a leak one row of zeros
+    carried            [B, W]       what passes f by; if nothing does, one row of zeros
+    inner              [B, W]       what goes into the step, where a zone lets only a part in
+    zeros              [W]
+    seen               [chunk B, W] states as w_rec reads them, where they are masked
     room               what a term needs, see `TermScratch`
     """
 
@@ -114,9 +124,13 @@ class BackwardScratch(NamedTuple):
     dw_in: int
     dbias: int
     dact: int
+    dgain: int
     total: int
     direct: int
     carried: int
+    inner: int
+    zeros: int
+    seen: int
     room: TermScratch
     end: int
 
@@ -131,14 +145,20 @@ def backward_scratch(start, size, width, job):
     dw_in = dw_rec + job.H * row
     dbias = dw_in + job.I * row
     dact = dbias + row
-    total = dact + row
+    dgain = dact + row
+    total = dgain + row
     direct = total + step
     carried = direct + step
-    room = term_scratch(carried + step, size, width, job)
+    inner = carried + step
+    zeros = inner + step
+    seen = zeros + row
+    after = seen + job.chunk * step
+    room = term_scratch(after, size, width, job)
+    end = room.end if job.term.kind != 0 else after
     return BackwardScratch(
         one=start, leak=start + size, passed=start + 2 * size, packed=packed, dw_rec=dw_rec, dw_in=dw_in,
-        dbias=dbias, dact=dact, total=total, direct=direct, carried=carried, room=room,
-        end=room.end if job.term.kind != 0 else carried + step,
+        dbias=dbias, dact=dact, dgain=dgain, total=total, direct=direct, carried=carried, inner=inner, zeros=zeros,
+        seen=seen, room=room, end=end,
     )  # fmt: skip
 
 
@@ -153,8 +173,9 @@ def backward_rows(zero, job, first, last, thread, scratch):
             zero, target=here.packed, source=w_rec, inner=job.H, columns=job.H, inner_step=1, column_step=job.H,
             first=0, total=job.H,
         )  # fmt: skip
-        # All four sums at once: they lie side by side, see the map.
-        fill(zero, target=here.dw_rec, count=(job.H + job.I + 2) * full)
+        # All five sums at once: they lie side by side, see the map.
+        fill(zero, target=here.dw_rec, count=(job.H + job.I + 3) * full)
+        fill(zero, target=here.zeros, count=full)
         _set_numbers(zero, job, p, here)
         # The whole way back of one row, before the next one: its states, deltas and sums stay in L2.
         value, active = _through_time(zero, job, p, thread, here)
@@ -266,27 +287,29 @@ def _one_step(zero, job, p, t, g, delta, x, here):
     """Write delta_t and x_t."""
     size, full = item_bytes(zero), padded(zero, job.H)
     step, vectors = job.B * full, job.B * full // vector_width(zero)
+    inner = enter(zero, job, p, t, g, here)
     # Where f' is a function of f it is taken from the state, which is in cache; else the forward loop has stored it.
     source = job.h + (p * (job.T + 1) + t + 1) * step * size
     if job.slope != 0:
         source = job.slope + (p * job.T + t) * step * size
     pull(
         zero,
-        PullBack(code=job.code, stored=job.slope, delta=delta, g=g, source=source, leak=here.leak, count=vectors),
+        PullBack(code=job.code, stored=job.slope, delta=delta, g=inner, source=source, leak=here.leak, count=vectors),
     )
     clear(zero, job, p, t, target=delta, width=full)
-    # The product begins with what goes past f: (1 - leak) g per sample, or one row of zeros that serves them all.
-    ldcarried = 0
-    if job.leak != 0:
-        scale(zero, Multiple(out=here.carried, factor=here.passed, x=g, count=vectors))
-        ldcarried = full
-    else:
-        fill(zero, target=here.carried, count=full)
+    if job.gain != 0:
+        through_norm(zero, job, p, t, delta, here)
+    ldcarried = carry(zero, job, inner, here)
+    start, ldstart = here.carried, ldcarried
+    if job.recurrent != 0:
+        start, ldstart = here.zeros, 0
     back = Product(
-        a1=delta, lda1=full, k1=job.H, a2=delta, lda2=0, k2=0, b=here.packed, ldb=0, start=here.carried,
-        ldstart=ldcarried, c=x, ldc=full, units=full // vector_width(zero),
+        a1=delta, lda1=full, k1=job.H, a2=delta, lda2=0, k2=0, b=here.packed, ldb=0, start=start,
+        ldstart=ldstart, c=x, ldc=full, units=full // vector_width(zero),
     )  # fmt: skip
     times_packed(zero, rows=job.B, whole=back)
+    if job.recurrent != 0:
+        leave(zero, job, p, x, ldcarried, here)
     hold(zero, job, p, t, target=x, source=g, width=full)
 
 
@@ -294,14 +317,17 @@ def _one_step(zero, job, p, t, g, delta, x, here):
 def _add_block(zero, job, p, t, count, delta, x, weighted, here):
     """Add `count` samples from step t on to the gradients of w_rec, w_in and bias, and to the term's (x != 0)."""
     size, full = item_bytes(zero), padded(zero, job.H)
+    seen = seen_states(zero, job, p, t, count, here)
+    # After layer norm the bias has its own errors, which `through_norm` has summed.
+    biased = 1 if job.dbias != 0 and job.gain == 0 else 0
     for which in range(4):  # one place to call from: each copy of the product costs compile time
-        left, ldl, rows = job.h + (p * (job.T + 1) + t) * job.B * full * size, full, job.H
+        left, ldl, rows = seen, full, job.H
         right, total = delta, here.dw_rec
         if which == 1:
             left, ldl = job.inputs + (p * job.T + t) * job.B * job.I * size, job.I
             rows, total = job.I if job.dw_in != 0 else 0, here.dw_in
         elif which == 2:  # a column of ones, as one number with stride 0
-            left, ldl, rows, total = here.one, 0, 1 if job.dbias != 0 else 0, here.dbias
+            left, ldl, rows, total = here.one, 0, biased, here.dbias
         elif which == 3:
             left, rows, right, total = x, job.H if x != 0 else 0, weighted, here.room.sums
         outer = Outer(count=count, left=left, ldl=ldl, rows=rows, right=right, ldr=full, columns=full, c=total)
@@ -321,18 +347,28 @@ def _add_bias_gradient(zero, job, p, t, g, here):
     leak = number(zero, 1.0)
     if job.leak != 0:
         leak = load(zero, job.leak + p * size)
+    zone = job.zone + (p * job.T + t) * step
+    one = number(zero, 1.0)
     for b in range(job.B):
         for i in range(job.H):
             entry = (b * full + i) * size
+            into = _share_of_f(zero, job, leak, zone + entry)
             y = load(zero, before + step + entry)
-            if job.leak != 0:  # up to the factor leak > 0, f(a) = h_t - (1 - leak) h_{t-1}: only its sign is used
-                y -= (number(zero, 1.0) - leak) * load(zero, before + entry)
-            own = leak * load(zero, g + entry) * load(zero, slope + entry)
+            # up to a factor > 0, f(a) is what the state is beyond its share of the one before: only its sign is used
+            if job.leak != 0 or job.zone != 0:
+                y -= (one - into) * load(zero, before + entry)
+            own = into * load(zero, g + entry) * load(zero, slope + entry)
             if y == zero or not begun(job, p, t, b):
                 own = zero
             elif y < zero:
                 own = -own
             store(zero, load(zero, here.dact + i * size) + own, here.dact + i * size)
+
+
+@inlined
+def _share_of_f(zero, job, leak, zone):
+    """What f(a) counts for in a state: the leak, or what a zone leaves of it."""
+    return leak if job.zone == 0 else (number(zero, 1.0) - load(zero, zone)) * leak
 
 
 @inlined
@@ -358,3 +394,5 @@ def _write_sums(zero, job, p, here):
         copy(zero, target=job.dbias + p * H * size, source=here.dbias, count=H)
     if job.dact != 0:
         copy(zero, target=job.dact + p * H * size, source=here.dact, count=H)
+    if job.dgain != 0:
+        copy(zero, target=job.dgain + p * H * size, source=here.dgain, count=H)

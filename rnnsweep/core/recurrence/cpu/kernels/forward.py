@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
+from rnnsweep.core.recurrence.cpu.emit.masked import Masked, Zoned, masked, zoned
+from rnnsweep.core.recurrence.cpu.emit.normed import Normalise, normalise
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     LEAKY,
@@ -30,6 +32,7 @@ class ForwardJob(NamedTuple):
         w_row: entries from one row's w_rec to the next one's: it may lie in a larger slab.
         lengths: of each row's longest sequence. each: of every sequence, where those of a row differ.
         h, slope: padded to W entries per sample; `slope` only where f' is stored.
+        recurrent, zone: see `LoopMasks`; padded like h. gain, hat, spread: see `NormedRecord`; hat is padded.
     """
 
     T: int
@@ -49,6 +52,11 @@ class ForwardJob(NamedTuple):
     each: int
     h: int
     slope: int
+    recurrent: int
+    zone: int
+    gain: int
+    hat: int
+    spread: int
 
 
 class ForwardScratch(NamedTuple):
@@ -58,12 +66,16 @@ class ForwardScratch(NamedTuple):
     bias      [W]
     act_bias  [W]           right behind `bias`: both are cleared at once
     drive     [B, W]        pre-activations that are given, padded
+    seen      [B, W]        what w_rec reads of the state, where that is masked
+    begin     [W]           what sums begin with where the bias comes after layer norm
     """
 
     packed: int
     bias: int
     act_bias: int
     drive: int
+    seen: int
+    begin: int
     end: int
 
 
@@ -73,7 +85,11 @@ def forward_scratch(start, size, width, job):
     bias = start + (job.H + job.I) * width * size
     act_bias = bias + width * size
     drive = act_bias + width * size
-    return ForwardScratch(packed=start, bias=bias, act_bias=act_bias, drive=drive, end=drive + job.B * width * size)
+    seen = drive + job.B * width * size
+    begin = seen + job.B * width * size
+    return ForwardScratch(
+        packed=start, bias=bias, act_bias=act_bias, drive=drive, seen=seen, begin=begin, end=begin + width * size
+    )
 
 
 @kernel
@@ -101,6 +117,7 @@ def _prepare(zero, job, p, here):
             inner_step=job.H, column_step=1, first=job.H, total=total,
         )  # fmt: skip
     fill(zero, target=here.bias, count=2 * full)
+    fill(zero, target=here.begin, count=full)
     if job.bias != 0:
         copy(zero, target=here.bias, source=job.bias + p * job.H * size, count=job.H)
     if job.act_bias != 0:
@@ -113,44 +130,104 @@ def _states(zero, job, p, here):
     size, full = item_bytes(zero), padded(zero, job.H)
     step = job.B * full
     h = job.h + p * (job.T + 1) * step * size
-    slope = job.slope + p * job.T * step * size
     if job.h0 != 0:  # one state for all samples: stride 0
         copy_in(zero, target=h, source=job.h0 + p * job.H * size, rows=job.B, columns=job.H, stride=0)
     else:
         fill(zero, target=h, count=step)
     own = job.T - load_int(job.lengths + p * 8)
-    # Decided once per row, not per number: the loops over vectors have no case inside.
-    mode = LEAKY if job.leak != 0 else (SLOPE if job.slope != 0 else PLAIN)
     for t in range(job.T):
-        before, after = h + t * step * size, h + (t + 1) * step * size
-        # An idle step repeats the state, and its slope is 0: backward then hands the error on without a case.
+        after = h + (t + 1) * step * size
         if t < own:
-            copy(zero, target=after, source=before, count=step)
-            if job.slope != 0:
-                fill(zero, target=slope + t * step * size, count=step)
-            continue
-        u = job.inputs + (p * job.T + t) * job.B * job.I * size
+            _idle_step(zero, job, p, t, after)
+        else:
+            _one_step(zero, job, p, t, after, here)
+
+
+@inlined
+def _idle_step(zero, job, p, t, after):
+    """Repeat the state; slopes of 0 let backward hand the error on without a case."""
+    size, step = item_bytes(zero), job.B * padded(zero, job.H)
+    at = p * job.T + t
+    copy(zero, target=after, source=after - step * size, count=step)
+    if job.slope != 0:
+        fill(zero, target=job.slope + at * step * size, count=step)
+    if job.gain != 0:
+        fill(zero, target=job.hat + at * step * size, count=step)
+        fill(zero, target=job.spread + at * job.B * size, count=job.B)
+
+
+@inlined
+def _one_step(zero, job, p, t, after, here):
+    """The state after step t, and f' where it is wanted."""
+    size, full = item_bytes(zero), padded(zero, job.H)
+    step, units = job.B * full, full // vector_width(zero)
+    before, slope = after - step * size, job.slope + (p * job.T + t) * step * size
+    # h W_rec and u W_in in one pass over the accumulators: the state is written once, and read from L1.
+    inner, start, ldstart = _begin(zero, job, p, t, here)
+    u = job.inputs + (p * job.T + t) * job.B * job.I * size
+    a = Product(
+        a1=_seen(zero, job, p, before, here), lda1=full, k1=job.H, a2=u, lda2=job.I, k2=inner, b=here.packed, ldb=0,
+        start=start, ldstart=ldstart, c=after, ldc=full, units=units,
+    )  # fmt: skip
+    times_packed(zero, rows=job.B, whole=a)
+    if job.gain != 0:
+        _normalise(zero, job, p, t, after, here)
+    # The loops over vectors have no case inside.
+    mode = LEAKY if job.leak != 0 else (SLOPE if job.slope != 0 else PLAIN)
+    f = MatrixActivation(
+        code=job.code, mode=mode, h=after, before=before, slope=slope, bias=here.act_bias,
+        leak=job.leak + p * size, rows=job.B, vectors=units,
+    )  # fmt: skip
+    activate(zero, f)
+    if job.zone != 0:
+        zone = job.zone + (p * job.T + t) * step * size
+        zoned(zero, Zoned(state=after, before=before, zone=zone, count=step))
+    hold(zero, job, p, t, target=after, source=before, width=full)
+    if job.slope != 0:
+        clear(zero, job, p, t, target=slope, width=full)
+
+
+@inlined
+def _begin(zero, job, p, t, here):
+    """What a step's sums begin with: entries of u that are multiplied, an address, its stride per sample."""
+    size, full = item_bytes(zero), padded(zero, job.H)
+    # Behind layer norm the bias comes later.
+    bias = here.bias if job.gain == 0 else here.begin
+    if job.w_in != 0:
         # The bias is what every sample's sum begins with: row stride 0 reads the same row for all.
-        inner, start, ldstart = job.I, here.bias, 0
-        if job.w_in == 0:
-            copy_in(zero, target=here.drive, source=u, rows=job.B, columns=job.H, stride=job.H)
-            if job.bias != 0:
-                _add_to_rows(zero, matrix=here.drive, row=here.bias, rows=job.B, width=full)
-            inner, start, ldstart = 0, here.drive, full
-        # h W_rec and u W_in in one pass over the accumulators: the state is written once, and read from L1.
-        a = Product(
-            a1=before, lda1=full, k1=job.H, a2=u, lda2=job.I, k2=inner, b=here.packed, ldb=0, start=start,
-            ldstart=ldstart, c=after, ldc=full, units=full // vector_width(zero),
-        )  # fmt: skip
-        times_packed(zero, rows=job.B, whole=a)
-        f = MatrixActivation(
-            code=job.code, mode=mode, h=after, before=before, slope=slope + t * step * size, bias=here.act_bias,
-            leak=job.leak + p * size, rows=job.B, vectors=full // vector_width(zero),
-        )  # fmt: skip
-        activate(zero, f)
-        hold(zero, job, p, t, target=after, source=before, width=full)
-        if job.slope != 0:
-            clear(zero, job, p, t, target=slope + t * step * size, width=full)
+        return job.I, bias, 0 * full
+    u = job.inputs + (p * job.T + t) * job.B * job.I * size
+    copy_in(zero, target=here.drive, source=u, rows=job.B, columns=job.H, stride=job.H)
+    if job.bias != 0:
+        _add_to_rows(zero, matrix=here.drive, row=bias, rows=job.B, width=full)
+    return 0 * full, here.drive, full
+
+
+@inlined
+def _seen(zero, job, p, before, here):
+    """Address of the state as w_rec reads it."""
+    step = job.B * padded(zero, job.H)
+    if job.recurrent == 0:
+        return before
+    mask = job.recurrent + p * step * item_bytes(zero)
+    masked(zero, Masked(out=here.seen, ldout=0, x=before, ldx=0, mask=mask, ldmask=0, rows=1, columns=step))
+    return here.seen
+
+
+@inlined
+def _normalise(zero, job, p, t, sums, here):
+    """Layer norm of one step's sums in place; the padding beyond them stays 0."""
+    size, full = item_bytes(zero), padded(zero, job.H)
+    hat, spread = job.hat + (p * job.T + t) * job.B * full * size, job.spread + (p * job.T + t) * job.B * size
+    if full != job.H:
+        fill(zero, target=hat, count=job.B * full)
+    rows = Normalise(
+        x=sums, ldx=full, out=sums, ldout=full, gain=job.gain + p * job.H * size, add=here.bias, ldadd=0, hat=hat,
+        ldhat=full, spread=spread, ldspread=1, rows=job.B, columns=job.H,
+    )  # fmt: skip
+    normalise(zero, rows)
+    clear(zero, job, p, t, target=hat, width=full)
+    clear(zero, job, p, t, target=spread, width=1)
 
 
 @inlined

@@ -12,8 +12,24 @@ from typing import NamedTuple
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LstmPull, gru_pull, lstm_pull
 from rnnsweep.core.recurrence.cpu.emit.products import Product
-from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, number, store, vector_width
+from rnnsweep.core.recurrence.cpu.emit.vectors import (
+    Sum,
+    combine,
+    item_bytes,
+    load,
+    load_int,
+    number,
+    store,
+    vector_width,
+)
 from rnnsweep.core.recurrence.cpu.kernels.gated_forward import GRU, LSTM
+from rnnsweep.core.recurrence.cpu.kernels.gated_regularised import (
+    leave_mask,
+    read_states,
+    split_zones,
+    through_cell,
+    through_gates,
+)
 from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     Outer,
     add_outer,
@@ -37,6 +53,8 @@ class GatedBackwardJob(NamedTuple):
         last, steps: one of the two, with `direct_width` entries per sample: H, or S.
         delta: T steps, or with `ring` a ring of `chunk` steps per thread. x: 0 where nobody wants the trace.
         dw_rec, dw_in, dbias, down, dh0: gradients without gaps; `down` of the GRU's b_n. h0_width: entries of dh0.
+        keep, recurrent, zone, gain, cell_gain: as in `GatedForwardJob`. dgain, dcell_gain, dcell_bias: their gradients.
+        drives: with layer norm the gradients of the drives [P, T, B, A], which are then no blocks of delta.
     """
 
     T: int
@@ -64,6 +82,15 @@ class GatedBackwardJob(NamedTuple):
     down: int
     dh0: int
     h0_width: int
+    keep: int
+    recurrent: int
+    zone: int
+    gain: int
+    cell_gain: int
+    dgain: int
+    dcell_gain: int
+    dcell_bias: int
+    drives: int
 
 
 class GatedBackwardScratch(NamedTuple):
@@ -76,7 +103,15 @@ class GatedBackwardScratch(NamedTuple):
     dw_rec  [H, padded A]         sums over all steps, cleared at once with the next two
     dw_in   [I, padded 4 H]
     dbias   [padded 4 H]
+    dgain   [padded 4 H]          of layer norm, as are the next four; these four are cleared at once
+    dbeta   [padded 4 H]          of what is added to it: the GRU's b_n
+    dcell_gain [W]
+    dcell_bias [W]
+    cell    [B, W]                error of the LSTM's normalised c
     packed  [A, W]                w_rec transposed, in column panels
+    passed  [2, B, W]             of gh and gc, what a zone lets pass by
+    back    [B, W]                what comes back through a masked matrix
+    seen    [chunk B, H]          states as the matrix reads them, where they are masked
     saved   [2, B, W]             gh and gc before a step, where sequences differ
     """
 
@@ -87,7 +122,15 @@ class GatedBackwardScratch(NamedTuple):
     dw_rec: int
     dw_in: int
     dbias: int
+    dgain: int
+    dbeta: int
+    dcell_gain: int
+    dcell_bias: int
+    cell: int
     packed: int
+    passed: int
+    back: int
+    seen: int
     saved: int
     end: int
 
@@ -106,11 +149,21 @@ def gated_backward_scratch(start, size, full, wide, four, job):
     dw_rec = one + 64
     dw_in = dw_rec + job.H * wide * size
     dbias = dw_in + (job.I if job.dw_in != 0 else 0) * four * size
-    packed = dbias + four * size
-    saved = packed + (3 if job.kind == GRU else 4) * job.H * full * size
+    dgain = dbias + four * size
+    dbeta = dgain + four * size
+    dcell_gain = dbeta + four * size
+    dcell_bias = dcell_gain + full * size
+    cell = dcell_bias + full * size
+    packed = cell + plane
+    passed = packed + (3 if job.kind == GRU else 4) * job.H * full * size
+    back = passed + 2 * plane
+    seen = back + plane
+    saved = seen + job.chunk * job.B * job.H * size
+    end = saved + (2 * plane if job.each != 0 else 0)
     return GatedBackwardScratch(
-        gh=start, gc=start + plane, zeros=zeros, one=one, dw_rec=dw_rec, dw_in=dw_in, dbias=dbias, packed=packed,
-        saved=saved, end=saved + (2 * plane if job.each != 0 else 0),
+        gh=start, gc=start + plane, zeros=zeros, one=one, dw_rec=dw_rec, dw_in=dw_in, dbias=dbias, dgain=dgain,
+        dbeta=dbeta, dcell_gain=dcell_gain, dcell_bias=dcell_bias, cell=cell, packed=packed, passed=passed, back=back,
+        seen=seen, saved=saved, end=end,
     )  # fmt: skip
 
 
@@ -125,7 +178,8 @@ def gated_backward_rows(zero, job, first, last, thread, scratch):
         # gh, gc and the row of zeros are neighbours, see the map.
         fill(zero, target=here.gh, count=2 * job.B * full + full)
         store(zero, number(zero, 1.0), here.one)
-        fill(zero, target=here.dw_rec, count=job.H * padded(zero, A) + (inner + 1) * four)
+        # All sums at once, see the map.
+        fill(zero, target=here.dw_rec, count=job.H * padded(zero, A) + (inner + 3) * four + 2 * full)
         w_rec = job.w_rec + p * job.w_row * size
         pack(
             zero, target=here.packed, source=w_rec, inner=A, columns=job.H, inner_step=1, column_step=A, first=0,
@@ -163,6 +217,8 @@ def _through_time(zero, job, p, thread, here):
         _add_direct(zero, job, p, t, here)
         if t < own:
             fill(zero, target=delta, count=4 * job.B * job.H)
+            if job.gain != 0:
+                fill(zero, target=_drives_of(zero, job, p, t), count=job.B * _recurrent(job))
         else:
             _one_step(zero, job, p, t, delta, here)
         if job.x != 0:
@@ -201,35 +257,83 @@ def _one_step(zero, job, p, t, delta, here):
     """delta_t from gh and gc; then these are what step t hands back."""
     size, full = item_bytes(zero), padded(zero, job.H)
     before = job.h + (p * (job.T + 1) + t) * job.B * _state(job) * size
-    kept = job.kept + (p * job.T + t) * job.B * (5 if job.kind == LSTM else 4) * job.H * size
-    start, ldstart = here.zeros, 0
+    kept = job.kept + (p * job.T + t) * job.B * job.keep * size
     if job.each != 0:
         copy(zero, target=here.saved, source=here.gh, count=2 * job.B * full)
-    if job.kind == LSTM:
-        pulled = LstmPull(
-            kept=kept, before=before, gh=here.gh, gc=here.gc, plane=full, delta=delta, samples=job.B, H=job.H
-        )
-        lstm_pull(zero, pulled)
-    else:
-        gru_pull(zero, GruPull(kept=kept, before=before, g=here.gh, plane=full, delta=delta, samples=job.B, H=job.H))
-        start, ldstart = here.gh, full  # g z, which `gru_pull` has left there
+    if job.zone != 0:
+        split_zones(zero, job, p, t, here)
+    _pull_gates(zero, job, p, before, kept, delta, here)
     clear(zero, job, p, t, target=delta, width=4 * job.H)
+    if job.gain != 0:
+        _take_drives(zero, job, p, t, delta)
+        through_gates(zero, job, p, delta, kept, here)
+    # The GRU's product begins with g z, which `gru_pull` has left in gh.
+    start, ldstart = here.gh, full
+    if job.kind == LSTM:
+        start, ldstart = here.zeros, 0
+    target = here.gh
+    if job.recurrent != 0:
+        target, start, ldstart = here.back, here.zeros, 0
     back = Product(
         a1=delta, lda1=4 * job.H, k1=_recurrent(job), a2=delta, lda2=0, k2=0, b=here.packed, ldb=0, start=start,
-        ldstart=ldstart, c=here.gh, ldc=full, units=full // vector_width(zero),
+        ldstart=ldstart, c=target, ldc=full, units=full // vector_width(zero),
     )  # fmt: skip
     times_packed(zero, rows=job.B, whole=back)
+    if job.recurrent != 0:
+        leave_mask(zero, job, p, here)
+    if job.zone != 0:
+        # gh and gc are neighbours, and so is what passed them by.
+        count = 2 * job.B * full // vector_width(zero)
+        combine(zero, Sum(out=here.gh, factor=here.one, x=here.passed, y=here.gh, count=count))
     hold(zero, job, p, t, target=here.gh, source=here.saved, width=full)
     hold(zero, job, p, t, target=here.gc, source=here.saved + job.B * full * size, width=full)
+
+
+@inlined
+def _pull_gates(zero, job, p, before, kept, delta, here):
+    """Errors of gates and candidates from gh and gc, which then hold what passes the matrix by."""
+    full = padded(zero, job.H)
+    if job.kind == LSTM:
+        if job.cell_gain != 0:
+            through_cell(zero, job, p, kept, here)
+        shown = 1 if job.cell_gain == 0 else 0
+        lstm = LstmPull(
+            kept=kept, keep=job.keep, before=before, gh=here.gh, gc=here.gc, plane=full, delta=delta, shown=shown,
+            samples=job.B, H=job.H,
+        )  # fmt: skip
+        lstm_pull(zero, lstm)
+    else:
+        gru = GruPull(
+            kept=kept, keep=job.keep, before=before, g=here.gh, plane=full, delta=delta, samples=job.B, H=job.H
+        )
+        gru_pull(zero, gru)
+
+
+@inlined
+def _take_drives(zero, job, p, t, delta):
+    """The gradients of drives, before layer norm makes others of these errors."""
+    size, drives = item_bytes(zero), _drives_of(zero, job, p, t)
+    for b in range(job.B):
+        _copy_drive(zero, job, target=drives + b * _recurrent(job) * size, source=delta + 4 * b * job.H * size)
+
+
+@inlined
+def _drives_of(zero, job, p, t):
+    """Where the gradients of step t's drives go."""
+    return job.drives + (p * job.T + t) * job.B * _recurrent(job) * item_bytes(zero)
 
 
 @inlined
 def _add_block(zero, job, p, t, count, delta, here):
     """Add `count` samples from step t on to the gradients of w_rec, w_in and the biases."""
     size, four, S = item_bytes(zero), padded(zero, 4 * job.H), _state(job)
+    # The last block of the LSTM's states is c, which the matrix does not read: S is the stride, H the width.
+    seen, ldseen = job.h + (p * (job.T + 1) + t) * job.B * S * size, S
+    if job.recurrent != 0:
+        read_states(zero, job, p, h=seen, stride=S, count=count, here=here)
+        seen, ldseen = here.seen, job.H
     for which in range(3):  # one place to call from: each copy of the product costs compile time
-        # The last block of the LSTM's states is c, which the matrix does not read: S is the stride, H the width.
-        left, ldl, rows = job.h + (p * (job.T + 1) + t) * job.B * S * size, S, job.H
+        left, ldl, rows = seen, ldseen, job.H
         columns, total = padded(zero, _recurrent(job)), here.dw_rec
         if which == 1:
             left, ldl = job.inputs + (p * job.T + t) * job.B * job.I * size, job.I
@@ -261,7 +365,14 @@ def _write_sums(zero, job, p, here):
     if job.dbias != 0:
         _copy_drive(zero, job, target=job.dbias + p * A * size, source=here.dbias)
     if job.down != 0:
-        copy(zero, target=job.down + p * job.H * size, source=here.dbias + 2 * job.H * size, count=job.H)
+        # With layer norm delta is the error before it, and b_n is added after it.
+        sums = here.dbias if job.gain == 0 else here.dbeta
+        copy(zero, target=job.down + p * job.H * size, source=sums + 2 * job.H * size, count=job.H)
+    if job.dgain != 0:
+        copy(zero, target=job.dgain + p * A * size, source=here.dgain, count=A)
+    if job.dcell_gain != 0:
+        copy(zero, target=job.dcell_gain + p * job.H * size, source=here.dcell_gain, count=job.H)
+        copy(zero, target=job.dcell_bias + p * job.H * size, source=here.dcell_bias, count=job.H)
     if job.dh0 != 0:
         _sum_samples(zero, job, job.dh0 + p * job.h0_width * size, here)
 

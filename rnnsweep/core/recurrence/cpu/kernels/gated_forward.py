@@ -1,6 +1,7 @@
 """The forward loop of gated cells, one row after another.
 
-Nothing of a gated record is padded: a state has S entries per sample (LSTM 2 H, GRU H), what is kept 5 H or 4 H.
+Nothing of a gated record is padded: a state has S entries per sample (LSTM 2 H, GRU H), what is kept 5 H or 4 H; with
+layer norm 10 H + 2 or 7 H + 2, see `recurrence.normed_cells`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
-from rnnsweep.core.recurrence.cpu.emit.gates import GruStep, LstmStep, gru_step, lstm_step
+from rnnsweep.core.recurrence.cpu.emit.gates import GruStep, LstmShow, LstmStep, gru_step, lstm_show, lstm_step
+from rnnsweep.core.recurrence.cpu.emit.masked import Masked, Zoned, masked, zoned
+from rnnsweep.core.recurrence.cpu.emit.normed import Normalise, normalise
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.matrices import clear, copy, fill, hold, pack, padded, times_packed
@@ -25,6 +28,9 @@ class GatedForwardJob(NamedTuple):
         kind: LSTM or GRU. w_row: entries from one row's w_rec to the next one's.
         lengths: of each row's longest sequence. each: of every sequence, where those of a row differ.
         own: the GRU's b_n. h0_width: entries of an initial state, H or S.
+        keep: entries per sample of `kept`.
+        recurrent, zone: see `LoopMasks`. gain, cell_gain, cell_bias: of layer norm; where `gain` is there is neither
+            `w_in` nor `bias`.
     """
 
     T: int
@@ -44,6 +50,12 @@ class GatedForwardJob(NamedTuple):
     each: int
     h: int
     kept: int
+    keep: int
+    recurrent: int
+    zone: int
+    gain: int
+    cell_gain: int
+    cell_bias: int
 
 
 class GatedForwardScratch(NamedTuple):
@@ -52,11 +64,15 @@ class GatedForwardScratch(NamedTuple):
     packed  [H + I, W]   the matrices of all products, in column panels, see `StepProduct.packed`
     start   [B, W]       what the products begin with: biases, or drives
     gates   [B, W]       pre-activations
+    seen    [B, H]       what the recurrent matrix reads, where it is masked
+    cell    [B, H]       the LSTM's normalised c
     """
 
     packed: int
     start: int
     gates: int
+    seen: int
+    cell: int
     end: int
 
 
@@ -82,7 +98,11 @@ def gated_forward_scratch(start, size, wide, job):
     """The map of `GatedForwardScratch` from `start` on; `end` - `start` is its size in bytes."""
     begin = start + (job.H + (job.I if job.w_in != 0 else 0)) * wide * size
     gates = begin + job.B * wide * size
-    return GatedForwardScratch(packed=start, start=begin, gates=gates, end=gates + job.B * wide * size)
+    seen = gates + job.B * wide * size
+    cell = seen + job.B * job.H * size
+    return GatedForwardScratch(
+        packed=start, start=begin, gates=gates, seen=seen, cell=cell, end=cell + job.B * job.H * size
+    )
 
 
 @kernel
@@ -154,7 +174,7 @@ def _prepare(zero, job, p, here):
         )  # fmt: skip
         # b_n belongs to the recurrent part of the candidate alone: it is multiplied by r, as in torch.
         bias = job.bias + (p * A + product.column) * size if job.bias != 0 else 0
-        if job.kind == GRU and k == 1:
+        if job.kind == GRU and k == 1 and job.gain == 0:
             bias = job.own + p * job.H * size
         for b in range(job.B if bias != 0 else 0):
             copy(zero, target=here.start + (b * wide + product.at) * size, source=bias, count=product.columns)
@@ -180,32 +200,86 @@ def _state(job):
 @inlined
 def _states(zero, job, p, here):
     """All steps of row p; those before a sequence's own start repeat the first state."""
-    size, wide, S = item_bytes(zero), _wide(zero, job), _state(job)
-    kept_width = (5 if job.kind == LSTM else 4) * job.H
+    size, S = item_bytes(zero), _state(job)
     own = job.T - load_int(job.lengths + p * 8)
     for t in range(job.T):
         before = job.h + (p * (job.T + 1) + t) * job.B * S * size
         after = before + job.B * S * size
-        kept = job.kept + (p * job.T + t) * job.B * kept_width * size
+        kept = job.kept + (p * job.T + t) * job.B * job.keep * size
         if t < own:
             copy(zero, target=after, source=before, count=job.B * S)
-            fill(zero, target=kept, count=job.B * kept_width)
-            continue
-        u = job.inputs + (p * job.T + t) * job.B * job.I * size
-        # Drives come with every step; biases alone were laid out once, before the loop.
-        if job.w_in == 0:
-            _take_drives(zero, job, p, u, here)
-        for k in range(_product_count(job)):
-            product = _step_product(zero, job, k)
-            a = Product(
-                a1=before, lda1=S, k1=product.recurrent, a2=u, lda2=job.I, k2=product.inputs,
-                b=here.packed + product.packed * size, ldb=0, start=here.start + product.at * size, ldstart=wide,
-                c=here.gates + product.at * size, ldc=wide, units=padded(zero, product.columns) // vector_width(zero),
-            )  # fmt: skip
-            times_packed(zero, rows=job.B, whole=a)
-        _apply_gates(zero, job, before, after, kept, here)
-        hold(zero, job, p, t, target=after, source=before, width=S)
-        clear(zero, job, p, t, target=kept, width=kept_width)
+            fill(zero, target=kept, count=job.B * job.keep)
+        else:
+            _one_step(zero, job, p, t, before, after, kept, here)
+
+
+@inlined
+def _one_step(zero, job, p, t, before, after, kept, here):
+    """The state after step t, and what is kept of it."""
+    size, wide, S = item_bytes(zero), _wide(zero, job), _state(job)
+    u = job.inputs + (p * job.T + t) * job.B * job.I * size
+    # Drives come with every step; biases alone were laid out once, before the loop.
+    if job.w_in == 0:
+        _take_drives(zero, job, p, u, here)
+    seen, ldseen = before, S
+    if job.recurrent != 0:
+        seen, ldseen = here.seen, job.H
+        mask = job.recurrent + p * job.B * job.H * size
+        read = Masked(
+            out=seen, ldout=job.H, x=before, ldx=S, mask=mask, ldmask=job.H, rows=job.B, columns=job.H
+        )  # fmt: skip
+        masked(zero, read)
+    for k in range(_product_count(job)):
+        product = _step_product(zero, job, k)
+        a = Product(
+            a1=seen, lda1=ldseen, k1=product.recurrent, a2=u, lda2=job.I, k2=product.inputs,
+            b=here.packed + product.packed * size, ldb=0, start=here.start + product.at * size, ldstart=wide,
+            c=here.gates + product.at * size, ldc=wide, units=padded(zero, product.columns) // vector_width(zero),
+        )  # fmt: skip
+        times_packed(zero, rows=job.B, whole=a)
+    if job.gain != 0:
+        _normalise_gates(zero, job, p, u, kept, here)
+    _apply_gates(zero, job, before, after, kept, here)
+    if job.cell_gain != 0:
+        _normalise_cell(zero, job, p, after, kept, here)
+    if job.zone != 0:
+        zone = job.zone + (p * job.T + t) * job.B * S * size
+        zoned(zero, Zoned(state=after, before=before, zone=zone, count=job.B * S))
+    hold(zero, job, p, t, target=after, source=before, width=S)
+    clear(zero, job, p, t, target=kept, width=job.keep)
+
+
+@inlined
+def _normalise_gates(zero, job, p, u, kept, here):
+    """Layer norm of what came from the state, then the drives; the GRU's candidate has its own, with b_n."""
+    size, wide, A, H = item_bytes(zero), _wide(zero, job), _columns(job), job.H
+    columns, gain, plain = A, job.gain + p * A * size, 5 * H
+    if job.kind == GRU:
+        columns, plain = 2 * H, 4 * H
+    for k in range(2 if job.kind == GRU else 1):
+        x, add, ldadd = here.gates, u, A
+        if k == 1:
+            x, add, ldadd = here.gates + padded(zero, 2 * H) * size, job.own + p * H * size, 0 * A
+        at = k * columns
+        rows = Normalise(
+            x=x, ldx=wide, out=x, ldout=wide, gain=gain + at * size, add=add, ldadd=ldadd,
+            hat=kept + (plain + at) * size, ldhat=job.keep, spread=kept + (job.keep - 2 + k) * size, ldspread=job.keep,
+            rows=job.B, columns=H if k == 1 else columns,
+        )  # fmt: skip
+        normalise(zero, rows)
+
+
+@inlined
+def _normalise_cell(zero, job, p, after, kept, here):
+    """Layer norm of the LSTM's c on its way to h; c itself goes on as it is."""
+    size, H, S = item_bytes(zero), job.H, _state(job)
+    rows = Normalise(
+        x=after + H * size, ldx=S, out=here.cell, ldout=H, gain=job.cell_gain + p * H * size,
+        add=job.cell_bias + p * H * size, ldadd=0, hat=kept + 9 * H * size, ldhat=job.keep,
+        spread=kept + (job.keep - 1) * size, ldspread=job.keep, rows=job.B, columns=H,
+    )  # fmt: skip
+    normalise(zero, rows)
+    lstm_show(zero, LstmShow(cell=here.cell, plane=H, kept=kept, keep=job.keep, after=after, samples=job.B, H=H))
 
 
 @inlined
@@ -215,16 +289,25 @@ def _apply_gates(zero, job, before, after, kept, here):
     if job.kind == LSTM:
         lstm_step(
             zero,
-            LstmStep(gates=here.gates, wide=wide, before=before, after=after, kept=kept, samples=job.B, H=job.H),
+            LstmStep(
+                gates=here.gates,
+                wide=wide,
+                before=before,
+                after=after,
+                kept=kept,
+                keep=job.keep,
+                samples=job.B,
+                H=job.H,
+            ),
         )
     else:
         inner = here.gates + padded(zero, 2 * job.H) * size
         drive = inner + padded(zero, job.H) * size
-        step = GruStep(
+        candidate = GruStep(
             gates=here.gates, inner=inner, drive=drive, wide=wide, before=before, after=after, kept=kept,
-            samples=job.B, H=job.H,
+            keep=job.keep, samples=job.B, H=job.H,
         )  # fmt: skip
-        gru_step(zero, step)
+        gru_step(zero, candidate)
 
 
 @inlined
@@ -233,8 +316,8 @@ def _take_drives(zero, job, p, u, here):
     size, wide, A = item_bytes(zero), _wide(zero, job), _columns(job)
     for k in range(_product_count(job)):
         product = _step_product(zero, job, k)
-        # The recurrent part of the candidate has no drive.
-        if job.kind == GRU and k == 1:
+        # The recurrent part of the candidate has no drive; layer norm comes before the drives of what it is for.
+        if (job.kind == GRU and k == 1) or (job.gain != 0 and k != 2):
             continue
         for b in range(job.B):
             to = here.start + (b * wide + product.at) * size
