@@ -181,7 +181,7 @@ def _one_step(zero, job, p, t, after, here):
     activate(zero, f)
     if job.zone != 0:
         zone = job.zone + (p * job.T + t) * step * size
-        zoned(zero, Zoned(state=after, before=before, zone=zone, count=step))
+        zoned(zero, Zoned(state=after, before=before, zone=zone, numbers=step))
     hold(zero, job, p, t, target=after, source=before, width=full)
     if job.slope != 0:
         clear(zero, job, p, t, target=slope, width=full)

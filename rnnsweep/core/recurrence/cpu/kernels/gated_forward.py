@@ -244,7 +244,7 @@ def _one_step(zero, job, p, t, before, after, kept, here):
         _normalise_cell(zero, job, p, after, kept, here)
     if job.zone != 0:
         zone = job.zone + (p * job.T + t) * job.B * S * size
-        zoned(zero, Zoned(state=after, before=before, zone=zone, count=job.B * S))
+        zoned(zero, Zoned(state=after, before=before, zone=zone, numbers=job.B * S))
     hold(zero, job, p, t, target=after, source=before, width=S)
     clear(zero, job, p, t, target=kept, width=job.keep)
 
