@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch.nn.functional import layer_norm, pad
 
-from rnnsweep.core.activations import ACTIVATIONS
+from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.learners import truncation
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import CellEngine
@@ -19,7 +19,7 @@ from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
 from rnnsweep.core.recurrence.layer_norm import EPSILON
 from rnnsweep.core.recurrence.normed_cells import NormedGruCell, NormedLstmCell
 from rnnsweep.core.recurrence.reference import ReferenceEngine
-from rnnsweep.core.types import Direct, LoopMasks, LoopWeights
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 from tests.contract.test_engines import tensors_of
 
 F64 = torch.float64
@@ -263,6 +263,18 @@ def test_zones_between_0_and_1_mix(kind: str) -> None:
     assert torch.allclose(h[first + 1, 0], 0.25 * h[first, 0] + 0.75 * plain[first + 1, 0], rtol=1e-12)
 
 
+@dataclass
+class Ran:
+    """A loop that has run, as far as truncation knows it."""
+
+    engine: Engine
+    record: Record
+    activation: Activation
+
+    def backward(self, direct: Direct, *, keep: bool) -> tuple[LoopGradients, Trace | None]:
+        return self.engine.backward(self.record, direct, self.activation, keep=keep)
+
+
 @pytest.mark.parametrize("ways", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("engine", ["reference", "cpu"])
@@ -272,7 +284,7 @@ def test_a_cut_of_the_sequence_takes_its_masks_along(engine: str, kind: str, way
     pack.lengths = torch.full((3,), pack.T)
     runs = pack.engine(engine)
     record = runs.forward(pack.inputs, pack.weights, pack.activation, pack.lengths)
-    cut, trace = truncation.backward(runs, record, pack.direct, pack.activation, 4, keep=True)
+    cut, trace = truncation.backward(Ran(runs, record, pack.activation), pack.direct, 4, keep=True)  # type: ignore[arg-type]
     assert trace is not None
     whole, all_of = runs.backward(record, pack.direct, pack.activation)
     assert all_of is not None
