@@ -12,11 +12,12 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.families.base import Family, Values
-from rnnsweep.core.loops import BackwardPass, Loop, Place, places_of
+from rnnsweep.core.loops import BackwardPass, Loop
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.sequence_lengths import own_at, own_steps, per_sequence, total_steps
 from rnnsweep.core.types import Record, Trace
+from rnnsweep.core.wiring import Place, places_of
 
 SATURATED_BELOW = 0.1
 """|f'| below which a unit counts as saturated."""

@@ -59,7 +59,7 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
     program = tile.program
     values, hypers = program.layout.view(tile.params), tile.unit_hypers("family")
     # once: parameters stand still during an evaluation
-    loops = loops_of(program.family, values, hypers, program.engines)
+    loops = loops_of(program.wires, values, hypers)
 
     def outputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         found = run(loops, batch)

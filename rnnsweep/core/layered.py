@@ -20,9 +20,10 @@ from rnnsweep.core import rng
 from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values, path_of, readout_parameters
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.layers_path import LayersPath
-from rnnsweep.core.loops import Place, enter, loops_of, places_of, run
+from rnnsweep.core.loops import enter, loops_of, run
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import Batch, Capability, Direct, LoopGradients, LoopWeights, ParameterSpec
+from rnnsweep.core.wiring import Place, places_of, wire
 from rnnsweep.errors import ConfigError
 
 _READ = frozenset(spec.name for spec in readout_parameters(1, 1))
@@ -167,7 +168,7 @@ class Layered(Family):
         # a cell's engine is made for its width; for another one its plain form will do
         parts = [(part.cell, part.hidden == self.hidden) for part in self.parts]
         engines = [engine if cell is None or same else cell.engine() for cell, same in parts]
-        loops = loops_of(self, values, hypers, engines)
+        loops = loops_of(wire(self, engines), values, hypers)
         last = next(loop for loop in loops if loop.place.main)
         lower = [loop for loop in loops if loop.place.layer < self.layers]
         below = run(lower, Batch.of(inputs, lengths), back=back) if lower else None

@@ -11,8 +11,8 @@ from torch import Tensor
 from rnnsweep.core.families.base import Family, Values
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.layer_step import LayerStep
-from rnnsweep.core.loops import Place, places_of
 from rnnsweep.core.types import LoopWeights
+from rnnsweep.core.wiring import Place, places_of
 
 
 class LayersPath(InputPath):

@@ -3,84 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.dropping import Dropping, dropping
 from rnnsweep.core.embedding import TABLE, collected, look_up
 from rnnsweep.core.families.base import Family, Feed, Values
 from rnnsweep.core.readout import Readout, Seen
-from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.recurrence.base import Engine, TermResult, driven, into_inputs
 from rnnsweep.core.sequence_lengths import ends_of, reversed_steps
-from rnnsweep.core.types import Batch, Direct, LoopGradients, LoopWeights, Record, TermResult, Trace, merged
-
-_REVERSE = "_reverse"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a loop stands in its network, and what its parameters are called there.
-
-    Attributes:
-        layer: counted from 1, at the inputs. layers: how many there are.
-        reverse: whether it reads sequences from their end; None: no loop of the network does.
-    """
-
-    layer: int = 1
-    layers: int = 1
-    reverse: bool | None = None
-
-    def __str__(self) -> str:
-        """``2``, ``2 reverse``."""
-        return f"{self.layer} reverse" if self.reverse else str(self.layer)
-
-    @property
-    def main(self) -> bool:
-        """Whether it is the one whose parameters have the plain names."""
-        return self.layer == self.layers and not self.reverse
-
-    @property
-    def label(self) -> str:
-        """The end of its metrics' keys: ``2``, ``2_reverse``."""
-        return f"{self.layer}{_REVERSE}" if self.reverse else str(self.layer)
-
-    def own(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The loop's part of what is named as in the network, by the names that it has within the loop."""
-        # torch.export follows this line by line, and knows no := within a comprehension
-        mine = [(self.plain(name), value) for name, value in values.items()]
-        return {plain: value for plain, value in mine if plain is not None}
-
-    def named(self, parts: Mapping[str, Any]) -> dict[str, Any]:
-        """What is named as within the loop, by the names that it has in the network."""
-        return {self.name(name): value for name, value in parts.items()}
-
-    def name(self, plain: str) -> str:
-        """A parameter's name in the network; in the last layer it is what it would be without the others."""
-        end = "" if self.layer == self.layers else f"_l{self.layer}"
-        return f"{plain}{end}{_REVERSE}" if self.reverse else f"{plain}{end}"
-
-    def plain(self, name: str) -> str | None:
-        """A parameter's name within the loop; None of another loop's."""
-        if self.reverse is not None:
-            if name.endswith(_REVERSE) != self.reverse:
-                return None
-            name = name.removesuffix(_REVERSE)
-        ends = {number: f"_l{number}" for number in range(1, self.layers)}
-        mine = next((number for number, end in ends.items() if name.endswith(end)), self.layers)
-        return name.removesuffix(ends.get(self.layer, "")) if mine == self.layer else None
-
-
-def places_of(family: Family) -> tuple[Place, ...]:
-    """Of each loop of a network, layer by layer, forward before reverse."""
-    ways = (False, True) if family.bidirectional else (None,)
-    return tuple(Place(layer, family.layers, way) for layer in range(1, family.layers + 1) for way in ways)
+from rnnsweep.core.types import Batch, Direct, LoopGradients, LoopWeights, Record, Trace, merged
+from rnnsweep.core.wiring import Place, Wire
 
 
 @dataclass(frozen=True)
@@ -88,30 +27,45 @@ class Loop:
     """One time loop of a network, with numbers.
 
     Attributes:
-        place: which one it is.
-        family: of this loop alone. values, hypers: its own, by their names within it.
-        engine: what runs it. weights: with its input path.
-        adds: whether what its layer sees is added to what it shows.
+        wire: which one it is, and how it runs.
+        values, hypers: its family's own, by their names within it.
+        weights: with its input path.
         table: of a first layer that is behind an embedding: what codes are looked up in.
     """
 
-    place: Place
-    family: Family
+    wire: Wire
     values: Values
     hypers: Values
-    engine: Engine
     weights: LoopWeights
-    adds: bool = False
     table: Float[Tensor, "P V E"] | None = None
+
+    @property
+    def place(self) -> Place:
+        """Which one it is."""
+        return self.wire.place
+
+    @property
+    def family(self) -> Family:
+        """Of this loop alone."""
+        return self.wire.family
+
+    @property
+    def engine(self) -> Engine:
+        """What runs it."""
+        return self.wire.engine
 
     @property
     def activation(self) -> Activation:
         """f."""
-        return self.family.cell_activation
+        return self.wire.activation
 
     def pullback(self, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of the network's parameters from those of the loop's weights."""
-        return self.place.named(self.family.pullback(self.values, self.hypers, gradients))
+        return self.named(self.family.pullback(self.values, self.hypers, gradients))
+
+    def named(self, parts: Values) -> dict[str, Float[Tensor, "P ..."]]:
+        """What is named as within the loop, by the names that it has in the network."""
+        return dict(parts) if self.wire.only else self.place.named(parts)
 
     def recurrent_step(self, step: Values) -> Float[Tensor, "P R A"]:
         """First-order change of the loop's recurrent matrix for a candidate step of the network's parameters."""
@@ -144,7 +98,7 @@ class Entry:
         found, back = dict[str, Tensor](), None
         gradients = gradients if self.dropping is None else self.dropping.unweighed(gradients)
         if self.feed is not None:
-            found = self.loop.place.named(self.feed.pullback(gradients.inputs))
+            found = self.loop.named(self.feed.pullback(gradients.inputs))
             if further:
                 assert gradients.inputs is not None
                 assert self.feed.back is not None  # filters that are known one step at a time have it
@@ -176,7 +130,8 @@ class LoopRun:
     @property
     def states(self) -> Float[Tensor, "P T1 B H"]:
         """What is seen of it, h_0 first, then in the order of its inputs' time."""
-        states, masks = self.loop.family.visible(self.record.h), self.entry.dropping
+        h, masks = self.record.h, self.entry.dropping
+        states = h if self.loop.wire.whole else self.loop.family.visible(h)
         states = states if masks is None else masks.shown(states)
         if not self.loop.place.reverse:
             return states
@@ -208,7 +163,33 @@ Through = Callable[[LoopRun, Direct], LoopGradients]
 
 def top_of(passes: Sequence[BackwardPass]) -> BackwardPass | None:
     """The last layer's, from the loop that reads forward; None where there is none."""
-    return next((one for one in passes if one.loop.place.main), None)
+    return next((one for one in passes if one.loop.wire.main), None)
+
+
+@dataclass
+class Learned:
+    """What a learning rule returns for one mini-batch.
+
+    Attributes:
+        loss: of each row. gradients: flat.
+        passes: what is left of each loop's way back, at the inputs first; none where the rule has no such way.
+        step: where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
+        slots: the rule's row state as it will be where the row takes its step.
+        state: after the mini-batch, where the task carries it over.
+    """
+
+    loss: Float[Tensor, " P"]
+    gradients: Float[Tensor, "P N"]
+    passes: tuple[BackwardPass, ...] = ()
+    step: Float[Tensor, "P N"] | None = None
+    slots: Mapping[str, Shaped[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
+    state: Float[Tensor, "P B S"] | None = None
+
+    @property
+    def trace(self) -> Trace | None:
+        """The last layer's gradient record, where there is one."""
+        top = top_of(self.passes)
+        return None if top is None else top.trace
 
 
 @dataclass(frozen=True)
@@ -228,7 +209,7 @@ class Run:
     @property
     def top(self) -> LoopRun:
         """The last layer's, that which reads forward."""
-        return next(loop for loop in self.loops if loop.loop.place.main)
+        return next(loop for loop in self.loops if loop.loop.wire.main)
 
     @property
     def last(self) -> Float[Tensor, "P B S"]:
@@ -281,7 +262,7 @@ class Run:
                 if into is not None:
                     below.append(reversed_steps(into, self._lengths) if loop.loop.place.reverse else into)
             if below:
-                parts = [*below, self._steps(direct)] if layer[0].loop.adds else below
+                parts = [*below, self._steps(direct)] if layer[0].loop.wire.adds else below
                 back = sum(parts[1:], parts[0])
                 direct = Direct(steps=back)
         return named, back
@@ -319,18 +300,12 @@ class Run:
         return torch.cat((ahead, reversed_steps(reverse, self._lengths)), -1)
 
 
-def loops_of(family: Family, values: Values, hypers: Values, engines: Sequence[Engine]) -> tuple[Loop, ...]:
-    """The loops of a network.
-
-    Args:
-        family: with all its layers. values, hypers: its own.
-        engines: of each loop.
-    """
+def loops_of(wires: Sequence[Wire], values: Values, hypers: Values) -> tuple[Loop, ...]:
+    """The loops of a network with its values and hypers."""
     loops = list[Loop]()
-    for place, part, engine in zip(places_of(family), family.parts, engines, strict=True):
-        own, adds = place.own(values), family.residual and place.layer > 1
-        table = values[TABLE] if family.looks_up and place.layer == 1 else None
-        loops.append(Loop(place, part, own, hypers, engine, part.weights(own, hypers), adds, table))
+    for one in wires:
+        own = values if one.only else one.place.own(values)
+        loops.append(Loop(one, own, hypers, one.family.weights(own, hypers), values[TABLE] if one.looks_up else None))
     return tuple(loops)
 
 
@@ -352,7 +327,7 @@ def run(loops: Sequence[Loop], batch: Batch, *, back: bool = False) -> Run:
         ran = [_run(loop, seen, product=back or states is not None) for loop in layer]
         done += ran
         shown = ran[0].states if len(ran) == 1 else torch.cat([one.states for one in ran], -1)
-        states = shown + states if layer[0].adds and states is not None else shown
+        states = shown + states if layer[0].wire.adds and states is not None else shown
     assert states is not None
     return Run(tuple(done), states, codes)
 
@@ -387,35 +362,15 @@ def enter(loop: Loop, batch: Batch, *, product: bool) -> Entry:
             are has no gradient for them.
     """
     weights, inputs, masks = batch.with_initial_state(loop.weights), batch.inputs, None
-    if loop.family.random:
+    if loop.wire.random:
         ends = loop.place.layer == 1, loop.place.layer == loop.place.layers
         draws = None if batch.masks is None else batch.masks.of_layer(loop.place.label)
         masks = dropping(loop.family, loop.hypers, draws, loop.weights, inputs, ends=ends)
         weights, inputs = masks.weighed(weights), masks.entered(inputs)
     feed, fed = None, inputs
-    if loop.family.feeds:
+    if loop.wire.filtered:
         feed = loop.family.feed(loop.values, loop.hypers, inputs, batch.lengths, loop.engine)
         fed = feed.inputs
     elif product:
         fed, weights = driven(inputs, weights, loop.engine), weights.without_inputs()
     return Entry(loop, inputs, fed, weights, feed, product and feed is None, masks)
-
-
-def driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -> Float[Tensor, "P T B D"]:
-    """Drives of a layer that sees x; x itself where its loop takes inputs as they are."""
-    if weights.w_in is None:
-        return x
-    drive = engine.matmul(x.flatten(1, 2), weights.w_in).unflatten(1, x.shape[1:3])
-    return drive if weights.bias is None else drive + weights.bias[:, None, None]
-
-
-def into_inputs(
-    g: Float[Tensor, "P T B D"], x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine
-) -> tuple[LoopGradients, Float[Tensor, "P T B K"]]:
-    """Gradients of an input path from those of the drives: of its weights (that of W_rec is 0), and of x."""
-    nothing = LoopGradients(torch.zeros_like(weights.w_rec))
-    if weights.w_in is None:
-        return nothing, g
-    bias = None if weights.bias is None else numerics.row_sum(g.flatten(1, 2))
-    back = engine.matmul(g.flatten(1, 2), weights.w_in.transpose(1, 2).contiguous()).unflatten(1, g.shape[1:3])
-    return replace(nothing, w_in=engine.outer(x, g), bias=bias), back.contiguous()

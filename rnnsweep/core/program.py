@@ -13,15 +13,15 @@ from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal,
 from rnnsweep.core.embedding import Embedding, TiedLayout
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.learners.base import Learner
-from rnnsweep.core.loops import places_of
 from rnnsweep.core.metrics.scorers import Scorer
 from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.readout import Readout
-from rnnsweep.core.recurrence.base import Engine, TermEngine
+from rnnsweep.core.recurrence.base import BackwardTerm, Engine, TermEngine
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.sizes import record_entries, standard_bytes
 from rnnsweep.core.tasks.base import Task
-from rnnsweep.core.types import BackwardTerm, ParameterLayout, ParameterSpec
+from rnnsweep.core.types import ParameterLayout, ParameterSpec
+from rnnsweep.core.wiring import Wire, places_of, wire
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Unit
 
@@ -103,6 +103,16 @@ class Program:
                 f, name = part.cell_activation, self.engine.name
                 made[part.hidden] = engine_for(part.cell, name, f, self.dtype, self.device)[0]
         return tuple(made[part.hidden] for part in self.family.parts)
+
+    @cached_property
+    def wires(self) -> tuple[Wire, ...]:
+        """The network's loops, without numbers."""
+        return wire(self.family, self.engines)
+
+    @cached_property
+    def random(self) -> bool:
+        """Whether mini-batches come with masks."""
+        return bool(self.family.random)
 
     @property
     def record_bytes(self) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor
 from rnnsweep.core import diagnostics, numerics
 from rnnsweep.core.controllers.base import Context, Tally
 from rnnsweep.core.dropout_masks import MaskDraws
-from rnnsweep.core.learners.base import Learned
+from rnnsweep.core.loops import Learned
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.program import CARRIED, Program
 from rnnsweep.core.replay import Repeated, cuda_graph
@@ -127,7 +127,7 @@ def train_batch(tile: Tile) -> Batch:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
     # Same key and ids, same sequences: whatever the pack, the tile or the number of retries.
     batch = program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype, tokens=program.family.looks_up))
-    if program.family.random:
+    if program.random:
         batch = replace(batch, masks=MaskDraws(tile.keys["dropout"], step, program.batch))
     if not program.carries:
         return batch
@@ -188,7 +188,7 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
         tile.step,
         tally,
         program.readout,
-        program.engines,
+        program.wires,
         proposed=learned.step,
         fresh={f"learner.{name}": value for name, value in learned.slots.items()},
     )

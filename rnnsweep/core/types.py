@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import torch
-from jaxtyping import Bool, Float, Int64, Num
+from jaxtyping import Bool, Float, Int64, Num, Shaped
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -315,61 +315,11 @@ class LoopGradients:
     inputs: Float[Tensor, "P T B D"] | None = None
     cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
 
-
-@dataclass(frozen=True)
-class BackwardTerm:
-    """What a backward loop may take along: a term of the objective made of the errors that it has in cache anyway.
-
-    A controller says which one it wants (`Controller.backward_term`), an engine whether its loop can (`takes`); where
-    not, the controller forms the term from the trace. Terms are compared by value.
-    """
-
-
-@dataclass(frozen=True)
-class NormRatio(BackwardTerm):
-    """How much each step changes the norm of the error: sum over steps and samples of (|x_t|^k / |g_t|^k - 1)^2 / B.
-
-    x_t and g_t are those of `Trace`; the gradient is the immediate one: of the trailing w_rec in x_t alone.
-
-    Attributes:
-        squared: k = 2, else 1.
-        mean: whether the sum is divided by the share of samples that are active.
-        bound: samples with a |g_t|^2 below it are inactive; > 0.
-    """
-
-    squared: bool
-    mean: bool
-    bound: float
-
-
-@dataclass
-class TermResult:
-    """A `BackwardTerm` of one mini-batch.
-
-    Attributes:
-        value, share: the term without a weight, and the active share of the samples' own steps.
-        w_rec: its gradient for the loop's recurrent matrix.
-    """
-
-    value: Float[Tensor, " P"]
-    share: Float[Tensor, " P"]
-    w_rec: Float[Tensor, "P R A"]
-
-
-@dataclass
-class Tangent:
-    """delta_{T-h} and its first-order change, scaled (docs/maths.md#sampling).
-
-    True values are `delta * 2**exponent` and `ddelta * 2**exponent`.
-
-    Attributes:
-        delta, ddelta: [P, B, H].
-        exponent: int64 [P].
-    """
-
-    delta: Float[Tensor, "P B H"]
-    ddelta: Float[Tensor, "P B H"]
-    exponent: Int64[Tensor, " P"]
+    def parts(self) -> dict[str, Float[Tensor, "P ..."]]:
+        """Those of the loop's plain parameters by their usual names; those that are None left out."""
+        named = {"w_rec": self.w_rec, "w_in": self.w_in, "b": self.bias, "act_bias": self.act_bias, "h0": self.h0}
+        # None: the loop has no such weight, or, as Omega does, only w_rec's gradient was handed in.
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -384,3 +334,82 @@ class Wanted:
 
     trace: bool = False
     term_rows: Bool[Tensor, " P"] | None = None
+
+
+class KernelArguments:
+    """What may reach a compiled kernel: tensors and numbers as it counts on them.
+
+    A kernel trusts type, place, shape and range blindly: a wrong one reads or writes foreign memory.
+
+    Args:
+        dtype: element type of the loop; whole numbers are int64.
+        device: where all tensors of the launch are.
+
+    Raises:
+        TypeError: a tensor of another type or elsewhere: its bytes would be misread.
+        ValueError: a tensor of another shape, or a whole number out of its range.
+
+    Numerics:
+        Values are never converted.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"{dtype} has no fused loop; there are float32 and float64")
+        self.dtype, self.device = dtype, device
+
+    def check(
+        self, name: str, tensor: Shaped[Tensor, " ..."], shape: tuple[int, ...], dtype: torch.dtype | None = None
+    ) -> None:
+        """Raise unless the tensor is of this shape, of the loop's type (or `dtype`), and where the loop runs."""
+        wanted = dtype or self.dtype
+        if tensor.dtype != wanted or tensor.device != self.device:
+            raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; this loop takes {wanted} on {self.device}")
+        if tensor.shape != shape:
+            raise ValueError(f"{name} is {list(tensor.shape)}; this loop takes {list(shape)}")
+
+    @overload
+    def packed(self, name: str, tensor: Num[Tensor, " ..."], shape: tuple[int, ...]) -> Num[Tensor, " ..."]: ...
+    @overload
+    def packed(self, name: str, tensor: None, shape: tuple[int, ...]) -> None: ...
+    @overload
+    def packed(
+        self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]
+    ) -> Num[Tensor, " ..."] | None: ...
+    def packed(
+        self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]
+    ) -> Num[Tensor, " ..."] | None:
+        """The tensor, checked and without gaps; None for None."""
+        if tensor is None:
+            return None
+        self.check(name, tensor, shape)
+        return tensor.contiguous()
+
+    def whole(self, name: str, tensor: Shaped[Tensor, " ..."], count: int, low: int, high: int) -> Int64[Tensor, " P"]:
+        """The tensor without gaps, int64 [count] with low <= values <= high: a kernel walks as far as they say."""
+        self.check(name, tensor, (count,), torch.int64)
+        if tensor.device.type == "cpu":
+            # for so few numbers many times faster than a reduction
+            values: list[int] = tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            if values and not (low <= min(values) and max(values) <= high):
+                raise ValueError(f"{name} = {values} is not within {low}..{high}")
+        elif count:
+            # Asserted where they are: to read them here would wait for everything that the device has still to do.
+            inside = ((tensor >= low) & (tensor <= high)).all()
+            torch._assert_async(inside, f"{name} is not within {low}..{high}")  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage, reportUnknownMemberType]
+        return tensor.contiguous()
+
+
+def check_parts(record: Record, direct: Direct, name: str, derives_slope: bool) -> None:
+    """Raise `ValueError` for parts of a record or of its direct gradients without which a loop would read nothing.
+
+    Args:
+        record, direct: what a backward loop goes over.
+        name: the activation's. derives_slope: whether its f' is read from the state.
+    """
+    if (direct.last is None) == (direct.steps is None):
+        raise ValueError("one of the two direct parts must be given: last, or steps")
+    if record.slope is None and not (derives_slope and record.weights.leak is None):
+        raise ValueError(f"a record of {name} without slopes: another activation's, or another leak's?")
+    if record.slope is None and record.weights.act_bias is not None:
+        raise ValueError(f"{name} has no parameter act_bias")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation
-from rnnsweep.core.recurrence.base import Engine
-from rnnsweep.core.types import Direct, LoopWeights, Tangent, Trace
+from rnnsweep.core.recurrence.base import Engine, Tangent
+from rnnsweep.core.types import Direct, LoopWeights, Trace
 from tests.contract.test_engines import KNOWN, usable
 
 F64 = torch.float64

@@ -12,7 +12,7 @@ from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.learners import truncation
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import CellEngine
-from rnnsweep.core.recurrence.cpu.emit import normed
+from rnnsweep.core.recurrence.cpu.emit import products
 from rnnsweep.core.recurrence.cpu.engine.gated import GruEngine, LstmEngine
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
 from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
@@ -298,4 +298,4 @@ def test_a_cut_of_the_sequence_takes_its_masks_along(engine: str, kind: str, way
 
 
 def test_layer_norm_is_the_same_constant_everywhere() -> None:
-    assert normed.EPSILON == EPSILON == torch.nn.LayerNorm(1).eps
+    assert products.EPSILON == EPSILON == torch.nn.LayerNorm(1).eps

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from rnnsweep.core.recurrence.base import Engine, TermEngine
+from rnnsweep.core.recurrence.base import Engine, NormRatio, TermEngine
 from rnnsweep.core.sequence_lengths import own_steps
-from rnnsweep.core.types import Direct, NormRatio
+from rnnsweep.core.types import Direct
 from tests.contract import test_engines as simple
 from tests.contract import test_gated_engines as gated
 

@@ -16,7 +16,7 @@ from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
-from rnnsweep.core.learners.base import Learned, Learner
+from rnnsweep.core.learners.base import Learner
 from rnnsweep.core.learners.bptt import Bptt
 from rnnsweep.core.learners.eprop import Eprop
 from rnnsweep.core.learners.gauss_newton import linearise
@@ -24,6 +24,7 @@ from rnnsweep.core.learners.rflo import Rflo
 from rnnsweep.core.learners.ridge import Ridge
 from rnnsweep.core.learners.rtrl import Rtrl
 from rnnsweep.core.learners.snap import Snap
+from rnnsweep.core.loops import Learned
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.readouts.attention import Attention
 from rnnsweep.core.training import tiles, train_batch, train_rung

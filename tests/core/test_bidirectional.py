@@ -21,7 +21,7 @@ from rnnsweep.core.learners.hessian_free import HessianFree
 from rnnsweep.core.learners.rflo import Rflo
 from rnnsweep.core.learners.rtrl import Rtrl
 from rnnsweep.core.learners.teacher_forcing import TeacherForcing
-from rnnsweep.core.loops import loops_of, places_of, run
+from rnnsweep.core.loops import loops_of, run
 from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.readout import Readout
@@ -30,6 +30,7 @@ from rnnsweep.core.readouts.pooling import Pooling
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import tiles, train_batch, train_rung
 from rnnsweep.core.types import Batch, Wanted
+from rnnsweep.core.wiring import places_of
 from rnnsweep.errors import ConfigError, RnnsweepError
 from tests.contract.test_engines import assert_close
 from tests.core.families.test_own import FAMILIES as OWN
@@ -124,7 +125,7 @@ def test_a_pack_of_one_is_torchs_bidirectional_module(name: str, layers: int, ev
         true = getattr(module, theirs).grad
         assert_close(gradients[ours][0], true.T if true.ndim == 2 else true, 1e-12, ours)
         assert true.abs().max() > 1e-9
-    found = run(loops_of(program.family, values, tile.unit_hypers("family"), program.engines), batch)
+    found = run(loops_of(program.wires, values, tile.unit_hypers("family")), batch)
     own = (torch.arange(7)[:, None] >= 7 - batch.lengths[0])[..., None]
     assert_close(torch.where(own, found.states[0, 1:], 0.0), outputs.detach(), 1e-12, "outputs")
     assert_close(found.see(Readout(), values, per_step=False).states[0, -1], h_n.detach(), 1e-12, "h_n")
@@ -274,7 +275,7 @@ def test_a_loaded_network_answers_as_the_program(name: str, form: dict, every: b
     program, batch, hypers = pack.program, train_batch(tile), tile.unit_hypers("family")
     values = program.layout.view(tile.params)
     network = RecurrentNetwork(Parts(program.family, readout, 2, every), values, hypers)
-    found = run(loops_of(program.family, values, hypers, program.engines), batch)
+    found = run(loops_of(program.wires, values, hypers), batch)
     seen = found.see(readout, values, per_step=every).states[0]
     true = (seen[1:] if every else seen[-1]) @ values["w_out"][0] + values["b_out"][0]
     with torch.no_grad():

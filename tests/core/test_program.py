@@ -9,8 +9,8 @@ import torch
 from rnnsweep.core.controllers.base import Additive, Context, Tally
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.learners.bptt import Bptt
+from rnnsweep.core.recurrence.base import BackwardTerm, NormRatio
 from rnnsweep.core.tile import tiles, update
-from rnnsweep.core.types import BackwardTerm, NormRatio
 from tests.kit.networks import Setup
 
 

@@ -22,6 +22,7 @@ from rnnsweep.core.regularised import regularised
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import tiles, train_batch, train_rung
 from rnnsweep.core.types import Batch, Wanted
+from rnnsweep.core.wiring import wire
 from rnnsweep.errors import ConfigError
 from tests.contract.test_engines import assert_close
 from tests.contract.test_rows import found
@@ -300,7 +301,7 @@ def test_a_loaded_network_is_the_evaluation(name: str, keys: str) -> None:
     (_, tile), *_ = tiles(pack)
     program, batch, hypers = pack.program, train_batch(tile), tile.unit_hypers("family")
     values = program.layout.view(tile.params)
-    states = run(loops_of(fam, values, hypers, program.engines), replace(batch, masks=None)).states[0, 1:]
+    states = run(loops_of(wire(fam, program.engines), values, hypers), replace(batch, masks=None)).states[0, 1:]
     true = states @ values["w_out"][0] + values["b_out"][0]
     network = RecurrentNetwork(Parts(fam, program.readout, 2, True), values, hypers)
     whole = network(batch.inputs[0], batch.lengths[0])

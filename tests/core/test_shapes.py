@@ -8,8 +8,8 @@ import jaxtyping
 import pytest
 import torch
 
+from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.reference import ReferenceEngine
-from rnnsweep.core.types import Tangent
 from tests.kit.shapes import annotated_modules
 
 

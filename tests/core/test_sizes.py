@@ -121,7 +121,7 @@ def test_no_network_of_several_loops_holds_more_than_the_model_says(kind, form, 
     (_, tile), *_ = tiles(pack)
     program, batch = pack.program, train_batch(tile)
     values = program.layout.view(tile.params)
-    found = run(loops_of(program.family, values, tile.unit_hypers("family"), program.engines), batch)
+    found = run(loops_of(program.wires, values, tile.unit_hypers("family")), batch)
     out = read_out(
         program.task, values, found.see(program.readout, values, per_step=every).states, batch, program.engine
     )

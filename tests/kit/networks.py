@@ -118,7 +118,7 @@ def loss_at(pack: Pack, tile: Tile, params: torch.Tensor) -> torch.Tensor:
     program = pack.program
     values = program.layout.view(params)
     batch = train_batch(tile)
-    found = run(loops_of(program.family, values, tile.unit_hypers("family"), program.engines), batch)
+    found = run(loops_of(program.wires, values, tile.unit_hypers("family")), batch)
     seen = found.see(program.readout, values, per_step=program.task.per_step)
     return read_out(program.task, values, seen.states, batch, program.engine).loss
 

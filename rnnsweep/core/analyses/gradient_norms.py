@@ -72,7 +72,7 @@ def backpropagate(tile: Tile) -> tuple[Trace, Float[Tensor, "P B O"]]:
         raise ConfigError("is read at every step", key="task", allowed="a task that is read at the last step")
     values, hypers = program.layout.view(tile.params), tile.unit_hypers("family")
     batch = train_batch(tile)
-    found = run(loops_of(program.family, values, hypers, program.engines), batch)
+    found = run(loops_of(program.wires, values, hypers), batch)
     seen = found.see(program.readout, values, per_step=False)
     out = read_out(program.task, values, seen.states, batch, program.engine)
     assert out.direct is not None

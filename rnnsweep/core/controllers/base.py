@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from rnnsweep.core.learners.base import Learner
     from rnnsweep.core.loops import BackwardPass
     from rnnsweep.core.readout import Readout
-    from rnnsweep.core.recurrence.base import Engine
+    from rnnsweep.core.recurrence.base import BackwardTerm, Engine, TermResult
     from rnnsweep.core.tasks.base import Task
-    from rnnsweep.core.types import BackwardTerm, Batch, ParameterLayout, ParameterSpec, TermResult, Trace
+    from rnnsweep.core.types import Batch, ParameterLayout, ParameterSpec, Trace
+    from rnnsweep.core.wiring import Wire
 
 
 @dataclass
@@ -113,7 +114,7 @@ class Context:
             for these rows only.
         notes: what one phase leaves for a later one.
         readout: what the linear map is applied to.
-        engines: of each layer's loop; `engine` is the last one's.
+        wires: of each loop; `engine` is the last one's.
         proposed: the step [P, N], where the learning rule proposes it itself.
         fresh: row state of all units as it will be where the step is taken, by slot key (`training` fills it).
     """
@@ -132,7 +133,7 @@ class Context:
     step: Tensor
     tally: Tally
     readout: Readout
-    engines: tuple[Engine, ...]
+    wires: tuple[Wire, ...]
     hypers: Mapping[str, Tensor] = field(default_factory=dict)
     slots: dict[str, Tensor] = field(default_factory=dict)
     ending: Tensor | None = None

@@ -15,10 +15,10 @@ from rnnsweep.core.controllers.base import Additive, Context
 from rnnsweep.core.controllers.layers import LAST, PATH, Layers, as_layers, check_layers, chosen, numbers_of
 from rnnsweep.core.controllers.schedules import Schedule, schedule
 from rnnsweep.core.numerics import matmul
-from rnnsweep.core.recurrence.base import StepEngine
+from rnnsweep.core.recurrence.base import NormRatio, StepEngine, TermResult
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.sequence_lengths import own_at, own_steps, per_sequence
-from rnnsweep.core.types import Capability, LoopGradients, NormRatio, TermResult, Trace, merged
+from rnnsweep.core.types import Capability, LoopGradients, Trace, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import NOT_NEGATIVE, Metric, Range
 

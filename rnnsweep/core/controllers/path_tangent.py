@@ -15,8 +15,9 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Values
 from rnnsweep.core.loops import BackwardPass, Loop
+from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.reference import slope_at
-from rnnsweep.core.types import Record, Tangent
+from rnnsweep.core.types import Record
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from rnnsweep.core.controllers.layers import ALL, LAST, PATH, Layers, as_layers,
 from rnnsweep.core.controllers.path_tangent import path_tangent
 from rnnsweep.core.loops import BackwardPass, LoopRun, loops_of, run
 from rnnsweep.core.readout import read_out
+from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.sequence_lengths import shared_lengths
-from rnnsweep.core.types import Capability, Direct, LoopGradients, Tangent, Trace
+from rnnsweep.core.types import Capability, Direct, LoopGradients, Trace
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import ANY, POSITIVE, Metric, Range
 
@@ -158,7 +159,7 @@ class Sampling(Gate):
         if not bool(on.any()):
             return
         values, batch = context.layout.view(moved), context.batch
-        found = run(loops_of(context.family, values, context.family_hypers, context.engines), batch)
+        found = run(loops_of(context.wires, values, context.family_hypers), batch)
         seen = found.see(context.readout, values, per_step=context.task.per_step)
         out = read_out(context.task, values, seen.states, batch, context.engine)
         assert out.direct is not None

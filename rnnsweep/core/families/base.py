@@ -298,7 +298,7 @@ class CellFamily(Family):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The loop's gradients themselves, of what is a parameter."""
         del hypers
-        named = {**loop_parts(gradients), **gradients.cell}
+        named = {**gradients.parts(), **gradients.cell}
         # The engine gives a gradient for all that the cell reads, constants and an empty matrix among them.
         return {name: value for name, value in named.items() if name in values}
 
@@ -324,19 +324,6 @@ class OutputFeedback(Protocol):
     ) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of the raw parameters from those of `open_weights`."""
         ...
-
-
-def loop_parts(gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
-    """Gradients of the loop's plain parameters by their usual names; those that are None left out."""
-    named = {
-        "w_rec": gradients.w_rec,
-        "w_in": gradients.w_in,
-        "b": gradients.bias,
-        "act_bias": gradients.act_bias,
-        "h0": gradients.h0,
-    }
-    # None: the loop has no such weight, or, as Omega does, only w_rec's gradient was handed in.
-    return {name: value for name, value in named.items() if value is not None}
 
 
 def readout_parameters(hidden: int, n_outputs: int, bias: bool = True) -> tuple[ParameterSpec, ...]:

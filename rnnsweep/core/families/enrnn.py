@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
-from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.families.orthogonal_maps import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
 from rnnsweep.core.families.spectral import Leading, divided, divided_pullback, divided_step, leading
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
@@ -134,7 +134,7 @@ class Enrnn(Family):
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients through both maps."""
-        named, L = loop_parts(gradients), self.n_long
+        named, L = gradients.parts(), self.n_long
         w = named.pop("w_rec")  # P H H
         d = signs(hypers["negatives"], L)
         named["a_skew"] = cayley_pullback(values["a_skew"], d, cayley(values["a_skew"], d), w[:, :L, :L])

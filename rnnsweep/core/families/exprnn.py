@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.families.base import Values, loop_parts
+from rnnsweep.core.families.base import Values
 from rnnsweep.core.families.mapping import pull, push
 from rnnsweep.core.families.orthogonal_maps import each_row, skew
 from rnnsweep.core.families.skew_loop import SkewFamily
@@ -62,7 +62,7 @@ class ExpRnn(SkewFamily):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of A and of what the loop takes as it is."""
         del hypers
-        named = loop_parts(gradients)
+        named = gradients.parts()
         # Only what the map reads: the others would come back as zeros and cover their gradients.
         mapped = pull(_exponential, {"a_skew": values["a_skew"]}, named.pop("w_rec"))
         return {**named, **mapped}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
-from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
@@ -76,7 +76,7 @@ class IndRnn(Family):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The diagonal of the matrix's gradient."""
         del values, hypers
-        named = loop_parts(gradients)
+        named = gradients.parts()
         # Off the diagonal there are no parameters.
         named["w_diagonal"] = named.pop("w_rec").diagonal(dim1=1, dim2=2)
         return named

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.recurrence.continuous import EulerCell
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import NOT_NEGATIVE, SHARE, Range
@@ -79,7 +79,7 @@ class Lipschitz(CellFamily):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through M -> M + (1 - 2 beta) M^T, whose transpose has the same form."""
         del values
-        named = loop_parts(gradients)
+        named = gradients.parts()
         halves = named.pop("w_rec").split(self.hidden, 2)  # 2 x P H H
         return named | {f"m_{n}": _mixed(half, hypers[f"beta_{n}"]) for n, half in zip("aw", halves, strict=True)}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.activations import Activation, activation
-from rnnsweep.core.families.base import Family, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.families.mapping import pull, push
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
@@ -95,7 +95,7 @@ class Lru(Family):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through lambda and gamma."""
         del hypers
-        named, own = loop_parts(gradients), {name: values[name] for name in _MAPPED}
+        named, own = gradients.parts(), {name: values[name] for name in _MAPPED}
         mapped = pull(_matrix, own, named.pop("w_rec"))
         # Omega hands in the matrix's gradient alone.
         if "w_in" in named:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.numerics import matmul
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.descent import descent_cells
@@ -103,7 +103,7 @@ class Sbo(CellFamily):
             own["log_eta"] = eta * self._eta(values, hypers)  # d exp(x) = exp(x) dx
         # Omega hands in the product's part alone.
         w = gradients.w_rec + own.pop("w_back", torch.zeros_like(gradients.w_rec))
-        named = {**loop_parts(gradients), **own}
+        named = {**gradients.parts(), **own}
         del named["w_rec"]
         return {**named, **self._parts(values, w)}
 

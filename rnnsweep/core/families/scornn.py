@@ -9,7 +9,7 @@ from typing import ClassVar
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from rnnsweep.core.families.base import Values, loop_parts
+from rnnsweep.core.families.base import Values
 from rnnsweep.core.families.orthogonal_maps import cayley, cayley_blocks, cayley_pullback, cayley_step, signs
 from rnnsweep.core.families.skew_loop import SkewFamily
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
@@ -53,7 +53,7 @@ class Scornn(SkewFamily):
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of A and of what the loop takes as it is."""
-        named = loop_parts(gradients)
+        named = gradients.parts()
         # W is formed again: `weights` leaves nothing behind for this call.
         d = signs(hypers["negatives"], self.hidden)
         named["a_skew"] = cayley_pullback(values["a_skew"], d, cayley(values["a_skew"], d), named.pop("w_rec"))

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.families.base import CellFamily, Values, loop_parts, readout_parameters
+from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.recurrence.state_space import StateSpaceCell, over
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range
@@ -99,7 +99,7 @@ class StateSpaceBlock(CellFamily):
         """Through what makes lambda, B and C."""
         del hypers
         own = gradients.cell
-        named = loop_parts(gradients) | {name: own[name] for name in _PLAIN if name in own}
+        named = gradients.parts() | {name: own[name] for name in _PLAIN if name in own}
         del named["w_rec"]  # no parameter
         if "lam_re" not in own:  # nothing of the loop itself was handed in
             return named

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.loops import BackwardPass, top_of
-from rnnsweep.core.types import BackwardTerm, Batch, Capability, Trace, Wanted
+from rnnsweep.core.loops import Learned
+from rnnsweep.core.recurrence.base import BackwardTerm
+from rnnsweep.core.types import Batch, Capability, Wanted
+from rnnsweep.core.wiring import Wire
 from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:
@@ -48,8 +50,8 @@ class LoopProgram(Protocol):
         ...
 
     @property
-    def engines(self) -> tuple[Engine, ...]:
-        """What runs each layer's loop; `engine` is the last one's."""
+    def wires(self) -> tuple[Wire, ...]:
+        """The network's loops; `engine` is the last one's."""
         ...
 
     @property
@@ -71,32 +73,6 @@ class LoopProgram(Protocol):
     def backward_term(self) -> BackwardTerm | None:
         """The term that the backward loop is to take along, if any."""
         ...
-
-
-@dataclass
-class Learned:
-    """What a learning rule returns for one mini-batch.
-
-    Attributes:
-        loss: of each row. gradients: flat.
-        passes: what is left of each loop's way back, at the inputs first; none where the rule has no such way.
-        step: where the rule proposes the step itself (closed forms, second order): the optimiser is not asked.
-        slots: the rule's row state as it will be where the row takes its step.
-        state: after the mini-batch, where the task carries it over.
-    """
-
-    loss: Float[Tensor, " P"]
-    gradients: Float[Tensor, "P N"]
-    passes: tuple[BackwardPass, ...] = ()
-    step: Float[Tensor, "P N"] | None = None
-    slots: Mapping[str, Shaped[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
-    state: Float[Tensor, "P B S"] | None = None
-
-    @property
-    def trace(self) -> Trace | None:
-        """The last layer's gradient record, where there is one."""
-        top = top_of(self.passes)
-        return None if top is None else top.trace
 
 
 @dataclass(frozen=True)

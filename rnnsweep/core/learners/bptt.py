@@ -11,11 +11,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.learners import truncation
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
-from rnnsweep.core.loops import BackwardPass, LoopRun, loops_of, run
+from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.loops import BackwardPass, Learned, LoopRun, loops_of, run
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.recurrence.base import TermEngine
-from rnnsweep.core.types import Batch, Direct, LoopGradients, TermResult, Trace, Wanted, merged
+from rnnsweep.core.recurrence.base import TermEngine, TermResult
+from rnnsweep.core.types import Batch, Direct, LoopGradients, Trace, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
 
@@ -77,7 +77,7 @@ class Bptt(Learner):
         del own
         values = program.layout.view(params)
         # A carried state is a constant: no gradient goes into the mini-batch before.
-        found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+        found = run(loops_of(program.wires, values, family_hypers), batch)
         seen = found.see(program.readout, values, per_step=program.task.per_step)  # P T+1 B H
         out = read_out(program.task, values, seen.states, batch, program.engine)
         assert out.direct is not None

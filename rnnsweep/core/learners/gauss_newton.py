@@ -132,6 +132,6 @@ def linearise(
 ) -> Linearised:
     """Run the network forward; see `Linearised`."""
     values = program.layout.view(params)
-    found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+    found = run(loops_of(program.wires, values, family_hypers), batch)
     out = read_out(program.task, values, found.states, batch, program.engine, gradients=gradients)
     return Linearised(program, params, values, batch, found, out)

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
+from rnnsweep.core.learners.base import Learner, LoopProgram
 from rnnsweep.core.learners.conjugate import Solved, solve
 from rnnsweep.core.learners.gauss_newton import PLAIN, Linearised, linearise
 from rnnsweep.core.learners.online import check_feed
-from rnnsweep.core.loops import BackwardPass
+from rnnsweep.core.loops import BackwardPass, Learned
 from rnnsweep.core.types import Batch, Capability, Wanted
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, SHARE, Range

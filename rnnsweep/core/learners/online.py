@@ -12,8 +12,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.families.base import Family
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
-from rnnsweep.core.loops import BackwardPass, loops_of, run
+from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.loops import BackwardPass, Learned, loops_of, run
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.cells import whole_direct
 from rnnsweep.core.recurrence.local import LocalSteps
@@ -73,7 +73,7 @@ class OnlineLearner(Learner):
     ) -> Learned:
         """See `Learner.learn`; the trace is that of backpropagation."""
         values = program.layout.view(params)
-        found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+        found = run(loops_of(program.wires, values, family_hypers), batch)
         only, record = found.top.loop, found.top.record  # `check_with` has seen to it
         seen = found.see(program.readout, values, per_step=program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, program.engine)

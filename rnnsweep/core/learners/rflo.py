@@ -12,8 +12,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
-from rnnsweep.core.loops import BackwardPass, loops_of, run
+from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.loops import BackwardPass, Learned, loops_of, run
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.types import Batch, Capability, Direct, Wanted, merged
 from rnnsweep.errors import ConfigError
@@ -89,7 +89,7 @@ class Rflo(Learner):
         assert own is not None
         values = program.layout.view(params)
         engine = program.engine
-        found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+        found = run(loops_of(program.wires, values, family_hypers), batch)
         out = read_out(program.task, values, found.states, batch, engine)
         assert out.direct is not None
         assert out.errors is not None

@@ -11,8 +11,8 @@ from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
-from rnnsweep.core.loops import loops_of, run
+from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.loops import Learned, loops_of, run
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Batch, Wanted
@@ -68,7 +68,7 @@ class Ridge(Learner):
         del want
         assert own is not None
         values, engine = program.layout.view(params), program.engine
-        found = run(loops_of(program.family, values, family_hypers, program.engines), batch)
+        found = run(loops_of(program.wires, values, family_hypers), batch)
         states = found.see(program.readout, values, per_step=program.task.per_step).states
         out = read_out(program.task, values, states, batch, engine, gradients=False)
         x, y = self._rows(program, states, batch, "b_out" in values)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rnnsweep.core import numerics, rng
 from rnnsweep.core.families.base import OutputFeedback
-from rnnsweep.core.learners.base import Learned, Learner, LoopProgram
+from rnnsweep.core.learners.base import Learner, LoopProgram
+from rnnsweep.core.loops import Learned
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, spread
 from rnnsweep.core.sequence_lengths import own_steps

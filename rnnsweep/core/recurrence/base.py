@@ -10,23 +10,72 @@ Promises that every engine keeps (tests/contract/test_engines.py checks all of t
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.types import (
-    BackwardTerm,
-    Direct,
-    LoopGradients,
-    LoopWeights,
-    Record,
-    Tangent,
-    TermResult,
-    Trace,
-)
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
+
+
+@dataclass(frozen=True)
+class BackwardTerm:
+    """What a backward loop may take along: a term of the objective made of the errors that it has in cache anyway.
+
+    A controller says which one it wants (`Controller.backward_term`), an engine whether its loop can (`takes`); where
+    not, the controller forms the term from the trace. Terms are compared by value.
+    """
+
+
+@dataclass(frozen=True)
+class NormRatio(BackwardTerm):
+    """How much each step changes the norm of the error: sum over steps and samples of (|x_t|^k / |g_t|^k - 1)^2 / B.
+
+    x_t and g_t are those of `Trace`; the gradient is the immediate one: of the trailing w_rec in x_t alone.
+
+    Attributes:
+        squared: k = 2, else 1.
+        mean: whether the sum is divided by the share of samples that are active.
+        bound: samples with a |g_t|^2 below it are inactive; > 0.
+    """
+
+    squared: bool
+    mean: bool
+    bound: float
+
+
+@dataclass
+class TermResult:
+    """A `BackwardTerm` of one mini-batch.
+
+    Attributes:
+        value, share: the term without a weight, and the active share of the samples' own steps.
+        w_rec: its gradient for the loop's recurrent matrix.
+    """
+
+    value: Float[Tensor, " P"]
+    share: Float[Tensor, " P"]
+    w_rec: Float[Tensor, "P R A"]
+
+
+@dataclass
+class Tangent:
+    """delta_{T-h} and its first-order change, scaled (docs/maths.md#sampling).
+
+    True values are `delta * 2**exponent` and `ddelta * 2**exponent`.
+
+    Attributes:
+        delta, ddelta: [P, B, H].
+        exponent: int64 [P].
+    """
+
+    delta: Float[Tensor, "P B H"]
+    ddelta: Float[Tensor, "P B H"]
+    exponent: Int64[Tensor, " P"]
 
 
 @runtime_checkable
@@ -132,3 +181,23 @@ class StepEngine(Engine, Protocol):
     def immediate(self, trace: Trace, coefficient: Float[Tensor, "P T B"]) -> Float[Tensor, "P 1 N"]:
         """sum_{t,b} coefficient <x_t, dx_t/dparameters> [P, 1, N], with s_{t-1} and g_t constant in x_t = J_t^T g_t."""
         ...
+
+
+def driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) -> Float[Tensor, "P T B D"]:
+    """Drives of a layer that sees x; x itself where its loop takes inputs as they are."""
+    if weights.w_in is None:
+        return x
+    drive = engine.matmul(x.flatten(1, 2), weights.w_in).unflatten(1, x.shape[1:3])
+    return drive if weights.bias is None else drive + weights.bias[:, None, None]
+
+
+def into_inputs(
+    g: Float[Tensor, "P T B D"], x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine
+) -> tuple[LoopGradients, Float[Tensor, "P T B K"]]:
+    """Gradients of an input path from those of the drives: of its weights (that of W_rec is 0), and of x."""
+    nothing = LoopGradients(torch.zeros_like(weights.w_rec))
+    if weights.w_in is None:
+        return nothing, g
+    bias = None if weights.bias is None else numerics.row_sum(g.flatten(1, 2))
+    back = engine.matmul(g.flatten(1, 2), weights.w_in.transpose(1, 2).contiguous()).unflatten(1, g.shape[1:3])
+    return replace(nothing, w_in=engine.outer(x, g), bias=bias), back.contiguous()

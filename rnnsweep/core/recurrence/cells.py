@@ -23,10 +23,10 @@ from torch.nn.functional import pad
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.recurrence.base import Engine, Tangent
 from rnnsweep.core.recurrence.reference import ReferenceEngine, read_state, unzoned, zoned
 from rnnsweep.core.sequence_lengths import own_steps
-from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
 PreActivation = Float[Tensor, "P B A"]

@@ -25,10 +25,11 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.cells import Cell, CellRecord, State, whole_direct
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.sequence_lengths import own_steps, row_lengths
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 
 RowStep = Callable[[Float[Tensor, " N"], Float[Tensor, "B I"], Float[Tensor, "B S"]], Float[Tensor, "B S"]]
 """(line [N], inputs [B, I], state [B, S]) -> next state [B, S], of one row."""

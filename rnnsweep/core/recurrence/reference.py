@@ -8,9 +8,10 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation, OutputSlope
+from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.layer_norm import NormedRecord, normalised, pulled_back
 from rnnsweep.core.sequence_lengths import own_steps
-from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 
 
 class ReferenceEngine:

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.cells import Cell, CellRecord, Drive, Own, PreActivation, State, sigmoid, whole_direct
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.sequence_lengths import own_steps
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
 _EPSILON = 1e-6

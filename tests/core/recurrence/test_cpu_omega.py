@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 import torch
 
+from rnnsweep.core.recurrence.base import NormRatio, TermResult
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
-from rnnsweep.core.types import NormRatio, TermResult
 from tests.contract.test_engines import F64, Case
 
 FORMS = [NormRatio(squared, mean, 1e-20) for squared, mean in product((True, False), repeat=2)]

@@ -28,7 +28,7 @@ MAPS = {
     "matrices": ("Outer", "Matmul"),
     "forward": ("Forward",),
     "backward": ("Backward",),
-    "norm_ratio": ("Term",),
+    "beside": ("Term",),
     "tangent": ("Tangent",),
     "gated_forward": ("GatedForward",),
     "gated_backward": ("GatedBackward",),

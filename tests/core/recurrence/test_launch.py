@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from rnnsweep.core.activations import ACTIVATIONS
+from rnnsweep.core.recurrence.base import BackwardTerm, NormRatio
 from rnnsweep.core.recurrence.cpu.engine.dispatch import TensorAddresses, width_of
 from rnnsweep.core.recurrence.cpu.engine.gated import LstmEngine
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
 from rnnsweep.core.recurrence.gated_cells import LstmCell
-from rnnsweep.core.types import BackwardTerm, Direct, LoopWeights, NormRatio, Record, Trace
+from rnnsweep.core.types import Direct, LoopWeights, Record, Trace
 from tests.contract.test_engines import F64, Case
 from tests.contract.test_gated_engines import NONE
 from tests.contract.test_gated_engines import Case as GatedCase

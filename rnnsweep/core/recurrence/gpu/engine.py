@@ -11,16 +11,9 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.gpu.tiling import Tiling, check_entries, fuses_inputs, rounded
-from rnnsweep.core.recurrence.kernel_arguments import KernelArguments, check_parts
-from rnnsweep.core.types import (
-    Direct,
-    LoopGradients,
-    LoopWeights,
-    Record,
-    Tangent,
-    Trace,
-)
+from rnnsweep.core.types import Direct, KernelArguments, LoopGradients, LoopWeights, Record, Trace, check_parts
 from rnnsweep.extras import install_hint
 
 try:

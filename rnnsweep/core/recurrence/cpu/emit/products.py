@@ -1,4 +1,4 @@
-"""Register-tiled products as numba intrinsics; the only place where most of the time goes.
+"""Register-tiled products as numba intrinsics, where most of the time goes; masks and layer norm beside them.
 
 A tile holds up to 10 x 2 vectors of the result in registers and runs over the whole inner size; each entry is
 summed in the order of the inner index with one fused multiply-add per term, whatever the tile: results do not depend
@@ -7,17 +7,27 @@ on how a matrix is cut into tiles.
 Both intrinsics take one `Product`:
     rows: c[m] = start[m] + a1[m] . B1 + a2[m] . B2 with B packed in panels (see `kernels.matrices.pack`)
     cols: c[m] = start[m] + sum_k a1[k, m] * b[k]      (a transposed product; b row-major, not packed)
+
+Of masks, a factor of 1 and a zone of 0 change no bit, and where a zone is 1 the state is what it was, whatever the step
+made. Layer norm sums over full vectors lane by lane, then over the lanes in order, then over what is left one by one:
+an order that depends on the number of columns only. Mean first, then the variance of what is left: no cancellation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import cgutils, types
 
+from rnnsweep.core.recurrence.cpu.emit.gates import Sample, every, neighbours
 from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require, unpack
+from rnnsweep.core.recurrence.cpu.emit.vectors import out_of_line
 from rnnsweep.core.recurrence.cpu.host import PANEL, PARTS, TILES, VECTOR_BYTES
+
+EPSILON = 1e-5
+"""`recurrence.layer_norm.EPSILON`, here once more: what compiled code is made of lies in this package."""
 
 
 class Product(NamedTuple):
@@ -166,3 +176,251 @@ class _Tile:
         """The vector at an element offset from a pointer."""
         place = self.b.bitcast(self.b.gep(pointer, [I64(offset)]), lanes.type.as_pointer())
         return Vec(lanes, self.b.load(place, align=lanes.bits // 8))
+
+
+class Masked(NamedTuple):
+    """out = mask x, all [rows, columns], each with entries from one row to the next of its own."""
+
+    out: int
+    ldout: int
+    x: int
+    ldx: int
+    mask: int
+    ldmask: int
+    rows: int
+    columns: int
+
+
+@intrinsic
+def masked(typingctx, zero, operands):
+    """See `Masked`."""
+    require(Masked, operands)
+    return types.void(zero, operands), out_of_line("masked", Masked, _write_masked)
+
+
+def _write_masked(k: Lanes, args: Masked) -> None:
+    def body(v: Lanes, j: Any, out: Sample, x: Sample, mask: Sample) -> None:
+        out.store(mask.load(v, 0, j) * x.load(v, 0, j), 0, j)
+
+    matrices = [(args.out, args.ldout), (args.x, args.ldx), (args.mask, args.ldmask)]
+    every(k, (args.rows, args.columns), matrices, body)
+
+
+class Zoned(NamedTuple):
+    """state = zone before + (1 - zone) state, of so many `numbers` that lie without gaps."""
+
+    state: int
+    before: int
+    zone: int
+    numbers: int
+
+
+@intrinsic
+def zoned(typingctx, zero, operands):
+    """See `Zoned`."""
+    require(Zoned, operands)
+    return types.void(zero, operands), out_of_line("zoned", Zoned, _write_zoned)
+
+
+def _write_zoned(k: Lanes, args: Zoned) -> None:
+    def body(v: Lanes, j: Any, state: Sample, before: Sample, zone: Sample) -> None:
+        share, new, old = zone.load(v, 0, j), state.load(v, 0, j), before.load(v, 0, j)
+        # Selected, not weighed: 0 * inf would be NaN.
+        mixed = v.select(share <= 0.0, new, share * old + (1.0 - share) * new)
+        state.store(v.select(1.0 - share <= 0.0, old, mixed), 0, j)
+
+    every(k, (I64(1), args.numbers), [(args.state, I64(0)), (args.before, I64(0)), (args.zone, I64(0))], body)
+
+
+class Unzoned(NamedTuple):
+    """inner = (1 - zone) g and passed = zone g, all [rows, columns]; inner may be g itself."""
+
+    g: int
+    ldg: int
+    inner: int
+    ldinner: int
+    passed: int
+    ldpassed: int
+    zone: int
+    ldzone: int
+    rows: int
+    columns: int
+
+
+@intrinsic
+def unzoned(typingctx, zero, operands):
+    """See `Unzoned`."""
+    require(Unzoned, operands)
+    return types.void(zero, operands), out_of_line("unzoned", Unzoned, _write_unzoned)
+
+
+def _write_unzoned(k: Lanes, args: Unzoned) -> None:
+    def body(v: Lanes, j: Any, g: Sample, inner: Sample, passed: Sample, zone: Sample) -> None:
+        share, error = zone.load(v, 0, j), g.load(v, 0, j)
+        passed.store(share * error, 0, j)
+        inner.store((1.0 - share) * error, 0, j)
+
+    errors = [(args.g, args.ldg), (args.inner, args.ldinner), (args.passed, args.ldpassed)]
+    every(k, (args.rows, args.columns), [*errors, (args.zone, args.ldzone)], body)
+
+
+class Normalise(NamedTuple):
+    """out = gain hat + add, hat = (x - mean) spread, row by row of [rows, columns]; out may be x itself.
+
+    Attributes:
+        x, ldx, out, ldout, add, ldadd, hat, ldhat: addresses, and entries from one row to the next.
+        gain: one row. spread, ldspread: where 1 / standard deviation of each row goes.
+    """
+
+    x: int
+    ldx: int
+    out: int
+    ldout: int
+    gain: int
+    add: int
+    ldadd: int
+    hat: int
+    ldhat: int
+    spread: int
+    ldspread: int
+    rows: int
+    columns: int
+
+
+@intrinsic
+def normalise(typingctx, zero, operands):
+    """See `Normalise`."""
+    require(Normalise, operands)
+    return types.void(zero, operands), out_of_line("normalise", Normalise, _write_normalise)
+
+
+def _write_normalise(k: Lanes, args: Normalise) -> None:
+    b, count = k.builder, args.columns
+    gain = _row(k, args.gain, I64(0), I64(0))
+    with cgutils.for_range(b, args.rows) as loop:
+        x, out, add, hat, spread = (
+            _row(k, address, stride, loop.index)
+            for address, stride in (
+                (args.x, args.ldx),
+                (args.out, args.ldout),
+                (args.add, args.ldadd),
+                (args.hat, args.ldhat),
+                (args.spread, args.ldspread),
+            )
+        )
+        mean = _mean(k, count, lambda v, j: x.load(v, 0, j))
+
+        def square(v: Lanes, j: Any) -> Vec:
+            centred = x.load(v, 0, j) - v.splat(mean)
+            return centred * centred
+
+        variance = b.fadd(_mean(k, count, square), ir.Constant(k.real, EPSILON))
+        scale = b.fdiv(ir.Constant(k.real, 1.0), _root(k, variance))
+
+        def write(v: Lanes, j: Any) -> None:
+            normal = (x.load(v, 0, j) - v.splat(mean)) * v.splat(scale)
+            hat.store(normal, 0, j)
+            out.store(v.fma(gain.load(v, 0, j), normal, add.load(v, 0, j)), 0, j)
+
+        neighbours(k, count, write)
+        one = _single(k)
+        spread.store(one.splat(scale), 0, I64(0))
+
+
+class PullNorm(NamedTuple):
+    """Errors g of `Normalise.out` become errors `out` of its x, row by row of [rows, columns]; out may be g itself.
+
+    Attributes:
+        g, ldg, out, ldout, hat, ldhat, spread, ldspread: addresses, and entries from one row to the next.
+        gain: one row. dgain, dbias: one row each; sums over the rows are added to them.
+    """
+
+    g: int
+    ldg: int
+    out: int
+    ldout: int
+    gain: int
+    hat: int
+    ldhat: int
+    spread: int
+    ldspread: int
+    dgain: int
+    dbias: int
+    rows: int
+    columns: int
+
+
+@intrinsic
+def pull_norm(typingctx, zero, operands):
+    """See `PullNorm`."""
+    require(PullNorm, operands)
+    return types.void(zero, operands), out_of_line("pull_norm", PullNorm, _write_pull_norm)
+
+
+def _write_pull_norm(k: Lanes, args: PullNorm) -> None:
+    b, count = k.builder, args.columns
+    gain, dgain, dbias = (_row(k, address, I64(0), I64(0)) for address in (args.gain, args.dgain, args.dbias))
+    with cgutils.for_range(b, args.rows) as loop:
+        g, out, hat, spread = (
+            _row(k, address, stride, loop.index)
+            for address, stride in (
+                (args.g, args.ldg),
+                (args.out, args.ldout),
+                (args.hat, args.ldhat),
+                (args.spread, args.ldspread),
+            )
+        )
+
+        def error(v: Lanes, j: Any) -> Vec:
+            return gain.load(v, 0, j) * g.load(v, 0, j)
+
+        mean = _mean(k, count, error)
+        along = _mean(k, count, lambda v, j: error(v, j) * hat.load(v, 0, j))
+        scale = spread.load(_single(k), 0, I64(0))
+        scale = b.extract_element(scale.value, ir.IntType(32)(0))
+
+        def write(v: Lanes, j: Any) -> None:
+            own, normal = g.load(v, 0, j), hat.load(v, 0, j)
+            dgain.store(v.fma(own, normal, dgain.load(v, 0, j)), 0, j)
+            dbias.store(dbias.load(v, 0, j) + own, 0, j)
+            left = error(v, j) - v.splat(mean) - normal * v.splat(along)
+            out.store(v.splat(scale) * left, 0, j)
+
+        neighbours(k, count, write)
+
+
+def _row(k: Lanes, address: Any, stride: Any, index: Any) -> Sample:
+    b = k.builder
+    return Sample(k, b.add(address, b.mul(b.mul(index, stride), I64(k.bits // 8))), I64(0))
+
+
+def _single(k: Lanes) -> Lanes:
+    """Vectors of one number."""
+    return Lanes(k.builder, k.real, k.bits // 8)
+
+
+def _mean(k: Lanes, count: Any, term: Callable[[Lanes, Any], Vec]) -> Any:
+    """Mean of `term` over `count` columns, one number."""
+    b = k.builder
+    wide, one = Lanes(b, k.real, VECTOR_BYTES), _single(k)
+    total, rest = cgutils.alloca_once(b, wide.type), cgutils.alloca_once(b, k.real)
+    b.store(wide.constant(0.0).value, total)
+    full = b.udiv(count, I64(wide.width))
+    with cgutils.for_range(b, full) as loop:
+        part = term(wide, b.mul(loop.index, I64(wide.width)))
+        b.store((Vec(wide, b.load(total)) + part).value, total)
+    lanes = b.load(total)
+    # Lane after lane, not a tree: the order is written down here, so that no compiler may choose another.
+    whole = b.extract_element(lanes, ir.IntType(32)(0))
+    for lane in range(1, wide.width):
+        whole = b.fadd(whole, b.extract_element(lanes, ir.IntType(32)(lane)))
+    b.store(whole, rest)
+    with cgutils.for_range_slice(b, b.mul(full, I64(wide.width)), count, I64(1), I64) as (column, _):
+        part = b.extract_element(term(one, column).value, ir.IntType(32)(0))
+        b.store(b.fadd(b.load(rest), part), rest)
+    return b.fdiv(b.load(rest), b.sitofp(count, k.real))
+
+
+def _root(k: Lanes, number: Any) -> Any:
+    kind = ir.FunctionType(k.real, [k.real])
+    return k.builder.call(cgutils.get_or_insert_function(k.builder.module, kind, f"llvm.sqrt.f{k.bits}"), [number])

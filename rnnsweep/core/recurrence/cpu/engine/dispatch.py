@@ -20,8 +20,8 @@ from jaxtyping import Int64, Num, Shaped
 from torch import Tensor
 
 from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
-from rnnsweep.core.recurrence.kernel_arguments import KernelArguments
 from rnnsweep.core.sequence_lengths import row_lengths
+from rnnsweep.core.types import KernelArguments
 
 ALIGN = 64
 """Bytes: buffers begin on a cache line, and so on the longest vector's width."""

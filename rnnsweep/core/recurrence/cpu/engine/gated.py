@@ -10,10 +10,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation
+from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.cells import Cell, whole_direct
 from rnnsweep.core.recurrence.cpu.engine.dispatch import ALIGN, RowThreads, TensorAddresses, Workspace, width_of
 from rnnsweep.core.recurrence.cpu.engine.simple import SAMPLES_PER_BLOCK, CpuEngine
-from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Tangent, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
 

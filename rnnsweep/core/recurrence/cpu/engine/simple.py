@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.recurrence.base import BackwardTerm, NormRatio, Tangent, TermResult
 from rnnsweep.core.recurrence.cpu import host
 from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     RowThreads,
@@ -20,20 +21,8 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     rows_of,
     width_of,
 )
-from rnnsweep.core.recurrence.kernel_arguments import check_parts
 from rnnsweep.core.recurrence.layer_norm import NormedRecord
-from rnnsweep.core.types import (
-    BackwardTerm,
-    Direct,
-    LoopGradients,
-    LoopMasks,
-    LoopWeights,
-    NormRatio,
-    Record,
-    Tangent,
-    TermResult,
-    Trace,
-)
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace, check_parts
 
 SAMPLES_PER_BLOCK = 96
 """About as many samples per block of steps: their states and deltas, and the sums they are added to, stay in L2."""
@@ -146,7 +135,7 @@ class CpuEngine:
         keep: bool,
     ) -> tuple[LoopGradients, Trace | None, TermResult]:
         """See `TermEngine.backward_with`."""
-        from rnnsweep.core.recurrence.cpu.kernels.norm_ratio import PLAIN, SQUARED, TermJob
+        from rnnsweep.core.recurrence.cpu.kernels.beside import PLAIN, SQUARED, TermJob
 
         if not isinstance(term, NormRatio):
             raise TypeError(f"this loop takes NormRatio along, not {type(term).__name__}")
@@ -165,7 +154,7 @@ class CpuEngine:
         self, record: Record, direct: Direct, activation: Activation, term: Any, *, keep: bool
     ) -> tuple[LoopGradients, Trace | None]:
         from rnnsweep.core.recurrence.cpu.kernels.backward import BackwardJob, backward_rows, backward_scratch
-        from rnnsweep.core.recurrence.cpu.kernels.norm_ratio import NO_TERM
+        from rnnsweep.core.recurrence.cpu.kernels.beside import NO_TERM
 
         w, dtype = record.weights, record.h.dtype
         (P, T, B, I), H = record.inputs.shape, record.h.shape[3]  # noqa: E741

@@ -21,6 +21,21 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import (
     store,
     vector_width,
 )
+from rnnsweep.core.recurrence.cpu.kernels.beside import (
+    TermJob,
+    TermScratch,
+    begin_term,
+    carry,
+    enter,
+    leave,
+    measure,
+    seen_states,
+    term_scratch,
+    through_norm,
+    wants_term,
+    weighted_block,
+    write_term,
+)
 from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     Outer,
     add_outer,
@@ -35,17 +50,6 @@ from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     padded,
     times_packed,
 )
-from rnnsweep.core.recurrence.cpu.kernels.norm_ratio import (
-    TermJob,
-    TermScratch,
-    begin_term,
-    measure,
-    term_scratch,
-    wants_term,
-    weighted_block,
-    write_term,
-)
-from rnnsweep.core.recurrence.cpu.kernels.simple_regularised import carry, enter, leave, seen_states, through_norm
 
 
 class BackwardJob(NamedTuple):

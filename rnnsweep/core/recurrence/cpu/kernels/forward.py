@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
-from rnnsweep.core.recurrence.cpu.emit.masked import Masked, Zoned, masked, zoned
-from rnnsweep.core.recurrence.cpu.emit.normed import Normalise, normalise
-from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.products import Masked, Normalise, Product, Zoned, masked, normalise, zoned
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     LEAKY,
     PLAIN,

@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.gates import GruStep, LstmShow, LstmStep, gru_step, lstm_show, lstm_step
-from rnnsweep.core.recurrence.cpu.emit.masked import Masked, Zoned, masked, zoned
-from rnnsweep.core.recurrence.cpu.emit.normed import Normalise, normalise
-from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.products import Masked, Normalise, Product, Zoned, masked, normalise, zoned
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.matrices import clear, copy, fill, hold, pack, padded, times_packed
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined
 from rnnsweep.core.recurrence.cpu.emit.gates import LstmHide, lstm_hide
-from rnnsweep.core.recurrence.cpu.emit.masked import Masked, Unzoned, masked, unzoned
-from rnnsweep.core.recurrence.cpu.emit.normed import PullNorm, pull_norm
+from rnnsweep.core.recurrence.cpu.emit.products import Masked, PullNorm, Unzoned, masked, pull_norm, unzoned
 from rnnsweep.core.recurrence.cpu.emit.vectors import Sum, combine, item_bytes, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.gated_forward import GRU, LSTM
 from rnnsweep.core.recurrence.cpu.kernels.matrices import fill, padded

@@ -1,8 +1,9 @@
-"""The term `NormRatio` beside backpropagation: norms, coefficients and weighted deltas of a block while it is in cache.
+"""Beside backpropagation through the simple loop: the term `NormRatio`, masks and layer norm.
 
-The pieces of a term that `backward` calls, in this order: `wants_term` and `begin_term` once per row, `measure` at
-every own step, `weighted_block` at the end of a block of steps (what its outer product with x takes), `write_term` at
-the end of the row. The divisor, the active count, is known only then, so that sums stay unscaled until `write_term`.
+Of the term: norms, coefficients and weighted deltas of a block while it is in cache. Its pieces that `backward` calls,
+in this order: `wants_term` and `begin_term` once per row, `measure` at every own step, `weighted_block` at the end of a
+block of steps (what its outer product with x takes), `write_term` at the end of the row. The divisor, the active count,
+is known only then, so that sums stay unscaled until `write_term`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import math
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, memory_map, part
+from rnnsweep.core.recurrence.cpu.emit.products import Masked, PullNorm, Unzoned, masked, pull_norm, unzoned
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Multiple,
     RowSquares,
+    Sum,
+    combine,
     item_bytes,
     load,
     load_int,
@@ -153,3 +157,74 @@ def write_term(zero, job, p, room, value, active):
     copy_out(zero, target=job.term.w_rec + p * H * H * size, source=room.sums, rows=H, columns=H)
     store(zero, value / divisor, job.term.value + p * size)
     store(zero, active / own_samples(job, p), job.term.share + p * size)
+
+
+@inlined
+def enter(zero, job, p, t, g, here):
+    """Address of what of g_t goes into the step; a zone leaves the rest in `carried`."""
+    step = job.B * padded(zero, job.H)
+    if job.zone == 0:
+        return g
+    zone = job.zone + (p * job.T + t) * step * item_bytes(zero)
+    split = Unzoned(
+        g=g, ldg=0, inner=here.inner, ldinner=0, passed=here.carried, ldpassed=0, zone=zone, ldzone=0, rows=1,
+        columns=step,
+    )  # fmt: skip
+    unzoned(zero, split)
+    return here.inner
+
+
+@inlined
+def leave(zero, job, p, x, ldcarried, here):
+    """Mask what came back through the matrix; what passes by comes after it."""
+    step = job.B * padded(zero, job.H)
+    mask = job.recurrent + p * step * item_bytes(zero)
+    masked(zero, Masked(out=x, ldout=0, x=x, ldx=0, mask=mask, ldmask=0, rows=1, columns=step))
+    if ldcarried != 0:
+        combine(zero, Sum(out=x, factor=here.one, x=here.carried, y=x, count=step // vector_width(zero)))
+
+
+@inlined
+def carry(zero, job, inner, here):
+    """Set `carried` to what passes f by, (1 - leak) g and what a zone has left there; gives its stride."""
+    full = padded(zero, job.H)
+    vectors = job.B * full // vector_width(zero)
+    if job.leak != 0 and job.zone != 0:
+        combine(zero, Sum(out=here.carried, factor=here.passed, x=inner, y=here.carried, count=vectors))
+    elif job.leak != 0:
+        scale(zero, Multiple(out=here.carried, factor=here.passed, x=inner, count=vectors))
+    elif job.zone == 0:
+        # One row of zeros that serves all samples.
+        fill(zero, target=here.carried, count=full)
+        return 0 * full
+    return full
+
+
+@inlined
+def through_norm(zero, job, p, t, delta, here):
+    """Errors of the normalised sums become those of the sums; padding stays 0."""
+    size, full = item_bytes(zero), padded(zero, job.H)
+    at = p * job.T + t
+    back = PullNorm(
+        g=delta, ldg=full, out=delta, ldout=full, gain=job.gain + p * job.H * size,
+        hat=job.hat + at * job.B * full * size, ldhat=full, spread=job.spread + at * job.B * size, ldspread=1,
+        dgain=here.dgain, dbias=here.dbias, rows=job.B, columns=job.H,
+    )  # fmt: skip
+    pull_norm(zero, back)
+
+
+@inlined
+def seen_states(zero, job, p, t, count, here):
+    """Address of `count` states from step t on as w_rec reads them."""
+    size, full = item_bytes(zero), padded(zero, job.H)
+    h, step = job.h + (p * (job.T + 1) + t) * job.B * full * size, job.B * full
+    if job.recurrent == 0:
+        return h
+    mask = job.recurrent + p * step * size
+    for n in range(count // job.B):
+        at = n * step * size
+        masked(
+            zero,
+            Masked(out=here.seen + at, ldout=0, x=h + at, ldx=0, mask=mask, ldmask=0, rows=1, columns=step),
+        )
+    return here.seen
