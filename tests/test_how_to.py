@@ -74,12 +74,9 @@ def unit_of(page: Path) -> tuple[str, str, type]:
 
 def test_there_is_a_page_for_every_group():
     groups = {next(name for name in files_of(page) if name.endswith(".yaml")).split("/")[1] for page in PAGES}
-    assert groups == {entry.name for entry in search_path().packaged.iterdir()} - {
-        "cluster",
-        "tracker",
-        "config.yaml",
-        "every_family.yaml",
-    }
+    # of a scorer, which is a function and no unit, docs/how-to/your-data.md tells
+    others = {"cluster", "tracker", "scorer", "config.yaml", "every_family.yaml"}
+    assert groups == {entry.name for entry in search_path().packaged.iterdir()} - others
 
 
 def test_a_page_is_one_module_one_yaml_and_one_test(page):

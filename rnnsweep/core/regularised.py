@@ -182,7 +182,7 @@ class Regularised(Family):
             return super().feed(values, hypers, inputs, lengths, engine)
         w_in, gain = self._of_lengths(values)["w_in"], values["gain_in"][:, None, None]
         z = engine.matmul(inputs.flatten(1, 2), w_in).unflatten(1, inputs.shape[1:3])
-        normed = NormedBlocks.of(z, self._blocks)
+        normed = NormedBlocks.of(z, self._together)
         drives = torch.addcmul(values["b"][:, None, None], gain, normed.hat)
 
         def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
@@ -207,13 +207,13 @@ class Regularised(Family):
         return NormPath(self) if self.feeds else super().input_path
 
     @property
-    def _blocks(self) -> tuple[int, ...]:
+    def _together(self) -> tuple[int, ...]:
         """Widths of what is normalised together: the LSTM's gates; the GRU's r and z, and its candidate."""
         return (4 * self.hidden,) if isinstance(super().cell, LstmCell) else (2 * self.hidden, self.hidden)
 
     def _layer_normed(self, z: Float[Tensor, "*N A"]) -> Float[Tensor, "*N A"]:
         """The same of one step, by operations that can be exported."""
-        return torch.cat([normalised(part)[0] for part in z.split(list(self._blocks), -1)], -1)
+        return torch.cat([normalised(part)[0] for part in z.split(list(self._together), -1)], -1)
 
     def _of_lengths(self, values: Values) -> dict[str, Tensor]:
         """Values with W_j = g_j v_j / |v_j|."""

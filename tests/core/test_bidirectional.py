@@ -319,7 +319,9 @@ def test_what_cannot_be_says_why() -> None:
     with pytest.raises(ConfigError, match=r"family\.residual.*different widths"):
         layered(Lstm(4, layers=2, widths=(4, 5), residual=True))
     assert layered(Lstm(4, widths=(7,))) == Lstm(7)
-    assert Lstm(4, layers=2, widths=(4, 5)).unread() == {"hidden": "widths=4/5"}
+    # what says something of masks is unread where there are none
+    masks = {"variational": "neither dropout nor input_dropout or output_dropout"}
+    assert Lstm(4, layers=2, widths=(4, 5)).unread() == masks | {"hidden": "widths=4/5"}
     assert layered(Lstm(9, layers=2, widths="4/5")) == layered(Lstm(3, layers=2, widths=(4, 5)))
-    assert Srn(4, residual=True).unread() == {"residual": "layers=1"}
-    assert not Srn(4, layers=2, residual=True).unread()
+    assert Srn(4, residual=True).unread() == masks | {"residual": "layers=1", "dropout": "layers=1"}
+    assert Srn(4, layers=2, residual=True).unread() == masks

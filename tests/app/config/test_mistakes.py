@@ -74,13 +74,13 @@ MISTAKES = {
         EVERYTHING,
         ["init=chrono"],
         "init='chrono': sets the biases of gates, which the family srn does not have",
-        "family=adam_lstm|gru|lstm",
+        "family=adam_lstm|gru|lem|lstm",
     ),
     "an init of gates without gates in one family": (
         EVERYTHING,
         ["init=chrono", "family=choice(lstm,srn)", "~controllers.sampling"],
         "the family srn does not have",
-        "gru|lstm",
+        "gru|lem|lstm",
     ),
     "a setting of another inner optimiser": (
         EVERYTHING,
