@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rnnsweep.core.datasets.dataset_files import KeptReader, locate, states_of
-from rnnsweep.core.datasets.table_arrays import read_archive, read_array
+from rnnsweep.core.datasets.table_arrays import array_files, is_unpacked, read_archive, read_array, read_unpacked
 from rnnsweep.core.datasets.table_arrow import is_saved, read_parquet, read_saved, saved_files
 from rnnsweep.core.datasets.table_columns import EXPECTED, FOLDER, Table, joined, objects, wrong_file
 from rnnsweep.core.datasets.table_text_files import read_json_lines, read_plain, read_separated
@@ -45,6 +45,8 @@ def _files(place: Path) -> list[Path]:
         return [place]
     if is_saved(place):
         return saved_files(place)
+    if is_unpacked(place):
+        return array_files(place)
     found = sorted(file for file in place.rglob("*") if file.suffix.lower() in READERS and file.is_file())
     if not found:
         raise wrong_file(place, "holds no file of a known kind", allowed=", ".join(READERS))
@@ -94,6 +96,8 @@ def _read(path: str | None, beside: tuple[str, ...]) -> Table:
         return _one(place, beside)
     if is_saved(place):
         return read_saved(place, beside)
+    if is_unpacked(place):
+        return read_unpacked(place)
     files = _files(place)
     parts = [_in_folder(_one(file, beside), file.parent, place) for file in files]
     names = [str(file.relative_to(place).with_suffix("")) for file in files]
