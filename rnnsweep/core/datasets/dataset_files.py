@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from rnnsweep.core.rng import Split
 from rnnsweep.errors import ConfigError
@@ -16,6 +18,7 @@ PREFIX = "samples:"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 Item = TypeVar("Item")
+Content = TypeVar("Content")
 
 
 def locate(path: str | None, sample: str, expected: str) -> Path:
@@ -59,6 +62,44 @@ def files_below(path: str) -> list[Path]:
         return [place]
     # sorted: a digest of the list must not depend on the order in which a file system tells it
     return sorted(file for file in place.rglob("*") if file.is_file())
+
+
+def states_of(files: Iterable[Path]) -> str:
+    """A digest of name, size and time of writing of each file: what is kept of files is kept for these."""
+    states = [(str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in files]
+    # short, as it is hashed with every mini-batch, and a folder may hold thousands
+    return hashlib.blake2b(repr(states).encode(), digest_size=16).hexdigest()
+
+
+class KeptReader(Generic[Content]):
+    """A reader that keeps what it has read while the files are as they were.
+
+    A process may go on for days, such as a notebook's, and its user write a file anew: by path alone the old content
+    would be kept. All rows of all packs share what is kept.
+    """
+
+    def __init__(self, read: Callable[..., Content], states: Callable[[Any], str], most: int) -> None:
+        """Of a function of a path and options; at most so many of its results are kept."""
+        self._states = states
+        self._kept = lru_cache(maxsize=most)(lambda states, path, options: read(path, *options))
+
+    def __call__(self, path: Any, *options: Any, states: str | None = None) -> Content:
+        """Content of the files that `path` names.
+
+        Args:
+            path: see the reader.
+            options: others of its arguments.
+            states: of the files, from whoever asked before; None: they are looked at. Who reads for every mini-batch
+                asks once, and goes on with what it began with.
+        """
+        return self._kept(self._states(path) if states is None else states, path, options)
+
+
+def kept_while(
+    files: Callable[[str | None], Iterable[Path]], most: int
+) -> Callable[[Callable[..., Content]], KeptReader[Content]]:
+    """Make a reader keep `most` contents, each while `files` of its path are as they were."""
+    return lambda read: KeptReader(read, lambda path: states_of(files(path)), most)
 
 
 def broken(path: Path, problem: str, expected: str) -> ConfigError:

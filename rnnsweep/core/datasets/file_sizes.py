@@ -62,13 +62,14 @@ def check_unpacked(file: Path, packed: int, unpacked: int, expected: str) -> Non
     check_memory(file, unpacked, expected)
 
 
-def check_npy(file: Path, expected: str, name: str = "") -> tuple[tuple[int, ...], np.dtype]:
+def check_npy(file: Path, expected: str, name: str = "", in_memory: bool = True) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of the array in a .npy file, or in one member of a .npz file, that its header promises.
 
     Args:
         file: the .npy or .npz file.
         expected: see `broken`.
         name: the member, as `numpy.load` calls it; empty for a .npy file.
+        in_memory: whether it will be read; a file that is mapped may be larger than memory.
 
     Raises:
         ConfigError: no array, or less data than the header promises, or too much for the memory.
@@ -76,7 +77,10 @@ def check_npy(file: Path, expected: str, name: str = "") -> tuple[tuple[int, ...
     if not name:
         size = size_of(file, expected)
         with file.open("rb") as stream:
-            return _promised(file, stream, size, expected)
+            shape, kind = _promised(file, stream, size, expected)
+        if in_memory:
+            check_memory(file, math.prod(shape) * kind.itemsize, expected)
+        return shape, kind
     with zipfile.ZipFile(file) as archive:
         # numpy leaves the ending out of a member's name
         member = archive.getinfo(f"{name}.npy")
@@ -99,7 +103,6 @@ def _promised(file: Path, stream: IO[bytes], size: int, expected: str) -> tuple[
     promised, held = math.prod(shape) * kind.itemsize, size - stream.tell()
     if promised > held:
         raise broken(file, f"holds {held:,} bytes of data where its header promises {promised:,}", expected)
-    check_memory(file, promised, expected)
     return shape, kind
 
 

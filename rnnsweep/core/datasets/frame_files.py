@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from rnnsweep.core.datasets.dataset_files import SPLITS, broken, complete, in_parts, locate, part_of
+from rnnsweep.core.datasets.dataset_files import SPLITS, broken, complete, in_parts, kept_while, locate, part_of
 from rnnsweep.core.datasets.file_sizes import check_npy
 from rnnsweep.core.rng import Split
 
@@ -30,7 +29,7 @@ def frame_files(path: str | None) -> list[Path]:
     return sorted(folder.rglob("*.npy"))
 
 
-@lru_cache(maxsize=4)
+@kept_while(frame_files, most=4)
 def read_frames(path: str | None) -> Frames:
     """Sequences by part, float32 [steps, d] with one d, each with two steps or more.
 

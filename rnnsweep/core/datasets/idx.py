@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from rnnsweep.core.datasets.dataset_files import broken, locate
+from rnnsweep.core.datasets.dataset_files import broken, kept_while, locate
 from rnnsweep.core.datasets.file_sizes import DEFLATE_RATIO, check_memory, size_of
 from rnnsweep.core.rng import Split
 from rnnsweep.errors import ConfigError
@@ -77,10 +76,12 @@ def idx_files(path: str | None) -> list[Path]:
         ConfigError: one is missing.
     """
     folder = locate(path, "idx", EXPECTED)
+    if not folder.is_dir():
+        raise broken(folder, "is no folder", EXPECTED)
     return [_file(folder, f"{name}-{kind}", size) for name in ("train", "t10k") for kind, size in _KINDS.items()]
 
 
-@lru_cache(maxsize=2)
+@kept_while(idx_files, most=2)
 def read_mnist(path: str | None) -> dict[Split, Pictures]:
     """Pixels, uint8 [n, height * width], and classes 0..9, int64 [n], by part.
 
@@ -90,8 +91,6 @@ def read_mnist(path: str | None) -> dict[Split, Pictures]:
         ConfigError: a file is missing or broken, or pictures and labels do not belong together.
     """
     folder = locate(path, "idx", EXPECTED)
-    if not folder.is_dir():
-        raise broken(folder, "is no folder", EXPECTED)
     pixels, classes = _pair(folder, "train")
     tests = _pair(folder, "t10k")
     if tests[0].shape[1] != pixels.shape[1]:

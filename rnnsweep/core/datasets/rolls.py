@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rnnsweep.core.datasets.dataset_files import SPLITS, broken, complete, in_parts, locate, part_of
+from rnnsweep.core.datasets.dataset_files import SPLITS, broken, complete, in_parts, kept_while, locate, part_of
 from rnnsweep.core.datasets.file_sizes import check_memory, check_npy, size_of
 from rnnsweep.core.datasets.midi import LOWEST, NOTES, read_midi
 from rnnsweep.core.rng import Split
@@ -40,7 +39,7 @@ def _songs(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".mid", ".midi"))
 
 
-@lru_cache(maxsize=4)
+@kept_while(roll_files, most=4)
 def read_rolls(path: str | None, steps_per_beat: int) -> Rolls:
     """Pieces by part, uint8 [steps, 88], each with two steps or more.
 

@@ -22,7 +22,7 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 _EXACT = 2.0**53
 """Whole numbers from here on are not exact as float64: they are kept as text, for they are names."""
 
-_LARGEST = float(np.finfo(np.float32).max)
+largest_allowed = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +99,8 @@ class Table:
             at = next(i for i, cell in enumerate(column) if cell is not None and not is_number(cell))
             hint = "Numbers have a decimal point, no comma." if has_decimal_comma(column[at]) else None
             raise self.wrong(at, name, "is no number", column[at], allowed="numbers, or an empty cell", hint=hint)
-        if (np.abs(column) > _LARGEST).any():
-            at = int(np.flatnonzero(np.abs(column) > _LARGEST)[0])
+        if (np.abs(column) > largest_allowed).any():
+            at = int(np.flatnonzero(np.abs(column) > largest_allowed)[0])
             problem = "is not finite" if np.isinf(column[at]) else "is too large for float32"
             raise self.wrong(at, name, problem, float(column[at]), allowed="finite numbers")
         return column

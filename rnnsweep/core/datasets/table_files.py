@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 
-from rnnsweep.core.datasets.dataset_files import locate
-from rnnsweep.core.datasets.table_arrays import read_archive, read_array
+from rnnsweep.core.datasets.dataset_files import KeptReader, locate, states_of
+from rnnsweep.core.datasets.table_arrays import array_files, is_unpacked, read_archive, read_array, read_unpacked
 from rnnsweep.core.datasets.table_arrow import is_saved, read_parquet, read_saved, saved_files
 from rnnsweep.core.datasets.table_columns import EXPECTED, FOLDER, Table, joined, objects, wrong_file
 from rnnsweep.core.datasets.table_text_files import read_json_lines, read_plain, read_separated
@@ -47,6 +45,8 @@ def _files(place: Path) -> list[Path]:
         return [place]
     if is_saved(place):
         return saved_files(place)
+    if is_unpacked(place):
+        return array_files(place)
     found = sorted(file for file in place.rglob("*") if file.suffix.lower() in READERS and file.is_file())
     if not found:
         raise wrong_file(place, "holds no file of a known kind", allowed=", ".join(READERS))
@@ -72,9 +72,7 @@ def file_states(path: str | DatasetSource | None) -> str:
     """
     if isinstance(path, DatasetSource):
         return path.states()
-    states = [(str(file), (state := file.stat()).st_size, state.st_mtime_ns) for file in table_files(path)]
-    # short, as it is hashed with every mini-batch, and a folder may hold thousands
-    return hashlib.blake2b(repr(states).encode(), digest_size=16).hexdigest()
+    return states_of(table_files(path))
 
 
 def read_table(path: str | DatasetSource | None, beside: tuple[str, ...] = ()) -> Table:
@@ -89,21 +87,24 @@ def read_table(path: str | DatasetSource | None, beside: tuple[str, ...] = ()) -
     """
     if isinstance(path, DatasetSource):
         return read_dataset(path)
-    return _read(path, file_states(path), beside)
+    return _kept(path, beside)
 
 
-@lru_cache(maxsize=2)
-def _read(path: str | None, states: str, beside: tuple[str, ...]) -> Table:
-    del states  # files may be written anew while a process, such as a notebook's, goes on
+def _read(path: str | None, beside: tuple[str, ...]) -> Table:
     place = locate(path, SAMPLE, EXPECTED)
     if not place.is_dir():
         return _one(place, beside)
     if is_saved(place):
         return read_saved(place, beside)
+    if is_unpacked(place):
+        return read_unpacked(place)
     files = _files(place)
     parts = [_in_folder(_one(file, beside), file.parent, place) for file in files]
     names = [str(file.relative_to(place).with_suffix("")) for file in files]
     return joined(place, parts, names)
+
+
+_kept = KeptReader(_read, file_states, most=2)
 
 
 def _one(file: Path, beside: tuple[str, ...]) -> Table:

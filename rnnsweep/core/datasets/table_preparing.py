@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from rnnsweep.core.datasets.dataset_files import SPLITS
+from rnnsweep.core.datasets.mapped_arrays import MOST_READ, MappedArrays, MappedRows, fit_mapped, open_mapped
 from rnnsweep.core.datasets.table_columns import FOLDER, Table
 from rnnsweep.core.datasets.table_files import read_table
-from rnnsweep.core.datasets.table_inputs import InputRecipe, fit_inputs, numeric_columns
+from rnnsweep.core.datasets.table_inputs import InputRecipe, Moments, fit_inputs, numeric_columns, recipe_of
 from rnnsweep.core.datasets.table_sequences import Sequences, arrange
 from rnnsweep.core.datasets.table_splits import Segment, segments
 from rnnsweep.core.datasets.table_targets import (
@@ -20,6 +21,7 @@ from rnnsweep.core.datasets.table_targets import (
     class_targets,
     label_targets,
     number_targets,
+    refuse_constant,
     sequence_weights,
 )
 from rnnsweep.core.datasets.table_tokens import (
@@ -39,7 +41,7 @@ TOKENS = ("next_character", "next_word")
 SEQUENCE = "sequence"
 """Column of names, for sequences that no column of their own names."""
 _SHOWN = 100
-"""Characters of a text that stands for an example."""
+"""Characters of a text, or steps of a mapped sequence, that stand for an example."""
 
 
 @dataclass(frozen=True)
@@ -97,18 +99,21 @@ class Prepared:
 
     Attributes:
         inputs: float32 [rows + 1, width], the rows of all sequences end to end, then one of zeros; of texts codes,
-            int64 [tokens + 1].
+            int64 [tokens + 1]; of mapped arrays what takes such rows from the disk.
+        aims: of mapped arrays with a target per step, what takes those, float32 [rows, outputs]; else None, and
+            `targets` has them.
         targets: of each row where there is one per step, else of each sequence.
         samples: of each part, int64 [n, 3]: first row, steps, and the sequence's number.
         recipe: of the inputs.
         weights: float32 [sequences], how much each counts in the loss, 1 on average in training; None: all alike.
     """
 
-    inputs: np.ndarray
+    inputs: np.ndarray | MappedRows
     targets: Targets
     samples: Mapping[Split, np.ndarray]
     recipe: InputRecipe | TokenRecipe
     weights: np.ndarray | None = None
+    aims: MappedRows | None = None
 
     @cached_property
     def longest(self) -> int:
@@ -128,6 +133,9 @@ def prepare(spec: Spec) -> Prepared:
     Raises:
         ConfigError: what is wrong, with the file, and the row and column or the key.
     """
+    mapped = None if isinstance(spec.path, DatasetSource) else open_mapped(spec.path)
+    if mapped is not None:
+        return _prepare_mapped(spec, mapped)
     table = read_table(spec.path, () if spec.per_step else spec.target)
     if spec.goal in TOKENS:
         return _prepare_texts(spec, table)
@@ -147,6 +155,74 @@ def prepare(spec: Spec) -> Prepared:
     if spec.weights is None:
         return prepared
     return replace(prepared, weights=sequence_weights(sequences, parts, spec.weights))
+
+
+def _prepare_mapped(spec: Spec, mapped: MappedArrays) -> Prepared:
+    """As `prepare` does with a table of the same numbers, to the bit; only what is per sequence is in memory."""
+    _check_mapped(spec)
+    header = mapped.header()
+    spec = _unfolded(spec, header)
+    _check_roles(spec, header)
+    columns = _inputs(spec, header)
+    for name in columns:
+        header.numbers(name, "task.inputs")
+    alone = [name for name in (spec.divided_by, spec.weights) if name]
+    sequences = mapped.sequences([*alone, *(() if spec.per_step else spec.target)])
+    cut = spec.split == "time" and spec.per_step
+    starts = mapped.starts
+    parts = segments(
+        replace(sequences, starts=starts) if cut else sequences, spec.split, spec.split_by, spec.shares, None, cut
+    )
+    if not cut:
+        parts = [Segment(int(starts[s.sequence]), int(starts[s.sequence + 1]), s.sequence, s.part) for s in parts]
+    spans = np.array([(s.start, s.end) for s in parts if s.part == "train"], dtype=np.int64)
+    moments = fit_mapped(mapped, columns, spans, spec.missing)
+    for name, count in zip(columns, moments.count, strict=True):
+        if not count:
+            raise mapped.wrong(
+                int(spans[0, 0]), name, "is empty, as in all rows for training", allowed="a column with numbers"
+            )
+    recipe = recipe_of(columns, moments, spec.standardise, spec.missing, spec.missing_flags)
+    aims = None
+    if spec.per_step:
+        aimed = spec.target or columns
+        for name in aimed:
+            header.numbers(name, "task.target")
+        aims, targets = _mapped_targets(
+            spec, mapped, aimed, moments if aimed == columns else fit_mapped(mapped, aimed, spans, "error")
+        )
+    else:
+        targets = _targets(spec, sequences, parts, columns)
+    prepared = _prepared(spec, mapped, parts, MappedRows(mapped, columns, recipe), targets, recipe)
+    weights = None if spec.weights is None else sequence_weights(sequences, parts, spec.weights)
+    return replace(prepared, weights=weights, aims=aims)
+
+
+def _check_mapped(spec: Spec) -> None:
+    """Raise `ConfigError` for what needs a column of each step in memory."""
+    here = f"arrays with more than {MOST_READ:,} numbers, which are read from the disk batch by batch"
+    checks = {
+        "goal": (spec.goal, ("classify", "regress", "forecast")),
+        "group": (spec.group, (None,)),
+        "time": (spec.time, (None,)),
+        "missing": (spec.missing, ("error",) if spec.per_step else ("error", "zero", "mean")),
+    }
+    for key, (value, known) in checks.items():
+        if value not in known:
+            allowed = tuple("null" if each is None else each for each in known)
+            raise ConfigError(f"is not for {here}", key=f"task.{key}", value=value, allowed=allowed)
+
+
+def _mapped_targets(
+    spec: Spec, mapped: MappedArrays, names: tuple[str, ...], moments: Moments
+) -> tuple[MappedRows, Targets]:
+    """Numbers at each step, and what is known of them all."""
+    refuse_constant(moments.most - moments.least, names, mapped.path)
+    scale = moments.scale(spec.standardise)
+    total = int(mapped.starts[-1])
+    # no numbers, and no memory: each step is known, since gaps are refused
+    nothing, known = np.empty((0, len(names)), np.float32), np.broadcast_to(np.True_, (total,))
+    return MappedRows(mapped, names, scale), Targets(nothing, known, names, scale)
 
 
 def _unfolded(spec: Spec, table: Table) -> Spec:
@@ -169,9 +245,9 @@ def _prepare_texts(spec: Spec, table: Table) -> Prepared:
 
 def _prepared(
     spec: Spec,
-    table: Table,
+    table: Table | MappedArrays,
     parts: Sequence[Segment],
-    inputs: np.ndarray,
+    inputs: np.ndarray | MappedRows,
     targets: Targets,
     recipe: InputRecipe | TokenRecipe,
 ) -> Prepared:
@@ -187,8 +263,9 @@ def _prepared(
             problem = f"leaves no sample for the {split} part of {table.path}"
             longer = f"sequences with more than {spec.ahead} steps in each part" if spec.ahead else None
             raise ConfigError(problem, key="task.split", value=spec.split, allowed=longer)
-    padded = np.concatenate([inputs, np.zeros_like(inputs[:1])])
-    return Prepared(padded, targets, samples, recipe)
+    if isinstance(inputs, np.ndarray):
+        inputs = np.concatenate([inputs, np.zeros_like(inputs[:1])])
+    return Prepared(inputs, targets, samples, recipe)
 
 
 def new_sequences(
@@ -225,7 +302,10 @@ def preparation(spec: Spec) -> dict[str, Any]:
 
 def raw_rows(spec: Spec, count: int) -> dict[str, list[Any]]:
     """What is read of the first test sequences, as it stands in the table; of texts their first characters."""
-    prepared, table = prepare(spec), read_table(spec.path, () if spec.per_step else spec.target)
+    prepared = prepare(spec)
+    if isinstance(prepared.inputs, MappedRows):
+        return _mapped_rows(prepared.inputs, prepared.samples["test"][:count])
+    table = read_table(spec.path, () if spec.per_step else spec.target)
     chosen = list(dict.fromkeys(prepared.samples["test"][:, 2].tolist()))[:count]
     if isinstance(prepared.recipe, TokenRecipe):
         return {spec.text: [str(table.columns[spec.text][row])[:_SHOWN] for row in chosen]}
@@ -238,6 +318,17 @@ def raw_rows(spec: Spec, count: int) -> dict[str, list[Any]]:
         if name:
             found[name] = [_whole(cell) for cell in table.columns[name][rows]]
     return found | {name: table.columns[name][rows].tolist() for name in prepared.recipe.columns}
+
+
+def _mapped_rows(inputs: MappedRows, samples: np.ndarray) -> dict[str, list[Any]]:
+    """As `raw_rows`, of the first steps."""
+    found: dict[str, list[Any]] = {name: [] for name in (SEQUENCE, *inputs.columns)}
+    for first, steps, sequence in samples.tolist():
+        rows = np.arange(first, first + min(steps, _SHOWN))
+        found[SEQUENCE] += [str(sequence)] * len(rows)
+        for name, values in zip(inputs.columns, inputs.mapped.values(inputs.columns, rows).T, strict=True):
+            found[name] += values.tolist()
+    return found
 
 
 def _whole(cell: Any) -> Any:

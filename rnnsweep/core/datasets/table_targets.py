@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -152,14 +153,19 @@ def number_targets(
             training[list(_indices(segment, per_step))] = True
     seen = raw[training & known]
     spread = np.ptp(seen, axis=0) if len(seen) else np.zeros(len(names))
-    if not spread.all():
-        name = names[int(np.flatnonzero(spread == 0)[0])]
-        problem = f"is constant in the training part of {sequences.table.path}"
-        raise ConfigError(problem, key="task.target", value=name, allowed="a column with different numbers")
+    refuse_constant(spread, names, sequences.table.path)
     scale = Scale.of(seen, standardise)
     scaled = scale.single(sequences, names, rows)[chosen]
     values = np.where(known[:, None], scaled, np.float32(0))
     return Targets(values, known, tuple(names), scale)
+
+
+def refuse_constant(spread: np.ndarray, names: Sequence[str], path: Path) -> None:
+    """Raise `ConfigError` for the first target whose largest and smallest number in training are the same."""
+    if not spread.all():
+        name = names[int(np.flatnonzero(spread == 0)[0])]
+        problem = f"is constant in the training part of {path}"
+        raise ConfigError(problem, key="task.target", value=name, allowed="a column with different numbers")
 
 
 def sequence_weights(sequences: Sequences, segments: Sequence[Segment], name: str) -> np.ndarray:

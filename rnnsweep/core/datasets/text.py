@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from rnnsweep.core.datasets.dataset_files import SPLITS, broken, complete, locate, part_of
+from rnnsweep.core.datasets.dataset_files import SPLITS, broken, complete, kept_while, locate, part_of
 from rnnsweep.core.datasets.file_sizes import check_memory, size_of
 from rnnsweep.core.rng import Split
 
@@ -17,7 +16,17 @@ _COPIES = 16
 """Bytes in memory per byte of text, at most: the text, its code points, and its codes as int64."""
 
 
-@lru_cache(maxsize=4)
+def text_files(path: str | None) -> list[Path]:
+    """The files that `read_text` reads.
+
+    Raises:
+        ConfigError: there is nothing, or not what it needs.
+    """
+    source = locate(path, "text.txt", EXPECTED)
+    return [file for files in _parts(source).values() for file in files] if source.is_dir() else [source]
+
+
+@kept_while(text_files, most=4)
 def read_text(path: str | None) -> tuple[str, dict[Split, list[np.ndarray]]]:
     """Alphabet (all characters of all parts, sorted) and the parts, each one sequence of codes, int64.
 
@@ -35,16 +44,6 @@ def read_text(path: str | None) -> tuple[str, dict[Split, list[np.ndarray]]]:
     # of all parts: a character that only the test has needs an output too
     alphabet = "".join(sorted(set().union(*texts.values())))
     return alphabet, {split: [_codes(text, alphabet)] for split, text in texts.items()}
-
-
-def text_files(path: str | None) -> list[Path]:
-    """The files that `read_text` reads.
-
-    Raises:
-        ConfigError: there is nothing, or not what it needs.
-    """
-    source = locate(path, "text.txt", EXPECTED)
-    return [file for files in _parts(source).values() for file in files] if source.is_dir() else [source]
 
 
 def _folder(folder: Path) -> dict[Split, str]:

@@ -7,13 +7,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
+from rnnsweep.core.datasets.dataset_files import KeptReader, states_of
 from rnnsweep.core.datasets.table_columns import Table, objects
 from rnnsweep.errors import ConfigError, RnnsweepError
 from rnnsweep.loader import fault, load_code
@@ -60,8 +60,7 @@ class DatasetSource:
         named = [value for value in json.loads(self.arguments).values() if isinstance(value, str)]
         places = [Path(os.path.expanduser(value)) for value in named if os.path.exists(os.path.expanduser(value))]
         files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*")))]
-        stats = [(str(file), (fact := file.stat()).st_size, fact.st_mtime_ns) for file in files]
-        return hashlib.blake2b(repr(stats).encode(), digest_size=16).hexdigest()
+        return states_of(files)
 
 
 def read_dataset(source: DatasetSource) -> Table:
@@ -72,22 +71,23 @@ def read_dataset(source: DatasetSource) -> Table:
     Raises:
         ConfigError: the code cannot be imported or fails, or an item is not as it should be; says which.
     """
-    return _read(source, source.states())[0]
+    return _kept(source)[0]
 
 
 def digest(source: DatasetSource) -> str:
     """SHA-256 of the content of all items, whatever files they come from."""
-    return _read(source, source.states())[1]
+    return _kept(source)[1]
 
 
-@lru_cache(maxsize=2)
-def _read(source: DatasetSource, states: str) -> tuple[Table, str]:
-    del states  # files may be written anew while a process, such as a notebook's, goes on
+def _read(source: DatasetSource) -> tuple[Table, str]:
     data = _made(source)
     items = [_item(source, data, index) for index in range(_length(source, data))]
     _check_steady(source, data, items)
     table = _table(source, items)
     return table, _content(table)
+
+
+_kept = KeptReader(_read, DatasetSource.states, most=2)
 
 
 def _made(source: DatasetSource) -> Any:

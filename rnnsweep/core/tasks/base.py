@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
-from rnnsweep.core.datasets.dataset_files import files_below
+from rnnsweep.core.datasets.dataset_files import files_below, states_of
 from rnnsweep.core.losses import CROSS_ENTROPY, Loss
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
@@ -181,6 +182,11 @@ class Task(Unit):
         """
         path = getattr(self, "path", None)
         return files_below(path) if isinstance(path, str) else ()
+
+    @cached_property
+    def data_states(self) -> str:
+        """Of `data_files`, as they are when it is first asked: whatever is kept of them is kept for these."""
+        return states_of(self.data_files())
 
     def data_sets(self) -> Sequence[Mapping[str, Any]]:
         """Blocks that name data sets made by code: a sweep keeps a digest of the content of each."""

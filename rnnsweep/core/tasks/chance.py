@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 
@@ -23,15 +25,31 @@ def of_labels(labels: np.ndarray, weights: np.ndarray | None = None) -> tuple[fl
     return total * float(entropy), float(np.minimum(plain, 1 - plain).mean())
 
 
-def of_numbers(values: np.ndarray, tolerance: float, weights: np.ndarray | None = None) -> tuple[float, float]:
-    """Squared error of the mean, summed over outputs [n, O], and share of rows that are off by more than `tolerance`.
+Blocks = Iterable[tuple[np.ndarray, np.ndarray | None]]
+"""Values [n, O] and weights [n] of rows that come one after the other; no weights: all alike."""
 
-    With `weights` [n] of the rows both, but the share, are weighted.
+
+def mean_of(blocks: Blocks) -> np.ndarray:
+    """Weighted mean, float64 [O]."""
+    total, weight = np.zeros(()), 0.0
+    for block, weights in blocks:
+        values = block.astype(np.float64)
+        total = total + (values.sum(0) if weights is None else (values * weights[:, None]).sum(0))
+        weight += len(values) if weights is None else float(weights.sum())
+    return total / weight
+
+
+def of_numbers(blocks: Callable[[], Blocks], tolerance: float) -> tuple[float, float]:
+    """Squared error of the mean, summed over outputs, and share of rows that are off by more than `tolerance`.
+
+    With weights of the rows both, but the share, are weighted. The blocks are read twice.
 
     The second is at least one row's share, or nothing could be better.
     """
-    values = values.astype(np.float64)
-    squares = (values - np.average(values, 0, weights)) ** 2
-    weighed = squares.sum(1) if weights is None else squares.sum(1) * weights
-    wrong = np.sqrt(squares.mean(1)) > tolerance
-    return float(weighed.mean()), max(float(wrong.mean()), 1 / len(wrong))
+    mean, loss, wrong, count = mean_of(blocks()), 0.0, 0, 0
+    for values, weights in blocks():
+        squares = (values.astype(np.float64) - mean) ** 2
+        loss += float((squares.sum(1) if weights is None else squares.sum(1) * weights).sum())
+        wrong += int((np.sqrt(squares.mean(1)) > tolerance).sum())
+        count += len(values)
+    return loss / count, max(wrong / count, 1 / count)

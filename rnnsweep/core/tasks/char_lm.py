@@ -80,9 +80,9 @@ class CharLm(WindowTask):
             raise ConfigError(problem, key="training.batch", value=batch, allowed=f"at most {most}")
 
     @staticmethod
-    def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
+    def load(*source: Any, states: str | None = None) -> Mapping[Split, Sequence[np.ndarray]]:
         """Codes of the text's characters, one sequence per part."""
-        return read_text(*source)[1]
+        return read_text(*source, states=states)[1]
 
     def data_files(self) -> Sequence[Path]:
         """See `Task.data_files`."""
@@ -96,7 +96,7 @@ class CharLm(WindowTask):
     @property
     def alphabet(self) -> str:
         """All characters; a character's place is its code."""
-        return read_text(self.path)[0]
+        return read_text(self.path, states=self.data_states)[0]
 
     @property
     def tokens(self) -> bool:
@@ -116,13 +116,13 @@ class CharLm(WindowTask):
     @property
     def chance_loss(self) -> float:
         """Entropy of the training characters, nats."""
-        shares = _shares(self)
+        shares = _shares(self, self.data_states)
         return -sum(share * math.log(share) for share in shares if share)
 
     @property
     def chance_error(self) -> float:
         """1 - share of the commonest training character."""
-        return 1 - max(_shares(self))
+        return 1 - max(_shares(self, self.data_states))
 
     @property
     def derived(self) -> Mapping[str, float]:
@@ -182,7 +182,8 @@ class CharLm(WindowTask):
 
 
 @lru_cache(maxsize=16)
-def _shares(task: CharLm) -> tuple[float, ...]:
+def _shares(task: CharLm, states: str) -> tuple[float, ...]:
+    del states  # see `windows._table`
     # minlength: characters that only other parts have count 0
     counts = np.bincount(task.training_targets(), minlength=task.n_outputs)
     return tuple((counts / counts.sum()).tolist())

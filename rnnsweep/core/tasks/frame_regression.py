@@ -54,9 +54,9 @@ class FrameRegression(WindowTask):
     tolerance: float = 0.04
 
     @staticmethod
-    def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
+    def load(*source: Any, states: str | None = None) -> Mapping[Split, Sequence[np.ndarray]]:
         """Sequences as float32 [steps, d]."""
-        return read_frames(*source)
+        return read_frames(*source, states=states)
 
     def data_files(self) -> Sequence[Path]:
         """See `Task.data_files`."""
@@ -75,12 +75,12 @@ class FrameRegression(WindowTask):
     @property
     def chance_loss(self) -> float:
         """Variance of the training frames, summed over the values."""
-        return _chance(self)[0]
+        return _chance(self, self.data_states)[0]
 
     @property
     def chance_error(self) -> float:
         """Error of the mean training frame."""
-        return _chance(self)[1]
+        return _chance(self, self.data_states)[1]
 
     @property
     def derived(self) -> Mapping[str, float]:
@@ -96,7 +96,8 @@ class FrameRegression(WindowTask):
 
 
 @lru_cache(maxsize=16)
-def _chance(task: FrameRegression) -> tuple[float, float]:
+def _chance(task: FrameRegression, states: str) -> tuple[float, float]:
+    del states  # see `windows._table`
     # float64: a float32 mean over many frames loses digits
     frames = task.training_targets().astype(np.float64)
     squares = (frames - frames.mean(0)) ** 2

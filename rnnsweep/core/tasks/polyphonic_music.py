@@ -57,9 +57,9 @@ class PolyphonicMusic(WindowTask):
         return self.path, int(self.steps_per_beat)
 
     @staticmethod
-    def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
+    def load(*source: Any, states: str | None = None) -> Mapping[Split, Sequence[np.ndarray]]:
         """Pieces as uint8 [steps, 88]."""
-        return read_rolls(*source)
+        return read_rolls(*source, states=states)
 
     def data_files(self) -> Sequence[Path]:
         """See `Task.data_files`."""
@@ -78,12 +78,12 @@ class PolyphonicMusic(WindowTask):
     @property
     def chance_loss(self) -> float:
         """Entropy of each key's share of the training steps, summed over the keys, nats."""
-        return _chance(self)[0]
+        return _chance(self, self.data_states)[0]
 
     @property
     def chance_error(self) -> float:
         """1 - share of the commonest training step."""
-        return _chance(self)[1]
+        return _chance(self, self.data_states)[1]
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:
         """Share of steps with a wrong key, float64 [P, B]."""
@@ -94,7 +94,8 @@ class PolyphonicMusic(WindowTask):
 
 
 @lru_cache(maxsize=16)
-def _chance(task: PolyphonicMusic) -> tuple[float, float]:
+def _chance(task: PolyphonicMusic, states: str) -> tuple[float, float]:
+    del states  # see `windows._table`
     steps = task.training_targets()
     shares = steps.mean(0, dtype=np.float64)
     # keys that never or always sound have no entropy, and 0 log 0 is NaN

@@ -26,6 +26,8 @@ from rnnsweep.unit import Range
 _CLASSES, _STEPS, _LARGEST, _BYTE = 10, 64, 16, 255
 _PARTS: dict[Split, tuple[int, int]] = {"train": (0, 1297), "valid": (1297, 250), "test": (1547, 250)}
 """First picture and number of pictures of each part of scikit-learn's digits."""
+_Origin = tuple[str, str | None, str]
+"""Source, path, and states of the files: what the pictures depend on."""
 _SHUFFLE = rng.key(0, 0, "sequential digits, split")
 
 
@@ -75,7 +77,7 @@ class SequentialDigits(Task):
         """
         super().check()
         if self.source == "idx":
-            read_mnist(self.path)
+            read_mnist(self.path, states=self.data_states)
         elif self.path is not None:
             raise ConfigError(
                 "needs no file", key="task.path", value=self.path, allowed="null, or task.source=idx for MNIST's files"
@@ -102,7 +104,9 @@ class SequentialDigits(Task):
     @property
     def max_length(self) -> int:
         """Pixels of a picture."""
-        return _STEPS if self.source == "sklearn" else read_mnist(self.path)["train"][0].shape[1]
+        return (
+            _STEPS if self.source == "sklearn" else read_mnist(self.path, states=self.data_states)["train"][0].shape[1]
+        )
 
     @property
     def samples(self) -> int:
@@ -111,7 +115,11 @@ class SequentialDigits(Task):
 
     def samples_of(self, split: Split) -> int:
         """Pictures of a part."""
-        return _PARTS[split][1] if self.source == "sklearn" else len(read_mnist(self.path)[split][1])
+        return (
+            _PARTS[split][1]
+            if self.source == "sklearn"
+            else len(read_mnist(self.path, states=self.data_states)[split][1])
+        )
 
     @property
     def chance_loss(self) -> float:
@@ -126,7 +134,7 @@ class SequentialDigits(Task):
     def batch(self, draws: Draws) -> Batch:
         """Pictures of the ids in `draws`, from the part that `draws.split` names; targets int64 [P, B]."""
         order = _pixel_order(self.max_length, int(self.permutation_seed)) if self.permute else None
-        pixels, classes = _on_device(self.source, self.path, draws.split, order, draws.device, draws.dtype)
+        pixels, classes = _on_device(self._origin, draws.split, order, draws.device, draws.dtype)
         which = draws.ids % len(classes)  # P B
         inputs = pixels[which].transpose(1, 2)[..., None].contiguous()  # P T B 1
         return Batch(inputs, classes[which], torch.full_like(draws.batch_ids, self.max_length))
@@ -135,8 +143,12 @@ class SequentialDigits(Task):
         """Whether the largest logit is not the class, bool [P, B]."""
         return argmax_errors(outputs, batch.targets)
 
+    @property
+    def _origin(self) -> _Origin:
+        return self.source, self.path, self.data_states
+
     def _class_shares(self) -> tuple[float, ...]:
-        return _class_shares(self.source, self.path)
+        return _class_shares(self._origin)
 
 
 @lru_cache(maxsize=16)
@@ -156,26 +168,27 @@ def _bundled() -> tuple[Tensor, Tensor]:
     return (pixels[order] / _LARGEST).float(), classes[order].to(torch.int64)
 
 
-def _part(source: str, path: str | None, split: Split) -> tuple[Tensor, Tensor]:
+def _part(origin: _Origin, split: Split) -> tuple[Tensor, Tensor]:
     """Pixels float32 [n, steps] and classes int64 [n]."""
+    source, path, states = origin
     if source == "sklearn":
         first, size = _PARTS[split]
         pixels, classes = _bundled()
         return pixels[first : first + size], classes[first : first + size]
-    raw, labels = read_mnist(path)[split]
+    raw, labels = read_mnist(path, states=states)[split]
     return torch.from_numpy(raw.astype(np.float32) / np.float32(_BYTE)), torch.from_numpy(labels)
 
 
 @lru_cache(maxsize=8)
 def _on_device(
-    source: str, path: str | None, split: Split, order: tuple[int, ...] | None, device: torch.device, dtype: torch.dtype
+    origin: _Origin, split: Split, order: tuple[int, ...] | None, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    pixels, classes = _part(source, path, split)
+    pixels, classes = _part(origin, split)
     pixels = pixels if order is None else pixels[:, list(order)]
     return pixels.to(device, dtype), classes.to(device)
 
 
 @lru_cache(maxsize=4)
-def _class_shares(source: str, path: str | None) -> tuple[float, ...]:
-    classes = _part(source, path, "train")[1]
+def _class_shares(origin: _Origin) -> tuple[float, ...]:
+    classes = _part(origin, "train")[1]
     return tuple((classes.bincount(minlength=_CLASSES) / len(classes)).tolist())

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from rnnsweep.core.datasets.mapped_arrays import MappedRows
 from rnnsweep.core.datasets.table_files import file_states, table_files
 from rnnsweep.core.datasets.table_preparing import (
     AHEAD,
@@ -86,7 +87,8 @@ class TableTask(Task):
         tolerance: of numbers, in standard deviations of the training part, or as they are without `standardise`.
 
     Numerics:
-        Columns are read as float64, standardised, and rounded to float32 once.
+        Columns are read as float64, standardised, and rounded to float32 once. Mean and deviation are formed in blocks
+        of 2^21 numbers. Arrays that are mapped from the disk give the same bits as in memory.
 
     References:
         The sample: Kudo, Toyama, Shimbo (1999), *Multidimensional curve classification using passing-through regions*.
@@ -262,6 +264,11 @@ class TableTask(Task):
             if self.weights != "balanced" or self.goal in TOKENS
             else WeightedCrossEntropy(levels.class_weights(self.spec))
         )
+
+    @property
+    def asks_host(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] - a property, as `Rflo` has it
+        """Where arrays are mapped: the host takes each mini-batch from the disk."""
+        return isinstance(self.prepared().inputs, MappedRows)
 
     @property
     def per_step(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] - see `Task`: fields or properties

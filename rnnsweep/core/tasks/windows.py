@@ -80,12 +80,12 @@ class WindowTask(Task):
 
     @staticmethod
     @abstractmethod
-    def load(*source: Any) -> Mapping[Split, Sequence[np.ndarray]]:
-        """Sequences of each part, [steps] or [steps, d]; the reader keeps what it has read."""
+    def load(*source: Any, states: str | None = None) -> Mapping[Split, Sequence[np.ndarray]]:
+        """Sequences of each part, [steps] or [steps, d]; the reader keeps what it read of files in these states."""
 
     def parts(self) -> Mapping[Split, Sequence[np.ndarray]]:
         """Sequences of each part, [steps] or [steps, d]."""
-        return self.load(*self.source)
+        return self.load(*self.source, states=self.data_states)
 
     @property
     def ahead(self) -> int:
@@ -109,12 +109,12 @@ class WindowTask(Task):
 
     def samples_of(self, split: Split) -> int:
         """Windows of a part."""
-        return len(_table(self, split))
+        return len(_table(self, self.data_states, split))
 
     def place(self, draws: Draws) -> Place:
         """Where the windows of the ids in `draws` lie."""
         T, device = self.max_length, draws.device
-        table = _table_on(self, draws.split, device)
+        table = _table_on(self, self.data_states, draws.split, device)
         start, end, first = table[draws.ids % len(table)].unbind(2)  # P B
         position = (end - T)[:, None] + torch.arange(T, device=device)[:, None]  # P T B
         own = position >= 0
@@ -133,7 +133,7 @@ class WindowTask(Task):
 
     def data(self, split: Split, device: torch.device, dtype: torch.dtype) -> Shaped[Tensor, "rows ..."]:
         """A part's sequences end to end and one row of zeros, [rows + 1] or [rows + 1, d]."""
-        return _data(type(self), self.source, split, device, dtype)
+        return _data(type(self), self.source, self.data_states, split, device, dtype)
 
     def training_targets(self) -> np.ndarray:
         """Everything that is a target in training, [n] or [n, d]."""
@@ -141,8 +141,9 @@ class WindowTask(Task):
 
 
 @lru_cache(maxsize=32)
-def _table(task: WindowTask, split: Split) -> Tensor:
+def _table(task: WindowTask, states: str, split: Split) -> Tensor:
     """Windows of a part, int64 [n, 3]: row of the sequence's start; last step (exclusive) and first scored step."""
+    del states  # tasks are equal if their fields are: whatever is kept of files is kept for their states too
     rows, start, length = [], 0, int(task.length)
     for sequence in task.parts()[split]:
         # the last steps are targets only
@@ -154,16 +155,16 @@ def _table(task: WindowTask, split: Split) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _table_on(task: WindowTask, split: Split, device: torch.device) -> Tensor:
+def _table_on(task: WindowTask, states: str, split: Split, device: torch.device) -> Tensor:
     """The table where it is used, so that no mini-batch waits for a copy."""
-    return _table(task, split).to(device)
+    return _table(task, states, split).to(device)
 
 
 @lru_cache(maxsize=8)
 def _data(
-    task: type[WindowTask], source: tuple[Any, ...], split: Split, device: torch.device, dtype: torch.dtype
+    task: type[WindowTask], source: tuple[Any, ...], states: str, split: Split, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    joined = np.concatenate(task.load(*source)[split])
+    joined = np.concatenate(task.load(*source, states=states)[split])
     # a row of zeros at the end, for steps before a sequence's start to point at
     data = torch.from_numpy(np.concatenate([joined, np.zeros_like(joined[:1])]))
     return data.to(device, dtype)

@@ -68,7 +68,6 @@ def test_broken_folders_are_refused(tmp_path):
         save(tmp_path / "part" / split / "a.npy", np.zeros((5, 2)))
     refused(tmp_path / "part", "no test part")
     save(tmp_path / "part" / "test" / "a.npy", np.zeros((1, 2)))
-    read_frames.cache_clear()
     refused(tmp_path / "part", "no test part")
     for split, d in (("train", 2), ("valid", 3), ("test", 2)):
         save(tmp_path / "sizes" / split / "a.npy", np.zeros((5, d)))
