@@ -11,7 +11,7 @@ from torch import Tensor
 from rnnsweep.core.families.base import Family, Values
 from rnnsweep.core.layer_step import LayerStep
 from rnnsweep.core.sequence_lengths import reversed_steps
-from rnnsweep.core.wiring import places_of
+from rnnsweep.core.wires import places_of
 
 Step = Callable[[Float[Tensor, "B S"], Float[Tensor, "B D"]], Float[Tensor, "B S"]]
 Walk = Callable[[Step, Float[Tensor, "B S"], Float[Tensor, "T B D"]], Float[Tensor, "T B S"]]

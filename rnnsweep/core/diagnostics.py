@@ -17,7 +17,7 @@ from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.sequence_lengths import own_at, own_steps, per_sequence, total_steps
 from rnnsweep.core.types import Record, Trace
-from rnnsweep.core.wiring import Place, places_of
+from rnnsweep.core.wires import LoopPlace, places_of
 
 SATURATED_BELOW = 0.1
 """|f'| below which a unit counts as saturated."""
@@ -55,7 +55,7 @@ def _of_matrix(matrices: Tensor) -> dict[str, Tensor]:
     return {"weights/rho": rho, "weights/sigma_max": sigma}
 
 
-def _ends(place: Place) -> list[str]:
+def _ends(place: LoopPlace) -> list[str]:
     """Ends of a loop's metric keys: its own where there are several; none for the last layer's that reads forward."""
     several = place.layers > 1 or place.reverse is not None
     return [f".{place.label}"] * several + [""] * place.main

@@ -35,7 +35,7 @@ class MaskDraws:
     Attributes:
         keys: int64 [P], stream keys of purpose ``dropout``.
         step: int64 [P], updates so far. batch: B.
-        layer: label of the loop that they are for (`loops.Place`), numbers from 1 at the inputs.
+        layer: label of the loop that they are for (`loops.LoopPlace`), numbers from 1 at the inputs.
         compiled: use the compiled loop of the CPU; the numbers are the same either way.
     """
 

@@ -23,7 +23,7 @@ from rnnsweep.core.layers_path import LayersPath
 from rnnsweep.core.loops import enter, loops_of, run
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.types import Batch, Capability, Direct, LoopGradients, LoopWeights, ParameterSpec
-from rnnsweep.core.wiring import Place, places_of, wire
+from rnnsweep.core.wires import LoopPlace, places_of, wire
 from rnnsweep.errors import ConfigError
 
 _READ = frozenset(spec.name for spec in readout_parameters(1, 1))
@@ -224,6 +224,6 @@ class Layered(Family):
         return 2 if self.bidirectional else 1
 
     @property
-    def _place(self) -> Place:
+    def _place(self) -> LoopPlace:
         """The last layer's."""
         return next(place for place in places_of(self) if place.main)

@@ -12,7 +12,7 @@ from rnnsweep.core.families.base import Family, Values
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.layer_step import LayerStep
 from rnnsweep.core.types import LoopWeights
-from rnnsweep.core.wiring import Place, places_of
+from rnnsweep.core.wires import LoopPlace, places_of
 
 
 class LayersPath(InputPath):
@@ -25,9 +25,9 @@ class LayersPath(InputPath):
         self._sizes = [step.size for step in self._steps[:-1]]
         self._kept = [step.memory for step in self._steps]
 
-    def _own(self, layer: int) -> Place:
+    def _own(self, layer: int) -> LoopPlace:
         """Of constants, where every layer has its number."""
-        return Place(layer, len(self._places) + 1)
+        return LoopPlace(layer, len(self._places) + 1)
 
     def memory(self, drive: int) -> int:
         """All states of the layers below, and of the filters all that they keep."""

@@ -19,7 +19,7 @@ from rnnsweep.core.readout import Readout, Seen
 from rnnsweep.core.recurrence.base import Engine, TermResult, driven, into_inputs
 from rnnsweep.core.sequence_lengths import ends_of, reversed_steps
 from rnnsweep.core.types import Batch, Direct, LoopGradients, LoopWeights, Record, Trace, merged
-from rnnsweep.core.wiring import Place, Wire
+from rnnsweep.core.wires import LoopPlace, Wire
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Loop:
     table: Float[Tensor, "P V E"] | None = None
 
     @property
-    def place(self) -> Place:
+    def place(self) -> LoopPlace:
         """Which one it is."""
         return self.wire.place
 

@@ -21,7 +21,7 @@ from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.sizes import record_entries, standard_bytes
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import ParameterLayout, ParameterSpec
-from rnnsweep.core.wiring import Wire, places_of, wire
+from rnnsweep.core.wires import Wire, places_of, wire
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Unit
 

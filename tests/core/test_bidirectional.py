@@ -30,7 +30,7 @@ from rnnsweep.core.readouts.pooling import Pooling
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import tiles, train_batch, train_rung
 from rnnsweep.core.types import Batch, Wanted
-from rnnsweep.core.wiring import places_of
+from rnnsweep.core.wires import places_of
 from rnnsweep.errors import ConfigError, RnnsweepError
 from tests.contract.test_engines import assert_close
 from tests.core.families.test_own import FAMILIES as OWN

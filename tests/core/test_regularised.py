@@ -22,7 +22,7 @@ from rnnsweep.core.regularised import regularised
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import tiles, train_batch, train_rung
 from rnnsweep.core.types import Batch, Wanted
-from rnnsweep.core.wiring import wire
+from rnnsweep.core.wires import wire
 from rnnsweep.errors import ConfigError
 from tests.contract.test_engines import assert_close
 from tests.contract.test_rows import found

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.test_kill_and_resume import SWEEP, kill_at, rnnsweep, table
 
 NETWORKS = {
-    "own cell": ["family=mine"],
+    "own cell": ["family=mine", "family.hidden=4", "task.length=10", "training.batch=2", "controllers=[clip]"],
     "three layers, all asked": [
         "family=srn",
         "family.layers=3",
@@ -20,9 +20,18 @@ NETWORKS = {
         "controllers.sampling.q_min=-1",
         "controllers.sampling.q_max=1",
     ],
-    "blocks": ["family=s5", "controllers=[clip]", "family.layers=2", "family.states=4"],
+    "both ways, with masks and an embedding": [
+        "family=lstm",
+        "family.layers=2",
+        "family.bidirectional=true",
+        "family.dropout=0.3",
+        "family.zoneout=0.1",
+        "embedding=learned",
+        "embedding.size=5",
+        "controllers=[clip]",
+    ],
 }
-SHORT = [*SWEEP, "budget.trials=3", "budget.updates=60", "space={init.sigma: 'tag(log,interval(0.05,0.5))'}"]
+SHORT = [*SWEEP, "budget.trials=3", "budget.updates=40", "space={init.sigma: 'tag(log,interval(0.05,0.5))'}"]
 COMMON = ["launch", "search", "name=s", "cluster=inline", *SHORT]
 
 
@@ -42,7 +51,7 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path: Path, config: Path, nam
     command = [*COMMON, *NETWORKS[name], "--config-dir", str(config)]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     rnnsweep(whole, *command)
-    kill_at(killed, "s", 8, *command)
+    kill_at(killed, "s", 6, *command)
     rnnsweep(killed, "resume", "s")
     rows = table(killed, "s")
     assert [row["state"] for row in rows] == ["COMPLETE"] * 3

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rnnsweep.core.recurrence.base import BackwardTerm, Engine, TermResult
     from rnnsweep.core.tasks.base import Task
     from rnnsweep.core.types import Batch, ParameterLayout, ParameterSpec, Trace
-    from rnnsweep.core.wiring import Wire
+    from rnnsweep.core.wires import Wire
 
 
 @dataclass

@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnsweep.core.loops import Learned
 from rnnsweep.core.recurrence.base import BackwardTerm
 from rnnsweep.core.types import Batch, Capability, Wanted
-from rnnsweep.core.wiring import Wire
+from rnnsweep.core.wires import Wire
 from rnnsweep.unit import Unit
 
 if TYPE_CHECKING:

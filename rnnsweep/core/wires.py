@@ -14,7 +14,7 @@ _REVERSE = "_reverse"
 
 
 @dataclass(frozen=True)
-class Place:
+class LoopPlace:
     """Where a loop stands in its network, and what its parameters are called there.
 
     Attributes:
@@ -66,10 +66,10 @@ class Place:
         return name.removesuffix(ends.get(self.layer, "")) if mine == self.layer else None
 
 
-def places_of(family: Family) -> tuple[Place, ...]:
+def places_of(family: Family) -> tuple[LoopPlace, ...]:
     """Of each loop of a network, layer by layer, forward before reverse."""
     ways = (False, True) if family.bidirectional else (None,)
-    return tuple(Place(layer, family.layers, way) for layer in range(1, family.layers + 1) for way in ways)
+    return tuple(LoopPlace(layer, family.layers, way) for layer in range(1, family.layers + 1) for way in ways)
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class Wire:
         looks_up: of a first layer: whether it is behind an embedding.
         filtered: whether `Family.feed` comes before it. random: whether it has masks. whole: whether all of a state is
             seen.
-        only: whether the network has no other. main: see `Place.main`.
+        only: whether the network has no other. main: see `LoopPlace.main`.
     """
 
-    place: Place
+    place: LoopPlace
     family: Family
     engine: Engine
     activation: Activation
