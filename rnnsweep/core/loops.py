@@ -329,8 +329,9 @@ def loops_of(family: Family, values: Values, hypers: Values, engines: Sequence[E
     loops = list[Loop]()
     for place, part, engine in zip(places_of(family), family.parts, engines, strict=True):
         own, adds = place.own(values), family.residual and place.layer > 1
+        its = family.part_hypers(place.layer, hypers)
         table = values[TABLE] if family.looks_up and place.layer == 1 else None
-        loops.append(Loop(place, part, own, hypers, engine, part.weights(own, hypers), adds, table))
+        loops.append(Loop(place, part, own, its, engine, part.weights(own, its), adds, table))
     return tuple(loops)
 
 
