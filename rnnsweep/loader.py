@@ -22,7 +22,7 @@ SCORES = "sklearn.metrics"
 """Module of scikit-learn's scores."""
 NAME = "_name_"
 """Key of a block that holds the unit's name, where whoever hands the block over knows it."""
-META = ("_target_", "_search_", "defaults", NAME)
+META = ("_target_", "_search_", "_units_", "defaults", NAME)
 """Keys of a block that are no fields of the unit."""
 
 _WRAPPED = {"family": ("rnnsweep.core.families.own", "family_of")}

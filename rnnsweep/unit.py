@@ -13,6 +13,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from rnnsweep.errors import ConfigError, nearest
@@ -147,7 +148,12 @@ class Unit:
 
     def row_values(self) -> dict[str, float]:
         """Values of the per-row hyperparameters, by the names in `rows`."""
-        return {name: float(getattr(self, name)) for name in self.rows}
+        return {name: float(attrgetter(name)(self)) for name in self.rows}
+
+    @property
+    def nested(self) -> Mapping[str, Unit]:
+        """Units of the same group within it, by the key of their blocks; their keys are ``key.name`` in `rows`."""
+        return {}
 
     def unread(self) -> Mapping[str, str]:
         """Keys that change nothing beside the unit's other values: key -> what makes it so, such as "momentum=0".
@@ -155,6 +161,10 @@ class Unit:
         A config that sets or searches one is warned before training. Say only what is certain.
         """
         return {}
+
+    def identity(self) -> dict[str, Any]:
+        """`structure`, with what unit it is of."""
+        return {"unit": f"{type(self).__module__}.{type(self).__qualname__}", **self.structure()}
 
     def structure(self) -> dict[str, Any]:
         """What of this unit is part of the shape key: its structural fields (and flags that a subclass adds)."""

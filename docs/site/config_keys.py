@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 BASE = "config.yaml"
-HIDDEN = ("defaults", "_target_", "_search_")
+HIDDEN = ("defaults", "_target_", "_search_", "_units_")
 """Of the yamls' own machinery; `_search_` is shown as a column."""
 
 

@@ -23,13 +23,13 @@ class BothWays:
 
     def __init__(self, family: Family) -> None:
         self._loops = [(place, LayerStep(part)) for place, part in zip(places_of(family), family.parts, strict=True)]
-        self._adds = family.residual
+        self._family, self._adds = family, family.residual
 
     def constants(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, "P ..."]]:
         """Weights of all loops, by number and name."""
         found: dict[str, Tensor] = {}
         for number, (place, step) in enumerate(self._loops):
-            parts = step.constants(place.own(values), hypers)
+            parts = step.constants(place.own(values), self._family.part_hypers(place.layer, hypers))
             found |= {f"{number}_{name}": value for name, value in parts.items()}
         return found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.regularised import regularised
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.types import Capability, ParameterSpec
+from rnnsweep.core.wires import places_of
 from rnnsweep.errors import ConfigError
 from rnnsweep.loader import build_unit, load_class, user_code
 from rnnsweep.unit import Unit
@@ -201,15 +203,19 @@ def _check_learner(units: Units) -> None:
         raise ConfigError(problem, key="learner", value=units.learner.unit_name)
     if (asked := (*units.family.random, *units.family.inside)) and not units.learner.regularised:
         problem = f"the learning rule {units.learner.unit_name} does not go through it"
-        key, off = f"family.{asked[0]}", "false" if asked[0] == "layer_norm" else "0"
-        raise ConfigError(problem, key=key, value=getattr(units.family, asked[0]), allowed=f"{off}, or learner=bptt")
+        value = attrgetter(asked[0])(units.family)
+        off = "false" if value is True else "0"
+        raise ConfigError(problem, key=f"family.{asked[0]}", value=value, allowed=f"{off}, or learner=bptt")
     units.learner.check_with(units.family, units.task)
 
 
 def _lacking(units: Units, capability: Capability) -> str:
     """Who is to blame for a capability that is missing."""
     if capability not in units.family.capabilities:
-        return " with ".join((f"the family {units.family.unit_name}", *units.family.inside))
+        layers = units.family.parts if units.family.nested else ()
+        lacking = [part.unit_name for part in layers if capability not in part.capabilities]
+        name = units.family.unit_name + (f" of {', '.join(dict.fromkeys(lacking))}" if lacking else "")
+        return " with ".join((f"the family {name}", *units.family.inside))
     return f"the read-out {units.readout.unit_name}"
 
 
@@ -238,7 +244,7 @@ def _check_free_run(units: Units) -> None:
         "it reads sequences from both ends": units.family.bidirectional,
         f"the embedding {units.embedding.unit_name} takes symbols": bool(units.embedding.size),
         f"the family {units.family.unit_name} filters whole sequences": units.family.feeds,
-        "zoneout keeps a share of every state": bool({"zoneout", "zoneout_cell"} & set(units.family.random)),
+        "zoneout keeps a share of every state": any("zoneout" in name for name in units.family.random),
         f"the read-out {units.readout.unit_name} looks back over all steps": not units.readout.carries,
     }
     for reason in (reason for reason, holds in reasons.items() if holds and units.task.free_steps):
@@ -249,20 +255,16 @@ def _check_free_run(units: Units) -> None:
 def shape_key(config: Mapping[str, Any], units: Units) -> str:
     """What rows must share to train as one tensor program, as canonical JSON."""
     training = config["training"]
-    parts = {prefix: _structure(unit) for prefix, unit in units.rows().items()}
+    parts = {prefix: unit.identity() for prefix, unit in units.rows().items()}
     # No init among them: it decides where a row begins, not what is computed; nor anything per-row.
-    parts |= {"task": _structure(units.task), "readout": _structure(units.readout)}
-    parts |= {"embedding": _structure(units.embedding)} if units.embedding.size else {}
+    parts |= {"task": units.task.identity(), "readout": units.readout.identity()}
+    parts |= {"embedding": units.embedding.identity()} if units.embedding.size else {}
     parts |= {name: training[name] for name in ("batch", "eval_size", "stop_solved", "solved_below")}
     parts |= {name: config[name] for name in ("engine", "dtype")}
     if config.get("scorers"):
         parts["scorers"] = config["scorers"]
     # sorted: the order of keys in a yaml must not split a pack
     return json.dumps(parts, sort_keys=True, default=str)
-
-
-def _structure(unit: Unit) -> dict[str, Any]:
-    return {"unit": f"{type(unit).__module__}.{type(unit).__qualname__}", **unit.structure()}
 
 
 def build_program(config: Mapping[str, Any], units: Units, device: torch.device) -> Program:
@@ -274,8 +276,11 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
         engine, _ = engine_for(family.cell, "reference", family.cell_activation, dtype, device)
         note = f"{name} engine not used: the state is carried over"
     else:
-        inside = bool(family.inside)
-        engine, note = engine_for(family.cell, name, family.cell_activation, dtype, device, regularised=inside)
+        made = [
+            engine_for(part.cell, name, part.cell_activation, dtype, device, regularised=bool(part.inside))
+            for part in {part.loop_kind: part for part in reversed(family.parts)}.values()
+        ]
+        engine, note = made[0][0], next((why for _, why in made if why), "")
     training = config["training"]
     return Program(
         units.family,
@@ -294,6 +299,7 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
         readout=units.readout,
         scorers=build_scorers(config),
         embedding=units.embedding,
+        wanted=name,
     )
 
 
@@ -308,6 +314,16 @@ def row_hypers(units: Units) -> dict[str, float]:
     return {f"{prefix}.{name}": value for prefix, values in values_by_unit.items() for name, value in values.items()}
 
 
+def _by_gain(family: Family, specs: Sequence[ParameterSpec]) -> dict[float, list[ParameterSpec]]:
+    """Parameters by the gain of the f that they lead into; what no loop has goes with the last layer."""
+    found: dict[float, list[ParameterSpec]] = {}
+    loops = [*zip(places_of(family), family.parts, strict=True)]
+    for spec in specs:
+        part = next(part for place, part in loops if place.plain(spec.name) is not None)
+        found.setdefault(part.cell_activation.gain, []).append(spec)
+    return found
+
+
 def initial_state(program: Program, units: Units, streams: Streams) -> RowSnapshot:
     """A fresh row: weights drawn in float64 on the CPU, rounded to the program's dtype.
 
@@ -319,7 +335,9 @@ def initial_state(program: Program, units: Units, streams: Streams) -> RowSnapsh
         for name in units.init.rows
         if getattr(units.init, name) is not None
     }
-    drawn = units.init.draw(program.layout.specs, keys, hypers, program.activation.gain)
+    drawn: dict[str, torch.Tensor] = {}
+    for gain, specs in _by_gain(units.family, program.layout.specs).items():
+        drawn.update(units.init.draw(specs, keys, hypers, gain))
     drawn.update(units.family.initial(drawn, program.layout.specs, keys))
     drawn.update(units.embedding.initial(units.task.n_inputs, keys))
     # what neither init nor family draws begins at 0

@@ -38,7 +38,8 @@ def weights(family: Family, values: Values, hypers: Values) -> dict[str, Float64
     found: dict[str, Tensor] = {}
     places = places_of(family)
     for place, part in zip(places, family.parts, strict=True):
-        own = _of_matrix(part.weights(place.own(values), hypers).w_rec.double().cpu())
+        its = family.part_hypers(place.layer, hypers)
+        own = _of_matrix(part.weights(place.own(values), its).w_rec.double().cpu())
         found |= {f"{key}{end}": value for key, value in own.items() for end in _ends(place)}
     return found | {key: hypers[slot].to(torch.float64, copy=True) for slot, key in family.counted.items()}
 

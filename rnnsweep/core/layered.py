@@ -1,4 +1,6 @@
-"""Several loops of one family, in layers and both directions: those below the last one are a filter before its loop.
+"""Several loops in layers and both directions, of one family or, in `core.stack`, of several.
+
+Those below the last one are a filter before its loop.
 
 Layers are counted from 1, at the inputs. A parameter of a layer below the last has its layer's number: ``w_rec_l1``;
 those of the last layer, and the read-out's, are named as those of a single one. Those of a loop that reads sequences
@@ -22,6 +24,7 @@ from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.layers_path import LayersPath
 from rnnsweep.core.loops import enter, loops_of, run
 from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Batch, Capability, Direct, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.core.wires import LoopPlace, places_of, wire
 from rnnsweep.errors import ConfigError
@@ -36,26 +39,33 @@ def layered(family: Family) -> Family:
         ConfigError: it filters whole sequences, is fed with its outputs, or keeps row state of its own; or the layers'
             widths do not fit.
     """
+    if isinstance(family, Layered):
+        return family
     widths = _widths_of(family)
     if family.layers == 1 and not family.bidirectional:
         return family if widths is None else _of_width(family, widths[0])
     kind = type(family)
+    reason = unstackable(family)
+    if reason and family.layers > 1:
+        problem = f"cannot be stacked: the family {family.unit_name} {reason}"
+        raise ConfigError(problem, key="family.layers", value=family.layers, allowed="1")
+    if reason:
+        problem = f"cannot read sequences both ways: the family {family.unit_name} {reason}"
+        raise ConfigError(problem, key="family.bidirectional", value=True, allowed="false")
+    values = {item.name: getattr(family, item.name) for item in fields(family) if item.init}
+    if widths is not None:  # whoever asks for *the* width means that of the last layer
+        values |= {"widths": widths, "hidden": widths[-1]}
+    return _layered_class(kind)(**values)
+
+
+def unstackable(family: Family) -> str:
+    """Why a family cannot have other loops beside its own; empty where it can."""
     reasons = {
         "filters whole sequences": family.feeds and path_of(family) is None,
         "is fed with its own outputs": isinstance(family, OutputFeedback),
         "keeps state of its own from update to update": bool(family.slots),
     }
-    for reason, holds in reasons.items():
-        if holds and family.layers > 1:
-            problem = f"cannot be stacked: the family {family.unit_name} {reason}"
-            raise ConfigError(problem, key="family.layers", value=family.layers, allowed="1")
-        if holds:
-            problem = f"cannot read sequences both ways: the family {family.unit_name} {reason}"
-            raise ConfigError(problem, key="family.bidirectional", value=True, allowed="false")
-    values = {item.name: getattr(family, item.name) for item in fields(family) if item.init}
-    if widths is not None:  # whoever asks for *the* width means that of the last layer
-        values |= {"widths": widths, "hidden": widths[-1]}
-    return _layered_class(kind)(**values)
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def _widths_of(family: Family) -> tuple[int, ...] | None:
@@ -141,7 +151,7 @@ class Layered(Family):
 
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The last layer's loop, that which reads forward; its input path is a part of `feed`."""
-        return self.parts[-1].weights(self._place.own(values), hypers).without_inputs()
+        return self.parts[-1].weights(self._place.own(values), self._last_hypers(hypers)).without_inputs()
 
     def feed(
         self,
@@ -165,9 +175,10 @@ class Layered(Family):
         back: bool,
     ) -> Feed:
         """`feed`, with the gradient of the inputs where it will be asked for (`Feed.both`)."""
-        # a cell's engine is made for its width; for another one its plain form will do
-        parts = [(part.cell, part.hidden == self.hidden) for part in self.parts]
-        engines = [engine if cell is None or same else cell.engine() for cell, same in parts]
+        # an engine is made for one kind of loop; for another one its plain form will do
+        main, kinds = self.parts[-1].loop_kind, [(part.cell, part.loop_kind) for part in self.parts]
+        plain = [ReferenceEngine() if cell is None else cell.engine() for cell, _ in kinds]
+        engines = [engine if kind == main else other for other, (_, kind) in zip(plain, kinds, strict=True)]
         loops = loops_of(wire(self, engines), values, hypers)
         last = next(loop for loop in loops if loop.place.main)
         lower = [loop for loop in loops if loop.place.layer < self.layers]
@@ -194,11 +205,12 @@ class Layered(Family):
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The last layer's."""
-        return self.parts[-1].pullback(self._place.own(values), hypers, gradients)
+        return self.parts[-1].pullback(self._place.own(values), self._last_hypers(hypers), gradients)
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The last layer's."""
-        return self.parts[-1].recurrent_step(self._place.own(values), hypers, self._place.own(step))
+        own = self._place.own(values)
+        return self.parts[-1].recurrent_step(own, self._last_hypers(hypers), self._place.own(step))
 
     def initial(
         self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
@@ -217,6 +229,9 @@ class Layered(Family):
     def input_path(self) -> InputPath | None:
         """The layers below, one step at a time; none where a layer sees what comes later."""
         return None if self.bidirectional else LayersPath(self)
+
+    def _last_hypers(self, hypers: Values) -> Values:
+        return self.part_hypers(self.layers, hypers)
 
     @property
     def _ways(self) -> int:

@@ -20,7 +20,7 @@ class LayersPath(InputPath):
 
     def __init__(self, family: Family) -> None:
         """Of a family with its layers, which all read forward."""
-        self._places, self._adds = places_of(family), family.residual
+        self._family, self._places, self._adds = family, places_of(family), family.residual
         self._steps = [LayerStep(part) for part in family.parts]
         self._sizes = [step.size for step in self._steps[:-1]]
         self._kept = [step.memory for step in self._steps]
@@ -38,7 +38,8 @@ class LayersPath(InputPath):
         """Weights of their loops, and of the input paths between layers."""
         found: dict[str, Tensor] = {}
         for place, step in zip(self._places, self._steps, strict=True):
-            parts = step.constants(place.own(values), hypers, loop=not place.main)
+            its = self._family.part_hypers(place.layer, hypers)
+            parts = step.constants(place.own(values), its, loop=not place.main)
             if place.layer == 1:  # the network's own input path: see `affine`
                 parts = {name: value for name, value in parts.items() if name not in ("w_in", "bias")}
             found |= self._own(place.layer).named(parts)
@@ -46,7 +47,8 @@ class LayersPath(InputPath):
 
     def affine(self, values: Values, hypers: Values, weights: LoopWeights) -> LoopWeights:
         """The loop's weights with the first layer's input path."""
-        first = self._steps[0].with_inputs(self._places[0].own(values), hypers)
+        its = self._family.part_hypers(1, hypers)
+        first = self._steps[0].with_inputs(self._places[0].own(values), its)
         return replace(weights, w_in=first.w_in, bias=first.bias)
 
     def first(self, constants: Values) -> Float[Tensor, "P 1 M"] | None:

@@ -305,7 +305,8 @@ def loops_of(wires: Sequence[Wire], values: Values, hypers: Values) -> tuple[Loo
     loops = list[Loop]()
     for one in wires:
         own = values if one.only else one.place.own(values)
-        loops.append(Loop(one, own, hypers, one.family.weights(own, hypers), values[TABLE] if one.looks_up else None))
+        its = hypers if one.hypers_of is None else one.hypers_of(one.place.layer, hypers)
+        loops.append(Loop(one, own, its, one.family.weights(own, its), values[TABLE] if one.looks_up else None))
     return tuple(loops)
 
 

@@ -175,7 +175,7 @@ class RecurrentNetwork(torch.nn.Module):
         if self.path is not None:
             self._hold("path", self.path.constants(values, hypers))
             weights = self.path.affine(values, hypers, weights)
-        self._hold("", {"w_in": weights.w_in, "b": weights.bias, "zone": expected_zone(family.parts[-1], hypers)})
+        self._hold("", {"w_in": weights.w_in, "b": weights.bias, "zone": self._zone(hypers)})
         self.feeds = family.feeds and self.path is None
         if self.feeds:  # a filter that is known over whole sequences only
             self._hold("raw", {**values, **{f"hyper_{name}": value for name, value in hypers.items()}})
@@ -183,6 +183,9 @@ class RecurrentNetwork(torch.nn.Module):
         self._loop_size = weights.w_rec.shape[-1] if cell is None else cell.state
         drive = 0 if weights.w_in is None else weights.w_in.shape[-1]
         self.state_size = self._loop_size + (0 if self.path is None else self.path.memory(drive))
+
+    def _zone(self, hypers: Mapping[str, Tensor]) -> Tensor | None:
+        return expected_zone(self.family.parts[-1], self.family.part_hypers(self.family.layers, hypers))
 
     def _loop(self, weights: LoopWeights) -> None:
         self._hold("", {name: getattr(weights, name) for name in _LOOP})

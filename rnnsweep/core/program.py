@@ -47,7 +47,8 @@ class Program:
 
     Attributes:
         controllers: by name (``clip``, ``omega``, ...), in the order in which they act within their kind.
-        engine: with `engine_note`, why it is not the one that was asked for (empty if it is).
+        engine: of the last layer; with `engine_note`, why some loop has not the one that was asked for (else empty).
+        wanted: name of what was asked for, for loops of other kinds than the last layer's; empty: as `engine`.
         batch: B. eval_size: sequences per evaluation.
         solved_below: a row is solved at its first evaluation with a smaller share of errors.
         stop_when_solved: rows end when they are solved.
@@ -70,6 +71,7 @@ class Program:
     readout: Readout = field(default_factory=Readout)
     scorers: tuple[Scorer, ...] = ()
     embedding: Embedding = field(default_factory=Embedding)
+    wanted: str = ""
 
     def __post_init__(self) -> None:
         # The config is checked for this before; here for programs that Python code builds.
@@ -96,13 +98,13 @@ class Program:
 
     @cached_property
     def engines(self) -> tuple[Engine, ...]:
-        """Of each loop; a cell's is made for its width."""
-        made: dict[int, Engine] = {self.family.hidden: self.engine}
+        """Of each loop; each kind of loop has its own."""
+        made = {self.family.parts[-1].loop_kind: self.engine}
         for part in self.family.parts:
-            if part.hidden not in made:
-                f, name = part.cell_activation, self.engine.name
-                made[part.hidden] = engine_for(part.cell, name, f, self.dtype, self.device)[0]
-        return tuple(made[part.hidden] for part in self.family.parts)
+            if part.loop_kind not in made:
+                f, name, inside = part.cell_activation, self.wanted or self.engine.name, bool(part.inside)
+                made[part.loop_kind] = engine_for(part.cell, name, f, self.dtype, self.device, regularised=inside)[0]
+        return tuple(made[part.loop_kind] for part in self.family.parts)
 
     @cached_property
     def wires(self) -> tuple[Wire, ...]:

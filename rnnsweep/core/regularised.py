@@ -45,7 +45,7 @@ def regularised(family: Family) -> Family:
     Raises:
         ConfigError: something of it is not defined for this family.
     """
-    if not (family.inside or family.weight_norm):
+    if family.nested or not (family.inside or family.weight_norm):
         return family
     _check(family)
     kind = type(family)

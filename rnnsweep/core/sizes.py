@@ -44,13 +44,14 @@ def record_entries(family: Family, task: Task, readout: Readout, embedding: Embe
     Behind an embedding: vectors, their gradient, and drives.
     """
     width, cell, ways = family.width, family.cell, 2 if family.bidirectional else 1
+    first = family.parts[0]
     read = (
         width + (0 if cell is None else cell.state * ways) + 2 * task.n_outputs + readout.entries
         if task.per_step
         else 0
     )
     # cells and filters hold what they are fed with anyway
-    drives = width if embedding.size and cell is None and not family.filters else 0
+    drives = ways * first.width if embedding.size and first.cell is None and not first.filters else 0
     return embedding.width(task.n_inputs) + embedding.size + drives + loop_entries(family) + read
 
 

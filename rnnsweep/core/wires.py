@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.families.base import Family
+from rnnsweep.core.families.base import Family, Values
 from rnnsweep.core.recurrence.base import Engine
 
 _REVERSE = "_reverse"
@@ -84,6 +84,7 @@ class Wire:
         filtered: whether `Family.feed` comes before it. random: whether it has masks. whole: whether all of a state is
             seen.
         only: whether the network has no other. main: see `LoopPlace.main`.
+        hypers_of: the layer's own among the network's, by its number; None: they are the same.
     """
 
     place: LoopPlace
@@ -97,6 +98,7 @@ class Wire:
     whole: bool
     only: bool
     main: bool
+    hypers_of: Callable[[int, Values], Values] | None
 
 
 def wire(family: Family, engines: Sequence[Engine]) -> tuple[Wire, ...]:
@@ -118,6 +120,7 @@ def wire(family: Family, engines: Sequence[Engine]) -> tuple[Wire, ...]:
             whole=type(part).visible is Family.visible,
             only=len(family.parts) == 1,
             main=place.main,
+            hypers_of=None if type(family).part_hypers is Family.part_hypers else family.part_hypers,
         )
         for place, part, engine in zip(places_of(family), family.parts, engines, strict=True)
     )

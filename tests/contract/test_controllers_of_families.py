@@ -21,7 +21,7 @@ from rnnsweep.errors import ConfigError
 from rnnsweep.loader import load_class
 
 CONF = search_path().packaged
-FAMILIES = sorted(path.stem for path in (CONF / "family").glob("*.yaml"))
+FAMILIES = sorted(path.stem for path in (CONF / "family").glob("*.yaml") if path.stem != "stack")  # of several
 OWN = {
     "own_module": {"_target_": "tests.kit.own_cells.Mixed"},
     "own_function": {

@@ -36,7 +36,7 @@ from tests.kit.ragged import Ragged, one_by_one
 F64 = torch.float64
 TORCH = {"srn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 OURS = {"srn": Srn, "lstm": Lstm, "gru": Gru}
-ALONE = {"srn_feedback", "enrnn"}
+ALONE = {"srn_feedback", "enrnn", "stack"}
 STACKED = [(name, cls) for name, cls, _ in found("family") if name not in ALONE]
 EVERY = pytest.mark.parametrize(("name", "family"), both := [*STACKED, *OWN.items()], ids=[name for name, _ in both])
 

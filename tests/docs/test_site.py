@@ -33,7 +33,7 @@ def made():
 
 def flat(tree, prefix=""):
     for key, value in tree.items():
-        if key in ("defaults", "_target_", "_search_"):
+        if key in ("defaults", "_target_", "_search_", "_units_"):
             continue
         yield from flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [prefix + key]
 

@@ -12,6 +12,7 @@ from rnnsweep.adapters.hydra.ranges import GRAMMAR, dimension
 from rnnsweep.adapters.hydra.space_block import SEARCHED_GROUPS, SearchedKey
 from rnnsweep.app.config.data_paths import place_dimension
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.loader import NAME
 from rnnsweep.sweep.space import Dimension, Space
 
 _SEARCHED = (*SEARCHED_GROUPS, "controllers")
@@ -42,7 +43,7 @@ def build_space(composition: Composition) -> Space:
 def _no_value(composition: Composition, key: str, group: Mapping[str, Any], source: str) -> ConfigError:
     laid_over = next((tree.origin[key] for _, tree in composition.variants if key in tree.origin), None)
     if laid_over is None:
-        allowed = [f"{key}.{name}" for name in group if name != TARGET]
+        allowed = [f"{key}.{name}" for name in group if name not in (TARGET, NAME)]
         return ConfigError("is a group of keys", key=f"space.{key}", allowed=allowed, file=source)
     # what laid a mapping over a value is to blame, not the space that names the value
     allowed = f"a value; a range is {key}=interval(0.1,10) or space={{{key}: {{low: 0.1, high: 10}}}}"

@@ -202,7 +202,8 @@ def _declared(variant: Variant, wanted: Callable[[str], bool]) -> dict[str, Metr
 def _of_layers(variant: Variant, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     """What a network of several layers reports of each."""
     family = variant.resolved["family"]
-    layers, both = family.get("layers", 1), family.get("bidirectional") is True
+    inner = sum(isinstance(block, Mapping) and "_target_" in block for block in family.values())
+    layers, both = inner or family.get("layers", 1), family.get("bidirectional") is True
     numbers = [str(n) for n in range(1, layers + 1)] if isinstance(layers, int) and (layers > 1 or both) else []
     ends = [f"{n}{way}" for n in numbers for way in (("", "_reverse") if both else ("",))]
     return {
@@ -252,7 +253,8 @@ def check_engine(resolved: Mapping[str, Any]) -> None:
 def _units_by_key(units: Units) -> dict[str, Unit]:
     named: dict[str, Unit] = {"task": units.task, "init": units.init, "readout": units.readout}
     named["embedding"] = units.embedding
-    return units.rows() | named
+    named |= units.rows()
+    return named | {f"{key}.{name}": inner for key, unit in named.items() for name, inner in unit.nested.items()}
 
 
 def _write_back(variant: Variant, units: Units) -> None:

@@ -183,6 +183,17 @@ class Family(Unit):
         """The family of each loop alone, in the order of `loops.places_of`; itself where there is one."""
         return (self,)
 
+    def part_hypers(self, layer: int, hypers: Values) -> Values:
+        """Per-row hyperparameters and row state of a layer, counted from 1; those of one family share them."""
+        del layer
+        return hypers
+
+    @property
+    def loop_kind(self) -> tuple[Cell | None, str, bool]:
+        """What an engine depends on: loops of which it is the same can run in one."""
+        cell = self.cell
+        return cell, "" if cell is not None else self.cell_activation.name, bool(self.inside)
+
     @property
     def width(self) -> int:
         """K, entries of a state that the read-out sees."""

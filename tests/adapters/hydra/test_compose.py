@@ -6,7 +6,7 @@ import pytest
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 
-from rnnsweep.adapters.hydra.compose import compose_units
+from rnnsweep.adapters.hydra.config_tree import compose_units
 from rnnsweep.errors import ConfigError
 
 
@@ -69,3 +69,23 @@ def test_unknown_units_and_broken_yaml_are_named(tree, tmp_path):
     file = tree("packaged/family/bad.yaml", "hidden: 1\n  leak: [\n")
     with pytest.raises(ConfigError, match=f"{file}:2: yaml syntax error"):
         compose_units({}, {"family": "bad"}, [tmp_path / "packaged"])
+
+
+def test_a_word_chooses_a_unit_within_a_unit(tree) -> None:
+    tree("packaged/family/stack.yaml", "_units_: [first, second, third]\nfirst: srn\nsecond: lstm\nthird: null\n")
+    folders = (tree("packaged/family/other.yaml", "size: 3\n_search_:\n  size: int(interval(1, 4))\n").parents[1],)
+    config = compose_units({}, {"family": "stack"}, folders)
+    assert config.get("family.second") == {"hidden": 20, "forget": 1.0, "_name_": "lstm"}
+    assert config.ranges == {"family.first.hidden": "int(interval(1, 9))"}
+    assert config.put("family", {"first": "other", "second": {"forget": 2.0}}, "file") == []
+    assert config.get("family.first") == {"size": 3, "_name_": "other"}
+    assert config.ranges == {"family.first.size": "int(interval(1, 4))"}
+    assert config.put("family.second", {"_name_": "srn", "hidden": 4}, "file") == []
+    assert config.get("family.second") == {"hidden": 4, "_name_": "srn"}
+    assert config.put("family.second.forget", 1.0, "file") == ["family.second.forget"]
+    for key, value in {"family.first": "srm", "family.third": {"hidden": 3}, "family.second": 3}.items():
+        with pytest.raises(ConfigError) as refused:
+            config.put(key, value, "file")
+        assert refused.value.key == key
+    assert config.put("family.first", None, "file") == []
+    assert config.get("family.first") is None

@@ -25,6 +25,11 @@ def named(file: Path) -> str:
 def block_of(file: Path) -> dict:
     """A unit's yaml with the keys that it shares with all of its group."""
     block = read_yaml(file)
+    for key in block.pop("_units_", ()):  # as composition has it: a unit's block for its name
+        if block[key] is not None:
+            block[key] = {
+                name: value for name, value in block_of(file.with_stem(block[key])).items() if name != "_search_"
+            }
     if block.pop("defaults", None) is None:
         return block
     shared = read_yaml(CONF / f"every_{file.parent.name}.yaml")
