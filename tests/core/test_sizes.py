@@ -77,7 +77,7 @@ def held(pack: Pack, drives: list[torch.Tensor]) -> int:
 
 
 @pytest.mark.parametrize("task", ["adding", "memorization"])
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "stack"])  # of one loop
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "stack"])  # has two loops: see below
 def test_the_model_is_what_a_record_holds(family, task, tmp_path, drives):
     typed = [f"family={family}", f"task={task}", "task.length=40", "family.hidden=16", "training.batch=6", "space={}"]
     config = load(None, [*typed, "engine=reference"], store=tmp_path).resolved
