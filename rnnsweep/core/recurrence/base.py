@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 
@@ -188,7 +187,10 @@ def driven(x: Float[Tensor, "P T B K"], weights: LoopWeights, engine: Engine) ->
     if weights.w_in is None:
         return x
     drive = engine.matmul(x.flatten(1, 2), weights.w_in).unflatten(1, x.shape[1:3])
-    return drive if weights.bias is None else drive + weights.bias[:, None, None]
+    if weights.bias is None:
+        return drive
+    # in place where nothing is recorded: drives are fresh, and as large as a record's states
+    return drive + weights.bias[:, None, None] if drive.requires_grad else drive.add_(weights.bias[:, None, None])
 
 
 def into_inputs(
@@ -198,6 +200,8 @@ def into_inputs(
     nothing = LoopGradients(torch.zeros_like(weights.w_rec))
     if weights.w_in is None:
         return nothing, g
-    bias = None if weights.bias is None else numerics.row_sum(g.flatten(1, 2))
+    bias = None
+    if weights.bias is not None:  # a product with ones: engines have those in place, where others copy g
+        bias = engine.outer(g.new_ones(*g.shape[:3], 1), g)[:, 0]
     back = engine.matmul(g.flatten(1, 2), weights.w_in.transpose(1, 2).contiguous()).unflatten(1, g.shape[1:3])
     return replace(nothing, w_in=engine.outer(x, g), bias=bias), back.contiguous()
