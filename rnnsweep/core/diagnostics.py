@@ -40,8 +40,9 @@ def weights(family: Family, values: Values, hypers: Values) -> dict[str, Float64
     for place, part in zip(places, family.parts, strict=True):
         its = family.part_hypers(place.layer, hypers)
         own = _of_matrix(part.weights(place.own(values), its).w_rec.double().cpu())
+        own |= {key: its[slot].to(torch.float64, copy=True) for slot, key in part.counted.items()}
         found |= {f"{key}{end}": value for key, value in own.items() for end in _ends(place)}
-    return found | {key: hypers[slot].to(torch.float64, copy=True) for slot, key in family.counted.items()}
+    return found
 
 
 def _of_matrix(matrices: Tensor) -> dict[str, Tensor]:

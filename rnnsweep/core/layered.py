@@ -45,8 +45,8 @@ def layered(family: Family) -> Family:
     if family.layers == 1 and not family.bidirectional:
         return family if widths is None else _of_width(family, widths[0])
     kind = type(family)
-    reason = unstackable(family)
-    if reason and family.layers > 1:
+    reason = unstackable(family, state=family.bidirectional)
+    if reason and family.layers > 1 and not family.bidirectional:
         problem = f"cannot be stacked: the family {family.unit_name} {reason}"
         raise ConfigError(problem, key="family.layers", value=family.layers, allowed="1")
     if reason:
@@ -58,12 +58,17 @@ def layered(family: Family) -> Family:
     return _layered_class(kind)(**values)
 
 
-def unstackable(family: Family) -> str:
-    """Why a family cannot have other loops beside its own; empty where it can."""
+def unstackable(family: Family, *, state: bool) -> str:
+    """Why a family cannot have other loops beside its own; empty where it can.
+
+    Args:
+        family: of one loop. state: whether row state of its own is in the way.
+    """
     reasons = {
         "filters whole sequences": family.feeds and path_of(family) is None,
+        # what comes in at the first layer would be what the last one gave a step before: no loop runs before the next
         "is fed with its own outputs": isinstance(family, OutputFeedback),
-        "keeps state of its own from update to update": bool(family.slots),
+        "keeps state of its own from update to update": state and bool(family.slots),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 
@@ -223,6 +228,24 @@ class Layered(Family):
             purpose = "reverse" if place.reverse else "layer"
             each = keys if place.main else torch.tensor([rng.key(int(k), place.layer, purpose) for k in keys])
             named |= place.named(part.initial(place.own(drawn), own, each))
+        return named
+
+    @property
+    def slots(self) -> tuple[str, ...]:  # type: ignore[override] - a family's are known without its layers
+        """Those of every layer, named as its parameters are."""
+        pairs = zip(places_of(self), self.parts, strict=True)
+        return tuple(place.name(slot) for place, part in pairs for slot in part.slots)
+
+    def part_hypers(self, layer: int, hypers: Values) -> Values:
+        """The same in all layers, but for row state."""
+        own, place = self.parts[layer - 1].slots, LoopPlace(layer, self.layers)
+        return {**hypers, **{slot: hypers[place.name(slot)] for slot in own}} if own else hypers
+
+    def advance(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, " P"]]:
+        """Layer by layer."""
+        named: dict[str, Tensor] = {}
+        for place, part in zip(places_of(self), self.parts, strict=True):
+            named |= place.named(part.advance(place.own(values), self.part_hypers(place.layer, hypers)))
         return named
 
     @property

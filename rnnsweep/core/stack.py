@@ -176,7 +176,7 @@ def _layer(place: str, given: Any) -> Family:
         raise ConfigError(
             error.problem, key=named, value=error.value, allowed=error.allowed, file=error.file, hint=error.hint
         ) from error.__cause__
-    reason = "has layers itself" if isinstance(family, Layered) else unstackable(family)
+    reason = "has layers itself" if isinstance(family, Layered) else unstackable(family, state=True)
     if reason:
         problem = f"cannot be stacked: the family {family.unit_name} {reason}"
         raise ConfigError(problem, key=key, value=family.unit_name, allowed="another family")

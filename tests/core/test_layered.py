@@ -10,6 +10,7 @@ import torch
 from rnnsweep.core import rng
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.controllers.sampling import Sampling
+from rnnsweep.core.diagnostics import weights
 from rnnsweep.core.families.base import Family
 from rnnsweep.core.families.enrnn import Enrnn
 from rnnsweep.core.families.gru import Gru
@@ -23,7 +24,9 @@ from rnnsweep.core.learners.hessian_free import HessianFree
 from rnnsweep.core.learners.rflo import Rflo
 from rnnsweep.core.learners.rtrl import Rtrl
 from rnnsweep.core.network import Parts, RecurrentNetwork
+from rnnsweep.core.pack import Pack
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
+from rnnsweep.core.tile import update
 from rnnsweep.core.training import tiles, train_batch, train_rung
 from rnnsweep.core.types import Capability, Wanted
 from rnnsweep.errors import ConfigError
@@ -36,7 +39,7 @@ from tests.kit.ragged import Ragged, one_by_one
 F64 = torch.float64
 TORCH = {"srn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 OURS = {"srn": Srn, "lstm": Lstm, "gru": Gru}
-ALONE = {"srn_feedback", "enrnn", "stack"}
+ALONE = {"srn_feedback", "stack"}
 STACKED = [(name, cls) for name, cls, _ in found("family") if name not in ALONE]
 EVERY = pytest.mark.parametrize(("name", "family"), both := [*STACKED, *OWN.items()], ids=[name for name, _ in both])
 
@@ -174,9 +177,8 @@ def test_layers_begin_with_numbers_of_their_own() -> None:
 
 
 def test_what_cannot_be_stacked_says_why() -> None:
-    for family in (Enrnn(4, layers=2), SrnFeedback(4, layers=2)):
-        with pytest.raises(ConfigError, match="cannot be stacked"):
-            layered(family)
+    with pytest.raises(ConfigError, match="cannot be stacked"):
+        layered(SrnFeedback(4, layers=2))
     with pytest.raises(ConfigError, match="layers"):
         Srn(4, layers=0)
     with pytest.raises(ConfigError, match="layers"):
@@ -190,3 +192,35 @@ def test_what_cannot_be_stacked_says_why() -> None:
             learner.check_with(stacked, task)
     assert Capability.GRAPH not in stacked.capabilities
     assert layered(Srn(4)) == Srn(4)
+
+
+def test_row_state_is_each_layers_own() -> None:
+    """ENRNN latches where a layer's own spectral radius has been above 1; a resumed row goes on with it."""
+    family = layered(Enrnn(6, layers=3))
+    assert family.slots == ("latched_l1", "tied_l1", "latched_l2", "tied_l2", "latched", "tied")
+    setup = Setup(family=family, task=TemporalOrder(length=10), engine="cpu", dtype=torch.float32, sigma=0.7)
+    pack = setup.pack([0, 1, 2])
+    names = {1: "_l1", 2: "_l2", 3: ""}
+    seen = {end: torch.zeros(3, dtype=torch.bool) for end in names.values()}
+    (_, tile), *_ = tiles(pack)
+    for _ in range(4):
+        update(tile, tile.tally)
+        values = pack.program.layout.view(pack.params)
+        for end in names.values():
+            radius = torch.linalg.eigvals(values[f"w_short{end}"].double()).abs().amax(-1)
+            seen[end] |= radius > 1
+            assert torch.equal(tile.slots[f"family.latched{end}"] > 0, seen[end]), end
+    assert {bool(flag) for flags in seen.values() for flag in flags} == {True, False}, "else this shows nothing"
+    counted = weights(family, pack.program.layout.view(pack.params), tile.unit_hypers("family"))
+    assert {"weights/tied", "weights/tied.1", "weights/tied.3"} <= set(counted)
+    alone = setup.pack([1])
+    (_, one), *_ = tiles(alone)
+    for _ in range(4):
+        update(one, one.tally)
+    assert torch.equal(pack.params[1], alone.params[0])
+    resumed = Pack(alone.program)
+    resumed.join([(setup.member(1), alone.row(0))])
+    (_, two), *_ = tiles(resumed)
+    update(one, one.tally)
+    update(two, two.tally)
+    assert torch.equal(alone.params, resumed.params)

@@ -61,6 +61,7 @@ class Enrnn(Family):
         "weights/tied": Metric(
             "steps taken so far with equal leading eigenvalues, through which no gradient goes",
             "steps with equal leading eigenvalues",
+            by_layer=True,
         )
     }
     counted: ClassVar[Mapping[str, str]] = {"tied": "weights/tied"}
