@@ -46,6 +46,8 @@ class Stack(Layered):
     """
 
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"hidden": Range(1, 8192, integer=True)}
+    # families with row state are refused
+    slots: ClassVar[tuple[str, ...]] = ()  # pyright: ignore[reportIncompatibleMethodOverride]
 
     first: Any = field(default_factory=Lru, kw_only=True)
     second: Any = field(default_factory=Lstm, kw_only=True)

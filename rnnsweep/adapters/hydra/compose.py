@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnnsweep.adapters.hydra.config_tree import OPEN, ConfigTree, compose_units
+from rnnsweep.adapters.hydra.composed_units import compose_units
 from rnnsweep.adapters.hydra.key_hints import key_meant
-from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, TARGET, Overrides
+from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, OPEN, TARGET, ConfigTree, Overrides
 from rnnsweep.adapters.hydra.search import ConfigPath
 from rnnsweep.adapters.hydra.space_block import SearchedKey, group_dimension, specs
 from rnnsweep.adapters.hydra.yaml_files import Choice, Layer, SweepFile

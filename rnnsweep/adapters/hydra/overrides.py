@@ -1,23 +1,27 @@
-"""What the user typed: Hydra's override grammar, split by meaning before anything is composed.
+"""What the user typed, split by meaning before anything is composed, and the config that it is laid over.
 
 Hydra's `compose` refuses search ranges and *merges* dictionaries (``space={}`` would change nothing), hence the split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, Sweep
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from rnnsweep.adapters.hydra.mistyped import COMMAND_LINE, mistyped
 from rnnsweep.adapters.hydra.yaml_files import DEEPEST, Choice
-from rnnsweep.errors import ConfigError
+from rnnsweep.errors import ConfigError, printable
+from rnnsweep.loader import NAME
 
 TARGET = "_target_"
+OPEN = ("space", "objective", "sampler.enqueue")
 
 
 @dataclass
@@ -186,3 +190,161 @@ def _space(value: Any) -> Mapping[str, Any]:
         allowed = "space={key:default,key:interval(a,b)}, space={} for none"
         raise ConfigError("is no mapping", key="space", value=value, allowed=allowed, file=COMMAND_LINE)
     return value
+
+
+@dataclass
+class ConfigTree:
+    """One config under construction: units first, then values laid over them.
+
+    Attributes:
+        tree: nested data; interpolations unresolved.
+        ranges: default search ranges, dotted key -> text, from the units' ``_search_`` blocks.
+        origin: dotted key -> file or "command line" that set it last.
+        inner: dotted keys that hold a unit within a unit: a word laid over one chooses another.
+        unit: composes a unit of a group, by name.
+    """
+
+    tree: dict[str, Any]
+    ranges: dict[str, str] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
+    inner: list[str] = field(default_factory=list)
+    unit: Callable[[str, str], ConfigTree] | None = None
+
+    def paths(self) -> list[str]:
+        """All dotted keys, branches and leaves."""
+        return [".".join(path) for path in _paths(self.tree)]
+
+    def get(self, key: str) -> Any:
+        """The value at a dotted key; KeyError where there is none."""
+        node: Any = self.tree
+        for part in key.split("."):
+            if not isinstance(node, Mapping) or part not in node:
+                raise KeyError(key)
+            node = node[part]
+        return node
+
+    def __contains__(self, key: str) -> bool:
+        try:
+            self.get(key)
+        except KeyError:
+            return False
+        return True
+
+    def put(self, key: str, value: Any, source: str) -> list[str]:
+        """Lay a value over the tree; a mapping is laid over key by key.
+
+        Returns:
+            The dotted keys that do not exist, hence were not set.
+
+        Raises:
+            ConfigError: the value or key names code.
+        """
+        if names_code(key, value):
+            allowed = "in a unit's yaml only"
+            raise ConfigError("code cannot be named here", key=key, allowed=allowed, file=source)
+        parent, _, last = key.rpartition(".")
+        if last == NAME and parent in self.inner:
+            key, value = parent, {NAME: value}
+        if key in self.inner and value is not None:
+            return self._put_inner(key, value if isinstance(value, Mapping) else {NAME: value}, source)
+        return self._put_plain(key, value, source)
+
+    def _put_inner(self, key: str, values: Mapping[str, Any], source: str) -> list[str]:
+        """Choose a unit within a unit where one is named, and lay the other values over it."""
+        if NAME in values:
+            self.choose(key, values[NAME], source)
+        rest = {f"{key}.{name}": item for name, item in values.items() if name != NAME}
+        if rest and self.get(key) is None:
+            raise ConfigError(
+                "there is none", key=key, value="null", allowed=f"{key}=NAME beside {next(iter(rest))}", file=source
+            )
+        return [miss for each, item in rest.items() for miss in self._put_plain(each, item, source)]
+
+    def _put_plain(self, key: str, value: Any, source: str) -> list[str]:
+        parent, _, last = key.rpartition(".")
+        # collected and not raised: with searched units a key need only exist in one of the variants
+        if key not in self:
+            return [key]
+        old = self.get(key)
+        # OPEN: blocks whose keys are the user's own
+        if isinstance(old, Mapping) and key not in OPEN and not (key in self.inner and value is None):
+            if not isinstance(value, Mapping):
+                allowed = sorted(name for name in map(str, old) if name not in (TARGET, NAME))
+                off = f"~{key} takes it out." if key.startswith("controllers.") else None
+                raise ConfigError("is a group of keys", key=key, value=value, allowed=allowed, hint=off, file=source)
+            return [miss for name, item in value.items() for miss in self.put(f"{key}.{name}", item, source)]
+        if key == "objective" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = {**old, **value}  # of one objective, what is not said stays; a list of several is whole
+        node = self.get(parent) if parent else self.tree
+        node[last] = value
+        self.origin[key] = source
+        return []
+
+    def choose(self, key: str, name: Any, source: str) -> None:
+        """Put the unit of that name into a key of another unit of its group.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        group, (parent, _, last) = key.partition(".")[0], key.rpartition(".")
+        try:
+            if not isinstance(name, str):
+                raise ConfigError("names no unit", value=name, allowed=f"{key}=NAME")
+            assert self.unit is not None  # trees with such keys come from composed units
+            chosen = self.unit(group, name)
+        except ConfigError as error:
+            raise ConfigError(
+                error.problem, key=key, value=error.value, allowed=error.allowed, hint=error.hint, file=source or None
+            ) from None
+        for known in (self.ranges, self.origin):
+            for gone in [other for other in known if other.startswith(f"{key}.")]:
+                del known[gone]
+        self.get(parent)[last] = {**chosen.tree[group], NAME: name}
+        self.ranges |= {key + other.removeprefix(group): text for other, text in chosen.ranges.items()}
+        if source:
+            self.origin[key] = source
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole tree as plain data, interpolations resolved.
+
+        Raises:
+            ConfigError: an interpolation that points nowhere.
+        """
+        try:
+            # resolved last: an interpolation must see what was laid over the key that it names
+            data = OmegaConf.to_container(OmegaConf.create(self.tree), resolve=True)
+        except OmegaConfBaseException as error:
+            problem = str(error).splitlines()[0]
+            raise ConfigError(problem, key=str(getattr(error, "full_key", "") or "config")) from None
+        assert isinstance(data, dict)
+        return {str(key): plain_values(value, str(key)) for key, value in data.items()}
+
+
+def plain_values(value: Any, key: str) -> Any:
+    """Plain data with the words inf and -inf as numbers (yaml itself writes .inf).
+
+    Raises:
+        ConfigError: a value that is NaN, or a text that a terminal would obey.
+
+    Example:
+        >>> plain_values({"threshold": "inf", "kinds": ["-inf", 1]}, "controllers.mine")
+        {'threshold': inf, 'kinds': [-inf, 1]}
+    """
+    if isinstance(value, dict):
+        return {name: plain_values(item, f"{key}.{name}") for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain_values(item, key) for item in value]
+    # NaN compares false with every bound, so that no range check would find it
+    if isinstance(value, float) and value != value:
+        raise ConfigError("is not a number", key=key, value="nan", allowed="a finite number")
+    if isinstance(value, str) and printable(value) != value:
+        raise ConfigError("holds control characters", key=key, value=value, allowed="printable characters")
+    return float(value) if isinstance(value, str) and value in ("inf", "+inf", "-inf") else value
+
+
+def _paths(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, value in tree.items():
+        path = (*above, str(name))
+        yield path
+        if isinstance(value, Mapping):
+            yield from _paths(value, path)
