@@ -26,10 +26,6 @@ class LoopPlace:
     layers: int = 1
     reverse: bool | None = None
 
-    def __str__(self) -> str:
-        """``2``, ``2 reverse``."""
-        return f"{self.layer} reverse" if self.reverse else str(self.layer)
-
     @property
     def main(self) -> bool:
         """Whether it is the one whose parameters have the plain names."""

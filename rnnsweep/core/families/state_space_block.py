@@ -14,7 +14,8 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
-from rnnsweep.core.recurrence.state_space import StateSpaceCell, over
+from rnnsweep.core.recurrence.state_space import StateSpaceCell
+from rnnsweep.core.recurrence.unrolled import spread
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range
 
@@ -126,7 +127,7 @@ def scaled(
 ) -> Float[Tensor, "P H N2"]:
     """The columns [Re | Im] of a complex matrix times complex numbers."""
     H, N = matrix.shape[1], re.shape[1]
-    re, im = over(re, H), over(im, H)
+    re, im = spread(re, H), spread(im, H)
     b_re, b_im = matrix[..., :N], matrix[..., N:]
     return torch.cat((b_re * re - b_im * im, b_re * im + b_im * re), -1)
 

@@ -18,6 +18,7 @@ from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.cells import Cell, CellRecord, Drive, Own, PreActivation, State, sigmoid, whole_direct
 from rnnsweep.core.recurrence.reference import ReferenceEngine
+from rnnsweep.core.recurrence.unrolled import spread
 from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
@@ -126,27 +127,6 @@ def rotated(
     return lam_re * re - lam_im * im, lam_re * im + lam_im * re
 
 
-class _Over(torch.autograd.Function):
-    """`over`: autograd would sum a broadcast in an order of its own."""
-
-    @staticmethod
-    def forward(ctx, values: Tensor, count: int) -> Tensor:
-        del ctx
-        return values[:, None].expand(-1, count, -1)
-
-    @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
-        del ctx
-        return numerics.row_sum(gradients[0]), None
-
-
-def over(values: Float[Tensor, "P K"], count: int) -> Float[Tensor, "P count K"]:
-    """Each row `count` times, without copies; the gradient is summed over `count` in one fixed order per row."""
-    spread = _Over.apply(values, count)
-    assert isinstance(spread, Tensor)
-    return spread
-
-
 def gelu(x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     """x Phi(x) with the tanh form of Phi (Hendrycks, Gimpel 2016)."""
     inner, cubic = _TANH_GELU
@@ -223,7 +203,7 @@ class StateSpaceEngine(ReferenceEngine):
         errors = torch.where(active, errors, torch.zeros_like(errors))
         with torch.enable_grad():
             leaf = {name: value.detach().clone().requires_grad_() for name, value in w.cell.items()}
-            own = {name: over(value, T * B) if value.ndim == 2 else value for name, value in leaf.items()}
+            own = {name: spread(value, T * B) if value.ndim == 2 else value for name, value in leaf.items()}
             u = record.drive.flatten(1, 2).detach().clone().requires_grad_()
             x = record.h[:, 1:, :, H:].flatten(1, 2).clone().requires_grad_()
             z, into = cell.before(u, own)

@@ -22,9 +22,25 @@ from rnnsweep.core.types import LoopGradients, LoopWeights
 _PARTS = ("w_rec", "w_in", "bias", "act_bias", "h0")
 
 
+class _Spread(torch.autograd.Function):
+    """`spread`: autograd would sum a broadcast in an order of its own."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, count: int) -> Tensor:
+        del ctx
+        return values[:, None].expand(-1, count, -1)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
+        del ctx
+        return numerics.row_sum(gradients[0]), None
+
+
 def spread(values: Float[Tensor, "P K"], count: int) -> Float[Tensor, "P count K"]:
-    """Each row `count` times; the gradient is summed over `count` in one fixed order per row."""
-    return numerics.matmul(values.new_ones(len(values), count, 1), values[:, None, :])
+    """Each row `count` times, without copies; the gradient is summed over `count` in one fixed order per row."""
+    found = _Spread.apply(values, count)
+    assert isinstance(found, Tensor)
+    return found
 
 
 class Unrolled:
