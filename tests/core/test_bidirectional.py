@@ -265,7 +265,7 @@ def test_passes_are_one_per_loop_in_a_fixed_order() -> None:
     (_, tile), *_ = tiles(pack)
     want, program = Wanted(trace=True), pack.program
     found = program.learner.learn(program, tile.params, tile.unit_hypers("family"), train_batch(tile), want, {})
-    assert [str(one.loop.place) for one in found.passes] == ["1", "1 reverse", "2", "2 reverse"]
+    assert [one.loop.place.label for one in found.passes] == ["1", "1_reverse", "2", "2_reverse"]
     assert found.trace is found.passes[2].trace is not None
     assert [place.name("b") for place in places_of(program.family)] == ["b_l1", "b_l1_reverse", "b", "b_reverse"]
 
