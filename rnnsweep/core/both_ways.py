@@ -29,7 +29,7 @@ class BothWays:
         """Weights of all loops, by number and name."""
         found: dict[str, Tensor] = {}
         for number, (place, step) in enumerate(self._loops):
-            parts = step.constants(place.own(values), self._family.part_hypers(place.layer, hypers))
+            parts = step.constants(place.own(values), self._family.part_hypers(place, hypers))
             found |= {f"{number}_{name}": value for name, value in parts.items()}
         return found
 

@@ -12,12 +12,13 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.families.base import Family, Values
+from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.loops import BackwardPass, Loop
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.reference import slope_at
 from rnnsweep.core.sequence_lengths import own_at, own_steps, per_sequence, total_steps
 from rnnsweep.core.types import Record, Trace
-from rnnsweep.core.wires import LoopPlace, places_of
+from rnnsweep.core.wires import places_of
 
 SATURATED_BELOW = 0.1
 """|f'| below which a unit counts as saturated."""
@@ -38,7 +39,7 @@ def weights(family: Family, values: Values, hypers: Values) -> dict[str, Float64
     found: dict[str, Tensor] = {}
     places = places_of(family)
     for place, part in zip(places, family.parts, strict=True):
-        its = family.part_hypers(place.layer, hypers)
+        its = family.part_hypers(place, hypers)
         own = _of_matrix(part.weights(place.own(values), its).w_rec.double().cpu())
         own |= {key: its[slot].to(torch.float64, copy=True) for slot, key in part.counted.items()}
         found |= {f"{key}{end}": value for key, value in own.items() for end in _ends(place)}

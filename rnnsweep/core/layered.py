@@ -22,11 +22,12 @@ from rnnsweep.core import rng
 from rnnsweep.core.families.base import Family, Feed, OutputFeedback, Values, path_of, readout_parameters
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.layers_path import LayersPath
+from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.loops import enter, loops_of, run
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Batch, Capability, Direct, LoopGradients, LoopWeights, ParameterSpec
-from rnnsweep.core.wires import LoopPlace, places_of, wire
+from rnnsweep.core.wires import places_of, wire
 from rnnsweep.errors import ConfigError
 
 _READ = frozenset(spec.name for spec in readout_parameters(1, 1))
@@ -45,7 +46,7 @@ def layered(family: Family) -> Family:
     if family.layers == 1 and not family.bidirectional:
         return family if widths is None else _of_width(family, widths[0])
     kind = type(family)
-    reason = unstackable(family, state=family.bidirectional)
+    reason = unstackable(family)
     if reason and family.layers > 1 and not family.bidirectional:
         problem = f"cannot be stacked: the family {family.unit_name} {reason}"
         raise ConfigError(problem, key="family.layers", value=family.layers, allowed="1")
@@ -58,17 +59,12 @@ def layered(family: Family) -> Family:
     return _layered_class(kind)(**values)
 
 
-def unstackable(family: Family, *, state: bool) -> str:
-    """Why a family cannot have other loops beside its own; empty where it can.
-
-    Args:
-        family: of one loop. state: whether row state of its own is in the way.
-    """
+def unstackable(family: Family) -> str:
+    """Why a family cannot have other loops beside its own; empty where it can."""
     reasons = {
         "filters whole sequences": family.feeds and path_of(family) is None,
         # what comes in at the first layer would be what the last one gave a step before: no loop runs before the next
         "is fed with its own outputs": isinstance(family, OutputFeedback),
-        "keeps state of its own from update to update": state and bool(family.slots),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 
@@ -232,20 +228,20 @@ class Layered(Family):
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override] - a family's are known without its layers
-        """Those of every layer, named as its parameters are."""
+        """Those of every loop, named as its parameters are."""
         pairs = zip(places_of(self), self.parts, strict=True)
         return tuple(place.name(slot) for place, part in pairs for slot in part.slots)
 
-    def part_hypers(self, layer: int, hypers: Values) -> Values:
-        """The same in all layers, but for row state."""
-        own, place = self.parts[layer - 1].slots, LoopPlace(layer, self.layers)
-        return {**hypers, **{slot: hypers[place.name(slot)] for slot in own}} if own else hypers
+    def part_hypers(self, place: LoopPlace, hypers: Values) -> Values:
+        """The same in all loops, but for row state."""
+        slots = self._part(place).slots
+        return {**hypers, **{slot: hypers[place.name(slot)] for slot in slots}} if slots else hypers
 
     def advance(self, values: Values, hypers: Values) -> dict[str, Float[Tensor, " P"]]:
         """Layer by layer."""
         named: dict[str, Tensor] = {}
         for place, part in zip(places_of(self), self.parts, strict=True):
-            named |= place.named(part.advance(place.own(values), self.part_hypers(place.layer, hypers)))
+            named |= place.named(part.advance(place.own(values), self.part_hypers(place, hypers)))
         return named
 
     @property
@@ -254,7 +250,10 @@ class Layered(Family):
         return None if self.bidirectional else LayersPath(self)
 
     def _last_hypers(self, hypers: Values) -> Values:
-        return self.part_hypers(self.layers, hypers)
+        return self.part_hypers(self._place, hypers)
+
+    def _part(self, place: LoopPlace) -> Family:
+        return self.parts[places_of(self).index(place)]
 
     @property
     def _ways(self) -> int:

@@ -11,8 +11,9 @@ from torch import Tensor
 from rnnsweep.core.families.base import Family, Values
 from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.layer_step import LayerStep
+from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.types import LoopWeights
-from rnnsweep.core.wires import LoopPlace, places_of
+from rnnsweep.core.wires import places_of
 
 
 class LayersPath(InputPath):
@@ -38,7 +39,7 @@ class LayersPath(InputPath):
         """Weights of their loops, and of the input paths between layers."""
         found: dict[str, Tensor] = {}
         for place, step in zip(self._places, self._steps, strict=True):
-            its = self._family.part_hypers(place.layer, hypers)
+            its = self._family.part_hypers(place, hypers)
             parts = step.constants(place.own(values), its, loop=not place.main)
             if place.layer == 1:  # the network's own input path: see `affine`
                 parts = {name: value for name, value in parts.items() if name not in ("w_in", "bias")}
@@ -47,7 +48,7 @@ class LayersPath(InputPath):
 
     def affine(self, values: Values, hypers: Values, weights: LoopWeights) -> LoopWeights:
         """The loop's weights with the first layer's input path."""
-        its = self._family.part_hypers(1, hypers)
+        its = self._family.part_hypers(self._places[0], hypers)
         first = self._steps[0].with_inputs(self._places[0].own(values), its)
         return replace(weights, w_in=first.w_in, bias=first.bias)
 

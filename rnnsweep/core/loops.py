@@ -15,11 +15,12 @@ from rnnsweep.core.activations import Activation
 from rnnsweep.core.dropping import Dropping, dropping
 from rnnsweep.core.embedding import TABLE, collected, look_up
 from rnnsweep.core.families.base import Family, Feed, Values
+from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.readout import Readout, Seen
 from rnnsweep.core.recurrence.base import Engine, TermResult, driven, into_inputs
 from rnnsweep.core.sequence_lengths import ends_of, reversed_steps
 from rnnsweep.core.types import Batch, Direct, LoopGradients, LoopWeights, Record, Trace, merged
-from rnnsweep.core.wires import LoopPlace, Wire
+from rnnsweep.core.wires import Wire
 
 
 @dataclass(frozen=True)
@@ -305,7 +306,7 @@ def loops_of(wires: Sequence[Wire], values: Values, hypers: Values) -> tuple[Loo
     loops = list[Loop]()
     for one in wires:
         own = values if one.only else one.place.own(values)
-        its = hypers if one.hypers_of is None else one.hypers_of(one.place.layer, hypers)
+        its = hypers if one.hypers_of is None else one.hypers_of(one.place, hypers)
         loops.append(Loop(one, own, its, one.family.weights(own, its), values[TABLE] if one.looks_up else None))
     return tuple(loops)
 

@@ -26,6 +26,7 @@ from rnnsweep.core.recurrence.layer_norm import summed
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.sequence_lengths import ends_of
 from rnnsweep.core.types import LoopWeights
+from rnnsweep.core.wires import places_of
 from rnnsweep.errors import ConfigError, RnnsweepError
 
 _LOOP = ("w_rec", "act_bias", "h0", "leak")
@@ -185,7 +186,8 @@ class RecurrentNetwork(torch.nn.Module):
         self.state_size = self._loop_size + (0 if self.path is None else self.path.memory(drive))
 
     def _zone(self, hypers: Mapping[str, Tensor]) -> Tensor | None:
-        return expected_zone(self.family.parts[-1], self.family.part_hypers(self.family.layers, hypers))
+        last = next(place for place in places_of(self.family) if place.main)
+        return expected_zone(self.family.parts[-1], self.family.part_hypers(last, hypers))
 
     def _loop(self, weights: LoopWeights) -> None:
         self._hold("", {name: getattr(weights, name) for name in _LOOP})

@@ -15,13 +15,14 @@ from rnnsweep.core.families.base import RATES, Family, Values
 from rnnsweep.core.families.lru import Lru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.layered import Layered, unstackable
+from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.regularised import Regularised, regularised
 from rnnsweep.core.types import Capability
 from rnnsweep.core.wires import places_of
 from rnnsweep.errors import ConfigError
-from rnnsweep.loader import build_unit
-from rnnsweep.unit import Range
+from rnnsweep.loader import build_unit, load_class
+from rnnsweep.unit import Metric, Range
 
 PLACES = ("first", "second", "third", "fourth")
 """Keys of the layers, at the inputs first."""
@@ -46,8 +47,6 @@ class Stack(Layered):
     """
 
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"hidden": Range(1, 8192, integer=True)}
-    # families with row state are refused
-    slots: ClassVar[tuple[str, ...]] = ()  # pyright: ignore[reportIncompatibleMethodOverride]
 
     first: Any = field(default_factory=Lru, kw_only=True)
     second: Any = field(default_factory=Lstm, kw_only=True)
@@ -73,6 +72,7 @@ class Stack(Layered):
             "first_values": _dotted({name: part.first_values for name, part in each.items()}),
             "capabilities": frozenset.intersection(*(part.capabilities for part in each.values())) - {Capability.GRAPH},
             "orthogonal": self._last.orthogonal,
+            "asks_host": any(part.asks_host for part in each.values()),
             "pace": next((part.pace for part in each.values() if part.pace), ""),
         }
         for name, value in own.items():
@@ -82,6 +82,15 @@ class Stack(Layered):
             shown = ", ".join(f"{name} {part.width}" for name, part in each.items())
             problem = f"adds what a layer sees to what it shows, which are of different widths ({shown})"
             raise ConfigError(problem, key="family.residual", value=True, allowed="false, or layers that show as much")
+
+    @classmethod
+    def declares(cls, values: Mapping[str, Any]) -> Mapping[str, Metric]:
+        """Those of the layers' families."""
+        blocks = {name: values[name] for name in PLACES if isinstance(values.get(name), Mapping)}
+        found = dict(super().declares(values))
+        for name, block in blocks.items():
+            found |= load_class(block.get("_target_"), f"family.{name}").declares(block)
+        return found
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
@@ -102,10 +111,11 @@ class Stack(Layered):
         each = [*self.nested.values()]
         return tuple(each[place.layer - 1] for place in places_of(self))
 
-    def part_hypers(self, layer: int, hypers: Values) -> Values:
-        """Those that begin with the layer's key."""
-        start = f"{PLACES[layer - 1]}."
-        return {name[len(start) :]: value for name, value in hypers.items() if name.startswith(start)}
+    def part_hypers(self, place: LoopPlace, hypers: Values) -> Values:
+        """Those that begin with the layer's key, and the loop's row state."""
+        start = f"{PLACES[place.layer - 1]}."
+        own = {name[len(start) :]: value for name, value in hypers.items() if name.startswith(start)}
+        return own | {slot: hypers[place.name(slot)] for slot in self._part(place).slots}
 
     def structure(self) -> dict[str, Any]:
         """That of every layer, and what puts them together."""
@@ -178,7 +188,7 @@ def _layer(place: str, given: Any) -> Family:
         raise ConfigError(
             error.problem, key=named, value=error.value, allowed=error.allowed, file=error.file, hint=error.hint
         ) from error.__cause__
-    reason = "has layers itself" if isinstance(family, Layered) else unstackable(family, state=True)
+    reason = "has layers itself" if isinstance(family, Layered) else unstackable(family)
     if reason:
         problem = f"cannot be stacked: the family {family.unit_name} {reason}"
         raise ConfigError(problem, key=key, value=family.unit_name, allowed="another family")

@@ -10,7 +10,6 @@ import torch
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.families.base import Family
-from rnnsweep.core.families.enrnn import Enrnn
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.srn import Srn
@@ -39,11 +38,6 @@ from tests.kit.networks import Setup, assert_same_row, loss_at
 from tests.kit.ragged import Ragged, one_by_one
 
 USUAL = ("srn", "lstm", "gru", "momentum_srn", "lru", *OWN)
-TWO_WAYS = [  # row state of enrnn's own is in the way
-    pytest.param(name, kind, id=name, marks=() if name in USUAL else pytest.mark.slow)
-    for name, kind in [*STACKED, *OWN.items()]
-    if name != "enrnn"
-]
 F64 = torch.float64
 FORMS = [
     {"bidirectional": True},
@@ -54,6 +48,15 @@ FORMS = [
 ALL_AT_ONCE = {"layers": 3, "bidirectional": True, "residual": True}
 WIDTHS = {"layers": 2, "bidirectional": True, "widths": (4, 6)}
 READOUTS = [Readout(), Pooling(), Pooling(kind="max"), Attention()]
+CASES = [
+    pytest.param(name, kind, form, every, id=f"{name}-{form}-{'every' if every else 'end'}", marks=marks)
+    for name, kind in [*STACKED, *OWN.items()]
+    for form in [*FORMS, ALL_AT_ONCE, WIDTHS]
+    for every in (False, True)
+    for marks in [() if name in USUAL and not every else pytest.mark.slow]
+    # the last two put together what each other form has tried alone
+    if not every or form in FORMS or name in ("srn", "lstm", "momentum_srn")
+]
 
 
 def learned(pack: Pack, batch: Batch | None = None):
@@ -137,14 +140,10 @@ def test_a_pack_of_one_is_torchs_bidirectional_module(name: str, layers: int, ev
     assert_close(found.see(Readout(), values, per_step=False).states[0, -1], h_n.detach(), 1e-12, "h_n")
 
 
-@pytest.mark.parametrize("every", [False, True], ids=["end", "every"])
-@pytest.mark.parametrize("form", [*FORMS, ALL_AT_ONCE, WIDTHS], ids=str)
-@pytest.mark.parametrize(("name", "family"), TWO_WAYS)
+@pytest.mark.parametrize(("name", "family", "form", "every"), CASES)
 def test_gradients_are_central_differences_for_every_family(
     name: str, family: type[Family], form: dict, every: bool
 ) -> None:
-    if every and form in (ALL_AT_ONCE, WIDTHS) and name not in ("srn", "lstm", "momentum_srn"):
-        pytest.skip("each alone has been tried")
     one = family() if name in OWN else family(hidden=4)
     setup = Setup(family=layered(replace(one, **form)), task=Ragged(every=every, length=5), batch=4, sigma=0.8)
     pack = setup.pack([0])
@@ -303,9 +302,8 @@ def test_a_loaded_network_answers_as_the_program(name: str, form: dict, every: b
 
 
 def test_what_cannot_be_says_why() -> None:
-    for family in (Enrnn(4, bidirectional=True), SrnFeedback(4, bidirectional=True)):
-        with pytest.raises(ConfigError, match=r"family\.bidirectional.*cannot read sequences both ways"):
-            layered(family)
+    with pytest.raises(ConfigError, match=r"family\.bidirectional.*cannot read sequences both ways"):
+        layered(SrnFeedback(4, bidirectional=True))
     two, task = layered(Srn(4, bidirectional=True)), TemporalOrder(length=20)
     with pytest.raises(ConfigError, match=r"learner\.horizon.*both ends"):
         Bptt(horizon=5).check_with(two, task)

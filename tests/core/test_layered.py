@@ -25,6 +25,7 @@ from rnnsweep.core.learners.rflo import Rflo
 from rnnsweep.core.learners.rtrl import Rtrl
 from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.pack import Pack
+from rnnsweep.core.stack import Stack
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.tile import update
 from rnnsweep.core.training import tiles, train_batch, train_rung
@@ -194,25 +195,34 @@ def test_what_cannot_be_stacked_says_why() -> None:
     assert layered(Srn(4)) == Srn(4)
 
 
-def test_row_state_is_each_layers_own() -> None:
-    """ENRNN latches where a layer's own spectral radius has been above 1; a resumed row goes on with it."""
-    family = layered(Enrnn(6, layers=3))
-    assert family.slots == ("latched_l1", "tied_l1", "latched_l2", "tied_l2", "latched", "tied")
+@pytest.mark.parametrize(
+    ("family", "ends"),
+    [
+        (layered(Enrnn(6, layers=3)), {"1": "_l1", "2": "_l2", "3": ""}),
+        (layered(Enrnn(6, bidirectional=True)), {"1": "", "1_reverse": "_reverse"}),
+        (Stack(first=Enrnn(6), second=Srn(5), third=Enrnn(8)), {"1": "_l1", "3": ""}),
+        (Stack(first=Enrnn(6), second=Gru(5), bidirectional=True), {"1": "_l1", "1_reverse": "_l1_reverse"}),
+    ],
+    ids=["layers", "both ways", "stack", "stack both ways"],
+)
+def test_row_state_is_each_loops_own(family: Family, ends: dict[str, str]) -> None:
+    """ENRNN latches where a loop's own spectral radius has been above 1; a resumed row goes on with it."""
+    assert family.slots == tuple(f"{slot}{end}" for end in ends.values() for slot in ("latched", "tied"))
     setup = Setup(family=family, task=TemporalOrder(length=10), engine="cpu", dtype=torch.float32, sigma=0.7)
     pack = setup.pack([0, 1, 2])
-    names = {1: "_l1", 2: "_l2", 3: ""}
-    seen = {end: torch.zeros(3, dtype=torch.bool) for end in names.values()}
+    seen = {end: torch.zeros(3, dtype=torch.bool) for end in ends.values()}
     (_, tile), *_ = tiles(pack)
     for _ in range(4):
         update(tile, tile.tally)
         values = pack.program.layout.view(pack.params)
-        for end in names.values():
+        for end in ends.values():
             radius = torch.linalg.eigvals(values[f"w_short{end}"].double()).abs().amax(-1)
             seen[end] |= radius > 1
             assert torch.equal(tile.slots[f"family.latched{end}"] > 0, seen[end]), end
     assert {bool(flag) for flags in seen.values() for flag in flags} == {True, False}, "else this shows nothing"
     counted = weights(family, pack.program.layout.view(pack.params), tile.unit_hypers("family"))
-    assert {"weights/tied", "weights/tied.1", "weights/tied.3"} <= set(counted)
+    assert {key for key in counted if "tied." in key} == {f"weights/tied.{label}" for label in ends}
+    assert ("weights/tied" in counted) is ("" in ends.values())
     alone = setup.pack([1])
     (_, one), *_ = tiles(alone)
     for _ in range(4):

@@ -11,7 +11,6 @@ import torch
 from rnnsweep.core.controllers.omega import Omega
 from rnnsweep.core.embedded import embedded
 from rnnsweep.core.families.base import Family
-from rnnsweep.core.families.enrnn import Enrnn
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.indrnn import IndRnn
 from rnnsweep.core.families.lru import Lru
@@ -20,6 +19,7 @@ from rnnsweep.core.families.momentum_srn import MomentumSrn
 from rnnsweep.core.families.s5 import S5
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.families.srn_feedback import SrnFeedback
+from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.network import Parts, RecurrentNetwork
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.sizes import loop_entries
@@ -35,7 +35,7 @@ from tests.kit.ragged import Ragged
 
 F64 = torch.float64
 TORCH = {Srn: torch.nn.RNN, Lstm: torch.nn.LSTM, Gru: torch.nn.GRU}
-STACKED = [(name, cls) for name, cls, _ in found("family") if name not in ("srn_feedback", "enrnn", "stack")]
+STACKED = [(name, cls) for name, cls, _ in found("family") if name not in ("srn_feedback", "stack")]
 
 
 def stack(*layers: Family) -> Stack:
@@ -190,7 +190,7 @@ def test_hyperparameters_reach_the_layer_that_they_are_of() -> None:
     assert first["b"][0, 3:6].tolist() == [-1.0] * 3
     assert family.row_values()["first.forget_bias"] == 2.0
     hypers = {name: torch.tensor([value]) for name, value in family.row_values().items()}
-    assert family.part_hypers(2, hypers)["forget_bias"].item() == -1.0
+    assert family.part_hypers(LoopPlace(2, 2), hypers)["forget_bias"].item() == -1.0
 
 
 def test_every_kind_of_loop_has_an_engine_of_its_own() -> None:
@@ -223,7 +223,6 @@ def test_an_embedding_stands_before_the_first_layer() -> None:
 @pytest.mark.parametrize(
     ("given", "key"),
     [
-        ({"first": Enrnn(4)}, "family.first"),
         ({"second": SrnFeedback(4)}, "family.second"),
         ({"second": Stack()}, "family.second"),
         ({"second": Lstm(4, layers=2)}, "family.second.layers"),

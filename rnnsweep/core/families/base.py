@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.families.input_path import InputPath
+from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
@@ -183,9 +184,9 @@ class Family(Unit):
         """The family of each loop alone, in the order of `loops.places_of`; itself where there is one."""
         return (self,)
 
-    def part_hypers(self, layer: int, hypers: Values) -> Values:
-        """Per-row hyperparameters and row state of a layer, counted from 1; those of one family share them."""
-        del layer
+    def part_hypers(self, place: LoopPlace, hypers: Values) -> Values:
+        """Per-row hyperparameters and row state of the loop at a place; those of one family share the former."""
+        del place
         return hypers
 
     @property
