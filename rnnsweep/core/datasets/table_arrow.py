@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnnsweep.core.datasets.file_sizes import check_memory, check_unpacked, size_of
-from rnnsweep.core.datasets.table_columns import EXPECTED, Table, joined, objects, wrong_cell, wrong_file
+from rnnsweep.core.datasets.table_columns import ANY, EXPECTED, Roles, Table, joined, objects, wrong_cell, wrong_file
 from rnnsweep.core.datasets.table_text_files import from_records
 from rnnsweep.errors import ConfigError
 
@@ -22,7 +22,7 @@ SPLIT = "split"
 """Column of a saved dict of data sets: the name of the data set, such as train or test."""
 
 
-def read_parquet(file: Path, beside: Collection[str] = ()) -> Table:
+def read_parquet(file: Path, roles: Roles = ANY) -> Table:
     """A table from a .parquet file: a step per row, or a sequence per row where columns hold lists.
 
     Raises:
@@ -42,7 +42,7 @@ def read_parquet(file: Path, beside: Collection[str] = ()) -> Table:
         raise
     except Exception as error:  # noqa: BLE001 - torn, encrypted, of an unknown compression: pyarrow has many classes
         raise wrong_file(file, f"is no readable Parquet file ({_first_line(error)})") from None
-    return _from_arrow(file, found, beside)
+    return _from_arrow(file, found, roles)
 
 
 def is_saved(folder: Path) -> bool:
@@ -55,7 +55,7 @@ def saved_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.arrow"))
 
 
-def read_saved(folder: Path, beside: Collection[str] = ()) -> Table:
+def read_saved(folder: Path, roles: Roles = ANY) -> Table:
     """A table from what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote.
 
     A dict's data sets come with a column `split` that names each.
@@ -63,16 +63,16 @@ def read_saved(folder: Path, beside: Collection[str] = ()) -> Table:
     Raises:
         ConfigError: no readable Arrow files, no rows, or a column of another kind.
     """
-    parts = list(_saved_parts(folder, beside))
+    parts = list(_saved_parts(folder, roles))
     if not parts:
         raise wrong_file(folder, "holds no .arrow file")
     return joined(folder, parts)
 
 
-def _saved_parts(folder: Path, beside: Collection[str]) -> Iterator[Table]:
+def _saved_parts(folder: Path, roles: Roles) -> Iterator[Table]:
     dictionary = (folder / "dataset_dict.json").is_file()
     for file in saved_files(folder):
-        table = _from_arrow(file, _stream(file), beside)
+        table = _from_arrow(file, _stream(file), roles)
         if dictionary and SPLIT not in table.columns:
             table.columns[SPLIT] = objects([file.relative_to(folder).parts[0]] * len(table))
         yield table
@@ -93,7 +93,7 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _from_arrow(file: Path, table: pyarrow.Table, beside: Collection[str]) -> Table:
+def _from_arrow(file: Path, table: pyarrow.Table, roles: Roles) -> Table:
     import pyarrow
 
     if not table.num_rows or not table.num_columns:
@@ -101,19 +101,21 @@ def _from_arrow(file: Path, table: pyarrow.Table, beside: Collection[str]) -> Ta
     names = list(table.column_names)
     if len(set(names)) < len(names):
         raise wrong_file(file, "has two columns of one name")
+    kinds = {name: table.schema.field(name).type for name in names}
+    names = [name for name in names if _takes(kinds[name]) or not roles.may_drop(name)]
     for name in names:
-        kind = table.schema.field(name).type
+        kind = kinds[name]
         if not _takes(kind):
             allowed = "numbers, texts, times, true and false, or lists of numbers or texts"
             raise ConfigError(f"is {kind}", key=f"column {name}", file=str(file), allowed=allowed)
     rows = range(1, table.num_rows + 1)
-    if any(pyarrow.types.is_nested(table.schema.field(name).type) for name in names):
+    if any(pyarrow.types.is_nested(kinds[name]) for name in names):
         records = {name: _read(file, name, table.column(name), lambda column: column.to_pylist()) for name in names}
         for name, values in records.items():
             empty = next((i for i, v in enumerate(values) if v is None), None)
-            if empty is not None and pyarrow.types.is_nested(table.schema.field(name).type):
+            if empty is not None and pyarrow.types.is_nested(kinds[name]) and not roles.may_drop(name):
                 raise wrong_cell(file, empty + 1, name, "is empty", allowed="a list with an item for each step")
-        return from_records(file, rows, records, beside)
+        return from_records(file, rows, records, roles)
     columns = {name: _read(file, name, table.column(name), _column) for name in names}
     return Table(file, (file,), columns, np.zeros(len(rows), np.int32), np.array(rows, dtype=np.int64))
 

@@ -25,6 +25,28 @@ _EXACT = 2.0**53
 largest_allowed = float(np.finfo(np.float32).max)
 
 
+@dataclass(frozen=True)
+class Roles:
+    """What columns are for, as far as reading a file depends on it.
+
+    Attributes:
+        beside: columns whose lists may be several values of a whole sequence, not its steps: unless each has an item
+            per step.
+        used: all columns that are asked for by name; None: whatever there is. Others may be what cannot be read.
+    """
+
+    beside: tuple[str, ...] = ()
+    used: frozenset[str] | None = None
+
+    def may_drop(self, name: str) -> bool:
+        """Whether a column is one that nobody asked for."""
+        return self.used is not None and name not in self.used
+
+
+ANY = Roles()
+"""No column is for anything yet."""
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Columns, all of one length.

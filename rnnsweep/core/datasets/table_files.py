@@ -8,7 +8,7 @@ from pathlib import Path
 from rnnsweep.core.datasets.dataset_files import KeptReader, locate, states_of
 from rnnsweep.core.datasets.table_arrays import array_files, is_unpacked, read_archive, read_array, read_unpacked
 from rnnsweep.core.datasets.table_arrow import is_saved, read_parquet, read_saved, saved_files
-from rnnsweep.core.datasets.table_columns import EXPECTED, FOLDER, Table, joined, objects, wrong_file
+from rnnsweep.core.datasets.table_columns import ANY, EXPECTED, FOLDER, Roles, Table, joined, objects, wrong_file
 from rnnsweep.core.datasets.table_text_files import read_json_lines, read_plain, read_separated
 from rnnsweep.core.datasets.torch_datasets import DatasetSource, read_dataset
 from rnnsweep.errors import nearest
@@ -75,31 +75,31 @@ def file_states(path: str | DatasetSource | None) -> str:
     return states_of(table_files(path))
 
 
-def read_table(path: str | DatasetSource | None, beside: tuple[str, ...] = ()) -> Table:
+def read_table(path: str | DatasetSource | None, roles: Roles = ANY) -> Table:
     """All rows of a file, folder or data set. In a folder each file is a sequence, or has its own.
 
     Args:
         path: what is read.
-        beside: columns whose lists are values of a sequence, see `from_records`.
+        roles: of its columns.
 
     Raises:
         ConfigError: missing or broken files; names file, row and column.
     """
     if isinstance(path, DatasetSource):
         return read_dataset(path)
-    return _kept(path, beside)
+    return _kept(path, roles)
 
 
-def _read(path: str | None, beside: tuple[str, ...]) -> Table:
+def _read(path: str | None, roles: Roles) -> Table:
     place = locate(path, SAMPLE, EXPECTED)
     if not place.is_dir():
-        return _one(place, beside)
+        return _one(place, roles)
     if is_saved(place):
-        return read_saved(place, beside)
+        return read_saved(place, roles)
     if is_unpacked(place):
         return read_unpacked(place)
     files = _files(place)
-    parts = [_in_folder(_one(file, beside), file.parent, place) for file in files]
+    parts = [_in_folder(_one(file, roles), file.parent, place) for file in files]
     names = [str(file.relative_to(place).with_suffix("")) for file in files]
     return joined(place, parts, names)
 
@@ -107,9 +107,9 @@ def _read(path: str | None, beside: tuple[str, ...]) -> Table:
 _kept = KeptReader(_read, file_states, most=2)
 
 
-def _one(file: Path, beside: tuple[str, ...]) -> Table:
+def _one(file: Path, roles: Roles) -> Table:
     reader = _reader(file)
-    return reader(file, beside) if reader in _NESTED else reader(file)
+    return reader(file, roles) if reader in _NESTED else reader(file)
 
 
 def _in_folder(table: Table, folder: Path, place: Path) -> Table:

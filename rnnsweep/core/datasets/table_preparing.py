@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnsweep.core.datasets.dataset_files import SPLITS
 from rnnsweep.core.datasets.mapped_arrays import MOST_READ, MappedArrays, MappedRows, fit_mapped, open_mapped
-from rnnsweep.core.datasets.table_columns import FOLDER, Table
+from rnnsweep.core.datasets.table_columns import FOLDER, Roles, Table
 from rnnsweep.core.datasets.table_files import read_table
 from rnnsweep.core.datasets.table_inputs import InputRecipe, Moments, fit_inputs, numeric_columns, recipe_of
 from rnnsweep.core.datasets.table_sequences import Sequences, arrange
@@ -81,6 +81,14 @@ class Spec:
         return self.horizon if self.goal in AHEAD else 0
 
     @property
+    def roles(self) -> Roles:
+        """Of the file's columns, by the names that are given: all others are inputs where none is named."""
+        named = (self.group, self.time, self.divided_by, self.split_by, self.weights)
+        inputs = (self.text,) if self.goal in TOKENS else self.inputs
+        used = None if inputs is None else frozenset((*inputs, *self.target, *filter(None, named)))
+        return Roles(() if self.per_step else self.target, used)
+
+    @property
     def text(self) -> str:
         """Column of the texts, of goals about them."""
         return self.target[0] if self.target else TEXT
@@ -136,7 +144,7 @@ def prepare(spec: Spec) -> Prepared:
     mapped = None if isinstance(spec.path, DatasetSource) else open_mapped(spec.path)
     if mapped is not None:
         return _prepare_mapped(spec, mapped)
-    table = read_table(spec.path, () if spec.per_step else spec.target)
+    table = read_table(spec.path, spec.roles)
     if spec.goal in TOKENS:
         return _prepare_texts(spec, table)
     spec = _unfolded(spec, table)
@@ -167,7 +175,7 @@ def _prepare_mapped(spec: Spec, mapped: MappedArrays) -> Prepared:
     for name in columns:
         header.numbers(name, "task.inputs")
     alone = [name for name in (spec.divided_by, spec.weights) if name]
-    sequences = mapped.sequences([*alone, *(() if spec.per_step else spec.target)])
+    sequences = mapped.sequences([*alone, *spec.roles.beside])
     cut = spec.split == "time" and spec.per_step
     starts = mapped.starts
     parts = segments(
@@ -278,7 +286,7 @@ def new_sequences(
     Raises:
         ConfigError: see `prepare`.
     """
-    table = read_table(path, () if spec.per_step else spec.target)
+    table = read_table(path, spec.roles)
     if isinstance(recipe, TokenRecipe):
         sequences = token_sequences(table, spec.text, recipe.words, None)
         codes = recipe.codes(sequences)
@@ -305,7 +313,7 @@ def raw_rows(spec: Spec, count: int) -> dict[str, list[Any]]:
     prepared = prepare(spec)
     if isinstance(prepared.inputs, MappedRows):
         return _mapped_rows(prepared.inputs, prepared.samples["test"][:count])
-    table = read_table(spec.path, () if spec.per_step else spec.target)
+    table = read_table(spec.path, spec.roles)
     chosen = list(dict.fromkeys(prepared.samples["test"][:, 2].tolist()))[:count]
     if isinstance(prepared.recipe, TokenRecipe):
         return {spec.text: [str(table.columns[spec.text][row])[:_SHOWN] for row in chosen]}

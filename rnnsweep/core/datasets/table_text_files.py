@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from rnnsweep.core.datasets.file_sizes import check_memory, size_of
-from rnnsweep.core.datasets.table_columns import EXPECTED, Table, objects, typed, wrong_cell, wrong_file
+from rnnsweep.core.datasets.table_columns import ANY, EXPECTED, Roles, Table, objects, typed, wrong_cell, wrong_file
+from rnnsweep.errors import ConfigError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _COPIES = 24
 """Bytes in memory per byte of a text file, at most: a cell of two characters is an object of some fifty bytes."""
-
-
 _BLOCK = 1 << 13
 """Rows that are turned into columns at once."""
+_CHOOSE = "task.inputs=[...] reads some columns alone."
 
 
 def read_separated(file: Path) -> Table:
@@ -131,14 +131,14 @@ def read_plain(file: Path) -> Table:
     return Table(file, (file,), {"text": objects([text])}, np.zeros(1, np.int32), np.ones(1, np.int64))
 
 
-def read_json_lines(file: Path, beside: Collection[str] = ()) -> Table:
+def read_json_lines(file: Path, roles: Roles = ANY) -> Table:
     """A table from a .jsonl file: an object per line.
 
     A line is a sequence where its values are lists, one item per step; what is no list holds for all of its steps. A
     file without lists has a step per line.
 
     Args:
-        file: what is read. beside: see `from_records`.
+        file: what is read. roles: of its columns.
 
     Raises:
         ConfigError: a line is no such object; says which.
@@ -153,7 +153,7 @@ def read_json_lines(file: Path, beside: Collection[str] = ()) -> Table:
             odd = sorted(item.keys() ^ first.keys())[0]
             raise wrong_cell(file, number, odd, "is in this line or in the first one only")
     numbers = [number for number, _ in found]
-    return from_records(file, numbers, {name: [item[name] for _, item in found] for name in first}, beside)
+    return from_records(file, numbers, {name: [item[name] for _, item in found] for name in first}, roles)
 
 
 def _object(file: Path, number: int, line: str) -> dict[str, Any]:
@@ -168,20 +168,31 @@ def _object(file: Path, number: int, line: str) -> dict[str, Any]:
     return item
 
 
-def from_records(
-    file: Path, rows: Sequence[int], records: Mapping[str, Sequence[Any]], beside: Collection[str] = ()
-) -> Table:
+def from_records(file: Path, rows: Sequence[int], records: Mapping[str, Sequence[Any]], roles: Roles = ANY) -> Table:
     """A table from values by column, of which lists are the steps of a sequence.
 
     Args:
         file: for errors. rows: where each record stands there.
         records: column -> a value per record: number, text, None or true and false, or a list of them.
-        beside: columns whose lists may be several values of a whole sequence, not its steps: unless each has an item
-            per step.
+        roles: of the columns. Lists that nobody asked for are left out where they do not fit.
 
     Raises:
         ConfigError: lists of a record differ in length or are empty, or a value is of another kind.
     """
+    try:
+        return _from_all(file, rows, records, roles.beside)
+    except ConfigError:
+        asked = {
+            name: values
+            for name, values in records.items()
+            if not (roles.may_drop(name) and any(isinstance(value, (list, dict)) for value in values))
+        }
+        if not asked or len(asked) == len(records):
+            raise
+    return _from_all(file, rows, asked, roles.beside)
+
+
+def _from_all(file: Path, rows: Sequence[int], records: Mapping[str, Sequence[Any]], beside: Collection[str]) -> Table:
     records, unfolded = _unfolded(file, rows, records, beside)
     lists = [name for name, values in records.items() if isinstance(values[0], list)]
     lengths = [_steps(file, row, {name: records[name][i] for name in records}, lists) for i, row in enumerate(rows)]
@@ -254,7 +265,7 @@ def _steps(file: Path, row: int, record: Mapping[str, Any], lists: Sequence[str]
     for name in lists:
         if len(record[name]) != steps:
             problem = f"has {len(record[name])} steps, {lists[0]} has {steps}"
-            raise wrong_cell(file, row, name, problem, allowed="lists of one length in a row")
+            raise wrong_cell(file, row, name, problem, allowed="lists of one length in a row", hint=_CHOOSE)
     if not steps:
         raise wrong_cell(file, row, lists[0], "has no step")
     return steps
@@ -266,7 +277,9 @@ def _plain(file: Path, rows: Sequence[int], name: str, values: Sequence[Any], re
     bad = next((i for i, v in enumerate(values) if not (v is None or isinstance(v, (int, float, str, bool)))), None)
     if bad is not None:
         problem = f"is nested ({type(values[bad]).__name__} at a step)"
-        raise wrong_cell(file, rows[int(record[bad])], name, problem, allowed="a number or a text at a step")
+        raise wrong_cell(
+            file, rows[int(record[bad])], name, problem, allowed="a number or a text at a step", hint=_CHOOSE
+        )
     if all(v is None or not isinstance(v, str) for v in values):
         try:
             return np.array([math.nan if v is None else float(v) for v in values], dtype=np.float64)

@@ -10,6 +10,7 @@ import pytest
 
 from rnnsweep.core.datasets.table_files import read_table, table_files
 from rnnsweep.core.tasks.table_task import TableTask
+from rnnsweep.errors import ConfigError
 
 LENGTHS = (3, 5, 4, 6, 3, 4, 5, 6, 3, 4, 5, 3)
 TEXTS = ("no", "yes")
@@ -194,3 +195,19 @@ def test_numbers_that_float64_does_not_hold_stay_names(tmp_path):
     assert read_table(str(tmp_path / "x.csv")).columns["id"].tolist() == ["90071992547409931", "90071992547409932"]
     pd.DataFrame({"id": [90071992547409931, 90071992547409932]}).to_parquet(tmp_path / "x.parquet", index=False)
     assert read_table(str(tmp_path / "x.parquet")).columns["id"].tolist()[0] == "90071992547409931"
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_columns_that_nobody_asked_for_may_be_what_cannot_be_read(kind, tmp_path):
+    items = [{"x": [0.1 * i, 0.2], "kind": TEXTS[i % 2], "ids": [1] * (1 + i % 3), "box": [[1, 2]]} for i in range(12)]
+    path = tmp_path / f"x.{kind}"
+    if kind == "parquet":
+        pd.DataFrame(items).to_parquet(path, index=False)
+    else:
+        path.write_text("".join(json.dumps(one) + "\n" for one in items))
+    task = TableTask(str(path), target="kind", inputs=("x",), split="random")
+    assert task.prepared().recipe.columns == ("x",)
+    with pytest.raises(ConfigError, match=r"ids|box"):
+        TableTask(str(path), target="kind", split="random").prepared()
+    with pytest.raises(ConfigError, match=r"ids.*lists of one length|ids.*steps"):
+        TableTask(str(path), target="kind", inputs=("x", "ids"), split="random").prepared()
