@@ -6,6 +6,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from rnnsweep.app.results.export import check_file
 from rnnsweep.app.results.inference import TrainedNetwork
-from rnnsweep.app.results.sequences import NamedSequence, read_sequences
+from rnnsweep.app.results.sequences import NamedSequence, StoredSequence, read_sequences
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CrossEntropy
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError
@@ -45,7 +46,7 @@ def sequences_for(network: TrainedNetwork, data: Path) -> list[NamedSequence]:
         ) from error.__cause__
     if found is None:
         return read_sequences(data, 1 if network.parts.tokens else network.parts.inputs)
-    return [NamedSequence(name, values.astype(np.float64)) for name, values in found]
+    return [StoredSequence(name, partial(found.take, index)) for index, name in enumerate(found.names)]
 
 
 def predict(network: TrainedNetwork, sequences: Sequence[NamedSequence]) -> list[np.ndarray]:
@@ -55,13 +56,13 @@ def predict(network: TrainedNetwork, sequences: Sequence[NamedSequence]) -> list
     """
     found: list[np.ndarray] = []
     for start in range(0, len(sequences), _BATCH):
-        some = sequences[start : start + _BATCH]
-        lengths = torch.tensor([len(one.values) for one in some])
+        some = [one.values for one in sequences[start : start + _BATCH]]
+        lengths = torch.tensor([len(values) for values in some])
         longest = int(lengths.max())
         width = 1 if network.parts.tokens else network.parts.inputs
         inputs = torch.zeros(longest, len(some), width, dtype=torch.float64)
-        for index, one in enumerate(some):
-            inputs[longest - len(one.values) :, index] = torch.from_numpy(one.values)  # right-aligned
+        for index, values in enumerate(some):
+            inputs[longest - len(values) :, index] = torch.from_numpy(values)  # right-aligned
         inputs = _codes(inputs) if network.parts.tokens else inputs
         with torch.no_grad():
             outputs = _scale(network, network(inputs, lengths)).double().numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,20 @@ class NamedSequence:
 
     name: str
     values: np.ndarray
+
+
+class StoredSequence(NamedSequence):
+    """One whose values are read when they are asked for, and not kept."""
+
+    def __init__(self, name: str, read: Callable[[], np.ndarray]) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "_read", read)
+
+    @property
+    def values(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleVariableOverride] - asked for, as a field is
+        """[steps, inputs], finite, float64."""
+        read: Callable[[], np.ndarray] = getattr(self, "_read")  # noqa: B009 - no field: pyright knows of none
+        return read().astype(np.float64)
 
 
 def read_sequences(file: Path, width: int) -> list[NamedSequence]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnsweep.core.datasets.dataset_files import SPLITS
 from rnnsweep.core.datasets.mapped_arrays import MOST_READ, MappedArrays, MappedRows, fit_mapped, open_mapped
+from rnnsweep.core.datasets.new_sequences import NewSequences, in_memory, on_disk
 from rnnsweep.core.datasets.table_columns import FOLDER, Roles, Table
 from rnnsweep.core.datasets.table_files import read_table
 from rnnsweep.core.datasets.table_inputs import InputRecipe, Moments, fit_inputs, numeric_columns, recipe_of
@@ -276,9 +277,7 @@ def _prepared(
     return Prepared(inputs, targets, samples, recipe)
 
 
-def new_sequences(
-    spec: Spec, recipe: InputRecipe | TokenRecipe, path: str, *, tokens: bool = False
-) -> list[tuple[str, np.ndarray]]:
+def new_sequences(spec: Spec, recipe: InputRecipe | TokenRecipe, path: str, *, tokens: bool = False) -> NewSequences:
     """Names and inputs float32 [steps, width] of the sequences of another file; it needs no target.
 
     `tokens`: of a text the codes, int64 [steps, 1].
@@ -286,6 +285,12 @@ def new_sequences(
     Raises:
         ConfigError: see `prepare`.
     """
+    # what needs all steps of a sequence at once, or their order by a column, is read
+    stepwise = spec.group is None and spec.time is None
+    if stepwise and isinstance(recipe, InputRecipe) and recipe.missing != "previous":
+        mapped = open_mapped(path)
+        if mapped is not None:
+            return on_disk(mapped, recipe)
     table = read_table(path, spec.roles)
     if isinstance(recipe, TokenRecipe):
         sequences = token_sequences(table, spec.text, recipe.words, None)
@@ -294,8 +299,7 @@ def new_sequences(
     else:
         sequences = arrange(table, spec.group, spec.time)
         inputs = recipe.apply(sequences)
-    ends = zip(sequences.starts[:-1], sequences.starts[1:], strict=True)
-    return [(name, inputs[start:end]) for name, (start, end) in zip(sequences.names, ends, strict=True)]
+    return in_memory(sequences.names, sequences.starts, inputs)
 
 
 def preparation(spec: Spec) -> dict[str, Any]:

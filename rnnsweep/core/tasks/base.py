@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core.datasets.dataset_files import files_below, states_of
+from rnnsweep.core.datasets.new_sequences import NewSequences
 from rnnsweep.core.losses import CROSS_ENTROPY, Loss
 from rnnsweep.core.rng import Draws, Split
 from rnnsweep.core.types import Batch
@@ -98,7 +99,7 @@ class Task(Unit):
         """Names of the outputs, such as those of classes; empty: they have none."""
         return ()
 
-    def read_new(self, path: str, *, tokens: bool = False) -> Sequence[tuple[str, np.ndarray]] | None:
+    def read_new(self, path: str, *, tokens: bool = False) -> NewSequences | None:
         """Names and inputs [steps, I] of the sequences of another file, prepared as the task's own; None: unprepared.
 
         Args:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.datasets.mapped_arrays import MappedRows
+from rnnsweep.core.datasets.new_sequences import NewSequences
 from rnnsweep.core.datasets.table_files import file_states, table_files
 from rnnsweep.core.datasets.table_preparing import (
     AHEAD,
@@ -378,7 +379,7 @@ class TableTask(Task):
         """Balanced accuracy, F1 and AUROC; the root of the mean squared error; or perplexity."""
         return scores.summary(collected, self.n_outputs)
 
-    def read_new(self, path: str, *, tokens: bool = False) -> Sequence[tuple[str, np.ndarray]]:
+    def read_new(self, path: str, *, tokens: bool = False) -> NewSequences:
         """Names and inputs [steps, I] of the sequences of another file, with the same columns and numbers."""
         return new_sequences(self.spec, self.prepared().recipe, path, tokens=tokens)
 

@@ -237,6 +237,24 @@ def test_fortran_order_and_texts_per_step_are_refused(tmp_path, mapped):
             TableTask(unpacked(tmp_path / name, content), target="y").check()
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("missing", ["error", "mean"])
+def test_new_sequences_are_taken_from_the_disk(tmp_path, mapped, missing, ragged):
+    content = arrays(ragged)
+    trained = TableTask(unpacked(tmp_path / "trained", content), target="y", inputs=["w", "z1"], missing=missing)
+    if missing == "mean":
+        content["z"][3, 1] = np.nan
+    plain = trained.read_new(unpacked(tmp_path / "new", content))
+    mapped()
+    found = trained.read_new(unpacked(tmp_path / "mapped", content))
+    assert found.names == plain.names and len(found) == COUNT
+    for (name, ours), (same, theirs) in zip(found, plain, strict=True):
+        assert name == same and ours.tobytes() == theirs.tobytes()
+    content["z"][5, 1] = np.nan if missing == "error" else np.inf
+    with pytest.raises(ConfigError, match=r"column z1.*is (empty|not finite)"):
+        list(trained.read_new(unpacked(tmp_path / "bad", content)))
+
+
 SCRIPT = """
 import resource, sys
 import numpy as np, torch
