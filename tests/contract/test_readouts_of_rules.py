@@ -35,6 +35,7 @@ CLOSED = {"ridge"}
 def resolved_or_refused(tmp_path: Path, *words: str) -> tuple[Any, Units] | str:
     """Config and units, or the line that says why not."""
     small = ["name=t", "family.hidden=6", "training.batch=3", "engine=reference", "dtype=float64", "controllers=[]"]
+    small += ["training.eval_size=12"]
     try:
         config = load(None, [*small, *(each for word in words for each in word.split())], store=tmp_path)
     except ConfigError as error:

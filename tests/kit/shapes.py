@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import jaxtyping
@@ -31,9 +32,10 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """Checks a function; an int is a float, as everywhere in Python."""
 
 
-CALLS = 20
+CALLS = 8
 """So many calls of a function are checked in each test."""
-_checked_calls: Counter[Callable[..., Any]] = Counter()
+_checked_calls: Counter[CodeType] = Counter()
+"""By code: a function within a function is made anew whenever that one runs."""
 _jaxtyped = jaxtyping.jaxtyped
 
 
@@ -48,24 +50,31 @@ def _jaxtyped_at_first(*, typechecker: Any) -> Callable[[Any], Any]:
 
     def decorated(what: Any) -> Any:
         if inspect.isfunction(what):
-            return _at_first(what, decorate(what))
+            return _at_first(what, lambda: decorate(what))
         plain = what.__init__
         kind = decorate(what)
         if kind.__init__ is not plain:
-            kind.__init__ = _at_first(plain, kind.__init__)
+            checks = kind.__init__
+            kind.__init__ = _at_first(plain, lambda: checks)
         return kind
 
     return decorated
 
 
-def _at_first(plain: Callable[..., Any], with_checks: Callable[..., Any]) -> Callable[..., Any]:
+def _at_first(plain: Callable[..., Any], make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """The function with its checks at first; they are put together at the first call, which takes a while."""
+    code = plain.__code__
+    with_checks: list[Callable[..., Any]] = []
+
     @functools.wraps(plain)
     def either(*args: Any, **kwargs: Any) -> Any:
         # exporters follow this line too, and may not write into what lies outside
-        if jaxtyping.config.jaxtyping_disable or _checked_calls[plain] >= CALLS:
+        if jaxtyping.config.jaxtyping_disable or _checked_calls[code] >= CALLS:
             return plain(*args, **kwargs)
-        _checked_calls[plain] += 1
-        return with_checks(*args, **kwargs)
+        _checked_calls[code] += 1
+        if not with_checks:
+            with_checks.append(make())
+        return with_checks[0](*args, **kwargs)
 
     return either
 
