@@ -150,9 +150,11 @@ def engines_of(setup: Setup) -> list[tuple[str, torch.dtype]]:
 
 
 ALL = [
-    pytest.param(with_engine(setup, engine, dtype), fields, id=f"{label}-{engine}-{str(dtype)[6:]}")
+    pytest.param(with_engine(setup, engine, dtype), fields, id=f"{label}-{engine}-{str(dtype)[6:]}", marks=marks)
     for label, setup, fields in CASES
     for engine, dtype in engines_of(setup)
+    # users train in float32; the other one shows the same, and the minutes are for `make test`
+    for marks in [pytest.mark.slow if dtype == torch.float64 else ()]
 ]
 
 
