@@ -39,6 +39,7 @@ from rnnsweep.app.cli import (
     ui,
     units,
     unpause,
+    watch,
 )
 from rnnsweep.app.cli.interruption import farewell
 from rnnsweep.app.cli.usage import UsageError, unknown_command, usage_error
@@ -175,6 +176,7 @@ for _name, _function, _panel in (
     ("table", table.table, LOOK),
     ("best", best.best, LOOK),
     ("show", show.show, LOOK),
+    ("watch", watch.watch, LOOK),
     ("logs", logs.logs, LOOK),
     ("report", report.report, LOOK),
     ("export", export.export, LOOK),

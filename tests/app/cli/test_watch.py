@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import sys
+
+from rnnsweep.app.cli import watch
+
+
+def test_without_a_terminal_it_says_what_does_without_one(run):
+    result = run("watch", "quickstart")
+    assert result.exit_code == 2
+    assert "needs a terminal" in result.stderr and "rnnsweep logs quickstart --follow" in result.stderr
+
+
+def test_a_sweep_that_the_store_does_not_have(run):
+    result = run("watch", "quickstrat")
+    assert result.exit_code == 2
+    assert "no such sweep" in result.stderr
+
+
+def test_without_textual_the_extra_is_named(run, monkeypatch):
+    monkeypatch.setattr(watch, "on_terminal", lambda: True)
+    monkeypatch.setitem(sys.modules, "textual", None)  # as if it were not installed
+    result = run("watch", "quickstart")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: watch=quickstart: needs textual") and "extra 'watch'" in result.stderr
+
+
+def test_on_a_terminal_the_screen_runs(run, monkeypatch):
+    ran: list[tuple[str, float]] = []
+
+    class Screen:
+        def __init__(self, sweep, every):
+            ran.append((sweep.name, every))
+
+        def run(self):
+            ran.append(("ran", 0.0))
+
+    monkeypatch.setattr(watch, "on_terminal", lambda: True)
+    monkeypatch.setattr("rnnsweep.app.watch.terminal.WatchApp", Screen)
+    assert run("watch", "quickstart", "--every", "2").exit_code == 0
+    assert ran == [("quickstart", 2.0), ("ran", 0.0)]
+    assert run("watch", "quickstart", "--every", "0").exit_code == 2
