@@ -13,7 +13,7 @@ _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _BLANK = 0x2800
 LOG_RATIO = 100.0
 """A range of positive values this wide is drawn on a logarithmic axis."""
-GUTTER = 10
+GUTTER = 11
 """Places for the labels of the vertical axis."""
 
 
@@ -66,14 +66,15 @@ def draw(curves: Sequence[CurvePoints], width: int, height: int) -> BrailleDrawi
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    # a curve that is flat, or one point, stands in the middle
-    return (low, high) if high > low else (low - 1.0, high + 1.0)
+    return min(values), max(values)
 
 
 def _dot(value: float, span: tuple[float, float], dots: int) -> int:
     low, high = span
-    return min(dots - 1, max(0, round((value - low) / (high - low) * (dots - 1))))
+    whole = high / 2 - low / 2  # of halves, whose difference is never infinite
+    # a curve that is flat, or one point, stands in the middle
+    share = (value / 2 - low / 2) / whole if whole > 0 else 0.5
+    return min(dots - 1, max(0, round(share * (dots - 1))))
 
 
 def _joined(dots: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -87,8 +88,13 @@ def _joined(dots: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def _labels(rows: int, low: float, high: float) -> list[str]:
     labels = [""] * rows
-    labels[-1], labels[0] = f"{low:.4g}", f"{high:.4g}"
+    labels[-1], labels[0] = _short(low), _short(high)
     return labels
+
+
+def _short(value: float) -> str:
+    """As many digits as there is room for; two always fit, also those of -1.2e-300."""
+    return next(text for digits in (4, 3, 2) if len(text := f"{value:.{digits}g}") <= GUTTER - 2)
 
 
 def _below(first: float, last: float, columns: int) -> str:

@@ -22,7 +22,7 @@ from rnnsweep.app.results.sweep import Sweep
 from rnnsweep.app.watch.braille import GUTTER, draw
 from rnnsweep.app.watch.feed import Points, Snapshot, SweepFeed
 from rnnsweep.app.watch.prompts import LinePrompt, YesNo
-from rnnsweep.app.watch.trial_table import Selection, cells, columns_of
+from rnnsweep.app.watch.trial_table import Selection, cells, columns_of, widths
 from rnnsweep.app.watch.words import details, headline
 from rnnsweep.errors import ConfigError, RnnsweepError, printable
 
@@ -67,9 +67,10 @@ class WatchApp(App[None]):
         self._feed = SweepFeed(sweep.place, sweep.name)
         self.snapshot: Snapshot | None = None
         self.selection = Selection()
-        self._busy = False
+        self._busy, self._lost = False, True
         self._columns: list[str] = []
         self._rows: dict[str, list[str]] = {}
+        self._widths: dict[str, int] = {}
         self._metric = OBJECTIVE
         self._metrics: dict[str, Points] = {}
 
@@ -108,16 +109,21 @@ class WatchApp(App[None]):
             metrics = {} if number is None else self._feed.metrics(number)
             self.call_from_thread(self._show, snapshot, metrics)
         except RnnsweepError as error:  # the last picture stays; the next look may find the store again
-            self.call_from_thread(self.say, f"error: {error}")
+            self.call_from_thread(self._lose, str(error))
         finally:
             self._busy = False
 
     def _show(self, snapshot: Snapshot, metrics: dict[str, Points]) -> None:
-        first, self.snapshot, self._metrics = self.snapshot is None, snapshot, metrics
+        self.snapshot, self._metrics = snapshot, metrics
         self.query_one("#head", Static).update(headline(snapshot))
-        if first:
+        if self._lost:
+            self._lost = False
             self.say()
         self._fill()
+
+    def _lose(self, why: str) -> None:
+        self._lost = True
+        self.say(f"error: {why}")
 
     def say(self, text: str = "") -> None:
         """Put a line above the keys; without a text, how the table is sorted and filtered."""
@@ -138,13 +144,16 @@ class WatchApp(App[None]):
         heads = columns_of(every)
         rows = {str(entry["trial"]): cells(entry, list(heads)) for entry in self.selection.of(every)}
         before, chosen = self._rows, self.chosen
-        if list(heads) == self._columns and list(rows) == list(before):
+        wide = widths(heads, rows.values())
+        fits = all(self._widths.get(column, 0) >= width for column, width in wide.items())
+        if fits and list(heads) == self._columns and list(rows) == list(before):
             for key, line in rows.items():
                 for column, cell, old in zip(heads, line, before[key], strict=True):
                     if cell != old:
-                        table.update_cell(key, column, cell, update_width=True)
+                        table.update_cell(key, column, Text(cell))
             self._rows = rows
         else:
+            self._widths = wide
             self._refill(table, heads, rows, chosen)
         self._redraw()
 
@@ -153,9 +162,10 @@ class WatchApp(App[None]):
     ) -> None:
         table.clear(columns=True)
         for column, head in heads.items():
-            table.add_column(head, key=column)
+            # a width that Textual has to find costs it the whole column, for each cell that changes
+            table.add_column(head, key=column, width=self._widths[column])
         for key, line in rows.items():
-            table.add_row(*line, key=key)
+            table.add_row(*map(Text, line), key=key)
         self._columns, self._rows = list(heads), rows
         if chosen is not None and str(chosen) in rows:
             table.move_cursor(row=list(rows).index(str(chosen)), animate=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from rnnsweep.errors import printable
 Entry = Mapping[str, Any]
 HEADS = {"trial": "trial", "state": "state", "step": "step", "value": "objective"}
 CLOSING = {"solved_at": "solved", "attempts": "tries", "reason": "reason"}
+LONGEST = 40
 _COMPARISONS = ("=", "<", ">")
 
 
@@ -63,6 +64,15 @@ def columns_of(entries: Sequence[Entry]) -> dict[str, str]:
     """Columns and their heads: how a trial stands, what is searched, why it is as it is."""
     names = short_names(searched_keys(entries))
     return {**HEADS, **names, **CLOSING}
+
+
+def widths(heads: Mapping[str, str], lines: Iterable[Sequence[str]]) -> dict[str, int]:
+    """Letters that each column needs; a reason gets no more than `LONGEST`, the details have all of it."""
+    needed = {column: len(head) for column, head in heads.items()}
+    for line in lines:
+        for column, cell in zip(heads, line, strict=True):
+            needed[column] = max(needed[column], min(len(cell), LONGEST))
+    return needed
 
 
 def cells(entry: Entry, columns: Sequence[str]) -> list[str]:

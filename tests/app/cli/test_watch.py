@@ -22,7 +22,7 @@ def test_without_textual_the_extra_is_named(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "textual", None)  # as if it were not installed
     result = run("watch", "quickstart")
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: watch=quickstart: needs textual") and "extra 'watch'" in result.stderr
+    assert result.stderr.startswith("error: watch='quickstart': needs textual") and "extra 'watch'" in result.stderr
 
 
 def test_on_a_terminal_the_screen_runs(run, monkeypatch):

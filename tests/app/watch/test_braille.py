@@ -13,8 +13,8 @@ def test_a_rising_line_goes_from_the_lower_left_to_the_upper_right() -> None:
     """Eight dots on two letters' width and height: one per column, as drawn by hand."""
     drawing = draw([[(0.0, 0.0), (3.0, 7.0)]], GUTTER + 2, 3)
     assert drawing.lines == (
-        "       7 ┤⠀⡜",
-        "       0 ┤⡜⠀",
+        "        7 ┤⠀⡜",
+        "        0 ┤⡜⠀",
         " " * GUTTER + " 3",
     )
     assert drawing.owners == ((-1, 0), (0, -1))
