@@ -25,15 +25,9 @@ def watch(
     if not on_terminal():
         hint = f"Without one: rnnsweep logs {sweep} --follow, or rnnsweep status {sweep}."
         raise ConfigError("needs a terminal", key="watch", value=sweep, hint=hint)
-    try:
-        import textual  # noqa: F401 - only asked for: the screen imports it
-    except ModuleNotFoundError as error:
-        from rnnsweep.extras import install_hint
+    from rnnsweep.app.watch.opening import show_live
 
-        raise ConfigError(f"needs {error.name}", key="watch", value=sweep, hint=install_hint("watch")) from None
-    from rnnsweep.app.watch.terminal import WatchApp
-
-    WatchApp(opened, every).run()
+    show_live(opened, every)
 
 
 def on_terminal() -> bool:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-
 from rnnsweep.app.cli import watch
 
 
@@ -17,26 +15,10 @@ def test_a_sweep_that_the_store_does_not_have(run):
     assert "no such sweep" in result.stderr
 
 
-def test_without_textual_the_extra_is_named(run, monkeypatch):
-    monkeypatch.setattr(watch, "on_terminal", lambda: True)
-    monkeypatch.setitem(sys.modules, "textual", None)  # as if it were not installed
-    result = run("watch", "quickstart")
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: watch='quickstart': needs textual") and "extra 'watch'" in result.stderr
-
-
 def test_on_a_terminal_the_screen_runs(run, monkeypatch):
     ran: list[tuple[str, float]] = []
-
-    class Screen:
-        def __init__(self, sweep, every):
-            ran.append((sweep.name, every))
-
-        def run(self):
-            ran.append(("ran", 0.0))
-
     monkeypatch.setattr(watch, "on_terminal", lambda: True)
-    monkeypatch.setattr("rnnsweep.app.watch.terminal.WatchApp", Screen)
+    monkeypatch.setattr("rnnsweep.app.watch.opening.show_live", lambda sweep, every: ran.append((sweep.name, every)))
     assert run("watch", "quickstart", "--every", "2").exit_code == 0
-    assert ran == [("quickstart", 2.0), ("ran", 0.0)]
+    assert ran == [("quickstart", 2.0)]
     assert run("watch", "quickstart", "--every", "0").exit_code == 2
