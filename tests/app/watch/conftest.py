@@ -19,10 +19,10 @@ STATES = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING, TrialStat
 class Driven:
     """A sweep whose driver the test is."""
 
-    def __init__(self, root: Path, name: str = "watched") -> None:
+    def __init__(self, root: Path, name: str = "watched", url: str = "") -> None:
         config = to_json(load("search", [f"name={name}"], store=root, check_units=False))
-        self.name, self.root = name, root
-        self.ledger: SqlLedger = open_ledger(f"sqlite:///{root / 'ledger.db'}")
+        self.name, self.store = name, url or root
+        self.ledger: SqlLedger = open_ledger(url or f"sqlite:///{root / 'ledger.db'}")
         self.view = SweepView(name, SweepState.RUNNING, config, created=99.0, updated=99.0, wall_s=10.0, updates=1000)
         self.ledger.create(self.view)
         self.fence = self.ledger.acquire(name, "test", 1.0)
@@ -53,7 +53,7 @@ class Driven:
         return self.ledger.take_requests(self.name, self.fence)
 
     def sweep(self) -> Sweep:
-        return open_sweep(self.name, store=self.root)
+        return open_sweep(self.name, store=self.store)
 
 
 @pytest.fixture

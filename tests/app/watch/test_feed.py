@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from rnnsweep.app.watch.feed import SweepFeed
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.ports import PutRung, PutSweep, PutTrial
 from rnnsweep.sweep.states import TrialState
+from tests.app.watch.conftest import Driven
 
 
 def test_a_snapshot_is_the_table_and_the_curves(driven) -> None:
@@ -78,3 +80,18 @@ def test_a_store_that_was_away_is_found_again(driven, monkeypatch) -> None:
     feed.close()
     with pytest.raises(ConfigError, match="no such sweep"):
         SweepFeed(made.sweep().place, "watch").read()
+
+
+@pytest.mark.postgres
+def test_on_a_server_it_is_the_same(postgres_url: str, tmp_path: Path) -> None:
+    made = Driven(tmp_path, url=postgres_url)
+    made.fill(8)
+    feed = SweepFeed(made.sweep().place, "watched")
+    assert [dict(entry) for entry in feed.read().entries] == made.sweep().table()
+    made.write(PutRung(5, 5, 500, {"valid/error": 0.001}, (0.001,)))
+    assert feed.read().entries[5]["step"] == 500
+    made.sweep().end_trial(5, "no use")
+    assert made.taken() == [("end_trial", {"trial": 5, "reason": "no use", "reopened": 0})]
+    feed.close()
+    made.ledger.release(made.name, made.fence)
+    made.ledger.close()
