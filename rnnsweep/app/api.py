@@ -26,6 +26,7 @@ __all__ = [
     "Sweep",
     "TrainedTrial",
     "TrialResult",
+    "existing",
     "fresh",
     "known_sweeps",
     "known_units",
@@ -101,14 +102,37 @@ def fresh(
     config_dirs: Sequence[Path | str] = (),
 ) -> tuple[str, StorePlace | None]:
     """What a fresh launch runs: the name, and the store where a sweep of that name waits unfinished, or None."""
+    from rnnsweep.app.run import launch as runs
+
+    wanted, store_place = _named(name, overrides, store, config_dirs)
+    chosen, unfinished = runs.fresh_name(store_place, wanted)
+    return chosen, store_place if unfinished else None
+
+
+def existing(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    store: Path | str | None = None,
+    config_dirs: Sequence[Path | str] = (),
+) -> tuple[str, StorePlace | None]:
+    """The name that a launch would give its sweep, and the store if that has a sweep of this name already."""
+    from rnnsweep.app.run import launch as runs
+
+    wanted, store_place = _named(name, overrides, store, config_dirs)
+    return wanted, store_place if wanted in dict(runs.states(store_place)) else None
+
+
+def _named(
+    name: str, overrides: Sequence[str], store: Path | str | None, config_dirs: Sequence[Path | str]
+) -> tuple[str, StorePlace]:
+    """The name and the store of what a launch would launch."""
     from rnnsweep.app.config.load import load
     from rnnsweep.app.run import launch as runs
 
     folders = [Path(folder) for folder in config_dirs]
     config = load(name, list(overrides), config_dirs=folders, store=runs.root_argument(store), check_units=False)
-    store_place = place_of(config.store.root, config.store.ledger, config.store.urls)
-    chosen, unfinished = runs.fresh_name(store_place, config.plan.name)
-    return chosen, store_place if unfinished else None
+    return config.plan.name, place_of(config.store.root, config.store.ledger, config.store.urls)
 
 
 def resume(  # noqa: PLR0913 - the wishes of `rnnsweep resume`, by keyword only

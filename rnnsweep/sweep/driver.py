@@ -41,6 +41,7 @@ from rnnsweep.sweep.rebuild import Reopen, load_sweep, restore_sampler, still_wa
 from rnnsweep.sweep.rows import WorkerInfo
 from rnnsweep.sweep.session import Outcome, Pace, signals
 from rnnsweep.sweep.states import SweepState, TrialState
+from rnnsweep.sweep.trial_requests import KINDS, event_of, outstanding, refusal
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ class Driver:
         self._put_sweep(SweepState.RUNNING, "")
         self._batch.execute(commands)
         # points that users gave come before anything that the first tick asks for
-        self._batch.take([*self._points_of_before(views), *self._requests(), self._tick()])
+        self._batch.take([*self._requests_of_before(views), *self._requests(), self._tick()])
         self._batch.finish(self._commit)
         if not machine.ended(memory):
             self._started = True
@@ -249,24 +250,38 @@ class Driver:
         except StoreError:
             return  # it will be asked again; what matters is whether commits get through
         for request, data in requests:
-            if request == "stop":
-                yield from self._stop_request(data)
-            elif request == "budget":
-                yield from self._budget_request(data)
-            elif request == "enqueue":
-                yield from self._enqueue_request(data["points"])
+            yield from self._events_of(request, data)
+
+    def _events_of(self, request: str, data: Mapping[str, Any]) -> Iterator[Event]:
+        if request == "stop":
+            yield from self._stop_request(data)
+        elif request == "budget":
+            yield from self._budget_request(data)
+        elif request == "enqueue":
+            yield from self._enqueue_request(data["points"])
+        elif request in KINDS:
+            yield from self._trial_request(request, data)
 
     def _stop_request(self, data: Mapping[str, Any]) -> Iterator[Event]:
         """A stop is meant for one driver: who resumes after that one has died wants the sweep to go on."""
         if data.get("fence", self.fence) == self.fence:
             yield StopAsked(SweepState.STOPPED, str(data.get("reason", "stopped by request")))
 
-    def _points_of_before(self, views: Sequence[TrialView]) -> Iterator[Event]:
-        """Points that were enqueued in earlier sessions and that no trial has taken."""
+    def _requests_of_before(self, views: Sequence[TrialView]) -> Iterator[Event]:
+        """Points that were enqueued in earlier sessions and that no trial has taken; what has come of no request."""
         taken = [view for view in views if view.enqueued and view.number >= len(self.plan.enqueue)]
-        for request, data in self.ledger.taken_requests(self.plan.name):
+        requests = self.ledger.taken_requests(self.plan.name)
+        for request, data in requests:
             if request == "enqueue":
                 yield from self._enqueue_request(still_waiting(data["points"], taken))
+        yield from outstanding(self._memory, requests)
+
+    def _trial_request(self, kind: str, data: Mapping[str, Any]) -> Iterator[Event]:
+        request = event_of(kind, data)
+        # whoever posted it was told what was wrong then; meanwhile the trial may have ended
+        if (why := refusal(self._memory, request)) is not None:
+            log.warning("request refused: %s", why)
+        yield request
 
     def _warn_of_repeats(self) -> None:
         """Once, when the sampler has begun to propose points of a space in which every point has been tried."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from rnnsweep.sweep.plan import Params
 from rnnsweep.sweep.ports import UNINFORMED, Origin, RungTrained, TrialView, WorkerJoined, WorkerLost, Write
@@ -66,6 +67,23 @@ class BudgetChanged:
 
 
 @dataclass(frozen=True)
+class TrialRequest:
+    """What a user wants of one trial.
+
+    Attributes:
+        kind: ``end_trial``, ``pause_trial`` or ``unpause_trial``.
+        trial: its number.
+        reason: why, in the user's words; may be empty.
+        reopened: as the trial had it when this was asked, see `TrialView`; a request of an earlier time is void.
+    """
+
+    kind: Literal["end_trial", "pause_trial", "unpause_trial"]
+    trial: int
+    reason: str = ""
+    reopened: int = 0
+
+
+@dataclass(frozen=True)
 class StopAsked:
     """A user wants the sweep to pause; `state` is STOPPED or INTERRUPTED (or FAILED when a store gives up)."""
 
@@ -78,7 +96,19 @@ class Closed:
     """All workers are gone and their last reports are in: nothing more will come."""
 
 
-Event = Tick | Asked | Enqueued | Judged | BudgetChanged | StopAsked | Closed | WorkerJoined | WorkerLost | RungTrained
+Event = (
+    Tick
+    | Asked
+    | Enqueued
+    | Judged
+    | BudgetChanged
+    | TrialRequest
+    | StopAsked
+    | Closed
+    | WorkerJoined
+    | WorkerLost
+    | RungTrained
+)
 
 # ------------------------------------------------------------------ commands
 

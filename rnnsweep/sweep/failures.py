@@ -86,6 +86,21 @@ def _count_bug(memory: SweepMemory, trial: OpenTrial, failure: RowFailure) -> No
 
 def lose_attempt(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command], *, charge: bool) -> None:
     """End the attempt in progress: rows in training are LOST and wait for the next attempt, or for the end."""
+    withdraw(memory, trial, out)
+    trial.charged += charge
+    out.append(PutAttempt(trial.attempt(outcome=reason.split(":")[0], charged=charge)))
+    trial.reason = reason
+    trial.log(f"attempt {trial.attempts} lost: {reason}" + (" (charged)" if charge else ""))
+    memory.move(trial, TrialState.WAITING)
+    if trial.charged > memory.plan.retries:
+        end(memory, trial, TrialState.FAILED, lost_for_good(trial.charged, reason), out)
+        return
+    enqueue(memory, trial)
+    out.append(PutTrial(trial.view()))
+
+
+def withdraw(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
+    """Take a trial's rows in training off their workers; their checkpoints stay, for the next attempt."""
     leave_group(memory, trial)
     for row in trial.rows:
         if row.state is not RowState.ACTIVE:
@@ -98,16 +113,6 @@ def lose_attempt(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[C
             memory.vacate(trial.number, row)
         row.move(trial.number, RowState.LOST)
         row.worker = ""
-    trial.charged += charge
-    out.append(PutAttempt(trial.attempt(outcome=reason.split(":")[0], charged=charge)))
-    trial.reason = reason
-    trial.log(f"attempt {trial.attempts} lost: {reason}" + (" (charged)" if charge else ""))
-    memory.move(trial, TrialState.WAITING)
-    if trial.charged > memory.plan.retries:
-        end(memory, trial, TrialState.FAILED, lost_for_good(trial.charged, reason), out)
-        return
-    enqueue(memory, trial)
-    out.append(PutTrial(trial.view()))
 
 
 def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> None:

@@ -29,6 +29,7 @@ from rnnsweep.sweep.events import (
     Progressed,
     StopAsked,
     Tick,
+    TrialRequest,
 )
 from rnnsweep.sweep.failures import clear_suspect, credit_node, fail_rows, lose_attempt, worker_lost
 from rnnsweep.sweep.placement import displaced, enqueue, fill
@@ -37,6 +38,7 @@ from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowFailure, RowReport, Withdrawal
 from rnnsweep.sweep.rungs import accept_report, judged, settle
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
+from rnnsweep.sweep.trial_requests import obey, only_paused
 from rnnsweep.wording import counted
 
 
@@ -49,7 +51,7 @@ def step(memory: SweepMemory, event: Event) -> list[Command]:
     _take(memory, event, out)
     # Limits before new work: an event that reaches one must not also hand out trials.
     _check_budget(memory)
-    _check_done(memory)
+    _check_done(memory, event)
     if memory.stopping is None:
         fill(memory, out)
         _make_way(memory, out)
@@ -89,7 +91,9 @@ def _take(memory: SweepMemory, event: Event, out: list[Command]) -> None:
 
 
 def _take_rare(
-    memory: SweepMemory, event: WorkerJoined | BudgetChanged | Enqueued | StopAsked | Closed, out: list[Command]
+    memory: SweepMemory,
+    event: WorkerJoined | BudgetChanged | Enqueued | TrialRequest | StopAsked | Closed,
+    out: list[Command],
 ) -> None:
     match event:
         case WorkerJoined():
@@ -100,6 +104,8 @@ def _take_rare(
         case Enqueued():
             memory.known += event.points
             memory.exhausted = False  # the sampler has these, whatever it said before
+        case TrialRequest():
+            obey(memory, event, out)
         # The first reason wins: a Ctrl-C during the stop for a bug must not turn FAILED into INTERRUPTED.
         case StopAsked():
             if memory.stopping is None:
@@ -228,7 +234,8 @@ def _ask(memory: SweepMemory, out: list[Command]) -> None:
     if memory.plan.most_open is not None:
         # a sequential model that is asked for many points before it sees results proposes from its start-up design
         # only
-        wanted = min(wanted, memory.plan.most_open - len(memory.open) - memory.asking)
+        going = len(memory.open) - memory.counts[TrialState.PAUSED]
+        wanted = min(wanted, memory.plan.most_open - going - memory.asking)
     # after `most_open`, which is for points that depend on results, but below the budget, which holds for all
     wanted = max(wanted, memory.known - memory.asking)
     limit = memory.plan.budget.trials
@@ -253,9 +260,13 @@ def _check_budget(memory: SweepMemory) -> None:
         memory.stopping = (SweepState.COMPLETE if some else SweepState.STOPPED, reason)
 
 
-def _check_done(memory: SweepMemory) -> None:
-    """All trials that there will be have ended: COMPLETE, unless not one of them has a result."""
-    if memory.stopping is not None or memory.open or memory.asking:
+def _check_done(memory: SweepMemory, event: Event) -> None:
+    """All trials that there will be have ended: COMPLETE, unless not one of them has a result.
+
+    Paused ones that nobody else is left to wait for: STOPPED, so that a user may let them go on.
+    """
+    paused = memory.counts[TrialState.PAUSED]
+    if memory.stopping is not None or len(memory.open) > paused or memory.asking:
         return
     limit, asked = memory.plan.budget.trials, memory.counts.total()
     # `next_number`, not the count of trials: numbers are given out at the ask
@@ -266,6 +277,11 @@ def _check_done(memory: SweepMemory) -> None:
     elif memory.exhausted:
         reason = f"the space is used up: {counted(asked, 'trial')}" + (f" of {limit}" if limit is not None else "")
     else:
+        return
+    if paused:
+        # with time only: of several requests that come together a later one may let a trial go on
+        if isinstance(event, Tick):
+            memory.stopping = (SweepState.STOPPED, only_paused(memory))
         return
     complete, failed = memory.counts[TrialState.COMPLETE], memory.counts[TrialState.FAILED]
     if asked and not complete:

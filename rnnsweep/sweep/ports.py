@@ -94,7 +94,7 @@ class Ledger(Protocol):
         ...
 
     def verdicts(self, name: str, trial: int | None = None) -> list[tuple[int, int, str]]:
-        """(trial, rung, verdict) in the order they were taken; verdict is ``prune`` or ``keep``."""
+        """(trial, rung, verdict) in the order they were taken; verdict is ``prune``, ``keep`` or ``end``."""
         ...
 
     def changes(self, name: str, after: int, limit: int = 1000, trial: int | None = None) -> list[Change]:
@@ -118,9 +118,10 @@ class Ledger(Protocol):
         ...
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
-        """Leave a request (``stop``, ``budget``, ``enqueue``) for the driver that holds the sweep. Needs no lock.
+        """Leave a request for the driver that holds the sweep: ``stop``, ``budget``, ``enqueue``, ``end_trial``, ...
 
-        A ``stop`` is meant for one driver: its data say which, as ``fence``. The others are for whoever comes.
+        Needs no lock. Those on one trial have the fields of `events.TrialRequest`. A ``stop`` is meant for one driver:
+        its data say which, as ``fence``. The others are for whoever comes.
         """
         ...
 
@@ -176,9 +177,13 @@ class PutRung:
     values: tuple[float, ...]
 
 
+END = "end"
+"""The verdict on the rung that a trial would have had next, had a user not ended it."""
+
+
 @dataclass(frozen=True)
 class PutVerdict:
-    """What was decided on a trial's rung; never taken twice."""
+    """What was decided on a trial's rung; never taken twice. With `END`, row reports of this rung do not count."""
 
     trial: int
     rung: int

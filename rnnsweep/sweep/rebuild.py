@@ -22,6 +22,7 @@ from rnnsweep.sweep.records import OpenTrial, SweepMemory
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.rungs import PRUNE, complete, pruned, remember_best, take_rung
 from rnnsweep.sweep.states import RowState, TrialState
+from rnnsweep.sweep.trial_requests import unpause
 
 Rungs = Mapping[int, Sequence[tuple[int, float, tuple[float, ...]]]]
 """Per trial its rungs as far as they count: (step, reduced value, replicas' values)."""
@@ -33,7 +34,7 @@ class Reopen:
 
     Attributes:
         failed: all FAILED trials try again.
-        trials: these trials try again: FAILED, or COMPLETE with `extend`.
+        trials: these trials try again: FAILED or PAUSED, or COMPLETE with `extend`.
         extend: COMPLETE trials go on to a raised `budget.updates` (only `trials`, where given).
     """
 
@@ -95,6 +96,9 @@ def rebuild(
         trial = _trial(plan, view, records.reports.get(view.number, ()), tries)
         trial.verdicts = verdicts.get(view.number, {})
         _admit(memory, trial, tries, out)
+        if trial.state is TrialState.PAUSED and view.number in wish.trials:
+            trial.reopened += 1
+            unpause(memory, trial, out)
     _check_extension(wish, records.trials, memory)
     return memory, out
 
@@ -157,7 +161,7 @@ def _trial(
     trial.tokens = tuple(attempt.token for attempt in attempts)
     trial.started, trial.engine = view.started, view.engine
     trial.history, trial.extra = list(view.history), dict(view.extra)
-    trial.enqueued, trial.informed_by = view.enqueued, view.informed_by
+    trial.enqueued, trial.informed_by, trial.reopened = view.enqueued, view.informed_by, view.reopened
     for report in sorted(reports, key=lambda report: report.rung):
         row = trial.rows[report.replica]
         # Up to the first gap only: a report beyond one has no rung before it, and the row trains that again anyway.
@@ -192,7 +196,8 @@ def _admit(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView
     elif before is TrialState.RUNNING:
         _interrupt(memory, trial, attempts, out)
     else:
-        enqueue(memory, trial)
+        if before is TrialState.WAITING:
+            enqueue(memory, trial)
         return
     # `_reopen` may have found nothing to train
     if trial.number in memory.open:
@@ -225,6 +230,7 @@ def _reopen(memory: SweepMemory, trial: OpenTrial, values: tuple[float, ...]) ->
     trial.log(f"reopened after {trial.state.value}" + (f" ({trial.reason})" if trial.reason else ""))
     # the user asked for it: all retries again
     trial.charged, trial.reason = 0, ""
+    trial.reopened += 1
     memory.move(trial, TrialState.WAITING)
 
 

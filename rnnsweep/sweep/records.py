@@ -72,7 +72,7 @@ class OpenTrial:
         died_on: nodes on which it was alone when its worker was lost; they are shunned, and to blame if it clears.
         rewind: restore no checkpoint beyond what is known here (after reports went missing).
         failures: replica -> reason of rows that cannot be trained.
-        enqueued, informed_by: see `TrialView`.
+        enqueued, informed_by, reopened: see `TrialView`.
         fingerprints: what the rungs that count were trained under.
     """
 
@@ -104,6 +104,7 @@ class OpenTrial:
     extra: dict[str, float] = field(default_factory=dict[str, float])
     enqueued: bool = False
     informed_by: int = 0
+    reopened: int = 0
     fingerprints: set[int] = field(default_factory=set[int])
 
     def move(self, after: TrialState) -> None:
@@ -156,6 +157,7 @@ class OpenTrial:
             extra=dict(self.extra),
             enqueued=self.enqueued,
             informed_by=self.informed_by,
+            reopened=self.reopened,
             fingerprints=tuple(sorted(self.fingerprints)) if any(self.fingerprints) else None,
             unsolved=sum(curve.solved_at is None for curve in curves) or None,
         )

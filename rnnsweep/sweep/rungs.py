@@ -154,6 +154,9 @@ def end(memory: SweepMemory, trial: OpenTrial, state: TrialState, reason: str, o
     """A trial is finished, once and for all."""
     for row in trial.rows:
         _release(memory, trial, row, state, out)
+    if trial.state is TrialState.PAUSED:
+        memory.move(trial, TrialState.WAITING)
+        out.append(PutTrial(trial.view()))
     if state is not TrialState.FAILED and trial.state is TrialState.WAITING:
         memory.move(trial, TrialState.RUNNING)  # its last rung was known before it had a place
         out.append(PutTrial(trial.view()))

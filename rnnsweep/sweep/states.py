@@ -15,12 +15,14 @@ class TrialState(StrEnum):
     WAITING -> RUNNING -> COMPLETE | PRUNED | FAILED
     RUNNING -> WAITING    attempt lost
     WAITING -> FAILED     retries used up
+    WAITING | RUNNING -> PAUSED -> WAITING    a user's wish; it costs a file meanwhile, and no slot
     FAILED  -> WAITING    only `resume --failed` / `--trial`
     COMPLETE -> WAITING   only `resume --extend`
     """
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
     COMPLETE = "COMPLETE"
     PRUNED = "PRUNED"
     FAILED = "FAILED"
@@ -70,8 +72,10 @@ class SweepState(StrEnum):
 _T, _R, _S = TrialState, RowState, SweepState
 
 TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
-    _T.WAITING: frozenset({_T.RUNNING, _T.FAILED}),
-    _T.RUNNING: frozenset({_T.COMPLETE, _T.PRUNED, _T.FAILED, _T.WAITING}),
+    _T.WAITING: frozenset({_T.RUNNING, _T.FAILED, _T.PAUSED}),
+    _T.RUNNING: frozenset({_T.COMPLETE, _T.PRUNED, _T.FAILED, _T.WAITING, _T.PAUSED}),
+    # an end, too, comes by way of WAITING: whatever follows a trial's states knows those moves
+    _T.PAUSED: frozenset({_T.WAITING}),
     _T.COMPLETE: frozenset({_T.WAITING}),
     # nothing reopens it: its verdict rested on what the sweep knew then
     _T.PRUNED: frozenset(),

@@ -44,6 +44,8 @@ class TrialView:
             of a Sobol start, of samplers without a model, and for enqueued ones.
         fingerprints: numbers of what its rungs were trained under (code, versions, data), ascending; None: all of them
             as the sweep was launched.
+        reopened: how often `resume` was told to let it go on. Requests on a trial name it, so that none outlives its
+            time.
     """
 
     number: int
@@ -69,6 +71,7 @@ class TrialView:
     informed_by: int = 0
     fingerprints: tuple[int, ...] | None = None
     unsolved: int | None = None
+    reopened: int = 0
 
 
 def fingerprint_text(numbers: Sequence[int] | None) -> str | None:

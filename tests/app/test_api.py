@@ -41,3 +41,11 @@ def test_mlflow_stays_silent_even_where_it_was_imported_before(tmp_path):
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert "INFO" not in done.stdout + done.stderr
+
+
+def test_an_existing_sweep_is_known_by_the_name_that_a_launch_would_give(store):
+    from rnnsweep.app.api import existing
+
+    name, known = existing("search", ["name=quickstart"], store=store)
+    assert (name, known is not None and known.root) == ("quickstart", store)
+    assert existing("search", store=store) == ("search", None)

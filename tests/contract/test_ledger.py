@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rnnsweep.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from rnnsweep.errors import ConfigError, FencedError, LockedError, StoreError
 from rnnsweep.sweep.ports import (
+    END,
     AttemptView,
     Ledger,
     PutAttempt,
@@ -153,6 +154,12 @@ class TestCommit:
             "tiny", fence, [rows, PutVerdict(0, 1, "keep"), PutVerdict(0, 2, "prune"), PutVerdict(1, 1, "keep")]
         )
         assert [(r.trial, r.rung) for r in ledger.reports("tiny")] == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)]
+
+    def test_nothing_counts_of_the_rung_before_which_a_trial_was_ended(self, ledger: Ledger, fence: int) -> None:
+        rows = PutReports(tuple(report(t, r) for t in (0, 1, 2) for r in (1, 2, 3)))
+        ledger.commit("tiny", fence, [rows, PutVerdict(0, 1, "keep"), PutVerdict(0, 2, END), PutVerdict(1, 1, END)])
+        assert [(r.trial, r.rung) for r in ledger.reports("tiny")] == [(0, 1), (2, 1), (2, 2), (2, 3)]
+        assert ledger.reports("tiny", 1) == []
 
     def test_first_verdict_stays(self, ledger: Ledger, fence: int) -> None:
         ledger.commit("tiny", fence, [PutVerdict(3, 1, "keep"), PutVerdict(0, 1, "prune")])

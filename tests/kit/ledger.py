@@ -9,6 +9,7 @@ from typing import Any
 
 from rnnsweep.errors import ConfigError, FencedError, StoreError
 from rnnsweep.sweep.ports import (
+    END,
     AttemptView,
     Change,
     PutAttempt,
@@ -130,7 +131,9 @@ class MemoryLedger:
         return [view for key, view in sorted(self.attempt_views.items()) if trial in (None, key[0])]
 
     def reports(self, name: str, trial: int | None = None) -> list[RowReport]:
-        found = [report for report in self.row_reports.values() if trial in (None, report.trial)]
+        ends = {number: rung for number, rung, verdict in self.verdict_list if verdict == END}
+        counting = [report for report in self.row_reports.values() if report.rung < ends.get(report.trial, 1 << 60)]
+        found = [report for report in counting if trial in (None, report.trial)]
         return sorted(found, key=lambda report: (report.trial, report.rung, report.replica))
 
     def verdicts(self, name: str, trial: int | None = None) -> list[tuple[int, int, str]]:

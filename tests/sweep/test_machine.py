@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,13 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from rnnsweep.sweep import machine
 from rnnsweep.sweep.command_batch import CommandBatch
-from rnnsweep.sweep.events import Asked, Judged, Tick
+from rnnsweep.sweep.events import Asked, Judged, Tick, TrialRequest
 from rnnsweep.sweep.plan import Budget
 from rnnsweep.sweep.ports import RungTrained, WorkerJoined, WorkerLost
-from rnnsweep.sweep.rebuild import Records, rebuild
+from rnnsweep.sweep.rebuild import Records, Reopen, rebuild
 from rnnsweep.sweep.records import token
 from rnnsweep.sweep.rows import RowFailure, RowReport, WorkerInfo
-from rnnsweep.sweep.states import RowState, TrialState
+from rnnsweep.sweep.states import RowState, SweepState, TrialState
 from tests.kit.ledger import Killed, MemoryLedger, kill_at
 from tests.kit.plans import opened, plan
 from tests.kit.sampler import ScriptedSampler
@@ -96,6 +97,11 @@ class SweepMachine(RuleBasedStateMachine):
         if self.old:
             self.feed(self.old[pick % len(self.old)])
 
+    @rule(number=st.integers(0, 7), kind=st.sampled_from(["end_trial", "pause_trial", "unpause_trial"]))
+    def wish(self, number: int, kind: Literal["end_trial", "pause_trial", "unpause_trial"]) -> None:
+        """A user ends a trial, pauses it, lets it go on: one that runs, waits, is suspected, has ended or never was."""
+        self.feed(TrialRequest(kind, number))
+
     @rule()
     def stray(self) -> None:
         self.feed(Judged(0, 1, True))
@@ -120,11 +126,33 @@ class SweepMachine(RuleBasedStateMachine):
                 placed = (trial.number, row.replica) in memory.workers[row.worker].rows if row.placed else True
                 assert placed
                 assert not any(rung <= trial.rung for rung in row.ahead)
+                assert not (row.placed and trial.state is TrialState.PAUSED)
+            assert trial.state is not TrialState.PAUSED or trial.number not in memory.queue
+            assert trial.state is not TrialState.PAUSED or trial.group is None
+        # stopped for want of others only where all the others are there and have ended
+        if memory.counts[TrialState.PAUSED] and machine.ended(memory):
+            assert memory.stopping is not None and memory.stopping[0] is SweepState.STOPPED
+            assert len(views) == self.plan.budget.trials
+            assert all(view.state.finished or view.state is TrialState.PAUSED for view in views)
 
     def teardown(self) -> None:
-        """Left alone with a good worker, every trial ends."""
+        """Left alone with a good worker, every trial ends; paused ones once they are let go on, by a resume or not."""
         if not hasattr(self, "batch"):
             return
+        paused = tuple(view.number for view in self.ledger.trials("s") if view.state is TrialState.PAUSED)
+        if machine.ended(self.batch.memory) and paused:
+            self.fence = self.ledger.acquire("s", "test", 0.0)
+            attempts, reports = self.ledger.attempts("s"), self.ledger.reports("s")
+            by_trial = {number: [row for row in reports if row.trial == number] for number in paused}
+            records = Records(None, self.ledger.trials("s"), attempts, by_trial, self.ledger.verdicts("s"))
+            memory, commands = rebuild(self.plan, self.fence, 0.0, records, Reopen(trials=paused))
+            self.batch = CommandBatch(memory, ScriptedSampler(), self)
+            self.batch.execute(commands)
+            self.trainers = {}
+            self.orders.clear()
+            self.feed(Tick(1.0, 0.0))
+        else:
+            self.feed(*[TrialRequest("unpause_trial", number) for number in paused])
         trainer = SimTrainer("last", self.disk, slots=8)
         self.feed(*[WorkerLost(worker, "node", "gone") for worker in self.trainers], WorkerJoined(trainer.describe()))
         for _ in range(400):

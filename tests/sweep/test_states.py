@@ -38,11 +38,13 @@ def test_pruned_is_for_ever_and_nothing_waits_out_of_nowhere() -> None:
     assert ROW_MOVES[RowState.PRUNED] == frozenset()
     assert {state for state in TrialState if TrialState.WAITING in TRIAL_MOVES[state]} == {
         TrialState.RUNNING,
+        TrialState.PAUSED,
         TrialState.COMPLETE,
         TrialState.FAILED,
     }
 
 
 def test_which_states_are_an_end() -> None:
-    assert [state for state in TrialState if not state.finished] == [TrialState.WAITING, TrialState.RUNNING]
+    unfinished = [state for state in TrialState if not state.finished]
+    assert unfinished == [TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED]
     assert [state for state in RowState if not state.ended] == [RowState.ACTIVE]

@@ -17,7 +17,7 @@ from rnnsweep.adapters.ledger.database import PATIENCE, Database, parse
 from rnnsweep.adapters.ledger.lock import DEADLINE, SweepLocks
 from rnnsweep.adapters.ledger.schema import attempts, cursors, inbox, journal, locks, reports, sweeps, trials, verdicts
 from rnnsweep.errors import ConfigError, StoreError
-from rnnsweep.sweep.ports import AttemptView, Change, SweepView, TrialView, Write
+from rnnsweep.sweep.ports import END, AttemptView, Change, SweepView, TrialView, Write
 from rnnsweep.sweep.rows import RowReport
 
 _CREATION_LOCK = 0x726E6E73_00000000  # advisory lock of whoever makes the tables
@@ -189,10 +189,12 @@ class SqlLedger:
             return [codec.decode_attempt(data) for (data,) in rows]
 
     def reports(self, name: str, trial: int | None = None) -> list[RowReport]:
-        """Row reports by trial, rung, replica; none beyond the rung at which its trial was pruned."""
+        """Row reports by trial, rung, replica; none beyond the rung at which its trial was pruned or ended."""
         sweep, t = self._id(name), reports.c
-        last = sa.select(verdicts.c.trial, sa.func.min(verdicts.c.rung).label("rung"))
-        last = last.where(verdicts.c.sweep == sweep, verdicts.c.verdict == "prune").group_by(verdicts.c.trial)
+        # one replica may have been a rung ahead of the others when a user ended their trial before that rung
+        rung = verdicts.c.rung - sa.case((verdicts.c.verdict == END, 1), else_=0)
+        last = sa.select(verdicts.c.trial, sa.func.min(rung).label("rung"))
+        last = last.where(verdicts.c.sweep == sweep, verdicts.c.verdict.in_(("prune", END))).group_by(verdicts.c.trial)
         ends = last.subquery()
         query = sa.select(t.trial, t.replica, t.rung, t.step, t.data).outerjoin_from(
             reports, ends, ends.c.trial == t.trial

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAILED: "FAILED"}
+IDLE = (TrialState.WAITING, TrialState.PAUSED)
 ENDED = {status: state for state, status in STATUS.items()}
 FIRST = "objective"
 """The metric that a run gets first: the UI compares by the one that was written first."""
@@ -110,7 +111,7 @@ class MlflowMirror:
         for change in (change for changes in batches for change in changes):
             if change.trial is None:
                 continue
-            if change.kind == "trial" and change.data["state"] is not TrialState.WAITING:
+            if change.kind == "trial" and change.data["state"] not in IDLE:
                 expected.setdefault(change.trial, Counter())
             elif change.kind == "rung" and change.trial in expected and self._kept(int(change.data["step"])):
                 metrics = change.data["metrics"]
@@ -262,7 +263,7 @@ class MlflowMirror:
 
     def _take_trial(self, store: RunStore, number: int, change: Change) -> None:
         data, state = change.data, TrialState(change.data["state"])
-        if state is TrialState.WAITING and number not in self._runs:
+        if state in IDLE and number not in self._runs:
             return  # prefetched: its run begins with the trial
         run = self._runs.get(number) or self._create(store, number, change)
         if run.deleted:
@@ -341,7 +342,7 @@ class MlflowMirror:
         if run.ended is not None:
             store.end(run.run_id, *run.ended)
             run.status, run.last, run.keys = run.ended[0], None, self._complete  # shared, to save memory
-        elif (state := run.tags.get("state")) in ("WAITING", "RUNNING"):
+        elif (state := run.tags.get("state")) in ("RUNNING", *IDLE):
             status = "RUNNING" if state == "RUNNING" else "SCHEDULED"
             if run.status != status:
                 store.set_status(run.run_id, status)

@@ -7,15 +7,19 @@ from typing import Annotated
 import typer
 
 from rnnsweep.app.cli.options import ConfigDir, Overrides, Store, password_prompt
+from rnnsweep.errors import ConfigError
 
 
-def launch(
+def launch(  # noqa: PLR0913 - one parameter per option
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name, or a path to a yaml.")],
     overrides: Overrides = None,
     store: Store = None,
     config_dir: ConfigDir = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Go on with an unfinished SWEEP, or launch the next SWEEP-2, SWEEP-3, ...")
+    ] = False,
+    or_resume: Annotated[
+        bool, typer.Option("--or-resume", help="Go on with SWEEP, as it was launched, where the store has it.")
     ] = False,
     submit: Annotated[bool, typer.Option("--submit", help="Hand it to the Ray cluster as a job, and return.")] = False,
 ) -> None:
@@ -24,6 +28,14 @@ def launch(
     from rnnsweep.app.cli.outcome import finish, print_result
 
     typed, folders = list(overrides or ()), list(config_dir or ())
+    if or_resume and (fresh or submit):
+        raise ConfigError("choose one of them", key=f"--or-resume --{'fresh' if fresh else 'submit'}")
+    if or_resume:
+        name, known = api.existing(sweep, typed, store=store, config_dirs=folders)
+        if known is not None:
+            typer.echo(f"Going on with the sweep '{name}' as it was launched.", err=True)
+            finish(api.resume(name, store=known, on_result=print_result, ask=password_prompt()))
+            return
     if fresh:
         name, unfinished = api.fresh(sweep, typed, store=store, config_dirs=folders)
         if unfinished is not None:

@@ -26,6 +26,7 @@ from rnnsweep.app.cli import (
     launch,
     list_sweeps,
     logs,
+    pause,
     predict,
     report,
     reproduce,
@@ -37,6 +38,8 @@ from rnnsweep.app.cli import (
     train,
     ui,
     units,
+    unpause,
+    watch,
 )
 from rnnsweep.app.cli.interruption import farewell
 from rnnsweep.app.cli.usage import UsageError, unknown_command, usage_error
@@ -163,6 +166,8 @@ for _name, _function, _panel in (
     ("launch", launch.launch, RUN),
     ("resume", resume.resume, RUN),
     ("stop", stop.stop, RUN),
+    ("pause", pause.pause, RUN),
+    ("unpause", unpause.unpause, RUN),
     ("train", train.train, RUN),
     ("reproduce", reproduce.reproduce, RUN),
     ("analyze", analyze.analyze, RUN),
@@ -171,6 +176,7 @@ for _name, _function, _panel in (
     ("table", table.table, LOOK),
     ("best", best.best, LOOK),
     ("show", show.show, LOOK),
+    ("watch", watch.watch, LOOK),
     ("logs", logs.logs, LOOK),
     ("report", report.report, LOOK),
     ("export", export.export, LOOK),

@@ -13,7 +13,10 @@ def resume(  # noqa: PLR0913 - one parameter per option
     sweep: SweepName,
     budget: Overrides = None,
     failed: Annotated[bool, typer.Option("--failed", help="Try all failed trials again.")] = False,
-    trial: Annotated[list[int] | None, typer.Option("--trial", help="Try this trial again; may be repeated.")] = None,
+    trial: Annotated[
+        list[int] | None,
+        typer.Option("--trial", help="Try this failed trial again, or let this paused one go on; may be repeated."),
+    ] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Complete trials go on to a raised budget.updates.")] = False,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on although code, versions or data have changed.")

@@ -10,7 +10,7 @@ from rnnsweep.app.cli.listing import Column, print_table, printable, terminal_wi
 from rnnsweep.app.cli.options import AsJson, Store, emit
 from rnnsweep.app.results.tables import as_typed, score_text
 
-STATES = ("complete", "pruned", "failed", "running", "waiting")
+STATES = ("complete", "pruned", "failed", "running", "waiting", "paused")
 
 
 def status(
@@ -46,7 +46,9 @@ def print_all(store: str | None, as_json: bool) -> None:
 
 
 def _print(entries: list[dict[str, Any]]) -> None:
-    counts = [_count(state, [entry["trials"][state] for entry in entries]) for state in STATES]
+    numbers = {state: [entry["trials"][state] for entry in entries] for state in STATES}
+    # nobody who has never paused a trial wonders about a column of zeros
+    counts = [_count(state, many) for state, many in numbers.items() if state != "paused" or any(many)]
     best = [entry["best"] for entry in entries]
     columns = [
         Column("sweep", [entry["sweep"] for entry in entries], text=True, key="sweep"),

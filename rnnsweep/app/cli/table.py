@@ -137,10 +137,12 @@ def _closing(entries: Sequence[Any]) -> list[Column]:
 
 
 def note(entry: Any) -> str:
-    """Why a trial failed or diverged, in a few words; empty where all went well or the state says it."""
+    """Why a trial failed, diverged or was ended, in a few words; empty where all went well or the state says it."""
     if entry["diverged_at"] is not None:
         return f"diverged at {entry['diverged_at']}"
-    return "" if entry["state"] == "PRUNED" else entry["reason"]
+    # by its pruner, that is; what a user has ended has the user's words
+    pruned = entry["state"] == "PRUNED" and entry["reason"].startswith("pruned at")
+    return "" if pruned else entry["reason"]
 
 
 def _unfinished(entry: Any) -> bool:

@@ -258,6 +258,43 @@ class Sweep:
             fitting = [space.fitting(point, f"points.{index}") for index, point in enumerate(points)]
             ledger.post(self.name, "enqueue", {"points": fitting})
 
+    def end_trial(self, number: int, reason: str = "") -> None:
+        """Ask the driver to end a trial at its last rung, as PRUNED, with a reason that its record keeps.
+
+        As with all requests on a trial, a sweep that does not run hears of it at its next resume.
+
+        Raises:
+            ConfigError: there is no such trial, or it has ended.
+        """
+        self.request("end_trial", [number], reason)
+
+    def pause_trial(self, number: int, reason: str = "") -> None:
+        """Ask the driver to take a trial's rows off their worker: PAUSED, it keeps its checkpoints and no place.
+
+        Raises:
+            ConfigError: there is no such trial, or it has ended or is paused.
+        """
+        self.request("pause_trial", [number], reason)
+
+    def unpause_trial(self, number: int) -> None:
+        """Ask the driver to let a paused trial go on from its checkpoint, before those that have never begun.
+
+        Raises:
+            ConfigError: there is no such trial, or it is not paused.
+        """
+        self.request("unpause_trial", [number])
+
+    def request(self, kind: str, trials: Sequence[int], reason: str = "") -> None:
+        """Ask the driver for ``end_trial``, ``pause_trial`` or ``unpause_trial`` of several trials, of all or none.
+
+        Raises:
+            ConfigError: one of them cannot do that.
+        """
+        from rnnsweep.app.results.posting import post
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            post(ledger, view, kind, trials, reason)
+
     # ------------------------------------------------------------------ pictures
 
     def report(self, out: Path | None = None, formats: Sequence[str] = ()) -> Path:

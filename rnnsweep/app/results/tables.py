@@ -54,7 +54,7 @@ def open_time(view: SweepView, trial: TrialView, value: float | None) -> Json:
     return {"unsolved": True, **({"partly": True} if partly else {})} if late else {}
 
 
-def score_text(entry: Json, value: float | None) -> str:
+def score_text(entry: Mapping[str, Any], value: float | None) -> str:
     """A result for people: a dash where there is none, a bound where it is, or has in it, a time that has not come.
 
     Example:

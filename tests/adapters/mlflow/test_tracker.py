@@ -419,3 +419,29 @@ def test_metrics_that_cannot_be_told_are_no_entrys_fault(open_mirror):
     journal.trial(0, "RUNNING")
     with pytest.raises(StoreError, match="no such unit"):
         open_mirror(metrics=removed).write(journal.changes)
+
+
+def test_paused_trials_are_scheduled_and_those_that_never_ran_have_no_run_until_they_end(open_mirror, uri):
+    journal = Journal()
+    for number in (0, 1, 2):
+        journal.trial(number, "WAITING")
+    journal.trial(0, "RUNNING", attempts=1)
+    journal.rung(0, 1, 0.5)
+    journal.trial(0, "PAUSED", attempts=1, step=10, reason="paused by request")
+    for number in (1, 2):
+        journal.trial(number, "PAUSED", reason="paused by request")
+    mirror = open_mirror()
+    mirror.write(journal.changes)
+    found = contents(uri)
+    assert sorted(found) == ["00000", "demo"]
+    assert (found["00000"][0], found["00000"][3]["state"]) == ("SCHEDULED", "PAUSED")
+    assert mirror.holds([journal.changes])
+    # ended by a user, by way of WAITING and RUNNING as the machine writes it
+    known = len(journal.changes)
+    journal.trial(1, "WAITING", reason="paused by request")
+    journal.trial(1, "RUNNING", reason="paused by request", attempts=1)
+    journal.trial(1, "PRUNED", reason="ended by request: no use", finished=STARTED + 9)
+    mirror.write(journal.changes[known:])
+    found = contents(uri)
+    assert (found["00001"][0], found["00001"][3]["reason"]) == ("KILLED", "ended by request: no use")
+    assert mirror.holds([journal.changes])

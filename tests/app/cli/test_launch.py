@@ -48,3 +48,30 @@ def test_a_fresh_launch_says_its_name_and_prints_commands_with_it(run, tiny, mon
     result = run("launch", "quickstart", "--fresh")
     assert result.stderr.startswith("Launching sweep 'quickstart-2'.\n")
     assert f"rnnsweep report {tiny[1].name}" in result.stdout
+
+
+def test_or_resume_goes_on_with_what_the_store_has_and_launches_what_it_has_not(run, tiny, monkeypatch, store):
+    from dataclasses import replace
+
+    from rnnsweep.app import api
+
+    called: list[tuple[str, str]] = []
+
+    def resume(name, *words, on_result, **more):
+        called.append(("resume", name))
+        return replace(tiny[1])
+
+    def launch(name, typed, *, on_result, **more):
+        called.append(("launch", name))
+        return replace(tiny[1])
+
+    monkeypatch.setattr(api, "resume", resume)
+    monkeypatch.setattr(api, "launch", launch)
+    result = run("launch", "quickstart", "budget.trials=9", "--or-resume")
+    assert "Going on with the sweep 'quickstart' as it was launched." in result.stderr
+    run("launch", "quickstart", "name=other", "--or-resume")
+    run("launch", "search", "name=quickstart", "--or-resume")
+    assert called == [("resume", "quickstart"), ("launch", "quickstart"), ("resume", "quickstart")]
+    for beside in ("--fresh", "--submit"):
+        result = run("launch", "quickstart", "--or-resume", beside)
+        assert (result.exit_code, f"--or-resume {beside}: choose one" in result.stderr) == (2, True)

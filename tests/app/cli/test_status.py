@@ -12,7 +12,7 @@ def test_status_json(run):
     found = json.loads(run("status", "quickstart", "--json").stdout)
     assert set(found) == {"sweep", "state", "trials", "best", "updates", "wall_s", "updates_per_s"}
     assert found["state"] == "INTERRUPTED"
-    assert found["trials"] == {"waiting": 1, "running": 0, "complete": 3, "pruned": 1, "failed": 1}
+    assert found["trials"] == {"waiting": 1, "running": 0, "paused": 0, "complete": 3, "pruned": 1, "failed": 1}
     assert found["best"]["trial"] == 1
     assert found["best"]["objective"] == 0.002
     assert found["updates_per_s"] == pytest.approx(9800 / 61, abs=1e-3)
@@ -21,7 +21,7 @@ def test_status_json(run):
 def test_trials_run_while_a_driver_does(run, driven):
     found = json.loads(run("status", "quickstart", "--json").stdout)
     assert found["state"] == "RUNNING"
-    assert found["trials"] == {"waiting": 0, "running": 1, "complete": 3, "pruned": 1, "failed": 1}
+    assert found["trials"] == {"waiting": 0, "running": 1, "paused": 0, "complete": 3, "pruned": 1, "failed": 1}
 
 
 def test_list_is_status_of_all(run):
