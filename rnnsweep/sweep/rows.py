@@ -218,6 +218,11 @@ class ActiveRows:
     def __len__(self) -> int:
         return len(self._specs)
 
+    @property
+    def specs(self) -> tuple[RowSpec, ...]:
+        """All of them, in the order in which they came."""
+        return tuple(self._specs.values())
+
     def obey(self, orders: Orders) -> None:
         """Let rows leave, then let rows join."""
         for withdrawal in orders.leave:
