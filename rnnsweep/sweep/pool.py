@@ -88,7 +88,7 @@ class Pool:
         self, inner: Executor, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._inner, self._limits, self._clock = inner, limits or Limits(), clock
-        self._requests: deque[Callable[[], None]] = deque()
+        self._requests: deque[tuple[PoolShare, Callable[[], None]]] = deque()
         self._shares: dict[int, PoolShare] = {}
         self._workers: dict[str, _Worker] = {}
         self._suspects = Suspects()
@@ -159,7 +159,7 @@ class Pool:
         self._request(share, lambda: self._offer_again(share, lost))
 
     def _request(self, share: PoolShare, work: Callable[[], None]) -> None:
-        self._requests.append(work)
+        self._requests.append((share, work))
         if self._error is not None:  # nobody takes it up any more
             share.fail(self._error)
 
@@ -179,7 +179,8 @@ class Pool:
                 self._inner.stop(self._graceful and self._error is None)
             finally:
                 self._error = error
-                for share in list(self._shares.values()):
+                # whoever asks from now on sees the error; who has asked before is still in line
+                for share in [*self._shares.values(), *(share for share, _ in self._requests)]:
                     share.fail(error)
 
     def step(self, timeout: float) -> None:
@@ -192,7 +193,8 @@ class Pool:
 
     def _take_requests(self) -> None:
         while self._requests:
-            self._requests.popleft()()
+            _, work = self._requests.popleft()
+            work()
 
     def _join(self, share: PoolShare) -> None:
         self._shares[share.claim.number] = share
