@@ -12,8 +12,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rnnsweep.adapters.ledger.guard import guard_for
@@ -81,6 +81,7 @@ class _Running:
     driver: Driver | None = None
     share: int = 0
     reminded: float = 0.0
+    preparing: ExitStack = field(default_factory=ExitStack)
     result: Outcome | Exception | None = None
 
 
@@ -214,9 +215,10 @@ class Service(Desk):
     def _drive(self, entry: QueueEntry) -> None:
         """In the sweep's own thread."""
         running = self._running[entry.name]
+        # one after the other until its driver runs: what reads configs and code was made for one thread
+        running.preparing.enter_context(self._composing)
         try:
-            with self._composing:
-                config = runs.stored_config(self.place, entry.name, list(entry.overrides))
+            config = runs.stored_config(self.place, entry.name, list(entry.overrides))
             watcher = _Started(self, entry)
             host = Host(self.ledger, lambda one, session: self._share(entry, one, session), self._note_driver)
             running.result = runs.resume(config, watcher=watcher, host=host)
@@ -224,6 +226,8 @@ class Service(Desk):
             if not isinstance(error, RnnsweepError):
                 log.exception("the driver of sweep '%s' failed", entry.name)
             running.result = error
+        finally:
+            running.preparing.close()
 
     def _share(self, entry: QueueEntry, config: SweepConfig, session: Session) -> Executor:
         plan = config.plan
@@ -236,6 +240,7 @@ class Service(Desk):
     def _note_driver(self, driver: Driver) -> None:
         running = self._running[driver.plan.name]
         running.driver = driver
+        running.preparing.close()
         if self._stop.is_set():
             driver.interrupt()
 
@@ -305,6 +310,10 @@ class _Started(Watcher):
     def __init__(self, desk: Desk, entry: QueueEntry) -> None:
         super().__init__(entry.name)
         self._desk, self._pending = desk, bool(entry.overrides)
+
+    def waiting(self, text: str) -> None:
+        """The sweep has ended, and its mirrors have not got all of it yet."""
+        log.info("sweep '%s': %s", self.name, text)
 
     def update(self, progress: Progress) -> None:
         """The first figures come once the driver has written its config."""
