@@ -268,10 +268,10 @@ class PackTrainer:
         away: set[int] = set()
         standing = zip(pack.members, pack.snapshots(range(len(pack))), pack.status.tolist(), trained, strict=True)
         for member, state, status, metrics in [*standing]:
-            row = self._row(member)
-            number = row.sweep.number
-            if number in away:
+            number = owner_of(member.name[0])[0]  # type: ignore[index]
+            if number in away:  # all its rows have left
                 continue
+            row = self._row(member)
             report = _weighed(row, _report(pack.program, RowStatus(status), row, state, metrics, share))
             row.reports.append(report)
             away.add(number)  # until its checkpoint is written
@@ -281,7 +281,7 @@ class PackTrainer:
                 reports.append(widened(number, report))
                 if report.state is not State.ACTIVE:
                     ended.append(row.spec.row)
-        self._drop([*ended, *(name for name in self.rows if owner_of(name[0])[0] in away)])
+        self._drop(ended)
 
     def _drop(self, identities: Sequence[RowId]) -> None:
         gone = set(identities)
