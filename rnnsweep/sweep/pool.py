@@ -201,34 +201,34 @@ class Pool:
         self._balance()
 
     def _order(self, share: PoolShare, worker: str, orders: Orders) -> None:
-        standing, number = share.standing, share.claim.number
+        notes, number = share.notes, share.claim.number
         # a worker that is gone, for all or for this sweep: its loss is on its way to the driver
-        if worker not in self._workers or worker not in standing.slots or standing.closing is not None:
+        if worker not in self._workers or worker not in notes.slots or notes.closing is not None:
             return
-        opening = None if worker in standing.opened else share.opening
-        standing.opened.add(worker)
-        standing.obey(worker, orders)
+        opening = None if worker in notes.opened else share.opening
+        notes.opened.add(worker)
+        notes.obey(worker, orders)
         self._inner.order(worker, widened_orders(number, orders, opening))
 
     def _offer_again(self, share: PoolShare, lost: frozenset[str]) -> None:
-        standing = share.standing
-        standing.not_before.update((worker, self._clock() + RETURN_S) for worker in lost & set(standing.not_before))
+        notes = share.notes
+        notes.not_before.update((worker, self._clock() + RETURN_S) for worker in lost & set(notes.not_before))
 
     def _leave(self, share: PoolShare) -> None:
         """All rows leave in one message with the end of the sweep, which each worker confirms."""
-        number, standing = share.claim.number, share.standing
+        number, notes = share.claim.number, share.notes
         if number not in self._shares:
             share.over.set()
             return
-        standing.closing = standing.opened & set(self._workers)
-        for worker in sorted(standing.closing):
-            specs = standing.rows_on(worker).specs
+        notes.closing = notes.opened & set(self._workers)
+        for worker in sorted(notes.closing):
+            specs = notes.rows_on(worker).specs
             gone = tuple(Withdrawal(spec.trial, spec.replica, spec.token) for spec in specs)
             self._inner.order(worker, replace(widened_orders(number, Orders(leave=gone)), close=(number,)))
         self._end_if_over(share)
 
     def _end_if_over(self, share: PoolShare) -> None:
-        if share.standing.closing is not None and not share.standing.closing:
+        if share.notes.closing is not None and not share.notes.closing:
             self._shares.pop(share.claim.number, None)
             self._suspects.forget(share.claim.number)
             share.over.set()
@@ -250,22 +250,22 @@ class Pool:
 
     def _lost(self, event: WorkerLost) -> None:
         self._workers.pop(event.worker, None)
-        rows = {number: share.standing.there(event.worker) for number, share in self._shares.items()}
+        rows = {number: share.notes.there(event.worker) for number, share in self._shares.items()}
         held = {number: there for number, there in rows.items() if there}
         self._suspects.died(held)
         for number, share in list(self._shares.items()):
-            told = event.worker in share.standing.slots
+            told = event.worker in share.notes.slots
             self._forget(share, event.worker)
             if told:
                 share.put(replace(event, shared=len(held) > 1 and number in held))
         self._balance()
 
     def _forget(self, share: PoolShare, worker: str) -> None:
-        share.standing.forget(worker)
-        share.standing.refused.pop(worker, None)
-        share.standing.not_before.pop(worker, None)
-        if share.standing.closing is not None:
-            share.standing.closing.discard(worker)
+        share.notes.forget(worker)
+        share.notes.refused.pop(worker, None)
+        share.notes.not_before.pop(worker, None)
+        if share.notes.closing is not None:
+            share.notes.closing.discard(worker)
             self._end_if_over(share)
 
     def _trained(self, event: RungTrained) -> None:
@@ -274,18 +274,18 @@ class Pool:
         if worker is not None:
             worker.trained.append((self._clock(), sum(report.device_s for report in event.reports)))
         for share in self._shares.values():
-            share.standing.trained(event.worker)
+            share.notes.trained(event.worker)
         for number in {**reports, **failures}:
             share = self._shares.get(number)
             if share is not None:  # else it has left, and not waited for the rest
                 self._deliver(share, event.worker, reports.get(number, []), failures.get(number, []))
 
     def _deliver(self, share: PoolShare, worker: str, reports: list[RowReport], failures: list[RowFailure]) -> None:
-        standing = share.standing
-        standing.device_s += sum(report.device_s for report in reports)
+        notes = share.notes
+        notes.device_s += sum(report.device_s for report in reports)
         whole = [failure for failure in failures if failure.replica == WHOLE]
         own = [failure for failure in failures if failure.replica != WHOLE]
-        standing.rows_on(worker).settle(reports, own)
+        notes.rows_on(worker).settle(reports, own)
         self._suspects.trained(share.claim.number, [report.row for report in reports])
         if reports or own:
             share.put(RungTrained(worker, tuple(reports), tuple(own)))
@@ -294,37 +294,37 @@ class Pool:
 
     def _heed(self, share: PoolShare, worker: str, word: RowFailure) -> None:
         """What a worker says of a whole sweep."""
-        standing = share.standing
+        notes = share.notes
         if word.kind == CLOSED:
-            if standing.closing is not None:
-                standing.closing.discard(worker)
+            if notes.closing is not None:
+                notes.closing.discard(worker)
                 self._end_if_over(share)
             return
         known = self._workers.get(worker)
         # told twice where two of its packs could not be written in one turn
-        if known is None or worker not in standing.slots:
+        if known is None or worker not in notes.slots:
             return
         self._let_go(share, worker)
         if word.kind == MISMATCH:
-            standing.refused[worker] = MismatchError(worker, [word.reason])
-            standing.opened.discard(worker)
-        standing.not_before[worker] = math.inf  # until its driver knows: orders of before are for the worker of before
+            notes.refused[worker] = MismatchError(worker, [word.reason])
+            notes.opened.discard(worker)
+        notes.not_before[worker] = math.inf  # until its driver knows: orders of before are for the worker of before
         share.put(WorkerLost(worker, known.info.node, word.reason, store=word.kind == STORE, shared=True))
-        if standing.refused and set(standing.refused) >= set(self._workers):
-            share.fail(next(iter(standing.refused.values())))
+        if notes.refused and set(notes.refused) >= set(self._workers):
+            share.fail(next(iter(notes.refused.values())))
 
     def _let_go(self, share: PoolShare, worker: str) -> None:
         """A worker is none of the sweep's for now: rows that were to join it leave, before it is offered again."""
-        standing = share.standing
-        specs = standing.rows_on(worker).specs
+        notes = share.notes
+        specs = notes.rows_on(worker).specs
         gone = tuple(Withdrawal(spec.trial, spec.replica, spec.token) for spec in specs)
         self._inner.order(worker, widened_orders(share.claim.number, Orders(leave=gone)))
-        standing.slots.pop(worker, None)
-        standing.rows.pop(worker, None)
+        notes.slots.pop(worker, None)
+        notes.rows.pop(worker, None)
 
     def _news(self, news: WorkerNews) -> None:
         """Called by the inner executor's `poll`. Updates within a rung are those of all sweeps: only for one alone."""
-        there = [share for share in self._shares.values() if len(share.standing.rows_on(news.worker))]
+        there = [share for share in self._shares.values() if len(share.notes.rows_on(news.worker))]
         for share in there:
             share.put(news if len(there) == 1 else replace(news, updates=0))
 
@@ -333,7 +333,7 @@ class Pool:
     def _balance(self) -> None:
         """Tell each sweep how many rows it may have where, as far as that has changed."""
         self._balanced = now = self._clock()
-        active = {number: share for number, share in self._shares.items() if share.standing.closing is None}
+        active = {number: share for number, share in self._shares.items() if share.notes.closing is None}
         rooms = {name: max(1, worker.info.slots) for name, worker in self._workers.items()}
         barred = self._suspects.barred(list(rooms), active)
         claims = [
@@ -348,11 +348,11 @@ class Pool:
         )
 
     def _rows_on(self, worker: str) -> dict[int, int]:
-        rows = {number: len(share.standing.rows_on(worker)) for number, share in self._shares.items()}
+        rows = {number: len(share.notes.rows_on(worker)) for number, share in self._shares.items()}
         return {number: count for number, count in rows.items() if count}
 
     def _tell(self, share: PoolShare, worker: str, rows: int, now: float) -> None:
-        told = share.standing.slots.get(worker)
+        told = share.notes.slots.get(worker)
         # a place that was never there need not be refused
         if told == rows or (told is None and not rows):
             return
@@ -360,18 +360,18 @@ class Pool:
             share.put(WorkerJoined(replace(self._workers[worker].info, slots=rows)))
         else:
             share.put(WorkerResized(worker, rows))
-        share.standing.slots[worker] = rows
-        share.standing.since = share.standing.since or now
+        share.notes.slots[worker] = rows
+        share.notes.since = share.notes.since or now
 
     def _closed_to(self, share: PoolShare, now: float) -> frozenset[str]:
         """Workers that a sweep must not have now."""
-        standing = share.standing
+        notes = share.notes
         return frozenset(
             name
             for name, worker in self._workers.items()
-            if name in standing.refused
-            or standing.not_before.get(name, 0.0) > now
-            or (worker.info.node in standing.excluded and name not in standing.slots)
+            if name in notes.refused
+            or notes.not_before.get(name, 0.0) > now
+            or (worker.info.node in notes.excluded and name not in notes.slots)
         )
 
     def _claims(self, active: Mapping[int, PoolShare], room: int, now: float) -> dict[int, Claim]:
@@ -383,11 +383,11 @@ class Pool:
         return {number: self._used_claim(share, now) for number, share in active.items()}
 
     def _used_claim(self, share: PoolShare, now: float) -> Claim:
-        standing, claim = share.standing, share.claim
-        if standing.since is None or now - standing.since < BALANCE_S:
+        notes, claim = share.notes, share.claim
+        if notes.since is None or now - notes.since < BALANCE_S:
             return claim
-        held = sum(standing.slots.values())
-        used = sum(len(rows) for rows in standing.rows.values())
+        held = sum(notes.slots.values())
+        used = sum(len(rows) for rows in notes.rows.values())
         # room for one more trial: who takes that up is offered its full part at the next look
         if used + claim.replicas > held:
             return claim

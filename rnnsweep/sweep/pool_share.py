@@ -40,7 +40,7 @@ class Owner(Protocol):
 
 
 @dataclass
-class Standing:
+class ShareNotes:
     """What the pool knows of a sweep; its own thread alone looks at it.
 
     Attributes:
@@ -100,13 +100,13 @@ class PoolShare:
 
     Attributes:
         claim: what the sweep asks of the pool. opening: what workers must know of it.
-        standing: the pool's own notes.
+        notes: the pool's own notes.
         over: all its rows have left.
     """
 
     def __init__(self, pool: Owner, claim: Claim, opening: Opening) -> None:
         self.claim, self.opening = claim, opening
-        self.standing = Standing()
+        self.notes = ShareNotes()
         self.over = threading.Event()
         self._pool = pool
         self._items: deque[ExecutorEvent | WorkerNews] = deque()
@@ -173,7 +173,7 @@ class PoolShare:
 
     def exclude(self, node: str) -> None:
         """Take no more workers on this node."""
-        self.standing.excluded.add(node)
+        self.notes.excluded.add(node)
 
     def stop(self, graceful: bool) -> None:
         """Let all rows leave, with their checkpoints kept; graceful waits for the rungs in progress."""

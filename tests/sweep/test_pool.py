@@ -302,7 +302,7 @@ def test_rows_and_with_them_row_updates_go_by_weight() -> None:
     trained: Counter[int] = Counter()
     for number, share in enumerate(shares):
         trial = 0
-        for worker, slots in share.standing.slots.items():
+        for worker, slots in share.notes.slots.items():
             rows = tuple(spec(trial + index) for index in range(slots))
             trial += slots
             share.order(worker, Orders(join=rows))

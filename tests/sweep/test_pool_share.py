@@ -8,7 +8,7 @@ import time
 import pytest
 
 from rnnsweep.sweep.fair_slots import Claim
-from rnnsweep.sweep.pool_share import LINGER, PoolShare, Standing
+from rnnsweep.sweep.pool_share import LINGER, PoolShare, ShareNotes
 from rnnsweep.sweep.ports import RungTrained, WorkerLost, WorkerNews
 from rnnsweep.sweep.rows import Opening, Orders, RowSpec, Withdrawal
 
@@ -84,10 +84,10 @@ def test_what_has_come_is_delivered_before_an_error_and_none_is_raised_after_a_s
 
 
 def test_a_withdrawn_row_may_be_there_until_its_worker_has_answered_often_enough() -> None:
-    standing, spec = Standing(), RowSpec(3, 0, "t", {}, 10)
-    standing.obey("w", Orders(join=(spec,)))
-    standing.obey("w", Orders(leave=(Withdrawal(3, 0, "t"),)))
+    notes, spec = ShareNotes(), RowSpec(3, 0, "t", {}, 10)
+    notes.obey("w", Orders(join=(spec,)))
+    notes.obey("w", Orders(leave=(Withdrawal(3, 0, "t"),)))
     for _ in range(LINGER):
-        assert standing.there("w") == {(3, 0)}
-        standing.trained("w")
-    assert standing.there("w") == set()
+        assert notes.there("w") == {(3, 0)}
+        notes.trained("w")
+    assert notes.there("w") == set()
