@@ -70,7 +70,7 @@ class InlineExecutor:
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         """Events since the last call; trains one rung if there is none and rows wait."""
-        if not self._events and self._trainer is not None and (self._rows or self._orders.leave):
+        if not self._events and self._trainer is not None and (self._rows or self._orders.leave or self._orders.close):
             self._advance(self._trainer)
         elif not self._events and timeout > 0:
             time.sleep(timeout)

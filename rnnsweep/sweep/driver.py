@@ -119,6 +119,7 @@ class Driver:
     def interrupt(self) -> int:
         """Like Ctrl-C once; callable from any thread. Returns how often that was."""
         self._interrupts += 1
+        self._leaving = self._leaving or self._interrupts > 1
         if self._interrupts == 1:
             log.warning("stopping after this rung; Ctrl-C again: now")
         return self._interrupts

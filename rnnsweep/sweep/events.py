@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rnnsweep.sweep.plan import Params
-from rnnsweep.sweep.ports import UNINFORMED, Origin, RungTrained, TrialView, WorkerJoined, WorkerLost, Write
+from rnnsweep.sweep.ports import UNINFORMED, ExecutorEvent, Origin, TrialView, Write
 from rnnsweep.sweep.rows import RowSpec, Withdrawal
 from rnnsweep.sweep.states import SweepState
 
@@ -96,19 +96,7 @@ class Closed:
     """All workers are gone and their last reports are in: nothing more will come."""
 
 
-Event = (
-    Tick
-    | Asked
-    | Enqueued
-    | Judged
-    | BudgetChanged
-    | TrialRequest
-    | StopAsked
-    | Closed
-    | WorkerJoined
-    | WorkerLost
-    | RungTrained
-)
+Event = Tick | Asked | Enqueued | Judged | BudgetChanged | TrialRequest | StopAsked | Closed | ExecutorEvent
 
 # ------------------------------------------------------------------ commands
 

@@ -17,21 +17,21 @@ def fail_rows(memory: SweepMemory, worker: LiveWorker, failures: list[RowFailure
     held = len(worker.rows)
     memory_failures = [failure for failure in failures if failure.kind == OUT_OF_MEMORY]
     if memory_failures:
-        worker.slots = max(1, held // 2) if held > 1 else max(1, worker.info.slots)  # alone: the row is too large
+        _halve(worker, alone=not any(failure.shared for failure in memory_failures))
     shared = _shared(failures)
     for failure in failures:
         trial = memory.open.get(failure.trial)
         if trial is None or not trial.rows[failure.replica].placed:
             continue  # another replica's failure has ended this attempt already
         if failure.kind == OUT_OF_MEMORY:
-            reason = f"{OUT_OF_MEMORY}: {failure.reason}"
-            lose_attempt(memory, trial, reason, out, charge=held <= 1)
-            if held <= 1:
+            reason, alone = f"{OUT_OF_MEMORY}: {failure.reason}", held <= 1 and not failure.shared
+            lose_attempt(memory, trial, reason, out, charge=alone)
+            if alone:
                 trial.mark = trial.progress
                 quarantine(memory, [[trial.number]])  # nobody's pack is to be halved for it again
         # Not charged: an illegal memory access, say, fails every row of a pack, and only the quarantine shows whose
         # it was.
-        elif trial.number in shared:
+        elif trial.number in shared or failure.shared:
             trial.mark = trial.progress
             lose_attempt(memory, trial, f"{failure.kind}: {failure.reason}", out, charge=False)
         else:
@@ -45,6 +45,15 @@ def fail_rows(memory: SweepMemory, worker: LiveWorker, failures: list[RowFailure
     memory.touch(worker.info.worker)
 
 
+def _halve(worker: LiveWorker, *, alone: bool) -> None:
+    """A worker ran out of memory; a row that did so `alone` is too large itself."""
+    held = len(worker.rows)
+    if held > 1:
+        worker.slots = worker.most = max(1, held // 2)
+    elif alone:
+        worker.slots, worker.most = max(1, worker.info.slots), None
+
+
 def _shared(failures: list[RowFailure]) -> dict[int, list[int]]:
     """Trials that failed together in the same way: one of them may have taken its whole pack with it.
 
@@ -53,7 +62,7 @@ def _shared(failures: list[RowFailure]) -> dict[int, list[int]]:
     """
     kinds: dict[str, list[int]] = {}
     for failure in failures:
-        if failure.kind != OUT_OF_MEMORY:
+        if failure.kind != OUT_OF_MEMORY and not failure.shared:
             trials = kinds.setdefault(signature(failure.traceback, failure.reason), [])
             if failure.trial not in trials:
                 trials.append(failure.trial)
@@ -128,6 +137,7 @@ def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> N
     if event.store:
         _store_away(memory, event, numbers, out)
         return
+    alone = len(numbers) == 1 and not event.shared
     for number in numbers:
         trial = memory.open[number]
         # Everybody on the worker gets a strike and only progress takes it away: a killer collects them on every
@@ -135,10 +145,10 @@ def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> N
         trial.strikes += 1
         trial.mark = trial.progress
         # alone on the worker: it was the trial or the node, and no third can be blamed
-        if len(numbers) == 1:
+        if alone:
             trial.died_on.append(event.node)
-        lose_attempt(memory, trial, reason, out, charge=len(numbers) == 1)
-    suspects = _suspects(memory, numbers, alone=len(numbers) == 1)
+        lose_attempt(memory, trial, reason, out, charge=alone)
+    suspects = _suspects(memory, numbers, alone=alone)
     # one of the two is blamed, not both: a node must not be lost because of a trial that kills every worker
     if suspects:
         quarantine(memory, halves(suspects, max(1, worker.slots // memory.plan.replicas)))

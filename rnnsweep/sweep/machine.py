@@ -32,8 +32,8 @@ from rnnsweep.sweep.events import (
     TrialRequest,
 )
 from rnnsweep.sweep.failures import clear_suspect, credit_node, fail_rows, lose_attempt, worker_lost
-from rnnsweep.sweep.placement import displaced, enqueue, fill
-from rnnsweep.sweep.ports import PutAttempt, PutTrial, RungTrained, WorkerJoined, WorkerLost
+from rnnsweep.sweep.placement import displaced, enqueue, fill, surplus
+from rnnsweep.sweep.ports import PutAttempt, PutTrial, RungTrained, WorkerJoined, WorkerLost, WorkerResized
 from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowFailure, RowReport, Withdrawal
 from rnnsweep.sweep.rungs import accept_report, judged, settle
@@ -92,12 +92,14 @@ def _take(memory: SweepMemory, event: Event, out: list[Command]) -> None:
 
 def _take_rare(
     memory: SweepMemory,
-    event: WorkerJoined | BudgetChanged | Enqueued | TrialRequest | StopAsked | Closed,
+    event: WorkerJoined | WorkerResized | BudgetChanged | Enqueued | TrialRequest | StopAsked | Closed,
     out: list[Command],
 ) -> None:
     match event:
         case WorkerJoined():
             _worker_joined(memory, event)
+        case WorkerResized():
+            _worker_resized(memory, event, out)
         case BudgetChanged():
             changed = budget.change(memory.plan.budget, event.limits)
             memory.plan = replace(memory.plan, budget=changed)
@@ -121,6 +123,21 @@ def _worker_joined(memory: SweepMemory, event: WorkerJoined) -> None:
         memory.worker_count += 1
         memory.workers[info.worker] = LiveWorker(info, memory.worker_count, max(1, info.slots))
         memory.touch(info.worker)
+
+
+def _worker_resized(memory: SweepMemory, event: WorkerResized, out: list[Command]) -> None:
+    """Rows that it has no place for any more go on from their checkpoints, as soon as there is one."""
+    worker = memory.workers.get(event.worker)
+    if worker is None:
+        return
+    worker.info = replace(worker.info, slots=event.slots)
+    # what it has run out of memory with stays too much
+    worker.slots = event.slots if worker.most is None else min(event.slots, worker.most)
+    memory.touch(event.worker)
+    if memory.stopping is None:
+        for number in surplus(memory, worker):
+            reason = "displaced: the worker has fewer places for this sweep"
+            lose_attempt(memory, memory.open[number], reason, out, charge=False)
 
 
 def _rung_trained(memory: SweepMemory, event: RungTrained, out: list[Command]) -> None:

@@ -116,7 +116,7 @@ def _candidates(memory: SweepMemory, group: int) -> list[LiveWorker]:
     shunned = {node for number in memory.groups[group] for node in memory.open[number].died_on}
     elsewhere = [worker for worker in memory.workers.values() if worker.info.node not in shunned]
     # where all nodes are shunned a second death on one of them is better than waiting for a node that never comes
-    return [worker for worker in elsewhere or memory.workers.values() if worker.group is None]
+    return [worker for worker in elsewhere or memory.workers.values() if worker.group is None and worker.slots]
 
 
 def displaced(memory: SweepMemory) -> list[int]:
@@ -134,6 +134,17 @@ def displaced(memory: SweepMemory) -> list[int]:
     worker = min(usable, key=lambda worker: (len(worker.rows), worker.order))
     # sorted: sets have no order to rely on, and a decision must be repeatable
     return sorted({trial for trial, _ in worker.rows})
+
+
+def surplus(memory: SweepMemory, worker: LiveWorker) -> list[int]:
+    """Trials that must leave a worker that holds more rows than it has places: the latest first."""
+    over, leaving = len(worker.rows) - worker.slots, list[int]()
+    for number in sorted({trial for trial, _ in worker.rows}, reverse=True):
+        if over <= 0:
+            break
+        leaving.append(number)
+        over -= sum(trial == number for trial, _ in worker.rows)
+    return leaving
 
 
 def _start_group(memory: SweepMemory, group: int, worker: LiveWorker, out: list[Command]) -> None:

@@ -274,12 +274,26 @@ class WorkerJoined:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker is gone, with all its rows; `store`: because the checkpoint store was full or away, no row's fault."""
+    """A worker is gone, with all its rows.
+
+    Attributes:
+        store: because the checkpoint store was full or away, no row's fault.
+        shared: rows of other sweeps were there too, one of which may have killed it.
+    """
 
     worker: str
     node: str
     reason: str
     store: bool = False
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerResized:
+    """A worker has another number of rows for this sweep: others came to the pool, or left it."""
+
+    worker: str
+    slots: int
 
 
 @dataclass(frozen=True)
@@ -306,7 +320,7 @@ class WorkerNews:
     updates: int = 0
 
 
-ExecutorEvent = WorkerJoined | WorkerLost | RungTrained
+ExecutorEvent = WorkerJoined | WorkerLost | WorkerResized | RungTrained
 
 
 NEWS_S = 1.0

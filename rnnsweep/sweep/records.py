@@ -177,6 +177,7 @@ class LiveWorker:
     Attributes:
         order: when it joined; ties between workers are broken by it.
         slots: rows that it may hold; halved when it runs out of memory.
+        most: slots that running out of memory has left; None where it has not.
         rows: what it trains.
         group: the quarantine group that it is reserved for, or None.
     """
@@ -186,6 +187,7 @@ class LiveWorker:
     slots: int
     rows: set[RowId] = field(default_factory=set[RowId])
     group: int | None = None
+    most: int | None = None
 
     @property
     def free(self) -> int:

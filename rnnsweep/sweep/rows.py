@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rnnsweep.sweep.plan import Params
 from rnnsweep.sweep.states import RowState
@@ -104,6 +105,7 @@ class RowFailure:
         kind: ``bug`` (an exception), ``out_of_memory``, ``refused`` (a unit does not accept the row's params).
         reason: one line.
         traceback: the whole traceback; empty where there is none.
+        shared: rows of other sweeps failed with it, of which one may be to blame.
     """
 
     trial: int
@@ -112,6 +114,7 @@ class RowFailure:
     kind: str
     reason: str
     traceback: str = ""
+    shared: bool = False
 
     @property
     def key(self) -> RowKey:
@@ -140,6 +143,21 @@ class Withdrawal:
 
 
 @dataclass(frozen=True)
+class Opening:
+    """A sweep that is to train in a worker that others use too.
+
+    Attributes:
+        settings: what its rows are trained by; for the trainer alone, who sent the factory knows what it is.
+        weight: its part of the worker's time, relative to the others', above 0.
+        priority: packs with rows of a higher one are trained before all others.
+    """
+
+    settings: Any
+    weight: float = 1.0
+    priority: int = 0
+
+
+@dataclass(frozen=True)
 class Orders:
     """What a worker is told before it trains its next rung.
 
@@ -148,17 +166,21 @@ class Orders:
         leave: rows to drop.
         decided: per row the last rung whose verdict is known; older checkpoints (except the best) may go.
         acknowledged: per row the last rung that is durable in the ledger; older reports may be forgotten.
+        open: sweeps that come to the worker with this message, by their number in the pool, see `pooled_rows`.
+        close: numbers of sweeps that leave it, once their rows have.
     """
 
     join: tuple[RowSpec, ...] = ()
     leave: tuple[Withdrawal, ...] = ()
     decided: Mapping[RowId, int] = field(default_factory=dict[RowId, int])
     acknowledged: Mapping[RowId, int] = field(default_factory=dict[RowId, int])
+    open: Mapping[int, Opening] = field(default_factory=dict[int, Opening])
+    close: tuple[int, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Nothing to say."""
-        return not (self.join or self.leave or self.decided or self.acknowledged)
+        return not (self.join or self.leave or self.decided or self.acknowledged or self.open or self.close)
 
     def merged(self, later: Orders) -> Orders:
         """Both as one message: a row that was to join and is withdrawn before it did is in neither list.
@@ -178,6 +200,8 @@ class Orders:
             leave=self.leave + tuple(one for one in later.leave if one.key not in undone),
             decided=_larger(self.decided, later.decided),
             acknowledged=_larger(self.acknowledged, later.acknowledged),
+            open={**self.open, **later.open},
+            close=self.close + later.close,
         )
 
 
@@ -193,6 +217,11 @@ class ActiveRows:
 
     def __len__(self) -> int:
         return len(self._specs)
+
+    @property
+    def specs(self) -> tuple[RowSpec, ...]:
+        """All of them, in the order in which they came."""
+        return tuple(self._specs.values())
 
     def obey(self, orders: Orders) -> None:
         """Let rows leave, then let rows join."""

@@ -130,22 +130,26 @@ _VARYING = ("attempts", "charged", "token", "started", "finished", "worker", "hi
 def record(store: Store) -> Record:
     ledger = store.ledger()
     try:
-        views = ledger.trials(store.name)
-        table = [{key: value for key, value in vars(view).items() if key not in _VARYING} for view in views]
-        curves = {
-            (r.trial, r.replica, r.rung): (r.step, dict(r.metrics), r.state, r.solved_at, r.diverged_at)
-            for r in ledger.reports(store.name)
-        }
-        rungs: dict[tuple[int, int], tuple[Any, ...]] = {}
-        for change in ledger.changes(store.name, 0, 10_000_000):
-            if change.kind == "rung":
-                key = (int(change.trial or 0), change.data["rung"])
-                assert key not in rungs, f"rung {key} twice"
-                rungs[key] = (change.data["step"], change.data["metrics"], change.data["values"])
-        attempts = {view.number: view.attempts for view in views}
-        return Record(table, curves, rungs, ledger.verdicts(store.name), attempts)
+        return record_of(ledger, store.name)
     finally:
         ledger.close()
+
+
+def record_of(ledger: SqlLedger, name: str) -> Record:
+    views = ledger.trials(name)
+    table = [{key: value for key, value in vars(view).items() if key not in _VARYING} for view in views]
+    curves = {
+        (r.trial, r.replica, r.rung): (r.step, dict(r.metrics), r.state, r.solved_at, r.diverged_at)
+        for r in ledger.reports(name)
+    }
+    rungs: dict[tuple[int, int], tuple[Any, ...]] = {}
+    for change in ledger.changes(name, 0, 10_000_000):
+        if change.kind == "rung":
+            key = (int(change.trial or 0), change.data["rung"])
+            assert key not in rungs, f"rung {key} twice"
+            rungs[key] = (change.data["step"], change.data["metrics"], change.data["values"])
+    attempts = {view.number: view.attempts for view in views}
+    return Record(table, curves, rungs, ledger.verdicts(name), attempts)
 
 
 def check_same(found: Record, undisturbed: Record) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from rnnsweep.sweep.states import TrialState
 
 LOG = logging.getLogger(__name__)
 OPENED, ENDED = "rnnsweep.opened", "rnnsweep.ended"
+_CREATING = threading.Lock()
+"""Optuna makes its tables one by one: of two threads that begin with an empty database, one would fail."""
 
 
 @dataclass
@@ -164,7 +167,8 @@ class OptunaMirror:
         if path is not None:
             sqlite.write_ahead(path)
             options = {"connect_args": {"timeout": sqlite.PATIENCE, "factory": _Unhurried}}
-        self._storage = optuna.storages.RDBStorage(self._url, engine_kwargs=options)
+        with _CREATING:
+            self._storage = optuna.storages.RDBStorage(self._url, engine_kwargs=options)
         return self._storage
 
     def _remember(self, trial: FrozenTrial) -> None:

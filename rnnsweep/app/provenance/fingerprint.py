@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app import environment
@@ -87,7 +88,8 @@ def here(expected: Fingerprint, py_paths: Sequence[str]) -> Fingerprint:
     for module in expected.units:
         sources.admit(module)
         file = sources.file_of(module)
-        units[module] = ABSENT if file is None else digest_of(file)
+        # one that another sweep of this worker has imported under the same name has no digest that is expected
+        units[module] = ABSENT if file is None else imported_from(module, file) or digest_of(file)
     data = {name: entry(name, kept) for name, kept in expected.data.items()}
     return replace(expected, versions=versions(), code=own_code(), units=units, data=data)
 
@@ -108,7 +110,16 @@ def _digests(sources: SourceFiles, roots: set[str]) -> dict[str, str]:
         found[module] = digest_of(file)
         if module in sys.modules:
             _check_unmoved(module, str(file), found[module], "imported")
+            if other := imported_from(module, file):
+                hint = "Name one of them otherwise: a process has one module of a name."
+                raise ConfigError(f"is another file in this process: {other}", key=module, file=str(file), hint=hint)
     return found
+
+
+def imported_from(module: str, file: Path) -> str:
+    """The file that this process has imported a module from, where that is not `file`; empty where it is."""
+    there = getattr(sys.modules.get(module), "__file__", None)
+    return there if there and Path(there).resolve() != file.resolve() else ""
 
 
 def _check_unmoved(name: str, file: str, digest: str, how: str) -> None:

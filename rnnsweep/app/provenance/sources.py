@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import all_suffixes
 from importlib.util import find_spec
@@ -34,6 +35,8 @@ UNIT_FOLDERS = (
     "tasks",
 )
 """Folders of `core` whose modules count where a unit in use is one of them or imports it."""
+_PARSING = threading.Lock()
+"""CPython 3.11 counts the depth of all threads' parsing together, and fails where two of them parse (gh-106905)."""
 _FOLLOWED = (*(f"rnnsweep.core.{folder}" for folder in UNIT_FOLDERS), "rnnsweep.adapters.optuna")
 
 
@@ -138,7 +141,8 @@ def _imports(module: str, file: Path) -> list[str]:
     if file.suffix != ".py":
         return []
     try:
-        tree = ast.parse(file.read_bytes())
+        with _PARSING:
+            tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):  # whoever imports it says so
         return []
     package = module if file.stem == "__init__" else module.rpartition(".")[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from rnnsweep.errors import ConfigError, StoreError, SweepInterrupted, nearest, 
 from rnnsweep.loader import foreign_targets
 from rnnsweep.report.atomic_files import remove_drafts
 from rnnsweep.sweep.driver import Driver, Outcome
-from rnnsweep.sweep.plan import Objective
+from rnnsweep.sweep.plan import Objective, SweepPlan
 from rnnsweep.sweep.ports import SweepView
 from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.states import SweepState
@@ -37,6 +38,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LOCK_S = 8.0
 """Patience with another driver's lock: its deadline of 5 s and a little more."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What sweeps of one process share, so that they do not bring it themselves.
+
+    Attributes:
+        ledger: stays open. executor: of a sweep, given its config and session.
+        on_driver: told of the driver before it runs.
+    """
+
+    ledger: Ledger
+    executor: Callable[[SweepConfig, Session], Executor]
+    on_driver: Callable[[Driver], None]
+
 
 UNFINISHED = (SweepState.RUNNING, SweepState.STOPPED, SweepState.INTERRUPTED)
 
@@ -74,21 +90,51 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     sampler = wiring.sampler(config)
     with _opened(config, session, watcher) as (ledger, executor):
         _warm_start(config, ledger, sampler)
-        now = time.time()
-        view = SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
         _keep_config(config)
         with _resumable(config):
-            ledger.create(view)  # INTERRUPTED until the driver says RUNNING: what dies in between can be resumed
+            ledger.create(_new(plan))
             fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
             executor.begin()
             mirrors = wiring.mirrors(config, ledger)
             return _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher).run()
 
 
+def add(config: SweepConfig, ledger: Ledger) -> None:
+    """Check a new sweep as `launch` does, and write it down for whoever resumes it.
+
+    Raises:
+        ConfigError: as of `launch`.
+    """
+    check_warm_start(config)
+    _check_checkpoints(config)
+    plan = wiring.stored_plan(config, sessions.first(config))
+    _warm_start(config, ledger, wiring.sampler(config))
+    _keep_config(config)
+    ledger.create(_new(plan))
+
+
+def _new(plan: SweepPlan) -> SweepView:
+    """INTERRUPTED until a driver says RUNNING: what dies in between can be resumed."""
+    now = time.time()
+    return SweepView(plan.name, SweepState.INTERRUPTED, plan.config, plan.overrides, created=now, updated=now)
+
+
 def resume(
-    config: SweepConfig, reopen: Reopen | None = None, watcher: Watcher | None = None, *, accept_changes: bool = False
+    config: SweepConfig,
+    reopen: Reopen | None = None,
+    watcher: Watcher | None = None,
+    *,
+    accept_changes: bool = False,
+    host: Host | None = None,
 ) -> Outcome:
     """Go on with a sweep of the store, if there is anything to do; `watcher` is told what happens.
+
+    Args:
+        config: as the store has it, with what is raised.
+        reopen: finished trials that are to go on.
+        watcher: see `Watcher`.
+        accept_changes: go on although code, versions or data have changed.
+        host: what the sweep runs on together with others; None: on workers of its own.
 
     Raises:
         ConfigError: `reopen` names trials that do not exist or cannot go on; or code, versions or data have changed,
@@ -106,7 +152,7 @@ def resume(
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
     sampler = wiring.sampler(config)
-    with _resumable(config), _opened(config, session, watcher) as (ledger, executor):
+    with _resumable(config), _opened(config, session, watcher, host) as (ledger, executor):
         unfinished = _is_unfinished(ledger, plan.name)
         watcher.phase("taking the sweep's lock")
         fence = ledger.acquire(plan.name, "rnnsweep resume", LOCK_S)
@@ -122,6 +168,8 @@ def resume(
         mirrors = wiring.mirrors(config, ledger)
         driver = _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher)
         driver.reopen = reopen
+        if host is not None:
+            host.on_driver(driver)
         return driver.run()
 
 
@@ -192,12 +240,17 @@ def _is_unfinished(ledger: Ledger, name: str) -> bool:
 
 
 @contextmanager
-def _opened(config: SweepConfig, session: Session, watcher: Watcher) -> Iterator[tuple[Ledger, Executor]]:
+def _opened(
+    config: SweepConfig, session: Session, watcher: Watcher, host: Host | None = None
+) -> Iterator[tuple[Ledger, Executor]]:
     """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
     watcher.phase("loading the trainer" if config.cluster.executor == "inline" else "connecting to Ray")
-    executor = wiring.executor(config, session)
+    executor = wiring.executor(config, session) if host is None else host.executor(config, session)
     try:
         executor.connect()
+        if host is not None:
+            yield host.ledger, executor
+            return
         with closing(wiring.open_ledger_of(config)) as ledger:
             yield ledger, executor
     finally:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnnsweep.app.config.point import Variant
+from rnnsweep.app.provenance.fingerprint import differences, here
 from rnnsweep.app.provenance.sessions import UNCHECKED, Session
+from rnnsweep.errors import MismatchError
 from rnnsweep.sweep.patience import Patience
 
 
@@ -35,3 +37,15 @@ class TrainerSettings:
     py_paths: tuple[str, ...] = ()
     session: Session = UNCHECKED
     patience: Patience | None = None
+
+
+def check_session(settings: TrainerSettings, worker: str) -> None:
+    """Refuse to train what a driver has checked under other versions, code or data.
+
+    Raises:
+        MismatchError: the worker has others.
+    """
+    expected, places = settings.session.fingerprint, settings.py_paths
+    changed = [] if expected is None else differences(expected, here(expected, places), places)
+    if changed:
+        raise MismatchError(worker, changed)

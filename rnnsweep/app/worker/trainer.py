@@ -6,26 +6,30 @@ import importlib.metadata
 import platform
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from rnnsweep.app.config.point import resolve_point
 from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
+from rnnsweep.app.worker.open_sweeps import OpenSweep, OpenSweeps
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of, standing_of
 from rnnsweep.app.worker.rung_news import RungNews
 from rnnsweep.app.worker.settings import TrainerSettings
+from rnnsweep.app.worker.turns import PackTurns
 from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers, shape_key
 from rnnsweep.core.checkpoint import check_parameters
-from rnnsweep.core.pack import Member, Pack, RowSnapshot, Streams
+from rnnsweep.core.pack import Member, Pack, RowSnapshot
 from rnnsweep.core.program import Program
 from rnnsweep.core.training import Watch, train_rung
 from rnnsweep.core.types import RowStatus
-from rnnsweep.errors import RnnsweepError, StoreError
+from rnnsweep.errors import MismatchError, RnnsweepError, StoreError
 from rnnsweep.sweep.patience import Standing
-from rnnsweep.sweep.rows import Orders, RowFailure, RowId, RowReport, RowSpec, Withdrawal, WorkerInfo
+from rnnsweep.sweep.pooled_rows import ALONE, CLOSED, MISMATCH, STORE, narrowed, of_sweep, owner_of, widened
+from rnnsweep.sweep.rows import Opening, Orders, RowFailure, RowId, RowReport, RowSpec, Withdrawal, WorkerInfo
 from rnnsweep.sweep.states import RowState as State
 
 _STATES = {
@@ -36,18 +40,27 @@ _STATES = {
 }
 _LIBRARIES = ("rnnsweep", "torch", "numpy", "numba", "safetensors", "ray", "optuna", "mlflow")
 
+PackKey = tuple[str, int, int, int]
+"""Shape key, updates per rung, rungs per evaluation; the sweep's number where its rows are kept apart, else 0.
+
+Rows with rungs of other lengths would wait for each other in one pack.
+"""
+
 
 @dataclass
 class _Row:
     """A row's standing beside its tensors.
 
     Attributes:
+        spec: by its number in the pool. trial: its number within the sweep.
         reports: those since the driver's last acknowledgement; they travel in every checkpoint.
         decided: last rung whose verdict is known.
         standing: how long its objective has not improved.
     """
 
     spec: RowSpec
+    sweep: OpenSweep
+    trial: int
     units: Units
     folder: str
     reports: list[RowReport] = field(default_factory=list)
@@ -58,10 +71,12 @@ class _Row:
 class PackTrainer:
     """Implements `sweep.ports.Trainer` with the torch core.
 
-    Rows of one shape key form one pack; packs are trained in turn, one rung each per `advance`. What the rows' numbers
-    are does not depend on that grouping.
+    Rows of one shape key form one pack, whichever sweep they are of; packs are trained in turn, one rung each per
+    `advance` (of several sweeps, as many as their turn has time for). What the rows' numbers are does not depend on
+    that grouping.
 
     Attributes:
+        settings: of the sweep that it was built for; others may come with orders.
         within: told how far a pack is within its rung; None: nobody wants to know. `watch` takes its place.
     """
 
@@ -69,11 +84,19 @@ class PackTrainer:
         self.settings, self.worker = settings, worker
         self.device = device_of(settings.device)
         single_threaded(cores)
-        self.store = RetryingStore(settings.checkpoints)
-        self.packs: dict[str, Pack] = {}
+        self.sweeps = OpenSweeps(settings)
+        self.packs: dict[PackKey, Pack] = {}
         self.rows: dict[RowId, _Row] = {}
+        self._turns = PackTurns[PackKey]()
+        # keys of packs that failed as a whole: the sweeps in them are kept apart, so that only the guilty one fails
+        self._apart: set[PackKey] = set()
         self._news: RungNews | None = None
         self.within: Watch | None = None
+
+    @property
+    def store(self) -> RetryingStore:
+        """Checkpoints of the sweep that it was built for."""
+        return self.sweeps[ALONE].store
 
     def describe(self) -> WorkerInfo:
         """See `Trainer.describe`."""
@@ -111,37 +134,62 @@ class PackTrainer:
         """See `Trainer.advance`."""
         reports: list[RowReport] = []
         failures: list[RowFailure] = []
+        for number, opening in orders.open.items():
+            self._open(number, opening, failures)
         # Who leaves goes first: a new attempt of the same row may be among those who join.
         for withdrawal in orders.leave:
-            self._withdraw(withdrawal)
+            with self._store_of(owner_of(withdrawal.trial)[0], failures):
+                self._withdraw(withdrawal)
         self._note_progress(orders)
-        # All who join a pack join at once: every join copies the pack's tensors.
-        joining: dict[str, list[tuple[_Row, RowSnapshot]]] = {}
-        for spec in orders.join:
-            self._guard([spec], failures, lambda spec=spec: self._prepare(spec, joining, reports))
-        for key, rows in joining.items():
-            specs = [row.spec for row, _ in rows]
-            self._guard(specs, failures, lambda key=key, rows=rows: self._join(key, rows))
+        self._take_in(orders.join, reports, failures)
         if self._news is not None:
             self._news.begin_rung()
-        for key in list(self.packs):  # a copy: an empty pack is deleted on the way
-            specs = [self.rows[member.name].spec for member in self.packs[key].members]  # type: ignore[index]
-            self._guard(specs, failures, lambda key=key: reports.extend(self._train(key)))
+        self.packs = {key: pack for key, pack in self.packs.items() if len(pack)}
+        owners = {key: [self._row(member).sweep.number for member in pack.members] for key, pack in self.packs.items()}
+        for key in self._turns.turn(owners, self.sweeps.openings):
+            specs = [self._row(member).spec for member in self.packs[key].members]
+            self._guard(specs, failures, lambda key=key: self._train(key, reports, failures), key)
+        for number in orders.close:
+            self.sweeps.close(number)
+            failures.append(of_sweep(number, CLOSED))
         return reports, failures
 
     # ------------------------------------------------------------------ orders
 
+    def _open(self, number: int, opening: Opening, failures: list[RowFailure]) -> None:
+        try:
+            self.sweeps.open(number, opening, self.worker)
+        except MismatchError as error:
+            failures.append(of_sweep(number, MISMATCH, str(error)))
+
+    def _take_in(self, specs: Sequence[RowSpec], reports: list[RowReport], failures: list[RowFailure]) -> None:
+        """All who join a pack join at once: every join copies the pack's tensors."""
+        joining: dict[PackKey, list[tuple[_Row, RowSnapshot]]] = {}
+        for spec in specs:
+            if owner_of(spec.trial)[0] in self.sweeps:  # else it was refused, and its driver knows
+                self._guard([spec], failures, lambda spec=spec: self._prepare(spec, joining, reports))
+        for key, rows in joining.items():
+            own = [row.spec for row, _ in rows]
+            self._guard(own, failures, lambda key=key, rows=rows: self._join(key, rows), key)
+
+    def _row(self, member: Member) -> _Row:
+        return self.rows[member.name]  # type: ignore[index]
+
     def _withdraw(self, withdrawal: Withdrawal) -> None:
         identity = (withdrawal.trial, withdrawal.replica)
         row = self.rows.get(identity)
-        folder = self.store.folder(withdrawal.trial, withdrawal.replica, withdrawal.token)
+        number, own = narrowed(withdrawal)
+        if number not in self.sweeps:
+            return
+        store = self.sweeps[number].store
+        folder = store.folder(own.trial, own.replica, own.token)
         # Another token is another attempt: a withdrawal that comes late must not take the one in training with it.
         if row is not None and row.spec.token == withdrawal.token:
             self._drop([identity])
         # The row went on while the driver decided: what it trained beyond the verdict must never be restored.
         if withdrawal.keep_rung is not None:
-            rungs = self.store.rungs(folder)
-            self.store.prune(folder, [rung for rung in rungs if rung <= withdrawal.keep_rung])
+            rungs = store.rungs(folder)
+            store.prune(folder, [rung for rung in rungs if rung <= withdrawal.keep_rung])
 
     def _note_progress(self, orders: Orders) -> None:
         """What the driver has decided and stored of rows that go on."""
@@ -154,115 +202,86 @@ class PackTrainer:
                 row.reports = [report for report in row.reports if report.rung > rung]
 
     def _prepare(
-        self, spec: RowSpec, joining: dict[str, list[tuple[_Row, RowSnapshot]]], reports: list[RowReport]
+        self, spec: RowSpec, joining: dict[PackKey, list[tuple[_Row, RowSnapshot]]], reports: list[RowReport]
     ) -> None:
         """Build or restore a row; repeat the reports that its checkpoint carries."""
-        config = resolve_point(self.settings.variants, spec.params)
+        number, own = narrowed(spec)
+        sweep = self.sweeps[number]
+        config = resolve_point(sweep.settings.variants, spec.params)
         units = build_units(config)  # here a unit refuses a value that it cannot take, before anything is held for it
-        key = shape_key(config, units)
-        row = _Row(spec, units, self.store.folder(spec.trial, spec.replica, spec.token))
-        folders = [self.store.folder(spec.trial, spec.replica, token) for token in spec.restore]
-        saved = self.store.newest(folders, spec.restore_to)
+        key = self._key(shape_key(config, units), sweep)
+        row = _Row(spec, sweep, own.trial, units, sweep.folder(own.trial, own.replica, own.token))
+        folders = [sweep.folder(own.trial, own.replica, token) for token in spec.restore]
+        saved = sweep.store.newest(folders, spec.restore_to)
         if key not in self.packs:
             self.packs[key] = Pack(build_program(config, units, self.device))
         program = self.packs[key].program
         if saved is None:
-            state = initial_state(program, units, self._streams(spec))
+            state = initial_state(program, units, sweep.streams(own.trial, own.replica))
         else:
             state = saved.state
             # The driver may have died before it stored them; under the new token, or it would take them for an old
             # attempt's. What it knows already it turns down by the rung's number.
             row.reports = [replace(report, token=spec.token) for report in reports_of(saved)]
             row.standing = standing_of(saved)
-            reports.extend(row.reports)
+            reports.extend(widened(number, report) for report in row.reports)
         if not _ended(row, state):
             check_parameters(state, program.layout, folders[0] if saved is not None else row.folder)
             joining.setdefault(key, []).append((row, state))
 
-    def _join(self, key: str, rows: Sequence[tuple[_Row, RowSnapshot]]) -> None:
+    def _key(self, shape: str, sweep: OpenSweep) -> PackKey:
+        key = (shape, sweep.settings.report_every, sweep.settings.eval_every, 0)
+        return (*key[:3], sweep.number) if key in self._apart else key
+
+    def _join(self, key: PackKey, rows: Sequence[tuple[_Row, RowSnapshot]]) -> None:
         members = [
-            (Member(row.spec.row, row.spec.updates, row_hypers(row.units), self._streams(row.spec)), state)
+            (
+                Member(
+                    row.spec.row,
+                    row.spec.updates,
+                    row_hypers(row.units),
+                    row.sweep.streams(row.trial, row.spec.replica),
+                ),
+                state,
+            )
             for row, state in rows
         ]
         self.packs[key].join(members)
         self.rows.update({row.spec.row: row for row, _ in rows})
 
-    def _streams(self, spec: RowSpec) -> Streams:
-        return Streams(self.settings.seed, spec.replica, spec.trial if self.settings.independent else None)
-
     # ------------------------------------------------------------------ one rung
 
-    def _train(self, key: str) -> list[RowReport]:
+    def _train(self, key: PackKey, reports: list[RowReport], failures: list[RowFailure]) -> None:
         pack = self.packs[key]
         if not len(pack):
             del self.packs[key]
-            return []
+            return
         started = time.perf_counter()
-        every = self.settings.report_every
+        _, every, eval_every, _ = key
         within = self.within if self._news is None else self._news.begin_pack(pack.due(every))
-        trained = train_rung(pack, every, self.settings.eval_every, within)
+        trained = train_rung(pack, every, eval_every, within)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # work is queued: without this the clock would stop before it is done
         # Rows of a pack cannot be timed apart; equal shares add up to what the device really spent.
         share = (time.perf_counter() - started) / len(pack)
         ended: list[RowId] = []
-        reports = []
+        away: set[int] = set()
         standing = zip(pack.members, pack.snapshots(range(len(pack))), pack.status.tolist(), trained, strict=True)
-        for member, state, status, metrics in standing:
-            row = self.rows[member.name]  # type: ignore[index]
-            report = self._weighed(row, self._report(pack.program, RowStatus(status), row.spec, state, metrics, share))
+        for member, state, status, metrics in [*standing]:
+            number = owner_of(member.name[0])[0]  # type: ignore[index]
+            if number in away:  # all its rows have left
+                continue
+            row = self._row(member)
+            report = _weighed(row, _report(pack.program, RowStatus(status), row, state, metrics, share))
             row.reports.append(report)
-            self._checkpoint(row, state)  # before the driver hears of the rung: what it knows can be restored
-            reports.append(report)
-            if report.state is not State.ACTIVE:
-                ended.append(row.spec.row)
+            away.add(number)  # until its checkpoint is written
+            with self._store_of(number, failures):
+                _checkpoint(row, state)  # before the driver hears of the rung: what it knows can be restored
+                away.discard(number)
+                reports.append(widened(number, report))
+                if report.state is not State.ACTIVE:
+                    ended.append(row.spec.row)
         self._drop(ended)
-        return reports
-
-    def _report(
-        self,
-        program: Program,
-        status: RowStatus,
-        spec: RowSpec,
-        state: RowSnapshot,
-        metrics: Mapping[str, float],
-        share: float,
-    ) -> RowReport:
-        return RowReport(
-            spec.trial,
-            spec.replica,
-            spec.token,
-            state.rung,
-            state.step,
-            metrics,
-            _STATES[status],
-            state.solved_at,
-            state.solved_exactly_at,
-            state.diverged_at,
-            share,
-            f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
-            self.settings.session.number,
-        )
-
-    def _weighed(self, row: _Row, report: RowReport) -> RowReport:
-        """The report, which ends the row where it has not improved for too long."""
-        patience = self.settings.patience
-        if patience is None:
-            return report
-        row.standing = patience.after(row.standing, report.metrics)
-        over = report.state is State.ACTIVE and patience.exhausted(row.standing)
-        return replace(report, state=State.STALLED) if over else report
-
-    def _checkpoint(self, row: _Row, state: RowSnapshot) -> None:
-        """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
-        extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
-        if self.settings.patience is not None:
-            extra["standing"] = [row.standing.best, row.standing.since]
-        self.store.save(row.folder, state, extra)
-        # From the last decided rung on all may still be needed: a verdict may end the row at any of them.
-        floor = min(row.decided, state.rung - 1)
-        kept = [rung for rung in self.store.rungs(row.folder) if rung >= floor or rung == state.best_rung]
-        self.store.prune(row.folder, kept)
 
     def _drop(self, identities: Sequence[RowId]) -> None:
         gone = set(identities)
@@ -271,23 +290,87 @@ class PackTrainer:
         for identity in gone:
             self.rows.pop(identity, None)
 
-    def _guard(self, specs: Sequence[RowSpec], failures: list[RowFailure], work: Callable[[], None]) -> None:
-        """Turn an exception into failures of the rows concerned; the others go on.
+    @contextmanager
+    def _store_of(self, number: int, failures: list[RowFailure]) -> Iterator[None]:
+        """Trouble with a sweep's store (disk full, no permission) is not the rows' fault.
 
-        Trouble with the store (disk full, no permission) is not the rows' fault: it ends the worker, whose rows are
-        then taken up elsewhere.
+        Alone, it ends the worker, whose rows are then taken up elsewhere; where others train too, that sweep leaves.
         """
         try:
-            work()
+            yield
+        except StoreError as error:
+            if number == ALONE:
+                raise
+            failures.append(of_sweep(number, STORE, f"{type(error).__name__}: {error}"))
+            self._drop([name for name in self.rows if owner_of(name[0])[0] == number])
+
+    def _guard(
+        self,
+        specs: Sequence[RowSpec],
+        failures: list[RowFailure],
+        work: Callable[[], None],
+        key: PackKey | None = None,
+    ) -> None:
+        """Turn an exception into failures of the rows concerned; the others go on."""
+        owners = {owner_of(spec.trial)[0] for spec in specs}
+        try:
+            with self._store_of(min(owners, default=ALONE), failures):
+                work()
+            return
         except StoreError:
             raise
         except RnnsweepError as error:
-            failures.extend(failures_of(specs, "refused", error))
+            found = failures_of(specs, "refused", error)
         except Exception as error:  # noqa: BLE001 - whatever a unit raises must not end the worker
-            failures.extend(failures_of(specs, "out_of_memory" if no_memory(error) else "bug", error))
-        else:
-            return
+            found = failures_of(specs, "out_of_memory" if no_memory(error) else "bug", error)
+        shared = key is not None and len(owners) > 1
+        if shared and key is not None:
+            self._apart.add(key)
+        failures.extend(replace(failure, shared=shared) for failure in found)
         self._drop([spec.row for spec in specs])  # their tensors may be half changed
+
+
+def _report(
+    program: Program, status: RowStatus, row: _Row, state: RowSnapshot, metrics: Mapping[str, float], share: float
+) -> RowReport:
+    return RowReport(
+        row.trial,
+        row.spec.replica,
+        row.spec.token,
+        state.rung,
+        state.step,
+        metrics,
+        _STATES[status],
+        state.solved_at,
+        state.solved_exactly_at,
+        state.diverged_at,
+        share,
+        f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
+        row.sweep.settings.session.number,
+    )
+
+
+def _weighed(row: _Row, report: RowReport) -> RowReport:
+    """The report, which ends the row where it has not improved for too long."""
+    patience = row.sweep.settings.patience
+    if patience is None:
+        return report
+    row.standing = patience.after(row.standing, report.metrics)
+    over = report.state is State.ACTIVE and patience.exhausted(row.standing)
+    return replace(report, state=State.STALLED) if over else report
+
+
+def _checkpoint(row: _Row, state: RowSnapshot) -> None:
+    """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
+    store = row.sweep.store
+    extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
+    if row.sweep.settings.patience is not None:
+        extra["standing"] = [row.standing.best, row.standing.since]
+    store.save(row.folder, state, extra)
+    # From the last decided rung on all may still be needed: a verdict may end the row at any of them.
+    floor = min(row.decided, state.rung - 1)
+    kept = [rung for rung in store.rungs(row.folder) if rung >= floor or rung == state.best_rung]
+    store.prune(row.folder, kept)
 
 
 def _ended(row: _Row, state: RowSnapshot) -> bool:
