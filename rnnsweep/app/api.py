@@ -11,6 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from rnnsweep.app.accounts import grant as grant_account
+from rnnsweep.app.accounts import listing as list_accounts
+from rnnsweep.app.accounts import revoke as revoke_account
 from rnnsweep.app.live_display import LiveProgress, Watcher
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
 from rnnsweep.app.results.trained import TrainedTrial, load_trained
@@ -27,13 +30,16 @@ __all__ = [
     "TrainedTrial",
     "TrialResult",
     "fresh",
+    "grant_account",
     "known_sweeps",
     "known_units",
     "launch",
+    "list_accounts",
     "load_trained",
     "open_sweep",
     "resolved_config",
     "resume",
+    "revoke_account",
     "submit",
     "train",
 ]
