@@ -83,7 +83,9 @@ def revoke(user: str, store: str | Path | StorePlace | None = None) -> None:
     with account_book(place(store)) as book:
         if not book.remove(user):
             known = [account.user for account in book.accounts()]
-            raise ConfigError("no such account", key="USER", value=user, allowed=known or "none", hint=nearest(user, known))
+            raise ConfigError(
+                "no such account", key="USER", value=user, allowed=known or "none", hint=nearest(user, known)
+            )
 
 
 def listing(store: str | Path | StorePlace | None = None) -> list[dict[str, Any]]:

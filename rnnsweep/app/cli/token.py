@@ -11,10 +11,11 @@ from rnnsweep.app.cli.options import AsJson, Store, emit
 from rnnsweep.errors import ConfigError
 
 
-def token(  # noqa: PLR0913 - one parameter per option
+def token(
     user: Annotated[str | None, typer.Argument(metavar="[USER]", help="Whose; all accounts without it.")] = None,
     role: Annotated[
-        str | None, typer.Option("--role", metavar="ROLE", help="reader looks, operator also steers.  [default: reader]")
+        str | None,
+        typer.Option("--role", metavar="ROLE", help="reader looks, operator also steers.  [default: reader]"),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Everybody's sweeps, not only those of USER.")] = False,
     revoke: Annotated[bool, typer.Option("--revoke", help="Remove the account and all its tokens.")] = False,

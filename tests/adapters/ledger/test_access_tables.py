@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -86,21 +87,13 @@ def test_the_audit_keeps_order_and_ends(database: Database):
 def test_many_makers_at_once(tmp_path: Path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     open_ledger(url).close()
-    failures: list[BaseException] = []
 
-    def work() -> None:
-        ledger = open_ledger(url)
-        try:
+    def work(_: int) -> None:
+        with closing(open_ledger(url)) as ledger:
             make_tables(ledger.database)
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            ledger.close()
 
-    threads = [Thread(target=work) for _ in range(4)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    assert failures == []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))  # raises what any of them has raised
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
     assert {"ledger_accounts", "ledger_tokens", "ledger_audit", "ledger_sweeps"} <= names
