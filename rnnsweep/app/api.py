@@ -15,6 +15,7 @@ from rnnsweep.app.accounts import grant as grant_account
 from rnnsweep.app.accounts import listing as list_accounts
 from rnnsweep.app.accounts import revoke as revoke_account
 from rnnsweep.app.live_display import LiveProgress, Watcher
+from rnnsweep.app.remote.service_client import connect
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
 from rnnsweep.app.results.trained import TrainedTrial, load_trained
 from rnnsweep.app.stores import StorePlace, place, place_of
@@ -29,6 +30,7 @@ __all__ = [
     "Sweep",
     "TrainedTrial",
     "TrialResult",
+    "connect",
     "fresh",
     "grant_account",
     "known_sweeps",

@@ -166,7 +166,7 @@ class AccessLayer:
         site = visit.headers.get("sec-fetch-site")
         foreign = site in ("cross-site", "same-site") and visit.headers.get("sec-fetch-mode") != "navigate"
         # a cookie knows no port: what another server on this machine shows must not act for the user
-        if foreign or (origin is not None and urlsplit_safe(origin) != host.lower()):
+        if foreign or (origin is not None and _netloc(origin) != host.lower()):
             raise RefusedError("requests of other pages are refused")
 
     async def _recognise(self, visit: _Visit) -> None:
@@ -305,7 +305,7 @@ def _with_headers(visit: _Visit, send: Send) -> Send:
     return sending
 
 
-def urlsplit_safe(origin: str) -> str:
+def _netloc(origin: str) -> str:
     """Host and port of an origin; empty where it is none, as the word null is."""
     try:
         return urlsplit(origin).netloc.lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -93,7 +94,7 @@ def _parts(error: RnnsweepError) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """What JSON has a word for; all else as a text, which reads the same in a message made of it."""
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, str):
         return harmless(value)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import ConfigDir, Overrides, Store, password_prompt
 
 
@@ -17,13 +18,20 @@ def launch(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Go on with an unfinished SWEEP, or launch the next SWEEP-2, SWEEP-3, ...")
     ] = False,
-    submit: Annotated[bool, typer.Option("--submit", help="Hand it to the Ray cluster as a job, and return.")] = False,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Hand it to the Ray cluster as a job, or to the service, and return.")
+    ] = False,
 ) -> None:
     """Run a sweep here, or on the cluster that cluster=... names; Ctrl-C once stops it so that resume goes on."""
     from rnnsweep.app import api
     from rnnsweep.app.cli.outcome import finish, print_result
+    from rnnsweep.app.cli.remote_outcome import finish_remote
 
     typed, folders = list(overrides or ()), list(config_dir or ())
+    if service := source.service(store):
+        source.refuse_options(service, {"--config-dir": bool(folders)})
+        finish_remote(service, service.launch(sweep, typed, fresh=fresh), wait=not submit)
+        return
     if fresh:
         name, unfinished = api.fresh(sweep, typed, store=store, config_dirs=folders)
         if unfinished is not None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import Store, SweepName
 
 
 def stop(sweep: SweepName, store: Store = None) -> None:
     """Ask a running sweep to stop: the rung in progress ends, checkpoints are kept, resume goes on."""
-    from rnnsweep.app.results.sweep import open_sweep
-
-    opened = open_sweep(sweep, store=store)
+    opened = source.opened(sweep, store)
     if not opened.stop():
         typer.echo(f"Sweep '{sweep}' is not running ({opened.state}); nothing to stop.")
         return
