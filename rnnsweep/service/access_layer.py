@@ -221,7 +221,8 @@ class AccessLayer:
         try:
             await self._app(visit.scope, receive, send)
         finally:
-            if noted or visit.status in _REFUSED or "refused" in visit.scope["state"]:
+            # the login writes down itself who has come
+            if noted or (visit.path != LOGIN and (visit.status in _REFUSED or "refused" in visit.scope["state"])):
                 await self._end(visit, number)
 
     async def _end(self, visit: _Visit, number: int) -> None:

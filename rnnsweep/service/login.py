@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from html import escape
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,9 +11,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from rnnsweep.adapters.ledger.access_tables import AuditEntry
+from rnnsweep.adapters.ledger.access_tables import Account, AuditEntry
 from rnnsweep.errors import printable
-from rnnsweep.service.access import SESSION_S, Access
+from rnnsweep.service.access import NOBODY, SESSION_S, Access
 from rnnsweep.service.access_layer import COOKIE, LOGIN, LOGOUT
 
 _PAGE = """<!doctype html>
@@ -42,8 +43,10 @@ def login_router(access: Access) -> APIRouter:
     async def enter(request: Request) -> Response:
         text = (await request.body()).decode("utf-8", "replace")
         given = dict(parse_qsl(text, max_num_fields=10)) if text.count("&") < 10 else {}
-        session = await to_thread.run_sync(access.log_in, given.get("token", "").strip())
-        await _note(access, request, "refused" if session is None else "done")
+        token = given.get("token", "").strip()
+        session = await to_thread.run_sync(access.log_in, token)
+        account = (access.account(token) if session else None) or NOBODY
+        await _note(access, request, account)
         if session is None:
             return _form(given.get("next", "/"), "That is no token of this service.", 401)
         reply = RedirectResponse(own_path(given.get("next", "/")), 303)
@@ -68,17 +71,12 @@ def login_router(access: Access) -> APIRouter:
     return router
 
 
-async def _note(access: Access, request: Request, outcome: str) -> None:
+async def _note(access: Access, request: Request, account: Account) -> None:
     remote = request.client.host if request.client else ""
-    detail = "logged in" if outcome == "done" else "wrong token"
-    entry = AuditEntry(_now(), "", "", remote, "POST", LOGIN, outcome, detail)
+    outcome, detail = ("done", "logged in") if account.user else ("refused", "wrong token")
+    role = account.role.value if account.user else ""
+    entry = AuditEntry(time.time(), account.user, role, remote, "POST", LOGIN, outcome, detail)
     await to_thread.run_sync(access.audit.add, entry)
-
-
-def _now() -> float:
-    import time
-
-    return time.time()
 
 
 def _form(next: str, note: str = "", status: int = 200) -> Response:

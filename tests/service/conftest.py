@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +66,18 @@ def make_served(store: Path, resources: ExitStack, limits: Limits = GENEROUS, **
     return Served(front, Access(book, AuditLog(own.database), limits=limits, **settings), tokens)
 
 
-@pytest.fixture
-def filled(tmp_path: Path) -> Path:
-    store = tmp_path / "store"
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("written") / "store"
     for name in (OF_ADA, OF_BOB, OF_NOBODY):
         fill(store, name)
     return store
+
+
+@pytest.fixture
+def filled(written: Path, tmp_path: Path) -> Path:
+    """A store of three sweeps of its own for each test."""
+    return Path(shutil.copytree(written, tmp_path / "store"))
 
 
 @pytest.fixture
@@ -83,6 +90,3 @@ def served(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def ada(served: Served) -> TestClient:
     return served.client("ada")
-
-
-Ask = Callable[..., Any]
