@@ -82,7 +82,7 @@ def test_a_port_that_is_taken_or_none(front: SmallFront):
             serve_http(front, port=other.getsockname()[1])
     with pytest.raises(ConfigError, match="--port=99999: is no port"):
         serve_http(front, port=99999)
-    with pytest.raises(ConfigError, match="--host='no-such-host.invalid': cannot listen there"):
+    with pytest.raises(ConfigError, match=r"--host='no-such-host\.invalid': cannot listen there"):
         serve_http(front, "no-such-host.invalid")
 
 

@@ -94,6 +94,8 @@ class Connection:
             with self._reply("GET", path, {}) as reply, draft.open("wb") as file:
                 while chunk := reply.read(1 << 18):
                     file.write(chunk)
+                if reply.length:  # read in pieces, a reply that breaks off looks like one that has ended
+                    raise StoreError("service", f"{self.url}: broke off; {reply.length} bytes are missing")
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)

@@ -273,8 +273,7 @@ class RemoteSweep:
     def _frame(self, columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> Frame:
         import pandas as pd
 
-        frame = pd.DataFrame({name: pd.Series(values, dtype=types.get(name)) for name, values in columns.items()})
-        return frame.infer_objects()
+        return pd.DataFrame(columns).astype({name: kind for name, kind in types.items() if name in columns})
 
     def _save(self, target: Path, *path: object) -> None:
         try:
