@@ -75,6 +75,12 @@ class Access:
                 self._holders, self._read_at = self._book.holders(), now()
             return self._holders.get(token_hash(token)) if token else None
 
+    def remembered(self, token: str, now: Callable[[], float] = time.monotonic) -> Account | None:
+        """As `account`, but only from memory: never waits. None also where the ledger has to be asked."""
+        if self.open:
+            return LOCAL
+        return self._holders.get(token_hash(token)) if token and now() - self._read_at < REFRESH_S else None
+
     def forget(self) -> None:
         """Read the accounts anew at the next request."""
         with self._lock:
@@ -148,6 +154,10 @@ class OwnFront:
             raise RefusedError(f"sweep '{name}' belongs to another user")
         allowed = names or "none yet: start one with 'rnnsweep launch'"
         raise ConfigError("no such sweep", key="SWEEP", value=name, allowed=allowed, hint=nearest(name, names))
+
+    def surely_sees(self, name: str) -> bool:
+        """Whether `check` is known to pass without a look at queue or store: never waits."""
+        return current.get().every and name in self._known
 
     def submit(self, submission: Submission) -> str:
         """As `Front.submit`, in the account's name and within what may be asked over the network."""

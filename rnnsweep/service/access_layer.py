@@ -171,7 +171,7 @@ class AccessLayer:
 
     async def _recognise(self, visit: _Visit) -> None:
         token = visit.token()
-        found = await to_thread.run_sync(self._access.account, token)
+        found = self._access.remembered(token) or await to_thread.run_sync(self._access.account, token)
         if found is not None:
             visit.account = found
         elif visit.path not in PUBLIC:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 
 from rnnsweep.adapters.ledger.access_tables import AccountBook, AuditLog, make_tables
@@ -55,10 +56,10 @@ def build_app(front: Front, access: Access, closing: threading.Event | None = No
     """
     own = OwnFront(front, access.data_dirs)
 
-    def check_sweep(request: Request) -> None:
+    async def check_sweep(request: Request) -> None:
         name = request.path_params.get("name")
-        if name is not None:
-            own.check(name)
+        if name is not None and not own.surely_sees(name):
+            await to_thread.run_sync(own.check, name)
 
     app = FastAPI(
         title="rnnsweep",

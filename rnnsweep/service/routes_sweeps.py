@@ -15,6 +15,7 @@ from rnnsweep.app.stores import reading, reading_sweep
 from rnnsweep.errors import ConfigError, RnnsweepError
 from rnnsweep.service.access import OwnFront
 from rnnsweep.service.bodies import Name, TrialNumber
+from rnnsweep.service.recent import Recent
 from rnnsweep.service.replies import journal_entry, plain_json
 from rnnsweep.sweep.states import TrialState
 
@@ -42,39 +43,38 @@ def waiting_status(name: str) -> dict[str, Any]:
     return {"sweep": name, "state": "QUEUED", "trials": counts, **rest}
 
 
-def statuses_of(front: OwnFront) -> list[dict[str, Any]]:
-    """`status` of all sweeps that the account may see, oldest first, from one look into the ledger."""
-    visible = front.names()
-    entries: dict[str, dict[str, Any]] = {}
+def status_of(front: OwnFront, name: str) -> dict[str, Any]:
+    """`status` of one sweep, wherever it stands."""
     with reading(front.place) as ledger:
-        for view in ledger.sweeps() if ledger else []:
-            if ledger is not None and view.name in visible:
-                entries[view.name] = status(standing(ledger, view), trials_of(ledger, view))
-    return [entries.get(name) or waiting_status(name) for name in visible]
+        view = ledger.sweep(name) if ledger else None
+        if ledger is None or view is None:
+            return waiting_status(name)
+        return status(standing(ledger, view), trials_of(ledger, view))
 
 
 def sweeps_router(front: OwnFront) -> APIRouter:
     """Routes below ``/sweeps`` that change nothing."""
-    router = APIRouter(tags=["sweeps"])
-    _add_standing(router, front)
-    _add_trials(router, front)
+    router, recent = APIRouter(tags=["sweeps"]), Recent(front.place)
+    _add_standing(router, front, recent)
+    _add_trials(router, front, recent)
+    _add_more(router, front)
     _add_frames(router, front)
     return router
 
 
-def _add_standing(router: APIRouter, front: OwnFront) -> None:
+def _add_standing(router: APIRouter, front: OwnFront, recent: Recent) -> None:
+    def standing_of(name: str) -> dict[str, Any]:
+        return recent.of(name, "status", lambda: status_of(front, name))
+
     @router.get("/sweeps")
     def list_sweeps() -> Response:
         """All sweeps that this account sees, as `rnnsweep list --json`."""
-        return plain_json(statuses_of(front))
+        return plain_json([standing_of(name) for name in front.names()])
 
     @router.get("/sweeps/{name}")
     def one_status(name: Name) -> Response:
         """How a sweep stands, as `rnnsweep status SWEEP --json`."""
-        with reading(front.place) as ledger:
-            if ledger is None or ledger.sweep(name) is None:
-                return plain_json(waiting_status(name))
-        return plain_json(Sweep(name, front.place).status())
+        return plain_json(standing_of(name))
 
     @router.get("/sweeps/{name}/config")
     def config(name: Name) -> Response:
@@ -97,11 +97,17 @@ def _add_standing(router: APIRouter, front: OwnFront) -> None:
             return plain_json([journal_entry(change) for change in ledger.changes(name, after, limit)])
 
 
-def _add_trials(router: APIRouter, front: OwnFront) -> None:
+def _add_trials(router: APIRouter, front: OwnFront, recent: Recent) -> None:
+    def table_of(name: str) -> list[dict[str, Any]]:
+        return recent.of(name, "table", lambda: opened(front, name).table())
+
+    def ranking_of(name: str) -> list[dict[str, Any]]:
+        return recent.of(name, "ranking", lambda: opened(front, name).ranking())
+
     @router.get("/sweeps/{name}/table")
     def table(name: Name, where: Conditions = [], sort: str | None = None) -> Response:  # noqa: B006 - FastAPI copies it
         """All trials, as `rnnsweep table SWEEP --json`, with its `--where` and `--sort`."""
-        every = opened(front, name).table()
+        every = table_of(name)
         if not every:
             return plain_json([])
         return plain_json(selection.sort(selection.where(every, where), sort, among=every))
@@ -109,16 +115,18 @@ def _add_trials(router: APIRouter, front: OwnFront) -> None:
     @router.get("/sweeps/{name}/ranking")
     def ranking(name: Name) -> Response:
         """Complete trials, best first."""
-        return plain_json(opened(front, name).ranking())
+        return plain_json(ranking_of(name))
 
     @router.get("/sweeps/{name}/best")
     def best(name: Name) -> Response:
         """The best complete trial, as `rnnsweep best SWEEP --json`."""
-        entries = opened(front, name).ranking()
+        entries = ranking_of(name)
         if not entries:
             raise RnnsweepError(f"sweep '{name}' has no complete trial yet; see: rnnsweep status {name}")
         return plain_json(entries[0])
 
+
+def _add_more(router: APIRouter, front: OwnFront) -> None:
     @router.get("/sweeps/{name}/front")
     def pareto(name: Name) -> Response:
         """Numbers of the trials that no other one beats in every objective; empty with one objective."""

@@ -100,7 +100,7 @@ def test_files(remote: RemoteSweep, front: SmallFront, tmp_path: Path):
     with pytest.raises(ConfigError, match="--format='svg'"):
         remote.report(tmp_path, ["svg"])
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="--out=.*cannot be written"):
+    with pytest.raises(ConfigError, match=r"--out=.*cannot be written"):
         remote.report(tmp_path / "file")
 
 
