@@ -11,7 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from rnnsweep.app.accounts import grant as grant_account
+from rnnsweep.app.accounts import listing as list_accounts
+from rnnsweep.app.accounts import revoke as revoke_account
 from rnnsweep.app.live_display import LiveProgress, Watcher
+from rnnsweep.app.remote.service_client import connect
 from rnnsweep.app.results.sweep import Sweep, TrialResult, open_sweep
 from rnnsweep.app.results.trained import TrainedTrial, load_trained
 from rnnsweep.app.stores import StorePlace, place, place_of
@@ -26,15 +30,19 @@ __all__ = [
     "Sweep",
     "TrainedTrial",
     "TrialResult",
+    "connect",
     "existing",
     "fresh",
+    "grant_account",
     "known_sweeps",
     "known_units",
     "launch",
+    "list_accounts",
     "load_trained",
     "open_sweep",
     "resolved_config",
     "resume",
+    "revoke_account",
     "submit",
     "train",
 ]

@@ -108,9 +108,30 @@ def place_of(root: Path, ledger: str, urls: Mapping[str, str | None] | None = No
     return StorePlace(root, ledger, named=named, urls=urls or {})
 
 
+_kept: dict[str, Ledger] = {}
+"""Ledgers that stay open, by URL: a server is asked many times a second, and to open one takes several queries."""
+
+
+@contextmanager
+def kept_open(store_place: StorePlace) -> Iterator[Ledger]:
+    """Let everything in this process that reads the store use one ledger, which is made if need be."""
+    from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+
+    ledger = open_ledger(store_place.ledger)
+    _kept[store_place.ledger] = ledger
+    try:
+        yield ledger
+    finally:
+        _kept.pop(store_place.ledger, None)
+        ledger.close()
+
+
 @contextmanager
 def reading(store_place: StorePlace) -> Iterator[Ledger | None]:
     """The ledger, or None where there is none yet: reading never creates a store."""
+    if store_place.ledger in _kept:
+        yield _kept[store_place.ledger]
+        return
     if not store_place.exists:
         yield None
         return

@@ -16,13 +16,14 @@ from typing import Any
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.adapters.ledger.sweep_queue import QueueEntry, SweepQueue
 from rnnsweep.app.config.load import SweepConfig
+from rnnsweep.app.results.posting import post
 from rnnsweep.app.run import launch as runs
-from rnnsweep.app.stores import StorePlace, unknown_sweep
+from rnnsweep.app.stores import StorePlace, reading_sweep, unknown_sweep
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.service.front import PoolWorker, QueuedSweep, QueueState, Submission
-from rnnsweep.sweep import budget
+from rnnsweep.sweep import budget, trial_requests
 
-REQUESTS = ("budget", "enqueue", "end_trial", "pause_trial", "unpause_trial")
+REQUESTS = ("budget", "enqueue", *trial_requests.KINDS)
 """Kinds of requests that a driver takes, besides ``stop``."""
 
 
@@ -120,11 +121,14 @@ class Desk:
             raise ConfigError(
                 "unknown request", key="request", value=kind, allowed=REQUESTS, hint=nearest(kind, REQUESTS)
             )
+        if kind in trial_requests.KINDS:
+            self._ask_trial(name, kind, data)
+            return
         with self._composing:
             plan = runs.stored_config(self._place, name).plan
         if kind == "budget":
             budget.change(plan.budget, data)
-        elif kind == "enqueue":
+        else:
             points = data.get("points")
             if not isinstance(points, list) or not points:
                 raise ConfigError(
@@ -132,9 +136,14 @@ class Desk:
                 )
             for index, point in enumerate(points):
                 plan.space.fitting(point, f"points.{index}")
-        elif not isinstance(trial := data.get("trial"), int) or isinstance(trial, bool) or trial < 0:
-            raise ConfigError("is no trial's number", key="trial", value=data.get("trial"), allowed="0, 1, 2, ...")
         self.ledger.post(name, kind, data)
+
+    def _ask_trial(self, name: str, kind: str, data: Mapping[str, Any]) -> None:
+        trial = data.get("trial")
+        if not isinstance(trial, int) or isinstance(trial, bool) or trial < 0:
+            raise ConfigError("is no trial's number", key="trial", value=trial, allowed="0, 1, 2, ...")
+        with reading_sweep(self._place, name) as (ledger, view):
+            post(ledger, view, kind, [trial], str(data.get("reason") or ""))
 
     def _altered(self, name: str, alter: Callable[[QueueEntry], QueueEntry]) -> QueueEntry:
         entry = self.lines.change(name, alter)

@@ -100,6 +100,15 @@ def _take_rare(
             _worker_joined(memory, event)
         case WorkerResized():
             _worker_resized(memory, event, out)
+        case Closed():
+            _close(memory, out)
+        case _:
+            _heed(memory, event, out)
+
+
+def _heed(memory: SweepMemory, event: BudgetChanged | Enqueued | TrialRequest | StopAsked, out: list[Command]) -> None:
+    """What users ask for."""
+    match event:
         case BudgetChanged():
             changed = budget.change(memory.plan.budget, event.limits)
             memory.plan = replace(memory.plan, budget=changed)
@@ -112,8 +121,6 @@ def _take_rare(
         case StopAsked():
             if memory.stopping is None:
                 memory.stopping = (event.state, event.reason)
-        case Closed():
-            _close(memory, out)
 
 
 def _worker_joined(memory: SweepMemory, event: WorkerJoined) -> None:

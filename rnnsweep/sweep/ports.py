@@ -101,6 +101,10 @@ class Ledger(Protocol):
         """Journal entries with seq > after, of one trial where it is named."""
         ...
 
+    def newest(self, name: str) -> int:
+        """Number of the journal's last entry; 0 while there is none. Cheap: who looks often asks it first."""
+        ...
+
     def cursor(self, name: str, mirror: str) -> int:
         """The last journal entry that `mirror` has written; 0 at first."""
         ...

@@ -12,7 +12,7 @@ from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.app import doctor
 from rnnsweep.app.config.load import load
 from rnnsweep.app.run.launch import launch, resume
-from rnnsweep.app.stores import place, reading_sweep
+from rnnsweep.app.stores import kept_open, place, reading, reading_sweep
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.rebuild import Reopen
 
@@ -91,3 +91,13 @@ def test_a_place_for_checkpoints_that_cannot_be_written_is_found_before_the_name
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     assert ledger.sweeps() == []
     ledger.close()
+
+
+def test_a_ledger_that_is_kept_open_is_the_one_that_all_read(tmp_path):
+    store = place(tmp_path / "store")
+    with kept_open(store) as ledger:
+        with reading(store) as one, reading(store) as other:
+            assert one is other is ledger
+        assert ledger.sweeps() == []  # still open
+    with reading(store) as after:
+        assert after is not None and after is not ledger

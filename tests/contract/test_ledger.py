@@ -225,6 +225,8 @@ class TestJournal:
 
     def test_pages(self, ledger: Ledger, fence: int) -> None:
         ledger.commit("tiny", fence, [PutTrial(trial(n)) for n in range(10)])
+        assert ledger.newest("tiny") == ledger.changes("tiny", 0)[-1].seq
+        assert ledger.newest("other") == 0
         seen, after = [], 0
         while page := ledger.changes("tiny", after, limit=3):
             assert len(page) <= 3

@@ -145,6 +145,10 @@ class MemoryLedger:
                 return self.journal[after : after + limit]
             return [change for change in self.journal[after:] if change.trial == trial][:limit]
 
+    def newest(self, name: str) -> int:
+        with self._lock:
+            return self.journal[-1].seq if self.journal else 0
+
     def cursor(self, name: str, mirror: str) -> int:
         return self.cursors.get(mirror, 0)
 

@@ -222,6 +222,11 @@ class SqlLedger:
         with self._damage_told():
             return [codec.change(row, today) for row in rows]
 
+    def newest(self, name: str) -> int:
+        """Number of the journal's last entry; 0 while there is none."""
+        query = sa.select(sa.func.max(journal.c.seq)).where(journal.c.sweep == self._id(name))
+        return self.database.read(lambda c: c.execute(query).scalar()) or 0
+
     def cursor(self, name: str, mirror: str) -> int:
         """The last journal entry that `mirror` has written; 0 at first."""
         rows = self._rows(sa.select(cursors.c.seq).where(cursors.c.sweep == self._id(name), cursors.c.mirror == mirror))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
 from rnnsweep.app.cli.table import print_rows
 from rnnsweep.app.results.tables import ties
@@ -14,9 +15,7 @@ from rnnsweep.errors import RnnsweepError
 
 def best(sweep: SweepName, store: Store = None, as_json: AsJson = False) -> None:
     """Print the best complete trial of a sweep, and who ties with it; with several objectives, those of the front."""
-    from rnnsweep.app.results.sweep import open_sweep
-
-    opened = open_sweep(sweep, store=store)
+    opened = source.opened(sweep, store)
     ranking = opened.ranking()
     if not ranking:
         raise RnnsweepError(f"sweep '{sweep}' has no complete trial yet; see: rnnsweep status {sweep}")

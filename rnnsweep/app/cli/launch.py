@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import ConfigDir, Overrides, Store, password_prompt
 from rnnsweep.errors import ConfigError
 
@@ -21,15 +22,22 @@ def launch(  # noqa: PLR0913 - one parameter per option
     or_resume: Annotated[
         bool, typer.Option("--or-resume", help="Go on with SWEEP, as it was launched, where the store has it.")
     ] = False,
-    submit: Annotated[bool, typer.Option("--submit", help="Hand it to the Ray cluster as a job, and return.")] = False,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Hand it to the Ray cluster as a job, or to the service, and return.")
+    ] = False,
 ) -> None:
     """Run a sweep here, or on the cluster that cluster=... names; Ctrl-C once stops it so that resume goes on."""
     from rnnsweep.app import api
     from rnnsweep.app.cli.outcome import finish, print_result
+    from rnnsweep.app.cli.remote_outcome import finish_remote
 
     typed, folders = list(overrides or ()), list(config_dir or ())
     if or_resume and (fresh or submit):
         raise ConfigError("choose one of them", key=f"--or-resume --{'fresh' if fresh else 'submit'}")
+    if service := source.service(store):
+        source.refuse_options(service, {"--config-dir": bool(folders), "--or-resume": or_resume})
+        finish_remote(service, service.launch(sweep, typed, fresh=fresh), wait=not submit)
+        return
     if or_resume:
         name, known = api.existing(sweep, typed, store=store, config_dirs=folders)
         if known is not None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.listing import printable
 from rnnsweep.app.cli.options import Store, SweepName
 from rnnsweep.app.results.log_lines import LogLines
 
 if TYPE_CHECKING:
+    from rnnsweep.app.remote.remote_sweep import RemoteSweep
     from rnnsweep.app.results.sweep import Sweep
 
 PERIOD_S = 0.5
@@ -24,9 +26,7 @@ def logs(
     store: Store = None,
 ) -> None:
     """Print what happened in a sweep, oldest first."""
-    from rnnsweep.app.results.sweep import open_sweep
-
-    opened, lines = open_sweep(sweep, store=store), LogLines()
+    opened, lines = source.opened(sweep, store), LogLines()
     seen = _print_new(opened, lines, 0)
     while follow and opened.state == "RUNNING":
         time.sleep(PERIOD_S)
@@ -35,7 +35,7 @@ def logs(
         _print_new(opened, lines, seen)  # what was written between the last look and the end
 
 
-def _print_new(sweep: Sweep, lines: LogLines, seen: int) -> int:
+def _print_new(sweep: Sweep | RemoteSweep, lines: LogLines, seen: int) -> int:
     """Print entries after `seen`; returns the last one's number."""
     while changes := sweep.log(seen):
         for change in changes:

@@ -33,9 +33,11 @@ from rnnsweep.app.cli import (
     resume,
     serve,
     show,
+    source,
     status,
     stop,
     table,
+    token,
     train,
     ui,
     units,
@@ -62,6 +64,8 @@ class OneLineErrors(TyperGroup):
         ctx.meta[TRACEBACK] = TRACEBACK in args
         _warn_of_passwords(args)
         typed = [argument for argument in args if argument != TRACEBACK]
+        with self._one_line(ctx):
+            typed = source.take_service(typed)
         ctx.meta[COMMAND] = next(iter(typed), None)
         if not typed:  # no mistake: whoever types the program's name alone wants its help
             return super().parse_args(ctx, typed)
@@ -159,8 +163,12 @@ def _options(
     show_traceback: Annotated[
         bool, typer.Option(TRACEBACK, help="Also show where in the code an error came from; may stand anywhere.")
     ] = False,
+    service: Annotated[
+        str | None,
+        typer.Option(source.OPTION, metavar="URL", help=source.HELP, show_default=False),
+    ] = None,
 ) -> None:
-    del version, show_traceback  # `OneLineErrors.parse_args` has taken the latter
+    del version, show_traceback, service  # `OneLineErrors.parse_args` has taken the latter two
 
 
 for _name, _function, _panel in (
@@ -186,6 +194,7 @@ for _name, _function, _panel in (
     ("ui", ui.ui, LOOK),
     ("config", config.config, MORE),
     ("units", units.units, MORE),
+    ("token", token.token, MORE),
     ("doctor", doctor.doctor, MORE),
     ("bench", bench.bench, MORE),
 ):

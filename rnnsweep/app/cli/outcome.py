@@ -6,7 +6,7 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from rnnsweep.wording import counted
 
 if TYPE_CHECKING:
     from rnnsweep.app.api import Sweep
+    from rnnsweep.app.remote.remote_sweep import RemoteSweep
 
 BEST = 5
 LISTED = 8
@@ -54,11 +55,24 @@ def print_result(sweep: Sweep) -> None:
     """Print how a run ended and what to do next; nothing for somebody who wants to be gone at once."""
     if sweep.outcome is not None and sweep.outcome.at_once:
         return
+    print_ended(sweep, lambda failed: ways_on(sweep, failed))
+
+
+def print_ended(sweep: Sweep | RemoteSweep, ways: Callable[[int], Sequence[str]]) -> None:
+    """The same for a sweep wherever it ran.
+
+    Args:
+        sweep: with its outcome.
+        ways: from the number of failed trials to commands that go on.
+    """
     with _while_somebody_reads():
-        _print(sweep)
+        failed = _print(sweep)
+        for line in ways(failed):
+            typer.echo(line)
 
 
-def _print(sweep: Sweep) -> None:
+def _print(sweep: Sweep | RemoteSweep) -> int:
+    """How it ended; returns how many trials failed."""
     outcome = sweep.outcome
     assert outcome is not None
     status, ranking = sweep.status(), sweep.ranking()
@@ -75,11 +89,10 @@ def _print(sweep: Sweep) -> None:
         print_rows(ranking[:BEST], title=f"\nbest {len(ranking[:BEST])}{after}")
     typer.echo("")
     _print_picture(sweep)
-    for line in ways_on(sweep, failed):
-        typer.echo(line)
+    return failed
 
 
-def _print_picture(sweep: Sweep) -> None:
+def _print_picture(sweep: Sweep | RemoteSweep) -> None:
     """The results are safe: a picture that cannot be written is no failure of the sweep."""
     assert sweep.outcome is not None
     if sweep.outcome.idle:  # nothing has changed since the picture was drawn

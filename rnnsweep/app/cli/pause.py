@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import Reason, Store, SweepName
 from rnnsweep.app.cli.stop import say
 
@@ -17,8 +18,6 @@ def pause(
     store: Store = None,
 ) -> None:
     """Let trials rest: they give up their places, keep their checkpoints, and wait for unpause."""
-    from rnnsweep.app.results.sweep import open_sweep
-
-    opened = open_sweep(sweep, store=store)
+    opened = source.opened(sweep, store)
     opened.request("pause_trial", trial, reason)
     say(opened, "to pause", trial)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import Store, SweepName
 
 
@@ -23,10 +24,12 @@ def report(
     store: Store = None,
 ) -> None:
     """Write one self-contained page with figures and tables; works on a running sweep."""
-    from rnnsweep.app.results.sweep import open_sweep
-
     wanted = [word.strip().lower() for word in formats.split(",") if word.strip()]
-    page = open_sweep(sweep, store=store).report(out, wanted)
+    opened = source.opened(sweep, store)
+    page = opened.report(out, wanted)
+    if not hasattr(opened, "place"):  # a service draws figures and tables beside its own store
+        typer.echo(page)
+        return
     pictures, tables = len(list(page.parent.glob("*.png"))), len(list(page.parent.glob("*.csv")))
     kinds = ", ".join(dict.fromkeys(["PNG", *(word.upper() for word in wanted)]))
     typer.echo(f"{page}\n{pictures} figures ({kinds}) and {tables} tables (CSV) beside it")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import Overrides, Store, SweepName, password_prompt
 
 
@@ -29,7 +30,13 @@ def resume(  # noqa: PLR0913 - one parameter per option
     """Go on with a sweep: what was interrupted, what failed, or more of it (budget.trials=..., budget.updates=...)."""
     from rnnsweep.app import api
     from rnnsweep.app.cli.outcome import finish, print_result
+    from rnnsweep.app.cli.remote_outcome import finish_remote
 
+    if service := source.service(store):
+        given = {"--failed": failed, "--trial": bool(trial), "--extend": extend}
+        source.refuse_options(service, {**given, "--accept-changes": accept_changes, "--trust-code": trust_code})
+        finish_remote(service, service.resume(sweep, list(budget or ())), wait=True)
+        return
     wishes = {"failed": failed, "trials": tuple(trial or ()), "extend": extend}
     wishes |= {"accept_changes": accept_changes, "trust_code": trust_code}
     finish(api.resume(sweep, list(budget or ()), **wishes, store=store, on_result=print_result, ask=password_prompt()))

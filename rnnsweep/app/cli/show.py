@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.listing import Column, print_table, printable, terminal_width
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
 from rnnsweep.app.results.tables import as_typed
@@ -23,11 +24,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one trial: parameters, curves, replicas, what happened to it."""
-    from rnnsweep.app.results.sweep import open_sweep
-
     if not trial.isdecimal():
         raise ConfigError("no trial number", key="TRIAL", value=trial, allowed="0, 1, 2, ...")
-    entry = open_sweep(sweep, store=store).show(int(trial))
+    entry = source.opened(sweep, store).show(int(trial))
     if as_json:
         emit({key: value for key, value in entry.items() if key != "history"})
         return

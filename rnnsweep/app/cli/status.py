@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.listing import Column, print_table, printable, terminal_width
 from rnnsweep.app.cli.options import AsJson, Store, emit
 from rnnsweep.app.results.tables import as_typed, score_text
@@ -22,9 +23,7 @@ def status(
     if sweep is None:
         print_all(store, as_json)
         return
-    from rnnsweep.app.results.sweep import open_sweep
-
-    entry = open_sweep(sweep, store=store).status()
+    entry = source.opened(sweep, store).status()
     if as_json:
         emit(entry)
     else:
@@ -34,15 +33,13 @@ def status(
 
 def print_all(store: str | None, as_json: bool) -> None:
     """All sweeps; an absent store has none."""
-    from rnnsweep.app.results.sweep import place, statuses
-
-    entries = statuses(store)
+    entries, place = source.statuses(store)
     if as_json:
         emit(entries)
     elif entries:
         _print(entries)
     else:
-        typer.echo(f"No sweeps in {place(store).root}. Start one with: rnnsweep launch quickstart")
+        typer.echo(f"No sweeps in {place}. Start one with: rnnsweep launch quickstart")
 
 
 def _print(entries: list[dict[str, Any]]) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import Reason, Store, SweepName
 from rnnsweep.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rnnsweep.app.remote.remote_sweep import RemoteSweep
     from rnnsweep.app.results.sweep import Sweep
 
 
@@ -25,9 +27,7 @@ def stop(
     store: Store = None,
 ) -> None:
     """Ask a running sweep to stop, so that resume goes on; with --trial, end a trial for good, not the rest."""
-    from rnnsweep.app.results.sweep import open_sweep
-
-    opened = open_sweep(sweep, store=store)
+    opened = source.opened(sweep, store)
     if trial:
         opened.request("end_trial", trial, reason)
         say(opened, "to end", trial)
@@ -40,11 +40,11 @@ def stop(
     typer.echo(f"Asked '{sweep}' to stop. Go on later with: rnnsweep resume {sweep}")
 
 
-def say(sweep: Sweep, what: str, trials: Sequence[int]) -> None:
+def say(sweep: Sweep | RemoteSweep, what: str, trials: Sequence[int]) -> None:
     """Say what was asked of which trials, and when it is done."""
     named = f"trial{'s' if len(trials) > 1 else ''} {', '.join(map(str, trials))}"
     typer.echo(f"Asked '{sweep.name}' {what} {named}.")
     state = sweep.state
     if state != "RUNNING":
-        go_on = shlex.join(["rnnsweep", "resume", sweep.name, *sweep.place.option])
+        go_on = shlex.join(["rnnsweep", "resume", sweep.name, *sweep.option])
         typer.echo(f"It does not run ({state}) and hears of it when it goes on: {go_on}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.listing import Column, print_table, terminal_width
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
 from rnnsweep.errors import ConfigError, ConfigWarning
@@ -30,11 +31,10 @@ def table(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Print all trials of a sweep, by number."""
     from rnnsweep.app.results import selection
-    from rnnsweep.app.results.sweep import open_sweep
 
     if as_csv and as_json:
         raise ConfigError("choose one of them", key="--csv --json")
-    every = open_sweep(sweep, store=store).table()
+    every = source.opened(sweep, store).table()
     entries, chosen = every, []
     if every:  # without a trial nobody knows which keys are columns
         names = [] if columns is None else columns.split(",")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import Store, SweepName
 from rnnsweep.app.cli.stop import say
 
@@ -16,8 +17,6 @@ def unpause(
     store: Store = None,
 ) -> None:
     """Let paused trials go on from their checkpoints, before those that have never begun."""
-    from rnnsweep.app.results.sweep import open_sweep
-
-    opened = open_sweep(sweep, store=store)
+    opened = source.opened(sweep, store)
     opened.request("unpause_trial", trial)
     say(opened, "to let go on:", trial)

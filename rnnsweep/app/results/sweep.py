@@ -258,6 +258,11 @@ class Sweep:
             fitting = [space.fitting(point, f"points.{index}") for index, point in enumerate(points)]
             ledger.post(self.name, "enqueue", {"points": fitting})
 
+    @property
+    def option(self) -> tuple[str, ...]:
+        """Words that name the store on a command line."""
+        return self.place.option
+
     def end_trial(self, number: int, reason: str = "") -> None:
         """Ask the driver to end a trial at its last rung, as PRUNED, with a reason that its record keeps.
 

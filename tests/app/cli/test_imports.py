@@ -10,7 +10,7 @@ import pytest
 
 from rnnsweep.app import cli
 
-MAY = ("api", "results", "studies", "watch", "cli", "doctor", "live_training")
+MAY = ("api", "results", "studies", "watch", "cli", "doctor", "live_training", "remote")
 COMMANDS = sorted(Path(cli.__file__).parent.glob("*.py"))
 
 
