@@ -89,7 +89,7 @@ class JournalTail:
     def look(self, ledger: Ledger) -> list[TrialView]:
         """The trials by number, without waiting for the whole journal."""
         with self._lock:
-            if not self._caught_up:
+            if not self.trials:
                 self._take_table(ledger)
             else:
                 self._read(ledger)

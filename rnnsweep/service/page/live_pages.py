@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,11 +13,11 @@ import jinja2
 
 from rnnsweep.app.config.point import without_passwords
 from rnnsweep.app.results import mlflow_runs
-from rnnsweep.app.results.tables import Json, as_yaml, find, ranked, resolved, show
+from rnnsweep.app.results.tables import Json, as_yaml, find, jsonable, ranked, resolved, score_text, show
 from rnnsweep.report.page import cell
 from rnnsweep.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, short
 from rnnsweep.service.front import Front, QueuedSweep, QueueState
-from rnnsweep.service.page.live_sweeps import LiveSweep, LiveSweeps, goals, space_axes
+from rnnsweep.service.page.live_sweeps import LiveStore, LiveSweep, StoreLook, goals, space_axes
 from rnnsweep.service.page.page_assets import assets_version
 from rnnsweep.service.page.point_form import point_fields
 from rnnsweep.service.page.steering import ACTIVE, BUDGET
@@ -45,12 +44,16 @@ class Visitor:
     """Who looks at a page.
 
     Attributes:
-        operator: may press the buttons. word: of the forms, see `FormGuard`. base: path below which the pages are.
+        operator: may press the buttons.
+        word: of the forms, see `FormGuard`.
+        every: sees all sweeps of the store, not only those of the queue that the front shows.
+        base: path below which the pages are.
     """
 
     user: str
     operator: bool
     word: str
+    every: bool = False
     base: str = ""
 
 
@@ -65,7 +68,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        cell=cell, counted=counted, short=short, segment=lambda name: quote(name, safe=""), ago=_ago
+        cell=cell, counted=counted, short=short, segment=lambda name: quote(name, safe=""), ago=_ago, clock=_clock
     )
     return environment
 
@@ -78,35 +81,38 @@ def _ago(seconds: float) -> str:
     return f"{passed / 60:.0f} min ago" if passed < 7200 else f"{passed / 3600:.0f} h ago"
 
 
+def _clock(seconds: float) -> str:
+    """A moment, UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+
+
 class LivePages:
     """Builds the pages and what their script asks for."""
 
-    def __init__(self, front: Front, sweeps: LiveSweeps) -> None:
+    def __init__(self, front: Front) -> None:
         self._front = front
-        self._sweeps = sweeps
+        self.store = LiveStore(lambda: front.place)
 
     # ------------------------------------------------------------------ all sweeps
 
     def overview(self, visitor: Visitor) -> str:
         """The page of all sweeps."""
-        return self._render("overview.html.j2", visitor, **self.overview_news())
+        return self._render("overview.html.j2", visitor, **self.overview_news(visitor))
 
-    def overview_news(self) -> Json:
+    def overview_news(self, visitor: Visitor) -> Json:
         """Sweeps, newest first, and the pool's workers."""
         lines = self._queue()
-        names = list(dict.fromkeys([*lines, *self._sweeps.names()]))
-        sweeps = [self._line(name, lines.get(name)) for name in reversed(names)]
-        workers = [dataclasses.asdict(worker) for worker in self._front.workers()]
-        return {"sweeps": sweeps, "workers": workers}
-
-    def _line(self, name: str, queued: QueuedSweep | None) -> Json:
-        own = {"name": name, **_queue_fields(queued)}
-        known = name in self._sweeps.names()
-        return own | (self._sweeps.now(name).summary() if known else {"sweep": name, "state": "", "trials": {}})
+        with self.store.open() as look:
+            stored = look.names()
+            names = dict.fromkeys([*(stored if visitor.every else ()), *lines])
+            sweeps = [_line(look, name, lines.get(name), name in stored) for name in reversed(names)]
+        return {"sweeps": sweeps, "workers": [dataclasses.asdict(worker) for worker in self._front.workers()]}
 
     # ------------------------------------------------------------------ one sweep
 
-    def sweep(self, name: str, visitor: Visitor, *, said: str = "", error: str = "", form: Mapping[str, str] = {}) -> str:  # noqa: B006
+    def sweep(
+        self, name: str, visitor: Visitor, *, said: str = "", error: str = "", form: Mapping[str, str] = {}
+    ) -> str:
         """The page of a sweep.
 
         Args:
@@ -114,7 +120,8 @@ class LivePages:
             visitor: who looks.
             said: what has just been done. error: why something was not. form: what was typed then.
         """
-        live = self._sweeps.now(name)
+        with self.store.open() as look:
+            live = look.now(name)
         first = _in_order(live)[:ROWS]
         return self._render(
             "sweep.html.j2",
@@ -135,14 +142,15 @@ class LivePages:
 
     def sweep_news(self, name: str, after: int, key: str) -> Json:
         """What the script of a sweep's page asks for every second."""
-        return self._sweeps.news(name, after, key) | {"queue": _queue_fields(self._queue().get(name))}
+        with self.store.open() as look:
+            return look.news(name, after, key) | {"queue": _queue_fields(self._queue().get(name))}
 
     def profiles(self, name: str) -> list[Json]:
         """Gradient profiles of the best trials."""
         from rnnsweep.service.page.profile_lines import profile_lines
 
-        with self._sweeps.reading(name) as (ledger, view):
-            return profile_lines(ledger, view, self._sweeps.now(name).plan, self._root)
+        with self.store.open() as look:
+            return profile_lines(*look.sweep(name), look.now(name).plan, self._front.place.root)
 
     def _script_data(self, live: LiveSweep, visitor: Visitor) -> Json:
         return {
@@ -176,30 +184,41 @@ class LivePages:
 
     # ------------------------------------------------------------------ one trial
 
-    def trial(self, name: str, number: int, visitor: Visitor, *, error: str = "") -> str:
+    def trial(self, name: str, number: int, visitor: Visitor, *, said: str = "", error: str = "") -> str:
         """The page of a trial.
 
         Raises:
             ConfigError: the sweep has no such trial.
         """
-        live = self._sweeps.now(name)
+        with self.store.open() as look:
+            live = look.now(name)
         trial = find(live.view, live.trials, number)
         place = f"{visitor.base}/sweeps/{quote(name, safe='')}/trials/{number}"
         entry = self.trial_news(name, number)
-        data = self._script_data(live, visitor) | {"place": place, "trial": number, "entry": entry}
         return self._render(
-            "trial.html.j2", visitor, live=live, trial=trial, entry=entry, data=data, numbers=_around(live, number), error=error
+            "trial.html.j2",
+            visitor,
+            live=live,
+            trial=trial,
+            entry=entry,
+            score=score_text(entry, entry["value"]),
+            data=jsonable(self._script_data(live, visitor) | {"place": place, "trial": number, "entry": entry}),
+            numbers=_around(live, number),
+            said=said,
+            error=error,
         )
 
     def trial_news(self, name: str, number: int, after: int = 0) -> Json:
         """What `rnnsweep show` prints, and `seq`; `seq` alone where nothing has changed since `after`."""
-        with self._sweeps.reading(name) as (ledger, view):
+        with self.store.open() as look:
+            ledger, view = look.sweep(name)
             seq = _last_change(ledger, name, number, after)
             if seq == after and after:
                 return {"seq": seq}
             runs = mlflow_runs.run_ids(self._front.place, view)
             files = mlflow_runs.artifacts(self._front.place, view, number, runs)
-            return {"seq": seq, **show(ledger, view, number, runs, files)}
+            entry = show(ledger, view, number, runs, files)
+            return {"seq": seq, **{key: jsonable(value) for key, value in entry.items()}}
 
     # ------------------------------------------------------------------ inside
 
@@ -207,16 +226,18 @@ class LivePages:
         """A page that says one thing."""
         return self._render("message.html.j2", visitor, title=title, text=text)
 
-    @property
-    def _root(self) -> Path:
-        return self._front.place.root
-
     def _queue(self) -> dict[str, QueuedSweep]:
         return {line.name: line for line in self._front.queue()}
 
     def _render(self, template: str, visitor: Visitor, **values: Any) -> str:
         assets = f"{visitor.base}/assets/{assets_version()}"
         return _environment().get_template(template).render(visitor=visitor, assets=assets, palette=PALETTE, **values)
+
+
+def _line(look: StoreLook, name: str, queued: QueuedSweep | None, stored: bool) -> Json:
+    """A sweep in the list; one that waits in the queue may not be in the store yet."""
+    empty: Json = {"sweep": name, "state": "", "trials": {}}
+    return {"name": name, **_queue_fields(queued), **(look.now(name).summary() if stored else empty)}
 
 
 def _queue_fields(queued: QueuedSweep | None) -> Json:

@@ -1,18 +1,17 @@
-"""Sweeps as the pages show them: read through one open ledger, and one tail of the journal per sweep and curve."""
+"""Sweeps as the pages show them: from the ledger, through one tail of the journal per sweep and metric of curves."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rnnsweep.app.config.load import plan_of
 from rnnsweep.app.results.tables import Json, jsonable, open_time, score_text, standing, status
 from rnnsweep.app.stores import StorePlace, reading, unknown_sweep
-from rnnsweep.errors import StoreError
 from rnnsweep.service.page.journal_tail import JournalTail, thinned
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
@@ -89,95 +88,46 @@ def fate_of(trial: TrialView) -> str:
     """What became of a trial, in the report's words.
 
     Example:
-        >>> fate_of(TrialView(0, TrialState.COMPLETE, {}, (0.0,), solved_at=90)), fate_of(TrialView(1, TrialState.FAILED, {}))
-        ('solved', 'failed')
+        >>> [fate_of(TrialView(0, TrialState(state), {}, (0.0,), solved_at=90)) for state in ("COMPLETE", "FAILED")]
+        ['solved', 'failed']
     """
     if trial.state is TrialState.COMPLETE and trial.diverged_share > 0:
         return "diverged"
     return "solved" if trial.state is TrialState.COMPLETE and trial.solved_at is not None else trial.state.value.lower()
 
 
-class LiveSweeps:
-    """All sweeps of a store. Safe for threads; the ledger stays open, since a page asks every second.
+class LiveStore:
+    """A store that pages look into again and again: what was read of its journal is kept. Safe for threads.
 
-    Each call raises `ConfigError` for a sweep that the store does not have, `StoreError` where the ledger is away.
+    Attributes:
+        place: where it is now.
     """
 
     def __init__(self, place: Callable[[], StorePlace]) -> None:
-        self._place = place
+        self.place = place
         self._lock = threading.Lock()
-        self._open: tuple[str, Ledger, ExitStack] | None = None
         self._tails: OrderedDict[tuple[str, float, str], JournalTail] = OrderedDict()
         self._plans: dict[str, tuple[SweepView, SweepPlan]] = {}
 
-    def close(self) -> None:
-        """Release the ledger."""
-        with self._lock:
-            if self._open is not None:
-                self._open[2].close()
-                self._open = None
-
-    def names(self) -> list[str]:
-        """All sweeps, oldest first; none where there is no store yet."""
-        ledger = self._ledger()
-        return [] if ledger is None else [view.name for view in ledger.sweeps()]
-
-    def now(self, name: str) -> LiveSweep:
-        """A sweep as far as it takes no time to know."""
-        with self._sweep(name) as (ledger, view):
-            tail = self._tail(view)
-            return self._live(ledger, view, tail, tail.look(ledger))
-
-    def news(self, name: str, after: int, key: str = "") -> Json:
-        """What is new since journal entry `after`: summary, lines of the table, points of the curves.
-
-        Args:
-            name: the sweep.
-            after: the last answer's ``seq``; 0 at first.
-            key: metric whose curves are wanted; empty for the first objective.
-        """
-        with self._sweep(name) as (ledger, view):
-            tail = self._tail(view)
-            main = tail.news(ledger, after)
-            lines = self._tail(view, key).news(ledger, after) if key else main
-            live = self._live(ledger, view, tail, [tail.trials[number] for number in sorted(tail.trials)])
-            changed = {trial.number for trial in main.trials}
-            rows = live.rows([trial for trial in live.trials if trial.number in changed])
-        return {
-            "seq": min(main.seq, lines.seq),
-            "more": main.more or lines.more,
-            "whole": lines.whole,
-            "sweep": live.summary(),
-            "rows": rows,
-            "curves": {trial: thinned(points) for trial, points in lines.points.items()},
-            "keys": main.keys,
-        }
-
     @contextmanager
-    def reading(self, name: str) -> Iterator[tuple[Ledger, SweepView]]:
-        """The ledger and one sweep of it, for what is read anew."""
-        with self._sweep(name) as found:
-            yield found
+    def open(self) -> Iterator[StoreLook]:
+        """One look, for as long as a request takes.
 
-    # ------------------------------------------------------------------ inside
+        Raises:
+            StoreError: the ledger is away.
+        """
+        with reading(self.place()) as ledger:
+            yield StoreLook(self, ledger)
 
-    def _live(self, ledger: Ledger, view: SweepView, tail: JournalTail, trials: Sequence[TrialView]) -> LiveSweep:
-        stands = standing(ledger, view)
-        if stands.state is not SweepState.RUNNING:
-            trials = [
-                replace(trial, state=TrialState.WAITING) if trial.state is TrialState.RUNNING else trial
-                for trial in trials
-            ]
-        return LiveSweep(stands, self._plan(view), trials, tail.newest)
-
-    def _plan(self, view: SweepView) -> SweepPlan:
-        """The plan is built anew only when the stored config is another one: it takes milliseconds."""
+    def plan(self, view: SweepView) -> SweepPlan:
+        """A sweep's plan, built anew only when the stored config is another one: it takes milliseconds."""
         known = self._plans.get(view.name)
         if known is None or known[0].config != view.config:
             known = self._plans[view.name] = (view, plan_of(view))
         return known[1]
 
-    def _tail(self, view: SweepView, key: str = "") -> JournalTail:
+    def tail(self, view: SweepView, key: str = "") -> JournalTail:
+        """The tail of a sweep with the curves of a metric; empty: of its first objective."""
         with self._lock:
             # the time of creation: a store that was removed and begun anew may have a sweep of the same name
             which = (view.name, view.created, key)
@@ -187,27 +137,67 @@ class LiveSweeps:
                 self._tails.popitem(last=False)
             return tail
 
-    @contextmanager
-    def _sweep(self, name: str) -> Iterator[tuple[Ledger, SweepView]]:
-        ledger = self._ledger()
-        view = None if ledger is None else ledger.sweep(name)
-        if ledger is None or view is None:
-            raise unknown_sweep(self._place(), name, self.names())
-        yield ledger, view
 
-    def _ledger(self) -> Ledger | None:
-        place = self._place()
-        with self._lock:
-            if self._open is None or self._open[0] != place.ledger:
-                stack = ExitStack()
-                try:
-                    ledger = stack.enter_context(reading(place))
-                except OSError as error:
-                    raise StoreError("ledger", str(error)) from None
-                if ledger is None:
-                    return None
-                self._open = (place.ledger, ledger, stack)
-            return self._open[1]
+@dataclass(frozen=True)
+class StoreLook:
+    """One look into a store. Each method raises `ConfigError` for a sweep that the store does not have.
+
+    Attributes:
+        ledger: None where there is no store yet.
+    """
+
+    store: LiveStore
+    ledger: Ledger | None
+
+    def names(self) -> list[str]:
+        """All sweeps, oldest first."""
+        return [] if self.ledger is None else [view.name for view in self.ledger.sweeps()]
+
+    def sweep(self, name: str) -> tuple[Ledger, SweepView]:
+        """The ledger and a sweep of it, for what is read anew."""
+        view = None if self.ledger is None else self.ledger.sweep(name)
+        if self.ledger is None or view is None:
+            raise unknown_sweep(self.store.place(), name, self.names())
+        return self.ledger, view
+
+    def now(self, name: str) -> LiveSweep:
+        """A sweep as far as it takes no time to know."""
+        ledger, view = self.sweep(name)
+        tail = self.store.tail(view)
+        return self._live(ledger, view, tail, tail.look(ledger))
+
+    def news(self, name: str, after: int, key: str = "") -> Json:
+        """What is new since journal entry `after`: summary, lines of the table, points of the curves.
+
+        Args:
+            name: the sweep.
+            after: the last answer's ``seq``; 0 at first.
+            key: metric whose curves are wanted; empty for the first objective.
+        """
+        ledger, view = self.sweep(name)
+        tail = self.store.tail(view)
+        main = tail.news(ledger, after)
+        lines = self.store.tail(view, key).news(ledger, after) if key else main
+        live = self._live(ledger, view, tail, [tail.trials[number] for number in sorted(tail.trials)])
+        changed = {trial.number for trial in main.trials}
+        return {
+            "seq": min(main.seq, lines.seq),
+            "more": main.more or lines.more,
+            "whole": lines.whole,
+            "sweep": live.summary(),
+            "rows": live.rows([trial for trial in live.trials if trial.number in changed]),
+            "curves": {trial: thinned(points) for trial, points in lines.points.items()},
+            "keys": main.keys,
+        }
+
+    def _live(self, ledger: Ledger, view: SweepView, tail: JournalTail, trials: Sequence[TrialView]) -> LiveSweep:
+        stands = standing(ledger, view)
+        if stands.state is not SweepState.RUNNING:
+            trials = [
+                replace(trial, state=TrialState.WAITING) if trial.state is TrialState.RUNNING else trial
+                for trial in trials
+            ]
+        return LiveSweep(stands, self.store.plan(view), trials, tail.newest)
 
 
 def space_axes(plan: SweepPlan) -> list[Json]:

@@ -6,7 +6,7 @@ import functools
 import gzip
 import hashlib
 from dataclasses import dataclass, field
-from importlib import resources
+from importlib import metadata, resources
 
 TYPES = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 PLOTLY = "plotly.min.js"
@@ -49,9 +49,7 @@ def asset(name: str) -> PageAsset | None:
 @functools.cache
 def assets_version() -> str:
     """A word that changes with any file; it stands in their addresses, so that modules import each other by it too."""
-    from plotly import __version__
-
-    digest = hashlib.sha256(__version__.encode())
+    digest = hashlib.sha256(metadata.version("plotly").encode())
     for name, file in own_assets().items():
         digest.update(name.encode() + file.body)
     return digest.hexdigest()[:16]

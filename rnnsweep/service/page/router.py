@@ -4,12 +4,14 @@
     GET  .../live                                           what has changed since journal entry `after`
     POST /sweeps/NAME/steer                                 a button: operators only, 303 back to the page
 
-Who asks is settled before: `request.state.user` and `request.state.role` are set by whoever mounts the router.
+Who asks is settled before: whoever mounts the router sets `request.state.user`, `.role` (``reader`` or
+``operator``) and `.every` (whether all sweeps of the store are shown, or those of the front's queue alone).
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
@@ -20,7 +22,6 @@ from rnnsweep.errors import ConfigError, RnnsweepError, StoreError
 from rnnsweep.service.front import Front
 from rnnsweep.service.page.form_guard import FormGuard, read_form
 from rnnsweep.service.page.live_pages import LivePages, Visitor, mlflow_place
-from rnnsweep.service.page.live_sweeps import LiveSweeps
 from rnnsweep.service.page.page_assets import asset, assets_version
 from rnnsweep.service.page.steering import NOTICES, Steering
 
@@ -50,8 +51,7 @@ class PageRouter:
 
     def __init__(self, front: Front, mlflow: str = "") -> None:
         self._front, self._mlflow = front, mlflow
-        self.sweeps = LiveSweeps(lambda: front.place)
-        self._pages = LivePages(front, self.sweeps)
+        self._pages = LivePages(front)
         self._steering = Steering(front)
         self._guard = FormGuard()
 
@@ -61,9 +61,9 @@ class PageRouter:
         """All sweeps and the pool."""
         return _page(self._pages.overview(self._visitor(request)))
 
-    def overview_live(self) -> Response:
+    def overview_live(self, request: Request) -> Response:
         """The same for the script."""
-        return _json(self._pages.overview_news())
+        return _json(self._pages.overview_news(self._visitor(request)))
 
     def sweep(self, request: Request, name: str, notice: str = "") -> Response:
         """One sweep."""
@@ -77,9 +77,9 @@ class PageRouter:
         """Gradient profiles of its best trials."""
         return _json(self._pages.profiles(name))
 
-    def trial(self, request: Request, name: str, number: int) -> Response:
+    def trial(self, request: Request, name: str, number: int, notice: str = "") -> Response:
         """One trial."""
-        return _page(self._pages.trial(name, number, self._visitor(request)))
+        return _page(self._pages.trial(name, number, self._visitor(request), said=NOTICES.get(notice, "")))
 
     def trial_live(self, name: str, number: int, after: int = 0) -> Response:
         """What has changed of it."""
@@ -94,8 +94,8 @@ class PageRouter:
         return self._to_mlflow(request, name, number)
 
     def _to_mlflow(self, request: Request, name: str, number: int | None) -> Response:
-        with self.sweeps.reading(name) as (_, view):
-            place = mlflow_place(self._front, view, number, self._mlflow)
+        with self._pages.store.open() as look:
+            place = mlflow_place(self._front, look.sweep(name)[1], number, self._mlflow)
         if place:
             return RedirectResponse(place, 303, HEADERS)
         text = f"No MLflow server is known for this sweep, or it has no run there yet. Start one: rnnsweep ui {name}"
@@ -115,9 +115,12 @@ class PageRouter:
         try:
             act = self._steering.do(name, visitor.user, form)
         except ConfigError as error:
-            self.sweeps.now(name)  # a sweep that does not exist is another error
-            return _page(self._pages.sweep(name, visitor, error=str(error), form=form), 422)
-        return RedirectResponse(f"{visitor.base}/sweeps/{_segment(name)}?notice={act}", 303, HEADERS)
+            page = self._pages.sweep(name, visitor, error=str(error), form=form)  # 404 where there is no such sweep
+            request.state.problem = str(error)
+            return _page(page, 422)
+        request.state.said = f"sweep {name}: {act} {form.get('trial', '')}".rstrip()  # for the audit
+        trial = f"/trials/{int(form['trial'])}" if form.get("page") == "trial" else ""
+        return RedirectResponse(f"{visitor.base}/sweeps/{_segment(name)}{trial}?notice={act}", 303, HEADERS)
 
     # ------------------------------------------------------------------ files
 
@@ -135,16 +138,19 @@ class PageRouter:
 
     def refusal(self, request: Request, error: RnnsweepError) -> Response:
         """An error as a page, or as JSON for the script."""
-        status = 503 if isinstance(error, StoreError) else 404 if isinstance(error, ConfigError) else 500
+        usual = 503 if isinstance(error, StoreError) else 404 if isinstance(error, ConfigError) else 500
+        status = getattr(error, "status", usual)  # errors of who may see what carry their own
         if request.url.path.endswith(("/live", "/profiles")):
             return _json({"error": str(error)}, status)
-        title = "The store is away" if status == 503 else "Not there"
+        request.state.problem = str(error)
+        title = {503: "The store is away", 404: "Not there", 403: "Not allowed"}.get(status, "This did not work")
         return _page(self._pages.message(self._visitor(request), title, str(error)), status)
 
     def _visitor(self, request: Request) -> Visitor:
         user = str(getattr(request.state, "user", "") or "")
         operator = getattr(request.state, "role", "") == OPERATOR  # a reader, unless somebody says otherwise
-        return Visitor(user, operator, self._guard.word(user), request.scope.get("root_path", "").rstrip("/"))
+        every = bool(getattr(request.state, "every", False))
+        return Visitor(user, operator, self._guard.word(user), every, request.scope.get("root_path", "").rstrip("/"))
 
 
 def page_router(front: Front, mlflow: str = "") -> APIRouter:
@@ -198,6 +204,4 @@ def _json(data: Any, status: int = 200) -> Response:
 
 
 def _segment(name: str) -> str:
-    from urllib.parse import quote
-
     return quote(name, safe="")

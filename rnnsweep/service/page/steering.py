@@ -18,9 +18,9 @@ NOTICES = {
     "resume": "The sweep is in the queue.",
     "budget": "The budget has been raised.",
     "enqueue": "The point is tried next.",
-    "end_trial": "The trial ends after the rung in progress.",
-    "pause_trial": "The trial pauses after the rung in progress.",
-    "resume_trial": "The trial goes on when a slot is free.",
+    "end_trial": "The trial ends at its next rung.",
+    "pause_trial": "The trial pauses at its next rung.",
+    "unpause_trial": "The trial goes on when a slot is free.",
 }
 """Act -> what the page says when it is done."""
 BUDGET = "budget."
@@ -39,7 +39,7 @@ class Steering:
             "resume": lambda name, _, __: front.resume(name),
             "budget": lambda name, _, form: self._raise_budget(name, form),
             "enqueue": lambda name, _, form: self._enqueue(name, form),
-            **{act: self._trial_act(act) for act in ("end_trial", "pause_trial", "resume_trial")},
+            **{act: self._trial_act(act) for act in ("end_trial", "pause_trial", "unpause_trial")},
         }
 
     def do(self, name: str, user: str, form: Mapping[str, str]) -> str:
@@ -77,7 +77,6 @@ class Steering:
 
     def _trial_act(self, act: str) -> Callable[[str, str, Mapping[str, str]], None]:
         def run(name: str, user: str, form: Mapping[str, str]) -> None:
-            del user
             number = form.get("trial", "").strip().removeprefix("#")
             if not (number.isascii() and number.isdecimal()):
                 raise ConfigError("is no trial's number", key="trial", value=number, allowed="0, 1, 2, ...")
@@ -86,7 +85,9 @@ class Steering:
             if trial.state.finished:
                 problem = f"has ended: it is {trial.state.value}"
                 raise ConfigError(problem, key="trial", value=trial.number, allowed="a trial that has not ended")
-            self._front.request(name, act, {"trial": trial.number})
+            self._front.request(
+                name, act, {"trial": trial.number, "reason": f"asked by {user or 'a user of the page'}"}
+            )
 
         return run
 
