@@ -138,8 +138,7 @@ class PageRouter:
 
     def refusal(self, request: Request, error: RnnsweepError) -> Response:
         """An error as a page, or as JSON for the script."""
-        usual = 503 if isinstance(error, StoreError) else 404 if isinstance(error, ConfigError) else 500
-        status = getattr(error, "status", usual)  # errors of who may see what carry their own
+        status = _status(request, error)
         if request.url.path.endswith(("/live", "/profiles")):
             return _json({"error": str(error)}, status)
         request.state.problem = str(error)
@@ -192,6 +191,15 @@ def page_router(front: Front, mlflow: str = "") -> APIRouter:
         router.add_api_route(path, handler, methods=["GET"], response_model=None)
     router.add_api_route("/sweeps/{name}/steer", pages.steer, methods=["POST"], response_model=None)
     return router
+
+
+def _status(request: Request, error: RnnsweepError) -> int:
+    own = getattr(error, "status", None)  # errors of who may see what carry theirs
+    if own is not None:
+        return own
+    if isinstance(error, ConfigError):
+        return 404 if request.method == "GET" or error.key == "SWEEP" else 422
+    return 503 if isinstance(error, StoreError) else 500
 
 
 def _page(text: str, status: int = 200) -> Response:
