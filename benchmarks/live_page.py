@@ -1,10 +1,11 @@
-"""First paint and updates of the service's live page: ``python benchmarks/live_page.py [--trials 1000] [--updates 30]``.
+"""First paint and updates of the live page: ``python benchmarks/live_page.py [--trials 1000] [--updates 30]``.
 
 A sweep is written through the real ledger and served on loopback; headless Chromium opens its page (cold: a fresh
-browser, nothing read of the journal yet; and warm), then rungs and ends of trials are committed once a second. Measured:
-first paint, from the navigation; the server's answer to the page's question; `update`, from the answer's arrival until
-table and numbers have changed; `figure`, the redrawing of a figure that is in view; and the whole way from the commit
-until the page shows it, of which up to a second is the page's pause between two questions. It needs Chromium.
+browser, nothing read of the journal yet; and warm), then rungs and ends of trials are committed once a second.
+Measured: first paint, from the navigation; the server's answer to the page's question; `update`, from the answer's
+arrival until table and numbers have changed; `figure`, the redrawing of a figure that is in view; and the whole way
+from the commit until the page shows it, of which up to a second is the page's pause between two questions. It needs
+Chromium.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 PAINT = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 WATCH = """
 window.spent = {update: [], figure: []};
-new PerformanceObserver(list => list.getEntries().forEach(one => window.spent[one.name]?.push(one.duration)))
-  .observe({type: "measure"});
+window.watcher?.disconnect();
+const note = one => window.spent[one.name]?.push(one.duration);
+window.watcher = new PerformanceObserver(list => list.getEntries().forEach(note));
+window.watcher.observe({type: "measure"});
 """
 ANSWERS = """
 const answers = performance.getEntriesByType('resource').filter(one => one.name.includes('/live'));

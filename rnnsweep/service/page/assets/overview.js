@@ -1,6 +1,6 @@
 // All sweeps and the pool, anew every two seconds.
 
-import {badge, cell, data, element, follow, say} from "./common.js";
+import {badge, cell, data, element, follow} from "./common.js";
 
 const place = name => `${data.base}/sweeps/${encodeURIComponent(name)}`;
 
@@ -17,24 +17,29 @@ function ago(seconds) {
   return passed < 7200 ? `${Math.round(passed / 60)} min ago` : `${Math.round(passed / 3600)} h ago`;
 }
 
+// A cell that knows its column: on a narrow screen rows are cards.
+function field(label, kind, ...children) {
+  return element("td", {...(kind ? {class: kind} : {}), "data-label": label}, ...children);
+}
+
 function line(sweep) {
   const has = Boolean(sweep.trials.complete !== undefined), counts = sweep.trials;
   const ended = has ? `${counts.complete + counts.pruned + counts.failed} of ${sweep.wanted ?? "∞"}` : "";
   const best = has && sweep.best ? [`${sweep.best_text} `, element("a", {href: `${place(sweep.name)}/trials/${sweep.best.trial}`}, `#${sweep.best.trial}`)] : ["–"];
   return element("tr", {"data-name": sweep.name},
     element("th", {scope: "row"}, element("a", {href: place(sweep.name)}, sweep.name)),
-    element("td", {}, state(sweep.queue)), element("td", {}, state(sweep.state)), element("td", {}, has ? bar(sweep) : ""),
-    element("td", {class: "num"}, ended), element("td", {class: "num"}, ...best), element("td", {}, sweep.user || "–"),
-    element("td", {class: "num"}, cell(sweep.weight) + (sweep.priority ? ` · priority ${sweep.priority}` : "")), element("td", {}, ago(sweep.submitted)),
-    element("td", {class: "text"}, sweep.why || sweep.reason || ""));
+    field("Queue", "", state(sweep.queue)), field("State", "", state(sweep.state)), field("Progress", "", has ? bar(sweep) : ""),
+    field("Trials", "num", ended), field("Best so far", "num", ...best), field("User", "", sweep.user || "–"),
+    field("Weight", "num", cell(sweep.weight) + (sweep.priority ? ` · priority ${sweep.priority}` : "")),
+    field("Submitted", "", ago(sweep.submitted)), field("Remark", "text", sweep.why || sweep.reason || ""));
 }
 
 function worker(one) {
   const rows = Object.entries(one.rows), used = rows.reduce((sum, [, count]) => sum + count, 0);
   const busy = element("meter", {min: 0, max: 1, value: one.busy, "aria-label": "Share of the last minute in which it trained"});
-  return element("tr", {}, element("th", {scope: "row"}, one.worker), element("td", {}, one.node), element("td", {}, one.device),
-    element("td", {}, busy, ` ${Math.round(100 * one.busy)} %`), element("td", {class: "num"}, `${used} of ${one.slots}`),
-    element("td", {class: "text"}, rows.map(([name, count]) => `${name} ${count}`).join(", ")));
+  return element("tr", {}, element("th", {scope: "row"}, one.worker), field("Node", "", one.node), field("Device", "", one.device),
+    field("Busy", "", busy, ` ${Math.round(100 * one.busy)} %`), field("Rows of slots", "num", `${used} of ${one.slots}`),
+    field("Sweeps", "text", rows.map(([name, count]) => `${name} ${count}`).join(", ")));
 }
 
 // Rows that say what they said stay: the focus and a selection stay with them.
