@@ -46,7 +46,7 @@ class News:
         seq: what to ask with the next time.
         more: the journal is still being read from its beginning; ask again at once. There are no points yet.
         whole: trials and points are all there are, not only new ones.
-        trials: trials that changed, or that have a new rung.
+        trials: trials that changed, or that have a new rung. every: all of them, by number.
         points: trial -> [[step, value], ...].
         keys: metric keys that were reported.
     """
@@ -55,6 +55,7 @@ class News:
     more: bool
     whole: bool
     trials: list[TrialView]
+    every: list[TrialView]
     points: dict[int, list[list[float]]]
     keys: list[str]
 
@@ -93,18 +94,25 @@ class JournalTail:
                 self._take_table(ledger)
             else:
                 self._read(ledger)
-            return [self.trials[number] for number in sorted(self.trials)]
+            return self._by_number()
 
     def news(self, ledger: Ledger, after: int) -> News:
         """What is new since journal entry `after`; 0 asks for everything."""
         with self._lock:
+            if not self.trials:
+                self._take_table(ledger)
             if self._read(ledger):
-                return News(0, True, True, self.look(ledger), {}, sorted(self._keys))
+                every = self._by_number()
+                return News(0, True, True, every, every, {}, sorted(self._keys))
             whole = after <= 0 or after > self.seq or bool(self._dropped and after < self._recent[0][0])
-            trials = [self.trials[n] for n in sorted(self.trials) if whole or self._changed.get(n, 0) > after]
+            every = self._by_number()
+            trials = [trial for trial in every if whole or self._changed.get(trial.number, 0) > after]
             points = self._curves if whole else self._since(after)
             copied = {number: list(curve) for number, curve in points.items()}
-            return News(self.seq, False, whole, trials, copied, sorted(self._keys))
+            return News(self.seq, False, whole, trials, every, copied, sorted(self._keys))
+
+    def _by_number(self) -> list[TrialView]:
+        return [self.trials[number] for number in sorted(self.trials)]
 
     @property
     def _dropped(self) -> bool:

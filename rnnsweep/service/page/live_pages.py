@@ -14,6 +14,7 @@ import jinja2
 from rnnsweep.app.config.point import without_passwords
 from rnnsweep.app.results import mlflow_runs
 from rnnsweep.app.results.tables import Json, as_yaml, find, jsonable, ranked, resolved, score_text, show
+from rnnsweep.errors import RnnsweepError
 from rnnsweep.report.page import cell
 from rnnsweep.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, short
 from rnnsweep.service.front import Front, QueuedSweep, QueueState
@@ -236,8 +237,11 @@ class LivePages:
 
 def _line(look: StoreLook, name: str, queued: QueuedSweep | None, stored: bool) -> Json:
     """A sweep in the list; one that waits in the queue may not be in the store yet."""
-    empty: Json = {"sweep": name, "state": "", "trials": {}}
-    return {"name": name, **_queue_fields(queued), **(look.now(name).summary() if stored else empty)}
+    line: Json = {"name": name, **_queue_fields(queued), "sweep": name, "state": "", "trials": {}, "reason": ""}
+    try:
+        return line | (look.now(name).summary() if stored else {})
+    except RnnsweepError as error:  # a damaged config, or one of another version, must not hide the others
+        return line | {"reason": str(error)}
 
 
 def _queue_fields(queued: QueuedSweep | None) -> Json:

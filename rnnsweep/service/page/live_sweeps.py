@@ -178,7 +178,7 @@ class StoreLook:
         tail = self.store.tail(view)
         main = tail.news(ledger, after)
         lines = self.store.tail(view, key).news(ledger, after) if key else main
-        live = self._live(ledger, view, tail, [tail.trials[number] for number in sorted(tail.trials)])
+        live = self._live(ledger, view, tail, main.every)
         changed = {trial.number for trial in main.trials}
         return {
             "seq": min(main.seq, lines.seq),

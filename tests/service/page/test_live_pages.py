@@ -50,6 +50,18 @@ def test_a_sweep_that_waits_may_not_be_in_the_store_yet(front):
     assert "waits for slots" in LivePages(front).overview(OPERATOR)
 
 
+def test_a_damaged_sweep_hides_no_other(tmp_path):
+    good, bad = WrittenSweep(tmp_path, 3), WrittenSweep(tmp_path, 3, name="bad")
+    bad.view.config["version"] = 7
+    bad.end(SweepState.STOPPED)
+    first, second = LivePages(NotingFront(good.place)).overview_news(OPERATOR)["sweeps"]
+    assert first["name"] == "bad" and "stored config of another version" in first["reason"]
+    assert second["trials"]["complete"] == 3
+    assert "another version" in LivePages(NotingFront(good.place)).overview(OPERATOR)
+    good.close()
+    bad.close()
+
+
 def test_the_table_comes_best_first(front, written):
     page = LivePages(front).sweep(NAME, OPERATOR)
     numbers = [int(text) for text in re.findall(r'<tr data-trial="(\d+)">', page)]

@@ -10,7 +10,7 @@ const section = id => document.querySelector(`#${id} .plot`);
 const metric = byId("metric"), logarithmic = byId("log");
 const points = new Map();
 const MOST = 240;  // points of a curve
-let seq = 0, state = null, complete = -1, lost = "";
+let seq = 0, asked = "", state = null, complete = -1, lost = "";
 
 const table = new TrialTable(() => figures.forEach(figure => figure.touch()));
 
@@ -112,7 +112,7 @@ function take(news) {
   state = news.sweep.state;
   facts(news.sweep, news.queue);
   takeKeys(news.keys);
-  takePoints(news);
+  if (asked === metric.value) takePoints(news);
   table.take(news.rows, news.whole);
   if (Object.keys(news.curves).length) curveFigure.touch();
   showLost();
@@ -122,7 +122,7 @@ function take(news) {
     profiles.wanted = true;
   }
   showProfiles();
-  seq = seq < 0 ? 0 : news.seq;
+  seq = seq < 0 || asked !== metric.value ? 0 : news.seq;  // another metric has been chosen since
   document.body.dataset.seq = news.more ? "" : seq;
   performance.clearMeasures("update");
   performance.measure("update", {start});
@@ -147,4 +147,9 @@ const boxes = new MutationObserver(() => {
 boxes.observe(section("parallel"), {attributes: true, childList: true});
 
 document.getElementById("error")?.scrollIntoView({block: "center"});
-follow(() => `${data.place}/live?after=${seq}&key=${encodeURIComponent(metric.value)}`, take);
+function address() {
+  asked = metric.value;
+  return `${data.place}/live?after=${seq}&key=${encodeURIComponent(asked)}`;
+}
+
+follow(address, take);
