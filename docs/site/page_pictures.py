@@ -72,6 +72,13 @@ def wait_for_results(driver: Chrome, base: str, complete: int = 36) -> None:
             driver.get(f"{base}/sweeps/{NAME}")
 
 
+def wait(driver: Chrome, script: str, seconds: float = 60.0) -> None:
+    """Until a script returns something, or the time is over."""
+    end = time.monotonic() + seconds
+    while not driver.execute_script(script) and time.monotonic() < end:
+        time.sleep(0.2)
+
+
 def shoot(driver: Chrome, address: str, size: tuple[int, int], scheme: str, part: str) -> None:
     """Bring a page to where the picture is taken."""
     screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600}
@@ -80,8 +87,9 @@ def shoot(driver: Chrome, address: str, size: tuple[int, int], scheme: str, part
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     driver.get(address)
     if part:
-        driver.execute_script("document.querySelector(arguments[0]).scrollIntoView()", part)
-    time.sleep(5.0)  # figures are drawn when they come into view
+        driver.execute_script("document.querySelector(arguments[0]).scrollIntoView({behavior: 'instant'})", part)
+        wait(driver, f"return document.querySelector('{part} .plot').dataset.drawn")  # they are, when they are in view
+    time.sleep(3.0)
 
 
 if __name__ == "__main__":

@@ -139,9 +139,9 @@ class PageRouter:
     def refusal(self, request: Request, error: RnnsweepError) -> Response:
         """An error as a page, or as JSON for the script."""
         status = _status(request, error)
+        request.state.problem = str(error)  # for the audit
         if request.url.path.endswith(("/live", "/profiles")):
             return _json({"error": str(error)}, status)
-        request.state.problem = str(error)
         title = {503: "The store is away", 404: "Not there", 403: "Not allowed"}.get(status, "This did not work")
         return _page(self._pages.message(self._visitor(request), title, str(error)), status)
 

@@ -87,16 +87,16 @@ export function parallel(chosen, width) {
   const rows = chosen.filter(row => row.vs.length);
   if (!rows.length || !data.axes.length) return null;
   const axes = axesOf(rows), last = axes.at(-1), groups = Array.from({length: BINS}, () => new Lines());
-  const sign = data.goals[0].goal === "maximize" ? 1 : -1;
+  const sign = data.goals[0].goal === "maximize" ? 1 : -1, few = rows.length < 200;
   // by rank: a few very bad ones would make all others alike
   [...rows].sort((a, b) => sign * (a.v - b.v)).forEach((row, index) => {
     const places = axes.map((axis, at) => [at, height(axis, at < data.keys.length ? row.p[at] : row.v) ?? MISSING]);
-    groups[Math.floor(BINS * (index / rows.length) ** 4)].add(row.n, places);
+    groups[Math.floor(BINS * (index / rows.length) ** (few ? 2 : 4))].add(row.n, places);
   });
   const traces = groups.map((lines, index) => {
     const share = index / (BINS - 1);  // strong on either ground: dark on light, bright on dark
-    return {...lines, type: "scatter", mode: "lines", showlegend: false, connectgaps: false, opacity: 0.25 + 0.7 * share,
-      line: {color: cividis(isDark() ? 0.3 + 0.7 * share : 0.85 - 0.85 * share), width: 0.6 + 1.2 * share}, hovertemplate: "trial %{text}<extra></extra>"};
+    return {...lines, type: "scatter", mode: "lines", showlegend: false, connectgaps: false, opacity: few ? 0.5 + 0.45 * share : 0.25 + 0.7 * share,
+      line: {color: cividis(isDark() ? 0.4 + 0.6 * share : 0.8 - 0.8 * share), width: 0.6 + 1.2 * share}, hovertemplate: "trial %{text}<extra></extra>"};
   }).filter(trace => trace.x.length);
   const missing = rows.some(row => data.axes.some((axis, index) => height(axis, row.p[index]) === null));
   const shapes = axes.map((_, index) => ({type: "line", x0: index, x1: index, y0: 0, y1: 1, line: {color: colour("soft"), width: 1}, layer: "above"}));
