@@ -91,7 +91,7 @@ export function parallel(chosen, width) {
   // by rank: a few very bad ones would make all others alike
   [...rows].sort((a, b) => sign * (a.v - b.v)).forEach((row, index) => {
     const places = axes.map((axis, at) => [at, height(axis, at < data.keys.length ? row.p[at] : row.v) ?? MISSING]);
-    groups[Math.floor(BINS * (index / rows.length) ** (few ? 2 : 4))].add(row.n, places);
+    groups[Math.min(BINS - 1, Math.floor(BINS * ((index + 1) / rows.length) ** (few ? 2 : 4)))].add(row.n, places);
   });
   const traces = groups.map((lines, index) => {
     const share = index / (BINS - 1);  // strong on either ground: dark on light, bright on dark
