@@ -15,8 +15,9 @@ from tests.docs.blocks import ROOT, TINY
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SCRIPT = ROOT / "docs/site/screenshots.py"
-ELSEWHERE = {"error_surface.png", "sweep_lyapunov.png"}
-"""Made by `rnnsweep analyze`, and by `docs/site/lab_picture.py` with it."""
+SERVICE = {f"service-{name}.png" for name in ("list", "sweep", "figures", "phone")}
+ELSEWHERE = {"error_surface.png", "sweep_lyapunov.png", *SERVICE}
+"""Made by `rnnsweep analyze`, by `docs/site/lab_picture.py` with it, and by `docs/site/page_pictures.py`."""
 
 
 def shown() -> set[str]:

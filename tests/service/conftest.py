@@ -1,4 +1,4 @@
-"""A filled store behind a service, with three accounts of which two have a sweep; and a service on one inline worker."""
+"""A filled store behind a service, with three accounts of which two have a sweep; and one on an inline worker."""
 
 from __future__ import annotations
 
