@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name, param_text, rank_of, trial_tags
+from rnnsweep.adapters.mlflow.formatting import ORDER, rank_of, trial_tags
 from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, SWEEP, TRIAL, points_by_curve, trial_runs
 from rnnsweep.adapters.mlflow.sweep_run import SweepRun
 from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
+from rnnsweep.adapters.trial_texts import legal_name, param_text
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView

@@ -8,21 +8,16 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from rnnsweep.adapters.mlflow.formatting import (
-    LONGEST_NAME,
-    LONGEST_PARAM,
-    TAGS,
-    clean,
     column_names,
     config_yaml,
-    legal_name,
     note,
     order_text,
-    param_text,
     range_text,
     rank_of,
     rounded,
     trial_tags,
 )
+from rnnsweep.adapters.trial_texts import LONGEST_NAME, LONGEST_PARAM, TAGS, clean, legal_name, param_text
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.summary import Best, rank
