@@ -120,6 +120,7 @@ class TrackedSweep:
         trials: by number; those that have begun.
         points: of the sweep itself, not written yet. state: its state; None: not known yet.
         best: the best trial so far.
+        reported: points per key that the sweep itself has at least. steps: number of different steps among them.
     """
 
     def __init__(self, plan: SweepPlan, facts: TrackerFacts) -> None:
@@ -136,6 +137,7 @@ class TrackedSweep:
         self.state: SweepState | None = None
         self.changed_at = 0.0
         self.best: Best | None = None
+        self.reported, self.steps = Counter[str](), 0
         self._scores: dict[int, tuple[Rank, float]] = {}
         self._ended: dict[int, TrialState] = {}
         self._pending: dict[int, TrackedTrial] = {}
@@ -237,9 +239,13 @@ class TrackedSweep:
             self._scores[trial.number] = (order, values[0])
             self.best = best_of(self.best, order, values[0])
         step, counts = len(self._ended), Counter(self._ended.values())
-        self.points += [(key, step, float(counts[state])) for state, key in COUNTED.items()]
+        points = [(key, step, float(counts[state])) for state, key in COUNTED.items()]
         if self.best is not None:
-            self.points.append((BEST, step, self.best.value))
+            points.append((BEST, step, self.best.value))
+        if step > self.steps:  # a trial that ends again brings no further step
+            self.steps = step
+            self.reported.update(key for key, _, _ in points)
+        self.points += points
 
 
 class KnownPoints:

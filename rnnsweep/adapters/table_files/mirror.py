@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 from rnnsweep.adapters.sweep_folder import SweepFolder
 from rnnsweep.adapters.table_files.trial_rows import Column, trial_columns, trial_row
-from rnnsweep.adapters.tracked_trials import KnownPoints, Point, TrackedSweep, TrackerFacts
+from rnnsweep.adapters.tracked_trials import KnownPoints, Point, TrackedSweep, TrackedTrial, TrackerFacts
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Change
-from rnnsweep.sweep.states import SweepState
+from rnnsweep.sweep.states import SweepState, TrialState
 from rnnsweep.sweep.views import SweepView
 
 Curves = Mapping[int | None, Sequence[Point]]
@@ -88,13 +88,14 @@ class TableMirror:
             return False
 
     def _has_trials(self) -> bool:
-        rows = [(one.number, one.state.value, one.step) for one in self._tracked.trials.values()]
-        return sorted(self._form.read_trials(self._folder.path)) == sorted(rows)
+        rows = {number: (state, step) for number, state, step in self._form.read_trials(self._folder.path)}
+        return all(one.number in rows and _not_behind(rows[one.number], one) for one in self._tracked.trials.values())
 
     def _has_points(self) -> bool:
         counts = Counter((trial, key) for trial, key, _ in self._form.points(self._folder.path))
-        trials = self._tracked.trials.values()
-        return all(counts[trial.number, key] >= count for trial in trials for key, count in trial.reported.items())
+        curves = {None: self._tracked.reported}
+        curves |= {number: trial.reported for number, trial in self._tracked.trials.items()}
+        return all(counts[one, key] >= count for one, keys in curves.items() for key, count in keys.items())
 
     def start_over(self) -> None:
         """Remove what is there: points could not be put between others."""
@@ -150,3 +151,9 @@ class TableMirror:
         # the whole table each time: at most a twentieth of the thread's time goes there, however long the sweep is
         now = time.monotonic()
         self._next_table = now + max(1.0, 20 * (now - begin))
+
+
+def _not_behind(row: tuple[str, int], trial: TrackedTrial) -> bool:
+    """Whether a row is as the journal has the trial, or from entries beyond the cursor, which will come again."""
+    state, step = TrialState(row[0]), row[1]
+    return row == (trial.state.value, trial.step) or (step, state.finished) > (trial.step, trial.state.finished)

@@ -63,10 +63,11 @@ class TensorBoardMirror:
         """Whether every trial's file is there, with as many whole records as it was given."""
         self._tracked.replay(batches)
         with self._folder.errors():
-            return self._folder.is_ours and all(
-                self._file(trial.number, trial.started).count() >= _records(trial)
-                for trial in self._tracked.trials.values()
-            )
+            if not self._folder.is_ours:
+                return False
+            own = self._file(None, self._sweep.created).count() >= 2 + self._tracked.steps
+            trials = self._tracked.trials.values()
+            return own and all(self._file(one.number, one.started).count() >= _records(one) for one in trials)
 
     def start_over(self) -> None:
         """Remove what is there: events could not be put between others."""
