@@ -56,7 +56,8 @@ def receivers(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
     from rnnsweep.adapters.webhooks.messages import Wanted
     from rnnsweep.adapters.webhooks.mirror import Receiver, WebhookMirror
 
-    view, found = _view(config, ledger), list[Mirror]()
+    found: list[Mirror] = []
+    view = _view(config, ledger)
     for index, block in enumerate(config.notify):
         # the address is looked up when it is needed: a resume without it goes on, and says that nobody is told
         find = functools.partial(address, block["url"], f"notify.{index}.url")
