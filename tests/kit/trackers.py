@@ -29,15 +29,15 @@ class ReadBack:
 def build(kind: str, root: Path, view, plan, facts, journal) -> Any:
     """A new mirror on the files below `root`, as another session would make it."""
     from rnnsweep.adapters.table_files.csv_tables import CsvTables
-    from rnnsweep.adapters.table_files.mirror import TableMirror
     from rnnsweep.adapters.table_files.parquet_tables import ParquetTables
+    from rnnsweep.adapters.table_files.table_mirror import TableMirror
 
     if kind == "tensorboard":
-        from rnnsweep.adapters.tensorboard.mirror import TensorBoardMirror
+        from rnnsweep.adapters.tensorboard.event_mirror import TensorBoardMirror
 
         return TensorBoardMirror(root, view, plan, facts)
     if kind == "wandb":
-        from rnnsweep.adapters.wandb.mirror import WandbMirror, WandbPlace
+        from rnnsweep.adapters.wandb.run_mirror import WandbMirror, WandbPlace
 
         return WandbMirror(WandbPlace(root, "rnnsweep"), view, plan, facts, journal)
     form = CsvTables() if kind == "csv" else ParquetTables(part_rows=40)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnsweep.adapters.sweep_folder import replace
-from rnnsweep.adapters.table_files.mirror import Curves
+from rnnsweep.adapters.table_files.table_mirror import Curves
 from rnnsweep.adapters.table_files.trial_rows import Column
 
 HEADER = b"trial,step,metric,value\n"

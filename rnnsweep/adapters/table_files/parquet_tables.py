@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.adapters.sweep_folder import replace
-from rnnsweep.adapters.table_files.mirror import Curves
+from rnnsweep.adapters.table_files.table_mirror import Curves
 from rnnsweep.adapters.table_files.trial_rows import Column
 
 if TYPE_CHECKING:

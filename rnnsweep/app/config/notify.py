@@ -17,7 +17,7 @@ from rnnsweep.unit import Range, check_field
 
 EVENTS = ("end", "failure", "divergence", "best")
 FORMS = ("generic", "slack")
-DEFAULTS: Mapping[str, Any] = {"on": ["end"], "form": "generic", "diverged_above": 0.5, "link": None}
+DEFAULTS: Mapping[str, Any] = {"events": ["end"], "form": "generic", "diverged_above": 0.5, "link": None}
 KEYS = ("url", *DEFAULTS)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ALLOWED = "${oc.env:NAME}, or http:// on this machine (localhost)"
@@ -30,15 +30,17 @@ def check_notify(blocks: Any) -> None:
         ConfigError: no list of mappings, an unknown key, a value that is not allowed.
     """
     if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
-        raise ConfigError("is no list of mappings", key="notify", allowed="[{url: ..., on: [end]}, ...]")
+        raise ConfigError("is no list of mappings", key="notify", allowed="[{url: ..., events: [end]}, ...]")
     for index, block in enumerate(blocks):
         key = f"notify.{index}"
         for name in block:
             if name not in KEYS:
-                raise ConfigError("unknown key", key=f"{key}.{name}", allowed=KEYS, hint=nearest(str(name), KEYS))
+                # yaml reads a bare `on` as true, which is why the key has another name
+                hint = "events" if name is True or name == "on" else nearest(str(name), KEYS)
+                raise ConfigError("unknown key", key=f"{key}.{name}", allowed=KEYS, hint=hint)
         if not isinstance(block.get("url"), str) or not block["url"]:
             raise ConfigError("names no address", key=f"{key}.url", allowed=_ALLOWED)
-        _check_events(block.get("on", DEFAULTS["on"]), f"{key}.on")
+        _check_events(block.get("events", DEFAULTS["events"]), f"{key}.events")
         check_field(f"{key}.form", block.get("form", "generic"), FORMS)
         check_field(f"{key}.diverged_above", block.get("diverged_above", 0.5), Range(0, 1))
         link = block.get("link")
@@ -69,7 +71,11 @@ def kept_notify(blocks: Sequence[Mapping[str, Any]], written: Any) -> list[dict[
     if len(texts) != len(blocks):
         texts = [None] * len(blocks)
     return [
-        {**DEFAULTS, **block, "url": _kept(block["url"], text, f"notify.{index}.url")}
+        {
+            "url": _kept(block["url"], text, f"notify.{index}.url"),
+            **DEFAULTS,
+            **{k: v for k, v in block.items() if k != "url"},
+        }
         for index, (block, text) in enumerate(zip(blocks, texts, strict=True))
     ]
 

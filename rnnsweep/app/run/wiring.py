@@ -73,7 +73,7 @@ def executor(config: SweepConfig, session: Session = UNCHECKED) -> Executor:
 
 def mirrors(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
     """Trackers, Optuna's database and receivers of messages, as far as the config wants them."""
-    from rnnsweep.app.run.trackers import receivers, trackers
+    from rnnsweep.app.run.chosen_mirrors import receivers, trackers
 
     wanted = trackers(config, ledger)
     if config.store.optuna is not None:

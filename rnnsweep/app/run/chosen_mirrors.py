@@ -33,18 +33,18 @@ def _tracker(config: SweepConfig, ledger: Ledger, kind: str, block: Mapping[str,
         _facts(config, block),
     )
     if kind == "tensorboard":
-        from rnnsweep.adapters.tensorboard.mirror import TensorBoardMirror
+        from rnnsweep.adapters.tensorboard.event_mirror import TensorBoardMirror
 
         return TensorBoardMirror(root, view, config.plan, facts)
     if kind == "wandb":
-        from rnnsweep.adapters.wandb.mirror import WandbMirror, WandbPlace
+        from rnnsweep.adapters.wandb.run_mirror import WandbMirror, WandbPlace
 
         place = WandbPlace(root, block["project"], block["entity"], block["mode"])
         journal = functools.partial(_journal, ledger, config.plan.name)
         return WandbMirror(place, view, config.plan, facts, journal)
     from rnnsweep.adapters.table_files.csv_tables import CsvTables
-    from rnnsweep.adapters.table_files.mirror import TableMirror
     from rnnsweep.adapters.table_files.parquet_tables import ParquetTables
+    from rnnsweep.adapters.table_files.table_mirror import TableMirror
 
     return TableMirror(CsvTables() if kind == "csv" else ParquetTables(), root, view, config.plan, facts)
 
@@ -54,7 +54,7 @@ def receivers(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
     if not config.notify:
         return []
     from rnnsweep.adapters.webhooks.messages import Wanted
-    from rnnsweep.adapters.webhooks.mirror import Receiver, WebhookMirror
+    from rnnsweep.adapters.webhooks.webhook_mirror import Receiver, WebhookMirror
 
     found: list[Mirror] = []
     view = _view(config, ledger)
@@ -62,7 +62,7 @@ def receivers(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
         # the address is looked up when it is needed: a resume without it goes on, and says that nobody is told
         find = functools.partial(address, block["url"], f"notify.{index}.url")
         receiver = Receiver(f"notify-{index}", block["form"], find)
-        wanted = Wanted(tuple(block["on"]), float(block["diverged_above"]), block["link"])
+        wanted = Wanted(tuple(block["events"]), float(block["diverged_above"]), block["link"])
         found.append(WebhookMirror(receiver, view, config.plan, wanted))
     return found
 
