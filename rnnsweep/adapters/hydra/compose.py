@@ -16,7 +16,7 @@ from typing import Any
 from rnnsweep.adapters.hydra.composed_units import compose_units
 from rnnsweep.adapters.hydra.key_hints import key_meant
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, OPEN, TARGET, ConfigTree, Overrides
-from rnnsweep.adapters.hydra.search import ConfigPath
+from rnnsweep.adapters.hydra.search import LISTED, ConfigPath
 from rnnsweep.adapters.hydra.space_block import SearchedKey, group_dimension, specs
 from rnnsweep.adapters.hydra.yaml_files import Choice, Layer, SweepFile
 from rnnsweep.errors import ConfigError, nearest, with_source
@@ -74,10 +74,16 @@ class Composition:
         group, *below = key.split(".")
         if layer is None or group not in layer.groups or not below or self.origin[group] == source:
             return False
+        if group in LISTED and isinstance(layer.groups[group], list) != isinstance(self.choices[group], list):
+            return True  # keys of one unit stand elsewhere than those of several
         meant, now = _names(layer.groups[group]), _names(self.choices[group])
         if group in self.dimensions:
             now = self.dimensions[group].choices
-        return below[0] in meant and below[0] not in now if group == "controllers" else not set(meant) & set(now)
+        return (
+            below[0] in meant and below[0] not in now
+            if isinstance(self.choices[group], list)
+            else not set(meant) & set(now)
+        )
 
     def _replaced(self, key: str, source: str) -> bool:
         """Whether the unit within a unit that a key was written for was replaced by something later."""

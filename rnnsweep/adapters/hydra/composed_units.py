@@ -36,7 +36,7 @@ def compose_units(base: Mapping[str, Any], groups: Mapping[str, Choice], folders
 
     Args:
         base: plain blocks of the base config.
-        groups: unit chosen per group; ``controllers`` takes a list, each one lands in ``controllers.NAME``.
+        groups: unit chosen per group; of a list each one lands in ``GROUP.NAME``.
         folders: unit directories, in order of precedence.
 
     Raises:

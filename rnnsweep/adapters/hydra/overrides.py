@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rnnsweep.adapters.hydra.mistyped import COMMAND_LINE, mistyped
+from rnnsweep.adapters.hydra.search import LISTED
 from rnnsweep.adapters.hydra.yaml_files import DEEPEST, Choice
 from rnnsweep.errors import ConfigError, printable
 from rnnsweep.loader import NAME
@@ -153,9 +154,7 @@ def _choose(result: Overrides, group: str, override: Override) -> None:
         return
     choice = plain(override._value)
     if group != "controllers":
-        if not isinstance(choice, str):
-            raise ConfigError("names no unit", key=group, value=choice, allowed=f"{group}=NAME", file=COMMAND_LINE)
-        result.groups[group] = choice
+        result.groups[group] = _choice(group, choice)
         # the later word wins: a unit that is typed after a range ends the search
         result.searches.pop(group, None)
         return
@@ -165,6 +164,16 @@ def _choose(result: Overrides, group: str, override: Override) -> None:
     else:
         # a whole list replaces what was added and removed before it
         result.groups[group], result.added, result.removed = names, [], []
+
+
+def _choice(group: str, choice: Any) -> Choice:
+    """A unit's name; of groups that take several, a list of names too."""
+    if isinstance(choice, list) and group in LISTED and all(isinstance(name, str) for name in choice):
+        return list(dict.fromkeys(choice))
+    if not isinstance(choice, str):
+        allowed = f"{group}=NAME" + (f", {group}=[NAME,...]" if group in LISTED else "")
+        raise ConfigError("names no unit", key=group, value=choice, allowed=allowed, file=COMMAND_LINE)
+    return choice
 
 
 def _assign(result: Overrides, key: str, override: Override) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from rnnsweep.errors import ConfigError, nearest
 
 PACKAGE = Path(__file__).parents[2]
+LISTED = ("tracker",)
+"""Groups that take one unit, or a list of them, each of which then stands below its name: ``tracker.csv.points``."""
 BASE = "config"  # the packaged base config; a file of that name is never a sweep
 
 

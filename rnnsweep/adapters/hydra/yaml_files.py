@@ -13,7 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rnnsweep.adapters.hydra.search import BASE, ConfigPath
+from rnnsweep.adapters.hydra.search import BASE, LISTED, ConfigPath
 from rnnsweep.errors import ConfigError, nearest, printable
 
 Choice = str | list[str] | None
@@ -46,7 +46,7 @@ class SweepFile:
 
     Attributes:
         path: the file.
-        groups: unit chosen per group; a list for ``controllers``.
+        groups: unit chosen per group; a list for ``controllers``, and for trackers where there are several.
         layers: those of inherited sweeps first, the sweep's own last.
         description: the first comment line.
     """
@@ -188,7 +188,7 @@ def _group_entry(entry: Mapping[Any, Any], path: Path, search: ConfigPath) -> tu
         raise ConfigError(
             "unknown group", key="defaults", value=group, allowed=sorted(known), hint=hint, file=str(path)
         )
-    if isinstance(choice, list) and group == "controllers":
+    if isinstance(choice, list) and group in ("controllers", *LISTED):
         return group, [str(name) for name in choice]
     if isinstance(choice, str) or choice is None:
         return group, choice

@@ -2,76 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import posixpath
-import re
 import struct
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import yaml
 
+from rnnsweep.adapters.trial_texts import LONGEST_TAG, TAGS, clean, legal_name, param_text, trial_facts
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.space import Dimension
-from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.summary import Best, Rank
-from rnnsweep.sweep.views import fingerprint_text
 
-LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
-TAGS = ("state", "solved", "reason", "attempts", "worker", "engine", "seed", "shape_key")
-"""Tags of every trial, whose names columns of searched keys must not take."""
 ORDER = "rnnsweep.order"
 """Tag by which MLflow sorts trials as everything else here does, see `order_text`."""
-
-_ILLEGAL = re.compile(r"[^\w.\-: /]", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-
-
-@lru_cache(maxsize=4096)
-def legal_name(key: str) -> str:
-    """A name of a metric, param or tag as MLflow allows it: letters, digits and ``_-.: /``, and the form of a path.
-
-    `@` reads ``_at_``; a name that loses anything else gets a few digits of its own, so that two stay two.
-
-    Example:
-        >>> legal_name("valid/error"), legal_name("objective@200"), legal_name("valid/MAP@5,x")
-        ('valid/error', 'objective_at_200', 'valid/MAP_at_5_x-aee9d3')
-    """
-    name = key.replace("@", "_at_")
-    legal = _ILLEGAL.sub("_", name)
-    legal = posixpath.normpath(legal).lstrip("/") if legal else ""
-    while legal.startswith(".."):
-        legal = legal[2:].lstrip("/")
-    if legal == name and 0 < len(legal) <= LONGEST_NAME and legal != ".":
-        return legal
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    return f"{legal.strip('.')[: LONGEST_NAME - 7]}-{digest}"
-
-
-def clean(text: str) -> str:
-    r"""A text that every database takes: control characters and lone surrogates become escapes.
-
-    Example:
-        >>> clean("a\x00b\udc80") == r"a\x00b\udc80"
-        True
-    """
-    text = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def param_text(value: Any) -> str:
-    """A param as MLflow shows it: numbers as numbers, off as ``inf``, ``null`` and ``true`` as in yaml.
-
-    Example:
-        >>> param_text(0.5), param_text(True), param_text(None), param_text("tanh")
-        ('0.5', 'true', 'null', 'tanh')
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    return clean(value if isinstance(value, str) else json.dumps(value, default=str))[:LONGEST_PARAM]
 
 
 def rounded(value: Any) -> str:
@@ -104,28 +48,12 @@ def column_names(keys: Sequence[str], taken: Sequence[str] = ()) -> dict[str, st
 
 def trial_tags(data: Mapping[str, Any], plan: SweepPlan, shape_key: str, rank: Rank | None) -> dict[str, str]:
     """Tags of a trial's run; searched keys once more, short and rounded, for the columns of MLflow's table."""
-    tags: dict[str, Any] = {
-        "state": data["state"],
-        "reason": data.get("reason", ""),
-        "attempts": data.get("attempts", 0),
-        "worker": data.get("worker", ""),
-        "engine": data.get("engine", ""),
-        "seed": plan.seed,
-        "shape_key": shape_key,
-    }
     columns = column_names(plan.space.keys, TAGS)
-    tags.update({columns[key]: rounded(value) for key, value in data["params"].items() if key in columns})
-    if TrialState(data["state"]).finished:  # the metric solved_at is a number on every run: the budget where unsolved
-        tags["solved"] = "no" if data.get("solved_at") is None else "yes"
-    if data.get("diverged_at") is not None:
-        tags["diverged_at"] = data["diverged_at"]
-        tags["diverged_share"] = data.get("diverged_share", 0.0)
-    if data.get("fingerprints") is not None:
-        tags["fingerprints"] = fingerprint_text(data["fingerprints"])
-    tags.update(data.get("extra", {}))
+    tags = {columns[key]: rounded(value) for key, value in data["params"].items() if key in columns}
     if rank is not None:
         tags[ORDER] = order_text(rank)
-    return {legal_name(key): clean(str(value))[:LONGEST_TAG] for key, value in tags.items()}
+    named = {legal_name(key): clean(value)[:LONGEST_TAG] for key, value in tags.items()}
+    return named | trial_facts(data, plan, shape_key)
 
 
 def order_text(rank: Rank) -> str:

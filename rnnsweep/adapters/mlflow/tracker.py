@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.adapters import sqlite
-from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name, param_text, rank_of, trial_tags
+from rnnsweep.adapters.mlflow.formatting import ORDER, rank_of, trial_tags
 from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, PARENT, SWEEP, TRIAL, points_by_curve, trial_runs
 from rnnsweep.adapters.mlflow.sweep_run import SweepRun
 from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
+from rnnsweep.adapters.tracked_trials import kept, stand_in
+from rnnsweep.adapters.trial_texts import legal_name, param_text
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView
@@ -252,14 +254,7 @@ class MlflowMirror:
                 run.add(step, change.data["metrics"])
 
     def _kept(self, step: int) -> bool:
-        """Whether the rung that ends at `step` is among the points that a curve may have; the last one always is.
-
-        The choice depends on the rung's index and the number of rungs alone, so it is the same after a resume.
-        """
-        every = self._plan.report_every
-        rung, rungs = -(-step // every), -(-self._plan.budget.updates // every)
-        points = max(1, self._options.points)
-        return rungs <= points or rung >= rungs or rung * points // rungs != (rung - 1) * points // rungs
+        return kept(self._plan, self._options.points, step)
 
     def _take_trial(self, store: RunStore, number: int, change: Change) -> None:
         data, state = change.data, TrialState(change.data["state"])
@@ -309,7 +304,7 @@ class MlflowMirror:
             run.add(*last)
         if values and (last is None or last[1].get(FIRST) != values[0]):
             run.add(step, {FIRST: values[0]})
-        run.add(step, {key: self._stand_in(key) for key in self._keys if legal_name(key) not in run.keys})
+        run.add(step, {key: stand_in(self._plan, key) for key in self._keys if legal_name(key) not in run.keys})
         finished = data.get("finished")
         run.ended = (STATUS[state], int((change.at if finished is None else finished) * 1000))
         files: dict[str, Any] = {**self._sweep_run.config_files(data["params"])}
@@ -318,13 +313,6 @@ class MlflowMirror:
         except Exception:
             LOG.exception("no artifacts for trial %d", number)
         store.upload_quietly(run.run_id, files)
-
-    def _stand_in(self, key: str) -> float:
-        """What a trial has under a key that it never reported: the worst value where one is defined, else 0."""
-        first = self._plan.objectives[0]
-        if key == FIRST:
-            return first.worst
-        return self._plan.worst.get(key, float(self._plan.budget.updates) if key == "solved_at" else 0.0)
 
     # -------------------------------------------------------------- writing
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rnnsweep.adapters.mlflow.formatting import ORDER, TAGS, column_names, legal_name
+from rnnsweep.adapters.mlflow.formatting import ORDER, column_names
 from rnnsweep.adapters.mlflow.sqlite_tables import KIND
+from rnnsweep.adapters.trial_texts import TAGS, legal_name
 from rnnsweep.sweep.plan import SweepPlan
 
 TRIALS_ONLY = f"tags.`{KIND}` = 'trial'"

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from rnnsweep.app.config.notify import check_notify
 from rnnsweep.app.config.point import lookup, put
 from rnnsweep.app.config.store_urls import refuse_unclear
+from rnnsweep.app.config.trackers import check_trackers
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import Range, as_declared, check_field
 
 UNIT_GROUPS = ("task", "family", "embedding", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
     *("name", "seed", "replicas", "seeds", *UNIT_GROUPS, "training", "scorers", "objective"),
-    *("space", "sampler", "pruner", "budget", "cluster", "engine", "dtype", "store", "tracker"),
+    *("space", "sampler", "pruner", "budget", "cluster", "engine", "dtype", "store", "tracker", "notify"),
 )
 SAMPLER_PLAIN = ("enqueue", "prefetch", "warm_start")
 """Keys of ``sampler`` that are the sweep's, not the unit's."""
@@ -50,8 +52,6 @@ PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
     "cluster.rows": Range(1, 10**6, integer=True, optional=True),
     "cluster.deadline_s": Range(0, open_low=True),
     "cluster.dashboard": _BOOLEAN,
-    "tracker.kind": ("mlflow", "none"),
-    "tracker.points": Range(2, 10**6, integer=True),
     "engine": ("auto", "reference", "cpu", "gpu"),
     "dtype": ("float32", "float64"),
 }
@@ -85,6 +85,8 @@ def check_values(resolved: dict[str, Any]) -> None:
         _check_name(resolved["sampler"]["warm_start"], "sampler.warm_start")
     _check_places(resolved)
     _check_cluster(resolved["cluster"])
+    check_trackers(resolved["tracker"])
+    check_notify(resolved.get("notify", []))  # ledgers of before have none
     _check_steps(resolved)
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
+from rnnsweep.app.config.trackers import MLFLOW, tracker_blocks
 from rnnsweep.sweep.objective import SOLVED_AT
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.space import Dimension, Space
@@ -80,11 +81,17 @@ def _unread(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -> Ite
             if f"cluster.{name}" in written:
                 value = _word(config["cluster"][name])
                 yield f"cluster.{name}={value} is not read: this cluster is the driver's own process (executor: inline)"
-    if config["tracker"]["kind"] == "none":
-        for key in _MLFLOW_KEYS:
-            if key in written:
-                yield f"{key} is not read: nothing is tracked (tracker={names['tracker']})"
+    trackers = tracker_blocks(config["tracker"])
+    for key in _MLFLOW_KEYS if MLFLOW not in trackers else ():
+        if key in written and (not trackers or key.startswith("store.")):
+            what = "MLflow is not among the trackers" if trackers else "nothing is tracked"
+            yield f"{key} is not read: {what} (tracker={_chosen(names['tracker'])})"
     yield from _unread_take(plan)
+
+
+def _chosen(choice: Any) -> str:
+    """A group's choice as it is typed."""
+    return f"[{','.join(choice)}]" if isinstance(choice, list) else str(choice)
 
 
 def _unread_take(plan: SweepPlan) -> Iterator[str]:

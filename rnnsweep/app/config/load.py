@@ -28,9 +28,11 @@ from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_confi
 from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values, fit_rungs
 from rnnsweep.app.config.data_paths import place_config
 from rnnsweep.app.config.idle import idle_arms, idle_controllers, idle_settings, same_rules, slow_loops, still_loops
+from rnnsweep.app.config.notify import kept_notify
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
 from rnnsweep.app.config.store_urls import kept, readable, refuse_secrets, without_typed_secrets
+from rnnsweep.app.config.trackers import tracker_blocks
 from rnnsweep.app.config.unread import unread_lines
 from rnnsweep.core.checkpoint_paths import sweep_folder
 from rnnsweep.core.metrics import score_names
@@ -54,7 +56,9 @@ class SweepConfig:
         resolved: full config of the base point, plain data, searched keys at their defaults; it holds no password.
         variants: one per combination of searched groups; one with empty groups otherwise.
         store: where results go, the only place with passwords. cluster: what trains.
-        tracker, sampler, pruner: blocks of the chosen units.
+        trackers: kind -> block of each tracker that writes something.
+        notify: who is told of what happens, the addresses as they are kept (`notify.address` finds them).
+        sampler, pruner: blocks of the chosen units.
         source: the file that the sweep came from; empty for the base config alone.
         choices: unit chosen per group (the first one of searched groups).
         description: the file's first comment line.
@@ -68,7 +72,7 @@ class SweepConfig:
     variants: tuple[Variant, ...]
     store: StoreConfig
     cluster: ClusterConfig
-    tracker: dict[str, Any]
+    trackers: dict[str, dict[str, Any]]
     sampler: dict[str, Any]
     pruner: dict[str, Any]
     source: str
@@ -77,6 +81,7 @@ class SweepConfig:
     sweep: str = ""
     config_dirs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    notify: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def checkpoints(self) -> str:
@@ -206,6 +211,7 @@ def _variants(composition: Composition, name: str, path: ConfigPath) -> tuple[li
         place_config(resolved)
         urls = resolved["store"]
         resolved["store"] = kept(urls, tree.get("store"))
+        resolved["notify"] = kept_notify(resolved["notify"], tree.get("notify"))
         refuse_secrets(resolved)
         variants.append(Variant(groups, resolved, _names(composition.choices) | groups))
     return variants, urls
@@ -293,7 +299,8 @@ def _assemble(
         variants=tuple(variants),
         store=store_config(urls, root),
         cluster=cluster_config(resolved["cluster"]),
-        tracker=dict(resolved["tracker"]),
+        trackers=tracker_blocks(resolved["tracker"]),
+        notify=tuple(resolved.get("notify", ())),  # ledgers of before have none
         sampler=sampler | {NAME: names.get("sampler", "")},
         pruner=resolved["pruner"] | {NAME: names.get("pruner", "")},
         source="",

@@ -19,7 +19,7 @@ DECISIVE = ("torch", "numba", "llvmlite")
 """Libraries that compute, or compile what computes."""
 SEARCHING = ("sampler", "pruner")
 """Groups that decide what is trained and how far, in the driver alone; the others take part in training."""
-IDLE = ("tracker", "store", "cluster", "space", *SEARCHING)
+IDLE = ("tracker", "notify", "store", "cluster", "space", *SEARCHING)
 """Blocks without a unit that trains."""
 
 Names = Mapping[str, str]

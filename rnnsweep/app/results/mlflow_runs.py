@@ -10,6 +10,7 @@ from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.mlflow import sqlite_tables
 from rnnsweep.app.config.load import from_json
 from rnnsweep.app.config.store_urls import UrlFinder
+from rnnsweep.app.config.trackers import MLFLOW, tracker_blocks
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace
 from rnnsweep.core.checkpoint_paths import trial_folder
@@ -39,7 +40,8 @@ def _known_uri(store_place: StorePlace, view: SweepView) -> str:
 
 def run_ids(store_place: StorePlace, view: SweepView) -> Mapping[int, str]:
     """Trial number -> MLflow run id; empty where the tracker is off, away or has not written yet."""
-    if (resolved(view).get("tracker") or {}).get("kind") == "none":
+    block = resolved(view).get("tracker")
+    if block is not None and MLFLOW not in tracker_blocks(block):
         return {}
     uri = _known_uri(store_place, view)
     database = sqlite.path_of(uri)

@@ -40,7 +40,7 @@ def options(config: SweepConfig, ledger: Ledger) -> TrackerOptions:
 
     commands = commands_for(config, place_of(config.store.root, config.store.ledger).option)
     return TrackerOptions(
-        points=config.tracker.get("points", 200),
+        points=config.trackers["mlflow"].get("points", 200),
         metrics=lambda: metric_keys(config),
         environment=describe,
         artifact_root=config.store.artifacts,

@@ -72,15 +72,13 @@ def executor(config: SweepConfig, session: Session = UNCHECKED) -> Executor:
 
 
 def mirrors(config: SweepConfig, ledger: Ledger) -> list[Mirror]:
-    """MLflow and Optuna's database, as far as the config wants them."""
-    wanted: list[Mirror] = []
-    if config.tracker.get("kind") == "mlflow":
-        from rnnsweep.app.run.mlflow_mirror import mlflow_mirror
+    """Trackers, Optuna's database and receivers of messages, as far as the config wants them."""
+    from rnnsweep.app.run.chosen_mirrors import receivers, trackers
 
-        wanted.append(mlflow_mirror(config, ledger))
+    wanted = trackers(config, ledger)
     if config.store.optuna is not None:
         from rnnsweep.adapters.optuna.glance import GlancingMirror
 
         view = ledger.sweep(config.plan.name)
         wanted.append(GlancingMirror(config.store.optuna, config.plan, view.identity if view else ""))
-    return wanted
+    return [*wanted, *receivers(config, ledger)]

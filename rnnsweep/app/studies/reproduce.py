@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rnnsweep.sweep.driver import Outcome
 
 SCALES = ("smoke", "small", "medium", "full")
-_QUIET = ("cluster", "store", "tracker", "engine", "budget.trials")
+_QUIET = ("cluster", "store", "tracker", "notify", "engine", "budget.trials")
 """Blocks and keys whose overrides change no result: a grid ends when its cells do."""
 
 

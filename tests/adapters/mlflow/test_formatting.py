@@ -5,66 +5,22 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from rnnsweep.adapters.mlflow.formatting import (
-    LONGEST_NAME,
-    LONGEST_PARAM,
-    TAGS,
-    clean,
     column_names,
     config_yaml,
-    legal_name,
     note,
     order_text,
-    param_text,
     range_text,
     rank_of,
     rounded,
     trial_tags,
 )
+from rnnsweep.adapters.trial_texts import LONGEST_PARAM, TAGS, param_text
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.summary import Best, rank
 from tests.adapters.mlflow.conftest import PARAMS, make_plan
-
-NASTY = [
-    "objective@200",
-    "my@clip",
-    "valid/MAP@5,x",
-    "a//b",
-    "/abs",
-    "../up",
-    ".",
-    "..",
-    "",
-    "é",
-    "\udc80",
-    "a\0b",
-    "x" * 300,
-]
-
-
-@given(st.text(max_size=40) | st.sampled_from(NASTY))
-def test_every_name_is_made_legal(key):
-    for check in (_validate_metric_name, _validate_param_name, _validate_tag_name):
-        check(legal_name(key))
-    assert len(legal_name(key)) <= LONGEST_NAME
-
-
-def test_legal_names_stay_and_changed_ones_stay_apart():
-    for key in ("valid/error", "controllers.clip.threshold", "grad/norm_clipped", "two words"):
-        assert legal_name(key) == key
-    changed = [legal_name(key) for key in ("MAP,5", "MAP;5", "MAP_5", "a//b", "a/b", "x" * 300, "x" * 301)]
-    assert len(set(changed)) == len(changed)
-
-
-@given(st.text(max_size=20))
-def test_clean_texts_go_into_every_database(text):
-    done = clean(text)
-    done.encode("utf-8")
-    assert "\0" not in done
-    assert clean(done) == done
 
 
 def test_params_and_columns():

@@ -10,10 +10,11 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from rnnsweep.adapters.mlflow.formatting import ORDER, legal_name
+from rnnsweep.adapters.mlflow.formatting import ORDER
 from rnnsweep.adapters.mlflow.store import RunStore, find_runs
 from rnnsweep.adapters.mlflow.tracker import MlflowMirror
 from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
+from rnnsweep.adapters.trial_texts import legal_name
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.ports import Change, SweepView
 from rnnsweep.sweep.space import Dimension, Space

@@ -1,0 +1,1 @@
+"""Webhooks: messages about a sweep, sent from the ledger's journal."""
