@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from rnnsweep.core.datasets.table_inputs import InputRecipe
 
 
 @dataclass(frozen=True, eq=False)
-class NewSequences(Sequence[tuple[str, np.ndarray]]):
+class NewSequences:
     """Names and inputs; what lies on the disk is read again whenever it is taken, and not kept.
 
     Attributes:
@@ -27,8 +27,8 @@ class NewSequences(Sequence[tuple[str, np.ndarray]]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> tuple[str, np.ndarray]:  # pyright: ignore[reportIncompatibleMethodOverride] - no slices
-        return self.names[index], self.take(index)
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        return ((name, self.take(index)) for index, name in enumerate(self.names))
 
 
 def in_memory(
