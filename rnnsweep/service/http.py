@@ -1,8 +1,7 @@
-"""The service over HTTP: the API under ``/api/v1``, the way in for browsers, and the live page where there is one."""
+"""The service over HTTP: the API under ``/api/v1``, the way in for browsers, the live page, and metrics."""
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import logging
 import socket
@@ -27,6 +26,8 @@ from rnnsweep.service.access_layer import API, AccessLayer
 from rnnsweep.service.front import Front
 from rnnsweep.service.limits import Limits
 from rnnsweep.service.login import login_router
+from rnnsweep.service.metrics import metrics_router
+from rnnsweep.service.page.router import page_router
 from rnnsweep.service.routes_events import events_router
 from rnnsweep.service.routes_files import files_router
 from rnnsweep.service.routes_pool import pool_router
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 LOOPBACK, PORT = "127.0.0.1", 8788
 GRACE_S = 3
 """Seconds that requests in progress may take when the service ends."""
-_PAGE = "rnnsweep.service.page.router"
 _PROBLEM = {"content": {problems.MEDIA: {"schema": {"type": "object"}}}}
 _REPLIES: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused; nothing was written. `detail` is the command line's message.", **_PROBLEM},
@@ -75,8 +75,8 @@ def build_app(front: Front, access: Access, closing: threading.Event | None = No
     for router in [*routers, events_router(own, access, closing or threading.Event())]:
         app.include_router(router, prefix=API, responses=_REPLIES)
     app.include_router(login_router(access))
-    if importlib.util.find_spec("rnnsweep.service.page") and importlib.util.find_spec(_PAGE):
-        app.include_router(importlib.import_module(_PAGE).page_router(own), include_in_schema=False)
+    app.include_router(page_router(own), include_in_schema=False)
+    app.include_router(metrics_router(own), include_in_schema=False)
     app.add_middleware(AccessLayer, access=access)
     return app
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +13,13 @@ from rnnsweep.app.provenance import sessions
 from rnnsweep.app.run import wiring
 from rnnsweep.app.run.launch import root_argument
 from rnnsweep.app.stores import place
-from rnnsweep.service.front import Front
+from rnnsweep.service.doors import Door
 from rnnsweep.service.service import Rules, Service
 from rnnsweep.sweep.fair_slots import Limits
 from rnnsweep.sweep.pool import Pool
 from rnnsweep.sweep.session import signals
 
 log = logging.getLogger(__name__)
-
-Door = Callable[[Front], AbstractContextManager[str]]
-"""Opens a way in while the service runs; gives a line that says where it is."""
 
 
 @dataclass(frozen=True)
