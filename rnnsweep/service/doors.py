@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnsweep.app.accounts import first_token
+from rnnsweep.app.accounts import TOKEN_FILE, first_token
 from rnnsweep.service.front import Front
 
 Door = Callable[[Front], AbstractContextManager[str]]
@@ -46,6 +47,12 @@ def http_door(options: HttpOptions) -> Door:
         token = None if options.open else first_token(front.place)
         with server.start():
             line = f"Page and API: {server.url}"
-            yield line if token is None else f"{line}\nYour token, shown this once: {token}"
+            yield line if token is None else f"{line}\n{_shown(token, front)}"
 
     return opened
+
+
+def _shown(token: str, front: Front) -> str:
+    """A token is for somebody's eyes: no log is to keep it."""
+    kept = front.place.root / TOKEN_FILE
+    return f"Your token, shown this once: {token} (also in {kept})" if sys.stderr.isatty() else f"Your token: in {kept}"

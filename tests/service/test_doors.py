@@ -25,13 +25,15 @@ def fetched(url: str, token: str = "", accept: str = "*/*") -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def test_a_service_is_reached_by_the_token_that_is_shown_once(where: StorePlace) -> None:
+def test_a_service_is_reached_by_the_token_of_whoever_started_it(where: StorePlace) -> None:
     with serving(where) as service:
         name = service.submit(submission("mine"))
         with http_door(HttpOptions("127.0.0.1", 0))(service) as line:
             where_, _, shown = line.partition("\n")
-            url, token = where_.rpartition(" ")[2], shown.rpartition(" ")[2]
-            assert Path(where.root / "service.token").read_text().strip() == token
+            kept = Path(shown.rpartition(" ")[2])
+            url, token = where_.rpartition(" ")[2], kept.read_text().strip()
+            assert kept == where.root / "service.token" and kept.stat().st_mode & 0o77 == 0
+            assert token not in line, "no terminal sees it here, and a log must not keep it"
             assert fetched(f"{url}/api/v1/sweeps")[0] == 401
             assert fetched(f"{url}/metrics")[0] == 401
             status, text = fetched(f"{url}/api/v1/sweeps", token)
@@ -40,6 +42,6 @@ def test_a_service_is_reached_by_the_token_that_is_shown_once(where: StorePlace)
             status, text = fetched(f"{url}/metrics", token)
             assert status == 200 and "rnnsweep" in text
         with http_door(HttpOptions("127.0.0.1", 0))(service) as line:
-            assert "token" not in line, "it is shown once"
+            assert "token" not in line, "it is told once"
         with pytest.raises(ConfigError, match="--host"), http_door(HttpOptions("0.0.0.0", 0, open=True))(service):
             pass
