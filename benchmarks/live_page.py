@@ -3,9 +3,9 @@
 A sweep is written through the real ledger and served on loopback; headless Chromium opens its page (cold: a fresh
 browser, nothing read of the journal yet; and warm), then rungs and ends of trials are committed once a second.
 Measured: first paint, from the navigation; the server's answer to the page's question; `update`, from the answer's
-arrival until table and numbers have changed; `figure`, the redrawing of a figure that is in view; and the whole way
-from the commit until the page shows it, of which up to a second is the page's pause between two questions. It needs
-Chromium.
+arrival until table and numbers have changed; `figure`, the redrawing of a figure that is in view; the whole way from
+the commit until the page shows it, of which up to a second is the page's pause between two questions; and the processor
+time of the page's thread for all of an update, on which what others do on the machine counts little. It needs Chromium.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def updates(chrome: Chrome, sweep: WrittenSweep, section: str, rungs: Iterator[i
     chrome.execute_script("document.getElementById(arguments[0]).scrollIntoView()", section)
     time.sleep(3)
     chrome.execute_script(WATCH + "performance.clearResourceTimings()")
-    shown = []
+    chrome.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    shown, before = [], processor_ms(chrome)
     for _ in range(count):
         number = int(chrome.execute_script("return Number(document.getElementById('count').textContent.split(' ')[0])"))
         began = time.monotonic()
@@ -85,11 +86,18 @@ def updates(chrome: Chrome, sweep: WrittenSweep, section: str, rungs: Iterator[i
         wait(chrome, f"return document.getElementById('count').textContent.startsWith('{number + 1} ')")
         shown.append(1000 * (time.monotonic() - began))
         time.sleep(max(0.0, 1.0 - (time.monotonic() - began)))
+    print_line(f"{section}: processor per update", [(processor_ms(chrome) - before) / count])
     spent = chrome.execute_script("return window.spent")
     print_line(f"{section}: answer of the server", chrome.execute_script(ANSWERS))
     print_line(f"{section}: update", [one for one in spent["update"] if one > 0])
     print_line(f"{section}: figure", spent["figure"])
     print_line(f"{section}: commit to page", shown)
+
+
+def processor_ms(chrome: Chrome) -> float:
+    """Processor time that the page's own thread has taken, layout and painting included."""
+    metrics = chrome.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return 1000 * next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
 
 def wait(chrome: Chrome, script: str) -> None:

@@ -142,7 +142,7 @@ export function pareto(chosen) {
   const rows = chosen.filter(row => row.s === "COMPLETE" && row.vs.length === data.goals.length), front = frontOf(rows);
   if (!rows.length) return {front, figure: null};
   const dots = (name, some, color, size, x, y) => ({
-    x: some.map(row => row.vs[x]), y: some.map(row => row.vs[y]), text: some.map(row => row.n), name, type: "scatter", mode: "markers", marker: {color, size, line: {width: 0.6, color: colour("paper")}},
+    x: some.map(row => row.vs[x]), y: some.map(row => row.vs[y]), text: some.map(row => row.n), name, type: "scatter", mode: "markers", marker: {color, size, line: {width: size > 8 ? 0.6 : 0, color: colour("paper")}},
     hovertemplate: "trial %{text}<br>%{x:.4g}, %{y:.4g}<extra></extra>", xaxis: y > 1 ? `x${y}` : "x", yaxis: y > 1 ? `y${y}` : "y", showlegend: y === 1,
   });
   const traces = data.goals.slice(1).flatMap((_, index) => {
