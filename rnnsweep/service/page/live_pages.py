@@ -36,6 +36,7 @@ PALETTE = {
     "failed": RED,
     "running": PURPLE,
     "waiting": SKY,
+    "paused": "#9A6FC4",
 }
 """Fate of a trial -> colour, as in the report."""
 
