@@ -257,7 +257,8 @@ class Pool:
             told = event.worker in share.notes.slots
             self._forget(share, event.worker)
             if told:
-                share.put(replace(event, shared=len(held) > 1 and number in held))
+                # shared too where it had no row there yet, whatever its driver has ordered meanwhile
+                share.put(replace(event, shared=held.keys() != {number}))
         self._balance()
 
     def _forget(self, share: PoolShare, worker: str) -> None:

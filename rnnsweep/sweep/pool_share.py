@@ -54,7 +54,6 @@ class ShareNotes:
         closing: workers that have not yet said that all is over; None: it has not left.
         since: when it had its first place, monotonic seconds.
         device_s: device time that it has had.
-        updates: row-updates reported.
     """
 
     slots: dict[str, int] = field(default_factory=dict[str, int])

@@ -270,7 +270,7 @@ def test_a_loss_says_whether_others_were_there() -> None:
     executor.lose("w0", "killed")
     pool.step(0.0)
     lost = [[event for event in share.poll(0.0) if isinstance(event, WorkerLost)] for share in (one, two)]
-    assert [[event.shared for event in events] for events in lost] == [[False], [False]]
+    assert [[event.shared for event in events] for events in lost] == [[False], [True]], "no row of the second"
     for share in (one, two):
         share.order("w1", Orders(join=(spec(1),)))
     pool.step(0.0)

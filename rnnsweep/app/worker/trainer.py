@@ -263,7 +263,9 @@ class PackTrainer:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # work is queued: without this the clock would stop before it is done
         # Rows of a pack cannot be timed apart; equal shares add up to what the device really spent.
-        share = (time.perf_counter() - started) / len(pack)
+        spent = time.perf_counter() - started
+        self._turns.charge(key, spent)
+        share = spent / len(pack)
         ended: list[RowId] = []
         away: set[int] = set()
         standing = zip(pack.members, pack.snapshots(range(len(pack))), pack.status.tolist(), trained, strict=True)

@@ -20,7 +20,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class PackTurns(Generic[Key]):
-    """Remembers how much time each pack has had.
+    """Remembers how much device time each pack has had.
 
     Args:
         clock: seconds.
@@ -30,10 +30,12 @@ class PackTurns(Generic[Key]):
     def __init__(self, clock: Callable[[], float] = time.perf_counter, quantum: float = QUANTUM_S) -> None:
         self._clock, self._quantum = clock, quantum
         self._passes: dict[Key, float] = {}
+        self._weights: dict[Key, float] = {}
+        self._begun: set[Key] = set()
         self._now = 0.0
 
     def turn(self, packs: Mapping[Key, Sequence[int]], sweeps: Mapping[int, Opening]) -> Iterator[Key]:
-        """Packs to train now, in order, each once at most; the time between two of them is the former's.
+        """Packs to train now, in order, each once at most; `charge` tells before the next what each has taken.
 
         All of them where one sweep is alone. Packs with rows of the highest priority alone, where there are several.
 
@@ -45,8 +47,9 @@ class PackTurns(Generic[Key]):
             self._passes.clear()
             yield from packs
             return
-        weights = _weights(packs, sweeps)
+        self._weights = _weights(packs, sweeps)
         # whoever comes anew begins where the others are: it has no claim to time before it came
+        self._begun &= set(packs)
         first = max(sweeps[sweep].priority for rows in packs.values() for sweep in rows)
         due = [key for key, rows in packs.items() if any(sweeps[sweep].priority == first for sweep in rows)]
         kept = {key: self._passes.get(key, self._now) for key in packs}
@@ -54,14 +57,19 @@ class PackTurns(Generic[Key]):
         trained: set[Key] = set()
         began = self._clock()
         while due:
-            key = min(due, key=lambda one: self._passes[one])
+            key = min(due, key=lambda one: (self._passes[one], one in trained))
             # a row has one rung per turn, and the next verdict may end it
             if key in trained or (trained and self._clock() - began >= self._quantum):
                 return
-            self._now, start = self._passes[key], self._clock()
-            yield key
+            self._now = self._passes[key]
             trained.add(key)
-            self._passes[key] += (self._clock() - start) / weights[key]
+            yield key
+
+    def charge(self, key: Key, seconds: float) -> None:
+        """A pack has had so much device time; its first rung is free, in which its loops may be compiled."""
+        if key in self._begun and key in self._passes:
+            self._passes[key] += seconds / self._weights[key]
+        self._begun.add(key)
 
 
 def _weights(packs: Mapping[Key, Sequence[int]], sweeps: Mapping[int, Opening]) -> dict[Key, float]:

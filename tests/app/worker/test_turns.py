@@ -25,6 +25,7 @@ class Worker:
         for key in self.turns.turn(packs, sweeps):
             order.append(key)
             self.now += self.seconds[key]
+            self.turns.charge(key, self.seconds[key])
             self.spent[key] += self.seconds[key]
         return order
 
@@ -41,7 +42,7 @@ def test_one_sweep_trains_all_its_packs_in_every_turn() -> None:
 @pytest.mark.parametrize("weight", [1, 2, 5])
 def test_time_goes_by_weight_however_long_rungs_are_and_many_rows(weight: int) -> None:
     worker = Worker({"a": 0.7, "b": 0.02})
-    while worker.now < 200:
+    while worker.now < 800:
         worker.turn({"a": [1] * 30, "b": [2] * 3}, weights(1, weight))
     assert worker.spent["b"] / worker.spent["a"] == pytest.approx(weight, rel=0.02)
 
