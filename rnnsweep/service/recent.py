@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from rnnsweep.app.stores import StorePlace, reading
 
 _Read = TypeVar("_Read")
-LASTS_S = 10.0
+LASTS_S = 60.0
 """Seconds after which it is read anew although the ledger says nothing new: MLflow's run ids are not in the journal."""
 KEPT = 512
 

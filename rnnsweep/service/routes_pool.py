@@ -65,7 +65,7 @@ def _add_known(router: APIRouter, front: OwnFront) -> None:
         vetting.check_sweep(body.sweep)
         vetting.check_text(body.overrides, "overrides")
         vetting.check_overrides(body.overrides, front.data_dirs)
-        resolved = api.resolved_config(body.sweep, body.overrides, store=str(front.place.root))
+        resolved = api.resolved_config(body.sweep, body.overrides, store=front.place.own_root)
         request.state.said = f"config {body.sweep}"
         return plain_json(resolved)
 

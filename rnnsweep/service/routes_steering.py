@@ -65,13 +65,15 @@ def _add_sweep(router: APIRouter, front: OwnFront) -> None:
 def _launched(front: OwnFront, body: Launch) -> str:
     overrides = tuple(body.overrides)
     if body.fresh:
-        from rnnsweep.app import api
+        from rnnsweep.app.config.load import load
+        from rnnsweep.app.run.launch import fresh_name
 
         # before the name is looked for: that composes the config
         vetting.check_sweep(body.sweep)
         vetting.check_overrides(overrides, front.data_dirs)
-        name, unfinished = api.fresh(body.sweep, overrides, store=str(front.place.root))
-        if unfinished is not None:
+        config = load(body.sweep, overrides, store=front.place.own_root, check_units=False)
+        name, unfinished = fresh_name(front.place, config.plan.name)
+        if unfinished:
             front.resume(name)
             return name
         overrides = (*overrides, f"name={name}")

@@ -105,6 +105,10 @@ class Ledger(Protocol):
         """Number of the journal's last entry; 0 while there is none. Cheap: who looks often asks it first."""
         ...
 
+    def newest_rungs(self, name: str) -> list[Change]:
+        """Each trial's newest entry of kind ``rung``, by trial; trials without any are left out."""
+        ...
+
     def cursor(self, name: str, mirror: str) -> int:
         """The last journal entry that `mirror` has written; 0 at first."""
         ...

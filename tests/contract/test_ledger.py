@@ -239,6 +239,16 @@ class TestJournal:
         ledger.commit("tiny", fence, [PutRung(0, 1, 100, {"a": 3.0}, (3.0,)), PutRung(0, 2, 200, {"a": 4.0}, (4.0,))])
         assert [c.data["values"] for c in ledger.changes("tiny", 0)] == [(1.0,), (4.0,)]
 
+    def test_newest_rungs(self, ledger: Ledger, fence: int) -> None:
+        assert ledger.newest_rungs("tiny") == ledger.newest_rungs("other") == []
+        rungs = [
+            PutRung(trial, rung, 100 * rung, {"a": 0.5}, (float(rung),)) for trial in (3, 0) for rung in (2, 1, 10)
+        ]
+        ledger.commit("tiny", fence, [PutTrial(trial(5)), *rungs])
+        newest = ledger.newest_rungs("tiny")
+        assert [(c.trial, c.data["rung"], c.data["step"]) for c in newest] == [(0, 10, 1000), (3, 10, 1000)]
+        assert all(change in ledger.changes("tiny", 0) for change in newest)
+
     def test_cursors(self, ledger: Ledger) -> None:
         assert ledger.cursor("tiny", "mlflow") == 0
         ledger.set_cursor("tiny", "mlflow", 5)

@@ -149,6 +149,11 @@ class MemoryLedger:
         with self._lock:
             return self.journal[-1].seq if self.journal else 0
 
+    def newest_rungs(self, name: str) -> list[Change]:
+        with self._lock:
+            newest = {one.trial: one for one in sorted(_rungs(self.journal), key=lambda one: one.data["rung"])}
+        return [newest[trial] for trial in sorted(newest, key=lambda trial: trial or 0)]
+
     def cursor(self, name: str, mirror: str) -> int:
         return self.cursors.get(mirror, 0)
 
@@ -203,3 +208,7 @@ def kill_at(commit: int) -> Callable[[int, Sequence[Write]], None]:
             raise Killed
 
     return check
+
+
+def _rungs(journal: Sequence[Change]) -> list[Change]:
+    return [change for change in journal if change.kind == "rung" and change.trial is not None]

@@ -227,6 +227,17 @@ class SqlLedger:
         query = sa.select(sa.func.max(journal.c.seq)).where(journal.c.sweep == self._id(name))
         return self.database.read(lambda c: c.execute(query).scalar()) or 0
 
+    def newest_rungs(self, name: str) -> list[Change]:
+        """Each trial's newest entry of kind ``rung``, by trial."""
+        t, sweep = journal.c, self._id(name)
+        newest = sa.select(t.trial, sa.func.max(t.rung).label("rung"))
+        last = newest.where(t.sweep == sweep, t.rung.is_not(None)).group_by(t.trial).subquery()
+        query = sa.select(t.seq, t.kind, t.trial, t.rung, t.at, t.data).where(t.sweep == sweep)
+        query = query.join(last, sa.and_(t.trial == last.c.trial, t.rung == last.c.rung))
+        rows = self._rows(query.order_by(t.trial))
+        with self._damage_told():
+            return [codec.change(row, None) for row in rows]
+
     def cursor(self, name: str, mirror: str) -> int:
         """The last journal entry that `mirror` has written; 0 at first."""
         rows = self._rows(sa.select(cursors.c.seq).where(cursors.c.sweep == self._id(name), cursors.c.mirror == mirror))

@@ -168,19 +168,18 @@ def row(
 
 def rows(ledger: Ledger, trials: Sequence[TrialView], view: SweepView, runs: Mapping[int, str]) -> list[Json]:
     """Entries of `table`; those of trials that have not ended stand at their newest rung."""
-    newest = (None if trial.state.finished else newest_rung(ledger, view.name, trial) for trial in trials)
-    return [row(view, trial, runs, one) for trial, one in zip(trials, newest, strict=True)]
+    open_trials = [trial for trial in trials if not trial.state.finished and trial.attempts]
+    rungs = {change.trial: change.data for change in ledger.newest_rungs(view.name)} if open_trials else {}
+    newest = {trial.number: newest_rung(trial, rungs.get(trial.number)) for trial in open_trials}
+    waiting = {trial.number: (trial.step, None) for trial in trials if not trial.state.finished}
+    return [row(view, trial, runs, newest.get(trial.number) or waiting.get(trial.number)) for trial in trials]
 
 
-def newest_rung(ledger: Ledger, sweep: str, trial: TrialView) -> tuple[int, float | None]:
-    """Step and value of a trial's newest rung; its entry in the ledger knows them only once it has ended."""
-    if not trial.attempts:
+def newest_rung(trial: TrialView, rung: Mapping[str, Any] | None) -> tuple[int, float | None]:
+    """Step and value of a trial at its newest rung; its entry in the ledger knows them only once it has ended."""
+    if rung is None:
         return trial.step, None
-    rungs = [change.data for change in ledger.changes(sweep, 0, _ALL, trial.number) if change.kind == "rung"]
-    if not rungs:
-        return trial.step, None
-    newest = max(rungs, key=lambda data: data["rung"])
-    return newest["step"], newest["values"][0] if newest["values"] else None
+    return rung["step"], rung["values"][0] if rung["values"] else None
 
 
 def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], artifacts: Sequence[str]) -> Json:
