@@ -42,11 +42,11 @@ COMMON = (
 )
 GATED = ("~controllers.sampling", "~controllers.omega", "space={init.sigma: interval(0.05,0.3)}")
 KINDS = {
-    "srn32": ("family=srn", "family.hidden=32", "training.report_every=100"),
-    "srn48": ("family=srn", "family.hidden=48", "training.report_every=100"),
-    "lstm16": ("family=lstm", *GATED, "family.hidden=16", "training.report_every=50"),
-    "gru16": ("family=gru", *GATED, "family.hidden=16", "training.report_every=50"),
-    "long": ("family=srn", "family.hidden=32", "task.length=80", "training.report_every=80"),
+    "srn32": ("family=srn", "family.hidden=32", "training.report_every=20"),
+    "srn48": ("family=srn", "family.hidden=48", "training.report_every=20"),
+    "lstm16": ("family=lstm", *GATED, "family.hidden=16", "training.report_every=25"),
+    "gru16": ("family=gru", *GATED, "family.hidden=16", "training.report_every=25"),
+    "long": ("family=srn", "family.hidden=32", "task.length=80", "training.report_every=10"),
 }
 WEIGHTS = (1, 1, 2, 1, 3, 1, 2, 1, 1, 2)
 
