@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+
+import pytest
 
 # Libraries read these when they are imported, which no conftest or test has done yet. One thread: sums of several
 # threads round differently from run to run, and test processes run side by side already.
@@ -37,3 +40,16 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_setup() -> None:
     """Shapes of a function's first calls are checked in every test."""
     forget_calls()
+
+
+@pytest.fixture(autouse=True)
+def modules_of_a_test_are_its_own(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test wrote and imported is imported by nobody else: a process has one module of a name."""
+    mine = str(request.getfixturevalue("tmp_path")) if "tmp_path" in request.fixturenames else ""
+    before = len(sys.modules)
+    yield
+    if len(sys.modules) == before or not mine:
+        return
+    for name, module in list(sys.modules.items())[before:]:
+        if (getattr(module, "__file__", None) or "").startswith(mine):
+            del sys.modules[name]

@@ -40,7 +40,8 @@ def invoke(line: str) -> None:
     """One `rnnsweep` line of a page, made small where it trains."""
     _, *words = shlex.split(line, comments=True)
     if words[0] in ("launch", "train"):
-        words += [*TINY, *QUIET] if words[0] == "launch" else TINY[1:]
+        quiet = [word for word in QUIET if not any(own.startswith(word.partition("=")[0]) for own in words)]
+        words += [*TINY, *quiet] if words[0] == "launch" else TINY[1:]
     words = [re.sub(r"^budget\.updates=(\d+)0{3}$", r"budget.updates=\1", word) for word in words]
     with unchecked() if words[0] == "export" else nullcontext():  # exporters would follow the checks of shapes
         done = CliRunner().invoke(app, words)
