@@ -207,6 +207,18 @@ class RemoteSweep:
         """Queue it again; `overrides` may raise ``budget.*``."""
         self.connection.post("sweeps", self.name, "resume", body={"overrides": list(overrides)})
 
+    def end_trial(self, number: int, reason: str = "") -> None:
+        """Ask the driver to end a trial at its last rung, as PRUNED, with a reason that its record keeps."""
+        self.request("end_trial", [number], reason)
+
+    def pause_trial(self, number: int, reason: str = "") -> None:
+        """Ask the driver to take a trial's rows off their worker; PAUSED, it keeps its checkpoints."""
+        self.request("pause_trial", [number], reason)
+
+    def unpause_trial(self, number: int) -> None:
+        """Ask the driver to let a paused trial go on."""
+        self.request("unpause_trial", [number])
+
     def request(self, kind: str, trials: Sequence[int], reason: str = "") -> None:
         """Ask the driver for ``end_trial``, ``pause_trial`` or ``unpause_trial``, trial by trial.
 
