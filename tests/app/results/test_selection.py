@@ -72,7 +72,7 @@ def test_conditions(condition, kept):
         ("objective=good", ["'good'", "a number, none"]),
         ("sigma>big", ["'big' is no number"]),
         ("mixed<a", ["'a' is no number"]),
-        ("state=COMPLET", ["'COMPLET'", "WAITING, RUNNING, COMPLETE", "Did you mean 'COMPLETE'"]),
+        ("state=COMPLET", ["'COMPLET'", "WAITING, RUNNING, PAUSED, COMPLETE", "Did you mean 'COMPLETE'"]),
         ("state<5", ["no order", "=, !="]),
         ("family>lstm", ["no order"]),
         ("bias=1", ["'1'", "true, false, none"]),
