@@ -49,7 +49,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt hashes.txt
 	$(call INSTALL)
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(call INSTALL,dev gpu dashboard postgres onnx docs)
+	$(call INSTALL,dev gpu dashboard postgres onnx tensorboard wandb watch docs)
 
 quickstart: install ## a real sweep in a few minutes: temporal order, with and without Omega
 	@echo '$(BIN)/rnnsweep launch quickstart --fresh'
