@@ -119,6 +119,11 @@ class OwnFront:
         """The store."""
         return self.front.place
 
+    @property
+    def config_dirs(self) -> Sequence[Path]:
+        """The users' own units and sweeps."""
+        return self.front.config_dirs
+
     def queue(self) -> list[QueuedSweep]:
         """The account's own sweeps, or everybody's."""
         account = current.get()

@@ -37,7 +37,8 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 _REFUSED = (401, 403, 408, 413, 429)
 _FIXED = (
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    # not no-referrer: a browser would send the login form as from nowhere, with the origin null, which is refused
+    (b"referrer-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),

@@ -51,6 +51,11 @@ class Desk:
         """See `Front.place`."""
         return self._place
 
+    @property
+    def config_dirs(self) -> Sequence[Path]:
+        """See `Front.config_dirs`."""
+        return self._config_dirs
+
     def queue(self) -> list[QueuedSweep]:
         """See `Front.queue`."""
         return [

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 from rnnsweep.app.stores import StorePlace
@@ -85,6 +86,11 @@ class Front(Protocol):
     @property
     def place(self) -> StorePlace:
         """The store that all its sweeps live in; tables and curves are read there, as the command line reads them."""
+        ...
+
+    @property
+    def config_dirs(self) -> Sequence[Path]:
+        """The users' own units and sweeps, which can be launched too."""
         ...
 
     def queue(self) -> list[QueuedSweep]:

@@ -48,14 +48,14 @@ def _add_known(router: APIRouter, front: OwnFront) -> None:
         """Names of the units of every group, as `rnnsweep units --json`."""
         from rnnsweep.app import api
 
-        return plain_json(api.known_units())
+        return plain_json(api.known_units(front.config_dirs))
 
     @router.get("/catalogue")
     def catalogue() -> Response:
         """Sweeps that can be launched: name and description."""
         from rnnsweep.app import api
 
-        return plain_json([{"sweep": name, "description": text} for name, text in api.known_sweeps()])
+        return plain_json([{"sweep": name, "description": text} for name, text in api.known_sweeps(front.config_dirs)])
 
     @router.post("/config")
     def config(request: Request, body: Wanted) -> Response:
@@ -65,7 +65,8 @@ def _add_known(router: APIRouter, front: OwnFront) -> None:
         vetting.check_sweep(body.sweep)
         vetting.check_text(body.overrides, "overrides")
         vetting.check_overrides(body.overrides, front.data_dirs)
-        resolved = api.resolved_config(body.sweep, body.overrides, store=front.place.own_root)
+        dirs = front.config_dirs
+        resolved = api.resolved_config(body.sweep, body.overrides, store=front.place.own_root, config_dirs=dirs)
         request.state.said = f"config {body.sweep}"
         return plain_json(resolved)
 

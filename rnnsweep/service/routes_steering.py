@@ -71,7 +71,8 @@ def _launched(front: OwnFront, body: Launch) -> str:
         # before the name is looked for: that composes the config
         vetting.check_sweep(body.sweep)
         vetting.check_overrides(overrides, front.data_dirs)
-        config = load(body.sweep, overrides, store=front.place.own_root, check_units=False)
+        dirs = front.config_dirs
+        config = load(body.sweep, overrides, config_dirs=dirs, store=front.place.own_root, check_units=False)
         name, unfinished = fresh_name(front.place, config.plan.name)
         if unfinished:
             front.resume(name)

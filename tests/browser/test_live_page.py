@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -210,6 +211,26 @@ def test_another_metric_may_be_looked_at(page):
     page.js("document.getElementById('curves').scrollIntoView()")
     page.until("return document.querySelector('#curves .plot').layout?.yaxis.title.text === 'grad/norm'")
     page.until("return document.querySelector('#curves .plot').data.at(-1)?.y[1] === 0.5")
+    assert page.console() == []
+
+
+def test_the_buttons_are_those_of_where_the_sweep_is_now(page, front):
+    shown = (
+        "return [...document.querySelector('.steer .buttons').querySelectorAll('button')].map(one => one.value).join()"
+    )
+    page.open()
+    assert page.js(shown) == "pause,stop"
+    line = front.lines[0]
+    front.lines[0] = replace(line, state=QueueState.PAUSED)
+    try:
+        # as it is in the ledger: nobody drives it, or another driver than the service's
+        wanted = "" if page.js("return document.getElementById('state').textContent") == "RUNNING" else "resume"
+        page.until(f"return ({shown[7:]}) === arguments[0]", wanted)
+        front.lines[0] = replace(line, state=QueueState.QUEUED)
+        page.until(f"return ({shown[7:]}) === 'stop'")
+    finally:
+        front.lines[0] = line
+    page.until(f"return ({shown[7:]}) === 'pause,stop'")
     assert page.console() == []
 
 

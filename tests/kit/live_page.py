@@ -41,6 +41,7 @@ class NotingFront:
 
     def __init__(self, store_place: StorePlace, queue: Sequence[QueuedSweep] = ()) -> None:
         self.place = store_place
+        self.config_dirs: Sequence[Path] = ()
         self.lines = list(queue)
         self.calls: list[tuple[Any, ...]] = []
 

@@ -24,8 +24,8 @@ class SmallFront:
         asked: what reached it of the methods that change something.
     """
 
-    def __init__(self, store: Path) -> None:
-        self._place = place(store)
+    def __init__(self, store: Path, config_dirs: Sequence[Path] = ()) -> None:
+        self._place, self._config_dirs = place(store), config_dirs
         self._lines: dict[str, QueuedSweep] = {}
         self._submissions: dict[str, Submission] = {}
         self._lock = Lock()
@@ -35,6 +35,10 @@ class SmallFront:
     def place(self) -> StorePlace:
         return self._place
 
+    @property
+    def config_dirs(self) -> Sequence[Path]:
+        return self._config_dirs
+
     def queue(self) -> list[QueuedSweep]:
         return list(self._lines.values())
 
@@ -43,7 +47,7 @@ class SmallFront:
         return [PoolWorker("w0", "node", "cpu", 4, rows, 0.5)]
 
     def submit(self, submission: Submission) -> str:
-        config, _ = prepare(submission.sweep, self._overrides(submission), (), self._place.root)
+        config, _ = prepare(submission.sweep, self._overrides(submission), self._config_dirs, self._place.root)
         name = config.plan.name
         with self._lock:
             if name in self._lines:

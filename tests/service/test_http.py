@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -50,6 +51,18 @@ def test_a_token_is_asked_for_and_outlives_a_restart(front: SmallFront):
             assert httpx.get(server.url + ME).status_code == 401
             me = httpx.get(server.url + ME, headers=headers).json()
             assert me["role"] == "operator" and me["every"]
+
+
+@pytest.mark.parametrize("user", ["ada", "eve"])
+def test_the_page_comes_with_its_style_and_its_scripts(served: Served, user: str):
+    client = served.client(user)
+    for path in ("/", f"/sweeps/{OF_ADA}", f"/sweeps/{OF_ADA}/trials/0"):
+        page = client.get(path) if user == "ada" or path == "/" else served.client("root").get(path)
+        files = re.findall(r'(?:href|src)="(/assets/[^"]+)"', page.text)
+        assert page.status_code == 200 and len(files) >= 2
+        for file in files:
+            reply = client.get(file)
+            assert (reply.status_code, "immutable" in reply.headers["cache-control"]) == (200, True), file
 
 
 def test_a_session_outlives_a_restart(front: SmallFront):

@@ -60,3 +60,12 @@ def test_next_is_a_path_of_ours():
     assert own_path("/a?b=c") == "/a?b=c"
     for path in ("//evil.org", "/\\evil", "https://evil", "javascript:x", "", "/a\r\nSet-Cookie: x", "/ä"):
         assert own_path(path) == "/"
+
+
+def test_a_browser_says_where_the_form_comes_from(served: Served):
+    # under no-referrer it sends the origin null, and null is refused
+    client = served.client()
+    assert client.get("/login").headers["referrer-policy"] == "same-origin"
+    sent = {"token": served.tokens["ada"]}
+    assert client.post("/login", data=sent, headers={"Origin": "null"}).status_code == 403
+    assert client.post("/login", data=sent, headers={"Origin": "http://127.0.0.1:8788"}).status_code == 303

@@ -22,6 +22,7 @@ class MadeUpFront:
 
     def __init__(self, where: StorePlace) -> None:
         self.place = where
+        self.config_dirs = ()
 
     def queue(self) -> list[QueuedSweep]:
         return [QueuedSweep("a", QueueState.RUNNING, weight=2.0), QueuedSweep("b", QueueState.ENDED)]

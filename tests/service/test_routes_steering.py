@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from rnnsweep.service.front import Submission
-from tests.service.conftest import OF_ADA, OF_BOB, Served
+from tests.kit.small_front import SmallFront
+from tests.service.conftest import OF_ADA, OF_BOB, Served, make_served
 
 AT = f"/api/v1/sweeps/{OF_ADA}"
 
@@ -75,6 +77,21 @@ def test_fresh_takes_the_next_name_or_goes_on(ada: TestClient, served: Served):
     assert goes_on.json() == {"sweep": OF_ADA} and served.front.asked[-1] == ("resume", OF_ADA, ())
     other = ada.post("/api/v1/sweeps", json={"sweep": "search", "overrides": [f"name={OF_BOB}"], "fresh": True})
     assert other.status_code == 403
+
+
+def test_sweeps_of_the_services_own_folders_are_known_everywhere(filled: Path, tmp_path: Path):
+    mine = tmp_path / "units" / "sweeps" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text((Path(__file__).parents[2] / "sweeps" / "search.yaml").read_text())
+    front = SmallFront(filled, [mine.parents[1]])
+    with ExitStack() as resources:
+        served = make_served(filled, resources)
+        served.front = front
+        root = served.client("root")
+        assert "mine" in [entry["sweep"] for entry in root.get("/api/v1/catalogue").json()]
+        assert root.post("/api/v1/config", json={"sweep": "mine"}).json()["name"] == "mine"
+        reply = root.post("/api/v1/sweeps", json={"sweep": "mine", "overrides": ["name=run"], "fresh": True})
+        assert reply.json() == {"sweep": "run"}
 
 
 def test_stop_pause_resume(ada: TestClient, served: Served):

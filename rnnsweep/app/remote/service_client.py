@@ -9,11 +9,14 @@ from typing import Any
 
 from rnnsweep.app.remote.connection import Connection
 from rnnsweep.app.remote.remote_sweep import RemoteSweep
+from rnnsweep.errors import StoreError
 from rnnsweep.sweep.session import Outcome
 from rnnsweep.sweep.states import SweepState
 
 PERIOD_S = 1.0
 """Seconds between looks at a sweep that is waited for."""
+AWAY_S = 120.0
+"""Seconds for which a service may be silent before nobody waits for it any longer: it may be starting anew."""
 _CODES = {SweepState.COMPLETE: 0, SweepState.FAILED: 1}
 _STOPPED = 3
 
@@ -71,14 +74,26 @@ class Service:
     def wait(self, sweep: RemoteSweep, watch: Callable[[Mapping[str, Any], str], None] | None = None) -> RemoteSweep:
         """Wait until a sweep has left the queue; what is returned has its `outcome`.
 
+        A service that is started anew goes on with its sweeps, so whoever waits outlasts that.
+
         Args:
             sweep: a sweep.
             watch: called with each new status, and the sweep's state in the queue.
+
+        Raises:
+            StoreError: the service has not answered for `AWAY_S`.
         """
         before: Any = None
+        heard = time.monotonic()
         while True:
-            line = sweep.queued
-            entry, state = sweep.status(), line["state"] if line else "ENDED"
+            try:
+                line, entry = sweep.queued, sweep.status()
+            except StoreError:
+                if time.monotonic() - heard > AWAY_S:
+                    raise
+                time.sleep(PERIOD_S)
+                continue
+            heard, state = time.monotonic(), line["state"] if line else "ENDED"
             if watch is not None and (entry, state) != before:
                 watch(entry, state)
                 before = (entry, state)

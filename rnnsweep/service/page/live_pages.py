@@ -131,7 +131,7 @@ class LivePages:
             live=live,
             summary=live.summary(),
             queue=_queue_fields(self._queue().get(name)),
-            buttons=self._buttons(live),
+            buttons=_buttons(self._queue().get(name), live.view.state.value),
             first=list(zip(first, live.rows(first), strict=True)),
             fields=point_fields(live.plan.space),
             limits=self._limits(live),
@@ -145,7 +145,9 @@ class LivePages:
     def sweep_news(self, name: str, after: int, key: str) -> Json:
         """What the script of a sweep's page asks for every second."""
         with self.store.open() as look:
-            return look.news(name, after, key) | {"queue": _queue_fields(self._queue().get(name))}
+            news = look.news(name, after, key)
+        queued = self._queue().get(name)
+        return news | {"queue": _queue_fields(queued), "buttons": _buttons(queued, news["sweep"]["state"])}
 
     def profiles(self, name: str) -> list[Json]:
         """Gradient profiles of the best trials."""
@@ -166,15 +168,6 @@ class LivePages:
             "palette": PALETTE,
             "plotly": f"{visitor.base}/assets/{assets_version()}/plotly.min.js",
         }
-
-    def _buttons(self, live: LiveSweep) -> list[str]:
-        """Acts that make sense for the sweep's place in the queue."""
-        queued = self._queue().get(live.view.name)
-        if queued is not None and queued.state in ACTIVE:
-            return ["pause", "stop"] if queued.state is QueueState.RUNNING else ["stop"]
-        if live.view.state.value == "RUNNING":
-            return []  # another driver has it, which the service does not command
-        return ["resume"]
 
     def _limits(self, live: LiveSweep) -> list[tuple[str, str]]:
         """Limits that may be raised now: name of the field, and what it is."""
@@ -243,6 +236,15 @@ def _line(look: StoreLook, name: str, queued: QueuedSweep | None, stored: bool) 
         return line | (look.now(name).summary() if stored else {})
     except RnnsweepError as error:  # a damaged config, or one of another version, must not hide the others
         return line | {"reason": str(error)}
+
+
+def _buttons(queued: QueuedSweep | None, state: str) -> list[str]:
+    """Acts that make sense for a sweep of this state at its place in the queue."""
+    if queued is not None and queued.state in ACTIVE:
+        return ["pause", "stop"] if queued.state is QueueState.RUNNING else ["stop"]
+    if state == "RUNNING":
+        return []  # another driver has it, which the service does not command
+    return ["resume"]
 
 
 def _queue_fields(queued: QueuedSweep | None) -> Json:

@@ -124,9 +124,12 @@ class PageRouter:
 
     # ------------------------------------------------------------------ files
 
-    def asset(self, request: Request, version: str, name: str) -> Response:
-        """A script or a style; kept by browsers for good under its version."""
-        file = asset(name)
+    def asset(self, request: Request, version: str, filename: str) -> Response:
+        """A script or a style; kept by browsers for good under its version.
+
+        Its path has no parameter ``name``: that is a sweep's, and whoever mounts the router checks whose it is.
+        """
+        file = asset(filename)
         if file is None or version != assets_version():
             return Response(status_code=404)
         packed = "gzip" in request.headers.get("accept-encoding", "")
@@ -179,7 +182,7 @@ def page_router(front: Front, mlflow: str = "") -> APIRouter:
     for path, handler in (
         ("/", pages.overview),
         ("/live", pages.overview_live),
-        ("/assets/{version}/{name}", pages.asset),
+        ("/assets/{version}/{filename}", pages.asset),
         ("/sweeps/{name}", pages.sweep),
         ("/sweeps/{name}/live", pages.sweep_live),
         ("/sweeps/{name}/profiles", pages.profiles),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import rnnsweep
+from rnnsweep.app.remote import service_client
 from rnnsweep.app.remote.connection import ServiceError
 from rnnsweep.app.remote.service_client import Service, outcome_of
 from rnnsweep.errors import ConfigError, StoreError
@@ -36,6 +37,26 @@ def test_launch_wait_and_resume(service: Service, front: SmallFront):
     assert service.launch("search", ["name=tiny", "budget.trials=2"], fresh=True).name == "tiny-2"
     service.resume("tiny", ["budget.trials=3"])
     assert front.asked[-1] == ("resume", "tiny", ("budget.trials=3",))
+
+
+def test_whoever_waits_outlasts_a_restart_but_not_an_end(service: Service, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(service_client, "PERIOD_S", 0.01)
+    sweep, answer, silent = service.open_sweep("quickstart"), service.connection.get, 3
+
+    def get(*path: object, **query: object):
+        nonlocal silent
+        silent -= 1
+        if silent >= 0:
+            raise StoreError("service", "Connection refused")
+        return answer(*path, **query)
+
+    monkeypatch.setattr(service.connection, "get", get)
+    ended = service.wait(sweep)
+    assert ended.outcome is not None and silent < 0
+    silent = 10**9
+    monkeypatch.setattr(service_client, "AWAY_S", 0.05)
+    with pytest.raises(StoreError, match="Connection refused"):
+        service.wait(sweep)
 
 
 def test_who_cannot_connect(url: str):

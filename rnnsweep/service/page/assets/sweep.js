@@ -46,6 +46,15 @@ function facts(sweep, queue) {
   document.title = `${share} % ${data.sweep} · rnnsweep`;
 }
 
+// The buttons of the sweep itself, where the visitor has any: what has paused can be resumed.
+function steer(acts) {
+  const box = document.querySelector(".steer .buttons");
+  if (!box || [...box.querySelectorAll("button")].map(button => button.value).join() === acts.join()) return;
+  const words = {pause: "Pause", stop: "Stop", resume: "Resume"};
+  const buttons = acts.map((act, index) => element("button", {type: "submit", name: "act", value: act, class: index ? "" : "strong"}, words[act]));
+  box.replaceChildren(...(buttons.length ? buttons : [element("span", {class: "soft"}, "Another driver runs this sweep, not the service; it takes requests below.")]));
+}
+
 function takePoints(news) {
   if (news.whole) points.clear();
   for (const [trial, more] of Object.entries(news.curves)) {
@@ -111,6 +120,7 @@ function take(news) {
   if (state !== null && state !== news.sweep.state) seq = -1;  // which trials run hangs on it: all are asked for anew
   state = news.sweep.state;
   facts(news.sweep, news.queue);
+  steer(news.buttons);
   takeKeys(news.keys);
   if (asked === metric.value) takePoints(news);
   table.take(news.rows, news.whole);
