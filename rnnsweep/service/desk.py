@@ -117,7 +117,7 @@ class Desk:
                 word = "runs already" if entry.state == QueueState.RUNNING else "is in the queue already"
                 raise ConfigError(word, key="SWEEP", value=name, allowed="a sweep that has ended or is paused")
             entry = entry or QueueEntry(name, QueueState.QUEUED, submitted=time.time())
-            given = tuple(overrides) or entry.overrides
+            given = (*entry.overrides, *overrides)  # the former have not been heeded yet: those that have are forgotten
             self.lines.put(replace(entry, state=QueueState.QUEUED, wish="", reason="", overrides=given))
 
     def request(self, name: str, kind: str, data: Mapping[str, Any]) -> None:

@@ -103,6 +103,7 @@ class Service(Desk):
         self._not_before: dict[str, float] = {}
         self._stop = threading.Event()
         self._guard = guard_for(self.ledger.database, 0)  # sweeps have numbers from 1 on
+        self._held = False
 
     # ------------------------------------------------------------------ from outside
 
@@ -133,7 +134,7 @@ class Service(Desk):
             ServiceRunningError: the store has a service already.
             Exception: what has ended the pool.
         """
-        self._take_guard()
+        self.hold()
         self.pool.start()
         try:
             self._recover()
@@ -143,18 +144,36 @@ class Service(Desk):
             self._leave()
             error = self.pool.error
             self.pool.stop(graceful=False)
-            self._guard.drop()
+            self._release()
         if error is not None:
             raise error
 
+    def close(self) -> None:
+        """Release the store and the ledger's connections."""
+        self._release()
+        super().close()
+
+    def _release(self) -> None:
+        held, self._held = self._held, False
+        if held:
+            self._guard.drop()
+
     # ------------------------------------------------------------------ the queue
 
-    def _take_guard(self) -> None:
+    def hold(self) -> None:
+        """Take the store, before anybody is let in; `run` does it where it was not done.
+
+        Raises:
+            ServiceRunningError: the store has a service already.
+        """
+        if self._held:
+            return
         end = time.monotonic() + (0.0 if self.ledger.database.path else GUARD_S)
         while not self._guard.take():
             if time.monotonic() >= end:
                 raise ServiceRunningError(self.place.shown)
             time.sleep(0.5)
+        self._held = True
 
     def _recover(self) -> None:
         """Sweeps that ran when the last service ended go on; those that were to stop have stopped."""
@@ -253,16 +272,19 @@ class Service(Desk):
             if state == QueueState.QUEUED:
                 self._not_before[name] = time.monotonic() + AGAIN_S
             if not (self._stop.is_set() or self.pool.error is not None):
-                self._conclude(name, state, reason)
+                state = self._conclude(name, state, reason)
             del self._running[name]
             log.info("sweep '%s' is %s: %s", name, state.value, reason)
 
-    def _conclude(self, name: str, state: QueueState, reason: str) -> None:
+    def _conclude(self, name: str, state: QueueState, reason: str) -> QueueState:
+        """What the line says now: a wish decides where the sweep stands, as PAUSED."""
+
         def alter(entry: QueueEntry) -> QueueEntry:
             after = _after(entry) if entry.wish else state
             return replace(entry, state=after, wish="", reason=entry.reason if entry.wish and not reason else reason)
 
-        self.lines.change(name, alter)
+        changed = self.lines.change(name, alter)
+        return state if changed is None else QueueState(changed.state)
 
     def _fate(self, name: str, result: Outcome | Exception | None) -> tuple[QueueState, str]:
         if isinstance(result, LockedError | FencedError | StoreError):

@@ -77,6 +77,7 @@ def serve(  # noqa: PLR0913 - what `rnnsweep serve` takes
     service = Service(store_place, pool, rules, config_dirs)
     with ExitStack() as stack:
         stack.callback(service.close)
+        service.hold()
         for door in doors:
             say(stack.enter_context(door(service)))
         say(f"Serving the store {store_place.shown}; Ctrl-C ends it, and its sweeps go on with the next start.")

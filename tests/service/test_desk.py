@@ -58,6 +58,10 @@ def test_a_queued_sweep_is_taken_out_and_put_back(desk: Desk) -> None:
     with pytest.raises(ConfigError, match="family"):
         desk.resume("a", ["family.hidden=9"])
     assert state(desk, "a") is QueueState.PAUSED
+    desk.resume("a", ["budget.updates=40"])
+    entry = desk.lines.get("a")
+    assert entry is not None
+    assert entry.overrides == ("budget.trials=5", "budget.updates=40"), "no driver has heeded the first one yet"
 
 
 def test_requests_are_checked_before_they_are_left(desk: Desk) -> None:

@@ -58,7 +58,10 @@ def test_a_service_that_ends_leaves_its_sweeps_to_the_next(where: StorePlace, de
     check_same(record_of(desk.ledger, "a"), alone(tmp_path / "alone", "a", *more))
 
 
-def test_stop_pause_and_resume_reach_a_running_sweep(where: StorePlace, desk: Desk) -> None:
+def test_stop_pause_and_resume_reach_a_running_sweep(
+    where: StorePlace, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     desk.submit(submission("a", LONG))
     desk.submit(submission("b", LONG))
     with serving(where):
@@ -71,6 +74,7 @@ def test_stop_pause_and_resume_reach_a_running_sweep(where: StorePlace, desk: De
         reasons = {one.name: one.reason for one in desk.queue()}
         assert "for lunch" in reasons["a"]
         assert "for good" in reasons["b"]
+        until(lambda: "sweep 'a' is PAUSED" in caplog.text and "sweep 'b' is ENDED" in caplog.text)
         before = len(desk.ledger.reports("a"))
         desk.resume("a")
         until(lambda: len(desk.ledger.reports("a")) > before)

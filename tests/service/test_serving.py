@@ -10,7 +10,7 @@ import pytest
 
 from rnnsweep.errors import ConfigError
 from rnnsweep.service.front import Front
-from rnnsweep.service.service import Rules, Service
+from rnnsweep.service.service import Rules, Service, ServiceRunningError
 from rnnsweep.service.serving import PoolOptions, serve
 from rnnsweep.sweep.fair_slots import Limits
 
@@ -50,3 +50,22 @@ def test_wrong_options_are_refused_before_anything_is_written(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="rows"):
         serve(str(tmp_path / "store"), [], PoolOptions("inline", rows=0), Rules(), Limits())
     assert not (tmp_path / "store").exists()
+
+
+def test_a_second_service_lets_nobody_in(tmp_path: Path) -> None:
+    opened: list[Front] = []
+
+    @contextmanager
+    def door(front: Front) -> Iterator[str]:
+        opened.append(front)
+        if len(opened) == 1:
+            with pytest.raises(ServiceRunningError):
+                serve(str(tmp_path / "store"), [], inline, Rules(), Limits(), doors=[door])
+        assert isinstance(front, Service)
+        front.interrupt()
+        yield "open"
+
+    inline = PoolOptions("inline", rows=4)
+    serve(str(tmp_path / "store"), [], inline, Rules(), Limits(), doors=[door])
+    assert len(opened) == 1
+    serve(str(tmp_path / "store"), [], inline, Rules(), Limits(), doors=[door])  # the store was given back
