@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from rnnsweep.sweep.plan import Params
 from rnnsweep.sweep.states import RowState
@@ -257,3 +257,40 @@ class WorkerInfo:
     processor: str
     slots: int
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+# ------------------------------------------------------------------ rows of several sweeps in one worker: `pooled_rows`
+
+TRIAL_BITS = 32
+"""Trials of one sweep have numbers below 2 to this power."""
+
+ALONE = 0
+"""The number of a sweep that shares its workers with none."""
+
+AnyRow = TypeVar("AnyRow", RowSpec, RowReport, RowFailure, Withdrawal)
+
+
+def wide(sweep: int, trial: int) -> int:
+    """A trial's number in the pool.
+
+    Example:
+        >>> wide(0, 7), owner_of(wide(3, 7))
+        (7, (3, 7))
+    """
+    return sweep << TRIAL_BITS | trial
+
+
+def owner_of(number: int) -> tuple[int, int]:
+    """Number of the sweep, and of the trial within it."""
+    return number >> TRIAL_BITS, number & ((1 << TRIAL_BITS) - 1)
+
+
+def widened(sweep: int, row: AnyRow) -> AnyRow:
+    """The same by its number in the pool."""
+    return replace(row, trial=wide(sweep, row.trial)) if sweep else row
+
+
+def narrowed(row: AnyRow) -> tuple[int, AnyRow]:
+    """The sweep whose it is, and the same by its number within that."""
+    sweep, trial = owner_of(row.trial)
+    return sweep, replace(row, trial=trial) if sweep else row

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from rnnsweep.errors import StoreError
-from rnnsweep.sweep.pooled_rows import CLOSED, MISMATCH, STORE, by_sweep, of_sweep, owner_of, widened
-from rnnsweep.sweep.rows import Opening, Orders, RowFailure, RowReport, WorkerInfo
+from rnnsweep.sweep.pooled_rows import CLOSED, MISMATCH, STORE, by_sweep, of_sweep
+from rnnsweep.sweep.rows import Opening, Orders, RowFailure, RowReport, WorkerInfo, owner_of, widened
 
 from .trainer import SimTrainer
 

@@ -42,7 +42,7 @@ class SweepMachine(RuleBasedStateMachine):
         self.disk: dict = {}
         self.trainers: dict[str, SimTrainer] = {}
         self.old: list[RungTrained] = []
-        self.count = self.losses = 0
+        self.count = self.losses = self.wishes = 0
         memory, commands = rebuild(self.plan, self.fence, 0.0, Records())
         self.batch = CommandBatch(memory, ScriptedSampler(rule=pruned_above(limit)), self)
         self.batch.execute(commands)
@@ -100,6 +100,7 @@ class SweepMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 7), kind=st.sampled_from(["end_trial", "pause_trial", "unpause_trial"]))
     def wish(self, number: int, kind: Literal["end_trial", "pause_trial", "unpause_trial"]) -> None:
         """A user ends a trial, pauses it, lets it go on: one that runs, waits, is suspected, has ended or never was."""
+        self.wishes += 1
         self.feed(TrialRequest(kind, number))
 
     @rule()
@@ -117,7 +118,8 @@ class SweepMachine(RuleBasedStateMachine):
         assert {view.number for view in views if not view.state.finished} == set(memory.open)
         for view in views:
             assert view.charged <= self.plan.retries + 1
-            assert view.attempts <= 1 + self.losses + memory.group_count  # a group displaces others once
+            # a group displaces others once; who has paused begins again
+            assert view.attempts <= 1 + self.losses + memory.group_count + self.wishes
             assert view.step <= self.plan.budget.updates
         for worker in memory.workers.values():
             assert len(worker.rows) <= worker.slots

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnsweep.sweep.pooled_rows import narrowed, owner_of, wide, widened, widened_orders
-from rnnsweep.sweep.rows import Opening, Orders, RowReport, RowSpec, Withdrawal
+from rnnsweep.sweep.pooled_rows import widened_orders
+from rnnsweep.sweep.rows import Opening, Orders, RowReport, RowSpec, Withdrawal, narrowed, owner_of, wide, widened
 
 SWEEPS, TRIALS = st.integers(0, 1 << 20), st.integers(0, (1 << 32) - 1)
 

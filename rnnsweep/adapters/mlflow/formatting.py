@@ -60,6 +60,7 @@ def order_text(rank: Rank) -> str:
     """A rank as text that sorts as the ranks do: the bits of its numbers in order-preserving form.
 
     Example:
+        >>> import math
         >>> ranks = [Rank(-1.0, 5.0, 2), Rank(0.0, 5.0, 9), Rank(0.0, math.inf, 1), Rank(0.5, 1.0, 0)]
         >>> [order_text(rank) for rank in ranks] == sorted(order_text(rank) for rank in ranks)
         True

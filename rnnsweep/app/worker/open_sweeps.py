@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.settings import TrainerSettings, check_session
 from rnnsweep.core.pack import Streams
-from rnnsweep.sweep.pooled_rows import ALONE
-from rnnsweep.sweep.rows import Opening
+from rnnsweep.sweep.rows import ALONE, Opening
 
 
 @dataclass(frozen=True)

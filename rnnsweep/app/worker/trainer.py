@@ -28,8 +28,21 @@ from rnnsweep.core.training import Watch, train_rung
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import MismatchError, RnnsweepError, StoreError
 from rnnsweep.sweep.patience import Standing
-from rnnsweep.sweep.pooled_rows import ALONE, CLOSED, MISMATCH, STORE, narrowed, of_sweep, owner_of, widened
-from rnnsweep.sweep.rows import Opening, Orders, RowFailure, RowId, RowReport, RowSpec, Withdrawal, WorkerInfo
+from rnnsweep.sweep.pooled_rows import CLOSED, MISMATCH, STORE, of_sweep
+from rnnsweep.sweep.rows import (
+    ALONE,
+    Opening,
+    Orders,
+    RowFailure,
+    RowId,
+    RowReport,
+    RowSpec,
+    Withdrawal,
+    WorkerInfo,
+    narrowed,
+    owner_of,
+    widened,
+)
 from rnnsweep.sweep.states import RowState as State
 
 _STATES = {

@@ -25,7 +25,7 @@ def test_a_whole_sweep():
     assert events(told(story(), "end")) == [("end", None)]
     last = told(story(), "end", link="https://pages/{sweep}/")[0].payload
     assert last["state"] == "COMPLETE" and last["sweep"] == "demo" and last["link"] == "https://pages/demo/"
-    assert last["trials"] == {"waiting": 0, "running": 0, "complete": 2, "pruned": 1, "failed": 1}
+    assert last["trials"] == {"waiting": 0, "running": 0, "paused": 0, "complete": 2, "pruned": 1, "failed": 1}
     assert last["best"]["trial"] == 3 and last["best"]["objective"] == 0.01
     assert last["objective"] == {"metric": "valid/error", "goal": "minimize"}
     assert last["id"] == f"{VIEW.identity}-{story()[-1].seq}-end"
