@@ -66,15 +66,18 @@ def _exhaust() -> None:
 def _record() -> None:
     train = trainer.PackTrainer._train
 
-    def recorded(self: trainer.PackTrainer, key: str):
+    def recorded(self: trainer.PackTrainer, key: trainer.PackKey, *out: list):
         file = os.environ.get("RNNSWEEP_WITNESS")
         if file and key in self.packs:
             pack = self.packs[key]
-            rows = [(self.rows[member.name].spec, int(pack.row(i).rung) + 1) for i, member in enumerate(pack.members)]
-            lines = [f"{self.settings.checkpoints} {s.trial} {s.replica} {rung} {s.token}\n" for s, rung in rows]
-            with open(file, "ab", buffering=0) as out:
-                out.write("".join(lines).encode())  # one write: lines of several processes do not mix
-        found = train(self, key)
+            rows = [(self.rows[member.name], int(pack.row(i).rung) + 1) for i, member in enumerate(pack.members)]
+            lines = [
+                f"{row.sweep.settings.checkpoints} {row.trial} {row.spec.replica} {rung} {row.spec.token}\n"
+                for row, rung in rows
+            ]
+            with open(file, "ab", buffering=0) as kept:
+                kept.write("".join(lines).encode())  # one write: lines of several processes do not mix
+        found = train(self, key, *out)
         time.sleep(float(os.environ.get("RNNSWEEP_REST", "0")))
         return found
 
