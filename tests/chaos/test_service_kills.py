@@ -20,9 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 PLAIN = tuple(option for option in SMALL if option not in ("+controllers=witness", "cluster.rows=6"))
 SWEEPS = {
-    "a": ("seed=1", "budget.trials=4", "budget.updates=150"),
-    "b": ("seed=2", "budget.trials=6", "budget.updates=100", "replicas=1"),
-    "c": ("seed=3", "budget.trials=3", "budget.updates=200", "training.report_every=15"),
+    "a": ("seed=1", "budget.trials=4", "budget.updates=300"),
+    "b": ("seed=2", "budget.trials=6", "budget.updates=200", "replicas=1"),
+    "c": ("seed=3", "budget.trials=3", "budget.updates=400", "training.report_every=15"),
 }
 OPTIONS = (*PLAIN, "sampler=random", "tracker=none", "store.optuna=none")
 
@@ -60,7 +60,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
     for name, more in SWEEPS.items():
         store = Store(tmp_path_factory.mktemp("alone"), (), name)
         command = ["launch", "search", f"name={name}", *OPTIONS, *more, "cluster=inline", "--config-dir", str(UNITS)]
-        assert store.finish(store.start(*command)) == 0, store.output()
+        assert store.finish(store.start(*command), 540) == 0, store.output()
         found[name] = record(store)
     return found
 
