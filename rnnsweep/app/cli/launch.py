@@ -38,20 +38,17 @@ def launch(  # noqa: PLR0913 - one parameter per option
         source.refuse_options(service, {"--config-dir": bool(folders), "--or-resume": or_resume})
         finish_remote(service, service.launch(sweep, typed, fresh=fresh), wait=not submit)
         return
-    if or_resume:
-        name, known = api.existing(sweep, typed, store=store, config_dirs=folders)
+    if fresh or or_resume:
+        look = api.fresh if fresh else api.existing
+        name, known = look(sweep, typed, store=store, config_dirs=folders)
         if known is not None:
-            typer.echo(f"Going on with the sweep '{name}' as it was launched.", err=True)
+            which = f"unfinished sweep '{name}'" if fresh else f"sweep '{name}' as it was launched"
+            typer.echo(f"Going on with the {which}.", err=True)
             finish(api.resume(name, store=known, on_result=print_result, ask=password_prompt()))
             return
-    if fresh:
-        name, unfinished = api.fresh(sweep, typed, store=store, config_dirs=folders)
-        if unfinished is not None:
-            typer.echo(f"Going on with the unfinished sweep '{name}'.", err=True)
-            finish(api.resume(name, store=unfinished, on_result=print_result, ask=password_prompt()))
-            return
-        typer.echo(f"Launching sweep '{name}'.", err=True)
-        typed.append(f"name={name}")
+        if fresh:
+            typer.echo(f"Launching sweep '{name}'.", err=True)
+            typed.append(f"name={name}")
     if submit:
         typer.echo(api.submit(sweep, typed, store=store, config_dirs=folders))
     else:
