@@ -1,7 +1,9 @@
 """How many rows each sweep may have on each worker of a pool: by priority, then by weight, within limits.
 
-Free places are given out one trial's rows at a time, always to the sweep that has fewest for its weight; so each sweep
-gets some before any gets more than its share, and what one cannot use goes to the others.
+Free places are given out one trial's rows at a time, always to the sweep that has fewest for its weight (half of the
+next trial counted: Webster's rule, which favours neither heavy nor light ones); so each sweep gets some before any gets
+more than its share, and what one cannot use goes to the others. What whole rows cost a sweep on one worker, it is owed
+on the next.
 """
 
 from __future__ import annotations
@@ -62,12 +64,15 @@ def fair_slots(workers: Mapping[str, int], claims: Sequence[Claim], limits: Limi
     limits = limits or Limits()
     given: Counter[int] = Counter()  # in the whole pool
     users: Counter[str] = Counter()
+    owed = {claim.number: 0.0 for claim in claims}
     slots: Slots = {}
     for left, (worker, room) in zip(range(len(workers), 0, -1), workers.items(), strict=True):
         # what is left of each limit is spread evenly over the workers that are left
         most = {claim.number: _most(claim, given, limits, left) for claim in claims}
         share = {user: _spread(limits.user, users[user], left) for user in {claim.user for claim in claims}}
-        here = _fill(room, [claim for claim in claims if worker not in claim.barred], most, share)
+        allowed = [claim for claim in claims if worker not in claim.barred]
+        here = _fill(room, allowed, most, share, owed)
+        _keep_account(owed, allowed, here)
         slots[worker] = {claim.number: here[claim.number] for claim in claims}
         given += here
         for claim in claims:
@@ -87,14 +92,36 @@ def _spread(limit: int | None, given: int, left: int) -> float:
     return math.inf if limit is None else math.ceil(max(0, limit - given) / left)
 
 
-def _fill(room: int, claims: Sequence[Claim], most: Mapping[int, float], share: Mapping[str, float]) -> Counter[int]:
+def _keep_account(owed: dict[int, float], claims: Sequence[Claim], here: Counter[int]) -> None:
+    """Note by how much each has missed its part of one worker, up to a trial: what limits took is owed to nobody."""
+    for priority in {claim.priority for claim in claims}:
+        equals = [claim for claim in claims if claim.priority == priority]
+        per_weight = sum(here[claim.number] for claim in equals) / sum(claim.weight for claim in equals)
+        for claim in equals:
+            missed = owed[claim.number] + claim.weight * per_weight - here[claim.number]
+            owed[claim.number] = max(-claim.replicas, min(claim.replicas, missed))
+
+
+def _fill(
+    room: int,
+    claims: Sequence[Claim],
+    most: Mapping[int, float],
+    share: Mapping[str, float],
+    owed: Mapping[int, float],
+) -> Counter[int]:
     """One worker's places, the highest priority first."""
     here: Counter[int] = Counter()
     users: Counter[str] = Counter()
     for priority in sorted({claim.priority for claim in claims}, reverse=True):
         waiting = [claim for claim in claims if claim.priority == priority]
+
+        def standing(one: Claim) -> tuple[bool, float, int]:
+            """Who has none comes first; then who has least for its weight."""
+            had = here[one.number]
+            return had > 0, (had + one.replicas / 2 - owed[one.number]) / one.weight, one.number
+
         while waiting:
-            claim = min(waiting, key=lambda one: (here[one.number] / one.weight, one.number))
+            claim = min(waiting, key=standing)
             unit = claim.replicas
             free = min(room, most[claim.number] - here[claim.number], share[claim.user] - users[claim.user])
             # where not even one trial fits, its replicas are spread: a part of it is better than nothing

@@ -17,6 +17,16 @@ def test_by_weight_over_all_workers() -> None:
     assert [total(slots, number) for number in (1, 2, 3)] == [20, 40, 60]
 
 
+def test_what_rounding_costs_on_one_worker_is_made_good_on_the_next() -> None:
+    weights = (1, 1, 2, 1, 3, 1, 2, 1, 1, 2)
+    claims = [Claim(index, replicas=1 + index % 2, weight=weight) for index, weight in enumerate(weights)]
+    for workers, within in ((1, 0.07), (2, 0.07), (4, 0.02)):
+        slots = fair_slots({f"w{index}": 128 for index in range(workers)}, claims)
+        for index, weight in enumerate(weights):
+            fair = 128 * workers * weight / sum(weights)
+            assert abs(total(slots, index) / fair - 1) < within
+
+
 def test_what_a_small_sweep_cannot_use_goes_to_the_others() -> None:
     slots = fair_slots({"a": 20, "b": 20}, [Claim(1, rows=4), Claim(2)])
     assert [total(slots, number) for number in (1, 2)] == [4, 36]
