@@ -20,6 +20,7 @@ from rnnsweep.service import vetting
 from rnnsweep.service.front import Front, PoolWorker, QueuedSweep, Submission
 from rnnsweep.service.limits import Limits
 from rnnsweep.service.problems import RefusedError
+from rnnsweep.sweep.rebuild import Reopen
 
 REFRESH_S = 2.0
 """Seconds after which a token that was withdrawn elsewhere no longer counts."""
@@ -184,11 +185,11 @@ class OwnFront:
         """As `Front.pause`."""
         self._steered(name).pause(name, reason)
 
-    def resume(self, name: str, overrides: Sequence[str] = ()) -> None:
+    def resume(self, name: str, overrides: Sequence[str] = (), reopen: Reopen | None = None) -> None:
         """As `Front.resume`."""
         front = self._steered(name)
         vetting.check_overrides(overrides, self.data_dirs)
-        front.resume(name, overrides)
+        front.resume(name, overrides, reopen)
 
     def request(self, name: str, kind: str, data: Mapping[str, Any]) -> None:
         """As `Front.request`."""

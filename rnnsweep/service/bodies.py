@@ -50,6 +50,12 @@ class Resume(Body):
     """How a sweep goes on."""
 
     overrides: Annotated[Overrides, Field(description="Of budget.*, e.g. budget.trials=100.")] = []
+    failed: Annotated[bool, Field(description="All failed trials try again.")] = False
+    trials: Annotated[
+        list[Annotated[int, Field(ge=0, lt=1 << 31)]],
+        Field(max_length=MOST, description="These failed or paused trials go on."),
+    ] = []
+    extend: Annotated[bool, Field(description="Complete trials go on to a raised budget.updates.")] = False
 
 
 class Budget(Body):

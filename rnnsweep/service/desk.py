@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from rnnsweep.app.stores import StorePlace, reading_sweep, unknown_sweep
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.service.front import PoolWorker, QueuedSweep, QueueState, Submission
 from rnnsweep.sweep import budget, trial_requests
+from rnnsweep.sweep.rebuild import Reopen, check_reopened
+from rnnsweep.sweep.states import SweepState
 
 REQUESTS = ("budget", "enqueue", *trial_requests.KINDS)
 """Kinds of requests that a driver takes, besides ``stop``."""
@@ -108,17 +110,28 @@ class Desk:
         if entry.state == QueueState.RUNNING:
             self.ledger.post(name, "stop", {"reason": reason})
 
-    def resume(self, name: str, overrides: Sequence[str] = ()) -> None:
+    def resume(self, name: str, overrides: Sequence[str] = (), reopen: Reopen | None = None) -> None:
         """See `Front.resume`."""
+        wanted = Reopen() if reopen is None else reopen
         with self._composing:
             runs.stored_config(self._place, name, list(overrides))
+            if wanted != Reopen():
+                check_reopened(wanted, self.ledger.trials(name))
             entry = self.lines.get(name)
-            if entry is not None and entry.state in (QueueState.RUNNING, QueueState.QUEUED):
+            if entry is None:
+                entry = QueueEntry(name, QueueState.ENDED, submitted=time.time())
+                self.lines.put(entry)
+            if entry.state == QueueState.QUEUED or (entry.state == QueueState.RUNNING and not self._ending(entry)):
                 word = "runs already" if entry.state == QueueState.RUNNING else "is in the queue already"
                 raise ConfigError(word, key="SWEEP", value=name, allowed="a sweep that has ended or is paused")
-            entry = entry or QueueEntry(name, QueueState.QUEUED, submitted=time.time())
-            given = (*entry.overrides, *overrides)  # the former have not been heeded yet: those that have are forgotten
-            self.lines.put(replace(entry, state=QueueState.QUEUED, wish="", reason="", overrides=given))
+            self.lines.change(name, lambda one: _to_go_on(one, overrides, wanted))
+
+    def _ending(self, entry: QueueEntry) -> bool:
+        """Whether its driver is to stop, or has nothing left but to bring mirrors up to date."""
+        if entry.wish or not self.ledger.driven(entry.name):
+            return bool(entry.wish)
+        view = self.ledger.sweep(entry.name)
+        return view is not None and view.state is not SweepState.RUNNING
 
     def request(self, name: str, kind: str, data: Mapping[str, Any]) -> None:
         """See `Front.request`."""
@@ -155,6 +168,15 @@ class Desk:
         if entry is None:
             raise unknown_sweep(self._place, name, [one.name for one in self.lines.entries()])
         return entry
+
+
+def _to_go_on(entry: QueueEntry, overrides: Sequence[str], reopen: Reopen) -> QueueEntry:
+    """In the line again, or there as soon as its driver has ended."""
+    # the former overrides have not been heeded yet: those that have are forgotten
+    asked = replace(entry, reason="", overrides=(*entry.overrides, *overrides), reopen=asdict(reopen))
+    if entry.state == QueueState.RUNNING:
+        return replace(asked, wish="again")
+    return replace(asked, state=QueueState.QUEUED, wish="")
 
 
 def _check(submission: Submission) -> None:

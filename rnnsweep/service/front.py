@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rnnsweep.app.stores import StorePlace
+from rnnsweep.sweep.rebuild import Reopen
 
 
 class QueueState(StrEnum):
@@ -113,8 +114,13 @@ class Front(Protocol):
         """As `stop`, but the sweep is PAUSED: it is expected to go on."""
         ...
 
-    def resume(self, name: str, overrides: Sequence[str] = ()) -> None:
-        """Queue a sweep of the store that is not running, also one that the service did not launch."""
+    def resume(self, name: str, overrides: Sequence[str] = (), reopen: Reopen | None = None) -> None:
+        """Queue a sweep of the store that is not running, also one that the service did not launch.
+
+        Args:
+            overrides: of ``budget.*``.
+            reopen: finished trials that are to go on.
+        """
         ...
 
     def request(self, name: str, kind: str, data: Mapping[str, Any]) -> None:

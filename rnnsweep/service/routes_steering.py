@@ -16,6 +16,7 @@ from rnnsweep.service.bodies import Because, Budget, Launch, Name, Points, Resum
 from rnnsweep.service.front import Submission
 from rnnsweep.service.replies import plain_json
 from rnnsweep.service.routes_sweeps import opened
+from rnnsweep.sweep.rebuild import Reopen
 
 ACCEPTED = 202
 """It is written down, and its driver will do it."""
@@ -56,10 +57,12 @@ def _add_sweep(router: APIRouter, front: OwnFront) -> None:
     @router.post("/sweeps/{name}/resume", status_code=ACCEPTED)
     def resume(request: Request, name: Name, body: Resume | None = None) -> Response:
         """Queue the sweep again; overrides may raise its budget, as `rnnsweep resume SWEEP budget.trials=N`."""
-        overrides = body.overrides if body else []
+        wanted = body or Resume()
+        overrides = wanted.overrides
         vetting.check_text(overrides, "overrides")
-        front.resume(name, overrides)
-        return _accepted(request, f"sweep {name}: resume {' '.join(overrides)}")
+        front.resume(name, overrides, Reopen(wanted.failed, tuple(wanted.trials), wanted.extend))
+        said = [*overrides, *(f"{key}={value}" for key, value in wanted if key != "overrides" and value)]
+        return _accepted(request, f"sweep {name}: resume {' '.join(said)}")
 
 
 def _launched(front: OwnFront, body: Launch) -> str:

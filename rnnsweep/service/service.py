@@ -33,6 +33,7 @@ from rnnsweep.sweep.fair_slots import Claim
 from rnnsweep.sweep.pool import Pool
 from rnnsweep.sweep.ports import Executor
 from rnnsweep.sweep.progress import Progress
+from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.session import Outcome
 from rnnsweep.sweep.states import SweepState
 
@@ -240,7 +241,10 @@ class Service(Desk):
             config = runs.stored_config(self.place, entry.name, list(entry.overrides))
             watcher = _Started(self, entry)
             host = Host(self.ledger, lambda one, session: self._share(entry, one, session), self._note_driver)
-            running.result = runs.resume(config, watcher=watcher, host=host)
+            wished = entry.reopen
+            reopen = Reopen(wished.get("failed", False), tuple(wished.get("trials", ())), wished.get("extend", False))
+            reopen = reopen.narrowed(self.ledger.trials(entry.name)) if reopen.trials else reopen
+            running.result = runs.resume(config, reopen, watcher, host=host)
         except Exception as error:
             if not isinstance(error, RnnsweepError):
                 log.exception("the driver of sweep '%s' failed", entry.name)
@@ -327,11 +331,11 @@ def _after(entry: QueueEntry) -> QueueState:
 
 
 class _Started(Watcher):
-    """Forgets the overrides of a resume once they are in the ledger: what is raised later must not be lowered again."""
+    """Forgets what a resume wished once it is in the ledger: what is raised later must not be lowered again."""
 
     def __init__(self, desk: Desk, entry: QueueEntry) -> None:
         super().__init__(entry.name)
-        self._desk, self._pending = desk, bool(entry.overrides)
+        self._desk, self._entry, self._pending = desk, entry, bool(entry.overrides or entry.reopen)
 
     def waiting(self, text: str) -> None:
         """The sweep has ended, and its mirrors have not got all of it yet."""
@@ -342,5 +346,10 @@ class _Started(Watcher):
         del progress
         if self._pending:
             with suppress(StoreError):
-                self._desk.lines.change(self.name, lambda one: replace(one, overrides=()))
+                self._desk.lines.change(self.name, self._heeded)
                 self._pending = False
+
+    def _heeded(self, now: QueueEntry) -> QueueEntry:
+        """Without what this session began with: wishes of a resume that was asked for meanwhile stay."""
+        reopen = {} if now.wish != "again" else now.reopen
+        return replace(now, overrides=now.overrides[len(self._entry.overrides) :], reopen=reopen)

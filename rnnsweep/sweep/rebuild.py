@@ -49,6 +49,17 @@ class Reopen:
             return self.failed or named
         return view.state is TrialState.COMPLETE and self.extend and (named or not self.trials)
 
+    def narrowed(self, trials: Iterable[TrialView]) -> Reopen:
+        """The same without trials for which nothing is left to wish: another wish, or an earlier try, was first.
+
+        Example:
+            >>> complete = TrialView(1, TrialState.COMPLETE, {}), TrialView(2, TrialState.FAILED, {})
+            >>> Reopen(trials=(1, 2)).narrowed(complete)
+            Reopen(failed=False, trials=(2,), extend=False)
+        """
+        left = {view.number for view in trials if not view.state.finished or self.wants(view)}
+        return replace(self, trials=tuple(number for number in self.trials if number in left))
+
 
 @dataclass(frozen=True)
 class Records:
@@ -74,7 +85,7 @@ def rebuild(
     if records.sweep is not None:
         memory.spent = Spent(records.sweep.wall_s, records.sweep.device_s, records.sweep.updates)
     wish = reopen or Reopen()
-    _check(wish, records.trials)
+    check_reopened(wish, records.trials)
     attempts = _attempts(records.attempts)
     verdicts: dict[int, dict[int, str]] = {}
     for trial, rung, verdict in records.verdicts:
@@ -129,7 +140,12 @@ def _check_extension(wish: Reopen, trials: Iterable[TrialView], memory: SweepMem
         raise ConfigError(problem, key="budget.updates", value=updates)
 
 
-def _check(wish: Reopen, trials: Iterable[TrialView]) -> None:
+def check_reopened(wish: Reopen, trials: Iterable[TrialView]) -> None:
+    """Refuse a wish for trials that do not exist or cannot go on.
+
+    Raises:
+        ConfigError: names the trial.
+    """
     by_number = {view.number: view for view in trials}
     for number in wish.trials:
         if number not in by_number:

@@ -21,6 +21,7 @@ from rnnsweep.app.stores import StorePlace, place
 from rnnsweep.service.front import PoolWorker, QueuedSweep, QueueState, Submission
 from rnnsweep.service.page.router import page_router
 from rnnsweep.sweep.ports import PutReports, PutRung, PutSweep, PutTrial, SweepView, TrialView, Write
+from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 
@@ -62,8 +63,8 @@ class NotingFront:
     def pause(self, name: str, reason: str) -> None:
         self.calls.append(("pause", name, reason))
 
-    def resume(self, name: str, overrides: Sequence[str] = ()) -> None:
-        self.calls.append(("resume", name, tuple(overrides)))
+    def resume(self, name: str, overrides: Sequence[str] = (), reopen: Reopen | None = None) -> None:
+        self.calls.append(("resume", name, tuple(overrides), *([reopen] if reopen not in (None, Reopen()) else [])))
 
     def request(self, name: str, kind: str, data: Mapping[str, Any]) -> None:
         self.calls.append(("request", name, kind, data))

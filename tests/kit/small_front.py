@@ -14,6 +14,7 @@ from rnnsweep.app.run.launch import prepare, stored_config
 from rnnsweep.app.stores import StorePlace, place, reading_sweep
 from rnnsweep.errors import ConfigError
 from rnnsweep.service.front import PoolWorker, QueuedSweep, QueueState, Submission
+from rnnsweep.sweep.rebuild import Reopen
 from tests.kit.tiny import TINY
 
 
@@ -65,9 +66,9 @@ class SmallFront:
         if name in self._lines:
             self._lines[name] = replace(self._lines[name], state=QueueState.PAUSED, reason=reason)
 
-    def resume(self, name: str, overrides: Sequence[str] = ()) -> None:
+    def resume(self, name: str, overrides: Sequence[str] = (), reopen: Reopen | None = None) -> None:
         stored_config(self._place, name, overrides)
-        self.asked.append(("resume", name, tuple(overrides)))
+        self.asked.append(("resume", name, tuple(overrides), *([reopen] if reopen not in (None, Reopen()) else [])))
 
     def request(self, name: str, kind: str, data: Mapping[str, Any]) -> None:
         with reading_sweep(self._place, name) as (ledger, _):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rnnsweep.errors import ConfigError
 from rnnsweep.service.desk import Desk
 from rnnsweep.service.front import QueueState, Submission
-from rnnsweep.sweep.states import SweepState
+from rnnsweep.sweep.ports import PutTrial, TrialView
+from rnnsweep.sweep.rebuild import Reopen
+from rnnsweep.sweep.states import SweepState, TrialState
 from tests.service.conftest import state, submission
 
 
@@ -62,6 +66,35 @@ def test_a_queued_sweep_is_taken_out_and_put_back(desk: Desk) -> None:
     entry = desk.lines.get("a")
     assert entry is not None
     assert entry.overrides == ("budget.trials=5", "budget.updates=40"), "no driver has heeded the first one yet"
+
+
+def test_wishes_for_finished_trials_are_checked_and_kept_for_the_session(desk: Desk) -> None:
+    desk.submit(submission("a"))
+    fence = desk.ledger.acquire("a", "test", 8.0)
+    failed, complete = (TrialView(n, s, {}) for n, s in enumerate((TrialState.FAILED, TrialState.COMPLETE)))
+    desk.ledger.commit("a", fence, [PutTrial(failed), PutTrial(complete)])
+    desk.ledger.release("a", fence)
+    desk.stop("a", "")
+    for wrong, words in ((Reopen(trials=(7,)), "no such trial"), (Reopen(trials=(1,)), "COMPLETE")):
+        with pytest.raises(ConfigError, match=words):
+            desk.resume("a", reopen=wrong)
+    assert state(desk, "a") is QueueState.ENDED
+    desk.resume("a", reopen=Reopen(trials=(0, 1), extend=True))
+    entry = desk.lines.get("a")
+    assert entry is not None
+    assert dict(entry.reopen) == {"failed": False, "trials": [0, 1], "extend": True}
+
+
+def test_a_sweep_that_is_told_to_stop_may_be_asked_to_go_on(desk: Desk) -> None:
+    desk.submit(submission("a"))
+    desk.lines.change("a", lambda one: replace(one, state=QueueState.RUNNING))
+    with pytest.raises(ConfigError, match="runs already"):
+        desk.resume("a")
+    desk.pause("a", "later")
+    desk.resume("a", ["budget.trials=5"])
+    entry = desk.lines.get("a")
+    assert entry is not None
+    assert (entry.state, entry.wish, entry.overrides) == (QueueState.RUNNING, "again", ("budget.trials=5",))
 
 
 def test_requests_are_checked_before_they_are_left(desk: Desk) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnsweep.app import api
+from rnnsweep.app.config.load import plan_of
 from rnnsweep.app.stores import StorePlace, place
 from rnnsweep.service.desk import Desk
 from rnnsweep.service.front import QueueState
@@ -81,6 +82,12 @@ def test_stop_pause_and_resume_reach_a_running_sweep(
         assert state(desk, "a") is QueueState.RUNNING
         with pytest.raises(Exception, match="runs already"):
             desk.resume("a")
+        desk.stop("a", "enough")
+        desk.resume("a", ["budget.trials=1077"])  # before its driver has heard, or while it brings mirrors up to date
+        until(lambda: (view := desk.ledger.sweep("a")) is not None and plan_of(view).budget.trials == 1077)
+        before = len(desk.ledger.reports("a"))
+        until(lambda: len(desk.ledger.reports("a")) > before)
+        assert state(desk, "a") is QueueState.RUNNING
         desk.stop("a", "enough")
         until(ended(desk, "a"))
 

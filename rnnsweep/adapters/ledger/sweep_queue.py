@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,7 +36,9 @@ class QueueEntry:
         submitted: seconds since the epoch.
         reason: why it waits or has ended, one line.
         overrides: of ``budget.*``, for the session that comes.
-        wish: ``stop`` or ``pause`` where somebody wants a running one to end; empty otherwise.
+        reopen: which finished trials that session lets go on: fields of `rnnsweep.sweep.rebuild.Reopen`.
+        wish: ``stop`` or ``pause`` where somebody wants a running one to end, ``again`` where it is to go on as
+            soon as it has; empty otherwise.
     """
 
     name: str
@@ -47,6 +49,7 @@ class QueueEntry:
     submitted: float = 0.0
     reason: str = ""
     overrides: tuple[str, ...] = ()
+    reopen: Mapping[str, Any] = field(default_factory=dict)
     wish: str = ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,11 +32,10 @@ def resume(  # noqa: PLR0913 - one parameter per option
     from rnnsweep.app.cli.outcome import finish, print_result
     from rnnsweep.app.cli.remote_outcome import finish_remote
 
+    wishes: dict[str, Any] = {"failed": failed, "trials": tuple(trial or ()), "extend": extend}
     if service := source.service(store):
-        given = {"--failed": failed, "--trial": bool(trial), "--extend": extend}
-        source.refuse_options(service, {**given, "--accept-changes": accept_changes, "--trust-code": trust_code})
-        finish_remote(service, service.resume(sweep, list(budget or ())), wait=True)
+        source.refuse_options(service, {"--accept-changes": accept_changes, "--trust-code": trust_code})
+        finish_remote(service, service.resume(sweep, list(budget or ()), **wishes), wait=True)
         return
-    wishes = {"failed": failed, "trials": tuple(trial or ()), "extend": extend}
     wishes |= {"accept_changes": accept_changes, "trust_code": trust_code}
     finish(api.resume(sweep, list(budget or ()), **wishes, store=store, on_result=print_result, ask=password_prompt()))

@@ -203,9 +203,21 @@ class RemoteSweep:
         """As `stop`; the sweep is expected to go on."""
         self.connection.post("sweeps", self.name, "pause", body={"reason": reason})
 
-    def resume(self, overrides: Sequence[str] = ()) -> None:
-        """Queue it again; `overrides` may raise ``budget.*``."""
-        self.connection.post("sweeps", self.name, "resume", body={"overrides": list(overrides)})
+    def resume(
+        self,
+        overrides: Sequence[str] = (),
+        *,
+        failed: bool = False,
+        trials: Sequence[int] = (),
+        extend: bool = False,
+    ) -> None:
+        """Queue it again; see `rnnsweep.resume` for what may be wished.
+
+        Raises:
+            ConfigError: wrong input, or a trial that cannot go on; nothing was written.
+        """
+        wishes = {"overrides": list(overrides), "failed": failed, "trials": list(trials), "extend": extend}
+        self.connection.post("sweeps", self.name, "resume", body=wishes)
 
     def end_trial(self, number: int, reason: str = "") -> None:
         """Ask the driver to end a trial at its last rung, as PRUNED, with a reason that its record keeps."""

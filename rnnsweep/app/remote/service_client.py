@@ -65,10 +65,10 @@ class Service:
         body = {"sweep": name, "overrides": list(overrides), "fresh": fresh, "weight": weight, "priority": priority}
         return RemoteSweep(self.connection.post("sweeps", body=body)["sweep"], self.connection)
 
-    def resume(self, name: str, overrides: Sequence[str] = ()) -> RemoteSweep:
-        """Queue a sweep of the service's store again; `overrides` may raise ``budget.*``."""
+    def resume(self, name: str, overrides: Sequence[str] = (), **wishes: Any) -> RemoteSweep:
+        """Queue a sweep of the service's store again; `wishes` as `RemoteSweep.resume` has them."""
         sweep = RemoteSweep(name, self.connection)
-        sweep.resume(overrides)
+        sweep.resume(overrides, **wishes)
         return sweep
 
     def wait(self, sweep: RemoteSweep, watch: Callable[[Mapping[str, Any], str], None] | None = None) -> RemoteSweep:

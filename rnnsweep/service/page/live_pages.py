@@ -50,6 +50,7 @@ class Visitor:
         word: of the forms, see `FormGuard`.
         every: sees all sweeps of the store, not only those of the queue that the front shows.
         base: path below which the pages are.
+        leaves: came in by the login page, and may go.
     """
 
     user: str
@@ -57,6 +58,7 @@ class Visitor:
     word: str
     every: bool = False
     base: str = ""
+    leaves: bool = False
 
 
 @functools.cache

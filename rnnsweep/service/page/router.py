@@ -19,6 +19,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from rnnsweep.errors import ConfigError, RnnsweepError, StoreError
+from rnnsweep.service.access_layer import COOKIE
 from rnnsweep.service.front import Front
 from rnnsweep.service.page.form_guard import FormGuard, read_form
 from rnnsweep.service.page.live_pages import LivePages, Visitor, mlflow_place
@@ -152,7 +153,8 @@ class PageRouter:
         user = str(getattr(request.state, "user", "") or "")
         operator = getattr(request.state, "role", "") == OPERATOR  # a reader, unless somebody says otherwise
         every = bool(getattr(request.state, "every", False))
-        return Visitor(user, operator, self._guard.word(user), every, request.scope.get("root_path", "").rstrip("/"))
+        base = request.scope.get("root_path", "").rstrip("/")
+        return Visitor(user, operator, self._guard.word(user), every, base, leaves=COOKIE in request.cookies)
 
 
 def page_router(front: Front, mlflow: str = "") -> APIRouter:

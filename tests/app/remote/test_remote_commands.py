@@ -57,7 +57,11 @@ def test_wrong_input_is_the_command_lines_message(ask, tmp_path: Path):
     assert "Did you mean 'search'?" in ask("launch", "serch").output
     refused = ask("launch", "search", "store.root=/tmp")
     assert refused.exit_code == 2 and "cannot be set over the network" in refused.output
-    for words in (("resume", SWEEP, "--failed"), ("launch", "search", "--config-dir", str(tmp_path)), ("train",)):
+    for words in (
+        ("resume", SWEEP, "--accept-changes"),
+        ("launch", "search", "--config-dir", str(tmp_path)),
+        ("train",),
+    ):
         result = ask(*words)
         assert result.exit_code == 2 and result.output.startswith("error: "), result.output
 

@@ -9,6 +9,7 @@ from rnnsweep.app.remote import service_client
 from rnnsweep.app.remote.connection import ServiceError
 from rnnsweep.app.remote.service_client import Service, outcome_of
 from rnnsweep.errors import ConfigError, StoreError
+from rnnsweep.sweep.rebuild import Reopen
 from tests.kit.small_front import SmallFront
 
 
@@ -36,7 +37,9 @@ def test_launch_wait_and_resume(service: Service, front: SmallFront):
         service.launch("search", ["name=tiny"])
     assert service.launch("search", ["name=tiny", "budget.trials=2"], fresh=True).name == "tiny-2"
     service.resume("tiny", ["budget.trials=3"])
-    assert front.asked[-1] == ("resume", "tiny", ("budget.trials=3",))
+    assert front.asked[-1][:3] == ("resume", "tiny", ("budget.trials=3",))
+    service.resume("tiny", failed=True, trials=[1], extend=True)
+    assert front.asked[-1] == ("resume", "tiny", (), Reopen(failed=True, trials=(1,), extend=True))
 
 
 def test_whoever_waits_outlasts_a_restart_but_not_an_end(service: Service, monkeypatch: pytest.MonkeyPatch):
