@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -85,16 +86,28 @@ def _add_standing(router: APIRouter, front: OwnFront, recent: Recent) -> None:
         with reading_sweep(front.place, name) as (_, view):
             return plain_json(without_passwords(dict(resolved(view))))
 
+    @router.get("/sweeps/{name}/record")
+    def record(name: Name) -> Response:
+        """The sweep as the ledger has it, without passwords; its state as it stands."""
+        from rnnsweep.app.config.point import without_passwords
+
+        opened(front, name)
+        with reading_sweep(front.place, name) as (ledger, view):
+            now = standing(ledger, view)
+        fields = {field.name: getattr(now, field.name) for field in dataclasses.fields(now)}
+        return plain_json(fields | {"config": without_passwords(dict(now.config))})
+
     @router.get("/sweeps/{name}/journal")
     def journal(
         name: Name,
         after: Annotated[int, Query(ge=0, lt=1 << 62)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+        trial: Annotated[int | None, Query(ge=0, lt=1 << 31)] = None,
     ) -> Response:
-        """Entries of the ledger's journal with a greater number than `after`, oldest first."""
+        """Entries of the ledger's journal with a greater number than `after`, oldest first; of one trial."""
         opened(front, name)
         with reading_sweep(front.place, name) as (ledger, _):
-            return plain_json([journal_entry(change) for change in ledger.changes(name, after, limit)])
+            return plain_json([journal_entry(change) for change in ledger.changes(name, after, limit, trial)])
 
 
 def _add_trials(router: APIRouter, front: OwnFront, recent: Recent) -> None:

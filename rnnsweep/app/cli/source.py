@@ -16,7 +16,21 @@ if TYPE_CHECKING:
 
 OPTION, VARIABLE = "--service", "RNNSWEEP_SERVICE"
 HELP = "Ask the service at URL in place of a store; may stand anywhere; else RNNSWEEP_SERVICE."
-SERVED = ("launch", "resume", "stop", "pause", "unpause", "list", "status", "table", "best", "show", "logs", "report")
+SERVED = (
+    "launch",
+    "resume",
+    "stop",
+    "pause",
+    "unpause",
+    "list",
+    "status",
+    "table",
+    "best",
+    "show",
+    "logs",
+    "report",
+    "watch",
+)
 """Commands that a service answers."""
 _STORE = "--store"
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rnnsweep.app.cli import source
 from rnnsweep.app.cli.options import Store, SweepName
 from rnnsweep.errors import ConfigError
 
@@ -19,9 +20,7 @@ def watch(
     store: Store = None,
 ) -> None:
     """Watch a sweep on this terminal: table, curves, and keys to pause or end a trial and to stop the sweep."""
-    from rnnsweep.app.results.sweep import open_sweep
-
-    opened = open_sweep(sweep, store=store)
+    opened = source.opened(sweep, store)
     if not on_terminal():
         hint = f"Without one: rnnsweep logs {sweep} --follow, or rnnsweep status {sweep}."
         raise ConfigError("needs a terminal", key="watch", value=sweep, hint=hint)

@@ -137,11 +137,20 @@ class RemoteSweep:
         lines = [line for line in self.connection.get("queue") if line["name"] == self.name]
         return lines[-1] if lines else None
 
-    def log(self, after: int = 0) -> list[Change]:
-        """Entries of the ledger's journal with a greater number than `after`, oldest first, some at a time."""
+    def log(self, after: int = 0, trial: int | None = None) -> list[Change]:
+        """Entries of the ledger's journal with a greater number than `after`, oldest first, some at a time.
+
+        Args:
+            after: number of the last entry that is known.
+            trial: of this trial only.
+        """
         from rnnsweep.sweep.ports import Change
 
-        return [Change(**entry) for entry in self._get("journal", after=after)]
+        return [Change(**entry) for entry in self._get("journal", after=after, trial=trial)]
+
+    def record(self) -> dict[str, Any]:
+        """The sweep as the ledger has it: fields of a `SweepView`, its state as it stands, no passwords."""
+        return self._get("record")
 
     def config(self) -> dict[str, Any]:
         """The resolved config, without passwords."""

@@ -1,20 +1,16 @@
-"""What is on the screen, read from the ledger: only what has come since the last look."""
+"""What is on the screen, read from the journal: only what has come since the last look."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rnnsweep.app.results.tables import ranked, row, standing
-from rnnsweep.app.stores import StorePlace, reading_sweep
+from rnnsweep.app.results.tables import ranked, row
+from rnnsweep.app.watch.journal_source import JournalSource
 from rnnsweep.sweep.states import SweepState, TrialState
 from rnnsweep.sweep.views import SweepView, TrialView
-
-if TYPE_CHECKING:
-    from rnnsweep.sweep.ports import Ledger
 
 BATCH = 5000
 """Journal entries per query."""
@@ -51,10 +47,8 @@ class SweepFeed:
     A store that is away raises `StoreError`; the next `read` opens it again and goes on where the last one was.
     """
 
-    def __init__(self, place: StorePlace, name: str) -> None:
-        self.place, self.name = place, name
-        self._open = ExitStack()
-        self._ledger: Ledger | None = None
+    def __init__(self, source: JournalSource) -> None:
+        self._source = source
         self._seq = 0
         self._trials: dict[int, TrialView] = {}
         self._curves: dict[int, list[tuple[float, float]]] = {}
@@ -65,8 +59,7 @@ class SweepFeed:
 
     def close(self) -> None:
         """Leave the store."""
-        self._ledger = None
-        self._open.close()
+        self._source.close()
 
     def read(self) -> Snapshot:
         """The sweep as it is now.
@@ -76,7 +69,7 @@ class SweepFeed:
             ConfigError: the store has no such sweep (any more).
         """
         try:
-            return self._read(self._reach())
+            return self._read()
         except Exception:
             self.close()  # whatever it was, a connection that has failed is no use
             raise
@@ -84,22 +77,15 @@ class SweepFeed:
     def metrics(self, number: int) -> dict[str, Points]:
         """All curves of one trial: metric key -> mean over its replicas at each rung."""
         curves: dict[str, list[tuple[float, float]]] = {}
-        for change in self._reach().changes(self.name, 0, 1_000_000, number):
+        for change in self._source.changes(0, 1_000_000, number):
             if change.kind == "rung":
                 for key, value in change.data["metrics"].items():
                     curves.setdefault(key, []).append((float(change.data["step"]), float(value)))
         return dict(sorted(curves.items()))
 
-    def _reach(self) -> Ledger:
-        if self._ledger is None:
-            self._ledger, _ = self._open.enter_context(reading_sweep(self.place, self.name))
-        return self._ledger
-
-    def _read(self, ledger: Ledger) -> Snapshot:
-        changed = self._follow(ledger)
-        stored = ledger.sweep(self.name)
-        assert stored is not None  # sweeps are never removed from a ledger
-        view = standing(ledger, stored)
+    def _read(self) -> Snapshot:
+        changed = self._follow()
+        view = self._source.view()
         alive = view.state is SweepState.RUNNING
         if alive is not self._alive:  # trials that a dead driver left as RUNNING wait
             changed, self._alive = set(self._trials), alive
@@ -112,10 +98,10 @@ class SweepFeed:
         curves = {number: tuple(points) for number, points in self._curves.items()}
         return Snapshot(view, entries, dict(self._trials), curves, self._best, self._rate(view))
 
-    def _follow(self, ledger: Ledger) -> set[int]:
+    def _follow(self) -> set[int]:
         """Take in what is new in the journal; the trials that it is about."""
         changed: set[int] = set()
-        while changes := ledger.changes(self.name, self._seq, BATCH):
+        while changes := self._source.changes(self._seq, BATCH):
             self._seq = changes[-1].seq
             for change in changes:
                 if change.trial is None or change.kind not in ("trial", "rung"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from rnnsweep.app.remote.remote_sweep import RemoteSweep
 from rnnsweep.app.results.sweep import Sweep
 from rnnsweep.errors import ConfigError
 from rnnsweep.extras import install_hint
 
 
-def show_live(sweep: Sweep, every: float = 1.0) -> None:
+def show_live(sweep: Sweep | RemoteSweep, every: float = 1.0) -> None:
     """Show a sweep on this terminal until its user leaves.
 
     Args:

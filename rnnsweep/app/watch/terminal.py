@@ -18,9 +18,11 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Footer, Static
 
+from rnnsweep.app.remote.remote_sweep import RemoteSweep
 from rnnsweep.app.results.sweep import Sweep
 from rnnsweep.app.watch.braille import GUTTER, draw
 from rnnsweep.app.watch.feed import Points, Snapshot, SweepFeed
+from rnnsweep.app.watch.journal_source import JournalSource, ServiceSource, StoreSource
 from rnnsweep.app.watch.prompts import LinePrompt, YesNo
 from rnnsweep.app.watch.trial_table import Selection, cells, columns_of, widths
 from rnnsweep.app.watch.words import details, headline
@@ -29,6 +31,11 @@ from rnnsweep.errors import ConfigError, RnnsweepError, printable
 OBJECTIVE = "objective"
 COLOURS = ("bright_black", "cyan")
 """Of the best trial's curve, and of the chosen one's."""
+
+
+def source_of(sweep: Sweep | RemoteSweep) -> JournalSource:
+    """Where its journal is read."""
+    return ServiceSource(sweep) if isinstance(sweep, RemoteSweep) else StoreSource(sweep.place, sweep.name)
 
 
 class WatchApp(App[None]):
@@ -61,10 +68,10 @@ class WatchApp(App[None]):
         Binding("b", "best", "best", show=False),
     ]
 
-    def __init__(self, sweep: Sweep, every: float = 1.0) -> None:
+    def __init__(self, sweep: Sweep | RemoteSweep, every: float = 1.0) -> None:
         super().__init__()
         self._sweep, self._every = sweep, every
-        self._feed = SweepFeed(sweep.place, sweep.name)
+        self._feed = SweepFeed(source_of(sweep))
         self.snapshot: Snapshot | None = None
         self.selection = Selection()
         self._busy, self._lost = False, True

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rnnsweep.app.watch.feed import SweepFeed
+from rnnsweep.app.watch.journal_source import StoreSource
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.ports import PutRung, PutSweep, PutTrial
 from rnnsweep.sweep.states import TrialState
@@ -14,7 +15,7 @@ from tests.app.watch.conftest import Driven
 
 def test_a_snapshot_is_the_table_and_the_curves(driven) -> None:
     made = driven(8)
-    feed = SweepFeed(made.sweep().place, "watched")
+    feed = SweepFeed(StoreSource(made.sweep().place, "watched"))
     snapshot = feed.read()
     assert [dict(entry) for entry in snapshot.entries] == made.sweep().table()
     assert snapshot.curves[5] == tuple((100.0 * rung, 1.0 / (6 + rung)) for rung in (1, 2, 3, 4))
@@ -26,7 +27,7 @@ def test_a_snapshot_is_the_table_and_the_curves(driven) -> None:
 
 def test_only_what_is_new_is_read_and_taken_in(driven, monkeypatch) -> None:
     made = driven(8)
-    feed = SweepFeed(made.sweep().place, "watched")
+    feed = SweepFeed(StoreSource(made.sweep().place, "watched"))
     before = feed.read()
     asked: list[int] = []
     changes = type(made.ledger).changes
@@ -51,7 +52,7 @@ def test_only_what_is_new_is_read_and_taken_in(driven, monkeypatch) -> None:
 
 def test_without_its_driver_nothing_runs(driven) -> None:
     made = driven(4)
-    feed = SweepFeed(made.sweep().place, "watched")
+    feed = SweepFeed(StoreSource(made.sweep().place, "watched"))
     snapshot = feed.read()
     assert (snapshot.view.state.value, snapshot.entries[1]["state"]) == ("RUNNING", "RUNNING")
     made.ledger.release(made.name, made.fence)
@@ -64,7 +65,7 @@ def test_without_its_driver_nothing_runs(driven) -> None:
 
 def test_a_store_that_was_away_is_found_again(driven, monkeypatch) -> None:
     made = driven(4)
-    feed = SweepFeed(made.sweep().place, "watched")
+    feed = SweepFeed(StoreSource(made.sweep().place, "watched"))
     first = feed.read()
 
     def away(*unused):
@@ -79,14 +80,14 @@ def test_a_store_that_was_away_is_found_again(driven, monkeypatch) -> None:
     assert len(again.curves[1]) == len(first.curves[1]) + 1
     feed.close()
     with pytest.raises(ConfigError, match="no such sweep"):
-        SweepFeed(made.sweep().place, "watch").read()
+        SweepFeed(StoreSource(made.sweep().place, "watch")).read()
 
 
 @pytest.mark.postgres
 def test_on_a_server_it_is_the_same(postgres_url: str, tmp_path: Path) -> None:
     made = Driven(tmp_path, url=postgres_url)
     made.fill(8)
-    feed = SweepFeed(made.sweep().place, "watched")
+    feed = SweepFeed(StoreSource(made.sweep().place, "watched"))
     assert [dict(entry) for entry in feed.read().entries] == made.sweep().table()
     made.write(PutRung(5, 5, 500, {"valid/error": 0.001}, (0.001,)))
     assert feed.read().entries[5]["step"] == 500

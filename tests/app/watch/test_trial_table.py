@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 
 from rnnsweep.app.watch.feed import SweepFeed
+from rnnsweep.app.watch.journal_source import StoreSource
 from rnnsweep.app.watch.trial_table import Selection, cells, columns_of
 from rnnsweep.errors import ConfigError
 
 
 @pytest.fixture
 def entries(driven):
-    feed = SweepFeed(driven(8).sweep().place, "watched")
+    feed = SweepFeed(StoreSource(driven(8).sweep().place, "watched"))
     yield feed.read().entries
     feed.close()
 
