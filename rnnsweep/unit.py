@@ -1,10 +1,10 @@
 """What every exchangeable unit declares, so that configs, docs and contract suites can read it.
 
-Families, tasks, inits, learners, optimizers, controllers, read-outs, samplers and pruners are units; `loader` makes
-them of their yaml. A unit is a frozen dataclass. Its fields are its yaml keys. Fields named in `rows` are *per-row*:
-they are searched without changing the tensor program, and reach the unit as tensors [P]; the field's own value is only
-the default. All other fields are structural: they are part of the shape key. A unit checks itself in `__post_init__` by
-`check`.
+Families, tasks, inits, learners, optimizers, controllers, read-outs, samplers, pruners and schedulers are units;
+`loader` makes them of their yaml. A unit is a frozen dataclass. Its fields are its yaml keys. Fields named in `rows`
+are *per-row*: they are searched without changing the tensor program, and reach the unit as tensors [P]; the field's own
+value is only the default. All other fields are structural: they are part of the shape key. A unit checks itself in
+`__post_init__` by `check`.
 """
 
 from __future__ import annotations

@@ -118,4 +118,4 @@ def test_its_commands_run(page):
         else:
             result = CliRunner().invoke(app, ["config", *command])
         assert result.exit_code == 0, result.output
-    assert commands(page, "train") or group in ("sampler", "pruner")
+    assert commands(page, "train") or group in ("sampler", "pruner", "scheduler")

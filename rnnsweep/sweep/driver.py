@@ -39,6 +39,7 @@ from rnnsweep.sweep.ports import (
 from rnnsweep.sweep.progress import Progress, Rate, progress
 from rnnsweep.sweep.rebuild import Reopen, load_sweep, restore_sampler, still_waiting
 from rnnsweep.sweep.rows import WorkerInfo
+from rnnsweep.sweep.schedulers.base import SchedulerUnit
 from rnnsweep.sweep.session import Outcome, Pace, signals
 from rnnsweep.sweep.states import SweepState, TrialState
 from rnnsweep.sweep.trial_requests import KINDS, event_of, outstanding, refusal
@@ -57,6 +58,7 @@ class Driver:
         plan: what to do; on resume with the raised budget.
         fence: the token that `ledger.acquire` returned.
         reopen: finished trials that are to go on.
+        scheduler: decides at rungs; None where a pruner does, or nobody.
         observer: called with the progress.
         on_result: called with how the session ended, before mirrors are waited for.
         on_wait: told what is waited for after that.
@@ -70,6 +72,7 @@ class Driver:
     clock: Clock = field(default_factory=SystemClock)
     fence: int = 0
     reopen: Reopen | None = None
+    scheduler: SchedulerUnit | None = None
     observer: Callable[[Progress], None] | None = None
     on_result: Callable[[Outcome], None] = field(default=lambda _: None)
     on_wait: Callable[[str], None] = field(default=log.info)
@@ -157,7 +160,7 @@ class Driver:
     def _boot(self) -> None:
         self._start = self.clock.monotonic()
         memory, commands, views, rungs, view = load_sweep(
-            self.ledger, self.plan, self.fence, self.clock.now(), self.reopen
+            self.ledger, self.plan, self.fence, self.clock.now(), self.reopen, self.scheduler
         )
         self._before, self._view, self._repeats = memory.spent.wall_s, view, memory.repeats
         if memory.extendable:

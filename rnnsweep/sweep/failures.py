@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rnnsweep.sweep.events import Command, Exclude, Leave
-from rnnsweep.sweep.placement import enqueue, leave_group, quarantine
+from rnnsweep.sweep.events import Command, Exclude
+from rnnsweep.sweep.placement import enqueue, leave_group, quarantine, withdraw
 from rnnsweep.sweep.policy import BUG, LOST, OUT_OF_MEMORY, halves, lost_for_good, repeated_bug, signature
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, WorkerLost
 from rnnsweep.sweep.records import LiveWorker, OpenTrial, SweepMemory
-from rnnsweep.sweep.rows import RowFailure, Withdrawal
+from rnnsweep.sweep.rows import RowFailure
 from rnnsweep.sweep.rungs import end, settle
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 
@@ -106,22 +106,6 @@ def lose_attempt(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[C
         return
     enqueue(memory, trial)
     out.append(PutTrial(trial.view()))
-
-
-def withdraw(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
-    """Take a trial's rows in training off their workers; their checkpoints stay, for the next attempt."""
-    leave_group(memory, trial)
-    for row in trial.rows:
-        if row.state is not RowState.ACTIVE:
-            continue
-        # a worker that is gone needs no order; one that only lost the attempt would go on training the row under an
-        # old token
-        if row.worker in memory.workers:
-            out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token)))
-        if row.worker:
-            memory.vacate(trial.number, row)
-        row.move(trial.number, RowState.LOST)
-        row.worker = ""
 
 
 def worker_lost(memory: SweepMemory, event: WorkerLost, out: list[Command]) -> None:

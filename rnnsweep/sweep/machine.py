@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rnnsweep.sweep import budget
+from rnnsweep.sweep.decisions import carry_out, drained
 from rnnsweep.sweep.events import (
     Asked,
     AskSampler,
@@ -38,7 +39,7 @@ from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowFailure, RowReport, Withdrawal
 from rnnsweep.sweep.rungs import accept_report, judged, settle
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
-from rnnsweep.sweep.trial_requests import obey, only_paused
+from rnnsweep.sweep.trial_requests import held, obey, only_paused
 from rnnsweep.wording import counted
 
 
@@ -49,9 +50,10 @@ def step(memory: SweepMemory, event: Event) -> list[Command]:
     if memory.closed:
         return out
     _take(memory, event, out)
+    carry_out(memory, out)
     # Limits before new work: an event that reaches one must not also hand out trials.
     _check_budget(memory)
-    _check_done(memory, event)
+    _check_done(memory, event, out)
     if memory.stopping is None:
         fill(memory, out)
         _make_way(memory, out)
@@ -284,14 +286,34 @@ def _check_budget(memory: SweepMemory) -> None:
         memory.stopping = (SweepState.COMPLETE if some else SweepState.STOPPED, reason)
 
 
-def _check_done(memory: SweepMemory, event: Event) -> None:
+def _check_done(memory: SweepMemory, event: Event, out: list[Command]) -> None:
     """All trials that there will be have ended: COMPLETE, unless not one of them has a result.
 
-    Paused ones that nobody else is left to wait for: STOPPED, so that a user may let them go on.
+    Paused ones that nobody else is left to wait for: STOPPED, so that a user may let them go on; where the scheduler
+    has paused them, PRUNED.
     """
-    paused = memory.counts[TrialState.PAUSED]
-    if memory.stopping is not None or len(memory.open) > paused or memory.asking:
+    if memory.stopping is not None or len(memory.open) > memory.counts[TrialState.PAUSED] or memory.asking:
         return
+    reason = _all_asked(memory)
+    if reason is None:
+        return
+    if any(held(trial) for trial in memory.open.values()):
+        # with time only: of several requests that come together a later one may let a trial go on
+        if isinstance(event, Tick):
+            memory.stopping = (SweepState.STOPPED, only_paused(memory))
+        return
+    if not drained(memory, out):
+        return
+    complete, failed = memory.counts[TrialState.COMPLETE], memory.counts[TrialState.FAILED]
+    if memory.counts.total() and not complete:
+        pruned = memory.counts[TrialState.PRUNED]
+        memory.stopping = (SweepState.FAILED, f"no trial is complete: {failed} failed, {pruned} pruned")
+        return
+    memory.stopping = (SweepState.COMPLETE, reason)
+
+
+def _all_asked(memory: SweepMemory) -> str | None:
+    """Why no further trial will be asked for; None while there may be one."""
     limit, asked = memory.plan.budget.trials, memory.counts.total()
     # `next_number`, not the count of trials: numbers are given out at the ask
     if limit is not None and memory.next_number >= limit:
@@ -301,18 +323,8 @@ def _check_done(memory: SweepMemory, event: Event) -> None:
     elif memory.exhausted:
         reason = f"the space is used up: {counted(asked, 'trial')}" + (f" of {limit}" if limit is not None else "")
     else:
-        return
-    if paused:
-        # with time only: of several requests that come together a later one may let a trial go on
-        if isinstance(event, Tick):
-            memory.stopping = (SweepState.STOPPED, only_paused(memory))
-        return
-    complete, failed = memory.counts[TrialState.COMPLETE], memory.counts[TrialState.FAILED]
-    if asked and not complete:
-        pruned = memory.counts[TrialState.PRUNED]
-        memory.stopping = (SweepState.FAILED, f"no trial is complete: {failed} failed, {pruned} pruned")
-        return
-    memory.stopping = (SweepState.COMPLETE, reason)
+        return None
+    return reason
 
 
 def _close(memory: SweepMemory, out: list[Command]) -> None:

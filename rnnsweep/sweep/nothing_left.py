@@ -11,6 +11,7 @@ from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Ledger, Sampler, SweepView, TrialView
 from rnnsweep.sweep.rebuild import Reopen, load_sweep, restore_sampler, still_waiting
 from rnnsweep.sweep.records import SweepMemory
+from rnnsweep.sweep.schedulers.base import SchedulerUnit
 from rnnsweep.sweep.states import SweepState, TrialState
 
 
@@ -29,7 +30,13 @@ class Idle:
     failed: int
 
 
-def idle(ledger: Ledger, plan: SweepPlan, reopen: Reopen | None, sampler: Callable[[], Sampler]) -> Idle | None:
+def idle(
+    ledger: Ledger,
+    plan: SweepPlan,
+    reopen: Reopen | None,
+    sampler: Callable[[], Sampler],
+    scheduler: SchedulerUnit | None = None,
+) -> Idle | None:
     """How a driver would end that finds nothing to do; None where it has something to do, or might.
 
     It is what a driver would find out by itself, from the same records by the same steps.
@@ -39,6 +46,7 @@ def idle(ledger: Ledger, plan: SweepPlan, reopen: Reopen | None, sampler: Callab
         plan: of the sweep, with the budget that is to hold.
         reopen: finished trials that are to go on.
         sampler: gives a fresh one, where only it can tell whether its space is used up.
+        scheduler: decides at rungs; None where a pruner does, or nobody.
 
     Raises:
         ConfigError: the sweep is not in the ledger, or `reopen` is impossible.
@@ -49,7 +57,7 @@ def idle(ledger: Ledger, plan: SweepPlan, reopen: Reopen | None, sampler: Callab
     # whoever drives it has the last word, and requests that wait are work
     if ledger.driven(plan.name) or ledger.requests_wait(plan.name):
         return None
-    memory, commands, views, rungs, _ = load_sweep(ledger, plan, 0, view.updated, reopen)
+    memory, commands, views, rungs, _ = load_sweep(ledger, plan, 0, view.updated, reopen, scheduler)
     if commands or memory.open:
         return None
     waiting = _points_that_wait(ledger, plan, views)

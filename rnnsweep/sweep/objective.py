@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnsweep.sweep.budget import better
@@ -186,21 +186,40 @@ def rung_history(
         reports: all reports of one trial, in any order.
         updates: see `reduced`.
     """
+    return [
+        (max(report.step for report in taken), reduced(plan, curves, updates)[0], replica_values(plan, curves, updates))
+        for _, taken, curves in _whole_rungs(plan, reports)
+        if fresh(plan.objectives[0], taken)
+    ]
+
+
+def rung_values(
+    plan: SweepPlan, reports: Iterable[RowReport], updates: int
+) -> list[tuple[int, int, tuple[float, ...]]]:
+    """(rung, step, one value per objective) of each rung of a trial; for the arguments see `rung_history`."""
+    found, step = list[tuple[int, int, tuple[float, ...]]](), 0
+    for rung, taken, curves in _whole_rungs(plan, reports):
+        step = max(step, *(report.step for report in taken))
+        found.append((rung, step, reduced(plan, curves, updates)))
+    return found
+
+
+def _whole_rungs(
+    plan: SweepPlan, reports: Iterable[RowReport]
+) -> Iterator[tuple[int, list[RowReport], Sequence[Curve]]]:
+    """A trial's rungs as far as they count: number, reports of the rung, and the replicas' curves up to it."""
     by_rung: dict[int, dict[int, RowReport]] = {}
     for report in reports:
         by_rung.setdefault(report.rung, {})[report.replica] = report
     curves = [Curve() for _ in range(plan.replicas)]
-    history: list[tuple[int, float, tuple[float, ...]]] = []
     # by rung, since curves only go forward
     for rung in sorted(by_rung):
         reported = by_rung[rung]
         # a rung counts only when every replica that still trains has it, as in `rungs.take_rung`
         if any(not curve.ended and replica not in reported for replica, curve in enumerate(curves)):
-            break
+            return
         taken = [reported[replica] for replica, curve in enumerate(curves) if not curve.ended]
         for report in taken:
             curves[report.replica].take(report, plan.objectives)
-        if taken and fresh(plan.objectives[0], taken):
-            step, value = max(report.step for report in taken), reduced(plan, curves, updates)[0]
-            history.append((step, value, replica_values(plan, curves, updates)))
-    return history
+        if taken:
+            yield rung, taken, curves

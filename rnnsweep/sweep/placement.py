@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import insort
 
-from rnnsweep.sweep.events import Command, Join
+from rnnsweep.sweep.events import Command, Join, Leave
 from rnnsweep.sweep.ports import PutAttempt, PutTrial
 from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory, token
-from rnnsweep.sweep.rows import RowSpec
+from rnnsweep.sweep.rows import RowSpec, Withdrawal
 from rnnsweep.sweep.states import RowState, TrialState
 
 
@@ -59,6 +59,22 @@ def leave_group(memory: SweepMemory, trial: OpenTrial) -> None:
         if worker.group == group:
             worker.group = None
             memory.touch(name)
+
+
+def withdraw(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
+    """Take a trial's rows in training off their workers; their checkpoints stay, for the next attempt."""
+    leave_group(memory, trial)
+    for row in trial.rows:
+        if row.state is not RowState.ACTIVE:
+            continue
+        # a worker that is gone needs no order; one that only lost the attempt would go on training the row under an
+        # old token
+        if row.worker in memory.workers:
+            out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token)))
+        if row.worker:
+            memory.vacate(trial.number, row)
+        row.move(trial.number, RowState.LOST)
+        row.worker = ""
 
 
 def fill(memory: SweepMemory, out: list[Command]) -> None:

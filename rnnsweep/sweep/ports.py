@@ -94,7 +94,7 @@ class Ledger(Protocol):
         ...
 
     def verdicts(self, name: str, trial: int | None = None) -> list[tuple[int, int, str]]:
-        """(trial, rung, verdict) in the order they were taken; verdict is ``prune``, ``keep`` or ``end``."""
+        """(trial, rung, verdict) in the order they were taken; the words are in `verdicts`."""
         ...
 
     def changes(self, name: str, after: int, limit: int = 1000, trial: int | None = None) -> list[Change]:
@@ -185,13 +185,9 @@ class PutRung:
     values: tuple[float, ...]
 
 
-END = "end"
-"""The verdict on the rung that a trial would have had next, had a user not ended it."""
-
-
 @dataclass(frozen=True)
 class PutVerdict:
-    """What was decided on a trial's rung; never taken twice. With `END`, row reports of this rung do not count."""
+    """What was decided on a trial's rung, a word of `verdicts`; never taken twice."""
 
     trial: int
     rung: int

@@ -12,17 +12,21 @@ from dataclasses import dataclass, field, replace
 
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.budget import Spent
+from rnnsweep.sweep.decisions import carry_out
 from rnnsweep.sweep.events import Command
 from rnnsweep.sweep.machine import new_rows
-from rnnsweep.sweep.objective import rung_history
+from rnnsweep.sweep.objective import rung_history, rung_values
 from rnnsweep.sweep.placement import enqueue
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import AttemptView, Ledger, PutAttempt, PutTrial, Sampler, SweepView, TrialView
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
 from rnnsweep.sweep.rows import RowReport
-from rnnsweep.sweep.rungs import PRUNE, complete, pruned, remember_best, take_rung
+from rnnsweep.sweep.rungs import at_rung, complete, has_news, pruned, remember_best, take_rung
+from rnnsweep.sweep.schedulers.base import AtRung, Decision, Scheduler, SchedulerUnit
+from rnnsweep.sweep.schedulers.no_scheduler import NoScheduler
 from rnnsweep.sweep.states import RowState, TrialState
 from rnnsweep.sweep.trial_requests import unpause
+from rnnsweep.sweep.verdicts import PAUSE, PROMOTE, PRUNE
 
 Rungs = Mapping[int, Sequence[tuple[int, float, tuple[float, ...]]]]
 """Per trial its rungs as far as they count: (step, reduced value, replicas' values)."""
@@ -73,23 +77,27 @@ class Records:
 
 
 def rebuild(
-    plan: SweepPlan, fence: int, now: float, records: Records, reopen: Reopen | None = None
+    plan: SweepPlan,
+    fence: int,
+    now: float,
+    records: Records,
+    reopen: Reopen | None = None,
+    scheduler: SchedulerUnit | None = None,
 ) -> tuple[SweepMemory, list[Command]]:
-    """Memory and first commands of a driver.
+    """Memory and first commands of a driver; without a `scheduler` a pruner judges, or nobody.
 
     Raises:
         ConfigError: `reopen` names a trial that does not exist or cannot go on.
     """
     memory = SweepMemory(plan, fence, now=now, cells=plan.space.size())
+    decides = (scheduler or NoScheduler()).start(plan)
     out: list[Command] = []
     if records.sweep is not None:
         memory.spent = Spent(records.sweep.wall_s, records.sweep.device_s, records.sweep.updates)
     wish = reopen or Reopen()
     check_reopened(wish, records.trials)
     attempts = _attempts(records.attempts)
-    verdicts: dict[int, dict[int, str]] = {}
-    for trial, rung, verdict in records.verdicts:
-        verdicts.setdefault(trial, {})[rung] = verdict
+    verdicts = _verdicts(records.verdicts)
     # by number: numbers only grow, so that the last one seen gives the next to ask for
     for view in sorted(records.trials, key=lambda view: view.number):
         memory.last_number, memory.next_number = view.number, view.number + 1
@@ -106,12 +114,45 @@ def rebuild(
         tries = attempts.get(view.number, [])
         trial = _trial(plan, view, records.reports.get(view.number, ()), tries)
         trial.verdicts = verdicts.get(view.number, {})
-        _admit(memory, trial, tries, out)
-        if trial.state is TrialState.PAUSED and view.number in wish.trials:
+        _admit(memory, trial, tries, decides is not None, out)
+        trial.unpromoted = trial.verdicts.get(trial.rung) == PAUSE
+    if decides is not None:
+        _restore_scheduler(memory, decides, records, out)
+    for trial in [memory.open[number] for number in wish.trials if number in memory.open]:
+        if trial.state is TrialState.PAUSED:
             trial.reopened += 1
             unpause(memory, trial, out)
     _check_extension(wish, records.trials, memory)
     return memory, out
+
+
+def _verdicts(taken: Iterable[tuple[int, int, str]]) -> dict[int, dict[int, str]]:
+    """The newest verdict on each rung of each trial: a promotion stands for the pause that it has followed."""
+    newest: dict[int, dict[int, str]] = {}
+    for trial, rung, verdict in taken:
+        newest.setdefault(trial, {})[rung] = verdict
+    return newest
+
+
+def _restore_scheduler(memory: SweepMemory, scheduler: Scheduler, records: Records, out: list[Command]) -> None:
+    """What it knew when it took its last decision; then whatever it had not decided yet reaches it again."""
+    plan, views = memory.plan, sorted(records.trials, key=lambda view: view.number)
+    rungs: dict[tuple[int, int], AtRung] = {}
+    for view in views:
+        ended = view.state.finished and view.number not in memory.open
+        for rung, step, values in rung_values(plan, records.reports.get(view.number, ()), plan.budget.updates):
+            last = ended and rung == view.rung and view.state is TrialState.COMPLETE
+            rungs[view.number, rung] = AtRung(view.number, rung, step, values, view.params, last)
+    decisions = [Decision(trial, rung, verdict) for trial, rung, verdict in records.verdicts]
+    at_rungs = (rungs.get((one.trial, one.rung)) for one in decisions if one.verdict != PROMOTE)
+    scheduler.restore([at for at in at_rungs if at is not None], decisions, views)
+    # only now: what ended while records were read is no news
+    memory.scheduler = scheduler
+    for number in sorted(memory.open):
+        trial = memory.open[number]
+        if trial.judging:
+            memory.decisions.extend(scheduler.reached(at_rung(trial)))
+    carry_out(memory, out)
 
 
 def _updates_left(plan: SweepPlan, view: TrialView, reports: Iterable[RowReport]) -> bool:
@@ -178,6 +219,7 @@ def _trial(
     trial.started, trial.engine = view.started, view.engine
     trial.history, trial.extra = list(view.history), dict(view.extra)
     trial.enqueued, trial.informed_by, trial.reopened = view.enqueued, view.informed_by, view.reopened
+    trial.paused_by = view.paused_by
     for report in sorted(reports, key=lambda report: report.rung):
         row = trial.rows[report.replica]
         # Up to the first gap only: a report beyond one has no rung before it, and the row trains that again anyway.
@@ -197,18 +239,17 @@ def _unfinished(plan: SweepPlan, report: RowReport) -> RowReport:
     return report
 
 
-def _admit(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView], out: list[Command]) -> None:
+def _admit(
+    memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView], scheduled: bool, out: list[Command]
+) -> None:
     """Bring a trial back: its curves, its pending decision, and its place in line."""
     memory.open[trial.number] = trial
     memory.counts[trial.state] += 1
-    before, values = trial.state, ()
-    while take_rung(memory, trial):
-        values = trial.values
-        # WAITING and finished trials have had their decisions: only a RUNNING one may owe one.
-        if before is TrialState.RUNNING and _decide(memory, trial, out):
-            return
+    before = trial.state
+    if _replayed_to_its_end(memory, trial, scheduled, out):
+        return
     if before.finished:
-        _reopen(memory, trial, values)
+        _reopen(memory, trial)
     elif before is TrialState.RUNNING:
         _interrupt(memory, trial, attempts, out)
     else:
@@ -219,6 +260,18 @@ def _admit(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView
     if trial.number in memory.open:
         enqueue(memory, trial)
         out.append(PutTrial(trial.view()))
+
+
+def _replayed_to_its_end(memory: SweepMemory, trial: OpenTrial, scheduled: bool, out: list[Command]) -> bool:
+    """Take in what is stored of a trial; True if it ends with it. What a scheduler still has to decide on stays so."""
+    before = trial.state
+    while not trial.judging and (reports := take_rung(memory, trial)):
+        # WAITING and finished trials have had their decisions: only a RUNNING one may owe one.
+        if before is TrialState.RUNNING and _decide(memory, trial, out):
+            return True
+        if scheduled and trial.rung not in trial.verdicts and has_news(memory.plan, reports):
+            trial.judging = trial.rung
+    return False
 
 
 def _decide(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
@@ -234,7 +287,7 @@ def _decide(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
     return False
 
 
-def _reopen(memory: SweepMemory, trial: OpenTrial, values: tuple[float, ...]) -> None:
+def _reopen(memory: SweepMemory, trial: OpenTrial) -> None:
     """FAILED or COMPLETE trials wait again; one whose replicas have all ended has nowhere to go."""
     if all(row.curve.ended for row in trial.rows):
         del memory.open[trial.number]
@@ -242,7 +295,7 @@ def _reopen(memory: SweepMemory, trial: OpenTrial, values: tuple[float, ...]) ->
         return
     if trial.state is TrialState.COMPLETE:
         # the result so far, which the extension overwrites
-        trial.extra[f"objective@{trial.step}"] = values[0]
+        trial.extra[f"objective@{trial.step}"] = trial.values[0]
     trial.log(f"reopened after {trial.state.value}" + (f" ({trial.reason})" if trial.reason else ""))
     # the user asked for it: all retries again
     trial.charged, trial.reason = 0, ""
@@ -264,7 +317,12 @@ def _interrupt(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[Attempt
 
 
 def load_sweep(
-    ledger: Ledger, plan: SweepPlan, fence: int, now: float, reopen: Reopen | None
+    ledger: Ledger,
+    plan: SweepPlan,
+    fence: int,
+    now: float,
+    reopen: Reopen | None,
+    scheduler: SchedulerUnit | None = None,
 ) -> tuple[SweepMemory, list[Command], list[TrialView], Rungs, SweepView]:
     """Everything that a driver starts from.
 
@@ -284,7 +342,7 @@ def load_sweep(
     for report in ledger.reports(plan.name) if trials else ():
         reports.setdefault(report.trial, []).append(report)
     records = Records(sweep, trials, ledger.attempts(plan.name), reports, ledger.verdicts(plan.name))
-    memory, commands = rebuild(plan, fence, now, records, reopen)
+    memory, commands = rebuild(plan, fence, now, records, reopen, scheduler)
     # the sampler gets trials as they are after the replay, not as the dead driver left them
     views = {view.number: view for view in trials}
     views.update((number, trial.view()) for number, trial in memory.open.items())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from rnnsweep.sweep.budget import Spent
@@ -16,6 +16,7 @@ from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.policy import DEFAULT, Policy
 from rnnsweep.sweep.ports import AttemptView, TrialView
 from rnnsweep.sweep.rows import RowId, RowReport, WorkerInfo
+from rnnsweep.sweep.schedulers.base import Decision, Scheduler
 from rnnsweep.sweep.states import ROW_MOVES, TRIAL_MOVES, RowState, SweepState, TrialState, check_move
 from rnnsweep.sweep.summary import Best
 
@@ -64,7 +65,7 @@ class OpenTrial:
 
     Attributes:
         rung: last rung whose verdict is known to be `keep` (or that needed none).
-        judging: rung that the pruner is being asked about; 0 for none.
+        judging: rung whose verdict, of the pruner or the scheduler, is not known yet; 0 for none.
         verdicts: verdicts of an earlier session that are still to be applied.
         tokens: tokens of all attempts, newest first.
         strikes: losses without progress in between; `mark` is the rung at the last one.
@@ -72,7 +73,8 @@ class OpenTrial:
         died_on: nodes on which it was alone when its worker was lost; they are shunned, and to blame if it clears.
         rewind: restore no checkpoint beyond what is known here (after reports went missing).
         failures: replica -> reason of rows that cannot be trained.
-        enqueued, informed_by, reopened: see `TrialView`.
+        enqueued, informed_by, reopened, paused_by: see `TrialView`.
+        unpromoted: the scheduler has paused it at its rung and not promoted it, whether or not a user holds it too.
         fingerprints: what the rungs that count were trained under.
     """
 
@@ -105,6 +107,8 @@ class OpenTrial:
     enqueued: bool = False
     informed_by: int = 0
     reopened: int = 0
+    paused_by: str | None = None
+    unpromoted: bool = False
     fingerprints: set[int] = field(default_factory=set[int])
 
     def move(self, after: TrialState) -> None:
@@ -158,6 +162,7 @@ class OpenTrial:
             enqueued=self.enqueued,
             informed_by=self.informed_by,
             reopened=self.reopened,
+            paused_by=self.paused_by if self.state is TrialState.PAUSED else None,
             fingerprints=tuple(sorted(self.fingerprints)) if any(self.fingerprints) else None,
             unsolved=sum(curve.solved_at is None for curve in curves) or None,
         )
@@ -257,6 +262,8 @@ class SweepMemory:
         node_losses, node_rungs: losses of a node, and rungs trained there since.
         store_losses: workers lost to the checkpoint store since a rung was trained.
         refused: reports of fenced attempts and unknown workers that were turned away.
+        scheduler: decides at rungs; None where a pruner does, or nobody.
+        decisions: what it has decided and what is still to be carried out, in this order.
     """
 
     plan: SweepPlan
@@ -291,6 +298,8 @@ class SweepMemory:
     excluded: set[str] = field(default_factory=set[str])
     store_losses: int = 0
     refused: int = 0
+    scheduler: Scheduler | None = None
+    decisions: deque[Decision] = field(default_factory=deque[Decision])
 
     def move(self, trial: OpenTrial, after: TrialState) -> None:
         """Change a trial's state and the counts."""

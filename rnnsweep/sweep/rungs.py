@@ -6,17 +6,20 @@ it unseen. So the outcome does not depend on how far workers ran ahead of the de
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rnnsweep.sweep.events import AskPruner, Command, Judged, Leave, Progressed, ReportRung, TellSampler
 from rnnsweep.sweep.objective import fresh, reduced, replica_values, rung_metrics
 from rnnsweep.sweep.patience import stalled
 from rnnsweep.sweep.placement import leave_group
+from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutVerdict, TrialView
 from rnnsweep.sweep.records import OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowReport, Withdrawal
+from rnnsweep.sweep.schedulers.base import AtRung
 from rnnsweep.sweep.states import RowState, TrialState
 from rnnsweep.sweep.summary import best_of, rank, unsolved
-
-KEEP, PRUNE = "keep", "prune"
+from rnnsweep.sweep.verdicts import KEEP, PRUNE
 
 
 def accept_report(memory: SweepMemory, trial: OpenTrial, report: RowReport, out: list[Command]) -> None:
@@ -62,23 +65,48 @@ def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
             return
         if known and len(trial.fingerprints) > known:
             _note_mixture(trial, out)
-        rung, curves = trial.rung, [row.curve for row in trial.rows]
+        curves = [row.curve for row in trial.rows]
         metrics = rung_metrics(memory.plan, curves, trial.values)
-        out.append(PutRung(trial.number, rung, trial.step, metrics, trial.values))
+        out.append(PutRung(trial.number, trial.rung, trial.step, metrics, trial.values))
         # Optuna's pruners and intermediate values exist for one objective only.
-        single = len(memory.plan.objectives) == 1
-        news = single and fresh(memory.plan.objectives[0], reports)
-        if news:
+        single, news = len(memory.plan.objectives) == 1, has_news(memory.plan, reports)
+        if single and news:
             replicas = replica_values(memory.plan, curves, memory.plan.budget.updates)
             out.append(ReportRung(trial.number, trial.step, trial.values[0], replicas))
-        # a trial at its end is complete, whatever the pruner would say
+        # a trial at its end is complete, whatever a verdict would be
         if all(curve.ended for curve in curves):
-            complete(memory, trial, out)
-        elif news:
-            trial.judging = rung
-            out.append(AskPruner(trial.number, rung, trial.step))
+            _last_rung(memory, trial, out)
+        elif news and (single or memory.scheduler is not None):
+            trial.judging = trial.rung
+            ask(memory, trial, out)
         else:
             kept(trial, out)
+
+
+def has_news(plan: SweepPlan, reports: Sequence[RowReport]) -> bool:
+    """Whether a rung is one to decide on: its reports say something new about some objective."""
+    return any(fresh(objective, reports) for objective in plan.objectives)
+
+
+def ask(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
+    """Have the trial's rung decided on: by the scheduler here and now, by the pruner outside."""
+    if memory.scheduler is None:
+        out.append(AskPruner(trial.number, trial.rung, trial.step))
+    else:
+        memory.decisions.extend(memory.scheduler.reached(at_rung(trial)))
+
+
+def at_rung(trial: OpenTrial, *, last: bool = False) -> AtRung:
+    """The trial as its scheduler sees it."""
+    return AtRung(trial.number, trial.rung, trial.step, trial.values, trial.params, last)
+
+
+def _last_rung(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
+    if memory.scheduler is not None:
+        # so that the order in which the scheduler has seen rungs can be read from the verdicts
+        out.append(PutVerdict(trial.number, trial.rung, KEEP))
+        memory.decisions.extend(memory.scheduler.reached(at_rung(trial, last=True)))
+    complete(memory, trial, out)
 
 
 def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
@@ -174,6 +202,8 @@ def end(memory: SweepMemory, trial: OpenTrial, state: TrialState, reason: str, o
     out.extend((PutTrial(view), TellSampler(view)))
     if state is TrialState.COMPLETE:
         remember_best(memory, view)
+    if memory.scheduler is not None:
+        memory.decisions.extend(memory.scheduler.ended(view))
 
 
 def _release(memory: SweepMemory, trial: OpenTrial, row: Row, state: TrialState, out: list[Command]) -> None:

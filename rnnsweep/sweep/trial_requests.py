@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rnnsweep.sweep.decisions import promote_by_request
 from rnnsweep.sweep.events import Command, TrialRequest
-from rnnsweep.sweep.failures import withdraw
-from rnnsweep.sweep.placement import enqueue
-from rnnsweep.sweep.ports import END, PutAttempt, PutTrial, PutVerdict
+from rnnsweep.sweep.placement import enqueue, withdraw
+from rnnsweep.sweep.ports import PutAttempt, PutTrial, PutVerdict
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
 from rnnsweep.sweep.rungs import end
 from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.verdicts import END
+from rnnsweep.sweep.views import BY_SCHEDULER, BY_USER
 
 KINDS = ("end_trial", "pause_trial", "unpause_trial")
 LISTED = 8
@@ -76,10 +78,15 @@ def obey(memory: SweepMemory, request: TrialRequest, out: list[Command]) -> None
     trial = memory.open[request.trial]
     if request.kind == "end_trial":
         _end(memory, trial, request.reason, out)
-    elif request.kind == "pause_trial" and trial.state is not TrialState.PAUSED:
+    elif request.kind == "pause_trial" and not held(trial):
         _pause(memory, trial, request.reason, out)
     elif request.kind == "unpause_trial" and trial.state is TrialState.PAUSED:
         unpause(memory, trial, out)
+
+
+def held(trial: OpenTrial) -> bool:
+    """Whether a user has paused it: the scheduler does not let it go on."""
+    return trial.state is TrialState.PAUSED and trial.paused_by != BY_SCHEDULER
 
 
 def _end(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command]) -> None:
@@ -98,22 +105,27 @@ def _end(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command])
 
 
 def _pause(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command]) -> None:
-    """Rows leave their workers, checkpoints stay; no attempt is charged."""
-    withdraw(memory, trial, out)
-    if trial.number in memory.queue:
-        memory.queue.remove(trial.number)
-    if trial.state is TrialState.RUNNING:
-        out.append(PutAttempt(trial.attempt(outcome="paused")))
-    memory.move(trial, TrialState.PAUSED)
+    """Rows leave their workers, checkpoints stay; no attempt is charged. What the scheduler has paused is held."""
+    if trial.state is not TrialState.PAUSED:
+        withdraw(memory, trial, out)
+        if trial.number in memory.queue:
+            memory.queue.remove(trial.number)
+        if trial.state is TrialState.RUNNING:
+            out.append(PutAttempt(trial.attempt(outcome="paused")))
+        memory.move(trial, TrialState.PAUSED)
+    trial.paused_by = BY_USER
     trial.reason = "paused by request" + (f": {reason}" if reason else "")
     trial.log(f"PAUSED at update {trial.step}: {trial.reason}")
     out.append(PutTrial(trial.view()))
 
 
 def unpause(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
-    """A paused trial waits for a place again, before those that have never had one."""
+    """A paused trial waits for a place again, before those that have never had one; see `decisions` for promotions."""
+    if trial.unpromoted:
+        promote_by_request(memory, trial, out)
+        return
     memory.move(trial, TrialState.WAITING)
-    trial.reason = ""
+    trial.paused_by, trial.reason = None, ""
     trial.log(f"unpaused at update {trial.step}")
     enqueue(memory, trial)
     out.append(PutTrial(trial.view()))
@@ -121,7 +133,7 @@ def unpause(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
 
 def only_paused(memory: SweepMemory) -> str:
     """Why a sweep stops that has nothing left but paused trials, and how it goes on."""
-    numbers = sorted(memory.open)
+    numbers = sorted(number for number, trial in memory.open.items() if held(trial))
     listed = ", ".join(map(str, numbers[:LISTED]))
     more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
     name = memory.plan.name

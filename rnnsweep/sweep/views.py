@@ -10,6 +10,9 @@ from typing import Any
 from rnnsweep.sweep.plan import Params
 from rnnsweep.sweep.states import SweepState, TrialState
 
+BY_USER, BY_SCHEDULER = "user", "scheduler"
+"""Who pauses trials."""
+
 
 @dataclass(frozen=True)
 class AttemptView:
@@ -44,6 +47,8 @@ class TrialView:
             of a Sobol start, of samplers without a model, and for enqueued ones.
         fingerprints: numbers of what its rungs were trained under (code, versions, data), ascending; None: all of them
             as the sweep was launched.
+        paused_by: who has paused it, one of `BY_USER` and `BY_SCHEDULER`; None where it is not paused, and where an
+            older rnnsweep wrote of a user's pause.
         reopened: how often `resume` was told to let it go on. Requests on a trial name it, so that none outlives its
             time.
     """
@@ -72,6 +77,7 @@ class TrialView:
     fingerprints: tuple[int, ...] | None = None
     unsolved: int | None = None
     reopened: int = 0
+    paused_by: str | None = None
 
 
 def fingerprint_text(numbers: Sequence[int] | None) -> str | None:

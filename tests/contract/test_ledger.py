@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from rnnsweep.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from rnnsweep.errors import ConfigError, FencedError, LockedError, StoreError
 from rnnsweep.sweep.ports import (
-    END,
     AttemptView,
     Ledger,
     PutAttempt,
@@ -29,6 +28,7 @@ from rnnsweep.sweep.ports import (
 )
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
+from rnnsweep.sweep.verdicts import END
 
 SWEEP = SweepView("tiny", SweepState.RUNNING, {"task": {"length": 20}, "x": [1, 2.5, None, True]}, ("seed=1",), 1.5)
 
@@ -166,6 +166,13 @@ class TestCommit:
         ledger.commit("tiny", fence, [PutVerdict(3, 1, "prune"), PutVerdict(3, 2, "prune")])
         assert ledger.verdicts("tiny") == [(3, 1, "keep"), (0, 1, "prune"), (3, 2, "prune")]
         assert ledger.verdicts("tiny", 3) == [(3, 1, "keep"), (3, 2, "prune")]
+
+    def test_a_pause_is_followed_by_one_promotion_and_no_other_verdict(self, ledger: Ledger, fence: int) -> None:
+        ledger.commit("tiny", fence, [PutVerdict(0, 2, "pause"), PutReports((report(0, 1), report(0, 2)))])
+        ledger.commit("tiny", fence, [PutVerdict(1, 2, "keep"), PutVerdict(0, 2, "promote")])
+        ledger.commit("tiny", fence, [PutVerdict(0, 2, "promote"), PutVerdict(0, 2, "prune")])
+        assert ledger.verdicts("tiny") == [(0, 2, "pause"), (1, 2, "keep"), (0, 2, "promote")]
+        assert ledger.reports("tiny") == [report(0, 1), report(0, 2)]
 
     def test_all_or_nothing(self, ledger: Ledger, fence: int) -> None:
         bad = PutVerdict(0, 1, None)  # type: ignore[arg-type]  # refused by the database after the rows before it

@@ -26,11 +26,15 @@ from rnnsweep.core.readout import Readout
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError
 from rnnsweep.loader import build_unit, load_class
+from rnnsweep.sweep.schedulers.base import SchedulerUnit
 
 CONF = search_path().packaged
 BASES = {
     base.unit_group: base
-    for base in (Family, Embedding, Task, Init, Learner, Optimizer, Controller, Readout, SamplerUnit, PrunerUnit)
+    for base in (
+        *(Family, Embedding, Task, Init, Learner, Optimizer, Controller, Readout),
+        *(SamplerUnit, PrunerUnit, SchedulerUnit),
+    )
 }
 FILES = [file for group in BASES for file in sorted((CONF / group).glob("*.yaml"))]
 CHOSEN = {"init": "init=chrono family=gru", "embedding": "task=char_lm"}
@@ -52,7 +56,7 @@ def test_the_name_of_a_unit_is_its_yamls(file):
     group = file.parent.name
     chosen = f"controllers=[{file.stem}]" if group == "controllers" else f"{group}={file.stem}"
     config = load(None, ["name=t", chosen], check_units=False)
-    if group in ("sampler", "pruner"):
+    if group in ("sampler", "pruner", "scheduler"):
         block, key = getattr(config, group), group
     else:
         point = resolve_point(config.variants, {})

@@ -9,7 +9,6 @@ from typing import Any
 
 from rnnsweep.errors import ConfigError, FencedError, StoreError
 from rnnsweep.sweep.ports import (
-    END,
     AttemptView,
     Change,
     PutAttempt,
@@ -24,6 +23,7 @@ from rnnsweep.sweep.ports import (
 )
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import TRIAL_MOVES, TrialState
+from rnnsweep.sweep.verdicts import END, PAUSE, PROMOTE, VERDICTS
 
 
 class Killed(BaseException):
@@ -105,9 +105,14 @@ class MemoryLedger:
                 self.rungs[write.trial, write.rung] = write
                 self._journal("rung", write.trial, asdict(write))
             case PutVerdict():
-                taken = {(trial, rung) for trial, rung, _ in self.verdict_list}
-                assert (write.trial, write.rung) not in taken, f"verdict taken twice: {write}"
-                self.verdict_list.append((write.trial, write.rung, write.verdict))
+                self._put_verdict(write)
+
+    def _put_verdict(self, write: PutVerdict) -> None:
+        assert write.verdict in VERDICTS
+        taken = [verdict for trial, rung, verdict in self.verdict_list if (trial, rung) == (write.trial, write.rung)]
+        # a pause is followed by one promotion at most, and nothing else by anything
+        assert taken == ([PAUSE] if write.verdict == PROMOTE else []), f"verdict taken twice: {taken}, {write}"
+        self.verdict_list.append((write.trial, write.rung, write.verdict))
 
     def _put_trial(self, view: TrialView) -> None:
         before = self.trial_views.get(view.number)

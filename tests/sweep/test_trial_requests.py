@@ -10,12 +10,13 @@ import pytest
 
 from rnnsweep.sweep import machine
 from rnnsweep.sweep.events import Asked, Judged, StopAsked, TrialRequest
-from rnnsweep.sweep.ports import END, RungTrained, TrialView, WorkerJoined
+from rnnsweep.sweep.ports import RungTrained, TrialView, WorkerJoined
 from rnnsweep.sweep.rebuild import Records, Reopen, rebuild
 from rnnsweep.sweep.records import SweepMemory
 from rnnsweep.sweep.rows import RowReport, WorkerInfo
 from rnnsweep.sweep.states import SweepState, TrialState
 from rnnsweep.sweep.trial_requests import event_of, outstanding, refusal
+from rnnsweep.sweep.verdicts import END
 from tests.kit.executor import SimExecutor
 from tests.kit.ledger import Killed, kill_at
 from tests.kit.plans import plan

@@ -40,6 +40,7 @@ from rnnsweep.sweep.ports import (
 )
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
+from rnnsweep.sweep.verdicts import PROMOTE
 
 _Row = dict[str, Any]
 
@@ -233,6 +234,17 @@ def change(row: Any, today: SweepView | None) -> Change:
     return Change(row.seq, row.kind, row.trial, row.at, data)
 
 
+def verdict_row(write: PutVerdict) -> _Row:
+    """Columns of a verdict but the sweep's; a promotion stands below 0, since the pause that it follows has its rung.
+
+    Example:
+        >>> verdict_row(PutVerdict(7, 3, "promote"))
+        {'trial': 7, 'rung': -3, 'verdict': 'promote'}
+    """
+    rung = -write.rung if write.verdict == PROMOTE else write.rung
+    return {"trial": write.trial, "rung": rung, "verdict": write.verdict}
+
+
 # ------------------------------------------------------------------ the writes of one commit
 
 
@@ -264,8 +276,7 @@ class WriteBatch:
                 data = {"step": write.step, "metrics": write.metrics, "values": write.values}
                 self._note("rung", encode(data), write.trial, write.rung)
             case PutVerdict():
-                row = {"trial": write.trial, "rung": write.rung, "verdict": write.verdict}
-                self._verdicts.append({"sweep": self._sweep, **row})
+                self._verdicts.append({"sweep": self._sweep, **verdict_row(write)})
             case PutTrial(view):
                 data = encode_trial(view)
                 row = {"sweep": self._sweep, "number": view.number, "state": view.state.value, "data": data}

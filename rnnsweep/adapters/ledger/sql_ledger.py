@@ -17,8 +17,9 @@ from rnnsweep.adapters.ledger.database import PATIENCE, Database, parse
 from rnnsweep.adapters.ledger.lock import DEADLINE, SweepLocks
 from rnnsweep.adapters.ledger.schema import attempts, cursors, inbox, journal, locks, reports, sweeps, trials, verdicts
 from rnnsweep.errors import ConfigError, StoreError
-from rnnsweep.sweep.ports import END, AttemptView, Change, SweepView, TrialView, Write
+from rnnsweep.sweep.ports import AttemptView, Change, SweepView, TrialView, Write
 from rnnsweep.sweep.rows import RowReport
+from rnnsweep.sweep.verdicts import END, PRUNE
 
 _CREATION_LOCK = 0x726E6E73_00000000  # advisory lock of whoever makes the tables
 
@@ -194,7 +195,7 @@ class SqlLedger:
         # one replica may have been a rung ahead of the others when a user ended their trial before that rung
         rung = verdicts.c.rung - sa.case((verdicts.c.verdict == END, 1), else_=0)
         last = sa.select(verdicts.c.trial, sa.func.min(rung).label("rung"))
-        last = last.where(verdicts.c.sweep == sweep, verdicts.c.verdict.in_(("prune", END))).group_by(verdicts.c.trial)
+        last = last.where(verdicts.c.sweep == sweep, verdicts.c.verdict.in_((PRUNE, END))).group_by(verdicts.c.trial)
         ends = last.subquery()
         query = sa.select(t.trial, t.replica, t.rung, t.step, t.data).outerjoin_from(
             reports, ends, ends.c.trial == t.trial
@@ -209,7 +210,8 @@ class SqlLedger:
         """(trial, rung, verdict) in the order they were taken."""
         t = verdicts.c
         query = sa.select(t.trial, t.rung, t.verdict).where(t.sweep == self._id(name))
-        return [(row.trial, row.rung, row.verdict) for row in self._rows(_of(query, verdicts, trial).order_by(t.id))]
+        rows = self._rows(_of(query, verdicts, trial).order_by(t.id))
+        return [(row.trial, abs(row.rung), row.verdict) for row in rows]  # see `codec.verdict_row`
 
     # ------------------------------------------------------------------ mirrors and requests
 

@@ -8,7 +8,7 @@ from rnnsweep.app.cli.options import AsJson, ConfigDir, emit
 
 GROUPS = (
     *("family", "activation", "embedding", "readout", "controller", "init", "task", "learner", "optimizer", "metric"),
-    *("sampler", "pruner"),
+    *("sampler", "pruner", "scheduler"),
 )
 FOLDERS = {"controller": "controllers"}
 

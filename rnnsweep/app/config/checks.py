@@ -17,7 +17,7 @@ from rnnsweep.unit import Range, as_declared, check_field
 UNIT_GROUPS = ("task", "family", "embedding", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
     *("name", "seed", "replicas", "seeds", *UNIT_GROUPS, "training", "scorers", "objective"),
-    *("space", "sampler", "pruner", "budget", "cluster", "engine", "dtype", "store", "tracker", "notify"),
+    *("space", "sampler", "pruner", "scheduler", "budget", "cluster", "engine", "dtype", "store", "tracker", "notify"),
 )
 SAMPLER_PLAIN = ("enqueue", "prefetch", "warm_start")
 """Keys of ``sampler`` that are the sweep's, not the unit's."""

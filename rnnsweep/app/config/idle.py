@@ -6,12 +6,13 @@ A line is about something that the user wrote: defaults that happen to do nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app.config.trackers import MLFLOW, tracker_blocks
 from rnnsweep.sweep.objective import SOLVED_AT
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.schedulers.base import SchedulerUnit
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.wording import counted
 
@@ -115,6 +116,20 @@ def _idle_search(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -
     if "pruner" in written and names["pruner"] != "none" and rungs <= max(1, spared):
         first = f", and the first {spared} (pruner.warmup) {'is' if spared == 1 else 'are'} spared" if spared else ""
         yield f"pruner={names['pruner']} never judges: a trial has {counted(rungs, 'rung')}{first}"
+
+
+def idle_scheduler(scheduler: SchedulerUnit, plan: SweepPlan, written: Set[str]) -> list[str]:
+    """A scheduler that never decides anything."""
+    why = scheduler.idle(plan) if "scheduler" in written else None
+    return [] if why is None else [f"scheduler={scheduler.unit_name} does nothing: {why}"]
+
+
+def idle_units(built: Sequence[Units], space: Space, written: Set[str]) -> list[str]:
+    """What of the units of some points does nothing, all checks together."""
+    lines = [line for units in built for line in (*still_loops(units), *same_rules(units))]
+    for check in (idle_controllers, idle_arms):
+        lines += [line for units in built for line in check(units, space, written)]
+    return lines
 
 
 def idle_controllers(units: Units, space: Space, written: Set[str]) -> list[str]:

@@ -27,7 +27,7 @@ from rnnsweep.adapters.hydra.yaml_files import Choice, describe, read_sweep, rea
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
 from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values, fit_rungs
 from rnnsweep.app.config.data_paths import place_config
-from rnnsweep.app.config.idle import idle_arms, idle_controllers, idle_settings, same_rules, slow_loops, still_loops
+from rnnsweep.app.config.idle import idle_scheduler, idle_settings, idle_units, slow_loops
 from rnnsweep.app.config.notify import kept_notify
 from rnnsweep.app.config.point import Variant
 from rnnsweep.app.config.search_space import build_space, from_plain, to_plain
@@ -40,6 +40,7 @@ from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable, with
 from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.budget import check_raised
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.schedulers.base import NO_SCHEDULER, build_scheduler
 from rnnsweep.sweep.space import Space
 from rnnsweep.unit import Metric
 
@@ -58,7 +59,7 @@ class SweepConfig:
         store: where results go, the only place with passwords. cluster: what trains.
         trackers: kind -> block of each tracker that writes something.
         notify: who is told of what happens, the addresses as they are kept (`notify.address` finds them).
-        sampler, pruner: blocks of the chosen units.
+        sampler, pruner, scheduler: blocks of the chosen units.
         source: the file that the sweep came from; empty for the base config alone.
         choices: unit chosen per group (the first one of searched groups).
         description: the file's first comment line.
@@ -75,6 +76,7 @@ class SweepConfig:
     trackers: dict[str, dict[str, Any]]
     sampler: dict[str, Any]
     pruner: dict[str, Any]
+    scheduler: dict[str, Any]
     source: str
     choices: dict[str, Choice] = field(default_factory=dict)
     description: str = ""
@@ -160,7 +162,7 @@ def load(
         overrides: Hydra's grammar, ranges included.
         config_dirs: the user's directories, in order of precedence.
         store: root of the stores; wins over RNNSWEEP_STORE, which wins over the config.
-        check_units: also build sampler, pruner and, at the corners of the space, all units (imports torch).
+        check_units: also build sampler, pruner, scheduler and, at the corners of the space, all units (imports torch).
 
     Raises:
         ConfigError: anything wrong with the input; names file, key, value, what is allowed and the nearest name.
@@ -241,7 +243,7 @@ def _names(choices: Mapping[str, Choice]) -> dict[str, str]:
 def _checked(
     variants: Sequence[Variant], composition: Composition, space: Space, root: Path | None, urls: Mapping[str, Any]
 ) -> SweepConfig:
-    """The config, units, sampler and pruner built once to check themselves; tells what does nothing."""
+    """The config, units, sampler, pruner and scheduler built once to check themselves; tells what does nothing."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
     from rnnsweep.app.config import score_checks, unit_checks  # need torch
 
@@ -254,11 +256,11 @@ def _checked(
     unit_checks.check_engine(config.resolved)
     unit_checks.check_points(variants, config.plan.enqueue)
     build_sampler(config.plan, config.sampler, config.pruner)  # refuses what it cannot serve
+    scheduler = build_scheduler(config.plan, config.scheduler, config.pruner)
     written = composition.written
     idle = idle_settings(config.plan, config.choices, written) if composition.from_file else []
-    idle += [line for units in facts.units for line in (*still_loops(units), *same_rules(units))]
-    for check in (idle_controllers, idle_arms):
-        idle += [line for units in facts.units for line in check(units, facts.space, written)]
+    idle += idle_scheduler(scheduler, config.plan, written)
+    idle += idle_units(facts.units, facts.space, written)
     said = {line.split(" ", 1)[0] for line in idle}
     idle += [line for line in unread_lines(facts.units, facts.space, written) if line.split(" ", 1)[0] not in said]
     # variants share most units: each line once, in order
@@ -303,6 +305,7 @@ def _assemble(
         notify=tuple(resolved.get("notify", ())),  # ledgers of before have none
         sampler=sampler | {NAME: names.get("sampler", "")},
         pruner=resolved["pruner"] | {NAME: names.get("pruner", "")},
+        scheduler={**resolved.get("scheduler", NO_SCHEDULER), NAME: names.get("scheduler", "none")},
         source="",
         choices=dict(choices),
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DECISIVE = ("torch", "numba", "llvmlite")
 """Libraries that compute, or compile what computes."""
-SEARCHING = ("sampler", "pruner")
+SEARCHING = ("sampler", "pruner", "scheduler")
 """Groups that decide what is trained and how far, in the driver alone; the others take part in training."""
 IDLE = ("tracker", "notify", "store", "cluster", "space", *SEARCHING)
 """Blocks without a unit that trains."""
@@ -34,7 +34,7 @@ class Fingerprint:
         versions: of the interpreter (minor) and of the libraries that compute.
         code: digest of rnnsweep's own code that makes numbers.
         units: digests of the source of the units that train, and of what they import, by module.
-        search: the same of sampler and pruner.
+        search: the same of sampler, pruner and scheduler.
         data: what is known of each data file, see `data_files.Entry`.
     """
 

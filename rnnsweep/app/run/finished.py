@@ -27,7 +27,7 @@ def nothing_to_do(config: SweepConfig, reopen: Reopen | None) -> Outcome | None:
     with reading(store_place) as ledger:
         if ledger is None or _budget_is_changed(config, ledger) or _something_is_left(config):
             return None
-        standing = idle(ledger, config.plan, reopen, lambda: wiring.sampler(config))
+        standing = idle(ledger, config.plan, reopen, lambda: wiring.sampler(config), wiring.scheduler(config))
         if standing is None or not _mirrors_have_all(config, ledger):
             return None
     code = 1 if standing.failed or standing.view.state is SweepState.FAILED else 0

@@ -87,7 +87,7 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     session = sessions.first(config)
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
-    sampler = wiring.sampler(config)
+    sampler, scheduler = wiring.sampler(config), wiring.scheduler(config)
     with _opened(config, session, watcher) as (ledger, executor):
         _warm_start(config, ledger, sampler)
         _keep_config(config)
@@ -96,7 +96,9 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
             fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
             executor.begin()
             mirrors = wiring.mirrors(config, ledger)
-            return _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher).run()
+            driver = _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher)
+            driver.scheduler = scheduler
+            return driver.run()
 
 
 def add(config: SweepConfig, ledger: Ledger) -> None:
@@ -108,6 +110,7 @@ def add(config: SweepConfig, ledger: Ledger) -> None:
     check_warm_start(config)
     _check_checkpoints(config)
     plan = wiring.stored_plan(config, sessions.first(config))
+    wiring.scheduler(config)
     _warm_start(config, ledger, wiring.sampler(config))
     _keep_config(config)
     ledger.create(_new(plan))
@@ -151,7 +154,7 @@ def resume(
     session = sessions.following(config, before, accept_changes)
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
-    sampler = wiring.sampler(config)
+    sampler, scheduler = wiring.sampler(config), wiring.scheduler(config)
     with _resumable(config), _opened(config, session, watcher, host) as (ledger, executor):
         unfinished = _is_unfinished(ledger, plan.name)
         watcher.phase("taking the sweep's lock")
@@ -167,7 +170,7 @@ def resume(
         _warm_start(config, ledger, sampler)
         mirrors = wiring.mirrors(config, ledger)
         driver = _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher)
-        driver.reopen = reopen
+        driver.reopen, driver.scheduler = reopen, scheduler
         if host is not None:
             host.on_driver(driver)
         return driver.run()

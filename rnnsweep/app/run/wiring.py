@@ -9,6 +9,7 @@ from rnnsweep.app.config.load import SweepConfig, to_json
 from rnnsweep.app.provenance import sessions
 from rnnsweep.app.provenance.sessions import UNCHECKED, Session
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.schedulers.base import SchedulerUnit, build_scheduler
 
 if TYPE_CHECKING:
     from rnnsweep.adapters.optuna.sampler import HistorySampler
@@ -37,6 +38,15 @@ def sampler(config: SweepConfig) -> HistorySampler:
     from rnnsweep.adapters.optuna.sampler import build_sampler
 
     return build_sampler(config.plan, config.sampler, config.pruner)
+
+
+def scheduler(config: SweepConfig) -> SchedulerUnit:
+    """What decides at rungs beside, or instead of, the pruner.
+
+    Raises:
+        ConfigError: it cannot serve these objectives, or a pruner judges already.
+    """
+    return build_scheduler(config.plan, config.scheduler, config.pruner)
 
 
 def executor(config: SweepConfig, session: Session = UNCHECKED) -> Executor:
