@@ -7,7 +7,7 @@ import pytest
 from rnnsweep.adapters.sweep_folder import SweepFolder, replace
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.views import SweepView
-from tests.adapters.mlflow.conftest import STARTED, VIEW
+from tests.kit.demo_sweep import STARTED, VIEW
 
 OTHER = SweepView("demo", VIEW.state, {}, created=STARTED + 9)
 

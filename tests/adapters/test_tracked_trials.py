@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rnnsweep.adapters.tracked_trials import KnownPoints, TrackedSweep, TrackerFacts, kept
 from rnnsweep.sweep.plan import Budget
-from tests.adapters.mlflow.conftest import KEYS, Journal, make_plan, story
+from tests.kit.demo_sweep import KEYS, Journal, make_plan, story
 
 
 def test_a_store_knows_its_points_by_the_last_step_alone():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from rnnsweep.adapters.trial_texts import LONGEST_NAME, TAGS, clean, legal_name, trial_facts
-from tests.adapters.mlflow.conftest import PARAMS, make_plan
+from tests.kit.demo_sweep import PARAMS, make_plan
 
 NASTY = [
     "objective@200",

@@ -15,7 +15,7 @@ import pytest
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.sweep.ports import PutRung, PutSweep, PutTrial, SweepView, TrialView
 from rnnsweep.sweep.states import SweepState, TrialState
-from tests.adapters.mlflow.conftest import KEYS, PARAMS, STARTED
+from tests.kit.demo_sweep import KEYS, PARAMS, STARTED
 from tests.kit.trackers import READERS
 
 pytestmark = pytest.mark.chaos

@@ -13,8 +13,9 @@ from rnnsweep.adapters.trial_texts import TAGS
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.ports import Change, Mirror, SweepView
 from rnnsweep.sweep.states import SweepState
-from tests.adapters.mlflow.conftest import KEYS, STARTED, VIEW, make_plan, open_mirror, story, template, uri
+from tests.adapters.mlflow.conftest import open_mirror, template, uri
 from tests.kit import trackers
+from tests.kit.demo_sweep import KEYS, STARTED, VIEW, make_plan, story
 from tests.kit.trackers import READERS, ReadBack
 
 __all__ = ["open_mirror", "template", "uri"]

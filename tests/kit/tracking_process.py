@@ -10,7 +10,7 @@ from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.adapters.tracked_trials import TrackerFacts
 from rnnsweep.sweep.clock import SystemClock
 from rnnsweep.sweep.mirroring import MirrorThread, drain
-from tests.adapters.mlflow.conftest import KEYS, make_plan
+from tests.kit.demo_sweep import KEYS, make_plan
 from tests.kit.trackers import build
 
 

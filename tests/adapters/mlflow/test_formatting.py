@@ -20,7 +20,7 @@ from rnnsweep.adapters.trial_texts import LONGEST_PARAM, TAGS, param_text
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.summary import Best, rank
-from tests.adapters.mlflow.conftest import PARAMS, make_plan
+from tests.kit.demo_sweep import PARAMS, make_plan
 
 
 def test_params_and_columns():

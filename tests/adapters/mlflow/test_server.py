@@ -25,7 +25,7 @@ from rnnsweep.adapters.mlflow.server import (
 )
 from rnnsweep.adapters.mlflow.store import find_runs
 from rnnsweep.errors import ConfigError
-from tests.adapters.mlflow.conftest import VIEW, story
+from tests.kit.demo_sweep import VIEW, story
 from tests.kit.second_user import as_nobody
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rnnsweep.adapters.mlflow import sqlite_tables
-from tests.adapters.mlflow.conftest import STARTED, VIEW, story
+from tests.kit.demo_sweep import STARTED, VIEW, story
 
 
 def path_of(uri):

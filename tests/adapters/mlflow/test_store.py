@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from rnnsweep.adapters.mlflow import store as stores
 from rnnsweep.adapters.mlflow.store import RunStore, sqlite_points
-from tests.adapters.mlflow.conftest import VIEW, story
 from tests.adapters.mlflow.test_tracker import contents
+from tests.kit.demo_sweep import VIEW, story
 
 TABLES = ("metrics", "latest_metrics")
 point = st.tuples(

@@ -19,7 +19,7 @@ from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.ports import Change, SweepView
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.states import SweepState
-from tests.adapters.mlflow.conftest import KEYS, STARTED, VIEW, Journal, make_plan, story
+from tests.kit.demo_sweep import KEYS, STARTED, VIEW, Journal, make_plan, story
 
 
 def contents(uri):

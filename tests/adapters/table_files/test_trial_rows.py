@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rnnsweep.adapters.table_files.trial_rows import trial_columns, trial_row
 from rnnsweep.adapters.tracked_trials import TrackedSweep, TrackerFacts
-from tests.adapters.mlflow.conftest import KEYS, PARAMS, STARTED, Journal, make_plan
+from tests.kit.demo_sweep import KEYS, PARAMS, STARTED, Journal, make_plan
 
 
 def row_of(params, **more):

@@ -6,7 +6,7 @@ from tensorboard.plugins.hparams import metadata
 
 from rnnsweep.adapters.tensorboard import summaries
 from rnnsweep.sweep.states import TrialState
-from tests.adapters.mlflow.conftest import KEYS, SPACE
+from tests.kit.demo_sweep import KEYS, SPACE
 
 
 def content(event):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rnnsweep.adapters.webhooks.messages import FEWEST, SweepNews, Wanted, in_words
-from tests.adapters.mlflow.conftest import VIEW, Journal, make_plan, story
+from tests.kit.demo_sweep import VIEW, Journal, make_plan, story
 
 ALL = ("end", "failure", "divergence", "best")
 

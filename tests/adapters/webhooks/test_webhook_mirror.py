@@ -12,9 +12,9 @@ from rnnsweep.adapters.webhooks.webhook_mirror import Receiver, WebhookMirror
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.clock import SystemClock
 from rnnsweep.sweep.mirroring import MirrorThread, drain, up_to_date
-from tests.adapters.mlflow.conftest import VIEW, make_plan, story
 from tests.kit import receiver as server
 from tests.kit.clock import FakeClock
+from tests.kit.demo_sweep import VIEW, make_plan, story
 from tests.kit.ledger import MemoryLedger
 
 ALL = ("end", "failure", "divergence", "best")
