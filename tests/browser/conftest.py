@@ -42,9 +42,9 @@ def driver_path(chromium: str) -> str | None:
     return str(beside) if beside.is_file() else shutil.which("chromedriver")
 
 
-@pytest.fixture
-def browser(chromium: str, driver_path: str | None) -> Iterator[Chrome]:
-    """A fresh browser that logs its console."""
+@pytest.fixture(scope="session")
+def window(chromium: str, driver_path: str | None) -> Iterator[Chrome]:
+    """A browser that logs its console; to start one takes longer than most tests."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -55,9 +55,24 @@ def browser(chromium: str, driver_path: str | None) -> Iterator[Chrome]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(driver_path))
-    driver.set_page_load_timeout(60)
+    driver.set_page_load_timeout(180)
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(window: Chrome) -> Iterator[Chrome]:
+    """A tab of its own, without cookies, storage, console lines or an emulated screen of the tests before."""
+    empty = window.current_window_handle
+    window.switch_to.new_window("tab")  # emulation and disabled scripts are a tab's
+    window.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    window.get_log("browser")
+    yield window
+    origin = window.execute_script("return location.origin")
+    if origin.startswith("http"):
+        window.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+    window.close()
+    window.switch_to.window(empty)
 
 
 @dataclass(frozen=True)

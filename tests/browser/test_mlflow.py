@@ -96,6 +96,7 @@ def test_page_of_a_trial_shows_its_params_and_metrics(browser, sweep):
 def test_a_thousand_children_are_usable_within_three_seconds(browser, serve_sweep):
     """By the first visit of a fresh browser to a fresh server."""
     sweep = serve_sweep(1000)
+    browser.execute_cdp_cmd("Network.clearBrowserCache", {})
     began = time.monotonic()
     browser.get(sweep.enter(experiment_link(sweep.base, sweep.experiment)))
     text_with(browser, "matching runs", f"{sweep.ranked[0]:05d}")

@@ -72,7 +72,7 @@ class Store:
         for process in self.started:
             kill(process)
 
-    def finish(self, process: subprocess.Popen[str], seconds: float = 300.0) -> int:
+    def finish(self, process: subprocess.Popen[str], seconds: float = 540.0) -> int:
         """Wait for the end; the exit code."""
         try:
             return process.wait(seconds)
@@ -97,7 +97,7 @@ class Store:
         self,
         more: int,
         process: subprocess.Popen[str],
-        seconds: float = 180.0,
+        seconds: float = 400.0,  # to hang is what these limits end; a busy machine is to pass
     ) -> bool:
         """Wait until so many more rungs have begun; False if the driver ended or time ran out."""
         goal, deadline = len(self.begun()) + more, time.monotonic() + seconds

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.chaos.conftest import UNMIRRORED
 from tests.chaos.sweeps import Store, record
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 KEY = "controllers.witness.fault"
-FEW = ("budget.updates=100", "replicas=1", "sampler=random")
+FEW = ("budget.updates=100", "replicas=1", "sampler=random", *UNMIRRORED)
 SEGFAULT, EXIT, MEMORY = 1, 2, 3
 
 

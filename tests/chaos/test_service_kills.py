@@ -11,10 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+import rnnsweep
 from rnnsweep.app.stores import place
 from rnnsweep.service.desk import Desk
 from rnnsweep.service.front import QueueState, Submission
-from tests.chaos.sweeps import COMMAND, SMALL, UNITS, Record, Store, check_same, record, record_of
+from tests.chaos.sweeps import COMMAND, SMALL, Record, Store, check_same, record, record_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
@@ -59,8 +60,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for name, more in SWEEPS.items():
         store = Store(tmp_path_factory.mktemp("alone"), (), name)
-        command = ["launch", "search", f"name={name}", *OPTIONS, *more, "cluster=inline", "--config-dir", str(UNITS)]
-        assert store.finish(store.start(*command), 540) == 0, store.output()
+        options = [f"name={name}", *OPTIONS, *more, "cluster=inline"]
+        assert rnnsweep.launch("search", options, store=store.root, progress=False).state == "COMPLETE"
         found[name] = record(store)
     return found
 
@@ -79,7 +80,7 @@ def rungs(desk: Desk) -> int:
 
 
 def await_rungs(desk: Desk, service: Serving, more: int) -> None:
-    goal, end = rungs(desk) + more, time.monotonic() + 180
+    goal, end = rungs(desk) + more, time.monotonic() + 400
     while rungs(desk) < goal and not over(desk):
         assert time.monotonic() < end, service.output()
         time.sleep(0.1)
@@ -90,7 +91,7 @@ def over(desk: Desk) -> bool:
 
 
 def check(desk: Desk, service: Serving, alone: dict[str, Record]) -> None:
-    end = time.monotonic() + 300
+    end = time.monotonic() + 400
     while not over(desk):
         assert time.monotonic() < end, service.output()
         time.sleep(0.2)
@@ -128,7 +129,7 @@ def test_workers_and_the_service_killed_on_ray(desk: Desk, tmp_path: Path, alone
         assert service.process is not None
         began = time.monotonic()
         service.process.terminate()
-        assert service.process.wait(60) == 0
-        assert time.monotonic() - began < 12
+        assert service.process.wait(180) == 0
+        assert time.monotonic() - began < 30  # seconds, where cores are free
     finally:
         service.kill()

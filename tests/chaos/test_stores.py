@@ -167,7 +167,7 @@ def test_an_mlflow_server_that_is_down_delays_nothing_and_gets_every_point_once(
     assert store.await_rungs(30, process), store.output()  # training goes on
     time.sleep(SECONDS)
     server.start()
-    assert store.finish(process, 400) == 0, store.output()
+    assert store.finish(process) == 0, store.output()
     found = check_whole(store, TRIALS)
     check_same(found, undisturbed)
     points = mlflow_points(server.folder / "mlflow.db", "s")

@@ -59,7 +59,7 @@ def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executo
     made.stop(graceful=False)
 
 
-def wait_for(executor: Executor, done: Callable[[list[ExecutorEvent]], bool], seconds: float = 20.0) -> list:
+def wait_for(executor: Executor, done: Callable[[list[ExecutorEvent]], bool], seconds: float = 120.0) -> list:
     """Events until `done(events)`; fails after `seconds`."""
     events: list[ExecutorEvent] = []
     end = time.monotonic() + seconds

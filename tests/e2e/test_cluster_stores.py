@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+from tests.chaos.conftest import UNMIRRORED
 from tests.chaos.nodes import free_port
 from tests.chaos.sweeps import COMMAND, Store, check_same, kill, record
 
@@ -79,7 +80,7 @@ def mlflow_server(backend: str, folder: Path) -> Iterator[str]:
 
 def test_killed_and_resumed_on_postgresql_and_an_mlflow_server(postgres_server: str, tmp_path: Path) -> None:
     calm = Store(tmp_path / "calm", OPTIONS)
-    first = calm.launch("cluster=inline")
+    first = calm.launch("cluster=inline", *UNMIRRORED)
     (tmp_path / "artifacts").mkdir()
     with contextlib.ExitStack() as stack:
         ledger, optuna, mlflow = (stack.enter_context(database(postgres_server)) for _ in range(3))
@@ -91,7 +92,7 @@ def test_killed_and_resumed_on_postgresql_and_an_mlflow_server(postgres_server: 
         assert store.await_rungs(24, process), store.output()
         kill(process)
         again = [*COMMAND, "resume", "s", "--store", ledger]
-        done = subprocess.run(again, env=store.variables(), capture_output=True, text=True, timeout=400, cwd=tmp_path)
+        done = subprocess.run(again, env=store.variables(), capture_output=True, text=True, timeout=540, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         assert calm.finish(first) == 0, calm.output()
         check_same(record(store), record(calm))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_kill_and_resume import SWEEP, kill_at, rnnsweep, table
+from tests.e2e.test_kill_and_resume import SWEEP, UNMIRRORED, kill_at, rnnsweep, table
 
 NETWORKS = {
     "own cell": ["family=mine", "family.hidden=4", "task.length=10", "training.batch=2", "controllers=[clip]"],
@@ -32,7 +32,7 @@ NETWORKS = {
     ],
 }
 SHORT = [*SWEEP, "budget.trials=3", "budget.updates=40", "space={init.sigma: 'tag(log,interval(0.05,0.5))'}"]
-COMMON = ["launch", "search", "name=s", "cluster=inline", *SHORT]
+COMMON = ["launch", "search", "name=s", "cluster=inline", *SHORT, *UNMIRRORED]
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ class Job:
 
     def until_training(self, site: Path, rungs: int) -> None:
         """Wait until so many rungs are in the ledger."""
-        end = time.monotonic() + 240
+        end = time.monotonic() + 400
         while True:
             assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
             if (site / "mlruns/ledger.db").exists() and rungs_of(site) >= rungs:
@@ -77,7 +77,7 @@ class Job:
             time.sleep(0.2)
 
     def ends(self) -> int:
-        return self.process.wait(timeout=240)
+        return self.process.wait(timeout=400)
 
     def kill(self) -> None:
         if self.process.poll() is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.conftest import UNMIRRORED
 from tests.chaos.sweeps import Store, check_same, check_whole, kill, record, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
@@ -20,7 +21,7 @@ RESTING = {"RNNSWEEP_REST": "1"}
 def test_a_driver_that_wakes_after_a_takeover_writes_nothing_more(tmp_path: Path) -> None:
     """SIGSTOP for longer than the lock's deadline; the second takes over, the first wakes up and ends with 4."""
     store = Store(tmp_path / "s", OPTIONS, environment=dict(RESTING))
-    first = store.launch("cluster=inline")
+    first = store.launch("cluster=inline", *UNMIRRORED)
     assert store.await_rungs(20, first), store.output()
     refused = store.resume()
     assert store.finish(refused) == 4, store.output()
@@ -30,7 +31,7 @@ def test_a_driver_that_wakes_after_a_takeover_writes_nothing_more(tmp_path: Path
     try:
         assert store.await_rungs(10, second), store.output()
         first.send_signal(signal.SIGCONT)
-        assert store.finish(first, 60) == 4, store.output()
+        assert store.finish(first, 180) == 4, store.output()
         assert store.finish(second) == 0, store.output()
     finally:
         for process in (first, second):
@@ -38,7 +39,7 @@ def test_a_driver_that_wakes_after_a_takeover_writes_nothing_more(tmp_path: Path
             kill(process)
     found = record(store)
     calm = Store(tmp_path / "calm", OPTIONS)
-    assert calm.finish(calm.launch("cluster=inline")) == 0, calm.output()
+    assert calm.finish(calm.launch("cluster=inline", *UNMIRRORED)) == 0, calm.output()
     check_same(found, check_whole(calm, TRIALS))
 
 

@@ -22,12 +22,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from an unpacked sdist as an installer would."""
     out = tmp_path_factory.mktemp("dist")
     build = [sys.executable, "-m", "hatchling", "build", "--directory", str(out), "--target"]
-    subprocess.run([*build, "sdist"], cwd=ROOT, check=True, capture_output=True)
+
+    def run(target: str, folder: Path) -> None:
+        done = subprocess.run([*build, target], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    run("sdist", ROOT)
     (sdist,) = out.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(out / "unpacked", filter="data")
     (source,) = (out / "unpacked").iterdir()
-    subprocess.run([*build, "wheel"], cwd=source, check=True, capture_output=True)
+    run("wheel", source)
     (built,) = out.glob("*.whl")
     return built
 

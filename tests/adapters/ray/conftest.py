@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.nodes import patiently
+
 os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
 KIT = Path(__file__).parents[2] / "contract" / "executor_kit"
 sys.path.insert(0, str(KIT))
@@ -30,9 +32,9 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": HEALTH})
+    made = patiently(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": HEALTH}))
     ray.init(address=made.address, log_to_driver=False, logging_level="error")
-    made.first = [made.add_node(num_cpus=2) for _ in range(2)]
+    made.first = [patiently(lambda: made.add_node(num_cpus=2)) for _ in range(2)]
     yield made
     ray.shutdown()
     made.shutdown()
@@ -64,7 +66,7 @@ def watch() -> Any:
     """Ways of waiting for events."""
     from rnnsweep.sweep.ports import RungTrained, WorkerJoined, WorkerLost
 
-    def until(executor: Any, done: Callable[[list], bool], seconds: float = 60.0) -> list:
+    def until(executor: Any, done: Callable[[list], bool], seconds: float = 120.0) -> list:
         events: list = []
         end = time.monotonic() + seconds
         while not done(events):

@@ -36,10 +36,10 @@ def dashboard() -> Iterator[str]:
     )
     assert server.stdout is not None
     yield f"http://{server.stdout.readline().strip()}"
-    server.communicate("", timeout=20)
+    server.communicate("", timeout=120)
 
 
-def finished(name: str, address: str, seconds: float = 30.0) -> jobs.JobView:
+def finished(name: str, address: str, seconds: float = 120.0) -> jobs.JobView:
     end = time.monotonic() + seconds
     while True:
         job = jobs.status(name, address)
