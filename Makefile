@@ -7,16 +7,16 @@ PYTEST := $(BIN)/python -m pytest
 # Tests that start clusters, servers, browsers, or kill things run after all others, and wait more than they work: four
 # files at a time. Those of the GPU engine have processes of their own: its interpreter must be chosen before triton is imported.
 GPU := $(wildcard tests/core/test_gpu*.py tests/core/recurrence/test_gpu*.py)
-PROCESSES := tests/e2e tests/chaos tests/adapters/ray tests/contract/test_executors.py tests/browser
+PROCESSES := tests/browser tests/chaos tests/e2e tests/adapters/ray tests/contract/test_executors.py
 # Folders with the longest files come first: begun last, such a file would be left to one process alone.
 BY_FILE := --dist loadfile --no-loadscope-reorder
 LONG := tests/docs tests/app tests/contract
 OTHERS := $(filter-out $(LONG) $(PROCESSES) tests/kit tests/conftest.py %/__pycache__,$(wildcard tests/*))
 SIDE_BY_SIDE := --numprocesses 2 $(BY_FILE) $(addprefix --ignore=,$(GPU) $(PROCESSES)) $(LONG) $(OTHERS) rnnsweep
 
-# Coverage is nearly free from Python 3.12 on (sys.monitoring); before, tracing costs half as much again, so only CI pays it.
+# Coverage is nearly free from Python 3.12 on (sys.monitoring). Before, tracing costs half as much again, to say the same.
 SYSMON = $(shell $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "")')
-COVER = $(if $(SYSMON)$(filter true,$(CI)),--cov=rnnsweep --cov-report=)
+COVER = $(if $(SYSMON),--cov=rnnsweep --cov-report=)
 
 # Ctrl-C stops a sweep in order: it says how to go on, and ends with this code, which is no error of make's to report.
 STOPPED := 3

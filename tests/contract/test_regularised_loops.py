@@ -21,6 +21,7 @@ from rnnsweep.core.recurrence.normed_cells import NormedGruCell, NormedLstmCell
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 from tests.contract.test_engines import tensors_of
+from tests.kit.covering import covered
 
 F64 = torch.float64
 KINDS = ("tanh", "modrelu", "leaky tanh", "lstm", "gru")
@@ -179,11 +180,7 @@ def one_row(pack: Pack, p: int) -> dict[str, torch.Tensor]:
     return found | {"own h": h, "own g": g, "delta": delta}
 
 
-@pytest.mark.parametrize("steps", [False, True])
-@pytest.mark.parametrize("each", [False, True])
-@pytest.mark.parametrize("ways", WAYS)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@covered(whole=3, engine=["reference", "cpu"], kind=KINDS, ways=WAYS, each=[False, True], steps=[False, True])
 def test_equals_formulas_of_one_row_by_autograd(engine: str, kind: str, ways: str, each: bool, steps: bool) -> None:
     pack = Pack(kind, ways, each=each, steps=steps)
     found = pack.run(pack.engine(engine))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,18 @@ def cases() -> list[Any]:
     return [pytest.param(group, file, id=f"{group}-{file.stem}") for group, file in files]
 
 
+@functools.cache
+def composed(*overrides: str) -> dict[str, Any]:
+    """A config is composed once: that takes as long as the updates of most units."""
+    return resolve_point(load(None, ["name=t", *overrides], check_units=False).variants, {})
+
+
 def config_with(group: str, file: Path) -> dict[str, Any]:
     """The base config with this unit in it."""
     name = file.stem
     # It needs a target at every step, and outputs that are fed back.
     short = [*SHORT, "task=periodic_output", "family=srn_feedback"] if name == "teacher_forcing" else SHORT
-    config = resolve_point(load(None, ["name=t", *short], check_units=False).variants, {})
+    config = copy.deepcopy(composed(*short))
     block = {key: value for key, value in read_yaml(file).items() if key != "_search_"}
     if group == "controllers":
         config["controllers"] = {name: {**block, **ON.get(name, {})}}
@@ -60,7 +67,7 @@ def config_with(group: str, file: Path) -> dict[str, Any]:
         block["length"] = 12
     if "generate" in block:
         block["generate"] = 5
-    return {**copy.deepcopy(config), group: {**block, "_name_": name}}
+    return {**config, group: {**block, "_name_": name}}
 
 
 def pack_of(config: dict[str, Any], updates: int) -> Pack:

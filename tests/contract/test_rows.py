@@ -33,7 +33,7 @@ from rnnsweep.core.types import Capability, RowStatus
 from tests.kit.networks import Setup, assert_same_row
 
 CONF, _ = packaged_configs()
-RUNG = 3
+RUNG = 2
 
 
 def found(folder: str) -> list[tuple[str, type, dict]]:
@@ -149,12 +149,25 @@ def engines_of(setup: Setup) -> list[tuple[str, torch.dtype]]:
     return ENGINES if cell is None or "cpu" in vars(type(cell)).get("fused", {}) else ENGINES_OF_CELLS
 
 
+FAMILIES = {label for found_one in found("family") for label, *_ in family_cases(*found_one)}
+
+
+def chosen(index: int, label: str, engines: list[tuple[str, torch.dtype]]) -> set[tuple[str, torch.dtype]]:
+    """Every unit as users train, in float32 on the fastest engine, and in float64 on the reference.
+
+    A fused loop is compiled once per element type, so a family has the other one too; every fifth unit has all four.
+    """
+    rest = engines if index % 5 == 0 else engines[:2] if label in FAMILIES else engines[:1]
+    return {engines[-2] if len(engines) == 4 else engines[-1], *rest}
+
+
 ALL = [
     pytest.param(with_engine(setup, engine, dtype), fields, id=f"{label}-{engine}-{str(dtype)[6:]}", marks=marks)
-    for label, setup, fields in CASES
-    for engine, dtype in engines_of(setup)
-    # users train in float32; the other one shows the same, and the minutes are for `make test`
-    for marks in [pytest.mark.slow if dtype == torch.float64 else ()]
+    for index, (label, setup, fields) in enumerate(CASES)
+    for engines in [engines_of(setup)]
+    for engine, dtype in engines
+    for quick in [pytest.mark.slow if dtype == torch.float64 else ()]
+    for marks in [quick if (engine, dtype) in chosen(index, label, engines) else pytest.mark.study]
 ]
 
 

@@ -32,6 +32,7 @@ from rnnsweep.core.tasks.base import Task
 from rnnsweep.core.tasks.copying import Copying
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.errors import ConfigError, RnnsweepError
+from tests.kit.covering import covered
 from tests.kit.networks import Setup, context_of
 from tests.kit.own_cells import branching
 from tests.kit.units import concrete
@@ -84,9 +85,7 @@ def sequences(steps: int, batch: int = 3, width: int = 6) -> torch.Tensor:
     return torch.randn(steps, batch, width, dtype=torch.float64, generator=torch.Generator().manual_seed(steps))
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
-@pytest.mark.parametrize("readout", READOUTS, ids=named)
-@pytest.mark.parametrize("family", FAMILIES + VARIANTS, ids=named)
+@covered(family=FAMILIES + VARIANTS, readout=READOUTS, task=TASKS)
 def test_outputs_are_those_of_the_training_program(family, readout, task):
     """The same batch through the engine, as an evaluation does it: `core.evaluation`."""
     program, values, hypers = row(family, task, readout)

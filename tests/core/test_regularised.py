@@ -26,6 +26,7 @@ from rnnsweep.core.wires import wire
 from rnnsweep.errors import ConfigError
 from tests.contract.test_engines import assert_close
 from tests.contract.test_rows import found
+from tests.kit.covering import covered
 from tests.kit.networks import Setup, assert_same_row
 from tests.kit.ragged import Ragged
 
@@ -138,10 +139,7 @@ class Oracle:
         return cross_entropy(last @ self.values["w_out"] + self.values["b_out"], self.batch.targets[0])
 
 
-@pytest.mark.parametrize("layers", [1, 3])
-@pytest.mark.parametrize("keys", list(KEYS))
-@pytest.mark.parametrize("name", list(OURS))
-@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@covered(whole=3, engine=["reference", "cpu"], name=list(OURS), keys=list(KEYS), layers=[1, 3])
 def test_loss_and_gradients_are_those_of_a_plain_torch_program(engine: str, name: str, keys: str, layers: int) -> None:
     own = {**KEYS[keys], **({"zoneout_cell": 0.4} if name == "lstm" and "zoneout" in KEYS[keys] else {})}
     fam = family(name, layers=layers, **own)

@@ -41,7 +41,8 @@ def invoke(line: str) -> None:
     _, *words = shlex.split(line, comments=True)
     if words[0] in ("launch", "train"):
         quiet = [word for word in QUIET if not any(own.startswith(word.partition("=")[0]) for own in words)]
-        words += [*TINY, *quiet] if words[0] == "launch" else TINY[1:]
+        few = ["budget.trials=4"] if words[:2] == ["launch", "quickstart"] and "budget.trials" not in line else []
+        words += [*TINY, *quiet, *few] if words[0] == "launch" else TINY[1:]
     words = [re.sub(r"^budget\.updates=(\d+)0{3}$", r"budget.updates=\1", word) for word in words]
     with unchecked() if words[0] == "export" else nullcontext():  # exporters would follow the checks of shapes
         done = CliRunner().invoke(app, words)
@@ -69,7 +70,7 @@ def tutorial(tmp_path_factory):
         names: dict[str, object] = {}
         for block in blocks(TUTORIAL):
             run(block, names)
-        invoke("rnnsweep launch quickstart budget.trials=4")
+        invoke("rnnsweep launch quickstart")
     finally:
         os.chdir(before)
     return folder

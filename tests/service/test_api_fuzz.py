@@ -17,8 +17,8 @@ from schemathesis import GenerationMode
 from rnnsweep.service.http import API, build_app
 from tests.service.conftest import GENEROUS, OF_ADA, Served, make_served
 
-EXAMPLES = int(os.environ.get("RNNSWEEP_FUZZ", "40"))
-"""Requests to each route, for each user and kind of input."""
+EXAMPLES = int(os.environ.get("RNNSWEEP_FUZZ", "15"))
+"""Requests to each route, for each user and kind of input: the same ones each time, further ones are for studies."""
 SETTLED = settings(
     max_examples=EXAMPLES,
     deadline=None,
