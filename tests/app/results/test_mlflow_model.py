@@ -25,11 +25,12 @@ from tests.kit.tiny import TINY, TRAINING
 LOAD = """
 import sys, mlflow, pandas as pd
 mlflow.set_tracking_uri(sys.argv[1])
-model = mlflow.pyfunc.load_model(sys.argv[2])
-frame = pd.read_csv(sys.argv[3], dtype={"id": str})
-model.predict(frame).to_csv(sys.argv[4], index=False)
-example = model.input_example
-assert len(model.predict(example)), "its own example fits"
+frame = pd.read_csv(sys.argv[2], dtype={"id": str})
+for number, name in enumerate(sys.argv[3:]):
+    model = mlflow.pyfunc.load_model(name)
+    model.predict(frame).to_csv(f"out{number}.csv", index=False)
+    example = model.input_example
+    assert len(model.predict(example)), "its own example fits"
 assert not [name for name in sys.modules if name.partition(".")[0] == "rnnsweep"]
 """
 
@@ -145,13 +146,11 @@ def checked_model(store, folder, uri):
     new.to_csv(folder / "new.csv", index=False)
     asked = runner.invoke(app, ["predict", "own", "--data", str(folder / "new.csv"), *place])
     wanted = pd.read_csv(io.StringIO(asked.stdout))
-    for name in (logged, registered):
-        loaded = subprocess.run(
-            [sys.executable, "-c", LOAD, uri, name, str(folder / "new.csv"), str(folder / "out.csv")],
-            capture_output=True, text=True, cwd=folder,
-        )  # fmt: skip
-        assert loaded.returncode == 0, loaded.stderr
-        found = pd.read_csv(folder / "out.csv")
+    words = [sys.executable, "-c", LOAD, uri, str(folder / "new.csv"), logged, registered]
+    loaded = subprocess.run(words, capture_output=True, text=True, cwd=folder)
+    assert loaded.returncode == 0, loaded.stderr
+    for number in range(2):
+        found = pd.read_csv(folder / f"out{number}.csv")
         pd.testing.assert_frame_equal(found, wanted, rtol=1e-5, atol=1e-6, check_dtype=False)
 
 
