@@ -37,7 +37,8 @@ UNIT_FOLDERS = (
 """Folders of `core` whose modules count where a unit in use is one of them or imports it."""
 _PARSING = threading.Lock()
 """CPython 3.11 counts the depth of all threads' parsing together, and fails where two of them parse (gh-106905)."""
-_FOLLOWED = (*(f"rnnsweep.core.{folder}" for folder in UNIT_FOLDERS), "rnnsweep.adapters.optuna")
+_SEARCHING = ("rnnsweep.adapters.optuna", "rnnsweep.sweep.schedulers", "rnnsweep.sweep.hypervolume")
+_FOLLOWED = (*(f"rnnsweep.core.{folder}" for folder in UNIT_FOLDERS), *_SEARCHING)
 
 
 def own_code() -> str:

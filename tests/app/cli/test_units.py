@@ -35,6 +35,7 @@ def test_units_json(run):
         "metric",
         "sampler",
         "pruner",
+        "scheduler",
     ]
     assert "omega" in found["controller"]
     assert "valid/error" in found["metric"]

@@ -15,7 +15,11 @@ from rnnsweep.unit import Range
 
 EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
 
-UNITS = [(f"{g}.{n}", b["_target_"]) for g in (*UNIT_GROUPS, "sampler", "pruner") for n, b in unit_blocks(g).items()]
+UNITS = [
+    (f"{g}.{n}", b["_target_"])
+    for g in (*UNIT_GROUPS, "sampler", "pruner", "scheduler")
+    for n, b in unit_blocks(g).items()
+]
 
 
 @pytest.mark.parametrize(("name", "target"), UNITS)

@@ -24,6 +24,14 @@ IDLE = {
         ["controllers.omega.weight=0", "controllers.omega.form=choice(ratio,ratio_sq)"],
         "controllers.omega.form is searched but changes nothing: controllers.omega is off in every trial (weight=0)",
     ),
+    "a scheduler without a milestone": (
+        ["scheduler=asha", "scheduler.min_updates=6000", "pruner=none"],
+        "scheduler=asha does nothing: a trial ends at update 6000, and the first milestone is at 6000",
+    ),
+    "a scheduler with nobody to compare": (
+        ["scheduler=hyperband", "pruner=none", "budget.trials=1", "space={}"],
+        "scheduler=hyperband does nothing: one trial has nobody to compete with",
+    ),
     "a setting of a controller that is off": (
         ["controllers.omega.weight=0", "controllers.omega.form=ratio"],
         "controllers.omega.form is set but changes nothing",

@@ -13,9 +13,13 @@ import pytest
 
 from rnnsweep.app.config.load import allow_stored_imports, amend, from_json, list_sweeps, list_units, load, to_json
 from rnnsweep.app.config.point import resolve_point
+from rnnsweep.app.run import wiring
 from rnnsweep.core.build import build_units, row_hypers, shape_key
 from rnnsweep.errors import ConfigError, ConfigWarning
+from rnnsweep.sweep.schedulers.asha import Asha
+from rnnsweep.sweep.schedulers.no_scheduler import NoScheduler
 
+SEVERAL = "[{metric: valid/error},{metric: valid/loss}]"
 EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
 
 
@@ -80,6 +84,31 @@ def test_a_config_survives_the_ledger_without_its_files():
 def test_from_json_refuses_another_format():
     with pytest.raises(ConfigError, match="another version"):
         from_json({"version": 99})
+
+
+def test_a_config_of_before_schedulers_has_none():
+    stored = to_json(quick("pruner=none"))
+    del stored["choices"]["scheduler"]
+    for item in stored["variants"]:
+        del item["resolved"]["scheduler"]
+    config = from_json(json.loads(json.dumps(stored)))
+    assert wiring.scheduler(config) == NoScheduler()
+    assert wiring.scheduler(amend(config, ["budget.trials=99"])).start(config.plan) is None
+
+
+def test_a_scheduler_is_refused_beside_a_pruner_and_before_anything_is_written():
+    for overrides, key, words in (
+        (["scheduler=asha", "pruner=median"], "pruner", "pruner=none"),
+        (["scheduler=asha", "pruner=none", "scheduler.eta=1"], "scheduler.eta", ">= 2"),
+        (["scheduler=ahsa", "pruner=none"], "scheduler", "asha"),
+        (["scheduler=pasha", "pruner=none", f"objective={SEVERAL}"], "scheduler", "scheduler=none"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            wiring.scheduler(quick(*overrides))
+        assert error.value.key == key
+        assert words in str(error.value)
+    both = quick("scheduler=asha", "scheduler.stop=true", "pruner=none", f"objective={SEVERAL}", "sampler=random")
+    assert wiring.scheduler(both) == Asha(stop=True)
 
 
 def test_controllers_come_and_go_with_what_is_said_about_them():
