@@ -9,12 +9,12 @@ meanwhile falls away.
 from __future__ import annotations
 
 from rnnsweep.sweep import verdicts
-from rnnsweep.sweep.events import Command
+from rnnsweep.sweep.events import Command, TellSampler
 from rnnsweep.sweep.exploits import exploit
 from rnnsweep.sweep.placement import enqueue, withdraw
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, PutVerdict
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
-from rnnsweep.sweep.rungs import end, kept, pruned, settle
+from rnnsweep.sweep.rungs import end, kept, pruned, settle, store
 from rnnsweep.sweep.schedulers.base import Decision
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.views import BY_SCHEDULER, BY_USER
@@ -73,7 +73,8 @@ def _pause(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
         trial.paused_by = BY_SCHEDULER
         trial.reason = f"paused by the scheduler at update {trial.step}"
     trial.log(f"paused by the scheduler at update {trial.step}")
-    out.append(PutTrial(trial.view()))
+    # most trials never go on: a sampler that waited for that would learn nothing while the sweep lasts
+    out.extend((PutTrial(trial.view()), TellSampler(trial.sampled())))
 
 
 def promote_by_request(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
@@ -82,6 +83,7 @@ def promote_by_request(memory: SweepMemory, trial: OpenTrial, out: list[Command]
     memory.scheduler.promoted(trial.number, trial.rung)
     trial.paused_by = BY_SCHEDULER  # whoever held it lets go
     _promote(memory, trial, out)
+    settle(memory, trial, out)
 
 
 def _promote(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
@@ -89,6 +91,9 @@ def _promote(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     out.append(PutVerdict(trial.number, trial.rung, verdicts.PROMOTE))
     trial.unpromoted = False
     trial.log(f"promoted beyond update {trial.step}")
+    # what its rows had reported beyond, before they left, counts from now on
+    for row in trial.rows:
+        store(trial, row, out)
     if trial.paused_by != BY_USER:
         memory.move(trial, TrialState.WAITING)
         trial.paused_by, trial.reason = None, ""

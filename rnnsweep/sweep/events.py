@@ -129,7 +129,7 @@ class AskPruner:
 
 @dataclass(frozen=True)
 class TellSampler:
-    """Tell the sampler about a finished trial."""
+    """Tell the sampler about a finished trial, or one that may have: a scheduler has paused it, and it may go on."""
 
     view: TrialView
 

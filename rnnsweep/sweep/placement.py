@@ -74,7 +74,7 @@ def withdraw(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
         if row.worker:
             memory.vacate(trial.number, row)
         row.move(trial.number, RowState.LOST)
-        row.worker = ""
+        row.last, row.worker = row.worker or row.last, ""
 
 
 def fill(memory: SweepMemory, out: list[Command]) -> None:

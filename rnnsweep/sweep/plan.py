@@ -66,7 +66,7 @@ class SweepPlan:
         seed: sweep seed; asks are seeded from (seed, trial number).
         replicas: trainings per trial.
         report_every: updates per rung.
-        objectives: one, or several for multi-objective sweeps (then nothing is pruned).
+        objectives: one, or several for multi-objective sweeps (then no pruner judges; a scheduler may).
         budget: see `Budget`.
         space: searched dimensions.
         retries: lost attempts allowed per trial (charged ones, see `policy`).

@@ -265,7 +265,7 @@ class Sampler(Protocol):
         ...
 
     def tell(self, view: TrialView) -> None:
-        """A finished trial (COMPLETE, PRUNED or FAILED)."""
+        """A finished trial (COMPLETE, PRUNED or FAILED); what a scheduler has paused comes as PRUNED, and may again."""
         ...
 
 

@@ -30,11 +30,12 @@ class Progress:
             not solve; "≤ ", some have not so far and count as the whole budget; empty: as it is.
         leading: (trial, value, update) of the open trial that stands better than `best`, or None.
         whole: row-updates if every trial of the budget runs to its end.
-        shares: state -> share of `whole` that trials in it account for: all of theirs where they have ended, what they
-            have done under RUNNING.
+        shares: state -> share of `whole` that trials in it account for: all of theirs where they have ended or wait for
+            a promotion that most never get (PAUSED), what they have done under RUNNING.
         in_training: share of `whole` that the rungs in progress bring at most.
         compiling: some worker is compiling loops, which it does on a machine's first run only.
-        left_s: estimated seconds left at this rate, if every trial runs to its end; None while unknown.
+        left_s: estimated seconds left at this rate, if every trial runs to its end but those that wait for a promotion;
+            None while unknown.
     """
 
     trials: Mapping[TrialState, int]
@@ -108,11 +109,13 @@ def progress(memory: SweepMemory, rate: float, compiling: bool = False, within: 
     finished = sum(count for state, count in counts.items() if state.finished)
     total = plan.budget.trials if plan.budget.trials is not None else finished + len(memory.open)
     whole = max(1, total * each)
-    # ended trials count by number: a pruned one leaves nothing to do, however few updates it had
-    done = sum(row.step for trial in memory.open.values() for row in trial.rows) + within
+    # ended trials count by number: a pruned one leaves nothing to do, however few updates it had, and so does, most
+    # likely, one that waits for its promotion
+    unpromoted = sum(trial.unpromoted for trial in memory.open.values())
+    done = sum(row.step for trial in memory.open.values() if not trial.unpromoted for row in trial.rows) + within
     left = None
     if plan.budget.trials is not None and rate > 0:
-        left = max(0, max(0, total - finished) * each - done) / rate
+        left = max(0, max(0, total - finished - unpromoted) * each - done) / rate
     best = memory.best
     return Progress(
         trials={state: counts[state] for state in TrialState},
@@ -130,6 +133,7 @@ def progress(memory: SweepMemory, rate: float, compiling: bool = False, within: 
         whole=whole,
         shares={
             **{state: counts[state] * each / whole for state in TrialState if state.finished},
+            TrialState.PAUSED: unpromoted * each / whole,
             TrialState.RUNNING: done / whole,
         },
         in_training=max(0, _in_training(memory) - within) / whole,

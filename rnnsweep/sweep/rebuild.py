@@ -122,6 +122,7 @@ def rebuild(
         if trial.state is TrialState.PAUSED:
             trial.reopened += 1
             unpause(memory, trial, out)
+    carry_out(memory, out)
     _check_extension(wish, records.trials, memory)
     return memory, out
 
@@ -145,7 +146,8 @@ def _restore_scheduler(memory: SweepMemory, scheduler: Scheduler, records: Recor
             rungs[view.number, rung] = AtRung(view.number, rung, step, values, view.params, last)
     decisions = [Decision(trial, rung, verdict) for trial, rung, verdict in records.verdicts]
     at_rungs = (rungs.get((one.trial, one.rung)) for one in decisions if one.verdict != PROMOTE)
-    scheduler.restore([at for at in at_rungs if at is not None], decisions, views)
+    now = [memory.open[view.number].view() if view.number in memory.open else view for view in views]
+    scheduler.restore([at for at in at_rungs if at is not None], decisions, now)
     # only now: what ended while records were read is no news
     memory.scheduler = scheduler
     for number in sorted(memory.open):
@@ -345,9 +347,9 @@ def load_sweep(
     memory, commands = rebuild(plan, fence, now, records, reopen, scheduler)
     # the sampler gets trials as they are after the replay, not as the dead driver left them
     views = {view.number: view for view in trials}
-    views.update((number, trial.view()) for number, trial in memory.open.items())
+    views.update((number, trial.sampled()) for number, trial in memory.open.items())
     rungs: dict[int, list[tuple[int, float, tuple[float, ...]]]] = {}
-    # with several objectives nothing is pruned, and Optuna takes no intermediate values
+    # with several objectives no pruner judges, and Optuna takes no intermediate values
     if len(plan.objectives) == 1:
         for number, all_reports in reports.items():
             # a replica's next rung may be stored while another's is missing: the sampler has not seen that one yet

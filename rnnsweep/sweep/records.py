@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rnnsweep.sweep.budget import Spent
 from rnnsweep.sweep.objective import Curve, trial_solved_at
@@ -28,6 +28,7 @@ class Row:
     Attributes:
         state: as the machine sees it at arrival; may be ahead of the trial's rung.
         worker: who trains it, or trained it last in this attempt; empty while it waits for a place.
+        last: who trained it before it was taken off that worker.
         reported: last rung that is known here; reports up to it are repetitions.
         stored: last rung that was handed to the ledger.
         ahead: reports beyond the trial's rung.
@@ -42,6 +43,7 @@ class Row:
     ahead: dict[int, RowReport] = field(default_factory=dict[int, RowReport])
     curve: Curve = field(default_factory=Curve)
     step: int = 0
+    last: str = ""
 
     @property
     def placed(self) -> bool:
@@ -166,6 +168,11 @@ class OpenTrial:
             fingerprints=tuple(sorted(self.fingerprints)) if any(self.fingerprints) else None,
             unsolved=sum(curve.solved_at is None for curve in curves) or None,
         )
+
+    def sampled(self) -> TrialView:
+        """As the sampler is to see it: what waits for its promotion has a result that a model can learn from."""
+        view = self.view()
+        return replace(view, state=TrialState.PRUNED, values=self.values) if self.unpromoted else view
 
     def attempt(self, outcome: str = "", charged: bool = False) -> AttemptView:
         """The attempt in progress, as the ledger sees it."""

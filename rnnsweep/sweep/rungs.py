@@ -54,8 +54,9 @@ def store(trial: OpenTrial, row: Row, out: list[Command], decided: int | None = 
 
 def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """Advance a trial through all rungs that its replicas have, up to a verdict or to its end."""
-    # the verdict on a rung comes back as an event; until then the trial stands still, its rows do not
-    while trial.number in memory.open and not trial.judging:
+    # the verdict on a rung comes back as an event; until then the trial stands still, its rows do not; one that is
+    # paused there stands still until it is promoted
+    while trial.number in memory.open and not (trial.judging or trial.unpromoted):
         if trial.failures:
             _settle_failed(memory, trial, out)
             return
@@ -208,15 +209,25 @@ def end(memory: SweepMemory, trial: OpenTrial, state: TrialState, reason: str, o
 
 def _release(memory: SweepMemory, trial: OpenTrial, row: Row, state: TrialState, out: list[Command]) -> None:
     """Take a row off its worker; checkpoints beyond the trial's last rung go."""
-    # such a row may have ended and left its worker, but its newer checkpoints are still there
-    ahead = state is TrialState.PRUNED and row.reported > trial.rung
-    if row.worker in memory.workers and (row.placed or ahead):
-        out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token, keep_rung=trial.rung)))
+    pruned = state is TrialState.PRUNED
+    # such a row may have ended and left its worker, or been paused, but its newer checkpoints are still there
+    ahead = pruned and (row.reported > trial.rung or not row.worker)
+    earlier = trial.tokens[1:] if pruned else ()
+    for token in (*earlier, *((trial.token,) if row.placed or ahead else ())):
+        worker = _sweeper(memory, row)
+        if token and worker is not None:
+            out.append(Leave(worker, Withdrawal(trial.number, row.replica, token, keep_rung=trial.rung)))
     if row.placed:
         memory.vacate(trial.number, row)
     # rows that ended on their own are PRUNED too: what they did after the trial's last rung does not count
     if state is TrialState.PRUNED and row.state not in (RowState.LOST, RowState.FAILED):
         row.move(trial.number, RowState.PRUNED)
+
+
+def _sweeper(memory: SweepMemory, row: Row) -> str | None:
+    """The worker that deletes a row's checkpoints: who trains it or did last, so that nothing is written afterwards."""
+    known = (name for name in (row.worker, row.last, *memory.workers) if name in memory.workers)
+    return next(known, None)
 
 
 def remember_best(memory: SweepMemory, view: TrialView) -> None:

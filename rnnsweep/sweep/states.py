@@ -15,7 +15,7 @@ class TrialState(StrEnum):
     WAITING -> RUNNING -> COMPLETE | PRUNED | FAILED
     RUNNING -> WAITING    attempt lost
     WAITING -> FAILED     retries used up
-    WAITING | RUNNING -> PAUSED -> WAITING    a user's wish; it costs a file meanwhile, and no slot
+    WAITING | RUNNING -> PAUSED -> WAITING    a user's wish, or a scheduler's; it costs a file meanwhile, and no slot
     FAILED  -> WAITING    only `resume --failed` / `--trial`
     COMPLETE -> WAITING   only `resume --extend`
     """

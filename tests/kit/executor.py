@@ -108,5 +108,8 @@ class SimExecutor:
         self.stopped = graceful
         if graceful:
             self._events.extend(self.flight.values())
+            for worker, trainer in self.trainers.items():
+                trainer.close()  # its rows are gone, so that only withdrawals are left to obey
+                trainer.advance(Orders(leave=self.orders[worker].leave))
         self.flight.clear()
         self.trainers.clear()

@@ -8,6 +8,7 @@ from typing import Any
 
 from rnnsweep.sweep.driver import Driver, Outcome, Pace
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.schedulers.base import SchedulerUnit
 from rnnsweep.sweep.states import TrialState
 from tests.kit.clock import FakeClock
 from tests.kit.executor import SimExecutor
@@ -32,6 +33,7 @@ class World:
     seed: int = 0
     kill: float = 0.0
     rule: Callable[[int, int, float], bool] | None = None
+    scheduler: SchedulerUnit | None = None
     nodes: Callable[[str], str] = lambda worker: "node"
     trainers: list[SimTrainer] = field(default_factory=list)
 
@@ -46,7 +48,7 @@ class World:
             self.trainer, self.workers, self.seed + fence, self.kill
         )
         self.sampler = changes.pop("sampler", None) or ScriptedSampler(rule=self.rule)
-        given = {"clock": FakeClock(), "fence": fence, "pace": STILL}
+        given = {"clock": FakeClock(), "fence": fence, "pace": STILL, "scheduler": self.scheduler}
         return Driver(self.plan, self.ledger, self.sampler, self.executor, **{**given, **changes})
 
     def run(self, **changes: Any) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,12 +14,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from rnnsweep.sweep import machine
 from rnnsweep.sweep.command_batch import CommandBatch
 from rnnsweep.sweep.events import Asked, Judged, Tick, TrialRequest
-from rnnsweep.sweep.plan import Budget
+from rnnsweep.sweep.plan import Budget, SweepPlan
 from rnnsweep.sweep.ports import RungTrained, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rebuild import Records, Reopen, rebuild
-from rnnsweep.sweep.records import token
+from rnnsweep.sweep.records import SweepMemory, token
 from rnnsweep.sweep.rows import RowFailure, RowReport, WorkerInfo
+from rnnsweep.sweep.schedulers.asha import Asha
+from rnnsweep.sweep.schedulers.base import SchedulerUnit
+from rnnsweep.sweep.schedulers.halving import Halving
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
+from rnnsweep.sweep.verdicts import PAUSE, PROMOTE
+from rnnsweep.sweep.views import BY_SCHEDULER, TrialView
 from tests.kit.ledger import Killed, MemoryLedger, kill_at
 from tests.kit.plans import opened, plan
 from tests.kit.sampler import ScriptedSampler
@@ -34,16 +39,21 @@ def pruned_above(limit: float):
 class SweepMachine(RuleBasedStateMachine):
     """Workers join, train, answer late, answer twice, die; the ledger checks each write against the tables."""
 
+    scheduler: SchedulerUnit | None = None
+
+    def planned(self, trials: int, replicas: int) -> SweepPlan:
+        return plan(trials, replicas=replicas, retries=2)
+
     @initialize(trials=st.integers(1, 6), replicas=st.integers(1, 3), limit=st.floats(0.2, 1.0))
     def begin(self, trials: int, replicas: int, limit: float) -> None:
-        self.plan = plan(trials, replicas=replicas, retries=2)
+        self.plan = self.planned(trials, replicas)
         self.ledger, self.fence = opened(self.plan)
         self.orders: dict[str, list] = {}
         self.disk: dict = {}
         self.trainers: dict[str, SimTrainer] = {}
         self.old: list[RungTrained] = []
         self.count = self.losses = self.wishes = 0
-        memory, commands = rebuild(self.plan, self.fence, 0.0, Records())
+        memory, commands = rebuild(self.plan, self.fence, 0.0, Records(), None, self.scheduler)
         self.batch = CommandBatch(memory, ScriptedSampler(rule=pruned_above(limit)), self)
         self.batch.execute(commands)
         self.feed(Tick(1.0, 0.0))
@@ -100,8 +110,9 @@ class SweepMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 7), kind=st.sampled_from(["end_trial", "pause_trial", "unpause_trial"]))
     def wish(self, number: int, kind: Literal["end_trial", "pause_trial", "unpause_trial"]) -> None:
         """A user ends a trial, pauses it, lets it go on: one that runs, waits, is suspected, has ended or never was."""
-        self.wishes += 1
-        self.feed(TrialRequest(kind, number))
+        if not machine.ended(self.batch.memory):  # its driver would not take it any more
+            self.wishes += 1
+            self.feed(TrialRequest(kind, number))
 
     @rule()
     def stray(self) -> None:
@@ -119,7 +130,9 @@ class SweepMachine(RuleBasedStateMachine):
         for view in views:
             assert view.charged <= self.plan.retries + 1
             # a group displaces others once; who has paused begins again
-            assert view.attempts <= 1 + self.losses + memory.group_count + self.wishes
+            promoted = self.verdicts(view.number, PROMOTE)
+            assert view.attempts <= 1 + self.losses + memory.group_count + self.wishes + len(promoted)
+            self.paused_rightly(view)
             assert view.step <= self.plan.budget.updates
         for worker in memory.workers.values():
             assert len(worker.rows) <= worker.slots
@@ -137,6 +150,20 @@ class SweepMachine(RuleBasedStateMachine):
             assert len(views) == self.plan.budget.trials
             assert all(view.state.finished or view.state is TrialState.PAUSED for view in views)
 
+    def paused_rightly(self, view: TrialView) -> None:
+        """None goes on that the ledger has not promoted, and none is promoted that was not paused."""
+        promoted, paused = self.verdicts(view.number, PROMOTE), self.verdicts(view.number, PAUSE)
+        assert set(promoted) <= set(paused)
+        waits = view.rung in set(paused) - set(promoted)
+        if view.paused_by == BY_SCHEDULER:
+            assert view.state is TrialState.PAUSED
+            assert waits
+        elif view.state is not TrialState.PAUSED:
+            assert view.state.finished or not waits
+
+    def verdicts(self, number: int, kind: str) -> list[int]:
+        return [rung for _, rung, verdict in self.ledger.verdicts("s", number) if verdict == kind]
+
     def teardown(self) -> None:
         """Left alone with a good worker, every trial ends; paused ones once they are let go on, by a resume or not."""
         if not hasattr(self, "batch"):
@@ -145,9 +172,9 @@ class SweepMachine(RuleBasedStateMachine):
         if machine.ended(self.batch.memory) and paused:
             self.fence = self.ledger.acquire("s", "test", 0.0)
             attempts, reports = self.ledger.attempts("s"), self.ledger.reports("s")
-            by_trial = {number: [row for row in reports if row.trial == number] for number in paused}
+            by_trial = {number: [row for row in reports if row.trial == number] for number in range(8)}
             records = Records(None, self.ledger.trials("s"), attempts, by_trial, self.ledger.verdicts("s"))
-            memory, commands = rebuild(self.plan, self.fence, 0.0, records, Reopen(trials=paused))
+            memory, commands = rebuild(self.plan, self.fence, 0.0, records, Reopen(trials=paused), self.scheduler)
             self.batch = CommandBatch(memory, ScriptedSampler(), self)
             self.batch.execute(commands)
             self.trainers = {}
@@ -173,6 +200,50 @@ SweepMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestSweepMachine = SweepMachine.TestCase
+
+
+def standing(memory: SweepMemory) -> list[tuple[Any, ...]]:
+    """What a scheduler knows of the trials that it may still decide on."""
+    assert isinstance(memory.scheduler, Halving)
+    return [
+        (level.rung, level.entered, level.promoted & memory.open.keys(), dict(level.paused))
+        for level in memory.scheduler.levels
+    ]
+
+
+class ScheduledMachine(SweepMachine):
+    """The same with trials that wait at rungs: more of them, which compete from the first rung on."""
+
+    scheduler = Asha(eta=2)
+
+    def planned(self, trials: int, replicas: int) -> SweepPlan:
+        return plan(trials + 2, updates=50, replicas=replicas, retries=2)
+
+    @rule()
+    def resume(self) -> None:
+        """The driver dies between two commits, and another one goes on."""
+        reports: dict[int, list[RowReport]] = {}
+        for report in self.ledger.reports("s"):
+            reports.setdefault(report.trial, []).append(report)
+        self.fence = self.ledger.acquire("s", "test", 0.0)
+        past = Records(None, self.ledger.trials("s"), self.ledger.attempts("s"), reports, self.ledger.verdicts("s"))
+        before = self.batch.memory
+        memory, commands = rebuild(self.plan, self.fence, 0.0, past, None, self.scheduler)
+        assert memory.open.keys() == before.open.keys()
+        for number, trial in memory.open.items():
+            assert (trial.rung, trial.unpromoted) == (before.open[number].rung, before.open[number].unpromoted)
+            assert (trial.state is TrialState.PAUSED) == (before.open[number].state is TrialState.PAUSED)
+            assert trial.paused_by == before.open[number].paused_by
+        assert standing(memory) == standing(before)
+        self.losses += 1  # whoever was running begins another attempt
+        self.batch = CommandBatch(memory, ScriptedSampler(), self)
+        self.batch.execute(commands)
+        self.trainers, self.orders = {}, {}
+        self.feed(Tick(1.0, 0.0))
+
+
+ScheduledMachine.TestCase.settings = SweepMachine.TestCase.settings
+TestScheduledMachine = ScheduledMachine.TestCase
 
 
 @settings(max_examples=30, deadline=None)

@@ -148,3 +148,16 @@ def test_a_mean_with_times_that_have_not_come_is_a_bound() -> None:
     assert (progress(memory, 0.0).best, progress(memory, 0.0).bound) == ((0, 25.0), "> ")
     remember_best(memory, TrialView(2, TrialState.COMPLETE, {}, (20.0,), solved_at=20))
     assert progress(memory, 0.0).bound == ""
+
+
+def test_trials_that_wait_for_a_promotion_leave_nothing_to_do_most_likely() -> None:
+    memory, _ = rebuild(plan(4, updates=40), 1, 0.0, Records())
+    for number in range(3):
+        training(memory, number, (10, 10), 0.5)
+        memory.open[number].unpromoted = True
+        memory.move(memory.open[number], TrialState.PAUSED)
+    training(memory, 3, (20, 10), 0.5)
+    seen = progress(memory, 2.0)
+    assert seen.shares[TrialState.PAUSED] == 3 / 4
+    assert seen.shares[TrialState.RUNNING] == 30 / 320
+    assert seen.left_s == (80 - 30) / 2.0
