@@ -98,8 +98,11 @@ def frozen_record(space: Space, every: Mapping[str, BaseDistribution], record: T
     running = record.state is TrialState.RUNNING
     # of a curve Optuna's samplers use the newest point only; whole curves would make every ask slower
     curve = {} if running else dict([record.last])
-    values = record.values if record.state is TrialState.COMPLETE else ()
-    trial = frozen(record.number, STATES[record.state], curve, values, {"constraints:diverged": record.diverged})
+    # with several objectives Optuna's samplers know no pruned trials: one that waits at a rung, or that a user has
+    # ended, counts with the values that it has there
+    state = TrialState.COMPLETE if len(record.values) > 1 else record.state
+    values = record.values if state is TrialState.COMPLETE else ()
+    trial = frozen(record.number, STATES[state], curve, values, {"constraints:diverged": record.diverged})
     trial.params = to_optuna(space, record.params)
     trial.distributions = {key: every[key] for key in trial.params}
     if not running:

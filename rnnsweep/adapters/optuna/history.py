@@ -87,7 +87,8 @@ class History:
                 return
             record.curve.clear()
         record.curve[rung] = value
-        if record.state is TrialState.PRUNED:  # it may have become usable
+        if record.state is TrialState.PRUNED:  # it may have become usable; or a scheduler has promoted it since
+            record.frozen = None
             self._leave(number)
             self._enter(record)
 

@@ -72,3 +72,33 @@ def test_failed_trials_leave_nothing_to_judge():
     sampler.tell(TrialView(0, TrialState.FAILED, {}))
     sampler.report(0, 20, 0.4)
     assert sampler.prune(0, 20) is False
+
+
+def test_what_a_scheduler_has_paused_teaches_the_model_and_so_do_its_later_rungs():
+    """It comes as PRUNED and trains on: the next ask is that of a sampler that has never seen it elsewhere."""
+    tpe = {"_target_": f"{PACKAGE}.samplers.tpe.Tpe", "startup": 2}
+    points = [{"x": number / 9, "n": number + 1} for number in range(8)]
+    paused = [TrialView(number, TrialState.PRUNED, points[number], (0.1 * number,)) for number in range(8)]
+    live, later = build_sampler(plan(), tpe, NONE), build_sampler(plan(), tpe, NONE)
+    curves = {number: [(10, 0.1 * number)] for number in range(8)}
+    live.restore([TrialView(number, TrialState.RUNNING, points[number]) for number in range(8)], curves, {})
+    for view in paused:
+        live.tell(view)
+    asked = live.ask(8)
+    assert asked is not None
+    assert live.origin.informed_by == 8  # Optuna has its own forms of all of them now
+    for number in (6, 7):  # the worst so far turn out to be the best
+        live.report(number, 20, -9.0)
+    running = TrialView(8, TrialState.RUNNING, asked)
+    later.restore([*paused, running], {**curves, 6: [(20, -9.0)], 7: [(20, -9.0)]}, {})
+    assert live.ask(9) == later.ask(9)
+
+
+@pytest.mark.parametrize("name", ["tpe.Tpe", "gp.Gp", "nsga2.Nsga2"])
+def test_with_several_objectives_trials_that_were_pruned_or_wait_stop_no_sampler(name):
+    sampler = build_sampler(plan(2), {"_target_": f"{PACKAGE}.samplers.{name}"}, NONE)
+    for number in range(8):
+        point = sampler.ask(number)
+        state = TrialState.COMPLETE if number % 2 else TrialState.PRUNED
+        sampler.tell(TrialView(number, state, point, (0.1 * number, 1 - 0.1 * number)))
+    assert sampler.ask(8) is not None
