@@ -12,6 +12,7 @@ from rnnsweep.report import (
     device_use,
     dynamics,
     evidence,
+    front_growth,
     gradient_profiles,
     key_verdicts,
     lead,
@@ -82,6 +83,14 @@ SECTIONS = (
         "Trials that no other one beats in every objective.",
         pareto_front.pareto_front,
         table=pareto_front.front_table,
+    ),
+    Section(
+        "front_growth",
+        "Growth of the front",
+        "Hypervolume of the front, the volume of objectives that it dominates, as complete trials came in. The "
+        "reference point lies a tenth of each objective's range beyond its worst value.",
+        front_growth.front_growth,
+        answer=front_growth.answer,
     ),
     Section(
         "importances",
