@@ -31,6 +31,7 @@ PARTS = (
     (TrialState.COMPLETE, "green", "█"),
     (TrialState.PRUNED, "yellow", "▓"),
     (TrialState.FAILED, "red", "▒"),
+    (TrialState.PAUSED, "magenta", "▚"),
     (TrialState.RUNNING, "blue", "░"),
 )
 
@@ -222,7 +223,12 @@ class LiveProgress(Watcher):
     def _counts(self, progress: Progress, width: int) -> Text:
         from rich.text import Text
 
-        counts = [(progress.trials.get(state, 0), f"{glyph} ", state.value.lower()) for state, _, glyph in PARTS]
+        counts = [
+            (progress.trials.get(state, 0), f"{glyph} ", state.value.lower())
+            for state, _, glyph in PARTS
+            # nobody who has never paused a trial wonders about a zero
+            if state is not TrialState.PAUSED or progress.trials.get(state)
+        ]
         parts = [Part(f"{glyph}{count} {word}", int(count > 0)) for count, glyph, word in counts]
         return Text(fitted(parts, "   ", width), no_wrap=True)
 
@@ -250,7 +256,9 @@ class LiveProgress(Watcher):
         if progress.updates_per_s > 0:
             figures.append(Part(f"{progress.updates_per_s:.0f} updates/s", 2))
         if progress.left_s:
-            figures.append(Part(f"at most {clock(progress.left_s)} left", 5))
+            # those that wait for a promotion are not in it, and one may come
+            bound = "about" if progress.shares.get(TrialState.PAUSED) else "at most"
+            figures.append(Part(f"{bound} {clock(progress.left_s)} left", 5))
         return figures
 
     def _render(self) -> RenderableType:

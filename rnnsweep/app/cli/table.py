@@ -13,6 +13,9 @@ from rnnsweep.app.cli.listing import Column, print_table, terminal_width
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
 from rnnsweep.errors import ConfigError, ConfigWarning
 
+USUAL = ("pruned at", "not promoted beyond", "paused by the scheduler")
+"""How reasons begin that say no more than the state and the update do."""
+
 
 def table(  # noqa: PLR0913 - one parameter per option
     sweep: SweepName,
@@ -140,9 +143,9 @@ def note(entry: Any) -> str:
     """Why a trial failed, diverged or was ended, in a few words; empty where all went well or the state says it."""
     if entry["diverged_at"] is not None:
         return f"diverged at {entry['diverged_at']}"
-    # by its pruner, that is; what a user has ended has the user's words
-    pruned = entry["state"] == "PRUNED" and entry["reason"].startswith("pruned at")
-    return "" if pruned else entry["reason"]
+    # by its pruner or scheduler, that is; what a user has ended or paused has the user's words
+    usual = entry["state"] in ("PRUNED", "PAUSED") and entry["reason"].startswith(USUAL)
+    return "" if usual else entry["reason"]
 
 
 def _unfinished(entry: Any) -> bool:

@@ -9,6 +9,7 @@ from rnnsweep.errors import ConfigError, printable
 from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.trial_requests import KINDS
+from rnnsweep.sweep.views import BY_SCHEDULER
 
 LONGEST_REASON = 500
 """Characters: it is shown in tables and stands in the trial's record."""
@@ -45,12 +46,13 @@ def post(ledger: Ledger, view: SweepView, kind: str, numbers: Sequence[int], rea
 
 
 def _check(kind: str, trial: TrialView, certain: bool) -> None:
-    """Refuse what would change nothing."""
+    """Refuse what would change nothing; a trial that its scheduler has paused may be held, so that it stays so."""
     paused = trial.state is TrialState.PAUSED
-    idle = {"pause_trial": paused, "unpause_trial": not paused}.get(kind, False)
+    held = paused and trial.paused_by != BY_SCHEDULER
+    idle = {"pause_trial": held, "unpause_trial": not paused}.get(kind, False)
     if trial.state.finished or (certain and idle):
         fitting = [state.value for state in TrialState if not state.finished]
         if kind == "pause_trial":
-            fitting.remove("PAUSED")
+            fitting.remove("PAUSED")  # by a user, that is
         allowed = ["PAUSED"] if kind == "unpause_trial" else fitting
         raise ConfigError(f"trial is {trial.state.value}", key="--trial", value=trial.number, allowed=allowed)
