@@ -13,12 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from rnnsweep.sweep import machine
 from rnnsweep.sweep.command_batch import CommandBatch
-from rnnsweep.sweep.events import Asked, Judged, Tick, TrialRequest
+from rnnsweep.sweep.edits import Edit
+from rnnsweep.sweep.events import Asked, Judged, SpaceEdited, Tick, TrialRequest
 from rnnsweep.sweep.plan import Budget
 from rnnsweep.sweep.ports import RungTrained, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rebuild import Records, Reopen, rebuild
 from rnnsweep.sweep.records import token
 from rnnsweep.sweep.rows import RowFailure, RowReport, WorkerInfo
+from rnnsweep.sweep.space import Dimension, fixed
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 from tests.kit.ledger import Killed, MemoryLedger, kill_at
 from tests.kit.plans import opened, plan
@@ -34,9 +36,16 @@ def pruned_above(limit: float):
 class SweepMachine(RuleBasedStateMachine):
     """Workers join, train, answer late, answer twice, die; the ledger checks each write against the tables."""
 
-    @initialize(trials=st.integers(1, 6), replicas=st.integers(1, 3), limit=st.floats(0.2, 1.0))
-    def begin(self, trials: int, replicas: int, limit: float) -> None:
-        self.plan = plan(trials, replicas=replicas, retries=2)
+    @initialize(
+        trials=st.integers(1, 6),
+        replicas=st.integers(1, 3),
+        limit=st.floats(0.2, 1.0),
+        points=st.sampled_from([2, 101]),
+    )
+    def begin(self, trials: int, replicas: int, limit: float, points: int) -> None:
+        # with two points most trials have the result of another, or wait for it
+        self.plan = plan(trials, replicas=replicas, retries=2, repeat=points > 2)
+        point = lambda number: {"x": (number * 37 % points) / points}  # noqa: E731
         self.ledger, self.fence = opened(self.plan)
         self.orders: dict[str, list] = {}
         self.disk: dict = {}
@@ -44,7 +53,7 @@ class SweepMachine(RuleBasedStateMachine):
         self.old: list[RungTrained] = []
         self.count = self.losses = self.wishes = 0
         memory, commands = rebuild(self.plan, self.fence, 0.0, Records())
-        self.batch = CommandBatch(memory, ScriptedSampler(rule=pruned_above(limit)), self)
+        self.batch = CommandBatch(memory, ScriptedSampler(point, pruned_above(limit)), self)
         self.batch.execute(commands)
         self.feed(Tick(1.0, 0.0))
 
@@ -103,6 +112,21 @@ class SweepMachine(RuleBasedStateMachine):
         self.wishes += 1
         self.feed(TrialRequest(kind, number))
 
+    @rule(kind=st.sampled_from(["wider", "new", "dropped"]))
+    def edit(self, kind: str) -> None:
+        """A user edits the space: trials that were asked for go on as they were."""
+        edits = {
+            "wider": Edit("e", put=(Dimension("x", "float", 0.0, 2.0),)),
+            "new": Edit("e", put=(Dimension("y", "int", 1, 2),), defaults=(fixed("y", 1),)),
+            "dropped": Edit("e", drop=("y",), pins=(fixed("y", 2),)),
+        }
+        before = {view.number: dict(view.params) for view in self.ledger.trials("s")}
+        self.feed(SpaceEdited(edits[kind], self.batch.memory.last_number + 1))
+        views = {view.number: view for view in self.ledger.trials("s")}
+        assert {number: dict(views[number].params) for number in before} == before
+        plan = self.batch.memory.plan
+        assert all((view.space or 0) == plan.version_of(view.number) for view in views.values())
+
     @rule()
     def stray(self) -> None:
         self.feed(Judged(0, 1, True))
@@ -135,7 +159,24 @@ class SweepMachine(RuleBasedStateMachine):
         if memory.counts[TrialState.PAUSED] and machine.ended(memory):
             assert memory.stopping is not None and memory.stopping[0] is SweepState.STOPPED
             assert len(views) == self.plan.budget.trials
-            assert all(view.state.finished or view.state is TrialState.PAUSED for view in views)
+            waiting = {number for numbers in memory.tried.followers.values() for number in numbers}
+            rest = [view.number for view in views if not view.state.finished and view.state is not TrialState.PAUSED]
+            assert waiting.issuperset(rest)  # those that wait for a paused one
+
+    @invariant()
+    def taken_over(self) -> None:
+        """Who has another's result has all of it; who waits for one, waits for somebody who is still there."""
+        if not hasattr(self, "batch"):
+            return
+        memory, views = self.batch.memory, self.ledger.trials("s")
+        for trainer, waiting in memory.tried.followers.items():
+            assert trainer in memory.open  # else nobody would ever tell them
+            assert not [number for number in waiting if number in memory.queue]
+        for view in views:
+            if view.same_as is not None:
+                source = views[view.same_as]
+                assert (view.params, view.values, view.attempts) == (source.params, source.values, 0)
+                assert source.same_as is None
 
     def teardown(self) -> None:
         """Left alone with a good worker, every trial ends; paused ones once they are let go on, by a resume or not."""
@@ -147,7 +188,7 @@ class SweepMachine(RuleBasedStateMachine):
             attempts, reports = self.ledger.attempts("s"), self.ledger.reports("s")
             by_trial = {number: [row for row in reports if row.trial == number] for number in paused}
             records = Records(None, self.ledger.trials("s"), attempts, by_trial, self.ledger.verdicts("s"))
-            memory, commands = rebuild(self.plan, self.fence, 0.0, records, Reopen(trials=paused))
+            memory, commands = rebuild(self.batch.memory.plan, self.fence, 0.0, records, Reopen(trials=paused))
             self.batch = CommandBatch(memory, ScriptedSampler(), self)
             self.batch.execute(commands)
             self.trainers = {}
