@@ -287,9 +287,8 @@ class Driver:
         undone = list(edit_requests.outstanding(self._config, requests))
         for request, data in requests:
             if request == "enqueue":
-                # one by one: an edit since may have left some of them without a place in the space
-                for point in still_waiting(data["points"], taken):
-                    yield from self._enqueue_request([point])
+                if points := self._edits.fitting(still_waiting(data["points"], taken)):
+                    yield from self._enqueue_request(points)
             elif data in undone:
                 yield from self._edit_request(data)
         yield from outstanding(self._memory, requests)

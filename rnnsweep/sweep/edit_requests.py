@@ -10,7 +10,7 @@ from typing import Any
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.edits import KEY, KIND, Edit, Entry, edited, entries_of, says
 from rnnsweep.sweep.events import SpaceEdited
-from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Ledger, Sampler
 from rnnsweep.sweep.rebuild import reports_of, restore_sampler, sampler_records
 from rnnsweep.sweep.records import SweepMemory
@@ -56,6 +56,18 @@ class EditRequests:
         entry = edit.entry(plan, now)
         log.info("edited: %s", says(entry))
         return entry, SpaceEdited(edit, memory.last_number + 1, unfit)
+
+    def fitting(self, points: Sequence[Params]) -> list[Params]:
+        """Those of some enqueued points that lie in the space still; the others are dropped, as at the edit itself."""
+        kept: list[Params] = []
+        for point in points:
+            try:
+                self._plan.space.fitting(point, "points")
+            except ConfigError as error:
+                log.warning("an enqueued point is dropped: %s", error)
+            else:
+                kept.append(point)
+        return kept
 
 
 def outstanding(config: Mapping[str, Any], taken: Sequence[Request]) -> Iterator[Mapping[str, Any]]:

@@ -120,7 +120,7 @@ def _heed(memory: SweepMemory, event: Wish, out: list[Command]) -> None:
             memory.plan = replace(memory.plan, budget=changed)
         case Enqueued():
             memory.known += event.points
-            memory.exhausted = False  # the sampler has these, whatever it said before
+            memory.exhausted = nothing_new(memory)  # the sampler has these, whatever it said before
         case SpaceEdited():
             _edit(memory, event)
         case TrialRequest():

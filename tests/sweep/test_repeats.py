@@ -186,6 +186,7 @@ def test_a_space_that_is_used_up_ends_the_sweep_with_a_word() -> None:
     world.ledger.post("s", "enqueue", {"points": [{"x": 0.3}, {"x": 0.2}]})
     assert world.run(sampler=ScriptedSampler(cycle.point)).reason == "the space is used up: 6 trials"
     assert (same_as(world), trained(world)) == ([None, 0, None, None, 3, 2], [0, 2, 3])
+    assert world.run(sampler=ScriptedSampler(cycle.point)).reason == "the space is used up: 6 trials", "nothing waits"
 
 
 def test_a_sampler_that_finds_nothing_new_ends_the_sweep_with_a_word() -> None:
