@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import rnnsweep
 from rnnsweep.app.cli.main import app
+from rnnsweep.errors import RnnsweepError
 
 TINY = (
     *("task.length=10", "family.hidden=4", "training.eval_size=10", "training.batch=4", "engine=reference"),
@@ -29,10 +30,15 @@ def test_a_running_sweep_is_edited(tmp_path: Path) -> None:
     said: list[str] = []
 
     def edit_when_it_runs() -> None:
-        while not said:
+        while not begun():
             time.sleep(0.02)
-            if (tmp_path / "ledger.db").exists() and rnnsweep.open_sweep("edited", store=tmp_path).table():
-                said.append(asked(tmp_path, ["optimizer.momentum=interval(0,0.5)", "~init.sigma", "budget.trials=7"]))
+        said.append(asked(tmp_path, ["optimizer.momentum=interval(0,0.5)", "~init.sigma", "budget.trials=7"]))
+
+    def begun() -> bool:
+        try:
+            return bool(rnnsweep.open_sweep("edited", store=tmp_path).table())
+        except RnnsweepError:  # its store is being made
+            return False
 
     user = threading.Thread(target=edit_when_it_runs, daemon=True)
     user.start()
