@@ -15,7 +15,7 @@ from rnnsweep.errors import RnnsweepError
 TINY = (
     *("task.length=10", "family.hidden=4", "training.eval_size=10", "training.batch=4", "engine=reference"),
     *("cluster=inline", "cluster.rows=1", "store.optuna=none", "tracker=none", "replicas=1", "sampler=random"),
-    *("budget.updates=20", "training.report_every=5", "budget.trials=6"),
+    *("budget.updates=50", "training.report_every=5", "budget.trials=6"),
     "space={optimizer.lr:tag(log,interval(0.01,1)),init.sigma:choice(0.1,0.2,0.3)}",
 )
 
