@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnnsweep.adapters.trial_texts import legal_name, trial_facts
+from rnnsweep.sweep.edits import brought_up
 from rnnsweep.sweep.plan import Params, Scalar, SweepPlan
 from rnnsweep.sweep.ports import Change
 from rnnsweep.sweep.states import SweepState, TrialState
@@ -171,7 +172,7 @@ class TrackedSweep:
 
     def params(self, trial: TrackedTrial) -> dict[str, Scalar]:
         """The searched keys of a trial and their values, under legal names."""
-        return {legal_name(k): v for k, v in trial.data["params"].items() if k in self.plan.space.keys}
+        return {legal_name(k): v for k, v in trial.data["params"].items() if k in self.plan.keys}
 
     def tags(self, trial: TrackedTrial) -> dict[str, str]:
         """The facts that MLflow has as tags."""
@@ -187,6 +188,7 @@ class TrackedSweep:
     def _take(self, change: Change, again: bool) -> None:
         if change.kind == "sweep":
             self.state, self.changed_at = SweepState(change.data["state"]), change.at
+            self.plan = brought_up(self.plan, change.data.get("config", {}))
         elif change.kind == "trial" and change.trial is not None:
             self._take_trial(change.trial, change, again)
         elif change.kind == "rung" and change.trial in self.trials:

@@ -91,5 +91,7 @@ def trial_facts(data: Mapping[str, Any], plan: SweepPlan, shape_key: str) -> dic
         facts["diverged_share"] = data.get("diverged_share", 0.0)
     if data.get("fingerprints") is not None:
         facts["fingerprints"] = fingerprint_text(data["fingerprints"])
+    # version of the search space, and whose result it has taken over: where they are something to tell
+    facts.update({key: data[key] for key in ("space", "same_as") if data.get(key) is not None})
     facts.update(data.get("extra", {}))
     return {legal_name(key): clean(str(value))[:LONGEST_TAG] for key, value in facts.items()}

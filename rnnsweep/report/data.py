@@ -48,7 +48,8 @@ class SweepData:
         trials: one row per trial, by number: trial, state, objective, solved_at, diverged_at, diverged_share, reason,
             attempts, started, finished (seconds since the epoch), step, worker, engine, and one column per key; where
             the ledger knows it, informed: how many results the sampler knew when it asked, unsolved: replicas that did
-            not solve the task; where code or data changed, fingerprints: what it was trained under.
+            not solve the task; where code or data changed, fingerprints: what it was trained under; where the space
+            did, space: under which version it was asked for; same_as: whose result it has, where there are such.
         replicas: one row per (trial, replica): state, step, value (its share of the objective), solved_at,
             diverged_at, device_s, engine.
         curves: long form: trial, replica, step, key, value.
@@ -67,6 +68,7 @@ class SweepData:
         commands: command lines: the same sweep again, and going on with this one.
         environment: versions and machine, name -> value.
         changes: what changed of code, versions and data between sessions, a line each.
+        edits: what users changed of the space while the sweep lived, a line each.
     """
 
     name: str
@@ -90,6 +92,7 @@ class SweepData:
     commands: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
 
     @property
     def mixed(self) -> list[int]:

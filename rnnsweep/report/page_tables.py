@@ -16,8 +16,7 @@ def trials(data: SweepData) -> Frame:
 def best(data: SweepData, count: int = 10) -> Frame:
     """The best complete trials with what one would rerun them with."""
     columns = ["trial", "objective", "solved_at", "diverged_at", *data.space.keys]
-    if "fingerprints" in data.trials:
-        columns.append("fingerprints")
+    columns += [name for name in ("fingerprints", "space") if name in data.trials]
     if data.ranked["reason"].astype(bool).any():  # replicas that ended early
         columns.append("reason")
     # an empty column would ask for attention on the page

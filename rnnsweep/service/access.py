@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnsweep.adapters.ledger.access_tables import Account, AccountBook, AuditLog, Role, token_hash
+from rnnsweep.app.config.edits import as_space
 from rnnsweep.app.stores import StorePlace, reading
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.service import vetting
@@ -195,6 +196,8 @@ class OwnFront:
         """As `Front.request`."""
         front = self._steered(name)
         vetting.check_text(data, kind)
+        if kind == "edit":  # overrides, which reach further than numbers do
+            vetting.check_overrides([as_space(text) for text in data["overrides"]], self.data_dirs)
         front.request(name, kind, data)
 
     def _steered(self, name: str) -> Front:

@@ -64,6 +64,14 @@ class Budget(Body):
     budget: Annotated[dict[str, int | float | None], Field(min_length=1, max_length=10, examples=[{"trials": 100}])]
 
 
+class Edit(Body):
+    """What is to be searched from now on, as `rnnsweep edit` takes it."""
+
+    overrides: Annotated[
+        Overrides, Field(min_length=1, description="KEY=RANGE, ~KEY, KEY=VALUE of a searched key, budget.*, pruner.")
+    ]
+
+
 class Points(Body):
     """Points that are tried next; searched keys that one leaves open are drawn."""
 

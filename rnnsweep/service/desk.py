@@ -16,16 +16,16 @@ from typing import Any
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
 from rnnsweep.adapters.ledger.sweep_queue import QueueEntry, SweepQueue
 from rnnsweep.app.config.load import SweepConfig
-from rnnsweep.app.results.posting import post
+from rnnsweep.app.results.posting import post, post_edit
 from rnnsweep.app.run import launch as runs
 from rnnsweep.app.stores import StorePlace, reading_sweep, unknown_sweep
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.service.front import PoolWorker, QueuedSweep, QueueState, Submission
-from rnnsweep.sweep import budget, trial_requests
+from rnnsweep.sweep import budget, edits, trial_requests
 from rnnsweep.sweep.rebuild import Reopen, check_reopened
 from rnnsweep.sweep.states import SweepState
 
-REQUESTS = ("budget", "enqueue", *trial_requests.KINDS)
+REQUESTS = ("budget", "enqueue", edits.KIND, *trial_requests.KINDS)
 """Kinds of requests that a driver takes, besides ``stop``."""
 
 
@@ -142,6 +142,9 @@ class Desk:
         if kind in trial_requests.KINDS:
             self._ask_trial(name, kind, data)
             return
+        if kind == edits.KIND:
+            self._ask_edit(name, data)
+            return
         with self._composing:
             plan = runs.stored_config(self._place, name).plan
         if kind == "budget":
@@ -162,6 +165,15 @@ class Desk:
             raise ConfigError("is no trial's number", key="trial", value=trial, allowed="0, 1, 2, ...")
         with reading_sweep(self._place, name) as (ledger, view):
             post(ledger, view, kind, [trial], str(data.get("reason") or ""))
+
+    def _ask_edit(self, name: str, data: Mapping[str, Any]) -> None:
+        overrides = data.get("overrides")
+        if not isinstance(overrides, list) or not all(isinstance(one, str) for one in overrides):
+            raise ConfigError("is no list of overrides", key="overrides", value=overrides)
+        with self._composing:  # its units are built, to check the ranges
+            config = runs.stored_config(self._place, name)
+            with reading_sweep(self._place, name) as (ledger, view):
+                post_edit(ledger, view, config, overrides, str(data.get("by") or ""))
 
     def _altered(self, name: str, alter: Callable[[QueueEntry], QueueEntry]) -> QueueEntry:
         entry = self.lines.change(name, alter)

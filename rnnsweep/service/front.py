@@ -124,5 +124,5 @@ class Front(Protocol):
         ...
 
     def request(self, name: str, kind: str, data: Mapping[str, Any]) -> None:
-        """Leave a request for the sweep's driver, see `Ledger.post`: ``budget``, ``enqueue``, ``end_trial``, ..."""
+        """Leave a request for the sweep's driver, see `Ledger.post`: ``budget``, ``edit``, ``enqueue``, ..."""
         ...

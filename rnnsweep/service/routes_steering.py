@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from rnnsweep.app.results.tables import as_typed, find
+from rnnsweep.app.results.tables import as_typed, find, jsonable
 from rnnsweep.app.stores import reading_sweep
 from rnnsweep.errors import printable
 from rnnsweep.service import vetting
 from rnnsweep.service.access import OwnFront
-from rnnsweep.service.bodies import Because, Budget, Launch, Name, Points, Resume, TrialNumber
+from rnnsweep.service.bodies import Because, Budget, Edit, Launch, Name, Points, Resume, TrialNumber
 from rnnsweep.service.front import Submission
 from rnnsweep.service.replies import plain_json
 from rnnsweep.service.routes_sweeps import opened
@@ -27,6 +27,7 @@ def steering_router(front: OwnFront) -> APIRouter:
     router = APIRouter(tags=["steering"])
     _add_sweep(router, front)
     _add_limits(router, front)
+    _add_edit(router, front)
     _add_trial(router, front)
     return router
 
@@ -112,6 +113,20 @@ def _add_limits(router: APIRouter, front: OwnFront) -> None:
         fitting = [space.fitting(point, f"points.{index}") for index, point in enumerate(body.points)]
         front.request(name, "enqueue", {"points": fitting})
         return _accepted(request, f"sweep {name}: enqueue {fitting}")
+
+
+def _add_edit(router: APIRouter, front: OwnFront) -> None:
+    @router.post("/sweeps/{name}/edit", status_code=ACCEPTED)
+    def edit(request: Request, name: Name, body: Edit) -> Response:
+        """Change what the sweep searches while it lives, as `rnnsweep edit`."""
+        opened(front, name)
+        front.request(name, "edit", {"overrides": body.overrides, "by": request.state.user})
+        return _accepted(request, f"sweep {name}: edit {' '.join(body.overrides)}")
+
+    @router.get("/sweeps/{name}/edits")
+    def edits(name: Name) -> Response:
+        """What was changed of the space since the launch, oldest first."""
+        return plain_json(jsonable(opened(front, name).edits()))
 
 
 def _add_trial(router: APIRouter, front: OwnFront) -> None:

@@ -68,14 +68,20 @@ def check_overrides(texts: Sequence[str], data_dirs: Sequence[Path] = ()) -> Ove
 
 
 def warm_start(typed: Overrides) -> str | None:
-    """The sweep that overrides name as a teacher."""
+    """The sweep that overrides name as a teacher.
+
+    Raises:
+        RefusedError: they name another store, which the service would have to read.
+    """
     found = None
     for key, value in _settings(typed):
         if key == "sampler" and isinstance(value, Mapping) and "warm_start" in value:
             found = value["warm_start"]
         elif key == "sampler.warm_start":
             found = value
-    return None if found is None else str(found)
+    if found is not None and not isinstance(found, str):
+        raise RefusedError("sampler.warm_start: names another store; allowed: the name of a sweep of this service")
+    return found
 
 
 def _settings(typed: Overrides) -> Iterator[tuple[str, Any]]:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rnnsweep.errors import ConfigError, FencedError, StoreError
-from rnnsweep.sweep import machine
+from rnnsweep.sweep import edit_requests, edits, machine
 from rnnsweep.sweep.clock import Clock, SystemClock
 from rnnsweep.sweep.command_batch import CommandBatch
+from rnnsweep.sweep.edit_requests import EditRequests, with_entry
 from rnnsweep.sweep.events import BudgetChanged, Closed, Enqueued, Event, StopAsked, Tick
 from rnnsweep.sweep.lock_keeper import LockKeeper
 from rnnsweep.sweep.mirroring import MirrorThread, drain
@@ -37,7 +38,12 @@ from rnnsweep.sweep.ports import (
     Write,
 )
 from rnnsweep.sweep.progress import Progress, Rate, progress
-from rnnsweep.sweep.rebuild import Reopen, load_sweep, restore_sampler, still_waiting
+from rnnsweep.sweep.rebuild import (
+    Reopen,
+    load_sweep,
+    restore_sampler,
+    still_waiting,
+)
 from rnnsweep.sweep.rows import WorkerInfo
 from rnnsweep.sweep.schedulers.base import SchedulerUnit
 from rnnsweep.sweep.session import Outcome, Pace, signals
@@ -91,6 +97,7 @@ class Driver:
         self._leaving = False
         self.executor.watch(self._hear)
         self._config: Mapping[str, Any] = self.plan.config
+        self._edits = EditRequests(self.plan, self.ledger, self.sampler)
 
     # ------------------------------------------------------------------ from outside
 
@@ -162,11 +169,11 @@ class Driver:
         memory, commands, views, rungs, view = load_sweep(
             self.ledger, self.plan, self.fence, self.clock.now(), self.reopen, self.scheduler
         )
-        self._before, self._view, self._repeats = memory.spent.wall_s, view, memory.repeats
+        self._before, self._view, self._repeats = memory.spent.wall_s, view, memory.tried.repeats
         if memory.extendable:
             text = "complete trials that end before budget.updates=%d: %d; with --extend they go on"
             log.warning(text, self.plan.budget.updates, memory.extendable)
-        self._config = {**self._config, "processors": view.config.get("processors", [])}
+        self._config = {**self._config, **{key: view.config.get(key, []) for key in ("processors", edits.KEY)}}
         for tail in self._tails:
             tail.start()
         self._batch = CommandBatch(memory, self.sampler, self.executor)
@@ -263,6 +270,8 @@ class Driver:
             yield from self._budget_request(data)
         elif request == "enqueue":
             yield from self._enqueue_request(data["points"])
+        elif request == edits.KIND:
+            yield from self._edit_request(data)
         elif request in KINDS:
             yield from self._trial_request(request, data)
 
@@ -275,9 +284,13 @@ class Driver:
         """Points that were enqueued in earlier sessions and that no trial has taken; what has come of no request."""
         taken = [view for view in views if view.enqueued and view.number >= len(self.plan.enqueue)]
         requests = self.ledger.taken_requests(self.plan.name)
+        undone = list(edit_requests.outstanding(self._config, requests))
         for request, data in requests:
             if request == "enqueue":
-                yield from self._enqueue_request(still_waiting(data["points"], taken))
+                if points := self._edits.fitting(still_waiting(data["points"], taken)):
+                    yield from self._enqueue_request(points)
+            elif data in undone:
+                yield from self._edit_request(data)
         yield from outstanding(self._memory, requests)
 
     def _trial_request(self, kind: str, data: Mapping[str, Any]) -> Iterator[Event]:
@@ -289,10 +302,10 @@ class Driver:
 
     def _warn_of_repeats(self) -> None:
         """Once, when the sampler has begun to propose points of a space in which every point has been tried."""
-        if self._memory.repeats > self._repeats:
+        if self._memory.tried.repeats > self._repeats and self._memory.plan.repeat:
             self._repeats = math.inf
             text = "every point of the search space has been tried (%d in all): further trials repeat them"
-            log.warning(text, self._memory.cells)
+            log.warning(text, self._memory.tried.cells)
 
     def _recognise(self, info: WorkerInfo) -> None:
         """Remember the types of processors that have trained for this sweep; rows are equal to the bit on one only."""
@@ -313,6 +326,16 @@ class Driver:
             return
         self._config = {**self._config, "budget": {**self._config.get("budget", {}), **data}}
         yield BudgetChanged(dict(data))
+
+    def _edit_request(self, data: Mapping[str, Any]) -> Iterator[Event]:
+        assert self._batch is not None
+        self._batch.finish(self._commit)
+        entry, event = self._edits.carry_out(data, self._memory, self.clock.now())
+        # committed with the edit's first effect, or with its refusal
+        self._config = with_entry(self._config, entry)
+        self._put_sweep(SweepState.RUNNING, "")
+        if event is not None:
+            yield event
 
     def _enqueue_request(self, points: Sequence[Params]) -> Iterator[Event]:
         try:

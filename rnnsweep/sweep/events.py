@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rnnsweep.sweep.edits import Edit
 from rnnsweep.sweep.plan import Params
 from rnnsweep.sweep.ports import UNINFORMED, ExecutorEvent, Origin, TrialView, Write
 from rnnsweep.sweep.rows import RowSpec, Withdrawal
@@ -67,6 +68,21 @@ class BudgetChanged:
 
 
 @dataclass(frozen=True)
+class SpaceEdited:
+    """A user changed what is searched, or limits.
+
+    Attributes:
+        edit: what was wanted; it can be done.
+        first: number of the first trial that it counts for.
+        unfit: points that users gave, and that no longer lie in the space: the sampler has dropped so many.
+    """
+
+    edit: Edit
+    first: int
+    unfit: int = 0
+
+
+@dataclass(frozen=True)
 class TrialRequest:
     """What a user wants of one trial.
 
@@ -96,7 +112,10 @@ class Closed:
     """All workers are gone and their last reports are in: nothing more will come."""
 
 
-Event = Tick | Asked | Enqueued | Judged | BudgetChanged | TrialRequest | StopAsked | Closed | ExecutorEvent
+Wish = BudgetChanged | Enqueued | SpaceEdited | TrialRequest | StopAsked
+"""What users ask for."""
+
+Event = Tick | Asked | Judged | Wish | Closed | ExecutorEvent
 
 # ------------------------------------------------------------------ commands
 

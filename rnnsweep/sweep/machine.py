@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rnnsweep.sweep import budget
+from rnnsweep.sweep import budget, repeats
 from rnnsweep.sweep.decisions import carry_out, drained
+from rnnsweep.sweep.edits import edited
 from rnnsweep.sweep.events import (
     Asked,
     AskSampler,
@@ -28,12 +29,14 @@ from rnnsweep.sweep.events import (
     Judged,
     Leave,
     Progressed,
+    SpaceEdited,
     StopAsked,
     Tick,
     TrialRequest,
+    Wish,
 )
 from rnnsweep.sweep.failures import clear_suspect, credit_node, fail_rows, lose_attempt, worker_lost
-from rnnsweep.sweep.placement import displaced, enqueue, fill, surplus
+from rnnsweep.sweep.placement import displaced, fill, surplus
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, RungTrained, WorkerJoined, WorkerLost, WorkerResized
 from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowFailure, RowReport, Withdrawal
@@ -51,6 +54,7 @@ def step(memory: SweepMemory, event: Event) -> list[Command]:
         return out
     _take(memory, event, out)
     carry_out(memory, out)
+    repeats.settle(memory, out)
     # Limits before new work: an event that reaches one must not also hand out trials.
     _check_budget(memory)
     _check_done(memory, event, out)
@@ -94,7 +98,7 @@ def _take(memory: SweepMemory, event: Event, out: list[Command]) -> None:
 
 def _take_rare(
     memory: SweepMemory,
-    event: WorkerJoined | WorkerResized | BudgetChanged | Enqueued | TrialRequest | StopAsked | Closed,
+    event: WorkerJoined | WorkerResized | Wish | Closed,
     out: list[Command],
 ) -> None:
     match event:
@@ -108,7 +112,7 @@ def _take_rare(
             _heed(memory, event, out)
 
 
-def _heed(memory: SweepMemory, event: BudgetChanged | Enqueued | TrialRequest | StopAsked, out: list[Command]) -> None:
+def _heed(memory: SweepMemory, event: Wish, out: list[Command]) -> None:
     """What users ask for."""
     match event:
         case BudgetChanged():
@@ -116,13 +120,24 @@ def _heed(memory: SweepMemory, event: BudgetChanged | Enqueued | TrialRequest | 
             memory.plan = replace(memory.plan, budget=changed)
         case Enqueued():
             memory.known += event.points
-            memory.exhausted = False  # the sampler has these, whatever it said before
+            memory.exhausted = nothing_new(memory)  # the sampler has these, whatever it said before
+        case SpaceEdited():
+            _edit(memory, event)
         case TrialRequest():
             obey(memory, event, out)
         # The first reason wins: a Ctrl-C during the stop for a bug must not turn FAILED into INTERRUPTED.
         case StopAsked():
             if memory.stopping is None:
                 memory.stopping = (event.state, event.reason)
+
+
+def _edit(memory: SweepMemory, event: SpaceEdited) -> None:
+    """Trials that are asked for from now on lie in another space; those that were are left as they are."""
+    memory.plan = edited(memory.plan, event.edit, event.first)
+    memory.known = max(0, memory.known - event.unfit)
+    if event.edit.searches:
+        memory.tried.search(memory.plan)
+        memory.exhausted = nothing_new(memory)  # else the sampler may have points again
 
 
 def _worker_joined(memory: SweepMemory, event: WorkerJoined) -> None:
@@ -223,12 +238,20 @@ def _asked(memory: SweepMemory, event: Asked, out: list[Command]) -> None:
         return
     memory.last_number = max(memory.last_number, event.number)
     trial = OpenTrial(event.number, dict(event.params), new_rows(memory.plan.replicas))
+    trial.space = memory.plan.version.number or None
     trial.enqueued, trial.informed_by = event.origin.enqueued, event.origin.informed_by
     # the first len(plan.enqueue) trials take the config's own points, which `known` never counted
     if trial.enqueued and trial.number >= len(memory.plan.enqueue):
         memory.known = max(0, memory.known - 1)
-    memory.count_point(trial.params)
+    memory.tried.count(repeats.key_of(memory, trial.params))
     add_trial(memory, trial, out)
+    if nothing_new(memory):
+        memory.exhausted = True
+
+
+def nothing_new(memory: SweepMemory) -> bool:
+    """The space is used up, nobody wants its points twice, and no user has given others."""
+    return not memory.plan.repeat and memory.tried.used_up and not memory.known
 
 
 def new_rows(replicas: int) -> list[Row]:
@@ -240,8 +263,8 @@ def add_trial(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None
     """A new trial waits for a place; it is in the ledger before that."""
     memory.open[trial.number] = trial
     memory.counts[TrialState.WAITING] += 1
-    enqueue(memory, trial)
     out.append(PutTrial(trial.view()))
+    repeats.place(memory, trial, out)
 
 
 def _ask(memory: SweepMemory, out: list[Command]) -> None:
@@ -264,6 +287,8 @@ def _ask(memory: SweepMemory, out: list[Command]) -> None:
         wanted = min(wanted, memory.plan.most_open - going - memory.asking)
     # after `most_open`, which is for points that depend on results, but below the budget, which holds for all
     wanted = max(wanted, memory.known - memory.asking)
+    if not memory.plan.repeat and memory.tried.used_up:  # points that users gave are all that is left
+        wanted = memory.known - memory.asking
     limit = memory.plan.budget.trials
     if limit is not None:
         wanted = min(wanted, limit - memory.next_number)
@@ -292,7 +317,9 @@ def _check_done(memory: SweepMemory, event: Event, out: list[Command]) -> None:
     Paused ones that nobody else is left to wait for: STOPPED, so that a user may let them go on; where the scheduler
     has paused them, PRUNED.
     """
-    if memory.stopping is not None or len(memory.open) > memory.counts[TrialState.PAUSED] or memory.asking:
+    paused = memory.counts[TrialState.PAUSED]
+    paused += repeats.resting(memory) if paused else 0
+    if memory.stopping is not None or len(memory.open) > paused or memory.asking:
         return
     reason = _all_asked(memory)
     if reason is None:
@@ -321,10 +348,20 @@ def _all_asked(memory: SweepMemory) -> str | None:
         if memory.known:
             reason += f"; enqueued points wait for a larger budget.trials: {memory.known}"
     elif memory.exhausted:
-        reason = f"the space is used up: {counted(asked, 'trial')}" + (f" of {limit}" if limit is not None else "")
+        reason = _used_up(memory, asked)
     else:
         return None
     return reason
+
+
+def _used_up(memory: SweepMemory, asked: int) -> str:
+    """Why no more trials are asked for."""
+    limit, tried = memory.plan.budget.trials, memory.tried
+    done = counted(asked, "trial") + (f" of {limit}" if limit is not None else "")
+    if nothing_new(memory) and tried.cells is not None and tried.left:
+        known = f"the last {tried.in_a_row} points were known, {tried.cells - len(tried.left)} of {tried.cells} tried"
+        return f"the space is used up: {known}; {done}"
+    return f"the space is used up: {done}"
 
 
 def _close(memory: SweepMemory, out: list[Command]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rnnsweep.sweep.space import Space
+from rnnsweep.sweep.space import Dimension, Space, completed
 
 FIRST_STAGE = 4
 """Trials that may always be open at once: no model learns from fewer results, so waiting would gain nothing."""
@@ -58,6 +58,26 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class SpaceVersion:
+    """A search space from one edit of it to the next.
+
+    Attributes:
+        number: 0 as launched, then 1, 2, ...
+        first: number of the first trial that is asked for under it.
+        space: what is searched.
+        pins: keys that were searched before and are not now, each with its one value.
+        defaults: keys that are searched now or were before, but not from the launch on, each with the value that the
+            trials had which name none.
+    """
+
+    number: int
+    first: int
+    space: Space
+    pins: tuple[Dimension, ...] = ()
+    defaults: tuple[Dimension, ...] = ()
+
+
+@dataclass(frozen=True)
 class SweepPlan:
     """Everything that the sweep engine needs to know; nothing about tensors.
 
@@ -77,6 +97,9 @@ class SweepPlan:
         config: the resolved config, as plain nested data; stored verbatim.
         overrides: what the user typed, verbatim.
         worst: per metric key, what a diverged replica scores.
+        repeat: train a point again that was trained before; False where that would only give the same numbers.
+        fingerprint: number of what this session trains under, see `RowReport.fingerprint`.
+        versions: of the space, oldest first, the last one being `space`; none where it was never edited.
     """
 
     name: str
@@ -93,6 +116,38 @@ class SweepPlan:
     overrides: tuple[str, ...] = ()
     worst: Mapping[str, float] = field(default_factory=dict[str, float])
     in_flight: float | None = None
+    repeat: bool = True
+    fingerprint: int = 0
+    versions: tuple[SpaceVersion, ...] = ()
+
+    @property
+    def version(self) -> SpaceVersion:
+        """The space as it is now."""
+        return self.versions[-1] if self.versions else SpaceVersion(0, 0, self.space)
+
+    def version_of(self, trial: int) -> int:
+        """Number of the version that a trial was asked for under."""
+        return max((version.number for version in self.versions if version.first <= trial), default=0)
+
+    @property
+    def searched(self) -> tuple[Dimension, ...]:
+        """Every key that is searched or was, those of now first; one whose values changed their kind has choices."""
+        known: dict[str, Dimension] = {dimension.key: dimension for dimension in self.space}
+        for version in reversed(self.versions):
+            for dimension in version.space:
+                one = known.setdefault(dimension.key, dimension)
+                if one.kind != dimension.kind:
+                    known[dimension.key] = Dimension(dimension.key, "categorical", choices=("",))
+        return tuple(known.values())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of `searched`."""
+        return tuple(dimension.key for dimension in self.searched)
+
+    def whole(self, params: Params) -> dict[str, Any]:
+        """A trial's point with the values that it had of keys which came later."""
+        return completed(self.version.defaults, params)
 
     @property
     def most_open(self) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rnnsweep.sweep.plan import Params, Scalar
+from rnnsweep.sweep.plan import Params, Scalar, SweepPlan
 from rnnsweep.sweep.rows import Orders, RowFailure, RowReport, WorkerInfo
 from rnnsweep.sweep.views import AttemptView, SweepView, TrialView
 
@@ -126,7 +126,7 @@ class Ledger(Protocol):
         ...
 
     def post(self, name: str, request: str, data: Mapping[str, Any] | None = None) -> None:
-        """Leave a request for the driver that holds the sweep: ``stop``, ``budget``, ``enqueue``, ``end_trial``, ...
+        """Leave a request for the driver that holds the sweep: ``stop``, ``budget``, ``edit``, ``end_trial``, ...
 
         Needs no lock. Those on one trial have the fields of `events.TrialRequest`. A ``stop`` is meant for one driver:
         its data say which, as ``fence``. The others are for whoever comes.
@@ -225,8 +225,8 @@ class Sampler(Protocol):
     wants_replicas: bool
     origin: Origin
 
-    def warm_start(self, earlier: Sequence[TrialView]) -> None:
-        """Learn from the results of another sweep of the same space; `restore` keeps them."""
+    def warm_start(self, earlier: Sequence[TrialView], offset: int | None = None) -> None:
+        """Learn from others' results; `restore` keeps them. `offset`: how far they have gone along our points."""
         ...
 
     def restore(
@@ -246,6 +246,10 @@ class Sampler(Protocol):
 
     def ask(self, number: int) -> dict[str, Scalar] | None:
         """The point of trial `number`, or None when the space is exhausted (grid). The trial counts as running."""
+        ...
+
+    def edit(self, plan: SweepPlan, pruner: Mapping[str, Any] | None) -> int:
+        """Ask by another plan, judge by another pruner; how many enqueued points fit no longer. `restore` follows."""
         ...
 
     def enqueue(self, points: Sequence[Params]) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rnnsweep.errors import ConfigError
+from rnnsweep.sweep import machine, repeats
 from rnnsweep.sweep.budget import Spent
 from rnnsweep.sweep.decisions import carry_out
 from rnnsweep.sweep.events import Command
-from rnnsweep.sweep.machine import new_rows
 from rnnsweep.sweep.objective import rung_history, rung_values
 from rnnsweep.sweep.placement import enqueue
 from rnnsweep.sweep.plan import Params, SweepPlan
@@ -51,6 +51,8 @@ class Reopen:
         named = view.number in self.trials
         if view.state is TrialState.FAILED:
             return self.failed or named
+        if view.same_as is not None:
+            return False
         return view.state is TrialState.COMPLETE and self.extend and (named or not self.trials)
 
     def narrowed(self, trials: Iterable[TrialView]) -> Reopen:
@@ -67,13 +69,18 @@ class Reopen:
 
 @dataclass(frozen=True)
 class Records:
-    """What the ledger holds about a sweep; reports are those of all trials that may go on."""
+    """What the ledger holds about a sweep; reports are those of all trials that may go on.
+
+    Attributes:
+        rungs: metrics of each trial's newest rung; only looked at where results are taken over.
+    """
 
     sweep: SweepView | None = None
     trials: Sequence[TrialView] = ()
     attempts: Sequence[AttemptView] = ()
     reports: Mapping[int, Sequence[RowReport]] = field(default_factory=dict[int, Sequence[RowReport]])
     verdicts: Sequence[tuple[int, int, str]] = ()
+    rungs: Mapping[int, Mapping[str, float]] = field(default_factory=dict[int, Mapping[str, float]])
 
 
 def rebuild(
@@ -89,7 +96,8 @@ def rebuild(
     Raises:
         ConfigError: `reopen` names a trial that does not exist or cannot go on.
     """
-    memory = SweepMemory(plan, fence, now=now, cells=plan.space.size())
+    memory = SweepMemory(plan, fence, now=now)
+    memory.tried.search(plan)
     decides = (scheduler or NoScheduler()).start(plan)
     out: list[Command] = []
     if records.sweep is not None:
@@ -101,15 +109,13 @@ def rebuild(
     # by number: numbers only grow, so that the last one seen gives the next to ask for
     for view in sorted(records.trials, key=lambda view: view.number):
         memory.last_number, memory.next_number = view.number, view.number + 1
-        memory.count_point(view.params)
+        memory.tried.count(repeats.key_of(memory, view.params))
         again = wish.wants(view)
         # Finished trials stay out of memory, whose size must not grow with the sweep's age; only their count and the
         # best remain.
         if view.state.finished and not again:
             memory.counts[view.state] += 1
-            if view.state is TrialState.COMPLETE:
-                remember_best(memory, view)
-                memory.extendable += _updates_left(plan, view, records.reports.get(view.number, ()))
+            _remember(memory, view, records)
             continue
         tries = attempts.get(view.number, [])
         trial = _trial(plan, view, records.reports.get(view.number, ()), tries)
@@ -124,6 +130,8 @@ def rebuild(
             unpause(memory, trial, out)
     carry_out(memory, out)
     _check_extension(wish, records.trials, memory)
+    _place(memory, out)
+    memory.exhausted = machine.nothing_new(memory)
     return memory, out
 
 
@@ -155,6 +163,28 @@ def _restore_scheduler(memory: SweepMemory, scheduler: Scheduler, records: Recor
         if trial.judging:
             memory.decisions.extend(scheduler.reached(at_rung(trial)))
     carry_out(memory, out)
+
+
+def _remember(memory: SweepMemory, view: TrialView, records: Records) -> None:
+    """What a finished trial leaves: the best, and results that later trials may have."""
+    left = False
+    if view.state is TrialState.COMPLETE:
+        left = _updates_left(memory.plan, view, records.reports.get(view.number, ()))
+        memory.extendable += left
+        if view.same_as is None:
+            remember_best(memory, view)
+    # under a raised budget a new training would go on
+    if not left and view.same_as is None:
+        repeats.note(memory, view, records.rungs.get(view.number, {}))
+
+
+def _place(memory: SweepMemory, out: list[Command]) -> None:
+    """Trials that have never run, after all others are known: what they would be may have a result."""
+    repeats.settle(memory, out)  # some may just have ended with reports that their driver did not live to judge
+    for trial in [trial for trial in memory.open.values() if trial.attempts]:
+        repeats.note_trained(memory, trial)
+    for trial in [trial for trial in memory.open.values() if not trial.attempts and trial.state is TrialState.WAITING]:
+        repeats.place(memory, trial, out)
 
 
 def _updates_left(plan: SweepPlan, view: TrialView, reports: Iterable[RowReport]) -> bool:
@@ -197,6 +227,8 @@ def check_reopened(wish: Reopen, trials: Iterable[TrialView]) -> None:
         view = by_number[number]
         if view.state.finished and not wish.wants(view):
             hint = "COMPLETE trials go on with --extend." if view.state is TrialState.COMPLETE else None
+            if view.same_as is not None:
+                hint = f"It has the result of trial {view.same_as}, which can go on."
             raise ConfigError(
                 f"trial is {view.state.value}", key="--trial", value=number, allowed="unfinished or FAILED", hint=hint
             )
@@ -215,13 +247,16 @@ def _attempts(attempts: Iterable[AttemptView]) -> dict[int, list[AttemptView]]:
 def _trial(
     plan: SweepPlan, view: TrialView, reports: Iterable[RowReport], attempts: Sequence[AttemptView]
 ) -> OpenTrial:
-    trial = OpenTrial(view.number, dict(view.params), new_rows(plan.replicas), state=view.state, reason=view.reason)
+    trial = OpenTrial(
+        view.number, dict(view.params), machine.new_rows(plan.replicas), state=view.state, reason=view.reason
+    )
     trial.attempts, trial.charged, trial.token = view.attempts, view.charged, view.token
     trial.tokens = tuple(attempt.token for attempt in attempts)
     trial.started, trial.engine = view.started, view.engine
     trial.history, trial.extra = list(view.history), dict(view.extra)
     trial.enqueued, trial.informed_by, trial.reopened = view.enqueued, view.informed_by, view.reopened
     trial.paused_by = view.paused_by
+    trial.space = view.space
     for report in sorted(reports, key=lambda report: report.rung):
         row = trial.rows[report.replica]
         # Up to the first gap only: a report beyond one has no rung before it, and the row trains that again anyway.
@@ -255,9 +290,9 @@ def _admit(
     elif before is TrialState.RUNNING:
         _interrupt(memory, trial, attempts, out)
     else:
-        if before is TrialState.WAITING:
+        if before is TrialState.WAITING and trial.attempts:
             enqueue(memory, trial)
-        return
+        return  # those that have never run come when all trials are known, see `_place`
     # `_reopen` may have found nothing to train
     if trial.number in memory.open:
         enqueue(memory, trial)
@@ -340,11 +375,27 @@ def load_sweep(
         known = [view.name for view in ledger.sweeps()]
         raise ConfigError("no such sweep", key="name", value=plan.name, allowed=known)
     trials = ledger.trials(plan.name)
-    reports: dict[int, list[RowReport]] = {}
-    for report in ledger.reports(plan.name) if trials else ():
-        reports.setdefault(report.trial, []).append(report)
-    records = Records(sweep, trials, ledger.attempts(plan.name), reports, ledger.verdicts(plan.name))
+    reports = reports_of(ledger, plan.name) if trials else {}
+    # only where somebody may get them: they are a sweep's largest entries but for the reports
+    newest = () if plan.repeat else ledger.newest_rungs(plan.name)
+    rungs_of = {change.trial: change.data["metrics"] for change in newest if change.trial is not None}
+    records = Records(sweep, trials, ledger.attempts(plan.name), reports, ledger.verdicts(plan.name), rungs_of)
     memory, commands = rebuild(plan, fence, now, records, reopen, scheduler)
+    views, rungs = sampler_records(memory, trials, reports)
+    return memory, commands, views, rungs, sweep
+
+
+def sampler_records(
+    memory: SweepMemory, trials: Iterable[TrialView], reports: Mapping[int, Sequence[RowReport]]
+) -> tuple[list[TrialView], Rungs]:
+    """All trials as they are now, and each one's rungs as far as they count.
+
+    Args:
+        memory: unfinished trials as they are.
+        trials: all trials as the ledger has them.
+        reports: trial -> its reports in the ledger.
+    """
+    plan = memory.plan
     # the sampler gets trials as they are after the replay, not as the dead driver left them
     views = {view.number: view for view in trials}
     views.update((number, trial.sampled()) for number, trial in memory.open.items())
@@ -356,7 +407,15 @@ def load_sweep(
             limit = memory.open[number].rung if number in memory.open else views[number].rung
             counted = (report for report in all_reports if report.rung <= limit)
             rungs[number] = rung_history(plan, counted, plan.budget.updates)
-    return memory, commands, [views[number] for number in sorted(views)], rungs, sweep
+    return [views[number] for number in sorted(views)], rungs
+
+
+def reports_of(ledger: Ledger, name: str) -> dict[int, list[RowReport]]:
+    """All reports of a sweep by trial."""
+    reports: dict[int, list[RowReport]] = {}
+    for report in ledger.reports(name):
+        reports.setdefault(report.trial, []).append(report)
+    return reports
 
 
 def restore_sampler(sampler: Sampler, views: Sequence[TrialView], rungs: Rungs) -> None:

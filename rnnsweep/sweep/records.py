@@ -19,6 +19,7 @@ from rnnsweep.sweep.rows import RowId, RowReport, WorkerInfo
 from rnnsweep.sweep.schedulers.base import Decision, Scheduler
 from rnnsweep.sweep.states import ROW_MOVES, TRIAL_MOVES, RowState, SweepState, TrialState, check_move
 from rnnsweep.sweep.summary import Best
+from rnnsweep.sweep.tried_points import TriedPoints
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class OpenTrial:
         died_on: nodes on which it was alone when its worker was lost; they are shunned, and to blame if it clears.
         rewind: restore no checkpoint beyond what is known here (after reports went missing).
         failures: replica -> reason of rows that cannot be trained.
-        enqueued, informed_by, reopened, paused_by: see `TrialView`.
+        enqueued, informed_by, reopened, paused_by, space: see `TrialView`.
         unpromoted: the scheduler has paused it at its rung and not promoted it, whether or not a user holds it too.
         fingerprints: what the rungs that count were trained under.
     """
@@ -111,6 +112,7 @@ class OpenTrial:
     reopened: int = 0
     paused_by: str | None = None
     unpromoted: bool = False
+    space: int | None = None
     fingerprints: set[int] = field(default_factory=set[int])
 
     def move(self, after: TrialState) -> None:
@@ -165,6 +167,7 @@ class OpenTrial:
             informed_by=self.informed_by,
             reopened=self.reopened,
             paused_by=self.paused_by if self.state is TrialState.PAUSED else None,
+            space=self.space,
             fingerprints=tuple(sorted(self.fingerprints)) if any(self.fingerprints) else None,
             unsolved=sum(curve.solved_at is None for curve in curves) or None,
         )
@@ -259,8 +262,7 @@ class SweepMemory:
         asking: asks that are not answered yet.
         exhausted: the sampler has no more points.
         known: enqueued points that no trial has taken yet.
-        points: fingerprints of the points asked for, where `cells` says how many there are in all; None otherwise.
-        repeats: trials that were asked for when every point of the space had been.
+        tried: the points asked for, and what came of them.
         extendable: COMPLETE trials whose replicas could go on under this budget, with `--extend`.
         best: the best COMPLETE trial by the first objective.
         stopping: state that the sweep will end in, with the reason; None while it runs.
@@ -292,9 +294,7 @@ class SweepMemory:
     asking: int = 0
     exhausted: bool = False
     known: int = 0
-    cells: int | None = None
-    points: set[int] = field(default_factory=set[int])
-    repeats: int = 0
+    tried: TriedPoints = field(default_factory=TriedPoints)
     extendable: int = 0
     best: Best | None = None
     stopping: tuple[SweepState, str] | None = None
@@ -320,16 +320,6 @@ class SweepMemory:
         """Recompute whether a worker has room, after anything about it changed."""
         live = self.workers.get(worker)
         self.free_slots.set(worker, *((live.free, live.order) if live is not None else (0, 0)))
-
-    def count_point(self, params: Params) -> None:
-        """Notice when a space with finitely many points is used up."""
-        if self.cells is None:
-            return
-        # A hash only: it serves a warning, and a collision costs no more than that. Python salts it per process, so
-        # it is never stored.
-        point = hash(repr(sorted(params.items())))
-        self.repeats += point in self.points and len(self.points) >= self.cells
-        self.points.add(point)
 
     def vacate(self, trial: int, row: Row) -> None:
         """A row has left its worker's pack."""

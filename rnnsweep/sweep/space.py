@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, cast
@@ -93,6 +93,30 @@ class Dimension:
         # relative: far from `low` the division alone is off by more than a fixed tolerance
         return abs(index - round(index)) <= 1e-8 * max(1.0, abs(index))
 
+    def plain(self) -> dict[str, Any]:
+        """Its fields that are set, without the key, as plain data: `of_plain` reads them again."""
+        fields: dict[str, Any] = {"kind": self.kind}
+        if self.kind == "categorical":
+            fields["choices"] = list(self.choices)
+        else:
+            fields |= {"low": self.low, "high": self.high, "log": self.log, "step": self.step}
+        if self.when:
+            fields["when"] = {key: list(values) for key, values in self.when.items()}
+        return fields
+
+    @staticmethod
+    def of_plain(key: str, fields: Mapping[str, Any]) -> Dimension:
+        """The inverse of `plain`.
+
+        Example:
+            >>> Dimension.of_plain("a", Dimension("a", "int", 1, 8).plain()) == Dimension("a", "int", 1, 8)
+            True
+        """
+        known = dict(fields)
+        choices = tuple(known.pop("choices", ()))
+        when = {name: tuple(values) for name, values in known.pop("when", {}).items()}
+        return Dimension(key, **known, choices=choices, when=when)
+
     def active(self, params: Mapping[str, Any]) -> bool:
         """Whether this dimension exists beside the values chosen so far."""
         return all(params.get(key) in values for key, values in self.when.items())
@@ -126,6 +150,25 @@ class Dimension:
         step = Decimal(repr(1 if self.step is None else self.step))  # in decimals, as it was written
         value = Decimal(repr(self.low)) + index * step
         return round(value) if self.kind == "int" else float(value)
+
+
+def fixed(key: str, value: Any, when: Mapping[str, tuple[Any, ...]] | None = None) -> Dimension:
+    """A key that is not searched, as a dimension of one value."""
+    return Dimension(key, "categorical", choices=(value,), when=dict(when or {}))
+
+
+def completed(dimensions: Iterable[Dimension], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The params, and the values of fixed keys that they leave out, as far as those exist beside them.
+
+    Example:
+        >>> completed([fixed("b", 2, {"a": (1,)}), fixed("c", 3)], {"a": 1, "c": 9})
+        {'a': 1, 'c': 9, 'b': 2}
+    """
+    whole = dict(params)
+    for dimension in dimensions:
+        if dimension.key not in whole and dimension.active(whole):
+            whole[dimension.key] = dimension.choices[0]
+    return whole
 
 
 def _same(choice: Any, value: Any) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rnnsweep.sweep import repeats
 from rnnsweep.sweep.decisions import promote_by_request
 from rnnsweep.sweep.events import Command, TrialRequest
 from rnnsweep.sweep.placement import enqueue, withdraw
@@ -93,7 +94,7 @@ def _end(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command])
     """The trial ends at its last rung: what was trained or reported beyond it does not count."""
     if trial.started is None:  # mirrors count a trial's time from here
         trial.started = memory.now
-    asked = "ended by request" + (f": {reason}" if reason else "")
+    asked = repeats.ENDED + (f": {reason}" if reason else "")
     if trial.failures:
         # it could not have become anything else; no verdict, which would stand in its way when it is tried again
         replica, why = min(trial.failures.items())
@@ -127,8 +128,11 @@ def unpause(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     memory.move(trial, TrialState.WAITING)
     trial.paused_by, trial.reason = None, ""
     trial.log(f"unpaused at update {trial.step}")
-    enqueue(memory, trial)
     out.append(PutTrial(trial.view()))
+    if trial.attempts:
+        enqueue(memory, trial)
+    else:  # meanwhile its point may have a result
+        repeats.place(memory, trial, out)
 
 
 def only_paused(memory: SweepMemory) -> str:

@@ -51,6 +51,8 @@ class TrialView:
             older rnnsweep wrote of a user's pause.
         reopened: how often `resume` was told to let it go on. Requests on a trial name it, so that none outlives its
             time.
+        space: version of the search space that it was asked for under; None: as the sweep was launched.
+        same_as: the trial whose result it has taken over, being of the same point and seeds; None: it was trained.
     """
 
     number: int
@@ -78,6 +80,8 @@ class TrialView:
     unsolved: int | None = None
     reopened: int = 0
     paused_by: str | None = None
+    space: int | None = None
+    same_as: int | None = None
 
 
 def fingerprint_text(numbers: Sequence[int] | None) -> str | None:

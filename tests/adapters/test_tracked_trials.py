@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rnnsweep.adapters.tracked_trials import KnownPoints, TrackedSweep, TrackerFacts, kept
+from rnnsweep.sweep.edits import Edit, edited
 from rnnsweep.sweep.plan import Budget
+from rnnsweep.sweep.space import Dimension, fixed
 from tests.kit.demo_sweep import KEYS, Journal, make_plan, story
 
 
@@ -60,3 +62,22 @@ def test_a_trial_that_ends_again_gets_no_second_stand_ins():
     points = sweep.pending[0].points
     assert sorted(key for key, step, _ in points if step == 0) == sorted(KEYS)
     assert sorted(key for key, step, _ in points if step == 10) == ["objective", "train/loss", "valid/error"]
+
+
+def test_keys_that_an_edit_brought_or_took_are_among_a_trial_s_params():
+    plan = make_plan()
+    momentum = Dimension("optimizer.momentum", "float", 0.0, 0.9)
+    edit = Edit("1", put=(momentum,), drop=("family.activation",), pins=(fixed("family.activation", "tanh"),))
+    journal, point = (
+        Journal(),
+        {"controllers.clip.threshold": 0.5, "optimizer.momentum": 0.3, "family.activation": "tanh"},
+    )
+    journal.add("sweep", None, {"state": "RUNNING", "config": {"edits": [edit.entry(edited(plan, edit, 0), 1.0)]}})
+    journal.trial(0, "RUNNING", params=point, space=1)
+    journal.trial(0, "COMPLETE", (0.5,), params=point, space=1, same_as=None)
+    sweep = TrackedSweep(plan, TrackerFacts(metrics=lambda: KEYS))
+    sweep.take(journal.changes)
+    assert sweep.params(sweep.trials[0]) == point
+    assert sweep.plan.keys == ("controllers.clip.threshold", "optimizer.momentum", "family.activation")
+    tags = sweep.tags(sweep.trials[0])
+    assert (tags["space"], "same_as" in tags) == ("1", False)

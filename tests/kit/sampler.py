@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.plan import Scalar
+from rnnsweep.sweep.plan import Scalar, SweepPlan
 from rnnsweep.sweep.ports import UNINFORMED, Origin, TrialView
 
 
@@ -25,14 +26,20 @@ class ScriptedSampler:
         self.restored: list[TrialView] = []
         self.known: list[dict[str, Scalar]] = []
         self.origin = UNINFORMED
+        self.plans: list[SweepPlan] = []
 
-    def warm_start(self, earlier: Sequence[TrialView]) -> None: ...
+    def warm_start(self, earlier: Sequence[TrialView], offset: int | None = None) -> None: ...
 
     def enqueue(self, points: Sequence[Mapping[str, Scalar]]) -> None:
         for point in points:
             if set(point) - {"x"}:
                 raise ConfigError("not searched", key="enqueue", value=str(point))
         self.known.extend(dict(point) for point in points)
+
+    def edit(self, plan: SweepPlan, pruner: Mapping[str, Any] | None) -> int:
+        before, self.plans = len(self.known), [*self.plans, plan]
+        self.known = [point for point in self.known if all(key in plan.space.keys for key in point)]
+        return before - len(self.known)
 
     def restore(
         self,

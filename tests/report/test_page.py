@@ -50,10 +50,11 @@ def bare(data):
 
 
 def test_every_section_is_in_the_navigation(data):
-    text = bare(dataclasses.replace(data, changes=("0: x",)))
+    text = bare(dataclasses.replace(data, changes=("0: x",), edits=("version 1 from trial 3 on: <x>",)))
     sections = re.findall(r'<section id="([^"]+)"', text)
     assert sections == re.findall(r'<a href="#([^"]+)"', text)
     assert "best" in sections
+    assert "version 1 from trial 3 on: &lt;x&gt;" in text
 
 
 def test_things_are_counted_in_words_that_fit_their_number(data):

@@ -104,6 +104,8 @@ def test_requests_are_checked_before_they_are_left(desk: Desk) -> None:
         ("budget", {"updates": 9}, "resume only"),
         ("enqueue", {}, "points"),
         ("enqueue", {"points": [{"nothing": 1}]}, "nothing"),
+        ("edit", {}, "overrides"),
+        ("edit", {"overrides": ["optimizer.lrr=interval(0,1)"]}, "optimizer.lr"),
         ("end_trial", {"trial": "3"}, "trial"),
         ("end_trial", {"trial": True}, "trial"),
     ):
@@ -111,7 +113,10 @@ def test_requests_are_checked_before_they_are_left(desk: Desk) -> None:
             desk.request("a", kind, data)
     assert not desk.ledger.requests_wait("a")
     desk.request("a", "budget", {"trials": 9})
-    assert desk.ledger.requests_wait("a")
+    desk.request("a", "edit", {"overrides": ["optimizer.lr=interval(0.1,0.5)"], "by": "ada"})
+    fence = desk.ledger.acquire("a", "test", 0.0)
+    (_, (kind, edit)) = desk.ledger.take_requests("a", fence)
+    assert (kind, edit["by"], edit["typed"]) == ("edit", "ada", ["optimizer.lr=interval(0.1,0.5)"])
 
 
 def test_what_the_store_does_not_have_is_named(desk: Desk) -> None:

@@ -136,7 +136,8 @@ def test_every_route_is_described_and_asks_for_a_token(served: Served):
     paths = schema["paths"]
     assert {path.removeprefix(f"{API}/sweeps/{{name}}") for path in paths if "{name}" in path} == {
         *("", "/config", "/journal", "/table", "/ranking", "/best", "/front", "/trials", "/trials/{trial}"),
-        *("/replicas", "/curves", "/stop", "/pause", "/resume", "/budget", "/enqueue", "/events", "/logs"),
+        *("/replicas", "/curves", "/stop", "/pause", "/resume", "/budget", "/enqueue", "/edit", "/edits"),
+        *("/events", "/logs", "/record"),
         *("/report", "/artifacts", "/artifacts/{path}"),
         *(f"/trials/{{trial}}/{what}" for what in ("end", "pause", "unpause")),
     }

@@ -131,6 +131,18 @@ def test_points(ada: TestClient, served: Served):
     assert len(served.front.asked) == 1
 
 
+def test_edit(ada: TestClient, served: Served):
+    overrides = ["init.sigma=interval(0.1,0.2)", "~optimizer.lr"]
+    assert ada.post(f"{AT}/edit", json={"overrides": overrides}).status_code == 202
+    assert served.front.asked == [("request", OF_ADA, "edit", {"overrides": overrides, "by": "ada"})]
+    assert ada.get(f"{AT}/edits").json() == []
+    for wrong in (["store.root=/tmp"], ["a='${oc.env:HOME}'"], ["init._target_=os.system"], ["task.path=/etc/passwd"]):
+        assert ada.post(f"{AT}/edit", json={"overrides": wrong}).status_code in (400, 403)
+    for form in ({}, {"overrides": []}, {"overrides": "x=1"}):
+        assert ada.post(f"{AT}/edit", json=form).status_code == 422
+    assert len(served.front.asked) == 1
+
+
 def test_one_trial(ada: TestClient, served: Served):
     for what, kind in (("end", "end_trial"), ("pause", "pause_trial"), ("unpause", "unpause_trial")):
         assert ada.post(f"{AT}/trials/5/{what}", json={"reason": "why"}).status_code == 202
@@ -140,7 +152,8 @@ def test_one_trial(ada: TestClient, served: Served):
 
 
 @pytest.mark.parametrize(
-    "path", ["stop", "pause", "resume", "budget", "enqueue", "trials/1/end", "trials/1/pause", "trials/1/unpause"]
+    "path",
+    ["stop", "pause", "resume", "budget", "enqueue", "edit", "trials/1/end", "trials/1/pause", "trials/1/unpause"],
 )
 def test_somebody_elses_sweep_is_refused_and_audited(ada: TestClient, served: Served, path: str):
     reply = ada.post(f"/api/v1/sweeps/{OF_BOB}/{path}", json={})

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from rnnsweep.sweep import machine
 from rnnsweep.sweep.command_batch import CommandBatch
-from rnnsweep.sweep.events import Asked, Judged, Tick, TrialRequest
+from rnnsweep.sweep.edits import Edit
+from rnnsweep.sweep.events import Asked, Judged, SpaceEdited, Tick, TrialRequest
 from rnnsweep.sweep.plan import Budget, SweepPlan
 from rnnsweep.sweep.ports import RungTrained, WorkerJoined, WorkerLost
 from rnnsweep.sweep.rebuild import Records, Reopen, rebuild
@@ -22,6 +23,7 @@ from rnnsweep.sweep.rows import RowFailure, RowReport, WorkerInfo
 from rnnsweep.sweep.schedulers.asha import Asha
 from rnnsweep.sweep.schedulers.base import SchedulerUnit
 from rnnsweep.sweep.schedulers.halving import Halving
+from rnnsweep.sweep.space import Dimension, fixed
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 from rnnsweep.sweep.verdicts import PAUSE, PROMOTE
 from rnnsweep.sweep.views import BY_SCHEDULER, TrialView
@@ -41,12 +43,19 @@ class SweepMachine(RuleBasedStateMachine):
 
     scheduler: SchedulerUnit | None = None
 
-    def planned(self, trials: int, replicas: int) -> SweepPlan:
-        return plan(trials, replicas=replicas, retries=2)
+    def planned(self, trials: int, replicas: int, points: int) -> SweepPlan:
+        # with two points most trials have the result of another, or wait for it
+        return plan(trials, replicas=replicas, retries=2, repeat=points > 2)
 
-    @initialize(trials=st.integers(1, 6), replicas=st.integers(1, 3), limit=st.floats(0.2, 1.0))
-    def begin(self, trials: int, replicas: int, limit: float) -> None:
-        self.plan = self.planned(trials, replicas)
+    @initialize(
+        trials=st.integers(1, 6),
+        replicas=st.integers(1, 3),
+        limit=st.floats(0.2, 1.0),
+        points=st.sampled_from([2, 101]),
+    )
+    def begin(self, trials: int, replicas: int, limit: float, points: int) -> None:
+        self.plan = self.planned(trials, replicas, points)
+        point = lambda number: {"x": (number * 37 % points) / points}  # noqa: E731
         self.ledger, self.fence = opened(self.plan)
         self.orders: dict[str, list] = {}
         self.disk: dict = {}
@@ -54,7 +63,7 @@ class SweepMachine(RuleBasedStateMachine):
         self.old: list[RungTrained] = []
         self.count = self.losses = self.wishes = 0
         memory, commands = rebuild(self.plan, self.fence, 0.0, Records(), None, self.scheduler)
-        self.batch = CommandBatch(memory, ScriptedSampler(rule=pruned_above(limit)), self)
+        self.batch = CommandBatch(memory, ScriptedSampler(point, pruned_above(limit)), self)
         self.batch.execute(commands)
         self.feed(Tick(1.0, 0.0))
 
@@ -114,6 +123,21 @@ class SweepMachine(RuleBasedStateMachine):
             self.wishes += 1
             self.feed(TrialRequest(kind, number))
 
+    @rule(kind=st.sampled_from(["wider", "new", "dropped"]))
+    def edit(self, kind: str) -> None:
+        """A user edits the space: trials that were asked for go on as they were."""
+        edits = {
+            "wider": Edit("e", put=(Dimension("x", "float", 0.0, 2.0),)),
+            "new": Edit("e", put=(Dimension("y", "int", 1, 2),), defaults=(fixed("y", 1),)),
+            "dropped": Edit("e", drop=("y",), pins=(fixed("y", 2),)),
+        }
+        before = {view.number: dict(view.params) for view in self.ledger.trials("s")}
+        self.feed(SpaceEdited(edits[kind], self.batch.memory.last_number + 1))
+        views = {view.number: view for view in self.ledger.trials("s")}
+        assert {number: dict(views[number].params) for number in before} == before
+        plan = self.batch.memory.plan
+        assert all((view.space or 0) == plan.version_of(view.number) for view in views.values())
+
     @rule()
     def stray(self) -> None:
         self.feed(Judged(0, 1, True))
@@ -148,7 +172,24 @@ class SweepMachine(RuleBasedStateMachine):
         if memory.counts[TrialState.PAUSED] and machine.ended(memory):
             assert memory.stopping is not None and memory.stopping[0] is SweepState.STOPPED
             assert len(views) == self.plan.budget.trials
-            assert all(view.state.finished or view.state is TrialState.PAUSED for view in views)
+            waiting = {number for numbers in memory.tried.followers.values() for number in numbers}
+            rest = [view.number for view in views if not view.state.finished and view.state is not TrialState.PAUSED]
+            assert waiting.issuperset(rest)  # those that wait for a paused one
+
+    @invariant()
+    def taken_over(self) -> None:
+        """Who has another's result has all of it; who waits for one, waits for somebody who is still there."""
+        if not hasattr(self, "batch"):
+            return
+        memory, views = self.batch.memory, self.ledger.trials("s")
+        for trainer, waiting in memory.tried.followers.items():
+            assert trainer in memory.open  # else nobody would ever tell them
+            assert not [number for number in waiting if number in memory.queue]
+        for view in views:
+            if view.same_as is not None:
+                source = views[view.same_as]
+                assert (view.params, view.values, view.attempts) == (source.params, source.values, 0)
+                assert source.same_as is None
 
     def paused_rightly(self, view: TrialView) -> None:
         """None goes on that the ledger has not promoted, and none is promoted that was not paused."""
@@ -174,7 +215,8 @@ class SweepMachine(RuleBasedStateMachine):
             attempts, reports = self.ledger.attempts("s"), self.ledger.reports("s")
             by_trial = {number: [row for row in reports if row.trial == number] for number in range(8)}
             records = Records(None, self.ledger.trials("s"), attempts, by_trial, self.ledger.verdicts("s"))
-            memory, commands = rebuild(self.plan, self.fence, 0.0, records, Reopen(trials=paused), self.scheduler)
+            plan, wish = self.batch.memory.plan, Reopen(trials=paused)
+            memory, commands = rebuild(plan, self.fence, 0.0, records, wish, self.scheduler)
             self.batch = CommandBatch(memory, ScriptedSampler(), self)
             self.batch.execute(commands)
             self.trainers = {}
@@ -216,8 +258,9 @@ class ScheduledMachine(SweepMachine):
 
     scheduler = Asha(eta=2)
 
-    def planned(self, trials: int, replicas: int) -> SweepPlan:
-        return plan(trials + 2, updates=50, replicas=replicas, retries=2)
+    def planned(self, trials: int, replicas: int, points: int) -> SweepPlan:
+        del points  # with a scheduler every trial is trained
+        return plan(trials + 2, updates=50, replicas=replicas, retries=2, repeat=True)
 
     @rule()
     def resume(self) -> None:
@@ -228,7 +271,7 @@ class ScheduledMachine(SweepMachine):
         self.fence = self.ledger.acquire("s", "test", 0.0)
         past = Records(None, self.ledger.trials("s"), self.ledger.attempts("s"), reports, self.ledger.verdicts("s"))
         before = self.batch.memory
-        memory, commands = rebuild(self.plan, self.fence, 0.0, past, None, self.scheduler)
+        memory, commands = rebuild(before.plan, self.fence, 0.0, past, None, self.scheduler)
         assert memory.open.keys() == before.open.keys()
         for number, trial in memory.open.items():
             assert (trial.rung, trial.unpromoted) == (before.open[number].rung, before.open[number].unpromoted)

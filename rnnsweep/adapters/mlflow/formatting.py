@@ -48,7 +48,7 @@ def column_names(keys: Sequence[str], taken: Sequence[str] = ()) -> dict[str, st
 
 def trial_tags(data: Mapping[str, Any], plan: SweepPlan, shape_key: str, rank: Rank | None) -> dict[str, str]:
     """Tags of a trial's run; searched keys once more, short and rounded, for the columns of MLflow's table."""
-    columns = column_names(plan.space.keys, TAGS)
+    columns = column_names(plan.keys, TAGS)
     tags = {columns[key]: rounded(value) for key, value in data["params"].items() if key in columns}
     if rank is not None:
         tags[ORDER] = order_text(rank)
@@ -97,8 +97,14 @@ def config_yaml(config: Mapping[str, Any], params: Params | None = None) -> byte
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode("utf-8", "backslashreplace")
 
 
-def note(plan: SweepPlan, state: str, best: tuple[Best, Mapping[str, str]] | None, commands: Sequence[str]) -> str:
-    """The note of the sweep's run, in markdown; `best` comes with its params as texts."""
+def note(
+    plan: SweepPlan,
+    state: str,
+    best: tuple[Best, Mapping[str, str]] | None,
+    commands: Sequence[str],
+    edits: Sequence[str] = (),
+) -> str:
+    """The note of the sweep's run, in markdown; `best` comes with its params as texts, `edits` in a line each."""
     goals = ", ".join(f"{o.goal} {o.take} `{o.metric}` ({o.reduce} of {plan.replicas})" for o in plan.objectives)
     lines = [f"## Sweep `{plan.name}`: {state}", ""]
     if best is not None:  # what the UI shows before "Show more"
@@ -108,6 +114,8 @@ def note(plan: SweepPlan, state: str, best: tuple[Best, Mapping[str, str]] | Non
     lines += [f"Objective: {goals}", "", "```", *commands, "```"]
     lines += ["", "| searched key | range |", "|---|---|"]
     lines += [f"| {_code(dimension.key)} | {_code(range_text(dimension))} |" for dimension in plan.space]
+    if edits:
+        lines += ["", "Edited:", "", *(f"- {_code(edit)}" for edit in edits)]
     return "\n".join(map(clean, lines))[:LONGEST_TAG]
 
 

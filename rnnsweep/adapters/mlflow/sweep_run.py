@@ -12,6 +12,8 @@ from rnnsweep.adapters.mlflow.formatting import config_yaml, note
 from rnnsweep.adapters.mlflow.sqlite_tables import IDENTITY, KIND, SWEEP
 from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
 from rnnsweep.adapters.mlflow.ui_view import experiment_tags
+from rnnsweep.adapters.trial_texts import LONGEST_TAG, clean
+from rnnsweep.sweep.edits import brought_up, entries_of, says
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView
 from rnnsweep.sweep.states import SweepState, TrialState
@@ -50,6 +52,7 @@ class SweepRun:
         self._changed_at: float | None = None
         self._params: tuple[int, Mapping[str, str]] = -1, {}
         self._prepared = False
+        self._edits: list[str] = []
 
     def open(self, store: RunStore) -> str:
         """Find the run, or make it; forget what was known of its trials."""
@@ -87,6 +90,8 @@ class SweepRun:
     def take(self, change: Change) -> None:
         """A change of the sweep itself."""
         self._state, self._changed_at = str(change.data["state"]), change.at
+        config = change.data.get("config", {})
+        self._plan, self._edits = brought_up(self._plan, config), [says(entry) for entry in entries_of(config)]
 
     def known(self, number: int, state: TrialState, score: tuple[Rank, float] | None) -> None:
         """A trial that has ended, as MLflow knows it."""
@@ -138,9 +143,11 @@ class SweepRun:
         if best is not None and best.number != self._params[0]:
             self._params = best.number, params_of(best.number)
         best_with_params = None if best is None else (best, self._params[1])
-        text = note(self._plan, self._state, best_with_params, self._options.commands)
+        text = note(self._plan, self._state, best_with_params, self._options.commands, self._edits)
         if text != self._note:
-            store.log(self.run_id, [], {}, {"mlflow.note.content": text, "state": self._state})
+            edits = {"space": str(self._plan.version.number), "edits": clean("\n".join(self._edits))[:LONGEST_TAG]}
+            tags = {"mlflow.note.content": text, "state": self._state, **(edits if self._edits else {})}
+            store.log(self.run_id, [], {}, tags)
             self._note = text
 
     def _write_state(self, store: RunStore, at: float) -> None:

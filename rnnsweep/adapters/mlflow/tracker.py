@@ -25,6 +25,7 @@ from rnnsweep.adapters.mlflow.tracker_options import TrackerOptions
 from rnnsweep.adapters.tracked_trials import kept, stand_in
 from rnnsweep.adapters.trial_texts import legal_name, param_text
 from rnnsweep.errors import StoreError
+from rnnsweep.sweep.edits import brought_up
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import Change, SweepView
 from rnnsweep.sweep.states import TrialState
@@ -245,6 +246,7 @@ class MlflowMirror:
     def _take(self, store: RunStore, change: Change) -> None:
         if change.kind == "sweep":
             self._sweep_run.take(change)
+            self._plan = brought_up(self._plan, change.data.get("config", {}))
         elif change.kind == "trial" and change.trial is not None:
             self._take_trial(store, change.trial, change)
         elif change.kind == "rung" and change.trial in self._runs and not self._runs[change.trial].deleted:
@@ -264,7 +266,7 @@ class MlflowMirror:
         if run.deleted:
             store.restore(run.run_id)
             run.deleted = False
-        searched = {legal_name(key): value for key, value in data["params"].items() if key in self._plan.space.keys}
+        searched = {legal_name(key): value for key, value in data["params"].items() if key in self._plan.keys}
         run.params = {name: param_text(value) for name, value in searched.items() if name not in run.params_known}
         score = self._new_score(number, state, data)
         run.tags = trial_tags(data, self._plan, self._shape_key(run, data["params"]), score and score[0])

@@ -30,7 +30,7 @@ _CLOSING = ("metrics.`solved_at`", "tags.`solved`", "tags.`state`", "tags.`reaso
 
 
 def _state(plan: SweepPlan) -> dict[str, Any]:
-    columns = column_names(plan.space.keys, TAGS)
+    columns = column_names(plan.keys, TAGS)
     chosen = [f"tags.`{columns[key]}`" for key in plan.space.keys]
     return {
         "searchFilter": TRIALS_ONLY,

@@ -12,7 +12,7 @@ from rnnsweep.adapters.optuna.cube import point_of
 from rnnsweep.adapters.optuna.order import Order
 from rnnsweep.sweep.plan import Objective, Params
 from rnnsweep.sweep.ports import TrialView
-from rnnsweep.sweep.space import Space
+from rnnsweep.sweep.space import Dimension, Space, completed
 from rnnsweep.sweep.states import TrialState
 
 
@@ -27,6 +27,7 @@ class TrialRecord:
         diverged: share of diverged replicas.
         curve: rung -> reduced value.
         replicas: rung -> one value per replica; kept only for pruners that pair replicas.
+        rung: as far as the trial came whose result it has taken over; it has no curve of its own.
         frozen: the trial in Optuna's words, made when first needed.
     """
 
@@ -38,6 +39,7 @@ class TrialRecord:
     diverged: float = 0.0
     curve: dict[int, float] = field(default_factory=dict)
     replicas: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    rung: int = 0
     frozen: Any = None
 
     @property
@@ -49,18 +51,24 @@ class TrialRecord:
 
     @property
     def last(self) -> tuple[int, float]:
-        """(rung, value) of the last report; a pruned trial without a curve counts as its value at rung 0."""
+        """(rung, value) of the last report; a pruned trial without a curve counts as its value at `rung`."""
         if not self.curve:
-            return 0, self.values[0] if self.values else 0.0
+            return self.rung, self.values[0] if self.values else 0.0
         rung = max(self.curve)
         return rung, self.curve[rung]
 
 
 class History:
-    """All trials that count, by number; looking at some of them costs no more in a long history than in a short one."""
+    """All trials that count, by number; looking at some of them costs no more in a long history than in a short one.
 
-    def __init__(self, space: Space, objectives: tuple[Objective, ...]) -> None:
-        self.space = space
+    Args:
+        space: that of now; trials of earlier ones count where they lie in it.
+        objectives: of the sweep.
+        defaults: values of keys that earlier trials did not name, see `SpaceVersion`.
+    """
+
+    def __init__(self, space: Space, objectives: tuple[Objective, ...], defaults: tuple[Dimension, ...] = ()) -> None:
+        self.space, self.defaults = space, defaults
         self.goals = tuple(objective.goal for objective in objectives)
         self._records: dict[int, TrialRecord] = {}
         self._failed: set[int] = set()
@@ -74,7 +82,12 @@ class History:
         # a FAILED trial that was reopened
         self._failed.discard(number)
         self._leave(number)
-        self._enter(TrialRecord(number, dict(params), point_of(self.space, params)))
+        self._enter(self._record(number, params))
+
+    def _record(self, number: int, params: Params) -> TrialRecord:
+        # another sweep's trials have the values that were theirs, and no others
+        whole = completed(self.defaults, params) if number >= 0 else dict(params)
+        return TrialRecord(number, whole, point_of(self.space, whole))
 
     def report(self, number: int, rung: int, value: float, keep_all: bool = True) -> None:
         """A reduced value at a rung; without `keep_all` only the newest one is kept."""
@@ -105,8 +118,10 @@ class History:
             self._failed.add(view.number)
             return
         if record is None:
-            record = TrialRecord(view.number, dict(view.params), point_of(self.space, view.params))
+            record = self._record(view.number, view.params)
         record.state, record.values, record.diverged = view.state, tuple(view.values), view.diverged_share
+        # pruners compare curves, and one training is one curve; samplers see what came of it twice, as it was proposed
+        record.rung = 0 if view.same_as is None else view.rung
         # Optuna's form of the running trial is out of date
         record.frozen = None
         self._enter(record)

@@ -27,6 +27,7 @@ from rnnsweep.adapters.optuna.cube import bounds, cell_count, cell_value, coordi
 from rnnsweep.adapters.optuna.sqlite_writer import DetailWriter, TrialDetail, writer_of
 from rnnsweep.adapters.optuna.study_contents import IDENTITY, TRIAL, Steps, covers, expected_steps
 from rnnsweep.errors import StoreError
+from rnnsweep.sweep.edits import brought_up
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import Change
 from rnnsweep.sweep.space import Dimension
@@ -183,6 +184,8 @@ class OptunaMirror:
 
     def _take(self, change: Change) -> _Entry | None:
         """The entry that a change belongs to, brought up to date; None where it is a repetition or means nothing."""
+        if change.kind == "sweep":
+            self._plan = brought_up(self._plan, change.data.get("config", {}))
         if change.trial is None or change.kind not in ("trial", "rung"):
             return None
         entry = self._entry(change)
@@ -242,15 +245,14 @@ class OptunaMirror:
         params: dict[str, Any] = {}
         kinds: dict[str, BaseDistribution] = {}
         attributes = self._attributes(entry)
-        for dimension in self._plan.space:
-            if dimension.key not in entry.params:
+        searched = {dimension.key: (name, dimension) for name, dimension in self._searched(entry.number)}
+        for key, value in entry.params.items():
+            if key not in searched or coordinate(searched[key][1], value) is None:
+                attributes[key] = repr(value)
                 continue
-            value = entry.params[dimension.key]
-            if coordinate(dimension, value) is None:
-                attributes[dimension.key] = repr(value)
-            else:
-                kinds[dimension.key] = _distribution(dimension)
-                params[dimension.key] = value if dimension.kind != "categorical" else _choice(dimension, value)
+            name, dimension = searched[key]
+            kinds[name] = _distribution(dimension)
+            params[name] = value if dimension.kind != "categorical" else _choice(dimension, value)
         trial = create_trial(
             state=state,
             values=values,
@@ -264,6 +266,22 @@ class OptunaMirror:
         if entry.result is not None:
             trial.datetime_complete = datetime.datetime.fromtimestamp(entry.finished)
         return trial
+
+    def _searched(self, trial: int) -> Iterator[tuple[str, Dimension]]:
+        """What was searched when the trial was asked for, with the names that Optuna's study has for it.
+
+        A study takes one kind of value per name, and one list of choices: where an edit brought another, the key goes
+        on as ``KEY@VERSION``.
+        """
+        number = self._plan.version_of(trial)
+        spaces = [version.space for version in self._plan.versions[: number + 1]] or [self._plan.space]
+        for dimension in spaces[-1]:
+            kind = _kind(dimension)
+            kinds = [_kind(one) for space in spaces for one in space if one.key == dimension.key]
+            since = next(
+                at for at, space in enumerate(spaces) if kind in [_kind(d) for d in space if d.key == dimension.key]
+            )
+            yield dimension.key if kinds[0] == kind else f"{dimension.key}@{since}", dimension
 
     def _attributes(self, entry: _Entry) -> dict[str, Any]:
         attributes: dict[str, Any] = {TRIAL: entry.number, OPENED: entry.opened}
@@ -280,6 +298,11 @@ class OptunaMirror:
             return State.FAIL, None
         values = [float(value) for value in result["values"]]
         return (State.COMPLETE if state is TrialState.COMPLETE else State.PRUNED), values or None
+
+
+def _kind(dimension: Dimension) -> tuple[object, ...]:
+    """What Optuna holds fixed under one name."""
+    return dimension.kind, dimension.log, tuple(map(repr, dimension.choices))
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

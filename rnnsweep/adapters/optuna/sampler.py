@@ -12,9 +12,11 @@ from rnnsweep.adapters.optuna.cube import check_space, exact
 from rnnsweep.adapters.optuna.history import History, rung_of
 from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 from rnnsweep.adapters.optuna.samplers.base import Ask, SamplerUnit
+from rnnsweep.errors import ConfigError
 from rnnsweep.loader import build_unit, user_code
 from rnnsweep.sweep.plan import Scalar, SweepPlan
 from rnnsweep.sweep.ports import UNINFORMED, Origin, TrialView
+from rnnsweep.sweep.space import Space, completed
 from rnnsweep.sweep.states import TrialState
 
 LOG = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class HistorySampler:
 
     def __init__(self, plan: SweepPlan, sampler: SamplerUnit, pruner: PrunerUnit) -> None:
         self._plan, self._sampler, self._pruner = plan, sampler, pruner
-        self._history = History(plan.space, plan.objectives)
+        self._history = self._fresh()
         self.wants_replicas = pruner.replicas
         self._earlier: tuple[TrialView, ...] = ()
         self._known: list[Mapping[str, Any]] = []
@@ -53,14 +55,42 @@ class HistorySampler:
         self._offset = 0
         self.origin = UNINFORMED
 
-    def warm_start(self, earlier: Sequence[TrialView]) -> None:
-        """Learn from the results of another sweep of the same space; `restore` keeps them.
+    def _fresh(self) -> History:
+        return History(self._plan.space, self._plan.objectives, self._plan.version.defaults)
+
+    def edit(self, plan: SweepPlan, pruner: Mapping[str, Any] | None) -> int:
+        """Ask and judge by this plan from now on, and by this pruner; how many enqueued points fit it no longer.
+
+        Results count on where they lie in the new space, with the values that they had of keys that are new. `restore`
+        follows, which needs curves that another pruner may not have kept.
+
+        Raises:
+            ConfigError: sampler or pruner cannot serve it; then nothing has changed.
+        """
+        check_space(plan.space)
+        judging = self._pruner if pruner is None else build_unit(pruner, "pruner", PrunerUnit)
+        with user_code(self._sampler, judging):
+            proposing = replace(self._sampler)  # a fresh one: what it remembers is about the space of before
+            proposing.check_plan(plan)
+            judging.check_plan(plan)
+        self._plan, self._sampler, self._pruner, self.wants_replicas = plan, proposing, judging, judging.replicas
+        before = len(self._known)
+        self._known = [point for point in self._known if _fits(plan.space, point)]
+        return before - len(self._known)
+
+    def warm_start(self, earlier: Sequence[TrialView], offset: int | None = None) -> None:
+        """Learn from the results of other sweeps; `restore` keeps them.
 
         They stand in the history below number 0, the newest first, and count towards the
         start from the Sobol sequence. That goes on where the other sweep has left it: with one seed, this one would
         else repeat what has been tried. Trials that lie outside of the space teach nothing.
+
+        Args:
+            earlier: their trials.
+            offset: how far those have gone along the sequence; None: as their numbers say.
         """
-        self._offset = 1 + max((view.number for view in earlier), default=-1)
+        last = max((view.number for view in earlier), default=-1)
+        self._offset = 1 + last if offset is None else offset
         complete = [view for view in earlier if view.state is TrialState.COMPLETE and view.values]
         self._earlier = tuple(replace(view, number=-1 - view.number) for view in complete)
         self._warm()
@@ -87,7 +117,7 @@ class HistorySampler:
         replicas: Mapping[int, Sequence[tuple[int, tuple[float, ...]]]] | None = None,
     ) -> None:
         """Rebuild the history; `replicas` maps trial -> [(step, values)] and is read where `wants_replicas`."""
-        self._history = History(self._plan.space, self._plan.objectives)
+        self._history = self._fresh()
         self._warm()
         # also those of earlier sessions, or a resumed grid would go on at another cell
         self._given = sorted({*range(len(self._plan.enqueue)), *(view.number for view in trials if view.enqueued)})
@@ -106,13 +136,15 @@ class HistorySampler:
         # a grid counts without them: enqueued points must take none of its cells
         before = bisect_left(self._given, number)
         plan = self._plan
-        ask = Ask(number, plan.seed, plan.space, self._history, before, self._offset, plan.budget.trials)
+        stages = tuple((one.first - bisect_left(self._given, one.first), one) for one in plan.versions)
+        ask = Ask(number, plan.seed, plan.space, self._history, before, self._offset, plan.budget.trials, stages)
         point = self._next_known(number)
         if point is not None:
             params, self.origin = self._completed(ask, point), Origin(enqueued=True)
         else:
             params, self.origin = self._sampler.propose(ask), Origin(informed_by=self._sampler.informed_by(ask))
         if params is not None:
+            params = completed(plan.version.pins, params)
             self._history.start(number, params)
         return params
 
@@ -159,3 +191,11 @@ class HistorySampler:
     def tell(self, view: TrialView) -> None:
         """A finished trial (COMPLETE, PRUNED or FAILED)."""
         self._history.finish(view)
+
+
+def _fits(space: Space, point: Mapping[str, Any]) -> bool:
+    try:
+        space.fitting(point, "points")
+    except ConfigError:
+        return False
+    return True

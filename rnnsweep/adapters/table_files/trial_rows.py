@@ -17,7 +17,7 @@ _REST = tuple(tag for tag in TAGS if tag != "state")
 def trial_columns(plan: SweepPlan) -> list[Column]:
     """Columns of the table: number, state, objectives, searched keys, times, then the facts that MLflow has as tags."""
     objectives = ["objective", *(f"objective.{index}" for index in range(1, len(plan.objectives)))]
-    searched = [(legal_name(item.key), "text" if item.kind == "categorical" else item.kind) for item in plan.space]
+    searched = [(legal_name(item.key), "text" if item.kind == "categorical" else item.kind) for item in plan.searched]
     return [
         ("trial", "int"),
         ("state", "text"),
@@ -41,7 +41,7 @@ def trial_row(sweep: TrackedSweep, trial: TrackedTrial) -> list[Any]:
         trial.number,
         trial.state.value,
         *(values[index] if index < len(values) else None for index in range(len(plan.objectives))),
-        *(_param(item.kind, params.get(legal_name(item.key), _ABSENT)) for item in plan.space),
+        *(_param(item.kind, params.get(legal_name(item.key), _ABSENT)) for item in plan.searched),
         trial.step,
         data.get("solved_at"),
         data.get("diverged_at"),

@@ -51,6 +51,7 @@ def _print_trial(entry: dict[str, Any]) -> None:
         "diverged at": entry["diverged_at"],
         "reason": entry["reason"] or None,
         "fingerprints": entry["fingerprints"],
+        "version of the space": entry.get("space"),
         "MLflow run": entry["mlflow_run_id"],
     }
     for name, value in facts.items():

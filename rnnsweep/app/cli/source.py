@@ -22,6 +22,7 @@ SERVED = (
     "stop",
     "pause",
     "unpause",
+    "edit",
     "list",
     "status",
     "table",

@@ -16,6 +16,7 @@ from rnnsweep.app.config.store_urls import KEYS
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.patience import patience_of
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
+from rnnsweep.sweep.schedulers.base import NO_SCHEDULER
 
 _FAR = 1e9
 """Worst value of a metric that has no natural one: finite, and beyond what healthy rows report."""
@@ -135,8 +136,8 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
     several = isinstance(block, list)
     if several and not block:
         raise ConfigError("is empty", key="objective", allowed="one objective or a list of them")
-    # a key of `budget` for the user, a policy of the plan for the engine
-    retries = budget.pop("retries")
+    # keys of `budget` for the user, policies of the plan for the engine
+    retries, repeat = budget.pop("retries"), budget.pop("repeat")
     objectives = [
         _objective(item, f"objective.{index}" if several else "objective", worst)
         for index, item in enumerate(block if several else [block])
@@ -155,9 +156,15 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
         enqueue=tuple(space.fitting(point, f"sampler.enqueue.{i}") for i, point in enumerate(_points(resolved))),
         config=resolved,
         worst=dict(worst),
+        repeat=repeat or resolved["seeds"] == "independent" or _scheduled(resolved),
     )
     patience_of(plan)  # refuses objectives that cannot be waited for
     return plan
+
+
+def _scheduled(resolved: Mapping[str, Any]) -> bool:
+    """Whether a scheduler decides on trials together: each has a part of its own in what becomes of the others."""
+    return resolved.get("scheduler", NO_SCHEDULER)["_target_"] != NO_SCHEDULER["_target_"]
 
 
 def _objective(block: Any, key: str, worst: Mapping[str, float]) -> Objective:

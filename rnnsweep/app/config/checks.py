@@ -10,6 +10,7 @@ from typing import Any
 from rnnsweep.app.config.notify import check_notify
 from rnnsweep.app.config.point import lookup, put
 from rnnsweep.app.config.store_urls import refuse_unclear
+from rnnsweep.app.config.teachers import teachers
 from rnnsweep.app.config.trackers import check_trackers
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.unit import Range, as_declared, check_field
@@ -45,6 +46,7 @@ PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
     "budget.patience": Range(1, 10**7, integer=True, optional=True),
     "budget.min_delta": Range(0, 1e300),
     "budget.retries": Range(0, 1000, integer=True),
+    "budget.repeat": _BOOLEAN,
     "sampler.prefetch": Range(0, 1000, integer=True),
     "cluster.executor": ("ray", "inline"),
     "cluster.workers": Range(1, 100_000, integer=True, optional=True),
@@ -81,8 +83,9 @@ def check_values(resolved: dict[str, Any]) -> None:
         # written back, since YAML reads 1e6 as a float where a count is meant
         put(resolved, key, as_declared(value, allowed))
     _check_name(resolved["name"], "name")
-    if resolved["sampler"]["warm_start"] is not None:
-        _check_name(resolved["sampler"]["warm_start"], "sampler.warm_start")
+    for teacher in teachers(resolved["sampler"]["warm_start"]):
+        if teacher.kind == "sweep":
+            _check_name(teacher.name, teacher.key)
     _check_places(resolved)
     _check_cluster(resolved["cluster"])
     check_trackers(resolved["tracker"])

@@ -49,7 +49,9 @@ def _same_points(plan: SweepPlan) -> Iterator[str]:
     if plan.config["seeds"] != "shared" or trials == 1:
         return
     points = _points_at_most(plan.space)
-    if not len(plan.space):
+    if not len(plan.space) and not plan.repeat:
+        yield "nothing is searched, so the sweep ends with its one point, trained once; replicas=N trains it on N seeds"
+    elif not len(plan.space):
         yield (
             f"nothing is searched, so all {trials or 'the'} trials train the same point with the same seeds; "
             "budget.trials=1 trains it once, replicas=N on N seeds"

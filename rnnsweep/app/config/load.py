@@ -27,6 +27,7 @@ from rnnsweep.adapters.hydra.yaml_files import Choice, describe, read_sweep, rea
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
 from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values, fit_rungs
 from rnnsweep.app.config.data_paths import place_config
+from rnnsweep.app.config.edited import edited_fields
 from rnnsweep.app.config.idle import idle_scheduler, idle_settings, idle_units, slow_loops
 from rnnsweep.app.config.notify import kept_notify
 from rnnsweep.app.config.point import Variant
@@ -39,6 +40,7 @@ from rnnsweep.core.metrics import score_names
 from rnnsweep.errors import ConfigError, ConfigWarning, nearest, printable, with_source
 from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.budget import check_raised
+from rnnsweep.sweep.edits import KEY, Entry, entries_of, with_entries
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.schedulers.base import NO_SCHEDULER, build_scheduler
 from rnnsweep.sweep.space import Space
@@ -58,6 +60,7 @@ class SweepConfig:
         variants: one per combination of searched groups; one with empty groups otherwise.
         store: where results go, the only place with passwords. cluster: what trains.
         trackers: kind -> block of each tracker that writes something.
+        edits: what was changed of the space while the sweep lived; `plan` has it, `resolved` is as launched.
         notify: who is told of what happens, the addresses as they are kept (`notify.address` finds them).
         sampler, pruner, scheduler: blocks of the chosen units.
         source: the file that the sweep came from; empty for the base config alone.
@@ -84,6 +87,7 @@ class SweepConfig:
     config_dirs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     notify: tuple[Mapping[str, Any], ...] = ()
+    edits: tuple[Entry, ...] = ()
 
     @property
     def checkpoints(self) -> str:
@@ -183,8 +187,7 @@ def load(
         else:
             config = _assemble(variants, composition.choices, space, store, urls=urls)
     except ConfigError as error:
-        # The checks below know keys, not files: here each error learns where its key was written. `from __cause__`
-        # hides this re-raise, not the true cause.
+        # checks know keys, not files: here errors learn where keys were written; `__cause__` hides this re-raise alone
         raise with_source(error, _origin(composition, path, error), source or COMMAND_LINE) from error.__cause__
     paths = tuple(dict.fromkeys([*_import_paths(path.user), *config.cluster.py_paths]))
     return dataclasses.replace(
@@ -247,8 +250,7 @@ def _checked(
     from rnnsweep.adapters.optuna.sampler import build_sampler
     from rnnsweep.app.config import score_checks, unit_checks  # need torch
 
-    # Units first: they say which values are whole numbers and what a diverged replica scores, which the plan is made
-    # of.
+    # units first: they say which values are whole numbers and what a diverged replica scores, as the plan needs it
     facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
     config = _assemble(variants, composition.choices, facts.space, root, facts.worst, urls=urls)
     score_checks.check_scorers(config.variants, facts.units)
@@ -362,6 +364,7 @@ def to_json(config: SweepConfig) -> dict[str, Any]:
         "sweep": config.sweep,
         "config_dirs": list(config.config_dirs),
         "py_paths": list(config.cluster.py_paths),
+        **({KEY: list(config.edits)} if config.edits else {}),
     }
 
 
@@ -387,10 +390,10 @@ def from_json(
         Variant(item["groups"], _as_driven(item["resolved"], data), _names(data["choices"]) | item["groups"])
         for item in data["variants"]
     ]
-    # the stored `worst`: a task whose worst value has changed since must not score diverged rows of one sweep in two
-    # ways
+    # the stored `worst`: a task's may have changed since, and one sweep scores diverged rows in one way
     space = from_plain(variants[0].resolved["space"])
     config = _assemble(variants, data["choices"], space, store, data["worst"], urls=urls)
+    config = dataclasses.replace(config, **edited_fields(config.plan, config.pruner, entries_of(data)))
     return dataclasses.replace(
         config,
         plan=dataclasses.replace(config.plan, overrides=without_typed_secrets(data["overrides"])),
@@ -404,7 +407,7 @@ def from_json(
 
 def _as_driven(resolved: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a point with the budget that was asked for while the sweep ran, and without passwords."""
-    added = {"patience": None, "min_delta": 0.0}  # ledgers of before have neither
+    added = {"patience": None, "min_delta": 0.0, "repeat": True}  # ledgers of before have none, and repeated points
     budget = {**added, **resolved["budget"], **data.get("budget", {})}
     return {**resolved, "budget": budget, "store": kept(resolved["store"])}
 
@@ -440,6 +443,7 @@ def amend(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
         # one variant is enough: only the budget has changed, and it is the same in all
         check_values(variants[0].resolved)
         plan = dataclasses.replace(make_plan(variants[0].resolved, worst), overrides=config.plan.overrides)
+        plan = with_entries(plan, config.edits)
         check_raised(config.plan.budget, plan.budget)
     except ConfigError as error:
         raise with_source(error, {}, COMMAND_LINE) from error.__cause__

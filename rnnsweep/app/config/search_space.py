@@ -15,8 +15,9 @@ from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.loader import NAME
 from rnnsweep.sweep.space import Dimension, Space
 
-_SEARCHED = (*SEARCHED_GROUPS, "controllers")
-_ALONE = ("training.batch",)
+SEARCHED = (*SEARCHED_GROUPS, "controllers")
+"""Groups of a trial, whose values can be searched."""
+ALONE = ("training.batch",)
 
 
 def build_space(composition: Composition) -> Space:
@@ -56,8 +57,8 @@ def _value_dimension(composition: Composition, key: str, item: SearchedKey) -> D
     first = _first(composition, key)
     if isinstance(first, Mapping):
         raise _no_value(composition, key, first, item.source)
-    if group not in _SEARCHED and key not in _ALONE:
-        allowed = f"a value below {', '.join(_SEARCHED)}; training.batch; or a group of units"
+    if group not in SEARCHED and key not in ALONE:
+        allowed = f"a value below {', '.join(SEARCHED)}; training.batch; or a group of units"
         raise ConfigError("cannot be searched", key=f"space.{key}", allowed=allowed, file=item.source)
     dim = dimension(key, _spec(composition, key, item), item.source)
     # not in all variants: the dimension exists only beside the units that have the key, which becomes its condition
@@ -136,18 +137,7 @@ def _parents_first(dims: list[Dimension], composition: Composition) -> list[Dime
 
 def to_plain(space: Space) -> dict[str, dict[str, Any]]:
     """The space as plain data: dotted key -> the dimension's fields that are set."""
-    return {dim.key: _fields(dim) for dim in space}
-
-
-def _fields(dim: Dimension) -> dict[str, Any]:
-    fields: dict[str, Any] = {"kind": dim.kind}
-    if dim.kind == "categorical":
-        fields["choices"] = list(dim.choices)
-    else:
-        fields |= {"low": dim.low, "high": dim.high, "log": dim.log, "step": dim.step}
-    if dim.when:
-        fields["when"] = {key: list(values) for key, values in dim.when.items()}
-    return fields
+    return {dimension.key: dimension.plain() for dimension in space}
 
 
 def from_plain(data: Mapping[str, Mapping[str, Any]]) -> Space:
@@ -157,10 +147,4 @@ def from_plain(data: Mapping[str, Mapping[str, Any]]) -> Space:
         >>> to_plain(from_plain({"a": {"kind": "categorical", "choices": [1, 2]}}))
         {'a': {'kind': 'categorical', 'choices': [1, 2]}}
     """
-    return Space(tuple(_dimension(key, dict(fields)) for key, fields in data.items()))
-
-
-def _dimension(key: str, fields: dict[str, Any]) -> Dimension:
-    choices = tuple(fields.pop("choices", ()))
-    when = {name: tuple(values) for name, values in fields.pop("when", {}).items()}
-    return Dimension(key, **fields, choices=choices, when=when)
+    return Space(tuple(Dimension.of_plain(key, fields) for key, fields in data.items()))

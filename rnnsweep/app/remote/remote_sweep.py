@@ -255,6 +255,18 @@ class RemoteSweep:
         """Words that name the service on a command line."""
         return ("--service", self.connection.url)
 
+    def edit(self, *overrides: str) -> None:
+        """Change what is searched while the sweep lives, see `Sweep.edit`.
+
+        Raises:
+            ConfigError: what is not in the sweep, or refused by a unit, the sampler or the budget.
+        """
+        self.connection.post("sweeps", self.name, "edit", body={"overrides": list(overrides)})
+
+    def edits(self) -> list[dict[str, Any]]:
+        """What was changed of the space since the launch, oldest first."""
+        return self._get("edits")
+
     def raise_budget(self, **limits: float | None) -> None:
         """Change limits while it runs: trials, wall_s, device_s, target.
 

@@ -11,9 +11,10 @@ import pandas as pd
 from rnnsweep.core.metrics.names import METRIC_KEYS
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.sweep.objective import Curve, reduced
-from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.rows import RowId, RowReport
+from rnnsweep.sweep.space import Dimension, completed
 from rnnsweep.sweep.views import fingerprint_text
 
 if TYPE_CHECKING:
@@ -65,12 +66,19 @@ def _frame(rows: list[dict[str, Any]], columns: dict[str, str], more: Sequence[s
     return frame.astype(columns)
 
 
-def trials_frame(trials: Iterable[TrialView], keys: Sequence[str]) -> Frame:
+def trials_frame(trials: Iterable[TrialView], keys: Sequence[str], defaults: Sequence[Dimension] = ()) -> Frame:
     """One row per trial by number; searched keys are columns of their own, missing where a condition excludes them.
 
-    Where code or data changed while the sweep lived, `fingerprints` says what each trial was trained under.
+    Where code or data changed while the sweep lived, `fingerprints` says what each trial was trained under; where the
+    space did, `space` says under which version it was asked for; where a trial has another's result, `same_as` whose.
+
+    Args:
+        trials: in any order.
+        keys: of the columns.
+        defaults: values of keys that trials from before an edit do not name, see `SweepPlan.version`.
     """
     trials = list(trials)
+    more = [name for name in ("space", "same_as") if any(getattr(trial, name) is not None for trial in trials)]
     changed = any(trial.fingerprints for trial in trials)
     rows = [
         {
@@ -90,11 +98,21 @@ def trials_frame(trials: Iterable[TrialView], keys: Sequence[str]) -> Frame:
             "informed": trial.informed_by,
             "unsolved": trial.unsolved or 0,
             **({"fingerprints": fingerprint_text(trial.fingerprints) or "0"} if changed else {}),
-            **{key: trial.params.get(key) for key in keys},
+            **{name: _number_of(trial, name) for name in more},
+            **_values(completed(defaults, trial.params), keys),
         }
         for trial in trials
     ]
-    return _frame(rows, TRIAL_COLUMNS, [*(["fingerprints"] if changed else []), *keys])
+    return _frame(rows, TRIAL_COLUMNS, [*(["fingerprints"] if changed else []), *more, *keys])
+
+
+def _values(params: Params, keys: Sequence[str]) -> dict[str, Any]:
+    return {key: params.get(key) for key in keys}
+
+
+def _number_of(trial: TrialView, name: str) -> int | None:
+    """The space of the launch is version 0; whoever has no other's result has none."""
+    return getattr(trial, name) if name != "space" else trial.space or 0
 
 
 def replicas_frame(reports: Iterable[RowReport], plan: SweepPlan) -> Frame:

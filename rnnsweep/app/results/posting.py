@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rnnsweep.app.results.tables import find, trials_of
 from rnnsweep.errors import ConfigError, printable
+from rnnsweep.sweep.edits import KIND, Edit
 from rnnsweep.sweep.ports import Ledger, SweepView, TrialView
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.trial_requests import KINDS
 from rnnsweep.sweep.views import BY_SCHEDULER
+
+if TYPE_CHECKING:
+    from rnnsweep.app.config.load import SweepConfig
 
 LONGEST_REASON = 500
 """Characters: it is shown in tables and stands in the trial's record."""
@@ -43,6 +48,19 @@ def post(ledger: Ledger, view: SweepView, kind: str, numbers: Sequence[int], rea
         _check(kind, trial, certain)
     for trial in trials:
         ledger.post(view.name, kind, {"trial": trial.number, "reason": reason, "reopened": trial.reopened})
+
+
+def post_edit(ledger: Ledger, view: SweepView, config: SweepConfig, texts: Sequence[str], by: str) -> Edit:
+    """Leave an edit of the space for the sweep's driver; see `edits.edit_of` for what may be typed.
+
+    Raises:
+        ConfigError: it is refused; nothing was written.
+    """
+    from rnnsweep.app.config.edits import edit_of
+
+    edit = edit_of(config, texts, by)
+    ledger.post(view.name, KIND, edit.plain())
+    return edit
 
 
 def _check(kind: str, trial: TrialView, certain: bool) -> None:

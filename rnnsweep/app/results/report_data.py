@@ -15,6 +15,7 @@ import pandas as pd
 from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace, place_of, reading_sweep
 from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.edits import says
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.views import SweepView
@@ -113,6 +114,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         commands=(commands.rerun, commands.resume),
         environment=describe(),
         changes=tuple(history(view.config.get(KEY))),
+        edits=tuple(says(entry) for entry in config.edits),
     )
     return data if root is None else dataclasses.replace(data, profiles=profiles(ledger, view, data, root))
 
@@ -208,7 +210,7 @@ def _trials(trials: Sequence[TrialView], config: SweepConfig) -> Frame:
     """The trials' frame, without what asks knew where the sampler has no model that could have known anything."""
     from rnnsweep.app.results.frames import trials_frame
 
-    frame = trials_frame(trials, config.plan.space.keys)
+    frame = trials_frame(trials, config.plan.space.keys, config.plan.version.defaults)
     learns = "in_flight" in config.resolved["sampler"]  # the key of samplers with a model
     return frame if learns else frame.drop(columns="informed")
 

@@ -71,13 +71,15 @@ class TrialResult:
         from rnnsweep.app.results.inference import load_network
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
-            attempts = ledger.attempts(view.name, self.number)
+            # the trial that was trained, where this one has the result of another
+            number = self.number if self.view.same_as is None else self.view.same_as
+            attempts = ledger.attempts(view.name, number)
             config = from_json(view.config, store=self.sweep.place.own_root)
         allow_stored_imports(config)
         warn_of_data(view.config.get(KEY))
         replicas = range(config.plan.replicas) if replica is None else (replica,)
-        rows = [(self.number, index) for index in replicas]
-        tokens = {self.number: [attempt.token for attempt in reversed(attempts)]}
+        rows = [(number, index) for index in replicas]
+        tokens = {number: [attempt.token for attempt in reversed(attempts)]}
         return load_network(resolve_point(config.variants, self.params), config.checkpoints, rows, tokens)
 
 
@@ -186,7 +188,8 @@ class Sweep:
         from rnnsweep.app.results.tables import trials_of
 
         with reading_sweep(self.place, self.name) as (ledger, view):
-            return trials_frame(trials_of(ledger, view), plan_of(view).space.keys)
+            plan = plan_of(view)
+            return trials_frame(trials_of(ledger, view), plan.keys, plan.version.defaults)
 
     def replicas(self) -> Frame:
         """One row per (trial, replica): state, step, value, solved_at, device time."""
@@ -257,6 +260,34 @@ class Sweep:
             space = plan_of(view).space
             fitting = [space.fitting(point, f"points.{index}") for index, point in enumerate(points)]
             ledger.post(self.name, "enqueue", {"points": fitting})
+
+    def edit(self, *overrides: str) -> None:
+        """Change what is searched while the sweep lives: its driver asks by it from its next trial on.
+
+        A sweep that does not run hears of it at its next resume.
+
+        Args:
+            overrides: ``KEY=RANGE`` is searched, or in another range; ``~KEY`` is searched no longer; ``KEY=VALUE``
+                likewise, with this value; ``budget.trials=N``, ``pruner=NAME``.
+
+        Raises:
+            ConfigError: what is not in the sweep, or refused by a unit, the sampler or the budget; nothing was written.
+        """
+        from rnnsweep.app.config.load import allow_stored_imports, from_json
+        from rnnsweep.app.environment import user_name
+        from rnnsweep.app.results.posting import post_edit
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            config = from_json(view.config, store=self.place.own_root)
+            allow_stored_imports(config)
+            post_edit(ledger, view, config, overrides, user_name())
+
+    def edits(self) -> list[dict[str, Any]]:
+        """What was changed of the space since the launch, oldest first: what, by whom, from which trial on."""
+        from rnnsweep.sweep.edits import entries_of
+
+        with reading_sweep(self.place, self.name) as (_, view):
+            return [dict(entry) for entry in entries_of(view.config)]
 
     @property
     def option(self) -> tuple[str, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from rnnsweep.errors import ConfigError, StoreError
+from rnnsweep.sweep.edits import says
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import Change, Ledger, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
@@ -162,6 +164,9 @@ def row(
         "reason": trial.reason,
         "fingerprints": fingerprint_text(trial.fingerprints),
         "mlflow_run_id": runs.get(trial.number),
+        # only where it is so: scripts of other sweeps meet no new field
+        **({} if trial.space is None else {"space": trial.space}),
+        **({} if trial.same_as is None else {"same_as": trial.same_as}),
         **open_time(view, trial, value),
     }
 
@@ -225,6 +230,12 @@ def history(changes: Iterable[Change]) -> list[tuple[float, str]]:
     """What happened to a trial: (seconds since the epoch, line), oldest first."""
     lines = HistoryLines()
     return [(change.at, line) for change in changes if change.kind == "trial" for line in lines.added(change)]
+
+
+def edit_lines(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What was edited of a sweep, a line each, with the local time."""
+    times = ((datetime.fromtimestamp(entry["applied"]), entry) for entry in entries)
+    return [f"{at:%Y-%m-%d %H:%M:%S}  {says(entry)}" for at, entry in times]
 
 
 def find(view: SweepView, trials: Sequence[TrialView], number: int, key: str = "TRIAL") -> TrialView:

@@ -16,17 +16,17 @@ from rnnsweep.app.config.store_urls import Ask, UrlFinder
 from rnnsweep.app.live_display import Watcher
 from rnnsweep.app.provenance import sessions
 from rnnsweep.app.provenance.sessions import Session
-from rnnsweep.app.results.tables import resolved
-from rnnsweep.app.run import wiring
+from rnnsweep.app.run import warm_start, wiring
 from rnnsweep.app.run.finished import nothing_to_do
 from rnnsweep.app.run.redaction import redact
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
 from rnnsweep.core.checkpoint_files import local_path, remove_leftovers, write_config
-from rnnsweep.errors import ConfigError, StoreError, SweepInterrupted, nearest, printable
+from rnnsweep.errors import ConfigError, StoreError, SweepInterrupted, printable
 from rnnsweep.loader import foreign_targets
 from rnnsweep.report.atomic_files import remove_drafts
 from rnnsweep.sweep.driver import Driver, Outcome
-from rnnsweep.sweep.plan import Objective, SweepPlan
+from rnnsweep.sweep.earlier_trials import Earlier
+from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import SweepView
 from rnnsweep.sweep.rebuild import Reopen
 from rnnsweep.sweep.states import SweepState
@@ -80,19 +80,20 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
         ConfigError: the store has a sweep of this name, or the parts do not fit; nothing was written.
     """
     watcher = watcher or Watcher(config.plan.name)
-    check_warm_start(config)
+    earlier = warm_start.gathered(config)
     _check_checkpoints(config)
-    for text in config.notes:
+    for text in (*config.notes, *(earlier.told if earlier else ())):
         watcher.note(text)
     session = sessions.first(config)
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
     sampler, scheduler = wiring.sampler(config), wiring.scheduler(config)
     with _opened(config, session, watcher) as (ledger, executor):
-        _warm_start(config, ledger, sampler)
+        _teach(sampler, earlier)
         _keep_config(config)
         with _resumable(config):
             ledger.create(_new(plan))
+            warm_start.keep(ledger, plan.name, earlier)
             fence = ledger.acquire(plan.name, "rnnsweep launch", LOCK_S)
             executor.begin()
             mirrors = wiring.mirrors(config, ledger)
@@ -107,11 +108,11 @@ def add(config: SweepConfig, ledger: Ledger) -> None:
     Raises:
         ConfigError: as of `launch`.
     """
-    check_warm_start(config)
+    earlier = warm_start.gathered(config)
     _check_checkpoints(config)
     plan = wiring.stored_plan(config, sessions.first(config))
     wiring.scheduler(config)
-    _warm_start(config, ledger, wiring.sampler(config))
+    _teach(wiring.sampler(config), earlier)
     _keep_config(config)
     ledger.create(_new(plan))
 
@@ -167,7 +168,7 @@ def resume(
         left = remove_leftovers(config.checkpoints) + len(drafts)
         if left:
             log.info("removed files that killed writers had left: %d", left)
-        _warm_start(config, ledger, sampler)
+        _teach(sampler, _begin_with(config, ledger))
         mirrors = wiring.mirrors(config, ledger)
         driver = _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher)
         driver.reopen, driver.scheduler = reopen, scheduler
@@ -260,37 +261,18 @@ def _opened(
         executor.stop(graceful=False)
 
 
-def check_warm_start(config: SweepConfig) -> None:
-    """Refuse to learn from a sweep that the store does not have or that pursues something else.
-
-    Raises:
-        ConfigError: it names what the store has.
-    """
-    name = config.resolved["sampler"].get("warm_start")
-    if name is None:
-        return
-    key = "sampler.warm_start"
-    store_place = place_of(config.store.root, config.store.ledger)
-    with reading(store_place) as ledger:
-        views = {view.name: view for view in ledger.sweeps()} if ledger else {}
-    if name not in views:
-        hint = nearest(str(name), views)
-        raise ConfigError("the store has no such sweep", key=key, value=name, allowed=list(views) or "none", hint=hint)
-    theirs, ours = resolved(views[name]).get("objective"), config.resolved["objective"]
-    if _objectives(theirs) != _objectives(ours):
-        raise ConfigError("has another objective", key=key, value=name, allowed=f"a sweep with objective {ours}")
+def _begin_with(config: SweepConfig, ledger: Ledger) -> Earlier | None:
+    """What a resumed sweep was launched with; looked up again only where no driver has begun yet."""
+    known = warm_start.kept(ledger, config.plan.name)
+    if known is None:
+        known = warm_start.gathered(config)
+        warm_start.keep(ledger, config.plan.name, known)
+    return known
 
 
-def _objectives(block: Any) -> list[Objective]:
-    """What a config's block says, whether or not it names what is the default."""
-    blocks: list[Mapping[str, Any]] = block if isinstance(block, list) else [block] if block else []
-    return [Objective(**one) for one in blocks]
-
-
-def _warm_start(config: SweepConfig, ledger: Ledger, sampler: HistorySampler) -> None:
-    name = config.resolved["sampler"].get("warm_start")
-    if name is not None:
-        sampler.warm_start(ledger.trials(name))
+def _teach(sampler: HistorySampler, earlier: Earlier | None) -> None:
+    if earlier is not None:
+        sampler.warm_start(earlier.trials, earlier.offset)
 
 
 def stored_config(

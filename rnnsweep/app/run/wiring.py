@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def stored_plan(config: SweepConfig, session: Session = UNCHECKED) -> SweepPlan:
     """The plan whose `config` is what the ledger keeps: enough to rebuild the whole `SweepConfig` on resume."""
     record = {sessions.KEY: dict(session.record)} if session.record else {}
-    return dataclasses.replace(config.plan, config={**to_json(config), **record})
+    return dataclasses.replace(config.plan, config={**to_json(config), **record}, fingerprint=session.number)
 
 
 def open_ledger_of(config: SweepConfig) -> Ledger:

@@ -74,7 +74,7 @@ class LiveSweep:
             "step": step,
             "v": value,
             "vs": list(trial.values),
-            "p": [jsonable(trial.params.get(key)) for key in self.plan.space.keys],
+            "p": [jsonable(self.plan.whole(trial.params).get(key)) for key in self.plan.space.keys],
             "at": trial.solved_at,
             "div": trial.diverged_at,
             "share": trial.diverged_share,

@@ -41,7 +41,7 @@ def _results(ledger: Ledger, view: SweepView, plan: SweepPlan) -> SweepData:
         space=plan.space,
         updates=plan.budget.updates,
         replicas_per_trial=plan.replicas,
-        trials=trials_frame(ledger.trials(view.name), plan.space.keys),
+        trials=trials_frame(ledger.trials(view.name), plan.space.keys, plan.version.defaults),
         replicas=replicas_frame([], plan),
         curves=curves_frame([]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 
 from rnnsweep.app.config.load import amend, from_json, plan_of
@@ -18,6 +19,7 @@ NOTICES = {
     "resume": "The sweep is in the queue.",
     "budget": "The budget has been raised.",
     "enqueue": "The point is tried next.",
+    "edit": "The sweep searches by it from its next trial on.",
     "end_trial": "The trial ends at its next rung.",
     "pause_trial": "The trial pauses at its next rung.",
     "unpause_trial": "The trial goes on when a slot is free.",
@@ -39,6 +41,7 @@ class Steering:
             "resume": lambda name, _, __: front.resume(name),
             "budget": lambda name, _, form: self._raise_budget(name, form),
             "enqueue": lambda name, _, form: self._enqueue(name, form),
+            "edit": lambda name, user, form: self._edit(name, user, form),
             **{act: self._trial_act(act) for act in ("end_trial", "pause_trial", "unpause_trial")},
         }
 
@@ -74,6 +77,13 @@ class Steering:
         with reading_sweep(self._front.place, name) as (_, view):
             point = point_of(plan_of(view).space, form)
         self._front.request(name, "enqueue", {"points": [point]})
+
+    def _edit(self, name: str, user: str, form: Mapping[str, str]) -> None:
+        try:
+            overrides = shlex.split(form.get("overrides", ""))
+        except ValueError as error:  # a quote that does not end
+            raise ConfigError(str(error), key="overrides", allowed="KEY=RANGE ~KEY KEY=VALUE ...") from None
+        self._front.request(name, "edit", {"overrides": overrides, "by": user})
 
     def _trial_act(self, act: str) -> Callable[[str, str, Mapping[str, str]], None]:
         def run(name: str, user: str, form: Mapping[str, str]) -> None:

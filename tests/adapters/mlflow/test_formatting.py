@@ -84,7 +84,9 @@ def test_the_note_says_the_best_its_ties_and_the_commands_and_shows_choices_as_t
         "COMPLETE",
         (best, params),
         ("rnnsweep resume demo",),
+        ["version 1 from trial 3 on: `x`=![x](http://tracker/x.png)"],
     )
+    assert "Edited:" in text
     assert "Best: trial 3, objective 0 (2 others tie; it solved first)" in text
     assert "rnnsweep resume demo" in text
     for line in text.splitlines():

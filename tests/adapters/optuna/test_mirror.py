@@ -14,9 +14,10 @@ from rnnsweep.adapters.optuna.glance import GlancingMirror
 from rnnsweep.adapters.optuna.mirror import OptunaMirror
 from rnnsweep.adapters.optuna.sqlite_writer import StorageWriter
 from rnnsweep.errors import StoreError
+from rnnsweep.sweep.edits import Edit, edited
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 from rnnsweep.sweep.ports import Change, TrialView
-from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.sweep.space import Dimension, Space, fixed
 from rnnsweep.sweep.states import TrialState
 
 SPACE = Space(
@@ -220,6 +221,7 @@ def test_a_glance_does_not_load_optuna(url):
     text = f"""
 import sys
 from rnnsweep.adapters.optuna.glance import GlancingMirror
+from rnnsweep.sweep.edits import Edit, edited
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 from rnnsweep.sweep.space import Space
 plan = SweepPlan("sweep", 1, 1, 10, (Objective("valid/error"),), Budget(10, 100), Space(()))
@@ -241,3 +243,28 @@ def test_whatever_was_enqueued_is_written(url, value):
     mirror.write(journal.changes)
     mirror.close()
     assert len(rows(url)) == len(PARAMS)
+
+
+def test_an_edited_space_keeps_one_study(tmp_path):
+    """A study takes one list of choices per name: another list is another name; what has one value is an attribute."""
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    wider = Dimension("c", "categorical", choices=("a", 1, True, "z"))
+    first = edited(PLAN, Edit("1", put=(wider, Dimension("x", "float", 0.01, 10.0, log=True))), 1)
+    second = edited(first, Edit("2", drop=("n",), pins=(fixed("n", 3),), put=(Dimension("x", "float", 0.0, 1.0),)), 2)
+    config = {"edits": [Edit("1", put=(wider,)).entry(first, 1.0), Edit("2", put=(wider,)).entry(second, 2.0)]}
+    journal = Journal()
+    journal.add("sweep", None, {"state": "RUNNING", "config": config})
+    points = [PARAMS, {"x": 0.05, "n": 5, "c": "z"}, {"x": 0.0, "n": 3, "c": "a", "s": 0.3}]
+    for number, point in enumerate(points):
+        journal.trial(number, "RUNNING", params=point)
+        journal.trial(number, "COMPLETE", (0.5,), params=point)
+    mirror = OptunaMirror(url, PLAN)
+    mirror.write(journal.changes)
+    mirror.close()
+    assert [params for _, _, _, params, _ in rows(url)] == [
+        {"x": 0.5, "n": 3, "c": repr("a"), "s": 0.3},
+        {"x": 0.05, "n": 5, "c@1": repr("z")},
+        {"x@2": 0.0, "c@1": repr("a"), "s": 0.3},
+    ]
+    study = optuna.load_study(study_name="sweep", storage=url)
+    assert study.trials[2].user_attrs["n"] == "3"

@@ -46,7 +46,7 @@ def test_what_does_nothing_is_a_line_on_stderr_each_time(run):
     for _ in range(2):
         result = run("config", "quickstart", "space={}")
         assert result.exit_code == 0
-        assert result.stderr.startswith("warning: nothing is searched, so all 16 trials train the same point")
+        assert result.stderr.startswith("warning: nothing is searched, so the sweep ends with its one point")
         assert len(result.stderr.strip().splitlines()) == 1
         assert "warning" not in result.stdout
 

@@ -14,7 +14,11 @@ EVERYTHING = str(Path(__file__).with_name("everything.yaml"))
 
 BARE = ("space={family.rho:'interval(0.8,1)'}",)
 IDLE = {
-    "an empty space": (["space={}"], "nothing is searched, so all 24 trials train the same point"),
+    "an empty space": (["space={}"], "nothing is searched, so the sweep ends with its one point, trained once"),
+    "an empty space, again and again": (
+        ["space={}", "budget.repeat=true"],
+        "nothing is searched, so all 24 trials train the same point",
+    ),
     "a used-up space": (["space={init.sigma:choice(0.1,0.2)}"], "the space has 2 points, fewer than budget.trials=24"),
     "unread settings": (["cluster=inline", "cluster.workers=4"], "cluster.workers=4 is not read"),
     "nothing tracked": (["tracker=none", "tracker.points=50"], "tracker.points is not read"),

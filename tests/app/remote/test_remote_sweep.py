@@ -79,9 +79,12 @@ def test_requests_arrive(remote: RemoteSweep, front: SmallFront):
     remote.trial(5).end("enough")
     remote.trial(5).pause()
     remote.trial(5).unpause()
+    remote.edit("init.sigma=interval(0.1,0.2)")
     assert [asked[0] for asked in front.asked[before:]] == [
-        *("request", "request", "pause", "resume", "request", "request", "request"),
+        *("request", "request", "pause", "resume", "request", "request", "request", "request"),
     ]
+    assert front.asked[-1][2:] == ("edit", {"overrides": ["init.sigma=interval(0.1,0.2)"], "by": "root"})
+    assert remote.edits() == []
     assert front.asked[before + 4][2:] == ("end_trial", {"trial": 5, "reason": "enough"})
     assert remote.stop() is False  # it does not run
     with pytest.raises(ConfigError, match="names a key that is not searched"):

@@ -73,7 +73,7 @@ def test_the_table_comes_best_first(front, written):
 def test_buttons_are_for_operators_and_fit_the_queue(front):
     pages = LivePages(front)
     assert buttons(pages.sweep(NAME, READER)) == []
-    fixed = ["enqueue", "budget", "pause_trial", "unpause_trial", "end_trial"]
+    fixed = ["enqueue", "edit", "budget", "pause_trial", "unpause_trial", "end_trial"]
     for state, acts in ((QueueState.RUNNING, ["pause", "stop"]), (QueueState.QUEUED, ["stop"])):
         front.lines = [QueuedSweep(NAME, state)]
         assert buttons(pages.sweep(NAME, OPERATOR)) == acts + fixed
@@ -93,7 +93,7 @@ def test_a_sweep_that_stands_may_be_resumed_and_given_more_updates(tmp_path):
 
 def test_every_form_has_the_word(front):
     page = LivePages(front).sweep(NAME, OPERATOR)
-    assert page.count('name="form_token" value="w0rd"') == page.count("<form ") == 4
+    assert page.count('name="form_token" value="w0rd"') == page.count("<form ") == 5
 
 
 def test_the_script_is_told_the_space(front):

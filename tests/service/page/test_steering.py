@@ -26,6 +26,11 @@ def press(front, act, **form):
         ("budget", {"budget.trials": "80"}, ("request", NAME, "budget", {"trials": 80})),
         ("enqueue", {"point.init.sigma": "0.1"}, ("request", NAME, "enqueue", {"points": [{"init.sigma": 0.1}]})),
         ("enqueue", {}, ("request", NAME, "enqueue", {"points": [{}]})),
+        (
+            "edit",
+            {"overrides": "optimizer.lr=interval(0.1,1) '~init.sigma'"},
+            ("request", NAME, "edit", {"overrides": ["optimizer.lr=interval(0.1,1)", "~init.sigma"], "by": "ada"}),
+        ),
     ],
 )
 def test_each_button_calls_the_front_once(front, act, form, call):
@@ -56,6 +61,7 @@ def test_a_sweep_that_does_not_run_is_resumed_with_the_raised_budget(front):
         ("budget", {"budget.trials": "80 seed=1"}, "budget.trials"),
         ("budget", {"budget.patience": "3"}, "budget.patience"),
         ("budget", {"budget.trials": ""}, "nothing to raise"),
+        ("edit", {"overrides": "'optimizer.lr=1"}, "overrides: No closing quotation"),
         ("enqueue", {"point.init.sigma": "7"}, "points.0.init.sigma=7: is no value of what is searched"),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 from rnnsweep.adapters.optuna.cube import params_at, seed_for, value_at
 from rnnsweep.adapters.optuna.history import History, TrialRecord
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.plan import FIRST_STAGE, SweepPlan
+from rnnsweep.sweep.plan import FIRST_STAGE, SpaceVersion, SweepPlan
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.unit import Range, Unit, check_field
 
@@ -31,6 +31,8 @@ class Ask:
         enqueued: how many numbers before this one belong to enqueued points.
         offset: how far another sweep, whose results this one begins with, has gone along the same sequences of points.
         trials: trials of the whole sweep, None without a limit.
+        stages: of a space that was edited its versions, each with the number of trials before it that were not
+            enqueued; none where it was not.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Ask:
     enqueued: int = 0
     offset: int = 0
     trials: int | None = None
+    stages: tuple[tuple[int, SpaceVersion], ...] = ()
 
     @property
     def seed(self) -> int:
