@@ -194,6 +194,14 @@ class CheckpointError(RnnsweepError):
         super().__init__(f"{path}: {reason}")
 
 
+class SourceError(RnnsweepError):
+    """The state that a row is to take over cannot be read: its checkpoint is gone or torn."""
+
+    def __init__(self, trial: int, replica: int, rung: int) -> None:
+        self.trial, self.replica, self.rung = trial, replica, rung
+        super().__init__(f"no readable checkpoint of trial {trial}, replica {replica}, at rung {rung}")
+
+
 class MismatchError(RnnsweepError):
     """A worker has other versions, code or data than its driver: what it trained would be of another kind.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -79,6 +79,17 @@ class Member:
 
 
 _PURPOSES = ("data", "order", "eval", "learner", "dropout")
+NO_BEST = (math.inf, 0)
+"""Of a row without an evaluation: its smallest loss, and the rung of that."""
+
+
+def taken_over(state: RowSnapshot) -> RowSnapshot:
+    """What a row goes on from that takes another one's state: all of it but the record of a best checkpoint.
+
+    That one lies among the other row's; what is about the network itself (`solved_at`, the profile, the steps taken)
+    goes with the network.
+    """
+    return replace(state, best_loss=NO_BEST[0], best_rung=NO_BEST[1])
 
 
 class Pack:
@@ -94,7 +105,8 @@ class Pack:
         cuts: what `tile.tiles` made of these rows; forgotten when rows join or leave.
     """
 
-    _VECTORS = ("step", "taken", "rung", "updates", "solved_at", "solved_exactly_at", "diverged_at")
+    _CLOCKS = ("step", "taken", "rung", "solved_at", "solved_exactly_at", "diverged_at")
+    _VECTORS = (*_CLOCKS, "updates")
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -134,34 +146,96 @@ class Pack:
         if not rows:
             return
         self.cuts = []
+        members, states = [member for member, _ in rows], [state for _, state in rows]
+        blocks, values = self._states(states), self._values(members)
+        self.params = torch.cat([self.params, blocks["params"]])
+        self.status = torch.cat([self.status, torch.zeros_like(values["updates"], dtype=torch.int8)])
+        for name in self.slots:
+            self.slots[name] = torch.cat([self.slots[name], blocks[f"slots {name}"]])
+        for key in self.hypers:
+            self.hypers[key] = torch.cat([self.hypers[key], values[f"hypers {key}"]])
+        for purpose in self.keys:
+            self.keys[purpose] = torch.cat([self.keys[purpose], values[f"keys {purpose}"]])
+        for name, block in {**{name: blocks[name] for name in self._CLOCKS}, "updates": values["updates"]}.items():
+            setattr(self, name, torch.cat([getattr(self, name), block]))
+        self.members += members
+        self.best += [(state.best_loss, state.best_rung) for state in states]
+        self.profiles += [(state.profile_steps, state.profile) for state in states]
+
+    def _states(self, states: Sequence[RowSnapshot]) -> dict[str, Tensor]:
+        """What these have of each of the pack's tensors, on its device."""
         program, device, dtype = self.program, self.program.device, self.program.dtype
-        layout, count = program.layout, len(rows)
-        members = [member for member, _ in rows]
-        states = [state for _, state in rows]
+        layout = program.layout
         # filled on the CPU and moved at once: one transfer per join, not one per row
-        params = torch.zeros(count, layout.size, dtype=dtype)
+        params = torch.zeros(len(states), layout.size, dtype=dtype)
         for index, state in enumerate(states):
             layout.flatten(
                 {name: value[None].to(dtype) for name, value in state.params.items()}, params[index : index + 1]
             )
-        self.params = torch.cat([self.params, params.to(device)])
+        blocks = {"params": params.to(device)}
         for name, shape in program.slot_shapes.items():
-            block = torch.stack([_slot(layout, state, name, shape, dtype) for state in states])
-            self.slots[name] = torch.cat([self.slots[name], block.to(device)])
-        for key in program.hyper_keys:
+            slots = torch.stack([_slot(layout, state, name, shape, dtype) for state in states])
+            blocks[f"slots {name}"] = slots.to(device)
+        for name in self._CLOCKS:
+            numbers = [_number(getattr(state, name)) for state in states]
+            blocks[name] = torch.tensor(numbers, dtype=torch.int64).to(device)
+        return blocks
+
+    def _values(self, members: Sequence[Member]) -> dict[str, Tensor]:
+        """What these are trained by and to, in the pack's dtype and on its device."""
+        device, dtype = self.program.device, self.program.dtype
+        updates = torch.tensor([member.updates for member in members], dtype=torch.int64)
+        values = {"updates": updates.to(device)}
+        for key in self.program.hyper_keys:
             # rounded once, from the number that the config holds
-            values = torch.tensor([float(member.hypers[key]) for member in members], dtype=torch.float64).to(dtype)
-            self.hypers[key] = torch.cat([self.hypers[key], values.to(device)])
+            numbers = torch.tensor([float(member.hypers[key]) for member in members], dtype=torch.float64)
+            values[f"hypers {key}"] = numbers.to(dtype).to(device)
         for purpose in _PURPOSES:
-            values = torch.tensor([member.streams.key(purpose) for member in members], dtype=torch.int64)
-            self.keys[purpose] = torch.cat([self.keys[purpose], values.to(device)])
-        self.status = torch.cat([self.status, torch.zeros(count, dtype=torch.int8, device=device)])
-        for name in self._VECTORS:
-            values = torch.tensor([_number(member, state, name) for member, state in rows], dtype=torch.int64)
-            setattr(self, name, torch.cat([getattr(self, name), values.to(device)]))
-        self.members += members
-        self.best += [(state.best_loss, state.best_rung) for state in states]
-        self.profiles += [(state.profile_steps, state.profile) for state in states]
+            keys = torch.tensor([member.streams.key(purpose) for member in members], dtype=torch.int64)
+            values[f"keys {purpose}"] = keys.to(device)
+        return values
+
+    def replace(self, index: int, member: Member, state: RowSnapshot) -> None:
+        """Put another row into a place, at a rung boundary and into the tensors that are there.
+
+        No neighbour moves, and what replays updates goes on with the new values, unless other controllers, or weight
+        decay where there was none, come with them.
+        """
+        blocks = self._states([state])
+        _write(self.params, index, blocks["params"])
+        for name, slot in self.slots.items():
+            _write(slot, index, blocks[f"slots {name}"])
+        for name in self._CLOCKS:
+            _write(getattr(self, name), index, blocks[name])
+        self.status[index : index + 1].zero_()
+        self.best[index] = (state.best_loss, state.best_rung)
+        self.profiles[index] = (state.profile_steps, state.profile)
+        self._become(index, member)
+
+    def exploit(self, target: int, source: int, member: Member) -> None:
+        """Let a row go on from another one's state, under a point and streams of its own; otherwise as `replace`.
+
+        Bit for bit what `replace` makes of `taken_over(pack.row(source))`, without a way over the host.
+        """
+        clocks = (getattr(self, name) for name in self._CLOCKS)
+        for tensor in (self.params, self.status, *self.slots.values(), *clocks):
+            _write(tensor, target, tensor[source : source + 1])
+        self.best[target] = NO_BEST
+        self.profiles[target] = self.profiles[source]
+        self._become(target, member)
+
+    def _become(self, index: int, member: Member) -> None:
+        """Write a member's point and streams in place; tiles are cut anew only where they no longer fit."""
+        values = self._values([member])
+        _write(self.updates, index, values["updates"])
+        for key, hyper in self.hypers.items():
+            _write(hyper, index, values[f"hypers {key}"])
+        for purpose, keys in self.keys.items():
+            _write(keys, index, values[f"keys {purpose}"])
+        self.members[index] = member
+        # each of them is asked: those that stay take up what was written
+        if not all([tile.renew() for _, tile in self.cuts]):
+            self.cuts = []
 
     def leave(self, rows: Sequence[int]) -> None:
         """Drop rows by index; the others keep their order."""
@@ -255,8 +329,11 @@ def _slot(layout: ParameterLayout, state: RowSnapshot, name: str, shape: tuple[i
     return block
 
 
-def _number(member: Member, state: RowSnapshot, name: str) -> int:
-    value = member.updates if name == "updates" else getattr(state, name)
+def _write(tensor: Tensor, index: int, row: Tensor) -> None:
+    tensor[index : index + 1].copy_(row)
+
+
+def _number(value: int | None) -> int:
     return NEVER if value is None else value
 
 

@@ -73,6 +73,23 @@ class Tile:
             named |= {key[start:]: value for key, value in self.slots.items() if key.startswith(f"{prefix}.")}
         return named
 
+    def renew(self) -> bool:
+        """Take up hyperparameters that were written in place; False where this tile no longer does what they ask for.
+
+        What an update consists of is decided when a tile is cut: which controllers any row has on, whether any has
+        weight decay. A recorded update keeps to that, and reads the values where they were.
+        """
+        fresh = _standing(self)
+        if fresh.switched != self.switched or fresh.decays != self.decays:
+            return False
+        if any(not _written(self.on[name], value) for name, value in fresh.on.items()):
+            return False
+        kept = self.optimizer_hypers
+        if any(not _written(kept[name], value) for name, value in fresh.optimizer_hypers.items()):
+            return False
+        self.until.copy_(self.updates)
+        return True
+
     def learner_own(self) -> dict[str, Shaped[Tensor, "P ..."]]:
         """What the learning rule may read of its own, see `Learner.learn`."""
         return {**self.unit_hypers("learner"), "step": self.step, "key": self.keys["learner"]}
@@ -105,15 +122,43 @@ def _tile(pack: Pack, cut: slice) -> Tile:
         pack.updates[cut].clone(),
     )
     tile.once_more = Repeated(lambda: update(tile, tile.tally), cuda_graph if program.replays else None)
-    columns = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
-    tile.optimizer_hypers = program.optimizer.placed(columns, program.layout)
-    # Asked once per rung: a decay of 0 would still cost a pass over all parameters at every update.
-    tile.decays = bool((hypers.get("optimizer.weight_decay", torch.zeros(1)) > 0).any())
-    for name, unit in program.controllers.items():
-        # A controller without hyperparameters of its own answers once for all rows.
-        tile.on[name] = unit.active(tile.unit_hypers(f"controllers.{name}")).expand(len(tile.step))
-        tile.switched[name] = bool(tile.on[name].any())
+    standing = _standing(tile)
+    tile.on, tile.switched, tile.decays = standing.on, standing.switched, standing.decays
+    tile.optimizer_hypers = standing.optimizer_hypers
     return tile
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What follows from the hyperparameters of a tile's rows; see `Tile` for the fields."""
+
+    on: dict[str, Bool[Tensor, " P"]]
+    switched: dict[str, bool]
+    optimizer_hypers: Mapping[str, Shaped[Tensor, "#P N"]]
+    decays: bool
+
+
+def _standing(tile: Tile) -> _Standing:
+    program, hypers = tile.program, tile.hypers
+    columns = {name: value[:, None] for name, value in tile.unit_hypers("optimizer").items()}
+    placed = program.optimizer.placed(columns, program.layout)
+    # Asked once per rung: a decay of 0 would still cost a pass over all parameters at every update.
+    decays = bool((hypers.get("optimizer.weight_decay", torch.zeros(1)) > 0).any())
+    # A controller without hyperparameters of its own answers once for all rows.
+    on = {
+        name: unit.active(tile.unit_hypers(f"controllers.{name}")).expand(len(tile.step))
+        for name, unit in program.controllers.items()
+    }
+    return _Standing(on, {name: bool(value.any()) for name, value in on.items()}, placed, decays)
+
+
+def _written(kept: Tensor, fresh: Tensor) -> bool:
+    """Whether a tensor that may have been recorded holds the fresh values now, at the address that it had."""
+    if kept.data_ptr() != fresh.data_ptr() and not torch.equal(kept, fresh):
+        if 0 in kept.stride():  # one answer for all rows has no place for several
+            return False
+        kept.copy_(fresh)
+    return True
 
 
 def train_batch(tile: Tile) -> Batch:

@@ -7,6 +7,7 @@ lost            the worker is gone: try again; charged only if the trial was alo
 store           the worker gave up on the checkpoint store: lost, never charged; again and again stops the sweep
 bug             the row raised: FAILED at once; the same traceback on three trials stops the sweep
 refused         a unit does not accept the row's parameters: FAILED at once
+no_source       the state that the row was to take over cannot be read: it goes on with its own
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 OUT_OF_MEMORY, LOST, BUG, REFUSED = "out_of_memory", "lost", "bug", "refused"
+NO_SOURCE = "no_source"
 
 
 @dataclass(frozen=True)

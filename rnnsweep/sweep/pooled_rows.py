@@ -26,6 +26,7 @@ def widened_orders(sweep: int, orders: Orders, opening: Opening | None = None) -
         _widened_keys(sweep, orders.decided),
         _widened_keys(sweep, orders.acknowledged),
         {} if opening is None else {sweep: opening},
+        take=tuple(widened(sweep, spec) for spec in orders.take),
     )
 
 

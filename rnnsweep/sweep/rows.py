@@ -17,8 +17,26 @@ RowKey = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
+class Source:
+    """The state of a row of the same sweep that another one takes over; see `decisions/0033`.
+
+    Attributes:
+        trial, replica: whose.
+        tokens: of its attempts that may have stored it, newest first.
+        rung: after which.
+    """
+
+    trial: int
+    replica: int
+    tokens: tuple[str, ...]
+    rung: int
+
+
+@dataclass(frozen=True)
 class RowSpec:
     """A row that a worker is to train.
+
+    A row that trains here already goes on as this one, in its place, if it has a `source`.
 
     Attributes:
         trial, replica: who it is.
@@ -27,6 +45,7 @@ class RowSpec:
         updates: train until this many updates.
         restore: tokens of earlier attempts, newest first, to restore from; empty = initial weights.
         restore_to: restore no checkpoint newer than this rung (None = the newest valid one).
+        source: what it begins with where it has no checkpoint of its own; None: initial weights.
     """
 
     trial: int
@@ -36,6 +55,7 @@ class RowSpec:
     updates: int
     restore: tuple[str, ...] = ()
     restore_to: int | None = None
+    source: Source | None = None
 
     @property
     def row(self) -> RowId:
@@ -102,7 +122,8 @@ class RowFailure:
     """A row that its worker cannot train.
 
     Attributes:
-        kind: ``bug`` (an exception), ``out_of_memory``, ``refused`` (a unit does not accept the row's params).
+        kind: ``bug`` (an exception), ``out_of_memory``, ``refused`` (a unit does not accept the row's params),
+            ``no_source`` (the state that it was to take over cannot be read).
         reason: one line.
         traceback: the whole traceback; empty where there is none.
         shared: rows of other sweeps failed with it, of which one may be to blame.
@@ -168,6 +189,8 @@ class Orders:
         acknowledged: per row the last rung that is durable in the ledger; older reports may be forgotten.
         open: sweeps that come to the worker with this message, by their number in the pool, see `pooled_rows`.
         close: numbers of sweeps that leave it, once their rows have.
+        take: rows that are to go on from another one's state, in their place, as soon as they and that other one stand
+            after the rung in question; where they never do, nothing comes of it. A withdrawal by its token revokes one.
     """
 
     join: tuple[RowSpec, ...] = ()
@@ -176,11 +199,13 @@ class Orders:
     acknowledged: Mapping[RowId, int] = field(default_factory=dict[RowId, int])
     open: Mapping[int, Opening] = field(default_factory=dict[int, Opening])
     close: tuple[int, ...] = ()
+    take: tuple[RowSpec, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Nothing to say."""
-        return not (self.join or self.leave or self.decided or self.acknowledged or self.open or self.close)
+        said = (self.join, self.leave, self.decided, self.acknowledged, self.open, self.close, self.take)
+        return not any(said)
 
     def merged(self, later: Orders) -> Orders:
         """Both as one message: a row that was to join and is withdrawn before it did is in neither list.
@@ -202,6 +227,7 @@ class Orders:
             acknowledged=_larger(self.acknowledged, later.acknowledged),
             open={**self.open, **later.open},
             close=self.close + later.close,
+            take=tuple(spec for spec in self.take if spec.key not in gone) + later.take,
         )
 
 

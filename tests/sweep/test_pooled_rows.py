@@ -6,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnsweep.sweep.pooled_rows import widened_orders
-from rnnsweep.sweep.rows import Opening, Orders, RowReport, RowSpec, Withdrawal, narrowed, owner_of, wide, widened
+from rnnsweep.sweep.rows import (
+    Opening,
+    Orders,
+    RowReport,
+    RowSpec,
+    Source,
+    Withdrawal,
+    narrowed,
+    owner_of,
+    wide,
+    widened,
+)
 
 SWEEPS, TRIALS = st.integers(0, 1 << 20), st.integers(0, (1 << 32) - 1)
 
@@ -32,3 +43,9 @@ def test_orders_of_two_sweeps_are_one_message_of_strangers() -> None:
     assert len(both.join) == len(both.leave) == 1, "one sweep's withdrawal takes no other's row back"
     assert sorted(both.decided.values()) == [4, 5]
     assert set(both.open) == {1, 2}
+
+
+def test_a_state_goes_over_within_one_sweep() -> None:
+    spec = RowSpec(3, 0, "t", {}, 10, source=Source(4, 0, ("s",), 2))
+    taken = widened_orders(5, Orders(take=(spec,))).take
+    assert narrowed(taken[0]) == (5, spec)  # the source keeps its number within the sweep

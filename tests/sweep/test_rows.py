@@ -22,6 +22,14 @@ def test_a_row_withdrawn_before_it_was_handed_over_is_in_no_order() -> None:
     assert kept == Orders(leave=(Withdrawal(0, 0, "old", 3),), join=(NEW,))
 
 
+def test_what_is_to_be_taken_over_is_revoked_by_a_withdrawal_of_its_token_alone() -> None:
+    told = Orders(take=(NEW,))
+    assert not told.empty
+    assert told.merged(Orders(leave=(Withdrawal(0, 0, "old"),))).take == (NEW,)
+    assert told.merged(Orders(leave=(Withdrawal(0, 0, "new"),))).take == ()
+    assert told.merged(Orders(take=(OLD,))).take == (NEW, OLD)
+
+
 @given(st.lists(st.dictionaries(st.tuples(st.integers(0, 2), st.just(0)), st.integers(0, 9)), max_size=4))
 def test_what_is_acknowledged_only_grows_in_whatever_order_messages_come(messages: list[dict]) -> None:
     forward = backward = Orders()

@@ -12,6 +12,7 @@ import torch
 
 from rnnsweep.core.checkpoint import Saved
 from rnnsweep.sweep.patience import Standing
+from rnnsweep.sweep.policy import NO_SOURCE
 from rnnsweep.sweep.rows import RowFailure, RowReport, RowSpec
 from rnnsweep.sweep.states import RowState as State
 
@@ -20,8 +21,9 @@ def failures_of(specs: Sequence[RowSpec], kind: str, error: Exception) -> list[R
     """The same failure for each of some rows; call it where the exception is being handled."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     # a refusal is the user's to read: its line says all, a traceback would point into our code
-    text = "" if kind == "refused" else traceback.format_exc()
-    prefix = "" if kind == "refused" else f"{type(error).__name__}: "
+    said = kind in ("refused", NO_SOURCE)
+    text = "" if said else traceback.format_exc()
+    prefix = "" if said else f"{type(error).__name__}: "
     return [RowFailure(spec.trial, spec.replica, spec.token, kind, prefix + reason, text) for spec in specs]
 
 

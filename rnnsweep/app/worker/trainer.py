@@ -6,9 +6,10 @@ import importlib.metadata
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -16,18 +17,20 @@ from rnnsweep.app.config.point import resolve_point
 from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.open_sweeps import OpenSweep, OpenSweeps
 from rnnsweep.app.worker.retrying_store import RetryingStore
-from rnnsweep.app.worker.row_records import failures_of, hash_of, no_memory, plain_report, reports_of, standing_of
+from rnnsweep.app.worker.row_in_training import RowInTraining, has_ended, report_of, save_checkpoint, weighed
+from rnnsweep.app.worker.row_records import failures_of, no_memory, reports_of, standing_of
 from rnnsweep.app.worker.rung_news import RungNews
 from rnnsweep.app.worker.settings import TrainerSettings
+from rnnsweep.app.worker.taken_states import state_of
 from rnnsweep.app.worker.turns import PackTurns
-from rnnsweep.core.build import Units, build_program, build_units, initial_state, row_hypers, shape_key
+from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers, shape_key
 from rnnsweep.core.checkpoint import check_parameters
 from rnnsweep.core.pack import Member, Pack, RowSnapshot
 from rnnsweep.core.program import Program
 from rnnsweep.core.training import Watch, train_rung
 from rnnsweep.core.types import RowStatus
-from rnnsweep.errors import MismatchError, RnnsweepError, StoreError
-from rnnsweep.sweep.patience import Standing
+from rnnsweep.errors import MismatchError, RnnsweepError, SourceError, StoreError
+from rnnsweep.sweep.policy import NO_SOURCE
 from rnnsweep.sweep.pooled_rows import CLOSED, MISMATCH, STORE, of_sweep
 from rnnsweep.sweep.rows import (
     ALONE,
@@ -41,16 +44,11 @@ from rnnsweep.sweep.rows import (
     WorkerInfo,
     narrowed,
     owner_of,
+    wide,
     widened,
 )
 from rnnsweep.sweep.states import RowState as State
 
-_STATES = {
-    RowStatus.ACTIVE: State.ACTIVE,
-    RowStatus.DONE: State.DONE,
-    RowStatus.SOLVED: State.SOLVED,
-    RowStatus.DIVERGED: State.DIVERGED,
-}
 _LIBRARIES = ("rnnsweep", "torch", "numpy", "numba", "safetensors", "ray", "optuna", "mlflow")
 
 PackKey = tuple[str, int, int, int]
@@ -58,27 +56,6 @@ PackKey = tuple[str, int, int, int]
 
 Rows with rungs of other lengths would wait for each other in one pack.
 """
-
-
-@dataclass
-class _Row:
-    """A row's standing beside its tensors.
-
-    Attributes:
-        spec: by its number in the pool. trial: its number within the sweep.
-        reports: those since the driver's last acknowledgement; they travel in every checkpoint.
-        decided: last rung whose verdict is known.
-        standing: how long its objective has not improved.
-    """
-
-    spec: RowSpec
-    sweep: OpenSweep
-    trial: int
-    units: Units
-    folder: str
-    reports: list[RowReport] = field(default_factory=list)
-    decided: int = 0
-    standing: Standing = field(default_factory=Standing)
 
 
 class PackTrainer:
@@ -99,7 +76,8 @@ class PackTrainer:
         single_threaded(cores)
         self.sweeps = OpenSweeps(settings)
         self.packs: dict[PackKey, Pack] = {}
-        self.rows: dict[RowId, _Row] = {}
+        self.rows: dict[RowId, RowInTraining] = {}
+        self._takes: dict[RowId, RowSpec] = {}
         self._turns = PackTurns[PackKey]()
         # keys of packs that failed as a whole: the sweeps in them are kept apart, so that only the guilty one fails
         self._apart: set[PackKey] = set()
@@ -149,12 +127,20 @@ class PackTrainer:
         failures: list[RowFailure] = []
         for number, opening in orders.open.items():
             self._open(number, opening, failures)
-        # Who leaves goes first: a new attempt of the same row may be among those who join.
+        # First of all: whose state is taken may leave with this very message, and who takes it stays in its place.
+        joining = [spec for spec in orders.join if spec.source is None or spec.row not in self.rows]
+        for spec in (spec for spec in orders.join if spec not in joining):
+            self._guard([spec], failures, lambda spec=spec: self._take_over(spec, joining))
+        # Who leaves goes before who joins: a new attempt of the same row may be among them.
+        self._takes = {spec.row: spec for spec in self._takes.values() if not _revoked(spec, orders)}
         for withdrawal in orders.leave:
             with self._store_of(owner_of(withdrawal.trial)[0], failures):
                 self._withdraw(withdrawal)
         self._note_progress(orders)
-        self._take_in(orders.join, reports, failures)
+        self._takes |= {spec.row: spec for spec in orders.take}
+        for spec in self._due():
+            self._guard([spec], failures, lambda spec=spec: self._take_over(spec, joining))
+        self._take_in(joining, reports, failures)
         if self._news is not None:
             self._news.begin_rung()
         self.packs = {key: pack for key, pack in self.packs.items() if len(pack)}
@@ -177,7 +163,7 @@ class PackTrainer:
 
     def _take_in(self, specs: Sequence[RowSpec], reports: list[RowReport], failures: list[RowFailure]) -> None:
         """All who join a pack join at once: every join copies the pack's tensors."""
-        joining: dict[PackKey, list[tuple[_Row, RowSnapshot]]] = {}
+        joining: dict[PackKey, list[tuple[RowInTraining, RowSnapshot]]] = {}
         for spec in specs:
             if owner_of(spec.trial)[0] in self.sweeps:  # else it was refused, and its driver knows
                 self._guard([spec], failures, lambda spec=spec: self._prepare(spec, joining, reports))
@@ -185,7 +171,7 @@ class PackTrainer:
             own = [row.spec for row, _ in rows]
             self._guard(own, failures, lambda key=key, rows=rows: self._join(key, rows), key)
 
-    def _row(self, member: Member) -> _Row:
+    def _row(self, member: Member) -> RowInTraining:
         return self.rows[member.name]  # type: ignore[index]
 
     def _withdraw(self, withdrawal: Withdrawal) -> None:
@@ -215,52 +201,101 @@ class PackTrainer:
                 row.reports = [report for report in row.reports if report.rung > rung]
 
     def _prepare(
-        self, spec: RowSpec, joining: dict[PackKey, list[tuple[_Row, RowSnapshot]]], reports: list[RowReport]
+        self, spec: RowSpec, joining: dict[PackKey, list[tuple[RowInTraining, RowSnapshot]]], reports: list[RowReport]
     ) -> None:
         """Build or restore a row; repeat the reports that its checkpoint carries."""
         number, own = narrowed(spec)
-        sweep = self.sweeps[number]
-        config = resolve_point(sweep.settings.variants, spec.params)
-        units = build_units(config)  # here a unit refuses a value that it cannot take, before anything is held for it
-        key = self._key(shape_key(config, units), sweep)
-        row = _Row(spec, sweep, own.trial, units, sweep.folder(own.trial, own.replica, own.token))
+        row, key, config = self._built(spec)
+        sweep = row.sweep
         folders = [sweep.folder(own.trial, own.replica, token) for token in spec.restore]
         saved = sweep.store.newest(folders, spec.restore_to)
         if key not in self.packs:
-            self.packs[key] = Pack(build_program(config, units, self.device))
+            self.packs[key] = Pack(build_program(config, row.units, self.device))
         program = self.packs[key].program
-        if saved is None:
-            state = initial_state(program, units, sweep.streams(own.trial, own.replica))
-        else:
+        if saved is not None:
             state = saved.state
             # The driver may have died before it stored them; under the new token, or it would take them for an old
             # attempt's. What it knows already it turns down by the rung's number.
             row.reports = [replace(report, token=spec.token) for report in reports_of(saved)]
             row.standing = standing_of(saved)
             reports.extend(widened(number, report) for report in row.reports)
-        if not _ended(row, state):
+        elif spec.source is not None:
+            state = state_of(sweep, spec.source)
+        else:
+            state = initial_state(program, row.units, sweep.streams(own.trial, own.replica))
+        if not has_ended(row, state):
             check_parameters(state, program.layout, folders[0] if saved is not None else row.folder)
+            row.rung = state.rung
             joining.setdefault(key, []).append((row, state))
+
+    def _built(self, spec: RowSpec) -> tuple[RowInTraining, PackKey, dict[str, Any]]:
+        """A row that has no state yet, where it belongs, and its config."""
+        number, own = narrowed(spec)
+        sweep = self.sweeps[number]
+        config = resolve_point(sweep.settings.variants, spec.params)
+        units = build_units(config)  # here a unit refuses a value that it cannot take, before anything is held for it
+        folder = sweep.folder(own.trial, own.replica, own.token)
+        return RowInTraining(spec, sweep, own.trial, units, folder), self._key(shape_key(config, units), sweep), config
+
+    # ------------------------------------------------------------------ rows that take over another one's state
+
+    def _due(self) -> list[RowSpec]:
+        """Rows that are to take over another one's state now; those that never can are forgotten."""
+        due: list[RowSpec] = []
+        for name, spec in list(self._takes.items()):
+            assert spec.source is not None
+            row, source = (
+                self.rows.get(name),
+                self.rows.get((wide(owner_of(name[0])[0], spec.source.trial), spec.source.replica)),
+            )
+            rung = spec.source.rung
+            if row is not None and source is not None and (source.rung < rung or row.rung < rung):
+                continue  # one of them is not there yet
+            del self._takes[name]
+            if row is not None and source is not None and source.rung == rung and row.spec.token != spec.token:
+                due.append(spec)
+        return due
+
+    def _take_over(self, spec: RowSpec, joining: list[RowSpec]) -> None:
+        """A row that trains here goes on from another one's state, in its own place where it has the same program."""
+        assert spec.source is not None
+        if self.rows[spec.row].spec.token == spec.token:  # it does already
+            return
+        row, key, _ = self._built(spec)
+        there = {
+            member.name: (at, index) for at, pack in self.packs.items() for index, member in enumerate(pack.members)
+        }
+        at, index = there[spec.row]
+        if at != key:  # it was kept apart for a while: it leaves, and joins as any other
+            self._drop([spec.row])
+            joining.append(spec)
+            return
+        pack, member = self.packs[key], self._member(row)
+        wide_source = (wide(row.sweep.number, spec.source.trial), spec.source.replica)
+        source = there.get(wide_source)
+        # the row itself where it stands at that very rung, which is the usual case; its checkpoint holds the same
+        near = self.rows.get(wide_source)
+        if source is not None and near is not None and source[0] == key and near.rung == spec.source.rung:
+            pack.exploit(index, source[1], member)
+        else:
+            state = state_of(row.sweep, spec.source)
+            check_parameters(state, pack.program.layout, row.folder)
+            pack.replace(index, member, state)
+        row.rung = spec.source.rung
+        self.rows[spec.row] = row
 
     def _key(self, shape: str, sweep: OpenSweep) -> PackKey:
         key = (shape, sweep.settings.report_every, sweep.settings.eval_every, 0)
         return (*key[:3], sweep.number) if key in self._apart else key
 
-    def _join(self, key: PackKey, rows: Sequence[tuple[_Row, RowSnapshot]]) -> None:
-        members = [
-            (
-                Member(
-                    row.spec.row,
-                    row.spec.updates,
-                    row_hypers(row.units),
-                    row.sweep.streams(row.trial, row.spec.replica),
-                ),
-                state,
-            )
-            for row, state in rows
-        ]
-        self.packs[key].join(members)
+    def _join(self, key: PackKey, rows: Sequence[tuple[RowInTraining, RowSnapshot]]) -> None:
+        self.packs[key].join([(self._member(row), state) for row, state in rows])
         self.rows.update({row.spec.row: row for row, _ in rows})
+
+    @staticmethod
+    def _member(row: RowInTraining) -> Member:
+        streams = row.sweep.streams(row.trial, row.spec.replica)
+        return Member(row.spec.row, row.spec.updates, row_hypers(row.units), streams)
 
     # ------------------------------------------------------------------ one rung
 
@@ -287,11 +322,12 @@ class PackTrainer:
             if number in away:  # all its rows have left
                 continue
             row = self._row(member)
-            report = _weighed(row, _report(pack.program, RowStatus(status), row, state, metrics, share))
+            report = weighed(row, report_of(pack.program, RowStatus(status), row, state, metrics, share))
             row.reports.append(report)
+            row.rung = state.rung
             away.add(number)  # until its checkpoint is written
             with self._store_of(number, failures):
-                _checkpoint(row, state)  # before the driver hears of the rung: what it knows can be restored
+                save_checkpoint(row, state)  # before the driver hears of the rung: what it knows can be restored
                 away.discard(number)
                 reports.append(widened(number, report))
                 if report.state is not State.ACTIVE:
@@ -334,6 +370,8 @@ class PackTrainer:
             return
         except StoreError:
             raise
+        except SourceError as error:
+            found = failures_of(specs, NO_SOURCE, error)
         except RnnsweepError as error:
             found = failures_of(specs, "refused", error)
         except Exception as error:  # noqa: BLE001 - whatever a unit raises must not end the worker
@@ -345,51 +383,5 @@ class PackTrainer:
         self._drop([spec.row for spec in specs])  # their tensors may be half changed
 
 
-def _report(
-    program: Program, status: RowStatus, row: _Row, state: RowSnapshot, metrics: Mapping[str, float], share: float
-) -> RowReport:
-    return RowReport(
-        row.trial,
-        row.spec.replica,
-        row.spec.token,
-        state.rung,
-        state.step,
-        metrics,
-        _STATES[status],
-        state.solved_at,
-        state.solved_exactly_at,
-        state.diverged_at,
-        share,
-        f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
-        row.sweep.settings.session.number,
-    )
-
-
-def _weighed(row: _Row, report: RowReport) -> RowReport:
-    """The report, which ends the row where it has not improved for too long."""
-    patience = row.sweep.settings.patience
-    if patience is None:
-        return report
-    row.standing = patience.after(row.standing, report.metrics)
-    over = report.state is State.ACTIVE and patience.exhausted(row.standing)
-    return replace(report, state=State.STALLED) if over else report
-
-
-def _checkpoint(row: _Row, state: RowSnapshot) -> None:
-    """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
-    store = row.sweep.store
-    extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
-    if row.sweep.settings.patience is not None:
-        extra["standing"] = [row.standing.best, row.standing.since]
-    store.save(row.folder, state, extra)
-    # From the last decided rung on all may still be needed: a verdict may end the row at any of them.
-    floor = min(row.decided, state.rung - 1)
-    kept = [rung for rung in store.rungs(row.folder) if rung >= floor or rung == state.best_rung]
-    store.prune(row.folder, kept)
-
-
-def _ended(row: _Row, state: RowSnapshot) -> bool:
-    """Whether a restored row has nothing left to train: a raised budget only moves rows that had used theirs up."""
-    last = row.reports[-1].state if row.reports else State.ACTIVE
-    through = (State.SOLVED, State.STALLED, State.DIVERGED)
-    return last in through or (last is State.DONE and state.step >= row.spec.updates)
+def _revoked(spec: RowSpec, orders: Orders) -> bool:
+    return any(gone.key == spec.key for gone in orders.leave)

@@ -1,0 +1,102 @@
+"""A row as its worker knows it beside its tensors: what it reports of a rung, and what it keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from rnnsweep.app.worker.open_sweeps import OpenSweep
+from rnnsweep.app.worker.row_records import hash_of, plain_report
+from rnnsweep.core.build import Units
+from rnnsweep.core.pack import RowSnapshot
+from rnnsweep.core.program import Program
+from rnnsweep.core.types import RowStatus
+from rnnsweep.sweep.patience import Standing
+from rnnsweep.sweep.rows import RowReport, RowSpec
+from rnnsweep.sweep.states import RowState as State
+
+_STATES = {
+    RowStatus.ACTIVE: State.ACTIVE,
+    RowStatus.DONE: State.DONE,
+    RowStatus.SOLVED: State.SOLVED,
+    RowStatus.DIVERGED: State.DIVERGED,
+}
+
+
+@dataclass
+class RowInTraining:
+    """A row's standing beside its tensors.
+
+    Attributes:
+        spec: by its number in the pool. trial: its number within the sweep.
+        reports: those since the driver's last acknowledgement; they travel in every checkpoint.
+        decided: last rung whose verdict is known.
+        standing: how long its objective has not improved.
+        rung: rungs done.
+    """
+
+    spec: RowSpec
+    sweep: OpenSweep
+    trial: int
+    units: Units
+    folder: str
+    reports: list[RowReport] = field(default_factory=list)
+    decided: int = 0
+    standing: Standing = field(default_factory=Standing)
+    rung: int = 0
+
+
+def report_of(
+    program: Program,
+    status: RowStatus,
+    row: RowInTraining,
+    state: RowSnapshot,
+    metrics: Mapping[str, float],
+    share: float,
+) -> RowReport:
+    """What a row reports of the rung that it has just trained; `share` is its part of the device time."""
+    return RowReport(
+        row.trial,
+        row.spec.replica,
+        row.spec.token,
+        state.rung,
+        state.step,
+        metrics,
+        _STATES[status],
+        state.solved_at,
+        state.solved_exactly_at,
+        state.diverged_at,
+        share,
+        f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
+        row.sweep.settings.session.number,
+    )
+
+
+def weighed(row: RowInTraining, report: RowReport) -> RowReport:
+    """The report, which ends the row where it has not improved for too long."""
+    patience = row.sweep.settings.patience
+    if patience is None:
+        return report
+    row.standing = patience.after(row.standing, report.metrics)
+    over = report.state is State.ACTIVE and patience.exhausted(row.standing)
+    return replace(report, state=State.STALLED) if over else report
+
+
+def save_checkpoint(row: RowInTraining, state: RowSnapshot) -> None:
+    """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
+    store = row.sweep.store
+    extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
+    if row.sweep.settings.patience is not None:
+        extra["standing"] = [row.standing.best, row.standing.since]
+    store.save(row.folder, state, extra)
+    # From the last decided rung on all may still be needed: a verdict may end the row at any of them.
+    floor = min(row.decided, state.rung - 1)
+    kept = [rung for rung in store.rungs(row.folder) if rung >= floor or rung == state.best_rung]
+    store.prune(row.folder, kept)
+
+
+def has_ended(row: RowInTraining, state: RowSnapshot) -> bool:
+    """Whether a restored row has nothing left to train: a raised budget only moves rows that had used theirs up."""
+    last = row.reports[-1].state if row.reports else State.ACTIVE
+    through = (State.SOLVED, State.STALLED, State.DIVERGED)
+    return last in through or (last is State.DONE and state.step >= row.spec.updates)
