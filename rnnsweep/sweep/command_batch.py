@@ -22,6 +22,7 @@ from rnnsweep.sweep.events import (
     Join,
     Judged,
     Leave,
+    Prepare,
     Progressed,
     ReportRung,
     TellSampler,
@@ -49,6 +50,7 @@ class OrdersBuilder:
     """Orders for one worker, in the making. Leaving comes before joining."""
 
     join: list[RowSpec] = field(default_factory=list[RowSpec])
+    take: list[RowSpec] = field(default_factory=list[RowSpec])
     leave: list[Withdrawal] = field(default_factory=list[Withdrawal])
     decided: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
     acknowledged: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
@@ -57,6 +59,7 @@ class OrdersBuilder:
         """Add a withdrawal, or cancel a join of this very batch."""
         # Orders let rows leave before others join; a join that is followed by its own withdrawal would come out the
         # wrong way round, so both cancel here.
+        self.take = [spec for spec in self.take if spec.key != gone.key]
         kept = [spec for spec in self.join if (spec.row, spec.token) != ((gone.trial, gone.replica), gone.token)]
         if len(kept) == len(self.join):
             self.leave.append(gone)
@@ -64,7 +67,7 @@ class OrdersBuilder:
 
     def orders(self) -> Orders:
         """The finished message."""
-        return Orders(tuple(self.join), tuple(self.leave), self.decided, self.acknowledged)
+        return Orders(tuple(self.join), tuple(self.leave), self.decided, self.acknowledged, take=tuple(self.take))
 
 
 class CommandBatch:
@@ -110,7 +113,7 @@ class CommandBatch:
                     self._order(command)
                 case PutReports() | PutRung() | PutVerdict() | PutTrial() | PutAttempt() | PutSweep():
                     self._writes.append(command)
-                case Join() | Leave() | Exclude():
+                case Join() | Leave() | Prepare() | Exclude():
                     self._order(command)
                 case _:
                     self._consult(command)
@@ -135,7 +138,7 @@ class CommandBatch:
         if self._sampler.wants_replicas:
             self._sampler.report_replicas(rung.trial, rung.step, rung.replicas)
 
-    def _order(self, command: Join | Leave | Progressed | Exclude) -> None:
+    def _order(self, command: Join | Leave | Prepare | Progressed | Exclude) -> None:
         if isinstance(command, Exclude):
             self._excluded.append(command.node)
             return
@@ -143,6 +146,8 @@ class CommandBatch:
         match command:
             case Join():
                 builder.join.append(command.spec)
+            case Prepare():
+                builder.take.append(command.spec)
             case Leave():
                 builder.withdraw(command.withdrawal)
             case Progressed():

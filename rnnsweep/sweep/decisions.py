@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from rnnsweep.sweep import verdicts
 from rnnsweep.sweep.events import Command, TellSampler
-from rnnsweep.sweep.exploits import exploit
+from rnnsweep.sweep.exploits import advance, exploit, return_to_line
 from rnnsweep.sweep.placement import enqueue, withdraw
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, PutVerdict
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
-from rnnsweep.sweep.rungs import end, kept, pruned, settle, store
+from rnnsweep.sweep.rungs import complete, end, kept, pruned, settle, store
 from rnnsweep.sweep.schedulers.base import Decision
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.views import BY_SCHEDULER, BY_USER
@@ -45,19 +45,26 @@ def _apply(memory: SweepMemory, trial: OpenTrial, decision: Decision, out: list[
         memory.refused += 1
         return
     trial.judging = 0
+    memory.undecided.discard(trial.number)
     if decision.verdict == verdicts.EXPLOIT:
         exploit(memory, trial, decision, out)
         return
     out.append(PutVerdict(trial.number, decision.rung, decision.verdict))
     match decision.verdict:
         case verdicts.KEEP:
-            kept(trial, out)
+            _keep(memory, trial, out)
         case verdicts.PRUNE:
             pruned(memory, trial, out)
         case verdicts.PAUSE:
             _pause(memory, trial, out)
         case other:
             raise AssertionError(f"trial {trial.number}: a scheduler decides {other!r}")
+
+
+def _keep(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
+    kept(trial, out)
+    if trial.diverged:  # it has waited for another one's state in vain
+        complete(memory, trial, out)
 
 
 def _pause(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
@@ -110,6 +117,9 @@ def drained(memory: SweepMemory, out: list[Command]) -> bool:
     if memory.open and memory.scheduler is not None:
         memory.decisions.extend(memory.scheduler.drained())
         carry_out(memory, out)
+        while advance(memory, out):
+            carry_out(memory, out)
+        return_to_line(memory, out)
         if any(trial.state is not TrialState.PAUSED for trial in memory.open.values()):
             return False
     for number in sorted(memory.open):

@@ -4,7 +4,7 @@
 
 Commands fall in three kinds. Writes (`ports.Write`) become durable first, all those of a batch in one transaction.
 `AskSampler`, `ReportRung`, `AskPruner` and `TellSampler` talk to the sampler, which lives in memory and can be rebuilt.
-`Join`, `Leave`, `Progressed` and `Exclude` reach workers, and only after the writes are durable.
+`Join`, `Prepare`, `Leave`, `Progressed` and `Exclude` reach workers, and only after the writes are durable.
 """
 
 from __future__ import annotations
@@ -162,6 +162,14 @@ class Join:
 
 
 @dataclass(frozen=True)
+class Prepare:
+    """A worker lets a row of its own go on from another one's state once both are there; see `Orders.take`."""
+
+    worker: str
+    spec: RowSpec
+
+
+@dataclass(frozen=True)
 class Leave:
     """A worker drops a row."""
 
@@ -186,4 +194,4 @@ class Exclude:
     node: str
 
 
-Command = Write | AskSampler | ReportRung | AskPruner | TellSampler | Join | Leave | Progressed | Exclude
+Command = Write | AskSampler | ReportRung | AskPruner | TellSampler | Join | Prepare | Leave | Progressed | Exclude

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rnnsweep.sweep.events import Command, Exclude
+from rnnsweep.sweep.exploits import no_source
 from rnnsweep.sweep.placement import enqueue, leave_group, quarantine, withdraw
-from rnnsweep.sweep.policy import BUG, LOST, OUT_OF_MEMORY, halves, lost_for_good, repeated_bug, signature
+from rnnsweep.sweep.policy import BUG, LOST, NO_SOURCE, OUT_OF_MEMORY, halves, lost_for_good, repeated_bug, signature
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, WorkerLost
 from rnnsweep.sweep.records import LiveWorker, OpenTrial, SweepMemory
 from rnnsweep.sweep.rows import RowFailure
@@ -15,6 +16,7 @@ from rnnsweep.sweep.states import RowState, SweepState, TrialState
 def fail_rows(memory: SweepMemory, worker: LiveWorker, failures: list[RowFailure], out: list[Command]) -> None:
     """Rows that their worker could not train; the caller has checked tokens."""
     held = len(worker.rows)
+    failures = [failure for failure in failures if not _goes_on_alone(memory, failure, out)]
     memory_failures = [failure for failure in failures if failure.kind == OUT_OF_MEMORY]
     if memory_failures:
         _halve(worker, alone=not any(failure.shared for failure in memory_failures))
@@ -43,6 +45,14 @@ def fail_rows(memory: SweepMemory, worker: LiveWorker, failures: list[RowFailure
     for suspects in dict.fromkeys(tuple(trials) for trials in shared.values()):
         quarantine(memory, halves(suspects, most))
     memory.touch(worker.info.worker)
+
+
+def _goes_on_alone(memory: SweepMemory, failure: RowFailure, out: list[Command]) -> bool:
+    """Whether a trial does without the state that it was to take over."""
+    trial = memory.open.get(failure.trial)
+    if failure.kind != NO_SOURCE or trial is None or not trial.rows[failure.replica].placed:
+        return False
+    return no_source(memory, trial, failure.reason, out)
 
 
 def _halve(worker: LiveWorker, *, alone: bool) -> None:
@@ -99,7 +109,7 @@ def lose_attempt(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[C
     trial.charged += charge
     out.append(PutAttempt(trial.attempt(outcome=reason.split(":")[0], charged=charge)))
     trial.reason = reason
-    trial.log(f"attempt {trial.attempts} lost: {reason}" + (" (charged)" if charge else ""))
+    trial.log(f"attempt {trial.attempt_number} lost: {reason}" + (" (charged)" if charge else ""))
     memory.move(trial, TrialState.WAITING)
     if trial.charged > memory.plan.retries:
         end(memory, trial, TrialState.FAILED, lost_for_good(trial.charged, reason), out)

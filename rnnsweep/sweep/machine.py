@@ -35,6 +35,7 @@ from rnnsweep.sweep.events import (
     TrialRequest,
     Wish,
 )
+from rnnsweep.sweep.exploits import AHEAD, advance, give_way, return_to_line
 from rnnsweep.sweep.failures import clear_suspect, credit_node, fail_rows, lose_attempt, worker_lost
 from rnnsweep.sweep.placement import displaced, fill, surplus
 from rnnsweep.sweep.ports import PutAttempt, PutTrial, RungTrained, WorkerJoined, WorkerLost, WorkerResized
@@ -54,12 +55,17 @@ def step(memory: SweepMemory, event: Event) -> list[Command]:
         return out
     _take(memory, event, out)
     carry_out(memory, out)
+    while advance(memory, out):
+        carry_out(memory, out)
+    return_to_line(memory, out)
     repeats.settle(memory, out)
     # Limits before new work: an event that reaches one must not also hand out trials.
     _check_budget(memory)
     _check_done(memory, event, out)
     if memory.stopping is None:
         fill(memory, out)
+        while (memory.queue and give_way(memory, out)) or give_way(memory, out, AHEAD):
+            fill(memory, out)
         _make_way(memory, out)
         _ask(memory, out)
     return out
@@ -383,6 +389,6 @@ def interrupt_attempt(memory: SweepMemory, trial: OpenTrial, reason: str, out: l
     out.append(PutAttempt(trial.attempt(outcome="interrupted")))
     # a bug's reason has its traceback below the first line; once in the sweep's record is enough
     trial.reason = reason.splitlines()[0]
-    trial.log(f"attempt {trial.attempts} interrupted at update {trial.step}: {trial.reason}")
+    trial.log(f"attempt {trial.attempt_number} interrupted at update {trial.step}: {trial.reason}")
     memory.move(trial, TrialState.WAITING)
     out.append(PutTrial(trial.view()))

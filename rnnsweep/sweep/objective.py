@@ -57,6 +57,11 @@ class Curve:
         # a row that solved the task and then diverged ends up with weights that solve nothing
         return None if self.report is None or self.diverged else self.report.solved_at
 
+    def revive(self) -> None:
+        """The replica goes on, with a state that has not diverged; what it has shown stays."""
+        if self.diverged:
+            self.report = None
+
     def take(self, report: RowReport, objectives: Sequence[Objective]) -> None:
         """Go on to the next rung."""
         self.report = report
@@ -215,6 +220,8 @@ def _whole_rungs(
     # by rung, since curves only go forward
     for rung in sorted(by_rung):
         reported = by_rung[rung]
+        for replica in reported:  # a report after the end: it went on from another one's state
+            curves[replica].revive()
         # a rung counts only when every replica that still trains has it, as in `rungs.take_rung`
         if any(not curve.ended and replica not in reported for replica, curve in enumerate(curves)):
             return

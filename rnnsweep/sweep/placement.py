@@ -11,7 +11,8 @@ from bisect import insort
 from rnnsweep.sweep.events import Command, Join, Leave
 from rnnsweep.sweep.ports import PutAttempt, PutTrial
 from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, SweepMemory, token
-from rnnsweep.sweep.rows import RowSpec, Withdrawal
+from rnnsweep.sweep.rows import RowSpec, Source, Withdrawal
+from rnnsweep.sweep.segments import own_attempts, taken
 from rnnsweep.sweep.states import RowState, TrialState
 
 
@@ -61,16 +62,25 @@ def leave_group(memory: SweepMemory, trial: OpenTrial) -> None:
             memory.touch(name)
 
 
-def withdraw(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
-    """Take a trial's rows in training off their workers; their checkpoints stay, for the next attempt."""
+def withdraw(memory: SweepMemory, trial: OpenTrial, out: list[Command], keep_rung: int | None = None) -> None:
+    """Take a trial's rows in training off their workers; their checkpoints stay, for the next attempt.
+
+    Args:
+        memory: the machine's. trial: whose. out: takes the orders.
+        keep_rung: none beyond it stays; None: all do.
+    """
     leave_group(memory, trial)
+    if trial.reserved:
+        out.append(PutAttempt(trial.reservation("unused")))
     for row in trial.rows:
         if row.state is not RowState.ACTIVE:
             continue
         # a worker that is gone needs no order; one that only lost the attempt would go on training the row under an
         # old token
         if row.worker in memory.workers:
-            out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token)))
+            out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.token, keep_rung)))
+            if trial.reserved:
+                out.append(Leave(row.worker, Withdrawal(trial.number, row.replica, trial.reserved)))
         if row.worker:
             memory.vacate(trial.number, row)
         row.move(trial.number, RowState.LOST)
@@ -189,16 +199,12 @@ def _start_group(memory: SweepMemory, group: int, worker: LiveWorker, out: list[
 def _join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWorker, out: list[Command]) -> None:
     if trial.state is TrialState.WAITING:
         _begin_attempt(memory, trial, worker.info.node)
-    # tokens[0] is this attempt's own, below which nothing has been written yet
-    earlier = trial.tokens[1:]
     for row in rows:
         if row.state is RowState.LOST:
             row.move(trial.number, RowState.ACTIVE)
         row.worker = worker.info.worker
         worker.rows.add((trial.number, row.replica))
-        updates, newest = memory.plan.budget.updates, row.reported if trial.rewind else None
-        spec = RowSpec(trial.number, row.replica, trial.token, trial.params, updates, earlier, newest)
-        out.append(Join(row.worker, spec))
+        out.append(Join(row.worker, row_spec(memory, trial, row)))
     memory.touch(worker.info.worker)
     # The attempt is in the ledger before the worker hears of the row: a successor finds every token that may have
     # written checkpoints.
@@ -206,14 +212,41 @@ def _join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWo
     out.append(PutTrial(trial.view()))
 
 
-def _begin_attempt(memory: SweepMemory, trial: OpenTrial, node: str) -> None:
+def row_spec(memory: SweepMemory, trial: OpenTrial, row: Row) -> RowSpec:
+    """What a worker is to know of a row of the attempt in progress."""
+    updates, newest = memory.plan.budget.updates, row.reported if trial.rewind else None
+    # below this attempt's own token nothing has been written yet
+    earlier = (number for number in own_attempts(trial.segments, trial.attempts) if number < trial.attempts)
+    tokens = tuple(trial.tokens[trial.attempts - number] for number in earlier)
+    source, begun = None, taken(trial.segments)
+    if begun and begun[-1].source is not None:
+        source = Source(begun[-1].source, row.replica, begun[-1].tokens, begun[-1].rung)
+    return RowSpec(trial.number, row.replica, trial.token, trial.point, updates, tokens, newest, source)
+
+
+def reserve_attempt(memory: SweepMemory, trial: OpenTrial) -> None:
+    """Set the next attempt apart, which the trial's rows may begin before anybody here knows."""
     trial.attempts += 1
-    # A new token per attempt: reports that a lost worker still sends carry the old one and are refused, and its
-    # checkpoints cannot overwrite the new ones.
+    trial.reserved = token(memory.plan.name, trial.number, trial.attempts, memory.fence)
+    trial.tokens = (trial.reserved, *trial.tokens)
+
+
+def new_attempt(memory: SweepMemory, trial: OpenTrial) -> None:
+    """Count it, and give it a token.
+
+    Reports that a lost worker still sends carry the old one and are refused, and its checkpoints cannot overwrite the
+    new ones.
+    """
+    trial.attempts += 1
+    trial.reserved = ""
     trial.token = token(memory.plan.name, trial.number, trial.attempts, memory.fence)
     trial.tokens = (trial.token, *trial.tokens)
-    trial.reason = ""
     trial.attempt_started = memory.now
+
+
+def _begin_attempt(memory: SweepMemory, trial: OpenTrial, node: str) -> None:
+    new_attempt(memory, trial)
+    trial.reason = ""
     trial.started = memory.now if trial.started is None else trial.started
     # the row that is furthest behind: replicas may have been lost at different rungs
     trial.from_step = min((row.step for row in trial.rows if row.waits), default=0)

@@ -85,7 +85,7 @@ class SweepPlan:
         name: the sweep's name in every store.
         seed: sweep seed; asks are seeded from (seed, trial number).
         replicas: trainings per trial.
-        report_every: updates per rung.
+        report_every: updates per rung. eval_every: rungs per evaluation.
         objectives: one, or several for multi-objective sweeps (then no pruner judges; a scheduler may).
         budget: see `Budget`.
         space: searched dimensions.
@@ -116,6 +116,7 @@ class SweepPlan:
     overrides: tuple[str, ...] = ()
     worst: Mapping[str, float] = field(default_factory=dict[str, float])
     in_flight: float | None = None
+    eval_every: int = 1
     repeat: bool = True
     fingerprint: int = 0
     versions: tuple[SpaceVersion, ...] = ()

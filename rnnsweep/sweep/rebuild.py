@@ -15,18 +15,20 @@ from rnnsweep.sweep import machine, repeats
 from rnnsweep.sweep.budget import Spent
 from rnnsweep.sweep.decisions import carry_out
 from rnnsweep.sweep.events import Command
+from rnnsweep.sweep.exploits import advance, restore
 from rnnsweep.sweep.objective import rung_history, rung_values
 from rnnsweep.sweep.placement import enqueue
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import AttemptView, Ledger, PutAttempt, PutTrial, Sampler, SweepView, TrialView
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
 from rnnsweep.sweep.rows import RowReport
-from rnnsweep.sweep.rungs import at_rung, complete, has_news, pruned, remember_best, take_rung
+from rnnsweep.sweep.rungs import at_rung, complete, has_news, pruned, remember_best, revived_after, take_rung
 from rnnsweep.sweep.schedulers.base import AtRung, Decision, Scheduler, SchedulerUnit
 from rnnsweep.sweep.schedulers.no_scheduler import NoScheduler
+from rnnsweep.sweep.segments import point_at, taken
 from rnnsweep.sweep.states import RowState, TrialState
 from rnnsweep.sweep.trial_requests import unpause
-from rnnsweep.sweep.verdicts import PAUSE, PROMOTE, PRUNE
+from rnnsweep.sweep.verdicts import EXPLOIT, PAUSE, PROMOTE, PRUNE
 
 Rungs = Mapping[int, Sequence[tuple[int, float, tuple[float, ...]]]]
 """Per trial its rungs as far as they count: (step, reduced value, replicas' values)."""
@@ -120,7 +122,7 @@ def rebuild(
         tries = attempts.get(view.number, [])
         trial = _trial(plan, view, records.reports.get(view.number, ()), tries)
         trial.verdicts = verdicts.get(view.number, {})
-        _admit(memory, trial, tries, decides is not None, out)
+        _admit(memory, trial, tries, decides, out)
         trial.unpromoted = trial.verdicts.get(trial.rung) == PAUSE
     if decides is not None:
         _restore_scheduler(memory, decides, records, out)
@@ -150,19 +152,29 @@ def _restore_scheduler(memory: SweepMemory, scheduler: Scheduler, records: Recor
     for view in views:
         ended = view.state.finished and view.number not in memory.open
         for rung, step, values in rung_values(plan, records.reports.get(view.number, ()), plan.budget.updates):
+            point = point_at(view.params, view.segments or (), rung)
             last = ended and rung == view.rung and view.state is TrialState.COMPLETE
-            rungs[view.number, rung] = AtRung(view.number, rung, step, values, view.params, last)
-    decisions = [Decision(trial, rung, verdict) for trial, rung, verdict in records.verdicts]
+            rungs[view.number, rung] = AtRung(view.number, rung, step, values, point, last)
+    segments = {(view.number, one.rung - 1): one for view in views for one in view.segments or ()}
+    decisions: list[Decision] = []
+    for trial, rung, verdict in records.verdicts:
+        begun = segments.get((trial, rung)) if verdict == EXPLOIT else None
+        source, params = (None, None) if begun is None else (begun.source, begun.params)
+        decisions.append(Decision(trial, rung, verdict, source, params))
     at_rungs = (rungs.get((one.trial, one.rung)) for one in decisions if one.verdict != PROMOTE)
     now = [memory.open[view.number].view() if view.number in memory.open else view for view in views]
     scheduler.restore([at for at in at_rungs if at is not None], decisions, now)
     # only now: what ended while records were read is no news
     memory.scheduler = scheduler
+    restore(memory)
     for number in sorted(memory.open):
         trial = memory.open[number]
         if trial.judging:
+            memory.undecided.add(number)
             memory.decisions.extend(scheduler.reached(at_rung(trial)))
     carry_out(memory, out)
+    while advance(memory, out):
+        carry_out(memory, out)
 
 
 def _remember(memory: SweepMemory, view: TrialView, records: Records) -> None:
@@ -255,12 +267,13 @@ def _trial(
     trial.started, trial.engine = view.started, view.engine
     trial.history, trial.extra = list(view.history), dict(view.extra)
     trial.enqueued, trial.informed_by, trial.reopened = view.enqueued, view.informed_by, view.reopened
-    trial.paused_by = view.paused_by
     trial.space = view.space
+    trial.paused_by, trial.segments = view.paused_by, view.segments or ()
+    begun = {segment.rung for segment in taken(trial.segments)}
     for report in sorted(reports, key=lambda report: report.rung):
         row = trial.rows[report.replica]
         # Up to the first gap only: a report beyond one has no rung before it, and the row trains that again anyway.
-        if report.rung == row.reported + 1:
+        if report.rung == row.reported + 1 or report.rung - 1 in begun:
             # as if it had just arrived: `take_rung` replays from here
             row.ahead[report.rung] = known = _unfinished(plan, report)
             # what a checkpoint repeats up to here is acknowledged and not counted again
@@ -277,13 +290,17 @@ def _unfinished(plan: SweepPlan, report: RowReport) -> RowReport:
 
 
 def _admit(
-    memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView], scheduled: bool, out: list[Command]
+    memory: SweepMemory,
+    trial: OpenTrial,
+    attempts: Sequence[AttemptView],
+    scheduler: Scheduler | None,
+    out: list[Command],
 ) -> None:
     """Bring a trial back: its curves, its pending decision, and its place in line."""
     memory.open[trial.number] = trial
     memory.counts[trial.state] += 1
     before = trial.state
-    if _replayed_to_its_end(memory, trial, scheduled, out):
+    if _replayed_to_its_end(memory, trial, scheduler, out):
         return
     if before.finished:
         _reopen(memory, trial)
@@ -299,16 +316,29 @@ def _admit(
         out.append(PutTrial(trial.view()))
 
 
-def _replayed_to_its_end(memory: SweepMemory, trial: OpenTrial, scheduled: bool, out: list[Command]) -> bool:
+def _replayed_to_its_end(
+    memory: SweepMemory, trial: OpenTrial, scheduler: Scheduler | None, out: list[Command]
+) -> bool:
     """Take in what is stored of a trial; True if it ends with it. What a scheduler still has to decide on stays so."""
     before = trial.state
     while not trial.judging and (reports := take_rung(memory, trial)):
+        if trial.diverged and _is_revived(trial, scheduler):
+            continue
         # WAITING and finished trials have had their decisions: only a RUNNING one may owe one.
         if before is TrialState.RUNNING and _decide(memory, trial, out):
             return True
-        if scheduled and trial.rung not in trial.verdicts and has_news(memory.plan, reports):
+        if scheduler is not None and trial.rung not in trial.verdicts and has_news(memory.plan, reports):
             trial.judging = trial.rung
     return False
+
+
+def _is_revived(trial: OpenTrial, scheduler: Scheduler | None) -> bool:
+    """Whether a trial whose replicas have all diverged goes on from another one's state, or waits to hear of one."""
+    if trial.awaits or any(one.rung >= trial.rung for one in taken(trial.segments)):
+        return True
+    rung = revived_after(scheduler, trial)
+    trial.judging = 0 if rung in trial.verdicts else rung
+    return bool(rung)
 
 
 def _decide(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
@@ -343,8 +373,7 @@ def _reopen(memory: SweepMemory, trial: OpenTrial) -> None:
 def _interrupt(memory: SweepMemory, trial: OpenTrial, attempts: Sequence[AttemptView], out: list[Command]) -> None:
     """The attempt died with its driver: no charge."""
     # closed here, since nobody else will: the driver that owned it is dead or fenced
-    if attempts and not attempts[0].outcome:
-        out.append(PutAttempt(replace(attempts[0], outcome="interrupted")))
+    out += [PutAttempt(replace(view, outcome="interrupted")) for view in attempts[:2] if not view.outcome]
     trial.reason = "interrupted: driver ended"
     trial.log(f"attempt {trial.attempts} interrupted at update {trial.step}: driver ended")
     memory.move(trial, TrialState.WAITING)

@@ -17,6 +17,7 @@ from rnnsweep.sweep.policy import DEFAULT, Policy
 from rnnsweep.sweep.ports import AttemptView, TrialView
 from rnnsweep.sweep.rows import RowId, RowReport, WorkerInfo
 from rnnsweep.sweep.schedulers.base import Decision, Scheduler
+from rnnsweep.sweep.segments import Segment, point_at
 from rnnsweep.sweep.states import ROW_MOVES, TRIAL_MOVES, RowState, SweepState, TrialState, check_move
 from rnnsweep.sweep.summary import Best
 from rnnsweep.sweep.tried_points import TriedPoints
@@ -78,6 +79,10 @@ class OpenTrial:
         failures: replica -> reason of rows that cannot be trained.
         enqueued, informed_by, reopened, paused_by, space: see `TrialView`.
         unpromoted: the scheduler has paused it at its rung and not promoted it, whether or not a user holds it too.
+        segments: stretches of its training under other points, oldest first; `params` is the one that it began with.
+        reserved: token of the attempt that its rows may have begun with another one's state; empty where none may.
+        lent: trials that are to go on, or went on, from its state -> after which rung; its checkpoints from there on
+            stay.
         fingerprints: what the rungs that count were trained under.
     """
 
@@ -113,6 +118,9 @@ class OpenTrial:
     paused_by: str | None = None
     unpromoted: bool = False
     space: int | None = None
+    segments: tuple[Segment, ...] = ()
+    reserved: str = ""
+    lent: dict[int, int] = field(default_factory=dict[int, int])
     fingerprints: set[int] = field(default_factory=set[int])
 
     def move(self, after: TrialState) -> None:
@@ -125,6 +133,28 @@ class OpenTrial:
         self.history.append(line)
         if len(self.history) > policy.history:
             del self.history[1]
+
+    @property
+    def point(self) -> Params:
+        """What its rows train with now."""
+        return point_at(self.params, self.segments, 1 << 60)
+
+    @property
+    def diverged(self) -> bool:
+        """All its replicas have."""
+        return all(row.curve.diverged for row in self.rows)
+
+    @property
+    def awaits(self) -> bool:
+        """It can do no more before it takes over another one's state, which is not there yet."""
+        if not self.segments or not self.segments[-1].open:
+            return False
+        return self.rung >= self.segments[-1].rung or self.diverged
+
+    @property
+    def decided(self) -> int:
+        """The last rung before which no checkpoint is needed any more."""
+        return min((self.rung, *self.lent.values()))
 
     @property
     def workers(self) -> str:
@@ -166,6 +196,7 @@ class OpenTrial:
             enqueued=self.enqueued,
             informed_by=self.informed_by,
             reopened=self.reopened,
+            segments=self.segments or None,
             paused_by=self.paused_by if self.state is TrialState.PAUSED else None,
             space=self.space,
             fingerprints=tuple(sorted(self.fingerprints)) if any(self.fingerprints) else None,
@@ -177,11 +208,34 @@ class OpenTrial:
         view = self.view()
         return replace(view, state=TrialState.PRUNED, values=self.values) if self.unpromoted else view
 
+    @property
+    def attempt_number(self) -> int:
+        """Number of the attempt in progress."""
+        return self.attempts - bool(self.reserved)
+
+    def reservation(self, outcome: str = "") -> AttemptView:
+        """The attempt that is set apart, as the ledger sees it."""
+        return AttemptView(
+            self.number, self.reserved, self.attempts, self.attempt_started, self.segments[-1].step, self.workers,
+            outcome=outcome,
+        )  # fmt: skip
+
+    def closed_attempts(self, outcome: str) -> list[AttemptView]:
+        """The attempt in progress at its end, and the one that was set apart, if there is one."""
+        return [self.attempt(outcome=outcome), *([self.reservation("unused")] if self.reserved else [])]
+
     def attempt(self, outcome: str = "", charged: bool = False) -> AttemptView:
         """The attempt in progress, as the ledger sees it."""
         started, worker = self.attempt_started, self.workers
         return AttemptView(
-            self.number, self.token, self.attempts, started, self.from_step, worker, charged=charged, outcome=outcome
+            self.number,
+            self.token,
+            self.attempt_number,
+            started,
+            self.from_step,
+            worker,
+            charged=charged,
+            outcome=outcome,
         )
 
 
@@ -273,6 +327,9 @@ class SweepMemory:
         refused: reports of fenced attempts and unknown workers that were turned away.
         scheduler: decides at rungs; None where a pruner does, or nobody.
         decisions: what it has decided and what is still to be carried out, in this order.
+        undecided: trials whose rung waits for its decision. yielded: those that gave their places up meanwhile.
+        exploits: trials that are to take over another one's state, or did lately.
+        left: trials that have ended in this step and whose state others are to take over.
     """
 
     plan: SweepPlan
@@ -307,6 +364,10 @@ class SweepMemory:
     refused: int = 0
     scheduler: Scheduler | None = None
     decisions: deque[Decision] = field(default_factory=deque[Decision])
+    undecided: set[int] = field(default_factory=set[int])
+    yielded: set[int] = field(default_factory=set[int])
+    exploits: set[int] = field(default_factory=set[int])
+    left: dict[int, OpenTrial] = field(default_factory=dict[int, OpenTrial])
 
     def move(self, trial: OpenTrial, after: TrialState) -> None:
         """Change a trial's state and the counts."""

@@ -7,6 +7,7 @@ it unseen. So the outcome does not depend on how far workers ran ahead of the de
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rnnsweep.sweep.events import AskPruner, Command, Judged, Leave, Progressed, ReportRung, TellSampler
 from rnnsweep.sweep.objective import fresh, reduced, replica_values, rung_metrics
@@ -16,7 +17,8 @@ from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.ports import PutAttempt, PutReports, PutRung, PutTrial, PutVerdict, TrialView
 from rnnsweep.sweep.records import OpenTrial, Row, SweepMemory
 from rnnsweep.sweep.rows import RowReport, Withdrawal
-from rnnsweep.sweep.schedulers.base import AtRung
+from rnnsweep.sweep.schedulers.base import AtRung, Reviving, Scheduler
+from rnnsweep.sweep.segments import LAPSED, taken
 from rnnsweep.sweep.states import RowState, TrialState
 from rnnsweep.sweep.summary import best_of, rank, unsolved
 from rnnsweep.sweep.verdicts import KEEP, PRUNE
@@ -42,7 +44,8 @@ def store(trial: OpenTrial, row: Row, out: list[Command], decided: int | None = 
     before = row.stored
     # While rung r is judged only reports up to r may be stored; a pruned trial must end at r on any cluster, however
     # far its rows ran ahead.
-    last = row.reported if trial.failures else min(row.reported, trial.rung + (not trial.judging))
+    waits = trial.judging or trial.awaits
+    last = row.reported if trial.failures else min(row.reported, trial.rung + (not waits))
     while row.stored < last:
         row.stored += 1
         out.append(PutReports((row.ahead[row.stored],)))
@@ -56,7 +59,7 @@ def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """Advance a trial through all rungs that its replicas have, up to a verdict or to its end."""
     # the verdict on a rung comes back as an event; until then the trial stands still, its rows do not; one that is
     # paused there stands still until it is promoted
-    while trial.number in memory.open and not (trial.judging or trial.unpromoted):
+    while trial.number in memory.open and not (trial.judging or trial.unpromoted or _only_awaits(trial)):
         if trial.failures:
             _settle_failed(memory, trial, out)
             return
@@ -84,6 +87,10 @@ def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
             kept(trial, out)
 
 
+def _only_awaits(trial: OpenTrial) -> bool:
+    return trial.awaits and not trial.failures
+
+
 def has_news(plan: SweepPlan, reports: Sequence[RowReport]) -> bool:
     """Whether a rung is one to decide on: its reports say something new about some objective."""
     return any(fresh(objective, reports) for objective in plan.objectives)
@@ -94,15 +101,31 @@ def ask(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     if memory.scheduler is None:
         out.append(AskPruner(trial.number, trial.rung, trial.step))
     else:
+        memory.undecided.add(trial.number)
         memory.decisions.extend(memory.scheduler.reached(at_rung(trial)))
 
 
 def at_rung(trial: OpenTrial, *, last: bool = False) -> AtRung:
     """The trial as its scheduler sees it."""
-    return AtRung(trial.number, trial.rung, trial.step, trial.values, trial.params, last)
+    diverged = trial.judging > trial.rung
+    return AtRung(trial.number, max(trial.rung, trial.judging), trial.step, trial.values, trial.point, last, diverged)
+
+
+def revived_after(scheduler: Scheduler | None, trial: OpenTrial) -> int:
+    """The rung that a trial waits for whose replicas have all diverged, to go on from another one's state; 0: none."""
+    if not trial.diverged or not isinstance(scheduler, Reviving):
+        return 0
+    return scheduler.revived_after(at_rung(trial))
 
 
 def _last_rung(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
+    if trial.diverged and trial.awaits:
+        return  # the state that it is to take over is on its way
+    rung = revived_after(memory.scheduler, trial)
+    if rung:
+        trial.judging = rung
+        ask(memory, trial, out)
+        return
     if memory.scheduler is not None:
         # so that the order in which the scheduler has seen rungs can be read from the verdicts
         out.append(PutVerdict(trial.number, trial.rung, KEEP))
@@ -112,6 +135,7 @@ def _last_rung(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> Non
 
 def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
     """Reports of the trial's next rung, now part of its curves; empty if some replica has none yet."""
+    _begin_segment(trial)
     rung = trial.rung + 1
     going = [row for row in trial.rows if not row.curve.ended]
     # replicas in step: the reduced value must be one of the same rung for all, ended ones count with their last
@@ -125,6 +149,23 @@ def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
     trial.rung, trial.step = rung, max(trial.step, *(report.step for report in reports))
     trial.values = reduced(memory.plan, [row.curve for row in trial.rows], memory.plan.budget.updates)
     return reports
+
+
+def _begin_segment(trial: OpenTrial) -> None:
+    """Where a trial stands at the begin of a segment, or has diverged before it, its replicas go on from there."""
+    begun = [one for one in taken(trial.segments) if one.rung >= trial.rung]
+    if not begun or not (begun[0].rung == trial.rung or trial.diverged):
+        return
+    segment = begun[0]
+    trial.rung, trial.step = segment.rung, max(trial.step, segment.step)
+    for row in (row for row in trial.rows if row.curve.diverged):
+        row.curve.revive()
+        if row.reported <= segment.rung:  # else it has gone on already
+            row.reported = row.stored = segment.rung
+            row.step = segment.step
+            if row.state is RowState.DIVERGED:
+                row.move(trial.number, RowState.ACTIVE)
+                row.worker = ""
 
 
 def _note_mixture(trial: OpenTrial, out: list[Command]) -> None:
@@ -165,7 +206,7 @@ def pruned(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
 def kept(trial: OpenTrial, out: list[Command]) -> None:
     """The trial goes on: what was held for the next rung counts now."""
     for row in trial.rows:
-        store(trial, row, out, decided=trial.rung)
+        store(trial, row, out, decided=trial.decided)
 
 
 def _settle_failed(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
@@ -190,13 +231,14 @@ def end(memory: SweepMemory, trial: OpenTrial, state: TrialState, reason: str, o
         memory.move(trial, TrialState.RUNNING)  # its last rung was known before it had a place
         out.append(PutTrial(trial.view()))
     elif trial.state is TrialState.RUNNING:
-        out.append(PutAttempt(trial.attempt(outcome=state.value.lower())))
+        out += map(PutAttempt, trial.closed_attempts(state.value.lower()))
     memory.move(trial, state)
     trial.reason = reason
     trial.log(f"{state.value} at update {trial.step}" + (f": {reason}" if reason else ""))
     leave_group(memory, trial)
     if trial.number in memory.queue:
         memory.queue.remove(trial.number)
+    _leave_population(memory, trial)
     del memory.open[trial.number]
     # after the move, so that ledger and sampler see the same final state
     view = trial.view(finished=memory.now)
@@ -207,13 +249,24 @@ def end(memory: SweepMemory, trial: OpenTrial, state: TrialState, reason: str, o
         memory.decisions.extend(memory.scheduler.ended(view))
 
 
+def _leave_population(memory: SweepMemory, trial: OpenTrial) -> None:
+    """It takes over no state any more; whoever is to have its own learns in this step what has become of it."""
+    if trial.segments and trial.segments[-1].open:
+        lapsed = replace(trial.segments[-1], state=LAPSED, reason="it trains no more itself")
+        trial.segments = (*trial.segments[:-1], lapsed)
+    memory.undecided.discard(trial.number)
+    if trial.lent:
+        memory.left[trial.number] = trial
+
+
 def _release(memory: SweepMemory, trial: OpenTrial, row: Row, state: TrialState, out: list[Command]) -> None:
     """Take a row off its worker; checkpoints beyond the trial's last rung go."""
     pruned = state is TrialState.PRUNED
     # such a row may have ended and left its worker, or been paused, but its newer checkpoints are still there
     ahead = pruned and (row.reported > trial.rung or not row.worker)
     earlier = trial.tokens[1:] if pruned else ()
-    for token in (*earlier, *((trial.token,) if row.placed or ahead else ())):
+    now = (trial.token, trial.reserved) if row.placed or ahead else ()
+    for token in (*earlier, *now):
         worker = _sweeper(memory, row)
         if token and worker is not None:
             out.append(Leave(worker, Withdrawal(trial.number, row.replica, token, keep_rung=trial.rung)))

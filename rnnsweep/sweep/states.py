@@ -38,6 +38,7 @@ class RowState(StrEnum):
 
     ACTIVE -> DONE | SOLVED (may stop early) | STALLED (out of patience) | PRUNED | DIVERGED | FAILED
     ACTIVE -> LOST -> ACTIVE (next attempt)
+    DONE | SOLVED | STALLED | DIVERGED -> ACTIVE    it had run ahead of a rung after which it takes over another's state
     """
 
     ACTIVE = "ACTIVE"
@@ -87,8 +88,9 @@ ROW_MOVES: Mapping[RowState, frozenset[RowState]] = {
     # ACTIVE again: a raised `budget.updates`. PRUNED: a row runs ahead of the verdict and may end before it comes.
     _R.DONE: frozenset({_R.ACTIVE, _R.PRUNED}),
     _R.SOLVED: frozenset({_R.ACTIVE, _R.PRUNED}),
-    _R.STALLED: frozenset({_R.PRUNED}),
-    _R.DIVERGED: frozenset({_R.PRUNED}),
+    # ACTIVE again: it takes over another row's state from a rung on that it had run beyond
+    _R.STALLED: frozenset({_R.ACTIVE, _R.PRUNED}),
+    _R.DIVERGED: frozenset({_R.ACTIVE, _R.PRUNED}),
     _R.PRUNED: frozenset(),
     _R.FAILED: frozenset({_R.ACTIVE}),
 }

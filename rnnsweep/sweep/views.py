@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnnsweep.sweep.plan import Params
+from rnnsweep.sweep.segments import Segment
 from rnnsweep.sweep.states import SweepState, TrialState
 
 BY_USER, BY_SCHEDULER = "user", "scheduler"
@@ -49,6 +50,8 @@ class TrialView:
             as the sweep was launched.
         paused_by: who has paused it, one of `BY_USER` and `BY_SCHEDULER`; None where it is not paused, and where an
             older rnnsweep wrote of a user's pause.
+        segments: stretches of its training under other points than `params`, the one that it began with, oldest first;
+            None where there are none.
         reopened: how often `resume` was told to let it go on. Requests on a trial name it, so that none outlives its
             time.
         space: version of the search space that it was asked for under; None: as the sweep was launched.
@@ -82,6 +85,7 @@ class TrialView:
     paused_by: str | None = None
     space: int | None = None
     same_as: int | None = None
+    segments: tuple[Segment, ...] | None = None
 
 
 def fingerprint_text(numbers: Sequence[int] | None) -> str | None:

@@ -27,6 +27,7 @@ from rnnsweep.sweep.ports import (
     TrialView,
 )
 from rnnsweep.sweep.rows import RowReport
+from rnnsweep.sweep.segments import Segment
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 from rnnsweep.sweep.verdicts import END
 
@@ -229,6 +230,13 @@ class TestJournal:
         assert SweepView(**changes[3].data) == stopped
         assert sorted({c.seq for c in changes}) == [c.seq for c in changes]
         assert ledger.sweep("tiny") == stopped
+
+    def test_segments_come_back_as_they_were(self, ledger: Ledger, fence: int) -> None:
+        taken = Segment(3, 30, {"lr": 0.1, "x": float("inf")}, 5, "taken", ("b", "a"), 2)
+        view = dataclasses.replace(trial(0), segments=(taken, Segment(7, 70, {"lr": 0.2}, 4)))
+        ledger.commit("tiny", fence, [PutTrial(view)])
+        assert ledger.trials("tiny") == [view]
+        assert TrialView(**ledger.changes("tiny", 0)[-1].data) == view
 
     def test_pages(self, ledger: Ledger, fence: int) -> None:
         ledger.commit("tiny", fence, [PutTrial(trial(n)) for n in range(10)])

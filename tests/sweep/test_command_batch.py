@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rnnsweep.sweep.command_batch import CommandBatch, OrdersBuilder, merged
-from rnnsweep.sweep.events import AskPruner, Exclude, Join, Leave, Progressed, ReportRung, Tick
+from rnnsweep.sweep.events import AskPruner, Exclude, Join, Leave, Prepare, Progressed, ReportRung, Tick
 from rnnsweep.sweep.ports import PutReports, PutTrial, PutVerdict, TrialView, Write
 from rnnsweep.sweep.rebuild import Records, rebuild
 from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Withdrawal
@@ -75,6 +75,15 @@ def test_a_row_that_joins_and_leaves_in_one_batch_does_neither() -> None:
     commands.execute([Join("w", spec(0)), Leave("w", Withdrawal(0, 0, "other"))])
     commands.finish(recorder.commit)
     assert recorder.events == [("w", Orders(join=(spec(0),), leave=(Withdrawal(0, 0, "other"),)))]
+
+
+def test_what_is_prepared_reaches_the_worker_with_the_verdict_unless_it_is_revoked_in_one_batch() -> None:
+    commands, recorder = batch()
+    commands.execute([Prepare("w", spec(0)), Prepare("w", spec(1)), PutVerdict(1, 3, "exploit")])
+    commands.execute([Leave("w", Withdrawal(0, 0, "t"))])
+    commands.finish(recorder.commit)
+    assert recorder.events[0] == ["PutVerdict"]
+    assert recorder.events[1][1].take == (spec(1),)
 
 
 def test_verdicts_come_before_what_was_reported_later() -> None:

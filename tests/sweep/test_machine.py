@@ -62,10 +62,22 @@ class SweepMachine(RuleBasedStateMachine):
         self.trainers: dict[str, SimTrainer] = {}
         self.old: list[RungTrained] = []
         self.count = self.losses = self.wishes = 0
-        memory, commands = rebuild(self.plan, self.fence, 0.0, Records(), None, self.scheduler)
-        self.batch = CommandBatch(memory, ScriptedSampler(point, pruned_above(limit)), self)
+        self.drive(Records(), ScriptedSampler(point, pruned_above(limit)))
+
+    def drive(self, records: Records, sampler: ScriptedSampler, reopen: Reopen | None = None) -> None:
+        """A driver begins."""
+        memory, commands = rebuild(self.plan, self.fence, 0.0, records, reopen, self.scheduler)
+        self.batch = CommandBatch(memory, sampler, self)
         self.batch.execute(commands)
         self.feed(Tick(1.0, 0.0))
+
+    def most_attempts(self, view: TrialView) -> int:
+        """A group displaces others once; who has paused begins again."""
+        promoted = self.verdicts(view.number, PROMOTE)
+        return 1 + self.losses + self.batch.memory.group_count + self.wishes + len(promoted)
+
+    def trainer(self, worker: str, slots: int) -> SimTrainer:
+        return SimTrainer(worker, self.disk, slots=slots)
 
     def order(self, worker: str, orders) -> None:  # the executor's part that a turn needs
         self.orders.setdefault(worker, []).append(orders)
@@ -82,7 +94,7 @@ class SweepMachine(RuleBasedStateMachine):
         if len(self.trainers) < 4:
             worker = f"w{self.count}"
             self.count += 1
-            self.trainers[worker] = SimTrainer(worker, self.disk, slots=slots)
+            self.trainers[worker] = self.trainer(worker, slots)
             self.feed(WorkerJoined(self.trainers[worker].describe()))
 
     @rule(pick=st.integers(0, 99), deliver=st.sampled_from(["once", "twice", "never"]))
@@ -153,9 +165,7 @@ class SweepMachine(RuleBasedStateMachine):
         assert {view.number for view in views if not view.state.finished} == set(memory.open)
         for view in views:
             assert view.charged <= self.plan.retries + 1
-            # a group displaces others once; who has paused begins again
-            promoted = self.verdicts(view.number, PROMOTE)
-            assert view.attempts <= 1 + self.losses + memory.group_count + self.wishes + len(promoted)
+            assert view.attempts <= self.most_attempts(view)
             self.paused_rightly(view)
             assert view.step <= self.plan.budget.updates
         for worker in memory.workers.values():
@@ -224,7 +234,7 @@ class SweepMachine(RuleBasedStateMachine):
             self.feed(Tick(1.0, 0.0))
         else:
             self.feed(*[TrialRequest("unpause_trial", number) for number in paused])
-        trainer = SimTrainer("last", self.disk, slots=8)
+        trainer = self.trainer("last", 8)
         self.feed(*[WorkerLost(worker, "node", "gone") for worker in self.trainers], WorkerJoined(trainer.describe()))
         for _ in range(400):
             if machine.ended(self.batch.memory):

@@ -15,7 +15,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +39,7 @@ from rnnsweep.sweep.ports import (
     Write,
 )
 from rnnsweep.sweep.rows import RowReport
+from rnnsweep.sweep.segments import segment_of
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 from rnnsweep.sweep.verdicts import PROMOTE
 
@@ -175,7 +176,10 @@ def sweep_fields(text: str, name: str) -> dict[str, Any]:
 def encode_trial(view: TrialView) -> str:
     """All fields but those that are None."""
     values = ((stored, getattr(view, name)) for name, stored in _TRIAL_FIELDS)
-    return encode({name: value for name, value in values if value is not None})
+    kept = {name: value for name, value in values if value is not None}
+    if view.segments is not None:
+        kept["segments"] = [asdict(segment) for segment in view.segments]
+    return encode(kept)
 
 
 def trial_fields(text: str) -> dict[str, Any]:
@@ -187,6 +191,8 @@ def trial_fields(text: str) -> dict[str, Any]:
     data["values"], data["history"] = tuple(data["values"]), tuple(data["history"])
     if data["fingerprints"] is not None:
         data["fingerprints"] = tuple(data["fingerprints"])
+    if data["segments"] is not None:
+        data["segments"] = tuple(map(segment_of, data["segments"]))
     return data
 
 

@@ -147,12 +147,13 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
         seed=resolved["seed"],
         replicas=resolved["replicas"],
         report_every=resolved["training"]["report_every"],
+        eval_every=resolved["training"]["eval_every"],
         objectives=tuple(objectives),
         budget=Budget(**budget),
         space=space,
         retries=retries,
         prefetch=resolved["sampler"]["prefetch"],
-        in_flight=resolved["sampler"].get("in_flight"),  # samplers with a model have it
+        in_flight=_in_flight(resolved),
         enqueue=tuple(space.fitting(point, f"sampler.enqueue.{i}") for i, point in enumerate(_points(resolved))),
         config=resolved,
         worst=dict(worst),
@@ -172,6 +173,12 @@ def _objective(block: Any, key: str, worst: Mapping[str, float]) -> Objective:
     # worst depends on the direction
     far = -_FAR if block.get("goal") == "maximize" else _FAR
     return Objective(**block, worst=worst.get(block["metric"], far))
+
+
+def _in_flight(resolved: Mapping[str, Any]) -> float | None:
+    """Samplers with a model have it; members of a population wait for each other, so all of them are asked for."""
+    population = (resolved.get("scheduler") or {}).get("members") is not None
+    return None if population else resolved["sampler"].get("in_flight")
 
 
 def _points(resolved: Mapping[str, Any]) -> list[Any]:

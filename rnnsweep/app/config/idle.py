@@ -113,6 +113,9 @@ def _idle_search(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) -
             f"sampler={names['sampler']} never learns: its first {counted(startup, 'trial')} (sampler.startup) "
             f"{'comes' if startup == 1 else 'come'} from a Sobol sequence, and budget.trials={trials}"
         )
+    population = (plan.config.get("scheduler") or {}).get("members") is not None
+    if population and "sampler" in written and "in_flight" in sampler:  # what samplers with a model have
+        yield f"sampler={names['sampler']} never learns: all of a population are asked for before any has a result"
     # rungs <= 1: the only rung is the end, where nothing is judged
     rungs, spared = -(-plan.budget.updates // plan.report_every), pruner.get("warmup", 0)
     if "pruner" in written and names["pruner"] != "none" and rungs <= max(1, spared):

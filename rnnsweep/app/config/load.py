@@ -248,10 +248,12 @@ def _checked(
 ) -> SweepConfig:
     """The config, units, sampler, pruner and scheduler built once to check themselves; tells what does nothing."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
-    from rnnsweep.app.config import score_checks, unit_checks  # need torch
+    from rnnsweep.app.config import population_keys, score_checks, unit_checks  # need torch
 
     # units first: they say which values are whole numbers and what a diverged replica scores, as the plan needs it
     facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
+    config = _assemble(variants, composition.choices, facts.space, root, facts.worst, urls=urls)
+    population_keys.settle_population(variants, facts.space, facts.units, config.plan)
     config = _assemble(variants, composition.choices, facts.space, root, facts.worst, urls=urls)
     score_checks.check_scorers(config.variants, facts.units)
     unit_checks.check_objectives(config.plan.objectives, config.variants)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from rnnsweep.errors import ConfigError
 from rnnsweep.loader import NAME, build_unit, user_code
@@ -35,6 +35,7 @@ class AtRung:
         values: one per objective, see `objective.reduced`. Finite.
         params: the point that it trains with.
         last: all its replicas have ended: it is complete, and nothing is decided on it any more.
+        diverged: all its replicas have, at this rung or before, and it only waits to be revived, see `Reviving`.
     """
 
     number: int
@@ -43,6 +44,7 @@ class AtRung:
     values: tuple[float, ...]
     params: Params
     last: bool = False
+    diverged: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,18 @@ class Scheduler(Protocol):
             decisions: all of the sweep, in the order in which they were taken; those on other rungs than `rungs` are
                 a user's.
             trials: all of the sweep, as they are now, by number.
+        """
+        ...
+
+
+@runtime_checkable
+class Reviving(Protocol):
+    """A scheduler that lets a trial go on, with another one's state, whose replicas have all diverged."""
+
+    def revived_after(self, at: AtRung) -> int:
+        """The rung, not before `at`, which it waits for until then; 0: it ends. `reached` is told of it there.
+
+        A function of the sweep and of `at` alone.
         """
         ...
 
