@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rnnsweep.version import __version__
 
-__all__ = ["Sweep", "__version__", "connect", "launch", "load_trained", "open_sweep", "resume", "train"]
+__all__ = ["Sweep", "__version__", "connect", "launch", "load_trained", "open_sweep", "replay", "resume", "train"]
 
 if TYPE_CHECKING:
-    from rnnsweep.app.api import Sweep, connect, launch, load_trained, open_sweep, resume, train
+    from rnnsweep.app.api import Sweep, connect, launch, load_trained, open_sweep, replay, resume, train
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from rnnsweep.sweep.lineage import changes_of
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.segments import Segment, segment_of
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.views import fingerprint_text
 
@@ -91,7 +93,19 @@ def trial_facts(data: Mapping[str, Any], plan: SweepPlan, shape_key: str) -> dic
         facts["diverged_share"] = data.get("diverged_share", 0.0)
     if data.get("fingerprints") is not None:
         facts["fingerprints"] = fingerprint_text(data["fingerprints"])
+    facts |= _lineage(data)
     # version of the search space, and whose result it has taken over: where they are something to tell
     facts.update({key: data[key] for key in ("space", "same_as") if data.get(key) is not None})
     facts.update(data.get("extra", {}))
     return {legal_name(key): clean(str(value))[:LONGEST_TAG] for key, value in facts.items()}
+
+
+def _lineage(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Whose states a trial has taken over, at which updates, and which values came and went with that."""
+    given = data.get("segments") or ()
+    segments = [one if isinstance(one, Segment) else segment_of(one) for one in given]
+    changes = changes_of(data["params"], segments)
+    if not changes:
+        return {}
+    newest = changes[-1]
+    return {"parent": newest["parent"], "parent_at": newest["update"], "lineage": json.dumps(changes, default=str)}

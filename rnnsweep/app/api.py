@@ -22,6 +22,7 @@ from rnnsweep.app.stores import StorePlace, place, place_of
 from rnnsweep.sweep.session import ENDING
 
 if TYPE_CHECKING:
+    from rnnsweep.app.run.retraining import Retraining
     from rnnsweep.sweep.rows import RowReport
     from rnnsweep.sweep.session import Outcome
 
@@ -287,3 +288,16 @@ def train(  # noqa: PLR0913 - what `rnnsweep train` takes, by keyword only
     keep = TemporaryDirectory(prefix="rnnsweep-train-")
     reports = train_one(config, watch, Path(keep.name) / CHECKPOINTS)
     return TrainedTrial(to_json(config), reports, Path(keep.name), keep)
+
+
+def replay(sweep: Sweep, trial: int) -> Retraining:
+    """Train a trial of a sweep once more, through all states that it took over, and compare with its record.
+
+    Nothing is written to the sweep's stores.
+
+    Raises:
+        ConfigError: the sweep has no such trial, or it has no rung yet.
+    """
+    from rnnsweep.app.run.retraining import retrain
+
+    return retrain(sweep, trial)

@@ -63,6 +63,8 @@ class SweepData:
         chance: the objective's value for a network that knows nothing, or None.
         objectives: all objectives, the first one included; empty stands for the first alone.
         values: one row per trial that has them: trial, and one column per objective, named by its metric.
+        lineages: of a population, a row per stretch of each trial's lineage, oldest first: trial, by (who trained it),
+            begin, end (updates), and one column per key; None where no trial took over another one's state.
         totals: wall_s, device_s, updates (row-updates) of the sweep.
         config_yaml: the resolved configuration.
         commands: command lines: the same sweep again, and going on with this one.
@@ -87,6 +89,7 @@ class SweepData:
     chance: float | None = None
     objectives: tuple[Objective, ...] = ()
     values: Frame | None = None
+    lineages: Frame | None = None
     totals: Mapping[str, float] = field(default_factory=dict)
     config_yaml: str = ""
     commands: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from rnnsweep.report import (
     key_verdicts,
     lead,
     levels,
+    lineages,
     parallel,
     pareto_front,
     search_history,
@@ -148,6 +149,14 @@ SECTIONS = (
         "Training of the best trials",
         "Mean over replicas, with every replica as a thin line. Panels of controllers that are off are left out.",
         dynamics.dynamics,
+    ),
+    Section(
+        "lineages",
+        "Lineages and schedules",
+        "Above, for each trial, whose training led to what it has at its end: a step is a state that went over. Below, "
+        "the values that these states were trained with. Orange: the best trial's.",
+        lineages.lineages,
+        table=lineages.schedule_table,
     ),
     Section(
         "profiles",

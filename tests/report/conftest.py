@@ -229,3 +229,12 @@ def empty(data: SweepData) -> SweepData:
         profiles=no_profiles(),
         importances={},
     )
+
+
+def as_population(data: SweepData) -> SweepData:
+    """The sweep as if every trial had taken over another one's state in the middle of its training."""
+    keys = [key for key in data.space.keys if data.numeric(key)]
+    own = data.trials[["trial", *keys]].assign(by=data.trials["trial"], begin=0, end=3000)
+    later = own.assign(by=own["trial"] // 2, begin=3000, end=6000, **{key: own[key] * 0.8 for key in keys})
+    lineages = pd.concat([own, later])[["trial", "by", "begin", "end", *keys]].sort_values(["trial", "begin"])
+    return dataclasses.replace(data, lineages=lineages)

@@ -21,7 +21,7 @@ from rnnsweep.report.scores import with_scores
 from rnnsweep.report.search_history import history
 from rnnsweep.report.sections import SECTIONS
 from rnnsweep.sweep.plan import Objective
-from tests.report.conftest import two_objectives
+from tests.report.conftest import as_population, two_objectives
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def unpainted(monkeypatch):
 
 
 def test_report_writes_page_pictures_and_tables(data, tmp_path):
-    page = write_report(two_objectives(data), tmp_path)
+    page = write_report(as_population(two_objectives(data)), tmp_path)
     text = page.read_text()
     names = {path.name for path in tmp_path.iterdir()}
     assert {f"{section.slug}.png" for section in SECTIONS} | {"overview.png", "index.html", "trials.csv"} <= names

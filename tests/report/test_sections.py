@@ -7,14 +7,14 @@ import dataclasses
 import pytest
 
 from rnnsweep.report.sections import SECTIONS
-from tests.report.conftest import two_objectives
+from tests.report.conftest import as_population, two_objectives
 
 SECTION = pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.slug)
 
 
 def full(data):
-    """The sweep with a second objective, so that every section has something to show."""
-    return two_objectives(data)
+    """The sweep with a second objective and as a population, so that every section has something to show."""
+    return as_population(two_objectives(data))
 
 
 @SECTION

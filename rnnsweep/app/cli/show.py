@@ -31,6 +31,7 @@ def show(
         emit({key: value for key, value in entry.items() if key != "history"})
         return
     _print_trial(entry)
+    _print_lineage(entry)
     _print_replicas(entry)
     _print_curves(entry)
     _print_threshold(entry)
@@ -59,6 +60,15 @@ def _print_trial(entry: dict[str, Any]) -> None:
             typer.echo(printable(f"  {name}: {as_typed(value)}"))
     for key, value in entry["params"].items():
         typer.echo(printable(f"  {key}={as_typed(value)}"))
+
+
+def _print_lineage(entry: dict[str, Any]) -> None:
+    """Whose training led to what it has now, oldest first, and the values at that time."""
+    lines: list[str] = []
+    for stretch in entry.get("lineage", ()):
+        point = "  ".join(f"{key}={as_typed(value, 6)}" for key, value in stretch["params"].items())
+        lines.append(f"from update {stretch['from']:>7}  trial {stretch['trial']:>5}  {point}")
+    _print_lines("lineage", lines)
 
 
 def _bound(entry: dict[str, Any], name: str) -> object:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rnnsweep.core.metrics.names import METRIC_KEYS
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.sweep.lineage import changes_of
 from rnnsweep.sweep.objective import Curve, reduced
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import TrialView
@@ -66,6 +67,10 @@ def _frame(rows: list[dict[str, Any]], columns: dict[str, str], more: Sequence[s
     return frame.astype(columns)
 
 
+PARENT = ("parent", "parent_at")
+"""Columns of a sweep in which trials take over each other's states."""
+
+
 def trials_frame(trials: Iterable[TrialView], keys: Sequence[str], defaults: Sequence[Dimension] = ()) -> Frame:
     """One row per trial by number; searched keys are columns of their own, missing where a condition excludes them.
 
@@ -80,6 +85,7 @@ def trials_frame(trials: Iterable[TrialView], keys: Sequence[str], defaults: Seq
     trials = list(trials)
     more = [name for name in ("space", "same_as") if any(getattr(trial, name) is not None for trial in trials)]
     changed = any(trial.fingerprints for trial in trials)
+    population = any(trial.segments for trial in trials)
     rows = [
         {
             "trial": trial.number,
@@ -97,13 +103,14 @@ def trials_frame(trials: Iterable[TrialView], keys: Sequence[str], defaults: Seq
             "engine": trial.engine,
             "informed": trial.informed_by,
             "unsolved": trial.unsolved or 0,
+            **_parent(trial, population),
             **({"fingerprints": fingerprint_text(trial.fingerprints) or "0"} if changed else {}),
             **{name: _number_of(trial, name) for name in more},
             **_values(completed(defaults, trial.params), keys),
         }
         for trial in trials
     ]
-    return _frame(rows, TRIAL_COLUMNS, [*(["fingerprints"] if changed else []), *more, *keys])
+    return _frame(rows, TRIAL_COLUMNS, [*(PARENT if population else ()), *(["fingerprints"] if changed else []), *more, *keys])
 
 
 def _values(params: Params, keys: Sequence[str]) -> dict[str, Any]:
@@ -113,6 +120,13 @@ def _values(params: Params, keys: Sequence[str]) -> dict[str, Any]:
 def _number_of(trial: TrialView, name: str) -> int | None:
     """The space of the launch is version 0; whoever has no other's result has none."""
     return getattr(trial, name) if name != "space" else trial.space or 0
+
+
+def _parent(trial: TrialView, population: bool) -> dict[str, Any]:
+    """Whose state it has taken over last, and at which update, where some trial of the sweep has taken over any."""
+    changes = changes_of(trial.params, trial.segments or ())
+    last = changes[-1] if changes else {}
+    return dict(zip(PARENT, (last.get("parent"), last.get("update")), strict=True)) if population else {}
 
 
 def replicas_frame(reports: Iterable[RowReport], plan: SweepPlan) -> Frame:

@@ -16,7 +16,9 @@ from rnnsweep.app.results.tables import resolved
 from rnnsweep.app.stores import StorePlace, place_of, reading_sweep
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.edits import says
+from rnnsweep.sweep.lineage import Stretch, lineage, present_tokens
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.segments import taken
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.views import SweepView
 
@@ -78,6 +80,23 @@ def folder(store_place: StorePlace, sweep: str) -> Path:
     return store_place.root / "reports" / sweep
 
 
+def lineages_frame(plan: SweepPlan, trials: Sequence[TrialView]) -> Frame | None:
+    """See `SweepData.lineages`: of trials that have trained."""
+    if not any(taken(trial.segments or ()) for trial in trials):
+        return None
+    rows = [
+        {"trial": trial.number, "by": one.trial, "begin": one.step, "end": end, **one.params}
+        for trial in trials
+        if trial.rung
+        for one, end in _with_ends(lineage(trials, trial.number), trial.step)
+    ]
+    return pd.DataFrame(rows, columns=["trial", "by", "begin", "end", *plan.space.keys])
+
+
+def _with_ends(stretches: Sequence[Stretch], end: int) -> list[tuple[Stretch, int]]:
+    return list(zip(stretches, [*(one.step for one in stretches[1:]), end], strict=True))
+
+
 def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepData:
     """Everything that a report shows, read from the ledger and, where `root` names the store, from checkpoints."""
     from rnnsweep.app.config.commands import commands_for
@@ -109,6 +128,7 @@ def gather(ledger: Ledger, view: SweepView, root: Path | None = None) -> SweepDa
         chance=chance(config),
         objectives=plan.objectives,
         values=values_frame(plan, trials),
+        lineages=lineages_frame(plan, trials),
         totals={"wall_s": view.wall_s, "device_s": view.device_s, "updates": view.updates},
         config_yaml=as_yaml(without_passwords(resolved(view))),
         commands=(commands.rerun, commands.resume),
@@ -132,8 +152,9 @@ def profiles(ledger: Ledger, view: SweepView, data: SweepData, root: Path) -> Fr
     store = CheckpointStore(from_json(view.config, store=root).checkpoints)
     both = resolved(view)["family"].get("bidirectional") is True
     rows = []
+    views = {trial.number: trial for trial in ledger.trials(view.name)}
     for trial in data.scored["trial"].head(PROFILED).tolist():
-        tokens = [attempt.token for attempt in reversed(ledger.attempts(view.name, trial))]
+        tokens = present_tokens(views[trial], ledger.attempts(view.name, trial))
         for replica in range(min(REPLICAS, data.replicas_per_trial)):
             saved = store.newest([store.folder(trial, replica, token) for token in tokens])
             if saved is not None and saved.state.profile is not None:

@@ -13,6 +13,7 @@ from rnnsweep.errors import ConfigError, RnnsweepError
 if TYPE_CHECKING:
     from rnnsweep.adapters.mlflow.registry import LoggedNetwork
     from rnnsweep.app.results.inference import TrainedNetwork
+    from rnnsweep.sweep.lineage import Schedule, Stretch
     from rnnsweep.sweep.ports import Change, TrialView
     from rnnsweep.sweep.session import Outcome
 
@@ -56,6 +57,13 @@ class TrialResult:
         """Median over replicas of the updates to solve; None while fewer than half have."""
         return self.view.solved_at
 
+    @property
+    def point(self) -> Mapping[str, Any]:
+        """The searched keys' values that its rows train with now, or did last: other than `params` in a population."""
+        from rnnsweep.sweep.lineage import present_point
+
+        return present_point(self.view)
+
     def load(self, replica: int | None = None) -> TrainedNetwork:
         """The trained network for inference, from the checkpoint with the smallest validation loss.
 
@@ -69,18 +77,20 @@ class TrialResult:
         from rnnsweep.app.config.point import resolve_point
         from rnnsweep.app.provenance.sessions import KEY, warn_of_data
         from rnnsweep.app.results.inference import load_network
+        from rnnsweep.sweep.lineage import present_tokens
 
         with reading_sweep(self.sweep.place, self.sweep.name) as (ledger, view):
             # the trial that was trained, where this one has the result of another
             number = self.number if self.view.same_as is None else self.view.same_as
             attempts = ledger.attempts(view.name, number)
+            trained = ledger.trials(view.name)[number]
             config = from_json(view.config, store=self.sweep.place.own_root)
         allow_stored_imports(config)
         warn_of_data(view.config.get(KEY))
         replicas = range(config.plan.replicas) if replica is None else (replica,)
         rows = [(number, index) for index in replicas]
-        tokens = {number: [attempt.token for attempt in reversed(attempts)]}
-        return load_network(resolve_point(config.variants, self.params), config.checkpoints, rows, tokens)
+        tokens = {number: present_tokens(trained, attempts)}
+        return load_network(resolve_point(config.variants, self.point), config.checkpoints, rows, tokens)
 
 
 @dataclass(frozen=True)
@@ -224,6 +234,32 @@ class Sweep:
         if not complete:
             raise RnnsweepError(f"sweep '{self.name}' has no complete trial yet; see: rnnsweep status {self.name}")
         return TrialResult(self, complete[0])
+
+    def lineage(self, trial: int) -> Schedule:
+        """What the state of a trial was trained with: searched key -> [(from update, value), ...], oldest first.
+
+        One value each, from update 0, for a trial that took over no other's state. See `stretches` for who trained it.
+
+        Raises:
+            ConfigError: the sweep has no such trial.
+        """
+        from rnnsweep.sweep.lineage import schedule
+
+        return schedule(self.stretches(trial))
+
+    def stretches(self, trial: int) -> list[Stretch]:
+        """The stretches of training that led to a trial's state, oldest first, each by one trial under one point.
+
+        Raises:
+            ConfigError: the sweep has no such trial.
+        """
+        from rnnsweep.app.results.tables import find
+        from rnnsweep.sweep.lineage import lineage
+
+        with reading_sweep(self.place, self.name) as (ledger, view):
+            trials = ledger.trials(self.name)
+            find(view, trials, trial, "--trial")
+            return lineage(trials, trial)
 
     def trial(self, number: int) -> TrialResult:
         """One trial by number.

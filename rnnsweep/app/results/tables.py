@@ -10,6 +10,7 @@ from typing import Any
 
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.edits import says
+from rnnsweep.sweep.lineage import Stretch, changes_of, lineage, present_point, schedule
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import Change, Ledger, SweepView, TrialView
 from rnnsweep.sweep.rows import RowReport
@@ -167,8 +168,21 @@ def row(
         # only where it is so: scripts of other sweeps meet no new field
         **({} if trial.space is None else {"space": trial.space}),
         **({} if trial.same_as is None else {"same_as": trial.same_as}),
+        **_population(trial),
         **open_time(view, trial, value),
     }
+
+
+def _population(trial: TrialView) -> Json:
+    """Of a trial that took over another one's state: its point now, and whose state and at which update.
+
+    `params` stays the point that it began with. Scripts of other sweeps meet no new field.
+    """
+    changes = changes_of(trial.params, trial.segments or ())
+    if not changes:
+        return {}
+    point = dict(present_point(trial))
+    return {"point": point, "parent": changes[-1]["parent"], "parent_at": changes[-1]["update"]}
 
 
 def rows(ledger: Ledger, trials: Sequence[TrialView], view: SweepView, runs: Mapping[int, str]) -> list[Json]:
@@ -196,13 +210,19 @@ def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], 
     trial = find(view, trials_of(ledger, view), number)
     reports = ledger.reports(view.name, number)
     changes = ledger.changes(view.name, 0, _ALL, number)
+    lines = lineage(ledger.trials(view.name), number) if trial.segments else []
     return {
         **rows(ledger, [trial], view, runs)[0],
+        **({"lineage": [_stretch(line) for line in lines], "schedule": schedule(lines)} if lines else {}),
         "curves": curves(reports),
         "replicas": replicas(reports),
         "artifacts": list(artifacts),
         "history": history(changes),
     }
+
+
+def _stretch(stretch: Stretch) -> Json:
+    return {"trial": stretch.trial, "from": stretch.step, "params": dict(stretch.params)}
 
 
 class HistoryLines:

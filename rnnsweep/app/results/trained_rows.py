@@ -21,6 +21,7 @@ from rnnsweep.core.embedding import with_tied
 from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.core.program import Program
 from rnnsweep.errors import ConfigError, ConfigWarning
+from rnnsweep.sweep.lineage import present_point, present_tokens
 
 if TYPE_CHECKING:
     from rnnsweep.sweep.ports import TrialView
@@ -116,9 +117,9 @@ def _checkpoints(sweep: Sweep, trials: Sequence[TrialView], every_replica: bool)
     allow_stored_imports(config)
     store, found = CheckpointStore(config.checkpoints), []
     for trial in trials:
-        point = resolve_point(config.variants, trial.params)
+        point = resolve_point(config.variants, present_point(trial))
         units, program = _program(point)
-        tokens = [attempt.token for attempt in reversed(attempts[trial.number])]
+        tokens = present_tokens(trial, attempts[trial.number])
         rows = []
         for replica in range(config.plan.replicas):
             saved = best_checkpoint(store, (trial.number, replica), tokens)
