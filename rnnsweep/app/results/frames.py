@@ -110,7 +110,9 @@ def trials_frame(trials: Iterable[TrialView], keys: Sequence[str], defaults: Seq
         }
         for trial in trials
     ]
-    return _frame(rows, TRIAL_COLUMNS, [*(PARENT if population else ()), *(["fingerprints"] if changed else []), *more, *keys])
+    return _frame(
+        rows, TRIAL_COLUMNS, [*(PARENT if population else ()), *(["fingerprints"] if changed else []), *more, *keys]
+    )
 
 
 def _values(params: Params, keys: Sequence[str]) -> dict[str, Any]:
