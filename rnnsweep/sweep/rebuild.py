@@ -15,20 +15,20 @@ from rnnsweep.sweep import machine, repeats
 from rnnsweep.sweep.budget import Spent
 from rnnsweep.sweep.decisions import carry_out
 from rnnsweep.sweep.events import Command
-from rnnsweep.sweep.exploits import advance, restore
-from rnnsweep.sweep.objective import rung_history, rung_values
+from rnnsweep.sweep.objective import rung_history
 from rnnsweep.sweep.placement import enqueue
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import AttemptView, Ledger, PutAttempt, PutTrial, Sampler, SweepView, TrialView
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
+from rnnsweep.sweep.restored_scheduler import restore_scheduler
 from rnnsweep.sweep.rows import RowReport
-from rnnsweep.sweep.rungs import at_rung, complete, has_news, pruned, remember_best, revived_after, take_rung
-from rnnsweep.sweep.schedulers.base import AtRung, Decision, Scheduler, SchedulerUnit
+from rnnsweep.sweep.rungs import complete, has_news, pruned, remember_best, revived_after, take_rung
+from rnnsweep.sweep.schedulers.base import Scheduler, SchedulerUnit
 from rnnsweep.sweep.schedulers.no_scheduler import NoScheduler
-from rnnsweep.sweep.segments import point_at, taken
+from rnnsweep.sweep.segments import taken
 from rnnsweep.sweep.states import RowState, TrialState
 from rnnsweep.sweep.trial_requests import unpause
-from rnnsweep.sweep.verdicts import EXPLOIT, PAUSE, PROMOTE, PRUNE
+from rnnsweep.sweep.verdicts import PAUSE, PRUNE
 
 Rungs = Mapping[int, Sequence[tuple[int, float, tuple[float, ...]]]]
 """Per trial its rungs as far as they count: (step, reduced value, replicas' values)."""
@@ -125,7 +125,7 @@ def rebuild(
         _admit(memory, trial, tries, decides, out)
         trial.unpromoted = trial.verdicts.get(trial.rung) == PAUSE
     if decides is not None:
-        _restore_scheduler(memory, decides, records, out)
+        restore_scheduler(memory, decides, records.trials, records.reports, records.verdicts, out)
     for trial in [memory.open[number] for number in wish.trials if number in memory.open]:
         if trial.state is TrialState.PAUSED:
             trial.reopened += 1
@@ -143,38 +143,6 @@ def _verdicts(taken: Iterable[tuple[int, int, str]]) -> dict[int, dict[int, str]
     for trial, rung, verdict in taken:
         newest.setdefault(trial, {})[rung] = verdict
     return newest
-
-
-def _restore_scheduler(memory: SweepMemory, scheduler: Scheduler, records: Records, out: list[Command]) -> None:
-    """What it knew when it took its last decision; then whatever it had not decided yet reaches it again."""
-    plan, views = memory.plan, sorted(records.trials, key=lambda view: view.number)
-    rungs: dict[tuple[int, int], AtRung] = {}
-    for view in views:
-        ended = view.state.finished and view.number not in memory.open
-        for rung, step, values in rung_values(plan, records.reports.get(view.number, ()), plan.budget.updates):
-            point = point_at(view.params, view.segments or (), rung)
-            last = ended and rung == view.rung and view.state is TrialState.COMPLETE
-            rungs[view.number, rung] = AtRung(view.number, rung, step, values, point, last)
-    segments = {(view.number, one.rung - 1): one for view in views for one in view.segments or ()}
-    decisions: list[Decision] = []
-    for trial, rung, verdict in records.verdicts:
-        begun = segments.get((trial, rung)) if verdict == EXPLOIT else None
-        source, params = (None, None) if begun is None else (begun.source, begun.params)
-        decisions.append(Decision(trial, rung, verdict, source, params))
-    at_rungs = (rungs.get((one.trial, one.rung)) for one in decisions if one.verdict != PROMOTE)
-    now = [memory.open[view.number].view() if view.number in memory.open else view for view in views]
-    scheduler.restore([at for at in at_rungs if at is not None], decisions, now)
-    # only now: what ended while records were read is no news
-    memory.scheduler = scheduler
-    restore(memory)
-    for number in sorted(memory.open):
-        trial = memory.open[number]
-        if trial.judging:
-            memory.undecided.add(number)
-            memory.decisions.extend(scheduler.reached(at_rung(trial)))
-    carry_out(memory, out)
-    while advance(memory, out):
-        carry_out(memory, out)
 
 
 def _remember(memory: SweepMemory, view: TrialView, records: Records) -> None:

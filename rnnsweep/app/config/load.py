@@ -172,7 +172,6 @@ def load(
         ConfigError: anything wrong with the input; names file, key, value, what is allowed and the nearest name.
     """
     path = search_path(config_dirs)
-    # before units are looked at: their `_target_` may lie beside the user's yamls
     allow_imports(_import_paths(path.user))
     base = read_sweep(path.packaged / f"{BASE}.yaml", path)
     file = read_sweep(path.find_sweep(sweep), path) if sweep is not None else None
@@ -267,7 +266,6 @@ def _checked(
     idle += idle_units(facts.units, facts.space, written)
     said = {line.split(" ", 1)[0] for line in idle}
     idle += [line for line in unread_lines(facts.units, facts.space, written) if line.split(" ", 1)[0] not in said]
-    # variants share most units: each line once, in order
     for line in dict.fromkeys((*composition.idle, *idle)):
         warnings.warn(line, ConfigWarning, stacklevel=3)
     slow = (line for units in facts.units for line in slow_loops(units))
