@@ -53,7 +53,8 @@ class LineageTrainer(SimTrainer):
     def _obey(self, orders: Orders) -> None:
         joining = []
         for spec in orders.join:
-            (self._take_over if spec.source is not None and spec.row in self.rows else joining.append)(spec)
+            stays = spec.source is not None and not spec.restore and spec.row in self.rows
+            (self._take_over if stays else joining.append)(spec)
         gone = {leave.key for leave in orders.leave}
         self.takes = [spec for spec in self.takes if spec.key not in gone]
         super()._obey(replace(orders, join=()))

@@ -65,8 +65,9 @@ class SweepMachine(RuleBasedStateMachine):
         self.drive(Records(), ScriptedSampler(point, pruned_above(limit)))
 
     def drive(self, records: Records, sampler: ScriptedSampler, reopen: Reopen | None = None) -> None:
-        """A driver begins."""
-        memory, commands = rebuild(self.plan, self.fence, 0.0, records, reopen, self.scheduler)
+        """A driver begins, with the plan as users have edited it."""
+        plan = self.batch.memory.plan if hasattr(self, "batch") else self.plan
+        memory, commands = rebuild(plan, self.fence, 0.0, records, reopen, self.scheduler)
         self.batch = CommandBatch(memory, sampler, self)
         self.batch.execute(commands)
         self.feed(Tick(1.0, 0.0))

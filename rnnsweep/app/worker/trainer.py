@@ -127,8 +127,10 @@ class PackTrainer:
         failures: list[RowFailure] = []
         for number, opening in orders.open.items():
             self._open(number, opening, failures)
-        # First of all: whose state is taken may leave with this very message, and who takes it stays in its place.
-        joining = [spec for spec in orders.join if spec.source is None or spec.row not in self.rows]
+        # First of all: whose state is taken may leave with this very message, and who takes it stays in its place. Who
+        # has checkpoints of its own since it took one is no such row: its attempt of before leaves, and it joins.
+        staying = [spec for spec in orders.join if spec.source is not None and not spec.restore]
+        joining = [spec for spec in orders.join if spec not in staying or spec.row not in self.rows]
         for spec in (spec for spec in orders.join if spec not in joining):
             self._guard([spec], failures, lambda spec=spec: self._take_over(spec, joining))
         # Who leaves goes before who joins: a new attempt of the same row may be among them.

@@ -85,6 +85,18 @@ def test_after_a_restart_its_own_checkpoint_counts_and_the_source_may_be_gone(tm
     assert by_trial(run(trainer(tmp_path / "b", *ADAM), Orders(join=(again,))), 0)[0] == expected
 
 
+def test_a_new_attempt_in_the_same_worker_goes_on_from_its_own_checkpoint_and_not_from_the_source_again(tmp_path):
+    worker, _ = begun(tmp_path / "a")
+    expected = by_trial(worker.advance(taking())[0] + run(worker, Orders()), 0)[0]
+    worker, _ = begun(tmp_path / "b")
+    first = worker.advance(taking())[0]
+    worker.store.prune(worker.store.folder(1, 0, "0001"), [])  # nobody needs it any more
+    again = replace(spec(0, "0003", restore=("0002",), optimizer__lr=0.04), source=TAKES)
+    found = run(worker, Orders(join=(again,), leave=(Withdrawal(0, 0, "0002"),)))
+    # what its checkpoint carries is told once more under the new token, then it goes on
+    assert by_trial([r for r in [*first, *found] if r.trial == 0 and r.token == "0003"], 0)[0] == expected
+
+
 @pytest.mark.parametrize("here", [True, False])
 def test_no_other_rung_stands_in_for_a_state_that_is_gone(tmp_path, here):
     worker, _ = begun(tmp_path, rungs=3)
