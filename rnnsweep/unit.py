@@ -46,9 +46,9 @@ class Range:
         if value is None:
             return self.optional
         # bool is an int in Python, but true is no number in a config
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
             return False
-        if self.integer and (math.isinf(value) or value != int(value)):
+        if self.integer and isinstance(value, float) and not value.is_integer():
             return False
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high

@@ -52,3 +52,9 @@ def test_what_is_no_whole_number_is_refused() -> None:
     for value in (5.5, float("inf"), float("nan"), True, "5"):
         with pytest.raises(ConfigError, match="count"):
             Counting(count=value)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_of_any_size_are_compared_and_not_converted():
+    assert Range(1, integer=True).accepts(10**400)
+    assert not Range(1, 9, integer=True).accepts(10**400)
+    assert not any(Range(1, integer=True).accepts(value) for value in (1.5, float("inf"), float("nan"), True))

@@ -129,6 +129,20 @@ class Dimension:
         """
         if self.kind == "categorical":
             return self.choices
+        return tuple(self.cell(index) for index in range(self.count()))
+
+    def count(self) -> int:
+        """How many cells there are, without making any: a step may be tiny beside its range.
+
+        Raises:
+            ConfigError: a continuous range without step has no grid.
+
+        Example:
+            >>> Dimension("a", "int", 1, 10**12).count()
+            1000000000000
+        """
+        if self.kind == "categorical":
+            return len(self.choices)
         # a logarithmic range of whole numbers has no even grid of step 1 that a user could mean
         step = self.step if self.step is not None else (1 if self.kind == "int" and not self.log else None)
         if step is None:
@@ -137,8 +151,7 @@ class Dimension:
             )
         assert self.low is not None and self.high is not None
         # 0.7 / 0.1 comes out just below 7: the upper end belongs to the grid
-        count = int(math.floor((self.high - self.low) / step + 1e-9)) + 1
-        return tuple(self.cell(index) for index in range(count))
+        return int(math.floor((self.high - self.low) / step + 1e-9)) + 1
 
     def cell(self, index: int) -> float:
         """Value number `index` of a stepped range, counted from its lower end, as one would write it.
@@ -235,7 +248,7 @@ class Space:
         """
         try:
             # conditions only make it smaller: an upper bound, at no cost
-            product = math.prod(len(dimension.cells()) for dimension in self.dimensions)
+            product = math.prod(dimension.count() for dimension in self.dimensions)
         except ConfigError:
             return None
         return sum(1 for _ in self.grid()) if product <= most else None

@@ -98,3 +98,9 @@ def test_a_point_has_its_dimensions_types():
     assert [type(value) for value in fitting.values()] == [str, int, float, float, int, float]
     assert KNOWN.fitting({"on": True}, "points.0")["on"] is True
     assert KNOWN.fitting({}, "points.0") == {}
+
+
+def test_a_huge_space_is_counted_without_making_its_points():
+    """A driver hung on `range(0,1,1e-9)`: it made each point to learn that they are too many."""
+    huge = Space((Dimension("a", "float", 0.0, 1.0, step=1e-9), Dimension("b", "int", 1, 10**15)))
+    assert huge.size() is None

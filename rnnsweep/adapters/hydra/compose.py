@@ -9,7 +9,7 @@ Values are laid over strictly: no key can be invented.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,10 +112,14 @@ def compose_sweep(path: ConfigPath, base: SweepFile, sweep: SweepFile | None, ty
     for group in [group for group in choices if group in searched and group in typed.groups]:
         if group not in typed.searches:  # a unit was typed: it is searched no longer
             del searched[group]
+    origin = _origin(base, files, typed)
+    idle = _spare_default_pruner(
+        choices, origin, str(base.path), [*(sweep.layers if sweep else ()), *_typed_layers(typed)]
+    )
     dimensions = {
         key: group_dimension(key, item) for key, item in searched.items() if key in choices and item.spec is not None
     }
-    origin = _origin(base, files, typed) | {group: searched[group].source for group in dimensions}
+    origin |= {group: searched[group].source for group in dimensions}
     variants: list[tuple[dict[str, str], ConfigTree]] = []
     (plain,) = base.layers
     # every combination: a key may exist beside one unit only, and mistakes must show before the first trial
@@ -126,17 +130,33 @@ def compose_sweep(path: ConfigPath, base: SweepFile, sweep: SweepFile | None, ty
         except ConfigError as error:
             raise with_source(error, origin, "") from None
     inner = {key for _, tree in variants for key in tree.inner}
-    # in any order: what is typed below a unit is meant for that which is typed
-    values = sorted(typed.values, key=lambda item: item[0] not in inner or isinstance(item[1], Mapping))
-    layers = [*files, *(Layer(COMMAND_LINE, _nest(key, value)) for key, value in values)]
+    layers = [*files, *_typed_layers(typed, inner)]
     # a searched group stands at its first choice wherever one unit must do
     choices.update(variants[0][0])
     known = tuple(path.options("controllers"))
     composition = Composition(
-        choices, searched, dimensions, tuple(variants), origin, tuple(layers), known, str(base.path)
+        choices, searched, dimensions, tuple(variants), origin, tuple(layers), known, str(base.path), idle
     )
     apply_overrides(composition)
     return composition
+
+
+def _typed_layers(typed: Overrides, inner: Collection[str] = ()) -> list[Layer]:
+    """A layer per typed value, in any order: what is typed below a unit is meant for that which is typed."""
+    values = sorted(typed.values, key=lambda item: item[0] not in inner or isinstance(item[1], Mapping))
+    return [Layer(COMMAND_LINE, _nest(key, value)) for key, value in values]
+
+
+def _spare_default_pruner(
+    choices: dict[str, Choice], origin: Mapping[str, str], base: str, layers: Sequence[Layer]
+) -> list[str]:
+    """Whoever chooses a scheduler has chosen who judges: a pruner that nobody wrote goes, and a line says so."""
+    pruner, scheduler = choices.get("pruner"), choices.get("scheduler", "none")
+    written = any(layer.values.get("pruner") or "pruner" in layer.groups for layer in layers)
+    if pruner in (None, "none") or scheduler == "none" or written or origin["pruner"] != base:
+        return []
+    choices["pruner"] = "none"
+    return [f"pruner={pruner}, the default, is off: scheduler={scheduler} judges"]
 
 
 def _names(choice: Choice) -> Sequence[str]:
@@ -253,6 +273,10 @@ def unknown_key(composition: Composition, key: str, source: str, prefix: str = "
         parts.pop()  # the part that is wrong
     parent = ".".join(parts[:-1])
     siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
+    if not siblings and isinstance(composition.choices.get(parent), str):
+        unit = f"{parent}={composition.choices[parent]}"
+        hint = f"Is {parent}=NAME missing? {unit} has no keys."
+        return ConfigError("unknown key", key=prefix + key, allowed="none", hint=hint, file=source)
     return ConfigError(
         "unknown key", key=prefix + key, allowed=siblings, hint=key_meant(whole or key, parts, known), file=source
     )

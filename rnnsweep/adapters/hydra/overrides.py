@@ -67,6 +67,9 @@ def parse_override(text: str, before: str = "", after: Sequence[str] = ()) -> Ov
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
         raise mistyped(text, str(error).splitlines()[0], before, after) from None
+    except ValueError:  # Python reads no whole number of more than 4300 digits
+        key, allowed = text.partition("=")[0], "numbers of at most 4300 digits"
+        raise ConfigError("is no number that can be read", key=key, allowed=allowed, file=COMMAND_LINE) from None
     if not override.key_or_group:
         raise mistyped(text, "", before, after)
     return override

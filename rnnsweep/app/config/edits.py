@@ -156,7 +156,7 @@ def _dimension(config: SweepConfig, key: str, spec: Any) -> Dimension:
         allowed = f"a value below {', '.join(SEARCHED)}; training.batch"
         raise ConfigError("cannot be searched", key=f"space.{key}", allowed=allowed)
     found = place_dimension(dimension(key, spec, COMMAND_LINE))
-    strange = [name for name in found.when if name not in config.plan.space.keys]
+    strange = [name for name in found.when if name not in config.plan.space.keys or name == key]
     if strange:
         raise ConfigError("is a condition on what is not searched", key=f"space.{key}.when.{strange[0]}")
     return dataclasses.replace(found, when={**_beside(config.variants, having, group), **found.when})

@@ -66,3 +66,9 @@ def test_what_cannot_be_typed(text):
     with pytest.raises(ConfigError) as caught:
         split_overrides([text], GROUPS)
     assert "command line" in str(caught.value)
+
+
+def test_a_number_that_python_does_not_read_is_refused_in_a_line():
+    for value in ("9" * 5000, f"choice({'9' * 5000},1)"):
+        with pytest.raises(ConfigError, match=r"^command line: optimizer\.lr: is no number that can be read; allowed"):
+            split_overrides([f"optimizer.lr={value}"], [])

@@ -72,6 +72,10 @@ def test_limits_and_the_pruner(config: SweepConfig) -> None:
 
 REFUSED = {
     "nothing": ([], "says nothing"),
+    "a key that is a condition of itself": (
+        ["space={optimizer.lr:{low:0.1,high:0.2,when:{optimizer.lr:[0.1]}}}"],
+        "optimizer.lr.when.optimizer.lr: is a condition on what is not searched",
+    ),
     "a misspelt key": (["optimizer.lrr=interval(0,1)"], "optimizer.lrr: is no key of what the sweep trains"),
     "a value of what is not searched": (["optimizer.momentum=0.5"], "optimizer.momentum: is not searched"),
     "to drop what is not searched": (["~optimizer.momentum"], "optimizer.momentum: is not searched"),

@@ -262,3 +262,31 @@ def test_overrides_of_one_objective_are_all_meant():
     config = quick("objective.take=best", "objective.metric=valid/loss", "objective.goal=maximize")
     (objective,) = config.plan.objectives
     assert (objective.metric, objective.goal, objective.take) == ("valid/loss", "maximize", "best")
+
+
+@pytest.mark.parametrize(
+    ("files", "typed", "judges"),
+    [
+        ("", ["scheduler=asha"], "none"),
+        ("  - override /scheduler: asha\n", [], "none"),
+        ("  - override /scheduler: asha\n", ["scheduler=none"], "median"),
+        ("  - override /pruner: median\n", ["scheduler=asha"], None),
+        ("", ["scheduler=asha", "pruner=median"], None),
+        ("", ["scheduler=asha", "pruner.warmup=3"], None),
+    ],
+)
+def test_a_scheduler_switches_a_pruner_off_that_nobody_wrote(tmp_path, recwarn, files, typed, judges):
+    head = f"# Mine.\ndefaults:\n  - config\n{files}  - _self_\n"
+    mine = write(tmp_path / "mine.yaml", head + "space: {init.sigma: 'interval(0.1, 0.3)'}\nbudget: {trials: 4}\n")
+    if judges is None:
+        with pytest.raises(ConfigError, match=r"pruner='median': would judge rungs beside scheduler=asha"):
+            load(str(mine), typed)
+    else:
+        assert load(str(mine), typed).pruner["_name_"] == judges
+        off = [str(line.message) for line in recwarn if "is off" in str(line.message)]
+        assert off == ["pruner=median, the default, is off: scheduler=asha judges"] * (judges == "none")
+
+
+def test_a_key_of_a_unit_without_keys_says_that_the_unit_may_be_missing():
+    with pytest.raises(ConfigError, match=r"scheduler\.eta: unknown key; .* Is scheduler=NAME missing\?"):
+        quick("scheduler.eta=4")

@@ -29,7 +29,7 @@ class Grid(SamplerUnit):
     def check_plan(self, plan: SweepPlan) -> None:
         """`ConfigError` names the first dimension without cells."""
         for dimension in plan.space:
-            dimension.cells()
+            dimension.count()
 
     def propose(self, ask: Ask) -> dict[str, Any] | None:
         """The trial's cell, or None beyond the last."""
