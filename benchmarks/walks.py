@@ -151,8 +151,12 @@ def one_report() -> list[str]:
     return [file for file in trail.files() if file not in ASIDE]
 
 
-ASIDE = {"app/worker/row_records.py", "app/worker/retrying_store.py", "core/checkpoint.py"}
-"""Where the report goes into the checkpoint: it ends there."""
+ASIDE = {
+    *("app/worker/row_in_training.py", "app/worker/row_records.py", "app/worker/retrying_store.py"),
+    "core/checkpoint.py",
+    *("sweep/repeats.py", "sweep/tried_points.py"),
+}
+"""Where the report goes into the checkpoint, and where a result is kept for others of its point: it ends there."""
 
 
 def _small_sweep(config: Any) -> None:

@@ -209,7 +209,7 @@ def says(entry: Entry) -> str:
     """An edit in a line, for people.
 
     Example:
-        >>> says({"typed": ["optimizer.lr=0.1"], "by": "ada", "version": 1, "first": 7})
+        >>> says({"typed": ["optimizer.lr=0.1"], "by": "ada", "space": {}, "version": 1, "first": 7})
         'version 1 from trial 7 on: optimizer.lr=0.1 (ada)'
     """
     typed = " ".join(entry.get("typed", ())) + (f" ({entry['by']})" if entry.get("by") else "")

@@ -11,6 +11,7 @@ from rnnsweep.app.remote.connection import Connection
 from rnnsweep.errors import ConfigError, RnnsweepError
 
 if TYPE_CHECKING:
+    from rnnsweep.sweep.lineage import Schedule, Stretch
     from rnnsweep.sweep.ports import Change
     from rnnsweep.sweep.session import Outcome
 
@@ -53,6 +54,11 @@ class RemoteTrial:
     def solved_at(self) -> int | None:
         """Median over replicas of the updates to solve; None while fewer than half have."""
         return self.entry["solved_at"]
+
+    @property
+    def point(self) -> Mapping[str, Any]:
+        """The searched keys' values that its rows train with now, or did last: other than `params` in a population."""
+        return self.entry.get("point", self.params)
 
     def load(self, replica: int | None = None) -> Any:
         """A network is loaded where its store is.
@@ -196,6 +202,32 @@ class RemoteSweep:
             ConfigError: there is none.
         """
         return RemoteTrial(self, self.show(number))
+
+    def lineage(self, trial: int) -> Schedule:
+        """What the state of a trial was trained with: searched key -> [(from update, value), ...], see `Sweep.lineage`.
+
+        Raises:
+            ConfigError: the sweep has no such trial.
+        """
+        from rnnsweep.sweep.lineage import schedule
+
+        return schedule(self.stretches(trial))
+
+    def stretches(self, trial: int) -> list[Stretch]:
+        """The stretches of training that led to a trial's state, oldest first, see `Sweep.stretches`.
+
+        Raises:
+            ConfigError: the sweep has no such trial.
+        """
+        from rnnsweep.sweep.lineage import Stretch
+
+        entry = self.show(trial)
+        if "lineage" not in entry:
+            return [Stretch(trial, 0, entry["rung"], 0, entry["params"])]
+        return [
+            Stretch(line["trial"], line["after"], line["rung"], line["from"], line["params"])
+            for line in entry["lineage"]
+        ]
 
     # ------------------------------------------------------------------ requests to its driver
 

@@ -213,6 +213,7 @@ def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], 
     lines = lineage(ledger.trials(view.name), number) if trial.segments else []
     return {
         **rows(ledger, [trial], view, runs)[0],
+        "rung": trial.rung,
         **({"lineage": [_stretch(line) for line in lines], "schedule": schedule(lines)} if lines else {}),
         "curves": curves(reports),
         "replicas": replicas(reports),
@@ -222,7 +223,8 @@ def show(ledger: Ledger, view: SweepView, number: int, runs: Mapping[int, str], 
 
 
 def _stretch(stretch: Stretch) -> Json:
-    return {"trial": stretch.trial, "from": stretch.step, "params": dict(stretch.params)}
+    begin = {"trial": stretch.trial, "after": stretch.after, "rung": stretch.rung, "from": stretch.step}
+    return begin | {"params": dict(stretch.params)}
 
 
 class HistoryLines:

@@ -1,26 +1,16 @@
-"""A row as its worker knows it beside its tensors: what it reports of a rung, and what it keeps of it."""
+"""A row as its worker knows it beside its tensors, and what it keeps of a rung."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from rnnsweep.app.worker.open_sweeps import OpenSweep
 from rnnsweep.app.worker.row_records import hash_of, plain_report
 from rnnsweep.core.build import Units
 from rnnsweep.core.pack import RowSnapshot
-from rnnsweep.core.program import Program
-from rnnsweep.core.types import RowStatus
 from rnnsweep.sweep.patience import Standing
 from rnnsweep.sweep.rows import RowReport, RowSpec
 from rnnsweep.sweep.states import RowState as State
-
-_STATES = {
-    RowStatus.ACTIVE: State.ACTIVE,
-    RowStatus.DONE: State.DONE,
-    RowStatus.SOLVED: State.SOLVED,
-    RowStatus.DIVERGED: State.DIVERGED,
-}
 
 
 @dataclass
@@ -44,42 +34,6 @@ class RowInTraining:
     decided: int = 0
     standing: Standing = field(default_factory=Standing)
     rung: int = 0
-
-
-def report_of(
-    program: Program,
-    status: RowStatus,
-    row: RowInTraining,
-    state: RowSnapshot,
-    metrics: Mapping[str, float],
-    share: float,
-) -> RowReport:
-    """What a row reports of the rung that it has just trained; `share` is its part of the device time."""
-    return RowReport(
-        row.trial,
-        row.spec.replica,
-        row.spec.token,
-        state.rung,
-        state.step,
-        metrics,
-        _STATES[status],
-        state.solved_at,
-        state.solved_exactly_at,
-        state.diverged_at,
-        share,
-        f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
-        row.sweep.settings.session.number,
-    )
-
-
-def weighed(row: RowInTraining, report: RowReport) -> RowReport:
-    """The report, which ends the row where it has not improved for too long."""
-    patience = row.sweep.settings.patience
-    if patience is None:
-        return report
-    row.standing = patience.after(row.standing, report.metrics)
-    over = report.state is State.ACTIVE and patience.exhausted(row.standing)
-    return replace(report, state=State.STALLED) if over else report
 
 
 def save_checkpoint(row: RowInTraining, state: RowSnapshot) -> None:

@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ from rnnsweep.app.config.point import resolve_point
 from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.open_sweeps import OpenSweep, OpenSweeps
 from rnnsweep.app.worker.retrying_store import RetryingStore
-from rnnsweep.app.worker.row_in_training import RowInTraining, has_ended, report_of, save_checkpoint, weighed
+from rnnsweep.app.worker.row_in_training import RowInTraining, has_ended, save_checkpoint
 from rnnsweep.app.worker.row_records import failures_of, no_memory, reports_of, standing_of
 from rnnsweep.app.worker.rung_news import RungNews
 from rnnsweep.app.worker.settings import TrainerSettings
@@ -56,6 +56,13 @@ PackKey = tuple[str, int, int, int]
 
 Rows with rungs of other lengths would wait for each other in one pack.
 """
+
+_STATES = {
+    RowStatus.ACTIVE: State.ACTIVE,
+    RowStatus.DONE: State.DONE,
+    RowStatus.SOLVED: State.SOLVED,
+    RowStatus.DIVERGED: State.DIVERGED,
+}
 
 
 class PackTrainer:
@@ -324,7 +331,7 @@ class PackTrainer:
             if number in away:  # all its rows have left
                 continue
             row = self._row(member)
-            report = weighed(row, report_of(pack.program, RowStatus(status), row, state, metrics, share))
+            report = _weighed(row, _report_of(pack.program, RowStatus(status), row, state, metrics, share))
             row.reports.append(report)
             row.rung = state.rung
             away.add(number)  # until its checkpoint is written
@@ -387,3 +394,39 @@ class PackTrainer:
 
 def _revoked(spec: RowSpec, orders: Orders) -> bool:
     return any(gone.key == spec.key for gone in orders.leave)
+
+
+def _report_of(
+    program: Program,
+    status: RowStatus,
+    row: RowInTraining,
+    state: RowSnapshot,
+    metrics: Mapping[str, float],
+    share: float,
+) -> RowReport:
+    """What a row reports of the rung that it has just trained; `share` is its part of the device time."""
+    return RowReport(
+        row.trial,
+        row.spec.replica,
+        row.spec.token,
+        state.rung,
+        state.step,
+        metrics,
+        _STATES[status],
+        state.solved_at,
+        state.solved_exactly_at,
+        state.diverged_at,
+        share,
+        f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
+        row.sweep.settings.session.number,
+    )
+
+
+def _weighed(row: RowInTraining, report: RowReport) -> RowReport:
+    """The report, which ends the row where it has not improved for too long."""
+    patience = row.sweep.settings.patience
+    if patience is None:
+        return report
+    row.standing = patience.after(row.standing, report.metrics)
+    over = report.state is State.ACTIVE and patience.exhausted(row.standing)
+    return replace(report, state=State.STALLED) if over else report

@@ -49,6 +49,11 @@ def test_what_is_printed_is_the_same(remote: RemoteSweep, local: Sweep):
     assert [change.seq for change in remote.log()] == [change.seq for change in local.log()]
 
 
+def test_lineages_are_the_same(remote: RemoteSweep, local: Sweep):
+    assert remote.lineage(1) == local.lineage(1) and remote.stretches(1) == local.stretches(1)
+    assert remote.trial(1).point == local.trial(1).point
+
+
 def test_frames_are_the_same(remote: RemoteSweep, local: Sweep):
     pd.testing.assert_frame_equal(remote.trials(), local.trials())
     pd.testing.assert_frame_equal(remote.replicas(), local.replicas())
