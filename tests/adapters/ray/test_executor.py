@@ -122,13 +122,13 @@ def test_two_rungs_are_handed_over_and_the_third_waits_for_the_driver(started: A
     (info,) = watch.workers(executor, 1)
     trace = tmp_path / "trace"
     executor.order(info.worker, Orders(join=(endless(),)))
-    executor.poll(0.0)
+    early = executor.poll(0.0)  # hands both over; on a busy machine the first may be through before it returns
     end = time.monotonic() + 20
     while trace.read_text().count("done") < 2 and time.monotonic() < end:
         time.sleep(0.05)
     time.sleep(0.3)
     assert trace.read_text().count("done") == 2  # both run while the driver does nothing
-    (first,) = watch.until(executor, bool)
+    (first,) = early or watch.until(executor, bool)
     assert [r.rung for r in first.reports] == [1]
     executor.order(info.worker, Orders(join=(endless(1),)))
     time.sleep(0.3)
