@@ -11,8 +11,8 @@ from __future__ import annotations
 from rnnsweep.sweep import verdicts
 from rnnsweep.sweep.events import Command, TellSampler
 from rnnsweep.sweep.exploits import advance, exploit, return_to_line
-from rnnsweep.sweep.placement import enqueue, withdraw
-from rnnsweep.sweep.ports import PutAttempt, PutTrial, PutVerdict
+from rnnsweep.sweep.placement import enqueue, rest
+from rnnsweep.sweep.ports import PutTrial, PutVerdict
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
 from rnnsweep.sweep.rungs import complete, end, kept, pruned, settle, store
 from rnnsweep.sweep.schedulers.base import Decision
@@ -71,12 +71,7 @@ def _pause(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """Rows leave their workers, checkpoints stay; no attempt is charged."""
     trial.unpromoted = True
     if trial.state is not TrialState.PAUSED:  # else a user has paused it already, and holds it
-        withdraw(memory, trial, out)
-        if trial.number in memory.queue:
-            memory.queue.remove(trial.number)
-        if trial.state is TrialState.RUNNING:
-            out.append(PutAttempt(trial.attempt(outcome="paused")))
-        memory.move(trial, TrialState.PAUSED)
+        rest(memory, trial, "paused", out)
         trial.paused_by = BY_SCHEDULER
         trial.reason = f"paused by the scheduler at update {trial.step}"
     trial.log(f"paused by the scheduler at update {trial.step}")

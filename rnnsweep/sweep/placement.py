@@ -87,6 +87,21 @@ def withdraw(memory: SweepMemory, trial: OpenTrial, out: list[Command], keep_run
         row.last, row.worker = row.worker or row.last, ""
 
 
+def rest(memory: SweepMemory, trial: OpenTrial, outcome: str, out: list[Command]) -> None:
+    """PAUSED: rows leave their workers, checkpoints stay, the trial leaves the line; no attempt is charged.
+
+    Args:
+        memory: the machine's. trial: whose; WAITING or RUNNING. out: takes the orders.
+        outcome: of the attempt in progress, where there is one.
+    """
+    withdraw(memory, trial, out)
+    if trial.number in memory.queue:
+        memory.queue.remove(trial.number)
+    if trial.state is TrialState.RUNNING:
+        out.append(PutAttempt(trial.attempt(outcome=outcome)))
+    memory.move(trial, TrialState.PAUSED)
+
+
 def fill(memory: SweepMemory, out: list[Command]) -> None:
     """Give waiting rows a place, as long as there is room."""
     if memory.stopping is not None:

@@ -15,8 +15,8 @@ from typing import Any
 from rnnsweep.sweep import repeats
 from rnnsweep.sweep.decisions import promote_by_request
 from rnnsweep.sweep.events import Command, TrialRequest
-from rnnsweep.sweep.placement import enqueue, withdraw
-from rnnsweep.sweep.ports import PutAttempt, PutTrial, PutVerdict
+from rnnsweep.sweep.placement import enqueue, rest
+from rnnsweep.sweep.ports import PutTrial, PutVerdict
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
 from rnnsweep.sweep.rungs import end
 from rnnsweep.sweep.states import TrialState
@@ -108,12 +108,7 @@ def _end(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command])
 def _pause(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command]) -> None:
     """Rows leave their workers, checkpoints stay; no attempt is charged. What the scheduler has paused is held."""
     if trial.state is not TrialState.PAUSED:
-        withdraw(memory, trial, out)
-        if trial.number in memory.queue:
-            memory.queue.remove(trial.number)
-        if trial.state is TrialState.RUNNING:
-            out.append(PutAttempt(trial.attempt(outcome="paused")))
-        memory.move(trial, TrialState.PAUSED)
+        rest(memory, trial, "paused", out)
     trial.paused_by = BY_USER
     trial.reason = "paused by request" + (f": {reason}" if reason else "")
     trial.log(f"PAUSED at update {trial.step}: {trial.reason}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from rnnsweep.adapters.optuna.pruners.base import PrunerUnit, TrialAtRung
 from rnnsweep.adapters.optuna.pruners.successive_halving import SuccessiveHalving, halve
+from rnnsweep.sweep.schedulers.brackets import bracket_of
 from rnnsweep.unit import Range
 
 
@@ -56,19 +56,3 @@ class Hyperband(PrunerUnit):
         while self.first * self.factor**count <= rungs:
             count += 1
         return count
-
-
-def bracket_of(number: int, factor: int, brackets: int) -> int:
-    """Bracket of a trial, dealt in Hyperband's proportions.
-
-    Example:
-        >>> [bracket_of(n, 3, 2) for n in range(5)]
-        [0, 0, 0, 1, 1]
-    """
-    sizes = [math.ceil(brackets * factor**s / (s + 1)) for s in range(brackets - 1, -1, -1)]
-    place = number % sum(sizes)
-    for bracket, size in enumerate(sizes):
-        if place < size:
-            return bracket
-        place -= size
-    raise AssertionError("the place lies within the sum")
