@@ -18,7 +18,7 @@ from typing import Any, cast
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep import budget
 from rnnsweep.sweep.plan import SpaceVersion, SweepPlan
-from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.sweep.space import Dimension, Space, parents_first
 
 KIND = "edit"
 """Of a request in the inbox."""
@@ -156,14 +156,18 @@ def edited(plan: SweepPlan, edit: Edit, first: int) -> SweepPlan:
 
 
 def _settled(dimensions: Sequence[Dimension], pins: Sequence[Dimension]) -> tuple[Dimension, ...]:
-    """Conditions on keys that have one value now hold always, or never: then what depends on them is gone."""
+    """Conditions on keys that have one value now hold always, or never: then what depends on them is gone.
+
+    Raises:
+        ConfigError: the others run in a circle.
+    """
     values = {pin.key: pin.choices[0] for pin in pins if not pin.when}
     kept = [
         replace(one, when={key: known for key, known in one.when.items() if key not in values})
         for one in dimensions
         if all(values[key] in known for key, known in one.when.items() if key in values)
     ]
-    return tuple(kept)
+    return tuple(parents_first(kept))
 
 
 def _defaults(plan: SweepPlan, given: Iterable[Dimension]) -> tuple[Dimension, ...]:

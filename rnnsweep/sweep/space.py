@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, cast
@@ -187,6 +187,40 @@ def completed(dimensions: Iterable[Dimension], params: Mapping[str, Any]) -> dic
 def _same(choice: Any, value: Any) -> bool:
     """Whether a value means a choice: 1 and 1.0 are one number, but true is none."""
     return choice == value and isinstance(choice, bool) == isinstance(value, bool)
+
+
+def parents_first(
+    dimensions: Iterable[Dimension], source: Callable[[str], str | None] = lambda key: None
+) -> list[Dimension]:
+    """Every dimension behind those that its conditions name; otherwise in the order given.
+
+    A sampler goes through dimensions in order and must know the parents' values when it comes to a child; the order
+    besides is what the grid's numbering depends on.
+
+    Args:
+        dimensions: conditions on keys that are not among them ask for nothing.
+        source: the file that a key's range stands in, for the error.
+
+    Raises:
+        ConfigError: conditions run in a circle.
+
+    Example:
+        >>> a = Dimension("a", "categorical", choices=(1, 2), when={"b": (1,)})
+        >>> [d.key for d in parents_first([a, Dimension("b", "categorical", choices=(1, 2))])]
+        ['b', 'a']
+    """
+    ordered: list[Dimension] = []
+    waiting = list(dimensions)
+    known = {dimension.key for dimension in waiting}
+    while waiting:
+        done = {dimension.key for dimension in ordered}
+        ready = next((d for d in waiting if all(key in done or key not in known for key in d.when)), None)
+        if ready is None:
+            key = waiting[0].key
+            raise ConfigError("conditions run in a circle", key=f"space.{key}.when", file=source(key))
+        waiting.remove(ready)
+        ordered.append(ready)
+    return ordered
 
 
 @dataclass(frozen=True)

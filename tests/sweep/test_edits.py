@@ -100,3 +100,13 @@ def test_it_is_told_in_a_line() -> None:
     assert says(EVERYTHING.refused("too late", 1.0)) == "refused: y=choice(1,2) ~x (ada): too late"
     limits = Edit("a", ("budget.trials=9",), limits={"trials": 9})
     assert says(limits.entry(edited(plan(6), limits, 4), 1.0)) == "budget.trials=9"
+
+
+def test_parents_come_first_and_conditions_do_not_run_in_a_circle() -> None:
+    one = edited(plan(6), Edit("e1", put=(Y,)), 1)
+    depends = Dimension("x", "float", 0.0, 1.0, when={"y": (2,)})
+    two = edited(one, Edit("e2", put=(depends,)), 2)
+    assert two.space.keys == ("y", "x")  # a sampler must know y before it comes to x
+    circle = Edit("e3", put=(Dimension("y", "categorical", choices=(1, 2), when={"x": (0.5,)}),))
+    with pytest.raises(ConfigError, match=r"space\.y\.when: conditions run in a circle"):
+        edited(two, circle, 3)

@@ -13,7 +13,7 @@ from rnnsweep.adapters.hydra.space_block import SEARCHED_GROUPS, SearchedKey
 from rnnsweep.app.config.data_paths import place_dimension
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.loader import NAME
-from rnnsweep.sweep.space import Dimension, Space
+from rnnsweep.sweep.space import Dimension, Space, parents_first
 
 SEARCHED = (*SEARCHED_GROUPS, "controllers")
 """Groups of a trial, whose values can be searched."""
@@ -37,7 +37,8 @@ def build_space(composition: Composition) -> Space:
         if item.spec is not None:
             dims.append(composition.dimensions.get(key) or _value_dimension(composition, key, item))
     settled = [_settle(composition, dim, {other.key for other in dims}) for dim in dims]
-    ordered = _parents_first([dim for dim in settled if dim is not None], composition)
+    whole = [dim for dim in settled if dim is not None]
+    ordered = parents_first(whole, lambda key: composition.searched[key].source)
     return Space(tuple(place_dimension(dim) for dim in ordered))
 
 
@@ -115,24 +116,6 @@ def _variants_where(composition: Composition, key: str, values: Sequence[Any]) -
     if isinstance(choice, str):
         return [choices for choices, _ in composition.variants if choices.get(key, choice) in values]
     return [choices for choices, tree in composition.variants if key in tree and tree.get(key) in values]
-
-
-def _parents_first(dims: list[Dimension], composition: Composition) -> list[Dimension]:
-    ordered: list[Dimension] = []
-    waiting = list(dims)
-    # A sampler goes through dimensions in order and must know the parents' values when it comes to a child; otherwise
-    # the written order stays, on which the grid's numbering depends.
-    kept = {dim.key for dim in dims}
-    while waiting:
-        done = {dim.key for dim in ordered}
-        ready = next((d for d in waiting if all(k in done or k not in kept for k in d.when)), None)
-        if ready is None:
-            key = waiting[0].key
-            source = composition.searched[key].source
-            raise ConfigError("conditions run in a circle", key=f"space.{key}.when", file=source)
-        waiting.remove(ready)
-        ordered.append(ready)
-    return ordered
 
 
 def to_plain(space: Space) -> dict[str, dict[str, Any]]:
