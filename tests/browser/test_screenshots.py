@@ -12,7 +12,7 @@ import pytest
 import rnnsweep
 from tests.docs.blocks import ROOT, TINY
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.study]
 
 SCRIPT = ROOT / "docs/site/screenshots.py"
 SERVICE = {f"service-{name}.png" for name in ("list", "sweep", "figures", "phone")}
