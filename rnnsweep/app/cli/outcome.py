@@ -55,7 +55,10 @@ def print_result(sweep: Sweep) -> None:
     """Print how a run ended and what to do next; nothing for somebody who wants to be gone at once."""
     if sweep.outcome is not None and sweep.outcome.at_once:
         return
-    print_ended(sweep, lambda failed: ways_on(sweep, failed))
+    from rnnsweep.app.results.mlflow_runs import in_mlflow
+
+    tracked = in_mlflow(sweep.place, sweep.name)
+    print_ended(sweep, lambda failed: ways_on(sweep, failed, tracked))
 
 
 def print_ended(sweep: Sweep | RemoteSweep, ways: Callable[[int], Sequence[str]]) -> None:
@@ -107,8 +110,8 @@ def _print_picture(sweep: Sweep | RemoteSweep) -> None:
         typer.echo(f"picture   {picture}")
 
 
-def ways_on(sweep: Sweep, failed: int) -> list[str]:
-    """Commands that go on from here, as they can be typed."""
+def ways_on(sweep: Sweep, failed: int, tracked: bool = True) -> list[str]:
+    """Commands that go on from here, as they can be typed; those of MLflow for a sweep that is there."""
     assert sweep.outcome is not None
     state, option = sweep.outcome.state.value, shlex.join(sweep.place.option)
     name = shlex.join([sweep.name]) + (f" {option}" if option else "")
@@ -118,7 +121,7 @@ def ways_on(sweep: Sweep, failed: int) -> list[str]:
     way = "go on    " if state != "COMPLETE" or failed else "more     "
     lines = [
         f"report    rnnsweep report {name}",
-        f"MLflow UI rnnsweep ui {name}",
+        *([f"MLflow UI rnnsweep ui {name}"] if tracked else []),
         f"{way} rnnsweep resume {name}{' ' if more else ''}{more}",
     ]
     if sweep.outcome.idle and state == "COMPLETE":  # somebody wanted more: all that brings more

@@ -12,7 +12,7 @@ from rnnsweep.app.config.load import from_json
 from rnnsweep.app.config.store_urls import UrlFinder
 from rnnsweep.app.config.trackers import MLFLOW, tracker_blocks
 from rnnsweep.app.results.tables import resolved
-from rnnsweep.app.stores import StorePlace
+from rnnsweep.app.stores import StorePlace, reading_sweep
 from rnnsweep.core.checkpoint_paths import trial_folder
 from rnnsweep.errors import ConfigError, StoreError
 
@@ -38,10 +38,21 @@ def _known_uri(store_place: StorePlace, view: SweepView) -> str:
         return ""
 
 
+def in_mlflow(store_place: StorePlace, name: str) -> bool:
+    """Whether a sweep of the store writes to MLflow."""
+    with reading_sweep(store_place, name) as (_, view):
+        return is_tracked(view)
+
+
+def is_tracked(view: SweepView) -> bool:
+    """Whether the sweep has MLflow among its trackers."""
+    block = resolved(view).get("tracker")
+    return block is None or MLFLOW in tracker_blocks(block)
+
+
 def run_ids(store_place: StorePlace, view: SweepView) -> Mapping[int, str]:
     """Trial number -> MLflow run id; empty where the tracker is off, away or has not written yet."""
-    block = resolved(view).get("tracker")
-    if block is not None and MLFLOW not in tracker_blocks(block):
+    if not is_tracked(view):
         return {}
     uri = _known_uri(store_place, view)
     database = sqlite.path_of(uri)

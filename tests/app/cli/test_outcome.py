@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from rnnsweep.app.cli.outcome import finish, print_result, troubles, ways_on
+from rnnsweep.app.results import mlflow_runs
 from rnnsweep.app.results.sweep import Sweep
 from rnnsweep.app.stores import StorePlace
 from rnnsweep.sweep.states import SweepState
@@ -69,6 +70,15 @@ def test_commands_that_go_on_can_be_typed(tiny):
         assert words[words.index("--store") + 1] == "/a b"
     assert ways_on(sweep, failed=2)[-1].startswith("go on     rnnsweep resume tiny")
     assert "--failed" in ways_on(sweep, failed=2)[-1]
+
+
+def test_the_ui_of_mlflow_is_named_where_the_sweep_is_in_it(tiny, capsys, monkeypatch):
+    _, sweep = tiny  # tracker=none
+    print_result(sweep)
+    assert "rnnsweep ui" not in capsys.readouterr().out
+    monkeypatch.setattr(mlflow_runs, "is_tracked", lambda view: view.name == "tiny")
+    print_result(sweep)
+    assert "rnnsweep ui tiny" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("code", [0, 1])
