@@ -114,9 +114,9 @@ class Desk:
         """See `Front.resume`."""
         wanted = Reopen() if reopen is None else reopen
         with self._composing:
-            runs.stored_config(self._place, name, list(overrides))
+            config = runs.stored_config(self._place, name, list(overrides))
             if wanted != Reopen():
-                check_reopened(wanted, self.ledger.trials(name))
+                check_reopened(wanted, self.ledger.trials(name), config.plan)
             entry = self.lines.get(name)
             if entry is None:
                 entry = QueueEntry(name, QueueState.ENDED, submitted=time.time())

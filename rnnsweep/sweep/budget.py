@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rnnsweep.errors import ConfigError, nearest
-from rnnsweep.sweep.plan import Budget, Objective
+from rnnsweep.sweep.plan import Budget, Objective, Racing
 
 LIVE = ("trials", "wall_s", "device_s", "target")
 """Limits that can change while the sweep runs; `updates` is part of what rows were told and changes on resume only."""
@@ -54,8 +54,12 @@ def reached(budget: Budget, objective: Objective, spent: Spent, best: float | No
     return None
 
 
-def check_raised(before: Budget, after: Budget) -> None:
+def check_raised(before: Budget, after: Budget, racing: Racing | None = None) -> None:
     """Refuse a smaller budget: trials that have trained further, or were asked for, would count for nothing.
+
+    Args:
+        before, after: limits of then and now.
+        racing: of the sweep; with one, `updates` stay as they are.
 
     Raises:
         ConfigError: a limit is lower than it was, or there was none.
@@ -66,6 +70,9 @@ def check_raised(before: Budget, after: Budget) -> None:
         if new is not None and (old is None or new < old):
             allowed = "null" if old is None else f"{old:g} or more"
             raise ConfigError("may be raised, nothing else", key=f"budget.{key}", value=new, allowed=allowed)
+    if racing is not None and after.updates != before.updates:
+        problem = "cannot be changed with racing.level: replicas are compared at their ends"
+        raise ConfigError(problem, key="budget.updates", value=after.updates, allowed=f"{before.updates}")
     # rows that ended early would have gone on under another patience: the table would hold trials of two kinds
     for key in ("patience", "min_delta"):
         old, new = getattr(before, key), getattr(after, key)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rnnsweep.sweep import budget, repeats
+from rnnsweep.sweep import budget, races, repeats
 from rnnsweep.sweep.decisions import carry_out, drained
 from rnnsweep.sweep.edits import edited
 from rnnsweep.sweep.events import (
@@ -58,6 +58,7 @@ def step(memory: SweepMemory, event: Event) -> list[Command]:
     while advance(memory, out):
         carry_out(memory, out)
     return_to_line(memory, out)
+    races.decide(memory, out)
     repeats.settle(memory, out)
     # Limits before new work: an event that reaches one must not also hand out trials.
     _check_budget(memory)
@@ -243,7 +244,7 @@ def _asked(memory: SweepMemory, event: Asked, out: list[Command]) -> None:
             memory.next_number = memory.last_number + 1
         return
     memory.last_number = max(memory.last_number, event.number)
-    trial = OpenTrial(event.number, dict(event.params), new_rows(memory.plan.replicas))
+    trial = OpenTrial(event.number, dict(event.params), new_rows(memory.plan.first_replicas))
     trial.space = memory.plan.version.number or None
     trial.enqueued, trial.informed_by = event.origin.enqueued, event.origin.informed_by
     # the first len(plan.enqueue) trials take the config's own points, which `known` never counted
@@ -284,7 +285,10 @@ def _ask(memory: SweepMemory, out: list[Command]) -> None:
     wanted = (
         # rounded up: the last free rows are worth a trial too, its replicas may be spread; trials in line and asks
         # under way take places as well
-        -(-memory.free_slots.total // memory.plan.replicas) + memory.plan.prefetch - len(memory.queue) - memory.asking
+        -(-memory.free_slots.total // memory.plan.first_replicas)
+        + memory.plan.prefetch
+        - len(memory.queue)
+        - memory.asking
     )
     if memory.plan.most_open is not None:
         # a sequential model that is asked for many points before it sees results proposes from its start-up design

@@ -150,6 +150,14 @@ def replica_values(plan: SweepPlan, curves: Sequence[Curve], updates: int) -> tu
     return tuple(_replica(plan, 0, curve, updates) for curve in curves)
 
 
+def replica_loss(plan: SweepPlan, curve: Curve, updates: int) -> float:
+    """What a replica has come to by the first objective, signed so that less is better; see `reduced`."""
+    objective = plan.objectives[0]
+    solved = objective.reduce == "solved_share"
+    value = float(curve.solved_at is not None) if solved else _replica(plan, 0, curve, updates)
+    return -value if objective.goal == "maximize" else value
+
+
 def trial_solved_at(curves: Sequence[Curve]) -> int | None:
     """Median over replicas, see `censored_median`; None while fewer than half are solved."""
     return censored_median([curve.solved_at for curve in curves if curve.solved_at is not None], len(curves))
@@ -216,10 +224,14 @@ def _whole_rungs(
     by_rung: dict[int, dict[int, RowReport]] = {}
     for report in reports:
         by_rung.setdefault(report.rung, {})[report.replica] = report
-    curves = [Curve() for _ in range(plan.replicas)]
+    curves = [Curve() for _ in range(plan.first_replicas)]
+    late = 1 + max((replica for reported in by_rung.values() for replica in reported), default=0) - len(curves)
     # by rung, since curves only go forward
     for rung in sorted(by_rung):
-        reported = by_rung[rung]
+        if late > 0 and _ends_all(curves, by_rung[rung]):
+            curves += _caught_up(plan, by_rung, rung, range(len(curves), len(curves) + late))
+            late = 0
+        reported = {replica: report for replica, report in by_rung[rung].items() if replica < len(curves)}
         for replica in reported:  # a report after the end: it went on from another one's state
             curves[replica].revive()
         # a rung counts only when every replica that still trains has it, as in `rungs.take_rung`
@@ -230,3 +242,22 @@ def _whole_rungs(
             curves[report.replica].take(report, plan.objectives)
         if taken:
             yield rung, taken, curves
+
+
+def _ends_all(curves: Sequence[Curve], reported: Mapping[int, RowReport]) -> bool:
+    """Whether these reports are the last of all replicas: it is where replicas that were started later come in."""
+    going = [replica for replica, curve in enumerate(curves) if not curve.ended]
+    return all(replica in reported and reported[replica].state.ended for replica in going)
+
+
+def _caught_up(
+    plan: SweepPlan, by_rung: Mapping[int, Mapping[int, RowReport]], rung: int, replicas: Iterable[int]
+) -> list[Curve]:
+    """Curves, up to the rung before this one, of replicas that were started later."""
+    curves: list[Curve] = []
+    for replica in replicas:
+        curves.append(Curve())
+        for earlier in sorted(by_rung):
+            if earlier < rung and replica in by_rung[earlier]:
+                curves[-1].take(by_rung[earlier][replica], plan.objectives)
+    return curves

@@ -58,6 +58,33 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Racing:
+    """How many replicas a trial gets depends on how they do beside those of the trials before it, see `racing`.
+
+    Attributes:
+        level: most probability, over all its looks, that a trial as good as its rivals loses its race; 0 to 1.
+        block: replicas that are started together, >= 1; those of the first block choose the rivals.
+    """
+
+    level: float
+    block: int = 1
+
+    @property
+    def first(self) -> int:
+        """Replicas that every trial begins with: a block that chooses its rivals, and one that is compared."""
+        return 2 * self.block
+
+    def looks(self, replicas: int) -> range:
+        """After how many of a trial's replicas it is decided whether there will be more.
+
+        Example:
+            >>> list(Racing(0.1, 2).looks(10)), list(Racing(0.1, 1).looks(2))
+            ([4, 6, 8], [])
+        """
+        return range(self.first, replicas, self.block)
+
+
+@dataclass(frozen=True)
 class SpaceVersion:
     """A search space from one edit of it to the next.
 
@@ -99,6 +126,7 @@ class SweepPlan:
         worst: per metric key, what a diverged replica scores.
         repeat: train a point again that was trained before; False where that would only give the same numbers.
         fingerprint: number of what this session trains under, see `RowReport.fingerprint`.
+        racing: what decides how many of its replicas a trial gets; None: all of them.
         versions: of the space, oldest first, the last one being `space`; none where it was never edited.
     """
 
@@ -120,6 +148,12 @@ class SweepPlan:
     repeat: bool = True
     fingerprint: int = 0
     versions: tuple[SpaceVersion, ...] = ()
+    racing: Racing | None = None
+
+    @property
+    def first_replicas(self) -> int:
+        """Replicas that a trial begins with."""
+        return self.replicas if self.racing is None else self.racing.first
 
     @property
     def version(self) -> SpaceVersion:

@@ -19,16 +19,28 @@ from rnnsweep.sweep.objective import rung_history
 from rnnsweep.sweep.placement import enqueue
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.ports import AttemptView, Ledger, PutAttempt, PutTrial, Sampler, SweepView, TrialView
+from rnnsweep.sweep.racing import restored_board
 from rnnsweep.sweep.records import OpenTrial, SweepMemory
 from rnnsweep.sweep.restored_scheduler import restore_scheduler
+from rnnsweep.sweep.restored_trial import restored_trial
 from rnnsweep.sweep.rows import RowReport
-from rnnsweep.sweep.rungs import complete, has_news, pruned, remember_best, revived_after, take_rung
+from rnnsweep.sweep.rungs import (
+    arrive,
+    at_look,
+    catch_up,
+    complete,
+    has_news,
+    pruned,
+    remember_best,
+    revived_after,
+    take_rung,
+)
 from rnnsweep.sweep.schedulers.base import Scheduler, SchedulerUnit
 from rnnsweep.sweep.schedulers.no_scheduler import NoScheduler
 from rnnsweep.sweep.segments import taken
 from rnnsweep.sweep.states import RowState, TrialState
 from rnnsweep.sweep.trial_requests import unpause
-from rnnsweep.sweep.verdicts import PAUSE, PRUNE
+from rnnsweep.sweep.verdicts import PAUSE, PRUNE, START
 
 Rungs = Mapping[int, Sequence[tuple[int, float, tuple[float, ...]]]]
 """Per trial its rungs as far as they count: (step, reduced value, replicas' values)."""
@@ -100,14 +112,17 @@ def rebuild(
     """
     memory = SweepMemory(plan, fence, now=now)
     memory.tried.search(plan)
+    memory.races = restored_board(plan, records.reports)
     decides = (scheduler or NoScheduler()).start(plan)
     out: list[Command] = []
     if records.sweep is not None:
         memory.spent = Spent(records.sweep.wall_s, records.sweep.device_s, records.sweep.updates)
     wish = reopen or Reopen()
-    check_reopened(wish, records.trials)
+    check_reopened(wish, records.trials, plan)
     attempts = _attempts(records.attempts)
     verdicts = _verdicts(records.verdicts)
+    # in their order, so that the last one, which has most, counts
+    started = {trial: replicas for trial, replicas, verdict in records.verdicts if verdict == START}
     # by number: numbers only grow, so that the last one seen gives the next to ask for
     for view in sorted(records.trials, key=lambda view: view.number):
         memory.last_number, memory.next_number = view.number, view.number + 1
@@ -120,7 +135,8 @@ def rebuild(
             _remember(memory, view, records)
             continue
         tries = attempts.get(view.number, [])
-        trial = _trial(plan, view, records.reports.get(view.number, ()), tries)
+        begun = started.get(view.number, plan.first_replicas)
+        trial = restored_trial(plan, view, records.reports.get(view.number, ()), tries, begun)
         trial.verdicts = verdicts.get(view.number, {})
         _admit(memory, trial, tries, decides, out)
         trial.unpromoted = trial.verdicts.get(trial.rung) == PAUSE
@@ -141,7 +157,8 @@ def _verdicts(taken: Iterable[tuple[int, int, str]]) -> dict[int, dict[int, str]
     """The newest verdict on each rung of each trial: a promotion stands for the pause that it has followed."""
     newest: dict[int, dict[int, str]] = {}
     for trial, rung, verdict in taken:
-        newest.setdefault(trial, {})[rung] = verdict
+        if verdict != START:  # which is about no rung
+            newest.setdefault(trial, {})[rung] = verdict
     return newest
 
 
@@ -193,12 +210,15 @@ def _check_extension(wish: Reopen, trials: Iterable[TrialView], memory: SweepMem
         raise ConfigError(problem, key="budget.updates", value=updates)
 
 
-def check_reopened(wish: Reopen, trials: Iterable[TrialView]) -> None:
+def check_reopened(wish: Reopen, trials: Iterable[TrialView], plan: SweepPlan) -> None:
     """Refuse a wish for trials that do not exist or cannot go on.
 
     Raises:
         ConfigError: names the trial.
     """
+    if wish.extend and plan.racing is not None:
+        problem = "lets no trial go on in a sweep with racing.level: replicas are compared at their ends"
+        raise ConfigError(problem, key="--extend")
     by_number = {view.number: view for view in trials}
     for number in wish.trials:
         if number not in by_number:
@@ -222,39 +242,6 @@ def _attempts(attempts: Iterable[AttemptView]) -> dict[int, list[AttemptView]]:
     for views in by_trial.values():
         views.sort(key=lambda view: -view.number)
     return by_trial
-
-
-def _trial(
-    plan: SweepPlan, view: TrialView, reports: Iterable[RowReport], attempts: Sequence[AttemptView]
-) -> OpenTrial:
-    trial = OpenTrial(
-        view.number, dict(view.params), machine.new_rows(plan.replicas), state=view.state, reason=view.reason
-    )
-    trial.attempts, trial.charged, trial.token = view.attempts, view.charged, view.token
-    trial.tokens = tuple(attempt.token for attempt in attempts)
-    trial.started, trial.engine = view.started, view.engine
-    trial.history, trial.extra = list(view.history), dict(view.extra)
-    trial.enqueued, trial.informed_by, trial.reopened = view.enqueued, view.informed_by, view.reopened
-    trial.space = view.space
-    trial.paused_by, trial.segments = view.paused_by, view.segments or ()
-    begun = {segment.rung for segment in taken(trial.segments)}
-    for report in sorted(reports, key=lambda report: report.rung):
-        row = trial.rows[report.replica]
-        # Up to the first gap only: a report beyond one has no rung before it, and the row trains that again anyway.
-        if report.rung == row.reported + 1 or report.rung - 1 in begun:
-            # as if it had just arrived: `take_rung` replays from here
-            row.ahead[report.rung] = known = _unfinished(plan, report)
-            # what a checkpoint repeats up to here is acknowledged and not counted again
-            row.reported = row.stored = known.rung
-            row.step, row.state = known.step, known.state
-    return trial
-
-
-def _unfinished(plan: SweepPlan, report: RowReport) -> RowReport:
-    """A replica that was DONE with a smaller budget goes on; its next rung ends where the next whole one would."""
-    if report.state is RowState.DONE and report.step < plan.budget.updates:
-        return replace(report, state=RowState.ACTIVE)
-    return report
 
 
 def _admit(
@@ -289,7 +276,9 @@ def _replayed_to_its_end(
 ) -> bool:
     """Take in what is stored of a trial; True if it ends with it. What a scheduler still has to decide on stays so."""
     before = trial.state
-    while not trial.judging and (reports := take_rung(memory, trial)):
+    while not trial.judging:
+        if _at_look(memory, trial) or not (reports := take_rung(memory, trial)):
+            break
         if trial.diverged and _is_revived(trial, scheduler):
             continue
         # WAITING and finished trials have had their decisions: only a RUNNING one may owe one.
@@ -298,6 +287,18 @@ def _replayed_to_its_end(
         if scheduler is not None and trial.rung not in trial.verdicts and has_news(memory.plan, reports):
             trial.judging = trial.rung
     return False
+
+
+def _at_look(memory: SweepMemory, trial: OpenTrial) -> bool:
+    """Whether a trial waits for replicas, or for the decision on more; its late rows come in where they did."""
+    if not at_look(memory, trial):
+        return False
+    if trial.late and len(trial.rows) == memory.plan.first_replicas:
+        trial.rows += trial.late
+        catch_up(memory, trial)
+        return _at_look(memory, trial)
+    arrive(memory, trial)
+    return True
 
 
 def _is_revived(trial: OpenTrial, scheduler: Scheduler | None) -> bool:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rnnsweep.sweep.budget import Spent
 from rnnsweep.sweep.objective import Curve, trial_solved_at
-from rnnsweep.sweep.plan import Params, SweepPlan
+from rnnsweep.sweep.plan import Objective, Params, SweepPlan
 from rnnsweep.sweep.policy import DEFAULT, Policy
 from rnnsweep.sweep.ports import AttemptView, TrialView
+from rnnsweep.sweep.racing import RaceBoard
 from rnnsweep.sweep.rows import RowId, RowReport, WorkerInfo
 from rnnsweep.sweep.schedulers.base import Decision, Scheduler
 from rnnsweep.sweep.segments import Segment, point_at
@@ -57,6 +59,13 @@ class Row:
         """It has work to do and no worker."""
         return self.state is RowState.LOST or (self.state is RowState.ACTIVE and not self.worker)
 
+    def whole_curve(self, objectives: Sequence[Objective]) -> Curve:
+        """The curve with the reports beyond the trial's rung, which do not count yet."""
+        whole = Curve(dict(self.curve.last), list(self.curve.best), self.curve.report)
+        for rung in sorted(self.ahead):
+            whole.take(self.ahead[rung], objectives)
+        return whole
+
     def move(self, trial: int, after: RowState) -> None:
         """Change state; `IllegalTransition` if the table does not allow it."""
         check_move(ROW_MOVES, f"trial {trial} replica {self.replica}", self.state, after)
@@ -84,6 +93,9 @@ class OpenTrial:
         lent: trials that are to go on, or went on, from its state -> after which rung; its checkpoints from there on
             stay.
         fingerprints: what the rungs that count were trained under.
+        late: rows that were started after the others, because it had not lost its race: the last of `rows`, or, while a
+            driver rebuilds it, still to be added to them.
+        raced_out: why it has lost its race; empty while it has not.
     """
 
     number: int
@@ -122,6 +134,8 @@ class OpenTrial:
     reserved: str = ""
     lent: dict[int, int] = field(default_factory=dict[int, int])
     fingerprints: set[int] = field(default_factory=set[int])
+    late: list[Row] = field(default_factory=list[Row])
+    raced_out: str = ""
 
     def move(self, after: TrialState) -> None:
         """Change state; `IllegalTransition` with the history if the table does not allow it."""
@@ -330,6 +344,8 @@ class SweepMemory:
         undecided: trials whose rung waits for its decision. yielded: those that gave their places up meanwhile.
         exploits: trials that are to take over another one's state, or did lately.
         left: trials that have ended in this step and whose state others are to take over.
+        races: decides how many replicas a trial gets; None where it gets all.
+        at_look: trials that train nothing until that is decided.
     """
 
     plan: SweepPlan
@@ -368,6 +384,8 @@ class SweepMemory:
     yielded: set[int] = field(default_factory=set[int])
     exploits: set[int] = field(default_factory=set[int])
     left: dict[int, OpenTrial] = field(default_factory=dict[int, OpenTrial])
+    races: RaceBoard | None = None
+    at_look: set[int] = field(default_factory=set[int])
 
     def move(self, trial: OpenTrial, after: TrialState) -> None:
         """Change a trial's state and the counts."""

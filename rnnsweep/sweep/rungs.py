@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rnnsweep.sweep.events import AskPruner, Command, Judged, Leave, Progressed, ReportRung, TellSampler
-from rnnsweep.sweep.objective import fresh, reduced, replica_values, rung_metrics
+from rnnsweep.sweep.objective import fresh, reduced, replica_loss, replica_values, rung_metrics
 from rnnsweep.sweep.patience import stalled
 from rnnsweep.sweep.placement import leave_group
 from rnnsweep.sweep.plan import SweepPlan
@@ -45,7 +45,10 @@ def store(trial: OpenTrial, row: Row, out: list[Command], decided: int | None = 
     # While rung r is judged only reports up to r may be stored; a pruned trial must end at r on any cluster, however
     # far its rows ran ahead.
     waits = trial.judging or trial.awaits
-    last = row.reported if trial.failures else min(row.reported, trial.rung + (not waits))
+    # nor does any come once a trial has got late rows: what they train counts, or the whole trial fails
+    last = row.reported if trial.failures or trial.late else min(row.reported, trial.rung + (not waits))
+    if trial.late and row.stored < last:
+        decided = last
     while row.stored < last:
         row.stored += 1
         out.append(PutReports((row.ahead[row.stored],)))
@@ -59,7 +62,7 @@ def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
     """Advance a trial through all rungs that its replicas have, up to a verdict or to its end."""
     # the verdict on a rung comes back as an event; until then the trial stands still, its rows do not; one that is
     # paused there stands still until it is promoted
-    while trial.number in memory.open and not (trial.judging or trial.unpromoted or _only_awaits(trial)):
+    while trial.number in memory.open and not _stands_still(memory, trial):
         if trial.failures:
             _settle_failed(memory, trial, out)
             return
@@ -80,15 +83,24 @@ def settle(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> None:
         # a trial at its end is complete, whatever a verdict would be
         if all(curve.ended for curve in curves):
             _last_rung(memory, trial, out)
-        elif news and (single or memory.scheduler is not None):
+        elif news and (single or memory.scheduler is not None) and not (trial.late or trial.raced_out):
             trial.judging = trial.rung
             ask(memory, trial, out)
         else:
             kept(trial, out)
 
 
-def _only_awaits(trial: OpenTrial) -> bool:
-    return trial.awaits and not trial.failures
+def _stands_still(memory: SweepMemory, trial: OpenTrial) -> bool:
+    """Whether its next rung waits for something other than reports; one that comes to a look says so there."""
+    if trial.judging or trial.unpromoted:
+        return True
+    if trial.failures:
+        return False
+    catch_up(memory, trial)
+    if at_look(memory, trial):
+        arrive(memory, trial)
+        return True
+    return trial.awaits
 
 
 def has_news(plan: SweepPlan, reports: Sequence[RowReport]) -> bool:
@@ -130,7 +142,43 @@ def _last_rung(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> Non
         # so that the order in which the scheduler has seen rungs can be read from the verdicts
         out.append(PutVerdict(trial.number, trial.rung, KEEP))
         memory.decisions.extend(memory.scheduler.reached(at_rung(trial, last=True)))
+    if trial.raced_out:
+        out.append(PutVerdict(trial.number, trial.rung, PRUNE))
+        end(memory, trial, TrialState.PRUNED, trial.raced_out, out)
+        return
     complete(memory, trial, out)
+
+
+def at_look(memory: SweepMemory, trial: OpenTrial) -> bool:
+    """Whether the trial stands where it is decided if it gets further replicas: before the last rung of its first ones.
+
+    That rung exists once, with all replicas that it has by then, so it is not taken before it has lost its race or has
+    got them all.
+    """
+    if memory.races is None or trial.failures or trial.raced_out or len(trial.rows) >= memory.plan.replicas:
+        return False
+    if len(trial.rows) > memory.plan.first_replicas:
+        return True
+    return all(_is_last(row.ahead.get(trial.rung + 1)) for row in trial.rows if not row.curve.ended)
+
+
+def _is_last(report: RowReport | None) -> bool:
+    return report is not None and report.state.ended
+
+
+def arrive(memory: SweepMemory, trial: OpenTrial) -> None:
+    """Once all replicas that it has have ended, it waits for the decision."""
+    plan, curves = memory.plan, [row.whole_curve(memory.plan.objectives) for row in trial.rows]
+    if memory.races is not None and all(curve.ended for curve in curves):
+        memory.races.note(trial.number, [replica_loss(plan, curve, plan.budget.updates) for curve in curves])
+        memory.at_look.add(trial.number)
+
+
+def catch_up(memory: SweepMemory, trial: OpenTrial) -> None:
+    """Late rows come up to the trial's rung; the rungs before it exist without them."""
+    for row in trial.late:
+        for rung in sorted(rung for rung in row.ahead if rung <= trial.rung):
+            row.curve.take(row.ahead.pop(rung), memory.plan.objectives)
 
 
 def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
@@ -255,6 +303,7 @@ def _leave_population(memory: SweepMemory, trial: OpenTrial) -> None:
         lapsed = replace(trial.segments[-1], state=LAPSED, reason="it trains no more itself")
         trial.segments = (*trial.segments[:-1], lapsed)
     memory.undecided.discard(trial.number)
+    memory.at_look.discard(trial.number)
     if trial.lent:
         memory.left[trial.number] = trial
 

@@ -102,6 +102,8 @@ def _end(memory: SweepMemory, trial: OpenTrial, reason: str, out: list[Command])
         return
     # of the rung in training: on the one before it there may be a verdict, which is never taken twice
     out.append(PutVerdict(trial.number, trial.rung + 1, END))
+    if memory.races is not None:
+        memory.races.forget(trial.number)
     end(memory, trial, TrialState.PRUNED, asked, out)
 
 

@@ -17,4 +17,6 @@ PROMOTE = "promote"
 """It was paused at this rung, and goes on."""
 EXPLOIT = "exploit"
 """It goes on with the state of another trial."""
-VERDICTS = (KEEP, PRUNE, END, PAUSE, PROMOTE, EXPLOIT)
+START = "start"
+"""Further replicas of it are started; the verdict's number is not a rung, but how many there are from then on."""
+VERDICTS = (KEEP, PRUNE, END, PAUSE, PROMOTE, EXPLOIT, START)

@@ -168,6 +168,16 @@ class TestCommit:
         assert ledger.verdicts("tiny") == [(3, 1, "keep"), (0, 1, "prune"), (3, 2, "prune")]
         assert ledger.verdicts("tiny", 3) == [(3, 1, "keep"), (3, 2, "prune")]
 
+    def test_starts_of_replicas_stand_beside_verdicts_on_rungs(self, ledger: Ledger, fence: int) -> None:
+        taken = [
+            PutVerdict(0, 3, "keep"),
+            PutVerdict(0, 3, "start"),
+            PutVerdict(0, 4, "start"),
+            PutVerdict(0, 4, "prune"),
+        ]
+        ledger.commit("tiny", fence, [*taken, PutVerdict(0, 3, "start")])
+        assert ledger.verdicts("tiny") == [(0, 3, "keep"), (0, 3, "start"), (0, 4, "start"), (0, 4, "prune")]
+
     def test_a_pause_is_followed_by_one_promotion_and_no_other_verdict(self, ledger: Ledger, fence: int) -> None:
         ledger.commit("tiny", fence, [PutVerdict(0, 2, "pause"), PutReports((report(0, 1), report(0, 2)))])
         ledger.commit("tiny", fence, [PutVerdict(1, 2, "keep"), PutVerdict(0, 2, "promote")])

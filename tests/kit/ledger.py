@@ -23,7 +23,7 @@ from rnnsweep.sweep.ports import (
 )
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import TRIAL_MOVES, TrialState
-from rnnsweep.sweep.verdicts import END, PAUSE, PROMOTE, VERDICTS
+from rnnsweep.sweep.verdicts import END, PAUSE, PROMOTE, START, VERDICTS
 
 
 class Killed(BaseException):
@@ -109,7 +109,12 @@ class MemoryLedger:
 
     def _put_verdict(self, write: PutVerdict) -> None:
         assert write.verdict in VERDICTS
-        taken = [verdict for trial, rung, verdict in self.verdict_list if (trial, rung) == (write.trial, write.rung)]
+        starts = write.verdict == START  # of replicas, at no rung
+        taken = [
+            verdict
+            for trial, rung, verdict in self.verdict_list
+            if (trial, rung) == (write.trial, write.rung) and (verdict == START) == starts
+        ]
         # a pause is followed by one promotion at most, and nothing else by anything
         assert taken == ([PAUSE] if write.verdict == PROMOTE else []), f"verdict taken twice: {taken}, {write}"
         self.verdict_list.append((write.trial, write.rung, write.verdict))

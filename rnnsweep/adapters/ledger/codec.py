@@ -41,7 +41,7 @@ from rnnsweep.sweep.ports import (
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.segments import segment_of
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
-from rnnsweep.sweep.verdicts import PROMOTE
+from rnnsweep.sweep.verdicts import PROMOTE, START
 
 _Row = dict[str, Any]
 
@@ -241,13 +241,16 @@ def change(row: Any, today: SweepView | None) -> Change:
 
 
 def verdict_row(write: PutVerdict) -> _Row:
-    """Columns of a verdict but the sweep's; a promotion stands below 0, since the pause that it follows has its rung.
+    """Columns of a verdict but the sweep's; whatever is no first verdict on a rung stands below 0.
+
+    A promotion, since the pause that it follows has its rung; and a start of replicas, which is about no rung. A sweep
+    has a scheduler or races, never both, so that neither meets the other.
 
     Example:
         >>> verdict_row(PutVerdict(7, 3, "promote"))
         {'trial': 7, 'rung': -3, 'verdict': 'promote'}
     """
-    rung = -write.rung if write.verdict == PROMOTE else write.rung
+    rung = -write.rung if write.verdict in (PROMOTE, START) else write.rung
     return {"trial": write.trial, "rung": rung, "verdict": write.verdict}
 
 

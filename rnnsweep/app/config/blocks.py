@@ -16,6 +16,7 @@ from rnnsweep.app.config.store_urls import KEYS
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.patience import patience_of
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
+from rnnsweep.sweep.racing import check_racing, racing_of
 from rnnsweep.sweep.schedulers.base import NO_SCHEDULER
 
 _FAR = 1e9
@@ -158,7 +159,9 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
         config=resolved,
         worst=dict(worst),
         repeat=repeat or resolved["seeds"] == "independent" or _scheduled(resolved),
+        racing=racing_of(resolved.get("racing")),  # ledgers of before have none
     )
+    check_racing(plan, resolved["seeds"], scheduled=_scheduled(resolved))
     patience_of(plan)  # refuses objectives that cannot be waited for
     return plan
 

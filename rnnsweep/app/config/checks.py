@@ -17,7 +17,7 @@ from rnnsweep.unit import Range, as_declared, check_field
 
 UNIT_GROUPS = ("task", "family", "embedding", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
-    *("name", "seed", "replicas", "seeds", *UNIT_GROUPS, "training", "scorers", "objective"),
+    *("name", "seed", "replicas", "seeds", "racing", *UNIT_GROUPS, "training", "scorers", "objective"),
     *("space", "sampler", "pruner", "scheduler", "budget", "cluster", "engine", "dtype", "store", "tracker", "notify"),
 )
 SAMPLER_PLAIN = ("enqueue", "prefetch", "warm_start")
@@ -32,6 +32,8 @@ PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
     "seed": Range(0, 2**63 - 1, integer=True),
     "replicas": Range(1, 100_000, integer=True),
     "seeds": ("shared", "independent"),
+    "racing.level": Range(0, 1, open_low=True, open_high=True, optional=True),
+    "racing.block": Range(1, 100_000, integer=True),
     "training.batch": Range(1, 2**24, integer=True),
     "training.report_every": _COUNT,
     "training.eval_every": _COUNT,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rnnsweep.app.config.trackers import MLFLOW, tracker_blocks
 from rnnsweep.sweep.objective import SOLVED_AT
 from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.sweep.racing import idle_racing
 from rnnsweep.sweep.schedulers.base import SchedulerUnit
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.wording import counted
@@ -32,7 +33,7 @@ def idle_settings(plan: SweepPlan, names: Mapping[str, Any], written: Set[str]) 
         names: unit chosen per group.
         written: dotted keys and groups that the sweep's files or the command line set.
     """
-    own = [*_same_points(plan), *_no_patience(plan, written)]
+    own = [*_same_points(plan), *_no_patience(plan, written), *_no_race(plan, written)]
     return [*own, *_unread(plan, names, written), *_idle_search(plan, names, written)]
 
 
@@ -40,6 +41,15 @@ def _no_patience(plan: SweepPlan, written: Set[str]) -> Iterator[str]:
     """A smallest improvement that nobody waits for."""
     if plan.budget.patience is None and "budget.min_delta" in written and plan.budget.min_delta:
         yield "budget.min_delta changes nothing without budget.patience"
+
+
+def _no_race(plan: SweepPlan, written: Set[str]) -> Iterator[str]:
+    """Races that nobody runs, or nobody can lose."""
+    if plan.racing is None and "racing.block" in written:
+        yield "racing.block changes nothing without racing.level"
+    why = idle_racing(plan)
+    if plan.racing is not None and why is not None:
+        yield f"racing.level={plan.racing.level:g} stops no trial: {why}"
 
 
 def _same_points(plan: SweepPlan) -> Iterator[str]:

@@ -29,7 +29,8 @@ _SO_FAR = "reports.jsonl"
 _FINGERPRINT = "fingerprint"
 _OPTION = "--out"
 _FREE = "a new or an empty folder"
-_ELSEWHERE = ("name", "store", "cluster", "tracker", "notify", "sampler", "pruner", "scheduler", "space", "objective")
+_SEARCH = ("sampler", "pruner", "scheduler", "racing", "space", "objective")
+_ELSEWHERE = ("name", "store", "cluster", "tracker", "notify", *_SEARCH)
 """Blocks that one training does not heed."""
 _UPDATES = "budget.updates"
 """All that it heeds of its block."""

@@ -9,7 +9,7 @@ import yaml
 from rnnsweep.adapters.hydra.search import packaged_configs
 from rnnsweep.adapters.optuna.sampler import build_sampler
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
+from rnnsweep.sweep.plan import Budget, Objective, Racing, SweepPlan
 from rnnsweep.sweep.ports import TrialView
 from rnnsweep.sweep.space import Dimension, Space
 from rnnsweep.sweep.states import TrialState
@@ -164,6 +164,7 @@ def test_wilcoxon_pairs_replicas_at_the_same_rung():
         ("percentile", {"keys": {"percentile": 101}}, "pruner.percentile"),
         ("median", {"keys": {"warmpu": 1}}, "pruner.warmpu"),
         ("wilcoxon", {"replicas": 3}, "replicas"),
+        ("wilcoxon", {"replicas": 9, "racing": Racing(0.1, 1)}, "racing.block"),
         ("median", {"objectives": (Objective("a"), Objective("b"))}, "pruner"),
         ("none", {"keys": {"_target_": "os.system"}}, "pruner._target_"),
     ],

@@ -36,6 +36,11 @@ IDLE = {
         ["scheduler=hyperband", "pruner=none", "budget.trials=1", "space={}"],
         "scheduler=hyperband does nothing: one trial has nobody to compete with",
     ),
+    "races that nobody can lose": (
+        ["replicas=5", "racing.level=0.01", "racing.block=2", "budget.trials=9"],
+        "racing.level=0.01 stops no trial: the last of 9 trials has 2 rivals, whom 2 replicas are compared with",
+    ),
+    "a block without races": (["racing.block=3"], "racing.block changes nothing without racing.level"),
     "a setting of a controller that is off": (
         ["controllers.omega.weight=0", "controllers.omega.form=ratio"],
         "controllers.omega.form is set but changes nothing",

@@ -16,6 +16,7 @@ from rnnsweep.app.config.point import resolve_point
 from rnnsweep.app.run import wiring
 from rnnsweep.core.build import build_units, row_hypers, shape_key
 from rnnsweep.errors import ConfigError, ConfigWarning
+from rnnsweep.sweep.plan import Racing
 from rnnsweep.sweep.schedulers.asha import Asha
 from rnnsweep.sweep.schedulers.no_scheduler import NoScheduler
 
@@ -94,6 +95,45 @@ def test_a_config_of_before_schedulers_has_none():
     config = from_json(json.loads(json.dumps(stored)))
     assert wiring.scheduler(config) == NoScheduler()
     assert wiring.scheduler(amend(config, ["budget.trials=99"])).start(config.plan) is None
+
+
+def test_a_config_of_before_races_has_none():
+    stored = to_json(quick("pruner=none"))
+    for item in stored["variants"]:
+        del item["resolved"]["racing"]
+    config = from_json(json.loads(json.dumps(stored)))
+    assert config.plan.racing is None
+    assert amend(config, ["budget.trials=99"]).plan.racing is None
+
+
+def test_races_are_part_of_the_plan_and_stay_as_they_are():
+    config = quick("replicas=5", "racing.level=0.1")
+    assert config.plan.racing == Racing(0.1, 1)
+    assert config.plan.first_replicas == 2
+    assert amend(config, ["budget.trials=99"]).plan.racing == Racing(0.1, 1)
+    for overrides, key in ((["racing.level=0.2"], "racing.level"), (["budget.updates=9000"], "budget.updates")):
+        with pytest.raises(ConfigError, match="cannot be changed") as error:
+            amend(config, overrides)
+        assert error.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "words"),
+    [
+        (["replicas=4", "racing.block=2"], "replicas", "5 or more, or racing.level=null"),
+        (["replicas=1"], "replicas", "3 or more"),
+        (["replicas=5", "seeds=independent"], "seeds", "shared, or racing.level=null"),
+        (["replicas=5", "scheduler=asha", "pruner=none"], "racing.level", "scheduler=none"),
+        (["replicas=5", "racing.level=1"], "racing.level", "< 1"),
+        (["replicas=5", "racing.block=0"], "racing.block", ">= 1"),
+        (["replicas=5", "objective.reduce=best"], "objective.reduce", "mean, median, solved_share"),
+    ],
+)
+def test_races_that_cannot_be_run_are_refused(overrides, key, words):
+    with pytest.raises(ConfigError) as error:
+        quick("racing.level=0.1", *overrides)
+    assert error.value.key == key
+    assert words in str(error.value)
 
 
 def test_a_scheduler_is_refused_beside_a_pruner_and_before_anything_is_written():

@@ -46,12 +46,14 @@ class Wilcoxon(PrunerUnit):
     def check_plan(self, plan: SweepPlan) -> None:
         """With so few replicas that no p value gets small enough, it could never end a trial."""
         super().check_plan(plan)
-        if not 2.0**-plan.replicas < self.p:
+        # of a race, the first ones: the others are started when rungs are judged no longer
+        judged = plan.first_replicas
+        if not 2.0**-judged < self.p:
             raise ConfigError(
-                f"with {counted(plan.replicas, 'replica')} the test's p value never gets below pruner.p = {self.p:g}",
-                key="replicas",
-                value=plan.replicas,
-                allowed="2^-replicas < pruner.p",
+                f"with {counted(judged, 'replica')} the test's p value never gets below pruner.p = {self.p:g}",
+                key="replicas" if plan.racing is None else "racing.block",
+                value=plan.replicas if plan.racing is None else plan.racing.block,
+                allowed="2^-replicas < pruner.p" if plan.racing is None else "2^-(2 block) < pruner.p",
             )
 
     def judge(self, case: TrialAtRung) -> bool:
