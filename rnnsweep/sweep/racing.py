@@ -38,8 +38,6 @@ from rnnsweep.sweep.objective import Curve, replica_loss
 from rnnsweep.sweep.plan import Racing, SweepPlan
 from rnnsweep.sweep.rows import RowReport
 
-NO_RACING: Mapping[str, float | int | None] = {"level": None, "block": 1}
-"""The config's block in a sweep without races."""
 RIVALS = 10
 """Most rivals of a trial: more add work and little power, as 3 replicas of 10 rivals have a least p of 0.00075."""
 

@@ -42,7 +42,6 @@ from rnnsweep.loader import NAME, load_class
 from rnnsweep.sweep.budget import check_raised
 from rnnsweep.sweep.edits import KEY, Entry, entries_of, with_entries
 from rnnsweep.sweep.plan import SweepPlan
-from rnnsweep.sweep.racing import NO_RACING
 from rnnsweep.sweep.schedulers.base import NO_SCHEDULER, build_scheduler
 from rnnsweep.sweep.space import Space
 from rnnsweep.unit import Metric
@@ -410,7 +409,7 @@ def _as_driven(resolved: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str
     """The config of a point with the budget that was asked for while the sweep ran, and without passwords."""
     added = {"patience": None, "min_delta": 0.0, "repeat": True}  # ledgers of before have none, and repeated points
     budget = {**added, **resolved["budget"], **data.get("budget", {})}
-    return {"racing": NO_RACING, **resolved, "budget": budget, "store": kept(resolved["store"])}
+    return {"racing": {"level": None, "block": 1}, **resolved, "budget": budget, "store": kept(resolved["store"])}
 
 
 def plan_of(view: SweepView) -> SweepPlan:
