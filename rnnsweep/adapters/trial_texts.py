@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from rnnsweep.sweep.fidelity import reached, words
 from rnnsweep.sweep.lineage import changes_of
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.segments import Segment, segment_of
@@ -94,6 +95,8 @@ def trial_facts(data: Mapping[str, Any], plan: SweepPlan, shape_key: str) -> dic
     if data.get("fingerprints") is not None:
         facts["fingerprints"] = fingerprint_text(data["fingerprints"])
     facts |= _lineage(data)
+    if plan.stages:
+        facts["fidelity"] = words(reached(plan.stages, data.get("step", 0)))
     # version of the search space, and whose result it has taken over: where they are something to tell
     facts.update({key: data[key] for key in ("space", "same_as") if data.get(key) is not None})
     facts.update(data.get("extra", {}))

@@ -98,6 +98,7 @@ def build_units(config: Mapping[str, Any], families: Callable[[], Mapping[str, A
     # the checks call methods of units, which may be the user's
     with user_code(*units.all):
         _check_together(units, config["training"]["batch"], families)
+        _check_share(units.task, data_share(config))
     return units
 
 
@@ -238,6 +239,18 @@ def _check_task(units: Units, batch: int) -> None:
             )
 
 
+def _check_share(task: Task, share: float) -> None:
+    """A part of the training set needs one that is finite and is not read in its order."""
+    reason = (
+        "makes sequences without end" if task.samples is None else "reads its text in order" if task.carries else ""
+    )
+    if share < 1 and reason:
+        problem = f"the task {task.unit_name} {reason}: there is no part to draw from"
+        sized = "1, or a number in task.train_size" if hasattr(task, "train_size") else "1"
+        allowed = "1, or task.carry=false" if task.carries else sized
+        raise ConfigError(problem, key="training.data_share", value=share, allowed=allowed)
+
+
 def _check_free_run(units: Units) -> None:
     """A network that runs on its own outputs takes its sequences step by step."""
     reasons = {
@@ -263,6 +276,8 @@ def shape_key(config: Mapping[str, Any], units: Units) -> str:
     parts |= {name: config[name] for name in ("engine", "dtype")}
     if config.get("scorers"):
         parts["scorers"] = config["scorers"]
+    if data_share(config) < 1:
+        parts["data"] = {"share": data_share(config)}
     # sorted: the order of keys in a yaml must not split a pack
     return json.dumps(parts, sort_keys=True, default=str)
 
@@ -300,7 +315,13 @@ def build_program(config: Mapping[str, Any], units: Units, device: torch.device)
         scorers=build_scorers(config),
         embedding=units.embedding,
         wanted=name,
+        data_share=data_share(config),
     )
+
+
+def data_share(config: Mapping[str, Any]) -> float:
+    """Part of the training set that mini-batches are drawn from; sweeps of before there was a choice took all."""
+    return config["training"].get("data_share", 1.0)
 
 
 def build_scorers(config: Mapping[str, Any]) -> tuple[Scorer, ...]:

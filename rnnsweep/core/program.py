@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
+from rnnsweep.core import rng
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.controllers.base import Additive, Controller, Gate, Proximal, Transform
 from rnnsweep.core.embedding import Embedding, TiedLayout
@@ -26,6 +30,7 @@ from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Unit
 
 _PLAIN = Embedding()
+_SHARE = rng.key(0, 0, "share of the training data")
 CARRIED = "task.state"
 """Slot of the state that goes over from one mini-batch to the next."""
 
@@ -53,6 +58,8 @@ class Program:
         solved_below: a row is solved at its first evaluation with a smaller share of errors.
         stop_when_solved: rows end when they are solved.
         scorers: functions of the user's that score every evaluation.
+        data_share: part of a finite training set that mini-batches are drawn from, > 0 to 1; which one is the same for
+            all rows, and a smaller one lies within a larger one.
     """
 
     family: Family
@@ -72,6 +79,7 @@ class Program:
     scorers: tuple[Scorer, ...] = ()
     embedding: Embedding = field(default_factory=Embedding)
     wanted: str = ""
+    data_share: float = 1.0
 
     def __post_init__(self) -> None:
         # The config is checked for this before; here for programs that Python code builds.
@@ -83,6 +91,18 @@ class Program:
     def carries(self) -> bool:
         """Whether the state goes over from one mini-batch to the next."""
         return self.task.carries
+
+    @cached_property
+    def chosen(self) -> Int64[Tensor, " n"] | None:
+        """Ids of the training samples that are drawn from, on the device; None: all of them, or sequences are endless.
+
+        The first ones of an order in which all samples are shuffled: a file may be sorted by class.
+        """
+        samples = self.task.samples
+        if samples is None or self.data_share >= 1:
+            return None
+        order = rng.permutations(torch.tensor([_SHARE]), samples, 0)[0]
+        return order[: max(1, math.ceil(samples * self.data_share))].to(self.device)
 
     @cached_property
     def layout(self) -> ParameterLayout:

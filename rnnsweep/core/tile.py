@@ -168,8 +168,10 @@ def train_batch(tile: Tile) -> Batch:
     if samples is None:
         # Fresh sequences without end: update n owns the ids n B .. n B + B - 1.
         ids = step[:, None] * program.batch + torch.arange(program.batch, device=step.device)
-    else:
+    elif program.chosen is None:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
+    else:
+        ids = program.chosen[sample_ids(tile.keys["order"], step, program.batch, len(program.chosen))]
     # Same key and ids, same sequences: whatever the pack, the tile or the number of retries.
     batch = program.task.batch(Draws(tile.keys["data"], ids, step, program.dtype, tokens=program.family.looks_up))
     if program.random:

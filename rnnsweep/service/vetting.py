@@ -17,7 +17,7 @@ from rnnsweep.errors import ConfigError, printable
 from rnnsweep.service.problems import RefusedError
 
 _SHAPE = ("task", "family", "embedding", "readout", "init", "controllers", "learner", "optimizer", "training")
-_SEARCH = ("scorers", "objective", "space", "budget", "sampler", "pruner", "scheduler", "racing")
+_SEARCH = ("scorers", "objective", "space", "budget", "sampler", "pruner", "scheduler", "racing", "fidelity")
 OPEN_KEYS = ("name", "seed", "replicas", "seeds", *_SHAPE, *_SEARCH, "engine", "dtype")
 """Top-level keys that an override over the network may set. A key that is new is closed until it stands here."""
 PLACES = ("path", "root")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from rnnsweep.sweep.budget import better
 from rnnsweep.sweep.censoring import censored_median
+from rnnsweep.sweep.fidelity import Stage, stage_after
 from rnnsweep.sweep.plan import Objective, SweepPlan
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState
@@ -28,12 +29,15 @@ class Curve:
 
     Attributes:
         last: newest finite value of each metric key.
-        best: best value of each objective's metric, one entry per objective; None before the first.
+        best: best value of each objective's metric, one entry per objective; None before the first. Values of another
+            fidelity are no rivals: it begins anew with every stage.
+        measured: rung of the newest value that `best` knows, one entry per objective.
         report: the newest report taken in.
     """
 
     last: dict[str, float] = field(default_factory=dict[str, float])
     best: list[float | None] = field(default_factory=list[float | None])
+    measured: list[int] = field(default_factory=list[int])
     report: RowReport | None = None
 
     @property
@@ -62,17 +66,20 @@ class Curve:
         if self.diverged:
             self.report = None
 
-    def take(self, report: RowReport, objectives: Sequence[Objective]) -> None:
+    def take(self, report: RowReport, objectives: Sequence[Objective], stages: Sequence[Stage] = ()) -> None:
         """Go on to the next rung."""
         self.report = report
         if not self.best:
-            self.best = [None] * len(objectives)
+            self.best, self.measured = [None] * len(objectives), [0] * len(objectives)
         # update, not replace: `eval_every` leaves rungs without validation metrics, whose older values still hold
         self.last.update(_finite(report.metrics))
         for index, objective in enumerate(objectives):
             value = report.metrics.get(objective.metric)
             if value is not None and math.isfinite(value):
-                best = self.best[index]
+                stage = stage_after(stages, report.rung - 1)
+                rivals = stage is None or self.measured[index] > stage.rung
+                best = self.best[index] if rivals else None
+                self.measured[index] = report.rung
                 self.best[index] = value if best is None or better(objective, value, best) else best
 
 
@@ -239,7 +246,7 @@ def _whole_rungs(
             return
         taken = [reported[replica] for replica, curve in enumerate(curves) if not curve.ended]
         for report in taken:
-            curves[report.replica].take(report, plan.objectives)
+            curves[report.replica].take(report, plan.objectives, plan.stages)
         if taken:
             yield rung, taken, curves
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rnnsweep.sweep.fidelity import Stage
 from rnnsweep.sweep.space import Dimension, Space, completed
 
 FIRST_STAGE = 4
@@ -128,6 +129,7 @@ class SweepPlan:
         fingerprint: number of what this session trains under, see `RowReport.fingerprint`.
         racing: what decides how many of its replicas a trial gets; None: all of them.
         versions: of the space, oldest first, the last one being `space`; none where it was never edited.
+        stages: what trials train at, see `fidelity`; none where it is the same from first to last.
     """
 
     name: str
@@ -149,6 +151,7 @@ class SweepPlan:
     fingerprint: int = 0
     versions: tuple[SpaceVersion, ...] = ()
     racing: Racing | None = None
+    stages: tuple[Stage, ...] = ()
 
     @property
     def first_replicas(self) -> int:

@@ -165,7 +165,7 @@ def _leading(memory: SweepMemory) -> tuple[int, float, int] | None:
     open_ranks = [
         (rank(goal, trial.values[0], None, trial.number), trial.values[0], trial.step)
         for trial in memory.open.values()
-        if trial.values
+        if trial.values and trial.full
     ]
     if not open_ranks:
         return None

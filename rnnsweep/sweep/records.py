@@ -96,6 +96,7 @@ class OpenTrial:
         late: rows that were started after the others, because it had not lost its race: the last of `rows`, or, while a
             driver rebuilds it, still to be added to them.
         raced_out: why it has lost its race; empty while it has not.
+        full: its values are of full fidelity, see `fidelity`: those that are not compare at their rung alone.
     """
 
     number: int
@@ -136,6 +137,7 @@ class OpenTrial:
     fingerprints: set[int] = field(default_factory=set[int])
     late: list[Row] = field(default_factory=list[Row])
     raced_out: str = ""
+    full: bool = True
 
     def move(self, after: TrialState) -> None:
         """Change state; `IllegalTransition` with the history if the table does not allow it."""
@@ -191,7 +193,7 @@ class OpenTrial:
             state=self.state,
             params=self.params,
             # intermediate values are rungs, not results; a FAILED trial has none
-            values=self.values if self.state in (TrialState.COMPLETE, TrialState.PRUNED) else (),
+            values=self.values if self._has_result else (),
             reason=self.reason,
             attempts=self.attempts,
             charged=self.charged,
@@ -217,10 +219,16 @@ class OpenTrial:
             unsolved=sum(curve.solved_at is None for curve in curves) or None,
         )
 
+    @property
+    def _has_result(self) -> bool:
+        return self.state is TrialState.COMPLETE or (self.state is TrialState.PRUNED and self.full)
+
     def sampled(self) -> TrialView:
         """As the sampler is to see it: what waits for its promotion has a result that a model can learn from."""
         view = self.view()
-        return replace(view, state=TrialState.PRUNED, values=self.values) if self.unpromoted else view
+        if not self.unpromoted:
+            return view
+        return replace(view, state=TrialState.PRUNED, values=self.values if self.full else ())
 
     @property
     def attempt_number(self) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rnnsweep.sweep.events import AskPruner, Command, Judged, Leave, Progressed, ReportRung, TellSampler
+from rnnsweep.sweep.fidelity import full_after
 from rnnsweep.sweep.objective import fresh, reduced, replica_loss, replica_values, rung_metrics
 from rnnsweep.sweep.patience import stalled
 from rnnsweep.sweep.placement import leave_group
@@ -191,10 +192,11 @@ def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
         return []
     reports = [row.ahead.pop(rung) for row in going]
     for row, report in zip(going, reports, strict=True):
-        row.curve.take(report, memory.plan.objectives)
+        row.curve.take(report, memory.plan.objectives, memory.plan.stages)
     # rows end at different steps (solved early): the trial is as far as its furthest row
     trial.fingerprints.update(report.fingerprint for report in reports)
     trial.rung, trial.step = rung, max(trial.step, *(report.step for report in reports))
+    trial.full = rung > full_after(memory.plan.stages)
     trial.values = reduced(memory.plan, [row.curve for row in trial.rows], memory.plan.budget.updates)
     return reports
 

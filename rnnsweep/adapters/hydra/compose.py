@@ -21,6 +21,7 @@ from rnnsweep.adapters.hydra.space_block import SearchedKey, group_dimension, sp
 from rnnsweep.adapters.hydra.yaml_files import Choice, Layer, SweepFile
 from rnnsweep.errors import ConfigError, nearest, with_source
 from rnnsweep.loader import NAME
+from rnnsweep.sweep.fidelity import KEY as FIDELITY
 from rnnsweep.sweep.space import Dimension
 
 
@@ -153,10 +154,12 @@ def _spare_default_pruner(
     """Whoever chooses a scheduler has chosen who judges: a pruner that nobody wrote goes, and a line says so."""
     pruner, scheduler = choices.get("pruner"), choices.get("scheduler", "none")
     written = any(layer.values.get("pruner") or "pruner" in layer.groups for layer in layers)
-    if pruner in (None, "none") or scheduler == "none" or written or origin["pruner"] != base:
+    grows = any(layer.values.get(FIDELITY) for layer in layers)
+    if pruner in (None, "none") or not (scheduler != "none" or grows) or written or origin["pruner"] != base:
         return []
     choices["pruner"] = "none"
-    return [f"pruner={pruner}, the default, is off: scheduler={scheduler} judges"]
+    why = "values of different fidelity do not compare" if scheduler == "none" else f"scheduler={scheduler} judges"
+    return [f"pruner={pruner}, the default, is off: {why}"]
 
 
 def _names(choice: Choice) -> Sequence[str]:

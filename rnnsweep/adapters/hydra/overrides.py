@@ -20,9 +20,11 @@ from rnnsweep.adapters.hydra.search import LISTED
 from rnnsweep.adapters.hydra.yaml_files import DEEPEST, Choice
 from rnnsweep.errors import ConfigError, printable
 from rnnsweep.loader import NAME
+from rnnsweep.sweep.fidelity import KEY as FIDELITY
+from rnnsweep.sweep.fidelity import flat
 
 TARGET = "_target_"
-OPEN = ("space", "objective", "sampler.enqueue")
+OPEN = ("space", "objective", "sampler.enqueue", FIDELITY)
 
 
 @dataclass
@@ -287,6 +289,8 @@ class ConfigTree:
             return [miss for name, item in value.items() for miss in self.put(f"{key}.{name}", item, source)]
         if key == "objective" and isinstance(old, Mapping) and isinstance(value, Mapping):
             value = {**old, **value}  # of one objective, what is not said stays; a list of several is whole
+        if key == FIDELITY and isinstance(value, Mapping) and value:  # `{}` empties it
+            value = {**flat(old), **flat(value)}
         node = self.get(parent) if parent else self.tree
         node[last] = value
         self.origin[key] = source

@@ -77,7 +77,7 @@ def print_rows(
     width = None if wide else terminal_width()
     left_out = print_table(_columns(entries, columns, width), title=title, width=width)
     if any(_unfinished(entry) for entry in entries) and not columns:
-        typer.echo("* so far")
+        typer.echo("* so far" + (", at this fidelity" if any("fidelity" in entry for entry in entries) else ""))
     if left_out:
         typer.echo(f"not shown: {', '.join(column.key for column in left_out)}   (--wide, --columns)")
 
@@ -119,8 +119,12 @@ def _standing(entries: Sequence[Any]) -> list[Column]:
 
 
 def _params(entries: Sequence[Any], names: dict[str, str]) -> list[Column]:
+    from rnnsweep.app.results.selection import grown_keys, value_of
+
+    # what trials have come to is never left out for want of room: values of one fidelity say nothing about another
+    ranks = dict.fromkeys(grown_keys(entries), 0)
     return [
-        Column(name, [_cell(entry["params"][key]) if key in entry["params"] else "–" for entry in entries], 3, key=key)
+        Column(name, [_cell(value_of(entry, key)) for entry in entries], ranks.get(key, 3), key=key)
         for key, name in names.items()
     ]
 

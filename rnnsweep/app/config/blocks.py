@@ -14,6 +14,8 @@ from rnnsweep.app.config.checks import check_objective
 from rnnsweep.app.config.search_space import from_plain
 from rnnsweep.app.config.store_urls import KEYS
 from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.fidelity import KEY as FIDELITY
+from rnnsweep.sweep.fidelity import stages_of
 from rnnsweep.sweep.patience import patience_of
 from rnnsweep.sweep.plan import Budget, Objective, SweepPlan
 from rnnsweep.sweep.racing import check_racing, racing_of
@@ -158,6 +160,7 @@ def make_plan(resolved: Mapping[str, Any], worst: Mapping[str, float]) -> SweepP
         enqueue=tuple(space.fitting(point, f"sampler.enqueue.{i}") for i, point in enumerate(_points(resolved))),
         config=resolved,
         worst=dict(worst),
+        stages=stages_of(resolved.get(FIDELITY) or {}, resolved["training"]["report_every"]),
         repeat=repeat or resolved["seeds"] == "independent" or _scheduled(resolved),
         racing=racing_of(resolved.get("racing")),  # ledgers of before have none
     )

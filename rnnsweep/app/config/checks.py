@@ -13,12 +13,27 @@ from rnnsweep.app.config.store_urls import refuse_unclear
 from rnnsweep.app.config.teachers import teachers
 from rnnsweep.app.config.trackers import check_trackers
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.sweep.fidelity import KEY as FIDELITY
 from rnnsweep.unit import Range, as_declared, check_field
 
 UNIT_GROUPS = ("task", "family", "embedding", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
-    *("name", "seed", "replicas", "seeds", "racing", *UNIT_GROUPS, "training", "scorers", "objective"),
-    *("space", "sampler", "pruner", "scheduler", "budget", "cluster", "engine", "dtype", "store", "tracker", "notify"),
+    *("name", "seed", "replicas", "seeds", "racing", *UNIT_GROUPS, "training", "scorers"),
+    *(
+        "fidelity",
+        "objective",
+        "space",
+        "sampler",
+        "pruner",
+        "scheduler",
+        "budget",
+        "cluster",
+        "engine",
+        "dtype",
+        "store",
+        "tracker",
+        "notify",
+    ),
 )
 SAMPLER_PLAIN = ("enqueue", "prefetch", "warm_start")
 """Keys of ``sampler`` that are the sweep's, not the unit's."""
@@ -35,6 +50,7 @@ PLAIN: Mapping[str, Range | tuple[Any, ...]] = {
     "racing.level": Range(0, 1, open_low=True, open_high=True, optional=True),
     "racing.block": Range(1, 100_000, integer=True),
     "training.batch": Range(1, 2**24, integer=True),
+    "training.data_share": Range(0, 1, open_low=True),
     "training.report_every": _COUNT,
     "training.eval_every": _COUNT,
     "training.eval_size": Range(1, 2**24, integer=True),
@@ -84,6 +100,9 @@ def check_values(resolved: dict[str, Any]) -> None:
         check_field(key, value, allowed)
         # written back, since YAML reads 1e6 as a float where a count is meant
         put(resolved, key, as_declared(value, allowed))
+    if not isinstance(resolved.get(FIDELITY, {}), Mapping):  # ledgers of before have none
+        allowed = "{KEY: [VALUE, ...]} or {KEY: {UPDATE: VALUE, ...}}"
+        raise ConfigError("is no mapping", key=FIDELITY, value=resolved[FIDELITY], allowed=allowed)
     _check_name(resolved["name"], "name")
     for teacher in teachers(resolved["sampler"]["warm_start"]):
         if teacher.kind == "sweep":

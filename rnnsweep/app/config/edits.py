@@ -152,6 +152,8 @@ def _dimension(config: SweepConfig, key: str, spec: Any) -> Dimension:
     group = key.partition(".")[0]
     if not having:
         raise _refused(config, key, "is no key of what the sweep trains")
+    if config.plan.stages and key in config.plan.stages[0].values:
+        raise _refused(config, key, "changes while trials train (fidelity)")
     if (group not in SEARCHED and key not in ALONE) or isinstance(lookup(having[0].resolved, key), Mapping):
         allowed = f"a value below {', '.join(SEARCHED)}; training.batch"
         raise ConfigError("cannot be searched", key=f"space.{key}", allowed=allowed)
@@ -268,6 +270,10 @@ def _checked(config: SweepConfig, edit: Edit) -> Edit:
         )
         plan = edited(config.plan, edit, first=0)
     pruner = config.pruner if edit.pruner is None else edit.pruner
+    if config.plan.stages and pruner[NAME] != "none":
+        raise ConfigError(
+            "would compare values of different fidelity", key="pruner", value=pruner[NAME], allowed="none"
+        )
     build_sampler(plan, config.sampler, pruner)
     build_scheduler(plan, config.scheduler, pruner)
     return edit

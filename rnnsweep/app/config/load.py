@@ -27,7 +27,7 @@ from rnnsweep.adapters.hydra.yaml_files import Choice, describe, read_sweep, rea
 from rnnsweep.app.config.blocks import ClusterConfig, StoreConfig, cluster_config, make_plan, store_config, worst_values
 from rnnsweep.app.config.checks import SAMPLER_PLAIN, UNIT_GROUPS, check_values, fit_rungs
 from rnnsweep.app.config.data_paths import place_config
-from rnnsweep.app.config.edited import edited_fields
+from rnnsweep.app.config.edited import as_driven, edited_fields
 from rnnsweep.app.config.idle import idle_scheduler, idle_settings, idle_units, slow_loops
 from rnnsweep.app.config.notify import kept_notify
 from rnnsweep.app.config.point import Variant
@@ -247,21 +247,23 @@ def _checked(
 ) -> SweepConfig:
     """The config, units, sampler, pruner and scheduler built once to check themselves; tells what does nothing."""
     from rnnsweep.adapters.optuna.sampler import build_sampler
-    from rnnsweep.app.config import population_keys, score_checks, unit_checks  # need torch
+    from rnnsweep.app.config import fidelity_keys, population_keys, score_checks, unit_checks  # need torch
 
     # units first: they say which values are whole numbers and what a diverged replica scores, as the plan needs it
     facts = unit_checks.check_units(variants, space, functools.partial(unit_blocks, "family"))
     config = _assemble(variants, composition.choices, facts.space, root, facts.worst, urls=urls)
     population_keys.settle_population(variants, facts.space, facts.units, config.plan)
     config = _assemble(variants, composition.choices, facts.space, root, facts.worst, urls=urls)
+    scheduler = build_scheduler(config.plan, config.scheduler, config.pruner)
+    idle = fidelity_keys.settle_fidelity(variants, facts, config.plan, scheduler, config.pruner)
+    config = _assemble(variants, composition.choices, facts.space, root, facts.worst, urls=urls)
     score_checks.check_scorers(config.variants, facts.units)
     unit_checks.check_objectives(config.plan.objectives, config.variants)
     unit_checks.check_engine(config.resolved)
     unit_checks.check_points(variants, config.plan.enqueue)
     build_sampler(config.plan, config.sampler, config.pruner)  # refuses what it cannot serve
-    scheduler = build_scheduler(config.plan, config.scheduler, config.pruner)
     written = composition.written
-    idle = idle_settings(config.plan, config.choices, written) if composition.from_file else []
+    idle += idle_settings(config.plan, config.choices, written) if composition.from_file else []
     idle += idle_scheduler(scheduler, config.plan, written)
     idle += idle_units(facts.units, facts.space, written)
     said = {line.split(" ", 1)[0] for line in idle}
@@ -387,7 +389,7 @@ def from_json(
         raise ConfigError("stored config of another version", key="version", value=data.get("version"), allowed="1")
     urls = find_urls(data["variants"][0]["resolved"]["store"])
     variants = [
-        Variant(item["groups"], _as_driven(item["resolved"], data), _names(data["choices"]) | item["groups"])
+        Variant(item["groups"], as_driven(item["resolved"], data), _names(data["choices"]) | item["groups"])
         for item in data["variants"]
     ]
     # the stored `worst`: a task's may have changed since, and one sweep scores diverged rows in one way
@@ -403,13 +405,6 @@ def from_json(
         sweep=data.get("sweep", data["source"]),  # ledgers of before have neither key
         config_dirs=tuple(data.get("config_dirs", ())),
     )
-
-
-def _as_driven(resolved: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of a point with the budget that was asked for while the sweep ran, and without passwords."""
-    added = {"patience": None, "min_delta": 0.0, "repeat": True}  # ledgers of before have none, and repeated points
-    budget = {**added, **resolved["budget"], **data.get("budget", {})}
-    return {"racing": {"level": None, "block": 1}, **resolved, "budget": budget, "store": kept(resolved["store"])}
 
 
 def plan_of(view: SweepView) -> SweepPlan:

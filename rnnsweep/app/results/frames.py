@@ -10,6 +10,7 @@ import pandas as pd
 
 from rnnsweep.core.metrics.names import METRIC_KEYS
 from rnnsweep.errors import ConfigError, nearest
+from rnnsweep.sweep.fidelity import Stage, reached
 from rnnsweep.sweep.lineage import changes_of
 from rnnsweep.sweep.objective import Curve, reduced
 from rnnsweep.sweep.plan import Params, SweepPlan
@@ -71,7 +72,12 @@ PARENT = ("parent", "parent_at")
 """Columns of a sweep in which trials take over each other's states."""
 
 
-def trials_frame(trials: Iterable[TrialView], keys: Sequence[str], defaults: Sequence[Dimension] = ()) -> Frame:
+def trials_frame(
+    trials: Iterable[TrialView],
+    keys: Sequence[str],
+    defaults: Sequence[Dimension] = (),
+    stages: Sequence[Stage] = (),
+) -> Frame:
     """One row per trial by number; searched keys are columns of their own, missing where a condition excludes them.
 
     Where code or data changed while the sweep lived, `fingerprints` says what each trial was trained under; where the
@@ -81,6 +87,7 @@ def trials_frame(trials: Iterable[TrialView], keys: Sequence[str], defaults: Seq
         trials: in any order.
         keys: of the columns.
         defaults: values of keys that trials from before an edit do not name, see `SweepPlan.version`.
+        stages: of the sweep: each key that they change is a column, with what the trial's last update was trained at.
     """
     trials = list(trials)
     more = [name for name in ("space", "same_as") if any(getattr(trial, name) is not None for trial in trials)]
@@ -106,13 +113,13 @@ def trials_frame(trials: Iterable[TrialView], keys: Sequence[str], defaults: Seq
             **_parent(trial, population),
             **({"fingerprints": fingerprint_text(trial.fingerprints) or "0"} if changed else {}),
             **{name: _number_of(trial, name) for name in more},
+            **reached(stages, trial.step),
             **_values(completed(defaults, trial.params), keys),
         }
         for trial in trials
     ]
-    return _frame(
-        rows, TRIAL_COLUMNS, [*(PARENT if population else ()), *(["fingerprints"] if changed else []), *more, *keys]
-    )
+    optional = [*(PARENT if population else ()), *(["fingerprints"] if changed else []), *more]
+    return _frame(rows, TRIAL_COLUMNS, [*optional, *reached(stages, 0), *keys])
 
 
 def _values(params: Params, keys: Sequence[str]) -> dict[str, Any]:
@@ -137,7 +144,7 @@ def replicas_frame(reports: Iterable[RowReport], plan: SweepPlan) -> Frame:
     curves: dict[RowId, Curve] = {}
     device: dict[RowId, float] = {}
     for report in sorted(reports, key=lambda r: (r.trial, r.replica, r.rung)):
-        curves.setdefault(report.row, Curve()).take(report, alone.objectives)
+        curves.setdefault(report.row, Curve()).take(report, alone.objectives, plan.stages)
         device[report.row] = device.get(report.row, 0.0) + report.device_s
     rows = []
     for (trial, replica), curve in curves.items():

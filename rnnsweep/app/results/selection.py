@@ -49,9 +49,14 @@ _EQUALITIES = ("=", "==", "!=")
 _EMPTY = ("", "none", "null", "–", "-")
 
 
+def grown_keys(entries: Sequence[Entry]) -> list[str]:
+    """Keys whose values change while trials train, see `sweep.fidelity`."""
+    return list(dict.fromkeys(key for entry in entries for key in entry.get("fidelity", ())))
+
+
 def searched_keys(entries: Sequence[Entry]) -> list[str]:
-    """Searched keys of all entries, in the order of the space."""
-    return list(dict.fromkeys(key for entry in entries for key in entry["params"]))
+    """Searched keys of all entries, in the order of the space, behind `grown_keys`."""
+    return list(dict.fromkeys([*grown_keys(entries), *(key for entry in entries for key in entry["params"])]))
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -94,7 +99,9 @@ def column_of(name: str, entries: Sequence[Entry], option: str) -> str:
 
 def value_of(entry: Entry, column: str) -> Any:
     """What an entry has in a column; None where it has nothing."""
-    return entry[column] if column in FIELDS or column == RUN_ID else entry["params"].get(column)
+    if column in FIELDS or column == RUN_ID:
+        return entry[column]
+    return {**entry["params"], **entry.get("fidelity", {})}.get(column)
 
 
 def where(entries: Sequence[Entry], conditions: Sequence[str]) -> list[Entry]:

@@ -199,7 +199,7 @@ class Sweep:
 
         with reading_sweep(self.place, self.name) as (ledger, view):
             plan = plan_of(view)
-            return trials_frame(trials_of(ledger, view), plan.keys, plan.version.defaults)
+            return trials_frame(trials_of(ledger, view), plan.keys, plan.version.defaults, plan.stages)
 
     def replicas(self) -> Frame:
         """One row per (trial, replica): state, step, value, solved_at, device time."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.edits import says
+from rnnsweep.sweep.fidelity import KEY, reached, stages_of
 from rnnsweep.sweep.lineage import Stretch, changes_of, lineage, present_point, schedule
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import Change, Ledger, SweepView, TrialView
@@ -169,6 +170,7 @@ def row(
         **({} if trial.space is None else {"space": trial.space}),
         **({} if trial.same_as is None else {"same_as": trial.same_as}),
         **_population(trial),
+        **_fidelity(view, step),
         **open_time(view, trial, value),
     }
 
@@ -185,9 +187,17 @@ def _population(trial: TrialView) -> Json:
     return {"point": point, "parent": changes[-1]["parent"], "parent_at": changes[-1]["update"]}
 
 
+def _fidelity(view: SweepView, step: int) -> Json:
+    """What the last of so many updates was trained at; scripts of sweeps where that never changes meet no new field."""
+    config = resolved(view)
+    stages = stages_of(config.get(KEY) or {}, config.get("training", {}).get("report_every", 1))
+    return {"fidelity": dict(reached(stages, step))} if stages else {}
+
+
 def rows(ledger: Ledger, trials: Sequence[TrialView], view: SweepView, runs: Mapping[int, str]) -> list[Json]:
-    """Entries of `table`; those of trials that have not ended stand at their newest rung."""
-    open_trials = [trial for trial in trials if not trial.state.finished and trial.attempts]
+    """Entries of `table`; those of trials that have not ended, or before full fidelity, stand at their newest rung."""
+    early = [trial for trial in trials if trial.state is TrialState.PRUNED and trial.rung and not trial.values]
+    open_trials = [*early, *(trial for trial in trials if not trial.state.finished and trial.attempts)]
     rungs = {change.trial: change.data for change in ledger.newest_rungs(view.name)} if open_trials else {}
     newest = {trial.number: newest_rung(trial, rungs.get(trial.number)) for trial in open_trials}
     waiting = {trial.number: (trial.step, None) for trial in trials if not trial.state.finished}

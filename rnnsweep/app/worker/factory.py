@@ -51,6 +51,7 @@ def trainer_settings(config: SweepConfig, session: Session = UNCHECKED) -> Train
         report_every=config.plan.report_every,
         eval_every=training["eval_every"],
         patience=patience_of(config.plan),
+        stages=config.plan.stages,
         checkpoints=config.checkpoints,
         rows=config.cluster.rows,
         py_paths=config.cluster.py_paths,

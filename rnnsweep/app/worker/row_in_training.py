@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rnnsweep.app.worker.open_sweeps import OpenSweep
 from rnnsweep.app.worker.row_records import hash_of, plain_report
 from rnnsweep.core.build import Units
 from rnnsweep.core.pack import RowSnapshot
+from rnnsweep.core.program import Program
+from rnnsweep.core.types import RowStatus
+from rnnsweep.sweep.fidelity import Stage
 from rnnsweep.sweep.patience import Standing
 from rnnsweep.sweep.rows import RowReport, RowSpec
 from rnnsweep.sweep.states import RowState as State
+
+_STATES = {
+    RowStatus.ACTIVE: State.ACTIVE,
+    RowStatus.DONE: State.DONE,
+    RowStatus.SOLVED: State.SOLVED,
+    RowStatus.DIVERGED: State.DIVERGED,
+}
 
 
 @dataclass
@@ -23,6 +34,7 @@ class RowInTraining:
         decided: last rung whose verdict is known.
         standing: how long its objective has not improved.
         rung: rungs done.
+        stage: that it is in the pack of; None where the sweep has none.
     """
 
     spec: RowSpec
@@ -34,6 +46,7 @@ class RowInTraining:
     decided: int = 0
     standing: Standing = field(default_factory=Standing)
     rung: int = 0
+    stage: Stage | None = None
 
 
 def save_checkpoint(row: RowInTraining, state: RowSnapshot) -> None:
@@ -54,3 +67,29 @@ def has_ended(row: RowInTraining, state: RowSnapshot) -> bool:
     last = row.reports[-1].state if row.reports else State.ACTIVE
     through = (State.SOLVED, State.STALLED, State.DIVERGED)
     return last in through or (last is State.DONE and state.step >= row.spec.updates)
+
+
+def report_of(
+    program: Program,
+    status: RowStatus,
+    row: RowInTraining,
+    state: RowSnapshot,
+    metrics: Mapping[str, float],
+    share: float,
+) -> RowReport:
+    """What a row reports of the rung that it has just trained; `share` is its part of the device time."""
+    return RowReport(
+        row.trial,
+        row.spec.replica,
+        row.spec.token,
+        state.rung,
+        state.step,
+        metrics,
+        _STATES[status],
+        state.solved_at,
+        state.solved_exactly_at,
+        state.diverged_at,
+        share,
+        f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
+        row.sweep.settings.session.number,
+    )

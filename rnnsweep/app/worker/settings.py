@@ -8,6 +8,7 @@ from rnnsweep.app.config.point import Variant
 from rnnsweep.app.provenance.fingerprint import differences, here
 from rnnsweep.app.provenance.sessions import UNCHECKED, Session
 from rnnsweep.errors import MismatchError
+from rnnsweep.sweep.fidelity import Stage
 from rnnsweep.sweep.patience import Patience
 
 
@@ -18,6 +19,7 @@ class TrainerSettings:
     Attributes:
         seed: sweep seed. independent: seeds differ between trials.
         report_every, eval_every: updates per rung, rungs per evaluation.
+        stages: what rows train at, and after which rungs; none where it never changes.
         patience: when rows end that do not improve; None: they train to their budget.
         checkpoints: root of the sweep's checkpoints.
         rows: most rows at once; None = by memory.
@@ -37,6 +39,7 @@ class TrainerSettings:
     py_paths: tuple[str, ...] = ()
     session: Session = UNCHECKED
     patience: Patience | None = None
+    stages: tuple[Stage, ...] = ()
 
 
 def check_session(settings: TrainerSettings, worker: str) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -17,10 +16,11 @@ from rnnsweep.app.config.point import resolve_point
 from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.open_sweeps import OpenSweep, OpenSweeps
 from rnnsweep.app.worker.retrying_store import RetryingStore
-from rnnsweep.app.worker.row_in_training import RowInTraining, has_ended, save_checkpoint
+from rnnsweep.app.worker.row_in_training import RowInTraining, has_ended, report_of, save_checkpoint
 from rnnsweep.app.worker.row_records import failures_of, no_memory, reports_of, standing_of
 from rnnsweep.app.worker.rung_news import RungNews
 from rnnsweep.app.worker.settings import TrainerSettings
+from rnnsweep.app.worker.stages import carried_on, config_after, counted, outgrown
 from rnnsweep.app.worker.taken_states import state_of
 from rnnsweep.app.worker.turns import PackTurns
 from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers, shape_key
@@ -30,6 +30,7 @@ from rnnsweep.core.program import Program
 from rnnsweep.core.training import Watch, train_rung
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import MismatchError, RnnsweepError, SourceError, StoreError
+from rnnsweep.sweep.fidelity import stage_after
 from rnnsweep.sweep.policy import NO_SOURCE
 from rnnsweep.sweep.pooled_rows import CLOSED, MISMATCH, STORE, of_sweep
 from rnnsweep.sweep.rows import (
@@ -56,13 +57,6 @@ PackKey = tuple[str, int, int, int]
 
 Rows with rungs of other lengths would wait for each other in one pack.
 """
-
-_STATES = {
-    RowStatus.ACTIVE: State.ACTIVE,
-    RowStatus.DONE: State.DONE,
-    RowStatus.SOLVED: State.SOLVED,
-    RowStatus.DIVERGED: State.DIVERGED,
-}
 
 
 class PackTrainer:
@@ -149,6 +143,7 @@ class PackTrainer:
         self._takes |= {spec.row: spec for spec in orders.take}
         for spec in self._due():
             self._guard([spec], failures, lambda spec=spec: self._take_over(spec, joining))
+        self._move_on(failures)
         self._take_in(joining, reports, failures)
         if self._news is not None:
             self._news.begin_rung()
@@ -176,6 +171,11 @@ class PackTrainer:
         for spec in specs:
             if owner_of(spec.trial)[0] in self.sweeps:  # else it was refused, and its driver knows
                 self._guard([spec], failures, lambda spec=spec: self._prepare(spec, joining, reports))
+        self._join_all(joining, failures)
+
+    def _join_all(
+        self, joining: Mapping[PackKey, Sequence[tuple[RowInTraining, RowSnapshot]]], failures: list[RowFailure]
+    ) -> None:
         for key, rows in joining.items():
             own = [row.spec for row, _ in rows]
             self._guard(own, failures, lambda key=key, rows=rows: self._join(key, rows), key)
@@ -214,12 +214,11 @@ class PackTrainer:
     ) -> None:
         """Build or restore a row; repeat the reports that its checkpoint carries."""
         number, own = narrowed(spec)
-        row, key, config = self._built(spec)
-        sweep = row.sweep
+        sweep = self.sweeps[number]
         folders = [sweep.folder(own.trial, own.replica, token) for token in spec.restore]
         saved = sweep.store.newest(folders, spec.restore_to)
-        if key not in self.packs:
-            self.packs[key] = Pack(build_program(config, row.units, self.device))
+        rung = saved.state.rung if saved is not None else spec.source.rung if spec.source is not None else 0
+        row, key = self._built(spec, rung)
         program = self.packs[key].program
         if saved is not None:
             state = saved.state
@@ -235,16 +234,40 @@ class PackTrainer:
         if not has_ended(row, state):
             check_parameters(state, program.layout, folders[0] if saved is not None else row.folder)
             row.rung = state.rung
-            joining.setdefault(key, []).append((row, state))
+            joining.setdefault(key, []).append((row, carried_on(sweep.settings, state)))
 
-    def _built(self, spec: RowSpec) -> tuple[RowInTraining, PackKey, dict[str, Any]]:
-        """A row that has no state yet, where it belongs, and its config."""
+    def _built(self, spec: RowSpec, rung: int) -> tuple[RowInTraining, PackKey]:
+        """A row that has no state yet and the pack where it belongs after a rung, which is there from now on."""
         number, own = narrowed(spec)
         sweep = self.sweeps[number]
-        config = resolve_point(sweep.settings.variants, spec.params)
+        config = config_after(sweep.settings, spec.params, rung)
         units = build_units(config)  # here a unit refuses a value that it cannot take, before anything is held for it
         folder = sweep.folder(own.trial, own.replica, own.token)
-        return RowInTraining(spec, sweep, own.trial, units, folder), self._key(shape_key(config, units), sweep), config
+        key = self._key(shape_key(config, units), sweep)
+        if key not in self.packs:
+            self.packs[key] = Pack(build_program(config, units, self.device))
+        stage = stage_after(sweep.settings.stages, rung)
+        return RowInTraining(spec, sweep, own.trial, units, folder, stage=stage), key
+
+    def _move_on(self, failures: list[RowFailure]) -> None:
+        """Rows for which another stage begins go to the pack that trains it; a report of theirs is on its way."""
+        joining: dict[PackKey, list[tuple[RowInTraining, RowSnapshot]]] = {}
+        for pack in list(self.packs.values()):
+            moving = [index for index, member in enumerate(pack.members) if outgrown(self._row(member))]
+            leaving = list(
+                zip([self._row(pack.members[index]) for index in moving], pack.snapshots(moving), strict=True)
+            )
+            pack.leave(moving)
+            for row, state in leaving:
+                self._guard([row.spec], failures, lambda row=row, state=state: self._grow(row, state, joining))
+        self._join_all(joining, failures)
+
+    def _grow(
+        self, row: RowInTraining, state: RowSnapshot, joining: dict[PackKey, list[tuple[RowInTraining, RowSnapshot]]]
+    ) -> None:
+        fresh, key = self._built(row.spec, row.rung)
+        grown = replace(row, units=fresh.units, stage=fresh.stage)
+        joining.setdefault(key, []).append((grown, carried_on(row.sweep.settings, state)))
 
     # ------------------------------------------------------------------ rows that take over another one's state
 
@@ -270,12 +293,12 @@ class PackTrainer:
         assert spec.source is not None
         if self.rows[spec.row].spec.token == spec.token:  # it does already
             return
-        row, key, _ = self._built(spec)
+        row, key = self._built(spec, spec.source.rung)
         there = {
             member.name: (at, index) for at, pack in self.packs.items() for index, member in enumerate(pack.members)
         }
         at, index = there[spec.row]
-        if at != key:  # it was kept apart for a while: it leaves, and joins as any other
+        if at != key:  # it was kept apart for a while, or a stage begins: it leaves, and joins as any other
             self._drop([spec.row])
             joining.append(spec)
             return
@@ -289,7 +312,7 @@ class PackTrainer:
         else:
             state = state_of(row.sweep, spec.source)
             check_parameters(state, pack.program.layout, row.folder)
-            pack.replace(index, member, state)
+            pack.replace(index, member, carried_on(row.sweep.settings, state))
         row.rung = spec.source.rung
         self.rows[spec.row] = row
 
@@ -331,7 +354,7 @@ class PackTrainer:
             if number in away:  # all its rows have left
                 continue
             row = self._row(member)
-            report = _weighed(row, _report_of(pack.program, RowStatus(status), row, state, metrics, share))
+            report = counted(row, report_of(pack.program, RowStatus(status), row, state, metrics, share))
             row.reports.append(report)
             row.rung = state.rung
             away.add(number)  # until its checkpoint is written
@@ -394,39 +417,3 @@ class PackTrainer:
 
 def _revoked(spec: RowSpec, orders: Orders) -> bool:
     return any(gone.key == spec.key for gone in orders.leave)
-
-
-def _report_of(
-    program: Program,
-    status: RowStatus,
-    row: RowInTraining,
-    state: RowSnapshot,
-    metrics: Mapping[str, float],
-    share: float,
-) -> RowReport:
-    """What a row reports of the rung that it has just trained; `share` is its part of the device time."""
-    return RowReport(
-        row.trial,
-        row.spec.replica,
-        row.spec.token,
-        state.rung,
-        state.step,
-        metrics,
-        _STATES[status],
-        state.solved_at,
-        state.solved_exactly_at,
-        state.diverged_at,
-        share,
-        f"{program.engine.name} ({program.engine_note})" if program.engine_note else program.engine.name,
-        row.sweep.settings.session.number,
-    )
-
-
-def _weighed(row: RowInTraining, report: RowReport) -> RowReport:
-    """The report, which ends the row where it has not improved for too long."""
-    patience = row.sweep.settings.patience
-    if patience is None:
-        return report
-    row.standing = patience.after(row.standing, report.metrics)
-    over = report.state is State.ACTIVE and patience.exhausted(row.standing)
-    return replace(report, state=State.STALLED) if over else report

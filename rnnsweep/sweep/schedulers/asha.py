@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,6 +51,10 @@ class Asha(SchedulerUnit):
     def start(self, plan: SweepPlan) -> Scheduler:
         """One competition of all trials."""
         return Halving(plan, milestones(plan, self.min_updates, self.eta), self.eta, self.among, self.stop)
+
+    def milestones(self, plan: SweepPlan) -> Sequence[int]:
+        """See `SchedulerUnit.milestones`."""
+        return milestones(plan, self.min_updates, self.eta)
 
     def idle(self, plan: SweepPlan) -> str | None:
         """No milestone, or nobody to compete with."""

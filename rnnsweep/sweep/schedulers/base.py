@@ -141,6 +141,11 @@ class SchedulerUnit(Unit):
             problem = "takes one objective"
             raise ConfigError(problem, key="scheduler", value=self.unit_name, allowed="scheduler=none")
 
+    def milestones(self, plan: SweepPlan) -> Sequence[int]:
+        """Rungs at which it compares trials, where they are known beforehand: what trials train at grows there."""
+        del plan
+        return ()
+
     def idle(self, plan: SweepPlan) -> str | None:
         """Why it can do nothing in this sweep, in a few words; None where it can."""
         del plan

@@ -57,6 +57,10 @@ class HyperbandBrackets(SchedulerUnit):
             [Halving(plan, rungs[first:], self.eta, self.among, self.stop) for first in range(count)], self.eta
         )
 
+    def milestones(self, plan: SweepPlan) -> Sequence[int]:
+        """See `SchedulerUnit.milestones`."""
+        return milestones(plan, self.min_updates, self.eta)
+
     def idle(self, plan: SweepPlan) -> str | None:
         """No milestone, or nobody to compete with."""
         return idle_halving(plan, self.min_updates, self.eta)

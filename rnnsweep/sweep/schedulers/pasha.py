@@ -54,6 +54,10 @@ class Pasha(SchedulerUnit):
         """One competition of all trials."""
         return Progressive(plan, self)
 
+    def milestones(self, plan: SweepPlan) -> Sequence[int]:
+        """See `SchedulerUnit.milestones`."""
+        return milestones(plan, self.min_updates, self.eta)
+
     def idle(self, plan: SweepPlan) -> str | None:
         """No milestone, or nobody to compete with."""
         return idle_halving(plan, self.min_updates, self.eta)
