@@ -32,7 +32,7 @@ def restored_trial(
         # Up to the first gap only: a report beyond one has no rung before it, and the row trains that again anyway.
         if report.rung == row.reported + 1 or report.rung - 1 in begun:
             # as if it had just arrived: `take_rung` replays from here
-            row.ahead[report.rung] = known = _unfinished(plan, report)
+            row.ahead[report.rung] = known = unfinished(plan, report)
             # what a checkpoint repeats up to here is acknowledged and not counted again
             row.reported = row.stored = known.rung
             row.step, row.state = known.step, known.state
@@ -41,7 +41,7 @@ def restored_trial(
     return trial
 
 
-def _unfinished(plan: SweepPlan, report: RowReport) -> RowReport:
+def unfinished(plan: SweepPlan, report: RowReport) -> RowReport:
     """A replica that was DONE with a smaller budget goes on; its next rung ends where the next whole one would."""
     if report.state is RowState.DONE and report.step < plan.budget.updates:
         return replace(report, state=RowState.ACTIVE)

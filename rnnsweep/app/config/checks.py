@@ -18,22 +18,8 @@ from rnnsweep.unit import Range, as_declared, check_field
 
 UNIT_GROUPS = ("task", "family", "embedding", "readout", "init", "controllers", "learner", "optimizer")
 TOP_LEVEL = (
-    *("name", "seed", "replicas", "seeds", "racing", *UNIT_GROUPS, "training", "scorers"),
-    *(
-        "fidelity",
-        "objective",
-        "space",
-        "sampler",
-        "pruner",
-        "scheduler",
-        "budget",
-        "cluster",
-        "engine",
-        "dtype",
-        "store",
-        "tracker",
-        "notify",
-    ),
+    *("name", "seed", "replicas", "seeds", "racing", *UNIT_GROUPS, "training", "fidelity", "scorers", "objective"),
+    *("space", "sampler", "pruner", "scheduler", "budget", "cluster", "engine", "dtype", "store", "tracker", "notify"),
 )
 SAMPLER_PLAIN = ("enqueue", "prefetch", "warm_start")
 """Keys of ``sampler`` that are the sweep's, not the unit's."""

@@ -16,6 +16,7 @@ from rnnsweep.app.results.tables import find
 from rnnsweep.app.stores import reading_sweep
 from rnnsweep.errors import ConfigError, RnnsweepError
 from rnnsweep.sweep.lineage import Stretch, lineage
+from rnnsweep.sweep.restored_trial import unfinished
 from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Source, Withdrawal
 
 Key = tuple[int, int, int]
@@ -98,7 +99,9 @@ def retrain(sweep: Sweep, number: int, tell: Callable[[RowReport], None] | None 
         reports = [one for stretch in {s.trial for s in stretches} for one in ledger.reports(sweep.name, stretch)]
     allow_stored_imports(config)
     warn_of_data(view.config.get(KEY))
-    recorded = _wanted({(one.trial, one.replica, one.rung): one for one in reports}, stretches)
+    # what was DONE with the budget of before has gone on since, as it does here
+    known = {(one.trial, one.replica, one.rung): unfinished(config.plan, one) for one in reports}
+    recorded = _wanted(known, stretches)
     with tempfile.TemporaryDirectory(prefix="rnnsweep-replay-") as folder:
         found, processor = _trained(config, stretches, folder, tell or (lambda report: None))
     seen = view.config.get("processors", ())
