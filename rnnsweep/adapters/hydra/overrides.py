@@ -188,6 +188,8 @@ def _assign(result: Overrides, key: str, override: Override) -> None:
         result.searches.clear()
     elif key.startswith("space."):
         result.searches[key.removeprefix("space.")] = value
+    elif isinstance(value, Sweep) and key.startswith(f"{FIDELITY}."):
+        raise ConfigError("is no list", key=key, allowed=f"{key}=[VALUE, ...]", file=COMMAND_LINE)
     elif isinstance(value, Sweep) or value == "default":
         result.searches[key] = value
         # the later word wins, also the other way round below

@@ -89,6 +89,7 @@ def test_whole_numbers_are_as_the_units_take_them() -> None:
         (("fidelity={task.length: {10: 10, 20: 40}}",), "fidelity.task.length", "allowed: 0, and"),
         (("fidelity={task.length: {0: 10, 200: 40}}",), "fidelity.task.length", "below 200"),
         (("fidelity=[10, 40]",), "fidelity", "is no mapping"),
+        (("fidelity.task.length=10,40",), "fidelity.task.length", "fidelity.task.length=[VALUE, ...]"),
         ((LENGTHS, "space.task.length=choice(20,40)"), "fidelity.task.length", "is searched"),
         ((LENGTHS, "pruner=median"), "pruner", "different fidelity"),
         ((LENGTHS, "scheduler=asha", "objective.metric=solved_at"), "objective.metric", "before full fidelity"),
