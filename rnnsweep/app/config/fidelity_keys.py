@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnnsweep.adapters.hydra.overrides import TARGET
+from rnnsweep.app.config.checks import PLAIN
 from rnnsweep.app.config.point import Variant, lookup, put
 from rnnsweep.app.config.unit_checks import UnitFacts, check_units
 from rnnsweep.core.build import Units
@@ -21,7 +22,7 @@ from rnnsweep.sweep.fidelity import KEY, flat, is_schedule, stages_of, words
 from rnnsweep.sweep.objective import SOLVED_AT
 from rnnsweep.sweep.plan import SweepPlan
 from rnnsweep.sweep.schedulers.base import SchedulerUnit
-from rnnsweep.unit import Range
+from rnnsweep.unit import Range, check_field
 
 SHARE = "training.data_share"
 _KEPT = ("path", "eval_lengths", TARGET, NAME)
@@ -94,6 +95,8 @@ def _schedule(key: str, given: Any, plan: SweepPlan, scheduler: SchedulerUnit) -
         if not _is_value(value):
             allowed = "numbers, null, or [low, high]"
             raise ConfigError("is no value that could grow", key=f"{KEY}.{key}", value=value, allowed=allowed)
+        if key in PLAIN:  # the others are their units'
+            check_field(f"{KEY}.{key}", value, PLAIN[key])
     return values
 
 
@@ -107,10 +110,10 @@ def _levels(key: str, given: Sequence[Any], plan: SweepPlan, scheduler: Schedule
     """The rung after which each value comes: where the scheduler has compared, or else after equal parts."""
     rungs = -(-plan.budget.updates // plan.report_every)
     known = scheduler.milestones(plan)
-    # with the evaluation that a level ends with
-    whole = lambda rung: -(-rung // plan.eval_every) * plan.eval_every  # noqa: E731 - of two lines
-    ends = map(whole, known or (-(-part * rungs // len(given)) for part in range(1, len(given))))
-    begins = [0, *sorted({rung for rung in ends if rung < rungs})]
+    ends = known or [-(-part * rungs // len(given)) for part in range(1, len(given))]
+    # a level ends with an evaluation
+    evaluated = {-(-rung // plan.eval_every) * plan.eval_every for rung in ends}
+    begins = [0, *sorted(rung for rung in evaluated if rung < rungs)]
     if len(begins) < len(given):
         at = ", ".join(str(rung * plan.report_every) for rung in begins[1:]) or "none"
         where = f"milestones of scheduler={scheduler.unit_name}" if known else "evaluations"

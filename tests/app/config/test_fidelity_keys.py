@@ -94,6 +94,7 @@ def test_whole_numbers_are_as_the_units_take_them() -> None:
         ((LENGTHS, "pruner=median"), "pruner", "different fidelity"),
         ((LENGTHS, "scheduler=asha", "objective.metric=solved_at"), "objective.metric", "before full fidelity"),
         (("fidelity={training.data_share: [0.1, 1]}",), "fidelity.training.data_share", "sequences without end"),
+        (("task.train_size=9", "fidelity={training.data_share: [-1, 1]}"), "fidelity.training.data_share", "> 0"),
         (
             ("task=sequence_chaining", "fidelity={task.segments: [2, 4]}"),
             "fidelity.task.segments",
