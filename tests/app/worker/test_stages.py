@@ -17,25 +17,29 @@ from tests.app.worker.test_trainer import numbers, run, spec, trainer
 STAGED = "fidelity={task.length: {0: 10, 10: 14}}"
 
 
+def plain(tmp_path: Path, *overrides: str) -> PackTrainer:
+    return trainer(tmp_path, "engine=reference", *overrides)
+
+
 def staged(tmp_path: Path, *overrides: str) -> PackTrainer:
-    return trainer(tmp_path, "task.length=14", STAGED, *overrides)
+    return plain(tmp_path, "task.length=14", STAGED, *overrides)
 
 
 def test_a_row_is_trained_in_parts_each_by_a_config_of_its_own(tmp_path: Path) -> None:
     """The reference: a short sweep, and a long one that goes on from its checkpoint."""
     grown = run(staged(tmp_path / "a"), Orders(join=(spec(0),)))
-    first = trainer(tmp_path / "b", "task.length=10")
+    first = plain(tmp_path / "b", "task.length=10")
     short = run(first, Orders(join=(spec(0),)), rungs=2)
     folder = first.store.folder(0, 0, "0001")
     saved = first.store.newest([folder], 2)
     assert saved is not None
     first.store.save(folder, replace(saved.state, profile=None), saved.extra)  # over 10 steps, which 14 do not continue
-    rest = run(trainer(tmp_path / "b", "task.length=14"), Orders(join=(spec(0, "0002", restore=("0001",)),)))
+    rest = run(plain(tmp_path / "b", "task.length=14"), Orders(join=(spec(0, "0002", restore=("0001",)),)))
     parts = numbers(short, 0)[:2] + [one for one in numbers(rest, 0) if one[0] > 2]
     assert len(parts) == 4
     assert numbers(grown, 0) == parts
     assert (
-        numbers(grown, 0)[2:] != numbers(run(trainer(tmp_path / "c", "task.length=10"), Orders(join=(spec(0),))), 0)[2:]
+        numbers(grown, 0)[2:] != numbers(run(plain(tmp_path / "c", "task.length=10"), Orders(join=(spec(0),))), 0)[2:]
     )
 
 
@@ -110,8 +114,8 @@ def test_a_share_of_the_data_is_a_fidelity(tmp_path: Path) -> None:
     """As if the first rung had been trained by a config with that share."""
     data = ("task.train_size=200", "training.eval_every=2")
     grown = run(
-        trainer(tmp_path / "a", *data, "fidelity={training.data_share: {0: 0.01, 5: 1.0}}"), Orders(join=(spec(0),)), 2
+        plain(tmp_path / "a", *data, "fidelity={training.data_share: {0: 0.01, 5: 1.0}}"), Orders(join=(spec(0),)), 2
     )
-    share = run(trainer(tmp_path / "b", *data, "training.data_share=0.01"), Orders(join=(spec(0),)), 1)
-    rest = run(trainer(tmp_path / "b", *data), Orders(join=(spec(0, "0002", restore=("0001",)),)), 2)
+    share = run(plain(tmp_path / "b", *data, "training.data_share=0.01"), Orders(join=(spec(0),)), 1)
+    rest = run(plain(tmp_path / "b", *data), Orders(join=(spec(0, "0002", restore=("0001",)),)), 2)
     assert numbers(grown, 0)[:2] == [numbers(share, 0)[0], numbers(rest, 0)[1]]
