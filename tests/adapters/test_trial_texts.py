@@ -1,10 +1,13 @@
 """Names and texts of all trackers: whatever a user or an exception says becomes what MLflow and its databases take."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name, _validate_tag_name
 
 from rnnsweep.adapters.trial_texts import LONGEST_NAME, TAGS, clean, legal_name, trial_facts
+from rnnsweep.sweep.fidelity import stages_of
 from tests.kit.demo_sweep import PARAMS, make_plan
 
 NASTY = [
@@ -51,3 +54,14 @@ def test_facts_are_texts_whatever_the_trial():
     assert facts["reason"] == "a\\x00b" and facts["seed"] == "7" and "solved" not in facts
     done = trial_facts({"state": "COMPLETE", "params": PARAMS, "solved_at": 9, "diverged_at": 3}, make_plan(), "srn")
     assert done["solved"] == "yes" and done["diverged_at"] == "3" and set(TAGS) <= set(done)
+
+
+def test_what_a_trial_has_come_to_is_a_fact_of_a_sweep_whose_trials_grow():
+    plan = replace(make_plan(), stages=stages_of({"task.length": {"0": 25, "100": 50}}, 100))
+    running = {"state": "RUNNING", "params": PARAMS}
+    assert [trial_facts({**running, "step": step}, plan, "srn")["fidelity"] for step in (0, 100, 200)] == [
+        "task.length=25",
+        "task.length=25",
+        "task.length=50",
+    ]
+    assert "fidelity" not in trial_facts(running, make_plan(), "srn")

@@ -127,6 +127,14 @@ def test_an_open_trial_leads_where_it_stands_better_than_the_best_complete_one(g
     assert progress(memory, 0.0).best == (0, value)
 
 
+def test_a_value_of_a_smaller_fidelity_leads_nobody() -> None:
+    memory, _ = rebuild(plan(4, objectives=(Objective("valid/error"),)), 1, 0.0, Records())
+    training(memory, 2, (10, 10), 0.5)
+    training(memory, 3, (10, 10), 0.1)
+    memory.open[3].full = False
+    assert progress(memory, 0.0).leading == (2, 0.5, 10)
+
+
 def test_a_time_to_solve_that_has_not_come_is_no_best_value() -> None:
     memory, _ = rebuild(plan(4, updates=40, objectives=(Objective("solved_at"),)), 1, 0.0, Records())
     assert not progress(memory, 0.0).unsolved

@@ -41,6 +41,11 @@ class TrainerSettings:
     patience: Patience | None = None
     stages: tuple[Stage, ...] = ()
 
+    @property
+    def weighs(self) -> bool:
+        """Whether what becomes of a row depends on more than its rung: on its fidelity, or on how long it waits."""
+        return bool(self.stages) or self.patience is not None
+
 
 def check_session(settings: TrainerSettings, worker: str) -> None:
     """Refuse to train what a driver has checked under other versions, code or data.

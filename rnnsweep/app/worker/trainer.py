@@ -354,7 +354,9 @@ class PackTrainer:
             if number in away:  # all its rows have left
                 continue
             row = self._row(member)
-            report = counted(row, report_of(pack.program, RowStatus(status), row, state, metrics, share))
+            report = report_of(pack.program, RowStatus(status), row, state, metrics, share)
+            if row.sweep.settings.weighs:
+                report = counted(row, report)
             row.reports.append(report)
             row.rung = state.rung
             away.add(number)  # until its checkpoint is written
