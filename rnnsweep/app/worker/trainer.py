@@ -254,11 +254,11 @@ class PackTrainer:
         joining: dict[PackKey, list[tuple[RowInTraining, RowSnapshot]]] = {}
         for pack in list(self.packs.values()):
             moving = [index for index, member in enumerate(pack.members) if outgrown(self._row(member))]
-            leaving = list(
-                zip([self._row(pack.members[index]) for index in moving], pack.snapshots(moving), strict=True)
-            )
+            if not moving:  # nearly always: a look at states would wait for the device
+                continue
+            rows, states = [self._row(pack.members[index]) for index in moving], pack.snapshots(moving)
             pack.leave(moving)
-            for row, state in leaving:
+            for row, state in zip(rows, states, strict=True):
                 self._guard([row.spec], failures, lambda row=row, state=state: self._grow(row, state, joining))
         self._join_all(joining, failures)
 
