@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from rnnsweep.sweep.budget import better
 from rnnsweep.sweep.censoring import censored_median
-from rnnsweep.sweep.fidelity import Stage, stage_after
+from rnnsweep.sweep.fidelity import stage_after
 from rnnsweep.sweep.plan import Objective, SweepPlan
 from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import RowState
@@ -66,17 +66,17 @@ class Curve:
         if self.diverged:
             self.report = None
 
-    def take(self, report: RowReport, objectives: Sequence[Objective], stages: Sequence[Stage] = ()) -> None:
+    def take(self, report: RowReport, plan: SweepPlan) -> None:
         """Go on to the next rung."""
         self.report = report
         if not self.best:
-            self.best, self.measured = [None] * len(objectives), [0] * len(objectives)
+            self.best, self.measured = [None] * len(plan.objectives), [0] * len(plan.objectives)
         # update, not replace: `eval_every` leaves rungs without validation metrics, whose older values still hold
         self.last.update(_finite(report.metrics))
-        for index, objective in enumerate(objectives):
+        for index, objective in enumerate(plan.objectives):
             value = report.metrics.get(objective.metric)
             if value is not None and math.isfinite(value):
-                stage = stage_after(stages, report.rung - 1)
+                stage = stage_after(plan.stages, report.rung - 1)
                 rivals = stage is None or self.measured[index] > stage.rung
                 best = self.best[index] if rivals else None
                 self.measured[index] = report.rung
@@ -246,7 +246,7 @@ def _whole_rungs(
             return
         taken = [reported[replica] for replica, curve in enumerate(curves) if not curve.ended]
         for report in taken:
-            curves[report.replica].take(report, plan.objectives, plan.stages)
+            curves[report.replica].take(report, plan)
         if taken:
             yield rung, taken, curves
 
@@ -266,5 +266,5 @@ def _caught_up(
         curves.append(Curve())
         for earlier in sorted(by_rung):
             if earlier < rung and replica in by_rung[earlier]:
-                curves[-1].take(by_rung[earlier][replica], plan.objectives)
+                curves[-1].take(by_rung[earlier][replica], plan)
     return curves

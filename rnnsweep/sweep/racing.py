@@ -198,7 +198,7 @@ def _known_losses(plan: SweepPlan, reports: Iterable[RowReport]) -> tuple[float,
     """What counts of a trial for a race, from all of its reports: as `RaceBoard.note` was told it."""
     curves: dict[int, Curve] = {}
     for report in sorted(reports, key=lambda report: report.rung):
-        curves.setdefault(report.replica, Curve()).take(report, plan.objectives)
+        curves.setdefault(report.replica, Curve()).take(report, plan)
     ended = 0
     while ended in curves and curves[ended].ended:
         ended += 1

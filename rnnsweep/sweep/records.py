@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter, deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rnnsweep.sweep.budget import Spent
 from rnnsweep.sweep.objective import Curve, trial_solved_at
-from rnnsweep.sweep.plan import Objective, Params, SweepPlan
+from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.policy import DEFAULT, Policy
 from rnnsweep.sweep.ports import AttemptView, TrialView
 from rnnsweep.sweep.racing import RaceBoard
@@ -59,11 +58,12 @@ class Row:
         """It has work to do and no worker."""
         return self.state is RowState.LOST or (self.state is RowState.ACTIVE and not self.worker)
 
-    def whole_curve(self, objectives: Sequence[Objective]) -> Curve:
+    def whole_curve(self, plan: SweepPlan) -> Curve:
         """The curve with the reports beyond the trial's rung, which do not count yet."""
-        whole = Curve(dict(self.curve.last), list(self.curve.best), self.curve.report)
+        known = self.curve
+        whole = Curve(dict(known.last), list(known.best), list(known.measured), known.report)
         for rung in sorted(self.ahead):
-            whole.take(self.ahead[rung], objectives)
+            whole.take(self.ahead[rung], plan)
         return whole
 
     def move(self, trial: int, after: RowState) -> None:

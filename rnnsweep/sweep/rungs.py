@@ -169,7 +169,7 @@ def _is_last(report: RowReport | None) -> bool:
 
 def arrive(memory: SweepMemory, trial: OpenTrial) -> None:
     """Once all replicas that it has have ended, it waits for the decision."""
-    plan, curves = memory.plan, [row.whole_curve(memory.plan.objectives) for row in trial.rows]
+    plan, curves = memory.plan, [row.whole_curve(memory.plan) for row in trial.rows]
     if memory.races is not None and all(curve.ended for curve in curves):
         memory.races.note(trial.number, [replica_loss(plan, curve, plan.budget.updates) for curve in curves])
         memory.at_look.add(trial.number)
@@ -179,7 +179,7 @@ def catch_up(memory: SweepMemory, trial: OpenTrial) -> None:
     """Late rows come up to the trial's rung; the rungs before it exist without them."""
     for row in trial.late:
         for rung in sorted(rung for rung in row.ahead if rung <= trial.rung):
-            row.curve.take(row.ahead.pop(rung), memory.plan.objectives)
+            row.curve.take(row.ahead.pop(rung), memory.plan)
 
 
 def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
@@ -192,7 +192,7 @@ def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
         return []
     reports = [row.ahead.pop(rung) for row in going]
     for row, report in zip(going, reports, strict=True):
-        row.curve.take(report, memory.plan.objectives, memory.plan.stages)
+        row.curve.take(report, memory.plan)
     # rows end at different steps (solved early): the trial is as far as its furthest row
     trial.fingerprints.update(report.fingerprint for report in reports)
     trial.rung, trial.step = rung, max(trial.step, *(report.step for report in reports))

@@ -49,11 +49,11 @@ def test_the_best_value_begins_anew_with_every_stage() -> None:
 
 
 def test_a_rung_without_an_evaluation_does_not_bring_the_stage_before_back() -> None:
-    best, curve = Objective(ERROR, take="best"), Curve()
-    curve.take(report(2, 0.1), (best,), STAGES)
-    curve.take(replace(report(4, 0.0), metrics={}), (best,), STAGES)
+    grown, curve = plan(objectives=(Objective(ERROR, take="best"),), stages=STAGES), Curve()
+    curve.take(report(2, 0.1), grown)
+    curve.take(replace(report(4, 0.0), metrics={}), grown)
     assert curve.best == [0.1]  # nothing was measured since, and nothing is decided on it
-    curve.take(report(5, 0.8), (best,), STAGES)
+    curve.take(report(5, 0.8), grown)
     assert curve.best == [0.8]
 
 

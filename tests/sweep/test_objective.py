@@ -31,7 +31,7 @@ def curves(objective: Objective, *rows: list[RowReport]) -> list[Curve]:
     for reports in rows:
         curve = Curve()
         for one in reports:
-            curve.take(one, (objective,))
+            curve.take(one, plan(objectives=(objective,)))
         made.append(curve)
     return made
 

@@ -144,7 +144,7 @@ def replicas_frame(reports: Iterable[RowReport], plan: SweepPlan) -> Frame:
     curves: dict[RowId, Curve] = {}
     device: dict[RowId, float] = {}
     for report in sorted(reports, key=lambda r: (r.trial, r.replica, r.rung)):
-        curves.setdefault(report.row, Curve()).take(report, alone.objectives, plan.stages)
+        curves.setdefault(report.row, Curve()).take(report, alone)
         device[report.row] = device.get(report.row, 0.0) + report.device_s
     rows = []
     for (trial, replica), curve in curves.items():
