@@ -42,3 +42,11 @@ def test_a_race_is_the_same_in_small_packs_and_in_large_ones(tmp_path: Path) -> 
         own = points[(points["trial"] == trial) & (points["metric"] == "objective")]
         assert list(own["step"]) == [10, 20]
         assert own["value"].iloc[-1] == row["objective"]
+
+
+def test_a_trial_that_has_lost_its_race_is_trained_again_with_the_replicas_that_it_had(tmp_path: Path) -> None:
+    rows, sweep = raced(tmp_path, "tracker=none")
+    lost = next(row["trial"] for row in rows if row["state"] == "PRUNED")
+    again = rnnsweep.replay(sweep, lost)
+    assert again.equal
+    assert again.compared == 2 * sweep.replicas().groupby("trial")["value"].count()[lost]

@@ -103,7 +103,8 @@ def retrain(sweep: Sweep, number: int, tell: Callable[[RowReport], None] | None 
     known = {(one.trial, one.replica, one.rung): unfinished(config.plan, one) for one in reports}
     recorded = _wanted(known, stretches)
     with tempfile.TemporaryDirectory(prefix="rnnsweep-replay-") as folder:
-        found, processor = _trained(config, stretches, folder, tell or (lambda report: None))
+        replicas = sorted({replica for _, replica, _ in recorded})  # fewer than the sweep's where it lost its race
+        found, processor = _trained(config, stretches, replicas, folder, tell or (lambda report: None))
     seen = view.config.get("processors", ())
     first = first_difference(recorded, found)
     return Retraining(number, stretches, len(recorded), first, list(seen), processor)
@@ -139,7 +140,11 @@ def first_difference(recorded: Mapping[Key, RowReport], found: Mapping[Key, RowR
 
 
 def _trained(
-    config: SweepConfig, stretches: Sequence[Stretch], folder: str, tell: Callable[[RowReport], None]
+    config: SweepConfig,
+    stretches: Sequence[Stretch],
+    replicas: Sequence[int],
+    folder: str,
+    tell: Callable[[RowReport], None],
 ) -> tuple[dict[Key, RowReport], str]:
     from rnnsweep.app.worker.factory import trainer_factory
 
@@ -150,7 +155,7 @@ def _trained(
     found: dict[Key, RowReport] = {}
     try:
         for index, stretch in enumerate(stretches):
-            specs = _specs(config, stretches, index)
+            specs = _specs(stretches, index, config.plan.budget.updates, replicas)
             orders, active = Orders(join=tuple(specs)), {spec.row for spec in specs}
             while active:
                 reports, failures = trainer.advance(orders)
@@ -168,8 +173,8 @@ def _trained(
         trainer.close()
 
 
-def _specs(config: SweepConfig, stretches: Sequence[Stretch], index: int) -> list[RowSpec]:
-    stretch, updates = stretches[index], config.plan.budget.updates
+def _specs(stretches: Sequence[Stretch], index: int, updates: int, replicas: Sequence[int]) -> list[RowSpec]:
+    stretch = stretches[index]
     before: Any = stretches[index - 1].trial if index else None
 
     def source(replica: int) -> Source | None:
@@ -178,7 +183,7 @@ def _specs(config: SweepConfig, stretches: Sequence[Stretch], index: int) -> lis
 
     return [
         RowSpec(stretch.trial, replica, _token(index), stretch.params, updates, source=source(replica))
-        for replica in range(config.plan.replicas)
+        for replica in replicas
     ]
 
 
