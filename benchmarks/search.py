@@ -10,10 +10,15 @@ same; `gpu`, where a rung costs what 165 rows cost before its first one (the lau
 `docs/results/gpu_resources.md`). Device time is counted in trainings: one row, trained to the end on `cpu`, is 1.
 
 What is searched for is the smallest log10 of the validation loss; regret is its distance from the table's best, in
-decades. A table comes from any sweep over the four keys of `SPACE` with 20 rungs of 100 updates, such as
+decades. A table comes from any sweep over the four keys of `SPACE` with 20 rungs of 100 updates. `data/order.npz` (457
+trainings; the loss stays at chance for long, so that early values say little) and `data/adding.npz` (512; they say
+more) are the finished trials of
 
-    rnnsweep launch quickstart name=table sampler=random replicas=1 task.length=30 family.hidden=24 training.batch=10 \\
-        training.report_every=100 training.stop_solved=false budget.trials=4096 budget.updates=2000 'space={...}'
+    rnnsweep launch quickstart name=order cluster=inline tracker=none seed=77 sampler=random replicas=1 \\
+        task.length=20 family.hidden=16 training.batch=10 training.report_every=100 training.eval_size=200 \\
+        training.stop_solved=false budget.trials=1024 budget.updates=2000 'space={...}'
+
+and of the same with `task=adding task.length=12 budget.trials=512`.
 """
 
 from __future__ import annotations
@@ -95,7 +100,7 @@ def make(store: str, sweep: str, out: str) -> None:
     values = curves.pivot_table(index="trial", columns="rung", values="value").loc[trials["trial"]]
     assert values.shape[1] == RUNGS, values.shape
     whole = np.log10(values.ffill(axis=1).to_numpy())  # a diverged row has no more rungs
-    np.savez_compressed(out, points=np.array(points, dtype=float), curves=whole)
+    np.savez_compressed(out, points=np.array(points, dtype=np.float32), curves=whole.astype(np.float32))
     print(f"{len(whole)} trainings, best {whole[:, -1].min():.2f}, median {np.median(whole[:, -1]):.2f}")
 
 

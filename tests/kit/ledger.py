@@ -47,6 +47,7 @@ class MemoryLedger:
         self.row_reports: dict[tuple[int, int, int], RowReport] = {}
         self.rungs: dict[tuple[int, int], PutRung] = {}
         self.verdict_list: list[tuple[int, int, str]] = []
+        self._verdicts_of: dict[tuple[int, int, bool], list[str]] = {}
         self.journal: list[Change] = []
         self.cursors: dict[str, int] = {}
         self.taken: list[tuple[str, Mapping[str, Any]]] = []
@@ -110,13 +111,10 @@ class MemoryLedger:
     def _put_verdict(self, write: PutVerdict) -> None:
         assert write.verdict in VERDICTS
         starts = write.verdict == START  # of replicas, at no rung
-        taken = [
-            verdict
-            for trial, rung, verdict in self.verdict_list
-            if (trial, rung) == (write.trial, write.rung) and (verdict == START) == starts
-        ]
+        taken = self._verdicts_of.setdefault((write.trial, write.rung, starts), [])
         # a pause is followed by one promotion at most, and nothing else by anything
         assert taken == ([PAUSE] if write.verdict == PROMOTE else []), f"verdict taken twice: {taken}, {write}"
+        taken.append(write.verdict)
         self.verdict_list.append((write.trial, write.rung, write.verdict))
 
     def _put_trial(self, view: TrialView) -> None:
