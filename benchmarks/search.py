@@ -2,6 +2,7 @@
 
     make STORE SWEEP OUT.npz         the table: point and curve of every complete trial of a sweep
     widths OUT.npz [--seeds 20]      samplers by the number of rows that train at once
+    cohorts OUT.npz [--seeds 20]     a device that has room for all trials: how many of them to ask for before results
     rules OUT.npz [--seeds 20]       schedulers and pruners beside random search, up to 10 000 trials
 
 The driver, its machine, samplers, pruners and schedulers are the real ones; a training is the curve of the nearest
@@ -47,8 +48,9 @@ from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, WorkerInfo
 from rnnsweep.sweep.schedulers.base import NO_SCHEDULER, build_scheduler
 from rnnsweep.sweep.session import Pace
 from rnnsweep.sweep.space import Dimension, Space
-from rnnsweep.sweep.states import RowState, TrialState
+from rnnsweep.sweep.states import RowState, SweepState, TrialState
 from tests.kit.clock import FakeClock
+from tests.kit.ledger import MemoryLedger
 from tests.kit.plans import opened
 
 METRIC = "valid/loss"
@@ -102,6 +104,13 @@ def make(store: str, sweep: str, out: str) -> None:
     whole = np.log10(values.ffill(axis=1).to_numpy())  # a diverged row has no more rungs
     np.savez_compressed(out, points=np.array(points, dtype=np.float32), curves=whole.astype(np.float32))
     print(f"{len(whole)} trainings, best {whole[:, -1].min():.2f}, median {np.median(whole[:, -1]):.2f}")
+
+
+class Unread(MemoryLedger):
+    """A ledger whose journal nobody reads: it took a third of the time."""
+
+    def _journal(self, kind: str, trial: int | None, what: Any) -> None:
+        del kind, trial, what
 
 
 class TableWorker:
@@ -216,7 +225,7 @@ def search(table: Table, how: Strategy, room: Room, seed: int) -> dict[str, Any]
     )
     if how.most_open is not None:
         plan = replace(plan, in_flight=min(1.0, how.most_open / trials))
-    ledger, fence = opened(plan)
+    ledger, fence = opened(plan, Unread())
     pruner = block("pruner", how.pruner, how.pruner_keys)
     clock = FakeClock()
     worker = TableWorker(table, room.width, DEVICES[room.device], clock)
@@ -225,12 +234,15 @@ def search(table: Table, how: Strategy, room: Room, seed: int) -> dict[str, Any]
     pace = Pace(poll=0.0, renew=0.0, drain=1.0, inbox=1e9, note=1e9, observe=1e9)
     began = time.perf_counter()
     driver = Driver(plan, ledger, sampler, worker, clock=clock, fence=fence, pace=pace, scheduler=scheduler)  # type: ignore[arg-type]
-    driver.run()
+    if driver.run().state is SweepState.INTERRUPTED:  # a part of a search is no result
+        raise SystemExit("interrupted")
     views = ledger.trials("s")
     asked = [view for view in views if not view.enqueued]
     informed = sum(view.informed_by > 0 for view in asked)
+    until = min(budget, worker.spent)
     return {
-        "regret": [worker.best_at(budget * part / 8) - table.best for part in range(1, 9)],
+        "regret": [worker.best_at(until * part / 8) - table.best for part in range(1, 9)],
+        "spent": worker.spent,
         "trials": len(views),
         "complete": sum(view.state is TrialState.COMPLETE for view in views),
         "informed": informed / max(1, len(asked)),
@@ -246,6 +258,7 @@ def summary(runs: list[dict]) -> dict[str, Any]:
         "regret": statistics.mean(last),
         "half": half,
         "quarter": statistics.mean(min(run["regret"][1], NOTHING) for run in runs),
+        "spent": statistics.mean(run["spent"] for run in runs),
         "trials": statistics.mean(run["trials"] for run in runs),
         "complete": statistics.mean(run["complete"] for run in runs),
         "informed": statistics.mean(run["informed"] for run in runs),
@@ -254,6 +267,7 @@ def summary(runs: list[dict]) -> dict[str, Any]:
 
 
 FREE = {"in_flight": None}
+ALL = {"interim": 0.0}
 LATE = {"min_updates": 400}
 NOTHING = 3.0
 """Regret before anything is complete."""
@@ -261,20 +275,35 @@ WIDTHS = (1, 8, 32, 128, 512)
 
 
 def widths(options: argparse.Namespace) -> Iterator[tuple[str, int, Strategy]]:
-    """Samplers, each of them asked without limit and in stages."""
-    for width in WIDTHS:
+    """Samplers by what they are asked for at once, and by what they are shown of trials that are not complete."""
+    for width in options.rows or WIDTHS:
         yield "random", width, Strategy("random", {})
         yield "sobol", width, Strategy("qmc", {})
         for name in ("tpe", "gp") if options.gp else ("tpe",):
             yield name, width, Strategy(name, FREE)
             if width > 8:
                 yield f"{name}, a quarter open", width, Strategy(name, {}, most_open=max(4, width // 4))
-            yield f"{name} + asha", width, Strategy(name, FREE, scheduler="asha")
+        yield "random + asha", width, Strategy("random", {}, scheduler="asha")
+        for rule in ("asha", "hyperband"):
+            yield f"sobol + {rule}", width, Strategy("qmc", {}, scheduler=rule)
+            yield f"tpe + {rule}", width, Strategy("tpe", FREE, scheduler=rule)
+            yield f"tpe + {rule}, all values", width, Strategy("tpe", {**FREE, **ALL}, scheduler=rule)
+        yield "tpe + median", width, Strategy("tpe", FREE, pruner="median")
+        yield "tpe + median, all values", width, Strategy("tpe", {**FREE, **ALL}, pruner="median")
+
+
+def cohorts(options: argparse.Namespace) -> Iterator[tuple[str, int, Strategy]]:
+    """Shares of all trials that are open at once."""
+    for trials in options.rows or (24, 128):
+        yield "sobol, all at once", trials, Strategy("qmc", {})
+        for name in ("tpe", "gp") if options.gp else ("tpe",):
+            for parts in (2, 4, 8):
+                yield f"{name}, 1/{parts} open", trials, Strategy(name, {}, most_open=trials // parts)
 
 
 def rules(options: argparse.Namespace) -> Iterator[tuple[str, int, Strategy]]:
     """Decision rules, all with random points, so that nothing but the rule differs; and two with TPE."""
-    for width in options.rows:
+    for width in options.rows or (128,):
         yield "random", width, Strategy("random", {})
         yield "median", width, Strategy("random", {}, pruner="median")
         yield "successive halving (pruner)", width, Strategy("random", {}, pruner="successive_halving")
@@ -292,23 +321,37 @@ def rules(options: argparse.Namespace) -> Iterator[tuple[str, int, Strategy]]:
         )
 
 
-COLUMNS = ("device", "rows", "search", "regret at the end", "95 %", "at a quarter", "trials", "complete", "informed")
+COLUMNS = (
+    "device",
+    "rows",
+    "search",
+    "regret",
+    "95 %",
+    "at a quarter",
+    "device time",
+    "trials",
+    "complete",
+    "informed",
+)
 
 
 def compare(options: argparse.Namespace) -> None:
     """One line per strategy, as soon as it is measured."""
     table = load(options.table)
-    limits = f"device time of {options.budget:g} trainings, at most {options.trials} trials"
+    cohort = options.what == "cohorts"  # ends with its trials, which are as many as there are rows
+    limits = "as many trials as rows" if cohort else f"device time {options.budget:g}, at most {options.trials} trials"
     print(f"{len(table.points)} trainings; {options.seeds} seeds; {limits}\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for device in options.device:
-        for name, width, how in {"widths": widths, "rules": rules}[options.what](options):
-            if options.only and not any(word in name for word in options.only):
+        for name, width, how in {"widths": widths, "cohorts": cohorts, "rules": rules}[options.what](options):
+            if options.only and name not in options.only:
                 continue
             room = Room(width, device, options.budget, options.trials)
+            room = Room(width, device, float("inf"), width) if cohort else room
             runs = [search(table, how, room, seed) for seed in range(options.seeds)]
             found = summary(runs)
             cells = (device, width, name, f"{found['regret']:.3f}", f"± {found['half']:.3f}", f"{found['quarter']:.3f}")
+            cells = (*cells, f"{found['spent']:.0f}")
             counts = (f"{found['trials']:.0f}", f"{found['complete']:.0f}", f"{found['informed']:.0%}")
             print(f"| {' | '.join(map(str, (*cells, *counts)))} |", flush=True)
             if options.out:
@@ -319,15 +362,15 @@ def compare(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("make", "widths", "rules"))
+    parser.add_argument("what", choices=("make", "widths", "cohorts", "rules"))
     parser.add_argument("table", help="the table; with make: the store")
     parser.add_argument("more", nargs="*", help="with make: the sweep's name, and where the table goes")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--budget", type=float, default=512.0, help="device time, in trainings of one row on cpu")
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--device", nargs="+", choices=tuple(DEVICES), default=["cpu", "gpu"])
-    parser.add_argument("--rows", nargs="+", type=int, default=[128], help="of rules")
-    parser.add_argument("--only", nargs="+", help="strategies whose names hold one of these words")
+    parser.add_argument("--rows", nargs="+", type=int, help="widths; by default 128 for rules, 1 to 512 else")
+    parser.add_argument("--only", nargs="+", help="strategies of these names")
     parser.add_argument("--gp", action="store_true", help="also the Gaussian process, which takes minutes")
     parser.add_argument("--out", help="a file of JSON lines that every strategy's runs are added to")
     options = parser.parse_args()

@@ -93,7 +93,7 @@ class MemoryLedger:
         match write:
             case PutSweep(view):
                 self.sweep_views[view.name] = view
-                self._journal("sweep", None, asdict(view))
+                self._journal("sweep", None, view)
             case PutTrial(view):
                 self._put_trial(view)
             case PutAttempt(view):
@@ -104,7 +104,7 @@ class MemoryLedger:
             case PutRung():
                 assert (write.trial, write.rung) not in self.rungs, f"rung written twice: {write}"
                 self.rungs[write.trial, write.rung] = write
-                self._journal("rung", write.trial, asdict(write))
+                self._journal("rung", write.trial, write)
             case PutVerdict():
                 self._put_verdict(write)
 
@@ -127,9 +127,10 @@ class MemoryLedger:
             if view.state.finished:
                 self.finished.append(view.number)
         self.trial_views[view.number] = view
-        self._journal("trial", view.number, asdict(view))
+        self._journal("trial", view.number, view)
 
-    def _journal(self, kind: str, trial: int | None, data: Mapping[str, Any]) -> None:
+    def _journal(self, kind: str, trial: int | None, what: Any) -> None:
+        data = what if isinstance(what, Mapping) else asdict(what)
         self.journal.append(Change(len(self.journal) + 1, kind, trial, 0.0, data))
 
     def trials(self, name: str) -> list[TrialView]:

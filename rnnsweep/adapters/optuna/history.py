@@ -27,7 +27,8 @@ class TrialRecord:
         diverged: share of diverged replicas.
         curve: rung -> reduced value.
         replicas: rung -> one value per replica; kept only for pruners that pair replicas.
-        rung: as far as the trial came whose result it has taken over; it has no curve of its own.
+        rung: as far as it came, also where it has no curve of its own: of several objectives none is kept, and a trial
+            that has taken over a result has had no training.
         frozen: the trial in Optuna's words, made when first needed.
     """
 
@@ -65,16 +66,23 @@ class History:
         space: that of now; trials of earlier ones count where they lie in it.
         objectives: of the sweep.
         defaults: values of keys that earlier trials did not name, see `SpaceVersion`.
+        trusted: rung from which on the value of a trial that is not complete says something about its end.
     """
 
-    def __init__(self, space: Space, objectives: tuple[Objective, ...], defaults: tuple[Dimension, ...] = ()) -> None:
-        self.space, self.defaults = space, defaults
+    def __init__(
+        self,
+        space: Space,
+        objectives: tuple[Objective, ...],
+        defaults: tuple[Dimension, ...] = (),
+        trusted: int = 0,
+    ) -> None:
+        self.space, self.defaults, self.trusted = space, defaults, trusted
         self.goals = tuple(objective.goal for objective in objectives)
         self._records: dict[int, TrialRecord] = {}
         self._failed: set[int] = set()
         self._all = Order()
         self._by_state = {state: Order() for state in TrialState}
-        self._usable, self._complete = Order(), Order()
+        self._telling, self._complete = Order(), Order()
         self._ranked = [Order() for _ in self.goals]  # usable complete trials, best first, by each objective
 
     def start(self, number: int, params: Params) -> None:
@@ -120,8 +128,7 @@ class History:
         if record is None:
             record = self._record(view.number, view.params)
         record.state, record.values, record.diverged = view.state, tuple(view.values), view.diverged_share
-        # pruners compare curves, and one training is one curve; samplers see what came of it twice, as it was proposed
-        record.rung = 0 if view.same_as is None else view.rung
+        record.rung = view.rung
         # Optuna's form of the running trial is out of date
         record.frozen = None
         self._enter(record)
@@ -143,8 +150,8 @@ class History:
         """Every order that the record stands in, with its item there."""
         number = record.number
         places: list[tuple[Order, Any]] = [(self._all, number), (self._by_state[record.state], number)]
-        if record.usable:
-            places.append((self._usable, number))
+        if record.usable and (record.state is TrialState.COMPLETE or record.last[0] >= self.trusted):
+            places.append((self._telling, number))
         if record.usable and record.state is TrialState.COMPLETE:
             places.append((self._complete, number))
             losses = self.loss(record) if record.values else ()
@@ -157,7 +164,7 @@ class History:
     @property
     def warm(self) -> int:
         """Usable trials of another sweep; they have numbers below 0."""
-        return self._usable.below(0)
+        return self._telling.below(0)
 
     def get(self, number: int) -> TrialRecord | None:
         """The record of one trial, if it counts."""
@@ -175,9 +182,10 @@ class History:
     def finished(self, cap: int, pruned: bool = True) -> list[TrialRecord]:
         """At most `cap` usable trials by number: the best quarter of `cap`, and the newest.
 
+        Pruned ones are among them where asked for, and where they came to the rung `trusted`.
         The bound keeps an ask's cost constant however long the sweep gets.
         """
-        usable = self._usable if pruned else self._complete
+        usable = self._telling if pruned else self._complete
         if len(usable) <= cap:
             return [self._records[number] for number in usable]
         numbers: set[int] = set()

@@ -56,7 +56,8 @@ class HistorySampler:
         self.origin = UNINFORMED
 
     def _fresh(self) -> History:
-        return History(self._plan.space, self._plan.objectives, self._plan.version.defaults)
+        plan = self._plan
+        return History(plan.space, plan.objectives, plan.version.defaults, self._sampler.trusted_rung(plan))
 
     def edit(self, plan: SweepPlan, pruner: Mapping[str, Any] | None) -> int:
         """Ask and judge by this plan from now on, and by this pruner; how many enqueued points fit it no longer.

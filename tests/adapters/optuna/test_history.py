@@ -25,8 +25,8 @@ events = st.lists(
 )
 
 
-def fed(story):
-    history = History(SPACE, OBJECTIVES)
+def fed(story, trusted):
+    history = History(SPACE, OBJECTIVES, trusted=trusted)
     for kind, which, *rest in story:
         if kind == "start":
             history.start(which, *rest)
@@ -39,10 +39,14 @@ def fed(story):
     return history
 
 
+def telling(history, record):
+    return record.usable and (record.state is TrialState.COMPLETE or record.last[0] >= history.trusted)
+
+
 def plain_finished(history, cap, pruned):
     """As the docstring of `finished` says, by sorting everything."""
     records = sorted(history._records.values(), key=lambda r: r.number)
-    usable = [r for r in records if r.usable and (pruned or r.state is TrialState.COMPLETE)]
+    usable = [r for r in records if telling(history, r) and (pruned or r.state is TrialState.COMPLETE)]
     if len(usable) <= cap:
         return usable
     complete, shown = [r for r in usable if r.state is TrialState.COMPLETE], {}
@@ -56,13 +60,13 @@ def plain_finished(history, cap, pruned):
     return [shown[n] for n in sorted(shown)]
 
 
-@given(events, st.integers(1, 16), st.booleans())
-def test_every_view_is_what_a_look_at_all_records_gives(story, cap, pruned):
-    history = fed(story)
+@given(events, st.integers(1, 16), st.booleans(), st.integers(0, 3))
+def test_every_view_is_what_a_look_at_all_records_gives(story, cap, pruned, trusted):
+    history = fed(story, trusted)
     records = sorted(history._records.values(), key=lambda r: r.number)
     assert history.running() == [r for r in records if r.state is TrialState.RUNNING]
     assert history.finished(cap, pruned) == plain_finished(history, cap, pruned)
-    assert history.warm == sum(r.number < 0 and r.usable for r in records)
+    assert history.warm == sum(r.number < 0 and telling(history, r) for r in records)
     assert history.newest(cap) == records[-cap:]
     for state in (TrialState.COMPLETE, TrialState.PRUNED):
         assert history.newest(cap, state) == [r for r in records if r.state is state][-cap:]

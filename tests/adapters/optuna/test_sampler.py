@@ -76,7 +76,7 @@ def test_failed_trials_leave_nothing_to_judge():
 
 def test_what_a_scheduler_has_paused_teaches_the_model_and_so_do_its_later_rungs():
     """It comes as PRUNED and trains on: the next ask is that of a sampler that has never seen it elsewhere."""
-    tpe = {"_target_": f"{PACKAGE}.samplers.tpe.Tpe", "startup": 2}
+    tpe = {"_target_": f"{PACKAGE}.samplers.tpe.Tpe", "startup": 2, "interim": 0.0}
     points = [{"x": number / 9, "n": number + 1} for number in range(8)]
     paused = [TrialView(number, TrialState.PRUNED, points[number], (0.1 * number,)) for number in range(8)]
     live, later = build_sampler(plan(), tpe, NONE), build_sampler(plan(), tpe, NONE)
@@ -92,6 +92,42 @@ def test_what_a_scheduler_has_paused_teaches_the_model_and_so_do_its_later_rungs
     running = TrialView(8, TrialState.RUNNING, asked)
     later.restore([*paused, running], {**curves, 6: [(20, -9.0)], 7: [(20, -9.0)]}, {})
     assert live.ask(9) == later.ask(9)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_trials_that_wait_teach_the_model_from_the_trusted_share_of_their_updates_on(several):
+    """40 of 100 updates: until then an ask is that of a sampler that has heard nothing, afterwards it is not."""
+    tpe = {"_target_": f"{PACKAGE}.samplers.tpe.Tpe", "startup": 2, "interim": 0.31}
+    points = [{"x": number / 9, "n": number + 1} for number in range(8)]
+    values = (0.1, 0.2) if several else (0.1,)
+
+    def asked_at(rung):
+        sampler = build_sampler(plan(1 + several), tpe, NONE)
+        for number, point in enumerate(points):
+            sampler.tell(TrialView(number, TrialState.PRUNED, point, values, rung=rung))
+        return sampler.ask(8), sampler.origin.informed_by
+
+    def reported_at(rung):
+        sampler = build_sampler(plan(), tpe, NONE)
+        views = [TrialView(number, TrialState.PRUNED, point, values, rung=3) for number, point in enumerate(points)]
+        sampler.restore(views, {number: [(30, 0.1)] for number in range(8)}, {})
+        for number in range(8):
+            sampler.report(number, 10 * rung, 0.1)
+        return sampler.ask(8), sampler.origin.informed_by
+
+    blind = build_sampler(plan(1 + several), tpe, NONE).ask(8)
+    assert asked_at(3) == (blind, 0)
+    point, informed = asked_at(4)
+    assert (point != blind, informed) == (True, 8)
+    if not several:  # those that were promoted, as their reports come
+        assert reported_at(3) == (blind, 0)
+        assert reported_at(4) == (point, 8)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, None, "a"])
+def test_the_trusted_share_lies_between_0_and_1(share):
+    with pytest.raises(ConfigError, match=r"sampler\.interim"):
+        build_sampler(plan(), {"_target_": f"{PACKAGE}.samplers.tpe.Tpe", "interim": share}, NONE)
 
 
 @pytest.mark.parametrize("name", ["tpe.Tpe", "gp.Gp", "nsga2.Nsga2"])

@@ -87,6 +87,11 @@ class SamplerUnit(Unit):
         del ask
         return 0
 
+    def trusted_rung(self, plan: SweepPlan) -> int:
+        """The rung from which on `History.finished` shows trials that are not complete; 0: from the first one."""
+        del plan
+        return 0
+
     def check_plan(self, plan: SweepPlan) -> None:
         """Raise `ConfigError` where the sampler cannot serve this sweep."""
         if len(plan.objectives) > 1 and not self.several_objectives:

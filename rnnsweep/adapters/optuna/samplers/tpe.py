@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,9 +10,10 @@ from typing import Any, ClassVar
 import optuna
 
 from rnnsweep.adapters.optuna.frozen import suggest
-from rnnsweep.adapters.optuna.history import TrialRecord
+from rnnsweep.adapters.optuna.history import TrialRecord, rung_of
 from rnnsweep.adapters.optuna.samplers.base import Ask, ModelSampler
-from rnnsweep.unit import Range
+from rnnsweep.sweep.plan import SweepPlan
+from rnnsweep.unit import SHARE, Range
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Tpe(ModelSampler):
         candidates: points drawn from the good estimator per ask.
         multivariate: model dimensions jointly.
         constant_liar: let running trials repel the next ones.
+        interim: a trial that was pruned, or that waits, counts from this share of `budget.updates` on: good values of
+            early rungs come of points that begin well, not of those that end well.
         shown: most finished trials that one ask looks at: the best quarter and the newest; bounds its cost.
 
     References:
@@ -38,6 +42,7 @@ class Tpe(ModelSampler):
         "candidates": Range(1, integer=True),
         "multivariate": (True, False),
         "constant_liar": (True, False),
+        "interim": SHARE,
         "shown": Range(16, integer=True),
     }
 
@@ -45,7 +50,12 @@ class Tpe(ModelSampler):
     candidates: int = 24
     multivariate: bool = True
     constant_liar: bool = True
+    interim: float = 0.4
     shown: int = 2000
+
+    def trusted_rung(self, plan: SweepPlan) -> int:
+        """See `SamplerUnit.trusted_rung`."""
+        return rung_of(math.ceil(self.interim * plan.budget.updates), plan.report_every)
 
     def results(self, ask: Ask) -> list[TrialRecord] | None:
         """See `ModelSampler.results`."""
