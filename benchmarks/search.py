@@ -242,7 +242,7 @@ def search(table: Table, how: Strategy, room: Room, seed: int) -> dict[str, Any]
     until = min(budget, worker.spent)
     return {
         "regret": [worker.best_at(until * part / 8) - table.best for part in range(1, 9)],
-        "spent": worker.spent,
+        "spent": until,
         "trials": len(views),
         "complete": sum(view.state is TrialState.COMPLETE for view in views),
         "informed": informed / max(1, len(asked)),
