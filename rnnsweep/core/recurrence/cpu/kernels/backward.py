@@ -10,8 +10,10 @@ from typing import NamedTuple
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
+    BiasSum,
     PullBack,
     Sum,
+    bias_sum,
     combine,
     item_bytes,
     load,
@@ -343,36 +345,20 @@ def _add_bias_gradient(zero, job, p, t, g, here):
     """Add modReLU's: the sum over the batch of leak g sign(f(a)) f'(a)."""
     if job.dact == 0:
         return
-    # Of modReLU only, and small beside the product of the step: a plain loop will do.
     size, full = item_bytes(zero), padded(zero, job.H)
     step = job.B * full * size
     before = job.h + (p * (job.T + 1) + t) * step
     slope = job.slope + (p * job.T + t) * step
-    leak = number(zero, 1.0)
-    if job.leak != 0:
-        leak = load(zero, job.leak + p * size)
-    zone = job.zone + (p * job.T + t) * step
-    one = number(zero, 1.0)
+    mixed = 1 if job.leak != 0 or job.zone != 0 else 0
     for b in range(job.B):
-        for i in range(job.H):
-            entry = (b * full + i) * size
-            into = _share_of_f(zero, job, leak, zone + entry)
-            y = load(zero, before + step + entry)
-            # up to a factor > 0, f(a) is what the state is beyond its share of the one before: only its sign is used
-            if job.leak != 0 or job.zone != 0:
-                y -= (one - into) * load(zero, before + entry)
-            own = into * load(zero, g + entry) * load(zero, slope + entry)
-            if y == zero or not begun(job, p, t, b):
-                own = zero
-            elif y < zero:
-                own = -own
-            store(zero, load(zero, here.dact + i * size) + own, here.dact + i * size)
-
-
-@inlined
-def _share_of_f(zero, job, leak, zone):
-    """What f(a) counts for in a state: the leak, or what a zone leaves of it."""
-    return leak if job.zone == 0 else (number(zero, 1.0) - load(zero, zone)) * leak
+        if begun(job, p, t, b):
+            row = b * full * size
+            zone = job.zone + (p * job.T + t) * step + row if job.zone != 0 else here.zeros
+            own = BiasSum(
+                sums=here.dact, g=g + row, slope=slope + row, after=before + step + row, before=before + row, zone=zone,
+                leak=here.leak, mixed=mixed, count=full // vector_width(zero),
+            )  # fmt: skip
+            bias_sum(zero, own)
 
 
 @inlined
