@@ -110,7 +110,7 @@ class Embedded(Family):
             inner = self._driven(values, hypers, x, engine)
 
         def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
-            named, back = _both(inner, gradient)
+            named, back = inner.backward(gradient)
             return {**named, TABLE: collected(back, inputs, table.shape[1])}
 
         return Feed(inner.inputs, pullback)
@@ -140,15 +140,6 @@ class Embedded(Family):
     def _feeds(self) -> bool:
         """Whether the family itself puts something before its loop: a filter, or other layers."""
         return self.behind.feed is not Family.feed
-
-
-def _both(feed: Feed, gradient: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-    """Gradients of raw parameters and of what came in."""
-    if feed.both is not None:
-        return feed.both(gradient)
-    assert gradient is not None
-    assert feed.back is not None  # every filter has it but a user's own, which is refused
-    return feed.pullback(gradient), feed.back(gradient)
 
 
 class EmbeddedFeedback(Embedded):

@@ -99,11 +99,10 @@ class Entry:
         found, back = dict[str, Tensor](), None
         gradients = gradients if self.dropping is None else self.dropping.unweighed(gradients)
         if self.feed is not None:
-            found = self.loop.named(self.feed.pullback(gradients.inputs))
-            if further:
-                assert gradients.inputs is not None
-                assert self.feed.back is not None  # filters that are known one step at a time have it
-                back = self.feed.back(gradients.inputs).contiguous()
+            own, back = (
+                self.feed.backward(gradients.inputs) if further else (self.feed.pullback(gradients.inputs), None)
+            )
+            found = self.loop.named(own)
         elif self.product:
             assert gradients.inputs is not None
             path, back = into_inputs(gradients.inputs, self.inputs, self.loop.weights, self.loop.engine)

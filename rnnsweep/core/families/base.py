@@ -51,7 +51,7 @@ class Feed:
         pullback: gradients of raw parameters from those of the drives.
         back: gradient of what came in, [P, T, B, I], from that of the drives; a family with a filter gives it where its
             layers may stand on each other.
-        both: `pullback` and `back` together, of layers, for which either is a backward loop.
+        both: `pullback` and `back` together, where either is a backward loop: of layers, and of an engine's filters.
     """
 
     inputs: Tensor
@@ -59,6 +59,14 @@ class Feed:
     pullback: Callable[[Tensor | None], dict[str, Tensor]] = lambda gradient: {}
     back: Callable[[Tensor], Tensor] | None = None
     both: Callable[[Tensor | None], tuple[dict[str, Tensor], Tensor]] | None = None
+
+    def backward(self, gradient: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        """Gradients of raw parameters, and of what came in."""
+        if self.both is not None:
+            return self.both(gradient)
+        assert gradient is not None
+        assert self.back is not None  # filters that are known one step at a time have it; others are refused
+        return self.pullback(gradient), self.back(gradient).contiguous()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
     z_t = u_t W_in + b (0 before a row's own start)
     v_t = mu_t v_{t-1} + s z_t        m_t = beta m_{t-1} + (1 - beta) z_t^2
 
-All of it is independent of the state, so it runs before the loop, over all steps, and hands back by a reversed scan.
+All of it is independent of the state, so it runs before the loop, over all steps, and hands back by a reversed scan:
+by an engine that runs filters (`recurrence.filtering`), or else by the operations here, which are also its oracle.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
-from rnnsweep.core.families.input_path import EPSILON
+from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.recurrence.filtering import EPSILON, DriveFilter, FilterEngine, FilterGradients
 from rnnsweep.core.sequence_lengths import own_steps, per_sequence
 
 
@@ -121,9 +123,48 @@ def restart_index(period: Float[Tensor, " P"], lengths: Int64[Tensor, "P ..."], 
 
 
 def filtered_feed(
-    values: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."], filter_: Filter
+    values: Values, inputs: Float[Tensor, "P T B I"], lengths: Int64[Tensor, "P ..."], filter_: Filter, engine: Engine
 ) -> Feed:
-    """Drives of the loop: the filtered input path, plus ``b_rec`` unfiltered, with its pull-back to what is there."""
+    """Drives of the loop: the filtered input path, plus ``b_rec`` unfiltered, with its pull-back to what is there.
+
+    The engine runs the filter where it can; it leaves no graph, so that a network that is differentiated by autograd
+    goes through the operations of this module.
+    """
+    recorded = torch.is_grad_enabled() and (inputs.requires_grad or values["w_in"].requires_grad)
+    if isinstance(engine, FilterEngine) and not recorded and type(filter_) in (Momentum, Adaptive):
+        return _engines_feed(values, inputs, lengths, filter_, engine)
+    return _own_feed(values, inputs, lengths, filter_)
+
+
+def _engines_feed(values: Values, inputs: Tensor, lengths: Tensor, filter_: Filter, engine: FilterEngine) -> Feed:
+    momentum = filter_ if isinstance(filter_, Momentum) else filter_.momentum
+    beta = None
+    if isinstance(filter_, Adaptive):
+        beta = filter_.beta[..., 0].expand_as(momentum.decay[..., 0])
+    rates = DriveFilter(
+        values["w_in"], values.get("b"), values.get("b_rec"), momentum.decay[..., 0], momentum.scale.flatten(), beta
+    )
+    record = engine.filtered(inputs, rates, lengths)
+
+    def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
+        assert gradient is not None
+        return _named(engine.filtered_back(record, gradient, further=False))
+
+    def both(gradient: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        assert gradient is not None
+        found = engine.filtered_back(record, gradient, further=True)
+        assert found.inputs is not None
+        return _named(found), found.inputs
+
+    return Feed(record.drives, pullback, lambda gradient: both(gradient)[1], both)
+
+
+def _named(found: FilterGradients) -> dict[str, Tensor]:
+    parts = {"w_in": found.w_in, "b": found.bias, "b_rec": found.after}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _own_feed(values: Values, inputs: Tensor, lengths: Tensor, filter_: Filter) -> Feed:
     T = inputs.shape[1]
     z = numerics.matmul(inputs.flatten(1, 2), values["w_in"]).unflatten(1, inputs.shape[1:3])
     if "b" in values:

@@ -15,10 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rnnsweep.core.recurrence.filtering import EPSILON
 from rnnsweep.core.types import LoopWeights
-
-EPSILON = 1e-16
-"""Under the root of the adaptive variants, as in the authors' code."""
 
 Values = Mapping[str, Float[Tensor, "P ..."]]
 

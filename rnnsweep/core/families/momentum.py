@@ -56,8 +56,7 @@ class Filtered(Family):
         engine: Engine,
     ) -> Feed:
         """Filtered drives."""
-        del engine
-        return filtered_feed(values, inputs, lengths, self.filter_of(hypers, lengths, inputs.shape[1]))
+        return filtered_feed(values, inputs, lengths, self.filter_of(hypers, lengths, inputs.shape[1]), engine)
 
 
 class MomentumFilter(Filtered):

@@ -22,13 +22,14 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import width_of
 KERNELS = "rnnsweep.core.recurrence.cpu.kernels"
 FOLDER = Path(compiling.__file__).parent
 JOB = SimpleNamespace(
-    T=9, B=5, H=7, I=3, K=6, M=7, N=7, chunk=4, w_in=1, dw_in=1, each=1, kind=0, term=SimpleNamespace(kind=1)
+    T=9, B=5, H=7, I=3, K=6, M=7, N=7, G=7, chunk=4, w_in=1, dw_in=1, each=1, kind=0, term=SimpleNamespace(kind=1)
 )  # fmt: skip
 MAPS = {
     "matrices": ("Outer", "Matmul"),
     "forward": ("Forward",),
     "backward": ("Backward",),
     "beside": ("Term",),
+    "filters": ("Filter", "FilterBack"),
     "tangent": ("Tangent",),
     "gated_forward": ("GatedForward",),
     "gated_backward": ("GatedBackward",),

@@ -25,6 +25,8 @@ from rnnsweep.core.types import KernelArguments
 
 ALIGN = 64
 """Bytes: buffers begin on a cache line, and so on the longest vector's width."""
+SAMPLES_PER_BLOCK = 96
+"""About as many samples per block of steps: their states and deltas, and the sums they are added to, stay in L2."""
 _LARGEST_IDLE = 1 << 30
 
 _MAIN_MEMORY = torch.device("cpu")

@@ -12,8 +12,16 @@ from torch import Tensor
 from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.cells import Cell, whole_direct
-from rnnsweep.core.recurrence.cpu.engine.dispatch import ALIGN, RowThreads, TensorAddresses, Workspace, width_of
-from rnnsweep.core.recurrence.cpu.engine.simple import SAMPLES_PER_BLOCK, CpuEngine
+from rnnsweep.core.recurrence.cpu.engine.dispatch import (
+    ALIGN,
+    SAMPLES_PER_BLOCK,
+    RowThreads,
+    TensorAddresses,
+    Workspace,
+    width_of,
+)
+from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
+from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
@@ -211,6 +219,18 @@ class GatedEngine:
         """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
         del trace, step, horizon, activation
         raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
+
+    def filtered(
+        self, inputs: Float[Tensor, "P T B I"], filter_: DriveFilter, lengths: Int64[Tensor, "P ..."]
+    ) -> FilterRecord:
+        """See `FilterEngine.filtered`."""
+        return self._plain.filtered(inputs, filter_, lengths)
+
+    def filtered_back(
+        self, record: FilterRecord, gradient: Float[Tensor, "P T B G"], *, further: bool
+    ) -> FilterGradients:
+        """See `FilterEngine.filtered_back`."""
+        return self._plain.filtered_back(record, gradient, further=further)
 
     def outer(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import BackwardTerm, NormRatio, Tangent, TermResult
 from rnnsweep.core.recurrence.cpu import host
 from rnnsweep.core.recurrence.cpu.engine.dispatch import (
+    SAMPLES_PER_BLOCK,
     RowThreads,
     TensorAddresses,
     Workspace,
@@ -21,11 +23,10 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     rows_of,
     width_of,
 )
+from rnnsweep.core.recurrence.cpu.engine.filters import FilterLoops
+from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.layer_norm import NormedRecord
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace, check_parts
-
-SAMPLES_PER_BLOCK = 96
-"""About as many samples per block of steps: their states and deltas, and the sums they are added to, stay in L2."""
 
 
 class CpuEngine:
@@ -60,6 +61,7 @@ class CpuEngine:
         self._workspace = Workspace()
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
+        self._filters = FilterLoops(self._threads, self._workspace)
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """No numba, no FMA vectors, an unknown activation, or another type than float32 and float64."""
@@ -234,6 +236,22 @@ class CpuEngine:
         scratch = tangent_scratch(0, dtype.itemsize, width_of(H, dtype), job).end
         self._threads.run(tangent_rows, job, P, dtype, scratch)
         return result
+
+    def filtered(
+        self, inputs: Float[Tensor, "P T B I"], filter_: DriveFilter, lengths: Int64[Tensor, "P ..."]
+    ) -> FilterRecord:
+        """See `FilterEngine.filtered`."""
+        return self._filters.filtered(inputs, filter_, lengths)
+
+    def filtered_back(
+        self, record: FilterRecord, gradient: Float[Tensor, "P T B G"], *, further: bool
+    ) -> FilterGradients:
+        """See `FilterEngine.filtered_back`."""
+        found, dz = self._filters.filtered_back(record, gradient, further=further)
+        if dz is None:
+            return found
+        back = self.matmul(dz.flatten(1, 2), record.filter.w_in.transpose(1, 2).contiguous())
+        return replace(found, inputs=back.unflatten(1, dz.shape[1:3]))
 
     def outer(
         self,
