@@ -58,6 +58,47 @@ def _padded_product(left: Tensor, right: Tensor) -> Tensor:
     return product[..., :N] if last else product
 
 
+def inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
+    """The inverse of each matrix, row by row, [P, N, N]; differentiable, twice too.
+
+    Numerics:
+        LU with partial pivoting, one matrix after the other. On the CPU padded with the identity to multiples of 16, as
+        in `matmul`: LAPACK's kernels round by alignment, and so every matrix begins on a cache line. A matrix that is
+        singular or not finite gives something that is not finite, and no error, which would stop the rows beside it.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _RowwiseInverse.apply(x)  # type: ignore[return-value]
+    return _padded_inverse(x)
+
+
+class _RowwiseInverse(torch.autograd.Function):
+    """`inverse` in a graph: torch's own derivative would be products neither padded nor ordered."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        result = _padded_inverse(x)
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> Tensor:
+        (result,) = ctx.saved_tensors
+        turned = result.transpose(1, 2)
+        return -matmul(matmul(turned, gradients[0]), turned)
+
+
+def _padded_inverse(x: Tensor) -> Tensor:
+    N = x.shape[1]
+    more = -N % LANES if x.device.type == "cpu" else 0
+    if more:
+        x = pad(x, (0, more, 0, more))
+        x.diagonal(dim1=1, dim2=2)[:, N:] = 1
+    result, info = torch.linalg.inv_ex(x)
+    # LAPACK stops at a zero pivot and leaves finite numbers.
+    result = torch.where((info == 0)[:, None, None], result, torch.full_like(result, torch.nan))
+    return result[:, :N, :N].contiguous() if more else result
+
+
 def line_by_line(x: Float[Tensor, "P M K"]) -> Float[Tensor, "P M K"]:
     """The same matrices in row-major order, also where one line (M = 1) leaves the stride of M open.
 

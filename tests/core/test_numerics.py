@@ -114,3 +114,24 @@ def test_omegas_full_gradient_is_the_same_bits_alone_and_in_a_pack(state):
     for row in range(3):
         alone = gradients([row])
         assert all(torch.equal(alone[name][0], pack[name][row]) for name in pack), row
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_inverse_is_the_same_bits_alone_and_in_a_pack(dtype):
+    for N in SIZES[:-1]:
+        x = rows(3, N, N, dtype=dtype) + 4 * torch.eye(N, dtype=dtype)
+        pack = numerics.inverse(x)
+        torch.testing.assert_close(pack @ x, torch.eye(N, dtype=dtype).expand(3, N, N), rtol=0, atol=1e-4)
+        sick = x.clone()
+        sick[1] = 0  # singular
+        beside = numerics.inverse(sick)
+        for row in range(3):
+            assert torch.equal(pack[row], numerics.inverse(x[row : row + 1])[0]), (N, row)
+            assert row == 1 or torch.equal(pack[row], beside[row]), (N, row)
+        assert torch.isnan(beside[1]).all()
+
+
+def test_an_inverse_can_be_differentiated_twice():
+    x = (rows(2, 3, 3, dtype=torch.float64) / 3 + 2 * torch.eye(3, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(numerics.inverse, x)
+    assert torch.autograd.gradgradcheck(numerics.inverse, x)

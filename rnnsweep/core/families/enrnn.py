@@ -138,7 +138,7 @@ class Enrnn(Family):
         named, L = gradients.parts(), self.n_long
         w = named.pop("w_rec")  # P H H
         d = signs(hypers["negatives"], L)
-        named["a_skew"] = cayley_pullback(values["a_skew"], d, cayley(values["a_skew"], d), w[:, :L, :L])
+        named["a_skew"] = cayley_pullback(d, cayley(values["a_skew"], d), w[:, :L, :L])
         lead, on = self._normalised(values, hypers)
         named["w_short"] = divided_pullback(values["w_short"], lead, on, w[:, L:, L:])
         # The block that is 0 by construction, w[:, :L, L:], belongs to nobody: its gradient is dropped.
@@ -148,7 +148,7 @@ class Enrnn(Family):
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of the block matrix."""
         d = signs(hypers["negatives"], self.n_long)
-        long = cayley_step(values["a_skew"], d, cayley(values["a_skew"], d), step["a_skew"])
+        long = cayley_step(d, cayley(values["a_skew"], d), step["a_skew"])
         lead, on = self._normalised(values, hypers)
         return self._blocks(long, step["w_cross"], divided_step(values["w_short"], lead, on, step["w_short"]))
 

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.families.base import Values
-from rnnsweep.core.families.mapping import pull, push
-from rnnsweep.core.families.orthogonal_maps import each_row, skew
+from rnnsweep.core.families.exponential_map import Exponential, exponential
+from rnnsweep.core.families.mapping import push
+from rnnsweep.core.families.orthogonal_maps import skew, skew_gradient
 from rnnsweep.core.families.skew_loop import SkewFamily
+from rnnsweep.core.remembered import Remembered
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 
 
@@ -30,7 +32,7 @@ class ExpRnn(SkewFamily):
         activation: f; modReLU, whose bias is the only one, in the paper.
 
     Numerics:
-        `torch.matrix_exp` and its exact derivative, each matrix by itself; W^T W = I to 1e-12 in float64. Initially
+        `exponential_map.exponential` and its exact derivative; W^T W = I to 1e-12 in float64. Initially
         planes rotate by U(-pi, pi), or by the angles of an init that draws role ``skew``. Parameter group ``skew``.
 
     References:
@@ -38,7 +40,7 @@ class ExpRnn(SkewFamily):
         the init says; their code hands -tan(t / 2), made for the Cayley map, to exp and so rotates by that.
     """
 
-    asks_host: ClassVar[bool] = True  # `matrix_exp` chooses its approximation by the matrix's norm
+    asks_host: ClassVar[bool] = True  # how often the matrix is halved depends on its norm
 
     def initial(
         self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]
@@ -57,21 +59,25 @@ class ExpRnn(SkewFamily):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The loop's weights; W by the exponential map."""
         del hypers
-        return LoopWeights(_exponential(values), values["w_in"], values.get("b"), values.get("act_bias"))
+        return LoopWeights(_value(values), values["w_in"], values.get("b"), values.get("act_bias"))
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of A and of what the loop takes as it is."""
         del hypers
         named = gradients.parts()
-        # Only what the map reads: the others would come back as zeros and cover their gradients.
-        mapped = pull(_exponential, {"a_skew": values["a_skew"]}, named.pop("w_rec"))
-        return {**named, **mapped}
+        named["a_skew"] = skew_gradient(_exponential(values["a_skew"]).pullback(named.pop("w_rec")))
+        return named
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of W."""
         del hypers
-        return push(_exponential, {"a_skew": values["a_skew"]}, step)
+        return push(_value, {"a_skew": values["a_skew"]}, step)
 
 
-def _exponential(values: Values) -> Tensor:
-    return each_row(lambda stored: torch.linalg.matrix_exp(skew(stored)), values["a_skew"])
+def _value(values: Values) -> Tensor:
+    return _exponential(values["a_skew"]).value
+
+
+@Remembered
+def _exponential(stored: Tensor) -> Exponential:
+    return exponential(skew(stored))

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from rnnsweep.core import rng
+from rnnsweep.core import numerics, rng
+from rnnsweep.core.remembered import Remembered
 
 
 def skew(stored: Float[Tensor, "*batch H H"]) -> Float[Tensor, "*batch H H"]:
@@ -40,61 +41,52 @@ def each_row(work: Callable[..., Float[Tensor, " ..."]], *arguments: Float[Tenso
 
 
 def cayley(stored: Float[Tensor, "P H H"], diagonal: Float[Tensor, "P H"]) -> Float[Tensor, "P H H"]:
-    """W = (I + A)^{-1} (I - A) D, [P, H, H]; `diagonal` [P, H].
+    """W = (I + A)^{-1} (I - A) D = (2 (I + A)^{-1} - I) D, [P, H, H]; `diagonal` [P, H].
+
+    Asked again for the same numbers it gives the same tensor, which nobody may write into.
 
     Numerics:
-        I + A is never singular (its eigenvalues are 1 + i w); LU with pivoting. Error of W^T W of order 1e-15 in
+        I + A is never singular (its eigenvalues are 1 + i w); see `numerics.inverse`. Error of W^T W of order 1e-15 in
         float64. Non-finite rows stay alone.
 
     References:
         Helfrich, Willmott, Ye (2018), eq. 4.
     """
-    return each_row(_cayley, stored, diagonal)
+    return _cayley(stored, diagonal)
 
 
 def cayley_pullback(
-    stored: Float[Tensor, "P H H"],
-    diagonal: Float[Tensor, "P H"],
-    w: Float[Tensor, "P H H"],
-    gradient: Float[Tensor, "P H H"],
+    diagonal: Float[Tensor, "P H"], w: Float[Tensor, "P H H"], gradient: Float[Tensor, "P H H"]
 ) -> Float[Tensor, "P H H"]:
-    """dC/d stored = upper triangle of V^T - V, V = (I + A)^{-T} G (D + W^T); Helfrich et al. (2018), theorem 3.2."""
+    """dC/d stored = upper triangle of V^T - V, V = (I + A)^{-T} G (D + W^T); Helfrich et al. (2018), theorem 3.2.
 
-    def row(a: Tensor, d: Tensor, w: Tensor, g: Tensor) -> Tensor:
-        eye = torch.eye(len(d), dtype=d.dtype, device=d.device)
-        v = _solve(eye - skew(a), g @ (torch.diag(d) + w.T))  # (I + A)^T = I - A
-        return (v.T - v).triu(1)
-
-    return each_row(row, stored, diagonal, w, gradient)
+    Of W alone: (I + A)^{-1} is K = (W D + I) / 2, and D + W^T is 2 D K^T.
+    """
+    turned = _resolvent(diagonal, w).transpose(1, 2)
+    v = numerics.matmul(turned, numerics.matmul(gradient * diagonal[:, None, :], turned)) * 2
+    return (v.transpose(1, 2) - v).triu(1)
 
 
 def cayley_step(
-    stored: Float[Tensor, "P H H"],
-    diagonal: Float[Tensor, "P H"],
-    w: Float[Tensor, "P H H"],
-    step: Float[Tensor, "P H H"],
+    diagonal: Float[Tensor, "P H"], w: Float[Tensor, "P H H"], step: Float[Tensor, "P H H"]
 ) -> Float[Tensor, "P H H"]:
-    """First-order change of W: dW = -(I + A)^{-1} dA (W + D)."""
-
-    def row(a: Tensor, d: Tensor, w: Tensor, s: Tensor) -> Tensor:
-        eye = torch.eye(len(d), dtype=d.dtype, device=d.device)
-        # From d[(I + A) W] = d[(I - A) D].
-        return -_solve(eye + skew(a), skew(s) @ (w + torch.diag(d)))
-
-    return each_row(row, stored, diagonal, w, step)
+    """First-order change of W: dW = -(I + A)^{-1} dA (W + D) = -2 K dA K D."""
+    k = _resolvent(diagonal, w)
+    return numerics.matmul(k, numerics.matmul(skew(step), k)) * (-2 * diagonal[:, None, :])
 
 
+def _resolvent(diagonal: Tensor, w: Tensor) -> Tensor:
+    """(I + A)^{-1} of W and D."""
+    doubled = w * diagonal[:, None, :]
+    doubled.diagonal(dim1=1, dim2=2).add_(1)
+    return doubled / 2
+
+
+@Remembered
 def _cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
-    eye, a = torch.eye(len(diagonal), dtype=diagonal.dtype, device=diagonal.device), skew(stored)
+    eye = torch.eye(stored.shape[1], dtype=stored.dtype, device=stored.device)
     # Scaling columns is a product with D on the right.
-    return _solve(eye + a, eye - a) * diagonal
-
-
-def _solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """A solve that returns NaN where LAPACK refuses non-finite or singular matrices."""
-    # `solve` would raise, and stop the rows beside this one.
-    solution, _ = torch.linalg.solve_ex(matrix, right)
-    return solution
+    return (2 * numerics.inverse(eye + skew(stored)) - eye) * diagonal[:, None, :]
 
 
 def cayley_blocks(

@@ -54,12 +54,11 @@ class Scornn(SkewFamily):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of A and of what the loop takes as it is."""
         named = gradients.parts()
-        # W is formed again: `weights` leaves nothing behind for this call.
         d = signs(hypers["negatives"], self.hidden)
-        named["a_skew"] = cayley_pullback(values["a_skew"], d, cayley(values["a_skew"], d), named.pop("w_rec"))
+        named["a_skew"] = cayley_pullback(d, cayley(values["a_skew"], d), named.pop("w_rec"))
         return named
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of W."""
         d = signs(hypers["negatives"], self.hidden)
-        return cayley_step(values["a_skew"], d, cayley(values["a_skew"], d), step["a_skew"])
+        return cayley_step(d, cayley(values["a_skew"], d), step["a_skew"])

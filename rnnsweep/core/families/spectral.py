@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rnnsweep.core.remembered import Remembered
+
 _TIE = 1e-9
 """Relative distance below which two leading eigenvalues count as tied, in float64."""
 _ROUNDINGS = 4.0
@@ -55,8 +57,13 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
     References:
         Magnus (1985), derivative of a simple eigenvalue.
     """
+    return _leaders(matrices.detach())
+
+
+@Remembered
+def _leaders(matrices: Tensor) -> Leading:
     tie = tie_tolerance(matrices.shape[-1], matrices.dtype)
-    each = [_leading(matrix, tie) for matrix in matrices.detach().double().cpu()]
+    each = [_leading(matrix, tie) for matrix in matrices.double().cpu()]
     rho = torch.tensor([item[0] for item in each], dtype=torch.float64)
     tied = torch.tensor([item[2] for item in each])
     parts = (rho, torch.stack([item[1] for item in each]), tied)

@@ -1,0 +1,63 @@
+"""The exponential of skew matrices against torch's, in value, gradient and second derivative."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rnnsweep.core.families.exponential_map import exponential
+
+SCALES = (0.0, 0.01, 0.3, 2.0, 30.0)
+"""No halvings, some, many."""
+
+
+def skew(scale: float, size: int = 21, rows: int = 3, dtype=torch.float64) -> torch.Tensor:
+    x = torch.randn(rows, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * scale
+    return (x - x.transpose(1, 2)).to(dtype)
+
+
+def through(gradient: torch.Tensor) -> torch.Tensor:
+    """What a skew matrix sees of it."""
+    return gradient - gradient.transpose(1, 2)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_value_and_pullback_are_those_of_torchs_in_float64(scale, dtype, tolerance):
+    a = skew(scale, dtype=dtype)
+    g = torch.randn(a.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    live = a.double().requires_grad_()
+    true = torch.linalg.matrix_exp(live)
+    (want,) = torch.autograd.grad((true * g).sum(), live)
+    found = exponential(a)
+    # the norm of A is as much as rounding of A itself moves its exponential
+    limit = tolerance * max(1.0, float(torch.linalg.matrix_norm(live.detach(), 2).max()))
+    torch.testing.assert_close(found.value.double(), true.detach(), rtol=0, atol=limit)
+    ours = through(found.pullback(g.to(dtype))).double()
+    torch.testing.assert_close(ours, through(want), rtol=0, atol=limit * float(want.abs().max()))
+    gram = found.value.transpose(1, 2) @ found.value
+    assert (gram - torch.eye(21, dtype=dtype)).abs().max() <= limit
+
+
+def test_the_graph_is_the_same_function_twice_over():
+    a = skew(0.5, size=4, rows=2)
+    a.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: exponential(x - x.transpose(1, 2)).value, a)
+    assert torch.autograd.gradgradcheck(lambda x: exponential(x - x.transpose(1, 2)).value, a)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_bit_depends_on_neighbours(dtype):
+    """Rows are halved a different number of times; one of them is not finite."""
+    a = torch.cat([skew(scale, rows=1, dtype=dtype) for scale in SCALES])
+    g = torch.randn(a.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    sick = a.clone()
+    sick[2, 0, 1] = torch.inf
+    whole, beside = exponential(a), exponential(sick)
+    assert len(set(whole.halvings.tolist())) >= 3
+    for p in range(len(a)):
+        alone = exponential(a[p : p + 1])
+        for pack in (whole, beside) if p != 2 else (whole,):
+            assert torch.equal(pack.value[p], alone.value[0])
+            assert torch.equal(pack.pullback(g)[p], alone.pullback(g[p : p + 1])[0])
+    assert not torch.isfinite(beside.value[2]).any()
