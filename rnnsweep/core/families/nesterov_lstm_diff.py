@@ -10,10 +10,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rnnsweep.core import numerics
 from rnnsweep.core.families.base import Feed, Values
 from rnnsweep.core.families.filtered_lstm import FilteredLstm
-from rnnsweep.core.families.filters import restarting
+from rnnsweep.core.families.filters import Momentum, constant, filtered_feed, restarting
 from rnnsweep.core.families.input_path import InputPath, following, kappa
 from rnnsweep.core.families.momentum import RESTART, SCALE
 from rnnsweep.core.recurrence.base import Engine
@@ -69,35 +68,28 @@ class NesterovLstmDiff(FilteredLstm):
         lengths: Int64[Tensor, "P ..."],
         engine: Engine,
     ) -> Feed:
-        """Drives [P, T, B, 4H + 1]: s (u W_in + b) - b_rec, and kappa."""
-        del engine
-        P, T, B, _ = inputs.shape
-        s = hypers["s"][:, None, None, None]
-        flat = inputs.flatten(1, 2)  # P TB I
-        # Not put to 0 before a row's start: v is part of the state, which the loop holds still there.
-        z = numerics.matmul(flat, values["w_in"]).unflatten(1, (T, B)) + values["b"][:, None, None, :]
+        """Drives [P, T, B, 4H + 1]: b_rec - s (u W_in + b), and kappa."""
+        (P, T, B, _), s = inputs.shape, hypers["s"]
+        # A filter that forgets at once.
+        path = filtered_feed(values, inputs, lengths, Momentum(constant(s * 0, T), -s[:, None, None, None]), engine)
         # Also where it is the same for all sequences: the cell reads it from the drive.
         kappa = restarting(hypers["restart"], lengths, T).expand(P, T, B, 1)
 
         def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
             assert gradient is not None
             # The last entry is kappa's, which is no parameter.
-            down = gradient[..., :-1]
-            dz = (s * down).flatten(1, 2)
-            own = {"b": numerics.row_sum(dz), "b_rec": -numerics.row_sum(down.flatten(1, 2))}
-            return {"w_in": numerics.matmul(flat.transpose(1, 2), dz), **own}
+            return path.pullback(gradient[..., :-1])
 
-        def back(gradient: Tensor) -> Tensor:
-            dz = (s * gradient[..., :-1]).flatten(1, 2)
-            return numerics.matmul(dz, values["w_in"].transpose(1, 2)).unflatten(1, (T, B))
+        def both(gradient: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+            assert gradient is not None
+            return path.backward(gradient[..., :-1])
 
-        # Here, not as the loop's bias: the drive has kappa beside the gates, and enters v with a minus.
-        path = s * z - values["b_rec"][:, None, None, :]
-        return Feed(torch.cat((path, kappa), -1), pullback, back)
+        # Here, not as the loop's bias: the drive has kappa beside the gates.
+        return Feed(torch.cat((path.inputs, kappa), -1), pullback, lambda gradient: both(gradient)[1], both)
 
 
 class DifferencePath(InputPath):
-    """Drives [s z - b_rec, kappa]; the memory is k, counted from 0."""
+    """Drives [b_rec - s z, kappa]; the memory is k, counted from 0."""
 
     def memory(self, drive: int) -> int:
         """k alone."""
@@ -112,5 +104,5 @@ class DifferencePath(InputPath):
         self, constants: Values, z: Float[Tensor, "P B D"], memory: Float[Tensor, "P B M"]
     ) -> tuple[Float[Tensor, "P B G"], Float[Tensor, "P B M"]]:
         """See `InputPath.step`."""
-        drive = torch.cat((constants["s"] * z - constants["b_rec"], kappa(memory)), -1)
+        drive = torch.cat((constants["b_rec"] - constants["s"] * z, kappa(memory)), -1)
         return drive, following(memory, constants["restart"])

@@ -81,11 +81,13 @@ class LstmCell(ProductCell):
 
 @dataclass(frozen=True)
 class DifferenceLstmCell(ProductCell):
-    """s = [h, c, v]; d = [input path, kappa]; v = a - input path; gates = v + kappa (v - v_{t-1}).
+    """s = [h, c, v]; d = [input path, kappa]; v = a + input path; gates = v + kappa (v - v_{t-1}).
 
     References:
         Nguyen et al. (2020), second form in their code.
     """
+
+    fused: ClassVar[Mapping[str, str]] = {"cpu": "rnnsweep.core.recurrence.cpu.engine.gated:DifferenceLstmEngine"}
 
     @property
     def state(self) -> int:
@@ -102,6 +104,11 @@ class DifferenceLstmCell(ProductCell):
         """The gates and kappa."""
         return 4 * self.hidden + 1
 
+    @property
+    def kept(self) -> int:
+        """i, f, g, o and tanh(c)."""
+        return 5 * self.hidden
+
     def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """[h, c, v]."""
         del own
@@ -111,10 +118,18 @@ class DifferenceLstmCell(ProductCell):
         c = f * s[..., H : 2 * H] + i * g
         return torch.cat((o * torch.tanh(c), c, v), -1)
 
+    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
+        """[h, c, v], and all gates with tanh(c)."""
+        del own
+        H = self.hidden
+        v, gates = self._ahead(a, d, s)
+        kept, c = _cell_of(gates, s[..., H : 2 * H])
+        return torch.cat((kept[..., 3 * H : 4 * H] * kept[..., 4 * H :], c, v), -1), kept
+
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of i, f, g, o and tanh(c)."""
-        del own
-        return _gate_slopes(self._again(kept, d, s))
+        del d, s, own
+        return _gate_slopes(kept)
 
     def pull(
         self,
@@ -127,21 +142,14 @@ class DifferenceLstmCell(ProductCell):
         """Closed form; kappa is no parameter."""
         del own
         H, kappa = self.hidden, d[..., -1:]
-        # kept is a alone: gates follow from it, and five more tensors of a step need not be held.
-        again = self._again(kept, d, s)
-        gates, before = _pull_gates(again, s[..., H : 2 * H], g[..., : 2 * H])
+        gates, before = _pull_gates(kept, s[..., H : 2 * H], g[..., : 2 * H])
         # v acts in its own step with 1 + kappa, and in the next one as v_{t-1} with -kappa.
         dv = (1 + kappa) * gates + g[..., 2 * H :]
         back = torch.cat((torch.zeros_like(before), before, -kappa * gates), -1)
-        # v = a - input path: hence the minus.
-        return Pulled(dv, torch.cat((-dv, torch.zeros_like(kappa)), -1), back)
-
-    def _again(self, a: Tensor, d: Tensor, s: Tensor) -> Tensor:
-        """i, f, g, o and tanh(c) side by side."""
-        return _cell_of(self._ahead(a, d, s)[1], s[..., self.hidden : 2 * self.hidden])[0]
+        return Pulled(dv, torch.cat((dv, torch.zeros_like(kappa)), -1), back)
 
     def _ahead(self, a: Tensor, d: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        v = a - d[..., :-1]
+        v = a + d[..., :-1]
         return v, v + d[..., -1:] * (v - s[..., 2 * self.hidden :])
 
 

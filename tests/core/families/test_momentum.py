@@ -84,7 +84,7 @@ def test_states_and_gradients_equal_autograd(family, states, hypers):
     assert_equals(family, states, hypers=hypers, tolerance=1e-11)
 
 
-@pytest.mark.parametrize(("family", "states", "hypers"), [case for case in CASES if case[1] is lstm])
+@pytest.mark.parametrize(("family", "states", "hypers"), CASES)
 def test_fused_loops_equal_autograd(family, states, hypers):
     assert_equals(family, states, hypers=hypers, tolerance=1e-11, engine="cpu")
 
@@ -138,6 +138,7 @@ def difference(parts: Parts, inputs: torch.Tensor, own: dict[str, float]) -> tor
     return torch.stack(found)
 
 
-def test_the_second_published_form_equals_autograd():
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_the_second_published_form_equals_autograd(engine):
     hypers = [{"s": 1.0, "restart": 2}, {"s": 0.4, "restart": 40}]
-    assert_equals(NesterovLstmDiff(hidden=6), difference, hypers=hypers, tolerance=1e-11)
+    assert_equals(NesterovLstmDiff(hidden=6), difference, hypers=hypers, tolerance=1e-11, engine=engine)

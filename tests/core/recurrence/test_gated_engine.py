@@ -17,9 +17,12 @@ from rnnsweep.core.families.momentum_lstm import MomentumLstm
 from rnnsweep.core.families.nesterov_lstm import NesterovLstm
 from rnnsweep.core.families.nesterov_lstm_diff import NesterovLstmDiff
 from rnnsweep.core.families.rmsprop_lstm import RmspropLstm
+from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import CellEngine
 from rnnsweep.core.recurrence.choose import engine_for
-from rnnsweep.core.recurrence.cpu.engine.gated import GruEngine, LstmEngine
+from rnnsweep.core.recurrence.cpu.engine.gated import DifferenceLstmEngine, GruEngine, LstmEngine
+from rnnsweep.core.recurrence.gated_cells import DifferenceLstmCell
+from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Direct, LoopWeights
 from rnnsweep.errors import ConfigError
 from tests.contract.test_gated_engines import CELLS, NONE, Case, fused
@@ -136,10 +139,52 @@ def test_who_gets_the_fused_loops() -> None:
             assert (type(engine), engine.name, note) == (GruEngine if family is Gru else LstmEngine, "cpu", ""), family
         engine, note = engine_for(family(hidden=4).cell, "reference", NONE, torch.float32, CPU)
         assert (type(engine), note) == (CellEngine, "")
-    for family in (MinGru, NesterovLstmDiff):
-        engine, note = engine_for(family(hidden=4).cell, "auto", NONE, torch.float32, CPU)
-        assert type(engine) is CellEngine
-        assert note == f"cpu engine not used: {type(family(hidden=4).cell).__name__} has no fused loop"
+    cell = MinGru(hidden=4).cell
+    engine, note = engine_for(cell, "auto", NONE, torch.float32, CPU)
+    assert type(engine) is CellEngine
+    assert note == f"cpu engine not used: {type(cell).__name__} has no fused loop"
+    cell = NesterovLstmDiff(hidden=4).cell
+    assert type(engine_for(cell, "auto", NONE, torch.float32, CPU)[0]) is DifferenceLstmEngine
+    engine, note = engine_for(cell, "auto", NONE, torch.float32, CPU, regularised=True)
+    assert type(engine) is CellEngine
+    assert "zoneout" in note
+
+
+def ahead(engine: Engine, rows: slice, dtype: torch.dtype, lengths: torch.Tensor, *, steps: bool) -> list[torch.Tensor]:
+    """All results of some rows of the LSTM that looks ahead, whose whole state begins and ends with something."""
+    (P, T, B), H = (3, 7, 4), 13
+    rng = torch.Generator().manual_seed(5)
+
+    def normal(*size: int) -> torch.Tensor:
+        return torch.randn(*size, generator=rng, dtype=F64).to(dtype)[rows]
+
+    weights = LoopWeights(normal(P, H, 4 * H) / H**0.5, h0=normal(P, 6 * H))
+    kappa = normal(P, T, B, 1).abs()
+    own = own_steps(lengths, T)[..., None]
+    direct = Direct(steps=normal(P, T, B, 6 * H) * own[rows]) if steps else Direct(last=normal(P, B, 6 * H))
+    record = engine.forward(torch.cat((normal(P, T, B, 4 * H), kappa), -1), weights, NONE, lengths[rows])
+    found, trace = engine.backward(record, direct, NONE)
+    assert trace is not None
+    lean, none = engine.backward(record, direct, NONE, keep=False)
+    assert none is None
+    results = (record.h, found.w_rec, found.h0, found.inputs, lean.w_rec, lean.inputs, trace.delta, trace.x)
+    return [value.clone() for value in results if value is not None]
+
+
+@pytest.mark.parametrize("steps", [False, True])
+@pytest.mark.parametrize("lengths", [torch.tensor([7, 3, 1]), torch.tensor([[7, 2, 1, 7], [3, 3, 6, 1], [5, 5, 5, 5]])])
+def test_the_gates_that_look_ahead_do_so_step_by_step_too(lengths: torch.Tensor, steps: bool) -> None:
+    cell = DifferenceLstmCell(13)
+    fast, slow = DifferenceLstmEngine(cell, 1), CellEngine(cell)
+    if fast.refuses(NONE, F64):
+        pytest.skip("no fused loops here")
+    ours, true = (ahead(engine, slice(None), F64, lengths, steps=steps) for engine in (fast, slow))
+    assert len(ours) == len(true) == 8
+    for value, want in zip(ours, true, strict=True):
+        torch.testing.assert_close(value, want, rtol=1e-11, atol=1e-12)
+    for row in range(3):
+        alone = ahead(fast, slice(row, row + 1), F64, lengths, steps=steps)
+        assert all(torch.equal(one[0], whole[row]) for one, whole in zip(alone, ours, strict=True))
 
 
 def test_fallbacks_say_why() -> None:

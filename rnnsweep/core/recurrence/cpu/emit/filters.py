@@ -59,7 +59,7 @@ def _write_step(k: Lanes, args: FilterStep) -> None:
     ]  # fmt: skip
 
     def momentum(v: Lanes, j: Any, z: Sample, state: Sample, decay: Sample, scale: Sample) -> Vec:
-        new = v.fma(_number(v, decay), state.load(v, 0, j), _number(v, scale) * z.load(v, 0, j))
+        new = v.fma(decay.number(v), state.load(v, 0, j), scale.number(v) * z.load(v, 0, j))
         state.store(new, 0, j)
         return new
 
@@ -69,7 +69,7 @@ def _write_step(k: Lanes, args: FilterStep) -> None:
 
     def divided(v: Lanes, j: Any, *of: Sample) -> None:
         z, state, drive, after, decay, scale, square, kept, beta = of
-        share, x = _number(v, beta), z.load(v, 0, j)
+        share, x = beta.number(v), z.load(v, 0, j)
         m = v.fma(share, square.load(v, 0, j), (1.0 - share) * x * x)
         square.store(m, 0, j)
         inverse = v.constant(1.0) / _root(v, m + EPSILON)
@@ -132,9 +132,9 @@ def _write_pull(k: Lanes, args: FilterPull) -> None:
         up, dz, state, after, decay, scale = of
         g = up.load(v, 0, j)
         after.store(after.load(v, 0, j) + g, 0, j)
-        y = v.fma(_number(v, decay), state.load(v, 0, j), g)
+        y = v.fma(decay.number(v), state.load(v, 0, j), g)
         state.store(y, 0, j)
-        dz.store(_number(v, scale) * y, 0, j)
+        dz.store(scale.number(v) * y, 0, j)
 
     def divided(v: Lanes, j: Any, *of: Sample) -> None:
         up, dz, state, after, decay, scale, square, kept, later, beta = of
@@ -142,13 +142,13 @@ def _write_pull(k: Lanes, args: FilterPull) -> None:
         after.store(after.load(v, 0, j) + g, 0, j)
         z, shown, inverse = (kept.load(v, block, j) for block in range(3))
         dv = g * inverse
-        y = v.fma(_number(v, decay), state.load(v, 0, j), dv)
+        y = v.fma(decay.number(v), state.load(v, 0, j), dv)
         # d(v below^-1/2)/dm = -v below^-3/2 / 2, in what was kept: shown inverse is v / below.
-        dm = v.fma(_number(v, later), square.load(v, 0, j), dv * shown * inverse * -0.5)
+        dm = v.fma(later.number(v), square.load(v, 0, j), dv * shown * inverse * -0.5)
         state.store(y, 0, j)
         square.store(dm, 0, j)
         # z acts twice: through v, and through its square in m.
-        dz.store(v.fma(_number(v, scale), y, (1.0 - _number(v, beta)) * z * dm * 2.0), 0, j)
+        dz.store(v.fma(scale.number(v), y, (1.0 - beta.number(v)) * z * dm * 2.0), 0, j)
 
     with b.if_else(adaptive) as (yes, no):
         with yes:
@@ -159,11 +159,6 @@ def _write_pull(k: Lanes, args: FilterPull) -> None:
             every(k, (args.samples, args.G), [*common, *more], divided)
         with no:
             every(k, (args.samples, args.G), common, plain)
-
-
-def _number(v: Lanes, sample: Sample) -> Vec:
-    """One number for all lanes."""
-    return v.splat(v.builder.load(v.pointer(sample.address, I64(0))))
 
 
 def _root(v: Lanes, x: Vec) -> Vec:

@@ -31,6 +31,10 @@ class Sample:
         """Write a vector from entry j of a block on."""
         value.lanes.store(value, self.address, self._at(block, j))
 
+    def number(self, v: Lanes) -> Vec:
+        """The sample's first number, in all lanes."""
+        return v.splat(v.builder.load(v.pointer(self.address, I64(0))))
+
     def _at(self, block: int, j: Any) -> Any:
         return self.k.builder.add(self.k.builder.mul(self.hidden, I64(block)), j)
 
@@ -69,13 +73,14 @@ class LstmStep(NamedTuple):
 
     Attributes:
         gates, wide: pre-activations [samples, wide].
-        before, after: states [samples, 2 H]. kept: [samples, keep].
+        before, after: states [samples, state]. kept: [samples, keep].
     """
 
     gates: int
     wide: int
     before: int
     after: int
+    state: int
     kept: int
     keep: int
     samples: int
@@ -90,7 +95,6 @@ def lstm_step(typingctx, zero, operands):
 
 
 def _write_lstm_step(k: Lanes, args: LstmStep) -> None:
-    two = k.builder.mul(args.H, I64(2))
 
     def body(v: Lanes, j: Any, pre: Sample, *states: Sample) -> None:
         old, new, keep = states
@@ -104,7 +108,8 @@ def _write_lstm_step(k: Lanes, args: LstmStep) -> None:
         for block, value in enumerate((i, f, g, o, bent)):
             keep.store(value, block, j)
 
-    matrices = [(args.gates, args.wide), (args.before, two), (args.after, two), (args.kept, args.keep)]
+    states = [(args.before, args.state), (args.after, args.state)]
+    matrices = [(args.gates, args.wide), *states, (args.kept, args.keep)]
     every(k, (args.samples, args.H), matrices, body)
 
 
@@ -112,7 +117,7 @@ class LstmPull(NamedTuple):
     """delta of [i, f, g, o], and gc <- dC/dc_{t-1}.
 
     Attributes:
-        kept: [samples, keep]. before: states [samples, 2 H].
+        kept: [samples, keep]. before: states [samples, state].
         gh, gc: dC/dh_t and dC/dc_t, both [samples, plane]. delta: [samples, 4 H].
         shown: whether h is o tanh(c); 0: of something else made of c, whose error is in gc already.
     """
@@ -120,6 +125,7 @@ class LstmPull(NamedTuple):
     kept: int
     keep: int
     before: int
+    state: int
     gh: int
     gc: int
     plane: int
@@ -137,7 +143,7 @@ def lstm_pull(typingctx, zero, operands):
 
 
 def _write_lstm_pull(k: Lanes, args: LstmPull) -> None:
-    two, four = (k.builder.mul(args.H, I64(n)) for n in (2, 4))
+    four = k.builder.mul(args.H, I64(4))
     shown = k.builder.icmp_signed("!=", args.shown, I64(0))
 
     def body(v: Lanes, j: Any, keep: Sample, old: Sample, *gradients: Sample) -> None:
@@ -153,7 +159,77 @@ def _write_lstm_pull(k: Lanes, args: LstmPull) -> None:
         cell.store(g_c * f, 0, j)
 
     gradients = [(args.gh, args.plane), (args.gc, args.plane), (args.delta, four)]
-    every(k, (args.samples, args.H), [(args.kept, args.keep), (args.before, two), *gradients], body)
+    every(k, (args.samples, args.H), [(args.kept, args.keep), (args.before, args.state), *gradients], body)
+
+
+class LookAhead(NamedTuple):
+    """v <- gates, and gates <- v + kappa (v - v_{t-1}).
+
+    Attributes:
+        gates: [samples, wide]. before, after: v in the states, [samples, state].
+        kappa: numbers, each at a distance of `apart`.
+        G: entries of v.
+    """
+
+    gates: int
+    wide: int
+    before: int
+    after: int
+    state: int
+    kappa: int
+    apart: int
+    samples: int
+    G: int
+
+
+@intrinsic
+def look_ahead(typingctx, zero, operands):
+    """See `LookAhead`."""
+    require(LookAhead, operands)
+    return types.void(zero, operands), out_of_line("look_ahead", LookAhead, _write_look_ahead)
+
+
+def _write_look_ahead(k: Lanes, args: LookAhead) -> None:
+    def body(v: Lanes, j: Any, gates: Sample, old: Sample, new: Sample, kappa: Sample) -> None:
+        now = gates.load(v, 0, j)
+        gates.store(v.fma(kappa.number(v), now - old.load(v, 0, j), now), 0, j)
+        new.store(now, 0, j)
+
+    states = [(args.before, args.state), (args.after, args.state)]
+    every(k, (args.samples, args.G), [(args.gates, args.wide), *states, (args.kappa, args.apart)], body)
+
+
+class LookBack(NamedTuple):
+    """delta of the gates becomes that of v: (1 + kappa) delta + gv, and gv <- -kappa delta, what v_{t-1} gets.
+
+    Attributes:
+        delta: [samples, G]. gv: [samples, plane]. kappa, apart, G: as in `LookAhead`.
+    """
+
+    delta: int
+    gv: int
+    plane: int
+    kappa: int
+    apart: int
+    samples: int
+    G: int
+
+
+@intrinsic
+def look_back(typingctx, zero, operands):
+    """See `LookBack`."""
+    require(LookBack, operands)
+    return types.void(zero, operands), out_of_line("look_back", LookBack, _write_look_back)
+
+
+def _write_look_back(k: Lanes, args: LookBack) -> None:
+    def body(v: Lanes, j: Any, delta: Sample, later: Sample, kappa: Sample) -> None:
+        gates, share = delta.load(v, 0, j), kappa.number(v)
+        delta.store(v.fma(share + 1.0, gates, later.load(v, 0, j)), 0, j)
+        later.store((0.0 - share) * gates, 0, j)
+
+    matrices = [(args.delta, args.G), (args.gv, args.plane), (args.kappa, args.apart)]
+    every(k, (args.samples, args.G), matrices, body)
 
 
 class LstmShow(NamedTuple):

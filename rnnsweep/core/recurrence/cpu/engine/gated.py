@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn.functional import pad
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.recurrence.base import Tangent
@@ -46,7 +47,7 @@ class GatedEngine:
     Attributes:
         name: ``cpu``.
         tile: rows whose records stay in the L3 cache together.
-        kind: of the cell: the name of its number in `kernels.gated_forward`.
+        kind: of the cell: the name of its number in `kernels.gated_forward`. ahead: whether its gates look ahead.
         cell: what runs; its sizes S, A and what it keeps are those of the loops.
         threads: threads that rows are spread over; one row is always one thread's.
 
@@ -63,6 +64,7 @@ class GatedEngine:
     tile: int | None = 8
     regularised = True
     kind: ClassVar[str]
+    ahead: ClassVar[bool] = False
 
     def __init__(self, cell: Cell, threads: int | None = None) -> None:
         # It wraps the simple engine instead of deriving from it: tangents and terms of that loop are not offered here.
@@ -102,8 +104,8 @@ class GatedEngine:
         rows, each = at.lengths(lengths, P, B, T)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, A))
         job = kernels.GatedForwardJob(
-            T=T, B=B, H=H, I=I, kind=getattr(kernels, self.kind),
-            inputs=at.read("inputs", inputs, (P, T, B, I if w.w_in is not None else A)),
+            T=T, B=B, H=H, I=I, S=cell.state, kind=getattr(kernels, self.kind), ahead=int(self.ahead),
+            inputs=at.read("inputs", inputs, (P, T, B, I if w.w_in is not None else cell.drive)),
             w_rec=w_rec, w_row=w_row, w_in=at.read("w_in", w.w_in, (P, I, A)), bias=at.read("bias", w.bias, (P, A)),
             own=at.read("b_n", self._own(w), (P, H)), h0=at.read("h0", w.h0, (P, self._first_width(w))),
             h0_width=self._first_width(w), lengths=rows, each=each,
@@ -136,7 +138,8 @@ class GatedEngine:
         rows, each = at.lengths(record.lengths, P, B, T)
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, A))
         job = kernels.GatedBackwardJob(
-            T=T, B=B, H=H, I=I, kind=getattr(kernels, self.kind), inputs=at.read("inputs", record.inputs, (P, T, B, I)),
+            T=T, B=B, H=H, I=I, S=cell.state, kind=getattr(kernels, self.kind), ahead=int(self.ahead),
+            inputs=at.read("inputs", record.inputs, (P, T, B, I)),
             w_rec=w_rec, w_row=w_row, lengths=rows, each=each,
             h=at.read("h", record.h, (P, T + 1, B, cell.state)),
             kept=at.read("kept", record.kept, (P, T, B, cell.kept)),
@@ -258,6 +261,17 @@ class LstmEngine(GatedEngine):
     """The fused loops of `LstmCell`: one product per step."""
 
     kind = "LSTM"
+
+
+class DifferenceLstmEngine(LstmEngine):
+    """The fused loops of `DifferenceLstmCell`: the LSTM's, with v in the state. It is fed with drives."""
+
+    regularised = False
+    ahead = True
+
+    def _drives(self, delta: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T B A"]:
+        """The deltas, and 0 for kappa, which is no parameter."""
+        return pad(delta, (0, 1))
 
 
 class GruEngine(GatedEngine):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
-from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LstmPull, gru_pull, lstm_pull
+from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LookBack, LstmPull, gru_pull, look_back, lstm_pull
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Sum,
@@ -48,7 +48,7 @@ class GatedBackwardJob(NamedTuple):
     """Arguments of `gated_backward_rows`: addresses (0 = absent) of arrays as in `GatedRecord`, `LoopGradients`; sizes.
 
     Attributes:
-        T, B, H, I, kind, w_row: as in `GatedForwardJob`.
+        T, B, H, I, S, kind, ahead, w_row: as in `GatedForwardJob`.
         each: lengths of every sequence, where those of a row differ.
         last, steps: one of the two, with `direct_width` entries per sample: H, or S.
         delta: T steps, or with `ring` a ring of `chunk` steps per thread. x: 0 where nobody wants the trace.
@@ -61,7 +61,9 @@ class GatedBackwardJob(NamedTuple):
     B: int
     H: int
     I: int  # noqa: E741
+    S: int
     kind: int
+    ahead: int
     inputs: int
     w_rec: int
     w_row: int
@@ -112,7 +114,9 @@ class GatedBackwardScratch(NamedTuple):
     passed  [2, B, W]             of gh and gc, what a zone lets pass by
     back    [B, W]                what comes back through a masked matrix
     seen    [chunk B, H]          states as the matrix reads them, where they are masked
-    saved   [2, B, W]             gh and gc before a step, where sequences differ
+    gv      [B, padded 4 H]       dC/dv_t of an LSTM that looks ahead; else not used
+    saved_v [B, padded 4 H]       these two before a step, where sequences differ
+    saved   [2, B, W]             gh and gc
     """
 
     gh: int
@@ -131,6 +135,8 @@ class GatedBackwardScratch(NamedTuple):
     passed: int
     back: int
     seen: int
+    gv: int
+    saved_v: int
     saved: int
     end: int
 
@@ -158,12 +164,14 @@ def gated_backward_scratch(start, size, full, wide, four, job):
     passed = packed + (3 if job.kind == GRU else 4) * job.H * full * size
     back = passed + 2 * plane
     seen = back + plane
-    saved = seen + job.chunk * job.B * job.H * size
+    gv = seen + job.chunk * job.B * job.H * size
+    saved_v = gv + job.B * four * size
+    saved = saved_v + job.B * four * size
     end = saved + (2 * plane if job.each != 0 else 0)
     return GatedBackwardScratch(
         gh=start, gc=start + plane, zeros=zeros, one=one, dw_rec=dw_rec, dw_in=dw_in, dbias=dbias, dgain=dgain,
         dbeta=dbeta, dcell_gain=dcell_gain, dcell_bias=dcell_bias, cell=cell, packed=packed, passed=passed, back=back,
-        seen=seen, saved=saved, end=end,
+        seen=seen, gv=gv, saved_v=saved_v, saved=saved, end=end,
     )  # fmt: skip
 
 
@@ -177,6 +185,7 @@ def gated_backward_rows(zero, job, first, last, thread, scratch):
     for p in range(first, last):
         # gh, gc and the row of zeros are neighbours, see the map.
         fill(zero, target=here.gh, count=2 * job.B * full + full)
+        fill(zero, target=here.gv, count=job.B * four)
         store(zero, number(zero, 1.0), here.one)
         # All sums at once, see the map.
         fill(zero, target=here.dw_rec, count=job.H * padded(zero, A) + (inner + 3) * four + 2 * full)
@@ -193,12 +202,6 @@ def gated_backward_rows(zero, job, first, last, thread, scratch):
 def _recurrent(job):
     """Columns of the recurrent matrix."""
     return (3 if job.kind == GRU else 4) * job.H
-
-
-@inlined
-def _state(job):
-    """Entries of a state."""
-    return (2 if job.kind == LSTM else 1) * job.H
 
 
 @inlined
@@ -222,7 +225,7 @@ def _through_time(zero, job, p, thread, here):
         else:
             _one_step(zero, job, p, t, delta, here)
         if job.x != 0:
-            _write_x(zero, job, job.x + (p * job.T + t) * job.B * _state(job) * size, here)
+            _write_x(zero, job, job.x + (p * job.T + t) * job.B * job.S * size, here)
         # Blocks are counted from the end, and stop at the row's own start: a shorter pack has the same ones.
         if t == own or (t > own and (job.T - t) % job.chunk == 0):
             _add_block(zero, job, p, t, (block_end - t) * job.B, delta, here)
@@ -232,7 +235,7 @@ def _through_time(zero, job, p, thread, here):
 @inlined
 def _add_direct(zero, job, p, t, here):
     """Add what step t gives directly to gh (and gc)."""
-    size, full, width = item_bytes(zero), padded(zero, job.H), job.direct_width
+    size, full, four, width = item_bytes(zero), padded(zero, job.H), padded(zero, 4 * job.H), job.direct_width
     source = job.steps + (p * job.T + t) * job.B * width * size
     if job.steps == 0:
         source = job.last + p * job.B * width * size
@@ -241,7 +244,8 @@ def _add_direct(zero, job, p, t, here):
             row = source + b * width * size
             _add(zero, target=here.gh + b * full * size, source=row, count=job.H)
             # Direct gradients may cover h only; then this adds nothing.
-            _add(zero, target=here.gc + b * full * size, source=row + job.H * size, count=width - job.H)
+            _add(zero, target=here.gc + b * full * size, source=row + job.H * size, count=min(width - job.H, job.H))
+            _add(zero, target=here.gv + b * four * size, source=row + 2 * job.H * size, count=width - 2 * job.H)
 
 
 @part
@@ -256,13 +260,14 @@ def _add(zero, target, source, count):
 def _one_step(zero, job, p, t, delta, here):
     """delta_t from gh and gc; then these are what step t hands back."""
     size, full = item_bytes(zero), padded(zero, job.H)
-    before = job.h + (p * (job.T + 1) + t) * job.B * _state(job) * size
+    before = job.h + (p * (job.T + 1) + t) * job.B * job.S * size
     kept = job.kept + (p * job.T + t) * job.B * job.keep * size
-    if job.each != 0:
-        copy(zero, target=here.saved, source=here.gh, count=2 * job.B * full)
+    _save(zero, job, here)
     if job.zone != 0:
         split_zones(zero, job, p, t, here)
     _pull_gates(zero, job, p, before, kept, delta, here)
+    if job.ahead != 0:
+        _look_back(zero, job, p, t, delta, here)
     clear(zero, job, p, t, target=delta, width=4 * job.H)
     if job.gain != 0:
         _take_drives(zero, job, p, t, delta)
@@ -285,8 +290,35 @@ def _one_step(zero, job, p, t, delta, here):
         # gh and gc are neighbours, and so is what passed them by.
         count = 2 * job.B * full // vector_width(zero)
         combine(zero, Sum(out=here.gh, factor=here.one, x=here.passed, y=here.gh, count=count))
+    _put_back(zero, job, p, t, here)
+
+
+@inlined
+def _save(zero, job, here):
+    """Keep the errors as they are before a step, where sequences differ."""
+    if job.each != 0:
+        copy(zero, target=here.saved, source=here.gh, count=2 * job.B * padded(zero, job.H))
+        copy(zero, target=here.saved_v, source=here.gv, count=job.B * padded(zero, 4 * job.H))
+
+
+@inlined
+def _put_back(zero, job, p, t, here):
+    """What was saved, for the samples that have not begun."""
+    size, full, four = item_bytes(zero), padded(zero, job.H), padded(zero, 4 * job.H)
     hold(zero, job, p, t, target=here.gh, source=here.saved, width=full)
     hold(zero, job, p, t, target=here.gc, source=here.saved + job.B * full * size, width=full)
+    hold(zero, job, p, t, target=here.gv, source=here.saved_v, width=four)
+
+
+@inlined
+def _look_back(zero, job, p, t, delta, here):
+    """From errors of the gates to those of v, which acts in the next step too."""
+    size, G = item_bytes(zero), 4 * job.H
+    kappa = job.inputs + ((p * job.T + t) * job.B * job.I + G) * size
+    look_back(
+        zero,
+        LookBack(delta=delta, gv=here.gv, plane=padded(zero, G), kappa=kappa, apart=job.I, samples=job.B, G=G),
+    )
 
 
 @inlined
@@ -298,7 +330,8 @@ def _pull_gates(zero, job, p, before, kept, delta, here):
             through_cell(zero, job, p, kept, here)
         shown = 1 if job.cell_gain == 0 else 0
         lstm = LstmPull(
-            kept=kept, keep=job.keep, before=before, gh=here.gh, gc=here.gc, plane=full, delta=delta, shown=shown,
+            kept=kept, keep=job.keep, before=before, state=job.S, gh=here.gh, gc=here.gc, plane=full, delta=delta,
+            shown=shown,
             samples=job.B, H=job.H,
         )  # fmt: skip
         lstm_pull(zero, lstm)
@@ -326,7 +359,7 @@ def _drives_of(zero, job, p, t):
 @inlined
 def _add_block(zero, job, p, t, count, delta, here):
     """Add `count` samples from step t on to the gradients of w_rec, w_in and the biases."""
-    size, four, S = item_bytes(zero), padded(zero, 4 * job.H), _state(job)
+    size, four, S = item_bytes(zero), padded(zero, 4 * job.H), job.S
     # The last block of the LSTM's states is c, which the matrix does not read: S is the stride, H the width.
     seen, ldseen = job.h + (p * (job.T + 1) + t) * job.B * S * size, S
     if job.recurrent != 0:
@@ -347,11 +380,12 @@ def _add_block(zero, job, p, t, count, delta, here):
 
 @inlined
 def _write_x(zero, job, target, here):
-    """gh and gc side by side."""
-    size, full, S = item_bytes(zero), padded(zero, job.H), _state(job)
+    """gh, gc and gv side by side."""
+    size, full, four, S, H = item_bytes(zero), padded(zero, job.H), padded(zero, 4 * job.H), job.S, job.H
     for b in range(job.B):
         copy(zero, target=target + b * S * size, source=here.gh + b * full * size, count=job.H)
-        copy(zero, target=target + (b * S + job.H) * size, source=here.gc + b * full * size, count=S - job.H)
+        copy(zero, target=target + (b * S + job.H) * size, source=here.gc + b * full * size, count=min(S - H, H))
+        copy(zero, target=target + (b * S + 2 * H) * size, source=here.gv + b * four * size, count=S - 2 * H)
 
 
 @inlined
@@ -390,11 +424,15 @@ def _copy_drive(zero, job, target, source):
 
 @inlined
 def _sum_samples(zero, job, target, here):
-    """Sums of gh and gc over the samples."""
-    size, full = item_bytes(zero), padded(zero, job.H)
+    """Sums of gh, gc and gv over the samples."""
+    size, full, H = item_bytes(zero), padded(zero, job.H), job.H
     for i in range(job.h0_width):
-        at = here.gh + i * size if i < job.H else here.gc + (i - job.H) * size
+        at, stride = here.gh + i * size, full
+        if i >= 2 * H:
+            at, stride = here.gv + (i - 2 * H) * size, padded(zero, 4 * H)
+        elif i >= H:
+            at = here.gc + (i - H) * size
         total = zero
         for b in range(job.B):
-            total += load(zero, at + b * full * size)
+            total += load(zero, at + b * stride * size)
         store(zero, total, target + i * size)

@@ -1,7 +1,8 @@
 """The forward loop of gated cells, one row after another.
 
-Nothing of a gated record is padded: a state has S entries per sample (LSTM 2 H, GRU H), what is kept 5 H or 4 H; with
-layer norm 10 H + 2 or 7 H + 2, see `recurrence.normed_cells`.
+Nothing of a gated record is padded: a state has S entries per sample (LSTM 2 H, GRU H; an LSTM that looks ahead 6 H, as
+the pre-activations v of its gates belong to it), what is kept 5 H or 4 H; with layer norm 10 H + 2 or 7 H + 2, see
+`recurrence.normed_cells`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
-from rnnsweep.core.recurrence.cpu.emit.gates import GruStep, LstmShow, LstmStep, gru_step, lstm_show, lstm_step
+from rnnsweep.core.recurrence.cpu.emit.gates import (
+    GruStep,
+    LookAhead,
+    LstmShow,
+    LstmStep,
+    gru_step,
+    look_ahead,
+    lstm_show,
+    lstm_step,
+)
 from rnnsweep.core.recurrence.cpu.emit.products import Masked, Normalise, Product, Zoned, masked, normalise, zoned
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.matrices import clear, copy, fill, hold, pack, padded, times_packed
@@ -23,7 +33,9 @@ class GatedForwardJob(NamedTuple):
 
     Attributes:
         T, B, H, I: I is the number of inputs, or of drives (A) where there is no `w_in`.
-        kind: LSTM or GRU. w_row: entries from one row's w_rec to the next one's.
+        S: entries of a state. kind: LSTM or GRU. ahead: whether the LSTM looks ahead; then it is fed with drives, and
+            kappa is behind those of a sample.
+        w_row: entries from one row's w_rec to the next one's.
         lengths: of each row's longest sequence. each: of every sequence, where those of a row differ.
         own: the GRU's b_n. h0_width: entries of an initial state, H or S.
         keep: entries per sample of `kept`.
@@ -35,7 +47,9 @@ class GatedForwardJob(NamedTuple):
     B: int
     H: int
     I: int  # noqa: E741 - inputs
+    S: int
     kind: int
+    ahead: int
     inputs: int
     w_rec: int
     w_row: int
@@ -181,7 +195,7 @@ def _prepare(zero, job, p, here):
 @inlined
 def _first_state(zero, job, p):
     """The initial state: the given entries, then zeros."""
-    size, S = item_bytes(zero), _state(job)
+    size, S = item_bytes(zero), job.S
     # Zeros first: a given state may be shorter than a whole one (h without c).
     h = job.h + p * (job.T + 1) * job.B * S * size
     fill(zero, target=h, count=job.B * S)
@@ -190,15 +204,9 @@ def _first_state(zero, job, p):
 
 
 @inlined
-def _state(job):
-    """Entries of a state."""
-    return (2 if job.kind == LSTM else 1) * job.H
-
-
-@inlined
 def _states(zero, job, p, here):
     """All steps of row p; those before a sequence's own start repeat the first state."""
-    size, S = item_bytes(zero), _state(job)
+    size, S = item_bytes(zero), job.S
     own = job.T - load_int(job.lengths + p * 8)
     for t in range(job.T):
         before = job.h + (p * (job.T + 1) + t) * job.B * S * size
@@ -214,7 +222,7 @@ def _states(zero, job, p, here):
 @inlined
 def _one_step(zero, job, p, t, before, after, kept, here):
     """The state after step t, and what is kept of it."""
-    size, wide, S = item_bytes(zero), _wide(zero, job), _state(job)
+    size, wide, S = item_bytes(zero), _wide(zero, job), job.S
     u = job.inputs + (p * job.T + t) * job.B * job.I * size
     # Drives come with every step; biases alone were laid out once, before the loop.
     if job.w_in == 0:
@@ -237,6 +245,8 @@ def _one_step(zero, job, p, t, before, after, kept, here):
         times_packed(zero, rows=job.B, whole=a)
     if job.gain != 0:
         _normalise_gates(zero, job, p, u, kept, here)
+    if job.ahead != 0:
+        _look_ahead(zero, job, u, before, after, here)
     _apply_gates(zero, job, before, after, kept, here)
     if job.cell_gain != 0:
         _normalise_cell(zero, job, p, after, kept, here)
@@ -245,6 +255,17 @@ def _one_step(zero, job, p, t, before, after, kept, here):
         zoned(zero, Zoned(state=after, before=before, zone=zone, numbers=job.B * S))
     hold(zero, job, p, t, target=after, source=before, width=S)
     clear(zero, job, p, t, target=kept, width=job.keep)
+
+
+@inlined
+def _look_ahead(zero, job, u, before, after, here):
+    """Keep v in the state, and let the gates see v + kappa (v - v_{t-1})."""
+    size, H = item_bytes(zero), job.H
+    gates = LookAhead(
+        gates=here.gates, wide=_wide(zero, job), before=before + 2 * H * size, after=after + 2 * H * size, state=job.S,
+        kappa=u + 4 * H * size, apart=job.I, samples=job.B, G=4 * H,
+    )  # fmt: skip
+    look_ahead(zero, gates)
 
 
 @inlined
@@ -270,7 +291,7 @@ def _normalise_gates(zero, job, p, u, kept, here):
 @inlined
 def _normalise_cell(zero, job, p, after, kept, here):
     """Layer norm of the LSTM's c on its way to h; c itself goes on as it is."""
-    size, H, S = item_bytes(zero), job.H, _state(job)
+    size, H, S = item_bytes(zero), job.H, job.S
     rows = Normalise(
         x=after + H * size, ldx=S, out=here.cell, ldout=H, gain=job.cell_gain + p * H * size,
         add=job.cell_bias + p * H * size, ldadd=0, hat=kept + 9 * H * size, ldhat=job.keep,
@@ -292,6 +313,7 @@ def _apply_gates(zero, job, before, after, kept, here):
                 wide=wide,
                 before=before,
                 after=after,
+                state=job.S,
                 kept=kept,
                 keep=job.keep,
                 samples=job.B,
@@ -319,7 +341,7 @@ def _take_drives(zero, job, p, u, here):
             continue
         for b in range(job.B):
             to = here.start + (b * wide + product.at) * size
-            copy(zero, target=to, source=u + (b * A + product.column) * size, count=product.columns)
+            copy(zero, target=to, source=u + (b * job.I + product.column) * size, count=product.columns)
             for i in range(product.columns if job.bias != 0 else 0):
                 bias = load(zero, job.bias + (p * A + product.column + i) * size)
                 store(zero, load(zero, to + i * size) + bias, to + i * size)
