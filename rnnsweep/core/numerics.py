@@ -87,16 +87,22 @@ class _RowwiseInverse(torch.autograd.Function):
         return -matmul(matmul(turned, gradients[0]), turned)
 
 
+def padded_square(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P M M"]:
+    """With zeros to a size that `matmul` need not pad: for who multiplies a matrix more than once."""
+    more = -x.shape[1] % LANES if x.device.type == "cpu" else 0
+    return pad(x, (0, more, 0, more)) if more else x
+
+
 def _padded_inverse(x: Tensor) -> Tensor:
     N = x.shape[1]
-    more = -N % LANES if x.device.type == "cpu" else 0
-    if more:
-        x = pad(x, (0, more, 0, more))
+    x = padded_square(x)
+    if x.shape[1] > N:
         x.diagonal(dim1=1, dim2=2)[:, N:] = 1
     result, info = torch.linalg.inv_ex(x)
     # LAPACK stops at a zero pivot and leaves finite numbers.
-    result = torch.where((info == 0)[:, None, None], result, torch.full_like(result, torch.nan))
-    return result[:, :N, :N].contiguous() if more else result
+    if not known_all(info == 0):
+        result = torch.where((info == 0)[:, None, None], result, torch.full_like(result, torch.nan))
+    return result[:, :N, :N].contiguous() if result.shape[1] > N else result
 
 
 def line_by_line(x: Float[Tensor, "P M K"]) -> Float[Tensor, "P M K"]:

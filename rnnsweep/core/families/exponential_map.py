@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import pad
 
 from rnnsweep.core import numerics
 
@@ -53,7 +52,7 @@ class Exponential:
             Eight products, and two for every halving. A^2 and A^4 are symmetric, so that of their gradients the
             symmetric parts alone reach the skew one of A.
         """
-        g = _padded(gradient, self.a.shape[1] - self.size)
+        g = numerics.padded_square(gradient)
         for done in range(len(self.results) - 1, 0, -1):
             before = self.results[done - 1].transpose(1, 2)
             on = (self.halvings >= done)[:, None, None]
@@ -82,11 +81,9 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
 
     References:
         Higham (2005), The scaling and squaring method for the matrix exponential revisited: table 2.3 for degree 7 in
-        double precision; in single precision the same bound with its rounding unit, as in `torch.matrix_exp`'s peers.
+        double precision, and its bound with the rounding unit of single precision.
     """
-    # Once, and not in every product.
-    more = -a.shape[1] % numerics.LANES
-    padded = _padded(a, more)
+    padded = numerics.padded_square(a)
     second = numerics.matmul(padded, padded)
     size = second.detach().abs().sum(1).amax(1) / _LARGEST[a.dtype] ** 2
     # size < 2^e: after e / 2 halvings, rounded up, it is below 1.
@@ -99,7 +96,7 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
     factor = _polynomial(_ODD, powers)
     odd = numerics.matmul(padded, factor)
     inverse = numerics.inverse(_polynomial(_EVEN, powers) - odd)
-    eye = torch.eye(len(a[0]) + more, dtype=a.dtype, device=a.device)
+    eye = torch.eye(padded.shape[1], dtype=a.dtype, device=a.device)
     results = [eye + 2 * numerics.matmul(inverse, odd)]
     for done in range(int(halvings.max())):
         on = (halvings > done)[:, None, None]
@@ -117,10 +114,6 @@ def _polynomial(coefficients: tuple[float, ...], powers: tuple[Tensor, ...]) -> 
 
 def _symmetric(x: Tensor) -> Tensor:
     return (x + x.transpose(1, 2)) / 2
-
-
-def _padded(x: Tensor, more: int) -> Tensor:
-    return pad(x, (0, more, 0, more)) if more else x
 
 
 def _cut(x: Tensor, size: int) -> Tensor:

@@ -62,8 +62,10 @@ def cayley_pullback(
 
     Of W alone: (I + A)^{-1} is K = (W D + I) / 2, and D + W^T is 2 D K^T.
     """
-    turned = _resolvent(diagonal, w).transpose(1, 2)
-    v = numerics.matmul(turned, numerics.matmul(gradient * diagonal[:, None, :], turned)) * 2
+    H = w.shape[1]
+    turned = numerics.padded_square(_resolvent(diagonal, w)).transpose(1, 2).contiguous()
+    given = numerics.padded_square(gradient * diagonal[:, None, :])
+    v = (numerics.matmul(turned, numerics.matmul(given, turned)) * 2)[:, :H, :H]
     return (v.transpose(1, 2) - v).triu(1)
 
 
