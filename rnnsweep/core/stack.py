@@ -162,7 +162,7 @@ class Stack(Layered):
         return self._last.leaky
 
     @property
-    def filters(self) -> bool:
+    def filters(self) -> int:
         """Whether a filter stands before the last layer's loop."""
         return self._last.filters
 

@@ -87,6 +87,7 @@ def test_drives_and_gradients_are_those_of_the_recursion(engine, adaptive, biase
     total.backward()
     assert torch.isfinite(record.drives).all()
     for name, value in {**leaves, "inputs": leaf}.items():
+        assert value.grad is not None
         expected = value.grad if name != "inputs" else torch.where(own, value.grad, torch.zeros(()))
         torch.testing.assert_close(getattr(found, name), expected, rtol=1e-10, atol=1e-11)
 

@@ -29,7 +29,7 @@ MAPS = {
     "forward": ("Forward",),
     "backward": ("Backward",),
     "beside": ("Term",),
-    "filters": ("Filter", "FilterBack"),
+    "drive_filters": ("Filter", "FilterBack"),
     "tangent": ("Tangent",),
     "gated_forward": ("GatedForward",),
     "gated_backward": ("GatedBackward",),

@@ -23,7 +23,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     rows_of,
     width_of,
 )
-from rnnsweep.core.recurrence.cpu.engine.filters import FilterLoops
+from rnnsweep.core.recurrence.cpu.engine.filter_loops import FilterLoops
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.layer_norm import NormedRecord
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace, check_parts

@@ -30,7 +30,7 @@ class FilterLoops:
         self, inputs: Float[Tensor, "P T B I"], filter_: DriveFilter, lengths: Int64[Tensor, "P ..."]
     ) -> FilterRecord:
         """See `FilterEngine.filtered`."""
-        from rnnsweep.core.recurrence.cpu.kernels.filters import FilterJob, filter_rows, filter_scratch
+        from rnnsweep.core.recurrence.cpu.kernels.drive_filters import FilterJob, filter_rows, filter_scratch
 
         (P, T, B, I), G, dtype = inputs.shape, filter_.w_in.shape[-1], inputs.dtype  # noqa: E741
         at, inputs = TensorAddresses(dtype), inputs.contiguous()
@@ -51,7 +51,11 @@ class FilterLoops:
         self, record: FilterRecord, gradient: Float[Tensor, "P T B G"], *, further: bool
     ) -> tuple[FilterGradients, Tensor | None]:
         """Gradients of what the filter consists of, and (`further`) of z."""
-        from rnnsweep.core.recurrence.cpu.kernels.filters import FilterBackJob, filter_back_rows, filter_back_scratch
+        from rnnsweep.core.recurrence.cpu.kernels.drive_filters import (
+            FilterBackJob,
+            filter_back_rows,
+            filter_back_scratch,
+        )
 
         (P, T, B, I), (G, dtype) = record.inputs.shape, (gradient.shape[-1], gradient.dtype)  # noqa: E741
         at, w, new, g = TensorAddresses(dtype), record.filter, self._workspace.take, rows_of(gradient, 0)

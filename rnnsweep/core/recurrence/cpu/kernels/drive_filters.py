@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
-from rnnsweep.core.recurrence.cpu.emit.filters import FilterPull, FilterStep, filter_pull, filter_step
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.recursions import FilterPull, FilterStep, filter_pull, filter_step
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load_int, number, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     Outer,
