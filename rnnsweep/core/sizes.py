@@ -24,10 +24,10 @@ def loop_entries(family: Family) -> int:
     for part in family.parts[::ways]:
         cell, width = part.cell, part.width
         if cell is not None:
-            one = cell.record_width + cell.drive * part.filters
+            one = cell.record_width + (cell.drive if part.filters else 0)
         else:
             slopes = 0 if part.cell_activation.from_output and not part.leaky else 1
-            one = (3 + slopes + part.filters + (1 if part.filters else 0)) * width
+            one = (3 + slopes + (2 if part.filters else 0)) * width
         drive = width if cell is None else cell.drive
         total += ways * one
         if below:

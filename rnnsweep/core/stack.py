@@ -162,7 +162,7 @@ class Stack(Layered):
         return self._last.leaky
 
     @property
-    def filters(self) -> int:
+    def filters(self) -> bool:
         """Whether a filter stands before the last layer's loop."""
         return self._last.filters
 

@@ -210,9 +210,9 @@ class Family(Unit):
         return next(spec.shape[0] for spec in self.parameters(1, 1) if spec.name == "w_out")
 
     @property
-    def filters(self) -> int:
-        """How many numbers a filter between the input path and the loop holds per entry of a drive; 0: no filter."""
-        return 0
+    def filters(self) -> bool:
+        """Whether `feed` puts a filter between the input path and the loop."""
+        return False
 
     @abstractmethod
     def parameters(self, n_inputs: int, n_outputs: int) -> tuple[ParameterSpec, ...]:

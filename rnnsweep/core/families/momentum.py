@@ -43,9 +43,9 @@ class Filtered(Family):
         return super().weights(values, hypers).without_inputs()  # type: ignore[safe-super]
 
     @property
-    def filters(self) -> int:
-        """What goes in."""
-        return 1
+    def filters(self) -> bool:
+        """That is what it is for."""
+        return True
 
     def feed(
         self,
@@ -77,11 +77,6 @@ class AdamFilter(Filtered):
     """v_t / sqrt(m_t + 1e-16), m_t = beta m_{t-1} + (1 - beta) (W x_t + b)^2."""
 
     @property
-    def filters(self) -> int:
-        """What goes in, what comes out, and the divisor."""
-        return 3
-
-    @property
     def input_path(self) -> FilterPath:
         """The same filter, one step at a time."""
         return FilterPath(adaptive=True)
@@ -94,11 +89,6 @@ class AdamFilter(Filtered):
 
 class RmspropFilter(Filtered):
     """The Adam filter with mu = 0."""
-
-    @property
-    def filters(self) -> int:
-        """As the Adam filter."""
-        return 3
 
     @property
     def input_path(self) -> FilterPath:

@@ -52,6 +52,11 @@ class NesterovLstmDiff(FilteredLstm):
         return DifferenceLstmCell(self.hidden)
 
     @property
+    def filters(self) -> bool:
+        """Of the input path, one that forgets at once."""
+        return True
+
+    @property
     def input_path(self) -> DifferencePath:
         """The same drives, one step at a time."""
         return DifferencePath()
