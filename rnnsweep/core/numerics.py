@@ -97,7 +97,7 @@ def _padded_inverse(x: Tensor) -> Tensor:
     N = x.shape[1]
     x = padded_square(x)
     if x.shape[1] > N:
-        x.diagonal(dim1=1, dim2=2)[:, N:] = 1
+        x.diagonal(dim1=1, dim2=2)[:, N:].fill_(1)
     result, info = torch.linalg.inv_ex(x)
     # LAPACK stops at a zero pivot and leaves finite numbers.
     if not known_all(info == 0):

@@ -80,17 +80,21 @@ class NesterovLstmDiff(FilteredLstm):
         # Also where it is the same for all sequences: the cell reads it from the drive.
         kappa = restarting(hypers["restart"], lengths, T).expand(P, T, B, 1)
 
-        def pullback(gradient: Tensor | None) -> dict[str, Tensor]:
-            assert gradient is not None
-            # The last entry is kappa's, which is no parameter.
-            return path.pullback(gradient[..., :-1])
+        # Not `path` itself: what it feeds is in the drives, and need not be held a second time.
+        pullback, back, both = path.pullback, path.back, path.both
+        assert back is not None
 
-        def both(gradient: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        def own(gradient: Tensor | None) -> Tensor:
             assert gradient is not None
-            return path.backward(gradient[..., :-1])
+            return gradient[..., :-1]  # the last entry is kappa's, which is no parameter
 
-        # Here, not as the loop's bias: the drive has kappa beside the gates.
-        return Feed(torch.cat((path.inputs, kappa), -1), pullback, lambda gradient: both(gradient)[1], both)
+        return Feed(
+            # Here, not as the loop's bias: the drive has kappa beside the gates.
+            torch.cat((path.inputs, kappa), -1),
+            lambda gradient: pullback(own(gradient)),
+            lambda gradient: back(own(gradient)),
+            None if both is None else lambda gradient: both(own(gradient)),
+        )
 
 
 class DifferencePath(InputPath):
