@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -42,7 +43,7 @@ class Remembered(Generic[Result]):
         # One tuple that is replaced: another thread sees the old one or the new one.
         self._last: tuple[tuple[tuple[Tensor, ...], Result], ...] = ()
 
-    def __call__(self, *arguments: Tensor) -> Result:
+    def __call__(self, *arguments: Shaped[Tensor, " ..."]) -> Result:
         """The result for these tensors."""
         if not _comparable(arguments):
             return self._work(*arguments)

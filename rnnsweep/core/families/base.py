@@ -60,7 +60,9 @@ class Feed:
     back: Callable[[Tensor], Tensor] | None = None
     both: Callable[[Tensor | None], tuple[dict[str, Tensor], Tensor]] | None = None
 
-    def backward(self, gradient: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+    def backward(
+        self, gradient: Float[Tensor, "P T B D"] | None
+    ) -> tuple[dict[str, Float[Tensor, "P ..."]], Float[Tensor, "P T B K"]]:
         """Gradients of raw parameters, and of what came in."""
         if self.both is not None:
             return self.both(gradient)

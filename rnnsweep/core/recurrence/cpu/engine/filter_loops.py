@@ -49,7 +49,7 @@ class FilterLoops:
 
     def filtered_back(
         self, record: FilterRecord, gradient: Float[Tensor, "P T B G"], *, further: bool
-    ) -> tuple[FilterGradients, Tensor | None]:
+    ) -> tuple[FilterGradients, Float[Tensor, "P T B G"] | None]:
         """Gradients of what the filter consists of, and (`further`) of z."""
         from rnnsweep.core.recurrence.cpu.kernels.drive_filters import (
             FilterBackJob,
