@@ -98,6 +98,20 @@ def fresh(objective: Objective, reports: Iterable[RowReport]) -> bool:
     return any(objective.metric in report.metrics or report.state is RowState.DIVERGED for report in reports)
 
 
+def measured_after(plan: SweepPlan, curve: Curve, rung: int) -> bool:
+    """Whether what a replica shows was measured after a rung, 0 the first: with `eval_every` a value may be older.
+
+    A diverged one has nothing more to show, and a time to solve is known without an evaluation.
+    """
+    if not rung or curve.diverged:
+        return True
+    return all(
+        measured > rung
+        for objective, measured in zip(plan.objectives, curve.measured, strict=True)
+        if objective.metric != SOLVED_AT and objective.reduce != "solved_share"
+    )
+
+
 def _worst(plan: SweepPlan, objective: Objective, updates: int) -> float:
     return float(updates) if objective.metric == SOLVED_AT else plan.worst.get(objective.metric, objective.worst)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from rnnsweep.sweep.events import AskPruner, Command, Judged, Leave, Progressed, ReportRung, TellSampler
 from rnnsweep.sweep.fidelity import full_after
-from rnnsweep.sweep.objective import fresh, reduced, replica_loss, replica_values, rung_metrics
+from rnnsweep.sweep.objective import fresh, measured_after, reduced, replica_loss, replica_values, rung_metrics
 from rnnsweep.sweep.patience import stalled
 from rnnsweep.sweep.placement import leave_group
 from rnnsweep.sweep.plan import SweepPlan
@@ -196,7 +196,8 @@ def take_rung(memory: SweepMemory, trial: OpenTrial) -> list[RowReport]:
     # rows end at different steps (solved early): the trial is as far as its furthest row
     trial.fingerprints.update(report.fingerprint for report in reports)
     trial.rung, trial.step = rung, max(trial.step, *(report.step for report in reports))
-    trial.full = rung > full_after(memory.plan.stages)
+    before = full_after(memory.plan.stages)
+    trial.full = rung > before and all(measured_after(memory.plan, row.curve, before) for row in trial.rows)
     trial.values = reduced(memory.plan, [row.curve for row in trial.rows], memory.plan.budget.updates)
     return reports
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from rnnsweep.sweep.fidelity import full_after, reached, stage_after, stages_of
-from rnnsweep.sweep.objective import Curve, rung_values
+from rnnsweep.sweep.objective import SOLVED_AT, Curve, rung_values
 from rnnsweep.sweep.plan import Objective
+from rnnsweep.sweep.rebuild import Records, rebuild
 from rnnsweep.sweep.records import OpenTrial, Row
 from rnnsweep.sweep.rows import RowReport
-from rnnsweep.sweep.states import TrialState
+from rnnsweep.sweep.rungs import take_rung
+from rnnsweep.sweep.states import RowState, TrialState
 from tests.kit.plans import plan
 
 ERROR = "valid/error"
@@ -66,3 +70,28 @@ def test_values_of_a_smaller_fidelity_are_no_result() -> None:
     assert replace(trial, state=TrialState.PRUNED, full=True).view().values == (0.1,)
     # nothing but divergence completes a trial before: what it scores is no measurement
     assert replace(trial, state=TrialState.COMPLETE).view().values == (0.1,)
+
+
+@pytest.mark.parametrize(
+    ("metric", "diverged", "full"),
+    [
+        (ERROR, False, [False, False, False, False, True]),
+        (ERROR, True, [False, False, False, True]),  # it ends there, and has nothing more to show
+        (SOLVED_AT, False, [False, False, False, True, True]),
+    ],
+)
+def test_a_value_that_was_measured_at_the_stage_before_is_none_of_full_fidelity(metric, diverged, full) -> None:
+    """Of rungs 1 to 5 every odd one has an evaluation; rung 4 is the first of the last stage."""
+    memory, _ = rebuild(plan(objectives=(Objective(metric),), replicas=2, stages=STAGES), 1, 0.0, Records())
+    trial, found = OpenTrial(0, {}, [Row(0), Row(1)]), []
+    for rung in range(1, 6):
+        for row in trial.rows:
+            one = replace(report(rung, 0.5), replica=row.replica)
+            if rung % 2 == 0:
+                one = replace(one, metrics={})
+            if rung == 4 and diverged:
+                one = replace(one, state=RowState.DIVERGED)
+            row.ahead[rung] = one
+        if take_rung(memory, trial):
+            found.append(trial.full)
+    assert found == full
