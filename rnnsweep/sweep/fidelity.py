@@ -43,10 +43,19 @@ def flat(block: Mapping[Any, Any], above: str = "") -> dict[str, Any]:
 def _leaves(block: Mapping[Any, Any], above: str) -> Iterator[tuple[str, Any]]:
     for name, value in block.items():
         key = f"{above}{name}"
-        if isinstance(value, Mapping) and not is_schedule(value):
+        if isinstance(value, Mapping) and not any(map(_is_number, cast("Mapping[Any, Any]", value))):
             yield from _leaves(cast("Mapping[Any, Any]", value), f"{key}.")
         else:
             yield key, value
+
+
+def _is_number(name: Any) -> bool:
+    """Whether it is meant for an update, be it a wrong one: no key of a config is a number."""
+    try:
+        float(name)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def is_schedule(given: Any) -> bool:

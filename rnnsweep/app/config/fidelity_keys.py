@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from rnnsweep.adapters.hydra.overrides import TARGET
 from rnnsweep.app.config.checks import PLAIN
@@ -89,6 +89,9 @@ def _schedule(key: str, given: Any, plan: SweepPlan, scheduler: SchedulerUnit) -
     elif is_schedule(given) and len(given) > 1:
         values = {str(update): given[update] for update in sorted(given, key=lambda update: int(str(update)))}
         _check_updates(key, [*map(int, values)], plan)
+    elif isinstance(given, Mapping) and given and not is_schedule(given):
+        wrong = next(update for update in cast("Mapping[Any, Any]", given) if not is_schedule({update: None}))
+        raise _no_update(key, wrong, plan)
     else:
         raise ConfigError("says nothing that could change", key=f"{KEY}.{key}", value=given, allowed=_FORMS)
     for value in values.values():
@@ -125,8 +128,12 @@ def _levels(key: str, given: Sequence[Any], plan: SweepPlan, scheduler: Schedule
 def _check_updates(key: str, updates: Sequence[int], plan: SweepPlan) -> None:
     wrong = next((n for n in updates if n % plan.report_every or n >= plan.budget.updates), None)
     if updates[0] or wrong is not None:
-        allowed = f"0, and multiples of training.report_every={plan.report_every} below {plan.budget.updates}"
-        raise ConfigError("is no update to change at", key=f"{KEY}.{key}", value=wrong or updates[0], allowed=allowed)
+        raise _no_update(key, wrong or updates[0], plan)
+
+
+def _no_update(key: str, update: Any, plan: SweepPlan) -> ConfigError:
+    allowed = f"0, and multiples of training.report_every={plan.report_every} below {plan.budget.updates}"
+    return ConfigError("is no update to change at", key=f"{KEY}.{key}", value=update, allowed=allowed)
 
 
 def _check_full(key: str, schedule: Mapping[str, Any], variants: Sequence[Variant]) -> None:

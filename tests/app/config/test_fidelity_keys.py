@@ -129,3 +129,11 @@ def test_a_config_without_it_is_what_it_was() -> None:
         warnings.simplefilter("error")
         config = loaded()
     assert (config.plan.stages, config.resolved["fidelity"]) == ((), {})
+
+
+@pytest.mark.parametrize("update", ["-10", "10.0", "1e2"])
+def test_an_update_that_is_no_whole_number_is_named_as_one(update: str) -> None:
+    with pytest.raises(ConfigError, match="is no update to change at") as caught:
+        loaded(f"fidelity={{task.length: {{0: 10, {update}: 40}}}}")
+    assert caught.value.key == "fidelity.task.length"
+    assert caught.value.allowed == "0, and multiples of training.report_every=10 below 200"
