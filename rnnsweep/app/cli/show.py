@@ -13,7 +13,6 @@ from rnnsweep.app.cli.listing import Column, print_table, printable, terminal_wi
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
 from rnnsweep.app.results.tables import as_typed
 from rnnsweep.errors import ConfigError
-from rnnsweep.sweep.fidelity import words
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -53,7 +52,7 @@ def _print_trial(entry: dict[str, Any]) -> None:
         "diverged at": entry["diverged_at"],
         "reason": entry["reason"] or None,
         "fingerprints": entry["fingerprints"],
-        "fidelity": words(entry["fidelity"]) if "fidelity" in entry else None,
+        "fidelity": " ".join(f"{key}={as_typed(value)}" for key, value in entry.get("fidelity", {}).items()) or None,
         "version of the space": entry.get("space"),
         "MLflow run": entry["mlflow_run_id"],
     }
