@@ -11,6 +11,7 @@ from rnnsweep.sweep.policy import Policy
 from rnnsweep.sweep.records import FreeSlots, LiveWorker, OpenTrial, Row, token
 from rnnsweep.sweep.rows import RowReport, WorkerInfo
 from rnnsweep.sweep.states import RowState, TrialState
+from tests.kit.plans import plan
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=300))
@@ -71,7 +72,7 @@ def test_a_view_shows_values_of_results_only_and_the_share_of_diverged_replicas(
     one = trial()
     one.values = (0.5,)
     one.rows[0].worker, one.rows[1].worker = "a", "a"
-    one.rows[0].curve.take(RowReport(3, 0, "t", 2, 20, {}, RowState.DIVERGED, diverged_at=17), ())
+    one.rows[0].curve.take(RowReport(3, 0, "t", 2, 20, {}, RowState.DIVERGED, diverged_at=17), plan())
     view = one.view()
     assert (view.values, view.diverged_at, view.diverged_share, view.worker) == ((), 17, 0.5, "a")
     one.state = TrialState.COMPLETE
