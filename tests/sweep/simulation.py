@@ -12,7 +12,7 @@ from rnnsweep.sweep.schedulers.base import SchedulerUnit
 from rnnsweep.sweep.states import TrialState
 from tests.kit.clock import FakeClock
 from tests.kit.executor import SimExecutor
-from tests.kit.ledger import MemoryLedger
+from tests.kit.ledger import Killed, MemoryLedger, kill_at
 from tests.kit.plans import opened
 from tests.kit.sampler import ScriptedSampler
 from tests.kit.trainer import Disk, Faults, SimTrainer
@@ -53,6 +53,18 @@ class World:
 
     def run(self, **changes: Any) -> Outcome:
         return self.driver(**changes).run()
+
+    def run_through_kills(self, first: int, step: int, most: int = 80) -> Outcome:
+        """Drivers that die before commit `first`, and then each after `step` more; once `most` have died, one lives."""
+        at = first
+        for _ in range(most):
+            self.ledger.before_commit = kill_at(at)
+            try:
+                return self.run()
+            except Killed:
+                at = self.ledger.commits + step
+        self.ledger.before_commit = None
+        return self.run()
 
     def table(self) -> list[tuple[Any, ...]]:
         """What must not depend on interruptions."""

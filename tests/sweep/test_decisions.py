@@ -15,7 +15,6 @@ from rnnsweep.sweep.schedulers.pasha import Pasha
 from rnnsweep.sweep.states import SweepState, TrialState
 from rnnsweep.sweep.verdicts import PAUSE, PROMOTE
 from rnnsweep.sweep.views import BY_SCHEDULER, BY_USER
-from tests.kit.ledger import Killed, kill_at
 from tests.kit.plans import plan
 from tests.kit.trainer import Faults
 from tests.sweep.simulation import World, after
@@ -72,17 +71,7 @@ def test_killed_at_any_commit_it_goes_on_and_takes_no_verdict_twice(unit: Schedu
     calm.run()
     for first in range(1, calm.ledger.commits, 3):
         one = world(unit, slots=6, seed=first)
-        at = first
-        for _ in range(40):
-            one.ledger.before_commit = kill_at(at)
-            try:
-                one.run()
-                break
-            except Killed:
-                at = one.ledger.commits + 7
-        else:
-            one.ledger.before_commit = None
-            one.run()
+        one.run_through_kills(first, 7, most=40)
         consistent(one, swept=False)
         assert not any(view.charged for view in one.ledger.trials("s"))
 

@@ -27,7 +27,7 @@ from rnnsweep.sweep.space import Dimension, fixed
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 from rnnsweep.sweep.verdicts import PAUSE, PROMOTE
 from rnnsweep.sweep.views import BY_SCHEDULER, TrialView
-from tests.kit.ledger import Killed, MemoryLedger, kill_at
+from tests.kit.ledger import MemoryLedger
 from tests.kit.plans import opened, plan
 from tests.kit.sampler import ScriptedSampler
 from tests.kit.trainer import Faults, SimTrainer, WorkerDeath
@@ -326,17 +326,7 @@ def test_killed_after_any_commit_and_resumed_equals_undisturbed(step: int) -> No
     assert calm.run().exit_code == 0
     for first in range(1, calm.ledger.commits + 1):
         world = World(sweep, faults=FAULTS, rule=pruned_above(0.6), seed=first)
-        at = first
-        for _ in range(60):
-            world.ledger.before_commit = kill_at(at)
-            try:
-                world.run()
-                break
-            except Killed:
-                at = world.ledger.commits + step
-        else:
-            world.ledger.before_commit = None
-            world.run()
+        world.run_through_kills(first, step, most=60)
         assert world.table() == calm.table()
         assert world.curves() == calm.curves()
         assert world.rungs() == calm.rungs()

@@ -21,7 +21,6 @@ from rnnsweep.sweep.rows import RowReport
 from rnnsweep.sweep.states import TrialState
 from rnnsweep.sweep.trial_requests import obey
 from rnnsweep.sweep.verdicts import START
-from tests.kit.ledger import Killed, kill_at
 from tests.kit.plans import plan
 from tests.kit.sampler import ScriptedSampler
 from tests.kit.trainer import Faults
@@ -109,17 +108,7 @@ def test_killed_after_any_commit_and_resumed_equals_undisturbed(step: int) -> No
     assert {view.state for view in views(calm)} == {TrialState.COMPLETE, TrialState.PRUNED}
     for first in range(1 + step, calm.ledger.commits + 1, 5):
         world = World(sweep, faults=FAULTS, rule=pruned_above(0.9), seed=first)
-        at = first
-        for _ in range(80):
-            world.ledger.before_commit = kill_at(at)
-            try:
-                world.run()
-                break
-            except Killed:
-                at = world.ledger.commits + step
-        else:
-            world.ledger.before_commit = None
-            world.run()
+        world.run_through_kills(first, step, most=80)
         assert world.table() == calm.table()
         assert world.curves() == calm.curves()
         assert world.rungs() == calm.rungs()

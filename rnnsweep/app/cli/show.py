@@ -11,7 +11,7 @@ import typer
 from rnnsweep.app.cli import source
 from rnnsweep.app.cli.listing import Column, print_table, printable, terminal_width
 from rnnsweep.app.cli.options import AsJson, Store, SweepName, emit
-from rnnsweep.app.results.tables import as_typed
+from rnnsweep.app.results.tables import as_typed, fidelity_words
 from rnnsweep.errors import ConfigError
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -52,7 +52,7 @@ def _print_trial(entry: dict[str, Any]) -> None:
         "diverged at": entry["diverged_at"],
         "reason": entry["reason"] or None,
         "fingerprints": entry["fingerprints"],
-        "fidelity": " ".join(f"{key}={as_typed(value)}" for key, value in entry.get("fidelity", {}).items()) or None,
+        "fidelity": fidelity_words(entry),
         "version of the space": entry.get("space"),
         "MLflow run": entry["mlflow_run_id"],
     }

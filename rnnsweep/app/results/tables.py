@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnsweep.errors import ConfigError, StoreError
 from rnnsweep.sweep.edits import says
-from rnnsweep.sweep.fidelity import KEY, reached, stages_of
+from rnnsweep.sweep.fidelity import KEY, reached, stages_of, words
 from rnnsweep.sweep.lineage import Stretch, changes_of, lineage, present_point, schedule
 from rnnsweep.sweep.plan import Objective
 from rnnsweep.sweep.ports import Change, Ledger, SweepView, TrialView
@@ -192,6 +192,11 @@ def _fidelity(view: SweepView, step: int) -> Json:
     config = resolved(view)
     stages = stages_of(config.get(KEY) or {}, config.get("training", {}).get("report_every", 1))
     return {"fidelity": dict(reached(stages, step))} if stages else {}
+
+
+def fidelity_words(entry: Mapping[str, Any]) -> str | None:
+    """What an entry's last update was trained at, as one would type it; None where that never changes."""
+    return words(entry["fidelity"]) if "fidelity" in entry else None
 
 
 def rows(ledger: Ledger, trials: Sequence[TrialView], view: SweepView, runs: Mapping[int, str]) -> list[Json]:
