@@ -10,10 +10,6 @@ samplers, pruners, schedulers and trainer are the product's own, in one process,
 
 What a search is worth is the best validation loss of any network it has at that time, in decades (log10); searches of
 one seed have the same data and begin with the same weights, so that they are compared as pairs.
-
-``tune-asha`` and ``tune-pbt`` are Ray Tune's schedulers over the very same trainings: each of Tune's trials is a
-trainable that trains one row of ours for a rung per step and keeps our checkpoints, so that only the decisions differ.
-They need what Ray Tune needs besides Ray: ``pip install "ray[tune]" --constraint constraints.txt``.
 """
 
 from __future__ import annotations
@@ -22,12 +18,10 @@ import argparse
 import json
 import math
 import os
-import shutil
 import statistics
 import sys
 import tempfile
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -39,10 +33,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rnnsweep.app.config.load import SweepConfig, load
 from rnnsweep.app.run import wiring
-from rnnsweep.app.worker.factory import trainer_factory
 from rnnsweep.sweep.driver import Driver
 from rnnsweep.sweep.ports import Executor, ExecutorEvent, RungTrained, WorkerNews
-from rnnsweep.sweep.rows import Orders, RowSpec, Source
+from rnnsweep.sweep.rows import Orders
 from rnnsweep.sweep.session import Pace
 from rnnsweep.sweep.states import TrialState
 from tests.kit.clock import FakeClock
@@ -100,7 +93,6 @@ SEARCHES: dict[str, tuple[str, ...]] = {
     "TPE of all values + ASHA, promote": ("sampler=tpe", "scheduler=asha", "sampler.interim=0"),
     "PBT": ("sampler=random", "scheduler=pbt"),
 }
-PEERS = ("Ray Tune ASHA", "Ray Tune PBT")
 MANY = 2000
 """Trials that no sweep of a benchmark comes to: its device time ends it."""
 
@@ -195,123 +187,6 @@ def search(name: str, how: str, seed: int, trainings: int) -> dict[str, Any]:
     }
 
 
-def with_tune(name: str, how: str, seed: int, trainings: int) -> dict[str, Any]:
-    """The same space and trainings under Ray Tune's scheduler; each of its trials has a process of its own."""
-    import ray
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
-
-    bench = BENCHES[name]
-    rungs, budget = bench.updates // EVERY, trainings * bench.updates
-    began = time.perf_counter()
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    config = config_of(bench, SEARCHES["random"], seed, MANY, folder / "ours")
-    space = {dimension.key: tune.loguniform(dimension.low, dimension.high) for dimension in config.plan.space}
-    spent = {"updates": 0}
-    curve: list[tuple[int, float]] = [(0, math.inf)]
-
-    class Watch(tune.Callback):
-        def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict, **info: Any) -> None:
-            del iteration, trials, trial, info
-            spent["updates"] += EVERY
-            if result["loss"] < curve[-1][1]:
-                curve.append((spent["updates"], result["loss"]))
-
-    class Enough(tune.Stopper):
-        def __call__(self, trial_id: str, result: dict) -> bool:
-            return result["training_iteration"] >= rungs
-
-        def stop_all(self) -> bool:
-            return spent["updates"] >= budget
-
-    if how == "Ray Tune ASHA":
-        scheduler: Any = ASHAScheduler(max_t=rungs, grace_period=1, reduction_factor=4)
-        count = MANY
-    else:
-        mutations = {key: tune.loguniform(d.low, d.high) for key, d in zip(space, config.plan.space, strict=True)}
-        scheduler = PopulationBasedTraining(
-            perturbation_interval=max(2, rungs // 10), hyperparam_mutations=mutations, quantile_fraction=0.25
-        )
-        count = trainings
-    ray.init("local", num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level="error")
-    try:
-        tuner = tune.Tuner(
-            tune.with_resources(_trainable(name, seed, str(folder / "ours")), {"cpu": 1}),
-            param_space=space,
-            tune_config=tune.TuneConfig(
-                num_samples=count, metric="loss", mode="min", scheduler=scheduler, reuse_actors=True
-            ),
-            run_config=tune.RunConfig(storage_path=str(folder / "tune"), callbacks=[Watch()], stop=Enough(), verbose=0),
-        )
-        results = tuner.fit()
-        assert not results.errors, results.errors
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-    steps = [result.metrics.get("training_iteration", 0) for result in results if result.metrics]
-    return {
-        "best": at_eighths(curve, budget),
-        "spent": spent["updates"] / bench.updates,
-        "trials": len(steps),
-        "complete": sum(step >= rungs for step in steps),
-        "informed": 0.0,
-        "seconds": time.perf_counter() - began,
-    }
-
-
-def _trainable(name: str, seed: int, store: str) -> Callable[..., Any]:
-    """Ray Tune's trainable with a task, a seed and a store."""
-    from ray import tune
-
-    return tune.with_parameters(_row_of_tune(), task=name, seed=seed, store=store)
-
-
-def _row_of_tune() -> type:
-    """A trainable of Tune that trains one row of ours, a rung per step.
-
-    Its checkpoint is the name of ours: who trained it (its trial's number and attempt), and after which rung.
-    """
-    from ray import tune
-
-    class Row(tune.Trainable):
-        def setup(self, config: dict, task: str, seed: int, store: str) -> None:
-            import torch
-
-            torch.set_num_threads(1)
-            self.bench = BENCHES[task]
-            self.sweep = config_of(self.bench, SEARCHES["random"], seed, MANY, Path(store))
-            self.reset_config(config)
-
-        def reset_config(self, new_config: dict) -> bool:
-            self.worker = trainer_factory(self.sweep)("tune", 1)
-            self.begin(new_config)
-            return True
-
-        def begin(self, config: dict, source: Source | None = None) -> None:
-            # Tune numbers its trials from 0 at the end of their names, as ours are: same number, same first weights
-            number = int(self.trial_id.rsplit("_", 1)[1])
-            self.spec = RowSpec(number, 0, uuid.uuid4().hex[:8], config, self.bench.updates, source=source)
-            self.rung, self.fresh = source.rung if source else 0, True
-
-        def step(self) -> dict:
-            reports, failures = self.worker.advance(Orders(join=(self.spec,)) if self.fresh else Orders())
-            self.fresh = False
-            assert not failures, failures
-            self.rung += 1
-            # a diverged row has no more rungs
-            return {"loss": reports[0].metrics.get(METRIC, math.inf) if reports else math.inf}
-
-        def save_checkpoint(self, checkpoint_dir: str) -> None:
-            kept = {"trial": self.spec.trial, "token": self.spec.token, "rung": self.rung}
-            Path(checkpoint_dir, "row.json").write_text(json.dumps(kept))
-
-        def load_checkpoint(self, checkpoint_dir: str) -> None:
-            kept = json.loads(Path(checkpoint_dir, "row.json").read_text())
-            self.begin(self.config, Source(kept["trial"], 0, (kept["token"],), kept["rung"]))
-
-    return Row
-
-
 def done(path: Path) -> list[dict[str, Any]]:
     """Runs that a file holds; a torn last line is none."""
     lines = path.read_text().splitlines() if path.exists() else []
@@ -324,10 +199,10 @@ def run(options: argparse.Namespace) -> None:
     have = {(one["task"], one["search"], one["seed"]) for one in done(out)}
     for seed in range(options.first_seed, options.seeds):
         for name in BENCHES:
-            for how in (*SEARCHES, *(PEERS if options.peers else ())):
+            for how in SEARCHES:
                 if (name, how, seed) in have or not (_wanted(name, options.tasks) and _wanted(how, options.searches)):
                     continue
-                found = (with_tune if how in PEERS else search)(name, how, seed, options.trainings)
+                found = search(name, how, seed, options.trainings)
                 line = {"task": name, "search": how, "seed": seed, "trainings": options.trainings, **found}
                 with out.open("a") as file:
                     file.write(json.dumps(line) + "\n")
@@ -354,7 +229,7 @@ def show(options: argparse.Namespace) -> None:
 def _lines(runs: list[dict[str, Any]]) -> Iterator[str]:
     from scipy.stats import wilcoxon
 
-    by_search = {how: {one["seed"]: one for one in runs if one["search"] == how} for how in (*SEARCHES, *PEERS)}
+    by_search = {how: {one["seed"]: one for one in runs if one["search"] == how} for how in SEARCHES}
     base = by_search["random"]
     compared = sum(bool(found) for found in by_search.values()) - 1
     for how, found in by_search.items():
@@ -387,7 +262,6 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=16, help="device time, in complete trainings of one row")
     parser.add_argument("--tasks", nargs="+", help="only tasks whose names hold one of these words")
     parser.add_argument("--searches", nargs="+", help="only searches whose names hold one of these words")
-    parser.add_argument("--peers", action="store_true", help="also Ray Tune's schedulers")
     options = parser.parse_args()
     {"run": run, "show": show}[options.what](options)
 
