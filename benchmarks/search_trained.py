@@ -200,7 +200,7 @@ def run(options: argparse.Namespace) -> None:
     for seed in range(options.first_seed, options.seeds):
         for name in BENCHES:
             for how in SEARCHES:
-                if (name, how, seed) in have or not (_wanted(name, options.tasks) and _wanted(how, options.searches)):
+                if (name, how, seed) in have or not (wanted(name, options.tasks) and wanted(how, options.searches)):
                     continue
                 found = search(name, how, seed, options.trainings)
                 line = {"task": name, "search": how, "seed": seed, "trainings": options.trainings, **found}
@@ -209,7 +209,7 @@ def run(options: argparse.Namespace) -> None:
                 print(f"{name}, {how}, {seed}: {found['best'][-1]:.4g}, {found['seconds']:.0f} s", flush=True)
 
 
-def _wanted(name: str, words: list[str] | None) -> bool:
+def wanted(name: str, words: list[str] | None) -> bool:
     return words is None or any(word in name for word in words)
 
 
