@@ -6,9 +6,10 @@
     rules OUT.npz [--seeds 20]       schedulers and pruners beside random search, up to 10 000 trials
 
 The driver, its machine, samplers, pruners and schedulers are the real ones; a training is the curve of the nearest
-trained point of the table, and a rung takes as long as the model of a device says: `cpu`, where every row costs the
-same; `gpu`, where a rung costs what 165 rows cost before its first one (the launches of an update, see
-`docs/results/gpu_resources.md`). Device time is counted in trainings: one row, trained to the end on `cpu`, is 1.
+trained point of the table (with --among, one between the nearest), and a rung takes as long as the model of a device
+says: `cpu`, where every row costs the same; `gpu`, where a rung costs what 165 rows cost before its first one (the
+launches of an update, see `docs/results/gpu_resources.md`). Device time is counted in trainings: one row, trained to
+the end on `cpu`, is 1.
 
 What is searched for is the smallest log10 of the validation loss; regret is its distance from the table's best, in
 decades. A table comes from any sweep over the four keys of `SPACE` with 20 rungs of 100 updates. `data/order.npz` (457
@@ -70,15 +71,24 @@ SPACE = Space(
 
 @dataclass(frozen=True)
 class Table:
-    """Trainings by their points of the unit cube: `points` [N, D], `curves` [N, RUNGS]."""
+    """Trainings by their points of the unit cube: `points` [N, D], `curves` [N, RUNGS].
+
+    Attributes:
+        among: so many trainings, the nearest ones, make a curve: their mean, each with the inverse of its distance.
+    """
 
     points: np.ndarray
     curves: np.ndarray
+    among: int = 1
 
     def curve(self, params: Mapping[str, Any]) -> np.ndarray:
-        """Of the nearest training."""
+        """Of the nearest training, or between the nearest ones."""
         point = np.array(point_of(SPACE, params), dtype=float)
-        return self.curves[np.argmin(((self.points - point) ** 2).sum(axis=1))]
+        squares = ((self.points - point) ** 2).sum(axis=1)
+        if self.among == 1:
+            return self.curves[np.argmin(squares)]
+        near = np.argpartition(squares, self.among)[: self.among]
+        return np.average(self.curves[near], axis=0, weights=1 / np.sqrt(squares[near] + 1e-12))
 
     @property
     def best(self) -> float:
@@ -337,7 +347,7 @@ COLUMNS = (
 
 def compare(options: argparse.Namespace) -> None:
     """One line per strategy, as soon as it is measured."""
-    table = load(options.table)
+    table = replace(load(options.table), among=options.among)
     cohort = options.what == "cohorts"  # ends with its trials, which are as many as there are rows
     limits = "as many trials as rows" if cohort else f"device time {options.budget:g}, at most {options.trials} trials"
     print(f"{len(table.points)} trainings; {options.seeds} seeds; {limits}\n")
@@ -368,6 +378,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--budget", type=float, default=512.0, help="device time, in trainings of one row on cpu")
     parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument(
+        "--among", type=int, default=1, help="nearest trainings that make a curve: with 1, 500 trials try all there are"
+    )
     parser.add_argument("--device", nargs="+", choices=tuple(DEVICES), default=["cpu", "gpu"])
     parser.add_argument("--rows", nargs="+", type=int, help="widths; by default 128 for rules, 1 to 512 else")
     parser.add_argument("--only", nargs="+", help="strategies of these names")
