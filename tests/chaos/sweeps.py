@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnsweep.adapters.ledger.sql_ledger import SqlLedger, open_ledger
+from rnnsweep.sweep.verdicts import PROMOTE
 
 UNITS = Path(__file__).parent / "units" / "conf"
 COMMAND = [sys.executable, "-m", "rnnsweep.app.cli.main"]
@@ -172,7 +173,7 @@ def check_whole(store: Store, trials: int, torn: int = 0, ahead: int = 0) -> Rec
     assert [row["number"] for row in found.table] == list(range(trials))
     ended = {"COMPLETE", "PRUNED", "WAITING"}  # trials that a scheduler has not promoted go on waiting
     assert {str(row["state"]) for row in found.table} <= ended, found.table
-    taken = Counter((trial, rung) for trial, rung, _ in found.verdicts)
+    taken = Counter((trial, rung, verdict == PROMOTE) for trial, rung, verdict in found.verdicts)
     assert not [key for key, count in taken.items() if count > 1]
     more = {key: times - (found.attempts[key[0]] - 1) - ahead for key, times in repeated(store).items()}
     assert sum(max(0, times) for times in more.values()) <= torn, (more, found.attempts)
