@@ -123,7 +123,7 @@ def statuses(store: str | None) -> tuple[list[dict[str, Any]], str]:
         return chosen.statuses(), chosen.connection.url
     from rnnsweep.app.results.sweep import place, statuses
 
-    return statuses(store), str(place(store).root)
+    return statuses(store), place(store).shown
 
 
 def refuse_options(chosen: Service, given: Mapping[str, bool]) -> None:

@@ -77,3 +77,16 @@ def test_options_of_the_machine_with_the_store(monkeypatch: pytest.MonkeyPatch):
     source.refuse_options(service, {"--failed": False})
     with pytest.raises(ConfigError, match=f"--failed: is not for the service {URL}"):
         source.refuse_options(service, {"--failed": True})
+
+
+@pytest.mark.postgres
+def test_an_empty_store_on_a_server_is_named_without_its_password(postgres_url: str):
+    entries, place = source.statuses(postgres_url)
+    assert entries == []
+    assert place.startswith("postgresql") and "secret" not in source.statuses(_with_password(postgres_url))[1]
+
+
+def _with_password(url: str) -> str:
+    from sqlalchemy.engine import make_url
+
+    return make_url(url).set(password="secret").render_as_string(hide_password=False)
