@@ -26,7 +26,7 @@ class Gp(ModelSampler):
         shown: most finished trials that one ask looks at: the best quarter and the newest; an ask costs shown³.
 
     References:
-        `optuna.samplers.GPSampler` (Matérn 5/2 kernel, logEI).
+        `optuna.samplers.GPSampler` (Matérn 5/2 kernel, logEI; qLogEI beside running trials, Ament et al. 2023).
     """
 
     several_objectives: ClassVar[bool] = True
