@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mpmath
+import numba
 import numpy as np
 import pytest
 import torch
@@ -202,6 +205,41 @@ def test_compiling_is_told_where_it_happens_and_not_where_the_cache_has_it(
     watch.end()
     compiling.kernel(lambda x: x)(1.0)
     assert len(told) == 4
+
+
+@compiling.inlined
+def doubled_until(x: float, limit: float) -> float:
+    while x < limit:
+        x = 2 * x
+    return x
+
+
+@compiling.inlined
+def added_up(n: int, limit: float) -> float:
+    total = 0.0
+    for i in range(n):
+        total += doubled_until(1.0 + i, limit) if i % 3 else doubled_until(0.5, i + limit)
+    return total
+
+
+def pieces_in_pieces(n: int) -> float:
+    return added_up(n, 10.0) - added_up(2 * n, 7.0)
+
+
+def machine_code(dispatcher: Any) -> str:
+    """Its assembly without names, which have a number of their own in each compilation."""
+    (text,) = dispatcher.inspect_asm().values()
+    lines = [line for line in text.splitlines() if line.startswith("\t") and not line.startswith("\t.")]
+    return re.sub(r"[.\w$]*(?:pieces_in_pieces|_dynfunc)[.\w$]*", "NAME", "\n".join(lines))
+
+
+def test_code_is_what_numbas_own_compiler_makes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    ours = compiling.kernel(pieces_in_pieces)
+    theirs = numba.njit(nogil=True, error_model="numpy")(pieces_in_pieces)
+    assert ours(9) == theirs(9) == pieces_in_pieces(9)  # dispatchers may be called from plain Python too
+    assert machine_code(ours) == machine_code(theirs)
+    assert "__deepcopy__" not in vars(numba.core.ir.Scope), "others' code is compiled as ever"
 
 
 def test_width_is_whole_vectors() -> None:
