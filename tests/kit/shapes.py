@@ -1,4 +1,4 @@
-"""Shapes in annotations, checked while tests run: the first calls of each function in each test.
+"""Shapes in annotations, checked while tests run: each function's first calls in each test, and those with new shapes.
 
 A check takes as long as twenty small products, and a test that trains makes the same calls a hundred thousand times.
 """
@@ -32,16 +32,43 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """Checks a function; an int is a float, as everywhere in Python."""
 
 
-CALLS = 8
-"""So many calls of a function are checked in each test."""
-_checked_calls: Counter[CodeType] = Counter()
+ALIKE, CALLS = 2, 8
+"""So many calls of a function are checked in each test; further ones, up to so many, where their shapes are new."""
+_calls: Counter[CodeType] = Counter()
 """By code: a function within a function is made anew whenever that one runs."""
+_seen: set[tuple[Any, ...]] = set()
+"""Functions with the shapes of what they were called with."""
 _jaxtyped = jaxtyping.jaxtyped
 
 
 def forget_calls() -> None:
     """A new test: every function is checked again."""
-    _checked_calls.clear()
+    _calls.clear()
+    _seen.clear()
+
+
+def _is_new(code: CodeType, values: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    """Whether this call is to be checked; counts it."""
+    calls = _calls[code]
+    if calls >= CALLS:
+        return False
+    _calls[code] = calls + 1
+    shapes = (code, *map(_shape, values), *map(_shape, named.values()))
+    new = shapes not in _seen
+    _seen.add(shapes)
+    return new or calls < ALIKE
+
+
+def _shape(value: Any) -> Any:
+    """What two values that pass the same checks have in common."""
+    shape = getattr(value, "shape", None)  # this module does not import torch: few tests of others need it
+    if isinstance(shape, tuple):
+        return shape, getattr(value, "dtype", None)
+    if isinstance(value, (tuple, list)):
+        return type(value), *map(_shape, value)
+    if isinstance(value, dict):
+        return tuple((key, _shape(one)) for key, one in value.items())
+    return type(value)
 
 
 def _jaxtyped_at_first(*, typechecker: Any) -> Callable[[Any], Any]:
@@ -69,9 +96,8 @@ def _at_first(plain: Callable[..., Any], make: Callable[[], Callable[..., Any]])
     @functools.wraps(plain)
     def either(*args: Any, **kwargs: Any) -> Any:
         # exporters follow this line too, and may not write into what lies outside
-        if jaxtyping.config.jaxtyping_disable or _checked_calls[code] >= CALLS:
+        if jaxtyping.config.jaxtyping_disable or not _is_new(code, args, kwargs):
             return plain(*args, **kwargs)
-        _checked_calls[code] += 1
         if not with_checks:
             with_checks.append(make())
         return with_checks[0](*args, **kwargs)
