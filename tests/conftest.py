@@ -14,6 +14,10 @@ import pytest
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 os.environ.update(dict.fromkeys(THREADS, "1"))
 
+# Tests start hundreds of processes: each would compile our modules anew, for 4 s, where the shell forbids to keep them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Processes of the tests inherit what is ignored here: Ctrl-C in a shell's background, a closed terminal under nohup.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
