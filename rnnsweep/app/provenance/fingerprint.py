@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnsweep.app import environment
-from rnnsweep.app.provenance.sources import SourceFiles, digest_of, own_code, targets
+from rnnsweep.app.provenance.sources import DECISIVE, SourceFiles, digest_of, own_code, targets
 from rnnsweep.errors import ConfigError
 
 if TYPE_CHECKING:
     from rnnsweep.app.config.load import SweepConfig
 
-DECISIVE = ("torch", "numba", "llvmlite")
-"""Libraries that compute, or compile what computes."""
 SEARCHING = ("sampler", "pruner", "scheduler")
 """Groups that decide what is trained and how far, in the driver alone; the others take part in training."""
 IDLE = ("tracker", "notify", "store", "cluster", "space", *SEARCHING)

@@ -19,6 +19,8 @@ from rnnsweep.loader import SCORES
 PACKAGE = Path(__file__).parents[2]
 MAKERS = ("core", "app/worker", "sweep/objective.py", "loader.py", "unit.py")
 """What makes numbers within the package; the rest (commands, stores, reports) may change without changing any."""
+DECISIVE = ("torch", "numba", "llvmlite")
+"""Libraries that compute, or compile what computes: their versions, in every fingerprint, stand for all their files."""
 DIGITS = 16
 """Of SHA-256 are kept: a sweep has some fifty modules, and its row in the ledger is written every few seconds."""
 UNIT_FOLDERS = (
@@ -88,7 +90,7 @@ class SourceFiles:
 
     def __init__(self, places: Sequence[str] = ()) -> None:
         self._places = [Path(place) for place in places]
-        self._installed: dict[str, Path | None] = {"rnnsweep": PACKAGE.parent}
+        self._installed: dict[str, Path | None] = {"rnnsweep": PACKAGE.parent, **dict.fromkeys(DECISIVE)}
 
     def file_of(self, module: str) -> Path | None:
         """The module's file; None for one that lies in no place of the user's or ours."""
@@ -106,7 +108,7 @@ class SourceFiles:
         """Files of some modules and of those that they import, again and again, by name in alphabetical order.
 
         Followed are imports within the places, within the package that an installed unit belongs to, and among
-        rnnsweep's units; libraries stand for themselves by their versions.
+        rnnsweep's units; libraries stand for themselves by their versions, also where a unit is torch's own.
         """
         found: dict[str, Path] = {}
         waiting = list(roots)

@@ -51,6 +51,13 @@ def test_a_unit_of_an_installed_package_stands_for_what_it_imports_of_it(place: 
     assert SourceFiles().closure(["nowhere.unit", "json.tool"]).keys() & {"nowhere.unit"} == set()
 
 
+def test_torchs_own_modules_stand_for_themselves_by_its_version(place: str) -> None:
+    """A family may be `torch.nn.GRUCell`: torch imports some 1700 modules of its own, half a minute's reading."""
+    (Path(place) / "lab" / "plain.py").write_text("import torch.nn, numba")
+    assert SourceFiles([place]).closure(["torch.nn", "torch.nn.modules.rnn"]) == {}
+    assert not [name for name in SourceFiles([place]).closure(["lab.unit"]) if name.startswith(("torch", "numba"))]
+
+
 def test_source_that_cannot_be_read_stands_for_itself(place: str) -> None:
     (Path(place) / "lab" / "plain.py").write_text("def (:")
     assert "lab.plain" in SourceFiles([place]).closure(["lab.unit"])
