@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
 from rnnsweep.adapters.ledger.sql_ledger import SqlLedger, open_ledger
+from rnnsweep.app.cli.main import app
 from rnnsweep.sweep.verdicts import PROMOTE
 
 UNITS = Path(__file__).parent / "units" / "conf"
@@ -226,11 +229,6 @@ def check_points(store: Store, found: Record) -> None:
 
 
 def status(store: Store) -> Row:
-    done = subprocess.run(
-        [*COMMAND, "status", store.name, "--json", "--store", str(store.root)],
-        capture_output=True,
-        text=True,
-        env=store.variables(),
-        timeout=120,
-    )
+    done = CliRunner().invoke(app, ["status", store.name, "--json", "--store", str(store.root)])
+    assert done.exit_code == 0, done.output
     return json.loads(done.stdout)

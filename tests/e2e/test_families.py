@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+from rnnsweep.app.results.sweep import open_sweep
 
 DOCUMENT = Path(__file__).parents[2] / "docs/configuration.md"
 COMMAND = [sys.executable, "-m", "rnnsweep.app.cli.main"]
@@ -39,7 +39,7 @@ def launched(folder: Path, *options: str) -> list[dict]:
     (folder / "sweeps").mkdir(parents=True)
     (folder / "sweeps/which.yaml").write_text(example)
     rnnsweep(folder, "launch", "which", *SMALL, *options)
-    rows = json.loads(rnnsweep(folder, "table", "which", "--json"))
+    rows = open_sweep("which", store=folder / "store").table()
     return [{key: value for key, value in row.items() if key not in ("mlflow_run_id", "attempts")} for row in rows]
 
 

@@ -9,8 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from rnnsweep.app.cli.main import app
 
 SWEEP = [
     "task.length=12",
@@ -40,14 +44,21 @@ def rnnsweep(store: Path, *arguments: str, check: bool = True) -> subprocess.Com
     return done
 
 
+def shown(store: Path, *arguments: str) -> Any:
+    """What a command that only reads shows as JSON; in this process, as to start one takes seconds."""
+    done = CliRunner().invoke(app, [*arguments, "--json", "--store", str(store)])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
 def table(store: Path, name: str) -> list[dict]:
     """The table without what may differ: run ids and numbers of attempts."""
-    rows = json.loads(rnnsweep(store, "table", name, "--json").stdout)
+    rows = shown(store, "table", name)
     return [{key: value for key, value in row.items() if key not in ("mlflow_run_id", "attempts")} for row in rows]
 
 
 def curves(store: Path, name: str, trial: int) -> dict:
-    return json.loads(rnnsweep(store, "show", name, str(trial), "--json").stdout)["curves"]
+    return shown(store, "show", name, str(trial))["curves"]
 
 
 def begin(store: Path, *command: str) -> subprocess.Popen[str]:
@@ -160,7 +171,7 @@ def test_a_second_driver_is_refused_with_exit_4(tmp_path):
         assert rnnsweep(tmp_path, "stop", "s").returncode == 0
         first.communicate(timeout=180)
         assert first.returncode == 3
-        assert json.loads(rnnsweep(tmp_path, "status", "s", "--json").stdout)["state"] == "STOPPED"
+        assert shown(tmp_path, "status", "s")["state"] == "STOPPED"
     finally:
         first.kill()
         first.wait()
@@ -175,7 +186,7 @@ def test_ctrl_c_once_is_resumable(tmp_path):
         output, _ = process.communicate(timeout=180)
         assert process.returncode == 3, output
         assert "rnnsweep resume s" in output
-        assert json.loads(rnnsweep(tmp_path, "status", "s", "--json").stdout)["state"] == "INTERRUPTED"
+        assert shown(tmp_path, "status", "s")["state"] == "INTERRUPTED"
     finally:
         process.kill()
         process.wait()
