@@ -1,7 +1,7 @@
 """Search strategies on real trainings, at equal device time: ``python benchmarks/search_trained.py run OUT.jsonl``.
 
     run OUT.jsonl [--tasks ...] [--searches ...] [--seeds 20]   trains; what the file holds already is not done again
-    show OUT.jsonl [...]                                        the tables of docs/results/search.md
+    show OUT.jsonl [...] [--base random]                        the tables of docs/results/search.md
 
 Three tasks with simple networks of 32 units: temporal order over 50 steps with Omega, the adding problem over 20 steps,
 and digits pixel by pixel. Each sweep has the device time of --trainings complete trainings, counted in updates of rows
@@ -213,7 +213,18 @@ def wanted(name: str, words: list[str] | None) -> bool:
     return words is None or any(word in name for word in words)
 
 
-COLUMNS = ("search", "at a quarter", "at half", "at the end", "95 %", "better than random", "p", "trials", "complete")
+COLUMNS = (
+    "search",
+    "seeds",
+    "at a quarter",
+    "at half",
+    "at the end",
+    "95 %",
+    "better than {}",
+    "p",
+    "trials",
+    "complete",
+)
 
 
 def show(options: argparse.Namespace) -> None:
@@ -222,25 +233,27 @@ def show(options: argparse.Namespace) -> None:
     for name in BENCHES:
         here = [one for one in runs if one["task"] == name]
         if here:
-            print(f"\n{name}:\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-            print("\n".join(_lines(here)))
+            head = " | ".join(COLUMNS).format(options.base)
+            print(f"\n{name}:\n\n| {head} |\n|{'---|' * len(COLUMNS)}")
+            print("\n".join(_lines(here, options.base)))
 
 
-def _lines(runs: list[dict[str, Any]]) -> Iterator[str]:
+def _lines(runs: list[dict[str, Any]], base_name: str) -> Iterator[str]:
+    """A line per search, ours in their order and then others; compared with one of them, seed by seed."""
     from scipy.stats import wilcoxon
 
-    by_search = {how: {one["seed"]: one for one in runs if one["search"] == how} for how in SEARCHES}
-    base = by_search["random"]
-    compared = sum(bool(found) for found in by_search.values()) - 1
+    names = {**SEARCHES, **{one["search"]: () for one in runs}}
+    every = {how: {one["seed"]: one for one in runs if one["search"] == how} for how in names}
+    by_search = {how: found for how, found in every.items() if found}
+    base = by_search[base_name]
+    compared = len(by_search) - 1
     for how, found in by_search.items():
-        if not found:
-            continue
         last = [math.log10(one["best"][-1]) for one in found.values()]
         half = 1.96 * statistics.stdev(last) / len(last) ** 0.5 if len(last) > 1 else math.nan
-        cells = [how, *(f"{_mean_log(found, part):.2f}" for part in (1, 3, 7)), f"± {half:.2f}"]
+        cells = [how, str(len(found)), *(f"{_mean_log(found, part):.2f}" for part in (1, 3, 7)), f"± {half:.2f}"]
         both = sorted(found.keys() & base.keys())
         gains = [math.log10(base[seed]["best"][-1]) - math.log10(found[seed]["best"][-1]) for seed in both]
-        if how == "random" or not any(gains):
+        if how == base_name or not any(gains):
             cells += ["", ""]
         else:
             p = min(1.0, compared * wilcoxon(gains).pvalue)  # Bonferroni over the searches
@@ -261,6 +274,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trainings", type=int, default=16, help="device time, in complete trainings of one row")
     parser.add_argument("--tasks", nargs="+", help="only tasks whose names hold one of these words")
+    parser.add_argument("--base", default="random", help="with show: the search that all are compared with")
     parser.add_argument("--searches", nargs="+", help="only searches whose names hold one of these words")
     options = parser.parse_args()
     {"run": run, "show": show}[options.what](options)
