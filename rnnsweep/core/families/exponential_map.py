@@ -13,12 +13,19 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.families.orthogonal_maps import definite_inverse
 
 # Over the first of them, so that numbers stay near 1.
 _EVEN = (1.0, 1995840 / 17297280, 25200 / 17297280, 56 / 17297280)
 _ODD = (8648640 / 17297280, 277200 / 17297280, 1512 / 17297280, 1 / 17297280)
-_LARGEST = {torch.float32: 3.925, torch.float64: 0.950}
-"""2-norms up to which the approximant is as good as the type."""
+_LARGEST = {torch.float32: 2.5, torch.float64: 0.950}
+"""2-norms up to which the approximant is as good as the type, and V, near cos(w / 2) of angles w, stays positive.
+
+The former alone would allow 3.925 in float32; but V is the symmetric part of N, which elimination without pivoting goes
+by (`definite_inverse`), and beyond pi it has another sign.
+"""
+_MOST = 10
+"""Halvings at most: up to norms of 2560 (float32) and 970, of angles that went round a hundred times."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,10 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
 
     Numerics:
         A is halved until |A^2|_1, which bounds the square of its 2-norm and is not far from it, is below the square of
-        `_LARGEST`: in float32 plane rotations by up to 180 degrees are not halved at all. Five products, an inverse,
-        and one more for every halving. Bits are each row's own. Non-finite rows stay alone.
+        `_LARGEST`, but `_MOST` times at most: beyond, the result is still orthogonal, and its pull-back exact, but no
+        exponential any more. Five products, an inverse, and one more for every halving: of those that some row
+        needs, or, where that cannot be read without waiting for a device, of all. Bits are each row's own and the same
+        either way. Non-finite rows stay alone.
 
     References:
         Higham (2005), The scaling and squaring method for the matrix exponential revisited: table 2.3 for degree 7 in
@@ -87,18 +96,19 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
     second = numerics.matmul(padded, padded)
     size = second.detach().abs().sum(1).amax(1) / _LARGEST[a.dtype] ** 2
     # size < 2^e: after e / 2 halvings, rounded up, it is below 1.
-    halvings = torch.div(numerics.exponent_of(size) + 1, 2, rounding_mode="floor").clamp(min=0)
-    if bool(halvings.any()):
+    halvings = torch.div(numerics.exponent_of(size) + 1, 2, rounding_mode="floor").clamp(min=0, max=_MOST)
+    squarings = int(halvings.max()) if numerics.readable(a) else _MOST
+    if squarings:
         power = -halvings[:, None, None]
         padded, second = numerics.scale_by_power(padded, power), numerics.scale_by_power(second, 2 * power)
     fourth = numerics.matmul(second, second)
     powers = second, fourth, numerics.matmul(fourth, second)
     factor = _polynomial(_ODD, powers)
     odd = numerics.matmul(padded, factor)
-    inverse = numerics.inverse(_polynomial(_EVEN, powers) - odd)
+    inverse = definite_inverse(_polynomial(_EVEN, powers) - odd)
     eye = torch.eye(padded.shape[1], dtype=a.dtype, device=a.device)
     results = [eye + 2 * numerics.matmul(inverse, odd)]
-    for done in range(int(halvings.max())):
+    for done in range(squarings):
         on = (halvings > done)[:, None, None]
         results.append(torch.where(on, numerics.matmul(results[-1], results[-1]), results[-1]))
     return Exponential(a.shape[1], halvings, padded, second, fourth, factor, inverse, tuple(results))

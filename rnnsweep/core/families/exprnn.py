@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -39,8 +38,6 @@ class ExpRnn(SkewFamily):
         Lezcano-Casado, Martinez-Rubio (2019). Ours differs with ``init=cayley``: planes rotate by t ~ U(0, pi/2), as
         the init says; their code hands -tan(t / 2), made for the Cayley map, to exp and so rotates by that.
     """
-
-    asks_host: ClassVar[bool] = True  # how often the matrix is halved depends on its norm
 
     def initial(
         self, drawn: Values, specs: Sequence[ParameterSpec], keys: Int64[Tensor, " P"]

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics, rng
+from rnnsweep.core.recurrence.cpu.engine.skew_inverses import skew_inverses
 from rnnsweep.core.remembered import Remembered
 
 
@@ -46,7 +47,7 @@ def cayley(stored: Float[Tensor, "P H H"], diagonal: Float[Tensor, "P H"]) -> Fl
     Asked again for the same numbers it gives the same tensor, which nobody may write into.
 
     Numerics:
-        I + A is never singular (its eigenvalues are 1 + i w); see `numerics.inverse`. Error of W^T W of order 1e-15 in
+        I + A is never singular (its eigenvalues are 1 + i w); see `definite_inverse`. Error of W^T W of order 1e-15 in
         float64. Non-finite rows stay alone.
 
     References:
@@ -62,6 +63,9 @@ def cayley_pullback(
 
     Of W alone: (I + A)^{-1} is K = (W D + I) / 2, and D + W^T is 2 D K^T.
     """
+    fused = skew_inverses(diagonal, w, gradient)
+    if fused is not None:
+        return fused.cayley_pullback(diagonal, w, gradient)
     H = w.shape[1]
     turned = numerics.padded_square(_resolvent(diagonal, w)).transpose(1, 2).contiguous()
     given = numerics.padded_square(gradient * diagonal[:, None, :])
@@ -84,11 +88,41 @@ def _resolvent(diagonal: Tensor, w: Tensor) -> Tensor:
     return doubled / 2
 
 
+def definite_inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
+    """x^{-1}, row by row, of x whose symmetric part is positive definite, such as I + A with skew A.
+
+    Numerics:
+        On a CPU with loops of ours by elimination without pivoting, which is stable where the diagonal does not grow
+        beyond `skew_inverses.LIMITS` on its way: its errors are some roundings of what it grew to, which for I + A is
+        1 + |A|^2 at most. Rows where it does, and all rows elsewhere, by `numerics.inverse`. Bits are each row's own.
+    """
+    fused = skew_inverses(x)
+    if fused is None:
+        return numerics.inverse(x)
+    found, steady = fused.inverse(x)
+    return _unsteady(found, steady, numerics.inverse, x)
+
+
 @Remembered
 def _cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
+    fused = skew_inverses(stored, diagonal)
+    if fused is None:
+        return _pivoted_cayley(stored, diagonal)
+    found, steady = fused.cayley(stored, diagonal)
+    return _unsteady(found, steady, _pivoted_cayley, stored, diagonal)
+
+
+def _pivoted_cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
     eye = torch.eye(stored.shape[1], dtype=stored.dtype, device=stored.device)
     # Scaling columns is a product with D on the right.
     return (2 * numerics.inverse(eye + skew(stored)) - eye) * diagonal[:, None, :]
+
+
+def _unsteady(found: Tensor, steady: Tensor, work: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    """`found` with the rows that are not steady replaced by `work` of theirs."""
+    if not bool(steady.all()):
+        found[~steady] = work(*(x[~steady] for x in arguments))
+    return found
 
 
 def cayley_blocks(

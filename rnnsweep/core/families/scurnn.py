@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from rnnsweep.core import rng
+from rnnsweep.core import numerics, rng
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
-from rnnsweep.core.families.mapping import pull, push
-from rnnsweep.core.families.orthogonal_maps import cayley_blocks, each_row, skew
+from rnnsweep.core.families.mapping import push
+from rnnsweep.core.families.orthogonal_maps import cayley_blocks, definite_inverse, skew
 from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
+from rnnsweep.core.remembered import Remembered
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range
 
@@ -39,7 +40,8 @@ class Scurnn(CellFamily):
 
     Numerics:
         W^H W = I to 1e-12 in float64. Complex numbers are carried as [Re, Im], so the loop's matrix is real, 2H x 2H,
-        orthogonal. Parameter groups: ``skew`` (A), ``phase`` (theta). Initially theta ~ U(0, 2 pi), h_0 ~ U(-.01, .01).
+        orthogonal; I + A is inverted in that form too (`definite_inverse`). Parameter groups: ``skew`` (A), ``phase``
+        (theta). Initially theta ~ U(0, 2 pi), h_0 ~ U(-.01, .01).
 
     References:
         Maduranga, Helfrich, Ye (2019), and their scripts: angles up to pi/2, 2 pi in the adding problem; b within .01.
@@ -102,11 +104,9 @@ class Scurnn(CellFamily):
         return LoopWeights(unitary(values), values["w_in"], h0=values["h0"], cell=own)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
-        """Gradients of A and theta by autograd of the map."""
-        # Only what the map reads: zeros for the others would cover their gradients.
-        mapped = pull(unitary, {name: values[name] for name in _MAPPED}, gradients.w_rec)
+        """Gradients of A and theta in closed form."""
         named = super().pullback(values, hypers, gradients)
-        return {**named, **mapped}
+        return {**named, **unitary_pullback(values["theta"], unitary(values), gradients.w_rec)}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of the real 2H x 2H matrix."""
@@ -115,18 +115,61 @@ class Scurnn(CellFamily):
 
 
 def unitary(values: Values) -> Float[Tensor, "P H H"]:
-    """Real form [[Re W, Im W], [-Im W, Re W]] of the unitary W, [P, 2H, 2H]."""
-    return each_row(_unitary, *(values[name] for name in _MAPPED))
+    """Real form [[Re W, Im W], [-Im W, Re W]] of the unitary W, [P, 2H, 2H]; nobody may write into it."""
+    return _unitary(*(values[name] for name in _MAPPED))
 
 
-def _unitary(a_skew: Tensor, a_symmetric: Tensor, theta: Tensor) -> Tensor:
-    # triu(1) for the mirrored half: the diagonal counts once.
-    upper = a_symmetric.triu()
-    # A^H = -A: the real part skew, the imaginary part symmetric.
-    a = torch.complex(skew(a_skew), upper + a_symmetric.triu(1).T)
-    eye = torch.eye(len(theta), dtype=a.dtype, device=a.device)
-    # Without an exception: it would stop the other rows.
-    w, _ = torch.linalg.solve_ex(eye + a, eye - a)
-    w = w * torch.complex(torch.cos(theta), torch.sin(theta))
+def unitary_pullback(
+    theta: Float[Tensor, "P H"], w: Float[Tensor, "P R R"], gradient: Float[Tensor, "P R R"]
+) -> dict[str, Float[Tensor, "P ..."]]:
+    """Gradients of what is stored, from that of the real form w of W (R = 2H), all of whose entries count as free.
+
+    With K = (I + A)^{-1}, G the complex gradient, dW = -2 K dA K D + i W d theta: that of A is -2 K^H G D^H K^H,
+    and that of theta_j the sum over i of Im G_ij Re W_ij - Re G_ij Im W_ij. K = (W D^H + I) / 2.
+
+    Numerics:
+        Two complex products; row by row, see `numerics.matmul`.
+    """
+    H = theta.shape[1]
+    whole = w[:, :H, :H], w[:, :H, H:]
+    # Each number stands in the real form twice.
+    given = gradient[:, :H, :H] + gradient[:, H:, H:], gradient[:, :H, H:] - gradient[:, H:, :H]
+    k = _turned_back(whole, theta)
+    k[0].diagonal(dim1=1, dim2=2).add_(1)
+    # K^H in its real form is the transposed one of K; half of it is left in the factor of A's gradient.
+    adjoint = _real_form(*k).transpose(1, 2).contiguous()
+    inner = numerics.matmul(torch.cat(_turned_back(given, theta), 2), adjoint)
+    found = numerics.matmul(adjoint[:, :H].contiguous(), _real_form(inner[..., :H], inner[..., H:])) / -2
+    real, imaginary = found[..., :H], found[..., H:]
+    both = imaginary + imaginary.transpose(1, 2)
+    # The diagonal of Y is stored once, as everything else of it, but stands in A once too.
+    both.diagonal(dim1=1, dim2=2).div_(2)
+    return {
+        "a_skew": (real - real.transpose(1, 2)).triu(1),
+        "a_symmetric": both.triu(),
+        "theta": numerics.row_sum(given[1] * whole[0] - given[0] * whole[1]),
+    }
+
+
+def _turned_back(x: tuple[Tensor, Tensor], theta: Tensor) -> tuple[Tensor, Tensor]:
+    """X D^H of a complex X, real and imaginary part apart."""
+    (real, imaginary), cos, sin = x, torch.cos(theta)[:, None, :], torch.sin(theta)[:, None, :]
+    return real * cos + imaginary * sin, imaginary * cos - real * sin
+
+
+def _real_form(real: Tensor, imaginary: Tensor) -> Tensor:
     # Vectors are rows, [Re, Im]: hence the minus below.
-    return torch.cat((torch.cat((w.real, w.imag), 1), torch.cat((-w.imag, w.real), 1)), 0)  # 2H 2H
+    return torch.cat((torch.cat((real, imaginary), 2), torch.cat((-imaginary, real), 2)), 1)  # P 2H 2H
+
+
+@Remembered
+def _unitary(a_skew: Tensor, a_symmetric: Tensor, theta: Tensor) -> Tensor:
+    H = theta.shape[1]
+    eye = torch.eye(H, dtype=theta.dtype, device=theta.device)
+    # A^H = -A: the real part skew, the imaginary part symmetric; so the real form of A is skew.
+    # triu(1) for the mirrored half: the diagonal counts once.
+    symmetric = a_symmetric.triu() + a_symmetric.triu(1).transpose(1, 2)
+    k = definite_inverse(_real_form(eye + skew(a_skew), symmetric))[:, :H]
+    real, imaginary = 2 * k[..., :H] - eye, 2 * k[..., H:]
+    cos, sin = torch.cos(theta)[:, None, :], torch.sin(theta)[:, None, :]
+    return _real_form(real * cos - imaginary * sin, real * sin + imaginary * cos)

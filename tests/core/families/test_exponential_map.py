@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rnnsweep.core import numerics
 from rnnsweep.core.families.exponential_map import exponential
 
 SCALES = (0.0, 0.01, 0.3, 2.0, 30.0)
@@ -61,3 +62,24 @@ def test_no_bit_depends_on_neighbours(dtype):
             assert torch.equal(pack.value[p], alone.value[0])
             assert torch.equal(pack.pullback(g)[p], alone.pullback(g[p : p + 1])[0])
     assert not torch.isfinite(beside.value[2]).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_halvings_that_nobody_may_count_change_no_bit(dtype, monkeypatch):
+    """Where reading a number would wait for a device, all squarings are there, and each row keeps to its own."""
+    a = torch.cat([skew(scale, rows=1, dtype=dtype) for scale in SCALES[:-1]])
+    g = torch.randn(a.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    read = exponential(a)
+    monkeypatch.setattr(numerics, "readable", lambda x: False)
+    unread = exponential(a)
+    assert len(unread.results) > len(read.results)
+    assert torch.equal(unread.value, read.value)
+    assert torch.equal(unread.pullback(g), read.pullback(g))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_beyond_the_last_halving_the_result_is_still_orthogonal(dtype):
+    a = skew(1e3, dtype=dtype)
+    value = exponential(a).value
+    rounding = torch.finfo(dtype).eps * float(torch.linalg.matrix_norm(a.double(), 2).max())
+    assert (value.mT @ value - torch.eye(21, dtype=dtype)).abs().max() <= 10 * rounding

@@ -26,6 +26,7 @@ JOB = SimpleNamespace(
 )  # fmt: skip
 MAPS = {
     "matrices": ("Outer", "Matmul"),
+    "inverses": ("Inverse", "CayleyBack"),
     "forward": ("Forward",),
     "backward": ("Backward",),
     "beside": ("Term",),
@@ -52,7 +53,7 @@ def drawn_bytes(text: str, module: str, size: int) -> int:
         return int(text.split()[0])
     dtype = torch.float32 if size == 4 else torch.float64
     padded = {f"padded {name}": width_of(n, dtype) for name, n in (("A", 4 * JOB.H), ("4 H", 4 * JOB.H))}
-    sizes = {**vars(JOB), "W": widths(module, size)[0], "A": 4 * JOB.H, "BLOCK": 96}
+    sizes = {**vars(JOB), "W": widths(module, size)[0], "A": 4 * JOB.H, "BLOCK": 96, "SIDE": 16}
 
     def count(factor: str) -> int:
         if factor in padded:

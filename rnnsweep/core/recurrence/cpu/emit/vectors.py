@@ -267,47 +267,6 @@ def _pull_loop(k: Lanes, name: str, stored: bool, args: PullBack) -> None:
         k.store(formulas.pullback(k, name, slope, leak * k.load(args.g, at)), args.delta, at)
 
 
-class BiasSum(NamedTuple):
-    """sums += share g f' sign(f(a)), of `count` vectors: modReLU's part of the gradient of its bias.
-
-    The sign of f(a) is that of what the state has beyond its own share of the one before.
-
-    Attributes:
-        sums, g, slope, after, before: addresses. share: (1 - zone) leak, of the addresses of a vector and of a number.
-        mixed: whether the state has a share of the one before at all.
-    """
-
-    sums: int
-    g: int
-    slope: int
-    after: int
-    before: int
-    zone: int
-    leak: int
-    mixed: int
-    count: int
-
-
-@intrinsic
-def bias_sum(typingctx, zero, operands):
-    """See `BiasSum`."""
-    require(BiasSum, operands)
-    return types.void(zero, operands), out_of_line("bias_sum", BiasSum, _write_bias_sum)
-
-
-def _write_bias_sum(k: Lanes, args: BiasSum) -> None:
-    leak, zero = _scalar(k, args.leak), k.constant(0.0)
-    mixed = k.builder.icmp_signed("!=", args.mixed, I64(0))
-    with cgutils.for_range(k.builder, args.count) as loop:
-        at = k.builder.mul(loop.index, I64(k.width))
-        share, y = (1.0 - k.load(args.zone, at)) * leak, k.load(args.after, at)
-        # Selected, not weighed with 0: before may be infinite.
-        y = k.select(mixed, y - (1.0 - share) * k.load(args.before, at), y)
-        own = share * k.load(args.g, at) * k.load(args.slope, at)
-        signed = k.select(zero > y, 0.0 - own, k.select(y <= 0.0, zero, own))
-        k.store(k.load(args.sums, at) + signed, args.sums, at)
-
-
 class Sum(NamedTuple):
     """out = factor x + y, of `count` vectors; `factor` is the address of a number."""
 

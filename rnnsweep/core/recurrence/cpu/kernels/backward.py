@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
+from rnnsweep.core.recurrence.cpu.emit.bias_sums import BiasSum, bias_sum
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
-    BiasSum,
     PullBack,
     Sum,
-    bias_sum,
     combine,
     item_bytes,
     load,
@@ -350,13 +349,15 @@ def _add_bias_gradient(zero, job, p, t, g, here):
     before = job.h + (p * (job.T + 1) + t) * step
     slope = job.slope + (p * job.T + t) * step
     mixed = 1 if job.leak != 0 or job.zone != 0 else 0
-    for b in range(job.B):
+    # All samples at once where they have all begun, else one by one.
+    rows = job.B if job.each == 0 else 1
+    for b in range(0, job.B, rows):
         if begun(job, p, t, b):
             row = b * full * size
             zone = job.zone + (p * job.T + t) * step + row if job.zone != 0 else here.zeros
             own = BiasSum(
                 sums=here.dact, g=g + row, slope=slope + row, after=before + step + row, before=before + row, zone=zone,
-                leak=here.leak, mixed=mixed, count=full // vector_width(zero),
+                zone_row=job.zone, leak=here.leak, mixed=mixed, rows=rows, count=full // vector_width(zero),
             )  # fmt: skip
             bias_sum(zero, own)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
+from rnnsweep.core.recurrence.cpu.emit.moves import Blank, Move, blank, move
 from rnnsweep.core.recurrence.cpu.emit.products import Product, product_cols, product_rows
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Multiple,
@@ -34,6 +35,18 @@ BLOCK = 96
 
 
 @inlined
+def fill(zero, target, count):
+    """Write `count` zeros."""
+    blank(zero, Blank(target=target, count=count))
+
+
+@inlined
+def copy(zero, target, source, count):
+    """Copy `count` entries."""
+    move(zero, Move(target=target, source=source, count=count))
+
+
+@inlined
 def padded(zero, n):
     """Width n rounded up to whole units of a vector."""
     # Loops over vectors then have no tail; a tail would round differently from the rest.
@@ -46,11 +59,9 @@ def copy_in(zero, target, source, rows, columns, stride):
     """Copy [rows, columns] at `source`, `stride` entries from one row to the next, into a padded matrix."""
     size, full = item_bytes(zero), padded(zero, columns)
     for r in range(rows):
-        to, at = target + r * full * size, source + r * stride * size
-        for c in range(columns):
-            store(zero, load(zero, at + c * size), to + c * size)
-        for c in range(columns, full):
-            store(zero, zero, to + c * size)
+        to = target + r * full * size
+        copy(zero, target=to, source=source + r * stride * size, count=columns)
+        fill(zero, target=to + columns * size, count=full - columns)
 
 
 @part
@@ -58,25 +69,7 @@ def copy_out(zero, target, source, rows, columns):
     """Copy a padded matrix into [rows, columns] without gaps."""
     size, full = item_bytes(zero), padded(zero, columns)
     for r in range(rows):
-        to, at = target + r * columns * size, source + r * full * size
-        for c in range(columns):
-            store(zero, load(zero, at + c * size), to + c * size)
-
-
-@part
-def fill(zero, target, count):
-    """Write `count` zeros."""
-    size = item_bytes(zero)
-    for i in range(count):
-        store(zero, zero, target + i * size)
-
-
-@part
-def copy(zero, target, source, count):
-    """Copy `count` entries."""
-    size = item_bytes(zero)
-    for i in range(count):
-        store(zero, load(zero, source + i * size), target + i * size)
+        copy(zero, target=target + r * columns * size, source=source + r * full * size, count=columns)
 
 
 @inlined
@@ -138,11 +131,13 @@ def pack(zero, target, source, inner, columns, inner_step, column_step, first, t
         for k in range(inner):
             to = target + (column * total + (first + k) * wide) * size
             at = source + (k * inner_step + column * column_step) * size
-            for n in range(own):
-                store(zero, load(zero, at + n * column_step * size), to + n * size)
+            if column_step == 1:
+                copy(zero, target=to, source=at, count=own)
+            else:
+                for n in range(own):
+                    store(zero, load(zero, at + n * column_step * size), to + n * size)
             # Zeros beyond the true width: they reach the padding of the result only, and keep it zero.
-            for n in range(own, wide):
-                store(zero, zero, to + n * size)
+            fill(zero, target=to + own * size, count=wide - own)
 
 
 @inlined

@@ -1,0 +1,93 @@
+"""Inverses of I + A with skew A, and the scaled Cayley map, on the CPU: see `kernels.inverses`.
+
+Shapes: see `core.types`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rnnsweep.core.recurrence.cpu import host
+from rnnsweep.core.recurrence.cpu.engine.dispatch import RowThreads, TensorAddresses, Workspace, width_of
+
+LIMITS = {torch.float32: 64.0, torch.float64: 4096.0}
+"""Growth up to which an elimination without pivoting is taken.
+
+Errors are a rounding of it: 64 leaves 4e-6 in float32, 4096 leaves 5e-13 in float64, within what the maps promise.
+"""
+
+_OWN = threading.local()
+
+
+class SkewInverses:
+    """Launches the kernels; row by row, on as many threads as torch has when it is made.
+
+    Numerics:
+        A row's numbers depend on that row alone, bit for bit. Of a row that is not finite nothing is promised but that
+        it is not among the `steady` ones.
+    """
+
+    def __init__(self) -> None:
+        self._workspace = Workspace()
+        self._threads = RowThreads(None, self._workspace)
+
+    def inverse(self, x: Float[Tensor, "P N N"]) -> tuple[Float[Tensor, "P N N"], Bool[Tensor, " P"]]:
+        """x^-1 of x = I + A, and which rows are as good as with pivoting."""
+        return self._run(x, None)
+
+    def cayley(
+        self, stored: Float[Tensor, "P N N"], diagonal: Float[Tensor, "P N"]
+    ) -> tuple[Float[Tensor, "P N N"], Bool[Tensor, " P"]]:
+        """W = (2 (I + A)^-1 - I) D of A = U - U^T, U the strict upper triangle of `stored`; and which rows are."""
+        return self._run(stored, diagonal)
+
+    def _run(self, stored: Tensor, diagonal: Tensor | None) -> tuple[Tensor, Tensor]:
+        from rnnsweep.core.recurrence.cpu.kernels.inverses import InverseJob, inverse_rows, inverse_scratch
+
+        (P, N), dtype = stored.shape[:2], stored.dtype
+        at = TensorAddresses(dtype)
+        out, growth = self._workspace.take((P, N, N), dtype), self._workspace.take((P,), dtype)
+        address, row = at.matrices("stored", stored, (P, N, N))
+        job = InverseJob(
+            N=N, stored=address, stored_row=row, diagonal=at.read("diagonal", diagonal, (P, N)),
+            out=at.view("out", out, (P, N, N)), growth=at.view("growth", growth, (P,)),
+        )  # fmt: skip
+        self._threads.run(inverse_rows, job, P, dtype, inverse_scratch(0, dtype.itemsize, width_of(N, dtype), job).end)
+        return out, growth <= LIMITS[dtype]
+
+    def cayley_pullback(
+        self, diagonal: Float[Tensor, "P N"], w: Float[Tensor, "P N N"], gradient: Float[Tensor, "P N N"]
+    ) -> Float[Tensor, "P N N"]:
+        """Gradient of `stored` from that of W = `cayley(stored, diagonal)`."""
+        from rnnsweep.core.recurrence.cpu.kernels.inverses import (
+            CayleyBackJob,
+            cayley_back_rows,
+            cayley_back_scratch,
+        )
+
+        (P, N), dtype = w.shape[:2], w.dtype
+        at, out = TensorAddresses(dtype), self._workspace.take((P, N, N), dtype)
+        job = CayleyBackJob(
+            N=N, w=at.read("w", w, (P, N, N)), diagonal=at.read("diagonal", diagonal, (P, N)),
+            gradient=at.read("gradient", gradient, (P, N, N)), out=at.view("out", out, (P, N, N)),
+        )  # fmt: skip
+        scratch = cayley_back_scratch(0, dtype.itemsize, width_of(N, dtype), job).end
+        self._threads.run(cayley_back_rows, job, P, dtype, scratch)
+        return out
+
+
+def skew_inverses(*tensors: Tensor) -> SkewInverses | None:
+    """This thread's, or None where it is not for these tensors: no CPU's, of another type, or part of a graph."""
+    recorded = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    if recorded or torch.compiler.is_exporting() or any(x.device.type != "cpu" for x in tensors):
+        return None
+    if not host.VECTOR_BYTES or any(x.dtype not in LIMITS for x in tensors):
+        return None
+    if not hasattr(_OWN, "maps"):
+        _OWN.maps = SkewInverses() if importlib.util.find_spec("numba") else None
+    return _OWN.maps
