@@ -4,7 +4,7 @@
 
 A process per checkout, all pinned to one core with one thread, take turns of some updates each; the least processor
 time of a turn counts, so that what others do on the machine is felt through the caches alone. The update is that of
-`benchmarks/speed.py` (T = 100, B = 10, H = 100, temporal order, momentum SGD .9, clip 1, data included), of 8 rows.
+`benchmarks/speed.py` (T = 100, B = 10, H = 100, temporal order, momentum SGD .9, clip 1, data included), of 32 rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROWS, UPDATES = 8, 3
+ROWS, UPDATES = 32, 3
 OURS, TORCH = "ours", "torch"
 GEMM = "gemm"
 HERE = Path(__file__).resolve().parent.parent
@@ -172,7 +172,7 @@ def document(
         "# Families' updates",
         "",
         f"Made by `python benchmarks/family_speed.py --write{' --before CHECKOUT' * last}`, on {processor()}.",
-        "One update of one row on one core, one thread: T = 100, B = 10, H = 100, 8 rows at a time, float32; the least",
+        "One update of one row on one core, one thread: T = 100, B = 10, H = 100, 32 rows at a time, float32; the least",
         f"processor time of {arguments.turns} turns of {UPDATES} updates. The floor is 6 T B operations per entry of",
         f"the recurrent matrix at the rate of 1024 x 1024 products there, {rate:.0f} GFLOP/s, without maps, filters",
         "and what is elementwise; cells without such a matrix have none. torch: one network, as the authors' programs",

@@ -1,14 +1,17 @@
-"""The memory model against what a pack really holds."""
+"""The memory model against what a pack really holds, and that freed memory is kept."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.environment import processor
-from rnnsweep.app.worker.device import device_name, row_bytes, rows_that_fit
+from rnnsweep.app.worker.device import device_name, keep_freed_memory, row_bytes, rows_that_fit
 from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
 from rnnsweep.core.pack import Member, Pack, Streams
 
@@ -52,3 +55,22 @@ def test_at_least_one_row_fits_and_no_more_than_the_limit(tmp_path):
 
 def test_a_processor_has_one_name():
     assert device_name(CPU) == f"{processor()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library's allocator"
+)
+def test_a_block_that_is_freed_and_asked_for_again_brings_no_fresh_pages():
+    import resource
+
+    keep_freed_memory()
+
+    def once() -> None:
+        torch.empty(2 << 20, dtype=torch.float64).fill_(1.0)  # 16 MB, 4096 pages
+
+    once()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        once()
+    # By itself glibc gives such a block back every time: 10 times 4096 pages.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 4096

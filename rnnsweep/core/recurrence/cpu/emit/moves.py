@@ -1,4 +1,7 @@
-"""Copying and clearing as numba intrinsics, in full vectors: a plain loop over addresses stays a loop over numbers."""
+"""Copying, clearing and fetching ahead as numba intrinsics, in full vectors and cache lines.
+
+A plain loop of numba over addresses stays a loop over single numbers.
+"""
 
 # pyright: reportIncompatibleMethodOverride=false
 # Named tuples have a field `count`, as loops have; nobody asks them for tuple.count.
@@ -7,10 +10,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba.core import types
+from llvmlite import ir
+from numba.core import cgutils, types
 
 from rnnsweep.core.recurrence.cpu.emit.gates import neighbours
-from rnnsweep.core.recurrence.cpu.emit.vector import Lanes, intrinsic, require
+from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, intrinsic, require
 from rnnsweep.core.recurrence.cpu.emit.vectors import out_of_line
 
 
@@ -52,3 +56,38 @@ def blank(typingctx, zero, operands):
 
 def _write_blank(k: Lanes, args: Blank) -> None:
     neighbours(k, args.count, lambda v, j: v.store(v.constant(0.0), args.target, j))
+
+
+LINE = 64
+"""Bytes of a cache line."""
+
+
+class Ahead(NamedTuple):
+    """Bring `count` numbers from `address` on into the second cache; `write`: to be written (1) or read (0).
+
+    No number depends on it, and no address is too wrong for it: what is not there is not brought.
+    """
+
+    address: int
+    count: int
+    write: int
+
+
+@intrinsic
+def fetch_ahead(typingctx, zero, operands):
+    """See `Ahead`."""
+    require(Ahead, operands)
+    return types.void(zero, operands), out_of_line("fetch_ahead", Ahead, _write_fetch_ahead)
+
+
+def _write_fetch_ahead(k: Lanes, args: Ahead) -> None:
+    b, number, byte = k.builder, ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
+    lines = b.udiv(b.add(b.mul(args.count, I64(k.bits // 8)), I64(LINE - 1)), I64(LINE))
+    # The kind of access must be a constant of the instruction: hence two loops.
+    with b.if_else(b.icmp_signed("!=", args.write, I64(0))) as (writing, reading):
+        for branch, intent in ((writing, 1), (reading, 0)):
+            with branch, cgutils.for_range(b, lines) as loop:
+                place = b.inttoptr(b.add(args.address, b.mul(loop.index, I64(LINE))), byte)
+                b.call(function, [place, number(intent), number(2), number(1)])

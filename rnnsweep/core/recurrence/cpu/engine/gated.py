@@ -61,7 +61,7 @@ class GatedEngine:
     """
 
     name = "cpu"
-    tile: int | None = 8
+    tile: int | None = 16
     regularised = True
     kind: ClassVar[str]
     ahead: ClassVar[bool] = False
@@ -72,7 +72,7 @@ class GatedEngine:
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
         if self._normed:
-            self.tile = 4  # records of layer norm are twice as large
+            self.tile = 8  # records of layer norm are twice as large
 
     @property
     def _normed(self) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LookBack, LstmPull, gru_pull, look_back, lstm_pull
+from rnnsweep.core.recurrence.cpu.emit.moves import Ahead, fetch_ahead
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Sum,
@@ -265,6 +266,9 @@ def _one_step(zero, job, p, t, delta, here):
     _save(zero, job, here)
     if job.zone != 0:
         split_zones(zero, job, p, t, here)
+    # What the next step reads of the record comes while this one multiplies.
+    fetch_ahead(zero, Ahead(address=kept - job.B * job.keep * size, count=job.B * job.keep, write=0))
+    fetch_ahead(zero, Ahead(address=before - job.B * job.S * size, count=job.B * job.S, write=0))
     _pull_gates(zero, job, p, before, kept, delta, here)
     if job.ahead != 0:
         _look_back(zero, job, p, t, delta, here)
