@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
-from rnnsweep.core.recurrence.cpu.emit.moves import Ahead, fetch_ahead
 from rnnsweep.core.recurrence.cpu.emit.products import Masked, Normalise, Product, Zoned, masked, normalise, zoned
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     LEAKY,
@@ -161,8 +160,6 @@ def _one_step(zero, job, p, t, after, here):
     size, full = item_bytes(zero), padded(zero, job.H)
     step, units = job.B * full, full // vector_width(zero)
     before, slope = after - step * size, job.slope + (p * job.T + t) * step * size
-    # Where the next step writes comes while this one multiplies; after the last one that is the buffer's end, or beyond.
-    fetch_ahead(zero, Ahead(address=after + step * size, count=step, write=1))
     # h W_rec and u W_in in one pass over the accumulators: the state is written once, and read from L1.
     inner, start, ldstart = _begin(zero, job, p, t, here)
     u = job.inputs + (p * job.T + t) * job.B * job.I * size
