@@ -19,7 +19,7 @@ from rnnsweep.core.recurrence.cpu.emit.vectors import out_of_line
 
 
 class Move(NamedTuple):
-    """target = source, of `count` numbers that lie without gaps; the two do not overlap."""
+    """target = source, of `count` numbers that lie without gaps; the two do not overlap. Below 1: none."""
 
     target: int
     source: int
@@ -37,11 +37,11 @@ def _write_move(k: Lanes, args: Move) -> None:
     def body(v: Lanes, j: Any) -> None:
         v.store(v.load(args.source, j), args.target, j)
 
-    neighbours(k, args.count, body)
+    neighbours(k, _at_least_none(k, args.count), body)
 
 
 class Blank(NamedTuple):
-    """target = 0, of `count` numbers that lie without gaps."""
+    """target = 0, of `count` numbers that lie without gaps. Below 1: none."""
 
     target: int
     count: int
@@ -55,7 +55,7 @@ def blank(typingctx, zero, operands):
 
 
 def _write_blank(k: Lanes, args: Blank) -> None:
-    neighbours(k, args.count, lambda v, j: v.store(v.constant(0.0), args.target, j))
+    neighbours(k, _at_least_none(k, args.count), lambda v, j: v.store(v.constant(0.0), args.target, j))
 
 
 LINE = 64
@@ -84,10 +84,15 @@ def _write_fetch_ahead(k: Lanes, args: Ahead) -> None:
     b, number, byte = k.builder, ir.IntType(32), ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
     function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
-    lines = b.udiv(b.add(b.mul(args.count, I64(k.bits // 8)), I64(LINE - 1)), I64(LINE))
+    lines = b.udiv(b.add(b.mul(_at_least_none(k, args.count), I64(k.bits // 8)), I64(LINE - 1)), I64(LINE))
     # The kind of access must be a constant of the instruction: hence two loops.
     with b.if_else(b.icmp_signed("!=", args.write, I64(0))) as (writing, reading):
         for branch, intent in ((writing, 1), (reading, 0)):
             with branch, cgutils.for_range(b, lines) as loop:
                 place = b.inttoptr(b.add(args.address, b.mul(loop.index, I64(LINE))), byte)
                 b.call(function, [place, number(intent), number(2), number(1)])
+
+
+def _at_least_none(k: Lanes, count: Any) -> Any:
+    """Counts are differences of sizes, and loops over vectors take them for unsigned."""
+    return k.builder.select(k.builder.icmp_signed("<", count, I64(0)), I64(0), count)

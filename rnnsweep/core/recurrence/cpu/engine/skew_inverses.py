@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rnnsweep.core import numerics
 from rnnsweep.core.recurrence.cpu import host
 from rnnsweep.core.recurrence.cpu.engine.dispatch import RowThreads, TensorAddresses, Workspace, width_of
 
@@ -84,7 +85,7 @@ class SkewInverses:
 def skew_inverses(*tensors: Tensor) -> SkewInverses | None:
     """This thread's, or None where it is not for these tensors: no CPU's, of another type, or part of a graph."""
     recorded = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-    if recorded or torch.compiler.is_exporting() or any(x.device.type != "cpu" for x in tensors):
+    if recorded or torch.compiler.is_exporting() or not all(numerics.readable(x) for x in tensors):
         return None
     if not host.VECTOR_BYTES or any(x.dtype not in LIMITS for x in tensors):
         return None
