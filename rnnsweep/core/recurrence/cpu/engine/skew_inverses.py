@@ -9,7 +9,7 @@ import importlib.util
 import threading
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
@@ -82,7 +82,7 @@ class SkewInverses:
         return out
 
 
-def skew_inverses(*tensors: Tensor) -> SkewInverses | None:
+def skew_inverses(*tensors: Shaped[Tensor, " ..."]) -> SkewInverses | None:
     """This thread's, or None where it is not for these tensors: no CPU's, of another type, or part of a graph."""
     recorded = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     if recorded or torch.compiler.is_exporting() or not all(numerics.readable(x) for x in tensors):
