@@ -13,8 +13,8 @@ from rnnsweep.core.program import Program
 
 _MOST_ROWS = {"cpu": 512, "cuda": 4096}
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Options of glibc's mallopt, by malloc.h."""
+_TRIM, _MMAP = -1, -3
+"""Thresholds of glibc's mallopt, by malloc.h."""
 
 
 def row_bytes(program: Program) -> int:
@@ -70,14 +70,14 @@ def single_threaded(cores: int) -> None:
     numba.set_num_threads(max(1, min(cores, limit)))
 
 
-def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory, up to 256 MB; nothing where another C library is.
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed memory, up to 256 MB; False where another C library is, or it refuses.
 
-    By itself it gives large blocks back to the system at once, and an update asks for the same ones again: the pages of
+    By itself it may give memory back to the system that the next update asks for again: in some processes the pages of
     an LSTM's gradients and moments came anew at every update, a tenth of its time.
     """
     allocator = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if allocator is None:
-        return
-    for option, value in ((_TRIM_THRESHOLD, 256 << 20), (_MMAP_THRESHOLD, 32 << 20)):  # 32 MB are glibc's largest
-        allocator(option, value)
+        return False
+    # 32 MB are glibc's largest
+    return all([allocator(option, size) == 1 for option, size in ((_TRIM, 256 << 20), (_MMAP, 32 << 20))])
