@@ -10,12 +10,13 @@ import torch
 from rnnsweep.core.recurrence.base import Engine, NormRatio, TermEngine
 from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Direct
+from tests.contract import test_described_engines as described
 from tests.contract import test_engines as simple
 from tests.contract import test_gated_engines as gated
 
 F64 = torch.float64
 LOOPS = ("h", "delta", "x", "g")
-Case = simple.Case | gated.Case
+Case = simple.Case | gated.Case | described.Case
 
 
 def differing(case: Case, seed: int = 0) -> Case:
@@ -103,6 +104,15 @@ def test_simple_cells(engine: str, name: str, leak: int, driven: int, steps: boo
 def test_gated_cells(engine: str, cell: str, driven: bool, steps: bool) -> None:
     case = differing(gated.Case(cell, (3, 9, 5, 6, 2), steps=steps, driven=driven, wide=steps, seed=1))
     check(case, gated.build(engine, case), to_the_bit if engine == "cpu" else to_rounding)
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize("kind", list(described.KINDS))
+@pytest.mark.parametrize("driven", [False, True])
+@pytest.mark.parametrize("steps", [False, True])
+def test_described_cells(engine: str, kind: str, driven: bool, steps: bool) -> None:
+    case = differing(described.Case(kind, (2, 7, 3, 12, 2), steps=steps, driven=driven))
+    check(case, described.build(engine, case), to_the_bit if engine == "cpu" else to_rounding)
 
 
 @pytest.mark.parametrize("engine", ["reference", "cpu"])

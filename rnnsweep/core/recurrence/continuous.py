@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,10 +21,12 @@ from rnnsweep.core.recurrence.cells import (
     sigmoid,
     softplus,
 )
+from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
+from rnnsweep.core.recurrence.step_formulas import Increment, LipschitzIncrement, Oscillation, StepFormulas
 
 
 @dataclass(frozen=True)
-class OscillatorCell(ProductCell):
+class OscillatorCell(DescribedCell):
     """s = [y, z]; z <- z + dt (tanh(a + d) - gamma y - epsilon z), y <- y + dt z; a reads both y and z.
 
     References:
@@ -31,91 +34,35 @@ class OscillatorCell(ProductCell):
     """
 
     additive: ClassVar[bool] = True
-
-    @property
-    def state(self) -> int:
-        """y and z."""
-        return 2 * self.hidden
-
-    @property
-    def recurrent(self) -> int:
-        """The matrix reads both."""
-        return 2 * self.hidden
-
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """[y, z]."""
-        y, z, dt = s[..., : self.hidden], s[..., self.hidden :], own["dt"]
-        # y takes the new z, as in the authors' code: implicit and explicit in turn, not plain Euler.
-        z = z + dt * (torch.tanh(a + d) - own["gamma"] * y - own["epsilon"] * z)
-        return torch.cat((y + dt * z, z), -1)
+    formulas: ClassVar[StepFormulas] = Oscillation()
+    read: ClassVar[int] = 2
+    fused: ClassVar[Mapping[str, str]] = FUSED
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the forcing tanh."""
-        del s, own
-        f = torch.tanh(kept + d)
-        return 1 - f * f
-
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form; dt, gamma and epsilon are not trained."""
-        H, dt, f = self.hidden, own["dt"], torch.tanh(kept + d)
-        # y_t contains dt z_t, so that z's error gets dt times y's.
-        gz = g[..., H:] + dt * g[..., :H]
-        da = dt * gz * (1 - f * f)
-        # gamma y and epsilon z both act on z_t: both errors come from gz.
-        back = torch.cat((g[..., :H] - dt * own["gamma"] * gz, gz - dt * own["epsilon"] * gz), -1)
-        del s
-        return Pulled(da, da, back)
+        del d, s, own
+        return 1 - kept * kept
 
 
 @dataclass(frozen=True)
-class EulerCell(ProductCell):
+class EulerCell(DescribedCell):
     """a = [h A, h W]; h <- h + step (h A + tanh(h W + d)).
 
     References:
         Erichson et al. (2021), Lipschitz recurrent network, forward Euler.
     """
 
-    @property
-    def product(self) -> int:
-        """h A and h W."""
-        return 2 * self.hidden
-
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """h."""
-        return s + own["step"] * (a[..., : self.hidden] + torch.tanh(a[..., self.hidden :] + d))
+    formulas: ClassVar[StepFormulas] = LipschitzIncrement()
+    fused: ClassVar[Mapping[str, str]] = FUSED
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the tanh."""
-        del s, own
-        f = torch.tanh(kept[..., self.hidden :] + d)
-        return 1 - f * f
-
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form; the step size is not trained."""
-        del s
-        f = torch.tanh(kept[..., self.hidden :] + d)
-        linear = own["step"] * g
-        curved = linear * (1 - f * f)
-        # A copy of g: the loop adds the way through a to it, in place.
-        return Pulled(torch.cat((linear, curved), -1), curved, g.clone())
+        del d, s, own
+        return 1 - kept * kept
 
 
 @dataclass(frozen=True)
-class IncrementCell(ProductCell):
+class IncrementCell(DescribedCell):
     """h <- h + step tanh(a + d).
 
     References:
@@ -123,31 +70,13 @@ class IncrementCell(ProductCell):
     """
 
     additive: ClassVar[bool] = True
-
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """h."""
-        return s + own["step"] * torch.tanh(a + d)
+    formulas: ClassVar[StepFormulas] = Increment()
+    fused: ClassVar[Mapping[str, str]] = FUSED
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the tanh."""
-        del s, own
-        f = torch.tanh(kept + d)
-        return 1 - f * f
-
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form; the step size is not trained."""
-        del s
-        f = torch.tanh(kept + d)
-        da = own["step"] * g * (1 - f * f)
-        # A copy of g: the loop adds the way through a to it, in place.
-        return Pulled(da, da, g.clone())
+        del d, s, own
+        return 1 - kept * kept
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import math
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,8 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import width_of
 KERNELS = "rnnsweep.core.recurrence.cpu.kernels"
 FOLDER = Path(compiling.__file__).parent
 JOB = SimpleNamespace(
-    T=9, B=5, H=7, I=3, K=6, M=7, N=7, G=7, chunk=4, w_in=1, dw_in=1, each=1, kind=0, term=SimpleNamespace(kind=1)
+    T=9, B=5, H=7, I=3, K=6, M=7, N=7, G=7, S=14, X=21, D=7, R=13, chunk=4, w_in=1, dw_in=1, each=1, kind=0,
+    term=SimpleNamespace(kind=1),
 )  # fmt: skip
 MAPS = {
     "matrices": ("Outer", "Matmul"),
@@ -34,6 +36,8 @@ MAPS = {
     "tangent": ("Tangent",),
     "gated_forward": ("GatedForward",),
     "gated_backward": ("GatedBackward",),
+    "cell_forward": ("CellForward",),
+    "cell_backward": ("CellBackward",),
 }
 LINE = re.compile(r"^ {4}(\w+(?:, \w+)*) +\[([^\]]+)\]", re.MULTILINE)
 
@@ -44,15 +48,20 @@ def widths(module: str, size: int) -> list[int]:
         return [width_of(4 * JOB.H, dtype)]
     if module == "gated_backward":
         return [width_of(columns, dtype) for columns in (JOB.H, 4 * JOB.H, 4 * JOB.H)]
+    if module == "cell_forward":
+        return [width_of(JOB.X, dtype)]
+    if module == "cell_backward":
+        return [width_of(columns, dtype) for columns in (JOB.S, JOB.X, JOB.D, JOB.R)]
     return [width_of(JOB.H, dtype)]
 
 
 def drawn_bytes(text: str, module: str, size: int) -> int:
     """Bytes of a block as its line in the docstring draws them, such as `2 H, W` or `64 bytes`."""
     if text.endswith(" bytes"):
-        return int(text.split()[0])
+        return math.prod(int(vars(JOB).get(factor, factor)) for factor in text.split()[:-1])
     dtype = torch.float32 if size == 4 else torch.float64
     padded = {f"padded {name}": width_of(n, dtype) for name, n in (("A", 4 * JOB.H), ("4 H", 4 * JOB.H))}
+    padded |= {f"padded {name}": width_of(getattr(JOB, name), dtype) for name in "SXDR"}
     sizes = {**vars(JOB), "W": widths(module, size)[0], "A": 4 * JOB.H, "BLOCK": 96, "SIDE": 16}
 
     def count(factor: str) -> int:
@@ -142,7 +151,8 @@ def test_an_intrinsic_refuses_another_tuple_when_its_kernel_compiles() -> None:
 
 
 def test_every_source_of_compiled_code_is_in_the_cache_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {str(path.relative_to(FOLDER)) for path in compiling.sources()}
+    names = {os.path.relpath(path, FOLDER) for path in compiling.sources()}
+    assert "../step_formulas.py" in names, "kernels are made of the cells' formulas"
     assert {"host.py", "compiling.py", "emit/vector.py", "kernels/backward.py"} <= names
     assert not any(name.startswith("engine/") for name in names)
     compiled = re.compile(r"^@(?:kernel|part|inlined|intrinsic)\b", re.MULTILINE)

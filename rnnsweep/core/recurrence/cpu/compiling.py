@@ -48,9 +48,13 @@ def _is_ours(folder: Path) -> bool:
 
 
 def sources() -> list[Path]:
-    """The files that compiled code is made of: all of this package but `engine`, plain Python around the kernels."""
+    """The files that compiled code is made of: all of this package but `engine`, plain Python around the kernels.
+
+    And the cells' formulas beside it, which tensors have too.
+    """
     package = Path(__file__).parent
-    return sorted(path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "engine")
+    own = sorted(path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "engine")
+    return [*own, package.parent / "step_formulas.py"]
 
 
 def _sources_checksum() -> str:

@@ -96,6 +96,12 @@ class Lanes:
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return Vec(self, self.builder.call(function, [a.value, b.value, c.value]))
 
+    def root(self, x: Vec) -> Vec:
+        """Square root, correctly rounded."""
+        kind = ir.FunctionType(self.type, [self.type])
+        name = f"llvm.sqrt.v{self.width}f{self.bits}"
+        return Vec(self, self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [x.value]))
+
     def select(self, mask: Any, yes: Vec, no: Vec) -> Vec:
         """Lane by lane."""
         return Vec(self, self.builder.select(mask, yes.value, no.value))
@@ -151,6 +157,9 @@ class Vec:
         return Vec(self.lanes, self.lanes.builder.fmul(self.value, self._with(other).value))
 
     __radd__, __rmul__ = __add__, __mul__
+
+    def __neg__(self) -> Vec:
+        return Vec(self.lanes, self.lanes.builder.fneg(self.value))
 
     def __truediv__(self, other: Vec | float) -> Vec:
         return Vec(self.lanes, self.lanes.builder.fdiv(self.value, self._with(other).value))

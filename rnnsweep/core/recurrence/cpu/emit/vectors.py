@@ -102,7 +102,8 @@ def vector_width(typingctx, zero):
     return types.int64(zero), codegen
 
 
-def _switch(builder: Any, value: Any, cases: dict[int, Callable[[], None]]) -> None:
+def by_case(builder: Any, value: Any, cases: dict[int, Callable[[], None]]) -> None:
+    """One of the cases, as the value says; none where it is none of them."""
     after = builder.append_basic_block("switch.done")
     switch = builder.switch(value, after)
     # One loop per case, behind one switch: a switch inside the loop would be taken for every vector.
@@ -178,7 +179,7 @@ def _write_activate(k: Lanes, args: MatrixActivation) -> None:
             cases[code * 3 + mode] = lambda name=name, mode=mode: _activate_loop(k, name, mode, args)
         if name in formulas.FROM_OUTPUT:  # the others always store f', so they have no plain case
             cases[code * 3 + PLAIN] = lambda name=name: _activate_flat(k, name, args)
-    _switch(k.builder, k.builder.add(k.builder.mul(args.code, I64(3)), args.mode), cases)
+    by_case(k.builder, k.builder.add(k.builder.mul(args.code, I64(3)), args.mode), cases)
 
 
 def _activate_flat(k: Lanes, name: str, args: MatrixActivation) -> None:
@@ -255,7 +256,7 @@ def _write_pull(k: Lanes, args: PullBack) -> None:
     product, pairs = I64(len(formulas.CODES)), I64(len(formulas.CODES) + 1)
     permuting = b.icmp_signed("==", args.code, I64(formulas.CODES.index("oplu")))
     with_slope = b.select(permuting, pairs, product)
-    _switch(b, b.select(b.icmp_signed("!=", args.stored, I64(0)), with_slope, args.code), cases)
+    by_case(b, b.select(b.icmp_signed("!=", args.stored, I64(0)), with_slope, args.code), cases)
 
 
 def _pull_loop(k: Lanes, name: str, stored: bool, args: PullBack) -> None:

@@ -1,0 +1,199 @@
+"""The steps of `recurrence.step_formulas` as numba intrinsics: a loop over samples and units for each, by a switch.
+
+Blocks lie side by side without gaps, as in `gates`. A sample that has not begun keeps its state and its error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba.core import cgutils, types
+
+from rnnsweep.core.recurrence.cpu.emit import formulas
+from rnnsweep.core.recurrence.cpu.emit.gates import Sample, neighbours
+from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require
+from rnnsweep.core.recurrence.cpu.emit.vectors import by_case, out_of_line
+from rnnsweep.core.recurrence.step_formulas import FORMULAS, StepFormulas
+
+
+class VectorOperations:
+    """`step_formulas.Operations` of vectors."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self.lanes = lanes
+
+    def tanh(self, x: Vec) -> Vec:
+        """Hyperbolic tangent."""
+        return formulas.tanh(self.lanes, x)
+
+    def root(self, x: Vec) -> Vec:
+        """Square root."""
+        return self.lanes.root(x)
+
+    def where_positive(self, of: Vec, yes: Vec, no: Vec | float) -> Vec:
+        """`yes` where `of` > 0, else `no`."""
+        return self.lanes.select(of > 0.0, yes, no if isinstance(no, Vec) else self.lanes.constant(no))
+
+
+class CellStep(NamedTuple):
+    """The states after a step, and what is kept of it.
+
+    Attributes:
+        code: index of the formulas in `FORMULAS`.
+        x: pre-activations [samples, wide].
+        before, after: states, kept: [samples, blocks * U] without gaps. own: the cell's own parameters [blocks, U].
+        t, begins: the step, and int64 [samples], each one's first.
+    """
+
+    code: int
+    x: int
+    wide: int
+    before: int
+    after: int
+    kept: int
+    own: int
+    t: int
+    begins: int
+    samples: int
+    U: int
+
+
+@intrinsic
+def cell_step(typingctx, zero, operands):
+    """See `CellStep`."""
+    require(CellStep, operands)
+    return types.void(zero, operands), out_of_line("cell_step", CellStep, _write_steps)
+
+
+def _write_steps(k: Lanes, args: CellStep) -> None:
+    _every_formulas(k, args.code, lambda one: _write_step(k, args, one))
+
+
+def _write_step(k: Lanes, args: CellStep, one: StepFormulas) -> None:
+    sizes = (args.wide, *(_times(k, args.U, count) for count in (one.states, one.states, one.kept)))
+    own = Sample(k, args.own, args.U)
+
+    def begun(x: Sample, old: Sample, new: Sample, keep: Sample) -> None:
+        def body(v: Lanes, j: Any) -> None:
+            found, kept = one.step(
+                VectorOperations(v), _loaded(v, x, one.inputs, j), _loaded(v, old, one.states, j), _own(v, own, one, j)
+            )
+            _store(new, found, j)
+            _store(keep, kept, j)
+
+        neighbours(k, args.U, body)
+
+    def idle(x: Sample, old: Sample, new: Sample, keep: Sample) -> None:
+        del x
+
+        def body(v: Lanes, j: Any) -> None:
+            _store(new, _loaded(v, old, one.states, j), j)
+            # Never read, but a record's sums must not meet what lay here before.
+            _store(keep, (v.constant(0.0),) * one.kept, j)
+
+        neighbours(k, args.U, body)
+
+    _every_sample(k, args, list(zip((args.x, args.before, args.after, args.kept), sizes, strict=True)), begun, idle)
+
+
+class CellPull(NamedTuple):
+    """From errors of the states after a step to those of x and of the states before it.
+
+    Attributes:
+        code, own, t, begins: as in `CellStep`. kept, before: [samples, blocks * U] without gaps.
+        g: dC/ds_t, then dC/ds_{t-1} without the way through x, [samples, plane]. dx: [samples, blocks * U].
+        down: sums of the gradients of what is trained, [blocks, U]; these are added to.
+    """
+
+    code: int
+    kept: int
+    before: int
+    g: int
+    plane: int
+    dx: int
+    own: int
+    down: int
+    t: int
+    begins: int
+    samples: int
+    U: int
+
+
+@intrinsic
+def cell_pull(typingctx, zero, operands):
+    """See `CellPull`."""
+    require(CellPull, operands)
+    return types.void(zero, operands), out_of_line("cell_pull", CellPull, _write_pulls)
+
+
+def _write_pulls(k: Lanes, args: CellPull) -> None:
+    _every_formulas(k, args.code, lambda one: _write_pull(k, args, one))
+
+
+def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
+    kept, states, inputs = (_times(k, args.U, count) for count in (one.kept, one.states, one.inputs))
+    own, down = Sample(k, args.own, args.U), Sample(k, args.down, args.U)
+
+    def begun(keep: Sample, old: Sample, up: Sample, out: Sample) -> None:
+        def body(v: Lanes, j: Any) -> None:
+            errors = _loaded(v, up, one.states, j)
+            before, mine = _loaded(v, old, one.states, j), _own(v, own, one, j)
+            dx, ds, parts = one.pull(VectorOperations(v), _loaded(v, keep, one.kept, j), before, mine, errors)
+            _store(out, dx, j)
+            _store(up, ds, j)
+            # Samples come in their order: a sum's order does not depend on how they are cut into packs or threads.
+            _store(down, tuple(down.load(v, n, j) + part for n, part in enumerate(parts)), j)
+
+        neighbours(k, args.U, body)
+
+    def idle(keep: Sample, old: Sample, up: Sample, out: Sample) -> None:
+        del keep, old, up
+        neighbours(k, args.U, lambda v, j: _store(out, (v.constant(0.0),) * one.inputs, j))
+
+    matrices = [(args.kept, kept), (args.before, states), (args.g, args.plane), (args.dx, inputs)]
+    _every_sample(k, args, matrices, begun, idle)
+
+
+def _every_formulas(k: Lanes, code: Any, write: Callable[[StepFormulas], None]) -> None:
+    by_case(k.builder, code, {n: lambda one=one: write(one()) for n, one in enumerate(FORMULAS)})
+
+
+def _every_sample(
+    k: Lanes,
+    args: CellStep | CellPull,
+    matrices: list[tuple[Any, Any]],
+    begun: Callable[..., None],
+    idle: Callable[..., None],
+) -> None:
+    """`begun(*samples)` of each sample whose own step t is, `idle(*samples)` of the others."""
+    b = k.builder
+    with cgutils.for_range(b, args.samples) as loop:
+        samples = [Sample(k, _row(k, address, stride, loop.index), args.U) for address, stride in matrices]
+        begins = b.load(b.gep(b.inttoptr(args.begins, I64.as_pointer()), [loop.index]))
+        with b.if_else(b.icmp_signed(">=", args.t, begins)) as (yes, no):
+            with yes:
+                begun(*samples)
+            with no:
+                idle(*samples)
+
+
+def _row(k: Lanes, address: Any, stride: Any, index: Any) -> Any:
+    return k.builder.add(address, k.builder.mul(k.builder.mul(index, stride), I64(k.bits // 8)))
+
+
+def _times(k: Lanes, size: Any, count: int) -> Any:
+    return k.builder.mul(size, I64(count))
+
+
+def _loaded(v: Lanes, sample: Sample, blocks: int, j: Any) -> tuple[Vec, ...]:
+    return tuple(sample.load(v, n, j) for n in range(blocks))
+
+
+def _own(v: Lanes, own: Sample, one: StepFormulas, j: Any) -> dict[str, Vec]:
+    return {name: own.load(v, n, j) for n, name in enumerate(one.own)}
+
+
+def _store(sample: Sample, blocks: tuple[Vec, ...], j: Any) -> None:
+    for n, value in enumerate(blocks):
+        sample.store(value, n, j)

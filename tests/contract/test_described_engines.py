@@ -1,0 +1,272 @@
+"""The promises of `Engine` for cells that formulas describe, for every engine; oracle: one row in torch, autograd.
+
+What a step does is written down here once more, as the papers have it, for one row and without blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rnnsweep.core.activations import ACTIVATIONS
+from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.recurrence.cells import CellEngine
+from rnnsweep.core.recurrence.continuous import EulerCell, IncrementCell, OscillatorCell
+from rnnsweep.core.recurrence.cpu.engine.described import DescribedEngine
+from rnnsweep.core.recurrence.described_cells import DescribedCell
+from rnnsweep.core.recurrence.step_formulas import FORMULAS
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
+from tests.contract.test_engines import assert_close, tensors_of
+from tests.kit.strangers import assert_rows_are_strangers
+
+F64 = torch.float64
+NONE = ACTIVATIONS["identity"]
+ENGINES = {"reference": CellEngine, "cpu": DescribedEngine}
+StateAfter = Callable[[Tensor, Tensor, Tensor, Mapping[str, Tensor]], Tensor]
+
+
+def coupled_oscillators(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """Rusch, Mishra (2021): y'' = tanh(a + d) - gamma y - epsilon y', the new velocity in y's step."""
+    y, z = s.chunk(2, -1)
+    velocity = z + own["dt"] * (torch.tanh(a + d) - own["gamma"] * y - own["epsilon"] * z)
+    return torch.cat((y + own["dt"] * velocity, velocity), -1)
+
+
+def lipschitz(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """Erichson et al. (2021): h' = h A + tanh(h W + d), by Euler's rule."""
+    linear, inner = a.chunk(2, -1)
+    return s + own["step"] * (linear + torch.tanh(inner + d))
+
+
+def antisymmetric(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """Chang et al. (2019), eq. 11."""
+    return s + own["step"] * torch.tanh(a + d)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A cell and its oracle.
+
+    Attributes:
+        cell: built with a number of hidden units. after: the next state of one row's samples.
+        numbers, vectors: the cell's own parameters, of one number and of a block each; in (0.1, 0.6).
+        smallest: number of hidden units of the smallest one, of which others are multiples.
+    """
+
+    cell: type[DescribedCell]
+    after: StateAfter
+    numbers: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
+    smallest: int = 1
+
+
+KINDS = {
+    "cornn": Kind(OscillatorCell, coupled_oscillators, ("dt", "gamma", "epsilon")),
+    "lipschitz": Kind(EulerCell, lipschitz, ("step",)),
+    "antisymmetric": Kind(IncrementCell, antisymmetric, ("step",)),
+}
+
+
+class Case:
+    """A pack with everything in it: parameters, inputs or drives, lengths, direct gradients; drawn from a seed."""
+
+    def __init__(self, kind="cornn", shape=(3, 7, 4, 6, 2), *, steps=False, driven=True, wide=False, dtype=F64, seed=0):
+        rng = torch.Generator().manual_seed(seed)
+        P, T, B, H, I = shape  # noqa: E741
+        self.kind = KINDS[kind]
+        H += -H % self.kind.smallest
+        self.P, self.T, self.B, self.H, self.I = P, T, B, H, I
+
+        def normal(*size):
+            return torch.randn(*size, generator=rng, dtype=F64).to(dtype)
+
+        def share(*size):
+            return (0.1 + 0.5 * torch.rand(*size, generator=rng, dtype=F64)).to(dtype)
+
+        self.cell = cell = self.kind.cell(H)
+        numbers = {name: share(P, 1) for name in self.kind.numbers}
+        self.weights = LoopWeights(
+            # small, so that errors of forty steps of the unstable ones do not outgrow float32's digits
+            w_rec=0.3 * normal(P, cell.recurrent, cell.product) / H**0.5,
+            w_in=normal(P, I, cell.drive) if driven else None,
+            bias=normal(P, cell.drive) * 0.3,
+            h0=normal(P, cell.state if wide else H),
+            cell=numbers | {name: share(P, cell.units) for name in self.kind.vectors},
+        )
+        self.inputs = normal(P, T, B, I if driven else cell.drive)
+        self.lengths = torch.tensor([T - (p * 2) % T for p in range(P)])
+        own = (torch.arange(T) >= (T - self.lengths)[:, None])[..., None, None]  # a direct part before the start is 0
+        seen = cell.state if wide else H
+        self.direct = Direct(steps=normal(P, T, B, seen) * own) if steps else Direct(last=normal(P, B, seen))
+
+    def rows(self, index) -> Case:
+        """The same rows in another pack."""
+        other = object.__new__(Case)
+        other.__dict__.update(self.__dict__)
+        pick = lambda x: None if x is None else x[index].contiguous()  # noqa: E731
+        own = {name: pick(value) for name, value in self.weights.cell.items()}
+        other.weights = LoopWeights(**{k: pick(v) for k, v in tensors_of(self.weights).items()}, cell=own)
+        other.inputs, other.lengths = pick(self.inputs), pick(self.lengths)
+        other.direct = Direct(pick(self.direct.last), pick(self.direct.steps))
+        other.P = len(other.lengths)
+        return other
+
+    def record(self, engine: Engine) -> Record:
+        return engine.forward(self.inputs, self.weights, NONE, self.lengths)
+
+    def run(self, engine: Engine) -> tuple[Trace, dict[str, Tensor]]:
+        """Forward and backward; all results by name."""
+        record = self.record(engine)
+        grads, trace = engine.backward(record, self.direct, NONE)
+        assert trace is not None
+        return trace, {**named(grads), "h": record.h, "delta": trace.delta, "x": trace.x, "g": trace.totals()}
+
+    def everything(self, engine: Engine) -> dict[str, Tensor]:
+        """Results of all methods, as the training core uses them."""
+        trace, found = self.run(engine)
+        short, none = engine.backward(trace.record, self.direct, NONE, keep=False)
+        assert none is None
+        found |= {f"lean.{name}": value for name, value in named(short).items()}
+        norms = engine.square_norms(trace.x)
+        found["norms"] = norms
+        if self.cell.product:
+            found["omega"] = engine.outer(trace.x[..., : self.cell.recurrent], trace.delta, norms)
+        found["matmul"] = engine.matmul(trace.record.h[:, -1], trace.x[:, 0].transpose(1, 2).contiguous())
+        return found
+
+
+def named(grads: LoopGradients) -> dict[str, Tensor]:
+    return {**tensors_of(grads), **grads.cell}
+
+
+def build(engine: str, case: Case, threads: int | None = None) -> Engine:
+    """An engine for the case's cell; skips where this machine has no such loops."""
+    torch.set_num_threads(1)
+    found = CellEngine(case.cell) if engine == "reference" else DescribedEngine(case.cell, threads)
+    reason = found.refuses(NONE, F64)
+    if reason:
+        pytest.skip(f"engine {engine}: {reason}")
+    return found
+
+
+def one_row(case: Case, p: int) -> dict[str, Tensor]:
+    """Row p alone, its own steps only, by autograd: every total derivative from a tensor of its own."""
+    own, w, cell = int(case.lengths[p]), case.weights, case.cell
+    leaf = {name: value[p].clone().requires_grad_() for name, value in {**tensors_of(w), **w.cell}.items()}
+    drives = case.inputs[p, case.T - own :].clone().requires_grad_()
+    start = torch.nn.functional.pad(leaf["h0"], (0, cell.state - leaf["h0"].numel())).expand(case.B, -1)
+    states, pre, cost = [start.clone()], [], torch.zeros((), dtype=F64)
+    for t in range(own):
+        d = (drives[t] @ leaf["w_in"] if "w_in" in leaf else drives[t]) + leaf["bias"]
+        a = states[-1][:, : cell.recurrent] @ leaf["w_rec"]
+        if cell.product:
+            a.retain_grad()
+        s = case.kind.after(a, d, states[-1], {name: leaf[name] for name in w.cell})
+        s.retain_grad()
+        pre, states = [*pre, a], [*states, s]
+        if case.direct.steps is not None:
+            direct = case.direct.steps[p, case.T - own + t]
+            cost = cost + (direct * s[:, : direct.shape[-1]]).sum()
+    if case.direct.last is not None:
+        cost = (case.direct.last[p] * states[-1][:, : case.direct.last.shape[-1]]).sum()
+    cost.backward()
+    # what is a constant of the family has no gradient here
+    trained = {"w_rec", "w_in", "bias", "h0", *cell.formulas.trained}
+    found = {name: value.grad for name, value in leaf.items() if name in trained and value.numel()}
+    if "w_in" not in leaf:
+        found["inputs"] = drives.grad
+    found |= {"h": torch.stack(states).detach(), "g": torch.stack([s.grad for s in states[1:]])}
+    return found | ({"delta": torch.stack([a.grad for a in pre])} if cell.product else {})
+
+
+def check_against_one_row(engine: str, case: Case, tolerance: float = 1e-11) -> None:
+    trace, found = case.run(build(engine, case))
+    for p in range(case.P):
+        own = int(case.lengths[p])
+        timed = {"h", "g", "delta", "inputs"}
+        for name, true in one_row(case, p).items():
+            mine = found[name][p, case.T - own :] if name in timed else found[name][p]
+            assert_close(mine, true, tolerance, name)
+        assert (trace.delta[p, : case.T - own] == 0).all()
+        assert (found["x"][p, : case.T - own] == found["x"][p, case.T - own]).all()
+    for name in set(case.weights.cell) - set(case.cell.formulas.trained):
+        assert (found[name] == 0).all(), name
+
+
+def test_every_description_is_here() -> None:
+    assert {type(kind.cell(kind.smallest).formulas) for kind in KINDS.values()} == set(FORMULAS)
+    for kind in KINDS.values():
+        formulas = kind.cell(kind.smallest).formulas
+        assert {*kind.numbers, *kind.vectors} == set(formulas.own)
+        assert set(formulas.trained) <= set(formulas.own)
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("steps", [False, True])
+@pytest.mark.parametrize("driven", [False, True])
+def test_equals_one_row_reference(engine: str, kind: str, steps: bool, driven: bool, wide: bool) -> None:
+    check_against_one_row(engine, Case(kind, steps=steps, driven=driven, wide=wide))
+    check_against_one_row(engine, Case(kind, (2, 3, 2, 18, 1), steps=steps, driven=driven, wide=wide, seed=1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("engine", list(ENGINES))
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_equals_one_row_reference_at_any_shape(engine: str, kind: str, data: st.DataObject) -> None:
+    T, B, H, I = (data.draw(st.integers(1, high)) for high in (9, 23, 40, 5))  # noqa: E741
+    flags = {key: data.draw(st.booleans()) for key in ("steps", "driven", "wide")}
+    check_against_one_row(engine, Case(kind, (2, T, B, H, I), seed=data.draw(st.integers(0, 99)), **flags))
+
+
+@pytest.mark.parametrize("flags", [{}, {"steps": True, "wide": True}, {"driven": False, "steps": True}])
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("engine", list(ENGINES))
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_rows_are_strangers(engine: str, kind: str, flags: dict[str, bool], dtype: torch.dtype) -> None:
+    case = Case(kind, (5, 6, 3, 22, 3), dtype=dtype, **flags)
+    if not case.cell.product:  # the suite poisons an entry of w_rec, and of the inputs
+        case.weights.w_rec = torch.zeros(5, 1, 1, dtype=dtype)[:, :0]
+    assert_rows_are_strangers(case, build(engine, case))
+
+
+@pytest.mark.parametrize("flags", [{}, {"steps": True, "wide": True}, {"driven": False}])
+@pytest.mark.parametrize("engine", list(ENGINES))
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_short_rows_are_shorter_packs(engine: str, kind: str, flags: dict[str, bool]) -> None:
+    case = Case(kind, (3, 9, 4, 16, 3), **flags)
+    runs = build(engine, case)
+    _, found = case.run(runs)
+    for p in range(case.P):
+        own = int(case.lengths[p])
+        short = case.rows(slice(p, p + 1))
+        short.T, short.inputs = own, short.inputs[:, -own:].contiguous()
+        if short.direct.steps is not None:
+            short.direct = Direct(steps=short.direct.steps[:, -own:].contiguous())
+        _, true = short.run(runs)
+        assert torch.equal(found["h"][p, -own - 1 :], true["h"][0])
+        for key in ("delta", "x"):
+            assert torch.equal(found[key][p, -own:], true[key][0]), key
+        for key in ("w_rec", "w_in", "bias", "h0", *case.weights.cell):
+            if key in true:
+                assert_close(found[key][p], true[key][0], 1e-13, key)
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_what_lies_before_a_row_is_not_read(engine: str, kind: str) -> None:
+    case = Case(kind, (2, 5, 3, 7, 2))
+    case.lengths = torch.tensor([2, 5])
+    runs = build(engine, case)
+    _, want = case.run(runs)
+    case.inputs[0, :3] = torch.nan if engine == "cpu" else 1e30
+    _, found = case.run(runs)
+    assert all(torch.equal(found[key], want[key]) for key in ("w_rec", "bias", "h0", "h", "delta", "x"))
