@@ -7,20 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from rnnsweep.core import numerics, rng
+from rnnsweep.core import rng
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
-from rnnsweep.core.families.mapping import push
-from rnnsweep.core.families.orthogonal_maps import cayley_blocks, definite_inverse, skew
+from rnnsweep.core.families.orthogonal_maps import cayley_blocks
+from rnnsweep.core.families.unitary_map import UnitaryParameters, unitary, unitary_pullback, unitary_step
 from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
-from rnnsweep.core.remembered import Remembered
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range
-
-_MAPPED = ("a_skew", "a_symmetric", "theta")
 
 
 @dataclass(frozen=True)
@@ -101,75 +97,21 @@ class Scurnn(CellFamily):
         """The loop's weights; W by the complex scaled Cayley map."""
         del hypers
         own = {"act_bias": values["act_bias"]}
-        return LoopWeights(unitary(values), values["w_in"], h0=values["h0"], cell=own)
+        return LoopWeights(unitary(_mapped(values)), values["w_in"], h0=values["h0"], cell=own)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of A and theta in closed form."""
-        named = super().pullback(values, hypers, gradients)
-        return {**named, **unitary_pullback(values["theta"], unitary(values), gradients.w_rec)}
+        parameters = _mapped(values)
+        mapped = unitary_pullback(parameters, unitary(parameters), gradients.w_rec)
+        return super().pullback(values, hypers, gradients) | mapped._asdict()
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The first-order change of the real 2H x 2H matrix."""
         del hypers
-        return push(unitary, {name: values[name] for name in _MAPPED}, step)
+        parameters = _mapped(values)
+        return unitary_step(parameters, unitary(parameters), _mapped(step))
 
 
-def unitary(values: Values) -> Float[Tensor, "P H H"]:
-    """Real form [[Re W, Im W], [-Im W, Re W]] of the unitary W, [P, 2H, 2H]; nobody may write into it."""
-    return _unitary(*(values[name] for name in _MAPPED))
-
-
-def unitary_pullback(
-    theta: Float[Tensor, "P H"], w: Float[Tensor, "P R R"], gradient: Float[Tensor, "P R R"]
-) -> dict[str, Float[Tensor, "P ..."]]:
-    """Gradients of what is stored, from that of the real form w of W (R = 2H), all of whose entries count as free.
-
-    With K = (I + A)^{-1}, G the complex gradient, dW = -2 K dA K D + i W d theta: that of A is -2 K^H G D^H K^H,
-    and that of theta_j the sum over i of Im G_ij Re W_ij - Re G_ij Im W_ij. K = (W D^H + I) / 2.
-
-    Numerics:
-        Two complex products; row by row, see `numerics.matmul`.
-    """
-    H = theta.shape[1]
-    whole = w[:, :H, :H], w[:, :H, H:]
-    # Each number stands in the real form twice.
-    given = gradient[:, :H, :H] + gradient[:, H:, H:], gradient[:, :H, H:] - gradient[:, H:, :H]
-    k = _turned_back(whole, theta)
-    k[0].diagonal(dim1=1, dim2=2).add_(1)
-    # K^H in its real form is the transposed one of K; half of it is left in the factor of A's gradient.
-    adjoint = _real_form(*k).transpose(1, 2).contiguous()
-    inner = numerics.matmul(torch.cat(_turned_back(given, theta), 2), adjoint)
-    found = numerics.matmul(adjoint[:, :H].contiguous(), _real_form(inner[..., :H], inner[..., H:])) / -2
-    real, imaginary = found[..., :H], found[..., H:]
-    both = imaginary + imaginary.transpose(1, 2)
-    # The diagonal of Y is stored once, as everything else of it, but stands in A once too.
-    both.diagonal(dim1=1, dim2=2).div_(2)
-    return {
-        "a_skew": (real - real.transpose(1, 2)).triu(1),
-        "a_symmetric": both.triu(),
-        "theta": numerics.row_sum(given[1] * whole[0] - given[0] * whole[1]),
-    }
-
-
-def _turned_back(x: tuple[Tensor, Tensor], theta: Tensor) -> tuple[Tensor, Tensor]:
-    """X D^H of a complex X, real and imaginary part apart."""
-    (real, imaginary), cos, sin = x, torch.cos(theta)[:, None, :], torch.sin(theta)[:, None, :]
-    return real * cos + imaginary * sin, imaginary * cos - real * sin
-
-
-def _real_form(real: Tensor, imaginary: Tensor) -> Tensor:
-    # Vectors are rows, [Re, Im]: hence the minus below.
-    return torch.cat((torch.cat((real, imaginary), 2), torch.cat((-imaginary, real), 2)), 1)  # P 2H 2H
-
-
-@Remembered
-def _unitary(a_skew: Tensor, a_symmetric: Tensor, theta: Tensor) -> Tensor:
-    H = theta.shape[1]
-    eye = torch.eye(H, dtype=theta.dtype, device=theta.device)
-    # A^H = -A: the real part skew, the imaginary part symmetric; so the real form of A is skew.
-    # triu(1) for the mirrored half: the diagonal counts once.
-    symmetric = a_symmetric.triu() + a_symmetric.triu(1).transpose(1, 2)
-    k = definite_inverse(_real_form(eye + skew(a_skew), symmetric))[:, :H]
-    real, imaginary = 2 * k[..., :H] - eye, 2 * k[..., H:]
-    cos, sin = torch.cos(theta)[:, None, :], torch.sin(theta)[:, None, :]
-    return _real_form(real * cos - imaginary * sin, real * sin + imaginary * cos)
+def _mapped(values: Values) -> UnitaryParameters:
+    """What the map reads."""
+    return UnitaryParameters(values["a_skew"], values["a_symmetric"], values["theta"])

@@ -22,7 +22,13 @@ from rnnsweep.core.recurrence.cells import (
     softplus,
 )
 from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
-from rnnsweep.core.recurrence.step_formulas import Increment, LipschitzIncrement, Oscillation, StepFormulas
+from rnnsweep.core.recurrence.step_formulas import (
+    Increment,
+    LipschitzIncrement,
+    MinimalGate,
+    Oscillation,
+    StepFormulas,
+)
 
 
 @dataclass(frozen=True)
@@ -129,54 +135,22 @@ class GatedIncrementCell(ProductCell):
 
 
 @dataclass(frozen=True)
-class MinimalGateCell(ProductCell):
+class MinimalGateCell(DescribedCell):
     """d = [z, n]; h <- (1 - sigmoid(z)) h + sigmoid(z) n; no recurrent matrix.
 
     References:
         Feng et al. (2024), minGRU.
     """
 
-    @property
-    def recurrent(self) -> int:
-        """Nothing reads the state but the gate."""
-        return 0
-
-    @property
-    def product(self) -> int:
-        """There is none."""
-        return 0
-
-    @property
-    def drive(self) -> int:
-        """Gate and candidate."""
-        return 2 * self.hidden
-
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """h."""
-        del a, own
-        z = sigmoid(d[..., : self.hidden])
-        return (1 - z) * s + z * d[..., self.hidden :]
+    formulas: ClassVar[StepFormulas] = MinimalGate()
+    read: ClassVar[int] = 0
+    fused: ClassVar[Mapping[str, str]] = FUSED
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the gate."""
-        del kept, s, own
-        z = sigmoid(d[..., : self.hidden])
+        del d, s, own
+        z = kept[..., : self.hidden]
         return z - z * z
-
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form."""
-        del own
-        z = sigmoid(d[..., : self.hidden])
-        dz = g * (d[..., self.hidden :] - s) * z * (1 - z)
-        # a has no entries, and kept is a: it serves as its gradient.
-        return Pulled(kept, torch.cat((dz, g * z), -1), (1 - z) * g)
 
 
 @dataclass(frozen=True)

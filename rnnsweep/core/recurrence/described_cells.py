@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rnnsweep.core import numerics
 from rnnsweep.core.recurrence.cells import Drive, Kept, Own, PreActivation, ProductCell, Pulled, State
-from rnnsweep.core.recurrence.step_formulas import StepFormulas
+from rnnsweep.core.recurrence.step_formulas import Blocks, StepFormulas
 
 FUSED: Mapping[str, str] = {"cpu": "rnnsweep.core.recurrence.cpu.engine.described:DescribedEngine"}
 """What a class declares as `fused` whose step is its formulas and nothing else."""
@@ -28,6 +29,10 @@ class TensorOperations:
         """Square root."""
         return x.sqrt()
 
+    def zero(self, like: Float[Tensor, "P B U"]) -> Float[Tensor, "P B U"]:
+        """0 everywhere."""
+        return torch.zeros_like(like)
+
     def where_positive(
         self, of: Float[Tensor, "P B U"], yes: Float[Tensor, "P B U"], no: Float[Tensor, "P B U"] | float
     ) -> Float[Tensor, "P B U"]:
@@ -35,7 +40,7 @@ class TensorOperations:
         return torch.where(of > 0, yes, no if isinstance(no, Tensor) else torch.full_like(yes, no))
 
 
-_TENSORS = TensorOperations()
+TENSORS = TensorOperations()
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,11 @@ class DescribedCell(ProductCell):
 
     def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
         """The next state, and what the formulas keep."""
-        x = self._entered(a, d)
-        new, kept = self.formulas.step(_TENSORS, x.split(self.units, -1), s.split(self.units, -1), own)
+        x, before = (part.split(self.units, -1) for part in (self._entered(a, d), s))
+        if self.formulas.matrix:
+            read = self.formulas.read(TENSORS, x, before)
+            x = (*x, numerics.matmul(read, own[self.formulas.matrix].transpose(1, 2)))
+        new, kept = self.formulas.step(TENSORS, x, before, own)
         return torch.cat(new, -1), torch.cat(kept, -1)
 
     def pull(self, kept: Kept, d: Drive, s: State, own: Own, g: State) -> Pulled:
@@ -95,12 +103,19 @@ class DescribedCell(ProductCell):
         del d
         formulas = self.formulas
         again, before, errors = (part.split(self.units, -1) for part in (kept, s, g))
-        dx, ds, down = formulas.pull(_TENSORS, again, before, own, errors)
+        dx, ds, down = formulas.pull(TENSORS, again, before, own, errors)
+        through: dict[str, Tensor] = {}
+        if formulas.matrix:
+            x, dx, of_product = again[: formulas.inputs], dx[:-1], dx[-1]
+            more_x, more_s = formulas.pull_read(TENSORS, x, before, numerics.matmul(of_product, own[formulas.matrix]))
+            dx, ds = _sums(dx, more_x), _sums(ds, more_s)
+            read = formulas.read(TENSORS, x, before)
+            through[formulas.matrix] = numerics.matmul(of_product.transpose(1, 2), read)
         whole = torch.cat(dx, -1)
         drive = torch.cat(dx[formulas.driven :], -1) if formulas.driven else whole
         parts = {name: _fitted(value, own[name]) for name, value in zip(formulas.trained, down, strict=True)}
         # Without a matrix a has no entries.
-        return Pulled(whole if self.read else whole[..., :0], drive, torch.cat(ds, -1), parts)
+        return Pulled(whole if self.read else whole[..., :0], drive, torch.cat(ds, -1), parts | through)
 
     def _entered(self, a: PreActivation, d: Drive) -> Tensor:
         """x."""
@@ -108,6 +123,11 @@ class DescribedCell(ProductCell):
             return d
         first = self.formulas.driven * self.units
         return torch.cat((a[..., :first], a[..., first:] + d), -1) if first else a + d
+
+
+def _sums(blocks: Blocks, more: Blocks) -> Blocks:
+    """Block by block; `more` may have fewer."""
+    return (*(one + other for one, other in zip(blocks, more, strict=False)), *blocks[len(more) :])
 
 
 def _fitted(gradient: Tensor, value: Tensor) -> Tensor:

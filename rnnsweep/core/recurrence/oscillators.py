@@ -5,79 +5,38 @@ Both take the new z into y, implicit and explicit in turn: an undamped oscillato
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cells import Drive, Kept, Own, PreActivation, ProductCell, Pulled, State
+from rnnsweep.core.recurrence.cells import Drive, Kept, Own, State
+from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
+from rnnsweep.core.recurrence.step_formulas import LinearOscillation, StepFormulas, UndampedOscillation
 
 
 @dataclass(frozen=True)
-class LoneOscillatorCell(ProductCell):
-    """Base: position and velocity, which the drive alone moves."""
-
-    @property
-    def state(self) -> int:
-        """y and z."""
-        return 2 * self.hidden
-
-    @property
-    def recurrent(self) -> int:
-        """No matrix reads the state."""
-        return 0
-
-    @property
-    def product(self) -> int:
-        """There is none."""
-        return 0
-
-
-@dataclass(frozen=True)
-class UndampedCell(LoneOscillatorCell):
+class UndampedCell(DescribedCell):
     """z <- z - step (tanh(w y + d) + alpha y), y <- y + step z.
 
     References:
         Rusch, Mishra (2021), UnICORNN, eq. 4 of one layer.
     """
 
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """[y, z]."""
-        del a
-        y, z = s[..., : self.hidden], s[..., self.hidden :]
-        z = z - own["step"] * (torch.tanh(own["w"] * y + d) + own["alpha"] * y)
-        return torch.cat((y + own["step"] * z, z), -1)
+    formulas: ClassVar[StepFormulas] = UndampedOscillation()
+    read: ClassVar[int] = 0
+    fused: ClassVar[Mapping[str, str]] = FUSED
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of the restoring tanh."""
-        del kept
-        f = torch.tanh(own["w"] * s[..., : self.hidden] + d)
-        return 1 - f * f
-
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form; alpha is not trained."""
-        H, step, w, alpha = self.hidden, own["step"], own["w"], own["alpha"]
-        y, gy = s[..., :H], g[..., :H]
-        f = torch.tanh(w * y + d)
-        force = f + alpha * y
-        # y_t contains step z_t.
-        gz = g[..., H:] + step * gy
-        moved = -step * gz
-        da = moved * (1 - f * f)
-        of_step = gy * (s[..., H:] - step * force) - gz * force
-        return Pulled(kept, da, torch.cat((gy + w * da + alpha * moved, gz), -1), {"w": da * y, "step": of_step})
+        del d, s, own
+        return 1 - kept * kept
 
 
 @dataclass(frozen=True)
-class LinearOscillatorCell(LoneOscillatorCell):
+class LinearOscillatorCell(DescribedCell):
     """z <- shrink (z + dt (d - stiffness y)), y <- y + dt z.
 
     References:
@@ -85,29 +44,6 @@ class LinearOscillatorCell(LoneOscillatorCell):
         implicit-explicit one (eq. 5).
     """
 
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """[y, z]."""
-        del a
-        y, z = s[..., : self.hidden], s[..., self.hidden :]
-        z = own["shrink"] * (z + own["dt"] * (d - own["stiffness"] * y))
-        return torch.cat((y + own["dt"] * z, z), -1)
-
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form."""
-        H, dt, stiffness, shrink = self.hidden, own["dt"], own["stiffness"], own["shrink"]
-        y, gy = s[..., :H], g[..., :H]
-        force = d - stiffness * y
-        free = s[..., H:] + dt * force
-        # y_t contains dt z_t.
-        gz = g[..., H:] + dt * gy
-        back = shrink * gz
-        da = dt * back
-        parts = {"stiffness": -da * y, "dt": back * force + gy * (shrink * free), "shrink": gz * free}
-        return Pulled(kept, da, torch.cat((gy - stiffness * da, back), -1), parts)
+    formulas: ClassVar[StepFormulas] = LinearOscillation()
+    read: ClassVar[int] = 0
+    fused: ClassVar[Mapping[str, str]] = FUSED

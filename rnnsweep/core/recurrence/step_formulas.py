@@ -29,6 +29,10 @@ class Operations(Protocol):
         """Square root."""
         ...
 
+    def zero(self, like: Block) -> Block:
+        """0 everywhere."""
+        ...
+
     def where_positive(self, of: Block, yes: Block, no: Block | float) -> Block:
         """`yes` where `of` > 0, else `no`, also where it is NaN."""
         ...
@@ -42,6 +46,9 @@ class StepFormulas(ABC):
         driven: the first block of x that has a drive; those before it are of the product alone.
         own: names of the cell's own parameters: vectors of U entries, or single numbers, spread.
         trained: those that `pull` has gradients for; the others' are 0.
+        matrix: name of the cell's own matrix M [U, U], where a step has a second product, or empty: q = y M^T of the
+            block y that `read` makes. Then q is one more block of x at the end, for `step` and in what `pull` finds;
+            and what is kept begins with x without it.
     """
 
     inputs: ClassVar[int] = 1
@@ -50,6 +57,7 @@ class StepFormulas(ABC):
     driven: ClassVar[int] = 0
     own: ClassVar[tuple[str, ...]] = ()
     trained: ClassVar[tuple[str, ...]] = ()
+    matrix: ClassVar[str] = ""
 
     @abstractmethod
     def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
@@ -58,6 +66,14 @@ class StepFormulas(ABC):
     @abstractmethod
     def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
         """From g = dC/ds_t to (dC/dx, dC/ds_{t-1} without the way through x, dC/d`trained` of each sample)."""
+
+    def read(self, o: Operations, x: Blocks, s: Blocks) -> Block:
+        """What the cell's own matrix reads."""
+        raise NotImplementedError  # only where there is one
+
+    def pull_read(self, o: Operations, x: Blocks, s: Blocks, g: Block) -> tuple[Blocks, Blocks]:
+        """From the error of what `read` makes to what (dC/dx, dC/ds_{t-1}) have of it."""
+        raise NotImplementedError
 
 
 class Oscillation(StepFormulas):
@@ -120,5 +136,223 @@ class Increment(StepFormulas):
         return (own["step"] * g[0] * (1 - kept[0] * kept[0]),), g, ()
 
 
-FORMULAS: tuple[type[StepFormulas], ...] = (Oscillation, LipschitzIncrement, Increment)
+class MinimalGate(StepFormulas):
+    """x = [z, n]; h <- (1 - sigmoid(z)) h + sigmoid(z) n."""
+
+    inputs = 2
+    kept = 2
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """h, and the gate and the candidate."""
+        del own
+        z = _sigmoid(o, x[0])
+        return ((1 - z) * s[0] + z * x[1],), (z, x[1])
+
+    def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+        """The gate's slope is z (1 - z)."""
+        del o, own
+        z, n = kept
+        return (g[0] * (n - s[0]) * z * (1 - z), g[0] * z), ((1 - z) * g[0],), ()
+
+
+class UndampedOscillation(StepFormulas):
+    """s = [y, z]; z <- z - step (tanh(w y + x) + alpha y), y <- y + step z."""
+
+    states = 2
+    own = ("w", "step", "alpha")
+    trained = ("w", "step")
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """[y, z], and the tanh."""
+        y, z = s
+        f = o.tanh(own["w"] * y + x[0])
+        z = z - own["step"] * (f + own["alpha"] * y)
+        return (y + own["step"] * z, z), (f,)
+
+    def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+        """alpha is not trained."""
+        del o
+        (y, z), (f,), step, w, alpha = s, kept, own["step"], own["w"], own["alpha"]
+        force = f + alpha * y
+        # y_t contains step z_t.
+        gz = g[1] + step * g[0]
+        moved = -(step * gz)
+        dx = moved * (1 - f * f)
+        of_step = g[0] * (z - step * force) - gz * force
+        return (dx,), (g[0] + w * dx + alpha * moved, gz), (dx * y, of_step)
+
+
+class LinearOscillation(StepFormulas):
+    """s = [y, z]; z <- shrink (z + dt (x - stiffness y)), y <- y + dt z."""
+
+    states = 2
+    own = ("stiffness", "dt", "shrink")
+    trained = ("stiffness", "dt", "shrink")
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """[y, z], and the force."""
+        del o
+        y, z = s
+        force = x[0] - own["stiffness"] * y
+        z = own["shrink"] * (z + own["dt"] * force)
+        return (y + own["dt"] * z, z), (force,)
+
+    def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+        """All three are trained."""
+        del o
+        (y, z), (force,), dt, stiffness, shrink = s, kept, own["dt"], own["stiffness"], own["shrink"]
+        free = z + dt * force
+        # y_t contains dt z_t.
+        gz = g[1] + dt * g[0]
+        back = shrink * gz
+        dx = dt * back
+        of_dt = back * force + g[0] * (shrink * free)
+        return (dx,), (g[0] - stiffness * dx, back), (-(dx * y), of_dt, gz * free)
+
+
+class ComplexModRelu(StepFormulas):
+    """x = [Re z, Im z]; h = z relu(|z| + b) / (|z| + 1e-5), |z| = sqrt(Re^2 + Im^2 + 1e-5)."""
+
+    inputs = 2
+    states = 2
+    kept = 2
+    own = ("act_bias",)
+    trained = ("act_bias",)
+
+    EPSILON: ClassVar[float] = 1e-5
+    """Under the root of |z|, which then has a slope at 0, and beside |z| in the quotient: as in the authors' code."""
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """[Re h, Im h], and z."""
+        del s
+        size = self.size(o, x)
+        open_ = size + own["act_bias"]
+        # One factor for both parts: the phase stays.
+        scale = o.where_positive(open_, open_, 0.0) / (size + self.EPSILON)
+        return (x[0] * scale, x[1] * scale), x
+
+    def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+        """The factor depends on |z| alone: what it adds to z's error points along z."""
+        re, im = kept
+        size = self.size(o, kept)
+        open_, whole = size + own["act_bias"], size + self.EPSILON
+        scale = o.where_positive(open_, open_, 0.0) / whole
+        of_open = o.where_positive(open_, (g[0] * re + g[1] * im) / whole, 0.0)
+        along = of_open * (1 - scale) / size
+        # The state before acts through x alone.
+        return (g[0] * scale + along * re, g[1] * scale + along * im), (o.zero(s[0]), o.zero(s[1])), (of_open,)
+
+    def size(self, o: Operations, z: Blocks) -> Block:
+        """|z|."""
+        return o.root(z[0] * z[0] + z[1] * z[1] + self.EPSILON)
+
+
+class Descent(StepFormulas):
+    """Base: one step of an optimiser on F(h) = |h - relu(x)|^2 / 2, x = h W + d.
+
+    grad F = r - q,  r = h - relu(x),  q = (relu'(x) r) W^T
+    """
+
+    kept = 2
+    own = ("eta", "mu")
+    trained = ("eta", "mu")
+    matrix = "w_back"
+
+    def read(self, o: Operations, x: Blocks, s: Blocks) -> Block:
+        """r where the relu is open."""
+        return o.where_positive(x[0], s[0] - x[0], 0.0)
+
+    def pull_read(self, o: Operations, x: Blocks, s: Blocks, g: Block) -> tuple[Blocks, Blocks]:
+        """h and x enter with opposite signs."""
+        del s
+        passed = o.where_positive(x[0], g, 0.0)
+        return (-passed,), (passed,)
+
+    def gradient(self, o: Operations, x: Blocks, h: Block) -> Block:
+        """grad F."""
+        # Asked for x < 0, so that NaN goes through the relu.
+        return h - o.where_positive(-x[0], o.zero(h), x[0]) - x[1]
+
+    def pull_gradient(self, o: Operations, x: Block, g: Block) -> Blocks:
+        """From the error of grad F to those of x and of q; that of h is g itself."""
+        return o.where_positive(x, -g, 0.0), -g
+
+
+class GradientDescent(Descent):
+    """h - eta grad F."""
+
+    own = ("eta",)
+    trained = ("eta",)
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """h, and x and grad F."""
+        gradient = self.gradient(o, x, s[0])
+        return (s[0] - own["eta"] * gradient,), (x[0], gradient)
+
+    def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+        """As the rule has it."""
+        del s
+        x, gradient = kept
+        down = -(own["eta"] * g[0])
+        return self.pull_gradient(o, x, down), (g[0] + down,), (-(g[0] * gradient),)
+
+
+class HeavyBall(Descent):
+    """s = [h, v]; v <- mu v - eta grad F, h <- h + v."""
+
+    states = 2
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """[h, v], and x and grad F."""
+        gradient = self.gradient(o, x, s[0])
+        v = own["mu"] * s[1] - own["eta"] * gradient
+        return (s[0] + v, v), (x[0], gradient)
+
+    def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+        """h_t contains v_t."""
+        x, gradient = kept
+        moved = g[1] + g[0]
+        down = -(own["eta"] * moved)
+        return self.pull_gradient(o, x, down), (g[0] + down, own["mu"] * moved), (-(moved * gradient), moved * s[1])
+
+
+class NesterovDescent(Descent):
+    """s = [h, v]; v_t = h - eta grad F, h <- v_t + mu (v_t - v_{t-1})."""
+
+    states = 2
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """[h, v], and x and grad F."""
+        # h is what the matrix reads and the read-out sees; v_{t-1} is only remembered.
+        gradient = self.gradient(o, x, s[0])
+        v = s[0] - own["eta"] * gradient
+        return (v + own["mu"] * (v - s[1]), v), (x[0], gradient)
+
+    def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+        """h_t contains (1 + mu) v_t."""
+        x, gradient = kept
+        ahead = own["mu"] * g[0]
+        moved = g[1] + g[0] + ahead
+        down = -(own["eta"] * moved)
+        v = s[0] - own["eta"] * gradient
+        return self.pull_gradient(o, x, down), (moved + down, -ahead), (-(moved * gradient), g[0] * (v - s[1]))
+
+
+def _sigmoid(o: Operations, x: Block) -> Block:
+    """(1 + tanh(x / 2)) / 2: the same in every vector lane."""
+    return 0.5 * (1 + o.tanh(0.5 * x))
+
+
+FORMULAS: tuple[type[StepFormulas], ...] = (
+    Oscillation,
+    LipschitzIncrement,
+    Increment,
+    MinimalGate,
+    UndampedOscillation,
+    LinearOscillation,
+    ComplexModRelu,
+    GradientDescent,
+    HeavyBall,
+    NesterovDescent,
+)
 """All of them; kernels know each by its index."""

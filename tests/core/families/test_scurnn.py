@@ -6,7 +6,9 @@ import math
 
 import torch
 
-from rnnsweep.core.families.scurnn import Scurnn, unitary
+from rnnsweep.core.families.scurnn import Scurnn
+from rnnsweep.core.families.unitary_map import UnitaryParameters
+from rnnsweep.core.families.unitary_map import unitary as mapped_unitary
 from tests.kit.gradients import Parts, assert_equals
 
 H = 6
@@ -16,6 +18,10 @@ def values(rows: int = 2) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     shapes = {"a_skew": (H, H), "a_symmetric": (H, H), "theta": (H,)}
     return {k: torch.randn(rows, *s, dtype=torch.float64, generator=generator) for k, s in shapes.items()}
+
+
+def unitary(parts: dict[str, torch.Tensor]) -> torch.Tensor:
+    return mapped_unitary(UnitaryParameters(**parts))
 
 
 def plain(parts: Parts) -> torch.Tensor:

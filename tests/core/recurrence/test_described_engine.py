@@ -9,7 +9,12 @@ import torch
 
 from rnnsweep.core.families.antisymmetric import Antisymmetric
 from rnnsweep.core.families.cornn import CoRnn
+from rnnsweep.core.families.linoss import LinOss
 from rnnsweep.core.families.lipschitz import Lipschitz
+from rnnsweep.core.families.mingru import MinGru
+from rnnsweep.core.families.sbo import Sbo
+from rnnsweep.core.families.scurnn import Scurnn
+from rnnsweep.core.families.unicornn import UnICoRnn
 from rnnsweep.core.learners import truncation
 from rnnsweep.core.recurrence.cells import CellEngine
 from rnnsweep.core.recurrence.choose import engine_for
@@ -21,26 +26,31 @@ from tests.contract.test_described_engines import KINDS, NONE, Case, build
 
 F64 = torch.float64
 CPU = torch.device("cpu")
-FAMILIES = (CoRnn, Lipschitz, Antisymmetric)
+FAMILIES = (CoRnn, Lipschitz, Antisymmetric, MinGru, UnICoRnn, LinOss, Scurnn, Sbo)
 
 
 @pytest.mark.parametrize("shape", [(2, 40, 10, 16, 6), (2, 25, 7, 33, 5), (2, 12, 20, 100, 6)])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_equals_the_step_by_step_engine(kind: str, shape: tuple[int, ...]) -> None:
-    """Same names, shapes and values; float32 within 64 units of the last place of float64's results."""
+    """Same names, shapes and values; float32 as near to float64's results as 64 units of the last place.
+
+    Or as three times what the other engine is off: a complex number near 0 turns far by a little.
+    """
     case = Case(kind, shape, steps=True, wide=True)
     _, true = case.run(CellEngine(case.cell))
     _, mine = case.run(build("cpu", case))
     assert mine.keys() == true.keys()
     single = Case(kind, shape, steps=True, wide=True, dtype=torch.float32)
     _, rounded = single.run(build("cpu", single))
+    _, other = single.run(CellEngine(single.cell))
     for name, value in true.items():
         assert mine[name].shape == value.shape, name
         if not value.numel():
             continue
         scale = value.abs().max().clamp_min(1e-300)  # what is not trained is 0
         assert ((mine[name] - value).abs().max() / scale) <= 1e-12, name
-        assert ((rounded[name] - value).abs().max() / scale) <= 64 * torch.finfo(torch.float32).eps, name
+        allowed = max(64 * torch.finfo(torch.float32).eps, 3 * float((other[name] - value).abs().max() / scale))
+        assert ((rounded[name] - value).abs().max() / scale) <= allowed, name
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -124,7 +134,7 @@ def test_truncated_errors_are_those_of_the_step_by_step_engine(kind: str) -> Non
 def test_slopes_are_read_from_what_is_kept(kind: str) -> None:
     """Both engines keep the same, and a cell's slopes ask for nothing else."""
     case = Case(kind, steps=True)
-    own = {name: value[:, None] for name, value in case.weights.cell.items()}
+    own = {name: value[:, None] for name, value in case.weights.cell.items() if value.ndim == 2}
     kept = [case.record(engine).kept for engine in (CellEngine(case.cell), build("cpu", case, 1))]  # type: ignore[attr-defined]
     for t in range(case.T):
         begun = case.lengths >= case.T - t

@@ -49,9 +49,9 @@ def widths(module: str, size: int) -> list[int]:
     if module == "gated_backward":
         return [width_of(columns, dtype) for columns in (JOB.H, 4 * JOB.H, 4 * JOB.H)]
     if module == "cell_forward":
-        return [width_of(JOB.X, dtype)]
+        return [width_of(columns, dtype) for columns in (JOB.X, JOB.N)]
     if module == "cell_backward":
-        return [width_of(columns, dtype) for columns in (JOB.S, JOB.X, JOB.D, JOB.R)]
+        return [width_of(columns, dtype) for columns in (JOB.S, JOB.X, JOB.D, JOB.R, JOB.N)]
     return [width_of(JOB.H, dtype)]
 
 
@@ -61,8 +61,9 @@ def drawn_bytes(text: str, module: str, size: int) -> int:
         return math.prod(int(vars(JOB).get(factor, factor)) for factor in text.split()[:-1])
     dtype = torch.float32 if size == 4 else torch.float64
     padded = {f"padded {name}": width_of(n, dtype) for name, n in (("A", 4 * JOB.H), ("4 H", 4 * JOB.H))}
-    padded |= {f"padded {name}": width_of(getattr(JOB, name), dtype) for name in "SXDR"}
+    padded |= {f"padded {name}": width_of(getattr(JOB, name), dtype) for name in "SXDRN"}
     sizes = {**vars(JOB), "W": widths(module, size)[0], "A": 4 * JOB.H, "BLOCK": 96, "SIDE": 16}
+    sizes["V"] = width_of(JOB.N, dtype)
 
     def count(factor: str) -> int:
         if factor in padded:

@@ -31,9 +31,59 @@ class VectorOperations:
         """Square root."""
         return self.lanes.root(x)
 
+    def zero(self, like: Vec) -> Vec:
+        """0 in all lanes."""
+        return like.lanes.constant(0.0)
+
     def where_positive(self, of: Vec, yes: Vec, no: Vec | float) -> Vec:
         """`yes` where `of` > 0, else `no`."""
         return self.lanes.select(of > 0.0, yes, no if isinstance(no, Vec) else self.lanes.constant(no))
+
+
+class CellRead(NamedTuple):
+    """What the cell's own matrix reads; 0 of samples that have not begun.
+
+    Attributes:
+        code, x, wide, before, t, begins: as in `CellStep`. out: [samples, plane].
+    """
+
+    code: int
+    x: int
+    wide: int
+    before: int
+    out: int
+    plane: int
+    t: int
+    begins: int
+    samples: int
+    U: int
+
+
+@intrinsic
+def cell_read(typingctx, zero, operands):
+    """See `CellRead`."""
+    require(CellRead, operands)
+    return types.void(zero, operands), out_of_line("cell_read", CellRead, _write_reads)
+
+
+def _write_reads(k: Lanes, args: CellRead) -> None:
+    _every_formulas(k, args.code, lambda one: _write_read(k, args, one), staged=True)
+
+
+def _write_read(k: Lanes, args: CellRead, one: StepFormulas) -> None:
+    def begun(x: Sample, old: Sample, out: Sample) -> None:
+        def body(v: Lanes, j: Any) -> None:
+            found = one.read(VectorOperations(v), _loaded(v, x, one.inputs, j), _loaded(v, old, one.states, j))
+            out.store(found, 0, j)
+
+        neighbours(k, args.U, body)
+
+    def idle(x: Sample, old: Sample, out: Sample) -> None:
+        del x, old
+        neighbours(k, args.U, lambda v, j: out.store(v.constant(0.0), 0, j))
+
+    matrices = [(args.x, args.wide), (args.before, _times(k, args.U, one.states)), (args.out, args.plane)]
+    _every_sample(k, args, matrices, begun, idle)
 
 
 class CellStep(NamedTuple):
@@ -42,6 +92,7 @@ class CellStep(NamedTuple):
     Attributes:
         code: index of the formulas in `FORMULAS`.
         x: pre-activations [samples, wide].
+        q: what the cell's own matrix made, [samples, plane]; not read where there is none.
         before, after: states, kept: [samples, blocks * U] without gaps. own: the cell's own parameters [blocks, U].
         t, begins: the step, and int64 [samples], each one's first.
     """
@@ -49,6 +100,8 @@ class CellStep(NamedTuple):
     code: int
     x: int
     wide: int
+    q: int
+    plane: int
     before: int
     after: int
     kept: int
@@ -71,21 +124,20 @@ def _write_steps(k: Lanes, args: CellStep) -> None:
 
 
 def _write_step(k: Lanes, args: CellStep, one: StepFormulas) -> None:
-    sizes = (args.wide, *(_times(k, args.U, count) for count in (one.states, one.states, one.kept)))
+    sizes = (args.wide, args.plane, *(_times(k, args.U, count) for count in (one.states, one.states, one.kept)))
     own = Sample(k, args.own, args.U)
 
-    def begun(x: Sample, old: Sample, new: Sample, keep: Sample) -> None:
+    def begun(x: Sample, q: Sample, old: Sample, new: Sample, keep: Sample) -> None:
         def body(v: Lanes, j: Any) -> None:
-            found, kept = one.step(
-                VectorOperations(v), _loaded(v, x, one.inputs, j), _loaded(v, old, one.states, j), _own(v, own, one, j)
-            )
+            entered = _loaded(v, x, one.inputs, j) + _loaded(v, q, 1 if one.matrix else 0, j)
+            found, kept = one.step(VectorOperations(v), entered, _loaded(v, old, one.states, j), _own(v, own, one, j))
             _store(new, found, j)
             _store(keep, kept, j)
 
         neighbours(k, args.U, body)
 
-    def idle(x: Sample, old: Sample, new: Sample, keep: Sample) -> None:
-        del x
+    def idle(x: Sample, q: Sample, old: Sample, new: Sample, keep: Sample) -> None:
+        del x, q
 
         def body(v: Lanes, j: Any) -> None:
             _store(new, _loaded(v, old, one.states, j), j)
@@ -94,7 +146,8 @@ def _write_step(k: Lanes, args: CellStep, one: StepFormulas) -> None:
 
         neighbours(k, args.U, body)
 
-    _every_sample(k, args, list(zip((args.x, args.before, args.after, args.kept), sizes, strict=True)), begun, idle)
+    addresses = (args.x, args.q, args.before, args.after, args.kept)
+    _every_sample(k, args, list(zip(addresses, sizes, strict=True)), begun, idle)
 
 
 class CellPull(NamedTuple):
@@ -103,6 +156,8 @@ class CellPull(NamedTuple):
     Attributes:
         code, own, t, begins: as in `CellStep`. kept, before: [samples, blocks * U] without gaps.
         g: dC/ds_t, then dC/ds_{t-1} without the way through x, [samples, plane]. dx: [samples, blocks * U].
+        dq, read: the error of what the cell's own matrix made, and what it read, once more, both [samples, around];
+            not written where there is none.
         down: sums of the gradients of what is trained, [blocks, U]; these are added to.
     """
 
@@ -112,6 +167,9 @@ class CellPull(NamedTuple):
     g: int
     plane: int
     dx: int
+    dq: int
+    read: int
+    around: int
     own: int
     down: int
     t: int
@@ -135,33 +193,94 @@ def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
     kept, states, inputs = (_times(k, args.U, count) for count in (one.kept, one.states, one.inputs))
     own, down = Sample(k, args.own, args.U), Sample(k, args.down, args.U)
 
-    def begun(keep: Sample, old: Sample, up: Sample, out: Sample) -> None:
+    def begun(keep: Sample, old: Sample, up: Sample, out: Sample, q: Sample, read: Sample) -> None:
         def body(v: Lanes, j: Any) -> None:
-            errors = _loaded(v, up, one.states, j)
+            o, errors, kept = VectorOperations(v), _loaded(v, up, one.states, j), _loaded(v, keep, one.kept, j)
             before, mine = _loaded(v, old, one.states, j), _own(v, own, one, j)
-            dx, ds, parts = one.pull(VectorOperations(v), _loaded(v, keep, one.kept, j), before, mine, errors)
-            _store(out, dx, j)
+            dx, ds, parts = one.pull(o, kept, before, mine, errors)
+            _store(out, dx[: one.inputs], j)
+            if one.matrix:
+                q.store(dx[-1], 0, j)
+                read.store(one.read(o, kept[: one.inputs], before), 0, j)
             _store(up, ds, j)
             # Samples come in their order: a sum's order does not depend on how they are cut into packs or threads.
             _store(down, tuple(down.load(v, n, j) + part for n, part in enumerate(parts)), j)
 
         neighbours(k, args.U, body)
 
-    def idle(keep: Sample, old: Sample, up: Sample, out: Sample) -> None:
+    def idle(keep: Sample, old: Sample, up: Sample, out: Sample, q: Sample, read: Sample) -> None:
         del keep, old, up
-        neighbours(k, args.U, lambda v, j: _store(out, (v.constant(0.0),) * one.inputs, j))
+
+        def body(v: Lanes, j: Any) -> None:
+            zero = v.constant(0.0)
+            _store(out, (zero,) * one.inputs, j)
+            if one.matrix:
+                q.store(zero, 0, j)
+                read.store(zero, 0, j)
+
+        neighbours(k, args.U, body)
 
     matrices = [(args.kept, kept), (args.before, states), (args.g, args.plane), (args.dx, inputs)]
-    _every_sample(k, args, matrices, begun, idle)
+    _every_sample(k, args, [*matrices, (args.dq, args.around), (args.read, args.around)], begun, idle)
 
 
-def _every_formulas(k: Lanes, code: Any, write: Callable[[StepFormulas], None]) -> None:
-    by_case(k.builder, code, {n: lambda one=one: write(one()) for n, one in enumerate(FORMULAS)})
+class CellPullRead(NamedTuple):
+    """Add what the error of `CellRead.out` is for x and for the states before a step.
+
+    Attributes:
+        code, kept, before, g, plane, dx, t, begins: as in `CellPull`. dread: [samples, around].
+    """
+
+    code: int
+    kept: int
+    before: int
+    g: int
+    plane: int
+    dx: int
+    dread: int
+    around: int
+    t: int
+    begins: int
+    samples: int
+    U: int
+
+
+@intrinsic
+def cell_pull_read(typingctx, zero, operands):
+    """See `CellPullRead`."""
+    require(CellPullRead, operands)
+    return types.void(zero, operands), out_of_line("cell_pull_read", CellPullRead, _write_pulls_of_reads)
+
+
+def _write_pulls_of_reads(k: Lanes, args: CellPullRead) -> None:
+    _every_formulas(k, args.code, lambda one: _write_pull_of_read(k, args, one), staged=True)
+
+
+def _write_pull_of_read(k: Lanes, args: CellPullRead, one: StepFormulas) -> None:
+    kept, states, inputs = (_times(k, args.U, count) for count in (one.kept, one.states, one.inputs))
+
+    def begun(keep: Sample, old: Sample, up: Sample, out: Sample, error: Sample) -> None:
+        def body(v: Lanes, j: Any) -> None:
+            x, before = _loaded(v, keep, one.inputs, j), _loaded(v, old, one.states, j)
+            dx, ds = one.pull_read(VectorOperations(v), x, before, error.load(v, 0, j))
+            _store(out, tuple(out.load(v, n, j) + part for n, part in enumerate(dx)), j)
+            _store(up, tuple(up.load(v, n, j) + part for n, part in enumerate(ds)), j)
+
+        neighbours(k, args.U, body)
+
+    matrices = [(args.kept, kept), (args.before, states), (args.g, args.plane), (args.dx, inputs)]
+    _every_sample(k, args, [*matrices, (args.dread, args.around)], begun, lambda *_: None)
+
+
+def _every_formulas(k: Lanes, code: Any, write: Callable[[StepFormulas], None], *, staged: bool = False) -> None:
+    """A case for each of the formulas, or (`staged`) for those with a matrix of their own."""
+    cases = {n: lambda one=one: write(one()) for n, one in enumerate(FORMULAS) if one.matrix or not staged}
+    by_case(k.builder, code, cases)
 
 
 def _every_sample(
     k: Lanes,
-    args: CellStep | CellPull,
+    args: CellRead | CellStep | CellPull | CellPullRead,
     matrices: list[tuple[Any, Any]],
     begun: Callable[..., None],
     idle: Callable[..., None],

@@ -74,6 +74,11 @@ class DescribedEngine:
         """X, entries of what goes into a step."""
         return self.cell.formulas.inputs * self.cell.units
 
+    @property
+    def _around(self) -> int:
+        """N, entries that the cell's own matrix reads."""
+        return self.cell.units if self.cell.formulas.matrix else 0
+
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """No numba, no FMA vectors, or another type than float32 and float64; a cell has its own activations."""
         del activation
@@ -102,7 +107,8 @@ class DescribedEngine:
             h0=at.read("h0", w.h0, (P, self._first_width(w))), h0_width=self._first_width(w), lengths=rows, each=each,
             h=at.view("h", h, (P, T + 1, B, cell.state)), kept=at.view("kept", kept, (P, T, B, cell.kept)),
         )  # fmt: skip
-        scratch = kernels.cell_forward_scratch(0, dtype.itemsize, width_of(self._entered, dtype), job).end
+        widths = (width_of(columns, dtype) for columns in (self._entered, self._around))
+        scratch = kernels.cell_forward_scratch(0, dtype.itemsize, *widths, job).end
         self._threads.run(kernels.cell_forward_rows, job, P, dtype, scratch)
         return KeptRecord(inputs, h, None, weights, lengths, kept)
 
@@ -135,8 +141,9 @@ class DescribedEngine:
             dw_in=at.view("dw_in", grads.w_in, (P, I, D)), dbias=at.view("dbias", grads.bias, (P, D)),
             down=at.view("down", down, tuple(down.shape)), down_width=down[0].numel(),
             dh0=at.view("dh0", grads.h0, (P, self._first_width(w))), h0_width=self._first_width(w),
+            dmatrix=at.view("dmatrix", grads.cell.get(cell.formulas.matrix), (P, self._around, self._around)),
         )  # fmt: skip
-        widths = (width_of(columns, dtype) for columns in (cell.state, X, D, cell.recurrent))
+        widths = (width_of(columns, dtype) for columns in (cell.state, X, D, cell.recurrent, self._around))
         scratch = kernels.cell_backward_scratch(0, dtype.itemsize, *widths, job).end
         self._threads.run(kernels.cell_backward_rows, job, P, dtype, scratch + ALIGN)
         self._write_own(grads, down)
@@ -152,18 +159,20 @@ class DescribedEngine:
         cell = self.cell
         return {
             "U": cell.units, "S": cell.state, "X": self._entered, "D": cell.drive, "R": cell.recurrent,
-            "keep": cell.kept, "code": self._code,
+            "keep": cell.kept, "code": self._code, "N": self._around,
         }  # fmt: skip
 
     def _read(self, at: TensorAddresses, w: LoopWeights, P: int) -> dict[str, int]:
-        """Addresses of the recurrent matrix, and of the cell's own parameters, each spread over its block."""
-        cell, names = self.cell, self.cell.formulas.own
+        """Addresses of the recurrent matrix and of what is the cell's own; each vector is spread over its block."""
+        cell, formulas, N = self.cell, self.cell.formulas, self._around
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, cell.recurrent, cell.product))
-        if not names:
-            return {"w_rec": w_rec, "w_row": w_row, "own": 0, "own_width": 0}
         # torch refuses what is neither one number nor as wide as a block
-        own = torch.cat([w.cell[name].expand(P, cell.units) for name in names], 1)
-        return {"w_rec": w_rec, "w_row": w_row, "own": at.read("own", own, tuple(own.shape)), "own_width": own.shape[1]}
+        blocks = [w.cell[name].expand(P, cell.units) for name in formulas.own]
+        own = torch.cat(blocks, 1) if blocks else w.w_rec.new_zeros(P, 0)
+        return {
+            "w_rec": w_rec, "w_row": w_row, "own": at.read("own", own, tuple(own.shape)), "own_width": own.shape[1],
+            "matrix": at.read("matrix", w.cell[formulas.matrix] if formulas.matrix else None, (P, N, N)),
+        }  # fmt: skip
 
     def _gradients(self, record: Record) -> LoopGradients:
         """Where the gradients go: one for every parameter that there is; those of drives are errors of x."""

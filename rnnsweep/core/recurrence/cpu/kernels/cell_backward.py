@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
-from rnnsweep.core.recurrence.cpu.emit.cell_steps import CellPull, cell_pull
+from rnnsweep.core.recurrence.cpu.emit.cell_steps import CellPull, CellPullRead, cell_pull, cell_pull_read
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, number, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.cell_forward import write_begins
@@ -28,13 +28,13 @@ class CellBackwardJob(NamedTuple):
     """Arguments of `cell_backward_rows`: addresses (0 = absent) of arrays as in `KeptRecord`, `LoopGradients`; sizes.
 
     Attributes:
-        T, B, U, I, S, X, D, R, code, keep, w_row, own, own_width: as in `CellForwardJob`.
+        T, B, U, I, S, X, D, R, code, keep, w_row, own, own_width, matrix, N: as in `CellForwardJob`.
         each: lengths of every sequence, where those of a row differ.
         last, steps: one of the two, with `direct_width` entries per sample.
         dx: errors of x of T steps, or with `ring` a ring of `chunk` steps per thread. back: what each step hands back;
             0 where nobody wants the trace.
-        dw_rec, dw_in, dbias, dh0: gradients without gaps. down: of the cell's own parameters, [P, down_width]: one
-            block of U for each that is trained.
+        dw_rec, dw_in, dbias, dh0, dmatrix: gradients without gaps. down: of the cell's own parameters, [P, down_width]:
+            one block of U for each that is trained.
     """
 
     T: int
@@ -52,6 +52,8 @@ class CellBackwardJob(NamedTuple):
     w_row: int
     own: int
     own_width: int
+    matrix: int
+    N: int
     lengths: int
     each: int
     h: int
@@ -70,6 +72,7 @@ class CellBackwardJob(NamedTuple):
     down_width: int
     dh0: int
     h0_width: int
+    dmatrix: int
 
 
 class CellBackwardScratch(NamedTuple):
@@ -77,10 +80,15 @@ class CellBackwardScratch(NamedTuple):
 
     g       [B, padded S]   dC/ds_t
     one     [64 bytes]      the number 1
-    dw_rec  [R, padded X]   sums over all steps, cleared at once with the next two
+    dw_rec  [R, padded X]   sums over all steps, cleared at once with the next three
     dw_in   [I, padded D]
     dbias   [padded D]
+    dmatrix [N, padded N]
     packed  [X, padded R]   w_rec transposed, in column panels
+    matrix  [N, padded N]   the cell's own, in column panels
+    dread   [B, padded N]   error of what it reads
+    dq      [chunk B, padded N]  errors of what it makes, of a block
+    read    [chunk B, padded N]  what it reads, of a block
     begins  [8 B bytes]     int64: each sample's first own step
     """
 
@@ -89,28 +97,38 @@ class CellBackwardScratch(NamedTuple):
     dw_rec: int
     dw_in: int
     dbias: int
+    dmatrix: int
     packed: int
+    matrix: int
+    dread: int
+    dq: int
+    read: int
     begins: int
     end: int
 
 
 @memory_map
-def cell_backward_scratch(start, size, S, X, D, R, job):
+def cell_backward_scratch(start, size, S, X, D, R, N, job):
     """The map of `CellBackwardScratch` from `start` on; `end` - `start` is its size in bytes.
 
     Args:
-        S, X, D, R: padded widths of these.
+        S, X, D, R, N: padded widths of these.
     """
     # A cache line for one number: what lies behind keeps the alignment.
     one = start + job.B * S * size
     dw_rec = one + 64
     dw_in = dw_rec + job.R * X * size
     dbias = dw_in + (job.I if job.dw_in != 0 else 0) * D * size
-    packed = dbias + D * size
-    begins = packed + (job.X if job.R != 0 else 0) * R * size
+    dmatrix = dbias + D * size
+    packed = dmatrix + job.N * N * size
+    matrix = packed + job.X * R * size
+    dread = matrix + job.N * N * size
+    dq = dread + job.B * N * size
+    read = dq + job.chunk * job.B * N * size
+    begins = read + job.chunk * job.B * N * size
     return CellBackwardScratch(
-        g=start, one=one, dw_rec=dw_rec, dw_in=dw_in, dbias=dbias, packed=packed, begins=begins,
-        end=begins + 8 * job.B,
+        g=start, one=one, dw_rec=dw_rec, dw_in=dw_in, dbias=dbias, dmatrix=dmatrix, packed=packed, matrix=matrix,
+        dread=dread, dq=dq, read=read, begins=begins, end=begins + 8 * job.B,
     )  # fmt: skip
 
 
@@ -119,17 +137,22 @@ def cell_backward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `CellBackwardJob`, by one thread."""
     size = item_bytes(zero)
     S, X, D, R = padded(zero, job.S), padded(zero, job.X), padded(zero, job.D), padded(zero, job.R)
-    here = cell_backward_scratch(scratch, size=size, S=S, X=X, D=D, R=R, job=job)
+    N = padded(zero, job.N)
+    here = cell_backward_scratch(scratch, size=size, S=S, X=X, D=D, R=R, N=N, job=job)
     inputs = job.I if job.dw_in != 0 else 0
     for p in range(first, last):
         fill(zero, target=here.g, count=job.B * S)
         store(zero, number(zero, 1.0), here.one)
         # All sums at once, see the map.
-        fill(zero, target=here.dw_rec, count=job.R * X + (inputs + 1) * D)
+        fill(zero, target=here.dw_rec, count=job.R * X + (inputs + 1) * D + job.N * N)
         fill(zero, target=job.down + p * job.down_width * size, count=job.down_width)
         pack(
             zero, target=here.packed, source=job.w_rec + p * job.w_row * size, inner=job.X if job.R != 0 else 0,
             columns=job.R, inner_step=1, column_step=job.X, first=0, total=job.X,
+        )  # fmt: skip
+        pack(
+            zero, target=here.matrix, source=job.matrix + p * job.N * job.N * size, inner=job.N, columns=job.N,
+            inner_step=job.N, column_step=1, first=0, total=job.N,
         )  # fmt: skip
         write_begins(job, p, begins=here.begins)
         _through_time(zero, job, p, thread, here)
@@ -152,7 +175,7 @@ def _through_time(zero, job, p, thread, here):
         if t < own:
             fill(zero, target=dx, count=job.B * job.X)
         else:
-            _one_step(zero, job, p, t, dx, here)
+            _one_step(zero, job, p, t, dx, _place(zero, job, t), here)
         if job.back != 0:
             copy_out(
                 zero, target=job.back + (p * job.T + t) * job.B * job.S * size, source=here.g, rows=job.B,
@@ -162,6 +185,12 @@ def _through_time(zero, job, p, thread, here):
         if t == own or (t > own and (job.T - t) % job.chunk == 0):
             _add_block(zero, job, p, t, (block_end - t) * job.B, dx, here)
             block_end = t
+
+
+@inlined
+def _place(zero, job, t):
+    """Bytes before step t in a block's rings: the last step of a block has the last place."""
+    return (job.chunk - 1 - (job.T - 1 - t) % job.chunk) * job.B * padded(zero, job.N) * item_bytes(zero)
 
 
 @inlined
@@ -187,16 +216,30 @@ def _add(zero, target, source, count):
 
 
 @inlined
-def _one_step(zero, job, p, t, dx, here):
+def _one_step(zero, job, p, t, dx, place, here):
     """Errors of x from g; then g is what step t hands back."""
-    size, plane = item_bytes(zero), padded(zero, job.S)
+    size, plane, around = item_bytes(zero), padded(zero, job.S), padded(zero, job.N)
+    kept = job.kept + (p * job.T + t) * job.B * job.keep * size
+    before = job.h + (p * (job.T + 1) + t) * job.B * job.S * size
     pulled = CellPull(
-        code=job.code, kept=job.kept + (p * job.T + t) * job.B * job.keep * size,
-        before=job.h + (p * (job.T + 1) + t) * job.B * job.S * size, g=here.g, plane=plane, dx=dx,
+        code=job.code, kept=kept, before=before, g=here.g, plane=plane, dx=dx, dq=here.dq + place,
+        read=here.read + place, around=around,
         own=job.own + p * job.own_width * size, down=job.down + p * job.down_width * size, t=t, begins=here.begins,
         samples=job.B, U=job.U,
     )  # fmt: skip
     cell_pull(zero, pulled)
+    if job.N != 0:
+        fill(zero, target=here.dread, count=job.B * around)
+        dread = Product(
+            a1=here.dq + place, lda1=around, k1=job.N, a2=here.dq, lda2=0, k2=0, b=here.matrix, ldb=0,
+            start=here.dread, ldstart=around, c=here.dread, ldc=around, units=around // vector_width(zero),
+        )  # fmt: skip
+        times_packed(zero, rows=job.B, whole=dread)
+        pulled_read = CellPullRead(
+            code=job.code, kept=kept, before=before, g=here.g, plane=plane, dx=dx, dread=here.dread, around=around,
+            t=t, begins=here.begins, samples=job.B, U=job.U,
+        )  # fmt: skip
+        cell_pull_read(zero, pulled_read)
     if job.R != 0:
         # The product may write beyond R: into padding, or into what no matrix reads, which it adds 0 to. A sample
         # that has not begun gets 0 times the matrix too.
@@ -211,9 +254,9 @@ def _one_step(zero, job, p, t, dx, here):
 def _add_block(zero, job, p, t, count, dx, here):
     """Add `count` samples from step t on to the gradients of w_rec, w_in and the bias."""
     size, S, X, D = item_bytes(zero), job.S, job.X, job.D
-    for which in range(3):  # one place to call from: each copy of the product costs compile time
+    for which in range(4):  # one place to call from: each copy of the product costs compile time
         left, ldl, rows = job.h + (p * (job.T + 1) + t) * job.B * S * size, S, job.R
-        right, columns, total = dx, padded(zero, X), here.dw_rec
+        right, ldr, columns, total = dx, X, padded(zero, X), here.dw_rec
         if which > 0:
             right, columns = dx + (X - D) * size, padded(zero, D)
         if which == 1:
@@ -221,7 +264,11 @@ def _add_block(zero, job, p, t, count, dx, here):
             rows, total = job.I if job.dw_in != 0 else 0, here.dw_in
         elif which == 2:  # a column of ones, as one number with stride 0
             left, ldl, rows, total = here.one, 0, 1 if job.dbias != 0 else 0, here.dbias
-        outer = Outer(count=count, left=left, ldl=ldl, rows=rows, right=right, ldr=X, columns=columns, c=total)
+        elif which == 3:
+            place, N = _place(zero, job, t), padded(zero, job.N)
+            left, ldl, rows, total = here.dq + place, N, job.N, here.dmatrix
+            right, ldr, columns = here.read + place, N, N
+        outer = Outer(count=count, left=left, ldl=ldl, rows=rows, right=right, ldr=ldr, columns=columns, c=total)
         add_outer(zero, outer)
 
 
@@ -235,6 +282,9 @@ def _write_sums(zero, job, p, here):
     )  # fmt: skip
     copy_out(
         zero, target=job.dw_in + p * inputs * job.D * size, source=here.dw_in, rows=inputs, columns=job.D
+    )  # fmt: skip
+    copy_out(
+        zero, target=job.dmatrix + p * job.N * job.N * size, source=here.dmatrix, rows=job.N, columns=job.N
     )  # fmt: skip
     if job.dbias != 0:
         copy(zero, target=job.dbias + p * job.D * size, source=here.dbias, count=job.D)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
-from rnnsweep.core.recurrence.cpu.emit.cell_steps import CellStep, cell_step
+from rnnsweep.core.recurrence.cpu.emit.cell_steps import CellRead, CellStep, cell_read, cell_step
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, store, store_int, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, fill, pack, padded, times_packed
@@ -25,6 +25,7 @@ class CellForwardJob(NamedTuple):
         code: of the formulas. keep: entries of what is kept.
         w_row: entries from one row's w_rec to the next one's.
         own: the cell's own parameters, spread over U, [P, own_width].
+        matrix: the cell's own, [P, N, N]; N = U, or 0 where there is none.
         h0_width: entries of an initial state.
         lengths: of each row's longest sequence. each: of every sequence, where those of a row differ.
     """
@@ -46,6 +47,8 @@ class CellForwardJob(NamedTuple):
     bias: int
     own: int
     own_width: int
+    matrix: int
+    N: int
     h0: int
     h0_width: int
     lengths: int
@@ -61,6 +64,9 @@ class CellForwardScratch(NamedTuple):
     wide    [I, W]       w_in beside zeros, where not all of x has a drive
     start   [B, W]       what the products begin with: the bias, in every sample's row, or drives
     x       [B, W]
+    matrix  [N, V]       the cell's own, transposed, in column panels; V = padded N
+    read    [B, V]       what it reads
+    q       [B, V]       what it makes
     begins  [8 B bytes]  int64: each sample's first own step
     """
 
@@ -68,25 +74,39 @@ class CellForwardScratch(NamedTuple):
     wide: int
     start: int
     x: int
+    matrix: int
+    read: int
+    q: int
     begins: int
     end: int
 
 
 @memory_map
-def cell_forward_scratch(start, size, width, job):
-    """The map of `CellForwardScratch` from `start` on; `end` - `start` is its size in bytes."""
+def cell_forward_scratch(start, size, width, around, job):
+    """The map of `CellForwardScratch` from `start` on; `end` - `start` is its size in bytes.
+
+    Args:
+        width, around: padded X and N.
+    """
     inputs = job.I if job.w_in != 0 else 0
     wide = start + (job.R + inputs) * width * size
     begin = wide + inputs * width * size
     x = begin + job.B * width * size
-    begins = x + job.B * width * size
-    return CellForwardScratch(packed=start, wide=wide, start=begin, x=x, begins=begins, end=begins + 8 * job.B)
+    matrix = x + job.B * width * size
+    read = matrix + job.N * around * size
+    q = read + job.B * around * size
+    begins = q + job.B * around * size
+    return CellForwardScratch(
+        packed=start, wide=wide, start=begin, x=x, matrix=matrix, read=read, q=q, begins=begins, end=begins + 8 * job.B
+    )
 
 
 @kernel
 def cell_forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `CellForwardJob`: all states, and what the backward loop wants to see again."""
-    here = cell_forward_scratch(scratch, size=item_bytes(zero), width=padded(zero, job.X), job=job)
+    here = cell_forward_scratch(
+        scratch, size=item_bytes(zero), width=padded(zero, job.X), around=padded(zero, job.N), job=job
+    )
     for p in range(first, last):
         _prepare(zero, job, p, here)
         write_begins(job, p, begins=here.begins)
@@ -122,6 +142,10 @@ def _prepare(zero, job, p, here):
     pack(
         zero, target=here.packed, source=w_in, inner=inputs, columns=job.X, inner_step=job.X, column_step=1,
         first=job.R, total=job.R + inputs,
+    )  # fmt: skip
+    pack(
+        zero, target=here.matrix, source=job.matrix + p * job.N * job.N * size, inner=job.N, columns=job.N,
+        inner_step=1, column_step=job.N, first=0, total=job.N,
     )  # fmt: skip
     # Also the padding: products start from it, and the memory is of another loop.
     fill(zero, target=here.start, count=job.B * wide)
@@ -170,11 +194,32 @@ def _one_step(zero, job, p, t, before, after, kept, here):
         start=here.start, ldstart=wide, c=here.x, ldc=wide, units=wide // vector_width(zero),
     )  # fmt: skip
     times_packed(zero, rows=job.B, whole=x)
+    around = padded(zero, job.N)
+    if job.N != 0:
+        _own_product(zero, job, t, before, here)
     step = CellStep(
-        code=job.code, x=here.x, wide=wide, before=before, after=after, kept=kept,
+        code=job.code, x=here.x, wide=wide, q=here.q, plane=around, before=before, after=after, kept=kept,
         own=job.own + p * job.own_width * size, t=t, begins=here.begins, samples=job.B, U=job.U,
     )  # fmt: skip
     cell_step(zero, step)
+
+
+@inlined
+def _own_product(zero, job, t, before, here):
+    """What the cell's own matrix makes."""
+    around = padded(zero, job.N)
+    read = CellRead(
+        code=job.code, x=here.x, wide=padded(zero, job.X), before=before, out=here.read, plane=around, t=t,
+        begins=here.begins, samples=job.B, U=job.U,
+    )  # fmt: skip
+    cell_read(zero, read)
+    # Products always begin with something.
+    fill(zero, target=here.q, count=job.B * around)
+    q = Product(
+        a1=here.read, lda1=around, k1=job.N, a2=here.read, lda2=0, k2=0, b=here.matrix, ldb=0, start=here.q,
+        ldstart=around, c=here.q, ldc=around, units=around // vector_width(zero),
+    )  # fmt: skip
+    times_packed(zero, rows=job.B, whole=q)
 
 
 @inlined
