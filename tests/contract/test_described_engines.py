@@ -23,6 +23,7 @@ from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell,
 from rnnsweep.core.recurrence.described_cells import DescribedCell
 from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
 from rnnsweep.core.recurrence.oscillators import LinearOscillatorCell, UndampedCell
+from rnnsweep.core.recurrence.paired import PairedCell
 from rnnsweep.core.recurrence.step_formulas import FORMULAS
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from tests.contract.test_engines import assert_close, tensors_of
@@ -91,6 +92,13 @@ def energy_gradient(a: Tensor, d: Tensor, h: Tensor, own: Mapping[str, Tensor]) 
     return residual - (residual * (x > 0)) @ own["w_back"].T
 
 
+def paired(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """A product with the whole matrix."""
+    del a
+    quarters = [torch.diag(own[name]) for name in ("pp", "pq", "qp", "qq")]
+    return s @ torch.cat((torch.cat(quarters[:2], 1), torch.cat(quarters[2:], 1)), 0) + d
+
+
 def descent(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
     return s - own["eta"] * energy_gradient(a, d, s, own)
 
@@ -136,6 +144,7 @@ KINDS = {
     "unicornn": Kind(UndampedCell, undamped, ("alpha",), ("w", "step")),
     "linoss": Kind(LinearOscillatorCell, linear_oscillators, (), ("stiffness", "dt", "shrink")),
     "scurnn": Kind(ComplexModReluCell, complex_modrelu, signed=("act_bias",), smallest=2),
+    "paired": Kind(PairedCell, paired, (), ("pp", "pq", "qp", "qq")),
     "sbo": Kind(GradientDescentCell, descent, ("eta",), matrix="w_back"),
     "sbo heavy": Kind(HeavyBallCell, heavy_ball, ("eta", "mu"), matrix="w_back"),
     "sbo nesterov": Kind(NesterovCell, nesterov, ("eta", "mu"), matrix="w_back"),

@@ -15,6 +15,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.families.mapping import pull, push
+from rnnsweep.core.recurrence.paired import diagonals, from_diagonals
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Range
@@ -36,7 +37,8 @@ class Lru(Family):
         max_phase: initially theta ~ U(0, max_phase), per row, > 0.
 
     Numerics:
-        Runs as the simple loop with f = identity and the real form of the diagonal, 2H x 2H. With r_max = 1 too
+        A simple loop with f = identity and the real form of the diagonal, 2H x 2H, whose zeros the CPU engine leaves
+        out (`LoopWeights.paired`). With r_max = 1 too
         |lambda| stays below 1; in float32, where it may round to 1, gamma still stays above 0.
 
     References:
@@ -90,13 +92,15 @@ class Lru(Family):
         """The real form of lambda, and B scaled by gamma."""
         del hypers
         # gamma keeps the states' size alike, however close to the unit circle lambda is.
-        return LoopWeights(_matrix(values), values["w_in"] * _gamma(values)[:, None, :])
+        return LoopWeights(_matrix(_diagonal(values)), values["w_in"] * _gamma(values)[:, None, :], paired=True)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through lambda and gamma."""
         del hypers
         named, own = gradients.parts(), {name: values[name] for name in _MAPPED}
-        mapped = pull(_matrix, own, named.pop("w_rec"))
+        g = diagonals(named.pop("w_rec"))
+        # The real and the imaginary part stand in the matrix twice each, the latter with both signs.
+        mapped = pull(_diagonal, own, torch.cat((g["pp"] + g["qq"], g["pq"] - g["qp"]), 1))
         # Omega hands in the matrix's gradient alone.
         if "w_in" in named:
             # P I 2H -> P 2H: all inputs share one gamma.
@@ -108,16 +112,21 @@ class Lru(Family):
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The change of the real form."""
         del hypers
-        return push(_matrix, {name: values[name] for name in _MAPPED}, step)
+        return _matrix(push(_diagonal, {name: values[name] for name in _MAPPED}, step))
 
 
-def _matrix(values: Values) -> Tensor:
-    """[[Re, Im], [-Im, Re]] of diag(lambda), [P, 2H, 2H]."""
+def _diagonal(values: Values) -> Tensor:
+    """Re lambda and Im lambda side by side, [P, 2H]."""
     size = torch.exp(-torch.exp(values["nu_log"]))
     angle = torch.remainder(torch.exp(values["theta_log"]), 2 * math.pi)
+    return torch.cat((size * torch.cos(angle), size * torch.sin(angle)), 1)
+
+
+def _matrix(diagonal: Tensor) -> Tensor:
+    """[[Re, Im], [-Im, Re]] of diag(lambda), [P, 2H, 2H]."""
+    re, im = diagonal.chunk(2, 1)
     # Vectors are rows, [Re x, Im x]: the minus of Re x lambda = Re Re - Im Im stands below.
-    re, im = torch.diag_embed(size * torch.cos(angle)), torch.diag_embed(size * torch.sin(angle))
-    return torch.cat((torch.cat((re, im), 2), torch.cat((-im, re), 2)), 1)  # P 2H 2H
+    return from_diagonals({"pp": re, "pq": im, "qp": -im, "qq": re})
 
 
 def _gamma(values: Values) -> Tensor:

@@ -96,7 +96,7 @@ class DescribedCell(ProductCell):
             read = self.formulas.read(TENSORS, x, before)
             x = (*x, numerics.matmul(read, own[self.formulas.matrix].transpose(1, 2)))
         new, kept = self.formulas.step(TENSORS, x, before, own)
-        return torch.cat(new, -1), torch.cat(kept, -1)
+        return torch.cat(new, -1), torch.cat(kept, -1) if kept else s[..., :0]
 
     def pull(self, kept: Kept, d: Drive, s: State, own: Own, g: State) -> Pulled:
         """As the formulas have it."""

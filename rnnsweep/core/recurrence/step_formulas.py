@@ -338,6 +338,29 @@ class NesterovDescent(Descent):
         return self.pull_gradient(o, x, down), (moved + down, -ahead), (-(moved * gradient), g[0] * (v - s[1]))
 
 
+class PairedLinear(StepFormulas):
+    """s = [p, q], x = [d_p, d_q]; p <- p pp + q qp + d_p, q <- p pq + q qq + d_q."""
+
+    inputs = 2
+    states = 2
+    kept = 0
+    own = ("pp", "pq", "qp", "qq")
+    trained = ("pp", "pq", "qp", "qq")
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """[p, q]; nothing has to be kept."""
+        del o
+        p, q = s
+        return (p * own["pp"] + q * own["qp"] + x[0], p * own["pq"] + q * own["qq"] + x[1]), ()
+
+    def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+        """The other way round."""
+        del o, kept
+        (p, q), (gp, gq) = s, g
+        back = (gp * own["pp"] + gq * own["pq"], gp * own["qp"] + gq * own["qq"])
+        return g, back, (gp * p, gq * p, gp * q, gq * q)
+
+
 def _sigmoid(o: Operations, x: Block) -> Block:
     """(1 + tanh(x / 2)) / 2: the same in every vector lane."""
     return 0.5 * (1 + o.tanh(0.5 * x))
@@ -354,5 +377,6 @@ FORMULAS: tuple[type[StepFormulas], ...] = (
     GradientDescent,
     HeavyBall,
     NesterovDescent,
+    PairedLinear,
 )
 """All of them; kernels know each by its index."""

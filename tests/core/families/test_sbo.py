@@ -11,7 +11,7 @@ from rnnsweep.core.families.sbo import Sbo
 from rnnsweep.core.optimizers.adam import Adam
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.recurrence import descent
-from rnnsweep.core.recurrence.descent import energy_gradient
+from rnnsweep.core.recurrence.descent import GradientDescentCell
 from rnnsweep.core.training import train_rung
 from rnnsweep.errors import ConfigError
 from tests.kit.gradients import Parts, assert_equals
@@ -28,7 +28,9 @@ def test_the_energys_gradient_is_autograd():
     w = torch.randn(2, 5, 5, dtype=torch.float64, generator=generator)
     live = h.clone().requires_grad_()
     (want,) = torch.autograd.grad(energy(live, drive, w), live)
-    torch.testing.assert_close(energy_gradient(h @ w + drive, h, w), want, rtol=1e-12, atol=1e-12)
+    own = {"eta": torch.ones(2, 1, 1, dtype=torch.float64), "w_back": w}
+    moved = GradientDescentCell(5).step(h @ w, drive, h, own)
+    torch.testing.assert_close(h - moved, want, rtol=1e-12, atol=1e-12)
 
 
 def states(parts: Parts, inputs: torch.Tensor, own: dict[str, float], method: str = "") -> torch.Tensor:

@@ -24,6 +24,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.filter_loops import FilterLoops
+from rnnsweep.core.recurrence.cpu.engine.paired_loops import PairedLoops
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.layer_norm import NormedRecord
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace, check_parts
@@ -63,6 +64,7 @@ class CpuEngine:
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
         self._filters = FilterLoops(self._threads, self._workspace)
+        self._paired = PairedLoops(self._threads, self._workspace)
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """No numba, no FMA vectors, an unknown activation, or another type than float32 and float64."""
@@ -90,6 +92,13 @@ class CpuEngine:
         lengths: Int64[Tensor, "P ..."],
     ) -> Record:
         """See `Engine.forward`."""
+        if self._paired.takes(weights):
+            return self._paired.forward(inputs, weights, lengths)
+        return self._forward(inputs, weights, activation, lengths)
+
+    def _forward(
+        self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Int64[Tensor, "P ..."]
+    ) -> Record:
         from rnnsweep.core.recurrence.cpu.kernels.forward import ForwardJob, forward_rows, forward_scratch
 
         P, T, B, I = inputs.shape  # noqa: E741
@@ -125,6 +134,8 @@ class CpuEngine:
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
     ) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
+        if self._paired.takes(record.weights):
+            return self._paired.backward(record, direct, keep=keep)
         return self._backward(record, direct, activation, None, keep=keep)
 
     def backward_with(
@@ -151,6 +162,10 @@ class CpuEngine:
             value=at.view("value", result.value, (P,)), share=at.view("share", result.share, (P,)),
             w_rec=at.view("w_rec", result.w_rec, (P, H, H)),
         )  # fmt: skip
+        if self._paired.takes(record.weights):
+            # Of the product's loop the term alone: gradients are to the bit what they are without one.
+            self._backward(record, direct, activation, job, keep=False)
+            return *self._paired.backward(record, direct, keep=keep), result
         return *self._backward(record, direct, activation, job, keep=keep), result
 
     def _backward(
