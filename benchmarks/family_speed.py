@@ -26,7 +26,7 @@ RESULT = HERE / "docs/results/family_speed.md"
 FAMILIES = (
     "srn", "momentum_srn", "scornn", "momentum_scornn", "exprnn", "enrnn", "indrnn",
     "lstm", "gru", "momentum_lstm", "nesterov_lstm", "rmsprop_lstm", "adam_lstm", "nesterov_lstm_diff",
-    "cornn", "lipschitz", "antisymmetric", "mingru", "lru", "scurnn", "sbo",
+    "cornn", "lipschitz", "antisymmetric", "mingru", "lru", "unicornn", "linoss", "scurnn", "sbo",
 )  # fmt: skip
 
 
@@ -55,6 +55,8 @@ def prepared(name: str) -> tuple[list[Callable[[], object]], int]:
     pack.join(rows)
     cut, cell, hidden = [tile for _, tile in tiles(pack)], program.family.cell, program.family.hidden
     size = hidden * hidden if cell is None else cell.recurrent * cell.product
+    if getattr(getattr(cell, "formulas", None), "matrix", ""):
+        size += hidden * hidden  # the step's second product
 
     def ours() -> None:
         for tile in cut:
