@@ -220,15 +220,16 @@ def test_slopes_are_the_derivatives_by_finite_differences(family):
     def draw(width: int) -> torch.Tensor:
         return torch.randn(P, B, width, dtype=torch.float64, generator=generator)
 
-    kept, d, s = draw(cell.product), draw(cell.drive), draw(cell.state)
-    own = {"act_bias": draw(cell.hidden // 2), "step": torch.full((P, 1, 1), 0.5, dtype=torch.float64)}
-    found = cell.slopes(kept, d, s, own)
+    a, d, s = draw(cell.product), draw(cell.drive), draw(cell.state)
+    own = dict.fromkeys(("step", "eta", "mu"), torch.full((P, 1, 1), 0.5, dtype=torch.float64))
+    own |= {"act_bias": draw(cell.hidden // 2), "w_back": draw(H)[:, :H]}
+    found = cell.slopes(cell.forward(a, d, s, own)[1], d, s, own)
     if isinstance(family, Lipschitz):
-        x = (kept[..., H:] + d).requires_grad_()
+        x = (a[..., H:] + d).requires_grad_()
         wanted = torch.autograd.grad(torch.tanh(x).sum(), x)[0]
         torch.testing.assert_close(found, wanted)
         return
-    z = kept + d
+    z = a + d
     if isinstance(family, Scurnn):
         z = torch.complex(z[..., :H], z[..., H:]).abs().square().add(1e-5).sqrt() + own["act_bias"]
     assert torch.equal(found, (z > 0).double())
