@@ -34,11 +34,12 @@ def diagonals(w: Float[Tensor, "P N N"]) -> dict[str, Float[Tensor, "P H"]]:
 
 
 def from_diagonals(own: Mapping[str, Float[Tensor, "P H"]]) -> Float[Tensor, "P N N"]:
-    """The matrix that has them."""
+    """The matrix that has them; differentiable."""
     (P, H), like = own["pp"].shape, own["pp"]
     w = like.new_zeros(P, 2 * H, 2 * H)
-    for name, diagonal in diagonals(w).items():
-        diagonal.copy_(own[name])
+    for name, diagonal in own.items():
+        # A view at a time: in a graph the last copy has made another tensor of w.
+        _quarters(w)[name].diagonal(dim1=1, dim2=2).copy_(diagonal)
     return w
 
 
