@@ -10,6 +10,7 @@ import torch
 
 from rnnsweep.app.environment import processor
 from rnnsweep.core.program import Program
+from rnnsweep.core.recurrence.cpu.engine.dispatch import use_threads
 
 _MOST_ROWS = {"cpu": 512, "cuda": 4096}
 
@@ -63,11 +64,7 @@ def single_threaded(cores: int) -> None:
     """
     torch.set_num_threads(1)
     keep_freed_memory()
-    import numba
-
-    # numba refuses more threads than it was imported with
-    limit = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
-    numba.set_num_threads(max(1, min(cores, limit)))
+    use_threads(max(1, cores))
 
 
 def keep_freed_memory() -> bool:

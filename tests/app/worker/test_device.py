@@ -11,9 +11,10 @@ import torch
 
 from rnnsweep.app.config.load import load
 from rnnsweep.app.environment import processor
-from rnnsweep.app.worker.device import device_name, keep_freed_memory, row_bytes, rows_that_fit
+from rnnsweep.app.worker.device import device_name, keep_freed_memory, row_bytes, rows_that_fit, single_threaded
 from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
 from rnnsweep.core.pack import Member, Pack, Streams
+from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
 
 CPU = torch.device("cpu")
 
@@ -51,6 +52,16 @@ def test_untiled_programs_count_their_record(tmp_path):
 
 def test_at_least_one_row_fits_and_no_more_than_the_limit(tmp_path):
     assert 1 <= rows_that_fit(packed(tmp_path, 1).program, CPU) <= 512
+
+
+def test_loops_run_over_the_workers_cores_and_torch_over_one():
+    try:
+        single_threaded(3)
+        assert torch.get_num_threads() == 1
+        assert CpuEngine().threads == 3 and CpuEngine(2).threads == 2
+    finally:
+        single_threaded(1)
+    assert CpuEngine().threads == 1
 
 
 def test_a_processor_has_one_name():

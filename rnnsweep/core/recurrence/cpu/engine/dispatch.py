@@ -183,15 +183,28 @@ def _fits(x: Tensor, W: int) -> bool:
     return (x.storage_offset() + last + W) * x.element_size() <= x.untyped_storage().nbytes()
 
 
+_given: list[int] = []
+"""Threads of this process's engines, once `use_threads` was called."""
+
+
+def use_threads(count: int) -> None:
+    """Let engines that are made from now on spread rows over so many threads; until then they have as many as torch.
+
+    A setting of the process, as torch's own is, but not the same one: what torch splits over threads depends on how
+    many there are, to the bit, and rows do not.
+    """
+    _given[:] = [count]
+
+
 class RowThreads:
     """Runs kernels over the rows of a pack, a range of rows per thread.
 
     Attributes:
-        count: threads.
+        count: threads; None given: see `use_threads`.
     """
 
     def __init__(self, count: int | None, workspace: Workspace) -> None:
-        self.count = count or torch.get_num_threads()
+        self.count = count or next(iter(_given), None) or torch.get_num_threads()
         self._workspace = workspace
         self._pool: ThreadPoolExecutor | None = None
 
