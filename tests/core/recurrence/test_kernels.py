@@ -17,7 +17,8 @@ from numba.core.errors import TypingError
 
 from rnnsweep.core.recurrence.cpu import compiling
 from rnnsweep.core.recurrence.cpu.compiling import part
-from rnnsweep.core.recurrence.cpu.emit.vectors import Multiple, Reduction, RowSquares, scale
+from rnnsweep.core.recurrence.cpu.emit.sums import Reduction, RowSquares
+from rnnsweep.core.recurrence.cpu.emit.vectors import Multiple, scale
 from rnnsweep.core.recurrence.cpu.engine.dispatch import width_of
 
 KERNELS = "rnnsweep.core.recurrence.cpu.kernels"

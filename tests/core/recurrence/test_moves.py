@@ -9,7 +9,7 @@ import pytest
 
 from rnnsweep.core.recurrence.cpu import host
 from rnnsweep.core.recurrence.cpu.compiling import part
-from rnnsweep.core.recurrence.cpu.emit.moves import Ahead, Blank, Move, blank, fetch_ahead, move
+from rnnsweep.core.recurrence.cpu.emit.vectors import Ahead, Blank, Move, blank, fetch_ahead, move
 
 pytestmark = pytest.mark.skipif(host.VECTOR_BYTES == 0, reason="this CPU has no vectors with fused multiply-add")
 

@@ -10,7 +10,7 @@ import torch
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families import orthogonal_maps
-from rnnsweep.core.families.scurnn import unitary, unitary_pullback
+from rnnsweep.core.families.unitary_map import UnitaryParameters, unitary, unitary_pullback
 from rnnsweep.core.recurrence.cpu import host
 from rnnsweep.core.recurrence.cpu.engine.skew_inverses import LIMITS, SkewInverses, skew_inverses
 
@@ -147,21 +147,23 @@ def test_no_bit_depends_on_neighbours_or_threads(size: int, dtype: torch.dtype) 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("size", [5, 16, 33])
 def test_no_bit_of_the_unitary_map_depends_on_neighbours(size: int, dtype: torch.dtype) -> None:
-    shapes = {"a_skew": (size, size), "a_symmetric": (size, size), "theta": (size,)}
-    values = {name: normal(4, *shape, seed=len(name)).to(dtype) / size**0.5 for name, shape in shapes.items()}
-    values["a_skew"][3] *= 1e3
+    shapes = ((size, size), (size, size), (size,))
+    values = UnitaryParameters(
+        *(normal(4, *shape, seed=n).to(dtype) / size**0.5 for n, shape in enumerate(shapes, start=1))
+    )
+    values.a_skew[3] *= 1e3
     g = normal(4, 2 * size, 2 * size).to(dtype)
     w = unitary(values)
-    back = unitary_pullback(values["theta"], w, g)
-    values["a_symmetric"][1, 0, 0] = torch.nan
+    back = unitary_pullback(values, w, g)
+    values.a_symmetric[1, 0, 0] = torch.nan
     beside = unitary(values)
     for p in (0, 2, 3):
-        own = {name: value[p : p + 1] for name, value in values.items()}
+        own = UnitaryParameters(*(value[p : p + 1] for value in values))
         alone = unitary(own)
         assert torch.equal(alone[0], w[p])
         assert torch.equal(beside[p], w[p])
-        found = unitary_pullback(own["theta"], alone, g[p : p + 1])
-        assert all(torch.equal(found[name][0], back[name][p]) for name in back)
+        found = unitary_pullback(own, alone, g[p : p + 1])
+        assert all(torch.equal(one[0], all_[p]) for one, all_ in zip(found, back, strict=True))
 
 
 def test_what_a_graph_records_or_another_type_goes_another_way() -> None:

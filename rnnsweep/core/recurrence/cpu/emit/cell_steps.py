@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from numba.core import cgutils, types
 
 from rnnsweep.core.recurrence.cpu.emit import formulas
-from rnnsweep.core.recurrence.cpu.emit.gates import Sample, neighbours
+from rnnsweep.core.recurrence.cpu.emit.gates import Sample
 from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require
-from rnnsweep.core.recurrence.cpu.emit.vectors import by_case, out_of_line
+from rnnsweep.core.recurrence.cpu.emit.vectors import by_case, neighbours, out_of_line
 from rnnsweep.core.recurrence.step_formulas import FORMULAS, StepFormulas
 
 

@@ -13,8 +13,7 @@ from numba.core import cgutils, types
 
 from rnnsweep.core.recurrence.cpu.emit import formulas
 from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require
-from rnnsweep.core.recurrence.cpu.emit.vectors import out_of_line
-from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
+from rnnsweep.core.recurrence.cpu.emit.vectors import neighbours, out_of_line
 
 
 class Sample:
@@ -49,19 +48,6 @@ def every(k: Lanes, size: tuple[Any, Any], matrices: list[tuple[Any, Any]], body
         at = [b.add(address, b.mul(b.mul(loop.index, stride), I64(k.bits // 8))) for address, stride in matrices]
         samples = [Sample(k, address, hidden) for address in at]
         neighbours(k, hidden, lambda v, j: body(v, j, *samples))
-
-
-def neighbours(k: Lanes, count: Any, body: Callable[[Lanes, Any], None]) -> None:
-    """`body(lanes, offset)` over `count` neighbouring numbers: in full vectors, then in ever smaller ones."""
-    b = k.builder
-    width = VECTOR_BYTES * 8 // k.bits
-    with cgutils.for_range(b, b.udiv(count, I64(width))) as loop:
-        body(Lanes(b, k.real, VECTOR_BYTES), b.mul(loop.index, I64(width)))
-    # What is left is less than a vector: its binary digits say which smaller ones make it up.
-    while width > 1:
-        before, width = b.and_(count, I64(-width)), width // 2
-        with b.if_then(b.icmp_unsigned("!=", b.and_(count, I64(width)), I64(0))):
-            body(Lanes(b, k.real, width * k.bits // 8), before)
 
 
 def _activated(v: Lanes, name: str, a: Vec) -> Vec:

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from rnnsweep.core.recurrence.cpu.emit.gates import Sample, every, neighbours
+from rnnsweep.core.recurrence.cpu.emit.gates import Sample, every
 from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require, unpack
-from rnnsweep.core.recurrence.cpu.emit.vectors import out_of_line
+from rnnsweep.core.recurrence.cpu.emit.vectors import neighbours, out_of_line
 from rnnsweep.core.recurrence.cpu.host import PANEL, PARTS, TILES, VECTOR_BYTES
 
 EPSILON = 1e-5

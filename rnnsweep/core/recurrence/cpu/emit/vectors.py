@@ -1,4 +1,4 @@
-"""Numbers at addresses, as numba intrinsics: one by one, and in loops over padded matrices, vector by vector.
+"""Numbers at addresses, as numba intrinsics: one by one, copied, and in loops over padded matrices, vector by vector.
 
 Kernels get plain addresses: they compile once per element type, whatever the arrays look like. `zero` is a number of
 the element type; it carries the type and nothing else. A padded matrix is [rows, vectors * width] without gaps.
@@ -20,6 +20,8 @@ from rnnsweep.core.recurrence.cpu.emit import formulas
 from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require, unpack
 from rnnsweep.core.recurrence.cpu.host import PARTS, VECTOR_BYTES
 
+LINE = 64
+"""Bytes of a cache line."""
 PLAIN, SLOPE, LEAKY = 0, 1, 2
 """What `activate` does besides h = f(a): nothing; store f'(a); store f'(a) and mix with the state before."""
 
@@ -315,75 +317,90 @@ def _write_scale(k: Lanes, args: Multiple) -> None:
         k.store(factor * k.load(args.x, at), args.out, at)
 
 
-class Reduction(NamedTuple):
-    """One vector `out`, lane by lane, of `count` vectors x."""
+def neighbours(k: Lanes, count: Any, body: Callable[[Lanes, Any], None]) -> None:
+    """`body(lanes, offset)` over `count` neighbouring numbers: in full vectors, then in ever smaller ones."""
+    b = k.builder
+    width = VECTOR_BYTES * 8 // k.bits
+    with cgutils.for_range(b, b.udiv(count, I64(width))) as loop:
+        body(Lanes(b, k.real, VECTOR_BYTES), b.mul(loop.index, I64(width)))
+    # What is left is less than a vector: its binary digits say which smaller ones make it up.
+    while width > 1:
+        before, width = b.and_(count, I64(-width)), width // 2
+        with b.if_then(b.icmp_unsigned("!=", b.and_(count, I64(width)), I64(0))):
+            body(Lanes(b, k.real, width * k.bits // 8), before)
 
-    out: int
-    x: int
+
+class Move(NamedTuple):
+    """target = source, of `count` numbers that lie without gaps; the two do not overlap. Below 1: none."""
+
+    target: int
+    source: int
     count: int
 
 
 @intrinsic
-def largest(typingctx, zero, operands):
-    """The `Reduction` to max|x|; NaN is ignored."""
-    require(Reduction, operands)
-    return types.void(zero, operands), out_of_line("largest", Reduction, _write_largest)
+def move(typingctx, zero, operands):
+    """See `Move`."""
+    require(Move, operands)
+    return types.void(zero, operands), out_of_line("move", Move, _write_move)
 
 
-def _write_largest(k: Lanes, args: Reduction) -> None:
-    _reduce(k, args, lambda total, x: k.select(k.magnitude(x) > total, k.magnitude(x), total))
+def _write_move(k: Lanes, args: Move) -> None:
+    def body(v: Lanes, j: Any) -> None:
+        v.store(v.load(args.source, j), args.target, j)
+
+    neighbours(k, _at_least_none(k, args.count), body)
 
 
-@intrinsic
-def squares(typingctx, zero, operands):
-    """The `Reduction` to sums of squares."""
-    require(Reduction, operands)
-    return types.void(zero, operands), out_of_line("squares", Reduction, _write_squares)
+class Blank(NamedTuple):
+    """target = 0, of `count` numbers that lie without gaps. Below 1: none."""
 
-
-def _write_squares(k: Lanes, args: Reduction) -> None:
-    _reduce(k, args, lambda total, x: k.fma(x, x, total))
-
-
-def _reduce(k: Lanes, args: Reduction, step: Callable[[Vec, Vec], Vec]) -> None:
-    b = k.builder
-    # A stack slot that LLVM turns into a register.
-    total = cgutils.alloca_once(b, k.type)
-    # Starts from 0, so that nothing to reduce gives 0.
-    b.store(k.constant(0.0).value, total)
-    with cgutils.for_range(b, args.count) as loop:
-        b.store(step(Vec(k, b.load(total)), k.load(args.x, b.mul(loop.index, I64(k.width)))).value, total)
-    k.store(Vec(k, b.load(total)), args.out, I64(0))
-
-
-class RowSquares(NamedTuple):
-    """out[r] = sum of squares of row r of the padded matrix x: lane by lane, then over the lanes."""
-
-    out: int
-    x: int
-    rows: int
-    vectors: int
+    target: int
+    count: int
 
 
 @intrinsic
-def row_squares(typingctx, zero, operands):
-    """See `RowSquares`."""
-    require(RowSquares, operands)
-    return types.void(zero, operands), out_of_line("row_squares", RowSquares, _write_row_squares)
+def blank(typingctx, zero, operands):
+    """See `Blank`."""
+    require(Blank, operands)
+    return types.void(zero, operands), out_of_line("blank", Blank, _write_blank)
 
 
-def _write_row_squares(k: Lanes, args: RowSquares) -> None:
-    b = k.builder
-    total = cgutils.alloca_once(b, k.type)
-    with cgutils.for_range(b, args.rows) as row:
-        b.store(k.constant(0.0).value, total)
-        first = b.mul(row.index, args.vectors)
-        with cgutils.for_range(b, args.vectors) as loop:
-            term = k.load(args.x, b.mul(b.add(first, loop.index), I64(k.width)))
-            b.store(k.fma(term, term, Vec(k, b.load(total))).value, total)
-        lanes = b.load(total)
-        # Lane after lane, not a tree: the order is written down here, so that no compiler may choose another.
-        whole = b.extract_element(lanes, ir.IntType(32)(0))
-        for lane in range(1, k.width):
-            whole = b.fadd(whole, b.extract_element(lanes, ir.IntType(32)(lane)))
-        b.store(whole, k.pointer(args.out, row.index))
+def _write_blank(k: Lanes, args: Blank) -> None:
+    neighbours(k, _at_least_none(k, args.count), lambda v, j: v.store(v.constant(0.0), args.target, j))
+
+
+class Ahead(NamedTuple):
+    """Bring `count` numbers from `address` on into the second cache; `write`: to be written (1) or read (0).
+
+    No number depends on it, and no address is too wrong for it: what is not there is not brought.
+    """
+
+    address: int
+    count: int
+    write: int
+
+
+@intrinsic
+def fetch_ahead(typingctx, zero, operands):
+    """See `Ahead`."""
+    require(Ahead, operands)
+    return types.void(zero, operands), out_of_line("fetch_ahead", Ahead, _write_fetch_ahead)
+
+
+def _write_fetch_ahead(k: Lanes, args: Ahead) -> None:
+    b, number, byte = k.builder, ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
+    lines = b.udiv(b.add(b.mul(_at_least_none(k, args.count), I64(k.bits // 8)), I64(LINE - 1)), I64(LINE))
+    # The kind of access must be a constant of the instruction: hence two loops.
+    with b.if_else(b.icmp_signed("!=", args.write, I64(0))) as (writing, reading):
+        for branch, intent in ((writing, 1), (reading, 0)):
+            with branch, cgutils.for_range(b, lines) as loop:
+                place = b.inttoptr(b.add(args.address, b.mul(loop.index, I64(LINE))), byte)
+                b.call(function, [place, number(intent), number(2), number(1)])
+
+
+def _at_least_none(k: Lanes, count: Any) -> Any:
+    """Counts are differences of sizes, and loops over vectors take them for unsigned."""
+    return k.builder.select(k.builder.icmp_signed("<", count, I64(0)), I64(0), count)

@@ -26,8 +26,8 @@ class PairedLoops:
         self._threads, self._workspace = threads, workspace
 
     def takes(self, weights: LoopWeights) -> bool:
-        """Whether a loop is one of pairs, and nothing else besides."""
-        return weights.paired and weights.masks is None and weights.leak is None and not weights.cell
+        """Whether a loop of pairs is nothing else besides."""
+        return weights.masks is None and weights.leak is None and not weights.cell
 
     def forward(
         self, inputs: Float[Tensor, "P T B I"], weights: LoopWeights, lengths: Int64[Tensor, "P ..."]

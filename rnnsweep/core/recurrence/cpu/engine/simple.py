@@ -92,7 +92,7 @@ class CpuEngine:
         lengths: Int64[Tensor, "P ..."],
     ) -> Record:
         """See `Engine.forward`."""
-        if self._paired.takes(weights):
+        if weights.paired and self._paired.takes(weights):
             return self._paired.forward(inputs, weights, lengths)
         return self._forward(inputs, weights, activation, lengths)
 
@@ -134,7 +134,7 @@ class CpuEngine:
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
     ) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
-        if self._paired.takes(record.weights):
+        if record.weights.paired and self._paired.takes(record.weights):
             return self._paired.backward(record, direct, keep=keep)
         return self._backward(record, direct, activation, None, keep=keep)
 
@@ -162,7 +162,7 @@ class CpuEngine:
             value=at.view("value", result.value, (P,)), share=at.view("share", result.share, (P,)),
             w_rec=at.view("w_rec", result.w_rec, (P, H, H)),
         )  # fmt: skip
-        if self._paired.takes(record.weights):
+        if record.weights.paired and self._paired.takes(record.weights):
             # Of the product's loop the term alone: gradients are to the bit what they are without one.
             self._backward(record, direct, activation, job, keep=False)
             return *self._paired.backward(record, direct, keep=keep), result

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
-from rnnsweep.core.recurrence.cpu.emit.bias_sums import BiasSum, bias_sum
-from rnnsweep.core.recurrence.cpu.emit.moves import Ahead, fetch_ahead
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.sums import BiasSum, bias_sum
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
+    Ahead,
     PullBack,
     Sum,
     combine,
+    fetch_ahead,
     item_bytes,
     load,
     load_int,

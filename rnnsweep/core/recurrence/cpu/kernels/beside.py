@@ -13,15 +13,14 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.products import Masked, PullNorm, Unzoned, masked, pull_norm, unzoned
+from rnnsweep.core.recurrence.cpu.emit.sums import RowSquares, row_squares
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Multiple,
-    RowSquares,
     Sum,
     combine,
     item_bytes,
     load,
     load_int,
-    row_squares,
     scale,
     store,
     vector_width,

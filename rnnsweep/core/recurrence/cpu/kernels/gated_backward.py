@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LookBack, LstmPull, gru_pull, look_back, lstm_pull
-from rnnsweep.core.recurrence.cpu.emit.moves import Ahead, fetch_ahead
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
+    Ahead,
     Sum,
     combine,
+    fetch_ahead,
     item_bytes,
     load,
     load_int,

@@ -15,16 +15,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
-from rnnsweep.core.recurrence.cpu.emit.moves import Blank, Move, blank, move
 from rnnsweep.core.recurrence.cpu.emit.products import Product, product_cols, product_rows
+from rnnsweep.core.recurrence.cpu.emit.sums import Reduction, squares
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
+    Blank,
+    Move,
     Multiple,
-    Reduction,
+    blank,
     item_bytes,
     load,
     load_int,
+    move,
     scale,
-    squares,
     store,
     vector_width,
 )

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.sums import Reduction, largest
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Multiple,
     PullBack,
-    Reduction,
     item_bytes,
-    largest,
     load,
     load_int,
     number,

@@ -1,4 +1,4 @@
-"""The sum for modReLU's bias as a numba intrinsic."""
+"""Sums and largest entries as numba intrinsics: over padded matrices, their rows, or the samples of a step."""
 
 # pyright: reportIncompatibleMethodOverride=false
 # Named tuples have a field `count`, as loops have; nobody asks them for tuple.count.
@@ -8,10 +8,85 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from llvmlite import ir
 from numba.core import cgutils, types
 
 from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require
 from rnnsweep.core.recurrence.cpu.emit.vectors import out_of_line
+
+
+class Reduction(NamedTuple):
+    """One vector `out`, lane by lane, of `count` vectors x."""
+
+    out: int
+    x: int
+    count: int
+
+
+@intrinsic
+def largest(typingctx, zero, operands):
+    """The `Reduction` to max|x|; NaN is ignored."""
+    require(Reduction, operands)
+    return types.void(zero, operands), out_of_line("largest", Reduction, _write_largest)
+
+
+def _write_largest(k: Lanes, args: Reduction) -> None:
+    _reduce(k, args, lambda total, x: k.select(k.magnitude(x) > total, k.magnitude(x), total))
+
+
+@intrinsic
+def squares(typingctx, zero, operands):
+    """The `Reduction` to sums of squares."""
+    require(Reduction, operands)
+    return types.void(zero, operands), out_of_line("squares", Reduction, _write_squares)
+
+
+def _write_squares(k: Lanes, args: Reduction) -> None:
+    _reduce(k, args, lambda total, x: k.fma(x, x, total))
+
+
+def _reduce(k: Lanes, args: Reduction, step: Callable[[Vec, Vec], Vec]) -> None:
+    b = k.builder
+    # A stack slot that LLVM turns into a register.
+    total = cgutils.alloca_once(b, k.type)
+    # Starts from 0, so that nothing to reduce gives 0.
+    b.store(k.constant(0.0).value, total)
+    with cgutils.for_range(b, args.count) as loop:
+        b.store(step(Vec(k, b.load(total)), k.load(args.x, b.mul(loop.index, I64(k.width)))).value, total)
+    k.store(Vec(k, b.load(total)), args.out, I64(0))
+
+
+class RowSquares(NamedTuple):
+    """out[r] = sum of squares of row r of the padded matrix x: lane by lane, then over the lanes."""
+
+    out: int
+    x: int
+    rows: int
+    vectors: int
+
+
+@intrinsic
+def row_squares(typingctx, zero, operands):
+    """See `RowSquares`."""
+    require(RowSquares, operands)
+    return types.void(zero, operands), out_of_line("row_squares", RowSquares, _write_row_squares)
+
+
+def _write_row_squares(k: Lanes, args: RowSquares) -> None:
+    b = k.builder
+    total = cgutils.alloca_once(b, k.type)
+    with cgutils.for_range(b, args.rows) as row:
+        b.store(k.constant(0.0).value, total)
+        first = b.mul(row.index, args.vectors)
+        with cgutils.for_range(b, args.vectors) as loop:
+            term = k.load(args.x, b.mul(b.add(first, loop.index), I64(k.width)))
+            b.store(k.fma(term, term, Vec(k, b.load(total))).value, total)
+        lanes = b.load(total)
+        # Lane after lane, not a tree: the order is written down here, so that no compiler may choose another.
+        whole = b.extract_element(lanes, ir.IntType(32)(0))
+        for lane in range(1, k.width):
+            whole = b.fadd(whole, b.extract_element(lanes, ir.IntType(32)(lane)))
+        b.store(whole, k.pointer(args.out, row.index))
 
 
 class BiasSum(NamedTuple):
