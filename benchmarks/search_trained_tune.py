@@ -116,6 +116,7 @@ class Rows:
             units = build_units(config)
             self.program = self.program or build_program(config, units, device_of("cpu"))
             member = Member((index, 0), self.bench.updates, row_hypers(units), self.streams)
+            # bytes that `_rung` itself has made: no stranger's
             begun = pickle.loads(state) if state else initial_state(self.program, units, self.streams)  # noqa: S301
             members.append((member, begun))
         pack = Pack(self.program)

@@ -27,7 +27,7 @@ from rnnsweep.core.recurrence.paired import PairedCell
 from rnnsweep.core.recurrence.step_formulas import FORMULAS
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from tests.contract.test_engines import assert_close, tensors_of
-from tests.kit.strangers import assert_rows_are_strangers
+from tests.kit.strangers import assert_rows_are_strangers, assert_short_rows_are_shorter_packs
 
 F64 = torch.float64
 NONE = ACTIVATIONS["identity"]
@@ -321,21 +321,9 @@ def test_rows_are_strangers(engine: str, kind: str, flags: dict[str, bool], dtyp
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_short_rows_are_shorter_packs(engine: str, kind: str, flags: dict[str, bool]) -> None:
     case = Case(kind, (3, 9, 4, 16, 3), **flags)
-    runs = build(engine, case)
-    _, found = case.run(runs)
-    for p in range(case.P):
-        own = int(case.lengths[p])
-        short = case.rows(slice(p, p + 1))
-        short.T, short.inputs = own, short.inputs[:, -own:].contiguous()
-        if short.direct.steps is not None:
-            short.direct = Direct(steps=short.direct.steps[:, -own:].contiguous())
-        _, true = short.run(runs)
-        assert torch.equal(found["h"][p, -own - 1 :], true["h"][0])
-        for key in ("delta", "x"):
-            assert torch.equal(found[key][p, -own:], true[key][0]), key
-        for key in ("w_rec", "w_in", "bias", "h0", *case.weights.cell):
-            if key in true:
-                assert_close(found[key][p], true[key][0], 1e-13, key)
+    assert_short_rows_are_shorter_packs(
+        case, build(engine, case), ("w_rec", "w_in", "bias", "h0", *case.weights.cell), assert_close
+    )
 
 
 @pytest.mark.parametrize("engine", list(ENGINES))

@@ -14,7 +14,7 @@ from rnnsweep.core.recurrence.cpu.engine.gated import GatedEngine, GruEngine, Ls
 from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from tests.contract.test_engines import assert_close, tensors_of
-from tests.kit.strangers import assert_rows_are_strangers
+from tests.kit.strangers import assert_rows_are_strangers, assert_short_rows_are_shorter_packs
 
 F64 = torch.float64
 NONE = ACTIVATIONS["identity"]
@@ -219,21 +219,7 @@ def test_rows_are_strangers(engine: str, cell: str, flags: dict[str, bool], dtyp
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_short_rows_are_shorter_packs(engine: str, cell: str, flags: dict[str, bool]) -> None:
     case = Case(cell, (3, 9, 4, 16, 3), **flags)
-    runs = build(engine, case)
-    _, found = case.run(runs)
-    for p in range(case.P):
-        own = int(case.lengths[p])
-        short = case.rows(slice(p, p + 1))
-        short.T, short.inputs = own, short.inputs[:, -own:].contiguous()
-        if short.direct.steps is not None:
-            short.direct = Direct(steps=short.direct.steps[:, -own:].contiguous())
-        _, true = short.run(runs)
-        assert torch.equal(found["h"][p, -own - 1 :], true["h"][0])
-        for key in ("delta", "x"):
-            assert torch.equal(found[key][p, -own:], true[key][0]), key
-        for key in ("w_rec", "w_in", "bias", "h0", "b_n"):
-            if key in true:
-                assert_close(found[key][p], true[key][0], 1e-13, key)
+    assert_short_rows_are_shorter_packs(case, build(engine, case), ("w_rec", "w_in", "bias", "h0", "b_n"), assert_close)
 
 
 @pytest.mark.parametrize("engine", list(ENGINES))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+
+from rnnsweep.core.types import Direct
+
+Close = Callable[[torch.Tensor, torch.Tensor, float, str], None]
+"""Compares (found, true, tolerance, name)."""
 
 
 def assert_rows_are_strangers(case: Any, engine: Any) -> None:
@@ -31,3 +37,27 @@ def assert_rows_are_strangers(case: Any, engine: Any) -> None:
         healthy = [0, 1, 3, 4]
         assert torch.equal(sick[key][healthy], value[healthy]), key
     assert torch.isnan(sick["h"][2]).any()
+
+
+def assert_short_rows_are_shorter_packs(case: Any, engine: Any, gradients: Sequence[str], close: Close) -> None:
+    """A row that begins late has what it has alone in a pack of its own length: states and errors to the bit.
+
+    Args:
+        case: `rows(index)` picks some of its rows, `run(engine)` runs them and gives all results by name.
+        gradients: names of those that are compared, within 1e-13, where there are such.
+        close: compares.
+    """
+    _, found = case.run(engine)
+    for p in range(case.P):
+        own = int(case.lengths[p])
+        short = case.rows(slice(p, p + 1))
+        short.T, short.inputs = own, short.inputs[:, -own:].contiguous()
+        if short.direct.steps is not None:
+            short.direct = Direct(steps=short.direct.steps[:, -own:].contiguous())
+        _, true = short.run(engine)
+        assert torch.equal(found["h"][p, -own - 1 :], true["h"][0])
+        for key in ("delta", "x"):
+            assert torch.equal(found[key][p, -own:], true[key][0]), key
+        for key in gradients:
+            if key in true:
+                close(found[key][p], true[key][0], 1e-13, key)

@@ -73,7 +73,7 @@ class StepFormulas(ABC):
 
     def pull_read(self, o: Operations, x: Blocks, s: Blocks, g: Block) -> tuple[Blocks, Blocks]:
         """From the error of what `read` makes to what (dC/dx, dC/ds_{t-1}) have of it."""
-        raise NotImplementedError
+        raise NotImplementedError  # as for `read`
 
 
 class Oscillation(StepFormulas):

@@ -11,12 +11,13 @@ from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.cpu.engine.cell_loops import CellLoops, KeptRecord
 from rnnsweep.core.recurrence.cpu.engine.dispatch import RowThreads, Workspace
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
+from rnnsweep.core.recurrence.cpu.engine.wrapping import BesideLoops
 from rnnsweep.core.recurrence.described_cells import DescribedCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
 
-class DescribedEngine:
+class DescribedEngine(BesideLoops):
     """Fused loops of a `DescribedCell`; what `CpuEngine` promises about rows, threads and buffers holds here too.
 
     Attributes:
@@ -39,8 +40,8 @@ class DescribedEngine:
     regularised = False
 
     def __init__(self, cell: DescribedCell, threads: int | None = None) -> None:
-        # It wraps the simple engine instead of deriving from it: tangents and terms of that loop are not offered here.
-        self.cell, self._plain, workspace = cell, CpuEngine(threads), Workspace()
+        super().__init__(CpuEngine(threads))
+        self.cell, workspace = cell, Workspace()
         row_threads = RowThreads(threads, workspace)
         self.threads = row_threads.count
         self._loops = CellLoops(cell, row_threads, workspace)
@@ -75,20 +76,3 @@ class DescribedEngine:
         """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
         del trace, step, horizon, activation
         raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
-
-    def outer(
-        self,
-        left: Float[Tensor, "P T B K"],
-        right: Float[Tensor, "P T B M"],
-        weight: Float[Tensor, "P T B"] | None = None,
-    ) -> Float[Tensor, "P K M"]:
-        """See `Engine.outer`."""
-        return self._plain.outer(left, right, weight)
-
-    def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
-        """See `Engine.square_norms`."""
-        return self._plain.square_norms(x)
-
-    def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
-        """See `Engine.matmul`."""
-        return self._plain.matmul(left, right)

@@ -22,6 +22,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
+from rnnsweep.core.recurrence.cpu.engine.wrapping import BesideLoops
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
@@ -39,7 +40,7 @@ class GatedRecord(Record):
     kept: Float[Tensor, "P T B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
 
 
-class GatedEngine:
+class GatedEngine(BesideLoops):
     """Fused loops of one gated cell; what `CpuEngine` promises about rows, threads and buffers holds here too.
 
     Records and traces are those of `CellEngine`: states [P, T + 1, B, S], delta = dC/da_t.
@@ -67,8 +68,8 @@ class GatedEngine:
     ahead: ClassVar[bool] = False
 
     def __init__(self, cell: Cell, threads: int | None = None) -> None:
-        # It wraps the simple engine instead of deriving from it: tangents and terms of that loop are not offered here.
-        self.cell, self._plain, self._workspace = cell, CpuEngine(threads), Workspace()
+        super().__init__(CpuEngine(threads))
+        self.cell, self._workspace = cell, Workspace()
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
         if self._normed:
@@ -234,23 +235,6 @@ class GatedEngine:
     ) -> FilterGradients:
         """See `FilterEngine.filtered_back`."""
         return self._plain.filtered_back(record, gradient, further=further)
-
-    def outer(
-        self,
-        left: Float[Tensor, "P T B K"],
-        right: Float[Tensor, "P T B M"],
-        weight: Float[Tensor, "P T B"] | None = None,
-    ) -> Float[Tensor, "P K M"]:
-        """See `Engine.outer`."""
-        return self._plain.outer(left, right, weight)
-
-    def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
-        """See `Engine.square_norms`."""
-        return self._plain.square_norms(x)
-
-    def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
-        """See `Engine.matmul`."""
-        return self._plain.matmul(left, right)
 
     def _drives(self, delta: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T B A"]:
         """Gradients of given drives."""

@@ -1,0 +1,32 @@
+"""What every engine of a cell of its own does as the simple engine does: products and norms beside the loops."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
+
+
+class BesideLoops:
+    """Hands them to a simple engine, which it wraps instead of deriving from it: that loop's tangents stay its own."""
+
+    def __init__(self, plain: CpuEngine) -> None:
+        self._plain = plain
+
+    def outer(
+        self,
+        left: Float[Tensor, "P T B K"],
+        right: Float[Tensor, "P T B M"],
+        weight: Float[Tensor, "P T B"] | None = None,
+    ) -> Float[Tensor, "P K M"]:
+        """See `Engine.outer`."""
+        return self._plain.outer(left, right, weight)
+
+    def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
+        """See `Engine.square_norms`."""
+        return self._plain.square_norms(x)
+
+    def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
+        """See `Engine.matmul`."""
+        return self._plain.matmul(left, right)
