@@ -154,7 +154,8 @@ class Program:
         more rows, which share the cost of calling torch, and large ones fewer, so that a tile stays in the last level
         of cache.
         """
-        if self.engine.tile is None:
+        # On a GPU no cache would be left: all rows at once, whatever runs their loops.
+        if self.engine.tile is None or self.device.type != "cpu":
             return None
         # In proportion to the record: twice as long a record, half as many rows.
         fitting = self.engine.tile * standard_bytes(self.family) // self.record_bytes

@@ -1,4 +1,7 @@
-"""Where Triton's kernels run in tests: on the GPU where there is one, else in Triton's interpreter on CPU tensors."""
+"""Where kernels of a GPU run in tests: on one where there is one, else on tensors of the CPU.
+
+Triton's in its interpreter, CUDA C++ compiled for the CPU (`tests.kit.cuda_on_cpu`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+
+from tests.kit import cuda_on_cpu
 
 
 def missing(reason: str) -> None:
@@ -31,9 +36,12 @@ def triton_interpreter() -> Iterator[str]:
         from triton.language import philox_impl
         from triton.runtime.interpreter import InterpretedFunction
 
-        from rnnsweep.core.recurrence.gpu.forward import forward_kernel
+        from rnnsweep.core.recurrence.gpu import compiling
+        from rnnsweep.core.rng_gpu import philox_kernel
 
         # Triton's own functions too: kernels of ours that are imported later would call compiled ones
-        if not all(isinstance(function, InterpretedFunction) for function in (forward_kernel, philox_impl)):
+        if not all(isinstance(function, InterpretedFunction) for function in (philox_kernel, philox_impl)):
             missing("triton was imported before the interpreter was chosen: run these tests in a process of their own")
+        # CUDA C++ is compiled for the CPU
+        patch.setattr(compiling, "kernel", cuda_on_cpu.kernel)
         yield "cpu"

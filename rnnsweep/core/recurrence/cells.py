@@ -180,6 +180,17 @@ class CellRecord(Record):
     drive: Float[Tensor, "P T B D"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
 
 
+@dataclass
+class KeptRecord(Record):
+    """A record with what a fused backward loop wants to see again.
+
+    Attributes:
+        kept: [P, T, B, ...], as the cell's `forward` has it; with layer norm more, see `recurrence.normed_cells`.
+    """
+
+    kept: Float[Tensor, "P T B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
+
+
 class CellEngine(ReferenceEngine):
     """Runs any `ProductCell` step by step; keeps the promises of `recurrence.base`.
 

@@ -73,6 +73,6 @@ def _load(cell: Cell | None, name: str, device: torch.device) -> tuple[Engine | 
     module, _, attribute = fused[name].partition(":")
     try:
         build = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:  # numba or triton is missing
+        return (build() if cell is None else build(cell)), ""
+    except ImportError as error:  # numba is missing, or what compiles for a GPU
         return None, str(error)
-    return (build() if cell is None else build(cell)), ""

@@ -14,7 +14,10 @@ from rnnsweep.core import numerics
 from rnnsweep.core.recurrence.cells import Drive, Kept, Own, PreActivation, ProductCell, Pulled, State
 from rnnsweep.core.recurrence.step_formulas import Blocks, StepFormulas
 
-FUSED: Mapping[str, str] = {"cpu": "rnnsweep.core.recurrence.cpu.engine.described:DescribedEngine"}
+FUSED: Mapping[str, str] = {
+    "cpu": "rnnsweep.core.recurrence.cpu.engine.described:DescribedEngine",
+    "gpu": "rnnsweep.core.recurrence.gpu.cell_engine:GpuCellEngine",
+}
 """What a class declares as `fused` whose step is its formulas and nothing else."""
 
 

@@ -24,7 +24,10 @@ class LstmCell(ProductCell):
     """
 
     additive: ClassVar[bool] = True
-    fused: ClassVar[Mapping[str, str]] = {"cpu": "rnnsweep.core.recurrence.cpu.engine.gated:LstmEngine"}
+    fused: ClassVar[Mapping[str, str]] = {
+        "cpu": "rnnsweep.core.recurrence.cpu.engine.gated:LstmEngine",
+        "gpu": "rnnsweep.core.recurrence.gpu.cell_engine:GpuCellEngine",
+    }
 
     @property
     def state(self) -> int:
@@ -161,7 +164,10 @@ class GruCell(ProductCell):
         Cho et al. (2014), as in `torch.nn.GRU`.
     """
 
-    fused: ClassVar[Mapping[str, str]] = {"cpu": "rnnsweep.core.recurrence.cpu.engine.gated:GruEngine"}
+    fused: ClassVar[Mapping[str, str]] = {
+        "cpu": "rnnsweep.core.recurrence.cpu.engine.gated:GruEngine",
+        "gpu": "rnnsweep.core.recurrence.gpu.cell_engine:GpuCellEngine",
+    }
 
     @property
     def product(self) -> int:

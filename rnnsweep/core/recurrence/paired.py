@@ -6,7 +6,7 @@ The matrix of complex numbers that do not see each other is one, [[Re, Im], [-Im
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
 from rnnsweep.core.recurrence.step_formulas import PairedLinear, StepFormulas
+from rnnsweep.core.types import LoopWeights
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class PairedCell(DescribedCell):
 def diagonals(w: Float[Tensor, "P N N"]) -> dict[str, Float[Tensor, "P H"]]:
     """Views of the diagonals of the four quarters, by the names that `PairedCell` has for them."""
     return {name: quarter.diagonal(dim1=1, dim2=2) for name, quarter in _quarters(w).items()}
+
+
+def by_pairs(weights: LoopWeights) -> LoopWeights:
+    """The weights of `PairedCell` in those of a simple loop."""
+    w = weights.w_rec
+    return replace(weights, w_rec=w[:, :0, :0], cell=diagonals(w), paired=False)
 
 
 def from_diagonals(own: Mapping[str, Float[Tensor, "P H"]]) -> Float[Tensor, "P N N"]:

@@ -145,7 +145,7 @@ class MinimalGate(StepFormulas):
     def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
         """h, and the gate and the candidate."""
         del own
-        z = _sigmoid(o, x[0])
+        z = sigmoid(o, x[0])
         return ((1 - z) * s[0] + z * x[1],), (z, x[1])
 
     def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
@@ -361,7 +361,7 @@ class PairedLinear(StepFormulas):
         return g, back, (gp * p, gq * p, gp * q, gq * q)
 
 
-def _sigmoid(o: Operations, x: Block) -> Block:
+def sigmoid(o: Operations, x: Block) -> Block:
     """(1 + tanh(x / 2)) / 2: the same in every vector lane."""
     return 0.5 * (1 + o.tanh(0.5 * x))
 

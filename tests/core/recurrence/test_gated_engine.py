@@ -193,8 +193,8 @@ def test_fallbacks_say_why() -> None:
     assert (type(engine), note) == (CellEngine, "cpu engine not used: torch.float16 has no fused loop")
     engine, note = engine_for(cell, "gpu", NONE, torch.float32, CPU)
     assert (type(engine), note) == (CellEngine, "gpu engine not used: no GPU here")
-    engine, note = engine_for(cell, "auto", NONE, torch.float32, torch.device("cuda"))
-    assert (type(engine), note) == (CellEngine, "gpu engine not used: LstmCell has no fused loop on a GPU")
+    engine, note = engine_for(DifferenceLstmCell(4), "auto", NONE, torch.float32, torch.device("cuda"))
+    assert (type(engine), note) == (CellEngine, "gpu engine not used: DifferenceLstmCell has no fused loop on a GPU")
 
 
 def test_without_numba_gated_cells_run_step_by_step() -> None:

@@ -1,8 +1,8 @@
-"""The gpu engine beside `reference`: tangent, float32, special values; what it refuses, and without triton."""
+"""The gpu engine beside `reference`: tangent, float32, special values; what it refuses, and without a compiler."""
 
 from __future__ import annotations
 
-import importlib
+import re
 import sys
 
 import pytest
@@ -13,8 +13,6 @@ from rnnsweep.core.recurrence.choose import choose_engine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import LoopWeights
 from tests.contract.test_engines import Case
-
-MODULE = "rnnsweep.core.recurrence.gpu.engine"
 
 
 def true_size(tangent, name: str) -> torch.Tensor:
@@ -118,15 +116,16 @@ def test_what_is_refused(gpu):
     assert "swish has no fused loop" in gpu.refuses(Tanh("swish"), torch.float32)
 
 
-def test_without_triton_the_reason_is_told(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("rnnsweep.core.recurrence.gpu")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "triton", None)
-    with pytest.raises(ImportError, match=r"needs triton .*pip install .*triton.*extra .gpu."):
-        importlib.import_module(MODULE)
+def test_without_a_compiler_the_reason_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     engine, note = choose_engine("gpu", ACTIVATIONS["tanh"], torch.float32, torch.device("cuda"))
     assert engine.name == "reference"
-    assert "needs triton" in note
+    assert re.search(r"needs cuda-bindings .*pip install .*cuda-bindings.*extra .gpu.", note)
+    monkeypatch.setattr(torch.version, "hip", "7.1")
+    engine, note = choose_engine("gpu", ACTIVATIONS["tanh"], torch.float32, torch.device("cuda"))
+    assert engine.name == "reference"
+    assert "this torch for ROCm" in note
 
 
 def test_without_a_gpu_the_reason_is_told():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cells import whole_direct
+from rnnsweep.core.recurrence.cells import KeptRecord, whole_direct
 from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     ALIGN,
     SAMPLES_PER_BLOCK,
@@ -20,17 +18,6 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
 from rnnsweep.core.recurrence.described_cells import DescribedCell
 from rnnsweep.core.recurrence.step_formulas import FORMULAS
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
-
-
-@dataclass
-class KeptRecord(Record):
-    """A record with what the backward loop wants to see again.
-
-    Attributes:
-        kept: [P, T, B, ...], as `DescribedCell.forward` has it.
-    """
-
-    kept: Float[Tensor, "P T B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
 
 
 class CellLoops:

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.recurrence.base import Tangent
-from rnnsweep.core.recurrence.cpu.engine.cell_loops import CellLoops, KeptRecord
+from rnnsweep.core.recurrence.cells import KeptRecord
+from rnnsweep.core.recurrence.cpu.engine.cell_loops import CellLoops
 from rnnsweep.core.recurrence.cpu.engine.dispatch import RowThreads, Workspace
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
-from rnnsweep.core.recurrence.cpu.engine.wrapping import BesideLoops
 from rnnsweep.core.recurrence.described_cells import DescribedCell
+from rnnsweep.core.recurrence.wrapping import BesideLoops
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
@@ -40,7 +41,8 @@ class DescribedEngine(BesideLoops):
     regularised = False
 
     def __init__(self, cell: DescribedCell, threads: int | None = None) -> None:
-        super().__init__(CpuEngine(threads))
+        self._plain = CpuEngine(threads)
+        super().__init__(self._plain)
         self.cell, workspace = cell, Workspace()
         row_threads = RowThreads(threads, workspace)
         self.threads = row_threads.count

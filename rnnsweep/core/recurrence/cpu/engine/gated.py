@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn.functional import pad
 
 from rnnsweep.core.activations import ACTIVATIONS, Activation
 from rnnsweep.core.recurrence.base import Tangent
-from rnnsweep.core.recurrence.cells import Cell, whole_direct
+from rnnsweep.core.recurrence.cells import Cell, KeptRecord, whole_direct
 from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     ALIGN,
     SAMPLES_PER_BLOCK,
@@ -22,22 +21,10 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
-from rnnsweep.core.recurrence.cpu.engine.wrapping import BesideLoops
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
+from rnnsweep.core.recurrence.wrapping import BesideLoops
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
-
-
-@dataclass
-class GatedRecord(Record):
-    """A record with what the backward loop wants to see again.
-
-    Attributes:
-        kept: [P, T, B, 5 H] of the LSTM: i, f, g, o, tanh(c); [P, T, B, 4 H] of the GRU: r, z, n, h U_n + b_n; with
-            layer norm more, see `recurrence.normed_cells`.
-    """
-
-    kept: Float[Tensor, "P T B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
 
 
 class GatedEngine(BesideLoops):
@@ -68,7 +55,8 @@ class GatedEngine(BesideLoops):
     ahead: ClassVar[bool] = False
 
     def __init__(self, cell: Cell, threads: int | None = None) -> None:
-        super().__init__(CpuEngine(threads))
+        self._plain = CpuEngine(threads)
+        super().__init__(self._plain)
         self.cell, self._workspace = cell, Workspace()
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
@@ -91,7 +79,7 @@ class GatedEngine(BesideLoops):
         weights: LoopWeights,
         activation: Activation,
         lengths: Int64[Tensor, "P ..."],
-    ) -> GatedRecord:
+    ) -> KeptRecord:
         """See `Engine.forward`; without w_in, drives are given."""
         from rnnsweep.core.recurrence.cpu.kernels import gated_forward as kernels
 
@@ -116,7 +104,7 @@ class GatedEngine(BesideLoops):
         )  # fmt: skip
         scratch = kernels.gated_forward_scratch(0, dtype.itemsize, self._gates_width(dtype), job).end
         self._threads.run(kernels.gated_forward_rows, job, P, dtype, scratch)
-        return GatedRecord(inputs, h, None, weights, lengths, kept)
+        return KeptRecord(inputs, h, None, weights, lengths, kept)
 
     def backward(
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
@@ -125,7 +113,7 @@ class GatedEngine(BesideLoops):
         from rnnsweep.core.recurrence.cpu.kernels import gated_backward as kernels
 
         del activation
-        assert isinstance(record, GatedRecord)
+        assert isinstance(record, KeptRecord)
         w, cell, H, dtype, new = record.weights, self.cell, self.cell.hidden, record.h.dtype, self._workspace.take
         P, T, B, I = record.inputs.shape  # noqa: E741
         A, at, given = cell.product, TensorAddresses(dtype), self._direct_width(direct)

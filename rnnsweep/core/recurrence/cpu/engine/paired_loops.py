@@ -7,9 +7,10 @@ from dataclasses import replace
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cpu.engine.cell_loops import CellLoops, KeptRecord
+from rnnsweep.core.recurrence.cells import KeptRecord
+from rnnsweep.core.recurrence.cpu.engine.cell_loops import CellLoops
 from rnnsweep.core.recurrence.cpu.engine.dispatch import RowThreads, Workspace
-from rnnsweep.core.recurrence.paired import PairedCell, diagonals, from_diagonals
+from rnnsweep.core.recurrence.paired import PairedCell, by_pairs, from_diagonals
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 
 
@@ -33,23 +34,17 @@ class PairedLoops:
         self, inputs: Float[Tensor, "P T B I"], weights: LoopWeights, lengths: Int64[Tensor, "P ..."]
     ) -> Record:
         """See `Engine.forward`."""
-        found = self._loops(weights).forward(inputs, _by_pairs(weights), lengths)
+        found = self._loops(weights).forward(inputs, by_pairs(weights), lengths)
         return Record(found.inputs, found.h, None, weights, lengths)
 
     def backward(self, record: Record, direct: Direct, *, keep: bool) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`; the gradient of w_rec is 0 but on the diagonals."""
         w, h = record.weights, record.h
         kept = h.new_zeros(*h.shape[:1], h.shape[1] - 1, h.shape[2], 0)
-        given = KeptRecord(record.inputs, h, None, _by_pairs(w), record.lengths, kept)
+        given = KeptRecord(record.inputs, h, None, by_pairs(w), record.lengths, kept)
         found, trace = self._loops(w).backward(given, direct, keep=keep)
         own = replace(found, w_rec=from_diagonals(found.cell), cell={})
         return own, None if trace is None else Trace(record, direct, trace.delta, trace.x)
 
     def _loops(self, weights: LoopWeights) -> CellLoops:
         return CellLoops(PairedCell(weights.w_rec.shape[1] // 2), self._threads, self._workspace, shown=True)
-
-
-def _by_pairs(weights: LoopWeights) -> LoopWeights:
-    """The weights of `PairedCell`."""
-    w = weights.w_rec
-    return replace(weights, w_rec=w[:, :0, :0], cell=diagonals(w), paired=False)

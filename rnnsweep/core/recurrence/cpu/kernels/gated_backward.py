@@ -47,7 +47,7 @@ from rnnsweep.core.recurrence.cpu.kernels.matrices import (
 
 
 class GatedBackwardJob(NamedTuple):
-    """Arguments of `gated_backward_rows`: addresses (0 = absent) of arrays as in `GatedRecord`, `LoopGradients`; sizes.
+    """Arguments of `gated_backward_rows`: addresses (0 = absent) of arrays as in `KeptRecord`, `LoopGradients`; sizes.
 
     Attributes:
         T, B, H, I, S, kind, ahead, w_row: as in `GatedForwardJob`.

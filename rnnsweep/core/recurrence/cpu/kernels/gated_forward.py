@@ -29,7 +29,7 @@ LSTM, GRU = 0, 1
 
 
 class GatedForwardJob(NamedTuple):
-    """Arguments of `gated_forward_rows`: addresses (0 = absent) of arrays as in `LoopWeights`, `GatedRecord`; sizes.
+    """Arguments of `gated_forward_rows`: addresses (0 = absent) of arrays as in `LoopWeights`, `KeptRecord`; sizes.
 
     Attributes:
         T, B, H, I: I is the number of inputs, or of drives (A) where there is no `w_in`.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
+from rnnsweep.core.recurrence.base import Engine
 
 
 class BesideLoops:
     """Hands them to a simple engine, which it wraps instead of deriving from it: that loop's tangents stay its own."""
 
-    def __init__(self, plain: CpuEngine) -> None:
-        self._plain = plain
+    def __init__(self, plain: Engine) -> None:
+        self._beside = plain
 
     def outer(
         self,
@@ -21,12 +21,12 @@ class BesideLoops:
         weight: Float[Tensor, "P T B"] | None = None,
     ) -> Float[Tensor, "P K M"]:
         """See `Engine.outer`."""
-        return self._plain.outer(left, right, weight)
+        return self._beside.outer(left, right, weight)
 
     def square_norms(self, x: Float[Tensor, "P T B H"]) -> Float[Tensor, "P T B"]:
         """See `Engine.square_norms`."""
-        return self._plain.square_norms(x)
+        return self._beside.square_norms(x)
 
     def matmul(self, left: Float[Tensor, "P M K"], right: Float[Tensor, "P K N"]) -> Float[Tensor, "P M N"]:
         """See `Engine.matmul`."""
-        return self._plain.matmul(left, right)
+        return self._beside.matmul(left, right)

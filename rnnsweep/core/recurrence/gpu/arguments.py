@@ -1,0 +1,50 @@
+"""What reaches the loops of a GPU: checked, without gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from rnnsweep.core.recurrence.gpu.description import Description
+from rnnsweep.core.types import KernelArguments
+
+_MOST_ENTRIES = 2**31 - 1
+
+
+def arguments(like: Tensor, entries: int) -> KernelArguments:
+    """For tensors like this one.
+
+    Raises:
+        ValueError: a row has more entries of one tensor than a program counts: its offsets are int32.
+    """
+    if entries > _MOST_ENTRIES:
+        raise ValueError(
+            f"a row has {entries} states; the gpu engine's kernels count to {_MOST_ENTRIES}: use a smaller batch"
+        )
+    return KernelArguments(like.dtype, like.device)
+
+
+def lengths_of(at: KernelArguments, lengths: Int64[Tensor, "P ..."], P: int, B: int, T: int) -> Int64[Tensor, "P ..."]:
+    """Lengths of the rows, or of all sequences."""
+    if lengths.ndim == 1:
+        return at.whole("lengths", lengths, P, 1, T)
+    at.check("lengths", lengths, (P, B), torch.int64)
+    return at.whole("lengths", lengths.flatten(), P * B, 1, T).view(P, B)
+
+
+def own_of(
+    at: KernelArguments, description: Description, values: Mapping[str, Tensor | None], like: Float[Tensor, "P _ _"]
+) -> Float[Tensor, "P N U"]:
+    """The parameters that the formulas read, side by side; one number is spread over the units."""
+    P, U = len(like), description.units
+    blocks: list[Tensor] = []
+    for name in description.formulas.own:
+        value = values.get(name)
+        if value is None:
+            raise ValueError(f"this loop reads {name}, which is missing")
+        at.check(name, value, (P, value.shape[-1]))
+        blocks.append(value.expand(P, U))  # torch refuses what is neither one number nor as wide as a block
+    return torch.stack(blocks, 1) if blocks else like.new_empty(P, 0, U)

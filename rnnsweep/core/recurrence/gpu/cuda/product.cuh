@@ -1,0 +1,104 @@
+// The product of one step: out[b][n] = sum_k vectors[k][b] matrix[k][n], for the B samples of one program.
+//
+// A thread sums COLUMNS x ITEMS entries over every SLICES-th k; the SLICES lanes of a warp that share columns then add
+// their parts by shuffles, in a fixed order. Nothing depends on how many rows there are.
+//
+// Bytes of shared memory bind, not operations: per k a thread reads COLUMNS + ITEMS numbers for COLUMNS * ITEMS
+// products. Strides are such that lanes which read at once read other banks (see `layout.py`).
+
+constexpr int LANE = 16 / sizeof(real);  // numbers of one 16-byte access
+struct alignas(16) Vector { real at[LANE]; };
+
+__device__ __forceinline__ void read(const real* from, real* to, int count) {
+  #pragma unroll
+  for (int i = 0; i < count; i += LANE) {
+    const Vector v = *reinterpret_cast<const Vector*>(from + i);
+    #pragma unroll
+    for (int j = 0; j < LANE; ++j) to[i + j] = v.at[j];
+  }
+}
+
+__device__ constexpr int log2_of(int n) { return n < 2 ? 0 : 1 + log2_of(n / 2); }
+__device__ constexpr int up(int n, int to) { return (n + to - 1) / to * to; }
+
+// K: entries that are summed. N: columns. COLUMNS, SLICES: see above, powers of two. STRIDE: of the matrix in `at`,
+// entries from one k to the next. Vectors have WIDTH entries from one k to the next, of which ITEMS count.
+template <int K, int N, int COLUMNS, int SLICES, int STRIDE, int ITEMS, int WIDTH>
+struct Product {
+  static constexpr int OF_SLICE = (K + SLICES - 1) / SLICES;
+  static constexpr int ROWS = OF_SLICE * SLICES;  // zeros beyond K
+  static constexpr int GROUPS = (N + COLUMNS - 1) / COLUMNS, PLACES = GROUPS * COLUMNS;
+  static constexpr int OF_WARP = 32 / SLICES;  // groups of columns in a warp
+  static constexpr int WARPS = (GROUPS + OF_WARP - 1) / OF_WARP;
+  static constexpr int SPLITS = log2_of(COLUMNS < SLICES ? COLUMNS : SLICES);
+  static constexpr int PARTS = (COLUMNS + LANE - 1) / LANE;
+  static constexpr int LEFT = COLUMNS >> SPLITS;  // columns that a lane ends with
+
+  // The order in which a lane of this slice holds its columns: what it will give away at each split comes last.
+  __device__ static int turned(int slice) {
+    int mask = 0;
+    for (int j = 0; j < SPLITS; ++j) mask |= ((slice >> j) & 1) * (COLUMNS >> (j + 1));
+    return mask;
+  }
+
+  // Entry (k, n) of the matrix lies here; every n < PLACES has one.
+  __device__ static int place(int k, int n) {
+    const int group = n / COLUMNS, column = (n % COLUMNS) ^ turned(k % SLICES);
+    const int part = column / LANE, inside = column % LANE;
+    return k * STRIDE + (part * GROUPS + group) * (COLUMNS < LANE ? COLUMNS : LANE) + inside;
+  }
+
+  // By threads 0 to 32 WARPS - 1; others do nothing. `out` has OUT entries from one sample to the next.
+  __device__ static void run(int thread, const real* matrix, const real* vectors, real* out, int OUT) {
+    const int lane = thread % 32, warp = thread / 32;
+    if (thread < 0 || warp >= WARPS) return;
+    const int slice = lane / OF_WARP, group = warp * OF_WARP + lane % OF_WARP;
+    const bool own = group < GROUPS;
+    constexpr int EACH = COLUMNS < LANE ? COLUMNS : LANE;
+    const real* w = matrix + slice * STRIDE + (own ? group : 0) * EACH;
+    const real* v = vectors + slice * WIDTH;
+    real sum[COLUMNS][ITEMS];
+    #pragma unroll
+    for (int c = 0; c < COLUMNS; ++c)
+      #pragma unroll
+      for (int b = 0; b < ITEMS; ++b) sum[c][b] = real(0);
+    #pragma unroll UNROLL
+    for (int i = 0; i < OF_SLICE; ++i) {
+      real weight[PARTS * EACH], item[up(ITEMS, LANE)];
+      #pragma unroll
+      for (int part = 0; part < PARTS; ++part) {
+        if (EACH == LANE) read(w + part * GROUPS * EACH, weight + part * EACH, EACH);
+        else
+          #pragma unroll
+          for (int j = 0; j < EACH; ++j) weight[j] = w[j];
+      }
+      read(v, item, ITEMS);
+      #pragma unroll
+      for (int c = 0; c < COLUMNS; ++c)
+        #pragma unroll
+        for (int b = 0; b < ITEMS; ++b) sum[c][b] = FMA(weight[c], item[b], sum[c][b]);
+      w += SLICES * STRIDE;
+      v += SLICES * WIDTH;
+    }
+    #pragma unroll
+    for (int j = 0; j < SPLITS; ++j)
+      #pragma unroll
+      for (int c = 0; c < (COLUMNS >> (j + 1)); ++c)
+        #pragma unroll
+        for (int b = 0; b < ITEMS; ++b)
+          sum[c][b] += __shfl_xor_sync(0xffffffffu, sum[c + (COLUMNS >> (j + 1))][b], OF_WARP << j);
+    #pragma unroll
+    for (int j = SPLITS; (1 << j) < SLICES; ++j)
+      #pragma unroll
+      for (int c = 0; c < LEFT; ++c)
+        #pragma unroll
+        for (int b = 0; b < ITEMS; ++b) sum[c][b] += __shfl_xor_sync(0xffffffffu, sum[c][b], OF_WARP << j);
+    const int first = group * COLUMNS + turned(slice);
+    #pragma unroll
+    for (int c = 0; c < LEFT; ++c)
+      // Lanes that differ in the bits of the last loop hold the same sums: one of them writes.
+      if (own && first + c < N && (slice >> SPLITS) == 0)
+        #pragma unroll
+        for (int b = 0; b < ITEMS; ++b) out[b * OUT + first + c] = sum[c][b];
+  }
+};

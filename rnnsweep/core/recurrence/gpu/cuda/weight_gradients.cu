@@ -1,0 +1,120 @@
+// Gradients of a loop's weights: sums over all steps and samples of [states, inputs, 1] times the errors of x.
+//
+// Program (tile of columns, row, tile of rows): a thread sums 8 x 8 entries over every PARTS-th sample; the parts are added at
+// the end, in order. Samples come into shared memory INNER at a time, some stages ahead.
+
+struct Job {
+  const real *left, *inputs, *right;
+  real *dw_rec, *dw_in, *dbias;
+  long long samples, left_row;  // left_row: entries of `left` from one row to the next
+};
+
+constexpr int M = R + I + BIASED, GROUPS = ROW_GROUPS * COLUMN_GROUPS;
+constexpr int ROWS = 8 * ROW_GROUPS, COLUMNS = 8 * COLUMN_GROUPS, STAGE = INNER * (ROWS + COLUMNS);
+
+// Where column c of a tile of 8 groups lies: a thread's eight are two vectors of four, side by side with other threads'.
+__device__ __forceinline__ int spread(int c, int groups) { return c / 4 % 2 * (4 * groups) + c / 8 * 4 + c % 4; }
+
+extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) weight_gradients(const Job job) {
+  SHARED(memory);
+  const int thread = threadIdx.x, samples = (int)job.samples;
+  const long long row = blockIdx.y;
+  const int first_column = blockIdx.x * COLUMNS, first_row = blockIdx.z * ROWS;
+  const real* left = job.left + row * job.left_row;
+  const real* inputs = job.inputs + row * samples * (long long)I;
+  const real* right = job.right + row * samples * (long long)RIGHT + first_column;
+
+  // What lies beyond rows and columns is never brought: zeros, and the row of ones.
+  for (int i = thread; i < STAGES * STAGE; i += THREADS) memory[i] = real(0);
+  __syncthreads();
+  if (BIASED && R + I >= first_row && R + I < first_row + ROWS)
+    for (int i = thread; i < STAGES * INNER; i += THREADS)
+      memory[i / INNER * STAGE + i % INNER * ROWS + spread(R + I - first_row, ROW_GROUPS)] = real(1);
+  auto bring = [&](int stage, int start) {
+    real* to = memory + stage * STAGE;
+    const int count = min(INNER, samples - start);
+    constexpr int OF_LEFT = (R < ROWS ? R : ROWS) / LEFT_WIDE;
+    for (int i = thread; i < INNER * OF_LEFT; i += THREADS) {
+      const int s = i / OF_LEFT, column = i % OF_LEFT * LEFT_WIDE;
+      if (first_row + column >= R) continue;
+      real* place = to + s * ROWS + spread(column, ROW_GROUPS);
+      if (s < count) COPY(place, left + (start + s) * (long long)LEFT + first_row + column, LEFT_WIDE);
+      else for (int j = 0; j < LEFT_WIDE; ++j) place[j] = real(0);
+    }
+    if (I && first_row + ROWS > R)
+      for (int i = thread; i < INNER * I; i += THREADS) {
+        const int s = i / (I ? I : 1), column = R + i % (I ? I : 1) - first_row;
+        if (column < 0 || column >= ROWS) continue;
+        real* place = to + s * ROWS + spread(column, ROW_GROUPS);
+        if (s < count) COPY(place, inputs + start * (long long)I + i, 1);
+        else *place = real(0);
+      }
+    to += INNER * ROWS;
+    constexpr int OF_RIGHT = COLUMNS / RIGHT_WIDE;
+    for (int i = thread; i < INNER * OF_RIGHT; i += THREADS) {
+      const int s = i / OF_RIGHT, column = i % OF_RIGHT * RIGHT_WIDE;
+      if (first_column + column >= N) continue;
+      real* place = to + s * COLUMNS + spread(column, COLUMN_GROUPS);
+      if (s < count) COPY(place, right + (start + s) * (long long)RIGHT + column, RIGHT_WIDE);
+      else for (int j = 0; j < RIGHT_WIDE; ++j) place[j] = real(0);
+    }
+    COPIES_END();
+  };
+  const int place = thread % GROUPS, part = thread / GROUPS;  // threads beyond PARTS only bring
+  const int row_group = place % ROW_GROUPS, column_group = place / ROW_GROUPS;
+  real sum[8][8];
+  #pragma unroll
+  for (int i = 0; i < 8; ++i)
+    #pragma unroll
+    for (int j = 0; j < 8; ++j) sum[i][j] = real(0);
+  for (int stage = 0; stage < STAGES - 1; ++stage) {
+    if (stage * INNER < samples) bring(stage, stage * INNER);
+    else COPIES_END();
+  }
+  for (int start = 0, turn = 0; start < samples; start += INNER, ++turn) {
+    COPIES_WAIT(STAGES - 2);
+    __syncthreads();
+    const int ahead = start + (STAGES - 1) * INNER;
+    if (ahead < samples) bring((turn + STAGES - 1) % STAGES, ahead);
+    else COPIES_END();
+    if (part >= PARTS) continue;
+    const real* a_at = memory + turn % STAGES * STAGE + part * ROWS + 4 * row_group;
+    const real* b_at = memory + turn % STAGES * STAGE + INNER * ROWS + part * COLUMNS + 4 * column_group;
+    #pragma unroll 4
+    for (int s = 0; s < INNER; s += PARTS) {
+      real a[8], b[8];
+      read(a_at + s * ROWS, a, 4);
+      read(a_at + s * ROWS + 4 * ROW_GROUPS, a + 4, 4);
+      read(b_at + s * COLUMNS, b, 4);
+      read(b_at + s * COLUMNS + 4 * COLUMN_GROUPS, b + 4, 4);
+      #pragma unroll
+      for (int i = 0; i < 8; ++i)
+        #pragma unroll
+        for (int j = 0; j < 8; ++j) sum[i][j] = FMA(a[i], b[j], sum[i][j]);
+    }
+  }
+  // The parts but the first leave their sums in shared memory, eight at a time.
+  #pragma unroll
+  for (int i = 0; i < 8 && PARTS > 1; ++i) {
+    __syncthreads();
+    if (part > 0 && part < PARTS)
+      #pragma unroll
+      for (int j = 0; j < 8; ++j) memory[((part - 1) * 8 + j) * GROUPS + place] = sum[i][j];
+    __syncthreads();
+    if (part == 0)
+      for (int other = 0; other < PARTS - 1; ++other)
+        #pragma unroll
+        for (int j = 0; j < 8; ++j) sum[i][j] += memory[(other * 8 + j) * GROUPS + place];
+  }
+  if (part > 0) return;
+  #pragma unroll
+  for (int i = 0; i < 8; ++i)
+    #pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      const int m = first_row + 8 * row_group + i, n = first_column + 8 * column_group + j;
+      if (n >= N) continue;
+      if (m < R) job.dw_rec[(row * R + m) * N + n] = sum[i][j];
+      else if (m < R + I) job.dw_in[(row * I + (m - R)) * N + n] = sum[i][j];
+      else if (m < M) job.dbias[row * N + n] = sum[i][j];
+    }
+}

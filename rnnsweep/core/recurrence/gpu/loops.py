@@ -1,0 +1,236 @@
+"""The loops of cuda/ over tensors: sources for the sizes at hand, memory, launches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from rnnsweep.core.recurrence.gpu import compiling
+from rnnsweep.core.recurrence.gpu.description import Description
+from rnnsweep.core.recurrence.gpu.layout import SHARED_BYTES, ProductLayout, items_of
+from rnnsweep.core.recurrence.gpu.simple_step import SimpleStep
+from rnnsweep.core.recurrence.gpu.source import program
+from rnnsweep.core.types import Direct
+
+_INNER_FUSED = 32
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A kernel's source and what it is launched with.
+
+    Attributes:
+        source: CUDA C++. items: samples per program. threads: per program. shared: bytes.
+        scratch: entries per program of what shared memory does not hold.
+    """
+
+    source: str
+    items: int
+    threads: int
+    shared: int
+    scratch: int
+
+
+@dataclass
+class Errors:
+    """What a backward loop leaves; sums over samples are [P, ..., U].
+
+    Attributes:
+        x: of x, [P, T, B, X]; behind it of what the cell's own matrix makes.
+        back: of the state before each step, or None. down: of the trained parameters [P, parameters, U].
+        h0: of the initial state [P, S], or None.
+    """
+
+    x: Float[Tensor, "P T B X"]
+    back: Float[Tensor, "P T B S"] | None
+    down: Float[Tensor, "P N U"]
+    h0: Float[Tensor, "P S"] | None
+
+
+def fuses_inputs(description: Description, inner: int) -> bool:
+    """Whether u_t w_in is cheaper in the loop than as a product before it that writes and reads the drives."""
+    return description.additive and inner <= _INNER_FUSED
+
+
+@lru_cache(maxsize=256)
+def forward_sized(description: Description, itemsize: int, B: int, fused: int, *, biased: bool) -> Sized:
+    """For mini-batches of B and, where they join the product, so many inputs."""
+    inner = description.read * description.units + fused + int(biased)
+    layout = ProductLayout.of(inner, description.product * description.units, itemsize) if description.product else None
+    extra = {"FUSED": fused, "BIASED": int(biased)}
+    return _sized("forward", description, description.step(), layout, itemsize, B, extra)
+
+
+@lru_cache(maxsize=256)
+def backward_sized(description: Description, itemsize: int, B: int) -> Sized:
+    """As `forward_sized`."""
+    units = description.units
+    sizes = (description.product * units, description.read * units)
+    layout = ProductLayout.of(*sizes, itemsize) if description.product else None
+    return _sized("backward", description, description.pull(), layout, itemsize, B, {})
+
+
+@lru_cache(maxsize=256)
+def tangent_sized(description: Description, itemsize: int, B: int) -> Sized:
+    """As `forward_sized`, of a simple cell."""
+    units = description.units
+    layout, items = ProductLayout.of(units, units, itemsize), items_of(B)
+    lane = 16 // itemsize
+    threads = 3 * 32 * layout.warps
+    shared = itemsize * (2 * layout.rows * layout.width(items) + 3 * -(-items * layout.columns // lane) * lane + 32)
+    matrices = 2 * layout.rows * layout.stride
+    assert isinstance(description.formulas, SimpleStep)
+    extra = {"LEAKY": int(description.formulas.leaky)}
+    functions = description.pull() + description.past()
+    return _finished("tangent", description, functions, layout, (itemsize, items, threads), (shared, matrices), extra)
+
+
+def _sized(  # noqa: PLR0913
+    name: str, description: Description, functions: str, layout: ProductLayout | None, itemsize: int, B: int,
+    extra: dict[str, int],
+) -> Sized:  # fmt: skip
+    items, lane = items_of(B), 16 // itemsize
+    # At most eight samples per thread in the formulas, whose numbers are in registers.
+    threads = max(32 * layout.warps if layout else 32, 32 * -(-description.units * items // (8 * 32)))
+    entries, matrix = _entries(layout, items, lane)
+    if description.second:
+        inside = ProductLayout.of(description.units, description.units, itemsize)
+        threads = max(threads, 32 * inside.warps)
+        entries, matrix = (a + b for a, b in zip((entries, matrix), _entries(inside, items, lane), strict=True))
+    # sums over the samples at the end take the place of the vectors
+    shared = itemsize * max(entries, description.units * items if name == "backward" else lane)
+    return _finished(name, description, functions, layout, (itemsize, items, threads), (shared, matrix), extra)
+
+
+def _entries(layout: ProductLayout | None, items: int, lane: int) -> tuple[int, int]:
+    """Of vectors and results, and of the matrix."""
+    if layout is None:
+        return 0, 0
+    return layout.rows * layout.width(items) + -(-items * layout.columns // lane) * lane, layout.rows * layout.stride
+
+
+def _finished(  # noqa: PLR0913
+    name: str, description: Description, functions: str, layout: ProductLayout | None, sizes: tuple[int, int, int],
+    memory: tuple[int, int], extra: dict[str, int],
+) -> Sized:  # fmt: skip
+    (itemsize, items, threads), (shared, matrix) = sizes, memory
+    lane, resident = 16 // itemsize, shared + matrix * itemsize <= SHARED_BYTES
+    shared += matrix * itemsize if resident else 0
+    # As many programs as fit a multiprocessor; each thread keeps 128 registers, of float64 twice as many.
+    programs = min(4, SHARED_BYTES // (shared + 1024), 512 * 4 // itemsize // threads)
+    inside = ProductLayout.of(description.units, description.units, itemsize)
+    # One or two samples at a time: whichever leaves fewer turns idle.
+    slots = {each: -(-description.units * -(-items // each) // threads) * each for each in (2, 1)}
+    constants = {
+        **description.constants(), **extra, "TOGETHER": min(slots, key=lambda each: slots[each]), "UNROLL": 4,
+        "ITEMS": items, "THREADS": threads, "RESIDENT": int(resident), "PROGRAMS": max(1, programs),
+        "WIDTH": layout.width(items) if layout else lane,
+        "STRIDE": layout.stride if layout else lane, "COLUMNS": layout.tile if layout else lane,
+        "SLICES": layout.slices if layout else 1,
+        "SECOND_COLUMNS": inside.tile, "SECOND_SLICES": inside.slices, "SECOND_STRIDE": inside.stride,
+        "SECOND_WIDTH": inside.width(items),
+    }  # fmt: skip
+    return Sized(program(name, itemsize, constants, functions), items, threads, shared, 0 if resident else matrix)
+
+
+class Loops:
+    """Launches of one cell's loops; what is not contiguous, or of another size, was refused before."""
+
+    def __init__(self, description: Description) -> None:
+        self.description = description
+
+    def forward(  # noqa: PLR0913
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        w_rec: Float[Tensor, "P R A"] | None,
+        w_in: Float[Tensor, "P I A"] | None,
+        bias: Float[Tensor, "P A"] | None,
+        own: Float[Tensor, "P N U"],
+        h0: Float[Tensor, "P _"] | None,
+        lengths: Int64[Tensor, "P ..."],
+        second: Float[Tensor, "P U U"] | None = None,
+    ) -> tuple[Float[Tensor, "P T1 B S"], Float[Tensor, "P T B K"]]:
+        """(States, what is kept); without w_in the inputs are drives."""
+        P, T, B, I = inputs.shape  # noqa: E741
+        f, U = self.description.formulas, self.description.units
+        sized = forward_sized(
+            self.description, inputs.element_size(), B, 0 if w_in is None else I, biased=bias is not None
+        )
+        h, kept = inputs.new_empty(P, T + 1, B, f.states * U), inputs.new_empty(P, T, B, f.kept * U)
+        tensors = (inputs, w_rec, w_in, bias, own, h0, second, lengths, h, kept, _scratch(sized, inputs, P, B))
+        job = (*map(compiling.address, tensors), T, B, 0 if h0 is None else h0.shape[1], int(lengths.ndim == 2))
+        self._launch("forward", sized, P, B, job, inputs.device)
+        return h, kept
+
+    def backward(  # noqa: PLR0913
+        self,
+        h: Float[Tensor, "P T1 B S"],
+        kept: Float[Tensor, "P T B K"],
+        direct: Direct,
+        w_rec: Float[Tensor, "P R A"] | None,
+        own: Float[Tensor, "P N U"],
+        lengths: Int64[Tensor, "P ..."],
+        second: Float[Tensor, "P U U"] | None = None,
+        *,
+        keep: bool,
+        first: bool,
+    ) -> Errors:
+        """From the direct part of the states' errors; `first`: whether that of the initial state is wanted."""
+        (P, T, B), (f, U) = (
+            (h.shape[0], h.shape[1] - 1, h.shape[2]),
+            (self.description.formulas, self.description.units),
+        )
+        sized = backward_sized(self.description, h.element_size(), B)
+        given = direct.last if direct.steps is None else direct.steps
+        assert given is not None
+        tiles = -(-B // sized.items)
+        blocks = f.inputs + bool(self.description.second)
+        dx, back = h.new_empty(P, T, B, blocks * U), h.new_empty(P, T, B, f.states * U) if keep else None
+        down = h.new_empty(P, tiles, len(f.trained), U)
+        dh0 = h.new_empty(P, tiles, f.states * U) if first else None
+        scratch = _scratch(sized, h, P, B)
+        tensors = (h, kept, direct.last, direct.steps, w_rec, own, second, lengths, dx, back, down, dh0, scratch)
+        job = (*map(compiling.address, tensors), T, B, given.shape[-1], int(lengths.ndim == 2))
+        self._launch("backward", sized, P, B, job, h.device)
+        return Errors(dx, back, _over_tiles(down), None if dh0 is None else _over_tiles(dh0))
+
+    def tangent(  # noqa: PLR0913
+        self,
+        h: Float[Tensor, "P T1 B U"],
+        kept: Float[Tensor, "P T B K"],
+        ends: tuple[Float[Tensor, "P B U"], Float[Tensor, "P B U"]],
+        w_rec: Float[Tensor, "P U U"],
+        step: Float[Tensor, "P U U"],
+        own: Float[Tensor, "P N U"],
+        horizon: Int64[Tensor, " P"],
+    ) -> tuple[Float[Tensor, "P B U"], Float[Tensor, "P B U"], Int64[Tensor, "P tiles"]]:
+        """(delta, its change, exponents tile by tile); `ends`: of the last step, delta and the state's error."""
+        P, T, B = h.shape[0], h.shape[1] - 1, h.shape[2]
+        sized = tangent_sized(self.description, h.element_size(), B)
+        delta, change = torch.empty_like(ends[0]), torch.empty_like(ends[0])
+        exponents = torch.empty(P, -(-B // sized.items), dtype=torch.int64, device=h.device)
+        scratch = _scratch(sized, h, P, B)
+        tensors = (h, kept, *ends, w_rec, step, own, horizon, delta, change, scratch, exponents)
+        self._launch("tangent", sized, P, B, (*map(compiling.address, tensors), T, B), h.device)
+        return delta, change, exponents
+
+    def _launch(self, name: str, sized: Sized, P: int, B: int, job: tuple[int, ...], device: torch.device) -> None:
+        launch = compiling.kernel(name, sized.source, device)
+        launch((P, -(-B // sized.items)), sized.threads, sized.shared, job)
+
+
+def _scratch(sized: Sized, like: Tensor, P: int, B: int) -> Tensor | None:
+    """Memory for the programs' matrices, where shared memory does not hold them."""
+    return like.new_empty(P * -(-B // sized.items) * sized.scratch) if sized.scratch else None
+
+
+def _over_tiles(parts: Float[Tensor, "P tiles ..."]) -> Float[Tensor, "P ..."]:
+    """Sums tile by tile: one order for every P."""
+    total = parts[:, 0]
+    for i in range(1, parts.shape[1]):
+        total = total + parts[:, i]
+    return total

@@ -1,0 +1,84 @@
+"""Gradients of a loop's weights: sums over all steps and samples of [states, inputs, 1] times the errors of x."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnsweep.core.recurrence.gpu import compiling
+from rnnsweep.core.recurrence.gpu.layout import SHARED_BYTES
+from rnnsweep.core.recurrence.gpu.source import program
+
+_INNER = 16
+_STAGES = 3
+_MOST_ROWS, _MOST_COLUMNS = 16, 7
+_MOST_PARTS, _MOST_THREADS = 2, 256
+
+
+@dataclass(frozen=True)
+class WantedWeights:
+    """Of which weights: the first R entries of the states, the first N of the errors, and the bias."""
+
+    R: int
+    N: int
+    bias: bool = False
+
+
+@dataclass(frozen=True)
+class _Sized:
+    source: str
+    grid: tuple[int, int]
+    threads: int
+    shared: int
+
+
+def weight_gradients(
+    states: Float[Tensor, "P T1 B S"],
+    inputs: Float[Tensor, "P T B I"] | None,
+    errors: Float[Tensor, "P T B X"],
+    wanted: WantedWeights,
+) -> tuple[Float[Tensor, "P R N"], Float[Tensor, "P I N"] | None, Float[Tensor, "P N"] | None]:
+    """(Of w_rec, of w_in where inputs are given, of the bias where it is wanted).
+
+    Numerics:
+        Sums in the order of the samples, every second one by itself; tiles do not depend on P, so that a row's sums are
+        the same in every pack.
+    """
+    P, T, B, X = errors.shape
+    I, R, N = 0 if inputs is None else inputs.shape[-1], wanted.R, wanted.N  # noqa: E741
+    sized = _sized((R, states.shape[-1]), I, (N, X), errors.element_size(), bias=wanted.bias)
+    dw_rec = errors.new_empty(P, R, N)
+    dw_in, dbias = None if inputs is None else errors.new_empty(P, I, N), None
+    if wanted.bias:
+        dbias = errors.new_empty(P, N)
+    tensors = (states, inputs, errors, dw_rec, dw_in, dbias)
+    launch = compiling.kernel("weight_gradients", sized.source, errors.device)
+    across, deep = sized.grid
+    launch((across, P, deep), sized.threads, sized.shared, (*map(compiling.address, tensors), T * B, states.stride(0)))
+    return dw_rec, dw_in, dbias
+
+
+@lru_cache(maxsize=256)
+def _sized(left: tuple[int, int], I: int, right: tuple[int, int], itemsize: int, *, bias: bool) -> _Sized:  # noqa: E741
+    (R, S), (N, X) = left, right
+    rows, columns = -(-(R + I + int(bias)) // 8), -(-N // 8)
+    deep, across = -(-rows // _MOST_ROWS), -(-columns // _MOST_COLUMNS)
+    row_groups, column_groups = -(-rows // deep), -(-columns // across)
+    groups = row_groups * column_groups
+    parts = max(1, min(_MOST_PARTS, _MOST_THREADS // groups))
+    threads = -(-groups * parts // 32) * 32
+    stage = _INNER * 8 * (row_groups + column_groups)
+    shared = itemsize * max(_STAGES * stage, (parts - 1) * 8 * groups)
+    # Sums take half of a thread's registers; of float64 they take them all.
+    programs = max(1, min(SHARED_BYTES // (shared + 1024), 512 * 4 // itemsize // threads))
+    wide = (R % 4 == S % 4 == 0, N % 4 == X % 4 == 0) if itemsize == 4 else (R % 2 == S % 2 == 0, N % 2 == X % 2 == 0)
+    lane = 16 // itemsize
+    constants = {
+        "R": R, "LEFT": S, "I": I, "BIASED": int(bias), "N": N, "RIGHT": X, "ROW_GROUPS": row_groups,
+        "COLUMN_GROUPS": column_groups, "PARTS": parts, "THREADS": threads, "INNER": _INNER, "STAGES": _STAGES,
+        "LEFT_WIDE": lane if wide[0] else 1, "RIGHT_WIDE": lane if wide[1] else 1, "PROGRAMS": programs,
+    }  # fmt: skip
+    return _Sized(program("weight_gradients", itemsize, constants), (across, deep), threads, shared)

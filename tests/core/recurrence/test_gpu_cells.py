@@ -1,0 +1,125 @@
+"""Loops of gated and described cells by the gpu engine: the numbers of `CellEngine`, rows, lengths, what is refused."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+import torch
+
+from rnnsweep.core.recurrence.cells import Cell, CellEngine
+from rnnsweep.core.recurrence.choose import engine_for
+from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
+from rnnsweep.core.recurrence.normed_cells import NormedLstmCell
+from rnnsweep.core.recurrence.reference import ReferenceEngine
+from rnnsweep.errors import ConfigError
+from tests.contract import test_described_engines as described
+from tests.contract import test_gated_engines as gated
+from tests.contract import test_sequence_lengths as lengths
+from tests.contract.test_engines import assert_close
+from tests.core.recurrence.conftest import OnDevice
+from tests.core.recurrence.test_described_engine import PairedCase, on_diagonals
+from tests.kit.strangers import assert_short_rows_are_shorter_packs
+
+KINDS: dict[str, ModuleType] = {**dict.fromkeys(gated.CELLS, gated), **dict.fromkeys(described.KINDS, described)}
+LOOPS = ("h", "x", "w_rec", "h0")
+
+
+def fused(gpu: OnDevice, cell: Cell) -> OnDevice:
+    """The engine under test of a cell."""
+    from rnnsweep.core.recurrence.gpu.cell_engine import GpuCellEngine
+
+    return OnDevice(GpuCellEngine(cell), gpu.device)
+
+
+def close(mine: torch.Tensor, true: torch.Tensor, bound: float) -> bool:
+    scale = true.abs().max().clamp_min(1e-300)  # what is not trained is 0
+    return bool((mine - true).abs().max() <= bound * scale)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 10, 16, 6), (2, 4, 17, 9, 40)], ids=["unit", "two tiles, wide input"])
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_equals_the_step_by_step_engine(gpu: OnDevice, kind: str, shape: tuple[int, ...]) -> None:
+    """Same names, shapes and values; float32 within three times what the other engine is off, or 64 last places."""
+    case = KINDS[kind].Case(kind, shape, steps=True, wide=True)
+    _, true = case.run(CellEngine(case.cell))
+    _, mine = case.run(fused(gpu, case.cell))
+    assert mine.keys() == true.keys()
+    single = KINDS[kind].Case(kind, shape, steps=True, wide=True, dtype=torch.float32)
+    _, rounded = single.run(fused(gpu, single.cell))
+    _, other = single.run(CellEngine(single.cell))
+    for name, value in true.items():
+        assert mine[name].shape == value.shape, name
+        if value.numel():
+            assert close(mine[name], value, 1e-12), name
+            scale = value.abs().max().clamp_min(1e-300)
+            off = 3 * float((other[name] - value).abs().max() / scale)
+            assert close(rounded[name], value, max(64 * torch.finfo(torch.float32).eps, off)), name
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_drives_and_a_loss_of_the_last_step(gpu: OnDevice, kind: str) -> None:
+    case = KINDS[kind].Case(kind, (3, 5, 4, 7, 2), driven=False)
+    (_, true), (_, mine) = case.run(CellEngine(case.cell)), case.run(fused(gpu, case.cell))
+    assert all(close(mine[name], value, 1e-12) for name, value in true.items() if value.numel())
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "sbo", "cornn"])
+def test_matrices_that_shared_memory_does_not_hold(gpu: OnDevice, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    from rnnsweep.core.recurrence.gpu import loops
+
+    def forget() -> None:
+        for sized in (loops.forward_sized, loops.backward_sized, loops.tangent_sized):
+            sized.cache_clear()
+
+    case = KINDS[kind].Case(kind, (2, 5, 3, 9, 2), steps=True, wide=True)
+    _, true = case.run(CellEngine(case.cell))
+    forget()
+    monkeypatch.setattr(loops, "SHARED_BYTES", 4096)
+    _, mine = case.run(fused(gpu, case.cell))
+    monkeypatch.undo()
+    forget()
+    assert all(close(mine[name], value, 1e-12) for name, value in true.items() if value.numel())
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_loops_of_a_row_are_the_same_in_every_pack(gpu: OnDevice, kind: str) -> None:
+    case = KINDS[kind].Case(kind, (3, 4, 5, 12, 2), dtype=torch.float32)
+    whole = case.run(fused(gpu, case.cell))[1]
+    for p in range(3):
+        alone = case.rows(slice(p, p + 1)).run(fused(gpu, case.cell))[1]
+        assert all(torch.equal(alone[key][0], whole[key][p]) for key in LOOPS)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", *list(described.KINDS)[:3]])
+def test_short_rows_are_shorter_packs(gpu: OnDevice, kind: str) -> None:
+    case = KINDS[kind].Case(kind, (3, 6, 4, 8, 3))
+    assert_short_rows_are_shorter_packs(case, fused(gpu, case.cell), ("w_rec", "w_in", "bias", "h0"), assert_close)
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_a_simple_loop_of_pairs_is_what_its_matrix_says(gpu: OnDevice, each: bool) -> None:
+    case = PairedCase((3, 6, 4, 14, 2), steps=True)
+    case = lengths.differing(case) if each else case
+    true, mine = (on_diagonals(case.run(engine)[-1]) for engine in (ReferenceEngine(), gpu))
+    assert mine.keys() == true.keys()
+    assert all(close(mine[name], value, 1e-13) for name, value in true.items())
+
+
+def test_who_gets_these_loops(gpu: OnDevice) -> None:
+    none, device = gated.NONE, torch.device("cuda")
+    for cell in (LstmCell(4), GruCell(4), described.Case(next(iter(described.KINDS))).cell):
+        engine, note = engine_for(cell, "auto", none, torch.float32, device)
+        assert (type(engine).__name__, engine.tile, note) == ("GpuCellEngine", None, "")
+        engine, note = engine_for(cell, "gpu", none, torch.float32, device, regularised=True)
+        assert (engine.name, "no zoneout" in note) == ("reference", True)
+    engine, note = engine_for(NormedLstmCell(4), "auto", none, torch.float32, device)
+    assert (engine.name, "no fused loop on a GPU" in note) == ("reference", True)
+
+
+def test_they_have_no_tangents(gpu: OnDevice) -> None:
+    case = gated.Case("lstm")
+    trace, _ = case.run(CellEngine(case.cell))
+    engine = fused(gpu, case.cell).engine
+    with pytest.raises(ConfigError, match="LstmCell has no tangent recursion"):
+        engine.tangent(trace, case.weights.w_rec, case.lengths, gated.NONE)
