@@ -12,6 +12,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import Tangent
+from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu.tiling import Tiling, check_entries, fuses_inputs, rounded
 from rnnsweep.core.types import Direct, KernelArguments, LoopGradients, LoopWeights, Record, Trace, check_parts
 from rnnsweep.extras import install_hint
@@ -22,6 +23,7 @@ except ImportError as error:
     raise ImportError(f"the gpu engine needs triton ({error}). {install_hint('gpu')}") from error
 
 from rnnsweep.core.recurrence.gpu.backward import backward_kernel
+from rnnsweep.core.recurrence.gpu.filters import GpuFilterLoops
 from rnnsweep.core.recurrence.gpu.forward import forward_kernel
 from rnnsweep.core.recurrence.gpu.pointwise import FUSED
 from rnnsweep.core.recurrence.gpu.tangent import tangent_kernel
@@ -58,6 +60,7 @@ class GpuEngine:
 
     def __init__(self, precision: Precision = "ieee") -> None:
         self.precision: Precision = precision
+        self._filters = GpuFilterLoops()
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """An activation that the kernels do not know, or another type than float32 and float64."""
@@ -175,6 +178,18 @@ class GpuEngine:
         """See `Engine.matmul`."""
         KernelArguments(left.dtype, left.device).check("right", right, (*left.shape[::2], right.shape[-1]))
         return numerics.matmul(left, right)
+
+    def filtered(
+        self, inputs: Float[Tensor, "P T B I"], filter_: DriveFilter, lengths: Int64[Tensor, "P ..."]
+    ) -> FilterRecord:
+        """See `FilterEngine.filtered`."""
+        return self._filters.filtered(inputs, filter_, lengths)
+
+    def filtered_back(
+        self, record: FilterRecord, gradient: Float[Tensor, "P T B G"], *, further: bool
+    ) -> FilterGradients:
+        """See `FilterEngine.filtered_back`."""
+        return self._filters.filtered_back(record, gradient, further=further)
 
     def _launch(self, kernel: Any, tiling: Tiling, arguments: tuple[Any, ...], **sizes: Any) -> None:
         """One launch: a program per row and batch tile; the last argument is B, the first a tensor of all rows."""
