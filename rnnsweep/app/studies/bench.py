@@ -190,8 +190,12 @@ def _train(barrier: Barrier, case: Case) -> dict[str, Any]:
     return {"seconds": seconds, **sizes, **names}
 
 
-def bench_config(overrides: Sequence[str]) -> dict[str, Any]:
-    """The point that is measured: temporal order, T = 100, B = 10, H = 100, momentum SGD, clip 1; with overrides."""
+def bench_config(overrides: Sequence[str], *, check_units: bool = True) -> dict[str, Any]:
+    """The point that is measured: temporal order, T = 100, B = 10, H = 100, momentum SGD, clip 1; with overrides.
+
+    Args:
+        overrides: Hydra's grammar. check_units: as for `load`; without, neither Optuna nor a database is needed.
+    """
     from pathlib import Path
 
     from rnnsweep.app.config.load import load
@@ -206,4 +210,4 @@ def bench_config(overrides: Sequence[str]) -> dict[str, Any]:
         "space={}",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        return load(None, [*unit, *overrides], store=Path(folder)).resolved
+        return load(None, [*unit, *overrides], store=Path(folder), check_units=check_units).resolved
