@@ -96,6 +96,7 @@ layers: dev
 bench: dev ## speed, measured on this machine, beside the floor and the peers
 	$(BIN)/rnnsweep bench
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/gpu.py
 
 clean: ## forget caches and builds; the store mlruns/ stays
 	rm -rf dist build site .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache

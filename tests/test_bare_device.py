@@ -75,3 +75,9 @@ def test_gpu_tests_run_there(bare):
     done = run(bare, "-m", "pytest", "-p", "no:cacheprovider", "-k", "sample_ids", *FILES)
     assert done.returncode == 0, done.stdout[-3000:]
     assert done.stdout.startswith("."), done.stdout[-3000:]
+
+
+def test_the_benchmark_starts_there(bare):
+    """All of it is imported before it looks for a GPU; a hidden one is none."""
+    done = run(bare | {"CUDA_VISIBLE_DEVICES": ""}, "benchmarks/gpu.py")
+    assert (done.returncode, done.stdout) == (0, "no GPU here: nothing was measured\n"), done.stderr[-3000:]
