@@ -49,5 +49,5 @@ def test_replayed_updates_are_those_that_are_called_and_the_cpus(cuda: str, grou
     # cuBLAS may choose another kernel where it is recorded: last bits, in float64, of eight updates
     torch.testing.assert_close(found.params, called.params, rtol=1e-10, atol=1e-10)
     if file.stem not in CHAOTIC:
-        cpus = trained(config, "cpu")
+        cpus = trained({**config, "engine": "reference"}, "cpu")  # the fused one compiles for as long as all of this
         torch.testing.assert_close(found.params.cpu(), cpus.params, rtol=1e-8, atol=1e-8)

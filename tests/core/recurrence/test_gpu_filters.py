@@ -151,6 +151,26 @@ def test_filters_equal_the_operations_of_the_families(filters, case):
         torch.testing.assert_close(value, true[name], rtol=1e-12, atol=1e-12, msg=lambda text, n=name: f"{n}: {text}")
 
 
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_families_are_fed_by_the_engine(filters, adaptive):
+    """A constant rate of a row, as families have it, lies in memory once; `both` gives what came in, too."""
+    drawn = Case(steady=True, adaptive=adaptive, padded="rows").drawn().on(filters.device)
+    f, device = drawn.filter, filters.device
+    momentum = Momentum(constant(f.decay[:, 0, 0], 5), f.scale[:, None, None, None])
+    filter_ = momentum if f.beta is None else Adaptive(momentum, constant(f.beta[:, 0, 0], 5))
+    values = {"w_in": f.w_in, "b": f.bias, "b_rec": f.after}
+    feeds = [
+        filtered_feed(values, drawn.inputs, drawn.lengths, filter_, engine)
+        for engine in (filters.engine, ReferenceEngine())
+    ]
+    assert feeds[0].both is not None
+    torch.testing.assert_close(feeds[0].inputs, feeds[1].inputs, rtol=1e-12, atol=1e-12)
+    mine, true = (feed.backward(drawn.g) for feed in feeds)
+    torch.testing.assert_close(mine, true, rtol=1e-12, atol=1e-12)
+    assert mine[0].keys() == values.keys()
+    assert mine[1].device.type == torch.device(device).type
+
+
 @pytest.mark.parametrize("case", CASES[:6], ids=str)
 def test_filters_equal_the_cpu_engines(filters, case):
     cpu, drawn = CpuEngine(1), case.drawn()
