@@ -7,6 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # Tests that start clusters, servers, browsers, or kill things run after all others, and wait more than they work: four
 # files at a time. Those of the GPU engine have processes of their own: its interpreter must be chosen before triton is imported.
 GPU := $(wildcard tests/core/test_gpu*.py tests/core/recurrence/test_gpu*.py)
+REPLAYED := tests/contract/test_replay.py
 PROCESSES := tests/browser tests/chaos tests/e2e tests/adapters/ray tests/contract/test_executors.py
 # Folders with the longest files come first: begun last, such a file would be left to one process alone.
 BY_FILE := --dist loadfile --no-loadscope-reorder
@@ -21,10 +22,10 @@ COVER = $(if $(SYSMON),--cov=rnnsweep --cov-report=)
 # Ctrl-C stops a sweep in order: it says how to go on, and ends with this code, which is no error of make's to report.
 STOPPED := 3
 
-.PHONY: help install dev quickstart test check docs bench format lint types layers clean
+.PHONY: help install dev quickstart test test-gpu check docs bench format lint types layers clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(VENV)/.installed ## the program and what it needs
 
@@ -67,6 +68,14 @@ test: dev lint types layers docs ## everything: also the minutes long tests, tho
 	$(PYTEST) --numprocesses 4 $(BY_FILE) -m 'not study' --durations=20 $(PROCESSES)
 	$(if $(COVER),$(BIN)/python -m tests.kit.coverage_table)
 
+# For a machine that is lent for a while: nothing is installed, and its own Python will do where there is no environment.
+# No more is needed than torch, triton, numba, scipy, jaxtyping, hydra-core, pytest and what these need.
+test-gpu: ANY = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+test-gpu: ## kernels and replayed updates on the GPU that is here; without one in Triton's interpreter
+	@$(ANY) -c 'import torch; gpu = torch.cuda.is_available(); print("on", torch.cuda.get_device_name() if gpu else "the CPU, by an interpreter")'
+	PYTHONPATH=. $(ANY) -m pytest -m 'not study' $(GPU)
+	PYTHONPATH=. $(ANY) -m pytest -m 'not study' $(REPLAYED)
+
 docs: dev ## the site, in site/: open site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
@@ -87,6 +96,7 @@ layers: dev
 bench: dev ## speed, measured on this machine, beside the floor and the peers
 	$(BIN)/rnnsweep bench
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/gpu.py
 
 clean: ## forget caches and builds; the store mlruns/ stays
 	rm -rf dist build site .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache

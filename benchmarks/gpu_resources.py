@@ -1,9 +1,9 @@
 """What Triton's kernels need of an H100 or H200 (sm_90), compiled without one: ``python benchmarks/gpu_resources.py``.
 
 Registers per thread, bytes spilled per thread, shared memory per program, and how many programs a multiprocessor holds
-with them, for the loops at B = 10 and several H, types and products, and for the kernel of random numbers. The compiler
+with them, for the loops at B = 10 and several H, types and products, for filters and for random numbers. The compiler
 of the triton wheel makes them; nothing runs. --write makes docs/results/gpu_resources.md; --cases takes cases as JSON,
-lists of arguments of `loop` or `random_numbers`, and prints their figures as JSON.
+lists of arguments of `loop`, `drive_filter` or `random_numbers`, and prints their figures as JSON.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import re
 import tempfile
@@ -24,8 +25,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from rnnsweep.core import rng_gpu
-from rnnsweep.core.recurrence.gpu import backward, forward, tangent
-from rnnsweep.core.recurrence.gpu.tiling import Tiling, rounded
+from rnnsweep.core.recurrence.gpu import backward, filter_kernels, filters, forward, tangent
+from rnnsweep.core.recurrence.gpu.tiling import Tiling, fuses_inputs, rounded
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/results/gpu_resources.md"
 TARGET = GPUTarget("cuda", 90, 32)
@@ -38,6 +39,12 @@ LOOPS = {
     "tangent": (tangent.tangent_kernel, ("slopes", "total", "leak")),
 }
 """Kernel of each loop, and what is absent for an SRN of tanh, loss at the end, with the trace that Omega reads."""
+FILTERS = {
+    "filter": filter_kernels.filter_kernel,
+    "filter_back": filter_kernels.filter_back_kernel,
+    "filter_sums": filter_kernels.filter_sums_kernel,
+}
+"""Kernels of filters over time, which run before and after a loop."""
 WIDTHS = (32, 64, 100, 128, 256)
 WAYS = (("float32", "ieee"), ("float32", "tf32x3"), ("float64", "ieee"))
 BATCH, INPUTS = 10, 6
@@ -103,6 +110,20 @@ def loop(  # noqa: PLR0913
     return compiled(kernel, dtype, sizes | dict.fromkeys(absent), cut.warps, cut.stages)
 
 
+def drive_filter(
+    name: str, dtype: str, G: int, inputs: int, adaptive: bool = False, absent: list[str] | None = None
+) -> dict[str, int]:
+    """A kernel of filters, cut as the engine cuts it; with bias, and with what is added unfiltered."""
+    kernel, kind, fused = FILTERS[name], getattr(torch, dtype), fuses_inputs(inputs)
+    away = {*(absent or ()), *(() if adaptive else ("beta", "kept"))}
+    if not fused:  # products outside make and take what the kernel does not
+        away |= {"filter": {"w_in"}, "filter_back": {"inputs"}, "filter_sums": {"w_in"}}[name]
+    sizes = {"G": G, "INPUTS": inputs if fused else 0, "INNER": filters.inner_of(inputs), "BIAS": 1, "AFTER": 1}
+    sizes |= {"LINES": sizes["INPUTS"] + 2, "BLOCK": filters.entries_per_program(G, kind), "EACH": True}
+    sizes |= {"STAGES": filters.STAGES, "ITEMS": filters.ITEMS}
+    return compiled(kernel, dtype, sizes | dict.fromkeys(away), filters.WARPS)
+
+
 def random_numbers(what: str, dtype: str, n: int, bounds: bool = False) -> dict[str, int]:
     """The kernel of random numbers, for n words per sequence; `bounds` that are tensors."""
     tall, across = rng_gpu.tile_of(n)
@@ -124,6 +145,18 @@ def table_of_loops() -> list[str]:
         for dtype, precision in WAYS:
             for H in WIDTHS:
                 lines.append(row_of([name, dtype, precision, H], loop(name, "tanh", BATCH, H, dtype, None, precision)))
+                print(lines[-1], flush=True)
+    return lines
+
+
+def table_of_filters() -> list[str]:
+    lines = ["| kernel | kind | type | inputs | G | registers | spilled, bytes | shared, KB | warps | programs |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|---|")
+    for name in FILTERS:
+        for kind in ("either",) if name == "filter_sums" else ("momentum", "adaptive"):
+            for dtype, inputs in itertools.product(("float32", "float64"), (INPUTS, 32, 64)):
+                found = drive_filter(name, dtype, 100, inputs, kind == "adaptive")
+                lines.append(row_of([name, kind, dtype, inputs, 100], found))
                 print(lines[-1], flush=True)
     return lines
 
@@ -154,7 +187,7 @@ def notes_on(loops: list[str]) -> list[str]:
     ]
 
 
-def write(loops: list[str], numbers: list[str]) -> None:
+def write(loops: list[str], over_time: list[str], numbers: list[str]) -> None:
     text = [
         "# GPU resources",
         "",
@@ -170,6 +203,13 @@ def write(loops: list[str], numbers: list[str]) -> None:
         "",
         *loops,
         "",
+        "## Filters",
+        "",
+        "Filters over time of an input path: with a bias, something added unfiltered, and lengths of every sequence.",
+        "With more than 32 inputs the products with w_in are cuBLAS's.",
+        "",
+        *over_time,
+        "",
         "## Random numbers",
         "",
         "One launch for each call of `Draws`; words of 2 (positions, symbols) and 100 steps (values) per sequence.",
@@ -179,17 +219,24 @@ def write(loops: list[str], numbers: list[str]) -> None:
     PAGE.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
+def figures_of(case: list[Any]) -> dict[str, int]:
+    """Of one case; the name says of what kind."""
+    if case[0] in LOOPS:
+        return loop(*case)
+    return (drive_filter if case[0] in FILTERS else random_numbers)(*case)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/results/gpu_resources.md")
     parser.add_argument("--cases", type=json.loads, help="compile these only")
     options = parser.parse_args()
     if options.cases is not None:
-        print(json.dumps([(loop if case[0] in LOOPS else random_numbers)(*case) for case in options.cases]))
+        print(json.dumps([figures_of(case) for case in options.cases]))
         return
-    loops, numbers = table_of_loops(), table_of_random_numbers()
+    loops, over_time, numbers = table_of_loops(), table_of_filters(), table_of_random_numbers()
     if options.write:
-        write(loops, numbers)
+        write(loops, over_time, numbers)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import importlib.util
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,15 @@ OPERATIONS = 6 * T * B * H * H
 RESULT = Path(__file__).parent.parent / "docs/results/speed.md"
 
 
-def make_batch(generator, torch):
+def make_batch(generator, torch, device="cpu"):
     """Temporal order in plain torch, vectorised: what a user would write."""
-    symbols = torch.randint(2, 6, (T, B), generator=generator)
+    how = {"generator": generator, "device": device}
+    symbols = torch.randint(2, 6, (T, B), **how)
     n = T // 10
-    first = torch.randint(0, n, (B,), generator=generator) + n
-    second = torch.randint(0, n, (B,), generator=generator) + T // 2
-    bits = torch.randint(0, 2, (2, B), generator=generator)
-    lane = torch.arange(B)
+    first = torch.randint(0, n, (B,), **how) + n
+    second = torch.randint(0, n, (B,), **how) + T // 2
+    bits = torch.randint(0, 2, (2, B), **how)
+    lane = torch.arange(B, device=device)
     symbols[first, lane], symbols[second, lane] = bits[0], bits[1]
     return torch.nn.functional.one_hot(symbols, INPUTS).float(), bits[0] + 2 * bits[1]
 
@@ -59,8 +61,13 @@ def torch_rows(barrier, updates: int) -> float:
 
 
 def jax_rows(barrier, updates: int, rows: int) -> float:
-    """A jit-compiled scan; with rows > 1, vmapped over networks."""
+    """`jax_step` on one thread."""
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    return timed(barrier, jax_step(rows), updates)
+
+
+def jax_step(rows: int) -> Callable[[], None]:
+    """An update by a jit-compiled scan; with rows > 1, vmapped over networks."""
     import jax
     import jax.numpy as jnp
 
@@ -108,7 +115,7 @@ def jax_rows(barrier, updates: int, rows: int) -> float:
         state[:] = program(*state)
         jax.block_until_ready(state[0]["w"])
 
-    return timed(barrier, step, updates)
+    return step
 
 
 def packed_torch_rows(barrier, updates: int, rows: int) -> float:
@@ -201,7 +208,7 @@ def repeated(
     shape = config["task"]["length"] / 100 * config["family"]["hidden"] / 100 * config["training"]["batch"] / 10
     work = 3200 / max(1, shape) / (5 if engine == "reference" else 1)
     for width in widths:
-        runs = [measure(config, [engine], [width], cores, max(10, round(work / width)))[0] for _ in range(repeats)]
+        runs = [next(measure(config, [engine], [width], cores, max(10, round(work / width)))) for _ in range(repeats)]
         found.append(sorted(runs, key=lambda run: run["ms_per_row_update"])[repeats // 2])
     return found
 

@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.recurrence.base import Engine
@@ -176,16 +174,6 @@ def check_against_one_row(engine: Engine, case: Case, tolerance: float = 1e-10) 
 def test_equals_one_row_reference(engine: Engine, name: str, steps: bool, leak: bool) -> None:
     check_against_one_row(engine, Case(name, leak=leak, steps=steps))
     check_against_one_row(engine, Case(name, (2, 3, 2, 18, 1), leak=leak, steps=steps, driven=False))
-
-
-@settings(max_examples=25, deadline=None)
-@given(data=st.data())
-def test_equals_one_row_reference_at_any_shape(engine: Engine, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(list(ACTIVATIONS)))
-    T, B, I = (data.draw(st.integers(1, high)) for high in (9, 23, 5))  # noqa: E741
-    H = data.draw(st.integers(1, 40)) * (2 if name == "oplu" else 1)
-    flags = {k: data.draw(st.booleans()) for k in ("leak", "steps", "driven")}
-    check_against_one_row(engine, Case(name, (2, T, B, H, I), seed=data.draw(st.integers(0, 99)), **flags))
 
 
 @pytest.mark.parametrize("steps", [False, True])

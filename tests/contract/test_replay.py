@@ -70,9 +70,9 @@ def config_with(group: str, file: Path) -> dict[str, Any]:
     return {**config, group: {**block, "_name_": name}}
 
 
-def pack_of(config: dict[str, Any], updates: int) -> Pack:
+def pack_of(config: dict[str, Any], updates: int, device: str = "cpu") -> Pack:
     units = build_units(config)
-    pack = Pack(build_program(config, units, torch.device("cpu")))
+    pack = Pack(build_program(config, units, torch.device(device)))
     members = [Member(row, updates, row_hypers(units), Streams(0, row)) for row in range(2)]
     pack.join([(member, initial_state(pack.program, units, member.streams)) for member in members])
     return pack

@@ -7,12 +7,13 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from typing import TYPE_CHECKING
 
 from rnnsweep.adapters.ledger.secrets import STARS, with_password, without_secrets
 from rnnsweep.adapters.postgres import is_postgres
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 _PORT = 5432
 _FIELDS = 5  # of a line of libpq's password file: host, port, database, user, password
@@ -89,6 +90,10 @@ def _login(url: URL) -> tuple[object, object, object]:
 
 
 def _parsed(url: str) -> URL | None:
+    # Here, not above: as in `secrets`.
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         return make_url(url)
     except (ArgumentError, ValueError):

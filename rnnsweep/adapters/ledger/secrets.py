@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 STARS = "***"
 REFERENCE = re.compile(r"\$\{oc\.env:([A-Za-z_]\w*)\}")
@@ -105,6 +105,10 @@ def _starred(secret: str) -> str:
 
 def _parsed(url: str, rest: str) -> tuple[bool, list[str]]:
     """Whether the URL has a password, and which of its options are secrets."""
+    # Here, not above: configs are read where no database can be, by benchmarks on a machine lent for an hour.
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # no URL of a database, or a port that is no number

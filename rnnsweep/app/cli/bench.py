@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
-from rnnsweep.app.cli.options import AsJson, console, emit
+from rnnsweep.app.cli.options import AsJson, emit
 
 
 def bench(
@@ -15,28 +16,29 @@ def bench(
         list[str] | None, typer.Option("--engine", help="auto, reference, cpu or gpu; repeatable.")
     ] = None,
     rows: Annotated[list[int] | None, typer.Option("--rows", min=1, help="Rows in all; repeatable.")] = None,
-    processes: Annotated[int | None, typer.Option("--processes", min=1, help="At once; default: one per core.")] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="At once; default: one per core, on a GPU one.")
+    ] = None,
     updates: Annotated[int, typer.Option("--updates", min=1, help="Timed updates per row.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Measure one update of one row (T = 100, B = 10, H = 100) against this machine's GEMM rate."""
-    import os
-
     from rnnsweep.app.studies.bench import bench_config, measure
 
-    at_once = processes or os.cpu_count() or 1
-    results = measure(bench_config(overrides or []), engine or ["auto"], rows or [8, 64, 512], at_once, updates)
+    results = measure(bench_config(overrides or []), engine or ["auto"], rows or [8, 64, 512], processes, updates)
     if as_json:
-        emit(results)
+        emit(list(results))
         return
-    from rich.table import Table
+    # Line by line, not as a table: a machine lent for a while may be taken away before the last one.
+    for index, result in enumerate(results):
+        if not index:
+            typer.echo(_line({name: name.replace("_", " ") for name in result}))
+        typer.echo(_line(result))
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in results[0]:
-        table.add_column(name.replace("_", " "), justify="right")
-    for result in results:
-        table.add_row(*(_cell(value) for value in result.values()))
-    console().print(table)
+
+def _line(values: Mapping[str, object]) -> str:
+    """Values below each other's names; none but a note, which comes last, is wider than its column."""
+    return "  ".join(_cell(value).rjust(max(len(name), 9)) for name, value in values.items()).rstrip()
 
 
 def _cell(value: object) -> str:

@@ -1,7 +1,7 @@
 """Speed of a row-update on this machine, beside the machine's own matrix-product rate.
 
 One worker process per core, each with one thread, as a sweep runs on CPU cores; on a GPU one process. All start
-together, and the slowest one counts.
+together, and the slowest one counts. Updates are those of a rung, but for its last: on a GPU they are replayed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_GEMM = 1024
+if TYPE_CHECKING:
+    import torch
+
+    from rnnsweep.core.pack import Pack
+    from rnnsweep.core.program import Program
+
+_GEMM = {"cpu": 1024, "cuda": 8192}
+"""Sizes of the products that give the rate of a device."""
 _WARM_UPDATES = 3
 
 
@@ -34,34 +41,44 @@ class Case:
 
 
 def measure(
-    config: Mapping[str, Any], engines: Sequence[str], rows: Sequence[int], processes: int, updates: int
-) -> list[dict[str, Any]]:
-    """Time per row-update over engines and widths.
+    config: Mapping[str, Any], engines: Sequence[str], rows: Sequence[int], processes: int | None, updates: int
+) -> Iterator[dict[str, Any]]:
+    """Time per row-update over engines and widths, each as soon as it is known.
 
     Args:
         config: full config of a point (`app.point.resolve_point`); its engine is replaced.
         engines: names to try. rows: widths, in all processes together.
-        processes: how many at once. updates: timed updates per row.
+        processes: how many at once; None: one per core, on a GPU one.
+        updates: timed updates per row.
 
-    Returns:
+    Yields:
         Dictionaries with engine, device, rows, T, B, H, ms_per_row_update, gemm_gflops (of all processes together, same
-        dtype), share_of_gemm (of 6 T B operations per entry of the recurrent matrix, H x H or H x gates, per
+        device and dtype), share_of_gemm (of 6 T B operations per entry of the recurrent matrix, H x H or H x gates, per
         row-update; None for a user's own step), note (why an engine fell back, as for cells without fused loops).
     """
-    rate = sum(together(_gemm, [(config["dtype"],)] * processes))
-    results = []
+    rates: dict[str, float] = {}
     for engine in engines:
+        kind = _device(engine).type
+        at_once = processes or (1 if kind == "cuda" else os.cpu_count() or 1)
+        if kind not in rates:
+            rates[kind] = sum(together(_gemm, [(config["dtype"], kind)] * at_once))
         for width in rows:
-            parts = _split(width, processes)
+            parts = _split(width, at_once)
             jobs = [(Case({**config, "engine": engine}, part, updates),) for part in parts]
             timings = together(_train, jobs)
             seconds = max(item["seconds"] for item in timings)
-            results.append(_result(timings[0], width, seconds / updates / width, rate))
-    return results
+            yield _result(timings[0], width, seconds / updates / width, rates[kind])
+
+
+def _device(engine: str) -> torch.device:
+    """Where an engine's rows are trained."""
+    from rnnsweep.app.worker.device import device_of
+
+    return device_of("cpu" if engine == "cpu" else "auto")
 
 
 def _result(first: Mapping[str, Any], width: int, seconds: float, rate: float) -> dict[str, Any]:
-    operations = None if first["matrix"] is None else 6 * first["T"] * first["B"] * first["matrix"]
+    operations = first["operations"]
     return {
         "engine": first["engine"],
         "device": first["device"],
@@ -130,68 +147,95 @@ def _call(work: Any, barrier: Barrier, queue: Any, job: tuple[Any, ...]) -> None
         raise
 
 
-def _gemm(barrier: Barrier, dtype: str) -> float:
-    """Products of 1024 x 1024 matrices on one thread, GFLOP/s, best of 5."""
+def _gemm(barrier: Barrier, dtype: str, kind: str) -> float:
+    """Products of large square matrices, on a CPU by one thread, GFLOP/s, best of 5."""
     import torch
 
     torch.set_num_threads(1)
-    matrix = torch.randn(_GEMM, _GEMM, dtype=getattr(torch, dtype))
+    size = _GEMM[kind]
+    matrix = torch.randn(size, size, dtype=getattr(torch, dtype), device=kind)
     torch.mm(matrix, matrix)
+    wait_for(matrix.device)
     barrier.wait()
     best = float("inf")
     for _ in range(5):
         started = time.perf_counter()
         for _ in range(4):
             torch.mm(matrix, matrix)
+        wait_for(matrix.device)
         best = min(best, (time.perf_counter() - started) / 4)
-    return 2 * _GEMM**3 / best / 1e9
+    return 2 * size**3 / best / 1e9
+
+
+def wait_for(device: torch.device) -> None:
+    """Until a device has done what it was asked for."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def pack_for(config: Mapping[str, Any], rows: int, device: torch.device, distinct: int | None = None) -> Pack:
+    """Rows of a point, ready to train; data are their own.
+
+    Args:
+        config: full config of a point. device: where they are.
+        distinct: make so many initial states and take them in turn, which saves time at thousands of rows.
+    """
+    from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
+    from rnnsweep.core.pack import Member, Pack, Streams
+
+    units = build_units(config)
+    program = build_program(config, units, device)
+    pack, hypers = Pack(program), row_hypers(units)
+    states = [initial_state(program, units, Streams(0, index)) for index in range(min(rows, distinct or rows))]
+    pack.join([(Member(i, 1 << 40, hypers, Streams(0, i)), states[i % len(states)]) for i in range(rows)])
+    return pack
+
+
+def operations_of(program: Program) -> int | None:
+    """Of one row-update: 6 T B for each entry of the recurrent matrix; None for a user's own step."""
+    from rnnsweep.core.recurrence.own_cell import OwnCell
+
+    cell, hidden = program.family.cell, program.family.hidden
+    if isinstance(cell, OwnCell):  # nobody but the user knows its products
+        return None
+    matrix = hidden * hidden if cell is None else cell.recurrent * cell.product
+    return 6 * program.task.max_length * program.batch * matrix
 
 
 def _train(barrier: Barrier, case: Case) -> dict[str, Any]:
     """Updates of a pack, data generation included, evaluation and checkpoints not."""
-    from rnnsweep.app.worker.device import device_of, single_threaded
-    from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
-    from rnnsweep.core.controllers.base import Tally
-    from rnnsweep.core.pack import Member, Pack, Streams
-    from rnnsweep.core.recurrence.own_cell import OwnCell
-    from rnnsweep.core.training import tiles, update
+    from rnnsweep.app.worker.device import single_threaded
+    from rnnsweep.core.tile import tiles
 
     single_threaded(1)
-    units = build_units(case.config)
-    program = build_program(case.config, units, device_of("cpu" if case.config["engine"] == "cpu" else "auto"))
-    pack = Pack(program)
-    streams = [Streams(0, index) for index in range(case.rows)]
-    states = [initial_state(program, units, stream) for stream in streams]
-    hypers = row_hypers(units)
-    pack.join(
-        [(Member(i, 1 << 40, hypers, s), state) for i, (s, state) in enumerate(zip(streams, states, strict=True))]
-    )
-    cut = [tile for _, tile in tiles(pack)]
+    pack = pack_for(case.config, case.rows, _device(case.config["engine"]))
+    program, cut = pack.program, [tile for _, tile in tiles(pack)]
     for tile in cut:
+        tile.tally.clear()
+        # where updates are replayed, the first is called and the second recorded
         for _ in range(_WARM_UPDATES):
-            update(tile, Tally())
+            tile.once_more()
+    wait_for(program.device)
     barrier.wait()
     started = time.perf_counter()
     for tile in cut:
-        tally = Tally()
         for _ in range(case.updates):
-            update(tile, tally)
-    if program.device.type == "cuda":
-        import torch
-
-        torch.cuda.synchronize()
+            tile.once_more()
+    wait_for(program.device)
     seconds = time.perf_counter() - started
-    cell, hidden = program.family.cell, program.family.hidden
-    matrix: int | None = hidden * hidden if cell is None else cell.recurrent * cell.product
-    if isinstance(cell, OwnCell):  # nobody but the user knows its products
-        matrix = None
-    sizes = {"T": program.task.max_length, "B": program.batch, "H": hidden, "matrix": matrix}
+    sizes = {"T": program.task.max_length, "B": program.batch, "H": program.family.hidden}
     names = {"engine": program.engine.name, "device": str(program.device), "note": program.engine_note}
-    return {"seconds": seconds, **sizes, **names}
+    return {"seconds": seconds, "operations": operations_of(program), **sizes, **names}
 
 
-def bench_config(overrides: Sequence[str]) -> dict[str, Any]:
-    """The point that is measured: temporal order, T = 100, B = 10, H = 100, momentum SGD, clip 1; with overrides."""
+def bench_config(overrides: Sequence[str], *, check_units: bool = True) -> dict[str, Any]:
+    """The point that is measured: temporal order, T = 100, B = 10, H = 100, momentum SGD, clip 1; with overrides.
+
+    Args:
+        overrides: Hydra's grammar. check_units: as for `load`; without, neither Optuna nor a database is needed.
+    """
     from pathlib import Path
 
     from rnnsweep.app.config.load import load
@@ -206,4 +250,4 @@ def bench_config(overrides: Sequence[str]) -> dict[str, Any]:
         "space={}",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        return load(None, [*unit, *overrides], store=Path(folder)).resolved
+        return load(None, [*unit, *overrides], store=Path(folder), check_units=check_units).resolved

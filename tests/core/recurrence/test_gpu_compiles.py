@@ -60,6 +60,19 @@ def test_other_loops_compile(triton_interpreter):
         assert found["shared"] <= 227 * 1024, case
 
 
+def test_filters_compile_without_spilling(triton_interpreter):
+    """Many of them fit at 6 inputs: programs of one warp, each with loads of three steps under way."""
+    cases = [
+        ("filter", "float32", 100, 6), ("filter", "float32", 400, 32, True), ("filter", "float64", 100, 64, True),
+        ("filter_back", "float32", 100, 6, False, ["dz"]), ("filter_back", "float32", 100, 6, True),
+        ("filter_back", "float64", 100, 32, True), ("filter_back", "float32", 100, 64),
+        ("filter_sums", "float32", 100, 6), ("filter_sums", "float64", 100, 64, False, ["after"]),
+    ]  # fmt: skip
+    for case, found in zip(cases, in_a_process(cases), strict=True):
+        assert found["spilled"] == 0, case
+        assert found["programs"] >= (16 if case[1:4] == ("float32", 100, 6) else 8), case
+
+
 def test_random_numbers_compile_without_spilling(triton_interpreter):
     cases = [("integers", "int64", 100, True), ("uniforms", "float32", 100)]
     for case, found in zip(cases, in_a_process(cases), strict=True):

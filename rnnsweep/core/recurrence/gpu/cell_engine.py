@@ -11,12 +11,12 @@ from rnnsweep.core.recurrence.base import Tangent
 from rnnsweep.core.recurrence.cells import Cell, KeptRecord
 from rnnsweep.core.recurrence.gpu.cell_loops import CellLoops
 from rnnsweep.core.recurrence.gpu.engine import GpuEngine
-from rnnsweep.core.recurrence.wrapping import BesideLoops
+from rnnsweep.core.recurrence.wrapping import BesideFilteredLoops
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
 
-class GpuCellEngine(BesideLoops):
+class GpuCellEngine(BesideFilteredLoops):
     """Loops of one cell, made of its formulas; what `GpuEngine` promises about rows holds here too.
 
     Records and traces are those of `CellEngine`: states [P, T + 1, B, S], delta = dC/da_t.

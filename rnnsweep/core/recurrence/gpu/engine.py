@@ -9,6 +9,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import Tangent
+from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of
 from rnnsweep.core.recurrence.gpu.description import Description
@@ -26,6 +27,12 @@ from rnnsweep.core.types import (
     Trace,
     check_parts,
 )
+from rnnsweep.extras import install_hint
+
+try:
+    from rnnsweep.core.recurrence.gpu.filters import GpuFilterLoops
+except ImportError as error:
+    raise ImportError(f"the gpu engine needs triton ({error}). {install_hint('gpu')}") from error
 
 
 class GpuEngine:
@@ -57,6 +64,7 @@ class GpuEngine:
     def __init__(self) -> None:
         compiling.require()
         self._paired = PairedLoops()
+        self._filters = GpuFilterLoops()
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """An activation that the kernels do not know, or another type than float32 and float64."""
@@ -167,6 +175,18 @@ class GpuEngine:
         """See `Engine.matmul`."""
         KernelArguments(left.dtype, left.device).check("right", right, (*left.shape[::2], right.shape[-1]))
         return numerics.matmul(left, right)
+
+    def filtered(
+        self, inputs: Float[Tensor, "P T B I"], filter_: DriveFilter, lengths: Int64[Tensor, "P ..."]
+    ) -> FilterRecord:
+        """See `FilterEngine.filtered`."""
+        return self._filters.filtered(inputs, filter_, lengths)
+
+    def filtered_back(
+        self, record: FilterRecord, gradient: Float[Tensor, "P T B G"], *, further: bool
+    ) -> FilterGradients:
+        """See `FilterEngine.filtered_back`."""
+        return self._filters.filtered_back(record, gradient, further=further)
 
 
 def _arguments(like: Tensor, activation: Activation, entries: int) -> KernelArguments:

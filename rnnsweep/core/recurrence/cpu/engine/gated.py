@@ -21,13 +21,12 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
-from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
-from rnnsweep.core.recurrence.wrapping import BesideLoops
+from rnnsweep.core.recurrence.wrapping import BesideFilteredLoops
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
 
-class GatedEngine(BesideLoops):
+class GatedEngine(BesideFilteredLoops):
     """Fused loops of one gated cell; what `CpuEngine` promises about rows, threads and buffers holds here too.
 
     Records and traces are those of `CellEngine`: states [P, T + 1, B, S], delta = dC/da_t.
@@ -211,18 +210,6 @@ class GatedEngine(BesideLoops):
         """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
         del trace, step, horizon, activation
         raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
-
-    def filtered(
-        self, inputs: Float[Tensor, "P T B I"], filter_: DriveFilter, lengths: Int64[Tensor, "P ..."]
-    ) -> FilterRecord:
-        """See `FilterEngine.filtered`."""
-        return self._plain.filtered(inputs, filter_, lengths)
-
-    def filtered_back(
-        self, record: FilterRecord, gradient: Float[Tensor, "P T B G"], *, further: bool
-    ) -> FilterGradients:
-        """See `FilterEngine.filtered_back`."""
-        return self._plain.filtered_back(record, gradient, further=further)
 
     def _drives(self, delta: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T B A"]:
         """Gradients of given drives."""
