@@ -1,9 +1,10 @@
 """What Triton's kernels need of an H100 or H200 (sm_90), compiled without one: ``python benchmarks/gpu_resources.py``.
 
 Registers per thread, bytes spilled per thread, shared memory per program, and how many programs a multiprocessor holds
-with them, for the loops at B = 10 and several H, types and products, and for the kernel of random numbers. The compiler
-of the triton wheel makes them; nothing runs. --write makes docs/results/gpu_resources.md; --cases takes cases as JSON,
-lists of arguments of `loop` or `random_numbers`, and prints their figures as JSON.
+with them, for the loops at B = 10 and several H, types and products, for the maps of recurrent weights, and for the
+kernel of random numbers. The compiler of the triton wheel makes them; nothing runs. --write makes
+docs/results/gpu_resources.md; --cases takes cases as JSON, lists of arguments of `loop`, `weight_map` or
+`random_numbers`, and prints their figures as JSON.
 """
 
 from __future__ import annotations
@@ -24,21 +25,32 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from rnnsweep.core import rng_gpu
-from rnnsweep.core.recurrence.gpu import backward, forward, tangent
+from rnnsweep.core.recurrence.gpu import backward, forward, inverses, squarings, tangent
 from rnnsweep.core.recurrence.gpu.tiling import Tiling, rounded
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/results/gpu_resources.md"
 TARGET = GPUTarget("cuda", 90, 32)
 POINTERS = {"float32": "*fp32", "float64": "*fp64", "int64": "*i64"}
-WHOLE = ("lengths", "horizon", "exponents", "keys", "ids", "low", "high")
+WHOLE = ("lengths", "horizon", "exponents", "keys", "ids", "low", "high", "counts")
 """Tensors of int64, whatever the type of the others."""
+HALF = ("grown", "places")
+"""Tensors of int32."""
 LOOPS = {
     "forward": (forward.forward_kernel, ("act_bias", "h0", "leak", "slopes")),
     "backward": (backward.backward_kernel, ("slopes", "steps", "leak", "dact", "dh0")),
     "tangent": (tangent.tangent_kernel, ("slopes", "total", "leak")),
 }
 """Kernel of each loop, and what is absent for an SRN of tanh, loss at the end, with the trace that Omega reads."""
+MAPS = {
+    "inverse": inverses.inverse_kernel,
+    "pivoted": inverses.pivoted_kernel,
+    "squaring": squarings.squaring_kernel,
+    "squaring_pullback": squarings.squaring_pullback_kernel,
+    "power": squarings.power_kernel,
+}
+"""Kernels of the maps of recurrent weights."""
 WIDTHS = (32, 64, 100, 128, 256)
+MAP_WIDTHS = (20, 40, 64, 100, 128, 200, 256)
 WAYS = (("float32", "ieee"), ("float32", "tf32x3"), ("float64", "ieee"))
 BATCH, INPUTS = 10, 6
 REGISTERS, SHARED, WARPS, PROGRAMS = 65536, 227 * 1024, 64, 32
@@ -69,6 +81,8 @@ def compiled(kernel: Any, dtype: str, fixed: dict[str, Any], warps: int, stages:
 def _type_of(name: str, dtype: str) -> str:
     if name in WHOLE:
         return "*i64"
+    if name in HALF:
+        return "*i32"
     # scalars: sizes and steps, and the stream, whose domain is in its top bits
     scalar = {"stream": "i64"} | dict.fromkeys(("T", "B", "n", "sequences", "low_number", "high_number"), "i32")
     return "i32" if name.endswith(("_row", "_item", "_place")) else scalar.get(name, POINTERS[dtype])
@@ -103,6 +117,15 @@ def loop(  # noqa: PLR0913
     return compiled(kernel, dtype, sizes | dict.fromkeys(absent), cut.warps, cut.stages)
 
 
+def weight_map(name: str, dtype: str, N: int) -> dict[str, int]:
+    """A kernel of the maps, for [N, N] matrices."""
+    sizes: dict[str, Any] = {"N": N, "SIDE": inverses.SIDE, "DONE": 0, "UNTIL": 34}
+    of_type = getattr(torch, dtype)
+    cut: Any = inverses.Cut.of(N, of_type) if name in ("inverse", "pivoted") else squarings.Cut.of(N, of_type)
+    sizes |= {key.upper(): value for key, value in cut._asdict().items()} | {"LIMIT": inverses.LIMITS[of_type]}
+    return compiled(MAPS[name], dtype, sizes, cut.warps)
+
+
 def random_numbers(what: str, dtype: str, n: int, bounds: bool = False) -> dict[str, int]:
     """The kernel of random numbers, for n words per sequence; `bounds` that are tensors."""
     tall, across = rng_gpu.tile_of(n)
@@ -124,6 +147,18 @@ def table_of_loops() -> list[str]:
         for dtype, precision in WAYS:
             for H in WIDTHS:
                 lines.append(row_of([name, dtype, precision, H], loop(name, "tanh", BATCH, H, dtype, None, precision)))
+                print(lines[-1], flush=True)
+    return lines
+
+
+def table_of_maps() -> list[str]:
+    lines = ["| map | type | N | registers | spilled, bytes | shared, KB | warps | programs |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for name in MAPS:
+        # The power that eigenvalues are found by is taken in float64 alone.
+        for dtype in ("float64",) if name == "power" else ("float32", "float64"):
+            for N in MAP_WIDTHS:
+                lines.append(row_of([name, dtype, N], weight_map(name, dtype, N)))
                 print(lines[-1], flush=True)
     return lines
 
@@ -154,7 +189,7 @@ def notes_on(loops: list[str]) -> list[str]:
     ]
 
 
-def write(loops: list[str], numbers: list[str]) -> None:
+def write(loops: list[str], maps: list[str], numbers: list[str]) -> None:
     text = [
         "# GPU resources",
         "",
@@ -170,6 +205,12 @@ def write(loops: list[str], numbers: list[str]) -> None:
         "",
         *loops,
         "",
+        "## Maps of recurrent weights",
+        "",
+        "A program per row: inverses and squarings of [N, N], see docs/decisions/0042-maps-on-a-gpu.md.",
+        "",
+        *maps,
+        "",
         "## Random numbers",
         "",
         "One launch for each call of `Draws`; words of 2 (positions, symbols) and 100 steps (values) per sequence.",
@@ -179,17 +220,24 @@ def write(loops: list[str], numbers: list[str]) -> None:
     PAGE.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
+def of_case(case: list[Any]) -> dict[str, int]:
+    """Figures of the arguments of `loop`, `weight_map` or `random_numbers`."""
+    if case[0] in LOOPS:
+        return loop(*case)
+    return weight_map(*case) if case[0] in MAPS else random_numbers(*case)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/results/gpu_resources.md")
     parser.add_argument("--cases", type=json.loads, help="compile these only")
     options = parser.parse_args()
     if options.cases is not None:
-        print(json.dumps([(loop if case[0] in LOOPS else random_numbers)(*case) for case in options.cases]))
+        print(json.dumps([of_case(case) for case in options.cases]))
         return
-    loops, numbers = table_of_loops(), table_of_random_numbers()
+    loops, maps, numbers = table_of_loops(), table_of_maps(), table_of_random_numbers()
     if options.write:
-        write(loops, numbers)
+        write(loops, maps, numbers)
 
 
 if __name__ == "__main__":

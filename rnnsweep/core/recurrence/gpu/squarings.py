@@ -17,6 +17,8 @@ import triton.language as tl
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rnnsweep.core.recurrence.gpu.powers import exponent_of, scaled
+
 SMALLEST = 16
 """The least that `tl.dot` takes."""
 
@@ -129,6 +131,42 @@ def squaring_pullback_kernel(  # noqa: PLR0913
     _copy(old, out + row, N, ROWS, COLUMNS)
 
 
+@triton.jit
+def power_kernel(  # noqa: PLR0913
+    x, log, spare, out, out_log, DONE: tl.constexpr, UNTIL: tl.constexpr,
+    N: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr,
+):  # fmt: skip
+    """Writes `out` = x^(2^(UNTIL - DONE)) [P, N, N] up to a power of two, and `log` with that: `out_log` [P].
+
+    What a product has as its largest entry scales the factors of the next one, exactly. `spare` [2, P, N, N] is room.
+    """
+    row = tl.program_id(0).to(tl.int64) * N * N
+    all_rows = tl.num_programs(0).to(tl.int64) * N * N
+    old, new, next_ = x + row, spare + row, spare + all_rows + row
+    power = tl.program_id(0) * 0
+    total_log = tl.load(log + tl.program_id(0))
+    weight = total_log * 0 + 1.0
+    for _ in range(0, DONE):
+        weight *= 0.5
+    for _ in range(DONE, UNTIL):
+        largest = total_log * 0
+        total_log += power.to(log.dtype.element_ty) * weight
+        for top in range(0, N, ROWS):
+            i = top + tl.arange(0, ROWS)
+            for left in range(0, N, COLUMNS):
+                j = left + tl.arange(0, COLUMNS)
+                total = tl.zeros((ROWS, COLUMNS), x.dtype.element_ty)
+                total = scaled(_add_product(total, old, old, i, j, N, INNER, False, False), -2 * power)
+                largest = tl.maximum(largest, tl.max(tl.max(tl.abs(total), 1), 0))
+                tl.store(new + i[:, None] * N + j[None, :], total, mask=(i < N)[:, None] & (j < N)[None, :])
+        tl.debug_barrier()  # the product must be written before other threads read it
+        power = exponent_of(largest)
+        weight *= 0.5
+        old, new, next_ = new, next_, new
+    _copy(old, out + row, N, ROWS, COLUMNS)
+    tl.store(out_log + tl.program_id(0), total_log)
+
+
 class Squared(NamedTuple):
     """x^(2^count) with what its pull-back reads.
 
@@ -161,7 +199,22 @@ def squared(x: Float[Tensor, "P N N"], counts: Int64[Tensor, " P"], most: int) -
     return Squared(x, counts, powers, out)
 
 
-def _launch(kernel: Any, x: Tensor, *others: Tensor) -> None:
+def raised(
+    x: Float[Tensor, "P N N"], log: Float[Tensor, " P"], done: int, until: int
+) -> tuple[Float[Tensor, "P N N"], Float[Tensor, " P"]]:
+    """x^(2^(until - done)) up to a power of two; `log` with those powers, each over 2 to the squarings until then.
+
+    Numerics:
+        x = T^(2^done) up to 2^(log * 2^done): what is returned stands in the same relation to T. Entries near 1 stay
+        within the type's range unless all eigenvalues are next to nothing beside them. Row by row.
+    """
+    x, spare = x.contiguous(), x.new_empty(2, *x.shape)
+    out, out_log = torch.empty_like(x), torch.empty_like(log)
+    _launch(power_kernel, x, log.contiguous(), spare, out, out_log, DONE=done, UNTIL=until)
+    return out, out_log
+
+
+def _launch(kernel: Any, x: Tensor, *others: Tensor, **sizes: int) -> None:
     """One program per row."""
     (P, N), cut = x.shape[:2], Cut.of(x.shape[1], x.dtype)
     if not x.numel():
@@ -170,6 +223,6 @@ def _launch(kernel: Any, x: Tensor, *others: Tensor) -> None:
     where: Any = torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext()
     with where:
         kernel[(P,)](
-            x, *others, N=N, ROWS=cut.rows, COLUMNS=cut.columns, INNER=cut.inner,
+            x, *others, **sizes, N=N, ROWS=cut.rows, COLUMNS=cut.columns, INNER=cut.inner,
             num_warps=cut.warps, num_stages=1, enable_fp_fusion=True,
         )  # fmt: skip
