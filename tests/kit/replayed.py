@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_flatten
 
 from rnnsweep.core import numerics, rng
 from rnnsweep.core.families.exponential_map import ProductSquares
+from rnnsweep.core.families.leading_powers import raised
 from rnnsweep.core.recurrence.gpu import available
 
 _HOST = (
@@ -55,7 +56,7 @@ def squared(x: torch.Tensor, counts: torch.Tensor, most: int) -> ProductSquares:
     return ProductSquares(counts, tuple(results))
 
 
-KERNELS = {"inverses": SimpleNamespace(inverse=inverse), "squarings": SimpleNamespace(squared=squared)}
+KERNELS = {"inverses": SimpleNamespace(inverse=inverse), "squarings": SimpleNamespace(squared=squared, raised=raised)}
 """In the place of Triton's, which lie below the dispatcher: nobody could record them here."""
 
 

@@ -75,8 +75,8 @@ def leaders_by_squaring(matrices: Float[Tensor, "P n n"], tie: float) -> Leaders
     t = torch.where(finite[:, None, None], matrices, torch.zeros_like(matrices)).double()
     power = numerics.exponent_of(t.abs().amax((1, 2)))
     t = numerics.scale_by_power(t, -power[:, None, None])
-    at_tie, log = _squared(t, torch.zeros_like(t[:, 0, 0]), 0, squarings)
-    m, log = _squared(at_tie, log, squarings, squarings + _MORE)
+    at_tie, log = _raised(t, torch.zeros_like(t[:, 0, 0]), 0, squarings)
+    m, log = _raised(at_tie, log, squarings, squarings + _MORE)
     lead = _simple(t, m, tie)
     rest = at_tie - numerics.matmul(lead.projector, at_tie)
     # As much as would be left of an eigenvalue that is just not tied.
@@ -88,14 +88,20 @@ def leaders_by_squaring(matrices: Float[Tensor, "P n n"], tie: float) -> Leaders
     return Leaders(torch.where(finite, rho, torch.full_like(rho, torch.nan)), slope, finite & ~simple)
 
 
-def _squared(m: Tensor, log: Tensor, done: int, until: int) -> tuple[Tensor, Tensor]:
+def _raised(m: Tensor, log: Tensor, done: int, until: int) -> tuple[Tensor, Tensor]:
+    kernels = available.kernels_for("squarings", m)
+    return (raised if kernels is None else kernels.raised)(m, log, done, until)
+
+
+def raised(
+    m: Float64[Tensor, "P n n"], log: Float64[Tensor, " P"], done: int, until: int
+) -> tuple[Float64[Tensor, "P n n"], Float64[Tensor, " P"]]:
     """M^(2^(until - done)) up to a power of two, and with `log` the sum of those over the power of T so far.
 
-    Every second time the largest entry is brought near 1: two squarings move it by far less than the type's range.
+    Numerics:
+        Every second time the largest entry is brought near 1, exactly: two squarings move it by far less than the
+        type's range.
     """
-    kernels = available.kernels_for("squarings", m)
-    if kernels is not None:
-        return kernels.raised(m, log, done, until)
     for squaring in range(done + 1, until + 1):
         m = numerics.matmul(m, m)
         if squaring % 2 == 0 or squaring == until:

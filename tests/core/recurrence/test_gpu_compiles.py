@@ -60,6 +60,19 @@ def test_other_loops_compile(triton_interpreter):
         assert found["shared"] <= 227 * 1024, case
 
 
+def test_maps_compile_without_spilling(triton_interpreter):
+    """At the widths of the measured units, and what `scurnn` makes of 100: its real form has 200."""
+    cases = [("power", "float64", 40)] + [
+        (name, dtype, N)
+        for name, dtype in (("inverse", "float32"), ("inverse", "float64"), ("pivoted", "float32"))
+        for N in (40, 100, 128, 200)
+    ]
+    cases += [(name, "float32", N) for name in ("squaring", "squaring_pullback") for N in (40, 100, 128)]
+    for case, found in zip(cases, in_a_process(cases), strict=True):
+        assert found["spilled"] == 0, case
+        assert found["programs"] >= 3, case
+
+
 def test_random_numbers_compile_without_spilling(triton_interpreter):
     cases = [("integers", "int64", 100, True), ("uniforms", "float32", 100)]
     for case, found in zip(cases, in_a_process(cases), strict=True):

@@ -40,7 +40,8 @@ class Cut(NamedTuple):
         """For [N, N] matrices of this type."""
         units = max(SIDE, 1 << (N - 1).bit_length())
         # Two tiles across at least: a loop of one turn is taken apart, and what is then kept for it spills registers.
-        rows, columns = min(units, 256 // dtype.itemsize), min(max(units // 2, SIDE), 64)
+        columns = min(max(units // 2, SIDE), 32 if units <= 128 else 64)
+        rows = min(units, 256 // dtype.itemsize)
         return cls(rows, columns, units, warps=4 if units > SIDE else 1)
 
 
