@@ -44,19 +44,19 @@ _READS = ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", 
 
 @torch.library.custom_op("rnnsweep_tests::inverse", mutates_args=())
 def inverse(x: torch.Tensor) -> torch.Tensor:
-    """One operation, as a launch of `gpu.inverses` is one."""
+    """One operation, as a launch of `gpu.maps` is one."""
     return torch.linalg.inv_ex(x).inverse
 
 
 def squared(x: torch.Tensor, counts: torch.Tensor, most: int) -> ProductSquares:
-    """As `gpu.squarings`, by operations that can be recorded one by one."""
+    """As `gpu.maps`, by operations that can be recorded one by one."""
     results = [x]
     for done in range(most):
         results.append(torch.where((counts > done)[:, None, None], results[-1] @ results[-1], results[-1]))
     return ProductSquares(counts, tuple(results))
 
 
-KERNELS = {"inverses": SimpleNamespace(inverse=inverse), "squarings": SimpleNamespace(squared=squared, raised=raised)}
+KERNELS = SimpleNamespace(inverse=inverse, squared=squared, raised=raised)
 """In the place of Triton's, which lie below the dispatcher: nobody could record them here."""
 
 
@@ -69,7 +69,7 @@ def as_on_a_device() -> Iterator[None]:
     """Take the branches that tensors of a device take: no shortcut that must read a number, no compiled loop."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numerics, "readable", lambda x: False)
-        patch.setattr(available, "kernels_for", lambda name, *tensors: KERNELS[name])
+        patch.setattr(available, "map_kernels", lambda *tensors: KERNELS)
         patch.setattr(rng, "words_compiled", rng.words_torch)
         patch.setattr(rng.Draws, "fast", False)
         yield

@@ -50,7 +50,7 @@ class Squares(Protocol):
 
 
 class ProductSquares(NamedTuple):
-    """By products of all rows together, as `gpu.squarings` row by row.
+    """By products of all rows together, as `gpu.maps` row by row.
 
     Attributes:
         counts: how often, of each row.
@@ -134,7 +134,7 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
         `_LARGEST`, but `_MOST` times at most: beyond, the result is still orthogonal, and its pull-back exact, but no
         exponential any more. Five products, an inverse, and one more for every halving: of those that some row
         needs, or, where that cannot be read without waiting for a device, of all, unless a kernel counts for itself
-        (`gpu.squarings`). Bits are each row's own. Non-finite rows stay alone.
+        (`gpu.maps`). Bits are each row's own. Non-finite rows stay alone.
 
     References:
         Higham (2005), The scaling and squaring method for the matrix exponential revisited: table 2.3 for degree 7 in
@@ -161,7 +161,7 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
 
 def _squared(x: Tensor, counts: Tensor, most: int) -> Squares:
     recorded = torch.is_grad_enabled() and x.requires_grad
-    kernels = None if recorded else available.kernels_for("squarings", x)
+    kernels = None if recorded else available.map_kernels(x)
     if kernels is not None:
         return kernels.squared(x, counts, most)
     results = [x]

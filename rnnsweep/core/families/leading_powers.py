@@ -89,7 +89,7 @@ def leaders_by_squaring(matrices: Float[Tensor, "P n n"], tie: float) -> Leaders
 
 
 def _raised(m: Tensor, log: Tensor, done: int, until: int) -> tuple[Tensor, Tensor]:
-    kernels = available.kernels_for("squarings", m)
+    kernels = available.map_kernels(m)
     return (raised if kernels is None else kernels.raised)(m, log, done, until)
 
 

@@ -96,7 +96,7 @@ def definite_inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
         On a CPU with loops of ours by elimination without pivoting, which is stable where the diagonal does not grow
         beyond `skew_inverses.LIMITS` on its way: its errors are some roundings of what it grew to, which for I + A is
         1 + |A|^2 at most. Rows where it does, and all rows elsewhere, by `numerics.inverse`. Bits are each row's own.
-        On a GPU by kernels of ours too (`gpu.inverses`), which see to such rows themselves; in a graph as well.
+        On a GPU by kernels of ours too (`gpu.maps`), which see to such rows themselves; in a graph as well.
     """
     fused = skew_inverses(x)
     if fused is None:
@@ -106,7 +106,7 @@ def definite_inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
 
 
 def _unfused_inverse(x: Tensor) -> Tensor:
-    kernels = available.kernels_for("inverses", x)
+    kernels = available.map_kernels(x)
     return numerics.inverse(x, None if kernels is None else kernels.inverse)
 
 

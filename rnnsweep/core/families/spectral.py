@@ -52,9 +52,10 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
     """Spectral radius of every matrix [P, n, n] and its derivative.
 
     Numerics:
-        LAPACK per row, in float64, on the CPU; on a device by squaring (`leading_powers`). Ties are judged by the type that the matrices come in, whose rounding has
-        parted them (`tie_tolerance`). d rho = Re(conj(lambda) y^T dT x) / |lambda| with right and left
-        eigenvectors x, y, y^T x = 1; holds for a simple real leader and for a complex pair.
+        LAPACK per row, in float64, on the CPU; on a device by squaring (`leading_powers`). Ties are judged by the type
+        that the matrices come in, whose rounding has parted them (`tie_tolerance`).
+        d rho = Re(conj(lambda) y^T dT x) / |lambda| with right and left eigenvectors x, y, y^T x = 1; holds for a
+        simple real leader and for a complex pair.
 
     References:
         Magnus (1985), derivative of a simple eigenvalue.

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families import orthogonal_maps
@@ -28,20 +29,14 @@ def device(triton_interpreter: str) -> str:
 
 
 @pytest.fixture
-def inverses(device: str) -> ModuleType:
-    return importlib.import_module("rnnsweep.core.recurrence.gpu.inverses")
+def kernels(device: str) -> ModuleType:
+    return importlib.import_module("rnnsweep.core.recurrence.gpu.maps")
 
 
 @pytest.fixture
-def squarings(device: str) -> ModuleType:
-    return importlib.import_module("rnnsweep.core.recurrence.gpu.squarings")
-
-
-@pytest.fixture
-def as_on_a_gpu(device: str, inverses: ModuleType, squarings: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def as_on_a_gpu(kernels: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps take the kernels, and read nothing."""
-    modules = {"inverses": inverses, "squarings": squarings}
-    monkeypatch.setattr(available, "kernels_for", lambda name, *tensors: modules[name])
+    monkeypatch.setattr(available, "map_kernels", lambda *tensors: kernels)
     monkeypatch.setattr(numerics, "readable", lambda x: False)
 
 
@@ -51,46 +46,46 @@ def i_plus_a(u: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), TYPES)
 @pytest.mark.parametrize("size", [1, 2, 17, 33])
-def test_inverses_are_those_of_float64_whatever_the_norm(inverses, device, size, dtype, tolerance):
+def test_inverses_are_those_of_float64_whatever_the_norm(kernels, device, size, dtype, tolerance):
     u = stored(size, dtype)
-    found = inverses.inverse(i_plus_a(u).to(device)).cpu()
+    found = kernels.inverse(i_plus_a(u).to(device)).cpu()
     torch.testing.assert_close(found.double(), true_inverse(u), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), TYPES)
 @pytest.mark.parametrize("size", [100, 200])
-def test_inverses_of_several_tiles(inverses, device, size, dtype, tolerance):
+def test_inverses_of_several_tiles(kernels, device, size, dtype, tolerance):
     """A small one, and one that grows."""
     u = torch.stack([upper("dense", size) * 0.1, upper("corner", size)]).to(dtype)
-    found = inverses.inverse(i_plus_a(u).to(device)).cpu()
+    found = kernels.inverse(i_plus_a(u).to(device)).cpu()
     torch.testing.assert_close(found.double(), true_inverse(u), rtol=0, atol=tolerance)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # what grows ends by dividing by zero
-def test_a_row_that_grows_is_done_again_and_no_other(inverses, device, monkeypatch):
+def test_a_row_that_grows_is_done_again_and_no_other(kernels, device, monkeypatch):
     """One unit against others of the next block makes 1 + c^2 of their diagonal; planes within a block make nothing."""
     u = torch.zeros(3, 20, 20, dtype=torch.float32)
     u[0, 0, 16:], u[1, 2, 3], u[2, 0, 16:] = GREAT, GREAT, 1.0
-    found = inverses.inverse(i_plus_a(u).to(device)).cpu()
+    found = kernels.inverse(i_plus_a(u).to(device)).cpu()
     torch.testing.assert_close(found.double(), true_inverse(u), rtol=0, atol=1e-6)
-    monkeypatch.setitem(inverses.LIMITS, torch.float32, torch.inf)
-    once = inverses.inverse(i_plus_a(u).to(device)).cpu()
+    monkeypatch.setitem(kernels.inverses.LIMITS, torch.float32, torch.inf)
+    once = kernels.inverse(i_plus_a(u).to(device)).cpu()
     assert not (once[0].double() - true_inverse(u)[0]).abs().max() <= 1e-3
     assert torch.equal(once[1:], found[1:])
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numbers that are not finite, in the interpreter
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_no_bit_depends_on_neighbours_and_what_has_no_inverse_is_not_finite(inverses, device, dtype):
+def test_no_bit_depends_on_neighbours_and_what_has_no_inverse_is_not_finite(kernels, device, dtype):
     x = i_plus_a(torch.stack([upper("dense", 20) * scale for scale in (0.3, 1e3, 0.3, 0.3, 0.3)]).to(dtype))
     x[2, 5, 17] = torch.nan
     x[3, 7] = 0
     x[4, 3, 4] = torch.inf
-    found = inverses.inverse(x.to(device)).cpu()
+    found = kernels.inverse(x.to(device)).cpu()
     assert torch.isfinite(found).all((1, 2)).tolist() == [True, True, False, False, False]
     for p in range(2):
-        assert torch.equal(inverses.inverse(x[p : p + 1].to(device)).cpu()[0], found[p])
-    assert inverses.inverse(x[:0].to(device)).shape == (0, 20, 20)
+        assert torch.equal(kernels.inverse(x[p : p + 1].to(device)).cpu()[0], found[p])
+    assert kernels.inverse(x[:0].to(device)).shape == (0, 20, 20)
 
 
 def orthogonal(size: int, rows: int, dtype: torch.dtype) -> torch.Tensor:
@@ -99,17 +94,17 @@ def orthogonal(size: int, rows: int, dtype: torch.dtype) -> torch.Tensor:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), TYPES)
 @pytest.mark.parametrize("size", [3, 40, 70])
-def test_each_row_is_squared_as_often_as_it_wants(squarings, device, size, dtype, tolerance):
+def test_each_row_is_squared_as_often_as_it_wants(kernels, device, size, dtype, tolerance):
     x, g, counts = orthogonal(size, 4, dtype), normal(4, size, size, seed=1).to(dtype), torch.tensor([0, 1, 4, 2])
     results = [x]
     for done in range(4):
         results.append(torch.where((counts > done)[:, None, None], results[-1] @ results[-1], results[-1]))
     want = ProductSquares(counts, tuple(results))
-    found = squarings.squared(x.to(device), counts.to(device), 4)
+    found = kernels.squared(x.to(device), counts.to(device), 4)
     torch.testing.assert_close(found.value.cpu(), want.value, rtol=0, atol=tolerance)
     back, wanted = found.pullback(g.to(device)).cpu(), want.pullback(g)
     torch.testing.assert_close(back, wanted, rtol=0, atol=tolerance * float(wanted.abs().max()))
-    alone = squarings.squared(x[2:3].to(device), counts[2:3].to(device), 4)
+    alone = kernels.squared(x[2:3].to(device), counts[2:3].to(device), 4)
     assert torch.equal(alone.value.cpu()[0], found.value.cpu()[2])
     assert torch.equal(alone.pullback(g[2:3].to(device)).cpu()[0], back[2])
 
@@ -157,7 +152,7 @@ def test_maps_on_a_gpu_are_those_of_the_reference(as_on_a_gpu, device, dtype, to
 
     found = maps(device)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(available, "kernels_for", lambda name, *tensors: None)
+        patch.setattr(available, "map_kernels", lambda *tensors: None)
         want = maps("cpu")
     for mine, theirs in zip(found, want, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=10 * tolerance * max(1.0, float(theirs.abs().max())))
@@ -170,15 +165,13 @@ def test_a_graph_goes_through_the_kernel(as_on_a_gpu, device):
 
 
 def test_where_kernels_are_for_a_tensor(monkeypatch):
-    """No GPU, another type, an exported graph: LAPACK."""
-    assert available.kernels_for("inverses", torch.zeros(1, 2, 2)) is None
-    monkeypatch.setattr(available.rng, "kernels_on", lambda device: available)
-
-    class OnAGpu:
-        device, dtype = torch.device("cuda"), torch.float32
-
-    find = available.kernels_for.__wrapped__ if hasattr(available.kernels_for, "__wrapped__") else available.kernels_for
-    monkeypatch.setattr(available.importlib, "import_module", lambda name: name)
-    assert find("inverses", OnAGpu()) == "rnnsweep.core.recurrence.gpu.inverses"
-    monkeypatch.setattr(OnAGpu, "dtype", torch.float16)
-    assert find("inverses", OnAGpu()) is None
+    """A GPU on which Triton builds kernels, and a type that they know; else LAPACK."""
+    with FakeTensorMode():  # a device that need not be there
+        x = torch.zeros(1, 2, 2, device="cuda", dtype=torch.float32)
+        assert available.map_kernels(torch.zeros(1, 2, 2)) is None
+        monkeypatch.setattr(available.rng, "kernels_on", lambda device: None)
+        assert available.map_kernels(x) is None
+        monkeypatch.setattr(available.rng, "kernels_on", lambda device: available)
+        monkeypatch.setattr(available.importlib, "import_module", lambda name: available)
+        assert available.map_kernels(x) is available
+        assert available.map_kernels(x, x.half()) is None

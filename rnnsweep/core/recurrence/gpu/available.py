@@ -1,4 +1,4 @@
-"""Which kernels of a GPU serve the maps of recurrent weights; importable without triton."""
+"""Whether kernels of a GPU serve the maps of recurrent weights; importable without triton."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from rnnsweep.core import rng
 
 
-def kernels_for(name: str, *tensors: Shaped[Tensor, " ..."]) -> ModuleType | None:
-    """The module `name` beside this one, or None where it is not for these tensors.
+def map_kernels(*tensors: Shaped[Tensor, " ..."]) -> ModuleType | None:
+    """`gpu.maps`, or None where it is not for these tensors.
 
     None on other devices than a GPU, in other types than float32 and float64, while a graph is exported, and on a
     machine where Triton cannot build a kernel (`rng.kernels_on` has tried, and says so).
@@ -22,4 +22,4 @@ def kernels_for(name: str, *tensors: Shaped[Tensor, " ..."]) -> ModuleType | Non
         return None
     if any(x.device.type != "cuda" for x in tensors) or rng.kernels_on(tensors[0].device) is None:
         return None
-    return importlib.import_module(f"{__package__}.{name}")
+    return importlib.import_module(f"{__package__}.maps")

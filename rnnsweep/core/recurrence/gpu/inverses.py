@@ -8,14 +8,11 @@ Shapes: P rows · N size of a matrix.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Float
-from torch import Tensor
 
 SIDE = 16
 """Columns that are eliminated at once: the least that `tl.dot` takes."""
@@ -206,30 +203,3 @@ def pivoted_kernel(  # noqa: PLR0913
             used = used | (n == r)
             old, new, next_ = new, next_, new
         _to_places(old, out + row * N * N, places, end > 0, N, ROWS, COLUMNS)
-
-
-def inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
-    """x^-1 of x whose symmetric part is positive definite.
-
-    Numerics:
-        Pivots are looked for within the diagonal block of 16 columns. Where the diagonal grows beyond `LIMITS` on its
-        way, or is not finite, the row is done again with a pivot from the whole column, by a second kernel that
-        returns at once for all others: the host is not asked. Errors are then some roundings, as `cpu.engine` has
-        them. A row's bits depend on that row alone. Singular or non-finite: something not finite.
-    """
-    (P, N), cut = x.shape[:2], Cut.of(x.shape[1], x.dtype)
-    x = x.contiguous()
-    if not x.numel():
-        return torch.empty_like(x)
-    out, spare = torch.empty_like(x), x.new_empty(2, P, N, N)
-    grown, places = (torch.empty(*size, dtype=torch.int32, device=x.device) for size in ((P,), (P, N)))
-    # Triton launches on the current device, whatever device the tensors are on.
-    where: Any = torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext()
-    sizes: dict[str, Any] = {"N": N, "ROWS": cut.rows, "COLUMNS": cut.columns}
-    options: dict[str, Any] = {"num_warps": cut.warps, "num_stages": 1, "enable_fp_fusion": True}
-    with where:
-        first: Any = inverse_kernel[(P,)]
-        first(x, out, spare, grown, **sizes, SIDE=SIDE, LIMIT=LIMITS[x.dtype], **options)
-        again: Any = pivoted_kernel[(P,)]
-        again(x, out, spare, places, grown, **sizes, UNITS=cut.units, **options)
-    return out

@@ -8,14 +8,11 @@ Shapes: P rows · N size of a matrix · S most squarings.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Float, Int64
-from torch import Tensor
 
 from rnnsweep.core.recurrence.gpu.powers import exponent_of, scaled
 
@@ -165,64 +162,3 @@ def power_kernel(  # noqa: PLR0913
         old, new, next_ = new, next_, new
     _copy(old, out + row, N, ROWS, COLUMNS)
     tl.store(out_log + tl.program_id(0), total_log)
-
-
-class Squared(NamedTuple):
-    """x^(2^count) with what its pull-back reads.
-
-    Attributes:
-        x: what was squared. counts: how often, of each row. powers: x^2, x^4, ... as far as a row went.
-        value: the result.
-    """
-
-    x: Float[Tensor, "P N N"]
-    counts: Int64[Tensor, " P"]
-    powers: Float[Tensor, "S P N N"]
-    value: Float[Tensor, "P N N"]
-
-    def pullback(self, gradient: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
-        """dC/dx of dC/d value."""
-        out, spare = torch.empty_like(self.x), self.x.new_empty(2, *self.x.shape)
-        _launch(squaring_pullback_kernel, self.x, self.counts, self.powers, gradient.contiguous(), spare, out)
-        return out
-
-
-def squared(x: Float[Tensor, "P N N"], counts: Int64[Tensor, " P"], most: int) -> Squared:
-    """x^(2^count), count each row's own, 0..most.
-
-    Numerics:
-        Products in the type's own precision, in an order that depends on N and the type alone. Row by row.
-    """
-    x, out = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
-    powers = x.new_empty(most, *x.shape)
-    _launch(squaring_kernel, x, counts, powers, out)
-    return Squared(x, counts, powers, out)
-
-
-def raised(
-    x: Float[Tensor, "P N N"], log: Float[Tensor, " P"], done: int, until: int
-) -> tuple[Float[Tensor, "P N N"], Float[Tensor, " P"]]:
-    """x^(2^(until - done)) up to a power of two; `log` with those powers, each over 2 to the squarings until then.
-
-    Numerics:
-        x = T^(2^done) up to 2^(log * 2^done): what is returned stands in the same relation to T. Entries near 1 stay
-        within the type's range unless all eigenvalues are next to nothing beside them. Row by row.
-    """
-    x, spare = x.contiguous(), x.new_empty(2, *x.shape)
-    out, out_log = torch.empty_like(x), torch.empty_like(log)
-    _launch(power_kernel, x, log.contiguous(), spare, out, out_log, DONE=done, UNTIL=until)
-    return out, out_log
-
-
-def _launch(kernel: Any, x: Tensor, *others: Tensor, **sizes: int) -> None:
-    """One program per row."""
-    (P, N), cut = x.shape[:2], Cut.of(x.shape[1], x.dtype)
-    if not x.numel():
-        return
-    # Triton launches on the current device, whatever device the tensors are on.
-    where: Any = torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext()
-    with where:
-        kernel[(P,)](
-            x, *others, **sizes, N=N, ROWS=cut.rows, COLUMNS=cut.columns, INNER=cut.inner,
-            num_warps=cut.warps, num_stages=1, enable_fp_fusion=True,
-        )  # fmt: skip
