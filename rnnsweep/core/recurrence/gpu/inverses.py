@@ -37,7 +37,8 @@ class Cut(NamedTuple):
         """For [N, N] matrices of this type."""
         units = max(SIDE, 1 << (N - 1).bit_length())
         # Two tiles across at least: a loop of one turn is taken apart, and what is then kept for it spills registers.
-        columns = min(max(units // 2, SIDE), 32 if units <= 128 else 64)
+        # The rest is what compiling for sm_90 found not to spill, see docs/results/gpu_resources.md.
+        columns = min(max(units // 2, SIDE), 32 if units <= 128 and dtype == torch.float32 else 64)
         rows = min(units, 256 // dtype.itemsize)
         return cls(rows, columns, units, warps=4 if units > SIDE else 1)
 
@@ -76,14 +77,14 @@ def _diagonal_block(x, block, N: tl.constexpr):
 
 
 @triton.jit
-def _pivot_rows(old, new, block, inverse, N: tl.constexpr, COLUMNS: tl.constexpr):
+def _pivot_rows(old, new, block, first, inverse, N: tl.constexpr, COLUMNS: tl.constexpr):  # noqa: PLR0913
     """The block's rows: d^-1 times what they were, and d^-1 itself in its own columns."""
     for left in range(0, N, COLUMNS):
         j = left + tl.arange(0, COLUMNS)
         at = block[:, None] * N + j[None, :]
         inside = (block < N)[:, None] & (j < N)[None, :]
         rows = tl.load(old + at, mask=inside, other=0.0)
-        own = (j >= tl.min(block, 0)) & (j <= tl.max(block, 0))
+        own = (j >= first) & (j < first + block.shape[0])
         rows = tl.where(own[None, :], (block[:, None] == j[None, :]).to(rows.dtype), rows)
         made = tl.dot(inverse, rows, input_precision="ieee", out_dtype=rows.dtype)
         tl.store(new + at, made, mask=inside)
@@ -131,7 +132,7 @@ def inverse_kernel(  # noqa: PLR0913
         d, same = _diagonal_block(old, block, N)
         # Counted such that NaN counts.
         beyond += tl.sum(tl.where(same & (tl.abs(d) > LIMIT) | (d != d), 1, 0))
-        _pivot_rows(old, new, block, _block_inverse(d, SIDE), N, COLUMNS)
+        _pivot_rows(old, new, block, first, _block_inverse(d, SIDE), N, COLUMNS)
         tl.debug_barrier()  # other threads read the pivot rows
         _other_rows(old, new, block, first, N, SIDE, ROWS, COLUMNS)
         tl.debug_barrier()
