@@ -1,9 +1,9 @@
-"""What Triton's kernels need of an H100 or H200 (sm_90), compiled without one: ``python benchmarks/gpu_resources.py``.
+"""What a GPU's kernels need of an H100 or H200 (sm_90), compiled without one: ``python benchmarks/gpu_resources.py``.
 
 Registers per thread, bytes spilled per thread, shared memory per program, and how many programs a multiprocessor holds
-with them, for the loops at B = 10 and several H, types and products, for filters and for random numbers. The compiler
-of the triton wheel makes them; nothing runs. --write makes docs/results/gpu_resources.md; --cases takes cases as JSON,
-lists of arguments of `loop`, `drive_filter` or `random_numbers`, and prints their figures as JSON.
+with them. Triton's kernels (maps, filters, random numbers) are compiled by the triton wheel; loops and gradients of
+weights, in CUDA C++, by nvcc where there is one. Nothing runs. --write makes docs/results/gpu_resources.md; --cases
+takes cases as JSON, lists of arguments of the functions in `KINDS`, and prints their figures as JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import io
 import itertools
 import json
 import re
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,28 +27,34 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from rnnsweep.core import rng_gpu
-from rnnsweep.core.recurrence.gpu import backward, filter_kernels, filters, forward, tangent
-from rnnsweep.core.recurrence.gpu.tiling import Tiling, fuses_inputs, rounded
+from rnnsweep.core.activations import ACTIVATIONS
+from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
+from rnnsweep.core.recurrence.gpu import filter_kernels, filters, inverses, loops, squarings, weight_gradients
+from rnnsweep.core.recurrence.gpu.description import Description
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/results/gpu_resources.md"
 TARGET = GPUTarget("cuda", 90, 32)
 POINTERS = {"float32": "*fp32", "float64": "*fp64", "int64": "*i64"}
-WHOLE = ("lengths", "horizon", "exponents", "keys", "ids", "low", "high")
+WHOLE = ("lengths", "horizon", "exponents", "keys", "ids", "low", "high", "counts")
 """Tensors of int64, whatever the type of the others."""
-LOOPS = {
-    "forward": (forward.forward_kernel, ("act_bias", "h0", "leak", "slopes")),
-    "backward": (backward.backward_kernel, ("slopes", "steps", "leak", "dact", "dh0")),
-    "tangent": (tangent.tangent_kernel, ("slopes", "total", "leak")),
-}
-"""Kernel of each loop, and what is absent for an SRN of tanh, loss at the end, with the trace that Omega reads."""
+HALF = ("grown", "places")
+"""Tensors of int32."""
 FILTERS = {
     "filter": filter_kernels.filter_kernel,
     "filter_back": filter_kernels.filter_back_kernel,
     "filter_sums": filter_kernels.filter_sums_kernel,
 }
 """Kernels of filters over time, which run before and after a loop."""
+MAPS = {
+    "inverse": inverses.inverse_kernel,
+    "pivoted": inverses.pivoted_kernel,
+    "squaring": squarings.squaring_kernel,
+    "squaring_pullback": squarings.squaring_pullback_kernel,
+    "power": squarings.power_kernel,
+}
+"""Kernels of the maps of recurrent weights."""
 WIDTHS = (32, 64, 100, 128, 256)
-WAYS = (("float32", "ieee"), ("float32", "tf32x3"), ("float64", "ieee"))
+MAP_WIDTHS = (20, 40, 64, 100, 128, 200, 256)
 BATCH, INPUTS = 10, 6
 REGISTERS, SHARED, WARPS, PROGRAMS = 65536, 227 * 1024, 64, 32
 """Of a multiprocessor of sm_90; a program takes 1 KB of shared memory more than it asks for."""
@@ -76,6 +84,8 @@ def compiled(kernel: Any, dtype: str, fixed: dict[str, Any], warps: int, stages:
 def _type_of(name: str, dtype: str) -> str:
     if name in WHOLE:
         return "*i64"
+    if name in HALF:
+        return "*i32"
     # scalars: sizes and steps, and the stream, whose domain is in its top bits
     scalar = {"stream": "i64"} | dict.fromkeys(("T", "B", "n", "sequences", "low_number", "high_number"), "i32")
     return "i32" if name.endswith(("_row", "_item", "_place")) else scalar.get(name, POINTERS[dtype])
@@ -97,24 +107,46 @@ def programs(found: dict[str, int]) -> int:
     return min(REGISTERS // registers, SHARED // (found["shared"] + 1024), WARPS // found["warps"], PROGRAMS)
 
 
-def loop(  # noqa: PLR0913
-    name: str, act: str, B: int, H: int, dtype: str, absent: tuple[str, ...] | None = None, precision: str = "ieee"
-) -> dict[str, int]:
-    """A loop's kernel, cut as the engine cuts it."""
-    kernel, usual = LOOPS[name]
-    absent = usual if absent is None else tuple(absent)
-    cut = Tiling.of(B, H, getattr(torch, dtype), matrices=2 if name == "tangent" else 1)
-    inner = H if "w_in" in absent else INPUTS
-    sizes = {"H": H, "INPUTS": inner, "ACT": act, "INNER": rounded(inner), "PRECISION": precision}
-    sizes |= {"BATCH": cut.batch, "UNITS": cut.units, "BLOCK": cut.block}
-    return compiled(kernel, dtype, sizes | dict.fromkeys(absent), cut.warps, cut.stages)
+def described(cell: str, H: int) -> Description:
+    """A cell of so many units: ``lstm``, ``gru`` or an activation of the simple cell."""
+    if cell in ("lstm", "gru"):
+        return Description.of((LstmCell if cell == "lstm" else GruCell)(H))
+    return Description.simple(ACTIVATIONS[cell], H, leaky=False)
+
+
+def loop(name: str, cell: str, B: int, H: int, dtype: str) -> dict[str, int]:
+    """A loop, or the gradients of its weights, cut as the engine cuts it; needs nvcc."""
+    size, description = getattr(torch, dtype).itemsize, described(cell, H)
+    fused = INPUTS if description.additive else 0
+    if name == "forward":
+        sized = loops.forward_sized(description, size, B, fused, biased=fused > 0)
+    elif name == "backward":
+        sized = loops.backward_sized(description, size, B)
+    elif name == "tangent":
+        sized = loops.tangent_sized(description, size, B)
+    else:
+        made = description.product * H
+        sized = weight_gradients.sized_for((H, H), INPUTS, (made, made), size, bias=True)
+    return assembled(sized.source, sized.threads, sized.shared)
+
+
+def assembled(source: str, threads: int, shared: int) -> dict[str, int]:
+    """What nvcc's assembler says of a source."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "loops.cu").write_text(source)
+        command = ["nvcc", "-arch=sm_90", "-std=c++17", "-Xptxas", "-v", "-cubin", "-o", "loops.cubin", "loops.cu"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    found = {**said_of(done.stderr), "shared": shared, "warps": threads // 32}
+    return found | {"programs": programs(found)}
 
 
 def drive_filter(
     name: str, dtype: str, G: int, inputs: int, adaptive: bool = False, absent: list[str] | None = None
 ) -> dict[str, int]:
     """A kernel of filters, cut as the engine cuts it; with bias, and with what is added unfiltered."""
-    kernel, kind, fused = FILTERS[name], getattr(torch, dtype), fuses_inputs(inputs)
+    kernel, kind, fused = FILTERS[name], getattr(torch, dtype), inputs <= 32
     away = {*(absent or ()), *(() if adaptive else ("beta", "kept"))}
     if not fused:  # products outside make and take what the kernel does not
         away |= {"filter": {"w_in"}, "filter_back": {"inputs"}, "filter_sums": {"w_in"}}[name]
@@ -122,6 +154,15 @@ def drive_filter(
     sizes |= {"LINES": sizes["INPUTS"] + 2, "BLOCK": filters.entries_per_program(G, kind), "EACH": True}
     sizes |= {"STAGES": filters.STAGES, "ITEMS": filters.ITEMS}
     return compiled(kernel, dtype, sizes | dict.fromkeys(away), filters.WARPS)
+
+
+def weight_map(name: str, dtype: str, N: int) -> dict[str, int]:
+    """A kernel of the maps, for [N, N] matrices."""
+    sizes: dict[str, Any] = {"N": N, "SIDE": inverses.SIDE, "DONE": 0, "UNTIL": 34}
+    of_type = getattr(torch, dtype)
+    cut: Any = inverses.Cut.of(N, of_type) if name in ("inverse", "pivoted") else squarings.Cut.of(N, of_type)
+    sizes |= {key.upper(): value for key, value in cut._asdict().items()} | {"LIMIT": inverses.LIMITS[of_type]}
+    return compiled(MAPS[name], dtype, sizes, cut.warps)
 
 
 def random_numbers(what: str, dtype: str, n: int, bounds: bool = False) -> dict[str, int]:
@@ -139,13 +180,14 @@ def row_of(cells: list[object], found: dict[str, int]) -> str:
 
 
 def table_of_loops() -> list[str]:
-    lines = ["| loop | type | products | H | registers | spilled, bytes | shared, KB | warps | programs |"]
+    lines = ["| loop | cell | type | H | registers | spilled, bytes | shared, KB | warps | programs |"]
     lines.append("|---|---|---|---|---|---|---|---|---|")
-    for name in LOOPS:
-        for dtype, precision in WAYS:
-            for H in WIDTHS:
-                lines.append(row_of([name, dtype, precision, H], loop(name, "tanh", BATCH, H, dtype, None, precision)))
-                print(lines[-1], flush=True)
+    for name, cell, dtype in itertools.product(LOOPS, ("tanh", "lstm", "gru"), ("float32", "float64")):
+        if name == "tangent" and cell != "tanh":
+            continue
+        for H in WIDTHS:
+            lines.append(row_of([name, cell, dtype, H], loop(name, cell, BATCH, H, dtype)))
+            print(lines[-1], flush=True)
     return lines
 
 
@@ -157,6 +199,18 @@ def table_of_filters() -> list[str]:
             for dtype, inputs in itertools.product(("float32", "float64"), (INPUTS, 32, 64)):
                 found = drive_filter(name, dtype, 100, inputs, kind == "adaptive")
                 lines.append(row_of([name, kind, dtype, inputs, 100], found))
+                print(lines[-1], flush=True)
+    return lines
+
+
+def table_of_maps() -> list[str]:
+    lines = ["| map | type | N | registers | spilled, bytes | shared, KB | warps | programs |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for name in MAPS:
+        # The power that eigenvalues are found by is taken in float64 alone.
+        for dtype in ("float64",) if name == "power" else ("float32", "float64"):
+            for N in MAP_WIDTHS:
+                lines.append(row_of([name, dtype, N], weight_map(name, dtype, N)))
                 print(lines[-1], flush=True)
     return lines
 
@@ -176,32 +230,34 @@ def table_of_random_numbers() -> list[str]:
 
 
 def notes_on(loops: list[str]) -> list[str]:
-    """Which loops spill, and what the engine's own (float32, ieee) leave room for; from the lines of the table."""
+    """Which loops of float32 spill; from the lines of the table."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in loops[2:]]
-    spill = [f"{', '.join(row[:3])}, H = {row[3]}: {row[5]} bytes" for row in rows if row[5] != "0"]
-    fewest = min(int(row[-1]) for row in rows if row[1:3] == ["float32", "ieee"] and int(row[3]) <= 128)
-    return [
-        f"Of {len(rows)} loops {len(spill)} spill: {'; '.join(spill) or 'none'}.",
-        "(Programs of 16 warps, H = 256, have 128 registers per thread at most.)",
-        f"Up to H = 128 a multiprocessor holds at least {fewest} programs of each loop of the engine in float32.",
-    ]
+    single = [row for row in rows if row[2] == "float32"]
+    spill = [f"{row[0]} of {row[1]}, H = {row[3]}: {row[5]} bytes" for row in single if row[5] != "0"]
+    return [f"Of {len(single)} in float32 {len(spill)} spill: {'; '.join(spill) or 'none'}."]
 
 
-def write(loops: list[str], over_time: list[str], numbers: list[str]) -> None:
+def write(loops: list[str], maps: list[str], over_time: list[str], numbers: list[str]) -> None:
     text = [
         "# GPU resources",
         "",
-        "Made by `python benchmarks/gpu_resources.py --write`. Every Triton kernel, compiled for sm_90 (H100, H200) by",
-        f"triton {triton.__version__} without a GPU: what the assembler says, not a timing. *Spilled* are bytes per",
+        "Made by `python benchmarks/gpu_resources.py --write`. Every kernel, compiled for sm_90 (H100, H200) without a",
+        f"GPU, by triton {triton.__version__} or nvcc: what the assembler says, not a timing. *Spilled* are bytes per",
         "thread that do not fit its registers; *programs* is how many a multiprocessor holds at once (65536 registers,",
-        "227 KB of shared memory, 64 warps). `ieee` products are the engine's; `tf32x3` is there to be timed.",
+        "227 KB of shared memory, 64 warps).",
         "",
         "## Loops",
         "",
-        f"SRN of tanh, loss at the last step, {INPUTS} inputs, B = {BATCH}; H is padded to a power of two.",
+        f"CUDA C++, made of a cell's formulas: {INPUTS} inputs, B = {BATCH}.",
         *notes_on(loops),
         "",
         *loops,
+        "",
+        "## Maps of recurrent weights",
+        "",
+        "A program per row: inverses and squarings of [N, N], see docs/decisions/0042-maps-on-a-gpu.md.",
+        "",
+        *maps,
         "",
         "## Filters",
         "",
@@ -219,11 +275,9 @@ def write(loops: list[str], over_time: list[str], numbers: list[str]) -> None:
     PAGE.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
-def figures_of(case: list[Any]) -> dict[str, int]:
-    """Of one case; the name says of what kind."""
-    if case[0] in LOOPS:
-        return loop(*case)
-    return (drive_filter if case[0] in FILTERS else random_numbers)(*case)
+LOOPS = ("forward", "backward", "tangent", "weight_gradients")
+KINDS = {**dict.fromkeys(LOOPS, loop), **dict.fromkeys(MAPS, weight_map), **dict.fromkeys(FILTERS, drive_filter)}
+"""What makes a case, by its first argument; others are random numbers."""
 
 
 def main() -> None:
@@ -232,11 +286,13 @@ def main() -> None:
     parser.add_argument("--cases", type=json.loads, help="compile these only")
     options = parser.parse_args()
     if options.cases is not None:
-        print(json.dumps([figures_of(case) for case in options.cases]))
+        print(json.dumps([KINDS.get(case[0], random_numbers)(*case) for case in options.cases]))
         return
-    loops, over_time, numbers = table_of_loops(), table_of_filters(), table_of_random_numbers()
+    if shutil.which("nvcc") is None:
+        parser.error("nvcc is not on the PATH: it compiles the loops (a CUDA toolkit has it)")
+    tables = (table_of_loops(), table_of_maps(), table_of_filters(), table_of_random_numbers())
     if options.write:
-        write(loops, over_time, numbers)
+        write(*tables)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
@@ -58,8 +60,10 @@ def _padded_product(left: Tensor, right: Tensor) -> Tensor:
     return product[..., :N] if last else product
 
 
-def inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
-    """The inverse of each matrix, row by row, [P, N, N]; differentiable, twice too.
+def inverse(
+    x: Float[Tensor, "P N N"], work: Callable[[Float[Tensor, "P N N"]], Float[Tensor, "P N N"]] | None = None
+) -> Float[Tensor, "P N N"]:
+    """The inverse of each matrix, row by row, [P, N, N]; differentiable, twice too; `work` finds it in LAPACK's place.
 
     Numerics:
         LU with partial pivoting, one matrix after the other. On the CPU padded with the identity to multiples of 16, as
@@ -67,24 +71,24 @@ def inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
         singular or not finite gives something that is not finite, and no error, which would stop the rows beside it.
     """
     if torch.is_grad_enabled() and x.requires_grad:
-        return _RowwiseInverse.apply(x)  # type: ignore[return-value]
-    return _padded_inverse(x)
+        return _RowwiseInverse.apply(x, work)  # type: ignore[return-value]
+    return _padded_inverse(x) if work is None else work(x)
 
 
 class _RowwiseInverse(torch.autograd.Function):
     """`inverse` in a graph: torch's own derivative would be products neither padded nor ordered."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        result = _padded_inverse(x)
+    def forward(ctx, x: Tensor, work: Callable[[Tensor], Tensor] | None) -> Tensor:
+        result = _padded_inverse(x) if work is None else work(x)
         ctx.save_for_backward(result)
         return result
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> Tensor:
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
         (result,) = ctx.saved_tensors
         turned = result.transpose(1, 2)
-        return -matmul(matmul(turned, gradients[0]), turned)
+        return -matmul(matmul(turned, gradients[0]), turned), None
 
 
 def padded_square(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P M M"]:

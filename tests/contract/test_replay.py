@@ -16,6 +16,7 @@ from rnnsweep.app.config.load import load, search_path
 from rnnsweep.app.config.point import resolve_point
 from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
 from rnnsweep.core.pack import Member, Pack, Streams
+from rnnsweep.core.recurrence.gpu import available
 from rnnsweep.core.replay import Repeated
 from rnnsweep.core.tile import Tile, tiles, update
 from rnnsweep.core.training import train_rung
@@ -116,6 +117,18 @@ def test_replayed_updates_are_the_same_bits(group, file):
     assert found == wanted
     for row in range(2):
         assert_same_row(replayed.row(row), plain.row(row))
+
+
+@pytest.mark.parametrize("family", ["scornn", "exprnn", "scurnn", "enrnn"])
+def test_maps_are_replayed_by_their_kernels_alone(family, monkeypatch):
+    """Without them (no Triton) an inverse is cuSOLVER's, which no graph can record: the contract sees that."""
+    ((_, tile),) = tiles(pack_of(config_with("family", CONF / "family" / f"{family}.yaml"), 5))
+    with as_on_a_device():
+        update(tile, tile.tally)
+        record(lambda: update(tile, tile.tally))
+        monkeypatch.setattr(available, "map_kernels", lambda *tensors: None)
+        with pytest.raises(HostRead, match="linalg_inv_ex"):
+            record(lambda: update(tile, tile.tally))
 
 
 def test_what_cannot_be_recorded_is_called_and_said():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from rnnsweep.core import numerics, rng
+from rnnsweep.core.families.exponential_map import ProductSquares
+from rnnsweep.core.families.leading_powers import raised
+from rnnsweep.core.recurrence.gpu import available
 
 _HOST = (
     "_local_scalar_dense",
@@ -27,12 +31,33 @@ _HOST = (
     "lift_fresh",
     "_linalg_check_errors",
     "linalg_eig",
+    "linalg_inv_ex",
     "linalg_lstsq",
+    "linalg_lu",
+    "linalg_solve_ex",
     "linalg_svd",
     "linalg_matrix_exp",
     "geqrf",
 )
 _READS = ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__")
+
+
+@torch.library.custom_op("rnnsweep_tests::inverse", mutates_args=())
+def inverse(x: torch.Tensor) -> torch.Tensor:
+    """One operation, as a launch of `gpu.maps` is one."""
+    return torch.linalg.inv_ex(x).inverse
+
+
+def squared(x: torch.Tensor, counts: torch.Tensor, most: int) -> ProductSquares:
+    """As `gpu.maps`, by operations that can be recorded one by one."""
+    results = [x]
+    for done in range(most):
+        results.append(torch.where((counts > done)[:, None, None], results[-1] @ results[-1], results[-1]))
+    return ProductSquares(counts, tuple(results))
+
+
+KERNELS = SimpleNamespace(inverse=inverse, squared=squared, raised=raised)
+"""In the place of Triton's, which lie below the dispatcher: nobody could record them here."""
 
 
 class HostRead(AssertionError):
@@ -44,6 +69,7 @@ def as_on_a_device() -> Iterator[None]:
     """Take the branches that tensors of a device take: no shortcut that must read a number, no compiled loop."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numerics, "readable", lambda x: False)
+        patch.setattr(available, "map_kernels", lambda *tensors: KERNELS)
         patch.setattr(rng, "words_compiled", rng.words_torch)
         patch.setattr(rng.Draws, "fast", False)
         yield

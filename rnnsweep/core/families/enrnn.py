@@ -44,7 +44,7 @@ class Enrnn(Family):
     Numerics:
         rho(W_S) <= 1 + 1e-12 in float64. The gradient through rho is exact for a simple leading eigenvalue, real or a
         complex pair; with tied ones, as near as the dtype's rounding can tell, it is detached and ``tied`` counts the
-        step (metric ``weights/tied``).
+        step (metric ``weights/tied``). Eigenvalues by LAPACK on a CPU, by `leading_powers` on a GPU.
 
     References:
         Helfrich, Ye (2020), start and single bias from the authors' code. W[from, to] is applied on the right.
@@ -55,7 +55,6 @@ class Enrnn(Family):
     latch: bool = True
     activation: str = "modrelu"
 
-    asks_host: ClassVar[bool] = True  # eigenvalues, by LAPACK
     slots: ClassVar[tuple[str, ...]] = ("latched", "tied")
     metrics: ClassVar[Mapping[str, Metric]] = {
         "weights/tied": Metric(

@@ -7,6 +7,7 @@ and the quotient is orthogonal by construction. A is halved s times and the resu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families.orthogonal_maps import definite_inverse
+from rnnsweep.core.recurrence.gpu import available
 
 # Over the first of them, so that numbers stay near 1.
 _EVEN = (1.0, 1995840 / 17297280, 25200 / 17297280, 56 / 17297280)
@@ -28,6 +30,56 @@ _MOST = 10
 """Halvings at most: up to norms of 2560 (float32) and 970, of angles that went round a hundred times."""
 
 
+@runtime_checkable
+class Squares(Protocol):
+    """A matrix squared as often as each row wants it."""
+
+    @property
+    def x(self) -> Float[Tensor, "P M M"]:
+        """What was squared."""
+        ...
+
+    @property
+    def value(self) -> Float[Tensor, "P M M"]:
+        """The result."""
+        ...
+
+    def pullback(self, gradient: Float[Tensor, "P M M"]) -> Float[Tensor, "P M M"]:
+        """dC/dx of dC/d value."""
+        ...
+
+
+class ProductSquares(NamedTuple):
+    """By products of all rows together, as `gpu.maps` row by row.
+
+    Attributes:
+        counts: how often, of each row.
+        results: what was squared, then after every squaring; a row beyond its own count keeps what it has.
+    """
+
+    counts: Int64[Tensor, " P"]
+    results: tuple[Float[Tensor, "P M M"], ...]
+
+    @property
+    def x(self) -> Float[Tensor, "P M M"]:
+        """What was squared."""
+        return self.results[0]
+
+    @property
+    def value(self) -> Float[Tensor, "P M M"]:
+        """The result."""
+        return self.results[-1]
+
+    def pullback(self, gradient: Float[Tensor, "P M M"]) -> Float[Tensor, "P M M"]:
+        """Two products for every squaring."""
+        g = gradient
+        for done in range(len(self.results) - 1, 0, -1):
+            before = self.results[done - 1].transpose(1, 2)
+            on = (self.counts >= done)[:, None, None]
+            g = torch.where(on, numerics.matmul(before, g) + numerics.matmul(g, before), g)
+        return g
+
+
 @dataclass(frozen=True)
 class Exponential:
     """exp(A) with what its pull-back wants to see again; matrices are padded.
@@ -35,7 +87,7 @@ class Exponential:
     Attributes:
         size: N. halvings: s of each row.
         a, second, fourth: A / 2^s and its powers. factor: U / A. inverse: of N.
-        results: of the approximant, then after every squaring; a row beyond its own s keeps what it has.
+        squares: of the approximant.
     """
 
     size: int
@@ -45,12 +97,12 @@ class Exponential:
     fourth: Float[Tensor, "P M M"]
     factor: Float[Tensor, "P M M"]
     inverse: Float[Tensor, "P M M"]
-    results: tuple[Float[Tensor, "P M M"], ...]
+    squares: Squares
 
     @property
     def value(self) -> Float[Tensor, "P N N"]:
         """exp(A)."""
-        return _cut(self.results[-1], self.size)
+        return _cut(self.squares.value, self.size)
 
     def pullback(self, gradient: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
         """dC/dA of dC/d exp(A), up to a symmetric part, which a skew matrix does not see; all entries taken as free.
@@ -59,14 +111,10 @@ class Exponential:
             Eight products, and two for every halving. A^2 and A^4 are symmetric, so that of their gradients the
             symmetric parts alone reach the skew one of A.
         """
-        g = numerics.padded_square(gradient)
-        for done in range(len(self.results) - 1, 0, -1):
-            before = self.results[done - 1].transpose(1, 2)
-            on = (self.halvings >= done)[:, None, None]
-            g = torch.where(on, numerics.matmul(before, g) + numerics.matmul(g, before), g)
+        g = self.squares.pullback(numerics.padded_square(gradient))
         # R = I + 2 N^-1 U gives dR = N^-1 (dU (R + I) - dV (R - I)).
         left = numerics.matmul(self.inverse.transpose(1, 2), g)
-        right = numerics.matmul(left, self.results[0].transpose(1, 2))
+        right = numerics.matmul(left, self.squares.x.transpose(1, 2))
         odd, even = left + right, left - right
         factor = numerics.matmul(self.a, odd).neg_()
         second, fourth, sixth = (even * e + factor * o for e, o in zip(_EVEN[1:], _ODD[1:], strict=True))
@@ -85,8 +133,8 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
         A is halved until |A^2|_1, which bounds the square of its 2-norm and is not far from it, is below the square of
         `_LARGEST`, but `_MOST` times at most: beyond, the result is still orthogonal, and its pull-back exact, but no
         exponential any more. Five products, an inverse, and one more for every halving: of those that some row
-        needs, or, where that cannot be read without waiting for a device, of all. Bits are each row's own and the same
-        either way. Non-finite rows stay alone.
+        needs, or, where that cannot be read without waiting for a device, of all, unless a kernel counts for itself
+        (`gpu.maps`). Bits are each row's own. Non-finite rows stay alone.
 
     References:
         Higham (2005), The scaling and squaring method for the matrix exponential revisited: table 2.3 for degree 7 in
@@ -107,11 +155,20 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
     odd = numerics.matmul(padded, factor)
     inverse = definite_inverse(_polynomial(_EVEN, powers) - odd)
     eye = torch.eye(padded.shape[1], dtype=a.dtype, device=a.device)
-    results = [eye + 2 * numerics.matmul(inverse, odd)]
-    for done in range(squarings):
-        on = (halvings > done)[:, None, None]
+    squares = _squared(eye + 2 * numerics.matmul(inverse, odd), halvings, squarings)
+    return Exponential(a.shape[1], halvings, padded, second, fourth, factor, inverse, squares)
+
+
+def _squared(x: Tensor, counts: Tensor, most: int) -> Squares:
+    recorded = torch.is_grad_enabled() and x.requires_grad
+    kernels = None if recorded else available.map_kernels(x)
+    if kernels is not None:
+        return kernels.squared(x, counts, most)
+    results = [x]
+    for done in range(most):
+        on = (counts > done)[:, None, None]
         results.append(torch.where(on, numerics.matmul(results[-1], results[-1]), results[-1]))
-    return Exponential(a.shape[1], halvings, padded, second, fourth, factor, inverse, tuple(results))
+    return ProductSquares(counts, tuple(results))
 
 
 def _polynomial(coefficients: tuple[float, ...], powers: tuple[Tensor, ...]) -> Tensor:

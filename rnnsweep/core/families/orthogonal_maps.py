@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics, rng
 from rnnsweep.core.recurrence.cpu.engine.skew_inverses import skew_inverses
+from rnnsweep.core.recurrence.gpu import available
 from rnnsweep.core.remembered import Remembered
 
 
@@ -95,27 +96,37 @@ def definite_inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
         On a CPU with loops of ours by elimination without pivoting, which is stable where the diagonal does not grow
         beyond `skew_inverses.LIMITS` on its way: its errors are some roundings of what it grew to, which for I + A is
         1 + |A|^2 at most. Rows where it does, and all rows elsewhere, by `numerics.inverse`. Bits are each row's own.
+        On a GPU by kernels of ours too (`gpu.maps`), which see to such rows themselves; in a graph as well.
     """
     fused = skew_inverses(x)
     if fused is None:
-        return numerics.inverse(x)
+        return _unfused_inverse(x)
     found, steady = fused.inverse(x)
     return _unsteady(found, steady, numerics.inverse, x)
+
+
+def _unfused_inverse(x: Tensor) -> Tensor:
+    kernels = available.map_kernels(x)
+    return numerics.inverse(x, None if kernels is None else kernels.inverse)
 
 
 @Remembered
 def _cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
     fused = skew_inverses(stored, diagonal)
     if fused is None:
-        return _pivoted_cayley(stored, diagonal)
+        return _composed_cayley(stored, diagonal, _unfused_inverse)
     found, steady = fused.cayley(stored, diagonal)
     return _unsteady(found, steady, _pivoted_cayley, stored, diagonal)
 
 
 def _pivoted_cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
+    return _composed_cayley(stored, diagonal, numerics.inverse)
+
+
+def _composed_cayley(stored: Tensor, diagonal: Tensor, inverse: Callable[[Tensor], Tensor]) -> Tensor:
     eye = torch.eye(stored.shape[1], dtype=stored.dtype, device=stored.device)
     # Scaling columns is a product with D on the right.
-    return (2 * numerics.inverse(eye + skew(stored)) - eye) * diagonal[:, None, :]
+    return (2 * inverse(eye + skew(stored)) - eye) * diagonal[:, None, :]
 
 
 def _unsteady(found: Tensor, steady: Tensor, work: Callable[..., Tensor], *arguments: Tensor) -> Tensor:

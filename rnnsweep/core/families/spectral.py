@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rnnsweep.core import numerics
+from rnnsweep.core.families.leading_powers import leaders_by_squaring
 from rnnsweep.core.remembered import Remembered
 
 _TIE = 1e-9
@@ -50,9 +52,10 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
     """Spectral radius of every matrix [P, n, n] and its derivative.
 
     Numerics:
-        LAPACK per row, in float64 on the CPU; ties are judged by the type that the matrices come in, whose rounding has
-        parted them (`tie_tolerance`). d rho = Re(conj(lambda) y^T dT x) / |lambda| with right and left
-        eigenvectors x, y, y^T x = 1; holds for a simple real leader and for a complex pair.
+        LAPACK per row, in float64, on the CPU; on a device by squaring (`leading_powers`). Ties are judged by the type
+        that the matrices come in, whose rounding has parted them (`tie_tolerance`).
+        d rho = Re(conj(lambda) y^T dT x) / |lambda| with right and left eigenvectors x, y, y^T x = 1; holds for a
+        simple real leader and for a complex pair.
 
     References:
         Magnus (1985), derivative of a simple eigenvalue.
@@ -63,11 +66,12 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
 @Remembered
 def _leaders(matrices: Tensor) -> Leading:
     tie = tie_tolerance(matrices.shape[-1], matrices.dtype)
-    each = [_leading(matrix, tie) for matrix in matrices.double().cpu()]
+    if not numerics.readable(matrices):
+        return Leading(*leaders_by_squaring(matrices, tie))
+    each = [_leading(matrix, tie) for matrix in matrices.double()]
     rho = torch.tensor([item[0] for item in each], dtype=torch.float64)
     tied = torch.tensor([item[2] for item in each])
-    parts = (rho, torch.stack([item[1] for item in each]), tied)
-    return Leading(*(part.to(matrices.device) for part in parts))
+    return Leading(rho, torch.stack([item[1] for item in each]), tied)
 
 
 def _leading(matrix: Tensor, tie: float) -> tuple[float, Tensor, bool]:

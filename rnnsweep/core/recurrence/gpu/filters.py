@@ -110,7 +110,7 @@ def entries_per_program(G: int, dtype: torch.dtype) -> int:
 
 def inner_of(inner: int) -> int:
     """Lines of w_in that a fused program holds, with padding; 1 where it is not fused."""
-    return 1 << (inner - 1).bit_length() if fuses_inputs(inner) else 1
+    return 1 << (inner - 1).bit_length() if inner <= _INNER_FUSED else 1
 
 
 def _rates(at: KernelArguments, filter_: DriveFilter, shape: tuple[int, int, int]) -> dict[str, int]:

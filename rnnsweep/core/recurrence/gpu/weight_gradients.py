@@ -28,7 +28,9 @@ class WantedWeights:
 
 
 @dataclass(frozen=True)
-class _Sized:
+class SizedGradients:
+    """A kernel's source and what it is launched with: tiles of columns and of rows, threads, bytes of shared memory."""
+
     source: str
     grid: tuple[int, int]
     threads: int
@@ -49,7 +51,7 @@ def weight_gradients(
     """
     P, T, B, X = errors.shape
     I, R, N = 0 if inputs is None else inputs.shape[-1], wanted.R, wanted.N  # noqa: E741
-    sized = _sized((R, states.shape[-1]), I, (N, X), errors.element_size(), bias=wanted.bias)
+    sized = sized_for((R, states.shape[-1]), I, (N, X), errors.element_size(), bias=wanted.bias)
     dw_rec = errors.new_empty(P, R, N)
     dw_in, dbias = None if inputs is None else errors.new_empty(P, I, N), None
     if wanted.bias:
@@ -62,7 +64,8 @@ def weight_gradients(
 
 
 @lru_cache(maxsize=256)
-def _sized(left: tuple[int, int], I: int, right: tuple[int, int], itemsize: int, *, bias: bool) -> _Sized:  # noqa: E741
+def sized_for(left: tuple[int, int], I: int, right: tuple[int, int], itemsize: int, *, bias: bool) -> SizedGradients:  # noqa: E741
+    """The kernel for such sizes: `left` (R, S), `right` (N, X), see `weight_gradients`."""
     (R, S), (N, X) = left, right
     rows, columns = -(-(R + I + int(bias)) // 8), -(-N // 8)
     deep, across = -(-rows // _MOST_ROWS), -(-columns // _MOST_COLUMNS)
@@ -81,4 +84,4 @@ def _sized(left: tuple[int, int], I: int, right: tuple[int, int], itemsize: int,
         "COLUMN_GROUPS": column_groups, "PARTS": parts, "THREADS": threads, "INNER": _INNER, "STAGES": _STAGES,
         "LEFT_WIDE": lane if wide[0] else 1, "RIGHT_WIDE": lane if wide[1] else 1, "PROGRAMS": programs,
     }  # fmt: skip
-    return _Sized(program("weight_gradients", itemsize, constants), (across, deep), threads, shared)
+    return SizedGradients(program("weight_gradients", itemsize, constants), (across, deep), threads, shared)

@@ -103,6 +103,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
 
   for (int t = T - 1; t >= begins; --t) {
     real* dx_now = dx + (long long)t * B * (BLOCKS * U);
+    auto leave = [&](int turn, int j, const real* errors) {  // for the product, and for the gradients of weights
+      const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U) + j, b = start + item;
+      #pragma unroll
+      for (int i = 0; i < BLOCKS; ++i) {
+        if (item < ITEMS && b < B) dx_now[b * (BLOCKS * U) + i * U + u] = errors[i];
+        if (N && i < PRODUCT && item < ITEMS) vectors[(i * U + u) * WIDTH + item] = errors[i];
+      }
+      #pragma unroll
+      for (int s = 0; s < STATES; ++s) after[turn][j][s] = before[turn][j][s];
+    };
     if (PAIRED) {  // errors of the pairs' other halves
       __syncthreads();
       #pragma unroll
@@ -120,7 +130,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
       if (TURNS * THREADS > U * GROUPS && place >= U * GROUPS) break;
       #pragma unroll
       for (int j = 0; j < TOGETHER; ++j) {
-        const int b = start + item + j;
         real mine[OWN ? OWN : 1], past[STATES], parts[DOWN ? DOWN : 1], seen[STATES + PAIRED];
         #pragma unroll
         for (int i = 0; i < OWN; ++i) mine[i] = own[i * U + u];
@@ -135,7 +144,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         for (int s = 0; s < STATES; ++s) g[turn][j][s] = on ? past[s] : g[turn][j][s];
         #pragma unroll
         for (int i = 0; i < DOWN; ++i) down[turn][i] += on ? parts[i] : real(0);
-        if (SECOND && item + j < ITEMS) reads[u * SECOND_WIDTH + item + j] = errors[turn][j][INPUTS];
+        if (!SECOND) leave(turn, j, errors[turn][j]);
+        else if (item + j < ITEMS) reads[u * SECOND_WIDTH + item + j] = errors[turn][j][INPUTS];
       }
     }
     if (SECOND) {  // what came through the cell's own matrix
@@ -147,30 +157,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         #pragma unroll
         for (int j = 0; j < TOGETHER; ++j) {
           const int place = thread + turn * THREADS, at = TOGETHER * (place / U) + j;
-          if (place >= U * GROUPS || at >= ITEMS || t < starts[turn][j]) break;
+          if (place >= U * GROUPS || at >= ITEMS) break;
           real more[INPUTS], past[STATES];
           pull_read_of(keep[turn][j], before[turn][j], found[at * U + place % U], more, past);
+          const bool on = t >= starts[turn][j];
           #pragma unroll
-          for (int i = 0; i < INPUTS; ++i) errors[turn][j][i] += more[i];
+          for (int i = 0; i < INPUTS; ++i) errors[turn][j][i] += on ? more[i] : real(0);
           #pragma unroll
-          for (int s = 0; s < STATES; ++s) g[turn][j][s] += past[s];
+          for (int s = 0; s < STATES; ++s) g[turn][j][s] += on ? past[s] : real(0);
+          leave(turn, j, errors[turn][j]);
         }
-    }
-    #pragma unroll
-    for (int turn = 0; turn < TURNS; ++turn) {
-      const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U);
-      if (TURNS * THREADS > U * GROUPS && place >= U * GROUPS) break;
-      #pragma unroll
-      for (int j = 0; j < TOGETHER; ++j) {
-        const int b = start + item + j;
-        #pragma unroll
-        for (int i = 0; i < BLOCKS; ++i) {
-          if (item + j < ITEMS && b < B) dx_now[b * (BLOCKS * U) + i * U + u] = errors[turn][j][i];
-          if (N && i < PRODUCT && item + j < ITEMS) vectors[(i * U + u) * WIDTH + item + j] = errors[turn][j][i];
-        }
-        #pragma unroll
-        for (int s = 0; s < STATES; ++s) after[turn][j][s] = before[turn][j][s];
-      }
     }
     if (t > begins) ask(t - 1);
     if (N) {
