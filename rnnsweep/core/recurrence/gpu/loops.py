@@ -66,12 +66,12 @@ def forward_sized(description: Description, itemsize: int, B: int, fused: int, *
 
 
 @lru_cache(maxsize=256)
-def backward_sized(description: Description, itemsize: int, B: int) -> Sized:
-    """As `forward_sized`."""
+def backward_sized(description: Description, itemsize: int, B: int, *, steps: bool = False) -> Sized:
+    """As `forward_sized`; `steps`: for a loss of every step."""
     units = description.units
     sizes = (description.product * units, description.read * units)
     layout = ProductLayout.of(*sizes, itemsize) if description.product else None
-    return _sized("backward", description, description.pull(), layout, itemsize, B, {})
+    return _sized("backward", description, description.pull(), layout, itemsize, B, {"STEPS": int(steps)})
 
 
 @lru_cache(maxsize=256)
@@ -184,7 +184,7 @@ class Loops:
             (h.shape[0], h.shape[1] - 1, h.shape[2]),
             (self.description.formulas, self.description.units),
         )
-        sized = backward_sized(self.description, h.element_size(), B)
+        sized = backward_sized(self.description, h.element_size(), B, steps=direct.steps is not None)
         given = direct.last if direct.steps is None else direct.steps
         assert given is not None
         tiles = -(-B // sized.items)
