@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
+from rnnsweep.core.entrywise import StepFormula
 from rnnsweep.unit import POSITIVE, SHARE, Range, Unit
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ class Optimizer(Unit):
         del layout
         return hypers
 
+    @property
+    def fused_formula(self) -> StepFormula | None:
+        """The whole of `kept`, `propose` and `decay` as a formula from which a kernel is compiled; None: there is none."""
+        return None
+
     @abstractmethod
     def propose(
         self,
@@ -118,3 +124,37 @@ class Optimizer(Unit):
         weight = hypers["weight_decay"]
         # Selected: step - 0 * params is not the step to the bit (-0.0, infinite parameters).
         return torch.where(weight > 0, step - hypers["lr"] * weight * params, step)
+
+
+class EntrywiseOptimizer(Optimizer):
+    """Base of optimisers whose step is a formula of single entries: `propose` by torch, and kernels, are made of it."""
+
+    @property
+    @abstractmethod
+    def formula(self) -> StepFormula:
+        """What `propose` does to each entry; its slots are `slots`."""
+
+    @property
+    def fused_formula(self) -> StepFormula | None:
+        """The formula, unless a subclass has changed what stands around it, and not the formula."""
+        kind = type(self)
+        written, around = _owner(kind, "formula"), ("propose", "kept", "decay")
+        return self.formula if all(issubclass(written, _owner(kind, name)) for name in around) else None
+
+    def propose(
+        self,
+        gradients: Float[Tensor, "P N"],
+        slots: Mapping[str, Float[Tensor, "P N"]],
+        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
+        taken: Float[Tensor, "P 1"],
+    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
+        """See `Optimizer.propose`."""
+        formula = self.formula
+        own = tuple(hypers[name] for name in formula.hypers)
+        step, new = formula.step(gradients, tuple(slots[name] for name in self.slots), own, taken)
+        return step, dict(zip(self.slots, new, strict=True))
+
+
+def _owner(kind: type, name: str) -> type:
+    """The class in which this one's attribute is written."""
+    return next(one for one in kind.__mro__ if name in vars(one))
