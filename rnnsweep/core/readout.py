@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.kernels import kernels_for
 from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Batch, Capability, Direct, ParameterSpec
 from rnnsweep.unit import Unit
@@ -130,6 +132,12 @@ def read_out(
         only.
     """
     P, B, T = states.shape[0], states.shape[2], states.shape[1] - 1
+    kernels = _kernels(task, values, states, batch) if gradients else None
+    if kernels is not None:
+        found = kernels.read_last(task.loss, states[:, -1], values["w_out"], values.get("b_out"), batch.targets)
+        outputs, cost, errors, dh, *parts = found
+        named = {name: part for name, part in zip(("w_out", "b_out"), parts, strict=True) if part is not None}
+        return ReadOut(outputs, cost, Direct(last=dh), named, errors)
     h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
     y = engine.matmul(h, values["w_out"])
     # A product's columns are padded; a view of it would keep all of them as long as the outputs live.
@@ -146,6 +154,17 @@ def read_out(
     if "b_out" in values:
         parts["b_out"] = engine.matmul(dy.new_ones(P, 1, dy.shape[1]), dy)[:, 0]
     return ReadOut(outputs, loss, direct, parts, dy)
+
+
+def _kernels(
+    task: Task, values: Mapping[str, Float[Tensor, "P ..."]], states: Float[Tensor, "P steps B H"], batch: Batch
+) -> ModuleType | None:
+    """The kernel that reads the last step, where it knows the loss and sequences count alike."""
+    if task.per_step or batch.weights is not None:
+        return None
+    kernels = kernels_for("read_outs", states.device)
+    sizes = (*states.shape[2:], values["w_out"].shape[-1])
+    return kernels if kernels is not None and kernels.takes(task.loss, *sizes) else None
 
 
 def loss(

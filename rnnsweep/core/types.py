@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Int64, Num, Shaped
 from torch import Tensor
 
+from rnnsweep.core.kernels import kernels_for
+
 if TYPE_CHECKING:
     from rnnsweep.core.dropout_masks import MaskDraws
 
@@ -120,6 +122,16 @@ class ParameterLayout:
                 start = self.offsets[spec.name]
                 out[:, start : start + spec.size] = values[spec.name].flatten(1)  # P size
         return out
+
+    def gathered(self, values: Mapping[str, Float[Tensor, "P ..."]], like: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
+        """Named tensors [P, *shape] as new flat ones, shaped as `like`; 0 at names that are absent, and in padding."""
+        present = [spec for spec in self.specs if spec.name in values]
+        kernels = kernels_for("gathering", like.device)
+        # it writes each part and what is behind it
+        if kernels is None or not present or self.offsets[present[0].name]:
+            return self.flatten(values, torch.zeros_like(like))
+        parts = [(self.offsets[spec.name], values[spec.name]) for spec in present]
+        return kernels.gather(parts, torch.empty_like(like))
 
     def mask(self, names: Sequence[str], device: torch.device | str = "cpu") -> Bool[Tensor, " N"]:
         """Which entries belong to the named parameters."""

@@ -163,7 +163,7 @@ def test_rows_of_every_fate_are_those_of_torch(steps, device, optimizer, clip, d
         assert fates["leaves the numbers"] == RowStatus.DIVERGED
 
 
-@pytest.mark.parametrize("optimizer", [Sgd(lr=0.1, momentum=0.9), RmsProp(lr=0.1, momentum=0.5)], ids=str)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[:3], ids=str)
 def test_rows_that_are_not_clipped_are_the_same_bits(steps, device, optimizer):
     """Their factor is 1 whatever order a sum runs in, and entries are rounded as torch rounds them."""
     mine, plain = (case_of(optimizer, {"clip": GlobalNormClip()}, torch.float32) for _ in range(2))

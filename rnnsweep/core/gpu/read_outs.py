@@ -1,0 +1,132 @@
+"""The linear read-out of the last step with its loss and all gradients, in one launch: a program per row.
+
+Shapes: P rows · B mini-batch · H units · O outputs.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from rnnsweep.core.gpu.launching import launch, power_of_two, ratio
+from rnnsweep.core.losses import BinaryCrossEntropy, CrossEntropy, HalfSquaredError, Loss, SquaredError
+
+LOSSES: dict[type[Loss], str] = {
+    CrossEntropy: "classes",
+    BinaryCrossEntropy: "binary",
+    SquaredError: "squared",
+    HalfSquaredError: "half_squared",
+}
+"""Those that the kernel knows, and how it calls them; a subclass is another loss."""
+_TILE = 1 << 14
+"""Entries of the largest matrix that a program holds."""
+WARPS = 4
+
+
+@triton.jit
+def _of_classes(y, targets, b, o, at, B, O):  # noqa: PLR0913
+    """Softmax cross-entropy: cost of each sequence, and its derivative; a non-finite output gives a non-finite cost."""
+    wanted = tl.load(targets + at + b, mask=b < B, other=0)
+    y = tl.where((o < O)[None, :], y, float("-inf"))
+    shifted = y - tl.max(y, 1)[:, None]
+    log_p = shifted - tl.log(tl.sum(tl.exp(shifted), 1))[:, None]
+    hot = o[None, :] == wanted[:, None]
+    return 0 - tl.sum(tl.where(hot, log_p, 0), 1), tl.exp(log_p) - hot.to(y.dtype)
+
+
+@triton.jit
+def _of_values(y, targets, b, o, at, B, O, LOSS: tl.constexpr):  # noqa: PLR0913
+    """Losses whose targets are as many as outputs."""
+    own = (b < B)[:, None] & (o < O)[None, :]
+    wanted = tl.load(targets + at * O + b[:, None] * O + o[None, :], mask=own, other=0)
+    if LOSS == "binary":
+        away = tl.exp(0 - tl.abs(y))
+        each = tl.maximum(y, 0) - y * wanted + tl.log(1 + away)
+        # NaN would be left out of the maximum
+        each = tl.where(y == y, each, y)
+        one = tl.full(y.shape, 1, y.dtype)
+        slope = tl.where(y < 0, ratio(away, one + away), ratio(one, one + away)) - wanted
+    else:
+        slope = y - wanted
+        each = slope * slope
+        if LOSS == "squared":
+            slope = 2 * slope
+        else:
+            each = each / 2
+    return tl.sum(tl.where(own, each, 0), 1), slope
+
+
+@triton.jit
+def read_out_kernel(  # noqa: PLR0913
+    h, w, bias, targets, loss, outputs, errors, dh, dw, dbias, h_row, w_row, bias_row, B,
+    H: tl.constexpr, O: tl.constexpr, LOSS: tl.constexpr,
+    BATCH: tl.constexpr, UNITS: tl.constexpr, OUTPUTS: tl.constexpr,
+):  # fmt: skip
+    """Writes loss [P], outputs and errors [P, B, O], and gradients [P, B, H], [P, H, O], [P, O].
+
+    `h`, `w` and `bias` are views of larger memory: rows begin at multiples of the given steps.
+    """
+    p = tl.program_id(0).to(tl.int64)
+    b, n, o = tl.arange(0, BATCH), tl.arange(0, UNITS), tl.arange(0, OUTPUTS)
+    of_h, of_y = (b < B)[:, None] & (n < H)[None, :], (b < B)[:, None] & (o < O)[None, :]
+    of_w = (n < H)[:, None] & (o < O)[None, :]
+    states = tl.load(h + p * h_row + b[:, None] * H + n[None, :], mask=of_h, other=0)
+    matrix = tl.load(w + p * w_row + n[:, None] * O + o[None, :], mask=of_w, other=0)
+    y = tl.dot(states, matrix, input_precision="ieee", out_dtype=states.dtype)
+    if bias is not None:
+        y += tl.load(bias + p * bias_row + o, mask=o < O, other=0)[None, :]
+    if LOSS == "classes":
+        cost, slope = _of_classes(y, targets, b, o, p * B, B, O)
+    else:
+        cost, slope = _of_values(y, targets, b, o, p * B, B, O, LOSS)
+    share = ratio(tl.full((), 1, y.dtype), B.to(y.dtype))
+    tl.store(loss + p, tl.sum(tl.where(b < B, cost * share, 0), 0))
+    at = p * B * O + b[:, None] * O + o[None, :]
+    dy = tl.where(of_y, slope * share, 0)
+    tl.store(outputs + at, y, mask=of_y)
+    tl.store(errors + at, dy, mask=of_y)
+    back = tl.dot(dy, tl.trans(matrix), input_precision="ieee", out_dtype=y.dtype)
+    tl.store(dh + p * B * H + b[:, None] * H + n[None, :], back, mask=of_h)
+    onto = tl.dot(tl.trans(states), dy, input_precision="ieee", out_dtype=y.dtype)
+    tl.store(dw + p * H * O + n[:, None] * O + o[None, :], onto, mask=of_w)
+    if bias is not None:
+        tl.store(dbias + p * O + o, tl.sum(dy, 0), mask=o < O)
+
+
+def sizes_of(B: int, H: int, O: int) -> dict[str, int]:  # noqa: E741
+    """Matrices of one program, padded to what products of Triton take."""
+    return {name: power_of_two(size, 16) for name, size in (("BATCH", B), ("UNITS", H), ("OUTPUTS", O))}
+
+
+def takes(loss: Loss, B: int, H: int, O: int) -> bool:  # noqa: E741
+    """Whether the kernel knows the loss, and its matrices fit."""
+    sizes = sizes_of(B, H, O)
+    return type(loss) in LOSSES and sizes["UNITS"] * max(sizes["BATCH"], sizes["OUTPUTS"]) <= _TILE
+
+
+def read_last(
+    loss: Loss,
+    h: Float[Tensor, "P B H"],
+    w_out: Float[Tensor, "P H O"],
+    b_out: Float[Tensor, "P O"] | None,
+    targets: Shaped[Tensor, "P B ..."],
+) -> tuple[Tensor, ...]:
+    """(Outputs, loss, errors, dC/dh, dC/dw_out, dC/db_out or None) of a mini-batch whose sequences count alike."""
+    (P, B, H), O = h.shape, w_out.shape[-1]  # noqa: E741
+    h, w_out = _rows(h), _rows(w_out)
+    outputs, errors, cost = h.new_empty(P, B, O), h.new_empty(P, B, O), h.new_empty(P)
+    dh, dw, db = h.new_empty(P, B, H), h.new_empty(P, H, O), None if b_out is None else h.new_empty(P, O)
+    bias = None if b_out is None else _rows(b_out)
+    steps = h.stride(0), w_out.stride(0), 0 if bias is None else bias.stride(0)
+    arguments = (h, w_out, bias, targets.contiguous(), cost, outputs, errors, dh, dw, db, *steps, B)
+    launch(
+        read_out_kernel, (P,), arguments, warps=WARPS, H=H, O=O, LOSS=LOSSES[type(loss)], **sizes_of(B, H, O)
+    )  # fmt: skip
+    return outputs, cost, errors, dh, dw, db
+
+
+def _rows(x: Tensor) -> Tensor:
+    """A tensor each of whose rows lies without gaps, wherever rows begin."""
+    return x if x[0].is_contiguous() else x.contiguous()
