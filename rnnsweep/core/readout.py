@@ -163,7 +163,7 @@ def _kernels(
     if task.per_step or batch.weights is not None:
         return None
     kernels = kernels_for("read_outs", states.device)
-    sizes = (*states.shape[2:], values["w_out"].shape[-1])
+    sizes = (*states.shape[2:], values["w_out"].shape[-1], states.element_size())
     return kernels if kernels is not None and kernels.takes(task.loss, *sizes) else None
 
 

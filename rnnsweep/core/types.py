@@ -9,7 +9,7 @@ Sequences are right-aligned: all end at T_max; own steps are t >= T_max - length
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, overload
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, overload
 import torch
 from jaxtyping import Bool, Float, Int64, Num, Shaped
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from rnnsweep.core.kernels import kernels_for
 
@@ -351,6 +352,10 @@ class Wanted:
     term_rows: Bool[Tensor, " P"] | None = None
 
 
+_CHECKED: MutableMapping[Tensor, tuple[int, int, int]] = WeakTensorKeyDictionary()
+"""Of tensors on a device whose range was asserted: their version then, and the range."""
+
+
 class KernelArguments:
     """What may reach a compiled kernel: tensors and numbers as it counts on them.
 
@@ -408,10 +413,12 @@ class KernelArguments:
             values: list[int] = tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             if values and not (low <= min(values) and max(values) <= high):
                 raise ValueError(f"{name} = {values} is not within {low}..{high}")
-        elif count:
+        elif count and _CHECKED.get(tensor) != (tensor._version, low, high):  # pyright: ignore[reportPrivateUsage]
             # Asserted where they are: to read them here would wait for everything that the device has still to do.
-            inside = ((tensor >= low) & (tensor <= high)).all()
+            inside = (tensor.clamp(low, high) == tensor).all()
             torch._assert_async(inside, f"{name} is not within {low}..{high}")  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage, reportUnknownMemberType]
+            # the way back of a loop asks again of what its way there asked; whoever writes into it changes the version
+            _CHECKED[tensor] = (tensor._version, low, high)  # pyright: ignore[reportPrivateUsage]
         return tensor.contiguous()
 
 

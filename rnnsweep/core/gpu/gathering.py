@@ -3,6 +3,9 @@
 Shapes: P rows · N entries of a row's flat vector.
 """
 
+# pyright: reportGeneralTypeIssues=false, reportUndefinedVariable=false
+# Triton's ranges and inlined functions are no Python to a type checker.
+
 from __future__ import annotations
 
 from collections.abc import Sequence

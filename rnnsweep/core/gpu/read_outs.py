@@ -3,6 +3,9 @@
 Shapes: P rows · B mini-batch · H units · O outputs.
 """
 
+# pyright: reportGeneralTypeIssues=false, reportUndefinedVariable=false
+# Triton's ranges and inlined functions are no Python to a type checker.
+
 from __future__ import annotations
 
 import triton
@@ -20,9 +23,8 @@ LOSSES: dict[type[Loss], str] = {
     HalfSquaredError: "half_squared",
 }
 """Those that the kernel knows, and how it calls them; a subclass is another loss."""
-_TILE = 1 << 14
-"""Entries of the largest matrix that a program holds."""
-WARPS = 4
+_MOST = 1 << 14
+"""Bytes of the largest matrix that a program holds: beyond it products are cut better by others."""
 
 
 @triton.jit
@@ -100,10 +102,19 @@ def sizes_of(B: int, H: int, O: int) -> dict[str, int]:  # noqa: E741
     return {name: power_of_two(size, 16) for name, size in (("BATCH", B), ("UNITS", H), ("OUTPUTS", O))}
 
 
-def takes(loss: Loss, B: int, H: int, O: int) -> bool:  # noqa: E741
-    """Whether the kernel knows the loss, and its matrices fit."""
+def takes(loss: Loss, B: int, H: int, O: int, size: int) -> bool:  # noqa: E741
+    """Whether the kernel knows the loss, and its matrices of numbers of so many bytes fit."""
+    return type(loss) in LOSSES and _largest(B, H, O) * size <= _MOST
+
+
+def warps_of(B: int, H: int, O: int, size: int) -> int:  # noqa: E741
+    """Of a program for these sizes."""
+    return 8 if _largest(B, H, O) * size > _MOST // 2 else 4
+
+
+def _largest(B: int, H: int, O: int) -> int:  # noqa: E741
     sizes = sizes_of(B, H, O)
-    return type(loss) in LOSSES and sizes["UNITS"] * max(sizes["BATCH"], sizes["OUTPUTS"]) <= _TILE
+    return sizes["UNITS"] * max(sizes["BATCH"], sizes["OUTPUTS"])
 
 
 def read_last(
@@ -112,7 +123,7 @@ def read_last(
     w_out: Float[Tensor, "P H O"],
     b_out: Float[Tensor, "P O"] | None,
     targets: Shaped[Tensor, "P B ..."],
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor | None, ...]:
     """(Outputs, loss, errors, dC/dh, dC/dw_out, dC/db_out or None) of a mini-batch whose sequences count alike."""
     (P, B, H), O = h.shape, w_out.shape[-1]  # noqa: E741
     h, w_out = _rows(h), _rows(w_out)
@@ -121,9 +132,8 @@ def read_last(
     bias = None if b_out is None else _rows(b_out)
     steps = h.stride(0), w_out.stride(0), 0 if bias is None else bias.stride(0)
     arguments = (h, w_out, bias, targets.contiguous(), cost, outputs, errors, dh, dw, db, *steps, B)
-    launch(
-        read_out_kernel, (P,), arguments, warps=WARPS, H=H, O=O, LOSS=LOSSES[type(loss)], **sizes_of(B, H, O)
-    )  # fmt: skip
+    sizes, warps = {"H": H, "O": O, **sizes_of(B, H, O)}, warps_of(B, H, O, h.element_size())
+    launch(read_out_kernel, (P,), arguments, warps=warps, LOSS=LOSSES[type(loss)], **sizes)
     return outputs, cost, errors, dh, dw, db
 
 

@@ -8,6 +8,9 @@ Numerics:
     Equal to the bit to what tasks make of their draws by torch's operations, and to the loops of the CPU.
 """
 
+# pyright: reportGeneralTypeIssues=false, reportUndefinedVariable=false
+# Triton's ranges and inlined functions are no Python to a type checker.
+
 from __future__ import annotations
 
 import torch
@@ -158,7 +161,7 @@ def place(
         of_length | BATCH, of_more | BATCH, of_place | SEQUENCE,
         lengths[0], lengths[1] - lengths[0] + 1, table.shape[0] - 1, P * B, B,
     )  # fmt: skip
-    grid = (triton.cdiv(P * B, _TOGETHER),)
+    grid = (-(-P * B // _TOGETHER),)
     launch(place_kernel, grid, arguments, warps=WARPS, M=m, PROLONGED=prolonged, SEQUENCES=_TOGETHER)
     return drawn, positions
 
@@ -193,4 +196,4 @@ _CUT = {"SEQUENCES": _ACROSS, "BLOCKS": _BLOCKS}
 
 
 def _grid(P: int, T: int, B: int) -> tuple[int, int]:
-    return P * triton.cdiv(B, _ACROSS), triton.cdiv(T, 4 * _BLOCKS)
+    return P * -(-B // _ACROSS), -(-T // (4 * _BLOCKS))

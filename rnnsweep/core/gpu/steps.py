@@ -7,6 +7,9 @@ others find it in the caches. Nothing but the accepted step is written.
 Shapes: P rows · N entries of a row's flat parameter vector.
 """
 
+# pyright: reportGeneralTypeIssues=false, reportUndefinedVariable=false
+# Triton's ranges and inlined functions are no Python to a type checker.
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,8 +25,8 @@ from rnnsweep.core.gpu.formulas import kernel_of
 from rnnsweep.core.gpu.launching import finite, launch, power_of_two, ratio, root
 from rnnsweep.core.types import RowStatus
 
-MOST = 8192
-"""Entries that a program looks at together: sixteen for each thread of sixteen warps."""
+_MOST = 1 << 14
+"""Bytes of each vector that a program looks at together: two loads of 16 for each thread of sixteen warps."""
 _DIVERGED: tl.constexpr = tl.constexpr(int(RowStatus.DIVERGED))
 
 
@@ -259,7 +262,7 @@ def take_steps(  # noqa: PLR0913
         every pack. A row whose loss or whose parameters after the step are not finite keeps its parameters and ends.
     """
     P, N = rows.params.shape
-    block = block_of(N)
+    block, warps = cut_of(N, rows.params.element_size())
     rate, weight = rows.decay or (None, None)
     arguments = (
         rows.params, gradients.contiguous(), loss.contiguous(), rows.slots, rows.hypers,
@@ -269,17 +272,13 @@ def take_steps(  # noqa: PLR0913
     )  # fmt: skip
     kernel = kernel_of(step_kernel, _moved, formula.step)
     diverges = limit is not None and limit.diverges
-    launch(kernel, (P,), arguments, warps=warps_of(block), DIVERGES=diverges, BLOCK=block)
+    launch(kernel, (P,), arguments, warps=warps, DIVERGES=diverges, BLOCK=block)
 
 
-def block_of(entries: int) -> int:
-    """Entries that a program looks at together, for rows of so many."""
-    return power_of_two(entries, 128, MOST)
-
-
-def warps_of(block: int) -> int:
-    """Of a program for blocks of so many entries."""
-    return max(1, min(16, block // 512))
+def cut_of(entries: int, size: int) -> tuple[int, int]:
+    """Entries that a program looks at together, for rows of so many of this size in bytes; and its warps."""
+    block = power_of_two(entries, 128, _MOST // size)
+    return block, max(1, 16 * block * size // _MOST)
 
 
 def _as_bytes(cells: Cells) -> Cells:

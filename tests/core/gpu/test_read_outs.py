@@ -118,9 +118,11 @@ def test_large_outputs_of_either_sign_do_not_overflow(device, monkeypatch):
 
 def test_what_the_kernel_does_not_know_goes_by_torch(device, monkeypatch):
     module = importlib.import_module("rnnsweep.core.gpu.read_outs")
-    assert not module.takes(WeightedCrossEntropy((1.0, 2.0)), 10, 100, 2)
-    assert not module.takes(CROSS_ENTROPY, 10, 100, 200)  # 128 units times 256 outputs
-    assert module.takes(CROSS_ENTROPY, 10, 128, 4)
+    assert not module.takes(WeightedCrossEntropy((1.0, 2.0)), 10, 100, 2, 4)
+    assert not module.takes(CROSS_ENTROPY, 10, 100, 40, 4)  # 128 units times 64 outputs, of 4 bytes
+    assert not module.takes(CROSS_ENTROPY, 40, 100, 4, 4)
+    assert module.takes(CROSS_ENTROPY, 10, 256, 16, 4)
+    assert not module.takes(CROSS_ENTROPY, 10, 256, 16, 8)
     monkeypatch.setattr("rnnsweep.core.readout.kernels_for", lambda what, device: module)
     monkeypatch.setattr(module, "launch", lambda *a, **k: pytest.fail("no kernel was to be used"))
     values, states, targets = case(CROSS_ENTROPY, 2, 5, 12, 4, torch.float64)
