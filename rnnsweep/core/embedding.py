@@ -75,7 +75,9 @@ class TiedLayout(ParameterLayout):
         """As `ParameterLayout`; what is called ``w_out`` is a gradient, and is added to that of the table."""
         return self._with_tied(values, super().flatten(values, out))
 
-    def gathered(self, values: Mapping[str, Float[Tensor, "P ..."]], like: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
+    def gathered(
+        self, values: Mapping[str, Float[Tensor, "P ..."]], like: Float[Tensor, "P N"]
+    ) -> Float[Tensor, "P N"]:
         """As `ParameterLayout`, with the gradient of ``w_out`` as in `flatten`."""
         own = {name: value for name, value in values.items() if name != "w_out"}
         return self._with_tied(values, super().gathered(own, like))

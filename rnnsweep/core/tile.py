@@ -172,7 +172,7 @@ def train_batch(tile: Tile) -> Batch:
     samples = program.task.samples
     if samples is None:
         # Fresh sequences without end: update n owns the ids n B .. n B + B - 1.
-        ids = step[:, None] * program.batch + torch.arange(program.batch, device=step.device)
+        ids = torch.add(program.places, step[:, None], alpha=program.batch)
     elif program.chosen is None:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
     else:
@@ -230,12 +230,14 @@ def _step(tile: Tile, context: Context, learned: Learned) -> None:
 
 
 def _steps_of(tile: Tile) -> ModuleType | None:
-    """The kernel that does all that follows the gradient (`core.gpu.steps`), where no row asks for more than it does."""
+    """The kernel that does all that follows the gradient (`core.gpu.steps`), where no row asks for more."""
     program, on = tile.program, tile.switched
     acting = (*program.additive, *program.proximals, *program.gates)
     if any(on[name] for name, _ in acting) or any(unit.limit is None for _, unit in program.transforms):
         return None
-    more = len(program.transforms) > 1 or program.carries or program.family.slots or program.learner.slot_shapes(program)  # pyright: ignore[reportArgumentType] - as in `program`
+    more = (
+        len(program.transforms) > 1 or program.carries or program.family.slots or program.learner.slot_shapes(program)
+    )  # pyright: ignore[reportArgumentType] - as in `program`
     if more or program.learner.proposes or program.optimizer.fused_formula is None:
         return None
     return kernels_for("steps", program.device)

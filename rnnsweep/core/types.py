@@ -124,7 +124,9 @@ class ParameterLayout:
                 out[:, start : start + spec.size] = values[spec.name].flatten(1)  # P size
         return out
 
-    def gathered(self, values: Mapping[str, Float[Tensor, "P ..."]], like: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
+    def gathered(
+        self, values: Mapping[str, Float[Tensor, "P ..."]], like: Float[Tensor, "P N"]
+    ) -> Float[Tensor, "P N"]:
         """Named tensors [P, *shape] as new flat ones, shaped as `like`; 0 at names that are absent, and in padding."""
         present = [spec for spec in self.specs if spec.name in values]
         kernels = kernels_for("gathering", like.device)

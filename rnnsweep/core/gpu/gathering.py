@@ -9,6 +9,7 @@ Shapes: P rows · N entries of a row's flat vector.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import triton
 import triton.language as tl
@@ -22,7 +23,7 @@ BLOCK, WARPS = 1024, 4
 
 
 @triton.jit
-def gather_kernel(out, parts, sizes, begins, firsts, N, BLOCK: tl.constexpr):
+def gather_kernel(out, parts, sizes, begins, firsts, N, BLOCK: tl.constexpr):  # noqa: PLR0913
     """Writes `out` [P, N]; program (row, block of one part).
 
     `parts` [P, size] stand at `begins`, and 0 between them; part k has the blocks from `firsts[k]` on. One more of
@@ -41,9 +42,11 @@ def gather(parts: Sequence[tuple[int, Float[Tensor, "P ..."]]], out: Float[Tenso
     P, N = out.shape
     begins = [*(begin for begin, _ in parts), N]
     firsts = [0]
-    for begin, end in zip(begins, begins[1:], strict=False):
+    for begin, end in pairwise(begins):
         firsts.append(firsts[-1] + -(-(end - begin) // BLOCK))
     flat = tuple(part.flatten(1).contiguous() for _, part in parts)
     sizes = tuple(part.shape[1] for part in flat)
-    launch(gather_kernel, (P, firsts[-1]), (out, flat, sizes, tuple(begins), tuple(firsts), N), warps=WARPS, BLOCK=BLOCK)
+    launch(
+        gather_kernel, (P, firsts[-1]), (out, flat, sizes, tuple(begins), tuple(firsts), N), warps=WARPS, BLOCK=BLOCK
+    )
     return out

@@ -28,7 +28,7 @@ _MOST = 1 << 14
 
 
 @triton.jit
-def _of_classes(y, targets, b, o, at, B, O):  # noqa: PLR0913
+def _of_classes(y, targets, b, o, at, B, O):  # noqa: E741, PLR0913
     """Softmax cross-entropy: cost of each sequence, and its derivative; a non-finite output gives a non-finite cost."""
     wanted = tl.load(targets + at + b, mask=b < B, other=0)
     y = tl.where((o < O)[None, :], y, float("-inf"))
@@ -39,7 +39,7 @@ def _of_classes(y, targets, b, o, at, B, O):  # noqa: PLR0913
 
 
 @triton.jit
-def _of_values(y, targets, b, o, at, B, O, LOSS: tl.constexpr):  # noqa: PLR0913
+def _of_values(y, targets, b, o, at, B, O, LOSS: tl.constexpr):  # noqa: E741, PLR0913
     """Losses whose targets are as many as outputs."""
     own = (b < B)[:, None] & (o < O)[None, :]
     wanted = tl.load(targets + at * O + b[:, None] * O + o[None, :], mask=own, other=0)
@@ -63,7 +63,7 @@ def _of_values(y, targets, b, o, at, B, O, LOSS: tl.constexpr):  # noqa: PLR0913
 @triton.jit
 def read_out_kernel(  # noqa: PLR0913
     h, w, bias, targets, loss, outputs, errors, dh, dw, dbias, h_row, w_row, bias_row, B,
-    H: tl.constexpr, O: tl.constexpr, LOSS: tl.constexpr,
+    H: tl.constexpr, O: tl.constexpr, LOSS: tl.constexpr,  # noqa: E741
     BATCH: tl.constexpr, UNITS: tl.constexpr, OUTPUTS: tl.constexpr,
 ):  # fmt: skip
     """Writes loss [P], outputs and errors [P, B, O], and gradients [P, B, H], [P, H, O], [P, O].

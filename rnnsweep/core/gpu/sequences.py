@@ -32,7 +32,7 @@ WARPS = 4
 
 
 @triton.jit
-def _first_word(keys, ids, stream, sequence, p, some):  # noqa: PLR0913
+def _first_word(keys, ids, stream, sequence, p, some):
     """The first word of a stream, for each sequence: int64."""
     words = _four(keys, ids, stream, sequence, p, tl.arange(0, 1), some).to(tl.int64)
     return tl.sum(tl.where(tl.arange(0, 4)[None, :] == 0, words, 0), 1)
@@ -76,7 +76,7 @@ def _tile(lengths, T, B, SEQUENCES: tl.constexpr, BLOCKS: tl.constexpr):
 
 
 @triton.jit
-def _put(inputs, value, p, b, t, k, T, B, I: tl.constexpr):  # noqa: PLR0913
+def _put(inputs, value, p, b, t, k, T, B, I: tl.constexpr):  # noqa: E741, PLR0913
     """Writes [sequences, steps, padded I] into inputs [P, T, B, I]."""
     at = ((p * T + t[None, :, None]) * B + b[:, None, None]) * I + k[None, None, :]
     own = (b < B)[:, None, None] & (t < T)[None, :, None] & (k < I)[None, None, :]

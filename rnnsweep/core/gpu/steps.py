@@ -95,7 +95,7 @@ def _at_row(pointers, p):
     """A row's own number of each."""
     own = ()
     for k in tl.static_range(len(pointers)):
-        own = own + (tl.load(pointers[k] + p),)
+        own = own + (tl.load(pointers[k] + p),)  # noqa: RUF005 - Triton adds tuples
     return own
 
 
@@ -107,7 +107,7 @@ def _moved(params, gradients, slots, own, count, factor, rate, weight, base, at,
         g = g * factor
     before = ()
     for k in tl.static_range(len(slots)):
-        before = before + (tl.load(slots[k] + base + at, mask=some, other=0),)
+        before = before + (tl.load(slots[k] + base + at, mask=some, other=0),)  # noqa: RUF005 - as above
     step, new = formula(g, before, own, count)  # noqa: F821 - given by `formulas.kernel_of`
     x = tl.load(params + base + at, mask=some, other=0)
     if weight is not None:
@@ -124,7 +124,7 @@ def _add(total, count, p, value, on):
 
 
 @triton.jit
-def _limited(norm, known, threshold, share, shared, p, alive):
+def _limited(norm, known, threshold, share, shared, p, alive):  # noqa: PLR0913
     """(Factor on the gradient, norm after it, whether the row is dropped), as `controllers.clip.limited`."""
     if threshold is not None:
         limit = tl.load(threshold + p)
@@ -247,7 +247,7 @@ class Limit:
     diverges: bool
 
 
-def take_steps(  # noqa: PLR0913
+def take_steps(
     formula: StepFormula,
     rows: Rows,
     gradients: Float[Tensor, "P N"],

@@ -23,7 +23,6 @@ def _step(gradient, slots, hypers, taken):
 _STEP = StepFormula(_step, ("lr", "initial", "epsilon"))
 
 
-
 @dataclass(frozen=True)
 class Adagrad(EntrywiseOptimizer):
     """Adagrad: the gradient divided by the root of the sum of all squares so far.

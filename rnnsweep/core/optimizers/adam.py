@@ -25,7 +25,6 @@ def _step(gradient, slots, hypers, taken):
 _STEP = StepFormula(_step, ("lr", "beta1", "beta2", "epsilon"))
 
 
-
 @dataclass(frozen=True)
 class Adam(EntrywiseOptimizer):
     """Adam: bias-corrected moments of the gradient.

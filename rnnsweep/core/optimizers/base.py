@@ -93,7 +93,7 @@ class Optimizer(Unit):
 
     @property
     def fused_formula(self) -> StepFormula | None:
-        """The whole of `kept`, `propose` and `decay` as a formula from which a kernel is compiled; None: there is none."""
+        """All of `kept`, `propose` and `decay` as a formula that a kernel can be compiled from; None: it is none."""
         return None
 
     @abstractmethod

@@ -35,7 +35,6 @@ _HYPERS = ("lr", "alpha", "initial", "epsilon", "momentum")
 _OUTSIDE, _INSIDE = StepFormula(_outside, _HYPERS), StepFormula(_inside, _HYPERS)
 
 
-
 @dataclass(frozen=True)
 class RmsProp(EntrywiseOptimizer):
     """RMSprop: the gradient divided by a running root mean square, with momentum.

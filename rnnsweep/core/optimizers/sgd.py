@@ -34,7 +34,6 @@ def _ahead(gradient, slots, hypers, taken):
 _PLAIN, _AHEAD = StepFormula(_plain, ("lr", "momentum")), StepFormula(_ahead, ("lr", "momentum"))
 
 
-
 @dataclass(frozen=True)
 class Sgd(EntrywiseOptimizer):
     """SGD: v <- momentum v + g, step = -lr v; Nesterov: step = -lr (g + momentum v).

@@ -228,7 +228,7 @@ class Synthetic(LengthTask):
         """
 
     def _window_table_on(self, device: torch.device) -> Tensor:
-        """`_window_table` on a device. Kept with the task: what was recorded with it reads it as long as it is replayed."""
+        """`_window_table` on a device, kept with the task: what is replayed reads it where it was when it was recorded."""
         kept = self.__dict__.setdefault("_window_tables", {})
         if device not in kept:
             kept[device] = torch.from_numpy(_window_table(self)).to(device)

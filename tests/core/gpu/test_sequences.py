@@ -39,7 +39,9 @@ def launches(device: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Kernels used on this device as on a GPU; what is launched, by name."""
     module, words = (importlib.import_module(f"rnnsweep.core.{name}") for name in ("gpu.sequences", "rng_gpu"))
     launch, draw, done = module.launch, words._launch, []
-    monkeypatch.setattr(module, "launch", lambda kernel, *a, **k: done.append(kernel.fn.__name__) or launch(kernel, *a, **k))
+    monkeypatch.setattr(
+        module, "launch", lambda kernel, *a, **k: done.append(kernel.fn.__name__) or launch(kernel, *a, **k)
+    )
     monkeypatch.setattr(words, "_launch", lambda *a, **k: done.append(a[0]) or draw(*a, **k))
     monkeypatch.setattr(rng, "kernels_on", lambda device: words)
     return done

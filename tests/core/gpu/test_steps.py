@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from rnnsweep.core import kernels, rng
+from rnnsweep.core import rng
 from rnnsweep.core.controllers.clip import GlobalNormClip
 from rnnsweep.core.loops import Learned
 from rnnsweep.core.optimizers.adagrad import Adagrad
@@ -19,7 +18,7 @@ from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.rmsprop import RmsProp
 from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.pack import Pack
-from rnnsweep.core.tile import Tile, _step, _step_at_once, _steps_of, learn, tiles
+from rnnsweep.core.tile import Tile, _step, _step_at_once, learn, tiles
 from rnnsweep.core.types import RowStatus, Wanted
 from tests.kit.networks import Setup, assert_same_row
 from tests.kit.replayed import as_on_a_device
