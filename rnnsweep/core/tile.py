@@ -235,10 +235,9 @@ def _steps_of(tile: Tile) -> ModuleType | None:
     acting = (*program.additive, *program.proximals, *program.gates)
     if any(on[name] for name, _ in acting) or any(unit.limit is None for _, unit in program.transforms):
         return None
-    more = (
-        len(program.transforms) > 1 or program.carries or program.family.slots or program.learner.slot_shapes(program)
-    )  # pyright: ignore[reportArgumentType] - as in `program`
-    if more or program.learner.proposes or program.optimizer.fused_formula is None:
+    # row state of family, rule or task goes with an accepted step: the kernel keeps the optimiser's alone
+    more = any(not key.startswith(("optimizer.", "controllers.")) for key in program.slot_shapes)
+    if more or len(program.transforms) > 1 or program.learner.proposes or program.optimizer.fused_formula is None:
         return None
     return kernels_for("steps", program.device)
 

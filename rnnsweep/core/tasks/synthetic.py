@@ -228,7 +228,7 @@ class Synthetic(LengthTask):
         """
 
     def _window_table_on(self, device: torch.device) -> Tensor:
-        """`_window_table` on a device, kept with the task: what is replayed reads it where it was when it was recorded."""
+        """`_window_table` on a device, kept with the task: replayed updates read it where it was when recorded."""
         kept = self.__dict__.setdefault("_window_tables", {})
         if device not in kept:
             kept[device] = torch.from_numpy(_window_table(self)).to(device)
