@@ -56,7 +56,7 @@ BYTES = ("status", "seen")
 TALLY = ("losses", "lost", "norms", "normed", "bad", "share", "shared", "clipped", "limited")
 NUMBERS = (
     "of_length", "of_more", "of_place", "of_symbol", "of_filling", "low", "span", "longest", "sequences", "T", "B", "N",
-    "h_row", "w_row", "bias_row",
+    "M", "h_row", "w_row", "bias_row",
 )  # fmt: skip
 TOGETHER = {"SEQUENCES": sequences._ACROSS, "BLOCKS": sequences._BLOCKS}
 
@@ -119,6 +119,12 @@ def read_out(dtype: str, loss: str, H: int, O: int) -> dict[str, int]:  # noqa: 
     return compiled(read_outs.read_out_kernel, dtype, sizes, warps, targets)
 
 
+def score(dtype: str, loss: str, O: int) -> dict[str, int]:  # noqa: E741
+    sizes = {"O": O, "LOSS": loss, **read_outs.score_sizes(O, 4 if dtype == "float32" else 8)}
+    targets = {"targets": "*i64"} if loss == "classes" else {}
+    return compiled(read_outs.score_kernel, dtype, sizes, read_outs.SCORE_WARPS, targets)
+
+
 def place(dtype: str, prolonged: bool) -> dict[str, int]:
     sizes = {"M": 2, "PROLONGED": prolonged, "SEQUENCES": sequences._TOGETHER}
     return compiled(sequences.place_kernel, dtype, sizes, sequences.WARPS)
@@ -133,7 +139,7 @@ def marked(dtype: str, signed: bool) -> dict[str, int]:
     return compiled(sequences.marked_kernel, dtype, {"M": 2, "SIGNED": signed, **TOGETHER}, sequences.WARPS)
 
 
-KERNELS = {"step": step, "gather": gather, "read_out": read_out, "place": place, "order": order, "marked": marked}
+KERNELS = {kernel.__name__: kernel for kernel in (step, gather, read_out, score, place, order, marked)}
 CASES: list[tuple[Any, ...]] = [
     *(("step", dtype, name) for name in OPTIMIZERS for dtype in ("float32", "float64")),
     ("step", "float32", "sgd", ENTRIES, True),
@@ -142,6 +148,10 @@ CASES: list[tuple[Any, ...]] = [
     *(("read_out", "float32", loss, HIDDEN, 4) for loss in read_outs.LOSSES.values()),
     ("read_out", "float64", "classes", HIDDEN, 4),
     ("read_out", "float32", "classes", 256, 10),
+    *(("score", dtype, "classes", 9) for dtype in ("float32", "float64")),
+    ("score", "float32", "classes", 1000),
+    ("score", "float32", "binary", 88),
+    ("score", "float32", "squared", 1),
     ("place", "int64", True),
     ("order", "float32", 2, False),
     ("order", "float32", 2, True),

@@ -132,39 +132,40 @@ def read_out(
         only.
     """
     P, B, T = states.shape[0], states.shape[2], states.shape[1] - 1
-    kernels = _kernels(task, values, states, batch) if gradients else None
-    if kernels is not None:
+    kernels = kernels_for("read_outs", states.device) if gradients else None
+    if kernels is not None and _reads_last(kernels, task, values, states, batch):
         found = kernels.read_last(task.loss, states[:, -1], values["w_out"], values.get("b_out"), batch.targets)
         outputs, cost, errors, dh, *parts = found
         named = {name: part for name, part in zip(("w_out", "b_out"), parts, strict=True) if part is not None}
         return ReadOut(outputs, cost, Direct(last=dh), named, errors)
     h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
-    y = engine.matmul(h, values["w_out"])
-    # A product's columns are padded; a view of it would keep all of them as long as the outputs live.
-    y = y + values["b_out"][:, None, :] if "b_out" in values else y.contiguous()
+    y, bias = engine.matmul(h, values["w_out"]), values.get("b_out")
     weight = shares(task, batch, T, B, y)  # P M
     targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
-    loss, dy = _score(task, y, targets, weight)
+    if kernels is not None and kernels.scores(task.loss, y.shape[-1]):
+        y, loss, dy = kernels.score(task.loss, y, bias, targets, weight)
+    else:
+        # A product's columns are padded; a view of it would keep all of them as long as the outputs live.
+        y = y.contiguous() if bias is None else y + bias[:, None, :]
+        loss, dy = _score(task, y, targets, weight)
     outputs = y.unflatten(1, (T, B)) if task.per_step else y
     if not gradients:
         return ReadOut(outputs, loss, None, {})
     dh = engine.matmul(dy, values["w_out"].transpose(1, 2))
     direct = Direct(steps=dh.unflatten(1, (T, B))) if task.per_step else Direct(last=dh)
     parts = {"w_out": engine.matmul(h.transpose(1, 2), dy)}
-    if "b_out" in values:
+    if bias is not None:
         parts["b_out"] = engine.matmul(dy.new_ones(P, 1, dy.shape[1]), dy)[:, 0]
     return ReadOut(outputs, loss, direct, parts, dy)
 
 
-def _kernels(
-    task: Task, values: Mapping[str, Float[Tensor, "P ..."]], states: Float[Tensor, "P steps B H"], batch: Batch
-) -> ModuleType | None:
-    """The kernel that reads the last step, where it knows the loss and sequences count alike."""
+def _reads_last(
+    kernels: ModuleType, task: Task, values: Values, states: Float[Tensor, "P steps B H"], batch: Batch
+) -> bool:
+    """Whether the last step is read, its sequences count alike, and a kernel makes all of it."""
     if task.per_step or batch.weights is not None:
-        return None
-    kernels = kernels_for("read_outs", states.device)
-    sizes = (*states.shape[2:], values["w_out"].shape[-1], states.element_size())
-    return kernels if kernels is not None and kernels.takes(task.loss, *sizes) else None
+        return False
+    return kernels.takes(task.loss, *states.shape[2:], values["w_out"].shape[-1], states.element_size())
 
 
 def loss(

@@ -1,6 +1,6 @@
-"""The linear read-out of the last step with its loss and all gradients, in one launch: a program per row.
+"""Linear read-outs with their loss: of the last step with all gradients in one launch, of every step in one pass.
 
-Shapes: P rows · B mini-batch · H units · O outputs.
+Shapes: P rows · B mini-batch · H units · O outputs · M read-outs of a row, B or T B.
 """
 
 # pyright: reportGeneralTypeIssues=false, reportUndefinedVariable=false
@@ -25,6 +25,11 @@ LOSSES: dict[type[Loss], str] = {
 """Those that the kernel knows, and how it calls them; a subclass is another loss."""
 _MOST = 1 << 14
 """Bytes of the largest matrix that a program holds: beyond it products are cut better by others."""
+_SCORED = 1 << 12
+"""Bytes of the outputs that a program scores together: eight numbers of float32 for each thread."""
+_WIDEST = 1024
+"""Outputs that a program of `score_kernel` can hold."""
+SCORE_WARPS = 4
 
 
 @triton.jit
@@ -97,6 +102,29 @@ def read_out_kernel(  # noqa: PLR0913
         tl.store(dbias + p * O + o, tl.sum(dy, 0), mask=o < O)
 
 
+@triton.jit
+def score_kernel(  # noqa: PLR0913
+    y, bias, targets, weight, costs, errors, bias_row, M,
+    O: tl.constexpr, LOSS: tl.constexpr, TOGETHER: tl.constexpr, OUTPUTS: tl.constexpr,  # noqa: E741
+):  # fmt: skip
+    """Adds the bias to `y` [P, M, O] in place; writes errors [P, M, O], and `costs` [P, tiles]: sums by weight."""
+    p, tile = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    m, o = tile * TOGETHER + tl.arange(0, TOGETHER), tl.arange(0, OUTPUTS)
+    own = (m < M)[:, None] & (o < O)[None, :]
+    at = (p * M + m[:, None]) * O + o[None, :]
+    x = tl.load(y + at, mask=own, other=0)
+    if bias is not None:
+        x += tl.load(bias + p * bias_row + o, mask=o < O, other=0)[None, :]
+        tl.store(y + at, x, mask=own)
+    if LOSS == "classes":
+        cost, slope = _of_classes(x, targets, m, o, p * M, M, O)
+    else:
+        cost, slope = _of_values(x, targets, m, o, p * M, M, O, LOSS)
+    share = tl.load(weight + p * M + m, mask=m < M, other=0)
+    tl.store(costs + p * tl.num_programs(1) + tile, tl.sum(tl.where(m < M, cost * share, 0), 0))
+    tl.store(errors + at, slope * share[:, None], mask=own)
+
+
 def sizes_of(B: int, H: int, O: int) -> dict[str, int]:  # noqa: E741
     """Matrices of one program, padded to what products of Triton take."""
     return {name: power_of_two(size, 16) for name, size in (("BATCH", B), ("UNITS", H), ("OUTPUTS", O))}
@@ -105,6 +133,41 @@ def sizes_of(B: int, H: int, O: int) -> dict[str, int]:  # noqa: E741
 def takes(loss: Loss, B: int, H: int, O: int, size: int) -> bool:  # noqa: E741
     """Whether the kernel knows the loss, and its matrices of numbers of so many bytes fit."""
     return type(loss) in LOSSES and _largest(B, H, O) * size <= _MOST
+
+
+def scores(loss: Loss, O: int) -> bool:  # noqa: E741
+    """Whether `score` knows the loss, and takes so many outputs."""
+    return type(loss) in LOSSES and O <= _WIDEST
+
+
+def score_sizes(O: int, size: int) -> dict[str, int]:  # noqa: E741
+    """Read-outs that a program scores together, and outputs with padding; for numbers of so many bytes."""
+    outputs = power_of_two(O)
+    return {"TOGETHER": max(1, _SCORED // size // outputs), "OUTPUTS": outputs}
+
+
+def score(
+    loss: Loss,
+    y: Float[Tensor, "P M O"],
+    bias: Float[Tensor, "P O"] | None,
+    targets: Shaped[Tensor, "P M ..."],
+    weight: Float[Tensor, "P M"],
+) -> tuple[Float[Tensor, "P M O"], Float[Tensor, " P"], Float[Tensor, "P M O"]]:
+    """(Outputs, loss, errors) of products `y`, which may be overwritten, plus the bias; read-outs count by weight.
+
+    Numerics:
+        A row's loss is summed tile by tile, in tiles that depend on O alone.
+    """
+    P, M, O = y.shape  # noqa: E741
+    y, sizes = y.contiguous(), score_sizes(O, y.element_size())
+    tiles = -(-M // sizes["TOGETHER"])
+    errors, costs = y.new_empty(P, M, O), y.new_empty(P, tiles)
+    bias = None if bias is None else _rows(bias)
+    arguments = (
+        y, bias, targets.contiguous(), weight.contiguous(), costs, errors, 0 if bias is None else bias.stride(0), M
+    )  # fmt: skip
+    launch(score_kernel, (P, tiles), arguments, warps=SCORE_WARPS, O=O, LOSS=LOSSES[type(loss)], **sizes)
+    return y, costs.sum(1), errors
 
 
 def warps_of(B: int, H: int, O: int, size: int) -> int:  # noqa: E741

@@ -19,6 +19,7 @@ CASES = [
     ("read_out", "float32", "classes", 100, 4),
     ("read_out", "float32", "binary", 100, 16),
     ("read_out", "float64", "squared", 64, 1),
+    ("score", "float32", "classes", 9),
     ("place", "int64", True),
     ("order", "float32", 2, False),
     ("order", "float32", 3, True),

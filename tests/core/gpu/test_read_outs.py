@@ -37,14 +37,15 @@ def both(
     values: dict[str, torch.Tensor],
     states: torch.Tensor,
     targets: torch.Tensor,
+    mask: torch.Tensor | None = None,
 ) -> tuple[ReadOut, ReadOut, int]:
-    """By the kernel and by torch, and how many launches there were."""
+    """By the kernels and by torch, and how many launches there were; with a mask every step is read."""
     module = importlib.import_module("rnnsweep.core.gpu.read_outs")
     launches = []
     launch = module.launch
     monkeypatch.setattr(module, "launch", lambda *a, **k: launches.append(1) or launch(*a, **k))
-    task = SimpleNamespace(per_step=False, loss=loss)
-    batch = Batch(states[:, 1:], targets, torch.full((len(states),), states.shape[1] - 1))
+    task = SimpleNamespace(per_step=mask is not None, loss=loss)
+    batch = Batch(states[:, 1:], targets, torch.full((len(states),), states.shape[1] - 1), mask)
     plain = read_out(task, values, states, batch, ReferenceEngine())
     with monkeypatch.context() as patch:
         patch.setattr("rnnsweep.core.readout.kernels_for", lambda what, device: module)
@@ -52,7 +53,12 @@ def both(
             task,
             {name: value.to(device) for name, value in values.items()},
             states.to(device),
-            Batch(states[:, 1:].to(device), targets.to(device), batch.lengths.to(device)),
+            Batch(
+                states[:, 1:].to(device),
+                targets.to(device),
+                batch.lengths.to(device),
+                None if mask is None else mask.to(device),
+            ),
             ReferenceEngine(),
         )
     return mine, plain, len(launches)
@@ -116,7 +122,7 @@ def test_large_outputs_of_either_sign_do_not_overflow(device, monkeypatch):
         torch.testing.assert_close(mine.errors.cpu(), plain.errors, rtol=1e-5, atol=1e-7)
 
 
-def test_what_the_kernel_does_not_know_goes_by_torch(device, monkeypatch):
+def test_what_no_kernel_knows_goes_by_torch(device, monkeypatch):
     module = importlib.import_module("rnnsweep.core.gpu.read_outs")
     assert not module.takes(WeightedCrossEntropy((1.0, 2.0)), 10, 100, 2, 4)
     assert not module.takes(CROSS_ENTROPY, 10, 100, 40, 4)  # 128 units times 64 outputs, of 4 bytes
@@ -126,11 +132,67 @@ def test_what_the_kernel_does_not_know_goes_by_torch(device, monkeypatch):
     monkeypatch.setattr("rnnsweep.core.readout.kernels_for", lambda what, device: module)
     monkeypatch.setattr(module, "launch", lambda *a, **k: pytest.fail("no kernel was to be used"))
     values, states, targets = case(CROSS_ENTROPY, 2, 5, 12, 4, torch.float64)
-    lengths, task = torch.full((2,), 3), SimpleNamespace(per_step=False, loss=CROSS_ENTROPY)
-    weighted = Batch(states[:, 1:], targets, lengths, weights=torch.ones(2, 5))
-    read_out(task, values, states, weighted, ReferenceEngine())
-    read_out(task, values, states, Batch(states[:, 1:], targets, lengths), ReferenceEngine(), gradients=False)
+    batch, task = Batch(states[:, 1:], targets, torch.full((2,), 3)), SimpleNamespace(per_step=False)
+    for loss, gradients in ((WeightedCrossEntropy((1.0, 2.0, 1.0, 1.0)), True), (CROSS_ENTROPY, False)):
+        task.loss = loss
+        read_out(task, values, states, batch, ReferenceEngine(), gradients=gradients)
+
+
+def test_sequences_of_different_weight_are_scored_after_the_product(device, monkeypatch):
+    module, launched = importlib.import_module("rnnsweep.core.gpu.read_outs"), []
+    launch = module.launch
+    monkeypatch.setattr(module, "launch", lambda kernel, *a, **k: launched.append(kernel) or launch(kernel, *a, **k))
+    values, states, targets = case(CROSS_ENTROPY, 2, 5, 12, 4, torch.float64)
+    weights = torch.tensor([0.5, 1.5, 1.0, 0.25, 1.75]).expand(2, -1)
+    batch = Batch(states[:, 1:], targets, torch.full((2,), 3), weights=weights)
+    task = SimpleNamespace(per_step=False, loss=CROSS_ENTROPY)
+    plain = read_out(task, values, states, batch, ReferenceEngine())
+    batch = Batch(states[:, 1:].to(device), targets.to(device), batch.lengths.to(device), weights=weights.to(device))
+    values = {name: value.to(device) for name, value in values.items()}
+    monkeypatch.setattr("rnnsweep.core.readout.kernels_for", lambda what, device: module)
+    mine = read_out(task, values, states.to(device), batch, ReferenceEngine())
+    assert launched == [module.score_kernel]
+    torch.testing.assert_close(mine.loss.cpu(), plain.loss, rtol=1e-12, atol=0)
+    torch.testing.assert_close(mine.errors.cpu(), plain.errors, rtol=1e-12, atol=1e-14)
 
 
 def test_on_the_cpu_there_are_no_kernels():
     assert core_kernels.kernels_for("read_outs", torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("sizes", [(3, 5, 12, 9), (2, 300, 4, 1), (1, 7, 3, 200)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_every_step_is_scored_as_by_torch(device, monkeypatch, loss, sizes, biased, dtype):
+    P, B, H, O = sizes  # noqa: E741
+    values, states, _ = case(loss, P, B, H, O, dtype)
+    if not biased:
+        del values["b_out"]
+    T = states.shape[1] - 1
+    parts = [case(loss, P, B, H, O, dtype)[2] for _ in range(T)]
+    targets = torch.stack(parts, 1)  # P T B ...
+    mask = (torch.arange(P * T).reshape(P, T) % 3 > 0).to(dtype)
+    mine, plain, launches = both(device, monkeypatch, loss, values, states, targets, mask)
+    assert launches == 1
+    pairs = [
+        (mine.outputs, plain.outputs),
+        (mine.loss, plain.loss),
+        (mine.errors, plain.errors),
+        (mine.direct.steps, plain.direct.steps),
+        *((mine.gradients[name], plain.gradients[name]) for name in plain.gradients),
+    ]
+    for one, other in pairs:
+        assert one.shape == other.shape
+        assert (one.cpu() - other).abs().max() <= 64 * torch.finfo(dtype).eps * other.abs().max().clamp(min=1)
+
+
+def test_a_row_is_scored_the_same_in_every_pack(device, monkeypatch):
+    values, states, targets = case(CROSS_ENTROPY, 3, 70, 12, 9, torch.float32)
+    module = importlib.import_module("rnnsweep.core.gpu.read_outs")
+    y, weight = states[:, 1, :, :9].contiguous().to(device), torch.full((3, 70), 1 / 70, device=device)
+    bias, targets = values["b_out"].to(device), targets.to(device)
+    whole = module.score(CROSS_ENTROPY, y.clone(), bias, targets, weight)
+    alone = module.score(CROSS_ENTROPY, y[1:2].clone(), bias[1:2], targets[1:2], weight[1:2])
+    for one, other in zip(whole, alone, strict=True):
+        assert torch.equal(one[1:2], other)
