@@ -11,6 +11,7 @@ import torch
 
 from rnnsweep.core import rng
 from rnnsweep.core.controllers.clip import GlobalNormClip
+from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.loops import Learned
 from rnnsweep.core.optimizers.adagrad import Adagrad
 from rnnsweep.core.optimizers.adam import Adam
@@ -77,7 +78,8 @@ class Case:
 
 
 def case_of(optimizer: Optimizer, clip: dict[str, Any], dtype: torch.dtype) -> Case:
-    setup = Setup(optimizer=optimizer, controllers=clip, dtype=dtype, engine="reference")
+    # so many units that a row is more than one block
+    setup = Setup(family=Srn(hidden=70), optimizer=optimizer, controllers=clip, dtype=dtype)
     pack = Pack(setup.program())
     rows = []
     for row, (changes, _, _) in enumerate(FATES.values()):
@@ -107,9 +109,9 @@ def gradients_of(pack: Pack, update: int) -> Learned:
 
 
 def by_torch(case: Case) -> None:
+    _, context = learn(case.tile, case.tile.tally, Wanted())
     for learned in case.learned:
-        _, context = learn(case.tile, case.tile.tally, Wanted())
-        context.gradients = learned.gradients.clone()
+        context.gradients, context.fresh = learned.gradients.clone(), {}
         _step(case.tile, context, learned)
 
 
@@ -137,8 +139,16 @@ def assert_rows_agree(mine: torch.Tensor, plain: torch.Tensor, tolerance: float)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-@pytest.mark.parametrize("clip", ["skip", "diverge", "none"])
+@pytest.mark.parametrize(
+    ("optimizer", "clip"),
+    [
+        *((one, "skip") for one in OPTIMIZERS),
+        (OPTIMIZERS[1], "diverge"),
+        (OPTIMIZERS[1], "none"),
+        (OPTIMIZERS[3], "none"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else type(one).__name__,
+)
 def test_rows_of_every_fate_are_those_of_torch(steps, device, optimizer, clip, dtype):
     controllers = {} if clip == "none" else {"clip": GlobalNormClip(non_finite=clip)}
     mine, plain = (case_of(optimizer, controllers, dtype) for _ in range(2))
