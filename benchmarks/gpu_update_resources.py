@@ -20,7 +20,7 @@ import triton
 from gpu_resources import POINTERS, TARGET, programs, row_of, said_of
 from triton.compiler import ASTSource
 
-from rnnsweep.core.gpu import gathering, read_outs, sequences, steps
+from rnnsweep.core.gpu import gathering, read_outs, sequences, steps, symbols
 from rnnsweep.core.gpu.formulas import kernel_of
 from rnnsweep.core.optimizers.adagrad import Adagrad
 from rnnsweep.core.optimizers.adam import Adam
@@ -55,8 +55,8 @@ WHOLE = (
 BYTES = ("status", "seen")
 TALLY = ("losses", "lost", "norms", "normed", "bad", "share", "shared", "clipped", "limited")
 NUMBERS = (
-    "of_length", "of_more", "of_place", "of_symbol", "of_filling", "low", "span", "longest", "sequences", "T", "B", "N",
-    "M", "h_row", "w_row", "bias_row",
+    "of_length", "of_more", "of_place", "of_symbol", "of_filling", "low", "longest", "sequences", "T", "B", "N",
+    "M", "own_row", "own_step", "own_item", "entries", "width", "span", "kinds", "lead", "h_row", "w_row", "bias_row",
 )  # fmt: skip
 TOGETHER = {"SEQUENCES": sequences._ACROSS, "BLOCKS": sequences._BLOCKS}
 
@@ -139,7 +139,18 @@ def marked(dtype: str, signed: bool) -> dict[str, int]:
     return compiled(sequences.marked_kernel, dtype, {"M": 2, "SIGNED": signed, **TOGETHER}, sequences.WARPS)
 
 
-KERNELS = {kernel.__name__: kernel for kernel in (step, gather, read_out, score, place, order, marked)}
+def hot(dtype: str, width: int) -> dict[str, int]:
+    given = {"codes": "*i64", "own": "*i8"}
+    return compiled(symbols.hot_kernel, dtype, symbols.sizes_of(width), symbols.WARPS, given)
+
+
+def recall(dtype: str, kinds: int, tokens: bool) -> dict[str, int]:
+    fixed = {"TOKENS": tokens, **symbols.sizes_of(1 if tokens else kinds + 2)}
+    given = {"pattern": "*i64", "targets": "*i64"} | ({"inputs": "*i64"} if tokens else {})
+    return compiled(symbols.recall_kernel, dtype, fixed, symbols.WARPS, given)
+
+
+KERNELS = {kernel.__name__: kernel for kernel in (step, gather, read_out, score, place, order, marked, hot, recall)}
 CASES: list[tuple[Any, ...]] = [
     *(("step", dtype, name) for name in OPTIMIZERS for dtype in ("float32", "float64")),
     ("step", "float32", "sgd", ENTRIES, True),
@@ -158,6 +169,10 @@ CASES: list[tuple[Any, ...]] = [
     ("order", "float64", 3, False),
     ("marked", "float32", True),
     ("marked", "float64", False),
+    ("hot", "float32", 6),
+    ("hot", "float32", 1000),
+    ("recall", "float32", 8, False),
+    ("recall", "int64", 8, True),
 ]
 
 

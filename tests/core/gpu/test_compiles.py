@@ -24,6 +24,8 @@ CASES = [
     ("order", "float32", 2, False),
     ("order", "float32", 3, True),
     ("marked", "float32", True),
+    ("hot", "float32", 1000),
+    ("recall", "float32", 8, False),
 ]
 
 
