@@ -64,6 +64,9 @@ TOGETHER = {"SEQUENCES": sequences._ACROSS, "BLOCKS": sequences._BLOCKS}
 def compiled(kernel: Any, dtype: str, fixed: dict[str, Any], warps: int, given: dict[str, Any] | None = None) -> Any:
     """Figures of a kernel; `given`: types of arguments that its names do not tell."""
     names, types = kernel.arg_names, given or {}
+    # what a launch finds out by itself: which arguments are known when it compiles, by their annotations
+    if {one.name for one in kernel.params if one.is_constexpr} != {one for one in fixed if one.isupper()}:
+        raise RuntimeError(f"{kernel.__name__} is annotated otherwise than it is launched: {fixed}")
     signature = {name: "constexpr" if name in fixed else types.get(name) or type_of(name, dtype) for name in names}
     source = ASTSource(
         kernel, signature, {(names.index(name),): value for name, value in fixed.items()}, aligned(signature)

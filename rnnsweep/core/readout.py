@@ -135,9 +135,8 @@ def read_out(
     kernels = kernels_for("read_outs", states.device) if gradients else None
     if kernels is not None and _reads_last(kernels, task, values, states, batch):
         found = kernels.read_last(task.loss, states[:, -1], values["w_out"], values.get("b_out"), batch.targets)
-        outputs, cost, errors, dh, *parts = found
-        named = {name: part for name, part in zip(("w_out", "b_out"), parts, strict=True) if part is not None}
-        return ReadOut(outputs, cost, Direct(last=dh), named, errors)
+        parts = {"w_out": found.w_out} | ({} if found.b_out is None else {"b_out": found.b_out})
+        return ReadOut(found.outputs, found.loss, Direct(last=found.h), parts, found.errors)
     h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
     y, bias = engine.matmul(h, values["w_out"]), values.get("b_out")
     weight = shares(task, batch, T, B, y)  # P M

@@ -1,7 +1,7 @@
-"""Kernels compiled from formulas of single entries (`core.entrywise`).
+"""Kernels compiled from formulas of single entries (`core.optimizers.base`).
 
 Triton compiles a function's source, with the names that its module has. A formula is therefore given another module's
-names: those of `core.entrywise`, as a kernel means them.
+names: those of `core.optimizers.base`, as a kernel means them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _where(condition, x, y):
 
 @triton.jit
 def _correction(beta, taken):
-    """As `entrywise.correction`; float64 as there."""
+    """As `optimizers.base.correction`; float64 as there."""
     base = tl.maximum(beta.to(tl.float64), 1e-300)
     return (1 - tl.exp((taken.to(tl.float64) + 1) * tl.log(base))).to(beta.dtype)
 
@@ -44,6 +44,8 @@ def compiled(function: Callable[..., Any], names: Mapping[str, Any]) -> Any:
     plain: Any = inspect.unwrap(function)
     own = FunctionType(plain.__code__, {**plain.__globals__, **names}, plain.__name__, plain.__defaults__)
     own.__module__, own.__qualname__ = plain.__module__, plain.__qualname__
+    # they say which arguments are known when it is compiled
+    own.__annotations__ = plain.__annotations__
     return triton.jit(own)
 
 

@@ -8,6 +8,8 @@ Shapes: P rows · B mini-batch · H units · O outputs · M read-outs of a row, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import triton
 import triton.language as tl
 from jaxtyping import Float, Shaped
@@ -180,14 +182,26 @@ def _largest(B: int, H: int, O: int) -> int:  # noqa: E741
     return sizes["UNITS"] * max(sizes["BATCH"], sizes["OUTPUTS"])
 
 
+@dataclass(frozen=True)
+class LastStep:
+    """What `read_last` makes of a mini-batch; `errors` is dC/d outputs, the last three dC/d what they are named by."""
+
+    outputs: Float[Tensor, "P B O"]
+    loss: Float[Tensor, " P"]
+    errors: Float[Tensor, "P B O"]
+    h: Float[Tensor, "P B H"]
+    w_out: Float[Tensor, "P H O"]
+    b_out: Float[Tensor, "P O"] | None
+
+
 def read_last(
     loss: Loss,
     h: Float[Tensor, "P B H"],
     w_out: Float[Tensor, "P H O"],
     b_out: Float[Tensor, "P O"] | None,
     targets: Shaped[Tensor, "P B ..."],
-) -> tuple[Tensor | None, ...]:
-    """(Outputs, loss, errors, dC/dh, dC/dw_out, dC/db_out or None) of a mini-batch whose sequences count alike."""
+) -> LastStep:
+    """Outputs, loss and gradients of a mini-batch whose sequences count alike."""
     (P, B, H), O = h.shape, w_out.shape[-1]  # noqa: E741
     h, w_out = _rows(h), _rows(w_out)
     outputs, errors, cost = h.new_empty(P, B, O), h.new_empty(P, B, O), h.new_empty(P)
@@ -197,7 +211,7 @@ def read_last(
     arguments = (h, w_out, bias, targets.contiguous(), cost, outputs, errors, dh, dw, db, *steps, B)
     sizes, warps = {"H": H, "O": O, **sizes_of(B, H, O)}, warps_of(B, H, O, h.element_size())
     launch(read_out_kernel, (P,), arguments, warps=warps, LOSS=LOSSES[type(loss)], **sizes)
-    return outputs, cost, errors, dh, dw, db
+    return LastStep(outputs, cost, errors, dh, dw, db)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ import triton.language as tl
 from jaxtyping import Float, Float64, Int8, Int64, Shaped
 from torch import Tensor
 
-from rnnsweep.core.entrywise import StepFormula
 from rnnsweep.core.gpu.formulas import kernel_of
 from rnnsweep.core.gpu.launching import finite, launch, power_of_two, ratio, root
+from rnnsweep.core.optimizers.base import StepFormula
 from rnnsweep.core.types import RowStatus
 
 _MOST = 1 << 14

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rnnsweep.core.entrywise import StepFormula, correction, ratio, root
-from rnnsweep.core.optimizers.base import EntrywiseOptimizer, Optimizer
+from rnnsweep.core.optimizers.base import EntrywiseOptimizer, Optimizer, StepFormula, correction, ratio, root
 from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, Range
 
 

@@ -1,10 +1,15 @@
-"""The contract of an optimiser: propose a step, change nothing."""
+"""The contract of an optimiser: propose a step, change nothing; and formulas of single entries, written once.
+
+A formula (`StepFormula`) is a plain function at the top of its module, without annotations. It runs on torch's tensors,
+and kernels are compiled from it: `core.gpu.formulas` gives its source other meanings of `root`, `ratio`, `plus`,
+`where` and `correction`. It may use no other name of a module.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,11 +17,24 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from rnnsweep.core.entrywise import StepFormula
 from rnnsweep.unit import POSITIVE, SHARE, Range, Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.types import ParameterLayout
+
+
+@dataclass(frozen=True)
+class StepFormula:
+    """An optimiser's step, entry by entry.
+
+    Attributes:
+        step: (gradient, slots, hypers, taken) -> (step, new slots); `slots` and `hypers` are tuples, in the order of
+            `Optimizer.slots` and of `hypers`. Hyperparameters and `taken` are the row's: numbers to an entry.
+        hypers: names of the hyperparameters that it reads.
+    """
+
+    step: Callable[[Any, tuple[Any, ...], tuple[Any, ...], Any], tuple[Any, tuple[Any, ...]]]
+    hypers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -124,6 +142,26 @@ class Optimizer(Unit):
         weight = hypers["weight_decay"]
         # Selected: step - 0 * params is not the step to the bit (-0.0, infinite parameters).
         return torch.where(weight > 0, step - hypers["lr"] * weight * params, step)
+
+
+root, where = torch.sqrt, torch.where
+
+
+def ratio(x: Float[Tensor, " ..."], y: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+    """x / y, rounded once: what kernels mean by `/` need not be."""
+    return x / y
+
+
+def plus(fresh: Float[Tensor, "P N"], x: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
+    """fresh + x; `fresh` is the formula's own and may be overwritten, which saves a pass over memory."""
+    return fresh.add_(x)
+
+
+def correction(beta: Float[Tensor, " ..."], taken: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+    """1 - beta^(taken + 1), [P, 1]; exp of 0 * -inf is avoided for beta = 0."""
+    # float64: 1 - beta^k cancels where beta is near 1.
+    power = ((taken.double() + 1) * beta.double().clamp_min(1e-300).log()).exp()
+    return (1 - power).to(beta.dtype)
 
 
 class EntrywiseOptimizer(Optimizer):

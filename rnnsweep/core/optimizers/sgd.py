@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rnnsweep.core.entrywise import StepFormula, plus
-from rnnsweep.core.optimizers.base import EntrywiseOptimizer, Optimizer
+from rnnsweep.core.optimizers.base import EntrywiseOptimizer, Optimizer, StepFormula, plus
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
