@@ -67,7 +67,7 @@ def _of_values(y, targets, b, o, at, B, O, LOSS: tl.constexpr):  # noqa: E741, P
     return tl.sum(tl.where(own, each, 0), 1), slope
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B"])
 def read_out_kernel(  # noqa: PLR0913
     h, w, bias, targets, loss, outputs, errors, dh, dw, dbias, h_row, w_row, bias_row, B,
     H: tl.constexpr, O: tl.constexpr, LOSS: tl.constexpr,  # noqa: E741
@@ -104,7 +104,7 @@ def read_out_kernel(  # noqa: PLR0913
         tl.store(dbias + p * O + o, tl.sum(dy, 0), mask=o < O)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def score_kernel(  # noqa: PLR0913
     y, bias, targets, weight, costs, errors, bias_row, M,
     O: tl.constexpr, LOSS: tl.constexpr, TOGETHER: tl.constexpr, OUTPUTS: tl.constexpr,  # noqa: E741

@@ -99,7 +99,7 @@ def _at_row(pointers, p):
     return own
 
 
-def _moved(params, gradients, slots, own, count, factor, rate, weight, base, at, N):  # noqa: PLR0913
+def _moved(values, gradients, slots, own, count, factor, rate, weight, base, at, N):  # noqa: PLR0913
     """A block of parameters and state after the step."""
     some = at < N
     g = tl.load(gradients + base + at, mask=some, other=0)
@@ -109,7 +109,7 @@ def _moved(params, gradients, slots, own, count, factor, rate, weight, base, at,
     for k in tl.static_range(len(slots)):
         before = before + (tl.load(slots[k] + base + at, mask=some, other=0),)  # noqa: RUF005 - as above
     step, new = formula(g, before, own, count)  # noqa: F821 - given by `formulas.kernel_of`
-    x = tl.load(params + base + at, mask=some, other=0)
+    x = tl.load(values + base + at, mask=some, other=0)
     if weight is not None:
         # selected, as in `Optimizer.decay`: step - 0 * x is not the step to the bit
         step = tl.where(weight > 0, step - rate * weight * x, step)
@@ -137,14 +137,14 @@ def _limited(norm, known, threshold, share, shared, p, alive):  # noqa: PLR0913
 
 
 def step_kernel(  # noqa: PLR0913
-    params, gradients, loss, slots, own, threshold, rate, weight, status, step, taken, until, diverged_at,
+    values, gradients, loss, slots, own, threshold, rate, weight, status, step, taken, until, diverged_at,
     losses, lost, norms, normed, bad, seen, share, shared, clipped, limited, N,
     DIVERGES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One update of a row from its gradient on, in place.
+    """One update of a row from its gradient on, in place; `values` are its parameters.
 
     `slots`, `own`: tuples of the optimiser's state and of what its formula reads of the row; threshold, rate and weight
-    (of decoupled decay) are None where there is none. The tally's cells are those of `CELLS`, in that order.
+    (of decoupled decay) are None where there is none. Cells of the tally go from `losses` to `limited`, see `Told`.
     """
     p = tl.program_id(0).to(tl.int64)
     at, count, cost = tl.load(step + p), tl.load(taken + p), tl.load(loss + p)
@@ -166,15 +166,15 @@ def step_kernel(  # noqa: PLR0913
     taken_before = count.to(cost.dtype)
     total = tl.zeros((BLOCK,), cost.dtype)
     for start in range(0, tl.where(accept, N, 0), BLOCK):
-        x, _ = _moved(params, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
+        x, _ = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
         total += x
     # a sum is finite where all its terms are, but for overflow, which is as good a reason to stop
     broken = accept & ~finite(tl.sum(total, 0))
     accept &= ~broken
     diverged |= broken
     for start in range(0, tl.where(accept, N, 0), BLOCK):
-        x, new = _moved(params, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
-        tl.store(params + base + start + block, x, mask=start + block < N)
+        x, new = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
+        tl.store(values + base + start + block, x, mask=start + block < N)
         for k in tl.static_range(len(slots)):
             tl.store(slots[k] + base + start + block, new[k], mask=start + block < N)
     fell = alive & diverged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +41,14 @@ def test_kernels_compile_and_several_programs_fit(triton_interpreter):
         # a few registers go to and fro in formulas with quotients and roots, around what waits for memory anyway
         assert found["spilled"] <= 32, case
         assert found["programs"] * found["warps"] >= 12, case
+
+
+def test_kernels_compile_as_a_launch_would_have_them(triton_interpreter):
+    """Names, tuples and numbers that are 1 are what Triton makes of them on the way to a launch."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", "-m", "tests.kit.launches_compiled"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    compiled = {line.split()[0] for line in done.stdout.splitlines()}
+    written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rnnsweep/core/gpu").glob("*.py"))
+    assert compiled == set(re.findall(r"^def (\w+_kernel)\(", written, re.MULTILINE))
