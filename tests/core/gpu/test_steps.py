@@ -24,6 +24,8 @@ from rnnsweep.core.types import RowStatus, Wanted
 from tests.kit.networks import Setup, assert_same_row
 from tests.kit.replayed import as_on_a_device
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, where the interpreter's numbers overflow
+
 OPTIMIZERS: list[Optimizer] = [
     Sgd(lr=0.1),
     Sgd(lr=0.1, momentum=0.9),
@@ -77,7 +79,7 @@ class Case:
     learned: list[Learned]
 
 
-def case_of(optimizer: Optimizer, clip: dict[str, Any], dtype: torch.dtype) -> Case:
+def case_of(optimizer: Optimizer, clip: dict[str, Any], dtype: torch.dtype, device: str = "cpu") -> Case:
     # so many units that a row is more than one block
     setup = Setup(family=Srn(hidden=70), optimizer=optimizer, controllers=clip, dtype=dtype)
     pack = Pack(setup.program())
@@ -86,11 +88,21 @@ def case_of(optimizer: Optimizer, clip: dict[str, Any], dtype: torch.dtype) -> C
         own = {key: value for key, value in changes.items() if clip or "clip" not in key}
         rows.append((setup.member(row, 3, **own), setup.state(pack.program, row)))
     pack.join(rows)
-    ((_, tile),) = tiles(pack)
     learned = [gradients_of(pack, update) for update in range(3)]
     pack.step[ENDED] = 3
     pack.status[DIVERGED] = RowStatus.DIVERGED
-    return Case(pack, tile, learned)
+    move(pack, device)
+    ((_, tile),) = tiles(pack)
+    return Case(pack, tile, [Learned(one.loss.to(device), one.gradients.to(device)) for one in learned])
+
+
+def move(pack: Pack, device: str) -> None:
+    """The rows' tensors to a device; the program stays, whose loops are not run there."""
+    for name, value in vars(pack).items():
+        if isinstance(value, torch.Tensor):
+            setattr(pack, name, value.to(device))
+        elif isinstance(value, dict):
+            value.update({key: one.to(device) for key, one in value.items()})
 
 
 def gradients_of(pack: Pack, update: int) -> Learned:
@@ -122,14 +134,14 @@ def by_kernel(case: Case, steps: Any) -> None:
 
 def assert_close_rows(mine: Case, plain: Case, tolerance: float) -> None:
     for name in ("step", "taken", "status", "diverged_at"):
-        assert torch.equal(getattr(mine.pack, name), getattr(plain.pack, name)), name
-    assert_rows_agree(mine.pack.params, plain.pack.params, tolerance)
+        assert torch.equal(getattr(mine.pack, name).cpu(), getattr(plain.pack, name)), name
+    assert_rows_agree(mine.pack.params.cpu(), plain.pack.params, tolerance)
     for name, value in plain.pack.slots.items():
-        assert_rows_agree(mine.pack.slots[name], value, tolerance)
+        assert_rows_agree(mine.pack.slots[name].cpu(), value, tolerance)
     told, wanted = mine.tile.tally.values(), plain.tile.tally.values()
     assert list(told) == list(wanted)
     for key, value in wanted.items():
-        torch.testing.assert_close(told[key], value, rtol=tolerance, atol=0, equal_nan=True, msg=key)
+        torch.testing.assert_close(told[key].cpu(), value, rtol=tolerance, atol=0, equal_nan=True, msg=key)
 
 
 def assert_rows_agree(mine: torch.Tensor, plain: torch.Tensor, tolerance: float) -> None:
@@ -151,7 +163,7 @@ def assert_rows_agree(mine: torch.Tensor, plain: torch.Tensor, tolerance: float)
 )
 def test_rows_of_every_fate_are_those_of_torch(steps, device, optimizer, clip, dtype):
     controllers = {} if clip == "none" else {"clip": GlobalNormClip(non_finite=clip)}
-    mine, plain = (case_of(optimizer, controllers, dtype) for _ in range(2))
+    mine, plain = (case_of(optimizer, controllers, dtype, place) for place in (device, "cpu"))
     with as_on_a_device():
         by_torch(plain)
     by_kernel(mine, steps)
@@ -175,7 +187,7 @@ def test_rows_of_every_fate_are_those_of_torch(steps, device, optimizer, clip, d
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[:3], ids=str)
 def test_rows_that_are_not_clipped_are_the_same_bits(steps, device, optimizer):
     """Their factor is 1 whatever order a sum runs in, and entries are rounded as torch rounds them."""
-    mine, plain = (case_of(optimizer, {"clip": GlobalNormClip()}, torch.float32) for _ in range(2))
+    mine, plain = (case_of(optimizer, {"clip": GlobalNormClip()}, torch.float32, place) for place in (device, "cpu"))
     with as_on_a_device():
         by_torch(plain)
     by_kernel(mine, steps)
@@ -185,9 +197,9 @@ def test_rows_that_are_not_clipped_are_the_same_bits(steps, device, optimizer):
 
 
 def test_a_row_is_the_same_in_every_pack(steps, device):
-    whole = case_of(Adam(lr=0.1), {"clip": GlobalNormClip()}, torch.float32)
+    whole = case_of(Adam(lr=0.1), {"clip": GlobalNormClip()}, torch.float32, device)
     by_kernel(whole, steps)
-    alone = case_of(Adam(lr=0.1), {"clip": GlobalNormClip()}, torch.float32)
+    alone = case_of(Adam(lr=0.1), {"clip": GlobalNormClip()}, torch.float32, device)
     row = list(FATES).index("clipped")
     others = [other for other in range(len(FATES)) if other != row]
     learned = [Learned(one.loss[row : row + 1], one.gradients[row : row + 1]) for one in alone.learned]
