@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 
 # Tests that start clusters, servers, browsers, or kill things run after all others, and wait more than they work: four
 # files at a time. Those of the GPU engine have processes of their own: its interpreter must be chosen before triton is imported.
-GPU := $(wildcard tests/core/test_gpu*.py tests/core/recurrence/test_gpu*.py)
+GPU := $(wildcard tests/core/test_gpu*.py tests/core/gpu/test_*.py tests/core/recurrence/test_gpu*.py)
 REPLAYED := tests/contract/test_replay.py
 PROCESSES := tests/browser tests/chaos tests/e2e tests/adapters/ray tests/contract/test_executors.py
 # Folders with the longest files come first: begun last, such a file would be left to one process alone.

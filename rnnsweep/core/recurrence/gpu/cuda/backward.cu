@@ -6,7 +6,7 @@ struct Job {
   const real *h, *kept, *last, *steps, *w_rec, *own, *second;
   const long long* lengths;
   real *dx, *back, *down, *dh0, *scratch;
-  long long T, B, given, each;
+  long long T, B, given, each, w_rec_row;
 };
 
 constexpr int K = PRODUCT * U;
@@ -48,7 +48,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
   if (N) {
     for (int i = thread; i < Out::PLACES * Out::ROWS; i += THREADS) {
       const int n = i / Out::ROWS, k = i % Out::ROWS;  // along the rows of w_rec, as they lie in memory
-      matrix[Out::place(k, n)] = n < N && k < K ? job.w_rec[(row * N + n) * K + k] : real(0);
+      matrix[Out::place(k, n)] = n < N && k < K ? job.w_rec[row * job.w_rec_row + n * K + k] : real(0);
     }
     for (int i = thread; i < VECTORS; i += THREADS) vectors[i] = real(0);
   }

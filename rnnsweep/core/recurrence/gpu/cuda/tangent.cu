@@ -9,7 +9,7 @@ struct Job {
   const long long* horizon;
   real *out, *change, *scratch;
   long long *exponents;
-  long long T, B;
+  long long T, B, w_rec_row;
 };
 
 typedef Product<U, U, COLUMNS, SLICES, STRIDE, ITEMS, WIDTH> Out;
@@ -39,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) tangent(const Jo
   for (int i = thread; i < Out::PLACES * Out::ROWS; i += THREADS) {
     const int n = i / Out::ROWS, k = i % Out::ROWS;
     const bool in = n < U && k < U;
-    turned[Out::place(k, n)] = in ? job.w_rec[(row * U + n) * U + k] : real(0);
+    turned[Out::place(k, n)] = in ? job.w_rec[row * job.w_rec_row + n * U + k] : real(0);
     turned_step[Out::place(k, n)] = in ? job.step[(row * U + n) * U + k] : real(0);
   }
   for (int i = thread; i < 2 * VECTORS; i += THREADS) deltas[i] = real(0);
