@@ -59,6 +59,7 @@ def test_the_unit_compiles_and_as_many_programs_fit_as_its_layout_says():
         assert found["programs"] >= case[-1], (case, found)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on the PATH: a CUDA toolkit has it")
 def test_other_loops_compile():
     for case, found in zip(OTHERS, in_a_process(OTHERS), strict=True):
