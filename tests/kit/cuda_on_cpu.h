@@ -103,6 +103,7 @@ static void block() {
 }
 
 static void launch(void (*kernel)(const void*), int x, int y, int z, int count, long bytes, const void* job) {
+  if (count > 1024 || count % 32 || bytes > 227 * 1024 || y > 65535 || z > 65535) fail("no device takes such a launch");
   threads = count; entry = kernel; work = job;
   gridDim = {x, y, z}; blockDim = {count, 1, 1};
   if ((int)fibers.size() < count) fibers.resize(count);

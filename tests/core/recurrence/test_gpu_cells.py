@@ -16,6 +16,7 @@ from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Direct, LoopWeights
 from rnnsweep.errors import ConfigError
 from tests.contract import test_described_engines as described
+from tests.contract import test_engines as simple
 from tests.contract import test_gated_engines as gated
 from tests.contract import test_sequence_lengths as lengths
 from tests.contract.test_engines import assert_close, tensors_of
@@ -155,3 +156,25 @@ def test_they_have_no_tangents(gpu: OnDevice) -> None:
     engine = fused(gpu, case.cell).engine
     with pytest.raises(ConfigError, match="LstmCell has no tangent recursion"):
         engine.tangent(trace, case.weights.w_rec, case.lengths, gated.NONE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tanh", "lstm"])
+def test_more_columns_than_a_program_has_warps(gpu: OnDevice, kind: str) -> None:
+    """A simple cell of 800 units with its tangent, and 2400 columns of gates: programs have 1024 threads at most."""
+    from rnnsweep.core.recurrence.gpu import loops
+    from rnnsweep.core.recurrence.gpu.description import Description
+
+    if kind == "lstm":
+        case = gated.Case("lstm", (1, 2, 3, 600, 2), steps=True)
+        _, true = case.run(CellEngine(case.cell))
+        _, mine = case.run(fused(gpu, case.cell))
+        description = Description.of(case.cell)
+    else:
+        case = simple.Case("tanh", (1, 3, 3, 800, 2))
+        true, mine = (case.everything(engine) for engine in (ReferenceEngine(), gpu))
+        description = Description.simple(case.act, 800, leaky=False)
+        assert loops.tangent_sized(description, 8, 3).threads <= 1024
+    assert all(close(mine[name], value, 1e-12) for name, value in true.items())
+    assert loops.forward_sized(description, 8, 3, 2, biased=True).threads <= 1024
+    assert loops.backward_sized(description, 8, 3).threads <= 1024

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 SHARED_BYTES = 227 * 1024
 """What a program can have on an H100 or H200."""
+MOST_WARPS = 16
+"""Of a program; more columns than these have are another turn of theirs."""
 _MOST_ITEMS = 12
 _THREADS = 512
 _MOST_SLICES = 16
@@ -57,7 +59,7 @@ class ProductLayout:
     def warps(self) -> int:
         """Warps that take part."""
         groups = -(-self.columns // self.tile)
-        return -(-groups // (32 // self.slices))
+        return min(-(-groups // (32 // self.slices)), MOST_WARPS)
 
     def width(self, items: int) -> int:
         """Entries from one inner index of the samples' vectors to the next.

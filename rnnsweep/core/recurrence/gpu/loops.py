@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.description import Description
-from rnnsweep.core.recurrence.gpu.layout import SHARED_BYTES, ProductLayout, items_of
+from rnnsweep.core.recurrence.gpu.layout import MOST_WARPS, SHARED_BYTES, ProductLayout, items_of
 from rnnsweep.core.recurrence.gpu.simple_step import SimpleStep
 from rnnsweep.core.recurrence.gpu.source import program
 from rnnsweep.core.types import Direct
@@ -80,11 +80,13 @@ def tangent_sized(description: Description, itemsize: int, B: int) -> Sized:
     units = description.units
     layout, items = ProductLayout.of(units, units, itemsize), items_of(B)
     lane = 16 // itemsize
-    threads = 3 * 32 * layout.warps
+    # three groups of warps for three products, where so many fit
+    apart = 3 * layout.warps <= 2 * MOST_WARPS
+    threads = (3 if apart else 1) * 32 * layout.warps
     shared = itemsize * (2 * layout.rows * layout.width(items) + 3 * -(-items * layout.columns // lane) * lane + 32)
     matrices = 2 * layout.rows * layout.stride
     assert isinstance(description.formulas, SimpleStep)
-    extra = {"LEAKY": int(description.formulas.leaky)}
+    extra = {"LEAKY": int(description.formulas.leaky), "APART": int(apart)}
     functions = description.pull() + description.past()
     return _finished("tangent", description, functions, layout, (itemsize, items, threads), (shared, matrices), extra)
 
@@ -95,7 +97,8 @@ def _sized(  # noqa: PLR0913
 ) -> Sized:  # fmt: skip
     items, lane = items_of(B), 16 // itemsize
     # At most eight samples per thread in the formulas, whose numbers are in registers.
-    threads = max(32 * layout.warps if layout else 32, 32 * -(-description.units * items // (8 * 32)))
+    warps = max(layout.warps if layout else 1, min(-(-description.units * items // (8 * 32)), MOST_WARPS))
+    threads = 32 * warps
     entries, matrix = _entries(layout, items, lane)
     if description.second:
         inside = ProductLayout.of(description.units, description.units, itemsize)

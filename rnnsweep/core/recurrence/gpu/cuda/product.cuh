@@ -23,13 +23,15 @@ __device__ constexpr int up(int n, int to) { return (n + to - 1) / to * to; }
 
 // K: entries that are summed. N: columns. COLUMNS, SLICES: see above, powers of two. STRIDE: of the matrix in `at`,
 // entries from one k to the next. Vectors have WIDTH entries from one k to the next, of which ITEMS count.
+constexpr int MOST_WARPS = 16;
+
 template <int K, int N, int COLUMNS, int SLICES, int STRIDE, int ITEMS, int WIDTH>
 struct Product {
   static constexpr int OF_SLICE = (K + SLICES - 1) / SLICES;
   static constexpr int ROWS = OF_SLICE * SLICES;  // zeros beyond K
   static constexpr int GROUPS = (N + COLUMNS - 1) / COLUMNS, PLACES = GROUPS * COLUMNS;
   static constexpr int OF_WARP = 32 / SLICES;  // groups of columns in a warp
-  static constexpr int WARPS = (GROUPS + OF_WARP - 1) / OF_WARP;
+  static constexpr int WANTED = (GROUPS + OF_WARP - 1) / OF_WARP, WARPS = WANTED < MOST_WARPS ? WANTED : MOST_WARPS;
   static constexpr int SPLITS = log2_of(COLUMNS < SLICES ? COLUMNS : SLICES);
   static constexpr int PARTS = (COLUMNS + LANE - 1) / LANE;
   static constexpr int LEFT = COLUMNS >> SPLITS;  // columns that a lane ends with
@@ -52,7 +54,12 @@ struct Product {
   __device__ static void run(int thread, const real* matrix, const real* vectors, real* out, int OUT) {
     const int lane = thread % 32, warp = thread / 32;
     if (thread < 0 || warp >= WARPS) return;
-    const int slice = lane / OF_WARP, group = warp * OF_WARP + lane % OF_WARP;
+    // more columns than warps: the same warps again
+    for (int first = 0; first < GROUPS; first += WARPS * OF_WARP) once(first + warp * OF_WARP, lane, matrix, vectors, out, OUT);
+  }
+
+  __device__ static void once(int first_group, int lane, const real* matrix, const real* vectors, real* out, int OUT) {
+    const int slice = lane / OF_WARP, group = first_group + lane % OF_WARP;
     const bool own = group < GROUPS;
     constexpr int EACH = COLUMNS < LANE ? COLUMNS : LANE;
     const real* w = matrix + slice * STRIDE + (own ? group : 0) * EACH;

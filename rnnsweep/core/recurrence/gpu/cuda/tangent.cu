@@ -1,6 +1,6 @@
 // The tangent recursion of the simple cell: delta_{T-h} and its change under w_rec + step (docs/maths.md#sampling).
 //
-// Three products per step, W delta, W ddelta and S delta, by three groups of warps at once. Both deltas are brought to
+// Three products per step, W delta, W ddelta and S delta, by three groups of warps at once, or one after another. Both deltas are brought to
 // max|delta| in [1/2, 1) before every step by an exact power of two. As a product is linear, the power is taken off the
 // product's result: finding the maximum and multiplying then go on side by side.
 
@@ -17,7 +17,7 @@ constexpr int OUT = U;
 constexpr int GROUPS = (ITEMS + TOGETHER - 1) / TOGETHER;  // of samples that a thread takes at a time
 constexpr int TURNS = (U * GROUPS + THREADS - 1) / THREADS;
 constexpr int MATRIX = Out::ROWS * STRIDE, VECTORS = Out::ROWS * WIDTH;
-constexpr int SUMS = up(ITEMS * OUT, LANE), GROUP = THREADS / 3;
+constexpr int SUMS = up(ITEMS * OUT, LANE), OTHERS = APART ? THREADS / 3 : 0;
 
 extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) tangent(const Job job) {
   SHARED(memory);
@@ -81,8 +81,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) tangent(const Jo
     const int power = exponent_of(most);
     exponent += power;
     Out::run(thread, turned, deltas, sums, OUT);
-    Out::run(thread - GROUP, turned, changes, sums + SUMS, OUT);
-    Out::run(thread - 2 * GROUP, turned_step, deltas, sums + 2 * SUMS, OUT);
+    Out::run(thread - OTHERS, turned, changes, sums + SUMS, OUT);
+    Out::run(thread - 2 * OTHERS, turned_step, deltas, sums + 2 * SUMS, OUT);
     __syncthreads();
     #pragma unroll
     for (int turn = 0; turn < TURNS; ++turn)
