@@ -78,15 +78,24 @@ def backward_sized(description: Description, itemsize: int, B: int) -> Sized:
 def tangent_sized(description: Description, itemsize: int, B: int) -> Sized:
     """As `forward_sized`, of a simple cell."""
     units = description.units
-    layout, items = ProductLayout.of(units, units, itemsize), items_of(B)
-    lane = 16 // itemsize
-    threads = 3 * 32 * layout.warps
-    shared = itemsize * (2 * layout.rows * layout.width(items) + 3 * -(-items * layout.columns // lane) * lane + 32)
+    layout, items, lane = ProductLayout.of(units, units, itemsize), items_of(B), 16 // itemsize
+    threads = _threads(layout, units, items)
+    shared = itemsize * (2 * layout.rows * layout.width(items) + 2 * -(-items * units // lane) * lane + 32)
     matrices = 2 * layout.rows * layout.stride
     assert isinstance(description.formulas, SimpleStep)
-    extra = {"LEAKY": int(description.formulas.leaky)}
+    # Two products at once keep so many sums that a thread takes up to 160 registers.
+    at_once = itemsize == 4 and threads <= 384
+    extra = {"LEAKY": int(description.formulas.leaky), "AT_ONCE": int(at_once)}
     functions = description.pull() + description.past()
-    return _finished("tangent", description, functions, layout, (itemsize, items, threads), (shared, matrices), extra)
+    sizes = (itemsize, items, threads)
+    return _finished(
+        "tangent", description, functions, layout, sizes, (shared, matrices), extra, registers=256 if at_once else 128
+    )
+
+
+def _threads(layout: ProductLayout | None, units: int, items: int) -> int:
+    """Of a program: at most eight samples per thread in the formulas, whose numbers are in registers."""
+    return max(32 * layout.warps if layout else 32, 32 * -(-units * items // (8 * 32)))
 
 
 def _sized(  # noqa: PLR0913
@@ -94,8 +103,7 @@ def _sized(  # noqa: PLR0913
     extra: dict[str, int],
 ) -> Sized:  # fmt: skip
     items, lane = items_of(B), 16 // itemsize
-    # At most eight samples per thread in the formulas, whose numbers are in registers.
-    threads = max(32 * layout.warps if layout else 32, 32 * -(-description.units * items // (8 * 32)))
+    threads = _threads(layout, description.units, items)
     entries, matrix = _entries(layout, items, lane)
     if description.second:
         inside = ProductLayout.of(description.units, description.units, itemsize)
@@ -115,13 +123,13 @@ def _entries(layout: ProductLayout | None, items: int, lane: int) -> tuple[int, 
 
 def _finished(  # noqa: PLR0913
     name: str, description: Description, functions: str, layout: ProductLayout | None, sizes: tuple[int, int, int],
-    memory: tuple[int, int], extra: dict[str, int],
+    memory: tuple[int, int], extra: dict[str, int], *, registers: int = 128,
 ) -> Sized:  # fmt: skip
     (itemsize, items, threads), (shared, matrix) = sizes, memory
     lane, resident = 16 // itemsize, shared + matrix * itemsize <= SHARED_BYTES
     shared += matrix * itemsize if resident else 0
-    # As many programs as fit a multiprocessor; each thread keeps 128 registers, of float64 twice as many.
-    programs = min(4, SHARED_BYTES // (shared + 1024), 512 * 4 // itemsize // threads)
+    # As many programs as fit a multiprocessor; a thread of float64 takes twice as many registers.
+    programs = min(4, SHARED_BYTES // (shared + 1024), 65536 // registers * 4 // itemsize // threads)
     inside = ProductLayout.of(description.units, description.units, itemsize)
     # One or two samples at a time: whichever leaves fewer turns idle.
     slots = {each: -(-description.units * -(-items // each) // threads) * each for each in (2, 1)}

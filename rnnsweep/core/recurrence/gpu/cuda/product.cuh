@@ -33,6 +33,7 @@ struct Product {
   static constexpr int SPLITS = log2_of(COLUMNS < SLICES ? COLUMNS : SLICES);
   static constexpr int PARTS = (COLUMNS + LANE - 1) / LANE;
   static constexpr int LEFT = COLUMNS >> SPLITS;  // columns that a lane ends with
+  static constexpr int EACH = COLUMNS < LANE ? COLUMNS : LANE;  // that one access reads
 
   // The order in which a lane of this slice holds its columns: what it will give away at each split comes last.
   __device__ static int turned(int slice) {
@@ -54,32 +55,49 @@ struct Product {
     if (thread < 0 || warp >= WARPS) return;
     const int slice = lane / OF_WARP, group = warp * OF_WARP + lane % OF_WARP;
     const bool own = group < GROUPS;
-    constexpr int EACH = COLUMNS < LANE ? COLUMNS : LANE;
     const real* w = matrix + slice * STRIDE + (own ? group : 0) * EACH;
     const real* v = vectors + slice * WIDTH;
     real sum[COLUMNS][ITEMS];
+    clear(sum);
+    #pragma unroll UNROLL
+    for (int i = 0; i < OF_SLICE; ++i) {
+      real weight[PARTS * EACH], item[up(ITEMS, LANE)];
+      weights(w, weight);
+      read(v, item, ITEMS);
+      add(weight, item, sum);
+      w += SLICES * STRIDE;
+      v += SLICES * WIDTH;
+    }
+    write(slice, group, sum, out, OUT);
+  }
+
+  __device__ __forceinline__ static void clear(real (&sum)[COLUMNS][ITEMS]) {
     #pragma unroll
     for (int c = 0; c < COLUMNS; ++c)
       #pragma unroll
       for (int b = 0; b < ITEMS; ++b) sum[c][b] = real(0);
-    #pragma unroll UNROLL
-    for (int i = 0; i < OF_SLICE; ++i) {
-      real weight[PARTS * EACH], item[up(ITEMS, LANE)];
-      #pragma unroll
-      for (int part = 0; part < PARTS; ++part) {
-        if (EACH == LANE) read(w + part * GROUPS * EACH, weight + part * EACH, EACH);
-        else
-          #pragma unroll
-          for (int j = 0; j < EACH; ++j) weight[j] = w[j];
-      }
-      read(v, item, ITEMS);
-      #pragma unroll
-      for (int c = 0; c < COLUMNS; ++c)
+  }
+
+  // A thread's entries of one row of the matrix.
+  __device__ __forceinline__ static void weights(const real* w, real* weight) {
+    #pragma unroll
+    for (int part = 0; part < PARTS; ++part) {
+      if (EACH == LANE) read(w + part * GROUPS * EACH, weight + part * EACH, EACH);
+      else
         #pragma unroll
-        for (int b = 0; b < ITEMS; ++b) sum[c][b] = FMA(weight[c], item[b], sum[c][b]);
-      w += SLICES * STRIDE;
-      v += SLICES * WIDTH;
+        for (int j = 0; j < EACH; ++j) weight[j] = w[j];
     }
+  }
+
+  __device__ __forceinline__ static void add(const real* weight, const real* item, real (&sum)[COLUMNS][ITEMS]) {
+    #pragma unroll
+    for (int c = 0; c < COLUMNS; ++c)
+      #pragma unroll
+      for (int b = 0; b < ITEMS; ++b) sum[c][b] = FMA(weight[c], item[b], sum[c][b]);
+  }
+
+  // Adds the slices' sums; each entry is written by one lane.
+  __device__ __forceinline__ static void write(int slice, int group, real (&sum)[COLUMNS][ITEMS], real* out, int OUT) {
     #pragma unroll
     for (int j = 0; j < SPLITS; ++j)
       #pragma unroll
@@ -97,7 +115,7 @@ struct Product {
     #pragma unroll
     for (int c = 0; c < LEFT; ++c)
       // Lanes that differ in the bits of the last loop hold the same sums: one of them writes.
-      if (own && first + c < N && (slice >> SPLITS) == 0)
+      if (group < GROUPS && first + c < N && (slice >> SPLITS) == 0)
         #pragma unroll
         for (int b = 0; b < ITEMS; ++b) out[b * OUT + first + c] = sum[c][b];
   }
