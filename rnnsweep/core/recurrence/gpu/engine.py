@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.base import Tangent
+from rnnsweep.core.recurrence.base import BackwardTerm, NormRatio, Tangent, TermResult
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of
 from rnnsweep.core.recurrence.gpu.description import Description
 from rnnsweep.core.recurrence.gpu.layout import items_of
 from rnnsweep.core.recurrence.gpu.loops import Loops, fuses_inputs
+from rnnsweep.core.recurrence.gpu.norm_ratio import norm_ratio
 from rnnsweep.core.recurrence.gpu.paired_loops import PairedLoops
 from rnnsweep.core.recurrence.gpu.simple_step import FUSED
 from rnnsweep.core.recurrence.gpu.weight_gradients import WantedWeights, weight_gradients
@@ -131,6 +132,27 @@ class GpuEngine:
             inputs=errors.x if w.w_in is None else None,
         )
         return grads, None if errors.back is None else Trace(record, direct, errors.x, errors.back)
+
+    def takes(self, term: BackwardTerm) -> bool:
+        """See `TermEngine.takes`."""
+        return isinstance(term, NormRatio)
+
+    def backward_with(
+        self,
+        record: Record,
+        direct: Direct,
+        activation: Activation,
+        term: BackwardTerm,
+        rows: Bool[Tensor, " P"],
+        *,
+        keep: bool,
+    ) -> tuple[LoopGradients, Trace | None, TermResult]:
+        """See `TermEngine.backward_with`; x is written for the term's norms, also where no trace is wanted."""
+        if not isinstance(term, NormRatio):
+            raise TypeError(f"this loop takes NormRatio along, not {type(term).__name__}")
+        gradients, trace = self.backward(record, direct, activation)
+        assert trace is not None
+        return gradients, trace if keep else None, norm_ratio(trace, term, rows)
 
     def tangent(
         self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
