@@ -123,7 +123,7 @@ def loop(name: str, cell: str, B: int, H: int, dtype: str) -> dict[str, int]:
     elif name == "backward":
         sized = loops.backward_sized(description, size, B)
     elif name == "tangent":
-        sized = loops.tangent_sized(description, size, B)
+        sized = loops.tangent_sized(description, size, B, known=not description.paired)
     else:
         made = description.product * H
         sized = weight_gradients.sized_for((H, H), INPUTS, (made, made), size, bias=True)

@@ -157,13 +157,16 @@ class GpuEngine:
     def tangent(
         self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
     ) -> Tangent:
-        """See `Engine.tangent`; each batch tile is scaled by itself, and brought to the row's exponent at the end."""
+        """See `Engine.tangent`; each batch tile is scaled by itself, and brought to the row's exponent at the end.
+
+        Where a loss is of the last step alone, the trace's earlier deltas are those of the recursion, and are read.
+        """
         record, w, (P, T, B, H) = trace.record, trace.record.weights, trace.delta.shape
         at = _arguments(trace.delta, activation, (T + 1) * B * H)
         check_parts(record, trace.direct, activation.name, activation.from_output)
         last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
         h, slope = at.packed("h", record.h, (P, T + 1, B, H)), at.packed("slope", record.slope, (P, T, B, H))
-        end, total = at.packed("delta", trace.delta[:, -1], (P, B, H)), at.packed("last", last, (P, B, H))
+        deltas, total = at.packed("delta", trace.delta, (P, T, B, H)), at.packed("last", last, (P, B, H))
         assert total is not None
         w_rec, step = at.packed("w_rec", w.w_rec, (P, H, H)), at.packed("step", step, (P, H, H))
         description, horizon = _described(activation, w), at.whole("horizon", horizon, P, 0, T - 1)
@@ -171,7 +174,10 @@ class GpuEngine:
             own_of(at, description, _own(at, w, P, H), w_rec),
             h.new_empty(P, T, B, 0) if slope is None else slope,
         )
-        delta, change, exponents = Loops(description).tangent(h, kept, (end, total), w_rec, step, own, horizon)
+        known = trace.direct.steps is None and trace.cut is None
+        delta, change, exponents = Loops(description).tangent(
+            h, kept, deltas, total, w_rec, step, own, horizon, known=known
+        )
         return _to_one_exponent(delta, change, exponents)
 
     def outer(

@@ -75,8 +75,8 @@ def backward_sized(description: Description, itemsize: int, B: int) -> Sized:
 
 
 @lru_cache(maxsize=256)
-def tangent_sized(description: Description, itemsize: int, B: int) -> Sized:
-    """As `forward_sized`, of a simple cell."""
+def tangent_sized(description: Description, itemsize: int, B: int, *, known: bool) -> Sized:
+    """As `forward_sized`, of a simple cell; `known`: whether deltas of all steps are given."""
     units = description.units
     layout, items, lane = ProductLayout.of(units, units, itemsize), items_of(B), 16 // itemsize
     threads = _threads(layout, units, items)
@@ -85,7 +85,7 @@ def tangent_sized(description: Description, itemsize: int, B: int) -> Sized:
     assert isinstance(description.formulas, SimpleStep)
     # Two products at once keep so many sums that a thread takes up to 160 registers.
     at_once = itemsize == 4 and threads <= 384
-    extra = {"LEAKY": int(description.formulas.leaky), "AT_ONCE": int(at_once)}
+    extra = {"LEAKY": int(description.formulas.leaky), "AT_ONCE": int(at_once), "KNOWN": int(known)}
     functions = description.pull() + description.past()
     sizes = (itemsize, items, threads)
     return _finished(
@@ -210,19 +210,32 @@ class Loops:
         self,
         h: Float[Tensor, "P T1 B U"],
         kept: Float[Tensor, "P T B K"],
-        ends: tuple[Float[Tensor, "P B U"], Float[Tensor, "P B U"]],
+        deltas: Float[Tensor, "P T B U"],
+        total: Float[Tensor, "P B U"],
         w_rec: Float[Tensor, "P U U"],
         step: Float[Tensor, "P U U"],
         own: Float[Tensor, "P N U"],
         horizon: Int64[Tensor, " P"],
+        *,
+        known: bool,
     ) -> tuple[Float[Tensor, "P B U"], Float[Tensor, "P B U"], Int64[Tensor, "P tiles"]]:
-        """(delta, its change, exponents tile by tile); `ends`: of the last step, delta and the state's error."""
+        """(delta, its change, exponents tile by tile).
+
+        Args:
+            h, kept: of the loop.
+            deltas: of all steps, of which the last alone is read if not `known`.
+            total: the last state's error.
+            w_rec, step, own: the matrix, its change, and what the formulas read.
+            horizon: steps.
+            known: whether deltas are those that the recursion makes, but for their range; of plain steps only.
+        """
         P, T, B = h.shape[0], h.shape[1] - 1, h.shape[2]
-        sized = tangent_sized(self.description, h.element_size(), B)
-        delta, change = torch.empty_like(ends[0]), torch.empty_like(ends[0])
+        plain = not (self.description.paired or "leak" in self.description.formulas.own)
+        sized = tangent_sized(self.description, h.element_size(), B, known=known and plain)
+        delta, change = torch.empty_like(total), torch.empty_like(total)
         exponents = torch.empty(P, -(-B // sized.items), dtype=torch.int64, device=h.device)
         scratch = _scratch(sized, h, P, B)
-        tensors = (h, kept, *ends, w_rec, step, own, horizon, delta, change, scratch, exponents)
+        tensors = (h, kept, deltas, total, w_rec, step, own, horizon, delta, change, scratch, exponents)
         self._launch("tangent", sized, P, B, (*map(compiling.address, tensors), T, B), h.device)
         return delta, change, exponents
 

@@ -1,11 +1,13 @@
 // The tangent recursion of the simple cell: delta_{T-h} and its change under w_rec + step (docs/maths.md#sampling).
 //
 // Per step W delta, and W ddelta + S delta: one pass over both matrices and both vectors, which reads each number from
-// shared memory once. Both deltas are brought to max|delta| in [1/2, 1) before every step by an exact power of two. As a
+// shared memory once. Where the trace has the same delta (KNOWN: nothing came in after delta_T, and nothing was cut off)
+// and its size is far from the type's ends, it is read instead of W delta; from the first step on where it is not, it is
+// made here to the end. Both deltas are brought to max|delta| in [1/2, 1) before every step by an exact power of two. As a
 // product is linear, the power is taken off the product's result: finding the maximum and multiplying go on side by side.
 
 struct Job {
-  const real *h, *kept, *delta, *total, *w_rec, *step, *own;
+  const real *h, *kept, *delta, *total, *w_rec, *step, *own;  // delta: of all steps, of which the last counts if not KNOWN
   const long long* horizon;
   real *out, *change, *scratch;
   long long *exponents;
@@ -18,6 +20,7 @@ constexpr int GROUPS = (ITEMS + TOGETHER - 1) / TOGETHER;  // of samples that a 
 constexpr int TURNS = (U * GROUPS + THREADS - 1) / THREADS;
 constexpr int MATRIX = Out::ROWS * STRIDE, VECTORS = Out::ROWS * WIDTH;
 constexpr int SUMS = up(ITEMS * OUT, LANE);
+constexpr real SMALLEST = REAL_BYTES == 4 ? real(8e-25) : real(1e-270);  // 2^-80, 2^-900: small entries have all digits
 
 // W delta into `sums`, W ddelta + S delta behind it. Both at once take twice as many registers as one after the other.
 template <bool OF_DELTA, bool OF_CHANGE>
@@ -48,6 +51,24 @@ __device__ __forceinline__ void products(int thread, const real* turned, const r
   }
   if (OF_DELTA) Out::write(slice, group, sum, sums, OUT);
   if (OF_CHANGE) Out::write(slice, group, change, sums + SUMS, OUT);
+}
+
+__device__ __forceinline__ real larger(real x, real most) {
+  const real size = size_of(x);
+  return size > most || size != size ? size : most;
+}
+
+// The largest entry of the program's threads; NaN stays.
+__device__ __forceinline__ real largest(int thread, real most, real* sizes) {
+  #pragma unroll
+  for (int lanes = 16; lanes; lanes /= 2) {
+    const real other = __shfl_xor_sync(0xffffffffu, most, lanes);
+    most = other > most || other != other ? other : most;
+  }
+  if (thread % 32 == 0) sizes[thread / 32] = most;
+  __syncthreads();
+  for (int warp = 0; warp < THREADS / 32; ++warp) most = sizes[warp] > most || sizes[warp] != sizes[warp] ? sizes[warp] : most;
+  return most;
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) tangent(const Job job) {
@@ -85,6 +106,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) tangent(const Jo
   for (int i = thread; i < 2 * VECTORS; i += THREADS) deltas[i] = real(0);
 
   real d[TURNS][TOGETHER], dd[TURNS][TOGETHER], g[TURNS][TOGETHER], dg[TURNS][TOGETHER];
+  real next[TURNS][TOGETHER], ahead[TURNS][TOGETHER];  // deltas of the trace, one and two steps on
   real keep[TURNS][TOGETHER][1], after[TURNS][TOGETHER][1], mine[TURNS][OWN ? OWN : 1];
   bool on[TURNS][TOGETHER];
   int at[TURNS], entry[TURNS];  // in the vectors, and of a step's entries in memory
@@ -98,7 +120,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) tangent(const Jo
     #pragma unroll
     for (int j = 0; j < TOGETHER; ++j) {
       on[turn][j] = place < U * GROUPS && item + j < ITEMS && start + item + j < B;
-      d[turn][j] = on[turn][j] ? job.delta[row * size + entry[turn] + j * U] : real(0);
+      d[turn][j] = on[turn][j] ? job.delta[(row * T + T - 1) * size + entry[turn] + j * U] : real(0);
+      ahead[turn][j] = KNOWN && on[turn][j] && horizon > 0 ? job.delta[(row * T + T - 2) * size + entry[turn] + j * U] : real(0);
+      next[turn][j] = real(0);
       g[turn][j] = LEAKY && on[turn][j] && job.total ? job.total[row * size + entry[turn] + j * U] : real(0);
       dd[turn][j] = dg[turn][j] = keep[turn][j][0] = after[turn][j][0] = real(0);
     }
@@ -106,39 +130,49 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) tangent(const Jo
   COPIES_WAIT(0);
   __syncthreads();
 
+  bool known = KNOWN;
+  int coming = 0;  // of known deltas the exponent at hand
+  if (KNOWN) {
+    real most = real(0);
+    #pragma unroll
+    for (int turn = 0; turn < TURNS; ++turn)
+      #pragma unroll
+      for (int j = 0; j < TOGETHER; ++j) most = larger(d[turn][j], most);
+    coming = exponent_of(largest(thread, most, sizes));
+    __syncthreads();
+  }
+  const real* deltas_known = job.delta + (row * T + T - 2) * size;
   const real* states = job.h + (row * (T + 1) + T) * size;  // after the step that the recursion goes through
   const real* slopes = job.kept + (row * T + T - 1) * size * KEPT;
   long long exponent = 0;
   for (int back = 1; back <= horizon; ++back) {
     states -= size;
     slopes -= size * KEPT;
+    deltas_known -= size;
     real most = real(0);
     #pragma unroll
     for (int turn = 0; turn < TURNS; ++turn)
       #pragma unroll
       for (int j = 0; j < TOGETHER; ++j) {
-        const real size_here = size_of(d[turn][j]);
-        most = size_here > most || size_here != size_here ? size_here : most;  // NaN stays
+        if (KNOWN) next[turn][j] = ahead[turn][j];
+        most = larger(known ? next[turn][j] : d[turn][j], most);
         if (!on[turn][j]) continue;
         deltas[at[turn] + j] = d[turn][j];
         changes[at[turn] + j] = dd[turn][j];
         // what is wanted after the products is on its way while they are made
         after[turn][j][0] = states[entry[turn] + j * U];
         if (KEPT) keep[turn][j][0] = slopes[entry[turn] + j * U];
+        if (KNOWN && known && back < horizon) ahead[turn][j] = deltas_known[entry[turn] + j * U];
       }
-    #pragma unroll
-    for (int lanes = 16; lanes; lanes /= 2) {
-      const real other = __shfl_xor_sync(0xffffffffu, most, lanes);
-      most = other > most || other != other ? other : most;
-    }
-    if (thread % 32 == 0) sizes[thread / 32] = most;
-    __syncthreads();
-    for (int warp = 0; warp < THREADS / 32; ++warp) most = sizes[warp] > most || sizes[warp] != sizes[warp] ? sizes[warp] : most;
-    const int power = exponent_of(most);
+    most = largest(thread, most, sizes);
+    const int power = KNOWN && known ? coming : exponent_of(most);
     exponent += power;
+    known = KNOWN && known && most >= SMALLEST && most < INFINITY;
+    if (known) coming = exponent_of(most) - (int)exponent;
     // two factors, as of `scaled`
     const real first = LDEXP(real(1), -power >> 1), second = LDEXP(real(1), -power - (-power >> 1));
-    if (AT_ONCE) products<true, true>(thread, turned, turned_step, deltas, sums);
+    if (KNOWN && known) products<false, true>(thread, turned, turned_step, deltas, sums);
+    else if (AT_ONCE) products<true, true>(thread, turned, turned_step, deltas, sums);
     else {
       products<true, false>(thread, turned, turned_step, deltas, sums);
       products<false, true>(thread, turned, turned_step, deltas, sums);
@@ -179,7 +213,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) tangent(const Jo
           moved[1] = sums[SUMS + other];
         }
         pull_of(keep[turn][j], before, after[turn][j], mine[turn], seen, error, past, none);
-        d[turn][j] = on[turn][j] ? error[0] : real(0);
+        d[turn][j] = on[turn][j] ? (KNOWN && known ? scaled(next[turn][j], -(int)exponent) : error[0]) : real(0);
         pull_of(keep[turn][j], before, after[turn][j], mine[turn], moved, error, past, none);
         dd[turn][j] = on[turn][j] ? error[0] : real(0);
       }
