@@ -8,11 +8,20 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.base import BackwardTerm, NormRatio, Tangent, TermResult
+from rnnsweep.core.recurrence.base import (
+    BackwardTerm,
+    Bounds,
+    Judgement,
+    NormRatio,
+    StepRule,
+    Tangent,
+    TermResult,
+)
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of
 from rnnsweep.core.recurrence.gpu.description import Description
+from rnnsweep.core.recurrence.gpu.judging import judged
 from rnnsweep.core.recurrence.gpu.layout import items_of
 from rnnsweep.core.recurrence.gpu.loops import Loops, fuses_inputs
 from rnnsweep.core.recurrence.gpu.norm_ratio import norm_ratio
@@ -179,6 +188,10 @@ class GpuEngine:
             h, kept, deltas, total, w_rec, step, own, horizon, known=known
         )
         return _to_one_exponent(delta, change, exponents)
+
+    def judge(self, last: Float[Tensor, "P B H"], tangent: Tangent, bounds: Bounds, rule: StepRule) -> Judgement:
+        """See `JudgingEngine.judge`."""
+        return judged(last, tangent, bounds, rule)
 
     def outer(
         self,
