@@ -75,7 +75,7 @@ def backward_sized(description: Description, itemsize: int, B: int) -> Sized:
 
 
 @lru_cache(maxsize=256)
-def tangent_sized(description: Description, itemsize: int, B: int, *, known: bool) -> Sized:
+def tangent_sized(description: Description, itemsize: int, B: int, *, known: bool = False) -> Sized:
     """As `forward_sized`, of a simple cell; `known`: whether deltas of all steps are given."""
     units = description.units
     layout, items, lane = ProductLayout.of(units, units, itemsize), items_of(B), 16 // itemsize

@@ -115,9 +115,7 @@ def text_of(file: str) -> str:
     return (_HERE / file).read_text()
 
 
-def program(
-    kernel: str, itemsize: int, constants: dict[str, int], functions: str = "", *, product: bool = True
-) -> str:
+def program(kernel: str, itemsize: int, constants: dict[str, int], functions: str = "", *, product: bool = True) -> str:
     """A whole source: types, sizes, formulas, the products (`product`), and the loop."""
     sizes = "".join(f"constexpr int {name} = {value};\n" for name, value in constants.items())
     return "\n".join(

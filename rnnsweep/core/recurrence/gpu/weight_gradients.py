@@ -64,7 +64,8 @@ def weight_gradients(
     """
     P, T, B, X = errors.shape
     I, R, N = 0 if inputs is None else inputs.shape[-1], wanted.R, wanted.N  # noqa: E741
-    sized = sized_for((R, states.shape[-1]), I, (N, X), errors.element_size(), bias=wanted.bias, weighted=weighted is not None)
+    left, right = (R, states.shape[-1]), (N, X)
+    sized = sized_for(left, I, right, errors.element_size(), bias=wanted.bias, weighted=weighted is not None)
     dw_rec = errors.new_empty(P, R, N)
     dw_in, dbias = None if inputs is None else errors.new_empty(P, I, N), None
     if wanted.bias:
@@ -79,7 +80,13 @@ def weight_gradients(
 
 @lru_cache(maxsize=256)
 def sized_for(
-    left: tuple[int, int], I: int, right: tuple[int, int], itemsize: int, *, bias: bool, weighted: bool = False  # noqa: E741
+    left: tuple[int, int],
+    I: int,  # noqa: E741
+    right: tuple[int, int],
+    itemsize: int,
+    *,
+    bias: bool,
+    weighted: bool = False,
 ) -> SizedGradients:
     """The kernel for such sizes: `left` (R, S), `right` (N, X), see `weight_gradients`."""
     (R, S), (N, X) = left, right
