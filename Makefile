@@ -6,7 +6,8 @@ PYTEST := $(BIN)/python -m pytest
 
 # Tests that start clusters, servers, browsers, or kill things run after all others, and wait more than they work: four
 # files at a time. Those of the GPU engine have processes of their own: its interpreter must be chosen before triton is imported.
-GPU := $(wildcard tests/core/test_gpu*.py tests/core/recurrence/test_gpu*.py)
+GPU := $(wildcard tests/core/test_gpu*.py tests/core/gpu/test_*.py tests/core/recurrence/test_gpu*.py)
+GPU_LOG := $(VENV)/gpu-tests.log
 REPLAYED := tests/contract/test_replay.py
 PROCESSES := tests/browser tests/chaos tests/e2e tests/adapters/ray tests/contract/test_executors.py
 # Folders with the longest files come first: begun last, such a file would be left to one process alone.
@@ -64,8 +65,10 @@ check: dev lint types layers ## format, lint, types, layers, quick tests, doctes
 
 test: dev lint types layers docs ## everything: also the minutes long tests, those with processes of their own, and the site
 	$(if $(SYSMON),COVERAGE_CORE=$(SYSMON)) $(PYTEST) $(SIDE_BY_SIDE) -m 'not study' --durations=20 $(COVER)
-	$(PYTEST) --numprocesses 2 $(BY_FILE) -m 'not study' $(GPU)
-	$(PYTEST) --numprocesses 4 $(BY_FILE) -m 'not study' --durations=20 $(PROCESSES)
+	@# those of the GPU compute while the others wait for their processes
+	$(PYTEST) --numprocesses 1 $(BY_FILE) -m 'not study' $(GPU) > $(GPU_LOG) 2>&1 & gpu=$$!; \
+	$(PYTEST) --numprocesses 4 $(BY_FILE) -m 'not study' --durations=20 $(PROCESSES); code=$$?; \
+	wait $$gpu || code=1; cat $(GPU_LOG); exit $$code
 	$(if $(COVER),$(BIN)/python -m tests.kit.coverage_table)
 
 # For a machine that is lent for a while: nothing is installed, and its own Python will do where there is no environment.

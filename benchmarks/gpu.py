@@ -191,9 +191,12 @@ def rates(device: torch.device, size: int = 8192, repeats: int = 5) -> tuple[flo
     return 2 * size**3 / best["gemm"], 2 * matrix.nbytes / best["copy"]
 
 
+GOALS = {24: 15.0, 132: 4.0, 528: 2.5}
+
+
 def goal(rows: int) -> float:
-    """Microseconds per row-update that decision 2 expects: 3 when full, and 0.15 ms at least for each of two loops."""
-    return max(3.0, 300 / rows)
+    """Microseconds per row-update that an H200 should need: 2 when full, and more where rows are few."""
+    return next((each for most, each in GOALS.items() if rows <= most), 2.0)
 
 
 def families() -> list[str]:

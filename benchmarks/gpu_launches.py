@@ -2,18 +2,22 @@
 
 Counted, not timed, and on the CPU: with the branches that a device takes, every operation of torch is seen by the
 dispatcher. An operation counts unless it only looks at memory (a view) or reserves it (`empty`); on a GPU it is one
-launch, seldom more. Random numbers are made twice: by torch's operations, and by the kernel of `core.rng_gpu`, each
-call of which counts as the one launch that it is (the numbers come from the CPU's loops then, which are not counted).
-The update is that of the standard network (SRN tanh, momentum SGD, clip) by the gpu engine, whose kernels count as one
-launch each too; they do not run, so the numbers of the update mean nothing, but no operation depends on them.
+launch, seldom more. Counted twice: by torch's operations alone, and with the kernels of `core.rng_gpu` and `core.gpu`,
+each of which counts as the one launch that it is (random numbers come from the CPU's loops then, and the other kernels
+run in Triton's interpreter; neither is looked into). The update is that of the standard network (SRN tanh, momentum
+SGD, clip) by the gpu engine, whose kernels count as one launch each too; they do not run, so the numbers of the update
+mean nothing, but no operation depends on them.
 
---top also lists the operations of one task's data and of the rest of the update, random numbers by the kernel.
+--top also lists the operations of one task's data and of the rest of the update, with the kernels.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
+import os
+import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,15 +25,18 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from rnnsweep.adapters.hydra.yaml_files import read_yaml
 from rnnsweep.app.config.load import load, search_path
 from rnnsweep.app.config.point import resolve_point
-from rnnsweep.core import numerics, rng
+from rnnsweep.core import gpu, numerics, rng
 from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
 from rnnsweep.core.pack import Member, Pack, Streams
+from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.engine import GpuEngine
 from rnnsweep.core.tile import Tile, tiles, train_batch, update
 
@@ -56,10 +63,28 @@ def as_on_a_device(kernels: Any) -> Iterator[None]:
     """The branches that tensors of a device take; random numbers by `kernels`, or by torch where that is None."""
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(numerics, "readable", return_value=False))
+        stack.enter_context(mock.patch.object(numerics, "_padded_product", torch.bmm))
         stack.enter_context(mock.patch.object(rng.Draws, "fast", False))
         if kernels is None:
             stack.enter_context(mock.patch.object(rng, "words_compiled", rng.words_torch))
         stack.enter_context(mock.patch.object(rng, "kernels_on", return_value=kernels))
+        yield
+
+
+@contextmanager
+def counted_launches(seen: Counter[str]) -> Iterator[None]:
+    """Kernels of `core.gpu` count by name, and run without being looked into."""
+    with ExitStack() as stack:
+        for found in pkgutil.iter_modules(gpu.__path__, f"{gpu.__name__}."):
+            module = importlib.import_module(found.name)
+            if (launch := getattr(module, "launch", None)) is not None:
+
+                def one(kernel: Any, *arguments: Any, launch: Any = launch, **sizes: Any) -> None:
+                    seen[kernel.__name__] += 1
+                    with _disable_current_modes():
+                        launch(kernel, *arguments, **sizes)
+
+                stack.enter_context(mock.patch.object(module, "launch", one))
         yield
 
 
@@ -97,14 +122,18 @@ def tile_of(task: str) -> Tile:
 
 def operations_of(task: str, *, kernels: bool) -> tuple[Counter[str], Counter[str]]:
     """Operations of the data of one update, and of the whole update."""
-    tile, operations = tile_of(task), Operations()
+    operations = Operations()
 
-    def launch(*arguments: Any, **sizes: Any) -> None:
-        operations.seen[LOOP] += 1
+    def kernel(name: str, *source: Any) -> Callable[..., None]:
+        def launch(*arguments: Any) -> None:
+            operations.seen[f"{name} of {LOOP}"] += 1
+
+        return launch
 
     found = []
     ways = as_on_a_device(counted_kernels(operations.seen) if kernels else None)
-    with ways, torch.no_grad(), mock.patch.object(GpuEngine, "_launch", launch):
+    with ways, counted_launches(operations.seen), torch.no_grad(), mock.patch.object(compiling, "kernel", kernel):
+        tile = tile_of(task)
         for work in (lambda: train_batch(tile), lambda: update(tile, tile.tally)):
             work()  # the first time tables are read and what lasts comes to be
             operations.seen.clear()
@@ -122,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--top", metavar="TASK", choices=task_names(), help="list the operations of this task's data")
     options = parser.parse_args()
-    print("| task | data, words by torch | by the kernel | update, words by torch | by the kernel |")
+    print("| task | data, by torch | by kernels | update, by torch | by kernels |")
     print("|---|---|---|---|---|")
     for task in task_names() if options.top is None else [options.top]:
         (data, whole), (new_data, new_whole) = (operations_of(task, kernels=kernels) for kernels in (False, True))

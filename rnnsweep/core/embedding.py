@@ -73,7 +73,16 @@ class TiedLayout(ParameterLayout):
 
     def flatten(self, values: Mapping[str, Float[Tensor, "P ..."]], out: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
         """As `ParameterLayout`; what is called ``w_out`` is a gradient, and is added to that of the table."""
-        out = super().flatten(values, out)
+        return self._with_tied(values, super().flatten(values, out))
+
+    def gathered(
+        self, values: Mapping[str, Float[Tensor, "P ..."]], like: Float[Tensor, "P N"]
+    ) -> Float[Tensor, "P N"]:
+        """As `ParameterLayout`, with the gradient of ``w_out`` as in `flatten`."""
+        own = {name: value for name, value in values.items() if name != "w_out"}
+        return self._with_tied(values, super().gathered(own, like))
+
+    def _with_tied(self, values: Mapping[str, Tensor], out: Tensor) -> Tensor:
         if "w_out" in values:
             self.part(out, self.spec(TABLE)).add_(values["w_out"].transpose(1, 2))
         return out

@@ -105,6 +105,11 @@ class Program:
         return order[: max(1, math.ceil(samples * self.data_share))].to(self.device)
 
     @cached_property
+    def places(self) -> Int64[Tensor, " B"]:
+        """0..B-1 on the device, made once."""
+        return torch.arange(self.batch, device=self.device)
+
+    @cached_property
     def layout(self) -> ParameterLayout:
         """Where parameters lie in a row's slab."""
         specs = parameters_of(self.family, self.readout, self.task, self.embedding)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.kernels import kernels_for
 from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Batch, Capability, Direct, ParameterSpec
 from rnnsweep.unit import Unit
@@ -130,22 +132,39 @@ def read_out(
         only.
     """
     P, B, T = states.shape[0], states.shape[2], states.shape[1] - 1
+    kernels = kernels_for("read_outs", states.device) if gradients else None
+    if kernels is not None and _reads_last(kernels, task, values, states, batch):
+        found = kernels.read_last(task.loss, states[:, -1], values["w_out"], values.get("b_out"), batch.targets)
+        parts = {"w_out": found.w_out} | ({} if found.b_out is None else {"b_out": found.b_out})
+        return ReadOut(found.outputs, found.loss, Direct(last=found.h), parts, found.errors)
     h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
-    y = engine.matmul(h, values["w_out"])
-    # A product's columns are padded; a view of it would keep all of them as long as the outputs live.
-    y = y + values["b_out"][:, None, :] if "b_out" in values else y.contiguous()
+    y, bias = engine.matmul(h, values["w_out"]), values.get("b_out")
     weight = shares(task, batch, T, B, y)  # P M
     targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
-    loss, dy = _score(task, y, targets, weight)
+    if kernels is not None and kernels.scores(task.loss, y.shape[-1]):
+        y, loss, dy = kernels.score(task.loss, y, bias, targets, weight)
+    else:
+        # A product's columns are padded; a view of it would keep all of them as long as the outputs live.
+        y = y.contiguous() if bias is None else y + bias[:, None, :]
+        loss, dy = _score(task, y, targets, weight)
     outputs = y.unflatten(1, (T, B)) if task.per_step else y
     if not gradients:
         return ReadOut(outputs, loss, None, {})
     dh = engine.matmul(dy, values["w_out"].transpose(1, 2))
     direct = Direct(steps=dh.unflatten(1, (T, B))) if task.per_step else Direct(last=dh)
     parts = {"w_out": engine.matmul(h.transpose(1, 2), dy)}
-    if "b_out" in values:
+    if bias is not None:
         parts["b_out"] = engine.matmul(dy.new_ones(P, 1, dy.shape[1]), dy)[:, 0]
     return ReadOut(outputs, loss, direct, parts, dy)
+
+
+def _reads_last(
+    kernels: ModuleType, task: Task, values: Values, states: Float[Tensor, "P steps B H"], batch: Batch
+) -> bool:
+    """Whether the last step is read, its sequences count alike, and a kernel makes all of it."""
+    if task.per_step or batch.weights is not None:
+        return False
+    return kernels.takes(task.loss, *states.shape[2:], values["w_out"].shape[-1], states.element_size())
 
 
 def loss(

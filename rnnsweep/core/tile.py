@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 
 import torch
 from jaxtyping import Bool, Float, Int8, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import diagnostics, numerics
-from rnnsweep.core.controllers.base import Context, Tally
+from rnnsweep.core.controllers.base import CLIP_SHARE, Context, Tally
 from rnnsweep.core.dropout_masks import MaskDraws
+from rnnsweep.core.kernels import kernels_for
 from rnnsweep.core.loops import Learned
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.program import CARRIED, Program
@@ -44,6 +46,7 @@ class Tile:
         on: per controller, which rows have it switched on. switched: whether any has.
         optimizer_hypers: the optimiser's hyperparameters [P, 1] as `Optimizer.propose` takes them, rates unscheduled.
         decays: whether any of these rows has weight decay.
+        steps: `core.gpu.steps`, where a kernel does all that follows the gradient.
         once_more: `update` with this tile's tally and no row at the end of its rung, replayed where the device can.
     """
 
@@ -63,6 +66,7 @@ class Tile:
     on: dict[str, Bool[Tensor, " P"]] = field(default_factory=dict)
     optimizer_hypers: Mapping[str, Shaped[Tensor, "#P N"]] = field(default_factory=dict)
     decays: bool = False
+    steps: ModuleType | None = None
     once_more: Callable[[], None] = field(default=lambda: None, repr=False)
 
     def unit_hypers(self, prefix: str) -> dict[str, Shaped[Tensor, "P ..."]]:
@@ -125,6 +129,7 @@ def _tile(pack: Pack, cut: slice) -> Tile:
     standing = _standing(tile)
     tile.on, tile.switched, tile.decays = standing.on, standing.switched, standing.decays
     tile.optimizer_hypers = standing.optimizer_hypers
+    tile.steps = _steps_of(tile)
     return tile
 
 
@@ -167,7 +172,7 @@ def train_batch(tile: Tile) -> Batch:
     samples = program.task.samples
     if samples is None:
         # Fresh sequences without end: update n owns the ids n B .. n B + B - 1.
-        ids = step[:, None] * program.batch + torch.arange(program.batch, device=step.device)
+        ids = torch.add(program.places, step[:, None], alpha=program.batch)
     elif program.chosen is None:
         ids = sample_ids(tile.keys["order"], step, program.batch, samples)
     else:
@@ -195,17 +200,26 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
         ending: rows for which this is the last update of a rung (costly diagnostics, trace kept); None: of no row.
     """
     detailed = ending is not None
-    # Ended rows stay in the tensors until the rung ends; they are computed and thrown away.
-    alive = (tile.status == RowStatus.ACTIVE) & (tile.step < tile.until)
-    tally.begin(alive)
     learned, context = learn(tile, tally, _wanted(tile, detailed))
     context.ending = ending
     if detailed and context.trace is not None:
         context.notes.update(diagnostics.states(context.passes))
         context.notes["profiles"] = diagnostics.profiles(context.passes)
+    if tile.steps is None:
+        _step(tile, context, learned)
+    else:
+        _step_at_once(tile, tile.steps, learned, tally)
+    return context
+
+
+def _step(tile: Tile, context: Context, learned: Learned) -> None:
+    """The rest of an update, controllers and optimiser in turn."""
+    # Ended rows stay in the tensors until the rung ends; they are computed and thrown away.
+    alive = (tile.status == RowStatus.ACTIVE) & (tile.step < tile.until)
+    context.tally.begin(alive)
     # A loss that is not finite ends the row before its gradient is looked at.
     finite = numerics.finite(learned.loss)
-    tally.mean("train/loss", learned.loss, finite)
+    context.tally.mean("train/loss", learned.loss, finite)
     if learned.state is not None:  # text that was read is read, be the step taken or not
         # Rows that ended keep the state that they ended with.
         state, on = tile.slots[CARRIED], (alive & finite)[:, None, None]
@@ -213,7 +227,43 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
     diverged = ~finite
     drop = _control(tile, context, diverged)
     _apply(tile, context, alive, diverged, drop)
-    return context
+
+
+def _steps_of(tile: Tile) -> ModuleType | None:
+    """The kernel that does all that follows the gradient (`core.gpu.steps`), where no row asks for more."""
+    program, on = tile.program, tile.switched
+    acting = (*program.additive, *program.proximals, *program.gates)
+    if any(on[name] for name, _ in acting) or any(unit.limit is None for _, unit in program.transforms):
+        return None
+    # row state of family, rule or task goes with an accepted step: the kernel keeps the optimiser's alone
+    more = any(not key.startswith(("optimizer.", "controllers.")) for key in program.slot_shapes)
+    if more or len(program.transforms) > 1 or program.learner.proposes or program.optimizer.fused_formula is None:
+        return None
+    return kernels_for("steps", program.device)
+
+
+def _step_at_once(tile: Tile, steps: ModuleType, learned: Learned, tally: Tally) -> None:
+    """The rest of an update by a kernel; what it adds to the tally is named in the order of `_control`."""
+    optimizer, like = tile.program.optimizer, tile.step
+    formula, hypers = optimizer.fused_formula, _optimizer_hypers(tile)
+    assert formula is not None  # see `_steps_of`
+    limit = None
+    told = {key: tally.of_mean(key, like) for key in ("train/loss", "grad/norm")}
+    nonfinite, share = tally.of_count("grad/nonfinite", like), None
+    for name, unit in tile.program.transforms:
+        assert unit.limit is not None
+        limit = steps.Limit(tile.hypers[f"controllers.{name}.{unit.limit.hyper}"], unit.limit.diverges)
+        share = tally.of_mean(CLIP_SHARE, like)
+    clipped = tally.of_mean("grad/norm_clipped", like)
+    rows = steps.Rows(
+        tile.params,
+        tuple(tile.slots[f"optimizer.{name}"] for name in optimizer.slots),
+        *(tile.status, tile.step, tile.taken, tile.until, tile.diverged_at),
+        tuple(hypers[name] for name in formula.hypers),
+        (hypers["lr"], hypers["weight_decay"]) if tile.decays else None,
+    )
+    told = steps.Told(told["train/loss"], told["grad/norm"], nonfinite, share, clipped)
+    steps.take_steps(formula, rows, learned.gradients, learned.loss, limit, told)
 
 
 def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:

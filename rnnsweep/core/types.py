@@ -9,7 +9,7 @@ Sequences are right-aligned: all end at T_max; own steps are t >= T_max - length
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, overload
@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, overload
 import torch
 from jaxtyping import Bool, Float, Int64, Num, Shaped
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from rnnsweep.core.kernels import kernels_for
 
 if TYPE_CHECKING:
     from rnnsweep.core.dropout_masks import MaskDraws
@@ -120,6 +123,18 @@ class ParameterLayout:
                 start = self.offsets[spec.name]
                 out[:, start : start + spec.size] = values[spec.name].flatten(1)  # P size
         return out
+
+    def gathered(
+        self, values: Mapping[str, Float[Tensor, "P ..."]], like: Float[Tensor, "P N"]
+    ) -> Float[Tensor, "P N"]:
+        """Named tensors [P, *shape] as new flat ones, shaped as `like`; 0 at names that are absent, and in padding."""
+        present = [spec for spec in self.specs if spec.name in values]
+        kernels = kernels_for("gathering", like.device)
+        # it writes each part and what is behind it
+        if kernels is None or not present or self.offsets[present[0].name]:
+            return self.flatten(values, torch.zeros_like(like))
+        parts = [(self.offsets[spec.name], values[spec.name]) for spec in present]
+        return kernels.gather(parts, torch.empty_like(like))
 
     def mask(self, names: Sequence[str], device: torch.device | str = "cpu") -> Bool[Tensor, " N"]:
         """Which entries belong to the named parameters."""
@@ -339,6 +354,10 @@ class Wanted:
     term_rows: Bool[Tensor, " P"] | None = None
 
 
+_CHECKED: MutableMapping[Tensor, tuple[int, int, int]] = WeakTensorKeyDictionary()
+"""Of tensors on a device whose range was asserted: their version then, and the range."""
+
+
 class KernelArguments:
     """What may reach a compiled kernel: tensors and numbers as it counts on them.
 
@@ -396,10 +415,12 @@ class KernelArguments:
             values: list[int] = tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             if values and not (low <= min(values) and max(values) <= high):
                 raise ValueError(f"{name} = {values} is not within {low}..{high}")
-        elif count:
+        elif count and _CHECKED.get(tensor) != (tensor._version, low, high):  # pyright: ignore[reportPrivateUsage]
             # Asserted where they are: to read them here would wait for everything that the device has still to do.
-            inside = ((tensor >= low) & (tensor <= high)).all()
+            inside = (tensor.clamp(low, high) == tensor).all()
             torch._assert_async(inside, f"{name} is not within {low}..{high}")  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage, reportUnknownMemberType]
+            # the way back of a loop asks again of what its way there asked; whoever writes into it changes the version
+            _CHECKED[tensor] = (tensor._version, low, high)  # pyright: ignore[reportPrivateUsage]
         return tensor.contiguous()
 
 

@@ -80,7 +80,7 @@ def test_shares_and_goals_by_hand(gpu):
     assert timing.each == pytest.approx(3.0)
     assert timing.share(5e13) == "40.0%"
     assert gpu.Timing(1, 1.0, None, "").share(5e13) is None
-    assert (gpu.goal(24), gpu.goal(132), gpu.goal(4096)) == (12.5, 3.0, 3.0)
+    assert [gpu.goal(rows) for rows in (24, 132, 528, 4096)] == [15.0, 4.0, 2.5, 2.0]
 
 
 def test_every_family_is_a_case(gpu):

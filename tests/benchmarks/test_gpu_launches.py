@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = 40
-"""Operations of one mini-batch of any task; with words by torch it was 700."""
+MOST = 10
+"""Operations of one mini-batch of marked values; by torch it was 700."""
+MOST_OF_AN_UPDATE = 30
+"""Operations of an update, the two loops and their products among them; by torch it was 200 besides the data."""
 
 
 def test_data_of_an_update_are_few_launches() -> None:
@@ -18,6 +20,6 @@ def test_data_of_an_update_are_few_launches() -> None:
     row = next(line for line in told.splitlines() if line.startswith("| adding |"))
     by_torch, by_kernel, update_by_torch, update_by_kernel = map(int, row.split("|")[2:-1])
     assert by_kernel <= MOST < 600 < by_torch
-    # nothing but the random numbers has changed
-    assert update_by_torch - update_by_kernel == by_torch - by_kernel
-    assert "4 kernel of core.rng_gpu" in told
+    assert update_by_kernel <= MOST_OF_AN_UPDATE < 800 < update_by_torch
+    for kernel in ("place_kernel", "marked_kernel", "read_out_kernel", "gather_kernel", "step_kernel"):
+        assert f"1 {kernel}" in told

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,8 @@ def triton_interpreter() -> Iterator[str]:
     if torch.cuda.is_available():
         yield "cuda"
         return
+    if shutil.which("g++") is None:
+        missing("g++ is not on the PATH: it compiles CUDA C++ for the CPU")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
         from triton.language import philox_impl

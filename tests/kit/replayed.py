@@ -7,6 +7,8 @@ if nothing that Python remembers changes from one update to the next. Each of th
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -14,10 +16,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten
 
-from rnnsweep.core import numerics, rng
+from rnnsweep.core import gpu, numerics, rng
 from rnnsweep.core.families.exponential_map import ProductSquares
 from rnnsweep.core.families.leading_powers import raised
 from rnnsweep.core.recurrence.gpu import available
@@ -40,6 +42,7 @@ _HOST = (
     "geqrf",
 )
 _READS = ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__")
+_PLAIN_READS = {name: getattr(torch.Tensor, name) for name in _READS}
 
 
 @torch.library.custom_op("rnnsweep_tests::inverse", mutates_args=())
@@ -121,3 +124,34 @@ def without_host() -> Iterator[Recorded]:
         for name in _READS:
             patch.setattr(torch.Tensor, name, refuse(name))
         yield recorded
+
+
+@contextmanager
+def recorded_launches(recorded: Recorded) -> Iterator[list[str]]:
+    """Kernels of `core.gpu` are recorded beside torch's operations; gives their names in turn.
+
+    Triton's interpreter reads numbers, which a device's launch does not: reads are allowed while one runs.
+    """
+    names: list[str] = []
+
+    def recording(launch: Callable[..., None]) -> Callable[..., None]:
+        def once(kernel: Any, *arguments: Any, **sizes: Any) -> None:
+            def again() -> None:
+                with _disable_current_modes(), pytest.MonkeyPatch.context() as patch:
+                    for name, read in _PLAIN_READS.items():
+                        patch.setattr(torch.Tensor, name, read)
+                    launch(kernel, *arguments, **sizes)
+
+            names.append(kernel.__name__)
+            again()
+            again.is_view = False  # pyright: ignore[reportFunctionMemberAccess] - replayed as operations are
+            recorded.calls.append((again, (), {}, []))
+
+        return once
+
+    with pytest.MonkeyPatch.context() as patch:
+        for found in pkgutil.iter_modules(gpu.__path__, f"{gpu.__name__}."):
+            module = importlib.import_module(found.name)
+            if hasattr(module, "launch"):
+                patch.setattr(module, "launch", recording(module.launch))
+        yield names

@@ -78,6 +78,20 @@ class Tally:
             totals[key] = torch.zeros_like(value)
         totals[key] += value
 
+    def of_mean(self, key: str, like: Shaped[Tensor, " P"]) -> tuple[Float64[Tensor, " P"], Float64[Tensor, " P"]]:
+        """The total of `key`, and how many values each row added to it: for who adds to them without `mean`."""
+        for totals in (self.sums, self.counts):
+            if key not in totals:
+                totals[key] = torch.zeros_like(like, dtype=torch.float64)
+        return self.sums[key], self.counts[key]
+
+    def of_count(self, key: str, like: Shaped[Tensor, " P"]) -> tuple[Float64[Tensor, " P"], Bool[Tensor, " P"]]:
+        """The count of `key`, and which rows it was looked at for: for who counts without `count`."""
+        if key not in self.sums:
+            self.sums[key] = torch.zeros_like(like, dtype=torch.float64)
+            self.seen[key] = torch.zeros_like(like, dtype=torch.bool)
+        return self.sums[key], self.seen[key]
+
     def count(self, key: str, flag: Bool[Tensor, " P"]) -> None:
         """Count the rows' events of `key`."""
         alive = torch.ones_like(flag) if self.alive is None else self.alive
@@ -249,12 +263,31 @@ class Transformed:
     norm: Float[Tensor, " P"] | None = None
 
 
-CLIPPED = {"clip/share": Metric("share of updates that were clipped", "clipped updates (share)", drawn=True)}
+CLIP_SHARE = "clip/share"
+CLIPPED = {CLIP_SHARE: Metric("share of updates that were clipped", "clipped updates (share)", drawn=True)}
 """Metrics of all clippers: one key, so that they compare."""
+
+
+@dataclass(frozen=True)
+class NormLimit:
+    """A transform that does nothing but `controllers.clip.limited`.
+
+    Attributes:
+        hyper: name of the hyperparameter that is the largest norm.
+        diverges: whether a row whose norm is not finite ends; else its step is dropped.
+    """
+
+    hyper: str
+    diverges: bool
 
 
 class Transform(Controller):
     """Replaces the gradient (clipping)."""
+
+    @property
+    def limit(self) -> NormLimit | None:
+        """What it does, where that is no more than to limit the norm: a kernel does it along with the step."""
+        return None
 
     def idle_beside(self, family: Family, learner: Learner, specs: Sequence[ParameterSpec]) -> str | None:
         """Where the learning rule makes its steps without the gradient."""

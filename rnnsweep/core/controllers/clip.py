@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
+from rnnsweep.core.controllers.base import CLIP_SHARE, CLIPPED, Context, NormLimit, Transform, Transformed
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Metric, Range
 
@@ -61,6 +61,13 @@ class GlobalNormClip(Transform):
             problem = f"shrinks recurrent weights, of which the family {family.unit_name} has none among its parameters"
             raise ConfigError(problem, key=f"{self.unit_key}.non_finite", value="shrink", allowed="skip, diverge")
 
+    @property
+    def limit(self) -> NormLimit | None:
+        """Of this class as it is: a subclass may do more."""
+        if type(self) is not GlobalNormClip or self.non_finite == "shrink":
+            return None
+        return NormLimit("threshold", self.non_finite == "diverge")
+
     def transform(self, context: Context, norm: Float[Tensor, " P"]) -> Transformed:
         """See `Transform.transform`."""
         # `drop` are the rows whose norm is not finite.
@@ -96,6 +103,6 @@ def limited(context: Context, norm: Float[Tensor, " P"], limit: Float[Tensor, " 
     over = finite & (norm > limit)
     # Exactly 1 where nothing is clipped: a product with 1 changes no bit.
     factor = torch.where(over, limit / norm, torch.ones_like(norm))
-    context.tally.mean("clip/share", over)
+    context.tally.mean(CLIP_SHARE, over)
     # The new norm is known: nobody needs to pass over the gradients again.
     return Transformed(context.gradients * factor[:, None], drop=~finite, norm=torch.where(over, limit, norm))

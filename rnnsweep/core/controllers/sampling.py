@@ -206,7 +206,7 @@ class Sampling(Gate):
         for one in order:
             trace, loop = one.trace, one.loop
             assert trace is not None
-            change = loop.recurrent_step(step).contiguous()
+            change = loop.recurrent_step(step)
             tangent = loop.engine.tangent(trace, change, self._back(one, on), loop.activation)
             found.append((loop.place.label, trace.delta[:, -1], tangent))
         return found

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -93,8 +92,8 @@ class Bptt(Learner):
         named = merged(named, found.backward(direct, through), out.gradients)
         # P B S, invisible entries included: the next mini-batch goes on from all of it.
         state = None if batch.state is None else found.last
-        # From zeros: padding stays 0, and so do parameters without a gradient.
-        gradients = program.layout.flatten(named, torch.zeros_like(params))
+        # 0 in padding, and at parameters without a gradient.
+        gradients = program.layout.gathered(named, params)
         return Learned(out.loss, gradients, tuple(passes), state=state)
 
     def _back(

@@ -119,7 +119,7 @@ class Linearised:
 
     def _flat(self, loop: LoopGradients, read: Mapping[str, Tensor]) -> Tensor:
         named = {**self.run.top.loop.pullback(loop), **read}
-        return self.program.layout.flatten(named, torch.zeros_like(self.params))
+        return self.program.layout.gathered(named, self.params)
 
 
 def linearise(

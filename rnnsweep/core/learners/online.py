@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -86,7 +85,7 @@ class OnlineLearner(Learner):
         # Last: an engine may reuse the record's memory.
         trace = found.top.backward(direct, keep=True)[1] if want.trace else None
         named = merged(named, only.pullback(loop), out.gradients)
-        gradients = program.layout.flatten(named, torch.zeros_like(params))
+        gradients = program.layout.gathered(named, params)
         return Learned(out.loss, gradients, (BackwardPass(only, trace),), state=state)
 
 

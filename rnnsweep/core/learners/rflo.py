@@ -105,7 +105,7 @@ class Rflo(Learner):
         # A second loop, as the first one's deltas are not dC/da.
         trace = only.backward(out.direct, keep=True)[1] if want.trace else None
         named = merged(only.entry.backward(loop, further=False)[0], out.gradients)
-        gradients = program.layout.flatten(named, torch.zeros_like(params))
+        gradients = program.layout.gathered(named, params)
         return Learned(out.loss, gradients, (BackwardPass(only.loop, trace),))
 
     def matrix(

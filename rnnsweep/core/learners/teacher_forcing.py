@@ -138,7 +138,7 @@ class TeacherForcing(Learner):
         whole[..., : direct.steps.shape[-1]] = direct.steps
         drives, own_loop = pull(whole)
         named = merged(named, own_loop, feed.pullback(drives), out.gradients)
-        return Learned(out.loss, program.layout.flatten(named, torch.zeros_like(params)))
+        return Learned(out.loss, program.layout.gathered(named, params))
 
     def forced(self, batch: Batch, own: Mapping[str, Shaped[Tensor, "P ..."]]) -> Bool[Tensor, "P T B"]:
         """Whether the target of step index t replaces what is carried on, bool [P, T, B]."""

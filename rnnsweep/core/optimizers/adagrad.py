@@ -6,15 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from jaxtyping import Float, Shaped
-from torch import Tensor
-
-from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.optimizers.base import EntrywiseOptimizer, Optimizer, StepFormula, ratio, root
 from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, Range
 
 
+def _step(gradient, slots, hypers, taken):
+    """The gradient over the root of all squares so far."""
+    (total,) = slots
+    lr, initial, epsilon = hypers
+    total = total + gradient * gradient
+    # Added here, not stored: slots start at zero for every optimiser.
+    return ratio(gradient, root(total + initial) + epsilon) * -lr, (total,)
+
+
+_STEP = StepFormula(_step, ("lr", "initial", "epsilon"))
+
+
 @dataclass(frozen=True)
-class Adagrad(Optimizer):
+class Adagrad(EntrywiseOptimizer):
     """Adagrad: the gradient divided by the root of the sum of all squares so far.
 
     Attributes:
@@ -46,16 +55,7 @@ class Adagrad(Optimizer):
     slots: ClassVar[tuple[str, ...]] = ("total",)
     inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {"adagrad": {}}
 
-    def propose(
-        self,
-        gradients: Float[Tensor, "P N"],
-        slots: Mapping[str, Float[Tensor, "P N"]],
-        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
-        taken: Float[Tensor, "P 1"],
-    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
-        """See `Optimizer.propose`."""
-        del taken
-        total = slots["total"] + gradients * gradients
-        # Added here, not stored: slots start at zero for every optimiser.
-        root = (total + hypers["initial"]).sqrt() + hypers["epsilon"]
-        return gradients / root * -hypers["lr"], {"total": total}
+    @property
+    def formula(self) -> StepFormula:
+        """See `EntrywiseOptimizer.formula`."""
+        return _STEP

@@ -6,15 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from jaxtyping import Float, Shaped
-from torch import Tensor
-
-from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.optimizers.base import EntrywiseOptimizer, Optimizer, StepFormula, correction, ratio, root
 from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, Range
 
 
+def _step(gradient, slots, hypers, taken):
+    """The first moment over the root of the second, both corrected."""
+    first, second = slots
+    lr, beta1, beta2, epsilon = hypers
+    first = first * beta1 + gradient * (1 - beta1)
+    second = second * beta2 + gradient * gradient * (1 - beta2)
+    scale = ratio(lr, correction(beta1, taken))  # one quotient per row, not one per entry
+    length = root(ratio(second, correction(beta2, taken)))
+    return ratio(first * -scale, length + epsilon), (first, second)
+
+
+_STEP = StepFormula(_step, ("lr", "beta1", "beta2", "epsilon"))
+
+
 @dataclass(frozen=True)
-class Adam(Optimizer):
+class Adam(EntrywiseOptimizer):
     """Adam: bias-corrected moments of the gradient.
 
     Attributes:
@@ -49,24 +60,7 @@ class Adam(Optimizer):
     slots: ClassVar[tuple[str, ...]] = ("first", "second")
     inner: ClassVar[Mapping[str, Mapping[str, Any]]] = {"adam": {}}
 
-    def propose(
-        self,
-        gradients: Float[Tensor, "P N"],
-        slots: Mapping[str, Float[Tensor, "P N"]],
-        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
-        taken: Float[Tensor, "P 1"],
-    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
-        """See `Optimizer.propose`."""
-        beta1, beta2 = hypers["beta1"], hypers["beta2"]
-        first = slots["first"] * beta1 + gradients * (1 - beta1)
-        second = slots["second"] * beta2 + gradients * gradients * (1 - beta2)
-        scale = hypers["lr"] / _correction(beta1, taken)  # P 1: one quotient per row, not one per entry
-        root = (second / _correction(beta2, taken)).sqrt()
-        return first * -scale / (root + hypers["epsilon"]), {"first": first, "second": second}
-
-
-def _correction(beta: Tensor, taken: Tensor) -> Tensor:
-    """1 - beta^(taken + 1), [P, 1]; exp of 0 * -inf is avoided for beta = 0."""
-    # float64: 1 - beta^k cancels where beta is near 1.
-    power = ((taken.double() + 1) * beta.double().clamp_min(1e-300).log()).exp()
-    return (1 - power).to(beta.dtype)
+    @property
+    def formula(self) -> StepFormula:
+        """See `EntrywiseOptimizer.formula`."""
+        return _STEP

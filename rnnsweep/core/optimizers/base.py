@@ -1,10 +1,15 @@
-"""The contract of an optimiser: propose a step, change nothing."""
+"""The contract of an optimiser: propose a step, change nothing; and formulas of single entries, written once.
+
+A formula (`StepFormula`) is a plain function at the top of its module, without annotations. It runs on torch's tensors,
+and kernels are compiled from it: `core.gpu.formulas` gives its source other meanings of `root`, `ratio`, `plus`,
+`where` and `correction`. It may use no other name of a module.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +21,20 @@ from rnnsweep.unit import POSITIVE, SHARE, Range, Unit
 
 if TYPE_CHECKING:
     from rnnsweep.core.types import ParameterLayout
+
+
+@dataclass(frozen=True)
+class StepFormula:
+    """An optimiser's step, entry by entry.
+
+    Attributes:
+        step: (gradient, slots, hypers, taken) -> (step, new slots); `slots` and `hypers` are tuples, in the order of
+            `Optimizer.slots` and of `hypers`. Hyperparameters and `taken` are the row's: numbers to an entry.
+        hypers: names of the hyperparameters that it reads.
+    """
+
+    step: Callable[[Any, tuple[Any, ...], tuple[Any, ...], Any], tuple[Any, tuple[Any, ...]]]
+    hypers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,11 @@ class Optimizer(Unit):
         del layout
         return hypers
 
+    @property
+    def fused_formula(self) -> StepFormula | None:
+        """All of `kept`, `propose` and `decay` as a formula that a kernel can be compiled from; None: it is none."""
+        return None
+
     @abstractmethod
     def propose(
         self,
@@ -118,3 +142,57 @@ class Optimizer(Unit):
         weight = hypers["weight_decay"]
         # Selected: step - 0 * params is not the step to the bit (-0.0, infinite parameters).
         return torch.where(weight > 0, step - hypers["lr"] * weight * params, step)
+
+
+root, where = torch.sqrt, torch.where
+
+
+def ratio(x: Float[Tensor, " ..."], y: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+    """x / y, rounded once: what kernels mean by `/` need not be."""
+    return x / y
+
+
+def plus(fresh: Float[Tensor, "P N"], x: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
+    """fresh + x; `fresh` is the formula's own and may be overwritten, which saves a pass over memory."""
+    return fresh.add_(x)
+
+
+def correction(beta: Float[Tensor, " ..."], taken: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+    """1 - beta^(taken + 1), [P, 1]; exp of 0 * -inf is avoided for beta = 0."""
+    # float64: 1 - beta^k cancels where beta is near 1.
+    power = ((taken.double() + 1) * beta.double().clamp_min(1e-300).log()).exp()
+    return (1 - power).to(beta.dtype)
+
+
+class EntrywiseOptimizer(Optimizer):
+    """Base of optimisers whose step is a formula of single entries: `propose` by torch, and kernels, are made of it."""
+
+    @property
+    @abstractmethod
+    def formula(self) -> StepFormula:
+        """What `propose` does to each entry; its slots are `slots`."""
+
+    @property
+    def fused_formula(self) -> StepFormula | None:
+        """The formula, unless a subclass has changed what stands around it, and not the formula."""
+        kind = type(self)
+        written, around = _owner(kind, "formula"), ("propose", "kept", "decay")
+        return self.formula if all(issubclass(written, _owner(kind, name)) for name in around) else None
+
+    def propose(
+        self,
+        gradients: Float[Tensor, "P N"],
+        slots: Mapping[str, Float[Tensor, "P N"]],
+        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
+        taken: Float[Tensor, "P 1"],
+    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
+        """See `Optimizer.propose`."""
+        formula = self.formula
+        own = tuple(hypers[name] for name in formula.hypers)
+        step, new = formula.step(gradients, tuple(slots[name] for name in self.slots), own, taken)
+        return step, dict(zip(self.slots, new, strict=True))
+
+
+def _owner(kind: type, name: str) -> type:
+    """The class in which this one's attribute is written."""
+    return next(one for one in kind.__mro__ if name in vars(one))

@@ -6,16 +6,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from jaxtyping import Float, Shaped
-from torch import Tensor
-
-from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.optimizers.base import EntrywiseOptimizer, Optimizer, StepFormula, ratio, root, where
 from rnnsweep.unit import NOT_NEGATIVE, POSITIVE, Range
 
 
+def _outside(gradient, slots, hypers, taken):
+    """Epsilon added to the root."""
+    square, velocity = slots
+    lr, alpha, initial, epsilon, momentum = hypers
+    # Slots start at zero for every optimiser: a row without a step has the initial value instead.
+    square = where(taken == 0, initial, square) * alpha + gradient * gradient * (1 - alpha)
+    velocity = velocity * momentum + ratio(gradient, root(square) + epsilon)
+    # The rate stands outside of the velocity, as in torch: what is remembered is free of it.
+    return velocity * -lr, (square, velocity)
+
+
+def _inside(gradient, slots, hypers, taken):
+    """Epsilon under the root."""
+    square, velocity = slots
+    lr, alpha, initial, epsilon, momentum = hypers
+    square = where(taken == 0, initial, square) * alpha + gradient * gradient * (1 - alpha)
+    velocity = velocity * momentum + ratio(gradient, root(square + epsilon))
+    return velocity * -lr, (square, velocity)
+
+
+_HYPERS = ("lr", "alpha", "initial", "epsilon", "momentum")
+_OUTSIDE, _INSIDE = StepFormula(_outside, _HYPERS), StepFormula(_inside, _HYPERS)
+
+
 @dataclass(frozen=True)
-class RmsProp(Optimizer):
+class RmsProp(EntrywiseOptimizer):
     """RMSprop: the gradient divided by a running root mean square, with momentum.
 
     Attributes:
@@ -62,19 +82,7 @@ class RmsProp(Optimizer):
         "rmsprop_inside": {"epsilon_inside": True},
     }
 
-    def propose(
-        self,
-        gradients: Float[Tensor, "P N"],
-        slots: Mapping[str, Float[Tensor, "P N"]],
-        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
-        taken: Float[Tensor, "P 1"],
-    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
-        """See `Optimizer.propose`."""
-        alpha, epsilon = hypers["alpha"], hypers["epsilon"]
-        # Slots start at zero for every optimiser: a row without a step has the initial value instead.
-        before = torch.where(taken == 0, hypers["initial"], slots["square"])
-        square = before * alpha + gradients * gradients * (1 - alpha)
-        root = (square + epsilon).sqrt() if self.epsilon_inside else square.sqrt() + epsilon
-        velocity = slots["velocity"] * hypers["momentum"] + gradients / root
-        # The rate stands outside of the velocity, as in torch: what is remembered is free of it.
-        return velocity * -hypers["lr"], {"square": square, "velocity": velocity}
+    @property
+    def formula(self) -> StepFormula:
+        """See `EntrywiseOptimizer.formula`."""
+        return _INSIDE if self.epsilon_inside else _OUTSIDE

@@ -7,15 +7,34 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rnnsweep.core.optimizers.base import Optimizer
+from rnnsweep.core.optimizers.base import EntrywiseOptimizer, Optimizer, StepFormula, plus
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
 
+def _plain(gradient, slots, hypers, taken):
+    """The velocity's step."""
+    (velocity,) = slots
+    lr, momentum = hypers
+    velocity = plus(velocity * momentum, gradient)
+    return velocity * -lr, (velocity,)
+
+
+def _ahead(gradient, slots, hypers, taken):
+    """The step of the gradient, looked up ahead."""
+    (velocity,) = slots
+    lr, momentum = hypers
+    velocity = plus(velocity * momentum, gradient)
+    return (gradient + momentum * velocity) * -lr, (velocity,)
+
+
+_PLAIN, _AHEAD = StepFormula(_plain, ("lr", "momentum")), StepFormula(_ahead, ("lr", "momentum"))
+
+
 @dataclass(frozen=True)
-class Sgd(Optimizer):
+class Sgd(EntrywiseOptimizer):
     """SGD: v <- momentum v + g, step = -lr v; Nesterov: step = -lr (g + momentum v).
 
     Attributes:
@@ -69,16 +88,12 @@ class Sgd(Optimizer):
         # Each row by its own clock: rows of different age share a pack.
         return {"velocity": torch.where(step % self.momentum_reset == 0, torch.zeros_like(velocity), velocity)}
 
-    def propose(
-        self,
-        gradients: Float[Tensor, "P N"],
-        slots: Mapping[str, Float[Tensor, "P N"]],
-        hypers: Mapping[str, Shaped[Tensor, "_ _"]],
-        taken: Float[Tensor, "P 1"],
-    ) -> tuple[Float[Tensor, "P N"], dict[str, Float[Tensor, "P N"]]]:
-        """See `Optimizer.propose`."""
-        del taken
-        # In place, but on the fresh product: the slot stays as it is for a refused step.
-        velocity = (slots["velocity"] * hypers["momentum"]).add_(gradients)
-        ahead = gradients + hypers["momentum"] * velocity if self.nesterov else velocity
-        return ahead * -hypers["lr"], {"velocity": velocity}
+    @property
+    def formula(self) -> StepFormula:
+        """See `EntrywiseOptimizer.formula`."""
+        return _AHEAD if self.nesterov else _PLAIN
+
+    @property
+    def fused_formula(self) -> StepFormula | None:
+        """None where the velocity begins anew now and then."""
+        return super().fused_formula if self.momentum_reset is None else None

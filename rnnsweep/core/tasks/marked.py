@@ -16,7 +16,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.success import absolute_errors, squared_errors
-from rnnsweep.core.tasks.synthetic import FILLING, Synthetic, Whole, rounded_tenths
+from rnnsweep.core.tasks.synthetic import FILLING, Synthetic, Whole, rounded_tenths, sequence_kernels
 from rnnsweep.core.types import Batch
 
 _SQUARED_LIMIT = 0.04
@@ -83,10 +83,14 @@ class MarkedTask(Synthetic):
         """Sequences of the ids in `draws`; targets are values, [P, B, 1]."""
         draws = self.addressed(draws)
         lengths, positions = self.place(draws)
+        signed = self.variant == "chernodub"
+        if (kernels := sequence_kernels(draws)) is not None:
+            inputs, marked = kernels.marked(draws, lengths, positions, self.max_length, FILLING, signed=signed)
+            return Batch(inputs, self.combine(marked[..., :1], marked[..., 1:]), lengths)
         shape = (draws.ids.shape[0], self.max_length, draws.ids.shape[1], 2)
         inputs = torch.zeros(shape, dtype=draws.dtype, device=draws.device)
         write = _write_compiled if draws.fast else _write
-        marked = write(draws, lengths, positions, inputs, signed=self.variant == "chernodub")
+        marked = write(draws, lengths, positions, inputs, signed=signed)
         return Batch(inputs, self.combine(marked[..., :1], marked[..., 1:]), lengths)
 
     def errors(self, outputs: Float[Tensor, "P ... O"], batch: Batch) -> Shaped[Tensor, "P B"]:

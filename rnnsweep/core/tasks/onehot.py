@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from rnnsweep.core.kernels import kernels_for
 from rnnsweep.core.rng import Draws
 
 
@@ -26,9 +29,18 @@ def symbols(
     one = own if own.ndim == 3 else own[:, :, None].expand(codes.shape)
     if draws.tokens:
         return torch.where(one, codes, torch.full_like(codes, -1))
+    kernels = symbol_kernels(draws, width)
+    if kernels is not None:
+        return kernels.hot(codes, one.expand(codes.shape), width, draws.dtype)
     inputs = torch.zeros(*codes.shape, width, dtype=draws.dtype, device=codes.device)
     # steps outside scatter a 0, so that their codes need not be masked
     return inputs.scatter_(3, codes[..., None], one[..., None].to(draws.dtype))
+
+
+def symbol_kernels(draws: Draws, width: int) -> ModuleType | None:
+    """`core.gpu.symbols` where it is to be used, and takes so many symbols."""
+    kernels = kernels_for("symbols", draws.device) if draws.compiled else None
+    return kernels if kernels is not None and width <= kernels.WIDEST else None
 
 
 def codes_of(inputs: Float[Tensor, "P T B I"]) -> Int64[Tensor, "P T B"]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.sequence_lengths import row_steps
-from rnnsweep.core.tasks.onehot import symbols
+from rnnsweep.core.tasks.onehot import symbol_kernels, symbols
 from rnnsweep.core.tasks.success import any_step, argmax_errors
 from rnnsweep.core.tasks.synthetic import SYMBOLS, LengthTask
 from rnnsweep.core.types import Batch
@@ -90,7 +90,11 @@ class RecallTask(LengthTask):
         lengths = self.lengths(draws) + self.steps_besides_length
         T, S, blank = self.max_length, self.span, self.kinds
         P, B = draws.ids.shape
-        pattern = draws.integers(0, self.kinds - 1, S, SYMBOLS).transpose(1, 2)  # P S B
+        pattern = draws.integers(0, self.kinds - 1, S, SYMBOLS)
+        if (kernels := symbol_kernels(draws, self.n_inputs)) is not None:
+            inputs, targets = kernels.recall(draws, lengths, pattern, T, blank, lead=self.trigger_lead)
+            return Batch(inputs, targets, lengths)
+        pattern = pattern.transpose(1, 2)  # P S B
         targets = torch.full((P, T, B), blank, dtype=torch.int64, device=draws.device)
         targets[:, T - S :] = pattern
         codes = torch.full_like(targets, blank)

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from numba import njit
 from torch import Tensor
 
 from rnnsweep.core import rng
+from rnnsweep.core.kernels import kernels_for
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
 from rnnsweep.errors import ConfigError
@@ -203,6 +205,10 @@ class Synthetic(LengthTask):
 
         Sequences are right-aligned, and steps are counted from step 0 of T_max.
         """
+        kernels, table = sequence_kernels(draws), _window_table(self)
+        if kernels is not None and table.shape[1] <= kernels.MOST_POSITIONS:
+            streams, ends = (LENGTH, EXTRA_LENGTH, POSITIONS), self.length_bounds
+            return kernels.place(draws, self._window_table_on(draws.device), ends, streams, prolonged=self.prolonged)
         if not draws.fast:
             lengths = self.lengths(draws)
             return lengths, self._positions(draws, lengths)
@@ -210,7 +216,7 @@ class Synthetic(LengthTask):
         low, high = self.length_bounds
         setting = np.array([low, high - low + 1, self.prolonged, self.max_length])
         keys, ids, batch_ids = (given.contiguous().numpy() for given in (draws.keys, draws.ids, draws.batch_ids))
-        lengths, positions = _place(keys, ids, batch_ids, setting, _window_table(self))
+        lengths, positions = _place(keys, ids, batch_ids, setting, table)
         return torch.from_numpy(lengths), torch.from_numpy(positions)
 
     @abstractmethod
@@ -221,12 +227,24 @@ class Synthetic(LengthTask):
             length: steps of the sequence: a plain int, or int64 of any shape.
         """
 
+    def _window_table_on(self, device: torch.device) -> Tensor:
+        """`_window_table` on a device, kept with the task: replayed updates read it where it was when recorded."""
+        kept = self.__dict__.setdefault("_window_tables", {})
+        if device not in kept:
+            kept[device] = torch.from_numpy(_window_table(self)).to(device)
+        return kept[device]
+
     def _positions(self, draws: Draws, lengths: Tensor) -> Tensor:
         windows = self.windows(lengths[:, None])
         low = torch.cat([first for first, _ in windows], dim=1)[:, None]  # P 1 m
         high = torch.cat([last for _, last in windows], dim=1)[:, None]
         start = (self.max_length - lengths)[:, None, None]
         return draws.integers(low + start, high + start, len(windows), POSITIONS)
+
+
+def sequence_kernels(draws: Draws) -> ModuleType | None:
+    """`core.gpu.sequences` where it is to be used."""
+    return kernels_for("sequences", draws.device) if draws.compiled else None
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.onehot import codes_of
 from rnnsweep.core.tasks.success import argmax_errors
-from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, Synthetic, Whole, rounded_tenths
+from rnnsweep.core.tasks.synthetic import FILLING, SYMBOLS, Synthetic, Whole, rounded_tenths, sequence_kernels
 from rnnsweep.core.types import Batch
 
 _INPUTS = 6
@@ -66,6 +66,9 @@ class OrderTask(Synthetic):
         """Sequences of the ids in `draws`; targets are classes, int64 [P, B]."""
         draws = self.addressed(draws)
         lengths, positions = self.place(draws)
+        if (kernels := sequence_kernels(draws)) is not None:
+            inputs, classes = kernels.order(draws, lengths, positions, self.max_length, (SYMBOLS, FILLING))
+            return Batch(inputs, classes, lengths)
         shape = (draws.ids.shape[0], self.max_length, draws.ids.shape[1], _INPUTS)
         inputs = torch.zeros(shape, dtype=draws.dtype, device=draws.device)
         classes = (_write_compiled if draws.fast else _write)(draws, lengths, positions, inputs)

@@ -37,7 +37,13 @@ def close(mine: torch.Tensor, true: torch.Tensor, bound: float) -> bool:
     return bool((mine - true).abs().max() <= bound * scale)
 
 
-@pytest.mark.parametrize("shape", [(2, 7, 10, 16, 6), (2, 4, 17, 9, 40)], ids=["unit", "two tiles, wide input"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param((2, 7, 10, 16, 6), id="unit"),
+        pytest.param((2, 4, 17, 9, 40), id="two tiles, wide input", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_equals_the_step_by_step_engine(gpu: OnDevice, kind: str, shape: tuple[int, ...]) -> None:
     """Same names, shapes and values; float32 within three times what the other engine is off, or 64 last places."""

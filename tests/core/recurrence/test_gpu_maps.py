@@ -52,8 +52,8 @@ def test_inverses_are_those_of_float64_whatever_the_norm(kernels, device, size, 
     torch.testing.assert_close(found.double(), true_inverse(u), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), TYPES)
-@pytest.mark.parametrize("size", [100, 200])
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "dtype", "tolerance"), [(100, *TYPES[1]), (200, *TYPES[0])])
 def test_inverses_of_several_tiles(kernels, device, size, dtype, tolerance):
     """A small one, and one that grows."""
     u = torch.stack([upper("dense", size) * 0.1, upper("corner", size)]).to(dtype)
@@ -110,7 +110,7 @@ def test_each_row_is_squared_as_often_as_it_wants(kernels, device, size, dtype, 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("size", [1, 2, 20])
+@pytest.mark.parametrize("size", [1, 2, pytest.param(12, marks=pytest.mark.slow)])
 def test_leaders_by_the_kernel_are_lapacks(as_on_a_gpu, device, size, dtype):
     matrices = normal(4, size, size).to(dtype)
     matrices[1] *= 1e-30

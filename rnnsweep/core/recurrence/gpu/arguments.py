@@ -35,11 +35,21 @@ def lengths_of(at: KernelArguments, lengths: Int64[Tensor, "P ..."], P: int, B: 
     return at.whole("lengths", lengths.flatten(), P * B, 1, T).view(P, B)
 
 
+def parameter(
+    at: KernelArguments, name: str, tensor: Float[Tensor, "P ..."] | None, shape: tuple[int, ...]
+) -> Float[Tensor, "P ..."] | None:
+    """A parameter, checked; each row's without gaps. Rows may lie apart, as those of a pack's flat parameters do."""
+    if tensor is None:
+        return None
+    at.check(name, tensor, shape)
+    return tensor if not tensor.numel() or tensor[0].is_contiguous() else tensor.contiguous()
+
+
 def own_of(
-    at: KernelArguments, description: Description, values: Mapping[str, Tensor | None], like: Float[Tensor, "P _ _"]
+    at: KernelArguments, description: Description, values: Mapping[str, Tensor | None], P: int
 ) -> Float[Tensor, "P N U"]:
     """The parameters that the formulas read, side by side; one number is spread over the units."""
-    P, U = len(like), description.units
+    U = description.units
     blocks: list[Tensor] = []
     for name in description.formulas.own:
         value = values.get(name)
@@ -47,4 +57,4 @@ def own_of(
             raise ValueError(f"this loop reads {name}, which is missing")
         at.check(name, value, (P, value.shape[-1]))
         blocks.append(value.expand(P, U))  # torch refuses what is neither one number nor as wide as a block
-    return torch.stack(blocks, 1) if blocks else like.new_empty(P, 0, U)
+    return torch.stack(blocks, 1) if blocks else torch.empty(P, 0, U, dtype=at.dtype, device=at.device)

@@ -12,7 +12,7 @@ from rnnsweep.core import numerics
 from rnnsweep.core.recurrence.base import driven
 from rnnsweep.core.recurrence.cells import Cell, KeptRecord, whole_direct
 from rnnsweep.core.recurrence.described_cells import TENSORS
-from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of
+from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of, parameter
 from rnnsweep.core.recurrence.gpu.description import Description
 from rnnsweep.core.recurrence.gpu.loops import Errors, Loops, fuses_inputs
 from rnnsweep.core.recurrence.gpu.weight_gradients import WantedWeights, weight_gradients
@@ -43,9 +43,10 @@ class CellLoops:
             raise ValueError("this loop has no masks")
         at = arguments(inputs, (T + 1) * B * max(cell.state, cell.kept, I))
         inputs = at.packed("inputs", inputs, (P, T, B, I if w.w_in is not None else cell.drive))
-        w_rec = at.packed("w_rec", w.w_rec, (P, cell.recurrent, cell.product))
-        w_in, bias = at.packed("w_in", w.w_in, (P, I, cell.drive)), at.packed("bias", w.bias, (P, cell.drive))
-        h0, own = self._first(at, w, P), own_of(at, self.description, w.cell, w_rec)
+        w_rec = parameter(at, "w_rec", w.w_rec, (P, cell.recurrent, cell.product))
+        w_in = parameter(at, "w_in", w.w_in, (P, I, cell.drive))
+        bias = parameter(at, "bias", w.bias, (P, cell.drive))
+        h0, own = self._first(at, w, P), own_of(at, self.description, w.cell, P)
         rows = lengths_of(at, lengths, P, B, T)
         fused = w_in is not None and fuses_inputs(self.description, I)
         if fused:
@@ -74,9 +75,9 @@ class CellLoops:
         given = self._direct(at, direct, (P, T, B))
         h = at.packed("h", record.h, (P, T + 1, B, cell.state))
         kept = at.packed("kept", record.kept, (P, T, B, cell.kept))
-        w_rec = at.packed("w_rec", w.w_rec, (P, cell.recurrent, cell.product))
+        w_rec = parameter(at, "w_rec", w.w_rec, (P, cell.recurrent, cell.product))
         inputs = at.packed("inputs", record.inputs, (P, T, B, I))
-        own, rows = own_of(at, self.description, w.cell, w_rec), lengths_of(at, record.lengths, P, B, T)
+        own, rows = own_of(at, self.description, w.cell, P), lengths_of(at, record.lengths, P, B, T)
         second = self._second(at, w, P)
         errors = self._loops.backward(h, kept, given, w_rec, own, rows, second, keep=keep, first=w.h0 is not None)
         grads = self._gradients(w, h, inputs, errors)

@@ -19,7 +19,7 @@ from rnnsweep.core.recurrence.base import (
 )
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu import compiling
-from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of
+from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of, parameter
 from rnnsweep.core.recurrence.gpu.description import Description
 from rnnsweep.core.recurrence.gpu.judging import judged
 from rnnsweep.core.recurrence.gpu.layout import items_of
@@ -100,10 +100,10 @@ class GpuEngine:
             return self._paired.forward(inputs, w, lengths)
         at = _arguments(inputs, activation, (T + 1) * B * max(H, I))
         inputs = at.packed("inputs", inputs, (P, T, B, I if w.w_in is not None else H))
-        w_rec, w_in = at.packed("w_rec", w.w_rec, (P, H, H)), at.packed("w_in", w.w_in, (P, I, H))
-        bias, h0 = at.packed("bias", w.bias, (P, H)), at.packed("h0", w.h0, (P, H))
+        w_rec, w_in = parameter(at, "w_rec", w.w_rec, (P, H, H)), parameter(at, "w_in", w.w_in, (P, I, H))
+        bias, h0 = parameter(at, "bias", w.bias, (P, H)), at.packed("h0", w.h0, (P, H))
         description = _described(activation, w)
-        own, rows = own_of(at, description, _own(at, w, P, H), w_rec), lengths_of(at, lengths, P, B, T)
+        own, rows = own_of(at, description, _own(at, w, P, H), P), lengths_of(at, lengths, P, B, T)
         given = inputs
         if w_in is None and bias is not None:
             given = inputs + bias[:, None, None]
@@ -125,8 +125,8 @@ class GpuEngine:
         inputs = at.packed("inputs", record.inputs, (P, T, B, I if w.w_in is not None else H))
         h, slope = at.packed("h", record.h, (P, T + 1, B, H)), at.packed("slope", record.slope, (P, T, B, H))
         given = Direct(at.packed("last", direct.last, (P, B, H)), at.packed("steps", direct.steps, (P, T, B, H)))
-        w_rec, description = at.packed("w_rec", w.w_rec, (P, H, H)), _described(activation, w)
-        own, rows = own_of(at, description, _own(at, w, P, H), w_rec), lengths_of(at, record.lengths, P, B, T)
+        w_rec, description = parameter(at, "w_rec", w.w_rec, (P, H, H)), _described(activation, w)
+        own, rows = own_of(at, description, _own(at, w, P, H), P), lengths_of(at, record.lengths, P, B, T)
         kept = h.new_empty(P, T, B, 0) if slope is None else slope
         errors = Loops(description).backward(h, kept, given, w_rec, own, rows, keep=keep, first=w.h0 is not None)
         w_rec_grad, w_in_grad, bias_grad = weight_gradients(
@@ -176,11 +176,13 @@ class GpuEngine:
         last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
         h, slope = at.packed("h", record.h, (P, T + 1, B, H)), at.packed("slope", record.slope, (P, T, B, H))
         deltas, total = at.packed("delta", trace.delta, (P, T, B, H)), at.packed("last", last, (P, B, H))
+        w_rec, step = parameter(at, "w_rec", w.w_rec, (P, H, H)), parameter(at, "step", step, (P, H, H))
         assert total is not None
-        w_rec, step = at.packed("w_rec", w.w_rec, (P, H, H)), at.packed("step", step, (P, H, H))
+        assert w_rec is not None
+        assert step is not None
         description, horizon = _described(activation, w), at.whole("horizon", horizon, P, 0, T - 1)
         own, kept = (
-            own_of(at, description, _own(at, w, P, H), w_rec),
+            own_of(at, description, _own(at, w, P, H), P),
             h.new_empty(P, T, B, 0) if slope is None else slope,
         )
         known = trace.direct.steps is None and trace.cut is None

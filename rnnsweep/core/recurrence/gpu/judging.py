@@ -27,12 +27,13 @@ def judged(last: Float[Tensor, "P B H"], tangent: Tangent, bounds: Bounds, rule:
     delta, change = at.packed("delta", tangent.delta, (P, B, H)), at.packed("ddelta", tangent.ddelta, (P, B, H))
     at.check("exponent", tangent.exponent, (P,), torch.int64)
     limits = [at.packed(name, value, (P,)) for name, value in vars(bounds).items()]
-    norms, numbers = new(P, 4, B, dtype=torch.float64), new(3, P, dtype=torch.float64)
+    norms, (q, log_change, size) = new(P, 4, B, dtype=torch.float64), new(3, P, dtype=torch.float64)
     used, degenerate = new(2, P, dtype=torch.bool)
-    tensors = (last, delta, change, tangent.exponent.contiguous(), *limits, norms, *numbers, used, degenerate)
+    tensors = (last, delta, change, tangent.exponent.contiguous(), *limits, norms)
+    tensors += (q, log_change, size, used, degenerate)
     launch = compiling.kernel("judge", source_of(H, last.element_size(), rule), last.device)
     launch((P,), THREADS, SHARED, (*map(compiling.address, tensors), B, last.stride(0)))
-    return Judgement(*numbers, used, degenerate)
+    return Judgement(q, log_change, size, used, degenerate)
 
 
 @lru_cache(maxsize=256)

@@ -66,12 +66,12 @@ def forward_sized(description: Description, itemsize: int, B: int, fused: int, *
 
 
 @lru_cache(maxsize=256)
-def backward_sized(description: Description, itemsize: int, B: int) -> Sized:
-    """As `forward_sized`."""
+def backward_sized(description: Description, itemsize: int, B: int, *, steps: bool = False) -> Sized:
+    """As `forward_sized`; `steps`: for a loss of every step."""
     units = description.units
     sizes = (description.product * units, description.read * units)
     layout = ProductLayout.of(*sizes, itemsize) if description.product else None
-    return _sized("backward", description, description.pull(), layout, itemsize, B, {})
+    return _sized("backward", description, description.pull(), layout, itemsize, B, {"STEPS": int(steps)})
 
 
 @lru_cache(maxsize=256)
@@ -146,7 +146,10 @@ def _finished(  # noqa: PLR0913
 
 
 class Loops:
-    """Launches of one cell's loops; what is not contiguous, or of another size, was refused before."""
+    """Launches of one cell's loops.
+
+    Tensors are without gaps, but for w_rec, w_in and bias, whose rows may lie apart; sizes were checked before.
+    """
 
     def __init__(self, description: Description) -> None:
         self.description = description
@@ -171,6 +174,7 @@ class Loops:
         h, kept = inputs.new_empty(P, T + 1, B, f.states * U), inputs.new_empty(P, T, B, f.kept * U)
         tensors = (inputs, w_rec, w_in, bias, own, h0, second, lengths, h, kept, _scratch(sized, inputs, P, B))
         job = (*map(compiling.address, tensors), T, B, 0 if h0 is None else h0.shape[1], int(lengths.ndim == 2))
+        job += (_row(w_rec), _row(w_in), _row(bias))
         self._launch("forward", sized, P, B, job, inputs.device)
         return h, kept
 
@@ -192,7 +196,7 @@ class Loops:
             (h.shape[0], h.shape[1] - 1, h.shape[2]),
             (self.description.formulas, self.description.units),
         )
-        sized = backward_sized(self.description, h.element_size(), B)
+        sized = backward_sized(self.description, h.element_size(), B, steps=direct.steps is not None)
         given = direct.last if direct.steps is None else direct.steps
         assert given is not None
         tiles = -(-B // sized.items)
@@ -202,7 +206,7 @@ class Loops:
         dh0 = h.new_empty(P, tiles, f.states * U) if first else None
         scratch = _scratch(sized, h, P, B)
         tensors = (h, kept, direct.last, direct.steps, w_rec, own, second, lengths, dx, back, down, dh0, scratch)
-        job = (*map(compiling.address, tensors), T, B, given.shape[-1], int(lengths.ndim == 2))
+        job = (*map(compiling.address, tensors), T, B, given.shape[-1], int(lengths.ndim == 2), _row(w_rec))
         self._launch("backward", sized, P, B, job, h.device)
         return Errors(dx, back, _over_tiles(down), None if dh0 is None else _over_tiles(dh0))
 
@@ -236,7 +240,8 @@ class Loops:
         exponents = torch.empty(P, -(-B // sized.items), dtype=torch.int64, device=h.device)
         scratch = _scratch(sized, h, P, B)
         tensors = (h, kept, deltas, total, w_rec, step, own, horizon, delta, change, scratch, exponents)
-        self._launch("tangent", sized, P, B, (*map(compiling.address, tensors), T, B), h.device)
+        job = (*map(compiling.address, tensors), T, B, _row(w_rec), _row(step))
+        self._launch("tangent", sized, P, B, job, h.device)
         return delta, change, exponents
 
     def _launch(self, name: str, sized: Sized, P: int, B: int, job: tuple[int, ...], device: torch.device) -> None:
@@ -247,6 +252,11 @@ class Loops:
 def _scratch(sized: Sized, like: Tensor, P: int, B: int) -> Tensor | None:
     """Memory for the programs' matrices, where shared memory does not hold them."""
     return like.new_empty(P * -(-B // sized.items) * sized.scratch) if sized.scratch else None
+
+
+def _row(parameter: Tensor | None) -> int:
+    """Entries from one row's parameter to the next's."""
+    return 0 if parameter is None else parameter.stride(0)
 
 
 def _over_tiles(parts: Float[Tensor, "P tiles ..."]) -> Float[Tensor, "P ..."]:

@@ -6,7 +6,7 @@ struct Job {
   const real *h, *kept, *last, *steps, *w_rec, *own, *second;
   const long long* lengths;
   real *dx, *back, *down, *dh0, *scratch;
-  long long T, B, given, each;
+  long long T, B, given, each, w_rec_row;
 };
 
 constexpr int K = PRODUCT * U;
@@ -37,7 +37,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
   real* dx = job.dx + row * T * (long long)B * (BLOCKS * U);
   real* back = job.back ? job.back + row * T * size : nullptr;
   const long long given = (long long)B * job.given;  // of one step's direct part
-  const real* steps = job.steps ? job.steps + row * T * given : nullptr;
+  const real* steps = job.steps + (STEPS ? row * T * given : 0);
 
   int begins = T;
   for (int b = 0; b < ITEMS && start + b < B; ++b) {
@@ -48,7 +48,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
   if (N) {
     for (int i = thread; i < Out::PLACES * Out::ROWS; i += THREADS) {
       const int n = i / Out::ROWS, k = i % Out::ROWS;  // along the rows of w_rec, as they lie in memory
-      matrix[Out::place(k, n)] = n < N && k < K ? job.w_rec[(row * N + n) * K + k] : real(0);
+      matrix[Out::place(k, n)] = n < N && k < K ? job.w_rec[row * job.w_rec_row + n * K + k] : real(0);
     }
     for (int i = thread; i < VECTORS; i += THREADS) vectors[i] = real(0);
   }
@@ -60,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
     for (int i = thread; i < SECOND_VECTORS; i += THREADS) reads[i] = real(0);
   }
   real g[TURNS][TOGETHER][STATES], before[TURNS][TOGETHER][STATES], after[TURNS][TOGETHER][STATES], keep[TURNS][TOGETHER][KEPT ? KEPT : 1];
-  real direct[TURNS][TOGETHER][STATES], down[TURNS][DOWN ? DOWN : 1], errors[TURNS][TOGETHER][BLOCKS];
+  real direct[STEPS ? TURNS : 1][STEPS ? TOGETHER : 1][STATES], down[TURNS][DOWN ? DOWN : 1], errors[SECOND ? TURNS : 1][SECOND ? TOGETHER : 1][BLOCKS];
   int starts[TURNS][TOGETHER];
   auto ask = [&](int t) {  // what step index t wants from memory
     const real* h_now = h + t * size;
@@ -74,7 +74,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         #pragma unroll
         for (int s = 0; s < STATES; ++s) {
           before[turn][j][s] = on ? h_now[b * (U * STATES) + s * U + u] : real(0);
-          direct[turn][j][s] = on && steps && s * U + u < job.given ? steps[t * given + b * job.given + s * U + u] : real(0);
+          if (STEPS) direct[turn][j][s] = on && s * U + u < job.given ? steps[t * given + b * job.given + s * U + u] : real(0);
         }
         #pragma unroll
         for (int s = 0; s < KEPT; ++s) keep[turn][j][s] = on ? kept_now[b * (KEPT * U) + s * U + u] : real(0);
@@ -94,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
       for (int s = 0; s < STATES; ++s) {
         const int k = s * U + u;
         after[turn][j][s] = on ? h[T * size + (long long)b * (U * STATES) + k] : real(0);
-        g[turn][j][s] = on && job.last && k < job.given ? job.last[(row * B + b) * job.given + k] : real(0);
+        g[turn][j][s] = on && !STEPS && k < job.given ? job.last[(row * B + b) * job.given + k] : real(0);
       }
     }
   }
@@ -120,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         const int place = thread + turn * THREADS, item = TOGETHER * (place / U);
         #pragma unroll
         for (int j = 0; j < TOGETHER; ++j)
-          if (place < U * GROUPS && item + j < ITEMS) sums[(item + j) * OUT + place % U] = g[turn][j][0] + direct[turn][j][0];
+          if (place < U * GROUPS && item + j < ITEMS) sums[(item + j) * OUT + place % U] = g[turn][j][0] + (STEPS ? direct[turn][j][0] : real(0));
       }
       __syncthreads();
     }
@@ -134,18 +134,19 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         #pragma unroll
         for (int i = 0; i < OWN; ++i) mine[i] = own[i * U + u];
         #pragma unroll
-        for (int s = 0; s < STATES; ++s) seen[s] = g[turn][j][s] += direct[turn][j][s];
+        for (int s = 0; s < STATES; ++s) seen[s] = g[turn][j][s] += STEPS ? direct[turn][j][s] : real(0);
         if (PAIRED) seen[STATES] = sums[(item + j < ITEMS ? item + j : 0) * OUT + (u ^ 1)];
-        pull_of(keep[turn][j], before[turn][j], after[turn][j], mine, seen, errors[turn][j], past, parts);
+        real(&error)[BLOCKS] = errors[SECOND ? turn : 0][SECOND ? j : 0];
+        pull_of(keep[turn][j], before[turn][j], after[turn][j], mine, seen, error, past, parts);
         const bool on = t >= starts[turn][j];
         #pragma unroll
-        for (int i = 0; i < BLOCKS; ++i) errors[turn][j][i] = on ? errors[turn][j][i] : real(0);
+        for (int i = 0; i < BLOCKS; ++i) error[i] = on ? error[i] : real(0);
         #pragma unroll
         for (int s = 0; s < STATES; ++s) g[turn][j][s] = on ? past[s] : g[turn][j][s];
         #pragma unroll
         for (int i = 0; i < DOWN; ++i) down[turn][i] += on ? parts[i] : real(0);
-        if (!SECOND) leave(turn, j, errors[turn][j]);
-        else if (item + j < ITEMS) reads[u * SECOND_WIDTH + item + j] = errors[turn][j][INPUTS];
+        if (!SECOND) leave(turn, j, error);
+        else if (item + j < ITEMS) reads[u * SECOND_WIDTH + item + j] = error[BLOCKS - 1];
       }
     }
     if (SECOND) {  // what came through the cell's own matrix
@@ -162,10 +163,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
           pull_read_of(keep[turn][j], before[turn][j], found[at * U + place % U], more, past);
           const bool on = t >= starts[turn][j];
           #pragma unroll
-          for (int i = 0; i < INPUTS; ++i) errors[turn][j][i] += on ? more[i] : real(0);
+          for (int i = 0; i < INPUTS; ++i) errors[SECOND ? turn : 0][SECOND ? j : 0][i] += on ? more[i] : real(0);
           #pragma unroll
           for (int s = 0; s < STATES; ++s) g[turn][j][s] += on ? past[s] : real(0);
-          leave(turn, j, errors[turn][j]);
+          leave(turn, j, errors[SECOND ? turn : 0][SECOND ? j : 0]);
         }
     }
     if (t > begins) ask(t - 1);

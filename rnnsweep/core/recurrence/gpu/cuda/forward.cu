@@ -8,7 +8,7 @@ struct Job {
   const real *inputs, *w_rec, *w_in, *bias, *own, *h0, *second;
   const long long* lengths;
   real *h, *kept, *scratch;  // scratch: matrices that shared memory does not hold, one per program
-  long long T, B, h0_width, each;
+  long long T, B, h0_width, each, w_rec_row, w_in_row, bias_row;  // *_row: entries from one row to the next
 };
 
 constexpr int K = READ * U + FUSED + BIASED;
@@ -24,9 +24,9 @@ constexpr int SECOND_MATRIX = Through::ROWS * SECOND_STRIDE, SECOND_VECTORS = Th
 
 // Entry (k, n) of [w_rec; w_in; bias].
 __device__ real entry(const Job& job, long long row, int k, int n) {
-  if (k < READ * U) return job.w_rec[(row * (READ * U) + k) * N + n];
-  if (k < READ * U + FUSED) return job.w_in[(row * FUSED + (k - READ * U)) * N + n];
-  return k < K ? job.bias[row * N + n] : real(0);
+  if (k < READ * U) return job.w_rec[row * job.w_rec_row + k * N + n];
+  if (k < READ * U + FUSED) return job.w_in[row * job.w_in_row + (k - READ * U) * N + n];
+  return k < K ? job.bias[row * job.bias_row + n] : real(0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Job job) {

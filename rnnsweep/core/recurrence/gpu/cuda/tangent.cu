@@ -11,7 +11,7 @@ struct Job {
   const long long* horizon;
   real *out, *change, *scratch;
   long long *exponents;
-  long long T, B;
+  long long T, B, w_rec_row, step_row;  // entries from one row to the next
 };
 
 typedef Product<U, U, COLUMNS, SLICES, STRIDE, ITEMS, WIDTH> Out;
@@ -91,15 +91,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) tangent(const Jo
   #pragma unroll 4
   for (int i = thread; i < Out::PLACES * EIGHTS * 8; i += THREADS) {
     const int n = i / 32 / EIGHTS * 4 + i % 4, k = i / 32 % EIGHTS * 8 + i / 4 % 8, to = Out::place(k, n);
-    const long long from = (row * U + n) * U + k;
+    const real *from = job.w_rec + row * job.w_rec_row + n * U + k, *from_step = job.step + row * job.step_row + n * U + k;
     if (k >= Out::ROWS) continue;
     if (n >= U || k >= U) turned[to] = turned_step[to] = real(0);
     else if (RESIDENT) {  // without waiting for each
-      COPY(turned + to, job.w_rec + from, 1);
-      COPY(turned_step + to, job.step + from, 1);
+      COPY(turned + to, from, 1);
+      COPY(turned_step + to, from_step, 1);
     } else {
-      turned[to] = job.w_rec[from];
-      turned_step[to] = job.step[from];
+      turned[to] = *from;
+      turned_step[to] = *from_step;
     }
   }
   COPIES_END();

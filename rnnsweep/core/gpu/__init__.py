@@ -1,0 +1,1 @@
+"""Triton kernels for what an update does besides its loops; see `core.kernels`."""

@@ -1,0 +1,285 @@
+"""All that follows the gradient, in one launch: norm, clipping, the optimiser's step, whether it is taken, the tally.
+
+One program per row. It passes over the row's gradient for the norm, over gradient, parameters and state to see whether
+the step would stay finite, and over them once more to take it: only the first visit of each comes from memory, the
+others find it in the caches. Nothing but the accepted step is written.
+
+Shapes: P rows · N entries of a row's flat parameter vector.
+"""
+
+# pyright: reportGeneralTypeIssues=false, reportUndefinedVariable=false
+# Triton's ranges and inlined functions are no Python to a type checker.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from jaxtyping import Float, Float64, Int8, Int64, Shaped
+from torch import Tensor
+
+from rnnsweep.core.gpu.formulas import kernel_of
+from rnnsweep.core.gpu.launching import finite, launch, power_of_two, ratio, root
+from rnnsweep.core.optimizers.base import StepFormula
+from rnnsweep.core.types import RowStatus
+
+_MOST = 1 << 14
+"""Bytes of each vector that a program looks at together: two loads of 16 for each thread of sixteen warps."""
+_DIVERGED: tl.constexpr = tl.constexpr(int(RowStatus.DIVERGED))
+
+
+@triton.jit
+def power(exponent, like):
+    """2**exponent by its bits, as `numerics.scale_by_power` makes it; `like` is a number of the wanted type."""
+    if like.dtype == tl.float64:
+        field = tl.minimum(tl.maximum(exponent, -1022), 1023) + 1023
+        return (field.to(tl.int64) << 52).to(tl.float64, bitcast=True)
+    else:
+        field = tl.minimum(tl.maximum(exponent, -126), 127) + 127
+        return (field << 23).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def exponent_of(size):
+    """e with size = m 2**e, 1/2 <= m < 1, int32; 0 for 0 and for non-finite sizes."""
+    known = finite(size) & (size != 0)
+    # what has no exponent of its own (below the smallest normal number) gets one
+    lifted = tl.where(size < 1e-30, size * 1.8446744073709552e19, size)
+    if size.dtype == tl.float64:
+        field = ((lifted.to(tl.int64, bitcast=True) >> 52) & 2047).to(tl.int32) - 1022
+    else:
+        field = ((lifted.to(tl.int32, bitcast=True) >> 23) & 255) - 126
+    return tl.where(known, tl.where(size < 1e-30, field - 64, field), 0)
+
+
+@triton.jit
+def _sum_of_squares(gradients, N, low, high, BLOCK: tl.constexpr):
+    """Of a row's entries, each times two factors first."""
+    total = tl.zeros((BLOCK,), gradients.dtype.element_ty)
+    for start in range(0, N, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        x = tl.load(gradients + at, mask=at < N, other=0) * low * high
+        total += x * x
+    return tl.sum(total, 0)
+
+
+@triton.jit
+def _largest(gradients, N, BLOCK: tl.constexpr):
+    most = tl.zeros((BLOCK,), gradients.dtype.element_ty)
+    for start in range(0, N, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        most = tl.maximum(most, tl.abs(tl.load(gradients + at, mask=at < N, other=0)))
+    return tl.max(most, 0)
+
+
+@triton.jit
+def row_norm(gradients, N, BLOCK: tl.constexpr):
+    """As `numerics.row_norm`, of one row: free of overflow and underflow, non-finite where an entry is."""
+    one = tl.full((), 1, gradients.dtype.element_ty)
+    total = _sum_of_squares(gradients, N, one, one, BLOCK)
+    norm = root(total)
+    # the second and third pass: seldom, and by rows that need them
+    if (total <= 1e-25) | ~(total < 1e35):
+        e = exponent_of(_largest(gradients, N, BLOCK))
+        # in two factors each: 2**e itself could overflow
+        away, back = (0 - e) >> 1, e >> 1
+        scaled = root(_sum_of_squares(gradients, N, power(away, one), power(0 - e - away, one), BLOCK))
+        norm = scaled * power(back, one) * power(e - back, one)
+    return norm
+
+
+@triton.jit
+def _at_row(pointers, p):
+    """A row's own number of each."""
+    own = ()
+    for k in tl.static_range(len(pointers)):
+        own = own + (tl.load(pointers[k] + p),)  # noqa: RUF005 - Triton adds tuples
+    return own
+
+
+def _moved(values, gradients, slots, own, count, factor, rate, weight, base, at, N):  # noqa: PLR0913
+    """A block of parameters and state after the step."""
+    some = at < N
+    g = tl.load(gradients + base + at, mask=some, other=0)
+    if factor is not None:
+        g = g * factor
+    before = ()
+    for k in tl.static_range(len(slots)):
+        before = before + (tl.load(slots[k] + base + at, mask=some, other=0),)  # noqa: RUF005 - as above
+    step, new = formula(g, before, own, count)  # noqa: F821 - given by `formulas.kernel_of`
+    x = tl.load(values + base + at, mask=some, other=0)
+    if weight is not None:
+        # selected, as in `Optimizer.decay`: step - 0 * x is not the step to the bit
+        step = tl.where(weight > 0, step - rate * weight * x, step)
+    return tl.where(some, x + step, 0), new
+
+
+@triton.jit
+def _add(total, count, p, value, on):
+    """As `Tally.mean`, of one row."""
+    tl.store(total + p, tl.load(total + p) + tl.where(on, value, 0).to(tl.float64))
+    tl.store(count + p, tl.load(count + p) + on.to(tl.float64))
+
+
+@triton.jit
+def _limited(norm, known, threshold, share, shared, p, alive):  # noqa: PLR0913
+    """(Factor on the gradient, norm after it, whether the row is dropped), as `controllers.clip.limited`."""
+    if threshold is not None:
+        limit = tl.load(threshold + p)
+        over = known & (norm > limit)
+        _add(share, shared, p, over.to(tl.float64), alive)
+        # exactly 1 where nothing is clipped: a product with 1 changes no bit
+        return tl.where(over, ratio(limit, norm), 1), tl.where(over, limit, norm), ~known
+    else:
+        return None, norm, known & ~known
+
+
+def step_kernel(  # noqa: PLR0913
+    values, gradients, loss, slots, own, threshold, rate, weight, status, step, taken, until, diverged_at,
+    losses, lost, norms, normed, bad, seen, share, shared, clipped, limited, N,
+    DIVERGES: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One update of a row from its gradient on, in place; `values` are its parameters.
+
+    `slots`, `own`: tuples of the optimiser's state and of what its formula reads of the row; threshold, rate and weight
+    (of decoupled decay) are None where there is none. Cells of the tally go from `losses` to `limited`, see `Told`.
+    """
+    p = tl.program_id(0).to(tl.int64)
+    at, count, cost = tl.load(step + p), tl.load(taken + p), tl.load(loss + p)
+    alive = (tl.load(status + p) == 0) & (at < tl.load(until + p))
+    base, hypers, block = p * N, _at_row(own, p), tl.arange(0, BLOCK)
+    # rows that have ended are not passed over
+    norm = row_norm(gradients + base, tl.where(alive, N, 0), BLOCK)
+    known, diverged = finite(norm), ~finite(cost)
+    _add(losses, lost, p, cost, alive & ~diverged)
+    _add(norms, normed, p, norm, alive & known)
+    tl.store(bad + p, tl.load(bad + p) + (alive & ~known).to(tl.float64))
+    tl.store(seen + p, tl.load(seen + p) | alive.to(tl.int8))
+    factor, norm, drop = _limited(norm, known, threshold, share, shared, p, alive)
+    _add(clipped, limited, p, norm, alive & finite(norm))
+    if DIVERGES:
+        diverged |= ~known
+    accept = alive & ~diverged & ~drop
+    rates = _rates(rate, weight, p)
+    taken_before = count.to(cost.dtype)
+    total = tl.zeros((BLOCK,), cost.dtype)
+    for start in range(0, tl.where(accept, N, 0), BLOCK):
+        x, _ = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
+        total += x
+    # a sum is finite where all its terms are, but for overflow, which is as good a reason to stop
+    broken = accept & ~finite(tl.sum(total, 0))
+    accept &= ~broken
+    diverged |= broken
+    for start in range(0, tl.where(accept, N, 0), BLOCK):
+        x, new = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
+        tl.store(values + base + start + block, x, mask=start + block < N)
+        for k in tl.static_range(len(slots)):
+            tl.store(slots[k] + base + start + block, new[k], mask=start + block < N)
+    fell = alive & diverged
+    tl.store(diverged_at + p, at + 1, mask=fell)
+    tl.store(status + p, _DIVERGED, mask=fell)
+    tl.store(taken + p, count + accept.to(tl.int64))
+    tl.store(step + p, at + alive.to(tl.int64))
+
+
+@triton.jit
+def _rates(rate, weight, p):
+    """The row's learning rate and weight decay, where there is decay."""
+    if weight is not None:
+        return tl.load(rate + p), tl.load(weight + p)
+    else:
+        return None, None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a step changes, in place, and what it reads of each row.
+
+    Attributes:
+        params: parameters. slots: the optimiser's state, in the order of its formula.
+        status, step, taken, until, diverged_at: see `tile.Tile`.
+        hypers: what the formula reads, in its order, rates as of this update.
+        decay: learning rate and weight of decoupled decay, where any row has it.
+    """
+
+    params: Float[Tensor, "P N"]
+    slots: tuple[Float[Tensor, "P N"], ...]
+    status: Int8[Tensor, " P"]
+    step: Int64[Tensor, " P"]
+    taken: Int64[Tensor, " P"]
+    until: Int64[Tensor, " P"]
+    diverged_at: Int64[Tensor, " P"]
+    hypers: tuple[Float[Tensor, "P 1"], ...]
+    decay: tuple[Float[Tensor, "P 1"], Float[Tensor, "P 1"]] | None
+
+
+Cells = tuple[Float64[Tensor, " P"], Shaped[Tensor, " P"]]
+"""A total of the tally, float64, and how often a row added to it, float64, or whether it ever could, bool."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a step adds to the tally (`Tally.of_mean`, `Tally.of_count`).
+
+    Attributes:
+        loss, norm, clipped_norm: means. nonfinite: a count. share: of clipped updates; None where nothing is clipped.
+    """
+
+    loss: Cells
+    norm: Cells
+    nonfinite: Cells
+    share: Cells | None
+    clipped_norm: Cells
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Clipping of the joint norm.
+
+    Attributes:
+        threshold: largest norm of each row.
+        diverges: whether a row whose norm is not finite ends; else its step is dropped.
+    """
+
+    threshold: Float[Tensor, " P"]
+    diverges: bool
+
+
+def take_steps(
+    formula: StepFormula,
+    rows: Rows,
+    gradients: Float[Tensor, "P N"],
+    loss: Float[Tensor, " P"],
+    limit: Limit | None,
+    told: Told,
+) -> None:
+    """What `tile.update` does once gradients and losses are there, where at most a limit of the norm acts on them.
+
+    Numerics:
+        Every entry is rounded as by `Optimizer.propose`; sums of a row run in another order than torch's, the same in
+        every pack. A row whose loss or whose parameters after the step are not finite keeps its parameters and ends.
+    """
+    P, N = rows.params.shape
+    block, warps = cut_of(N, rows.params.element_size())
+    rate, weight = rows.decay or (None, None)
+    arguments = (
+        rows.params, gradients.contiguous(), loss.contiguous(), rows.slots, rows.hypers,
+        None if limit is None else limit.threshold, rate, weight,
+        rows.status, rows.step, rows.taken, rows.until, rows.diverged_at,
+        *told.loss, *told.norm, *_as_bytes(told.nonfinite), *(told.share or (None, None)), *told.clipped_norm, N,
+    )  # fmt: skip
+    kernel = kernel_of(step_kernel, _moved, formula.step)
+    diverges = limit is not None and limit.diverges
+    launch(kernel, (P,), arguments, warps=warps, DIVERGES=diverges, BLOCK=block)
+
+
+def cut_of(entries: int, size: int) -> tuple[int, int]:
+    """Entries that a program looks at together, for rows of so many of this size in bytes; and its warps."""
+    block = power_of_two(entries, 128, _MOST // size)
+    return block, max(1, 16 * block * size // _MOST)
+
+
+def _as_bytes(cells: Cells) -> Cells:
+    return cells[0], cells[1].view(torch.int8)
