@@ -28,8 +28,8 @@ from triton.compiler import ASTSource
 
 from rnnsweep.core import rng_gpu
 from rnnsweep.core.activations import ACTIVATIONS
-from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
 from rnnsweep.core.recurrence.base import StepRule
+from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
 from rnnsweep.core.recurrence.gpu import (
     filter_kernels,
     filters,
@@ -302,7 +302,12 @@ def write(loops: list[str], maps: list[str], over_time: list[str], numbers: list
 
 LOOPS = ("forward", "backward", "tangent", "weight_gradients", "weighted_gradients")
 BESIDE = ("norm_ratio", "judge")
-KINDS = {**dict.fromkeys(LOOPS, loop), **dict.fromkeys(BESIDE, beside), **dict.fromkeys(MAPS, weight_map), **dict.fromkeys(FILTERS, drive_filter)}
+KINDS = {
+    **dict.fromkeys(LOOPS, loop),
+    **dict.fromkeys(BESIDE, beside),
+    **dict.fromkeys(MAPS, weight_map),
+    **dict.fromkeys(FILTERS, drive_filter),
+}
 """What makes a case, by its first argument; others are random numbers."""
 
 

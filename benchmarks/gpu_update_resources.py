@@ -161,7 +161,9 @@ def recall(dtype: str, kinds: int, tokens: bool) -> dict[str, int]:
     return compiled(symbols.recall_kernel, dtype, fixed, symbols.WARPS, given)
 
 
-KERNELS = {kernel.__name__: kernel for kernel in (step, propose, gather, read_out, score, place, order, marked, hot, recall)}
+KERNELS = {
+    kernel.__name__: kernel for kernel in (step, propose, gather, read_out, score, place, order, marked, hot, recall)
+}
 CASES: list[tuple[Any, ...]] = [
     *(("step", dtype, name) for name in OPTIMIZERS for dtype in ("float32", "float64")),
     ("step", "float32", "sgd", ENTRIES, True),

@@ -144,7 +144,8 @@ def step_kernel(  # noqa: PLR0913
     """One update of a row from its gradient on, in place; `values` are its parameters.
 
     `slots`, `own`: tuples of the optimiser's state and of what its formula reads of the row; threshold, rate and weight
-    (of decoupled decay) and `admitted` (rows that gates let step) are None where there is none. Cells of the tally go from `losses` to `limited`, see `Told`.
+    (of decoupled decay) and `admitted` (rows that gates let step) are None where there is none. Cells of the tally go
+    from `losses` to `limited`, see `Told`.
     """
     p = tl.program_id(0).to(tl.int64)
     at, count, cost = tl.load(step + p), tl.load(taken + p), tl.load(loss + p)
@@ -266,7 +267,7 @@ class Limit:
     diverges: bool
 
 
-def take_steps(
+def take_steps(  # noqa: PLR0913
     formula: StepFormula,
     rows: Rows,
     gradients: Float[Tensor, "P N"],
@@ -294,7 +295,8 @@ def take_steps(
     arguments = (
         rows.params, gradients.contiguous(), loss.contiguous(), rows.slots, rows.hypers,
         None if limit is None else limit.threshold, rate, weight,
-        None if admitted is None else admitted.view(torch.int8), rows.status, rows.step, rows.taken, rows.until, rows.diverged_at,
+        None if admitted is None else admitted.view(torch.int8),
+        rows.status, rows.step, rows.taken, rows.until, rows.diverged_at,
         *told.loss, *told.norm, *_as_bytes(told.nonfinite), *(told.share or (None, None)), *told.clipped_norm, N,
     )  # fmt: skip
     kernel = kernel_of(step_kernel, _moved, formula.step)

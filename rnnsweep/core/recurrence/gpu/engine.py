@@ -176,20 +176,18 @@ class GpuEngine:
         last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
         h, slope = at.packed("h", record.h, (P, T + 1, B, H)), at.packed("slope", record.slope, (P, T, B, H))
         deltas, total = at.packed("delta", trace.delta, (P, T, B, H)), at.packed("last", last, (P, B, H))
-        w_rec, step = parameter(at, "w_rec", w.w_rec, (P, H, H)), parameter(at, "step", step, (P, H, H))
+        w_rec, change = parameter(at, "w_rec", w.w_rec, (P, H, H)), parameter(at, "step", step, (P, H, H))
         assert total is not None
         assert w_rec is not None
-        assert step is not None
+        assert change is not None
         description, horizon = _described(activation, w), at.whole("horizon", horizon, P, 0, T - 1)
         own, kept = (
             own_of(at, description, _own(at, w, P, H), P),
             h.new_empty(P, T, B, 0) if slope is None else slope,
         )
         known = trace.direct.steps is None and trace.cut is None
-        delta, change, exponents = Loops(description).tangent(
-            h, kept, deltas, total, w_rec, step, own, horizon, known=known
-        )
-        return _to_one_exponent(delta, change, exponents)
+        made = Loops(description).tangent(h, kept, deltas, total, w_rec, change, own, horizon, known=known)
+        return _to_one_exponent(*made)
 
     def judge(self, last: Float[Tensor, "P B H"], tangent: Tangent, bounds: Bounds, rule: StepRule) -> Judgement:
         """See `JudgingEngine.judge`."""
