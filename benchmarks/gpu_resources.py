@@ -146,7 +146,7 @@ def beside(name: str, dtype: str, H: int) -> dict[str, int]:
     """What `omega` and `sampling` add to an update besides loops: norms of its errors, and the verdict on its step."""
     size = getattr(torch, dtype).itemsize
     if name == "norm_ratio":
-        source = norm_ratio.source_of(H, size, squared=True, mean=True, steps=True)
+        source = norm_ratio.source_of(H, size, squared=True, mean=True, steps=False)
         return assembled(source, norm_ratio.THREADS, norm_ratio.SHARED)
     rule = StepRule(upwards=True, relative=True, mean_of_logs=True)
     return assembled(judging.source_of(H, size, rule), judging.THREADS, judging.SHARED)

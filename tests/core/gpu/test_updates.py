@@ -88,7 +88,7 @@ def test_rungs_with_kernels_are_those_of_torch(switch, name):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("name", ["temporal order", "adding"])
+@pytest.mark.parametrize("name", ["temporal order", "adding", "omega and sampling"])
 def test_replayed_updates_are_the_same_bits(switch, name):
     """The host is asked nothing, and what lasts stays where it was: what is recorded once can be repeated."""
     switch(True)
@@ -115,8 +115,9 @@ def test_replayed_updates_are_the_same_bits(switch, name):
     assert found == wanted
     for row in range(3):
         assert_same_row(replayed.row(row), plain.row(row))
-    write = {"temporal order": "order_kernel", "adding": "marked_kernel"}[name]
-    assert launched == [["place_kernel", write, "read_out_kernel", "gather_kernel", "step_kernel"]]
+    write = {"adding": "marked_kernel"}.get(name, "order_kernel")
+    step = ["propose_kernel", "step_kernel"] if "sampling" in name else ["step_kernel"]
+    assert launched == [["place_kernel", write, "read_out_kernel", "gather_kernel", *step]]
 
 
 def test_a_controller_that_moves_parameters_goes_the_general_way_where_a_row_has_it_on(switch):
