@@ -19,14 +19,14 @@ from jaxtyping import Bool, Float, Int8, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import diagnostics, numerics
-from rnnsweep.core.controllers.base import Context, Tally
+from rnnsweep.core.controllers.base import CLIP_SHARE, Context, Tally
 from rnnsweep.core.dropout_masks import MaskDraws
+from rnnsweep.core.kernels import kernels_for
 from rnnsweep.core.loops import Learned
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.program import CARRIED, Program
 from rnnsweep.core.replay import Repeated, cuda_graph
 from rnnsweep.core.rng import Draws, sample_ids
-from rnnsweep.core.step_at_once import add_terms, enter, optimizer_hypers, step_at_once, steps_of
 from rnnsweep.core.types import Batch, RowStatus, Wanted
 
 _DEFAULT_TILE = 1 << 30
@@ -129,7 +129,7 @@ def _tile(pack: Pack, cut: slice) -> Tile:
     standing = _standing(tile)
     tile.on, tile.switched, tile.decays = standing.on, standing.switched, standing.decays
     tile.optimizer_hypers = standing.optimizer_hypers
-    tile.steps = steps_of(tile)
+    tile.steps = _steps_of(tile)
     return tile
 
 
@@ -208,7 +208,7 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
     if tile.steps is None:
         _step(tile, context, learned)
     else:
-        step_at_once(tile, tile.steps, context, learned)
+        _step_at_once(tile, tile.steps, context, learned)
     return context
 
 
@@ -227,6 +227,58 @@ def _step(tile: Tile, context: Context, learned: Learned) -> None:
     diverged = ~finite
     drop = _control(tile, context, diverged)
     _apply(tile, context, alive, diverged, drop)
+
+
+def _steps_of(tile: Tile) -> ModuleType | None:
+    """The kernel that does all that follows the gradient (`core.gpu.steps`), where no row asks for more."""
+    program, on = tile.program, tile.switched
+    if any(on[name] for name, _ in program.proximals) or any(unit.limit is None for _, unit in program.transforms):
+        return None
+    # row state of family, rule, task or gate goes with an accepted step: the kernel keeps the optimiser's alone
+    more = any(not key.startswith(("optimizer.", "controllers.")) for key in program.slot_shapes)
+    more = more or any(on[name] and unit.slot_shapes() for name, unit in program.gates)
+    if more or len(program.transforms) > 1 or program.learner.proposes or program.optimizer.fused_formula is None:
+        return None
+    return kernels_for("steps", program.device)
+
+
+def _step_at_once(tile: Tile, steps: ModuleType, context: Context, learned: Learned) -> None:
+    """The rest of an update by kernels; what it adds to the tally is named in the order of `_control`."""
+    program, like, tally = tile.program, tile.step, context.tally
+    optimizer, formula = program.optimizer, program.optimizer.fused_formula
+    hypers = optimizer.scheduled(tile.optimizer_hypers, tile.step[:, None])
+    assert formula is not None  # see `_steps_of`
+    limit, share, losses = None, None, tally.of_mean("train/loss", like)
+    if any(tile.switched[name] for name, _ in (*program.additive, *program.gates)):
+        tally.begin((tile.status == RowStatus.ACTIVE) & (tile.step < tile.until))
+    _add_terms(tile, context)
+    norms, nonfinite = tally.of_mean("grad/norm", like), tally.of_count("grad/nonfinite", like)
+    for name, unit in program.transforms:
+        assert unit.limit is not None
+        limit = steps.Limit(tile.hypers[f"controllers.{name}.{unit.limit.hyper}"], unit.limit.diverges)
+        share = tally.of_mean(CLIP_SHARE, like)
+    told = steps.Told(losses, norms, nonfinite, share, tally.of_mean("grad/norm_clipped", like))
+    rows = steps.Rows(
+        tile.params,
+        tuple(tile.slots[f"optimizer.{name}"] for name in optimizer.slots),
+        *(tile.status, tile.step, tile.taken, tile.until, tile.diverged_at),
+        tuple(hypers[name] for name in formula.hypers),
+        (hypers["lr"], hypers["weight_decay"]) if tile.decays else None,
+    )
+    gates = [(name, unit) for name, unit in program.gates if tile.switched[name]]
+    admitted, before = None, tile.taken if context.ending is None else tile.taken.clone()
+    if gates:
+        step = steps.proposed(formula, rows, context.gradients, limit)
+        admitted = torch.ones_like(tile.status, dtype=torch.bool)
+        for name, unit in gates:
+            _enter(tile, context, name)
+            admitted &= unit.admit(context, step)
+    steps.take_steps(formula, rows, context.gradients, learned.loss, limit, told, admitted)
+    for name, unit in gates if context.ending is not None else ():
+        _enter(tile, context, name)
+        # of rows that took their step the parameters are those after it
+        unit.observe(context, tile.params, tile.taken > before)
+    tally.among(None)
 
 
 def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
@@ -273,7 +325,7 @@ def _wanted(tile: Tile, detailed: bool) -> Wanted:
 def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
     """Run additive controllers, then transforms, on the gradients; returns the rows whose update is dropped."""
     program, tally = tile.program, context.tally
-    add_terms(tile, context)
+    _add_terms(tile, context)
     # Before any transform, and after what regularisers added: the norm that clipping sees.
     norm = numerics.row_norm(context.gradients)
     finite = numerics.finite(norm)
@@ -282,7 +334,7 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
     drop = torch.zeros_like(finite)
     # All of them in turn, each on the last one's result; a norm that is known is not computed again.
     for name, unit in program.transforms:
-        enter(tile, context, name)
+        _enter(tile, context, name)
         tally.among(None)  # run for all rows, whoever they are with
         result = unit.transform(context, norm)
         _remember(tile, context, name)
@@ -293,6 +345,15 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
             diverged |= result.diverged
     tally.mean("grad/norm_clipped", norm, numerics.finite(norm))
     return drop
+
+
+def _add_terms(tile: Tile, context: Context) -> None:
+    """Run additive controllers on the gradients."""
+    for name, unit in tile.program.additive:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            context.gradients = unit.add(context)
+    context.tally.among(None)
 
 
 def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: Tensor) -> None:
@@ -309,7 +370,7 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
     accept = alive & ~diverged & ~drop
     for name, unit in program.gates:
         if tile.switched[name]:
-            enter(tile, context, name)
+            _enter(tile, context, name)
             accept &= unit.admit(context, step)
             _remember(tile, context, name)
     # A sum is finite where all its terms are, but for overflow, which is as good a reason to stop.
@@ -318,7 +379,7 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
     diverged |= broken
     for name, unit in program.gates:
         if tile.switched[name]:
-            enter(tile, context, name)
+            _enter(tile, context, name)
             unit.observe(context, moved, accept)
     # Gates narrowed the tally to their own rows.
     context.tally.among(None)
@@ -334,9 +395,8 @@ def _propose(tile: Tile, context: Context) -> Tensor:
     """The optimiser's step, decoupled weight decay included."""
     optimizer = tile.program.optimizer
     slots = optimizer.kept({name: tile.slots[f"optimizer.{name}"] for name in optimizer.slots}, tile.step[:, None])
-    hypers = optimizer_hypers(tile)
-    taken = tile.taken[:, None].to(tile.program.dtype)
-    step, new_slots = optimizer.propose(context.gradients, slots, hypers, taken)
+    hypers = optimizer.scheduled(tile.optimizer_hypers, tile.step[:, None])
+    step, new_slots = optimizer.propose(context.gradients, slots, hypers, tile.taken[:, None].to(tile.program.dtype))
     context.fresh.update({f"optimizer.{name}": value for name, value in new_slots.items()})
     return optimizer.decay(step, tile.params, hypers) if tile.decays else step
 
@@ -346,10 +406,12 @@ def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]
     moved = tile.params + step
     if not tile.program.proximals:
         return step, moved
-    rate = optimizer_hypers(tile).get("lr", torch.ones_like(moved[:, :1]))
+    rate = tile.program.optimizer.scheduled(tile.optimizer_hypers, tile.step[:, None]).get(
+        "lr", torch.ones_like(moved[:, :1])
+    )
     for name, unit in tile.program.proximals:
         if tile.switched[name]:
-            enter(tile, context, name)
+            _enter(tile, context, name)
             settled = unit.after(context, moved, rate)
             # Where nothing was moved the step stays to the bit: moved - params would round.
             step = torch.where(settled == moved, step, settled - tile.params)
@@ -378,3 +440,11 @@ def _remember(tile: Tile, context: Context, name: str) -> None:
         key = f"controllers.{name}.{slot}"
         if value is not tile.slots[key]:
             context.fresh[key] = value
+
+
+def _enter(tile: Tile, context: Context, name: str) -> None:
+    """Show a controller its own hyperparameters and state; its diagnostics count for the rows it is switched on for."""
+    prefix = f"controllers.{name}"
+    context.hypers = tile.unit_hypers(prefix)
+    context.slots = {key[len(prefix) + 1 :]: value for key, value in tile.slots.items() if key.startswith(f"{prefix}.")}
+    context.tally.among(tile.on[name])

@@ -19,8 +19,7 @@ from rnnsweep.core.optimizers.base import Optimizer
 from rnnsweep.core.optimizers.rmsprop import RmsProp
 from rnnsweep.core.optimizers.sgd import Sgd
 from rnnsweep.core.pack import Pack
-from rnnsweep.core.step_at_once import step_at_once
-from rnnsweep.core.tile import Tile, _step, learn, tiles
+from rnnsweep.core.tile import Tile, _step, _step_at_once, learn, tiles
 from rnnsweep.core.types import RowStatus, Wanted
 from tests.kit.networks import Setup, assert_same_row
 from tests.kit.replayed import as_on_a_device
@@ -132,7 +131,7 @@ def by_kernel(case: Case, steps: Any) -> None:
     _, context = learn(case.tile, case.tile.tally, Wanted())
     for learned in case.learned:
         context.gradients = learned.gradients
-        step_at_once(case.tile, steps, context, learned)
+        _step_at_once(case.tile, steps, context, learned)
 
 
 def assert_close_rows(mine: Case, plain: Case, tolerance: float) -> None:
