@@ -2,10 +2,10 @@
 
 Counted, not timed, and on the CPU: with the branches that a device takes, every operation of torch is seen by the
 dispatcher. An operation counts unless it only looks at memory (a view) or reserves it (`empty`); on a GPU it is one
-launch, seldom more. Counted twice: by torch's operations alone, and with the kernels of `core.rng_gpu` and `core.gpu`,
-each of which counts as the one launch that it is (random numbers come from the CPU's loops then, and the other kernels
-run in Triton's interpreter; neither is looked into). The update is that of the standard network (SRN tanh, momentum
-SGD, clip) by the gpu engine, whose kernels count as one launch each too; they do not run, so the numbers of the update
+launch, seldom more. Counted twice: by torch's operations alone, and with the kernels of `core.gpu`, each of which
+counts as the one launch that it is (random numbers come from the CPU's loops then, and the other kernels run in
+Triton's interpreter; neither is looked into). The update is that of the standard network (SRN tanh, momentum SGD,
+clip) by the gpu engine, whose kernels count as one launch each too; they do not run, so the numbers of the update
 mean nothing, but no operation depends on them.
 
 --top also lists the operations of one task's data and of the rest of the update, with the kernels.
@@ -40,7 +40,7 @@ from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.engine import GpuEngine
 from rnnsweep.core.tile import Tile, tiles, train_batch, update
 
-KERNEL = "kernel of core.rng_gpu"
+KERNEL = "kernel of core.gpu.random_numbers"
 LOOP = "kernel of a loop"
 _RESERVES = ("aten.empty", "aten.new_empty", "aten.detach", "aten.alias")
 
@@ -89,7 +89,7 @@ def counted_launches(seen: Counter[str]) -> Iterator[None]:
 
 
 def counted_kernels(seen: Counter[str]) -> Any:
-    """A stand-in for `core.rng_gpu`: each call is one launch, and gives the same numbers."""
+    """A stand-in for `core.gpu.random_numbers`: each call is one launch, and gives the same numbers."""
 
     def one(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def call(*arguments: Any) -> torch.Tensor:

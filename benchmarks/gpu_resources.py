@@ -26,8 +26,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from rnnsweep.core import rng_gpu
 from rnnsweep.core.activations import ACTIVATIONS
+from rnnsweep.core.gpu import random_numbers as philox
 from rnnsweep.core.recurrence.base import StepRule
 from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
 from rnnsweep.core.recurrence.gpu import (
@@ -189,11 +189,9 @@ def weight_map(name: str, dtype: str, N: int) -> dict[str, int]:
 
 def random_numbers(what: str, dtype: str, n: int, bounds: bool = False) -> dict[str, int]:
     """The kernel of random numbers, for n words per sequence; `bounds` that are tensors."""
-    tall, across = rng_gpu.tile_of(n)
+    tall, across = philox.tile_of(n)
     fixed: dict[str, Any] = {"MAP": what, "SEQUENCES": tall, "BLOCKS": across}
-    return compiled(
-        rng_gpu.philox_kernel, dtype, fixed | ({} if bounds else {"low": None, "high": None}), rng_gpu.WARPS
-    )
+    return compiled(philox.philox_kernel, dtype, fixed | ({} if bounds else {"low": None, "high": None}), philox.WARPS)
 
 
 def row_of(cells: list[object], found: dict[str, int]) -> str:

@@ -7,8 +7,8 @@ uses as ids. The generator is Philox4x32-10: four random 32-bit words for every 
     counter = (low half of id, high half of id, domain | stream, block)        key = (low half, high half)
 
 and word `n` of a stream is word `n % 4` of block `n // 4`. It is there three times, equal to the bit: `words_torch` is
-plain int64 arithmetic and runs on any device; `words_compiled` is compiled for the CPU; `core.rng_gpu` is one kernel of
-Triton, where tensors are on a device that has it.
+plain int64 arithmetic and runs on any device; `words_compiled` is compiled for the CPU; `gpu.random_numbers` is one
+kernel of Triton, where tensors are on a device that has it.
 
 Shapes: P rows · B mini-batch · n numbers per sequence.
 
@@ -118,7 +118,7 @@ class Draws:
 
     @property
     def kernels(self) -> ModuleType | None:
-        """`core.rng_gpu` where it is to be used."""
+        """`core.gpu.random_numbers` where it is to be used."""
         return kernels_on(self.keys.device) if self.compiled else None
 
     def words(self, n: int, stream: int) -> Int64[Tensor, "P B n"]:
@@ -163,14 +163,14 @@ class Draws:
 
 @lru_cache(maxsize=8)
 def kernels_on(device: torch.device) -> ModuleType | None:
-    """`core.rng_gpu` where its kernel runs on this device, else None: then torch's operations make the numbers.
+    """`gpu.random_numbers` where its kernel runs on this device, else None: then torch's operations make the numbers.
 
     Tried once: Triton compiles a launcher with the machine's C compiler, which a slim image need not have.
     """
     if device.type != "cuda":
         return None
     try:
-        kernels = importlib.import_module("rnnsweep.core.rng_gpu")
+        kernels = importlib.import_module("rnnsweep.core.gpu.random_numbers")
         kernels.words(*(torch.zeros(1, *more, dtype=torch.int64, device=device) for more in ((), (1,))), 0, 1)
     except ImportError:  # without triton no kernel is expected
         return None

@@ -39,8 +39,8 @@ def triton_interpreter() -> Iterator[str]:
         from triton.language import philox_impl
         from triton.runtime.interpreter import InterpretedFunction
 
+        from rnnsweep.core.gpu.random_numbers import philox_kernel
         from rnnsweep.core.recurrence.gpu import compiling
-        from rnnsweep.core.rng_gpu import philox_kernel
 
         # Triton's own functions too: kernels of ours that are imported later would call compiled ones
         if not all(isinstance(function, InterpretedFunction) for function in (philox_kernel, philox_impl)):

@@ -6,13 +6,13 @@ import torch
 import triton
 import triton.language as tl
 
-from rnnsweep.core.rng_gpu import _four
+from rnnsweep.core.gpu.random_numbers import four
 
 
 @triton.jit(do_not_specialize=["stream", "block"])
 def _block(keys, ids, stream, block, out):
     first = tl.arange(0, 1)
-    made = _four(keys, ids, stream, first, first, first.to(tl.int64) + block, first < 1)
+    made = four(keys, ids, stream, first, first, first.to(tl.int64) + block, first < 1)
     tl.store(out + first[:, None] + tl.arange(0, 4)[None, :], made.to(tl.int64))
 
 

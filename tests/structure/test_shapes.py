@@ -15,7 +15,7 @@ from tests.kit.shapes import CORE, annotated_modules
 SHAPED = {"Float", "Complex128", "Float64", "Int64", "Bool", "Num", "Shaped"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-_COMPILED = ("dropout_masks", "rng", "rng_gpu", "tasks.marked", "tasks.synthetic", "tasks.temporal_order")
+_COMPILED = ("dropout_masks", "rng", "gpu.random_numbers", "tasks.marked", "tasks.synthetic", "tasks.temporal_order")
 _KERNELS = ("gathering", "read_outs", "sequences", "steps", "symbols")
 COMPILED = {f"rnnsweep.core.{name}" for name in (*_COMPILED, *(f"gpu.{name}" for name in _KERNELS))}
 """Modules with shapes that are written down only: a wrapper would hide their compiled functions from the compiler."""

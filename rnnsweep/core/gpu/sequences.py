@@ -1,6 +1,6 @@
 """Made sequences in few launches: lengths and places, then all that is written at every step.
 
-The numbers are those of `core.rng_gpu`, drawn where they are used instead of being handed over through memory.
+The numbers are those of `gpu.random_numbers`, drawn where they are used instead of being handed over through memory.
 
 Shapes: P rows · T steps · B mini-batch · m special positions, four at most: words of one block.
 
@@ -20,8 +20,8 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core.gpu.launching import launch, power_of_two
+from rnnsweep.core.gpu.random_numbers import four
 from rnnsweep.core.rng import BATCH, SEQUENCE, Draws
-from rnnsweep.core.rng_gpu import _four
 
 MOST_POSITIONS = 4
 _TOGETHER = 64
@@ -34,7 +34,7 @@ WARPS = 4
 @triton.jit
 def _first_word(keys, ids, stream, sequence, p, some):
     """The first word of a stream, for each sequence: int64."""
-    words = _four(keys, ids, stream, sequence, p, tl.arange(0, 1), some).to(tl.int64)
+    words = four(keys, ids, stream, sequence, p, tl.arange(0, 1), some).to(tl.int64)
     return tl.sum(tl.where(tl.arange(0, 4)[None, :] == 0, words, 0), 1)
 
 
@@ -56,7 +56,7 @@ def place_kernel(  # noqa: PLR0913
         length += _first_word(keys, batch_ids, of_more, p, p, some) * (length // 10) >> 32
     length = tl.where(some, length, low)
     tl.store(lengths + p, length, mask=some & (sequence % B == 0))
-    words = _four(keys, ids, of_place, sequence, p, tl.arange(0, 1), some).to(tl.int64)  # sequences 4
+    words = four(keys, ids, of_place, sequence, p, tl.arange(0, 1), some).to(tl.int64)  # sequences 4
     i = tl.arange(0, 4)[None, :]
     own, at = some[:, None] & (i < M), (length[:, None] * M + i) * 2
     first, count = tl.load(table + at, mask=own, other=0), tl.load(table + at + 1, mask=own, other=0)
@@ -96,9 +96,9 @@ def order_kernel(  # noqa: PLR0913
     p, b, first, t, own = _tile(lengths, T, B, SEQUENCES, BLOCKS)
     sequence, some = p * B + b, b < B
     row = sequence * 0 + p
-    words = _four(keys, ids, of_filling, sequence, row, first + tl.arange(0, BLOCKS), some)
+    words = four(keys, ids, of_filling, sequence, row, first + tl.arange(0, BLOCKS), some)
     code = 2 + (words >> SHIFT).to(tl.int64)
-    bits = (_four(keys, ids, of_symbol, sequence, row, tl.arange(0, 1), some) >> 31).to(tl.int64)
+    bits = (four(keys, ids, of_symbol, sequence, row, tl.arange(0, 1), some) >> 31).to(tl.int64)
     total = sequence * 0
     for i in tl.static_range(M):
         bit = tl.sum(tl.where(tl.arange(0, 4)[None, :] == i, bits, 0), 1)
@@ -123,7 +123,7 @@ def marked_kernel(  # noqa: PLR0913
     """Writes `inputs` [P, T, B, 2], marker and value, and the `marked` values [P, B, M]."""
     p, b, first, t, own = _tile(lengths, T, B, SEQUENCES, BLOCKS)
     sequence, some = p * B + b, b < B
-    words = _four(keys, ids, of_filling, sequence, sequence * 0 + p, first + tl.arange(0, BLOCKS), some)
+    words = four(keys, ids, of_filling, sequence, sequence * 0 + p, first + tl.arange(0, BLOCKS), some)
     # 24 bits: exact in both types
     value = (words >> 8).to(tl.int32).to(inputs.dtype.element_ty) * 5.9604644775390625e-08
     if SIGNED:

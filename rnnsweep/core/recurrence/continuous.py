@@ -93,6 +93,8 @@ class GatedIncrementCell(ProductCell):
         Chang, Chen, Haber, Chi (2019), AntisymmetricRNN with gating, eq. 12-13.
     """
 
+    fused: ClassVar[Mapping[str, str]] = {"gpu": "rnnsweep.core.recurrence.gpu.cell_engine:GpuCellEngine"}
+
     @property
     def drive(self) -> int:
         """Gate and increment."""

@@ -96,7 +96,7 @@ class DescribedCell(ProductCell):
         """The next state, and what the formulas keep."""
         x, before = (part.split(self.units, -1) for part in (self._entered(a, d), s))
         if self.formulas.matrix:
-            read = self.formulas.read(TENSORS, x, before)
+            read = self.formulas.read(TENSORS, x, before, own)
             x = (*x, numerics.matmul(read, own[self.formulas.matrix].transpose(1, 2)))
         new, kept = self.formulas.step(TENSORS, x, before, own)
         return torch.cat(new, -1), torch.cat(kept, -1) if kept else s[..., :0]
@@ -110,9 +110,11 @@ class DescribedCell(ProductCell):
         through: dict[str, Tensor] = {}
         if formulas.matrix:
             x, dx, of_product = again[: formulas.inputs], dx[:-1], dx[-1]
-            more_x, more_s = formulas.pull_read(TENSORS, x, before, numerics.matmul(of_product, own[formulas.matrix]))
+            more_x, more_s = formulas.pull_read(
+                TENSORS, x, before, own, numerics.matmul(of_product, own[formulas.matrix])
+            )
             dx, ds = _sums(dx, more_x), _sums(ds, more_s)
-            read = formulas.read(TENSORS, x, before)
+            read = formulas.read_again(TENSORS, x, before, own)
             through[formulas.matrix] = numerics.matmul(of_product.transpose(1, 2), read)
         whole = torch.cat(dx, -1)
         drive = torch.cat(dx[formulas.driven :], -1) if formulas.driven else whole

@@ -238,6 +238,7 @@ class LongMemoryCell(ProductCell):
     """
 
     apart: ClassVar[bool] = False  # w_y
+    fused: ClassVar[Mapping[str, str]] = {"gpu": "rnnsweep.core.recurrence.gpu.cell_engine:GpuCellEngine"}
 
     @property
     def state(self) -> int:

@@ -47,8 +47,8 @@ class StepFormulas(ABC):
         own: names of the cell's own parameters: vectors of U entries, or single numbers, spread.
         trained: those that `pull` has gradients for; the others' are 0.
         matrix: name of the cell's own matrix M [U, U], where a step has a second product, or empty: q = y M^T of the
-            block y that `read` makes. Then q is one more block of x at the end, for `step` and in what `pull` finds;
-            and what is kept begins with x without it.
+            block y that `read` makes, or y M where it is not `turned`. Then q is one more block of x at the end, for
+            `step` and in what `pull` finds.
     """
 
     inputs: ClassVar[int] = 1
@@ -58,6 +58,7 @@ class StepFormulas(ABC):
     own: ClassVar[tuple[str, ...]] = ()
     trained: ClassVar[tuple[str, ...]] = ()
     matrix: ClassVar[str] = ""
+    turned: ClassVar[bool] = True
 
     @abstractmethod
     def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
@@ -67,11 +68,15 @@ class StepFormulas(ABC):
     def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
         """From g = dC/ds_t to (dC/dx, dC/ds_{t-1} without the way through x, dC/d`trained` of each sample)."""
 
-    def read(self, o: Operations, x: Blocks, s: Blocks) -> Block:
+    def read(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> Block:
         """What the cell's own matrix reads."""
         raise NotImplementedError  # only where there is one
 
-    def pull_read(self, o: Operations, x: Blocks, s: Blocks, g: Block) -> tuple[Blocks, Blocks]:
+    def read_again(self, o: Operations, kept: Blocks, s: Blocks, own: Own) -> Block:
+        """The same, of what is kept, which begins with x unless a cell says otherwise."""
+        return self.read(o, kept[: self.inputs], s, own)
+
+    def pull_read(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Block) -> tuple[Blocks, Blocks]:
         """From the error of what `read` makes to what (dC/dx, dC/ds_{t-1}) have of it."""
         raise NotImplementedError  # as for `read`
 
@@ -258,14 +263,15 @@ class Descent(StepFormulas):
     trained = ("eta", "mu")
     matrix = "w_back"
 
-    def read(self, o: Operations, x: Blocks, s: Blocks) -> Block:
+    def read(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> Block:
         """r where the relu is open."""
+        del own
         return o.where_positive(x[0], s[0] - x[0], 0.0)
 
-    def pull_read(self, o: Operations, x: Blocks, s: Blocks, g: Block) -> tuple[Blocks, Blocks]:
+    def pull_read(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Block) -> tuple[Blocks, Blocks]:
         """h and x enter with opposite signs."""
-        del s
-        passed = o.where_positive(x[0], g, 0.0)
+        del s, own
+        passed = o.where_positive(kept[0], g, 0.0)
         return (-passed,), (passed,)
 
     def gradient(self, o: Operations, x: Blocks, h: Block) -> Block:

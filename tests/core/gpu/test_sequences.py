@@ -37,7 +37,9 @@ def device(triton_interpreter: str) -> str:
 @pytest.fixture
 def launches(device: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Kernels used on this device as on a GPU; what is launched, by name."""
-    module, words = (importlib.import_module(f"rnnsweep.core.{name}") for name in ("gpu.sequences", "rng_gpu"))
+    module, words = (
+        importlib.import_module(f"rnnsweep.core.{name}") for name in ("gpu.sequences", "gpu.random_numbers")
+    )
     launch, draw, done = module.launch, words._launch, []
     monkeypatch.setattr(
         module, "launch", lambda kernel, *a, **k: done.append(kernel.fn.__name__) or launch(kernel, *a, **k)

@@ -66,7 +66,7 @@ def device(triton_interpreter: str) -> str:
 def steps(device: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`core.gpu.steps`, used on this device as it is on a GPU."""
     module = importlib.import_module("rnnsweep.core.gpu.steps")
-    monkeypatch.setattr(rng, "kernels_on", lambda device: importlib.import_module("rnnsweep.core.rng_gpu"))
+    monkeypatch.setattr(rng, "kernels_on", lambda device: importlib.import_module("rnnsweep.core.gpu.random_numbers"))
     return module
 
 

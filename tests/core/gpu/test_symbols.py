@@ -31,7 +31,7 @@ def device(triton_interpreter: str) -> str:
 @pytest.fixture
 def launches(device: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Kernels used on this device as on a GPU; those of `core.gpu.symbols`, by name."""
-    module, words = (importlib.import_module(f"rnnsweep.core.{name}") for name in ("gpu.symbols", "rng_gpu"))
+    module, words = (importlib.import_module(f"rnnsweep.core.{name}") for name in ("gpu.symbols", "gpu.random_numbers"))
     launch, done = module.launch, []
 
     def counted(kernel, *arguments, **sizes) -> None:

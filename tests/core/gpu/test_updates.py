@@ -36,7 +36,7 @@ def device(triton_interpreter: str) -> str:
 @pytest.fixture
 def switch(device: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Switches the kernels on or off, on this device as on a GPU."""
-    words = importlib.import_module("rnnsweep.core.rng_gpu")
+    words = importlib.import_module("rnnsweep.core.gpu.random_numbers")
     return lambda on: monkeypatch.setattr(rng, "kernels_on", lambda device: words if on else None)
 
 

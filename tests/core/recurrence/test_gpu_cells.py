@@ -9,14 +9,16 @@ import torch
 
 from rnnsweep.core.recurrence.cells import Cell, CellEngine
 from rnnsweep.core.recurrence.choose import engine_for
-from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
+from rnnsweep.core.recurrence.continuous import GatedIncrementCell
+from rnnsweep.core.recurrence.gated_cells import GruCell, LongMemoryCell, LstmCell
 from rnnsweep.core.recurrence.normed_cells import NormedLstmCell
 from rnnsweep.core.recurrence.reference import ReferenceEngine
+from rnnsweep.core.types import Direct, LoopWeights
 from rnnsweep.errors import ConfigError
 from tests.contract import test_described_engines as described
 from tests.contract import test_gated_engines as gated
 from tests.contract import test_sequence_lengths as lengths
-from tests.contract.test_engines import assert_close
+from tests.contract.test_engines import assert_close, tensors_of
 from tests.core.recurrence.conftest import OnDevice
 from tests.core.recurrence.test_described_engine import PairedCase, on_diagonals
 from tests.kit.strangers import assert_short_rows_are_shorter_packs
@@ -110,6 +112,30 @@ def test_a_simple_loop_of_pairs_is_what_its_matrix_says(gpu: OnDevice, each: boo
     true, mine = (on_diagonals(case.run(engine)[-1]) for engine in (ReferenceEngine(), gpu))
     assert mine.keys() == true.keys()
     assert all(close(mine[name], value, 1e-13) for name, value in true.items())
+
+
+@pytest.mark.parametrize("cell", [LongMemoryCell(9), GatedIncrementCell(7)], ids=["lem", "gated increment"])
+@pytest.mark.parametrize("wide", [None, 3], ids=["drives", "inputs"])
+def test_cells_without_loops_elsewhere(gpu: OnDevice, cell: Cell, wide: int | None) -> None:
+    P, T, B, (H, D) = 3, 6, 5, (cell.hidden, cell.drive)
+    rng = torch.Generator().manual_seed(8)
+
+    def normal(*sizes: int) -> torch.Tensor:
+        return torch.randn(*sizes, generator=rng, dtype=torch.float64)
+
+    own = {"dt": normal(P, 1).abs(), "w_y": normal(P, H, H) / 3} if cell.state > H else {"step": normal(P, 1).abs()}
+    path = (None, None) if wide is None else (normal(P, wide, D), normal(P, D))
+    weights = LoopWeights(normal(P, H, cell.product) / 3, *path, h0=normal(P, cell.state), cell=own)
+    inputs, begun = normal(P, T, B, wide or D), torch.tensor([[6] * 5, [1, 2, 3, 4, 6], [2] * 5])
+    own_steps = torch.arange(T)[None, :, None] >= T - begun[:, None]
+    direct, found = Direct(steps=normal(P, T, B, cell.state) * own_steps[..., None]), []
+    for engine in (CellEngine(cell), fused(gpu, cell)):
+        record = engine.forward(inputs, weights, gated.NONE, begun)
+        grads, trace = engine.backward(record, direct, gated.NONE)
+        of_own = {f"own {name}": value for name, value in grads.cell.items()}
+        found.append({**tensors_of(grads), **of_own, "h": record.h, "delta": trace.delta, "x": trace.x})
+    assert found[0].keys() == found[1].keys()
+    assert all(close(found[1][name], value, 1e-12) for name, value in found[0].items())
 
 
 def test_who_gets_these_loops(gpu: OnDevice) -> None:

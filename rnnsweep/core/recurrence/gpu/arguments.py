@@ -14,7 +14,7 @@ from rnnsweep.core.types import KernelArguments
 _MOST_ENTRIES = 2**31 - 1
 
 
-def arguments(like: Tensor, entries: int) -> KernelArguments:
+def arguments(like: Float[Tensor, " ..."], entries: int) -> KernelArguments:
     """For tensors like this one.
 
     Raises:
@@ -46,7 +46,7 @@ def parameter(
 
 
 def own_of(
-    at: KernelArguments, description: Description, values: Mapping[str, Tensor | None], P: int
+    at: KernelArguments, description: Description, values: Mapping[str, Float[Tensor, "P _"] | None], P: int
 ) -> Float[Tensor, "P N U"]:
     """The parameters that the formulas read, side by side; one number is spread over the units."""
     U = description.units

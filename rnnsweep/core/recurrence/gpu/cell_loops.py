@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -82,7 +83,7 @@ class CellLoops:
         errors = self._loops.backward(h, kept, given, w_rec, own, rows, second, keep=keep, first=w.h0 is not None)
         grads = self._gradients(w, h, inputs, errors)
         if second is not None:
-            grads.cell = {**grads.cell, self.description.second: self._of_second(h, kept, errors)}
+            grads.cell = {**grads.cell, self.description.second: self._of_second(h, kept, errors, w.cell)}
         if errors.back is None:
             return grads, None
         delta = errors.x[..., : cell.product] if cell.product else errors.x
@@ -133,14 +134,16 @@ class CellLoops:
             return x[..., first * d.units : (last + 1) * d.units]
         return torch.cat([x[..., place * d.units : (place + 1) * d.units] for place in places], -1)
 
-    def _of_second(self, h: Tensor, kept: Tensor, errors: Errors) -> Float[Tensor, "P U U"]:
-        """Of the cell's own matrix: q = y M^T, so that dC/dM is the sum of dq (x) y."""
+    def _of_second(self, h: Tensor, kept: Tensor, errors: Errors, own: Mapping[str, Tensor]) -> Float[Tensor, "P U U"]:
+        """Of the cell's own matrix: of q = y M^T the sum of dq (x) y, of y M that of y (x) dq."""
         f, U = self.description.formulas, self.description.units
         assert isinstance(f, StepFormulas)
-        x, before = (part.flatten(1, 2) for part in (kept[..., : f.inputs * U], h[:, :-1]))
-        read = f.read(TENSORS, x.split(U, -1), before.split(U, -1))
+        spread = {name: value[:, None] for name, value in own.items() if value.ndim == 2}
+        again, before = (part.flatten(1, 2) for part in (kept, h[:, :-1]))
+        read = f.read_again(TENSORS, again.split(U, -1), before.split(U, -1), spread)
         made = errors.x[..., f.inputs * U :].flatten(1, 2)
-        return numerics.matmul(made.transpose(1, 2), read)
+        left, right = (made, read) if f.turned else (read, made)
+        return numerics.matmul(left.transpose(1, 2), right)
 
     def _second(self, at: KernelArguments, w: LoopWeights, P: int) -> Float[Tensor, "P U U"] | None:
         name, U = self.description.second, self.description.units

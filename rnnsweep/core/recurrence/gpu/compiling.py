@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from rnnsweep.extras import install_hint
@@ -24,7 +25,7 @@ Launch = Callable[[tuple[int, ...], int, int, Sequence[int]], None]
 """(grid, threads, bytes of shared memory, the job's fields) -> None."""
 
 
-def address(tensor: Tensor | None) -> int:
+def address(tensor: Shaped[Tensor, " ..."] | None) -> int:
     """Of its first entry; 0 for None."""
     return 0 if tensor is None else tensor.data_ptr()
 

@@ -9,14 +9,13 @@ from typing import Any
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.described_cells import DescribedCell
-from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
-from rnnsweep.core.recurrence.gated_formulas import GruStep, LstmStep
+from rnnsweep.core.recurrence.gated_formulas import STEPS
 from rnnsweep.core.recurrence.gpu.simple_step import SimpleStep
 from rnnsweep.core.recurrence.gpu.source import Code, Value, function
 from rnnsweep.core.recurrence.step_formulas import StepFormulas
 
-_NO_READ = "__device__ real read_of(const real*, const real*) { return real(0); }\n"
-_NO_PULL_READ = "__device__ void pull_read_of(const real*, const real*, real, real*, real*) {}\n"
+_NO_READ = "__device__ real read_of(const real*, const real*, const real*) { return real(0); }\n"
+_NO_PULL_READ = "__device__ void pull_read_of(const real*, const real*, const real*, real, real*, real*) {}\n"
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,9 @@ class Description:
     @classmethod
     def of(cls, cell: Cell) -> Description:
         """Of a cell with fused loops."""
-        if isinstance(cell, LstmCell):
-            return cls(LstmStep(), cell.hidden, 1, 4, (0, 1, 2, 3))
-        if isinstance(cell, GruCell):
-            return cls(GruStep(), cell.hidden, 1, GruStep.made, GruStep.drives)
-        assert isinstance(cell, DescribedCell)
+        if not isinstance(cell, DescribedCell):
+            step = STEPS[type(cell)]
+            return cls(step, cell.hidden, 1, step.made, step.drives)
         formulas = cell.formulas
         drives = tuple(i - formulas.driven if i >= formulas.driven else -1 for i in range(formulas.inputs))
         return cls(formulas, cell.units, cell.read, formulas.inputs if cell.read else 0, drives)
@@ -62,6 +59,11 @@ class Description:
         return self.formulas.matrix if isinstance(self.formulas, StepFormulas) else ""
 
     @property
+    def turned(self) -> bool:
+        """See `StepFormulas.turned`."""
+        return isinstance(self.formulas, StepFormulas) and self.formulas.turned
+
+    @property
     def driven(self) -> int:
         """Blocks of drives."""
         return max(self.drives) + 1
@@ -77,15 +79,19 @@ class Description:
         return {
             "U": self.units, "STATES": f.states, "INPUTS": f.inputs, "READ": self.read, "PRODUCT": self.product,
             "DRIVES": self.driven, "KEPT": f.kept, "OWN": len(f.own), "DOWN": len(f.trained),
-            "PAIRED": int(self.paired), "SECOND": int(bool(self.second)),
+            "PAIRED": int(self.paired), "SECOND": int(bool(self.second)), "TURNED": int(self.turned),
         }  # fmt: skip
+
+    def _own(self, code: Code) -> dict[str, Value]:
+        """The cell's own parameters in a function that gets them as ``own``."""
+        return dict(zip(self.formulas.own, code.array("own", len(self.formulas.own)), strict=True))
 
     def step(self) -> str:
         """The function `step_of`, and which drive enters which block."""
 
         def body(code: Code) -> None:
             f = self.formulas
-            own = dict(zip(f.own, code.array("own", len(f.own)), strict=True))
+            own = self._own(code)
             x = code.array("x", f.inputs + 2 * self.paired + bool(self.second))
             state, kept = f.step(code, x, code.array("s", f.states), own)
             # all results before the first is written: `next` may be `s`
@@ -95,9 +101,13 @@ class Description:
         def read(code: Code) -> None:
             assert isinstance(self.formulas, StepFormulas)
             x, s = code.array("x", self.formulas.inputs), code.array("s", self.formulas.states)
-            code.lines.append(f"  return {self.formulas.read(code, x, s).name};")
+            code.lines.append(f"  return {self.formulas.read(code, x, s, self._own(code)).name};")
 
-        read_of = function("read_of(const real* x, const real* s)", read, "real") if self.second else _NO_READ
+        read_of = (
+            function("read_of(const real* x, const real* s, const real* own)", read, "real")
+            if self.second
+            else _NO_READ
+        )
         lines = "".join(f"i == {i} ? {d} : " for i, d in enumerate(self.drives))
         step_of = function("step_of(const real* x, const real* s, const real* own, real* next, real* kept)", body)
         return f"__device__ constexpr int drive_of(int i) {{ return {lines}-1; }}\n" + step_of + read_of
@@ -107,7 +117,7 @@ class Description:
 
         def body(code: Code) -> None:
             f = self.formulas
-            own = dict(zip(f.own, code.array("own", len(f.own)), strict=True))
+            own = self._own(code)
             arrays: list[Sequence[Value]] = [code.array("kept", f.kept), code.array("s", f.states)]
             g: Any = code.array("g", f.states + self.paired)
             if isinstance(f, SimpleStep):
@@ -128,13 +138,14 @@ class Description:
         def body(code: Code) -> None:
             f = self.formulas
             assert isinstance(f, StepFormulas)
-            # what is kept begins with x
-            x, s = code.array("kept", f.inputs), code.array("s", f.states)
-            more_x, more_s = f.pull_read(code, x, s, Value(code, "g"))
-            code.give("dx", more_x)
+            kept, s = code.array("kept", f.kept), code.array("s", f.states)
+            more_x, more_s = f.pull_read(code, kept, s, self._own(code), Value(code, "g"))
+            code.give("dx", (*more_x, *(code.zero(s[0]) for _ in range(f.inputs - len(more_x)))))
             code.give("past", (*more_s, *(code.zero(s[0]) for _ in range(f.states - len(more_s)))))
 
-        return function("pull_read_of(const real* kept, const real* s, real g, real* dx, real* past)", body)
+        return function(
+            "pull_read_of(const real* kept, const real* s, const real* own, real g, real* dx, real* past)", body
+        )
 
     def past(self) -> str:
         """The function `past_of` of a simple cell: what goes past f."""
@@ -142,7 +153,7 @@ class Description:
         def body(code: Code) -> None:
             f = self.formulas
             assert isinstance(f, SimpleStep)
-            own = dict(zip(f.own, code.array("own", len(f.own)), strict=True))
+            own = self._own(code)
             code.lines.append(f"  return {f.passed(code, Value(code, 'g'), own).name};")
 
         return function("past_of(const real* own, real g)", body, result="real")

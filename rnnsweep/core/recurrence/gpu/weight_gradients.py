@@ -74,7 +74,7 @@ def weight_gradients(
     tensors = (states, inputs, errors, weights, rows, dw_rec, dw_in, dbias)
     launch = compiling.kernel("weight_gradients", sized.source, errors.device)
     across, deep = sized.grid
-    launch((across, P, deep), sized.threads, sized.shared, (*map(compiling.address, tensors), T * B, states.stride(0)))
+    launch((P * across, deep), sized.threads, sized.shared, (*map(compiling.address, tensors), T * B, states.stride(0)))
     return dw_rec, dw_in, dbias
 
 
@@ -106,6 +106,6 @@ def sized_for(
         "R": R, "LEFT": S, "I": I, "BIASED": int(bias), "N": N, "RIGHT": X, "ROW_GROUPS": row_groups,
         "COLUMN_GROUPS": column_groups, "PARTS": parts, "THREADS": threads, "INNER": _INNER, "STAGES": _STAGES,
         "LEFT_WIDE": lane if wide[0] else 1, "RIGHT_WIDE": lane if wide[1] else 1, "PROGRAMS": programs,
-        "WEIGHTED": int(weighted),
+        "WEIGHTED": int(weighted), "ACROSS": across,
     }  # fmt: skip
     return SizedGradients(program("weight_gradients", itemsize, constants), (across, deep), threads, shared)

@@ -73,7 +73,7 @@ def _write_reads(k: Lanes, args: CellRead) -> None:
 def _write_read(k: Lanes, args: CellRead, one: StepFormulas) -> None:
     def begun(x: Sample, old: Sample, out: Sample) -> None:
         def body(v: Lanes, j: Any) -> None:
-            found = one.read(VectorOperations(v), _loaded(v, x, one.inputs, j), _loaded(v, old, one.states, j))
+            found = one.read(VectorOperations(v), _loaded(v, x, one.inputs, j), _loaded(v, old, one.states, j), {})
             out.store(found, 0, j)
 
         neighbours(k, args.U, body)
@@ -201,7 +201,7 @@ def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
             _store(out, dx[: one.inputs], j)
             if one.matrix:
                 q.store(dx[-1], 0, j)
-                read.store(one.read(o, kept[: one.inputs], before), 0, j)
+                read.store(one.read(o, kept[: one.inputs], before, {}), 0, j)
             _store(up, ds, j)
             # Samples come in their order: a sum's order does not depend on how they are cut into packs or threads.
             _store(down, tuple(down.load(v, n, j) + part for n, part in enumerate(parts)), j)
@@ -262,7 +262,7 @@ def _write_pull_of_read(k: Lanes, args: CellPullRead, one: StepFormulas) -> None
     def begun(keep: Sample, old: Sample, up: Sample, out: Sample, error: Sample) -> None:
         def body(v: Lanes, j: Any) -> None:
             x, before = _loaded(v, keep, one.inputs, j), _loaded(v, old, one.states, j)
-            dx, ds = one.pull_read(VectorOperations(v), x, before, error.load(v, 0, j))
+            dx, ds = one.pull_read(VectorOperations(v), x, before, {}, error.load(v, 0, j))
             _store(out, tuple(out.load(v, n, j) + part for n, part in enumerate(dx)), j)
             _store(up, tuple(up.load(v, n, j) + part for n, part in enumerate(ds)), j)
 

@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
   if (SECOND) {
     for (int i = thread; i < Through::ROWS * Through::PLACES; i += THREADS) {
       const int k = i / Through::PLACES, n = i % Through::PLACES;
-      second[Through::place(k, n)] = n < U && k < U ? job.second[(row * U + k) * U + n] : real(0);
+      second[Through::place(k, n)] = n < U && k < U ? job.second[row * U * U + (TURNED ? k * U + n : n * U + k)] : real(0);
     }
     for (int i = thread; i < SECOND_VECTORS; i += THREADS) reads[i] = real(0);
   }
@@ -159,8 +159,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         for (int j = 0; j < TOGETHER; ++j) {
           const int place = thread + turn * THREADS, at = TOGETHER * (place / U) + j;
           if (place >= U * GROUPS || at >= ITEMS) break;
-          real more[INPUTS], past[STATES];
-          pull_read_of(keep[turn][j], before[turn][j], found[at * U + place % U], more, past);
+          real more[INPUTS], past[STATES], mine[OWN ? OWN : 1];
+          #pragma unroll
+          for (int i = 0; i < OWN; ++i) mine[i] = own[i * U + place % U];
+          pull_read_of(keep[turn][j], before[turn][j], mine, found[at * U + place % U], more, past);
           const bool on = t >= starts[turn][j];
           #pragma unroll
           for (int i = 0; i < INPUTS; ++i) errors[SECOND ? turn : 0][SECOND ? j : 0][i] += on ? more[i] : real(0);

@@ -62,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Jo
   if (SECOND) {
     for (int i = thread; i < Through::ROWS * Through::PLACES; i += THREADS) {
       const int n = i / Through::ROWS, k = i % Through::ROWS;
-      second[Through::place(k, n)] = n < U && k < U ? job.second[(row * U + n) * U + k] : real(0);
+      second[Through::place(k, n)] = n < U && k < U ? job.second[row * U * U + (TURNED ? n * U + k : k * U + n)] : real(0);
     }
     for (int i = thread; i < SECOND_VECTORS; i += THREADS) reads[i] = real(0);
   }
@@ -151,7 +151,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Jo
           real x[INPUTS + 2 * PAIRED];
           if (place >= U * GROUPS || at >= ITEMS) break;
           assemble(turn, j, x);
-          reads[place % U * SECOND_WIDTH + at] = read_of(x, state[turn][j]);
+          real mine[OWN ? OWN : 1];
+          #pragma unroll
+          for (int i = 0; i < OWN; ++i) mine[i] = own[i * U + place % U];
+          reads[place % U * SECOND_WIDTH + at] = read_of(x, state[turn][j], mine);
         }
       __syncthreads();
       Through::run(thread, second, reads, found, U);

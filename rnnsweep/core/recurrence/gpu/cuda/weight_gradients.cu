@@ -1,7 +1,8 @@
 // Gradients of a loop's weights: sums over all steps and samples of [states, inputs, 1] times the errors of x.
 //
-// Program (tile of columns, row, tile of rows): a thread sums 8 x 8 entries over every PARTS-th sample; the parts are added at
-// the end, in order; where samples have weights, errors are multiplied by them on their way to the registers. Samples come into shared memory INNER at a time, some stages ahead.
+// Program (row and tile of columns, tile of rows): a thread sums 8 x 8 entries over every PARTS-th sample; the parts are added at
+// the end, in order; where samples have weights, errors are multiplied by them on their way to the registers. Samples
+// come into shared memory INNER at a time, some stages ahead.
 
 struct Job {
   const real *left, *inputs, *right, *weights;
@@ -19,8 +20,9 @@ __device__ __forceinline__ int spread(int c, int groups) { return c / 4 % 2 * (4
 extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) weight_gradients(const Job job) {
   SHARED(memory);
   const int thread = threadIdx.x, samples = (int)job.samples;
-  const long long row = blockIdx.y;
-  const int first_column = blockIdx.x * COLUMNS, first_row = blockIdx.z * ROWS;
+  // A row's tiles follow each other: they find its states and errors in the cache.
+  const long long row = blockIdx.x / ACROSS;
+  const int first_column = blockIdx.x % ACROSS * COLUMNS, first_row = blockIdx.y * ROWS;
   const real* left = job.left + row * job.left_row;
   const real* inputs = job.inputs + row * samples * (long long)I;
   const real* right = job.right + row * samples * (long long)RIGHT + first_column;

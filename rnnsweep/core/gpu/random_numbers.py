@@ -40,7 +40,7 @@ def _bound(values, number, p, b, n, row_step, item_step, place_step, own):  # no
 
 
 @triton.jit
-def _four(keys, ids, stream, sequence, p, block, some):  # noqa: PLR0913
+def four(keys, ids, stream, sequence, p, block, some):  # noqa: PLR0913
     """Four words of every block, side by side: uint32 [sequences, 4 blocks]."""
     key = tl.load(keys + p, mask=some, other=0).to(tl.uint64, bitcast=True)[:, None]
     identifier = tl.load(ids + sequence, mask=some, other=0).to(tl.uint64, bitcast=True)[:, None]
@@ -69,7 +69,7 @@ def philox_kernel(  # noqa: PLR0913
     first = tl.program_id(1) * BLOCKS
     some = sequence < sequences
     p = sequence // B
-    word = _four(keys, ids, stream, sequence, p, first + tl.arange(0, BLOCKS), some)
+    word = four(keys, ids, stream, sequence, p, first + tl.arange(0, BLOCKS), some)
     place = (first * 4 + tl.arange(0, 4 * BLOCKS))[None, :]
     own = some[:, None] & (place < n)
     if MAP == "uniforms":

@@ -34,7 +34,7 @@ def device(triton_interpreter: str) -> str:
 @pytest.fixture
 def kernels(device: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module, used by draws on this device as it is on a GPU; launches are counted in `kernels.launches`."""
-    module = importlib.import_module("rnnsweep.core.rng_gpu")
+    module = importlib.import_module("rnnsweep.core.gpu.random_numbers")
     launch, launches = module._launch, []
     monkeypatch.setattr(module, "_launch", lambda *a, **k: launches.append(a[0]) or launch(*a, **k))
     monkeypatch.setattr(module, "launches", launches, raising=False)
@@ -167,7 +167,7 @@ def _asked_anew() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_asked_anew")
 def test_without_triton_torch_makes_the_numbers(monkeypatch):
-    monkeypatch.delitem(sys.modules, "rnnsweep.core.rng_gpu", raising=False)
+    monkeypatch.delitem(sys.modules, "rnnsweep.core.gpu.random_numbers", raising=False)
     monkeypatch.setitem(sys.modules, "triton", None)
     assert rng.kernels_on(torch.device("cuda")) is None
 
