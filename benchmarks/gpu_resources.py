@@ -28,8 +28,18 @@ from triton.compiler import ASTSource
 
 from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.gpu import random_numbers as philox
+from rnnsweep.core.recurrence.base import StepRule
 from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
-from rnnsweep.core.recurrence.gpu import filter_kernels, filters, inverses, loops, squarings, weight_gradients
+from rnnsweep.core.recurrence.gpu import (
+    filter_kernels,
+    filters,
+    inverses,
+    judging,
+    loops,
+    norm_ratio,
+    squarings,
+    weight_gradients,
+)
 from rnnsweep.core.recurrence.gpu.description import Description
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/results/gpu_resources.md"
@@ -123,11 +133,23 @@ def loop(name: str, cell: str, B: int, H: int, dtype: str) -> dict[str, int]:
     elif name == "backward":
         sized = loops.backward_sized(description, size, B)
     elif name == "tangent":
-        sized = loops.tangent_sized(description, size, B)
+        sized = loops.tangent_sized(description, size, B, known=not description.paired)
+    elif name == "weighted_gradients":
+        sized = weight_gradients.sized_for((H, H), 0, (H, H), size, bias=False, weighted=True)
     else:
         made = description.product * H
         sized = weight_gradients.sized_for((H, H), INPUTS, (made, made), size, bias=True)
     return assembled(sized.source, sized.threads, sized.shared)
+
+
+def beside(name: str, dtype: str, H: int) -> dict[str, int]:
+    """What `omega` and `sampling` add to an update besides loops: norms of its errors, and the verdict on its step."""
+    size = getattr(torch, dtype).itemsize
+    if name == "norm_ratio":
+        source = norm_ratio.source_of(H, size, squared=True, mean=True, steps=False)
+        return assembled(source, norm_ratio.THREADS, norm_ratio.SHARED)
+    rule = StepRule(upwards=True, relative=True, mean_of_logs=True)
+    return assembled(judging.source_of(H, size, rule), judging.THREADS, judging.SHARED)
 
 
 def assembled(source: str, threads: int, shared: int) -> dict[str, int]:
@@ -181,11 +203,14 @@ def table_of_loops() -> list[str]:
     lines = ["| loop | cell | type | H | registers | spilled, bytes | shared, KB | warps | programs |"]
     lines.append("|---|---|---|---|---|---|---|---|---|")
     for name, cell, dtype in itertools.product(LOOPS, ("tanh", "lstm", "gru"), ("float32", "float64")):
-        if name == "tangent" and cell != "tanh":
+        if name in ("tangent", "weighted_gradients") and cell != "tanh":
             continue
         for H in WIDTHS:
             lines.append(row_of([name, cell, dtype, H], loop(name, cell, BATCH, H, dtype)))
             print(lines[-1], flush=True)
+    for name, dtype in itertools.product(BESIDE, ("float32", "float64")):
+        lines.append(row_of([name, "any", dtype, 100], beside(name, dtype, 100)))
+        print(lines[-1], flush=True)
     return lines
 
 
@@ -273,8 +298,14 @@ def write(loops: list[str], maps: list[str], over_time: list[str], numbers: list
     PAGE.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
-LOOPS = ("forward", "backward", "tangent", "weight_gradients")
-KINDS = {**dict.fromkeys(LOOPS, loop), **dict.fromkeys(MAPS, weight_map), **dict.fromkeys(FILTERS, drive_filter)}
+LOOPS = ("forward", "backward", "tangent", "weight_gradients", "weighted_gradients")
+BESIDE = ("norm_ratio", "judge")
+KINDS = {
+    **dict.fromkeys(LOOPS, loop),
+    **dict.fromkeys(BESIDE, beside),
+    **dict.fromkeys(MAPS, weight_map),
+    **dict.fromkeys(FILTERS, drive_filter),
+}
 """What makes a case, by its first argument; others are random numbers."""
 
 

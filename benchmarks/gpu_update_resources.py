@@ -52,7 +52,7 @@ WHOLE = (
     "until",
     "diverged_at",
 )
-BYTES = ("status", "seen")
+BYTES = ("status", "seen", "admitted")
 TALLY = ("losses", "lost", "norms", "normed", "bad", "share", "shared", "clipped", "limited")
 NUMBERS = (
     "of_length", "of_more", "of_place", "of_symbol", "of_filling", "low", "longest", "sequences", "T", "B", "N",
@@ -103,10 +103,18 @@ def aligned(signature: dict[str, Any]) -> dict[tuple[int, ...], list[list[Any]]]
 def step(dtype: str, optimizer: str, entries: int = ENTRIES, decays: bool = False) -> dict[str, int]:
     unit, pointer = OPTIMIZERS[optimizer], POINTERS[dtype]
     block, warps = steps.cut_of(entries, 4 if dtype == "float32" else 8)
-    fixed = {"DIVERGES": False, "BLOCK": block} | ({} if decays else {"rate": None, "weight": None})
+    fixed = {"DIVERGES": False, "BLOCK": block} | ({} if decays else {"rate": None, "weight": None, "admitted": None})
     many = {"slots": (pointer,) * len(unit.slots), "own": (pointer,) * len(unit.formula.hypers)}
     kernel = kernel_of(steps.step_kernel, steps._moved, unit.formula.step)
     return compiled(kernel, dtype, fixed, warps, many)
+
+
+def propose(dtype: str, optimizer: str, entries: int = ENTRIES) -> dict[str, int]:
+    unit, pointer = OPTIMIZERS[optimizer], POINTERS[dtype]
+    block, warps = steps.cut_of(entries, 4 if dtype == "float32" else 8)
+    many = {"slots": (pointer,) * len(unit.slots), "own": (pointer,) * len(unit.formula.hypers)}
+    kernel = kernel_of(steps.propose_kernel, steps._moved, unit.formula.step)
+    return compiled(kernel, dtype, {"BLOCK": block, "rate": None, "weight": None}, warps, many)
 
 
 def gather(dtype: str, parts: int) -> dict[str, int]:
@@ -153,11 +161,14 @@ def recall(dtype: str, kinds: int, tokens: bool) -> dict[str, int]:
     return compiled(symbols.recall_kernel, dtype, fixed, symbols.WARPS, given)
 
 
-KERNELS = {kernel.__name__: kernel for kernel in (step, gather, read_out, score, place, order, marked, hot, recall)}
+KERNELS = {
+    kernel.__name__: kernel for kernel in (step, propose, gather, read_out, score, place, order, marked, hot, recall)
+}
 CASES: list[tuple[Any, ...]] = [
     *(("step", dtype, name) for name in OPTIMIZERS for dtype in ("float32", "float64")),
     ("step", "float32", "sgd", ENTRIES, True),
     ("step", "float32", "adam", 200),
+    *(("propose", dtype, name) for name in ("sgd", "adam") for dtype in ("float32", "float64")),
     *(("gather", dtype, 6) for dtype in ("float32", "float64")),
     *(("read_out", "float32", loss, HIDDEN, 4) for loss in read_outs.LOSSES.values()),
     ("read_out", "float64", "classes", HIDDEN, 4),

@@ -208,7 +208,7 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
     if tile.steps is None:
         _step(tile, context, learned)
     else:
-        _step_at_once(tile, tile.steps, learned, tally)
+        _step_at_once(tile, tile.steps, context, learned)
     return context
 
 
@@ -232,29 +232,32 @@ def _step(tile: Tile, context: Context, learned: Learned) -> None:
 def _steps_of(tile: Tile) -> ModuleType | None:
     """The kernel that does all that follows the gradient (`core.gpu.steps`), where no row asks for more."""
     program, on = tile.program, tile.switched
-    acting = (*program.additive, *program.proximals, *program.gates)
-    if any(on[name] for name, _ in acting) or any(unit.limit is None for _, unit in program.transforms):
+    if any(on[name] for name, _ in program.proximals) or any(unit.limit is None for _, unit in program.transforms):
         return None
-    # row state of family, rule or task goes with an accepted step: the kernel keeps the optimiser's alone
+    # row state of family, rule, task or gate goes with an accepted step: the kernel keeps the optimiser's alone
     more = any(not key.startswith(("optimizer.", "controllers.")) for key in program.slot_shapes)
+    more = more or any(on[name] and unit.slot_shapes() for name, unit in program.gates)
     if more or len(program.transforms) > 1 or program.learner.proposes or program.optimizer.fused_formula is None:
         return None
     return kernels_for("steps", program.device)
 
 
-def _step_at_once(tile: Tile, steps: ModuleType, learned: Learned, tally: Tally) -> None:
-    """The rest of an update by a kernel; what it adds to the tally is named in the order of `_control`."""
-    optimizer, like = tile.program.optimizer, tile.step
-    formula, hypers = optimizer.fused_formula, _optimizer_hypers(tile)
+def _step_at_once(tile: Tile, steps: ModuleType, context: Context, learned: Learned) -> None:
+    """The rest of an update by kernels; what it adds to the tally is named in the order of `_control`."""
+    program, like, tally = tile.program, tile.step, context.tally
+    optimizer, formula = program.optimizer, program.optimizer.fused_formula
+    hypers = optimizer.scheduled(tile.optimizer_hypers, tile.step[:, None])
     assert formula is not None  # see `_steps_of`
-    limit = None
-    told = {key: tally.of_mean(key, like) for key in ("train/loss", "grad/norm")}
-    nonfinite, share = tally.of_count("grad/nonfinite", like), None
-    for name, unit in tile.program.transforms:
+    limit, share, losses = None, None, tally.of_mean("train/loss", like)
+    if any(tile.switched[name] for name, _ in (*program.additive, *program.gates)):
+        tally.begin((tile.status == RowStatus.ACTIVE) & (tile.step < tile.until))
+    _add_terms(tile, context)
+    norms, nonfinite = tally.of_mean("grad/norm", like), tally.of_count("grad/nonfinite", like)
+    for name, unit in program.transforms:
         assert unit.limit is not None
         limit = steps.Limit(tile.hypers[f"controllers.{name}.{unit.limit.hyper}"], unit.limit.diverges)
         share = tally.of_mean(CLIP_SHARE, like)
-    clipped = tally.of_mean("grad/norm_clipped", like)
+    told = steps.Told(losses, norms, nonfinite, share, tally.of_mean("grad/norm_clipped", like))
     rows = steps.Rows(
         tile.params,
         tuple(tile.slots[f"optimizer.{name}"] for name in optimizer.slots),
@@ -262,8 +265,20 @@ def _step_at_once(tile: Tile, steps: ModuleType, learned: Learned, tally: Tally)
         tuple(hypers[name] for name in formula.hypers),
         (hypers["lr"], hypers["weight_decay"]) if tile.decays else None,
     )
-    told = steps.Told(told["train/loss"], told["grad/norm"], nonfinite, share, clipped)
-    steps.take_steps(formula, rows, learned.gradients, learned.loss, limit, told)
+    gates = [(name, unit) for name, unit in program.gates if tile.switched[name]]
+    admitted, before = None, tile.taken if context.ending is None else tile.taken.clone()
+    if gates:
+        step = steps.proposed(formula, rows, context.gradients, limit)
+        admitted = torch.ones_like(tile.status, dtype=torch.bool)
+        for name, unit in gates:
+            _enter(tile, context, name)
+            admitted &= unit.admit(context, step)
+    steps.take_steps(formula, rows, context.gradients, learned.loss, limit, told, admitted)
+    for name, unit in gates if context.ending is not None else ():
+        _enter(tile, context, name)
+        # of rows that took their step the parameters are those after it
+        unit.observe(context, tile.params, tile.taken > before)
+    tally.among(None)
 
 
 def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
@@ -310,11 +325,7 @@ def _wanted(tile: Tile, detailed: bool) -> Wanted:
 def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
     """Run additive controllers, then transforms, on the gradients; returns the rows whose update is dropped."""
     program, tally = tile.program, context.tally
-    for name, unit in program.additive:
-        if tile.switched[name]:
-            _enter(tile, context, name)
-            context.gradients = unit.add(context)
-    tally.among(None)
+    _add_terms(tile, context)
     # Before any transform, and after what regularisers added: the norm that clipping sees.
     norm = numerics.row_norm(context.gradients)
     finite = numerics.finite(norm)
@@ -334,6 +345,15 @@ def _control(tile: Tile, context: Context, diverged: Tensor) -> Tensor:
             diverged |= result.diverged
     tally.mean("grad/norm_clipped", norm, numerics.finite(norm))
     return drop
+
+
+def _add_terms(tile: Tile, context: Context) -> None:
+    """Run additive controllers on the gradients."""
+    for name, unit in tile.program.additive:
+        if tile.switched[name]:
+            _enter(tile, context, name)
+            context.gradients = unit.add(context)
+    context.tally.among(None)
 
 
 def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: Tensor) -> None:
@@ -375,19 +395,10 @@ def _propose(tile: Tile, context: Context) -> Tensor:
     """The optimiser's step, decoupled weight decay included."""
     optimizer = tile.program.optimizer
     slots = optimizer.kept({name: tile.slots[f"optimizer.{name}"] for name in optimizer.slots}, tile.step[:, None])
-    hypers = _optimizer_hypers(tile)
-    taken = tile.taken[:, None].to(tile.program.dtype)
-    step, new_slots = optimizer.propose(context.gradients, slots, hypers, taken)
+    hypers = optimizer.scheduled(tile.optimizer_hypers, tile.step[:, None])
+    step, new_slots = optimizer.propose(context.gradients, slots, hypers, tile.taken[:, None].to(tile.program.dtype))
     context.fresh.update({f"optimizer.{name}": value for name, value in new_slots.items()})
     return optimizer.decay(step, tile.params, hypers) if tile.decays else step
-
-
-def _optimizer_hypers(tile: Tile) -> Mapping[str, Tensor]:
-    """The optimiser's hyperparameters [P, 1], rates as of this update."""
-    optimizer = tile.program.optimizer
-    if optimizer.schedule == "constant":
-        return tile.optimizer_hypers
-    return optimizer.scheduled(tile.optimizer_hypers, tile.step[:, None])
 
 
 def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -395,7 +406,9 @@ def _settle(tile: Tile, context: Context, step: Tensor) -> tuple[Tensor, Tensor]
     moved = tile.params + step
     if not tile.program.proximals:
         return step, moved
-    rate = _optimizer_hypers(tile).get("lr", torch.ones_like(moved[:, :1]))
+    rate = tile.program.optimizer.scheduled(tile.optimizer_hypers, tile.step[:, None]).get(
+        "lr", torch.ones_like(moved[:, :1])
+    )
     for name, unit in tile.program.proximals:
         if tile.switched[name]:
             _enter(tile, context, name)

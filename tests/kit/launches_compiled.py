@@ -60,7 +60,10 @@ def step(unit: EntrywiseOptimizer, dtype: torch.dtype, P: int, N: int, *, clips:
     nonfinite = floats(P, dtype=torch.float64), torch.zeros(P, dtype=torch.bool)
     told = steps.Told(cells(), cells(), nonfinite, cells() if clips else None, cells())
     limit = steps.Limit(floats(P, dtype=dtype), decays) if clips else None
-    steps.take_steps(unit.formula, rows, floats(P, N, dtype=dtype), floats(P, dtype=dtype), limit, told)
+    gradients, admitted = floats(P, N, dtype=dtype), torch.ones(P, dtype=torch.bool)
+    for own in (None, admitted):
+        steps.take_steps(unit.formula, rows, gradients, floats(P, dtype=dtype), limit, told, own)
+    steps.proposed(unit.formula, rows, gradients, limit)
 
 
 def read_out(dtype: torch.dtype, P: int, B: int, H: int) -> None:

@@ -65,18 +65,18 @@ class Tally:
         # Whole packs only count, so that no tensor is made for the usual case.
         if on is None or numerics.known_all(on):
             self.whole[key] = self.whole.get(key, 0) + 1
-            self._add(self.sums, key, value.to(torch.float64))
+            self._add(self.sums, key, value)
             return
         # Selected, not multiplied: what an ended row computes may be NaN.
-        self._add(self.sums, key, torch.where(on, value, torch.zeros_like(value)).to(torch.float64))
-        self._add(self.counts, key, on.to(torch.float64))
+        self._add(self.sums, key, torch.where(on, value, 0.0))
+        self._add(self.counts, key, on)
 
     @staticmethod
     def _add(totals: dict[str, Tensor], key: str, value: Tensor) -> None:
         # In place, so that a replayed update adds to the same memory; from 0 also the first time, as -0 + 0 is 0.
         if key not in totals:
-            totals[key] = torch.zeros_like(value)
-        totals[key] += value
+            totals[key] = torch.zeros_like(value, dtype=torch.float64)
+        totals[key] += value  # which makes it float64 on the way: a launch less than to make it so before
 
     def of_mean(self, key: str, like: Shaped[Tensor, " P"]) -> tuple[Float64[Tensor, " P"], Float64[Tensor, " P"]]:
         """The total of `key`, and how many values each row added to it: for who adds to them without `mean`."""

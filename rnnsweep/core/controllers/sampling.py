@@ -17,7 +17,7 @@ from rnnsweep.core.controllers.layers import ALL, LAST, PATH, Layers, as_layers,
 from rnnsweep.core.controllers.path_tangent import path_tangent
 from rnnsweep.core.loops import BackwardPass, LoopRun, loops_of, run
 from rnnsweep.core.readout import read_out
-from rnnsweep.core.recurrence.base import Tangent
+from rnnsweep.core.recurrence.base import Bounds, Engine, Judgement, JudgingEngine, StepRule, Tangent
 from rnnsweep.core.sequence_lengths import shared_lengths
 from rnnsweep.core.types import Capability, Direct, LoopGradients, Trace
 from rnnsweep.errors import ConfigError
@@ -126,7 +126,7 @@ class Sampling(Gate):
 
     def active(self, hypers: Mapping[str, Float[Tensor, " P"]]) -> Bool[Tensor, " P"]:
         """Rows with a finite bound."""
-        return torch.isfinite(hypers["q_min"]) | torch.isfinite(hypers["q_max"]) | torch.isfinite(hypers["r0"])
+        return torch.isfinite(torch.stack((hypers["q_min"], hypers["q_max"], hypers["r0"]))).any(0)
 
     def admit(self, context: Context, step: Float[Tensor, "P N"]) -> Bool[Tensor, " P"]:
         """See `Gate.admit`."""
@@ -135,18 +135,29 @@ class Sampling(Gate):
         used, lost, tally = torch.ones_like(on), torch.zeros_like(on), context.tally
         several = len(context.passes) > 1 and self.layers != PATH
         for label, last, tangent in paths:
-            context.notes[f"s_exponent.{label}"], context.notes[f"s_size.{label}"] = tangent.exponent, _size(tangent)
-            q, sign, log_ds, relative = self.measures(last, tangent)
-            # Nothing can be said of a first delta that is 0 or not finite: refused, not guessed.
-            degenerate = ~torch.isfinite(q) | torch.isnan(sign)
-            used &= self._rule(context.hypers, q, sign, relative if self.r0_relative else log_ds) & ~degenerate
-            lost = lost | degenerate
+            judged = self.judged(context.engine, context.hypers, last, tangent)
+            context.notes[f"s_exponent.{label}"], context.notes[f"s_size.{label}"] = tangent.exponent, judged.size
+            used &= judged.used
+            lost = lost | judged.degenerate
             for key in _keys(label, several=several, last=label == paths[-1][0]):
-                tally.mean(f"sampling/q{key}", q, on & ~degenerate)
-                tally.mean(f"sampling/ds_log10{key}", log_ds, on & torch.isfinite(log_ds))
+                tally.mean(f"sampling/q{key}", judged.q, on & ~judged.degenerate)
+                tally.mean(f"sampling/ds_log10{key}", judged.log_change, on & numerics.finite(judged.log_change))
         tally.mean("sampling/admitted", used | ~on)
         tally.count("sampling/degenerate", lost & on)
         return used | ~on
+
+    def judged(
+        self, engine: Engine, hypers: Mapping[str, Float[Tensor, " P"]], last: Float[Tensor, "P B H"], tangent: Tangent
+    ) -> Judgement:
+        """What to say of delta_T and what the recursion made of it: by the engine where it does, else here."""
+        if isinstance(engine, JudgingEngine):
+            rule = StepRule(self.direction == "corrected", self.r0_relative, self.q_reduce == "mean_of_logs")
+            return engine.judge(last, tangent, Bounds(hypers["q_min"], hypers["q_max"], hypers["r0"]), rule)
+        q, sign, log_ds, relative = self.measures(last, tangent)
+        # Nothing can be said of a first delta that is 0 or not finite: refused, not guessed.
+        degenerate = ~torch.isfinite(q) | torch.isnan(sign)
+        used = self._rule(hypers, q, sign, relative if self.r0_relative else log_ds) & ~degenerate
+        return Judgement(q, log_ds, _size(tangent), used, degenerate)
 
     def observe(self, context: Context, moved: Float[Tensor, "P N"], accepted: Bool[Tensor, " P"]) -> None:
         """Log by which factor S really changed on this mini-batch, minus one; at a rung's end only: it costs a run.
@@ -195,7 +206,7 @@ class Sampling(Gate):
         for one in order:
             trace, loop = one.trace, one.loop
             assert trace is not None
-            change = loop.recurrent_step(step).contiguous()
+            change = loop.recurrent_step(step)
             tangent = loop.engine.tangent(trace, change, self._back(one, on), loop.activation)
             found.append((loop.place.label, trace.delta[:, -1], tangent))
         return found

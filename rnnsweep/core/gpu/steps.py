@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Float, Float64, Int8, Int64, Shaped
+from jaxtyping import Bool, Float, Float64, Int8, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core.gpu.formulas import kernel_of
@@ -100,7 +100,7 @@ def _at_row(pointers, p):
 
 
 def _moved(values, gradients, slots, own, count, factor, rate, weight, base, at, N):  # noqa: PLR0913
-    """A block of parameters and state after the step."""
+    """A block of parameters and state after the step, and the step."""
     some = at < N
     g = tl.load(gradients + base + at, mask=some, other=0)
     if factor is not None:
@@ -113,7 +113,7 @@ def _moved(values, gradients, slots, own, count, factor, rate, weight, base, at,
     if weight is not None:
         # selected, as in `Optimizer.decay`: step - 0 * x is not the step to the bit
         step = tl.where(weight > 0, step - rate * weight * x, step)
-    return tl.where(some, x + step, 0), new
+    return tl.where(some, x + step, 0), new, step
 
 
 @triton.jit
@@ -137,14 +137,15 @@ def _limited(norm, known, threshold, share, shared, p, alive):  # noqa: PLR0913
 
 
 def step_kernel(  # noqa: PLR0913
-    values, gradients, loss, slots, own, threshold, rate, weight, status, step, taken, until, diverged_at,
+    values, gradients, loss, slots, own, threshold, rate, weight, admitted, status, step, taken, until, diverged_at,
     losses, lost, norms, normed, bad, seen, share, shared, clipped, limited, N,
     DIVERGES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One update of a row from its gradient on, in place; `values` are its parameters.
 
     `slots`, `own`: tuples of the optimiser's state and of what its formula reads of the row; threshold, rate and weight
-    (of decoupled decay) are None where there is none. Cells of the tally go from `losses` to `limited`, see `Told`.
+    (of decoupled decay) and `admitted` (rows that gates let step) are None where there is none. Cells of the tally go
+    from `losses` to `limited`, see `Told`.
     """
     p = tl.program_id(0).to(tl.int64)
     at, count, cost = tl.load(step + p), tl.load(taken + p), tl.load(loss + p)
@@ -162,18 +163,20 @@ def step_kernel(  # noqa: PLR0913
     if DIVERGES:
         diverged |= ~known
     accept = alive & ~diverged & ~drop
+    if admitted is not None:
+        accept &= tl.load(admitted + p) != 0
     rates = _rates(rate, weight, p)
     taken_before = count.to(cost.dtype)
     total = tl.zeros((BLOCK,), cost.dtype)
     for start in range(0, tl.where(accept, N, 0), BLOCK):
-        x, _ = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
+        x, _, _ = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
         total += x
     # a sum is finite where all its terms are, but for overflow, which is as good a reason to stop
     broken = accept & ~finite(tl.sum(total, 0))
     accept &= ~broken
     diverged |= broken
     for start in range(0, tl.where(accept, N, 0), BLOCK):
-        x, new = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
+        x, new, _ = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
         tl.store(values + base + start + block, x, mask=start + block < N)
         for k in tl.static_range(len(slots)):
             tl.store(slots[k] + base + start + block, new[k], mask=start + block < N)
@@ -182,6 +185,23 @@ def step_kernel(  # noqa: PLR0913
     tl.store(status + p, _DIVERGED, mask=fell)
     tl.store(taken + p, count + accept.to(tl.int64))
     tl.store(step + p, at + alive.to(tl.int64))
+
+
+def propose_kernel(  # noqa: PLR0913
+    values, gradients, slots, own, threshold, rate, weight, taken, proposed, N, BLOCK: tl.constexpr
+):  # fmt: skip
+    """The step of a row that `step_kernel` would take; nothing is changed."""
+    p = tl.program_id(0).to(tl.int64)
+    base, hypers, block, factor = p * N, _at_row(own, p), tl.arange(0, BLOCK), None
+    if threshold is not None:
+        norm = row_norm(gradients + base, N, BLOCK)
+        limit = tl.load(threshold + p)
+        # exactly 1 where nothing is clipped, as in `_limited`
+        factor = tl.where(finite(norm) & (norm > limit), ratio(limit, norm), 1)
+    count, rates = tl.load(taken + p).to(values.dtype.element_ty), _rates(rate, weight, p)
+    for start in range(0, N, BLOCK):
+        _, _, step = _moved(values, gradients, slots, hypers, count, factor, *rates, base, start + block, N)
+        tl.store(proposed + base + start + block, step, mask=start + block < N)
 
 
 @triton.jit
@@ -247,15 +267,23 @@ class Limit:
     diverges: bool
 
 
-def take_steps(
+def take_steps(  # noqa: PLR0913
     formula: StepFormula,
     rows: Rows,
     gradients: Float[Tensor, "P N"],
     loss: Float[Tensor, " P"],
     limit: Limit | None,
     told: Told,
+    admitted: Bool[Tensor, " P"] | None = None,
 ) -> None:
     """What `tile.update` does once gradients and losses are there, where at most a limit of the norm acts on them.
+
+    Args:
+        formula: the optimiser's. rows: what is changed.
+        gradients, loss: of this mini-batch.
+        limit: of the norm, where there is one.
+        told: where diagnostics go.
+        admitted: rows that gates let take their step (see `proposed`); None: all.
 
     Numerics:
         Every entry is rounded as by `Optimizer.propose`; sums of a row run in another order than torch's, the same in
@@ -267,12 +295,29 @@ def take_steps(
     arguments = (
         rows.params, gradients.contiguous(), loss.contiguous(), rows.slots, rows.hypers,
         None if limit is None else limit.threshold, rate, weight,
+        None if admitted is None else admitted.view(torch.int8),
         rows.status, rows.step, rows.taken, rows.until, rows.diverged_at,
         *told.loss, *told.norm, *_as_bytes(told.nonfinite), *(told.share or (None, None)), *told.clipped_norm, N,
     )  # fmt: skip
     kernel = kernel_of(step_kernel, _moved, formula.step)
     diverges = limit is not None and limit.diverges
     launch(kernel, (P,), arguments, warps=warps, DIVERGES=diverges, BLOCK=block)
+
+
+def proposed(
+    formula: StepFormula, rows: Rows, gradients: Float[Tensor, "P N"], limit: Limit | None
+) -> Float[Tensor, "P N"]:
+    """The steps that `take_steps` would take, for who judges them; nothing is changed, nothing told."""
+    P, N = rows.params.shape
+    block, warps = cut_of(N, rows.params.element_size())
+    rate, weight = rows.decay or (None, None)
+    steps = torch.empty_like(rows.params)
+    arguments = (
+        rows.params, gradients.contiguous(), rows.slots, rows.hypers, None if limit is None else limit.threshold, rate,
+        weight, rows.taken, steps, N,
+    )  # fmt: skip
+    launch(kernel_of(propose_kernel, _moved, formula.step), (P,), arguments, warps=warps, BLOCK=block)
+    return steps
 
 
 def cut_of(entries: int, size: int) -> tuple[int, int]:

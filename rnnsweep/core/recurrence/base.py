@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core.activations import Activation
@@ -170,6 +170,59 @@ class TermEngine(Engine, Protocol):
         keep: bool,
     ) -> tuple[LoopGradients, Trace | None, TermResult]:
         """`backward`, the same to the bit, with the term of the rows in `rows`; that of others is 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """Which candidate steps sampling uses, see `controllers.sampling.Sampling`.
+
+    Attributes:
+        upwards: whether a vanishing gradient wants dS > 0, else dS < 0.
+        relative: whether r0 bounds |dS| / S, else |dS|.
+        mean_of_logs: Q is the mean over the batch of logarithms, else of the means' ratio.
+    """
+
+    upwards: bool
+    relative: bool
+    mean_of_logs: bool
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Sampling's limits, row by row.
+
+    Attributes:
+        q_min, q_max, r0: [P].
+    """
+
+    q_min: Float[Tensor, " P"]
+    q_max: Float[Tensor, " P"]
+    r0: Float[Tensor, " P"]
+
+
+@dataclass
+class Judgement:
+    """What sampling says of a mini-batch's step.
+
+    Attributes:
+        q, log_change: Q and log10 |dS|. size: squared norm of the scaled delta_{T-h}.
+        used: whether the rule takes the step, and Q is known. degenerate: whether it is not.
+    """
+
+    q: Float64[Tensor, " P"]
+    log_change: Float64[Tensor, " P"]
+    size: Float64[Tensor, " P"]
+    used: Bool[Tensor, " P"]
+    degenerate: Bool[Tensor, " P"]
+
+
+@runtime_checkable
+class JudgingEngine(Engine, Protocol):
+    """An engine that judges steps in one launch, where a hundred small operations would cost more than a loop."""
+
+    def judge(self, last: Float[Tensor, "P B H"], tangent: Tangent, bounds: Bounds, rule: StepRule) -> Judgement:
+        """What sampling says, of delta_T and what the tangent recursion made of it."""
         ...
 
 

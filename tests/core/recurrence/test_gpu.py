@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ import torch
 from rnnsweep.core.activations import ACTIVATIONS, Activation, Tanh
 from rnnsweep.core.recurrence.choose import choose_engine
 from rnnsweep.core.recurrence.reference import ReferenceEngine
-from rnnsweep.core.types import LoopWeights
+from rnnsweep.core.types import Direct, LoopWeights
+from tests.contract import test_engine_tangents as tangents
 from tests.contract.test_engines import Case
 
 
@@ -44,6 +46,37 @@ def test_tangent_equals_reference(gpu, name, shape, leak, size):
         assert ((a - b).abs().amax((1, 2)) <= 1e-12 * b.abs().amax((1, 2))).all(), what
     if case.B <= 16:
         assert torch.equal(mine.exponent, true.exponent)
+
+
+@pytest.mark.parametrize(("gain", "leak"), [(0.02, False), (30.0, False), (0.02, True)])
+def test_tangent_in_float32_neither_underflows_nor_overflows(gpu, gain, leak):
+    """The trace's deltas are read while they are far from the type's ends, and made anew from there on."""
+    tangents.test_float32_neither_underflows_nor_overflows(gpu, gain, leak)
+
+
+@pytest.mark.parametrize("steps", [False, True])
+def test_tangent_is_the_derivative_of_the_frozen_recursion(gpu, steps):
+    tangents.test_is_the_derivative_of_the_frozen_recursion(gpu, "tanh", False, steps)
+    tangents.test_is_the_derivative_of_the_frozen_recursion(gpu, "oplu", True, steps)
+
+
+def test_tangent_reads_earlier_deltas_where_nothing_came_in_after(gpu):
+    """With a loss at every step, or behind a cut, they are not those of the recursion."""
+    case = Case("tanh", (2, 6, 3, 6, 2))
+    case.lengths = torch.full((2,), 6)
+    trace, horizon = case.run(ReferenceEngine())[1], torch.tensor([5, 2])
+    want = gpu.tangent(trace, case.step, horizon, case.act)
+    wrong = replace(trace, delta=trace.delta.clone())
+    wrong.delta[:, :-1] *= 3
+    cut = replace(wrong, cut=torch.zeros(2, 6, 1, dtype=torch.bool))
+    steps = torch.zeros_like(trace.delta)
+    steps[:, -1] = trace.direct.last
+    each = replace(wrong, direct=Direct(steps=steps))
+    for other in (cut, each):
+        found = gpu.tangent(other, case.step, horizon, case.act)
+        for what in ("delta", "ddelta"):
+            torch.testing.assert_close(getattr(found, what), getattr(want, what), rtol=1e-12, atol=0)
+    assert not torch.allclose(gpu.tangent(wrong, case.step, horizon, case.act).delta, want.delta)
 
 
 def test_tangent_of_tiles_of_very_different_size(gpu):

@@ -21,8 +21,11 @@ UNIT = [
     # loop, cell, B, H, type, programs of a multiprocessor
     ("forward", "tanh", 10, 100, "float32", 4),
     ("backward", "tanh", 10, 100, "float32", 4),
-    ("tangent", "tanh", 10, 100, "float32", 1),
+    ("tangent", "tanh", 10, 100, "float32", 2),
     ("weight_gradients", "tanh", 10, 100, "float32", 2),
+    ("weighted_gradients", "tanh", 10, 100, "float32", 2),
+    ("norm_ratio", "float32", 100, 4),
+    ("judge", "float32", 100, 8),
     ("forward", "lstm", 10, 100, "float32", 1),
     ("backward", "lstm", 10, 100, "float32", 1),
     ("forward", "gru", 10, 100, "float32", 1),

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
-from rnnsweep.core.recurrence.base import Tangent
+from rnnsweep.core.recurrence.base import (
+    BackwardTerm,
+    Bounds,
+    Judgement,
+    NormRatio,
+    StepRule,
+    Tangent,
+    TermResult,
+)
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of, parameter
 from rnnsweep.core.recurrence.gpu.description import Description
+from rnnsweep.core.recurrence.gpu.judging import judged
 from rnnsweep.core.recurrence.gpu.layout import items_of
 from rnnsweep.core.recurrence.gpu.loops import Loops, fuses_inputs
+from rnnsweep.core.recurrence.gpu.norm_ratio import norm_ratio
 from rnnsweep.core.recurrence.gpu.paired_loops import PairedLoops
 from rnnsweep.core.recurrence.gpu.simple_step import FUSED
 from rnnsweep.core.recurrence.gpu.weight_gradients import WantedWeights, weight_gradients
@@ -132,26 +142,56 @@ class GpuEngine:
         )
         return grads, None if errors.back is None else Trace(record, direct, errors.x, errors.back)
 
+    def takes(self, term: BackwardTerm) -> bool:
+        """See `TermEngine.takes`."""
+        return isinstance(term, NormRatio)
+
+    def backward_with(
+        self,
+        record: Record,
+        direct: Direct,
+        activation: Activation,
+        term: BackwardTerm,
+        rows: Bool[Tensor, " P"],
+        *,
+        keep: bool,
+    ) -> tuple[LoopGradients, Trace | None, TermResult]:
+        """See `TermEngine.backward_with`; x is written for the term's norms, also where no trace is wanted."""
+        if not isinstance(term, NormRatio):
+            raise TypeError(f"this loop takes NormRatio along, not {type(term).__name__}")
+        gradients, trace = self.backward(record, direct, activation)
+        assert trace is not None
+        return gradients, trace if keep else None, norm_ratio(trace, term, rows)
+
     def tangent(
         self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
     ) -> Tangent:
-        """See `Engine.tangent`; each batch tile is scaled by itself, and brought to the row's exponent at the end."""
+        """See `Engine.tangent`; each batch tile is scaled by itself, and brought to the row's exponent at the end.
+
+        Where a loss is of the last step alone, the trace's earlier deltas are those of the recursion, and are read.
+        """
         record, w, (P, T, B, H) = trace.record, trace.record.weights, trace.delta.shape
         at = _arguments(trace.delta, activation, (T + 1) * B * H)
         check_parts(record, trace.direct, activation.name, activation.from_output)
         last = trace.direct.last if trace.direct.steps is None else trace.direct.steps[:, -1]
         h, slope = at.packed("h", record.h, (P, T + 1, B, H)), at.packed("slope", record.slope, (P, T, B, H))
-        end, total = at.packed("delta", trace.delta[:, -1], (P, B, H)), at.packed("last", last, (P, B, H))
-        w_rec, step = parameter(at, "w_rec", w.w_rec, (P, H, H)), at.packed("step", step, (P, H, H))
+        deltas, total = at.packed("delta", trace.delta, (P, T, B, H)), at.packed("last", last, (P, B, H))
+        w_rec, change = parameter(at, "w_rec", w.w_rec, (P, H, H)), parameter(at, "step", step, (P, H, H))
         assert total is not None
         assert w_rec is not None
+        assert change is not None
         description, horizon = _described(activation, w), at.whole("horizon", horizon, P, 0, T - 1)
         own, kept = (
             own_of(at, description, _own(at, w, P, H), P),
             h.new_empty(P, T, B, 0) if slope is None else slope,
         )
-        delta, change, exponents = Loops(description).tangent(h, kept, (end, total), w_rec, step, own, horizon)
-        return _to_one_exponent(delta, change, exponents)
+        known = trace.direct.steps is None and trace.cut is None
+        made = Loops(description).tangent(h, kept, deltas, total, w_rec, change, own, horizon, known=known)
+        return _to_one_exponent(*made)
+
+    def judge(self, last: Float[Tensor, "P B H"], tangent: Tangent, bounds: Bounds, rule: StepRule) -> Judgement:
+        """See `JudgingEngine.judge`."""
+        return judged(last, tangent, bounds, rule)
 
     def outer(
         self,

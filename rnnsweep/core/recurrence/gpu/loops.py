@@ -75,20 +75,27 @@ def backward_sized(description: Description, itemsize: int, B: int, *, steps: bo
 
 
 @lru_cache(maxsize=256)
-def tangent_sized(description: Description, itemsize: int, B: int) -> Sized:
-    """As `forward_sized`, of a simple cell."""
+def tangent_sized(description: Description, itemsize: int, B: int, *, known: bool = False) -> Sized:
+    """As `forward_sized`, of a simple cell; `known`: whether deltas of all steps are given."""
     units = description.units
-    layout, items = ProductLayout.of(units, units, itemsize), items_of(B)
-    lane = 16 // itemsize
-    # three groups of warps for three products, where so many fit
-    apart = 3 * layout.warps <= 2 * MOST_WARPS
-    threads = (3 if apart else 1) * 32 * layout.warps
-    shared = itemsize * (2 * layout.rows * layout.width(items) + 3 * -(-items * layout.columns // lane) * lane + 32)
+    layout, items, lane = ProductLayout.of(units, units, itemsize), items_of(B), 16 // itemsize
+    threads = _threads(layout, units, items)
+    shared = itemsize * (2 * layout.rows * layout.width(items) + 2 * -(-items * units // lane) * lane + 32)
     matrices = 2 * layout.rows * layout.stride
     assert isinstance(description.formulas, SimpleStep)
-    extra = {"LEAKY": int(description.formulas.leaky), "APART": int(apart)}
+    # Two products at once keep so many sums that a thread takes up to 160 registers.
+    at_once = itemsize == 4 and threads <= 384
+    extra = {"LEAKY": int(description.formulas.leaky), "AT_ONCE": int(at_once), "KNOWN": int(known)}
     functions = description.pull() + description.past()
-    return _finished("tangent", description, functions, layout, (itemsize, items, threads), (shared, matrices), extra)
+    sizes = (itemsize, items, threads)
+    return _finished(
+        "tangent", description, functions, layout, sizes, (shared, matrices), extra, registers=256 if at_once else 128
+    )
+
+
+def _threads(layout: ProductLayout | None, units: int, items: int) -> int:
+    """Of a program: at most eight samples per thread in the formulas, whose numbers are in registers."""
+    return 32 * max(layout.warps if layout else 1, min(-(-units * items // (8 * 32)), MOST_WARPS))
 
 
 def _sized(  # noqa: PLR0913
@@ -96,9 +103,7 @@ def _sized(  # noqa: PLR0913
     extra: dict[str, int],
 ) -> Sized:  # fmt: skip
     items, lane = items_of(B), 16 // itemsize
-    # At most eight samples per thread in the formulas, whose numbers are in registers.
-    warps = max(layout.warps if layout else 1, min(-(-description.units * items // (8 * 32)), MOST_WARPS))
-    threads = 32 * warps
+    threads = _threads(layout, description.units, items)
     entries, matrix = _entries(layout, items, lane)
     if description.second:
         inside = ProductLayout.of(description.units, description.units, itemsize)
@@ -118,13 +123,13 @@ def _entries(layout: ProductLayout | None, items: int, lane: int) -> tuple[int, 
 
 def _finished(  # noqa: PLR0913
     name: str, description: Description, functions: str, layout: ProductLayout | None, sizes: tuple[int, int, int],
-    memory: tuple[int, int], extra: dict[str, int],
+    memory: tuple[int, int], extra: dict[str, int], *, registers: int = 128,
 ) -> Sized:  # fmt: skip
     (itemsize, items, threads), (shared, matrix) = sizes, memory
     lane, resident = 16 // itemsize, shared + matrix * itemsize <= SHARED_BYTES
     shared += matrix * itemsize if resident else 0
-    # As many programs as fit a multiprocessor; each thread keeps 128 registers, of float64 twice as many.
-    programs = min(4, SHARED_BYTES // (shared + 1024), 512 * 4 // itemsize // threads)
+    # As many programs as fit a multiprocessor; a thread of float64 takes twice as many registers.
+    programs = min(4, SHARED_BYTES // (shared + 1024), 65536 // registers * 4 // itemsize // threads)
     inside = ProductLayout.of(description.units, description.units, itemsize)
     # One or two samples at a time: whichever leaves fewer turns idle.
     slots = {each: -(-description.units * -(-items // each) // threads) * each for each in (2, 1)}
@@ -209,20 +214,34 @@ class Loops:
         self,
         h: Float[Tensor, "P T1 B U"],
         kept: Float[Tensor, "P T B K"],
-        ends: tuple[Float[Tensor, "P B U"], Float[Tensor, "P B U"]],
+        deltas: Float[Tensor, "P T B U"],
+        total: Float[Tensor, "P B U"],
         w_rec: Float[Tensor, "P U U"],
         step: Float[Tensor, "P U U"],
         own: Float[Tensor, "P N U"],
         horizon: Int64[Tensor, " P"],
+        *,
+        known: bool,
     ) -> tuple[Float[Tensor, "P B U"], Float[Tensor, "P B U"], Int64[Tensor, "P tiles"]]:
-        """(delta, its change, exponents tile by tile); `ends`: of the last step, delta and the state's error."""
+        """(delta, its change, exponents tile by tile).
+
+        Args:
+            h, kept: of the loop.
+            deltas: of all steps, of which the last alone is read if not `known`.
+            total: the last state's error.
+            w_rec, step, own: the matrix, its change, and what the formulas read.
+            horizon: steps.
+            known: whether deltas are those that the recursion makes, but for their range; of plain steps only.
+        """
         P, T, B = h.shape[0], h.shape[1] - 1, h.shape[2]
-        sized = tangent_sized(self.description, h.element_size(), B)
-        delta, change = torch.empty_like(ends[0]), torch.empty_like(ends[0])
+        plain = not (self.description.paired or "leak" in self.description.formulas.own)
+        sized = tangent_sized(self.description, h.element_size(), B, known=known and plain)
+        delta, change = torch.empty_like(total), torch.empty_like(total)
         exponents = torch.empty(P, -(-B // sized.items), dtype=torch.int64, device=h.device)
         scratch = _scratch(sized, h, P, B)
-        tensors = (h, kept, *ends, w_rec, step, own, horizon, delta, change, scratch, exponents)
-        self._launch("tangent", sized, P, B, (*map(compiling.address, tensors), T, B, _row(w_rec)), h.device)
+        tensors = (h, kept, deltas, total, w_rec, step, own, horizon, delta, change, scratch, exponents)
+        job = (*map(compiling.address, tensors), T, B, _row(w_rec), _row(step))
+        self._launch("tangent", sized, P, B, job, h.device)
         return delta, change, exponents
 
     def _launch(self, name: str, sized: Sized, P: int, B: int, job: tuple[int, ...], device: torch.device) -> None:

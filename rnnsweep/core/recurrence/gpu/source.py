@@ -115,8 +115,8 @@ def text_of(file: str) -> str:
     return (_HERE / file).read_text()
 
 
-def program(kernel: str, itemsize: int, constants: dict[str, int], functions: str = "") -> str:
-    """A whole source: types, sizes, formulas, the products, and the loop."""
+def program(kernel: str, itemsize: int, constants: dict[str, int], functions: str = "", *, product: bool = True) -> str:
+    """A whole source: types, sizes, formulas, the products (`product`), and the loop."""
     sizes = "".join(f"constexpr int {name} = {value};\n" for name, value in constants.items())
     return "\n".join(
         (
@@ -124,7 +124,7 @@ def program(kernel: str, itemsize: int, constants: dict[str, int], functions: st
             text_of("prelude.cuh"),
             sizes,
             functions,
-            text_of("product.cuh"),
+            text_of("product.cuh") if product else "",
             text_of(f"{kernel}.cu"),
         )
     )

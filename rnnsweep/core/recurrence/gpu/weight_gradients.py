@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnsweep.core.recurrence.gpu import compiling
@@ -28,6 +28,18 @@ class WantedWeights:
 
 
 @dataclass(frozen=True)
+class Weighted:
+    """Sums in which each sample has a weight.
+
+    Attributes:
+        weights: of the samples. rows: that are summed at all; the others' sums are 0.
+    """
+
+    weights: Float[Tensor, "P T B"]
+    rows: Bool[Tensor, " P"]
+
+
+@dataclass(frozen=True)
 class SizedGradients:
     """A kernel's source and what it is launched with: tiles of columns and of rows, threads, bytes of shared memory."""
 
@@ -42,6 +54,7 @@ def weight_gradients(
     inputs: Float[Tensor, "P T B I"] | None,
     errors: Float[Tensor, "P T B X"],
     wanted: WantedWeights,
+    weighted: Weighted | None = None,
 ) -> tuple[Float[Tensor, "P R N"], Float[Tensor, "P I N"] | None, Float[Tensor, "P N"] | None]:
     """(Of w_rec, of w_in where inputs are given, of the bias where it is wanted).
 
@@ -51,12 +64,14 @@ def weight_gradients(
     """
     P, T, B, X = errors.shape
     I, R, N = 0 if inputs is None else inputs.shape[-1], wanted.R, wanted.N  # noqa: E741
-    sized = sized_for((R, states.shape[-1]), I, (N, X), errors.element_size(), bias=wanted.bias)
+    left, right = (R, states.shape[-1]), (N, X)
+    sized = sized_for(left, I, right, errors.element_size(), bias=wanted.bias, weighted=weighted is not None)
     dw_rec = errors.new_empty(P, R, N)
     dw_in, dbias = None if inputs is None else errors.new_empty(P, I, N), None
     if wanted.bias:
         dbias = errors.new_empty(P, N)
-    tensors = (states, inputs, errors, dw_rec, dw_in, dbias)
+    weights, rows = (None, None) if weighted is None else (weighted.weights, weighted.rows)
+    tensors = (states, inputs, errors, weights, rows, dw_rec, dw_in, dbias)
     launch = compiling.kernel("weight_gradients", sized.source, errors.device)
     across, deep = sized.grid
     launch((P * across, deep), sized.threads, sized.shared, (*map(compiling.address, tensors), T * B, states.stride(0)))
@@ -64,7 +79,15 @@ def weight_gradients(
 
 
 @lru_cache(maxsize=256)
-def sized_for(left: tuple[int, int], I: int, right: tuple[int, int], itemsize: int, *, bias: bool) -> SizedGradients:  # noqa: E741
+def sized_for(
+    left: tuple[int, int],
+    I: int,  # noqa: E741
+    right: tuple[int, int],
+    itemsize: int,
+    *,
+    bias: bool,
+    weighted: bool = False,
+) -> SizedGradients:
     """The kernel for such sizes: `left` (R, S), `right` (N, X), see `weight_gradients`."""
     (R, S), (N, X) = left, right
     rows, columns = -(-(R + I + int(bias)) // 8), -(-N // 8)
@@ -73,7 +96,7 @@ def sized_for(left: tuple[int, int], I: int, right: tuple[int, int], itemsize: i
     groups = row_groups * column_groups
     parts = max(1, min(_MOST_PARTS, _MOST_THREADS // groups))
     threads = -(-groups * parts // 32) * 32
-    stage = _INNER * 8 * (row_groups + column_groups)
+    stage = _INNER * (8 * (row_groups + column_groups) + int(weighted))
     shared = itemsize * max(_STAGES * stage, (parts - 1) * 8 * groups)
     # Sums take half of a thread's registers; of float64 they take them all.
     programs = max(1, min(SHARED_BYTES // (shared + 1024), 512 * 4 // itemsize // threads))
@@ -83,6 +106,6 @@ def sized_for(left: tuple[int, int], I: int, right: tuple[int, int], itemsize: i
         "R": R, "LEFT": S, "I": I, "BIASED": int(bias), "N": N, "RIGHT": X, "ROW_GROUPS": row_groups,
         "COLUMN_GROUPS": column_groups, "PARTS": parts, "THREADS": threads, "INNER": _INNER, "STAGES": _STAGES,
         "LEFT_WIDE": lane if wide[0] else 1, "RIGHT_WIDE": lane if wide[1] else 1, "PROGRAMS": programs,
-        "ACROSS": across,
+        "WEIGHTED": int(weighted), "ACROSS": across,
     }  # fmt: skip
     return SizedGradients(program("weight_gradients", itemsize, constants), (across, deep), threads, shared)

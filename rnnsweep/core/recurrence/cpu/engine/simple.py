@@ -241,7 +241,7 @@ class CpuEngine:
         w_rec, w_row = at.matrices("w_rec", w.w_rec, (P, H, H))
         job = TangentJob(
             T=T, B=B, H=H, code=code, w_rec=w_rec, w_row=w_row,
-            step=at.read("step", step, (P, H, H)), leak=at.read("leak", w.leak, (P,)),
+            step=at.read("step", step.contiguous(), (P, H, H)), leak=at.read("leak", w.leak, (P,)),
             horizon=at.numbers("horizon", horizon, P, 0, T - 1), h=at.view("h", h, (P, T + 1, B, H)),
             slope=at.view("slope", slope, (P, T, B, H)), delta=at.view("delta", padded(trace.delta), (P, T, B, H)),
             last=at.read("last", last, (P, B, H)), stored=int(trace.direct.steps is None and w.leak is None),

@@ -21,10 +21,10 @@ __device__ __forceinline__ void read(const real* from, real* to, int count) {
 __device__ constexpr int log2_of(int n) { return n < 2 ? 0 : 1 + log2_of(n / 2); }
 __device__ constexpr int up(int n, int to) { return (n + to - 1) / to * to; }
 
-// K: entries that are summed. N: columns. COLUMNS, SLICES: see above, powers of two. STRIDE: of the matrix in `at`,
-// entries from one k to the next. Vectors have WIDTH entries from one k to the next, of which ITEMS count.
 constexpr int MOST_WARPS = 16;
 
+// K: entries that are summed. N: columns. COLUMNS, SLICES: see above, powers of two. STRIDE: of the matrix in `at`,
+// entries from one k to the next. Vectors have WIDTH entries from one k to the next, of which ITEMS count.
 template <int K, int N, int COLUMNS, int SLICES, int STRIDE, int ITEMS, int WIDTH>
 struct Product {
   static constexpr int OF_SLICE = (K + SLICES - 1) / SLICES;
@@ -35,6 +35,7 @@ struct Product {
   static constexpr int SPLITS = log2_of(COLUMNS < SLICES ? COLUMNS : SLICES);
   static constexpr int PARTS = (COLUMNS + LANE - 1) / LANE;
   static constexpr int LEFT = COLUMNS >> SPLITS;  // columns that a lane ends with
+  static constexpr int EACH = COLUMNS < LANE ? COLUMNS : LANE;  // that one access reads
 
   // The order in which a lane of this slice holds its columns: what it will give away at each split comes last.
   __device__ static int turned(int slice) {
@@ -61,32 +62,49 @@ struct Product {
   __device__ static void once(int first_group, int lane, const real* matrix, const real* vectors, real* out, int OUT) {
     const int slice = lane / OF_WARP, group = first_group + lane % OF_WARP;
     const bool own = group < GROUPS;
-    constexpr int EACH = COLUMNS < LANE ? COLUMNS : LANE;
     const real* w = matrix + slice * STRIDE + (own ? group : 0) * EACH;
     const real* v = vectors + slice * WIDTH;
     real sum[COLUMNS][ITEMS];
+    clear(sum);
+    #pragma unroll UNROLL
+    for (int i = 0; i < OF_SLICE; ++i) {
+      real weight[PARTS * EACH], item[up(ITEMS, LANE)];
+      weights(w, weight);
+      read(v, item, ITEMS);
+      add(weight, item, sum);
+      w += SLICES * STRIDE;
+      v += SLICES * WIDTH;
+    }
+    write(slice, group, sum, out, OUT);
+  }
+
+  __device__ __forceinline__ static void clear(real (&sum)[COLUMNS][ITEMS]) {
     #pragma unroll
     for (int c = 0; c < COLUMNS; ++c)
       #pragma unroll
       for (int b = 0; b < ITEMS; ++b) sum[c][b] = real(0);
-    #pragma unroll UNROLL
-    for (int i = 0; i < OF_SLICE; ++i) {
-      real weight[PARTS * EACH], item[up(ITEMS, LANE)];
-      #pragma unroll
-      for (int part = 0; part < PARTS; ++part) {
-        if (EACH == LANE) read(w + part * GROUPS * EACH, weight + part * EACH, EACH);
-        else
-          #pragma unroll
-          for (int j = 0; j < EACH; ++j) weight[j] = w[j];
-      }
-      read(v, item, ITEMS);
-      #pragma unroll
-      for (int c = 0; c < COLUMNS; ++c)
+  }
+
+  // A thread's entries of one row of the matrix.
+  __device__ __forceinline__ static void weights(const real* w, real* weight) {
+    #pragma unroll
+    for (int part = 0; part < PARTS; ++part) {
+      if (EACH == LANE) read(w + part * GROUPS * EACH, weight + part * EACH, EACH);
+      else
         #pragma unroll
-        for (int b = 0; b < ITEMS; ++b) sum[c][b] = FMA(weight[c], item[b], sum[c][b]);
-      w += SLICES * STRIDE;
-      v += SLICES * WIDTH;
+        for (int j = 0; j < EACH; ++j) weight[j] = w[j];
     }
+  }
+
+  __device__ __forceinline__ static void add(const real* weight, const real* item, real (&sum)[COLUMNS][ITEMS]) {
+    #pragma unroll
+    for (int c = 0; c < COLUMNS; ++c)
+      #pragma unroll
+      for (int b = 0; b < ITEMS; ++b) sum[c][b] = FMA(weight[c], item[b], sum[c][b]);
+  }
+
+  // Adds the slices' sums; each entry is written by one lane.
+  __device__ __forceinline__ static void write(int slice, int group, real (&sum)[COLUMNS][ITEMS], real* out, int OUT) {
     #pragma unroll
     for (int j = 0; j < SPLITS; ++j)
       #pragma unroll
@@ -104,7 +122,7 @@ struct Product {
     #pragma unroll
     for (int c = 0; c < LEFT; ++c)
       // Lanes that differ in the bits of the last loop hold the same sums: one of them writes.
-      if (own && first + c < N && (slice >> SPLITS) == 0)
+      if (group < GROUPS && first + c < N && (slice >> SPLITS) == 0)
         #pragma unroll
         for (int b = 0; b < ITEMS; ++b) out[b * OUT + first + c] = sum[c][b];
   }

@@ -1,10 +1,12 @@
 // Gradients of a loop's weights: sums over all steps and samples of [states, inputs, 1] times the errors of x.
 //
 // Program (row and tile of columns, tile of rows): a thread sums 8 x 8 entries over every PARTS-th sample; the parts are added at
-// the end, in order. Samples come into shared memory INNER at a time, some stages ahead.
+// the end, in order; where samples have weights, errors are multiplied by them on their way to the registers. Samples
+// come into shared memory INNER at a time, some stages ahead.
 
 struct Job {
-  const real *left, *inputs, *right;
+  const real *left, *inputs, *right, *weights;
+  const bool* rows;
   real *dw_rec, *dw_in, *dbias;
   long long samples, left_row;  // left_row: entries of `left` from one row to the next
 };
@@ -24,6 +26,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) weight_gradients
   const real* left = job.left + row * job.left_row;
   const real* inputs = job.inputs + row * samples * (long long)I;
   const real* right = job.right + row * samples * (long long)RIGHT + first_column;
+
+  const real* weights = WEIGHTED ? job.weights + row * samples : nullptr;
+  if (WEIGHTED && !job.rows[row]) {
+    for (int i = thread; i < ROWS * COLUMNS; i += THREADS) {
+      const int m = first_row + i / COLUMNS, n = first_column + i % COLUMNS;
+      if (m < R && n < N) job.dw_rec[(row * R + m) * N + n] = real(0);
+    }
+    return;
+  }
 
   // What lies beyond rows and columns is never brought: zeros, and the row of ones.
   for (int i = thread; i < STAGES * STAGE; i += THREADS) memory[i] = real(0);
@@ -59,6 +70,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) weight_gradients
       if (s < count) COPY(place, right + (start + s) * (long long)RIGHT + column, RIGHT_WIDE);
       else for (int j = 0; j < RIGHT_WIDE; ++j) place[j] = real(0);
     }
+    if (WEIGHTED)
+      for (int s = thread; s < INNER; s += THREADS) {
+        real* place = memory + STAGES * STAGE + stage * INNER + s;
+        if (s < count) COPY(place, weights + start + s, 1);
+        else *place = real(0);
+      }
     COPIES_END();
   };
   const int place = thread % GROUPS, part = thread / GROUPS;  // threads beyond PARTS only bring
@@ -88,6 +105,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) weight_gradients
       read(a_at + s * ROWS + 4 * ROW_GROUPS, a + 4, 4);
       read(b_at + s * COLUMNS, b, 4);
       read(b_at + s * COLUMNS + 4 * COLUMN_GROUPS, b + 4, 4);
+      if (WEIGHTED) {
+        const real weight = memory[STAGES * STAGE + turn % STAGES * INNER + part + s];
+        #pragma unroll
+        for (int j = 0; j < 8; ++j) b[j] *= weight;
+      }
       #pragma unroll
       for (int i = 0; i < 8; ++i)
         #pragma unroll
