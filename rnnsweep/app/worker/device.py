@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from rnnsweep.app.environment import processor
+from rnnsweep.core import host_threads
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.cpu.engine.dispatch import use_threads
 
@@ -58,13 +59,14 @@ def device_of(name: str) -> torch.device:
 
 
 def single_threaded(cores: int) -> None:
-    """torch on one thread (rows must not depend on how kernels split work); fused loops run rows over the cores.
+    """torch on one thread (rows must not depend on how kernels split work); fused loops and LAPACK run rows over cores.
 
     Freed memory is kept for the next update, see `keep_freed_memory`.
     """
     torch.set_num_threads(1)
     keep_freed_memory()
     use_threads(max(1, cores))
+    host_threads.use_threads(max(1, cores))
 
 
 def keep_freed_memory() -> bool:
