@@ -77,7 +77,7 @@ class PackTrainer:
     def __init__(self, settings: TrainerSettings, worker: str, cores: int) -> None:
         self.settings, self.worker = settings, worker
         self.device = device_of(settings.device)
-        single_threaded(cores)
+        single_threaded(cores, self.device)
         self.sweeps = OpenSweeps(settings)
         self.packs: dict[PackKey, Pack] = {}
         self.rows: dict[RowId, RowInTraining] = {}
