@@ -69,8 +69,12 @@ class InlineExecutor:
         self._rows.obey(orders)
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
-        """Events since the last call; trains one rung if there is none and rows wait."""
-        if not self._events and self._trainer is not None and (self._rows or self._orders.leave or self._orders.close):
+        """Events since the last call; trains one rung if there is none and rows wait.
+
+        Not with a timeout of 0: then the driver has more rows to order, and what begins together trains together.
+        """
+        due = self._rows or self._orders.leave or self._orders.close
+        if timeout > 0 and not self._events and self._trainer is not None and due:
             self._advance(self._trainer)
         elif not self._events and timeout > 0:
             time.sleep(timeout)
