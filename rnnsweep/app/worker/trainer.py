@@ -151,10 +151,11 @@ class PackTrainer:
             self._guard([spec], failures, lambda spec=spec: self._take_over(spec, joining))
         self._move_on(failures)
         self._take_in(joining, reports, failures)
+        # what restored rows repeat, and nothing else, would pass for a store that works; a sweep's store goes with it
+        at_once = not self.overlaps or bool(reports or orders.close)
         if self._news is not None:
             self._news.begin_rung()
-        # where a sweep goes, its store goes with it
-        if not self._train_packs(reports, failures) or not self.overlaps or orders.close:
+        if not self._train_packs(reports, failures) or at_once:
             self._report_written(reports, failures)
         for number in orders.close:
             self.sweeps.close(number)
@@ -387,10 +388,9 @@ class PackTrainer:
 
     def settle(self) -> tuple[list[RowReport], list[RowFailure]]:
         """See `Trainer.settle`."""
-        reports: list[RowReport] = []
-        failures: list[RowFailure] = []
-        self._report_written(reports, failures)
-        return reports, failures
+        found: tuple[list[RowReport], list[RowFailure]] = ([], [])
+        self._report_written(*found)
+        return found
 
     def _report_written(self, reports: list[RowReport], failures: list[RowFailure]) -> None:
         """Report the rungs whose checkpoints were begun before: the driver hears only of what can be restored."""

@@ -119,6 +119,20 @@ def test_a_full_disk_ends_the_worker_at_the_next_call(tmp_path, monkeypatch):
         worker.advance(Orders())
 
 
+def test_what_restored_rows_repeat_does_not_go_out_before_the_store_has_taken_something(tmp_path, monkeypatch):
+    """A driver ends a sweep when worker after worker is lost to its store, and each report says that it works again."""
+    trainer(tmp_path).advance(Orders(join=(spec(0),)))
+    worker = overlapping(tmp_path)
+    worker.store.patience = 0.0
+
+    def full(*args) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker.store._store, "save", full)
+    with pytest.raises(StoreError, match="No space left"):
+        worker.advance(Orders(join=(spec(0, "0002", restore=("0001",)),)))
+
+
 def test_closing_lets_what_is_being_written_end(tmp_path):
     worker = overlapping(tmp_path)
     worker.advance(Orders(join=(spec(0),)))
