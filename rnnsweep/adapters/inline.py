@@ -17,7 +17,7 @@ from rnnsweep.sweep.ports import (
     WorkerLost,
     WorkerNews,
 )
-from rnnsweep.sweep.rows import ActiveRows, Orders
+from rnnsweep.sweep.rows import ActiveRows, Orders, RowFailure, RowReport
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,12 @@ class InlineExecutor:
         self._rows.obey(orders)
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
-        """Events since the last call; trains one rung if there is none and rows wait."""
-        if not self._events and self._trainer is not None and (self._rows or self._orders.leave or self._orders.close):
+        """Events since the last call; trains one rung if there is none and rows wait.
+
+        Not with a timeout of 0: then the driver has more rows to order, and what begins together trains together.
+        """
+        due = self._rows or self._orders.leave or self._orders.close
+        if timeout > 0 and not self._events and self._trainer is not None and due:
             self._advance(self._trainer)
         elif not self._events and timeout > 0:
             time.sleep(timeout)
@@ -80,17 +84,24 @@ class InlineExecutor:
     def _advance(self, trainer: Trainer) -> None:
         orders, self._orders = self._orders, Orders()
         try:
-            reports, failures = trainer.advance(orders)
+            self._tell(*trainer.advance(orders))
         except Exception as error:  # whatever it is, the row that causes it must be found and isolated
             log.exception("the trainer of %s failed", self._worker)
             reason, store = f"{type(error).__name__}: {error}", isinstance(error, StoreError)
             self._events.append(WorkerLost(self._worker, platform.node(), reason, store))
             trainer.close()
             self.start()
-            return
+
+    def _tell(self, reports: list[RowReport], failures: list[RowFailure]) -> None:
         self._rows.settle(reports, failures)
         if reports or failures:
             self._events.append(RungTrained(self._worker, tuple(reports), tuple(failures)))
+
+    def _settle(self, trainer: Trainer) -> None:
+        try:
+            self._tell(*trainer.settle())
+        except StoreError as error:  # a resume trains that rung again
+            log.warning("the last rung was not saved: %s", error)
 
     def exclude(self, node: str) -> None:
         """There is no other node: the loss is known to the driver, who asks for this only where others are alive."""
@@ -101,6 +112,8 @@ class InlineExecutor:
         trainer, self._trainer = self._trainer, None
         if trainer is None:
             return
+        if graceful:
+            self._settle(trainer)
         if graceful and self._orders.leave and not self._orders.join and not self._rows:
             trainer.advance(Orders(leave=self._orders.leave))
         trainer.close()

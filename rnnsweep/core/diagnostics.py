@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from rnnsweep.core import numerics
+from rnnsweep.core import host_threads, numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.families.base import Family, Values
 from rnnsweep.core.loop_place import LoopPlace
@@ -25,7 +25,14 @@ SATURATED_BELOW = 0.1
 
 
 def weights(family: Family, values: Values, hypers: Values) -> dict[str, Float64[Tensor, " P"]]:
-    """Spectral radius and largest singular value of the loops' recurrent matrices, float64 [P].
+    """Spectral radius and largest singular value of the loops' recurrent matrices, float64 [P]; see `begin_weights`."""
+    return begin_weights(family, values, hypers)()
+
+
+def begin_weights(family: Family, values: Values, hypers: Values) -> Callable[[], dict[str, Float64[Tensor, " P"]]]:
+    """Begin to find the spectral radius and largest singular value of the loops' recurrent matrices, float64 [P].
+
+    What is returned waits for them; until then the device may do something else. Values may change meanwhile.
 
     The last layer's; of several layers also each one's, by ``weights/rho.1``. Left out where that matrix is not square
     (gates) or there is none. Also what the family counts (`Family.counted`).
@@ -34,28 +41,45 @@ def weights(family: Family, values: Values, hypers: Values) -> dict[str, Float64
         family: of the rows. values: their parameters. hypers: the family's hyperparameters and row state.
 
     Numerics:
-        One LAPACK call per row and quantity, in float64, so that rows cannot mix. Non-finite matrices give NaN.
+        One LAPACK call per row and quantity, in float64, so that rows cannot mix, on whichever core. Non-finite
+        matrices give NaN.
     """
-    found: dict[str, Tensor] = {}
-    places = places_of(family)
-    for place, part in zip(places, family.parts, strict=True):
+    begun: list[tuple[LoopPlace, Callable[[], dict[str, Tensor]], dict[str, Tensor]]] = []
+    for place, part in zip(places_of(family), family.parts, strict=True):
         its = family.part_hypers(place, hypers)
-        own = _of_matrix(part.weights(place.own(values), its).w_rec.double().cpu())
-        own |= {key: its[slot].to(torch.float64, copy=True) for slot, key in part.counted.items()}
-        found |= {f"{key}{end}": value for key, value in own.items() for end in _ends(place)}
-    return found
+        matrices = part.weights(place.own(values), its).w_rec.to("cpu", torch.float64, copy=True)
+        counted = {key: its[slot].to(torch.float64, copy=True) for slot, key in part.counted.items()}
+        begun.append((place, _begin_spectra(matrices), counted))
+
+    def finish() -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for place, spectra, counted in begun:
+            own = spectra() | counted
+            found |= {f"{key}{end}": value for key, value in own.items() for end in _ends(place)}
+        return found
+
+    return finish
 
 
-def _of_matrix(matrices: Tensor) -> dict[str, Tensor]:
+def _begin_spectra(matrices: Tensor) -> Callable[[], dict[str, Tensor]]:
     if matrices.shape[1] != matrices.shape[2] or not matrices.shape[1]:
-        return {}
+        return dict
     rho, sigma = torch.full((2, len(matrices)), math.nan, dtype=torch.float64)
-    for index, matrix in enumerate(matrices):
-        # torch refuses other matrices; such a row has NaN
-        if bool(torch.isfinite(matrix).all()):
-            rho[index] = torch.linalg.eigvals(matrix).abs().max()
-            sigma[index] = torch.linalg.matrix_norm(matrix, 2)
-    return {"weights/rho": rho, "weights/sigma_max": sigma}
+    # torch refuses matrices that are not finite; such a row has NaN
+    rows: list[int] = matrices.isfinite().flatten(1).all(1).nonzero().flatten().tolist()
+
+    def of_row(place: int) -> None:
+        row = rows[place]
+        rho[row] = torch.linalg.eigvals(matrices[row]).abs().max()
+        sigma[row] = torch.linalg.matrix_norm(matrices[row], 2)
+
+    wait = host_threads.begin(of_row, len(rows))
+
+    def finish() -> dict[str, Tensor]:
+        wait()
+        return {"weights/rho": rho, "weights/sigma_max": sigma}
+
+    return finish
 
 
 def _ends(place: LoopPlace) -> list[str]:

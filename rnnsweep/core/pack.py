@@ -262,7 +262,10 @@ class Pack:
         return self.snapshots([index])[0]
 
     def snapshots(self, rows: Sequence[int]) -> list[RowSnapshot]:
-        """States of rows, detached from the pack; one transfer per slab, not one per row and parameter."""
+        """States of rows, detached from the pack; one transfer per slab, not one per row and parameter.
+
+        They are views of the slabs' copies, which last as long as one of them does.
+        """
         layout, shapes = self.program.layout, self.program.slot_shapes
         index = torch.tensor(list(rows), dtype=torch.int64, device=self.program.device)
         # Indexing copies, so that the pack may train on in its own memory.
@@ -277,8 +280,8 @@ class Pack:
                 slots[name] = block
         return [
             _snapshot(
-                {name: value[place].clone() for name, value in params.items()},
-                {name: value[place].clone() for name, value in slots.items()},
+                {name: value[place] for name, value in params.items()},
+                {name: value[place] for name, value in slots.items()},
                 dict(zip(self._VECTORS, (vector[place] for vector in numbers), strict=True)),
                 self.best[row],
                 self.profiles[row],

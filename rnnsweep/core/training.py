@@ -39,8 +39,10 @@ def train_rung(pack: Pack, report_every: int, eval_every: int, watch: Watch | No
             _keep_profiles(pack, cut, notes.pop("profiles").cpu())
         columns.update(notes)
         values, family_hypers = tile.program.layout.view(tile.params), tile.unit_hypers("family")
-        columns.update(diagnostics.weights(tile.program.family, values, family_hypers))
-        columns.update(_evaluate(pack, cut, tile, eval_every))
+        # LAPACK works on the host's cores while the device evaluates
+        spectra = diagnostics.begin_weights(tile.program.family, values, family_hypers)
+        evaluated = _evaluate(pack, cut, tile, eval_every)
+        columns.update(spectra() | evaluated)
         results += _rows(columns, len(tile.step))
     _end(pack)
     return results

@@ -7,6 +7,7 @@ dies before the transaction.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Withdrawal
 
 ASKS = 64
 """Asks per batch: between two batches reports are taken in, so a slow sampler cannot keep workers' results waiting."""
+IDLE_S = 1.0
+"""While nothing trains, no results can wait: asks go on for so long, since rows that begin together train together."""
 
 
 @dataclass(slots=True)
@@ -93,7 +96,8 @@ class CommandBatch:
         # Events go first and asks wait: each result that is in before an ask is one that the sampler's model can use.
         self._events.extend(events)
         asked = 0
-        while self._events or (self.asks and asked < ASKS):
+        end = time.monotonic() + (0.0 if any(worker.rows for worker in self.memory.workers.values()) else IDLE_S)
+        while self._events or (self.asks and (asked < ASKS or time.monotonic() < end)):
             if self._events:
                 self.execute(machine.step(self.memory, self._events.popleft()))
                 self._events.extendleft(reversed(self._verdicts))  # before anything that was heard later

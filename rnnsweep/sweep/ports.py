@@ -397,11 +397,15 @@ class Trainer(Protocol):
         ...
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
-        """Obey the orders, then train every row for one rung, checkpoint it and report it.
+        """Obey the orders, then train every row for a rung, checkpoint it and report it, perhaps by the next call.
 
         Returns nothing at once where there are no rows. A row that ended is dropped by itself. Reports of a restored
         row that the driver may not have seen come first, oldest first.
         """
+        ...
+
+    def settle(self) -> tuple[list[RowReport], list[RowFailure]]:
+        """Report what was trained and not yet reported; trains nothing."""
         ...
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ def executor(made: list[Watched]) -> InlineExecutor:
 
     started = InlineExecutor(build, cores=3)
     started.start()
-    [event] = started.poll(0.0)
+    [event] = started.poll(0.1)
     assert isinstance(event, WorkerJoined)
     return started
 
@@ -59,26 +59,26 @@ def spec(trial: int = 0) -> RowSpec:
 def test_an_exception_costs_the_worker_and_a_fresh_trainer_takes_its_place(executor, made, error, store) -> None:
     executor.order("inline-0", Orders(join=(spec(),)))
     Watched.error = error
-    lost, joined = executor.poll(0.0)
+    lost, joined = executor.poll(0.1)
     assert isinstance(lost, WorkerLost)
     assert (lost.worker, lost.store) == ("inline-0", store)
     assert str(error) in lost.reason
     assert joined.info.worker == "inline-1"
     assert made[0].closed
     executor.order("inline-0", Orders(join=(spec(1),)))  # late orders for the lost worker
-    assert executor.poll(0.0) == []
+    assert executor.poll(0.1) == []
     executor.order("inline-1", Orders(join=(spec(),)))
-    [rung] = executor.poll(0.0)
+    [rung] = executor.poll(0.1)
     assert isinstance(rung, RungTrained)
     assert [report.rung for report in rung.reports] == [1]
 
 
 def test_nothing_is_trained_without_rows_but_withdrawals_are_obeyed(executor, made) -> None:
     executor.order("inline-0", Orders(acknowledged={(0, 0): 1}))
-    assert executor.poll(0.0) == []
+    assert executor.poll(0.1) == []
     assert made[0].orders == []
     executor.order("inline-0", Orders(leave=(Withdrawal(0, 0, "t", 2),)))
-    assert executor.poll(0.0) == []
+    assert executor.poll(0.1) == []
     assert made[0].orders == [Orders(leave=(Withdrawal(0, 0, "t", 2),), acknowledged={(0, 0): 1})]
 
 
@@ -89,10 +89,18 @@ def test_a_graceful_stop_obeys_the_last_withdrawals(executor, made, graceful: bo
     assert [orders.leave for orders in made[0].orders] == ([(Withdrawal(0, 0, "t", 2),)] if graceful else [])
     assert made[0].closed
     executor.stop(graceful)
-    assert executor.poll(0.0) == []
+    assert executor.poll(0.1) == []
 
 
 def test_a_graceful_stop_begins_no_rung(executor, made) -> None:
     executor.order("inline-0", Orders(join=(spec(),), leave=(Withdrawal(1, 0, "t", 2),)))
     executor.stop(graceful=True)
     assert made[0].orders == []
+
+
+def test_rows_wait_for_those_that_the_driver_has_on_the_way(executor) -> None:
+    executor.order("inline-0", Orders(join=(spec(0),)))
+    assert executor.poll(0.0) == []
+    executor.order("inline-0", Orders(join=(spec(1),)))
+    [event] = executor.poll(0.1)
+    assert [report.trial for report in event.reports] == [0, 1]

@@ -38,6 +38,9 @@ class PooledSim:
     def close(self) -> None:
         self.sweeps.clear()
 
+    def settle(self) -> tuple[list[RowReport], list[RowFailure]]:
+        return [], []
+
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
         reports: list[RowReport] = []
         failures: list[RowFailure] = []

@@ -65,6 +65,9 @@ class SimTrainer:
     def watch(self, tell: Callable[[bool, int], None]) -> None:
         self.tell = tell
 
+    def settle(self) -> tuple[list[RowReport], list[RowFailure]]:
+        return [], []
+
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
         self._obey(orders)
         reports = [report for row in self.rows.values() for report in self._again(row)]

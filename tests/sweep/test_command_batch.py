@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rnnsweep.sweep.command_batch import CommandBatch, OrdersBuilder, merged
+from rnnsweep.sweep.command_batch import ASKS, CommandBatch, OrdersBuilder, merged
 from rnnsweep.sweep.events import AskPruner, Exclude, Join, Leave, Prepare, Progressed, ReportRung, Tick
-from rnnsweep.sweep.ports import PutReports, PutTrial, PutVerdict, TrialView, Write
+from rnnsweep.sweep.ports import PutReports, PutTrial, PutVerdict, TrialView, WorkerJoined, Write
 from rnnsweep.sweep.rebuild import Records, rebuild
-from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Withdrawal
+from rnnsweep.sweep.rows import Orders, RowReport, RowSpec, Withdrawal, WorkerInfo
 from rnnsweep.sweep.states import TrialState
 from tests.kit.plans import plan
 from tests.kit.sampler import ScriptedSampler
@@ -103,6 +103,18 @@ def test_asks_are_answered_within_the_batch() -> None:
     assert sampler.asked == [0, 1]  # the plan's prefetch
     commands.finish(recorder.commit)
     assert recorder.events == [["PutTrial", "PutTrial"]]
+
+
+def test_an_idle_worker_gets_all_its_rows_at_once_and_results_wait_for_few_asks_only() -> None:
+    sampler = ScriptedSampler()
+    commands, recorder = batch(400, sampler)
+    commands.take([WorkerJoined(WorkerInfo("w", "n", "cpu", "", 300)), Tick(1.0, 0.0)])
+    commands.finish(recorder.commit)
+    [(_, orders)] = [event for event in recorder.events if isinstance(event, tuple)]
+    assert len(orders.join) == 300
+    asked = len(sampler.asked)
+    commands.take([WorkerJoined(WorkerInfo("v", "n", "cpu", "", 300)), Tick(2.0, 0.0)])
+    assert len(sampler.asked) == asked + ASKS
 
 
 def test_neighbouring_reports_are_one_write_and_the_order_of_the_rest_is_kept() -> None:

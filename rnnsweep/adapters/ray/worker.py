@@ -68,12 +68,16 @@ class WorkerActor:
         return replace(trainer.describe(), worker=self._spec.worker, node=self._spec.node)
 
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
-        """One rung, see `Trainer.advance`; what it raises ends the worker. Nothing once halted."""
-        if self._halted:
-            return [], []
+        """One rung, see `Trainer.advance`; what it raises ends the worker. Once halted, what is left to report."""
         assert self._trainer is not None  # build comes first in the queue
+        if self._halted:
+            return self._trainer.settle()
         self._rungs += 1
-        return self._trainer.advance(orders)
+        reports, failures = self._trainer.advance(orders)
+        if self._halted:  # meanwhile: no further call may come
+            late, lost = self._trainer.settle()
+            reports, failures = [*reports, *late], [*failures, *lost]
+        return reports, failures
 
     def halt(self) -> None:
         """Begin no more rungs; the one in progress ends."""

@@ -152,6 +152,7 @@ def _trained(
     # the very trainer of a sweep, with checkpoints of its own
     settings = dataclasses.replace(factory.settings, checkpoints=folder)
     trainer = dataclasses.replace(factory, settings=settings)("replay", cores())
+    trainer.overlaps = False  # no rung is to be trained beyond the last that is looked at
     found: dict[Key, RowReport] = {}
     try:
         for index, stretch in enumerate(stretches):

@@ -8,10 +8,14 @@ import sys
 import psutil
 import torch
 
+from rnnsweep.app.environment import cores as all_cores
 from rnnsweep.app.environment import processor
+from rnnsweep.core import host_threads
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.cpu.engine.dispatch import use_threads
 
+_BESIDE_GPU = 16
+"""Threads of a GPU's worker, on the cores of its machine: whoever trains on a GPU leaves them free."""
 _MOST_ROWS = {"cpu": 512, "cuda": 4096}
 
 _TRIM, _MMAP = -1, -3
@@ -57,14 +61,17 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def single_threaded(cores: int) -> None:
+def single_threaded(cores: int, device: torch.device | None = None) -> None:
     """torch on one thread (rows must not depend on how kernels split work); fused loops run rows over the cores.
 
+    So does what is found on the host for each row, over those of the machine where the rows themselves are on a GPU.
     Freed memory is kept for the next update, see `keep_freed_memory`.
     """
     torch.set_num_threads(1)
     keep_freed_memory()
     use_threads(max(1, cores))
+    beside = min(_BESIDE_GPU, all_cores()) if device is not None and device.type == "cuda" else 1
+    host_threads.use_threads(max(1, cores, beside))
 
 
 def keep_freed_memory() -> bool:

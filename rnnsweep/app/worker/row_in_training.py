@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rnnsweep.app.worker.open_sweeps import OpenSweep
+from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_records import hash_of, plain_report
 from rnnsweep.core.build import Units
 from rnnsweep.core.pack import RowSnapshot
@@ -49,17 +50,23 @@ class RowInTraining:
     stage: Stage | None = None
 
 
-def save_checkpoint(row: RowInTraining, state: RowSnapshot) -> None:
-    """Save, then delete what no verdict can need any more: the last two, undecided ones and the best stay."""
-    store = row.sweep.store
+def checkpoint_of(row: RowInTraining, state: RowSnapshot) -> Callable[[RetryingStore], None]:
+    """The checkpoint of the row's present rung, as it is now; what is returned writes it, on any thread.
+
+    That saves first, then deletes what no verdict can need any more: the last two, undecided ones and the best stay.
+    """
     extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
     if row.sweep.settings.patience is not None:
         extra["standing"] = [row.standing.best, row.standing.since]
-    store.save(row.folder, state, extra)
     # From the last decided rung on all may still be needed: a verdict may end the row at any of them.
-    floor = min(row.decided, state.rung - 1)
-    kept = [rung for rung in store.rungs(row.folder) if rung >= floor or rung == state.best_rung]
-    store.prune(row.folder, kept)
+    floor, folder = min(row.decided, state.rung - 1), row.folder
+
+    def write(store: RetryingStore) -> None:
+        store.save(folder, state, extra)
+        kept = [rung for rung in store.rungs(folder) if rung >= floor or rung == state.best_rung]
+        store.prune(folder, kept)
+
+    return write
 
 
 def has_ended(row: RowInTraining, state: RowSnapshot) -> bool:

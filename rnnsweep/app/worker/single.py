@@ -83,6 +83,7 @@ def _trained(config: SweepConfig, watch: TrainingWatch, folder: str) -> list[Row
     settings = dataclasses.replace(factory.settings, checkpoints=folder)
     # the very trainer of a sweep: what `train` shows is what a sweep would do
     trainer = dataclasses.replace(factory, settings=settings)(TOKEN, cores())
+    trainer.overlaps = False  # whoever watches is told of a rung when it is over
     for note in config.notes:
         watch.note(note)
     orders, active = Orders(join=rows), {row.row for row in rows}

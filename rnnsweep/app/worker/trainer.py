@@ -13,10 +13,11 @@ from dataclasses import replace
 import torch
 
 from rnnsweep.app.config.point import resolve_point
+from rnnsweep.app.worker.checkpoint_writers import CheckpointWriters
 from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
 from rnnsweep.app.worker.open_sweeps import OpenSweep, OpenSweeps
 from rnnsweep.app.worker.retrying_store import RetryingStore
-from rnnsweep.app.worker.row_in_training import RowInTraining, has_ended, report_of, save_checkpoint
+from rnnsweep.app.worker.row_in_training import RowInTraining, has_ended, report_of
 from rnnsweep.app.worker.row_records import failures_of, no_memory, reports_of, standing_of
 from rnnsweep.app.worker.rung_news import RungNews
 from rnnsweep.app.worker.settings import TrainerSettings
@@ -41,6 +42,7 @@ from rnnsweep.sweep.rows import (
     RowId,
     RowReport,
     RowSpec,
+    Source,
     Withdrawal,
     WorkerInfo,
     narrowed,
@@ -68,13 +70,14 @@ class PackTrainer:
 
     Attributes:
         settings: of the sweep that it was built for; others may come with orders.
+        overlaps: whether a rung's checkpoints are written, and it is reported, while the next rung trains: on a GPU.
         within: told how far a pack is within its rung; None: nobody wants to know. `watch` takes its place.
     """
 
     def __init__(self, settings: TrainerSettings, worker: str, cores: int) -> None:
         self.settings, self.worker = settings, worker
         self.device = device_of(settings.device)
-        single_threaded(cores)
+        single_threaded(cores, self.device)
         self.sweeps = OpenSweeps(settings)
         self.packs: dict[PackKey, Pack] = {}
         self.rows: dict[RowId, RowInTraining] = {}
@@ -83,6 +86,8 @@ class PackTrainer:
         # keys of packs that failed as a whole: the sweeps in them are kept apart, so that only the guilty one fails
         self._apart: set[PackKey] = set()
         self._news: RungNews | None = None
+        self._writers = CheckpointWriters()
+        self.overlaps = self.device.type == "cuda"
         self.within: Watch | None = None
 
     @property
@@ -119,6 +124,7 @@ class PackTrainer:
         if self._news is not None:
             self._news.end()
             self._news = None
+        self._writers.close()
         self.packs.clear()
         self.rows.clear()
 
@@ -145,13 +151,12 @@ class PackTrainer:
             self._guard([spec], failures, lambda spec=spec: self._take_over(spec, joining))
         self._move_on(failures)
         self._take_in(joining, reports, failures)
+        # what restored rows repeat, and nothing else, would pass for a store that works; a sweep's store goes with it
+        at_once = not self.overlaps or bool(reports or orders.close)
         if self._news is not None:
             self._news.begin_rung()
-        self.packs = {key: pack for key, pack in self.packs.items() if len(pack)}
-        owners = {key: [self._row(member).sweep.number for member in pack.members] for key, pack in self.packs.items()}
-        for key in self._turns.turn(owners, self.sweeps.openings):
-            specs = [self._row(member).spec for member in self.packs[key].members]
-            self._guard(specs, failures, lambda key=key: self._train(key, reports, failures), key)
+        if not self._train_packs(reports, failures) or at_once:
+            self._report_written(reports, failures)
         for number in orders.close:
             self.sweeps.close(number)
             failures.append(of_sweep(number, CLOSED))
@@ -195,6 +200,7 @@ class PackTrainer:
         if row is not None and row.spec.token == withdrawal.token:
             self._drop([identity])
         # The row went on while the driver decided: what it trained beyond the verdict must never be restored.
+        self._writers.wait(identity)
         if withdrawal.keep_rung is not None:
             rungs = store.rungs(folder)
             store.prune(folder, [rung for rung in rungs if rung <= withdrawal.keep_rung])
@@ -216,6 +222,7 @@ class PackTrainer:
         number, own = narrowed(spec)
         sweep = self.sweeps[number]
         folders = [sweep.folder(own.trial, own.replica, token) for token in spec.restore]
+        self._writers.wait(spec.row)
         saved = sweep.store.newest(folders, spec.restore_to)
         rung = saved.state.rung if saved is not None else spec.source.rung if spec.source is not None else 0
         row, key = self._built(spec, rung)
@@ -228,7 +235,7 @@ class PackTrainer:
             row.standing = standing_of(saved)
             reports.extend(widened(number, report) for report in row.reports)
         elif spec.source is not None:
-            state = state_of(sweep, spec.source)
+            state = self._state_of(sweep, spec.source)
         else:
             state = initial_state(program, row.units, sweep.streams(own.trial, own.replica))
         if not has_ended(row, state):
@@ -310,11 +317,15 @@ class PackTrainer:
         if source is not None and near is not None and source[0] == key and near.rung == spec.source.rung:
             pack.exploit(index, source[1], member)
         else:
-            state = state_of(row.sweep, spec.source)
+            state = self._state_of(row.sweep, spec.source)
             check_parameters(state, pack.program.layout, row.folder)
             pack.replace(index, member, carried_on(row.sweep.settings, state))
         row.rung = spec.source.rung
         self.rows[spec.row] = row
+
+    def _state_of(self, sweep: OpenSweep, source: Source) -> RowSnapshot:
+        self._writers.wait((wide(sweep.number, source.trial), source.replica))
+        return state_of(sweep, source)
 
     def _key(self, shape: str, sweep: OpenSweep) -> PackKey:
         key = (shape, sweep.settings.report_every, sweep.settings.eval_every, 0)
@@ -331,6 +342,17 @@ class PackTrainer:
 
     # ------------------------------------------------------------------ one rung
 
+    def _train_packs(self, reports: list[RowReport], failures: list[RowFailure]) -> bool:
+        """A rung of each pack whose turn it is; whether there is any."""
+        self.packs = {key: pack for key, pack in self.packs.items() if len(pack)}
+        owners = {key: [self._row(member).sweep.number for member in pack.members] for key, pack in self.packs.items()}
+        trained = False
+        for key in self._turns.turn(owners, self.sweeps.openings):
+            specs = [self._row(member).spec for member in self.packs[key].members]
+            self._guard(specs, failures, lambda key=key: self._train(key, reports, failures), key)
+            trained = True
+        return trained
+
     def _train(self, key: PackKey, reports: list[RowReport], failures: list[RowFailure]) -> None:
         pack = self.packs[key]
         if not len(pack):
@@ -346,27 +368,34 @@ class PackTrainer:
         spent = time.perf_counter() - started
         self._turns.charge(key, spent)
         share = spent / len(pack)
+        standing = [*zip(pack.members, pack.snapshots(range(len(pack))), pack.status.tolist(), trained, strict=True)]
+        # only now, when all is read that depends on the order of rows: whose checkpoint fails leaves the pack
+        self._report_written(reports, failures)
         ended: list[RowId] = []
-        away: set[int] = set()
-        standing = zip(pack.members, pack.snapshots(range(len(pack))), pack.status.tolist(), trained, strict=True)
-        for member, state, status, metrics in [*standing]:
-            number = owner_of(member.name[0])[0]  # type: ignore[index]
-            if number in away:  # all its rows have left
+        for member, state, status, metrics in standing:
+            row = self.rows.get(member.name)  # type: ignore[arg-type]
+            if row is None:  # its checkpoint of before could not be written
                 continue
-            row = self._row(member)
             report = report_of(pack.program, RowStatus(status), row, state, metrics, share)
             if row.sweep.settings.weighs:
                 report = counted(row, report)
             row.reports.append(report)
             row.rung = state.rung
-            away.add(number)  # until its checkpoint is written
-            with self._store_of(number, failures):
-                save_checkpoint(row, state)  # before the driver hears of the rung: what it knows can be restored
-                away.discard(number)
-                reports.append(widened(number, report))
-                if report.state is not State.ACTIVE:
-                    ended.append(row.spec.row)
+            self._writers.begin(row, state, report)
+            if report.state is not State.ACTIVE:
+                ended.append(row.spec.row)
         self._drop(ended)
+
+    def settle(self) -> tuple[list[RowReport], list[RowFailure]]:
+        """See `Trainer.settle`."""
+        found: tuple[list[RowReport], list[RowFailure]] = ([], [])
+        self._report_written(*found)
+        return found
+
+    def _report_written(self, reports: list[RowReport], failures: list[RowFailure]) -> None:
+        """Report the rungs whose checkpoints were begun before: the driver hears only of what can be restored."""
+        for one in self._writers.finish():
+            self._guard([one.row.spec], failures, lambda one=one: reports.append(one.heard()))
 
     def _drop(self, identities: Sequence[RowId]) -> None:
         gone = set(identities)

@@ -79,6 +79,22 @@ def test_once_halted_no_rung_begins() -> None:
     assert trainers[0].trained == [(0, 0, 1)]
 
 
+def test_once_halted_what_was_still_being_saved_is_reported(monkeypatch) -> None:
+    trainers: list[SimTrainer] = []
+    made = actor(trainers)
+    reports, _ = made.advance(Orders(join=(RowSpec(0, 0, "t", {"x": 0.5}, 30),)))
+    monkeypatch.setattr(trainers[0], "settle", lambda: (reports, []))
+    honest = trainers[0].advance
+
+    def halted_meanwhile(orders: Orders):
+        made.halt()
+        return honest(orders)
+
+    monkeypatch.setattr(trainers[0], "advance", halted_meanwhile)
+    assert [report.rung for report in made.advance(Orders())[0]] == [2, 1]
+    assert made.advance(Orders()) == (reports, [])
+
+
 def test_closing_obeys_the_last_withdrawals() -> None:
     trainers: list[SimTrainer] = []
     made = actor(trainers)

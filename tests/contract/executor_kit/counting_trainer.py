@@ -69,6 +69,9 @@ class CountingTrainer:
     def watch(self, tell: Callable[[bool, int], None]) -> None:
         self.tell = tell
 
+    def settle(self) -> tuple[list[RowReport], list[RowFailure]]:
+        return [], []
+
     def advance(self, orders: Orders) -> tuple[list[RowReport], list[RowFailure]]:
         for gone in orders.leave:
             held = self.rows.get((gone.trial, gone.replica))

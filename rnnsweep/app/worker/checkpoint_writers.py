@@ -1,0 +1,80 @@
+"""Checkpoints of a rung are written side by side, while whatever trains next does so.
+
+    begin ─► a writer: save, then delete what no verdict can need ─► finish: the row's report may go out
+
+A disk, or an object store, takes far longer to say that a file will last than to take it: many at once wait together.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+
+from rnnsweep.app.worker.row_in_training import RowInTraining, checkpoint_of
+from rnnsweep.core.pack import RowSnapshot
+from rnnsweep.errors import StoreError
+from rnnsweep.sweep.rows import RowId, RowReport, widened
+
+WRITERS = 16
+"""Checkpoints at once."""
+CLOSING_S = 5.0
+"""How long the end of a trainer waits for what is being written, seconds."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """One checkpoint on its way.
+
+    Attributes:
+        row: whose. report: of its rung; nobody hears of it before the checkpoint would outlast a power cut.
+    """
+
+    row: RowInTraining
+    report: RowReport
+    done: Future[None]
+
+    def heard(self) -> RowReport:
+        """The report as the driver is to have it; raises what went wrong."""
+        self.done.result()
+        return widened(self.row.sweep.number, self.report)
+
+
+class CheckpointWriters:
+    """Threads that write checkpoints; of one row one at a time, since each rung is finished before the next begins."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="checkpoint")
+        self._begun: list[Writing] = []
+
+    def begin(self, row: RowInTraining, state: RowSnapshot, report: RowReport) -> None:
+        """Write the row's present rung; what goes into it beside the state is taken now, since the row trains on."""
+        write = partial(checkpoint_of(row, state), row.sweep.store)
+        self._begun.append(Writing(row, report, self._pool.submit(write)))
+
+    def wait(self, row: RowId) -> None:
+        """Until nobody writes or deletes in the row's folders."""
+        wait([one.done for one in self._begun if one.row.spec.row == row])
+
+    def finish(self) -> list[Writing]:
+        """Wait for all that were begun; after trouble with a sweep's store there is nothing more of that sweep."""
+        begun, self._begun = self._begun, []
+        found: list[Writing] = []
+        away: set[int] = set()
+        for one in begun:
+            number = one.row.sweep.number
+            # what has not begun is not tried: each would wait for the store as long as the first did
+            if number in away and one.done.cancel():
+                continue
+            error = one.done.exception()
+            if number not in away:
+                found.append(one)
+            if isinstance(error, StoreError):
+                away.add(number)
+        return found
+
+    def close(self) -> None:
+        """Let what is being written end, but not for ever: nobody was told of it."""
+        wait([one.done for one in self._begun], CLOSING_S)
+        self._begun = []
+        self._pool.shutdown(cancel_futures=True)
