@@ -19,6 +19,8 @@ from rnnsweep.loader import SCORES
 PACKAGE = Path(__file__).parents[2]
 MAKERS = ("core", "app/worker", "sweep/objective.py", "loader.py", "unit.py")
 """What makes numbers within the package; the rest (commands, stores, reports) may change without changing any."""
+CODE = (".py", ".cu", ".cuh")
+"""Endings of files that are code: kernels of a GPU are CUDA C++."""
 DECISIVE = ("torch", "numba", "llvmlite")
 """Libraries that compute, or compile what computes: their versions, in every fingerprint, stand for all their files."""
 DIGITS = 16
@@ -55,7 +57,8 @@ def own_code() -> str:
 def _own_files() -> Iterator[Path]:
     for maker in MAKERS:
         place = PACKAGE / maker
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+        files = (file for file in place.rglob("*") if file.suffix in CODE) if place.is_dir() else [place]
+        for file in sorted(files):
             parts = file.relative_to(PACKAGE).parts
             if not (parts[0] == "core" and parts[1] in UNIT_FOLDERS):
                 yield file

@@ -88,4 +88,8 @@ def test_the_folders_of_units_are_all_named() -> None:
     """A folder that is missing here would count as code of every sweep: a new unit in it would refuse old sweeps."""
     core = sources.PACKAGE / "core"
     packages = {file.parent.name for file in core.glob("*/__init__.py")}
-    assert packages == {*sources.UNIT_FOLDERS, "recurrence"}
+    assert packages == {*sources.UNIT_FOLDERS, "recurrence", "gpu"}
+
+
+def test_kernels_in_cuda_are_code_too() -> None:
+    assert {file.suffix for file in sources._own_files()} == set(sources.CODE)
