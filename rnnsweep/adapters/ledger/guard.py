@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -120,6 +121,9 @@ class AdvisoryGuard:
     def drop(self) -> None:
         """See `Guard.drop`."""
         if self._connection is not None:
+            # Said, where the session still listens: a server notices a closed one only when it looks.
+            with suppress(SQLAlchemyError):
+                self._connection.execute(sa.select(sa.func.pg_advisory_unlock(_ADVISORY_CLASS, self._key)))
             self._connection.invalidate()  # closes the session, and with it the lock, whatever its state
             self._connection.close()
             self._connection = None
