@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.activations import ACTIVATIONS, Activation
+from rnnsweep.core.recurrence.base import Engine, Tangent
+from rnnsweep.core.recurrence.cells import Cell, KeptRecord
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterEngine, FilterGradients, FilterRecord
-
-
-class FilteringEngine(Engine, FilterEngine, Protocol):
-    """An engine that runs filters too."""
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
+from rnnsweep.errors import ConfigError
 
 
 class BesideLoops:
@@ -39,11 +40,10 @@ class BesideLoops:
         return self._beside.matmul(left, right)
 
 
-class BesideFilteredLoops(BesideLoops):
-    """Filters before the loop as well."""
+class Filtering:
+    """Hands filters before the loop to that engine as well."""
 
-    def __init__(self, plain: FilteringEngine) -> None:
-        super().__init__(plain)
+    def __init__(self, plain: FilterEngine) -> None:
         self._filtering = plain
 
     def filtered(
@@ -57,3 +57,61 @@ class BesideFilteredLoops(BesideLoops):
     ) -> FilterGradients:
         """See `FilterEngine.filtered_back`."""
         return self._filtering.filtered_back(record, gradient, further=further)
+
+
+@runtime_checkable
+class LoopsOfCell(Protocol):
+    """Fused loops of one cell, as an engine launches them."""
+
+    def forward(
+        self, inputs: Float[Tensor, "P T B I"], weights: LoopWeights, lengths: Int64[Tensor, "P ..."]
+    ) -> KeptRecord:
+        """See `Engine.forward`; without w_in, drives are given."""
+        ...
+
+    def backward(self, record: KeptRecord, direct: Direct, *, keep: bool) -> tuple[LoopGradients, Trace | None]:
+        """See `Engine.backward`; `direct` may cover the leading entries of the state only."""
+        ...
+
+
+class OneCellEngine(BesideLoops):
+    """Base of engines of one cell: records and traces are those of `CellEngine`, but for the drives.
+
+    Attributes:
+        cell: what runs.
+    """
+
+    def __init__(self, plain: Engine, cell: Cell, loops: LoopsOfCell) -> None:
+        super().__init__(plain)
+        self.cell, self._loops = cell, loops
+
+    def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
+        """What the simple engine refuses of a type, and of the machine; a cell has its own activations."""
+        del activation
+        return self._beside.refuses(ACTIVATIONS["tanh"], dtype)
+
+    def forward(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, "P ..."],
+    ) -> KeptRecord:
+        """See `Engine.forward`; without w_in, drives are given."""
+        del activation
+        return self._loops.forward(inputs, weights, lengths)
+
+    def backward(
+        self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
+    ) -> tuple[LoopGradients, Trace | None]:
+        """See `Engine.backward`; `direct` may cover the leading entries of the state only."""
+        del activation
+        assert isinstance(record, KeptRecord)
+        return self._loops.backward(record, direct, keep=keep)
+
+    def tangent(
+        self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
+    ) -> Tangent:
+        """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
+        del trace, step, horizon, activation
+        raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")

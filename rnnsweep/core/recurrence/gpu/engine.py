@@ -20,14 +20,15 @@ from rnnsweep.core.recurrence.base import (
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of, parameter
+from rnnsweep.core.recurrence.gpu.cell_loops import CellLoops
 from rnnsweep.core.recurrence.gpu.description import Description
 from rnnsweep.core.recurrence.gpu.judging import judged
 from rnnsweep.core.recurrence.gpu.layout import items_of
 from rnnsweep.core.recurrence.gpu.loops import Loops, fuses_inputs
 from rnnsweep.core.recurrence.gpu.norm_ratio import norm_ratio
-from rnnsweep.core.recurrence.gpu.paired_loops import PairedLoops
 from rnnsweep.core.recurrence.gpu.simple_step import FUSED
 from rnnsweep.core.recurrence.gpu.weight_gradients import WantedWeights, weight_gradients
+from rnnsweep.core.recurrence.paired_loops import PairedLoops
 from rnnsweep.core.types import (
     Direct,
     KernelArguments,
@@ -73,7 +74,7 @@ class GpuEngine:
 
     def __init__(self) -> None:
         compiling.require()
-        self._paired = PairedLoops()
+        self._paired = PairedLoops(lambda cell: CellLoops(cell, shown=True))
         self._filters = GpuFilterLoops()
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:

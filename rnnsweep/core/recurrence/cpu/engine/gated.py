@@ -21,12 +21,12 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
-from rnnsweep.core.recurrence.wrapping import BesideFilteredLoops
+from rnnsweep.core.recurrence.wrapping import BesideLoops, Filtering
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
 
-class GatedEngine(BesideFilteredLoops):
+class GatedEngine(BesideLoops, Filtering):
     """Fused loops of one gated cell; what `CpuEngine` promises about rows, threads and buffers holds here too.
 
     Records and traces are those of `CellEngine`: states [P, T + 1, B, S], delta = dC/da_t.
@@ -55,7 +55,8 @@ class GatedEngine(BesideFilteredLoops):
 
     def __init__(self, cell: Cell, threads: int | None = None) -> None:
         self._plain = CpuEngine(threads)
-        super().__init__(self._plain)
+        BesideLoops.__init__(self, self._plain)
+        Filtering.__init__(self, self._plain)
         self.cell, self._workspace = cell, Workspace()
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count

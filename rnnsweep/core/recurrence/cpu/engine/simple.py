@@ -14,6 +14,7 @@ from torch import Tensor
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import BackwardTerm, NormRatio, Tangent, TermResult
 from rnnsweep.core.recurrence.cpu import host
+from rnnsweep.core.recurrence.cpu.engine.cell_loops import CellLoops
 from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     SAMPLES_PER_BLOCK,
     RowThreads,
@@ -24,9 +25,9 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.filter_loops import FilterLoops
-from rnnsweep.core.recurrence.cpu.engine.paired_loops import PairedLoops
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.layer_norm import NormedRecord
+from rnnsweep.core.recurrence.paired_loops import PairedLoops
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace, check_parts
 
 
@@ -64,7 +65,7 @@ class CpuEngine:
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
         self._filters = FilterLoops(self._threads, self._workspace)
-        self._paired = PairedLoops(self._threads, self._workspace)
+        self._paired = PairedLoops(lambda cell: CellLoops(cell, self._threads, self._workspace, shown=True))
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """No numba, no FMA vectors, an unknown activation, or another type than float32 and float64."""
