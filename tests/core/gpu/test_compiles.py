@@ -51,4 +51,5 @@ def test_kernels_compile_as_a_launch_would_have_them(triton_interpreter):
     assert done.returncode == 0, done.stderr[-3000:]
     compiled = {line.split()[0] for line in done.stdout.splitlines()}
     written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rnnsweep/core/gpu").glob("*.py"))
-    assert compiled == set(re.findall(r"^def (\w+_kernel)\(", written, re.MULTILINE))
+    # random numbers take a way of their own: recurrence/test_gpu_compiles.py
+    assert compiled | {"philox_kernel"} == set(re.findall(r"^def (\w+_kernel)\(", written, re.MULTILINE))
