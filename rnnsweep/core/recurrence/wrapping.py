@@ -74,21 +74,36 @@ class LoopsOfCell(Protocol):
         ...
 
 
-class OneCellEngine(BesideLoops):
-    """Base of engines of one cell: records and traces are those of `CellEngine`, but for the drives.
+class OfOneCell(BesideLoops):
+    """Base of engines of one cell: what they refuse.
 
     Attributes:
         cell: what runs.
     """
 
-    def __init__(self, plain: Engine, cell: Cell, loops: LoopsOfCell) -> None:
+    def __init__(self, plain: Engine, cell: Cell) -> None:
         super().__init__(plain)
-        self.cell, self._loops = cell, loops
+        self.cell = cell
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """What the simple engine refuses of a type, and of the machine; a cell has its own activations."""
         del activation
         return self._beside.refuses(ACTIVATIONS["tanh"], dtype)
+
+    def tangent(
+        self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
+    ) -> Tangent:
+        """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
+        del trace, step, horizon, activation
+        raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
+
+
+class OneCellEngine(OfOneCell):
+    """Base of those whose loops a helper runs: records and traces are those of `CellEngine`, but for the drives."""
+
+    def __init__(self, plain: Engine, cell: Cell, loops: LoopsOfCell) -> None:
+        super().__init__(plain, cell)
+        self._loops = loops
 
     def forward(
         self,
@@ -108,10 +123,3 @@ class OneCellEngine(BesideLoops):
         del activation
         assert isinstance(record, KeptRecord)
         return self._loops.backward(record, direct, keep=keep)
-
-    def tangent(
-        self, trace: Trace, step: Float[Tensor, "P R A"], horizon: Int64[Tensor, " P"], activation: Activation
-    ) -> Tangent:
-        """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
-        del trace, step, horizon, activation
-        raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")

@@ -9,8 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rnnsweep.core.activations import ACTIVATIONS, Activation
-from rnnsweep.core.recurrence.base import Tangent
+from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cells import Cell, KeptRecord, whole_direct
 from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     ALIGN,
@@ -21,12 +20,11 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
-from rnnsweep.core.recurrence.wrapping import BesideLoops, Filtering
+from rnnsweep.core.recurrence.wrapping import Filtering, OfOneCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
-from rnnsweep.errors import ConfigError
 
 
-class GatedEngine(BesideLoops, Filtering):
+class GatedEngine(OfOneCell, Filtering):
     """Fused loops of one gated cell; what `CpuEngine` promises about rows, threads and buffers holds here too.
 
     Records and traces are those of `CellEngine`: states [P, T + 1, B, S], delta = dC/da_t.
@@ -54,10 +52,10 @@ class GatedEngine(BesideLoops, Filtering):
     ahead: ClassVar[bool] = False
 
     def __init__(self, cell: Cell, threads: int | None = None) -> None:
-        self._plain = CpuEngine(threads)
-        BesideLoops.__init__(self, self._plain)
-        Filtering.__init__(self, self._plain)
-        self.cell, self._workspace = cell, Workspace()
+        plain = CpuEngine(threads)
+        OfOneCell.__init__(self, plain, cell)
+        Filtering.__init__(self, plain)
+        self._workspace = Workspace()
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
         if self._normed:
@@ -67,11 +65,6 @@ class GatedEngine(BesideLoops, Filtering):
     def _normed(self) -> bool:
         """Whether there is layer norm in the cell."""
         return self.cell.kept > 5 * self.cell.hidden
-
-    def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
-        """No numba, no FMA vectors, or another type than float32 and float64; a gated cell has its own activations."""
-        del activation
-        return self._plain.refuses(ACTIVATIONS["tanh"], dtype)
 
     def forward(
         self,
@@ -204,13 +197,6 @@ class GatedEngine(BesideLoops, Filtering):
         if not self.cell.hidden <= given.shape[-1] <= self.cell.state:
             raise ValueError(f"direct gradients have {given.shape[-1]} entries, not {self.cell.hidden}")
         return given.shape[-1]
-
-    def tangent(
-        self, trace: Trace, step: Float[Tensor, "P H A"], horizon: Int64[Tensor, " P"], activation: Activation
-    ) -> Tangent:
-        """Refused: the recursion is defined for the simple cell only (configs are checked before)."""
-        del trace, step, horizon, activation
-        raise ConfigError(f"{type(self.cell).__name__} has no tangent recursion", key="controllers.sampling")
 
     def _drives(self, delta: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T B A"]:
         """Gradients of given drives."""

@@ -39,12 +39,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
   const long long given = (long long)B * job.given;  // of one step's direct part
   const real* steps = job.steps + (STEPS ? row * T * given : 0);
 
-  int begins = T;
-  for (int b = 0; b < ITEMS && start + b < B; ++b) {
-    const int at = T - (int)(job.each ? job.lengths[row * B + start + b] : job.lengths[row]);
-    begins = at < begins ? at : begins;
-    if (!job.each) break;
-  }
+  const int begins = first_step(job.lengths, job.each, row, start, ITEMS, B, T);
   if (N) {
     for (int i = thread; i < Out::PLACES * Out::ROWS; i += THREADS) {
       const int n = i / Out::ROWS, k = i % Out::ROWS;  // along the rows of w_rec, as they lie in memory

@@ -46,12 +46,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Jo
   const real* own = job.own + row * (OWN * U);
   const real* inputs = job.inputs + row * T * (long long)B * (FUSED ? FUSED : DRIVES * U);
 
-  int begins = T;  // the tile's first own step
-  for (int b = 0; b < ITEMS && start + b < B; ++b) {
-    const int at = T - (int)(job.each ? job.lengths[row * B + start + b] : job.lengths[row]);
-    begins = at < begins ? at : begins;
-    if (!job.each) break;
-  }
+  const int begins = first_step(job.lengths, job.each, row, start, ITEMS, B, T);
   if (N) {
     for (int i = thread; i < Into::ROWS * Into::PLACES; i += THREADS) {
       const int k = i / (Into::PLACES), n = i % (Into::PLACES);

@@ -22,6 +22,17 @@ __device__ __forceinline__ real exp_of(real x) { return exp(x); }
 __device__ __forceinline__ real size_of(real x) { return fabs(x); }
 #endif
 
+// The first step that is any own one of a tile of samples from `start` on; `each`: lengths of all sequences, not of rows.
+__device__ __forceinline__ int first_step(const long long* lengths, bool each, long long row, int start, int items, int B, int T) {
+  if (!each) return T - (int)lengths[row];
+  int begins = T;
+  for (int b = start; b < start + items && b < B; ++b) {
+    const int at = T - (int)lengths[row * B + b];
+    begins = at < begins ? at : begins;
+  }
+  return begins;
+}
+
 #ifndef SHARED  // the tests' stand-in for a device has its own
 #define SHARED(name) extern __shared__ __align__(16) real name[]
 #endif
