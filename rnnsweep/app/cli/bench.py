@@ -25,6 +25,9 @@ def bench(
     """Measure one update of one row (T = 100, B = 10, H = 100) against this machine's GEMM rate."""
     from rnnsweep.app.studies.bench import bench_config, measure
 
+    # Each name as the config takes it: a mistyped one is refused before anything is measured.
+    for name in engine or ():
+        bench_config([*(overrides or []), f"engine={name}"])
     results = measure(bench_config(overrides or []), engine or ["auto"], rows or [8, 64, 512], processes, updates)
     if as_json:
         emit(list(results))
