@@ -60,13 +60,16 @@ class OutOfTime(Exception):
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise `OutOfTime` in the block after so many seconds, as soon as Python has its turn."""
+    """Raise `OutOfTime` in the block after so many seconds, as soon as Python has its turn.
+
+    And each second again until the block has ended: Python forgets an error that is raised while it frees an object.
+    """
 
     def stop(number: int, frame: object) -> None:
         raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:
