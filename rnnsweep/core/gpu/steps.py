@@ -99,7 +99,7 @@ def _at_row(pointers, p):
     return own
 
 
-def _moved(values, gradients, slots, own, count, factor, rate, weight, base, at, N):  # noqa: PLR0913
+def _moved(values, gradients, slots, own, count, factor, rate, weight, p, base, at, N):  # noqa: PLR0913
     """A block of parameters and state after the step, and the step."""
     some = at < N
     g = tl.load(gradients + base + at, mask=some, other=0)
@@ -112,7 +112,8 @@ def _moved(values, gradients, slots, own, count, factor, rate, weight, base, at,
     x = tl.load(values + base + at, mask=some, other=0)
     if weight is not None:
         # selected, as in `Optimizer.decay`: step - 0 * x is not the step to the bit
-        step = tl.where(weight > 0, step - rate * weight * x, step)
+        decay = tl.load(weight + p)
+        step = tl.where(decay > 0, step - tl.load(rate + p) * decay * x, step)
     return tl.where(some, x + step, 0), new, step
 
 
@@ -133,7 +134,7 @@ def _limited(norm, known, threshold, share, shared, p, alive):  # noqa: PLR0913
         # exactly 1 where nothing is clipped: a product with 1 changes no bit
         return tl.where(over, ratio(limit, norm), 1), tl.where(over, limit, norm), ~known
     else:
-        return None, norm, known & ~known
+        return tl.full((), 1, norm.dtype), norm, known & ~known
 
 
 def step_kernel(  # noqa: PLR0913
@@ -165,18 +166,21 @@ def step_kernel(  # noqa: PLR0913
     accept = alive & ~diverged & ~drop
     if admitted is not None:
         accept &= tl.load(admitted + p) != 0
-    rates = _rates(rate, weight, p)
     taken_before = count.to(cost.dtype)
     total = tl.zeros((BLOCK,), cost.dtype)
     for start in range(0, tl.where(accept, N, 0), BLOCK):
-        x, _, _ = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
+        x, _, _ = _moved(
+            values, gradients, slots, hypers, taken_before, factor, rate, weight, p, base, start + block, N
+        )
         total += x
     # a sum is finite where all its terms are, but for overflow, which is as good a reason to stop
     broken = accept & ~finite(tl.sum(total, 0))
     accept &= ~broken
     diverged |= broken
     for start in range(0, tl.where(accept, N, 0), BLOCK):
-        x, new, _ = _moved(values, gradients, slots, hypers, taken_before, factor, *rates, base, start + block, N)
+        x, new, _ = _moved(
+            values, gradients, slots, hypers, taken_before, factor, rate, weight, p, base, start + block, N
+        )
         tl.store(values + base + start + block, x, mask=start + block < N)
         for k in tl.static_range(len(slots)):
             tl.store(slots[k] + base + start + block, new[k], mask=start + block < N)
@@ -198,19 +202,10 @@ def propose_kernel(  # noqa: PLR0913
         limit = tl.load(threshold + p)
         # exactly 1 where nothing is clipped, as in `_limited`
         factor = tl.where(finite(norm) & (norm > limit), ratio(limit, norm), 1)
-    count, rates = tl.load(taken + p).to(values.dtype.element_ty), _rates(rate, weight, p)
+    count = tl.load(taken + p).to(values.dtype.element_ty)
     for start in range(0, N, BLOCK):
-        _, _, step = _moved(values, gradients, slots, hypers, count, factor, *rates, base, start + block, N)
+        _, _, step = _moved(values, gradients, slots, hypers, count, factor, rate, weight, p, base, start + block, N)
         tl.store(proposed + base + start + block, step, mask=start + block < N)
-
-
-@triton.jit
-def _rates(rate, weight, p):
-    """The row's learning rate and weight decay, where there is decay."""
-    if weight is not None:
-        return tl.load(rate + p), tl.load(weight + p)
-    else:
-        return None, None
 
 
 @dataclass(frozen=True)
