@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -91,9 +92,15 @@ def test_matrices_that_shared_memory_does_not_hold(gpu: OnDevice, monkeypatch: p
     assert all(close(mine[name], value, 1e-12) for name, value in true.items() if value.numel())
 
 
+def loops_alone(gpu: OnDevice, kind: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Any:
+    """A case whose drives are none of cuBLAS's products, which are equal for equal packs only."""
+    driven = gpu.device == "cpu" or KINDS[kind].Case(kind).cell.additive
+    return KINDS[kind].Case(kind, shape, driven=driven, dtype=dtype)
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_loops_of_a_row_are_the_same_in_every_pack(gpu: OnDevice, kind: str) -> None:
-    case = KINDS[kind].Case(kind, (3, 4, 5, 12, 2), dtype=torch.float32)
+    case = loops_alone(gpu, kind, (3, 4, 5, 12, 2), torch.float32)
     whole = case.run(fused(gpu, case.cell))[1]
     for p in range(3):
         alone = case.rows(slice(p, p + 1)).run(fused(gpu, case.cell))[1]
@@ -102,7 +109,7 @@ def test_loops_of_a_row_are_the_same_in_every_pack(gpu: OnDevice, kind: str) -> 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", *list(described.KINDS)[:3]])
 def test_short_rows_are_shorter_packs(gpu: OnDevice, kind: str) -> None:
-    case = KINDS[kind].Case(kind, (3, 6, 4, 8, 3))
+    case = loops_alone(gpu, kind, (3, 6, 4, 8, 3))
     assert_short_rows_are_shorter_packs(case, fused(gpu, case.cell), ("w_rec", "w_in", "bias", "h0"), assert_close)
 
 

@@ -46,9 +46,9 @@ def parameter(
 
 
 def own_of(
-    at: KernelArguments, description: Description, values: Mapping[str, Float[Tensor, "P _"] | None], P: int
+    at: KernelArguments, description: Description, values: Mapping[str, Float[Tensor, "P ..."] | None], P: int
 ) -> Float[Tensor, "P N U"]:
-    """The parameters that the formulas read, side by side; one number is spread over the units."""
+    """Those of the parameters that the formulas read, [P, 1] or [P, U], side by side; a number is for all units."""
     U = description.units
     blocks: list[Tensor] = []
     for name in description.formulas.own:
