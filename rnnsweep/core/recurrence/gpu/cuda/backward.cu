@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
     for (int i = thread; i < SECOND_VECTORS; i += THREADS) reads[i] = real(0);
   }
   real g[TURNS][TOGETHER][STATES], before[TURNS][TOGETHER][STATES], after[TURNS][TOGETHER][STATES], keep[TURNS][TOGETHER][KEPT ? KEPT : 1];
-  real direct[STEPS ? TURNS : 1][STEPS ? TOGETHER : 1][STATES], down[TURNS][DOWN ? DOWN : 1], errors[SECOND ? TURNS : 1][SECOND ? TOGETHER : 1][BLOCKS];
+  real direct[STEPS ? TURNS : 1][STEPS ? TOGETHER : 1][STATES], down[TURNS][TOGETHER][DOWN ? DOWN : 1], errors[SECOND ? TURNS : 1][SECOND ? TOGETHER : 1][BLOCKS];
   int starts[TURNS][TOGETHER];
   auto ask = [&](int t) {  // what step index t wants from memory
     const real* h_now = h + t * size;
@@ -79,10 +79,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
   for (int turn = 0; turn < TURNS; ++turn) {
     const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U);
     #pragma unroll
-    for (int i = 0; i < DOWN; ++i) down[turn][i] = real(0);
-    #pragma unroll
     for (int j = 0; j < TOGETHER; ++j) {
       const int b = start + item + j;
+      #pragma unroll
+      for (int i = 0; i < DOWN; ++i) down[turn][j][i] = real(0);
       const bool on = place < U * GROUPS && item + j < ITEMS && b < B;
       starts[turn][j] = on ? (job.each ? T - (int)job.lengths[row * B + b] : begins) : T;
       #pragma unroll
@@ -139,7 +139,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         #pragma unroll
         for (int s = 0; s < STATES; ++s) g[turn][j][s] = on ? past[s] : g[turn][j][s];
         #pragma unroll
-        for (int i = 0; i < DOWN; ++i) down[turn][i] += on ? parts[i] : real(0);
+        for (int i = 0; i < DOWN; ++i) down[turn][j][i] += on ? parts[i] : real(0);
         if (!SECOND) leave(turn, j, error);
         else if (item + j < ITEMS) reads[u * SECOND_WIDTH + item + j] = error[BLOCKS - 1];
       }
@@ -188,37 +188,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
       }
     }
   }
-  // Steps before any sequence began hand the error on.
   #pragma unroll
   for (int turn = 0; turn < TURNS; ++turn)
     #pragma unroll
     for (int j = 0; j < TOGETHER; ++j) {
-      const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U), b = start + item + j;
-      if (place >= U * GROUPS || item + j >= ITEMS || b >= B) break;
+      const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U) + j, b = start + item;
+      if (place >= U * GROUPS || item >= ITEMS || b >= B) break;
+      // Steps before any sequence began hand the error on.
       for (int t = 0; t < begins; ++t) {
         for (int i = 0; i < BLOCKS; ++i) dx[((long long)t * B + b) * (BLOCKS * U) + i * U + u] = real(0);
         if (back) for (int s = 0; s < STATES; ++s) back[t * size + (long long)b * (U * STATES) + s * U + u] = g[turn][j][s];
       }
+      // Each sample's own: how samples are spread over programs changes no sum.
+      #pragma unroll
+      for (int i = 0; i < DOWN; ++i) job.down[((row * B + b) * DOWN + i) * U + u] = down[turn][j][i];
+      if (job.dh0)
+        #pragma unroll
+        for (int s = 0; s < STATES; ++s) job.dh0[((row * B + b) * STATES + s) * U + u] = g[turn][j][s];
     }
-  // Sums over the tile's samples, always in the same order.
-  auto gather = [&](auto value, real* to) {
-    __syncthreads();
-    #pragma unroll
-    for (int turn = 0; turn < TURNS; ++turn) {
-      const int place = thread + turn * THREADS;
-      if (place < U * GROUPS) memory[place] = value(turn);
-    }
-    __syncthreads();
-    for (int u = thread; u < U; u += THREADS) {
-      real total = real(0);
-      for (int i = 0; i < GROUPS; ++i) total += memory[i * U + u];
-      to[u] = total;
-    }
-  };
-  #pragma unroll
-  for (int i = 0; i < DOWN; ++i) gather([&](int turn) { return down[turn][i]; }, job.down + (tile * DOWN + i) * U);
-  if (job.dh0)
-    #pragma unroll
-    for (int s = 0; s < STATES; ++s)
-      gather([&](int turn) { return TOGETHER == 2 ? g[turn][0][s] + g[turn][TOGETHER - 1][s] : g[turn][0][s]; }, job.dh0 + (tile * STATES + s) * U);
 }
