@@ -18,6 +18,8 @@ from rnnsweep.core.recurrence.gpu.source import program
 from rnnsweep.core.types import Direct
 
 _INNER_FUSED = 32
+_UNROLL = 4
+"""Turns of a product's loop that are written out."""
 _SUMMED = 128
 """Threads of a program that adds up samples."""
 
@@ -138,7 +140,7 @@ def _finished(  # noqa: PLR0913
     # One or two samples at a time: whichever leaves fewer turns idle.
     slots = {each: -(-description.units * -(-items // each) // threads) * each for each in (2, 1)}
     constants = {
-        **description.constants(), **extra, "TOGETHER": min(slots, key=lambda each: slots[each]), "UNROLL": 4,
+        **description.constants(), **extra, "TOGETHER": min(slots, key=lambda each: slots[each]), "UNROLL": _UNROLL,
         "ITEMS": items, "THREADS": threads, "RESIDENT": int(resident), "PROGRAMS": programs,
         "WIDTH": layout.width(items) if layout else lane,
         "STRIDE": layout.stride if layout else lane, "COLUMNS": layout.tile if layout else lane,
