@@ -14,6 +14,8 @@ MULTIPROCESSORS = 132
 MOST_WARPS = 16
 """Of a program; more columns than these have are another turn of theirs."""
 _MOST_ITEMS = 12
+_WAITING = 2
+"""Programs of a multiprocessor that wait in turns; with each more, less is done per number of the matrix read."""
 _THREADS = 512
 _MOST_SLICES = 16
 _LEAST_THREADS = 64
@@ -85,8 +87,7 @@ def items_for(P: int, B: int, items: int, programs: int) -> int:
     Args:
         P, B: rows, samples of each. items: when there are many rows. programs: that a multiprocessor has room for.
     """
-    # Two programs of a multiprocessor wait for each other's loads; each more has less to do per number of the matrix.
-    tiles = min(B, MULTIPROCESSORS * min(programs, 2) // P)
+    tiles = min(B, MULTIPROCESSORS * min(programs, _WAITING) // P)
     return min(items, -(-B // tiles)) if tiles else items
 
 

@@ -64,21 +64,28 @@ def fuses_inputs(description: Description, inner: int) -> bool:
 
 
 @lru_cache(maxsize=256)
-def forward_sized(description: Description, itemsize: int, items: int, fused: int, *, biased: bool) -> Sized:
-    """For so many samples per program and, where they join the product, so many inputs."""
+def forward_sized(
+    description: Description, itemsize: int, items: int, fused: int, *, biased: bool, alike: bool = True
+) -> Sized:
+    """For so many samples per program and, where they join the product, so many inputs.
+
+    `alike`: every program has all of its samples, and they begin with their row.
+    """
     inner = description.read * description.units + fused + int(biased)
     layout = ProductLayout.of(inner, description.product * description.units, itemsize) if description.product else None
-    extra = {"FUSED": fused, "BIASED": int(biased)}
+    extra = {"FUSED": fused, "BIASED": int(biased), "ALIKE": int(alike)}
     return _sized("forward", description, description.step(), layout, itemsize, items, extra)
 
 
 @lru_cache(maxsize=256)
-def backward_sized(description: Description, itemsize: int, items: int, *, steps: bool = False) -> Sized:
+def backward_sized(
+    description: Description, itemsize: int, items: int, *, steps: bool = False, alike: bool = True
+) -> Sized:
     """As `forward_sized`; `steps`: for a loss of every step."""
     units = description.units
-    sizes = (description.product * units, description.read * units)
+    sizes, extra = (description.product * units, description.read * units), {"STEPS": int(steps), "ALIKE": int(alike)}
     layout = ProductLayout.of(*sizes, itemsize) if description.product else None
-    return _sized("backward", description, description.pull(), layout, itemsize, items, {"STEPS": int(steps)})
+    return _sized("backward", description, description.pull(), layout, itemsize, items, extra)
 
 
 @lru_cache(maxsize=256)
@@ -178,9 +185,9 @@ class Loops:
         f, U = self.description.formulas, self.description.units
         fused = 0 if w_in is None else I
         sized = _for_rows(
-            lambda items: forward_sized(
-                self.description, inputs.element_size(), items, fused, biased=bias is not None
-            ), P, B,
+            lambda items, alike: forward_sized(
+                self.description, inputs.element_size(), items, fused, biased=bias is not None, alike=alike
+            ), P, B, lengths,
         )  # fmt: skip
         h, kept = inputs.new_empty(P, T + 1, B, f.states * U), inputs.new_empty(P, T, B, f.kept * U)
         tensors = (inputs, w_rec, w_in, bias, own, h0, second, lengths, h, kept, _scratch(sized, inputs, P, B))
@@ -208,7 +215,10 @@ class Loops:
             (self.description.formulas, self.description.units),
         )
         steps = direct.steps is not None
-        sized = _for_rows(lambda items: backward_sized(self.description, h.element_size(), items, steps=steps), P, B)
+        sized = _for_rows(
+            lambda items, alike: backward_sized(self.description, h.element_size(), items, steps=steps, alike=alike),
+            P, B, lengths,
+        )  # fmt: skip
         given = direct.last if direct.steps is None else direct.steps
         assert given is not None
         blocks = f.inputs + bool(self.description.second)
@@ -281,8 +291,8 @@ def sample_sums(parts: Float[Tensor, "P B ..."]) -> Float[Tensor, "P ..."]:
     return total
 
 
-def _for_rows(sized: Callable[[int], Sized], P: int, B: int) -> Sized:
+def _for_rows(sized: Callable[[int, bool], Sized], P: int, B: int, lengths: Int64[Tensor, "P ..."]) -> Sized:
     """The loop whose programs fill the device best; which of them it is changes no sum."""
-    full = sized(items_of(B))
-    items = items_for(P, B, full.items, full.programs)
-    return full if items == full.items else sized(items)
+    most = items_of(B)
+    items = items_for(P, B, most, sized(most, True).programs)
+    return sized(items, lengths.ndim == 1 and B % items == 0)
