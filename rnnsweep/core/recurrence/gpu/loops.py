@@ -20,6 +20,8 @@ from rnnsweep.core.types import Direct
 _INNER_FUSED = 32
 _UNROLL = 4
 """Turns of a product's loop that are written out."""
+_SCHEDULERS = 4
+"""Of a multiprocessor: a warp stays with one of them."""
 _SUMMED = 128
 """Threads of a program that adds up samples."""
 
@@ -112,6 +114,15 @@ def _threads(layout: ProductLayout | None, units: int, items: int) -> int:
     return 32 * max(layout.warps if layout else 1, min(-(-units * items // (8 * 32)), MOST_WARPS))
 
 
+def _warps_alone(least: int, entries: int) -> int:
+    """Of a program that has a multiprocessor to itself: those with which the formulas are through first."""
+
+    def spent(warps: int) -> int:
+        return -(-entries // (32 * warps)) * -(-warps // _SCHEDULERS)
+
+    return min(range(least, max(least, MOST_WARPS) + 1), key=spent)
+
+
 def _sized(  # noqa: PLR0913
     name: str, description: Description, functions: str, layout: ProductLayout | None, itemsize: int, items: int,
     extra: dict[str, int],
@@ -123,6 +134,8 @@ def _sized(  # noqa: PLR0913
         inside = ProductLayout.of(description.units, description.units, itemsize)
         threads = max(threads, 32 * inside.warps)
         entries, matrix = (a + b for a, b in zip((entries, matrix), _entries(inside, items, lane), strict=True))
+    if itemsize == 4 and 2 * itemsize * (entries + matrix) > SHARED_BYTES:
+        threads = 32 * _warps_alone(threads // 32, description.units * items)
     memory = itemsize * max(entries, lane), matrix
     return _finished(name, description, functions, layout, (itemsize, items, threads), memory, extra)
 
