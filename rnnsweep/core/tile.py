@@ -151,7 +151,7 @@ def _standing(tile: Tile) -> _Standing:
     decays = bool((hypers.get("optimizer.weight_decay", torch.zeros(1)) > 0).any())
     # A controller without hyperparameters of its own answers once for all rows.
     on = {
-        name: unit.active(tile.unit_hypers(f"controllers.{name}")).expand(len(tile.step))
+        name: unit.active(tile.unit_hypers(f"controllers.{name}")).to(tile.step.device).expand(len(tile.step))
         for name, unit in program.controllers.items()
     }
     return _Standing(on, {name: bool(value.any()) for name, value in on.items()}, placed, decays)

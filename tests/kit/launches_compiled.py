@@ -1,26 +1,30 @@
-"""Every kernel of `core.gpu` as a launch on an H100 would compile it, on a machine without one; a process of its own.
+"""Every kernel of Triton's as a launch on an H100 would compile it, on a machine without one; a process of its own.
 
-A launch finds out types, tuples, numbers that are 1 and annotations by itself: Triton's own way there is taken, up to
-the launch. Prints how often each kernel was compiled.
+A launch finds out types, tuples, numbers that are 1 and annotations by itself: the package's and Triton's own way there
+is taken, up to the launch. Prints how often each kernel was compiled.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from unittest import mock
 
 import torch
 from triton.backends.compiler import GPUTarget
-from triton.runtime import driver
+from triton.runtime import JITFunction, driver
 
 from rnnsweep.core import rng
-from rnnsweep.core.gpu import gathering, read_outs, sequences, steps, symbols
+from rnnsweep.core.gpu import gathering, random_numbers, read_outs, sequences, steps, symbols
 from rnnsweep.core.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR
 from rnnsweep.core.optimizers.adagrad import Adagrad
 from rnnsweep.core.optimizers.adam import Adam
 from rnnsweep.core.optimizers.base import EntrywiseOptimizer
 from rnnsweep.core.optimizers.rmsprop import RmsProp
 from rnnsweep.core.optimizers.sgd import Sgd
+from rnnsweep.core.recurrence.filtering import DriveFilter
+from rnnsweep.core.recurrence.gpu import maps
+from rnnsweep.core.recurrence.gpu.filters import GpuFilterLoops
 
 
 class Absent:
@@ -85,16 +89,36 @@ def made(P: int, B: int, T: int, *, tokens: bool) -> None:
     symbols.hot(whole(P, T, B), torch.ones(P, T, 1, dtype=torch.bool).expand(P, T, B), 6, draws.dtype)
 
 
-def main() -> None:
-    counts: Counter[str] = Counter()
+def numbers(P: int, B: int, n: int) -> None:
+    keys, ids, bound = whole(P), whole(P, B), whole(P, 1, 1)
+    random_numbers.words(keys, ids, 0, n)
+    for dtype in (torch.float32, torch.float64):
+        random_numbers.uniforms(keys, ids, rng.STREAMS - 1, n, dtype)
+    for low, high in ((0, 1), (bound, 2**40), (bound, whole(P, B, n))):
+        random_numbers.integers(keys, ids, rng.BATCH, n, low, high)
 
-    def compiled(kernel: Any, grid: tuple[int, ...], arguments: tuple[Any, ...], *, warps: int, **sizes: Any) -> None:
-        kernel.run(*arguments, **sizes, grid=grid, warmup=True, num_warps=warps, enable_fp_fusion=False)
-        counts[kernel.__name__] += 1
 
-    driver.set_active(Absent())
-    for module in (gathering, read_outs, sequences, steps, symbols):
-        module.launch = compiled
+def filters(dtype: torch.dtype, sizes: tuple[int, int, int, int, int], *, biased: bool) -> None:
+    """Momentum and adaptive filters; lengths of rows and of sequences, rates of each."""
+    (P, T, B, I, G), loops = sizes, GpuFilterLoops()  # noqa: E741
+    bias, after = (floats(P, G, dtype=dtype), floats(P, G, dtype=dtype)) if biased else (None, None)
+    inputs, g = floats(P, T, B, I, dtype=dtype), floats(P, T, B, G, dtype=dtype)
+    for beta, lengths, each in ((None, whole(P) + 1, 1), (floats(P, T, B, dtype=dtype), whole(P, B) + 1, B)):
+        w_in, decay, scale = floats(P, I, G, dtype=dtype), floats(P, T, each, dtype=dtype), floats(P, dtype=dtype)
+        record = loops.filtered(inputs, DriveFilter(w_in, bias, after, decay, scale, beta), lengths)
+        for further in (False, True):
+            loops.filtered_back(record, g, further=further)
+
+
+def mapped(dtype: torch.dtype, P: int, N: int) -> None:
+    x = floats(P, N, N, dtype=dtype)
+    maps.inverse(x)
+    maps.squared(x, whole(P), 3).pullback(x)
+    if dtype == torch.float64:  # the type that eigenvalues are found in
+        maps.raised(x, floats(P, dtype=dtype), 0, 34)
+
+
+def all_of_them() -> None:
     for unit in (Sgd(), Sgd(nesterov=True), Adam(), RmsProp(), RmsProp(epsilon_inside=True), Adagrad()):
         step(unit, torch.float32, 3, 11136, clips=True, decays=False)
     step(Sgd(), torch.float32, 1, 48, clips=False, decays=True)
@@ -104,8 +128,28 @@ def main() -> None:
     for dtype in (torch.float32, torch.float64):
         read_out(dtype, 3, 10, 100)
         read_out(dtype, 1, 1, 1)
-    made(3, 10, 100, tokens=False)
-    made(1, 1, 1, tokens=True)
+        filters(dtype, (3, 20, 10, 6, 100), biased=True)
+        filters(dtype, (1, 1, 1, 1, 1), biased=False)
+        filters(dtype, (2, 5, 10, 40, 21), biased=True)  # more inputs than the kernels take
+        for N in (1, 40):
+            mapped(dtype, 3, N)
+    for P, B, T in ((3, 10, 100), (1, 1, 1)):
+        made(P, B, T, tokens=T == 1)
+        numbers(P, B, T)
+
+
+def main() -> None:
+    counts: Counter[str] = Counter()
+    run = JITFunction.run
+
+    def compiled(kernel: Any, *arguments: Any, warmup: bool, **how: Any) -> None:
+        del warmup  # it would be launched
+        run(kernel, *arguments, warmup=True, **how)
+        counts[kernel.__name__] += 1
+
+    driver.set_active(Absent())
+    with mock.patch.object(JITFunction, "run", compiled):
+        all_of_them()
     for name, count in counts.items():
         print(name, count)
 

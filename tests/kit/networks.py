@@ -42,6 +42,7 @@ class Setup:
     learner: Learner = field(default_factory=Bptt)
     controllers: dict[str, Controller] = field(default_factory=lambda: {"clip": GlobalNormClip()})
     engine: str = "reference"
+    device: torch.device = CPU
     dtype: torch.dtype = torch.float64
     batch: int = 5
     eval_size: int = 20
@@ -51,10 +52,11 @@ class Setup:
     embedding: Embedding = field(default_factory=Embedding)
 
     def program(self) -> Program:
-        engine, note = engine_for(self.family.cell, self.engine, self.family.cell_activation, self.dtype, CPU)
+        family = self.family
+        engine, note = engine_for(family.cell, self.engine, family.cell_activation, self.dtype, self.device)
         assert engine.name == self.engine, note
         return Program(
-            embedded(self.family) if self.embedding.size else self.family,
+            embedded(family) if self.embedding.size else family,
             self.task,
             self.learner,
             self.optimizer,
@@ -62,7 +64,7 @@ class Setup:
             engine,
             note,
             self.dtype,
-            CPU,
+            self.device,
             self.batch,
             self.eval_size,
             readout=self.readout,

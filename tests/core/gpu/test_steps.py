@@ -65,8 +65,8 @@ def device(triton_interpreter: str) -> str:
 @pytest.fixture
 def steps(device: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`core.gpu.steps`, used on this device as it is on a GPU."""
-    module = importlib.import_module("rnnsweep.core.gpu.steps")
-    monkeypatch.setattr(rng, "kernels_on", lambda device: importlib.import_module("rnnsweep.core.gpu.random_numbers"))
+    module, words = (importlib.import_module(f"rnnsweep.core.gpu.{name}") for name in ("steps", "random_numbers"))
+    monkeypatch.setattr(rng, "kernels_on", lambda at: words if at.type == device else None)
     return module
 
 
@@ -81,7 +81,8 @@ class Case:
 
 def case_of(optimizer: Optimizer, clip: dict[str, Any], dtype: torch.dtype, device: str = "cpu") -> Case:
     # so many units that a row is more than one block
-    setup = Setup(family=Srn(hidden=70), optimizer=optimizer, controllers=clip, dtype=dtype)
+    family, place = Srn(hidden=70), torch.device(device)
+    setup = Setup(family=family, optimizer=optimizer, controllers=clip, dtype=dtype, device=place)
     pack = Pack(setup.program())
     rows = []
     for row, (changes, _, _) in enumerate(FATES.values()):
@@ -91,18 +92,8 @@ def case_of(optimizer: Optimizer, clip: dict[str, Any], dtype: torch.dtype, devi
     learned = [gradients_of(pack, update) for update in range(3)]
     pack.step[ENDED] = 3
     pack.status[DIVERGED] = RowStatus.DIVERGED
-    move(pack, device)
     ((_, tile),) = tiles(pack)
-    return Case(pack, tile, [Learned(one.loss.to(device), one.gradients.to(device)) for one in learned])
-
-
-def move(pack: Pack, device: str) -> None:
-    """The rows' tensors to a device; the program stays, whose loops are not run there."""
-    for name, value in vars(pack).items():
-        if isinstance(value, torch.Tensor):
-            setattr(pack, name, value.to(device))
-        elif isinstance(value, dict):
-            value.update({key: one.to(device) for key, one in value.items()})
+    return Case(pack, tile, learned)
 
 
 def gradients_of(pack: Pack, update: int) -> Learned:
@@ -117,7 +108,8 @@ def gradients_of(pack: Pack, update: int) -> Learned:
             gradients[row, N // 3] = size
         if update == 1:
             loss[row] = cost
-    return Learned(loss.to(pack.params.dtype), gradients.to(pack.params.dtype))
+    # drawn on the CPU, so that every device has the same
+    return Learned(loss.to(pack.params), gradients.to(pack.params))
 
 
 def by_torch(case: Case) -> None:

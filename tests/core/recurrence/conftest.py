@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from torch import Tensor
 
-from rnnsweep.core import types
-
 
 def moved(value: Any, device: str) -> Any:
-    """Tensors of a value, tuple or record of `core.types` on a device."""
+    """Tensors on a device: those of a tuple, a mapping or a dataclass too, however deep."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple):
         return tuple(moved(item, device) for item in value)
-    if type(value).__module__ == types.__name__ and dataclasses.is_dataclass(value):
-        return type(value)(**{f.name: moved(getattr(value, f.name), device) for f in dataclasses.fields(value)})
-    return value
+    if isinstance(value, Mapping):
+        return {key: moved(item, device) for key, item in value.items()}
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+    there = {name: moved(item, device) for name, item in fields.items()}
+    # an activation or a rule stays the very one that it is
+    return dataclasses.replace(value, **there) if any(there[name] is not fields[name] for name in fields) else value
 
 
 class OnDevice:
@@ -34,7 +38,7 @@ class OnDevice:
             return member
 
         def call(*arguments: Any, **named: Any) -> Any:
-            return moved(member(*moved(arguments, self.device), **named), "cpu")
+            return moved(member(*moved(arguments, self.device), **moved(named, self.device)), "cpu")
 
         return call
 
