@@ -41,6 +41,7 @@ from rnnsweep.core.recurrence.gpu import (
     weight_gradients,
 )
 from rnnsweep.core.recurrence.gpu.description import Description
+from rnnsweep.core.recurrence.gpu.layout import items_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/results/gpu_resources.md"
 TARGET = GPUTarget("cuda", 90, 32)
@@ -129,9 +130,9 @@ def loop(name: str, cell: str, B: int, H: int, dtype: str) -> dict[str, int]:
     size, description = getattr(torch, dtype).itemsize, described(cell, H)
     fused = INPUTS if description.additive else 0
     if name == "forward":
-        sized = loops.forward_sized(description, size, B, fused, biased=fused > 0)
+        sized = loops.forward_sized(description, size, items_of(B), fused, biased=fused > 0)
     elif name == "backward":
-        sized = loops.backward_sized(description, size, B)
+        sized = loops.backward_sized(description, size, items_of(B))
     elif name == "tangent":
         sized = loops.tangent_sized(description, size, B, known=not description.paired)
     elif name == "weighted_gradients":
@@ -156,7 +157,18 @@ def assembled(source: str, threads: int, shared: int) -> dict[str, int]:
     """What nvcc's assembler says of a source."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "loops.cu").write_text(source)
-        command = ["nvcc", "-arch=sm_90", "-std=c++17", "-Xptxas", "-v", "-cubin", "-o", "loops.cubin", "loops.cu"]
+        command = [
+            "nvcc",
+            "-arch=sm_90",
+            "-std=c++17",
+            "-fmad=false",
+            "-Xptxas",
+            "-v",
+            "-cubin",
+            "-o",
+            "loops.cubin",
+            "loops.cu",
+        ]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)

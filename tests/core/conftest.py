@@ -9,10 +9,12 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 
+from rnnsweep.core.recurrence.gpu import layout
 from tests.kit import cuda_on_cpu
 
 
@@ -29,9 +31,25 @@ def triton_interpreter() -> Iterator[str]:
     if importlib.util.find_spec("triton") is None:
         missing("triton is not installed: the extra rnnsweep[gpu] has it")
     torch.set_num_threads(1)
-    if torch.cuda.is_available():
-        yield "cuda"
-        return
+    with full_device():
+        if torch.cuda.is_available():
+            yield "cuda"
+        else:
+            with interpreted():
+                yield "cpu"
+
+
+@contextmanager
+def full_device() -> Iterator[None]:
+    """Loops are cut as those of a pack that fills a device, though the tests' packs have a few rows only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "MULTIPROCESSORS", 1)
+        yield
+
+
+@contextmanager
+def interpreted() -> Iterator[None]:
+    """Kernels run without a device."""
     if shutil.which("g++") is None:
         missing("g++ is not on the PATH: it compiles CUDA C++ for the CPU")
     with pytest.MonkeyPatch.context() as patch:
@@ -47,4 +65,4 @@ def triton_interpreter() -> Iterator[str]:
             missing("triton was imported before the interpreter was chosen: run these tests in a process of their own")
         # CUDA C++ is compiled for the CPU
         patch.setattr(compiling, "kernel", cuda_on_cpu.kernel)
-        yield "cpu"
+        yield

@@ -1,6 +1,5 @@
 // A device of one core: each thread of a block is a fiber, blocks run one after another.
 #pragma once
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -22,7 +21,7 @@
 #define COPY(to, from, count) std::memcpy(to, from, sizeof(real) * (count))
 #define COPIES_END()
 #define COPIES_WAIT(groups)
-using std::min;
+template <typename T> static T min(T a, T b) { return b < a ? b : a; }
 
 struct Three { int x, y, z; };
 static Three threadIdx, blockIdx, blockDim, gridDim;

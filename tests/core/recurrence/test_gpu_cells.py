@@ -12,6 +12,7 @@ from rnnsweep.core.recurrence.cells import Cell, CellEngine
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.recurrence.continuous import GatedIncrementCell
 from rnnsweep.core.recurrence.gated_cells import GruCell, LongMemoryCell, LstmCell
+from rnnsweep.core.recurrence.gpu import layout
 from rnnsweep.core.recurrence.normed_cells import NormedLstmCell
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Direct, LoopWeights
@@ -105,6 +106,20 @@ def test_loops_of_a_row_are_the_same_in_every_pack(gpu: OnDevice, kind: str) -> 
     for p in range(3):
         alone = case.rows(slice(p, p + 1)).run(fused(gpu, case.cell))[1]
         assert all(torch.equal(alone[key][0], whole[key][p]) for key in LOOPS)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_samples_may_be_spread_over_any_number_of_programs(
+    gpu: OnDevice, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few rows are cut otherwise than many: all that loops make is the same, with sums over samples."""
+    case = KINDS[kind].Case(kind, (2, 4, 5, 12, 2), dtype=torch.float32)
+    whole = case.run(fused(gpu, case.cell))[1]
+    for multiprocessors, items in ((2, 3), (6, 1)):  # of the 2 x 5 samples
+        monkeypatch.setattr(layout, "MULTIPROCESSORS", multiprocessors)
+        assert layout.items_for(2, 5, 5, 4) == items
+        spread = case.run(fused(gpu, case.cell))[1]
+        assert all(torch.equal(spread[key], whole[key]) for key in whole)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", *list(described.KINDS)[:3]])

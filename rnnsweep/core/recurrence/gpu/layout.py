@@ -9,9 +9,13 @@ from dataclasses import dataclass
 
 SHARED_BYTES = 227 * 1024
 """What a program can have on an H100 or H200."""
+MULTIPROCESSORS = 132
+"""Of an H100 or H200; another device is filled less well, with the same results."""
 MOST_WARPS = 16
 """Of a program; more columns than these have are another turn of theirs."""
 _MOST_ITEMS = 12
+_WAITING = 2
+"""Programs of a multiprocessor that wait in turns; with each more, less is done per number of the matrix read."""
 _THREADS = 512
 _MOST_SLICES = 16
 _LEAST_THREADS = 64
@@ -71,10 +75,20 @@ class ProductLayout:
         return (lanes + 1 - lanes % 2) * lane
 
 
-def items_of(B: int) -> int:
+def items_of(B: int, most: int = _MOST_ITEMS) -> int:
     """Samples per program: as equal as can be, few enough for a thread's registers."""
-    tiles = -(-B // _MOST_ITEMS)
+    tiles = -(-B // most)
     return -(-B // tiles)
+
+
+def items_for(P: int, B: int, items: int, programs: int) -> int:
+    """Samples per program of a loop of P rows: fewer than `items` where multiprocessors would else stay idle.
+
+    Args:
+        P, B: rows, samples of each. items: when there are many rows. programs: that a multiprocessor has room for.
+    """
+    tiles = min(B, MULTIPROCESSORS * min(programs, _WAITING) // P)
+    return min(items, -(-B // tiles)) if tiles else items
 
 
 def _worth(inner: int, groups: int, slices: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,12 +12,18 @@ from torch import Tensor
 
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.description import Description
-from rnnsweep.core.recurrence.gpu.layout import MOST_WARPS, SHARED_BYTES, ProductLayout, items_of
+from rnnsweep.core.recurrence.gpu.layout import MOST_WARPS, SHARED_BYTES, ProductLayout, items_for, items_of
 from rnnsweep.core.recurrence.gpu.simple_step import SimpleStep
 from rnnsweep.core.recurrence.gpu.source import program
 from rnnsweep.core.types import Direct
 
 _INNER_FUSED = 32
+_UNROLL = 4
+"""Turns of a product's loop that are written out."""
+_SCHEDULERS = 4
+"""Of a multiprocessor: a warp stays with one of them."""
+_SUMMED = 128
+"""Threads of a program that adds up samples."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Sized:
     Attributes:
         source: CUDA C++. items: samples per program. threads: per program. shared: bytes.
         scratch: entries per program of what shared memory does not hold.
+        programs: that fit a multiprocessor at once.
     """
 
     source: str
@@ -33,6 +41,7 @@ class Sized:
     threads: int
     shared: int
     scratch: int
+    programs: int
 
 
 @dataclass
@@ -57,26 +66,33 @@ def fuses_inputs(description: Description, inner: int) -> bool:
 
 
 @lru_cache(maxsize=256)
-def forward_sized(description: Description, itemsize: int, B: int, fused: int, *, biased: bool) -> Sized:
-    """For mini-batches of B and, where they join the product, so many inputs."""
+def forward_sized(
+    description: Description, itemsize: int, items: int, fused: int, *, biased: bool, alike: bool = True
+) -> Sized:
+    """For so many samples per program and, where they join the product, so many inputs.
+
+    `alike`: every program has all of its samples, and they begin with their row.
+    """
     inner = description.read * description.units + fused + int(biased)
     layout = ProductLayout.of(inner, description.product * description.units, itemsize) if description.product else None
-    extra = {"FUSED": fused, "BIASED": int(biased)}
-    return _sized("forward", description, description.step(), layout, itemsize, B, extra)
+    extra = {"FUSED": fused, "BIASED": int(biased), "ALIKE": int(alike)}
+    return _sized("forward", description, description.step(), layout, itemsize, items, extra)
 
 
 @lru_cache(maxsize=256)
-def backward_sized(description: Description, itemsize: int, B: int, *, steps: bool = False) -> Sized:
+def backward_sized(
+    description: Description, itemsize: int, items: int, *, steps: bool = False, alike: bool = True
+) -> Sized:
     """As `forward_sized`; `steps`: for a loss of every step."""
     units = description.units
-    sizes = (description.product * units, description.read * units)
+    sizes, extra = (description.product * units, description.read * units), {"STEPS": int(steps), "ALIKE": int(alike)}
     layout = ProductLayout.of(*sizes, itemsize) if description.product else None
-    return _sized("backward", description, description.pull(), layout, itemsize, B, {"STEPS": int(steps)})
+    return _sized("backward", description, description.pull(), layout, itemsize, items, extra)
 
 
 @lru_cache(maxsize=256)
 def tangent_sized(description: Description, itemsize: int, B: int, *, known: bool = False) -> Sized:
-    """As `forward_sized`, of a simple cell; `known`: whether deltas of all steps are given."""
+    """Of a simple cell, for mini-batches of B; `known`: whether deltas of all steps are given."""
     units = description.units
     layout, items, lane = ProductLayout.of(units, units, itemsize), items_of(B), 16 // itemsize
     threads = _threads(layout, units, items)
@@ -98,20 +114,30 @@ def _threads(layout: ProductLayout | None, units: int, items: int) -> int:
     return 32 * max(layout.warps if layout else 1, min(-(-units * items // (8 * 32)), MOST_WARPS))
 
 
+def _warps_alone(least: int, entries: int) -> int:
+    """Of a program that has a multiprocessor to itself: those with which the formulas are through first."""
+
+    def spent(warps: int) -> int:
+        return -(-entries // (32 * warps)) * -(-warps // _SCHEDULERS)
+
+    return min(range(least, max(least, MOST_WARPS) + 1), key=spent)
+
+
 def _sized(  # noqa: PLR0913
-    name: str, description: Description, functions: str, layout: ProductLayout | None, itemsize: int, B: int,
+    name: str, description: Description, functions: str, layout: ProductLayout | None, itemsize: int, items: int,
     extra: dict[str, int],
 ) -> Sized:  # fmt: skip
-    items, lane = items_of(B), 16 // itemsize
+    lane = 16 // itemsize
     threads = _threads(layout, description.units, items)
     entries, matrix = _entries(layout, items, lane)
     if description.second:
         inside = ProductLayout.of(description.units, description.units, itemsize)
         threads = max(threads, 32 * inside.warps)
         entries, matrix = (a + b for a, b in zip((entries, matrix), _entries(inside, items, lane), strict=True))
-    # sums over the samples at the end take the place of the vectors
-    shared = itemsize * max(entries, description.units * items if name == "backward" else lane)
-    return _finished(name, description, functions, layout, (itemsize, items, threads), (shared, matrix), extra)
+    if itemsize == 4 and 2 * itemsize * (entries + matrix) > SHARED_BYTES:
+        threads = 32 * _warps_alone(threads // 32, description.units * items)
+    memory = itemsize * max(entries, lane), matrix
+    return _finished(name, description, functions, layout, (itemsize, items, threads), memory, extra)
 
 
 def _entries(layout: ProductLayout | None, items: int, lane: int) -> tuple[int, int]:
@@ -129,20 +155,22 @@ def _finished(  # noqa: PLR0913
     lane, resident = 16 // itemsize, shared + matrix * itemsize <= SHARED_BYTES
     shared += matrix * itemsize if resident else 0
     # As many programs as fit a multiprocessor; a thread of float64 takes twice as many registers.
-    programs = min(4, SHARED_BYTES // (shared + 1024), 65536 // registers * 4 // itemsize // threads)
+    programs = max(1, min(4, SHARED_BYTES // (shared + 1024), 65536 // registers * 4 // itemsize // threads))
     inside = ProductLayout.of(description.units, description.units, itemsize)
     # One or two samples at a time: whichever leaves fewer turns idle.
     slots = {each: -(-description.units * -(-items // each) // threads) * each for each in (2, 1)}
     constants = {
-        **description.constants(), **extra, "TOGETHER": min(slots, key=lambda each: slots[each]), "UNROLL": 4,
-        "ITEMS": items, "THREADS": threads, "RESIDENT": int(resident), "PROGRAMS": max(1, programs),
+        **description.constants(), **extra, "TOGETHER": min(slots, key=lambda each: slots[each]), "UNROLL": _UNROLL,
+        "ITEMS": items, "THREADS": threads, "RESIDENT": int(resident), "PROGRAMS": programs,
         "WIDTH": layout.width(items) if layout else lane,
         "STRIDE": layout.stride if layout else lane, "COLUMNS": layout.tile if layout else lane,
         "SLICES": layout.slices if layout else 1,
         "SECOND_COLUMNS": inside.tile, "SECOND_SLICES": inside.slices, "SECOND_STRIDE": inside.stride,
         "SECOND_WIDTH": inside.width(items),
     }  # fmt: skip
-    return Sized(program(name, itemsize, constants, functions), items, threads, shared, 0 if resident else matrix)
+    return Sized(
+        program(name, itemsize, constants, functions), items, threads, shared, 0 if resident else matrix, programs
+    )
 
 
 class Loops:
@@ -168,9 +196,12 @@ class Loops:
         """(States, what is kept); without w_in the inputs are drives."""
         P, T, B, I = inputs.shape  # noqa: E741
         f, U = self.description.formulas, self.description.units
-        sized = forward_sized(
-            self.description, inputs.element_size(), B, 0 if w_in is None else I, biased=bias is not None
-        )
+        fused = 0 if w_in is None else I
+        sized = _for_rows(
+            lambda items, alike: forward_sized(
+                self.description, inputs.element_size(), items, fused, biased=bias is not None, alike=alike
+            ), P, B, lengths,
+        )  # fmt: skip
         h, kept = inputs.new_empty(P, T + 1, B, f.states * U), inputs.new_empty(P, T, B, f.kept * U)
         tensors = (inputs, w_rec, w_in, bias, own, h0, second, lengths, h, kept, _scratch(sized, inputs, P, B))
         job = (*map(compiling.address, tensors), T, B, 0 if h0 is None else h0.shape[1], int(lengths.ndim == 2))
@@ -196,19 +227,22 @@ class Loops:
             (h.shape[0], h.shape[1] - 1, h.shape[2]),
             (self.description.formulas, self.description.units),
         )
-        sized = backward_sized(self.description, h.element_size(), B, steps=direct.steps is not None)
+        steps = direct.steps is not None
+        sized = _for_rows(
+            lambda items, alike: backward_sized(self.description, h.element_size(), items, steps=steps, alike=alike),
+            P, B, lengths,
+        )  # fmt: skip
         given = direct.last if direct.steps is None else direct.steps
         assert given is not None
-        tiles = -(-B // sized.items)
         blocks = f.inputs + bool(self.description.second)
         dx, back = h.new_empty(P, T, B, blocks * U), h.new_empty(P, T, B, f.states * U) if keep else None
-        down = h.new_empty(P, tiles, len(f.trained), U)
-        dh0 = h.new_empty(P, tiles, f.states * U) if first else None
+        down = h.new_empty(P, B, len(f.trained), U)
+        dh0 = h.new_empty(P, B, f.states * U) if first else None
         scratch = _scratch(sized, h, P, B)
         tensors = (h, kept, direct.last, direct.steps, w_rec, own, second, lengths, dx, back, down, dh0, scratch)
         job = (*map(compiling.address, tensors), T, B, given.shape[-1], int(lengths.ndim == 2), _row(w_rec))
         self._launch("backward", sized, P, B, job, h.device)
-        return Errors(dx, back, _over_tiles(down), None if dh0 is None else _over_tiles(dh0))
+        return Errors(dx, back, sample_sums(down), None if dh0 is None else sample_sums(dh0))
 
     def tangent(  # noqa: PLR0913
         self,
@@ -259,9 +293,19 @@ def _row(parameter: Tensor | None) -> int:
     return 0 if parameter is None else parameter.stride(0)
 
 
-def _over_tiles(parts: Float[Tensor, "P tiles ..."]) -> Float[Tensor, "P ..."]:
-    """Sums tile by tile: one order for every P."""
-    total = parts[:, 0]
-    for i in range(1, parts.shape[1]):
-        total = total + parts[:, i]
+def sample_sums(parts: Float[Tensor, "P B ..."]) -> Float[Tensor, "P ..."]:
+    """Sums over samples, in their order in every pack."""
+    P, B, entries = parts.shape[0], parts.shape[1], parts[0, 0].numel()
+    total = parts.new_empty(P, *parts.shape[2:])
+    if entries:
+        source = program("sample_sums", parts.element_size(), {"THREADS": _SUMMED})
+        job = (compiling.address(parts), compiling.address(total), B, entries)
+        compiling.kernel("sample_sums", source, parts.device)((P, -(-entries // _SUMMED)), _SUMMED, 0, job)
     return total
+
+
+def _for_rows(sized: Callable[[int, bool], Sized], P: int, B: int, lengths: Int64[Tensor, "P ..."]) -> Sized:
+    """The loop whose programs fill the device best; which of them it is changes no sum."""
+    most = items_of(B)
+    items = items_for(P, B, most, sized(most, True).programs)
+    return sized(items, lengths.ndim == 1 and B % items == 0)

@@ -14,8 +14,10 @@ from rnnsweep.core.recurrence.gpu.source import program
 
 _INNER = 16
 _STAGES = 3
-_MOST_ROWS, _MOST_COLUMNS = 16, 7
-_MOST_PARTS, _MOST_THREADS = 2, 256
+_MOST_ROWS = 16
+_MOST_COLUMNS = 7
+_MOST_PARTS = 2
+_MOST_THREADS = 256
 
 
 @dataclass(frozen=True)

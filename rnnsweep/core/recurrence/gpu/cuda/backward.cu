@@ -55,8 +55,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
     for (int i = thread; i < SECOND_VECTORS; i += THREADS) reads[i] = real(0);
   }
   real g[TURNS][TOGETHER][STATES], before[TURNS][TOGETHER][STATES], after[TURNS][TOGETHER][STATES], keep[TURNS][TOGETHER][KEPT ? KEPT : 1];
-  real direct[STEPS ? TURNS : 1][STEPS ? TOGETHER : 1][STATES], down[TURNS][DOWN ? DOWN : 1], errors[SECOND ? TURNS : 1][SECOND ? TOGETHER : 1][BLOCKS];
-  int starts[TURNS][TOGETHER];
+  real direct[STEPS ? TURNS : 1][STEPS ? TOGETHER : 1][STATES], down[TURNS][TOGETHER][DOWN ? DOWN : 1], errors[SECOND ? TURNS : 1][SECOND ? TOGETHER : 1][BLOCKS];
+  int starts[ALIKE ? 1 : TURNS][ALIKE ? 1 : TOGETHER];
+  // Whether step t is one of a sample's own.
+  auto own_step = [&](int turn, int j, int t) -> bool {
+    if (!ALIKE) return t >= starts[ALIKE ? 0 : turn][ALIKE ? 0 : j];
+    const int place = thread + turn * THREADS;
+    return ((turn + 1) * THREADS <= U * GROUPS || place < U * GROUPS) && (ITEMS % TOGETHER == 0 || TOGETHER * (place / U) + j < ITEMS);
+  };
   auto ask = [&](int t) {  // what step index t wants from memory
     const real* h_now = h + t * size;
     const real* kept_now = kept + (long long)t * B * (KEPT * U);
@@ -65,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
       #pragma unroll
       for (int j = 0; j < TOGETHER; ++j) {
         const int place = thread + turn * THREADS, u = place % U, b = start + TOGETHER * (place / U) + j;
-        const bool on = t >= starts[turn][j];
+        const bool on = own_step(turn, j, t);
         #pragma unroll
         for (int s = 0; s < STATES; ++s) {
           before[turn][j][s] = on ? h_now[b * (U * STATES) + s * U + u] : real(0);
@@ -79,12 +85,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
   for (int turn = 0; turn < TURNS; ++turn) {
     const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U);
     #pragma unroll
-    for (int i = 0; i < DOWN; ++i) down[turn][i] = real(0);
-    #pragma unroll
     for (int j = 0; j < TOGETHER; ++j) {
       const int b = start + item + j;
+      #pragma unroll
+      for (int i = 0; i < DOWN; ++i) down[turn][j][i] = real(0);
       const bool on = place < U * GROUPS && item + j < ITEMS && b < B;
-      starts[turn][j] = on ? (job.each ? T - (int)job.lengths[row * B + b] : begins) : T;
+      if (!ALIKE) starts[ALIKE ? 0 : turn][ALIKE ? 0 : j] = on ? (job.each ? T - (int)job.lengths[row * B + b] : begins) : T;
       #pragma unroll
       for (int s = 0; s < STATES; ++s) {
         const int k = s * U + u;
@@ -102,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
       const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U) + j, b = start + item;
       #pragma unroll
       for (int i = 0; i < BLOCKS; ++i) {
-        if (item < ITEMS && b < B) dx_now[b * (BLOCKS * U) + i * U + u] = errors[i];
+        if (item < ITEMS && (ALIKE || b < B)) dx_now[b * (BLOCKS * U) + i * U + u] = errors[i];
         if (N && i < PRODUCT && item < ITEMS) vectors[(i * U + u) * WIDTH + item] = errors[i];
       }
       #pragma unroll
@@ -133,13 +139,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         if (PAIRED) seen[STATES] = sums[(item + j < ITEMS ? item + j : 0) * OUT + (u ^ 1)];
         real(&error)[BLOCKS] = errors[SECOND ? turn : 0][SECOND ? j : 0];
         pull_of(keep[turn][j], before[turn][j], after[turn][j], mine, seen, error, past, parts);
-        const bool on = t >= starts[turn][j];
+        const bool on = own_step(turn, j, t);
         #pragma unroll
         for (int i = 0; i < BLOCKS; ++i) error[i] = on ? error[i] : real(0);
         #pragma unroll
         for (int s = 0; s < STATES; ++s) g[turn][j][s] = on ? past[s] : g[turn][j][s];
         #pragma unroll
-        for (int i = 0; i < DOWN; ++i) down[turn][i] += on ? parts[i] : real(0);
+        for (int i = 0; i < DOWN; ++i) down[turn][j][i] += on ? parts[i] : real(0);
         if (!SECOND) leave(turn, j, error);
         else if (item + j < ITEMS) reads[u * SECOND_WIDTH + item + j] = error[BLOCKS - 1];
       }
@@ -158,7 +164,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
           #pragma unroll
           for (int i = 0; i < OWN; ++i) mine[i] = own[i * U + place % U];
           pull_read_of(keep[turn][j], before[turn][j], mine, found[at * U + place % U], more, past);
-          const bool on = t >= starts[turn][j];
+          const bool on = own_step(turn, j, t);
           #pragma unroll
           for (int i = 0; i < INPUTS; ++i) errors[SECOND ? turn : 0][SECOND ? j : 0][i] += on ? more[i] : real(0);
           #pragma unroll
@@ -179,46 +185,31 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
       #pragma unroll
       for (int j = 0; j < TOGETHER; ++j) {
         const int b = start + item + j;
-        if (item + j >= ITEMS || b >= B) break;
+        if (item + j >= ITEMS || (!ALIKE && b >= B)) break;
         #pragma unroll
         for (int s = 0; s < STATES; ++s) {
-          if (N && s < READ && t >= starts[turn][j]) g[turn][j][s] += sums[(item + j) * OUT + s * U + u];
+          if (N && s < READ && own_step(turn, j, t)) g[turn][j][s] += sums[(item + j) * OUT + s * U + u];
           if (back) back[t * size + b * (U * STATES) + s * U + u] = g[turn][j][s];
         }
       }
     }
   }
-  // Steps before any sequence began hand the error on.
   #pragma unroll
   for (int turn = 0; turn < TURNS; ++turn)
     #pragma unroll
     for (int j = 0; j < TOGETHER; ++j) {
-      const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U), b = start + item + j;
-      if (place >= U * GROUPS || item + j >= ITEMS || b >= B) break;
+      const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U) + j, b = start + item;
+      if (place >= U * GROUPS || item >= ITEMS || b >= B) break;
+      // Steps before any sequence began hand the error on.
       for (int t = 0; t < begins; ++t) {
         for (int i = 0; i < BLOCKS; ++i) dx[((long long)t * B + b) * (BLOCKS * U) + i * U + u] = real(0);
         if (back) for (int s = 0; s < STATES; ++s) back[t * size + (long long)b * (U * STATES) + s * U + u] = g[turn][j][s];
       }
+      // Each sample's own: how samples are spread over programs changes no sum.
+      #pragma unroll
+      for (int i = 0; i < DOWN; ++i) job.down[((row * B + b) * DOWN + i) * U + u] = down[turn][j][i];
+      if (job.dh0)
+        #pragma unroll
+        for (int s = 0; s < STATES; ++s) job.dh0[((row * B + b) * STATES + s) * U + u] = g[turn][j][s];
     }
-  // Sums over the tile's samples, always in the same order.
-  auto gather = [&](auto value, real* to) {
-    __syncthreads();
-    #pragma unroll
-    for (int turn = 0; turn < TURNS; ++turn) {
-      const int place = thread + turn * THREADS;
-      if (place < U * GROUPS) memory[place] = value(turn);
-    }
-    __syncthreads();
-    for (int u = thread; u < U; u += THREADS) {
-      real total = real(0);
-      for (int i = 0; i < GROUPS; ++i) total += memory[i * U + u];
-      to[u] = total;
-    }
-  };
-  #pragma unroll
-  for (int i = 0; i < DOWN; ++i) gather([&](int turn) { return down[turn][i]; }, job.down + (tile * DOWN + i) * U);
-  if (job.dh0)
-    #pragma unroll
-    for (int s = 0; s < STATES; ++s)
-      gather([&](int turn) { return TOGETHER == 2 ? g[turn][0][s] + g[turn][TOGETHER - 1][s] : g[turn][0][s]; }, job.dh0 + (tile * STATES + s) * U);
 }
