@@ -74,10 +74,12 @@ def launch(
     with _watcher(Path(name).stem, progress) as watcher:
         watcher.phase("reading the configuration")
         from rnnsweep.app.run import launch as runs
+        from rnnsweep.app.run.ahead import Ahead
 
-        config, store_place = runs.prepare(name, overrides, config_dirs, store)
-        watcher.name, watcher.on_result = config.plan.name, _result(config.plan.name, store_place, on_result)
-        return Sweep(config.plan.name, store_place, runs.launch(config, watcher))
+        with Ahead() as ahead:
+            config, store_place = runs.prepare(name, overrides, config_dirs, store, ahead)
+            watcher.name, watcher.on_result = config.plan.name, _result(config.plan.name, store_place, on_result)
+            return Sweep(config.plan.name, store_place, runs.launch(config, watcher, ahead))
 
 
 def submit(

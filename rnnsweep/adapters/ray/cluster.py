@@ -26,10 +26,10 @@ import ray
 from ray._common.utils import get_default_system_temp_dir
 from ray._private import ray_constants, services
 from ray._private import worker as ray_worker
-from ray._private.node import Node as RayNode
 from ray._raylet import Config  # pyright: ignore[reportAttributeAccessIssue]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rnnsweep.adapters.ray.lean_start import lean
 from rnnsweep.errors import ConfigError
 from rnnsweep.sweep.session import ENDING
 
@@ -274,7 +274,7 @@ def _start_here(settings: RaySettings) -> None:
         "logging_level": logging.ERROR,
         "_temp_dir": str(_own_folder() / "r"),
     }
-    with _loopback_only(), contextlib.nullcontext() if settings.dashboard else _without_helpers():
+    with _loopback_only(), contextlib.nullcontext() if settings.dashboard else lean():
         _init_patiently(options)
 
 
@@ -371,28 +371,6 @@ def _loopback_only() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-@contextlib.contextmanager
-def _without_helpers() -> Iterator[None]:
-    """Start Ray without the web server of a dashboard that is off, the autoscaler's monitor and the forwarder of logs.
-
-    Three Python processes, a second of the start and another of the end. `ray.init` has no switch for them; what a
-    version of Ray calls otherwise is started.
-    """
-    instead: dict[tuple[Any, str], Any] = {
-        (services, "start_api_server"): lambda *args, **options: (None, None),  # URL and process
-        (RayNode, "start_monitor"): lambda node: None,
-        (RayNode, "start_log_monitor"): lambda node: None,
-    }
-    own = {key: getattr(*key) for key in instead if hasattr(*key)}
-    for owner, name in own:
-        setattr(owner, name, instead[owner, name])
-    try:
-        yield
-    finally:
-        for (owner, name), function in own.items():
-            setattr(owner, name, function)
 
 
 def kill_process(node_id: str, pid: int, born: float) -> None:

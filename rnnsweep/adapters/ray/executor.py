@@ -7,6 +7,7 @@ poll  ◄─ events ◄─ oldest answer of each handle | nodes that left | sile
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
 from collections import defaultdict
@@ -29,7 +30,7 @@ from rnnsweep.adapters.ray.cluster import (
     kill_process,
 )
 from rnnsweep.adapters.ray.early_start import EarlyStart
-from rnnsweep.adapters.ray.worker import WorkerActor, WorkerSpec
+from rnnsweep.adapters.ray.worker import Prelude, WorkerActor, WorkerSpec
 from rnnsweep.adapters.ray.worker_handle import CONTROL, NEWS, WorkerHandle, reason_of
 from rnnsweep.errors import MismatchError, RnnsweepError, StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerJoined, WorkerLost, WorkerNews
@@ -67,14 +68,21 @@ class RayExecutor:
     twice as long, or a busy machine would never get one. Nothing happens between two calls of `poll` except training.
 
     Args:
-        factory: builds a trainer in the worker; shipped by cloudpickle, its modules are imported there.
+        factory: builds a trainer in the worker; shipped by cloudpickle, its modules are imported there. None: `supply`
+            has it later, while workers start already.
         settings: see `RaySettings`.
+        prelude: what a worker does before that, shipped in the same way; its failures are of no account.
     """
 
-    def __init__(self, factory: TrainerFactory, settings: RaySettings | None = None) -> None:
-        self._factory, self._settings = factory, settings or RaySettings()
-        # once, as bytes: `build` unpickles them, after the actor has set environment and import path
-        self._pickled = cloudpickle.dumps(self._factory)
+    def __init__(
+        self, factory: TrainerFactory | None, settings: RaySettings | None = None, prelude: Prelude | None = None
+    ) -> None:
+        self._settings = settings or RaySettings()
+        # once, as bytes: workers unpickle them after the actor has set environment and import path
+        self._prelude = cloudpickle.dumps(prelude) if prelude is not None else None
+        self._pickled, self._supplied = b"", threading.Event()
+        if factory is not None:
+            self.supply(factory)
         self._early: EarlyStart | None = None
         self._handles: dict[str, WorkerHandle] = {}
         self._nodes: list[Node] = []
@@ -103,9 +111,21 @@ class RayExecutor:
             check_cores(self._settings)
 
     def begin(self) -> None:
-        """A Ray of our own starts in a thread, and its workers after it."""
-        if self._settings.address is None:
-            self._early = EarlyStart(self._settings, self._balance)
+        """A Ray of our own starts in a thread, and its workers after it; once only."""
+        if self._settings.address is None and self._early is None:
+            self._early = EarlyStart(self._settings, self._bring_up)
+
+    def supply(self, factory: TrainerFactory) -> None:
+        """What trains, where it was not known from the start; before `start`."""
+        self._pickled = cloudpickle.dumps(factory)
+        self._supplied.set()
+
+    def _bring_up(self) -> None:
+        """Start workers, and have them build their trainers once it is known which."""
+        self._balance()
+        self._supplied.wait()
+        for handle in self._handles.values():
+            self._ask_to_build(handle)
 
     def watch(self, hear: Callable[[WorkerNews], None]) -> None:
         """See `Executor.watch`."""
@@ -127,8 +147,7 @@ class RayExecutor:
     def order(self, worker: str, orders: Orders) -> None:
         """Queue orders; they travel with the next rung that is handed over, at the next `poll`."""
         handle = self._handles.get(worker)
-        if handle is not None:
-            # queued and not sent: rungs in flight cannot be changed any more
+        if handle is not None:  # queued and not sent: rungs in flight cannot be changed any more
             handle.waiting = handle.waiting.merged(orders)
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
@@ -167,6 +186,7 @@ class RayExecutor:
         early, self._early = self._early, None
         try:
             if early is not None:  # a start cannot be broken off: Ray would leave processes behind
+                self._supplied.set()  # whatever it was to be: nobody waits for it any more
                 self._owned = early.wait() or self._owned
             if graceful and self._running:
                 self._drain()
@@ -326,8 +346,7 @@ class RayExecutor:
                 break
             self._start_worker(node)
         if self._mismatch is not None and alive and not self._handles and not self._roomy(nodes):
-            # better an end than to wait for ever
-            raise self._mismatch
+            raise self._mismatch  # better an end than to wait for ever
         if not (self._handles or self._warned) and time.monotonic() - self._started > 10:
             self._warned = True
             LOG.warning("no node of the cluster has room for a worker (%s); waiting for one", self._settings)
@@ -401,16 +420,22 @@ class RayExecutor:
         handle = self._handles[spec.worker] = WorkerHandle(spec.worker, node, placed.remote(spec), now)
         # by itself, before the heavy `build`: the process number is what a hang in it can be killed by
         handle.call("hello", now)
-        handle.call("build", now, self._pickled)
+        if self._prelude is not None:
+            handle.call("prepare", now, self._prelude)
+        self._ask_to_build(handle)
         handle.listen()
+
+    def _ask_to_build(self, handle: WorkerHandle) -> None:
+        """Once, as soon as it is known what."""
+        if self._pickled and all(what != "build" for what, _ in handle.calls):
+            handle.call("build", time.monotonic(), self._pickled)
 
     # -------------------------------------------------------------- the end
 
     def _drain(self) -> None:
         """Let running rungs end, take their results, close the trainers."""
         for handle in list(self._handles.values()):
-            if not handle.joined:
-                # it has no rows: nothing to wait for
+            if not handle.joined:  # it has no rows: nothing to wait for
                 ray.kill(self._handles.pop(handle.id).actor)
             else:
                 handle.actor.halt.options(concurrency_group=CONTROL).remote()

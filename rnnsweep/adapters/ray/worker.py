@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rnnsweep.sweep.ports import Trainer
 from rnnsweep.sweep.rows import Orders, RowFailure, RowReport, WorkerInfo
+
+Prelude = Callable[[], None]
+"""What a worker does before it is known what it will train."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,13 @@ class WorkerActor:
         import psutil
 
         return os.getpid(), psutil.Process().create_time()
+
+    def prepare(self, prelude: bytes) -> None:
+        """Do what can be done before it is known what will be trained, as imports; `build` meets what goes wrong."""
+        from ray import cloudpickle
+
+        with contextlib.suppress(Exception):
+            cloudpickle.loads(prelude)()
 
     def build(self, factory: bytes) -> WorkerInfo:
         """Unpickle the factory (from the driver, within one cluster) and build the trainer."""

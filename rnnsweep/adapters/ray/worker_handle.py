@@ -27,7 +27,7 @@ class WorkerHandle:
         id: worker id.
         node: where it runs.
         actor: Ray's handle.
-        calls: (what, reference), oldest first; what is ``hello``, ``build``, ``advance`` or ``ping``.
+        calls: (what, reference), oldest first; what is ``hello``, ``prepare``, ``build``, ``advance`` or ``ping``.
         rows: those that train there, as far as reports and orders say.
         waiting: orders for the next call.
         process: (pid, birth time) once known.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shlex
 import time
@@ -17,6 +18,7 @@ from rnnsweep.app.live_display import Watcher
 from rnnsweep.app.provenance import sessions
 from rnnsweep.app.provenance.sessions import Session
 from rnnsweep.app.run import warm_start, wiring
+from rnnsweep.app.run.ahead import Ahead
 from rnnsweep.app.run.finished import nothing_to_do
 from rnnsweep.app.run.redaction import redact
 from rnnsweep.app.stores import StorePlace, place_of, reading, reading_sweep
@@ -58,23 +60,37 @@ UNFINISHED = (SweepState.RUNNING, SweepState.STOPPED, SweepState.INTERRUPTED)
 
 
 def prepare(
-    sweep: str, overrides: Sequence[str], config_dirs: Sequence[Path | str] = (), store: str | Path | None = None
+    sweep: str,
+    overrides: Sequence[str],
+    config_dirs: Sequence[Path | str] = (),
+    store: str | Path | None = None,
+    ahead: Ahead | None = None,
 ) -> tuple[SweepConfig, StorePlace]:
     """Read and check a new sweep, and where it goes; nothing is written.
+
+    Args:
+        sweep: a name or a file. overrides: as typed. config_dirs: the user's. store: as named.
+        ahead: starts once all but the units is checked.
 
     Raises:
         ConfigError: wrong input, or the store has a sweep of this name.
     """
-    config = load(
-        sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs], store=root_argument(store)
+    read = functools.partial(
+        load, sweep, list(overrides), config_dirs=[Path(folder) for folder in config_dirs], store=root_argument(store)
     )
+    if ahead is not None:
+        composed = read(check_units=False)
+        check_new(place_of(composed.store.root, composed.store.ledger), composed.plan.name)
+        _check_checkpoints(composed)
+        ahead.begin(composed)
+    config = read()
     store_place = place_of(config.store.root, config.store.ledger)
     check_new(store_place, config.plan.name)
     return config, store_place
 
 
-def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
-    """Run a new sweep to its end or to a stop; `watcher` is told what happens.
+def launch(config: SweepConfig, watcher: Watcher | None = None, ahead: Ahead | None = None) -> Outcome:
+    """Run a new sweep to its end or to a stop; `watcher` is told what happens, `ahead` may have started what trains.
 
     Raises:
         ConfigError: the store has a sweep of this name, or the parts do not fit; nothing was written.
@@ -88,7 +104,8 @@ def launch(config: SweepConfig, watcher: Watcher | None = None) -> Outcome:
     plan = wiring.stored_plan(config, session)
     watcher.phase("loading the sampler")
     sampler, scheduler = wiring.sampler(config), wiring.scheduler(config)
-    with _opened(config, session, watcher) as (ledger, executor):
+    ready = wiring.executor if ahead is None else ahead.executor
+    with _opened(config, session, watcher, executor=ready) as (ledger, executor):
         _teach(sampler, earlier)
         _keep_config(config)
         with _resumable(config):
@@ -245,20 +262,24 @@ def _is_unfinished(ledger: Ledger, name: str) -> bool:
 
 @contextmanager
 def _opened(
-    config: SweepConfig, session: Session, watcher: Watcher, host: Host | None = None
+    config: SweepConfig,
+    session: Session,
+    watcher: Watcher,
+    host: Host | None = None,
+    executor: Callable[[SweepConfig, Session], Executor] = wiring.executor,
 ) -> Iterator[tuple[Ledger, Executor]]:
     """The ledger, and an executor that has reached its cluster before the ledger is made; both are given back."""
     watcher.phase("loading the trainer" if config.cluster.executor == "inline" else "connecting to Ray")
-    executor = wiring.executor(config, session) if host is None else host.executor(config, session)
+    made = executor(config, session) if host is None else host.executor(config, session)
     try:
-        executor.connect()
+        made.connect()
         if host is not None:
-            yield host.ledger, executor
+            yield host.ledger, made
             return
         with closing(wiring.open_ledger_of(config)) as ledger:
-            yield ledger, executor
+            yield ledger, made
     finally:
-        executor.stop(graceful=False)
+        made.stop(graceful=False)
 
 
 def _begin_with(config: SweepConfig, ledger: Ledger) -> Earlier | None:

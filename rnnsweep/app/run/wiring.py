@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rnnsweep.app.config.blocks import ClusterConfig
 from rnnsweep.app.config.load import SweepConfig, to_json
 from rnnsweep.app.provenance import sessions
 from rnnsweep.app.provenance.sessions import UNCHECKED, Session
@@ -13,6 +16,7 @@ from rnnsweep.sweep.schedulers.base import SchedulerUnit, build_scheduler
 
 if TYPE_CHECKING:
     from rnnsweep.adapters.optuna.sampler import HistorySampler
+    from rnnsweep.adapters.ray.executor import RayExecutor
     from rnnsweep.sweep.ports import Executor, Ledger, Mirror
 
 
@@ -49,6 +53,30 @@ def scheduler(config: SweepConfig) -> SchedulerUnit:
     return build_scheduler(config.plan, config.scheduler, config.pruner)
 
 
+@dataclass(frozen=True)
+class WorkerPlace:
+    """What decides where workers run and what they load first.
+
+    Attributes:
+        cluster: of the config. device: as of `TrainerSettings`.
+    """
+
+    cluster: ClusterConfig
+    device: str
+
+    @property
+    def own_ray(self) -> bool:
+        """Whether a Ray is started for the sweep alone."""
+        return self.cluster.executor != "inline" and self.cluster.address is None
+
+
+def worker_place(config: SweepConfig) -> WorkerPlace:
+    """Of a sweep."""
+    from rnnsweep.app.worker.factory import device
+
+    return WorkerPlace(config.cluster, device(config))
+
+
 def executor(config: SweepConfig, session: Session = UNCHECKED) -> Executor:
     """What trains; nothing is started yet.
 
@@ -61,14 +89,27 @@ def executor(config: SweepConfig, session: Session = UNCHECKED) -> Executor:
     """
     from rnnsweep.app.worker.factory import trainer_factory
 
-    cluster, factory = config.cluster, trainer_factory(config, session)
-    if cluster.executor == "inline":
+    factory = trainer_factory(config, session)
+    if config.cluster.executor == "inline":
         from rnnsweep.adapters.inline import InlineExecutor
 
-        return InlineExecutor(factory, cluster.cores_per_worker)
+        return InlineExecutor(factory, config.cluster.cores_per_worker)
+    made = ray_executor(worker_place(config))
+    made.supply(factory)
+    return made
+
+
+def ray_executor(place: WorkerPlace) -> RayExecutor:
+    """Workers of Ray, which are told by `supply` what they train; nothing is started yet.
+
+    Raises:
+        ConfigError: cluster settings out of range.
+    """
     from rnnsweep.adapters.ray.cluster import RaySettings
     from rnnsweep.adapters.ray.executor import RayExecutor
+    from rnnsweep.app.worker import prelude
 
+    cluster = place.cluster
     settings = RaySettings(
         address=cluster.address,
         workers=cluster.workers,
@@ -78,7 +119,7 @@ def executor(config: SweepConfig, session: Session = UNCHECKED) -> Executor:
         dashboard=cluster.dashboard,
         py_paths=cluster.py_paths,
     )
-    return RayExecutor(factory, settings)
+    return RayExecutor(None, settings, functools.partial(prelude.load, place.device))
 
 
 def mirrors(config: SweepConfig, ledger: Ledger) -> list[Mirror]:

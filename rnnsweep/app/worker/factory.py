@@ -57,5 +57,10 @@ def trainer_settings(config: SweepConfig, session: Session = UNCHECKED) -> Train
         py_paths=config.cluster.py_paths,
         # the record of earlier sessions is the ledger's alone
         session=dataclasses.replace(session, record={}),
-        device="cpu" if config.cluster.gpus_per_worker == 0 or config.resolved["engine"] == "cpu" else "auto",
+        device=device(config),
     )
+
+
+def device(config: SweepConfig) -> str:
+    """What a sweep's workers train on: ``cpu``, or a GPU where there is one."""
+    return "cpu" if config.cluster.gpus_per_worker == 0 or config.resolved["engine"] == "cpu" else "auto"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -72,6 +73,46 @@ def test_a_start_that_nobody_waited_for_is_undone(go, calls) -> None:
     threading.Timer(0.2, go.set).start()
     made.stop(graceful=False)
     assert calls[-1] == "disconnected"
+    assert threads() == []
+
+
+class Queue:
+    """Stands for a worker's handle: notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, object]] = []
+
+    def call(self, what: str, now: float, *given: object) -> None:
+        self.calls.append((what, given))
+
+
+def test_workers_start_before_it_is_known_what_they_train(go, calls) -> None:
+    go.set()
+    made = RayExecutor(None, RaySettings())
+    handle = made._handles["w"] = Queue()  # type: ignore[assignment]
+    made.begin()
+    made.begin()  # once only
+    for _ in range(100):
+        if "workers" in calls:
+            break
+        time.sleep(0.05)
+    assert calls == ["connected", "workers"]
+    assert handle.calls == []
+    made.supply(lambda worker, cores: SimTrainer(worker, {}))
+    made.start()
+    assert [what for what, _ in handle.calls] == ["build"]
+    assert calls == ["connected", "workers"]
+    made._handles.clear()  # it is no actor that could be ended
+    made.stop(graceful=False)
+    assert threads() == []
+
+
+def test_a_start_that_never_learns_what_to_train_is_undone(go, calls) -> None:
+    go.set()
+    made = RayExecutor(None, RaySettings())
+    made.begin()
+    made.stop(graceful=False)
+    assert calls == ["connected", "workers", "disconnected"]
     assert threads() == []
 
 

@@ -149,6 +149,48 @@ def test_helpers_are_started_only_with_the_dashboard(tmp_path: Path, what: str, 
         driver.wait(30)
 
 
+LATE = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, KIT)
+from counting_trainer import factory
+from rnnsweep.adapters.ray.cluster import RaySettings
+from rnnsweep.adapters.ray.executor import RayExecutor
+from rnnsweep.sweep.ports import WorkerJoined
+
+file, end = Path(sys.argv[1]), time.monotonic() + 60
+
+def prelude():
+    file.write_text("prepared")
+
+def build(worker, cores):
+    file.with_name("built").write_text(file.read_text())
+    return factory()(worker, cores)
+
+executor = RayExecutor(None, RaySettings(workers=1, py_paths=(KIT,)), prelude)
+executor.connect()
+executor.begin()
+while not file.exists() and time.monotonic() < end:
+    time.sleep(0.05)
+executor.supply(build)
+executor.start()
+joined = []
+while not joined and time.monotonic() < end:
+    joined = [event for event in executor.poll(0.5) if isinstance(event, WorkerJoined)]
+executor.stop(graceful=True)
+print(len(joined))
+"""
+
+
+def test_a_worker_prepares_itself_before_it_is_known_what_it_trains(tmp_path: Path) -> None:
+    file = tmp_path / "prepared"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    command = [sys.executable, "-c", f"KIT = {str(KIT)!r}\n{LATE}", str(file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["1"], done.stderr
+    assert file.with_name("built").read_text() == "prepared"
+
+
 SWEEP = """
 import sys
 sys.path.insert(0, KIT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -67,6 +68,19 @@ def test_a_worker_says_who_it_is_and_where_it_stands() -> None:
     info = made.build(cloudpickle.dumps(lambda worker, cores: SimTrainer(worker, {}, slots=cores)))
     assert (info.worker, info.node, info.slots) == ("w1", "node:1", 2)
     made.ping()
+
+
+def test_what_goes_wrong_before_it_is_known_what_to_train_is_left_to_who_needs_it(tmp_path: Path) -> None:
+    made = WorkerActor(WorkerSpec("w1", "node:1", 2, 0))
+    made.prepare(cloudpickle.dumps((tmp_path / "here").touch))
+    assert (tmp_path / "here").exists()
+
+    def fail() -> None:
+        raise ImportError("no such library")
+
+    made.prepare(cloudpickle.dumps(fail))
+    made.prepare(b"no pickle")
+    assert made.build(cloudpickle.dumps(lambda worker, cores: SimTrainer(worker, {}))).worker == "w1"
 
 
 def test_once_halted_no_rung_begins() -> None:
