@@ -113,11 +113,11 @@ def test_samples_may_be_spread_over_any_number_of_programs(
     gpu: OnDevice, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few rows are cut otherwise than many: all that loops make is the same, with sums over samples."""
-    case = KINDS[kind].Case(kind, (2, 4, 5, 12, 2), dtype=torch.float32)
+    case = KINDS[kind].Case(kind, (2, 4, 7, 12, 2), dtype=torch.float32)
     whole = case.run(fused(gpu, case.cell))[1]
-    for multiprocessors, items in ((2, 3), (6, 1)):  # of the 2 x 5 samples
+    for multiprocessors, items in ((2, 4), (6, 3)):  # of the 2 x 7 samples
         monkeypatch.setattr(layout, "MULTIPROCESSORS", multiprocessors)
-        assert layout.items_for(2, 5, 5, 4) == items
+        assert layout.items_for(2, 7, 7, 4) == items
         spread = case.run(fused(gpu, case.cell))[1]
         assert all(torch.equal(spread[key], whole[key]) for key in whole)
 

@@ -52,3 +52,16 @@ def test_sums_of_a_row_are_the_same_in_every_pack(triton_interpreter):
         alone = weight_gradients(h[p : p + 1].contiguous(), None, errors[p : p + 1].contiguous(), wanted)
         assert torch.equal(alone[0][0], whole[0][p])
         assert torch.equal(alone[2][0], whole[2][p])
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_tiles_change_no_sum(triton_interpreter, size, monkeypatch):
+    """Few rows are cut into more tiles."""
+    P, T, B, S, R, I, X, N = size  # noqa: E741
+    rng = torch.Generator().manual_seed(1)
+    given = [torch.randn(P, *shape, generator=rng) for shape in ((T + 1, B, S), (T, B, I), (T, B, X))]
+    given, wanted = [tensor.to(triton_interpreter) for tensor in given], WantedWeights(R, N, bias=True)
+    whole = weight_gradients(*given, wanted)
+    for multiprocessors in (6, 40):
+        monkeypatch.setattr("rnnsweep.core.recurrence.gpu.layout.MULTIPROCESSORS", multiprocessors)
+        assert all(map(torch.equal, weight_gradients(*given, wanted), whole))

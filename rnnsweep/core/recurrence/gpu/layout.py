@@ -15,7 +15,9 @@ MOST_WARPS = 16
 """Of a program; more columns than these have are another turn of theirs."""
 _MOST_ITEMS = 12
 _WAITING = 2
-"""Programs of a multiprocessor that wait in turns; with each more, less is done per number of the matrix read."""
+"""Programs of a multiprocessor that wait in turns."""
+_LEAST_ITEMS = 2
+"""Of a program: a number of the matrix is read for so many products at least."""
 _THREADS = 512
 _MOST_SLICES = 16
 _LEAST_THREADS = 64
@@ -87,7 +89,7 @@ def items_for(P: int, B: int, items: int, programs: int) -> int:
     Args:
         P, B: rows, samples of each. items: when there are many rows. programs: that a multiprocessor has room for.
     """
-    tiles = min(B, MULTIPROCESSORS * min(programs, _WAITING) // P)
+    tiles = min(B // _LEAST_ITEMS, MULTIPROCESSORS * min(programs, _WAITING) // P)
     return min(items, -(-B // tiles)) if tiles else items
 
 

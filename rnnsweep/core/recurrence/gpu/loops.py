@@ -18,7 +18,7 @@ from rnnsweep.core.recurrence.gpu.source import program
 from rnnsweep.core.types import Direct
 
 _INNER_FUSED = 32
-_UNROLL = 4
+_UNROLL = 28
 """Turns of a product's loop that are written out."""
 _SCHEDULERS = 4
 """Of a multiprocessor: a warp stays with one of them."""

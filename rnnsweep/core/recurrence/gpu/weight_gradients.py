@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.gpu import compiling
+from rnnsweep.core.recurrence.gpu import compiling, layout
 from rnnsweep.core.recurrence.gpu.layout import SHARED_BYTES
 from rnnsweep.core.recurrence.gpu.source import program
 
-_INNER = 16
+_INNER = 32
 _STAGES = 3
 _MOST_ROWS = 16
-_MOST_COLUMNS = 7
+_MOST_COLUMNS = 13
 _MOST_PARTS = 2
 _MOST_THREADS = 256
 
@@ -61,13 +62,14 @@ def weight_gradients(
     """(Of w_rec, of w_in where inputs are given, of the bias where it is wanted).
 
     Numerics:
-        Sums in the order of the samples, every second one by itself; tiles do not depend on P, so that a row's sums are
-        the same in every pack.
+        Sums in the order of the samples; of few weights every second one by itself. Tiles, which are smaller where rows
+        are few, change no sum.
     """
     P, T, B, X = errors.shape
     I, R, N = 0 if inputs is None else inputs.shape[-1], wanted.R, wanted.N  # noqa: E741
     left, right = (R, states.shape[-1]), (N, X)
-    sized = sized_for(left, I, right, errors.element_size(), bias=wanted.bias, weighted=weighted is not None)
+    tiles = -(-layout.MULTIPROCESSORS // P)
+    sized = sized_for(left, I, right, errors.element_size(), tiles, bias=wanted.bias, weighted=weighted is not None)
     dw_rec = errors.new_empty(P, R, N)
     dw_in, dbias = None if inputs is None else errors.new_empty(P, I, N), None
     if wanted.bias:
@@ -81,22 +83,25 @@ def weight_gradients(
 
 
 @lru_cache(maxsize=256)
-def sized_for(
+def sized_for(  # noqa: PLR0913
     left: tuple[int, int],
     I: int,  # noqa: E741
     right: tuple[int, int],
     itemsize: int,
+    tiles: int = 1,
     *,
     bias: bool,
     weighted: bool = False,
 ) -> SizedGradients:
-    """The kernel for such sizes: `left` (R, S), `right` (N, X), see `weight_gradients`."""
+    """The kernel for such sizes: `left` (R, S), `right` (N, X), see `weight_gradients`; in so many tiles if it can."""
     (R, S), (N, X) = left, right
     rows, columns = -(-(R + I + int(bias)) // 8), -(-N // 8)
+    parts = max(1, min(_MOST_PARTS, _MOST_THREADS // (rows * columns)))
     deep, across = -(-rows // _MOST_ROWS), -(-columns // _MOST_COLUMNS)
+    across = max(across, min(math.isqrt(tiles), columns))
+    deep = max(deep, min(-(-tiles // across), rows))
     row_groups, column_groups = -(-rows // deep), -(-columns // across)
     groups = row_groups * column_groups
-    parts = max(1, min(_MOST_PARTS, _MOST_THREADS // groups))
     threads = -(-groups * parts // 32) * 32
     stage = _INNER * (8 * (row_groups + column_groups) + int(weighted))
     shared = itemsize * max(_STAGES * stage, (parts - 1) * 8 * groups)

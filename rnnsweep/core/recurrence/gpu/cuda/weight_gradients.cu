@@ -17,6 +17,44 @@ constexpr int ROWS = 8 * ROW_GROUPS, COLUMNS = 8 * COLUMN_GROUPS, STAGE = INNER 
 // Where column c of a tile of 8 groups lies: a thread's eight are two vectors of four, side by side with other threads'.
 __device__ __forceinline__ int spread(int c, int groups) { return c / 4 % 2 * (4 * groups) + c / 8 * 4 + c % 4; }
 
+// What a thread brings of CHUNKS pieces of WIDE columns, stage after stage: the same piece of every AT_ONCE-th sample, so that places
+// and addresses differ by constants. A sample has STRIDE entries in memory and OF_SAMPLE in the tile.
+template <int CHUNKS, int WIDE, int STRIDE, int OF_SAMPLE>
+struct Pieces {
+  static constexpr int AT_ONCE = CHUNKS < THREADS ? THREADS / CHUNKS : 1, ROUNDS = (AT_ONCE * CHUNKS + THREADS - 1) / THREADS;
+  const real* from[ROUNDS];
+  int sample[ROUNDS], place[ROUNDS];
+
+  // The first piece's columns are the tile's `first` ones; those outside of 0 to `end` are another tile's.
+  __device__ __forceinline__ Pieces(int thread, const real* start, int first, int end) {
+    #pragma unroll
+    for (int i = 0; i < ROUNDS; ++i) {
+      const int at = thread + i * THREADS, chunk = at % CHUNKS, column = first + chunk * WIDE;
+      const bool mine = at < AT_ONCE * CHUNKS && column >= 0 && column < end;
+      sample[i] = mine ? at / CHUNKS : INNER;
+      from[i] = start + at / CHUNKS * (long long)STRIDE + chunk * WIDE;
+      place[i] = at / CHUNKS * OF_SAMPLE + (mine ? spread(column, OF_SAMPLE / 8) : 0);
+    }
+  }
+
+  // The next stage's, of which `count` samples are there: into `to`.
+  __device__ __forceinline__ void bring(real* to, int count) {
+    #pragma unroll
+    for (int i = 0; i < ROUNDS; ++i) {
+      real* here = to + place[i];
+      const real* there = from[i];
+      #pragma unroll
+      for (int s = 0; s < INNER; s += AT_ONCE)
+        if (sample[i] < count - s) COPY(here + s * OF_SAMPLE, there + s * STRIDE, WIDE);
+      if (count < INNER)  // the last one
+        for (int s = 0; s < INNER; s += AT_ONCE)
+          if (sample[i] >= count - s && sample[i] < INNER - s)
+            for (int j = 0; j < WIDE; ++j) here[s * OF_SAMPLE + j] = real(0);
+      from[i] += INNER * STRIDE;
+    }
+  }
+};
+
 extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) weight_gradients(const Job job) {
   SHARED(memory);
   const int thread = threadIdx.x, samples = (int)job.samples;
@@ -42,34 +80,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) weight_gradients
   if (BIASED && R + I >= first_row && R + I < first_row + ROWS)
     for (int i = thread; i < STAGES * INNER; i += THREADS)
       memory[i / INNER * STAGE + i % INNER * ROWS + spread(R + I - first_row, ROW_GROUPS)] = real(1);
+  constexpr int OF_LEFT = (R < ROWS ? R : ROWS) / LEFT_WIDE;
+  Pieces<OF_LEFT, LEFT_WIDE, LEFT, ROWS> lefts(thread, left + first_row, 0, R - first_row);
+  Pieces<I ? I : 1, 1, I, ROWS> others(thread, inputs, R - first_row, ROWS);
+  Pieces<COLUMNS / RIGHT_WIDE, RIGHT_WIDE, RIGHT, COLUMNS> rights(thread, right, 0, N - first_column);
   auto bring = [&](int stage, int start) {
     real* to = memory + stage * STAGE;
     const int count = min(INNER, samples - start);
-    constexpr int OF_LEFT = (R < ROWS ? R : ROWS) / LEFT_WIDE;
-    for (int i = thread; i < INNER * OF_LEFT; i += THREADS) {
-      const int s = i / OF_LEFT, column = i % OF_LEFT * LEFT_WIDE;
-      if (first_row + column >= R) continue;
-      real* place = to + s * ROWS + spread(column, ROW_GROUPS);
-      if (s < count) COPY(place, left + (start + s) * (long long)LEFT + first_row + column, LEFT_WIDE);
-      else for (int j = 0; j < LEFT_WIDE; ++j) place[j] = real(0);
-    }
-    if (I && first_row + ROWS > R)
-      for (int i = thread; i < INNER * I; i += THREADS) {
-        const int s = i / (I ? I : 1), column = R + i % (I ? I : 1) - first_row;
-        if (column < 0 || column >= ROWS) continue;
-        real* place = to + s * ROWS + spread(column, ROW_GROUPS);
-        if (s < count) COPY(place, inputs + start * (long long)I + i, 1);
-        else *place = real(0);
-      }
-    to += INNER * ROWS;
-    constexpr int OF_RIGHT = COLUMNS / RIGHT_WIDE;
-    for (int i = thread; i < INNER * OF_RIGHT; i += THREADS) {
-      const int s = i / OF_RIGHT, column = i % OF_RIGHT * RIGHT_WIDE;
-      if (first_column + column >= N) continue;
-      real* place = to + s * COLUMNS + spread(column, COLUMN_GROUPS);
-      if (s < count) COPY(place, right + (start + s) * (long long)RIGHT + column, RIGHT_WIDE);
-      else for (int j = 0; j < RIGHT_WIDE; ++j) place[j] = real(0);
-    }
+    lefts.bring(to, count);
+    if (I && first_row + ROWS > R) others.bring(to, count);
+    rights.bring(to + INNER * ROWS, count);
     if (WEIGHTED)
       for (int s = thread; s < INNER; s += THREADS) {
         real* place = memory + STAGES * STAGE + stage * INNER + s;
@@ -79,7 +99,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) weight_gradients
     COPIES_END();
   };
   const int place = thread % GROUPS, part = thread / GROUPS;  // threads beyond PARTS only bring
-  const int row_group = place % ROW_GROUPS, column_group = place / ROW_GROUPS;
+  // Eight groups of rows for all groups of columns, then the next eight: lanes that read at once read other banks.
+  constexpr int REST = ROW_GROUPS % 8 ? ROW_GROUPS % 8 : 8;
+  const int block = place / (8 * COLUMN_GROUPS), inside = place % (8 * COLUMN_GROUPS), wide = 8 * block + 8 <= ROW_GROUPS ? 8 : REST;
+  const int row_group = 8 * block + inside % wide, column_group = inside / wide;
   real sum[8][8];
   #pragma unroll
   for (int i = 0; i < 8; ++i)
