@@ -97,18 +97,13 @@ class CellLoops:
         if d.additive:
             wanted = WantedWeights(cell.recurrent, cell.product, bias=w.bias is not None)
             of_rec, of_in, of_bias = weight_gradients(h, None if w.w_in is None else inputs, errors.x, wanted)
-            drives = errors.x[..., : cell.drive]
+            drives = errors.x[..., : cell.drive] if w.w_in is None else None
         else:
-            drives = self._drives(errors.x)
             of_rec = w.w_rec.new_zeros(w.w_rec.shape)
             if cell.product:
                 wanted = WantedWeights(cell.recurrent, cell.product)
                 of_rec = weight_gradients(h, None, errors.x, wanted)[0]
-            of_in = of_bias = None
-            if w.w_in is not None:
-                of_in = numerics.matmul(inputs.flatten(1, 2).transpose(1, 2), drives.flatten(1, 2))
-            if w.bias is not None:
-                of_bias = drives.sum((1, 2))
+            drives, of_in, of_bias = self._of_drives(w, inputs, errors.x)
         own = {name: torch.zeros_like(value) for name, value in w.cell.items()}
         for index, name in enumerate(d.formulas.trained):
             down = errors.down[:, index]
@@ -120,11 +115,25 @@ class CellLoops:
             w_in=of_in,
             bias=of_bias,
             h0=None if errors.h0 is None else errors.h0[:, :width],
-            inputs=drives if w.w_in is None else None,
+            inputs=drives,
             cell=own,
         )
 
-    def _drives(self, x: Float[Tensor, "P T B X"]) -> Float[Tensor, "P T B D"]:
+    def _of_drives(
+        self, w: LoopWeights, inputs: Tensor, x: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Errors of the drives where these were given, else gradients of what made them: of w_in and of the bias."""
+        if w.w_in is None:
+            drives = self._drives(x)
+            return drives, None, None if w.bias is None else drives.sum((1, 2))
+        # of all blocks of x, those without a drive too: fewer numbers than a copy of the others has
+        wanted = WantedWeights(
+            inputs.shape[-1], self.description.formulas.inputs * self.description.units, bias=w.bias is not None
+        )
+        of_in, _, of_bias = weight_gradients(inputs, None, x, wanted)
+        return None, self._drives(of_in), None if of_bias is None else self._drives(of_bias)
+
+    def _drives(self, x: Float[Tensor, "*_ X"]) -> Float[Tensor, "*_ D"]:
         """The errors of the blocks of x that have a drive, in the drives' order."""
         d = self.description
         blocks = sorted((drive, block) for block, drive in enumerate(d.drives) if drive >= 0)
