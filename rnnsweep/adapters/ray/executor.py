@@ -31,7 +31,7 @@ from rnnsweep.adapters.ray.cluster import (
 )
 from rnnsweep.adapters.ray.early_start import EarlyStart
 from rnnsweep.adapters.ray.worker import Prelude, WorkerActor, WorkerSpec
-from rnnsweep.adapters.ray.worker_handle import CONTROL, NEWS, WorkerHandle, reason_of
+from rnnsweep.adapters.ray.worker_handle import CONTROL, NEWS, WorkerHandle, WorkerStartError, reason_of
 from rnnsweep.errors import MismatchError, RnnsweepError, StoreError
 from rnnsweep.sweep.ports import ExecutorEvent, RungTrained, TrainerFactory, WorkerJoined, WorkerLost, WorkerNews
 from rnnsweep.sweep.rows import Orders
@@ -51,14 +51,6 @@ START_MAX_S = 600.0
 """Longest time for a start that lengthening arrives at, seconds."""
 
 
-class WorkerStartError(RnnsweepError):
-    """No trainer could be built in any worker; carries the last reason."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"no worker could start: {reason}")
-
-
 class RayExecutor:
     """Runs trainers in Ray actors; see `Executor` for what it promises.
 
@@ -72,6 +64,9 @@ class RayExecutor:
             has it later, while workers start already.
         settings: see `RaySettings`.
         prelude: what a worker does before that, shipped in the same way; its failures are of no account.
+
+    Attributes:
+        lingers: leave a Ray of our own to the next `stop` where one is graceful: to end it takes half a second.
     """
 
     def __init__(
@@ -81,6 +76,7 @@ class RayExecutor:
         # once, as bytes: workers unpickle them after the actor has set environment and import path
         self._prelude = cloudpickle.dumps(prelude) if prelude is not None else None
         self._pickled, self._supplied = b"", threading.Event()
+        self.lingers = False
         if factory is not None:
             self.supply(factory)
         self._early: EarlyStart | None = None
@@ -183,11 +179,10 @@ class RayExecutor:
         Args:
             graceful: let the rung in progress end (within the deadline); a rung that is only queued is not begun.
         """
-        early, self._early = self._early, None
         try:
-            if early is not None:  # a start cannot be broken off: Ray would leave processes behind
+            if self._early is not None:  # a start cannot be broken off: Ray would leave processes behind
                 self._supplied.set()  # whatever it was to be: nobody waits for it any more
-                self._owned = early.wait() or self._owned
+                self._owned = self._early.wait() or self._owned
             if graceful and self._running:
                 self._drain()
         finally:
@@ -195,11 +190,17 @@ class RayExecutor:
             for handle in self._handles.values():
                 ray.kill(handle.actor, no_restart=True)
             self._handles.clear()
-            owned, self._owned = self._owned, False
-            if owned:
-                disconnect()
-            if early is not None:
-                early.end()
+            if not (graceful and self.lingers):
+                self._leave()
+
+    def _leave(self) -> None:
+        """End a Ray of our own, with the thread that it depends on."""
+        early, self._early = self._early, None
+        owned, self._owned = self._owned, False
+        if owned:
+            disconnect()
+        if early is not None:
+            early.end()
 
     # -------------------------------------------------------------- answers
 
@@ -210,8 +211,7 @@ class RayExecutor:
         news = {handle.news: handle for handle in self._handles.values() if handle.news is not None}
         owed = [*heads, *news]
         if not owed:
-            time.sleep(wait)
-            return
+            return time.sleep(wait)
         if wait:
             ray.wait(owed, num_returns=1, timeout=wait)
         # whatever else is there by now: one round of the driver then takes the reports of many workers

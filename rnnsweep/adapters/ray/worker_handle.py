@@ -9,6 +9,7 @@ from typing import Any
 from ray.exceptions import RayError, RayTaskError
 
 from rnnsweep.adapters.ray.cluster import Node
+from rnnsweep.errors import RnnsweepError
 from rnnsweep.sweep.rows import ActiveRows, Orders
 
 IN_FLIGHT = 2
@@ -17,6 +18,14 @@ CONTROL, NEWS = "control", "news"
 """Groups of an actor's methods that have a thread of their own, beside the one that trains."""
 PING_S = 1.0
 """An idle worker is asked so often whether it lives, seconds."""
+
+
+class WorkerStartError(RnnsweepError):
+    """No trainer could be built in any worker; carries the last reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"no worker could start: {reason}")
 
 
 @dataclass

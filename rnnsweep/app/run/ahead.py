@@ -49,11 +49,15 @@ class Ahead:
             self._started, self._place = started, place
 
     def executor(self, config: SweepConfig, session: Session) -> Executor:
-        """See `wiring.executor`: the one that was started, which is the caller's from now on, or another one."""
+        """See `wiring.executor`: the one that was started, or another one; either is the caller's from now on.
+
+        After a graceful stop it is to be stopped once more: until then Ray lives on, so that results are shown first.
+        """
         from rnnsweep.app.worker.factory import trainer_factory
 
         if self._started is None or self._place != wiring.worker_place(config):
             return wiring.executor(config, session)
         started, self._started = self._started, None
+        started.lingers = True
         started.supply(trainer_factory(config, session))
         return started

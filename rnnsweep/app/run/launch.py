@@ -115,8 +115,18 @@ def launch(config: SweepConfig, watcher: Watcher | None = None, ahead: Ahead | N
             executor.begin()
             mirrors = wiring.mirrors(config, ledger)
             driver = _driver(plan, ledger, sampler, executor, mirrors, fence=fence, watcher=watcher)
-            driver.scheduler = scheduler
+            driver.scheduler, driver.on_result = scheduler, _first_shown(watcher, executor)
             return driver.run()
+
+
+def _first_shown(watcher: Watcher, executor: Executor) -> Callable[[Outcome], None]:
+    """Results come first, then the end of what workers ran on, while mirrors write."""
+
+    def ended(outcome: Outcome) -> None:
+        watcher.ended(outcome)
+        executor.stop(graceful=False)
+
+    return ended
 
 
 def add(config: SweepConfig, ledger: Ledger) -> None:

@@ -116,6 +116,21 @@ def test_a_start_that_never_learns_what_to_train_is_undone(go, calls) -> None:
     assert threads() == []
 
 
+def test_a_ray_that_lingers_ends_with_the_next_stop(go, calls) -> None:
+    go.set()
+    made = build()
+    made.lingers = True
+    made.begin()
+    made.start()
+    made.stop(graceful=True)
+    assert calls == ["connected", "workers"]
+    assert len(threads()) == 1
+    made.stop(graceful=False)
+    made.stop(graceful=True)
+    assert calls == ["connected", "workers", "disconnected"]
+    assert threads() == []
+
+
 def test_nothing_starts_before_it_is_sure_to_be_needed_or_where_the_settings_are_refused(go, calls) -> None:
     go.set()
     build().connect()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from rnnsweep.app.config.load import load
+from rnnsweep.app.live_display import Watcher
 from rnnsweep.app.provenance.sessions import UNCHECKED
 from rnnsweep.app.run import launch, wiring
 from rnnsweep.app.run.ahead import Ahead
 from rnnsweep.errors import ConfigError
+from rnnsweep.sweep.session import Outcome
+from rnnsweep.sweep.states import SweepState
 
 
 class Started:
@@ -16,6 +19,7 @@ class Started:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.lingers = False
 
     def connect(self) -> None:
         self.calls.append("connect")
@@ -50,6 +54,16 @@ def test_what_was_started_is_handed_over_once(made, tmp_path):
         assert ahead.executor(config(tmp_path), UNCHECKED) is made[0]
         assert ahead.executor(config(tmp_path), UNCHECKED) is not made[0]
     assert made[0].calls == ["connect", "begin", "supply"]  # who has it ends it
+    assert made[0].lingers
+
+
+def test_results_are_shown_before_ray_ends():
+    started, watcher = Started(), Watcher("s")
+    watcher.on_result = lambda outcome: started.calls.append(outcome.reason)
+    launch._first_shown(watcher, started)(  # pyright: ignore[reportArgumentType] - a double
+        Outcome(SweepState.COMPLETE, 0, "shown")
+    )
+    assert started.calls == ["shown", "stop"]
 
 
 def test_what_nobody_took_is_ended(made, tmp_path):
