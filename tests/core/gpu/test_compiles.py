@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 CASES = [
     ("step", "float32", "sgd"),
@@ -33,6 +35,7 @@ CASES = [
 FOLDERS = ("rnnsweep/core/gpu", "rnnsweep/core/recurrence/gpu")
 
 
+@pytest.mark.slow
 def test_kernels_compile_and_several_programs_fit(triton_interpreter):
     """In a process of its own: compiling needs triton outside of its interpreter."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(ROOT)}

@@ -144,7 +144,7 @@ def assert_rows_agree(mine: torch.Tensor, plain: torch.Tensor, tolerance: float)
     assert (apart.amax(1) <= tolerance * plain.abs().amax(1)).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("optimizer", "clip"),
     [

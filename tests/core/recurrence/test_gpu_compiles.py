@@ -54,6 +54,7 @@ def in_a_process(cases: list[tuple]) -> list[dict[str, int]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on the PATH: a CUDA toolkit has it")
 def test_the_unit_compiles_and_as_many_programs_fit_as_its_layout_says():
     """An H200's multiprocessor: 65536 registers, 227 KB of shared memory for programs and 1 KB more for each."""
@@ -69,6 +70,7 @@ def test_other_loops_compile():
         assert found["shared"] <= 227 * 1024, case
 
 
+@pytest.mark.slow
 def test_filters_compile_without_spilling(triton_interpreter):
     """Many of them fit at 6 inputs: programs of one warp, each with loads of three steps under way."""
     cases = [
@@ -82,6 +84,7 @@ def test_filters_compile_without_spilling(triton_interpreter):
         assert found["programs"] >= (16 if case[1:4] == ("float32", 100, 6) else 8), case
 
 
+@pytest.mark.slow
 def test_maps_compile_without_spilling(triton_interpreter):
     """At the widths of the measured units, and what `scurnn` makes of 100: its real form has 200."""
     cases = [("power", "float64", 40)] + [

@@ -45,7 +45,7 @@ def i_plus_a(u: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), TYPES)
-@pytest.mark.parametrize("size", [1, 2, 17, 33])
+@pytest.mark.parametrize("size", [1, 2, 17, pytest.param(33, marks=pytest.mark.slow)])
 def test_inverses_are_those_of_float64_whatever_the_norm(kernels, device, size, dtype, tolerance):
     u = stored(size, dtype)
     found = kernels.inverse(i_plus_a(u).to(device)).cpu()
@@ -93,7 +93,7 @@ def orthogonal(size: int, rows: int, dtype: torch.dtype) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), TYPES)
-@pytest.mark.parametrize("size", [3, 40, 70])
+@pytest.mark.parametrize("size", [3, 40, pytest.param(70, marks=pytest.mark.slow)])
 def test_each_row_is_squared_as_often_as_it_wants(kernels, device, size, dtype, tolerance):
     x, g, counts = orthogonal(size, 4, dtype), normal(4, size, size, seed=1).to(dtype), torch.tensor([0, 1, 4, 2])
     results = [x]
