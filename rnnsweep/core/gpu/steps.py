@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rnnsweep.core.gpu.formulas import kernel_of
 from rnnsweep.core.gpu.launching import finite, launch, power_of_two, ratio, root
+from rnnsweep.core.gpu.powers import exponent_of, scaled
 from rnnsweep.core.optimizers.base import StepFormula
 from rnnsweep.core.types import RowStatus
 
@@ -31,36 +32,13 @@ _DIVERGED: tl.constexpr = tl.constexpr(int(RowStatus.DIVERGED))
 
 
 @triton.jit
-def power(exponent, like):
-    """2**exponent by its bits, as `numerics.scale_by_power` makes it; `like` is a number of the wanted type."""
-    if like.dtype == tl.float64:
-        field = tl.minimum(tl.maximum(exponent, -1022), 1023) + 1023
-        return (field.to(tl.int64) << 52).to(tl.float64, bitcast=True)
-    else:
-        field = tl.minimum(tl.maximum(exponent, -126), 127) + 127
-        return (field << 23).to(tl.float32, bitcast=True)
-
-
-@triton.jit
-def exponent_of(size):
-    """e with size = m 2**e, 1/2 <= m < 1, int32; 0 for 0 and for non-finite sizes."""
-    known = finite(size) & (size != 0)
-    # what has no exponent of its own (below the smallest normal number) gets one
-    lifted = tl.where(size < 1e-30, size * 1.8446744073709552e19, size)
-    if size.dtype == tl.float64:
-        field = ((lifted.to(tl.int64, bitcast=True) >> 52) & 2047).to(tl.int32) - 1022
-    else:
-        field = ((lifted.to(tl.int32, bitcast=True) >> 23) & 255) - 126
-    return tl.where(known, tl.where(size < 1e-30, field - 64, field), 0)
-
-
-@triton.jit
-def _sum_of_squares(gradients, N, low, high, BLOCK: tl.constexpr):
-    """Of a row's entries, each times two factors first."""
+def _sum_of_squares(gradients, N, power, BLOCK: tl.constexpr):
+    """Of a row's entries, each times 2**power first."""
     total = tl.zeros((BLOCK,), gradients.dtype.element_ty)
     for start in range(0, N, BLOCK):
         at = start + tl.arange(0, BLOCK)
-        x = tl.load(gradients + at, mask=at < N, other=0) * low * high
+        x = tl.load(gradients + at, mask=at < N, other=0)
+        x = scaled(x, power)
         total += x * x
     return tl.sum(total, 0)
 
@@ -77,16 +55,12 @@ def _largest(gradients, N, BLOCK: tl.constexpr):
 @triton.jit
 def row_norm(gradients, N, BLOCK: tl.constexpr):
     """As `numerics.row_norm`, of one row: free of overflow and underflow, non-finite where an entry is."""
-    one = tl.full((), 1, gradients.dtype.element_ty)
-    total = _sum_of_squares(gradients, N, one, one, BLOCK)
+    total = _sum_of_squares(gradients, N, tl.full((), 0, tl.int32), BLOCK)
     norm = root(total)
     # the second and third pass: seldom, and by rows that need them
     if (total <= 1e-25) | ~(total < 1e35):
         e = exponent_of(_largest(gradients, N, BLOCK))
-        # in two factors each: 2**e itself could overflow
-        away, back = (0 - e) >> 1, e >> 1
-        scaled = root(_sum_of_squares(gradients, N, power(away, one), power(0 - e - away, one), BLOCK))
-        norm = scaled * power(back, one) * power(e - back, one)
+        norm = scaled(root(_sum_of_squares(gradients, N, 0 - e, BLOCK)), e)
     return norm
 
 

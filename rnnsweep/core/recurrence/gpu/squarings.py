@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from rnnsweep.core.recurrence.gpu.powers import exponent_of, scaled
+from rnnsweep.core.gpu.powers import exponent_of, scaled
 
 SMALLEST = 16
 """The least that `tl.dot` takes."""
