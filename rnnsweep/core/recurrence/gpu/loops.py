@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.recurrence.gpu import compiling
+from rnnsweep.core.recurrence.gpu import layout as layouts
 from rnnsweep.core.recurrence.gpu.description import Description
 from rnnsweep.core.recurrence.gpu.layout import MOST_WARPS, SHARED_BYTES, ProductLayout, items_for, items_of
 from rnnsweep.core.recurrence.gpu.simple_step import SimpleStep
@@ -161,6 +162,7 @@ def _finished(  # noqa: PLR0913
     slots = {each: -(-description.units * -(-items // each) // threads) * each for each in (2, 1)}
     constants = {
         **description.constants(), **extra, "TOGETHER": min(slots, key=lambda each: slots[each]), "UNROLL": _UNROLL,
+        "MULTIPROCESSORS": layouts.MULTIPROCESSORS,
         "ITEMS": items, "THREADS": threads, "RESIDENT": int(resident), "PROGRAMS": programs,
         "WIDTH": layout.width(items) if layout else lane,
         "STRIDE": layout.stride if layout else lane, "COLUMNS": layout.tile if layout else lane,

@@ -22,6 +22,7 @@ constexpr int SECOND_MATRIX = Through::ROWS * SECOND_STRIDE, SECOND_VECTORS = Th
 extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const Job job) {
   SHARED(memory);
   const int thread = threadIdx.x, T = (int)job.T, B = (int)job.B;
+  const int turn_of_warps = blockIdx.x / MULTIPROCESSORS;  // programs of one multiprocessor begin so far apart
   const long long row = blockIdx.x, tile = row * gridDim.y + blockIdx.y;
   real* vectors = memory;
   real* sums = vectors + (N ? VECTORS : 0);
@@ -152,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
     }
     if (SECOND) {  // what came through the cell's own matrix
       __syncthreads();
-      Through::run(thread, second, reads, found, U);
+      Through::run(thread, second, reads, found, U, turn_of_warps);
       __syncthreads();
       #pragma unroll
       for (int turn = 0; turn < TURNS; ++turn)
@@ -175,7 +176,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
     if (t > begins) ask(t - 1);
     if (N) {
       __syncthreads();
-      Out::run(thread, matrix, vectors, sums, OUT);
+      Out::run(thread, matrix, vectors, sums, OUT, turn_of_warps);
       __syncthreads();
     }
     #pragma unroll

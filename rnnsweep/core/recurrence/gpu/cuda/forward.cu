@@ -32,6 +32,7 @@ __device__ real entry(const Job& job, long long row, int k, int n) {
 extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Job job) {
   SHARED(memory);
   const int thread = threadIdx.x, T = (int)job.T, B = (int)job.B;
+  const int turn_of_warps = blockIdx.x / MULTIPROCESSORS;  // programs of one multiprocessor begin so far apart
   const long long row = blockIdx.x, tile = row * gridDim.y + blockIdx.y;
   real* vectors = memory;
   real* sums = vectors + (N ? VECTORS : 0);
@@ -140,7 +141,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Jo
     real* h_now = h + (t + 1) * size;
     real* kept_now = kept + (long long)t * B * (KEPT * U);
     if (N) {
-      Into::run(thread, matrix, vectors, sums, OUT);
+      Into::run(thread, matrix, vectors, sums, OUT, turn_of_warps);
       __syncthreads();
     }
     if (SECOND) {
@@ -158,7 +159,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Jo
           reads[place % U * SECOND_WIDTH + at] = read_of(x, state[turn][j], mine);
         }
       __syncthreads();
-      Through::run(thread, second, reads, found, U);
+      Through::run(thread, second, reads, found, U, turn_of_warps);
       __syncthreads();
     }
     #pragma unroll

@@ -19,6 +19,7 @@ __device__ __forceinline__ void read(const real* from, real* to, int count) {
 }
 
 __device__ constexpr int log2_of(int n) { return n < 2 ? 0 : 1 + log2_of(n / 2); }
+__device__ constexpr int power_of_two(int n) { return n < 2 ? 1 : 2 * power_of_two((n + 1) / 2); }  // the least that is no less
 __device__ constexpr int up(int n, int to) { return (n + to - 1) / to * to; }
 
 constexpr int MOST_WARPS = 16;
@@ -32,6 +33,9 @@ struct Product {
   static constexpr int GROUPS = (N + COLUMNS - 1) / COLUMNS, PLACES = GROUPS * COLUMNS;
   static constexpr int OF_WARP = 32 / SLICES;  // groups of columns in a warp
   static constexpr int WANTED = (GROUPS + OF_WARP - 1) / OF_WARP, WARPS = WANTED < MOST_WARPS ? WANTED : MOST_WARPS;
+  // A last warp that would have few groups has more slices of them instead: it is through earlier, and the lanes' columns stay.
+  static constexpr int REST = GROUPS % OF_WARP, OF_LAST = REST ? power_of_two(REST) : OF_WARP;
+  static constexpr bool SHORT = OF_LAST < OF_WARP && WANTED > 1 && WANTED <= MOST_WARPS && SLICES >= COLUMNS;
   static constexpr int SPLITS = log2_of(COLUMNS < SLICES ? COLUMNS : SLICES);
   static constexpr int PARTS = (COLUMNS + LANE - 1) / LANE;
   static constexpr int LEFT = COLUMNS >> SPLITS;  // columns that a lane ends with
@@ -51,31 +55,40 @@ struct Product {
     return k * STRIDE + (part * GROUPS + group) * (COLUMNS < LANE ? COLUMNS : LANE) + inside;
   }
 
-  // By threads 0 to 32 WARPS - 1; others do nothing. `out` has OUT entries from one sample to the next.
-  __device__ static void run(int thread, const real* matrix, const real* vectors, real* out, int OUT) {
-    const int lane = thread % 32, warp = thread / 32;
-    if (thread < 0 || warp >= WARPS) return;
+  // By threads 0 to 32 WARPS - 1; others do nothing. `out` has OUT entries from one sample to the next. `turn`: of the warps,
+  // so that those with little to do are not all on one scheduler.
+  __device__ static void run(int thread, const real* matrix, const real* vectors, real* out, int OUT, int turn) {
+    const int lane = thread % 32, warp = WARPS % 4 ? thread / 32 : (thread / 32 + turn) % WARPS;
+    if (thread < 0 || thread >= 32 * WARPS) return;
+    if (SHORT && warp == WARPS - 1) {
+      once<OF_LAST>(warp * OF_WARP, lane, matrix, vectors, out, OUT);
+      return;
+    }
     // more columns than warps: the same warps again
-    for (int first = 0; first < GROUPS; first += WARPS * OF_WARP) once(first + warp * OF_WARP, lane, matrix, vectors, out, OUT);
+    for (int first = 0; first < GROUPS; first += WARPS * OF_WARP) once<OF_WARP>(first + warp * OF_WARP, lane, matrix, vectors, out, OUT);
   }
 
+  // By a warp, of so many groups.
+  template <int OF>
   __device__ static void once(int first_group, int lane, const real* matrix, const real* vectors, real* out, int OUT) {
-    const int slice = lane / OF_WARP, group = first_group + lane % OF_WARP;
+    constexpr int OWN = 32 / OF;  // slices
+    const int slice = lane / OF, group = first_group + lane % OF;
     const bool own = group < GROUPS;
     const real* w = matrix + slice * STRIDE + (own ? group : 0) * EACH;
     const real* v = vectors + slice * WIDTH;
     real sum[COLUMNS][ITEMS];
     clear(sum);
     #pragma unroll UNROLL
-    for (int i = 0; i < OF_SLICE; ++i) {
+    for (int i = 0; i < (ROWS + OWN - 1) / OWN; ++i) {
+      if (ROWS % OWN && i * OWN + slice >= ROWS) break;
       real weight[PARTS * EACH], item[up(ITEMS, LANE)];
       weights(w, weight);
       read(v, item, ITEMS);
       add(weight, item, sum);
-      w += SLICES * STRIDE;
-      v += SLICES * WIDTH;
+      w += OWN * STRIDE;
+      v += OWN * WIDTH;
     }
-    write(slice, group, sum, out, OUT);
+    write<OF>(slice, group, sum, out, OUT);
   }
 
   __device__ __forceinline__ static void clear(real (&sum)[COLUMNS][ITEMS]) {
@@ -104,6 +117,7 @@ struct Product {
   }
 
   // Adds the slices' sums; each entry is written by one lane.
+  template <int OF = OF_WARP>
   __device__ __forceinline__ static void write(int slice, int group, real (&sum)[COLUMNS][ITEMS], real* out, int OUT) {
     #pragma unroll
     for (int j = 0; j < SPLITS; ++j)
@@ -111,13 +125,13 @@ struct Product {
       for (int c = 0; c < (COLUMNS >> (j + 1)); ++c)
         #pragma unroll
         for (int b = 0; b < ITEMS; ++b)
-          sum[c][b] += __shfl_xor_sync(0xffffffffu, sum[c + (COLUMNS >> (j + 1))][b], OF_WARP << j);
+          sum[c][b] += __shfl_xor_sync(0xffffffffu, sum[c + (COLUMNS >> (j + 1))][b], OF << j);
     #pragma unroll
-    for (int j = SPLITS; (1 << j) < SLICES; ++j)
+    for (int j = SPLITS; (1 << j) < 32 / OF; ++j)
       #pragma unroll
       for (int c = 0; c < LEFT; ++c)
         #pragma unroll
-        for (int b = 0; b < ITEMS; ++b) sum[c][b] += __shfl_xor_sync(0xffffffffu, sum[c][b], OF_WARP << j);
+        for (int b = 0; b < ITEMS; ++b) sum[c][b] += __shfl_xor_sync(0xffffffffu, sum[c][b], OF << j);
     const int first = group * COLUMNS + turned(slice);
     #pragma unroll
     for (int c = 0; c < LEFT; ++c)
