@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 
@@ -25,14 +26,15 @@ SATURATED_BELOW = 0.1
 
 
 def weights(family: Family, values: Values, hypers: Values) -> dict[str, Float64[Tensor, " P"]]:
-    """Spectral radius and largest singular value of the loops' recurrent matrices, float64 [P]; see `begin_weights`."""
-    return begin_weights(family, values, hypers)()
+    """Spectral radius and largest singular value of the loops' recurrent matrices, float64 [P]; see `spectra_of`."""
+    return spectra_of(family, values, hypers)()
 
 
-def begin_weights(family: Family, values: Values, hypers: Values) -> Callable[[], dict[str, Float64[Tensor, " P"]]]:
-    """Begin to find the spectral radius and largest singular value of the loops' recurrent matrices, float64 [P].
+def spectra_of(family: Family, values: Values, hypers: Values) -> Callable[[], dict[str, Float64[Tensor, " P"]]]:
+    """Copy the loops' recurrent matrices to the host; what is returned finds what a report says of them, float64 [P].
 
-    What is returned waits for them; until then the device may do something else. Values may change meanwhile.
+    That is the spectral radius and the largest singular value. Values may change meanwhile, and it asks nothing of the
+    device: any thread may find it, beside what trains next.
 
     The last layer's; of several layers also each one's, by ``weights/rho.1``. Left out where that matrix is not square
     (gates) or there is none. Also what the family counts (`Family.counted`).
@@ -42,44 +44,42 @@ def begin_weights(family: Family, values: Values, hypers: Values) -> Callable[[]
 
     Numerics:
         One LAPACK call per row and quantity, in float64, so that rows cannot mix, on whichever core. Non-finite
-        matrices give NaN.
+        matrices give NaN, as do those for which LAPACK does not converge.
     """
-    begun: list[tuple[LoopPlace, Callable[[], dict[str, Tensor]], dict[str, Tensor]]] = []
+    taken: list[tuple[LoopPlace, Tensor, dict[str, Tensor]]] = []
     for place, part in zip(places_of(family), family.parts, strict=True):
         its = family.part_hypers(place, hypers)
-        matrices = part.weights(place.own(values), its).w_rec.to("cpu", torch.float64, copy=True)
-        counted = {key: its[slot].to(torch.float64, copy=True) for slot, key in part.counted.items()}
-        begun.append((place, _begin_spectra(matrices), counted))
+        # as they are: half as many bytes leave the device, and each core widens its own rows
+        matrices = part.weights(place.own(values), its).w_rec.detach().to("cpu", copy=True)
+        counted = {key: its[slot].to("cpu", torch.float64, copy=True) for slot, key in part.counted.items()}
+        taken.append((place, matrices, counted))
 
-    def finish() -> dict[str, Tensor]:
+    def find() -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        for place, spectra, counted in begun:
-            own = spectra() | counted
+        for place, matrices, counted in taken:
+            own = _spectra(matrices) | counted
             found |= {f"{key}{end}": value for key, value in own.items() for end in _ends(place)}
         return found
 
-    return finish
+    return find
 
 
-def _begin_spectra(matrices: Tensor) -> Callable[[], dict[str, Tensor]]:
+def _spectra(matrices: Tensor) -> dict[str, Tensor]:
     if matrices.shape[1] != matrices.shape[2] or not matrices.shape[1]:
-        return dict
+        return {}
     rho, sigma = torch.full((2, len(matrices)), math.nan, dtype=torch.float64)
-    # torch refuses matrices that are not finite; such a row has NaN
-    rows: list[int] = matrices.isfinite().flatten(1).all(1).nonzero().flatten().tolist()
 
-    def of_row(place: int) -> None:
-        row = rows[place]
-        rho[row] = torch.linalg.eigvals(matrices[row]).abs().max()
-        sigma[row] = torch.linalg.matrix_norm(matrices[row], 2)
+    def of_row(row: int) -> None:
+        matrix = matrices[row].to(torch.float64)
+        if not bool(matrix.isfinite().all()):  # torch refuses it
+            return
+        # one row's trouble must not be its neighbours'
+        with contextlib.suppress(torch.linalg.LinAlgError):
+            rho[row] = torch.linalg.eigvals(matrix).abs().max()
+            sigma[row] = torch.linalg.matrix_norm(matrix, 2)
 
-    wait = host_threads.begin(of_row, len(rows))
-
-    def finish() -> dict[str, Tensor]:
-        wait()
-        return {"weights/rho": rho, "weights/sigma_max": sigma}
-
-    return finish
+    host_threads.of_rows(of_row, len(matrices))
+    return {"weights/rho": rho, "weights/sigma_max": sigma}
 
 
 def _ends(place: LoopPlace) -> list[str]:

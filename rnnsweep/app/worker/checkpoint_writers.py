@@ -1,16 +1,18 @@
 """Checkpoints of a rung are written side by side, while whatever trains next does so.
 
-    begin ─► a writer: save, then delete what no verdict can need ─► finish: the row's report may go out
+    complete ─► begin ─► a writer: save, then delete what no verdict can need ─► finish: the row's report may go out
 
 A disk, or an object store, takes far longer to say that a file will last than to take it: many at once wait together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 
+from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_in_training import RowInTraining, checkpoint_of
 from rnnsweep.core.pack import RowSnapshot
 from rnnsweep.errors import StoreError
@@ -46,10 +48,19 @@ class CheckpointWriters:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="checkpoint")
         self._begun: list[Writing] = []
+        self._completing: Future[None] | None = None
+
+    def complete(self, later: Sequence[Callable[[], None]]) -> None:
+        """Do what the host has still to do for the metrics of a pack's rung; rows that begin from now on wait for it.
+
+        What it raises comes out of each of these rows' `Writing.heard`.
+        """
+        # before the rows' own work in the pool's queue: none of them can keep the thread that it needs
+        self._completing = self._pool.submit(_each, tuple(later)) if later else None
 
     def begin(self, row: RowInTraining, state: RowSnapshot, report: RowReport) -> None:
         """Write the row's present rung; what goes into it beside the state is taken now, since the row trains on."""
-        write = partial(checkpoint_of(row, state), row.sweep.store)
+        write = partial(_write, self._completing, checkpoint_of(row, state), row.sweep.store)
         self._begun.append(Writing(row, report, self._pool.submit(write)))
 
     def wait(self, row: RowId) -> None:
@@ -78,3 +89,14 @@ class CheckpointWriters:
         wait([one.done for one in self._begun], CLOSING_S)
         self._begun = []
         self._pool.shutdown(cancel_futures=True)
+
+
+def _each(later: Sequence[Callable[[], None]]) -> None:
+    for work in later:
+        work()
+
+
+def _write(completing: Future[None] | None, write: Callable[[RetryingStore], None], store: RetryingStore) -> None:
+    if completing is not None:
+        completing.result()
+    write(store)
