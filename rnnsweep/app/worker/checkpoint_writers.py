@@ -1,16 +1,15 @@
 """Checkpoints of a rung are written side by side, while whatever trains next does so.
 
-    complete ─► begin ─► a writer: save, then delete what no verdict can need ─► finish: the row's report may go out
+    begin ─► a writer: save, then delete what no verdict can need ─► finish: the row's report may go out
 
 A disk, or an object store, takes far longer to say that a file will last than to take it: many at once wait together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_in_training import RowInTraining, checkpoint_of
@@ -48,20 +47,22 @@ class CheckpointWriters:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="checkpoint")
         self._begun: list[Writing] = []
-        self._completing: Future[None] | None = None
 
-    def complete(self, later: Sequence[Callable[[], None]]) -> None:
-        """Do what the host has still to do for the metrics of a pack's rung; rows that begin from now on wait for it.
+    def begin(
+        self, rungs: Sequence[tuple[RowInTraining, RowSnapshot, RowReport]], later: Sequence[Callable[[], None]] = ()
+    ) -> None:
+        """Write the rung that rows have just trained; what goes into it is taken now, since they train on.
 
-        What it raises comes out of each of these rows' `Writing.heard`.
+        First `later` is called, by one of the threads: what the host has still to do for these rows' metrics. What that
+        raises comes out of each row's `Writing.heard`.
         """
-        # before the rows' own work in the pool's queue: none of them can keep the thread that it needs
-        self._completing = self._pool.submit(_each, tuple(later)) if later else None
-
-    def begin(self, row: RowInTraining, state: RowSnapshot, report: RowReport) -> None:
-        """Write the row's present rung; what goes into it beside the state is taken now, since the row trains on."""
-        write = partial(_write, self._completing, checkpoint_of(row, state), row.sweep.store)
-        self._begun.append(Writing(row, report, self._pool.submit(write)))
+        batch = [(Writing(row, report, Future()), checkpoint_of(row, state)) for row, state, report in rungs]
+        self._begun += [one for one, _ in batch]
+        # before the rows in the pool's queue: none of them can keep the thread that it needs
+        completing = self._pool.submit(_each, tuple(later)) if later else None
+        left = iter(batch)  # each thread draws its next row: a task per row would wake a thread for each
+        for _ in range(min(WRITERS, len(batch))):
+            self._pool.submit(_write, left, completing)
 
     def wait(self, row: RowId) -> None:
         """Until nobody writes or deletes in the row's folders."""
@@ -87,6 +88,8 @@ class CheckpointWriters:
     def close(self) -> None:
         """Let what is being written end, but not for ever: nobody was told of it."""
         wait([one.done for one in self._begun], CLOSING_S)
+        for one in self._begun:
+            one.done.cancel()
         self._begun = []
         self._pool.shutdown(cancel_futures=True)
 
@@ -96,7 +99,16 @@ def _each(later: Sequence[Callable[[], None]]) -> None:
         work()
 
 
-def _write(completing: Future[None] | None, write: Callable[[RetryingStore], None], store: RetryingStore) -> None:
-    if completing is not None:
-        completing.result()
-    write(store)
+def _write(left: Iterator[tuple[Writing, Callable[[RetryingStore], None]]], completing: Future[None] | None) -> None:
+    """What one thread does of a batch: row after row, until none is left."""
+    for one, write in left:
+        if not one.done.set_running_or_notify_cancel():
+            continue
+        try:
+            if completing is not None:
+                completing.result()
+            write(one.row.sweep.store)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the row raises it
+            one.done.set_exception(error)
+        else:
+            one.done.set_result(None)

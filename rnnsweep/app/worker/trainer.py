@@ -373,8 +373,8 @@ class PackTrainer:
         standing = [*zip(pack.members, pack.snapshots(range(len(pack))), pack.status.tolist(), trained, strict=True)]
         # only now, when all is read that depends on the order of rows: whose checkpoint fails leaves the pack
         self._report_written(reports, failures)
-        self._writers.complete(later or ())
         ended: list[RowId] = []
+        rungs: list[tuple[RowInTraining, RowSnapshot, RowReport]] = []
         for member, state, status, metrics in standing:
             row = self.rows.get(member.name)  # type: ignore[arg-type]
             if row is None:  # its checkpoint of before could not be written
@@ -384,9 +384,10 @@ class PackTrainer:
                 report = counted(row, report)
             row.reports.append(report)
             row.rung = state.rung
-            self._writers.begin(row, state, report)
+            rungs.append((row, state, report))
             if report.state is not State.ACTIVE:
                 ended.append(row.spec.row)
+        self._writers.begin(rungs, later or ())
         self._drop(ended)
 
     def settle(self) -> tuple[list[RowReport], list[RowFailure]]:
