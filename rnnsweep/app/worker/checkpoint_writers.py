@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+import torch
+
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_in_training import RowInTraining, checkpoint_of
 from rnnsweep.core.pack import RowSnapshot
@@ -45,7 +47,9 @@ class CheckpointWriters:
     """Threads that write checkpoints; of one row one at a time, since each rung is finished before the next begins."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="checkpoint")
+        # a thread begins with all of OpenMP's: what is found late may be found here, and libraries would split it
+        named = {"thread_name_prefix": "checkpoint", "initializer": torch.set_num_threads, "initargs": (1,)}
+        self._pool = ThreadPoolExecutor(WRITERS, **named)
         self._begun: list[Writing] = []
 
     def begin(
