@@ -10,33 +10,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-_pool: list[ThreadPoolExecutor] = []
-"""Of this process, once `use_threads` was called with more than one; until then all is done by who asks."""
+_pool: list[tuple[ThreadPoolExecutor, int]] = []
+"""Of this process with its size, once `use_threads` was called with more than one; until then who asks does all."""
 
 
 def use_threads(count: int) -> None:
-    """Let `begin` spread rows over so many threads from now on; a setting of the process."""
-    for pool in _pool:
+    """Let `of_rows` spread rows over so many threads from now on; a setting of the process."""
+    for pool, _ in _pool:
         pool.shutdown(wait=False)
     # A thread begins with as many of OpenMP's as there are cores, whatever torch was told: libraries split work then.
     named = {"thread_name_prefix": "rnnsweep-host", "initializer": torch.set_num_threads, "initargs": (1,)}
-    _pool[:] = [ThreadPoolExecutor(count, **named)] if count > 1 else []
+    _pool[:] = [(ThreadPoolExecutor(count, **named), count)] if count > 1 else []
 
 
-def begin(work: Callable[[int], None], count: int) -> Callable[[], None]:
-    """Begin `work(0)`, `work(1)`, ..., `work(count - 1)`, in no order.
-
-    Returns:
-        What waits for all of it, and raises what one of them raised.
-    """
+def of_rows(work: Callable[[int], None], count: int) -> None:
+    """`work(0)`, `work(1)`, ..., `work(count - 1)`, in no order; raises what one of them raised."""
     if not _pool:
         for index in range(count):
             work(index)
-        return lambda: None
-    begun: list[Future[None]] = [_pool[0].submit(work, index) for index in range(count)]
+        return
+    threads, rows = _pool[0]
+    left = iter(range(count))  # each thread draws its next row: far fewer wake-ups than a task per row
 
-    def wait() -> None:
-        for one in begun:
-            one.result()
+    def some() -> None:
+        for index in left:
+            work(index)
 
-    return wait
+    begun: list[Future[None]] = [threads.submit(some) for _ in range(min(rows, count))]
+    for one in begun:
+        one.result()

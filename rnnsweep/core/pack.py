@@ -278,10 +278,13 @@ class Pack:
                 slots |= {f"{name}/{part}": view for part, view in _parts(layout, block).items()}
             else:
                 slots[name] = block
+        # all rows' views of a block in one call: sliced one by one they take longer than the transfer
+        views = {name: value.unbind() for name, value in params.items()}
+        own = {name: value.unbind() for name, value in slots.items()}
         return [
             _snapshot(
-                {name: value[place] for name, value in params.items()},
-                {name: value[place] for name, value in slots.items()},
+                {name: value[place] for name, value in views.items()},
+                {name: value[place] for name, value in own.items()},
                 dict(zip(self._VECTORS, (vector[place] for vector in numbers), strict=True)),
                 self.best[row],
                 self.profiles[row],

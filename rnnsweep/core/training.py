@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -22,11 +23,18 @@ Watch = Callable[[float], None]
 """Told, within a rung, which share of its updates is done."""
 
 
-def train_rung(pack: Pack, report_every: int, eval_every: int, watch: Watch | None = None) -> list[dict[str, float]]:
+Later = list[Callable[[], None]]
+"""What the host has still to do for a rung, each to be called once, on any thread."""
+
+
+def train_rung(
+    pack: Pack, report_every: int, eval_every: int, watch: Watch | None = None, later: Later | None = None
+) -> list[dict[str, float]]:
     """Train every row to its next rung boundary, evaluate, and return each row's metrics (finite values only).
 
     Rung r ends at update min(r * report_every, the row's budget). Rows are evaluated at every `eval_every`-th rung and
-    when they end. Statuses and solved_at are set on the pack. `watch` is called after every update.
+    when they end. Statuses and solved_at are set on the pack. `watch` is called after every update. Where `later` is
+    given, what the host alone finds (spectra) is put there: once it is called, the metrics that were returned have it.
     """
     results: list[dict[str, float]] = []
     cuts = tiles(pack)
@@ -39,11 +47,14 @@ def train_rung(pack: Pack, report_every: int, eval_every: int, watch: Watch | No
             _keep_profiles(pack, cut, notes.pop("profiles").cpu())
         columns.update(notes)
         values, family_hypers = tile.program.layout.view(tile.params), tile.unit_hypers("family")
-        # LAPACK works on the host's cores while the device evaluates
-        spectra = diagnostics.begin_weights(tile.program.family, values, family_hypers)
-        evaluated = _evaluate(pack, cut, tile, eval_every)
-        columns.update(spectra() | evaluated)
-        results += _rows(columns, len(tile.step))
+        spectra = diagnostics.spectra_of(tile.program.family, values, family_hypers)
+        rows = _rows(columns | _evaluate(pack, cut, tile, eval_every), len(tile.step))
+        results += rows
+        complete = partial(_complete, rows, spectra)
+        if later is None:
+            complete()
+        else:
+            later.append(complete)
     _end(pack)
     return results
 
@@ -131,6 +142,11 @@ def _end(pack: Pack) -> None:
     if pack.program.stop_when_solved:
         solved = active & (pack.solved_at != NEVER)
         pack.status.copy_(torch.where(solved, torch.full_like(pack.status, RowStatus.SOLVED), pack.status))
+
+
+def _complete(rows: list[dict[str, float]], find: Callable[[], dict[str, Tensor]]) -> None:
+    for row, found in zip(rows, _rows(find(), len(rows)), strict=True):
+        row.update(found)
 
 
 def _rows(columns: dict[str, Tensor], count: int) -> list[dict[str, float]]:

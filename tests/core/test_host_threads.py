@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnsweep.core import host_threads
-from rnnsweep.core.diagnostics import begin_weights
+from rnnsweep.core.diagnostics import spectra_of
 from rnnsweep.core.families.srn import Srn
 
 
@@ -22,7 +22,7 @@ def three_threads() -> Iterator[None]:
 
 def test_each_row_once_in_other_threads(three_threads) -> None:
     done: list[tuple[int, str]] = []
-    host_threads.begin(lambda row: done.append((row, threading.current_thread().name)), 50)()
+    host_threads.of_rows(lambda row: done.append((row, threading.current_thread().name)), 50)
     assert sorted(row for row, _ in done) == list(range(50))
     assert all(name.startswith("rnnsweep-host") for _, name in done)
 
@@ -32,9 +32,8 @@ def test_an_error_comes_out_where_it_is_waited_for(three_threads) -> None:
         if row == 7:
             raise ValueError("row 7")
 
-    wait = host_threads.begin(broken, 10)
     with pytest.raises(ValueError, match="row 7"):
-        wait()
+        host_threads.of_rows(broken, 10)
 
 
 def test_spectra_are_the_same_bits_on_any_number_of_cores() -> None:
@@ -44,15 +43,28 @@ def test_spectra_are_the_same_bits_on_any_number_of_cores() -> None:
         for spec in family.parameters(3, 2)
     }
     values["w_rec"][5, 2, 3] = torch.inf
-    alone = begin_weights(family, values, {})()
+    alone = spectra_of(family, values, {})()
     try:
         host_threads.use_threads(3)
-        begun = begin_weights(family, values, {})
+        find = spectra_of(family, values, {})
         values["w_rec"].zero_()  # the next rung may train meanwhile
-        together = begun()
+        together = find()
     finally:
         host_threads.use_threads(1)
     assert alone.keys() == together.keys() == {"weights/rho", "weights/sigma_max"}
     for key, value in alone.items():
         assert torch.equal(value.nan_to_num(-1), together[key].nan_to_num(-1))
         assert value.isnan().nonzero().flatten().tolist() == [5]
+
+
+def test_a_matrix_that_lapack_gives_up_on_has_no_spectrum_and_no_neighbour_notices(monkeypatch) -> None:
+    family, eigvals = Srn(hidden=5), torch.linalg.eigvals
+    values = {spec.name: torch.randn(3, *spec.shape) for spec in family.parameters(3, 2)}
+
+    def gives_up(matrix: torch.Tensor) -> torch.Tensor:
+        if torch.equal(matrix, values["w_rec"][1].double()):
+            raise torch.linalg.LinAlgError("no convergence")
+        return eigvals(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigvals", gives_up)
+    assert spectra_of(family, values, {})()["weights/rho"].isnan().tolist() == [False, True, False]

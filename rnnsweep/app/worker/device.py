@@ -15,7 +15,7 @@ from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.cpu.engine.dispatch import use_threads
 
 _BESIDE_GPU = 16
-"""Threads of a GPU's worker, on the cores of its machine: whoever trains on a GPU leaves them free."""
+"""Threads of a GPU's worker at most, on the cores of its machine but one, which starts the device's work."""
 _MOST_ROWS = {"cpu": 512, "cuda": 4096}
 
 _TRIM, _MMAP = -1, -3
@@ -70,7 +70,7 @@ def single_threaded(cores: int, device: torch.device | None = None) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     use_threads(max(1, cores))
-    beside = min(_BESIDE_GPU, all_cores()) if device is not None and device.type == "cuda" else 1
+    beside = min(_BESIDE_GPU, all_cores() - 1) if device is not None and device.type == "cuda" else 1
     host_threads.use_threads(max(1, cores, beside))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import threading
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ def load(device: str) -> None:
         context.join()
     with contextlib.suppress(Exception):
         _first_numbers(torch.device("cuda" if gpu else "cpu"))
+    # What was imported stays. The collector need not go through it again: that takes a fifth of a second, in which no
+    # thread of the worker does anything, most likely between two rungs, where most objects are made.
+    gc.freeze()
 
 
 def _open_gpu() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rnnsweep.app.worker.open_sweeps import OpenSweep
 from rnnsweep.app.worker.retrying_store import RetryingStore
@@ -54,14 +55,17 @@ def checkpoint_of(row: RowInTraining, state: RowSnapshot) -> Callable[[RetryingS
     """The checkpoint of the row's present rung, as it is now; what is returned writes it, on any thread.
 
     That saves first, then deletes what no verdict can need any more: the last two, undecided ones and the best stay.
+    Metrics of its reports are read only then: those that are found late have come.
     """
-    extra = {"reports": [plain_report(report) for report in row.reports], "params": hash_of(row.spec.params)}
-    if row.sweep.settings.patience is not None:
-        extra["standing"] = [row.standing.best, row.standing.since]
+    reports, params, standing = tuple(row.reports), row.spec.params, row.standing
+    patient = row.sweep.settings.patience is not None
     # From the last decided rung on all may still be needed: a verdict may end the row at any of them.
     floor, folder = min(row.decided, state.rung - 1), row.folder
 
     def write(store: RetryingStore) -> None:
+        extra: dict[str, Any] = {"reports": [plain_report(one) for one in reports], "params": hash_of(params)}
+        if patient:
+            extra["standing"] = [standing.best, standing.since]
         store.save(folder, state, extra)
         kept = [rung for rung in store.rungs(folder) if rung >= floor or rung == state.best_rung]
         store.prune(folder, kept)

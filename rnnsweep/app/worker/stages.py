@@ -54,6 +54,11 @@ def carried_on(settings: TrainerSettings, state: RowSnapshot) -> RowSnapshot:
     )
 
 
+def waits_for_all(settings: TrainerSettings) -> bool:
+    """Whether `counted` reads what the host may find beside the next rung: spectra, and what families count."""
+    return settings.patience is not None and not settings.patience.metric.startswith(("train/", "valid/"))
+
+
 def counted(row: RowInTraining, report: RowReport) -> RowReport:
     """The report, which ends the row where it has not improved for too long; both of full fidelity alone."""
     if report.rung <= full_after(row.sweep.settings.stages):

@@ -1,11 +1,11 @@
-"""The state of one row that another one takes over, from its checkpoint."""
+"""Rows that take over the state of another one, from its checkpoint."""
 
 from __future__ import annotations
 
 from rnnsweep.app.worker.open_sweeps import OpenSweep
 from rnnsweep.core.pack import RowSnapshot, taken_over
 from rnnsweep.errors import SourceError
-from rnnsweep.sweep.rows import Source
+from rnnsweep.sweep.rows import Orders, RowSpec, Source
 
 
 def state_of(sweep: OpenSweep, source: Source) -> RowSnapshot:
@@ -23,3 +23,8 @@ def state_of(sweep: OpenSweep, source: Source) -> RowSnapshot:
         if saved is not None and saved.state.rung == source.rung:
             return taken_over(saved.state)
     raise SourceError(source.trial, source.replica, source.rung)
+
+
+def revoked(spec: RowSpec, orders: Orders) -> bool:
+    """Whether a row that was to take over a state is withdrawn."""
+    return any(gone.key == spec.key for gone in orders.leave)

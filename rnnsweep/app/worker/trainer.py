@@ -21,14 +21,14 @@ from rnnsweep.app.worker.row_in_training import RowInTraining, has_ended, report
 from rnnsweep.app.worker.row_records import failures_of, no_memory, reports_of, standing_of
 from rnnsweep.app.worker.rung_news import RungNews
 from rnnsweep.app.worker.settings import TrainerSettings
-from rnnsweep.app.worker.stages import carried_on, config_after, counted, outgrown
-from rnnsweep.app.worker.taken_states import state_of
+from rnnsweep.app.worker.stages import carried_on, config_after, counted, outgrown, waits_for_all
+from rnnsweep.app.worker.taken_states import revoked, state_of
 from rnnsweep.app.worker.turns import PackTurns
 from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers, shape_key
 from rnnsweep.core.checkpoint import check_parameters
 from rnnsweep.core.pack import Member, Pack, RowSnapshot
 from rnnsweep.core.program import Program
-from rnnsweep.core.training import Watch, train_rung
+from rnnsweep.core.training import Later, Watch, train_rung
 from rnnsweep.core.types import RowStatus
 from rnnsweep.errors import MismatchError, RnnsweepError, SourceError, StoreError
 from rnnsweep.sweep.fidelity import stage_after
@@ -141,7 +141,7 @@ class PackTrainer:
         for spec in (spec for spec in orders.join if spec not in joining):
             self._guard([spec], failures, lambda spec=spec: self._take_over(spec, joining))
         # Who leaves goes before who joins: a new attempt of the same row may be among them.
-        self._takes = {spec.row: spec for spec in self._takes.values() if not _revoked(spec, orders)}
+        self._takes = {spec.row: spec for spec in self._takes.values() if not revoked(spec, orders)}
         for withdrawal in orders.leave:
             with self._store_of(owner_of(withdrawal.trial)[0], failures):
                 self._withdraw(withdrawal)
@@ -361,7 +361,9 @@ class PackTrainer:
         started = time.perf_counter()
         _, every, eval_every, _ = key
         within = self.within if self._news is None else self._news.begin_pack(pack.due(every))
-        trained = train_rung(pack, every, eval_every, within)
+        late = self.overlaps and not any(waits_for_all(one.settings) for one in self.sweeps.openings.values())
+        later: Later | None = [] if late else None
+        trained = train_rung(pack, every, eval_every, within, later)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # work is queued: without this the clock would stop before it is done
         # Rows of a pack cannot be timed apart; equal shares add up to what the device really spent.
@@ -372,6 +374,7 @@ class PackTrainer:
         # only now, when all is read that depends on the order of rows: whose checkpoint fails leaves the pack
         self._report_written(reports, failures)
         ended: list[RowId] = []
+        rungs: list[tuple[RowInTraining, RowSnapshot, RowReport]] = []
         for member, state, status, metrics in standing:
             row = self.rows.get(member.name)  # type: ignore[arg-type]
             if row is None:  # its checkpoint of before could not be written
@@ -381,9 +384,10 @@ class PackTrainer:
                 report = counted(row, report)
             row.reports.append(report)
             row.rung = state.rung
-            self._writers.begin(row, state, report)
+            rungs.append((row, state, report))
             if report.state is not State.ACTIVE:
                 ended.append(row.spec.row)
+        self._writers.begin(rungs, later or ())
         self._drop(ended)
 
     def settle(self) -> tuple[list[RowReport], list[RowFailure]]:
@@ -444,7 +448,3 @@ class PackTrainer:
             self._apart.add(key)
         failures.extend(replace(failure, shared=shared) for failure in found)
         self._drop([spec.row for spec in specs])  # their tensors may be half changed
-
-
-def _revoked(spec: RowSpec, orders: Orders) -> bool:
-    return any(gone.key == spec.key for gone in orders.leave)

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from rnnsweep.app.worker.trainer import PackTrainer
+from rnnsweep.core.training import train_rung
 from rnnsweep.errors import StoreError
 from rnnsweep.sweep.rows import Orders, Source, Withdrawal
 from rnnsweep.sweep.states import RowState
@@ -47,6 +49,56 @@ def test_the_same_reports_as_one_after_the_other(tmp_path):
         assert numbers(found, trial) == numbers(plain, trial)
     assert [r.state for r in found if r.rung == 4] == [RowState.DONE] * 3
     assert not worker.rows
+
+
+def test_spectra_are_found_while_the_next_rung_trains_and_are_those_of_the_rung_before(tmp_path, monkeypatch):
+    plain = run(trainer(tmp_path / "a"), Orders(join=(spec(0),)))
+    free, eigvals = threading.Event(), torch.linalg.eigvals
+
+    def slowly(matrix):
+        assert free.wait(60)
+        return eigvals(matrix)
+
+    worker = overlapping(tmp_path / "b")
+    monkeypatch.setattr(torch.linalg, "eigvals", slowly)
+    assert worker.advance(Orders(join=(spec(0),))) == ([], [])  # nobody has waited for them
+    trained = train_rung
+
+    def then_free(*args):
+        found = trained(*args)
+        free.set()
+        return found
+
+    monkeypatch.setattr("rnnsweep.app.worker.trainer.train_rung", then_free)
+    reports, failures = worker.advance(Orders())
+    assert failures == []
+    assert numbers(reports, 0) == numbers(plain, 0)[:1]
+    saved = worker.store.newest([worker.store.folder(0, 0, "0001")], 1)
+    assert saved is not None
+    assert saved.extra["reports"][0]["metrics"] == dict(plain[0].metrics)
+
+
+def test_what_decides_on_a_row_is_waited_for(tmp_path):
+    patient = ("budget.patience=1", "objective.metric=weights/rho")
+    plain = run(trainer(tmp_path / "a", *patient), Orders(join=(spec(0),)))
+    worker = overlapping(tmp_path / "b", *patient)
+    found = run(worker, Orders(join=(spec(0),))) + worker.settle()[0]
+    assert numbers(found, 0) == numbers(plain, 0)
+
+
+def test_a_fault_in_what_is_found_late_fails_the_rows_of_its_pack(tmp_path, monkeypatch):
+    def broken(matrix):
+        raise ValueError("on purpose")
+
+    worker = overlapping(tmp_path)
+    worker.advance(Orders(join=(spec(1, family__hidden=12),)))
+    worker.settle()
+    monkeypatch.setattr(torch.linalg, "eigvals", broken)
+    worker.advance(Orders(join=(spec(0),)))
+    reports, failures = worker.settle()
+    assert reports == []
+    assert {(f.trial, f.kind) for f in failures} <= {(0, "bug"), (1, "bug")}
+    assert worker.rows == {}
 
 
 def test_nothing_is_reported_before_its_checkpoint_is_there(tmp_path, monkeypatch):
@@ -109,6 +161,8 @@ def test_a_full_disk_ends_the_worker_at_the_next_call(tmp_path, monkeypatch):
     worker = overlapping(tmp_path)
     worker.store.patience = 0.0
     worker.advance(Orders(join=(spec(0), spec(1))))
+    for row in worker.rows:
+        worker._writers.wait(row)
 
     def full(*args) -> None:
         raise OSError(28, "No space left on device")

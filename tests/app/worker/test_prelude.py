@@ -19,6 +19,8 @@ import sys
 from rnnsweep.app.worker import prelude
 assert "torch" not in sys.modules
 prelude.load("cpu")
+import gc
+assert gc.get_freeze_count() > 100_000 > len(gc.get_objects())
 print(all(name in sys.modules for name in (*prelude.ALWAYS, *prelude.ON_CPU)), "triton" in sys.modules)
 """
 
