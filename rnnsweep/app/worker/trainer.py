@@ -70,7 +70,7 @@ class PackTrainer:
 
     Attributes:
         settings: of the sweep that it was built for; others may come with orders.
-        overlaps: whether a rung's checkpoints are written, and it is reported, while the next rung trains: on a GPU.
+        overlaps: whether a rung's spectra, files and reports are made while the next rung trains: on a GPU.
         within: told how far a pack is within its rung; None: nobody wants to know. `watch` takes its place.
     """
 
