@@ -117,6 +117,21 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+def freeze(store: Store, process: subprocess.Popen[str]) -> None:
+    """SIGSTOP a driver between two of its transactions: within one it would keep SQLite's lock while it rests."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(store.root / "ledger.db", timeout=1.0, isolation_level=None)) as ledger:
+                ledger.execute("BEGIN IMMEDIATE")
+                ledger.execute("ROLLBACK")
+        except sqlite3.OperationalError:  # locked
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+        else:
+            return
+
+
 @dataclass(frozen=True)
 class Record:
     """What a ledger says about a finished sweep, without what may differ between two ways to the same result."""

@@ -15,6 +15,7 @@ import rnnsweep
 from rnnsweep.app.stores import place
 from rnnsweep.service.desk import Desk
 from rnnsweep.service.front import QueueState, Submission
+from tests.chaos.nodes import title
 from tests.chaos.sweeps import COMMAND, SMALL, Record, Store, check_same, record, record_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
@@ -49,7 +50,7 @@ class Serving:
     def workers(self) -> list[psutil.Process]:
         assert self.process is not None
         found = psutil.Process(self.process.pid).children(recursive=True)
-        return [one for one in found if one.cmdline() and one.cmdline()[0].startswith("ray::Worker")]
+        return [one for one in found if title(one).startswith("ray::Worker")]
 
     def output(self) -> str:
         return (self.root / "service.txt").read_text(errors="replace")[-4000:]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conftest import UNMIRRORED
-from tests.chaos.sweeps import Store, check_same, check_whole, kill, record, status
+from tests.chaos.sweeps import Store, check_same, check_whole, freeze, kill, record, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 TRIALS = 3
@@ -25,7 +25,7 @@ def test_a_driver_that_wakes_after_a_takeover_writes_nothing_more(tmp_path: Path
     assert store.await_rungs(20, first), store.output()
     refused = store.resume()
     assert store.finish(refused) == 4, store.output()
-    first.send_signal(signal.SIGSTOP)
+    freeze(store, first)
     store.environment.clear()  # the second need not last
     second = store.resume()
     try:
