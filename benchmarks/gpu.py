@@ -11,6 +11,8 @@ Every line is printed as soon as it is measured. The parts, of which --only take
     controllers  Omega and sampling beside the plain update
     families     every family of conf/family
 
+Kernels of the families are compiled first, by several processes side by side: what is compiled is kept on disk.
+
 Floors are the operations of the recurrent products, 6 T B for each entry of the matrix, at the float32 rate of the
 device, which is measured first; without filters, maps, read-out and what is elementwise. --markdown FILE writes the
 tables as a page of results. Without a GPU nothing is measured, which is no error.
@@ -21,13 +23,15 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib.metadata
+import os
 import platform
 import signal
+import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +54,8 @@ FAMILY_SECONDS = 8.0
 """Of one family at most, with building and compiling; what is slower is stopped and said."""
 PEER_SECONDS = 30.0
 """Of one peer: JAX compiles for long."""
+WARM_SECONDS = 60.0
+"""For compiling at most; what is left is compiled when it is timed."""
 ALL_SECONDS = 225.0
 """After so many no further family is begun."""
 
@@ -329,19 +335,43 @@ class Bench:
             section.add(count, float(spent), name[:100].replace("|", "/"))
         return section
 
-    def parts(self) -> dict[str, Callable[[], Section]]:
-        """By the names that --only takes."""
+    def cases(self) -> dict[str, list[tuple[str, list[str]]]]:
+        """Of the parts that time packs of FULL rows, by their names: names of lines, and overrides."""
         gated = [(name, [f"family={name}"]) for name in ("lstm", "gru")]
         every = [(name, [f"family={name}"]) for name in families()]
+        return {"cells": gated, "controllers": [(name, list(own)) for name, own in VARIANTS], "families": every}
+
+    def warm(self, share: int, shares: int) -> None:
+        """Compile what one process of several compiles; what fails is met again where it is timed."""
+        cases = [case for part in self.cases().values() for case in part]
+        for _, overrides in cases[share::shares]:
+            with suppress(Exception):
+                timed(overrides, FULL, self.device, 5, 0.01)
+
+    def parts(self) -> dict[str, Callable[[], Section]]:
+        """By the names that --only takes."""
+        cases = self.cases()
         return {
             "unit": self.units,
-            "cells": lambda: self.packs("Gated cells", gated),
+            "cells": lambda: self.packs("Gated cells", cases["cells"]),
             "peers": self.peers,
             "kernels": self.kernels,
-            "controllers": lambda: self.packs("Controllers", VARIANTS),
+            "controllers": lambda: self.packs("Controllers", cases["controllers"]),
             # last, as they may use up the time
-            "families": lambda: self.packs("Families", every, FAMILY_SECONDS),
+            "families": lambda: self.packs("Families", cases["families"], FAMILY_SECONDS),
         }
+
+
+def compile_ahead(processes: int) -> float:
+    """Run `Bench.warm` in so many processes; seconds that this took."""
+    began = time.monotonic()
+    own = [sys.executable, "-W", "ignore", __file__]
+    running = [subprocess.Popen([*own, "--warm", str(share), str(processes)]) for share in range(processes)]
+    for process in running:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, WARM_SECONDS - (time.monotonic() - began)))
+        process.kill()
+    return time.monotonic() - began
 
 
 def header(device: torch.device, rate: float, bandwidth: float) -> list[str]:
@@ -372,16 +402,16 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = ["check", "unit", "cells", "peers", "kernels", "controllers", "families"]
     parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS), help="widths of the unit")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="parts to run")
+    parser.add_argument("--warm", type=int, nargs=2, metavar=("SHARE", "SHARES"), help=argparse.SUPPRESS)
     parser.add_argument("--markdown", type=Path, help="write the tables there")
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options, began = options_of(arguments), time.monotonic()
-    if not torch.cuda.is_available():
-        print("no GPU here: nothing was measured")
-        return
-    device = torch.device("cuda")
+def measured(options: argparse.Namespace, device: torch.device, began: float) -> None:
+    """All that was asked for; the page at the end."""
+    processes = min(8, (os.cpu_count() or 1) // 2)
+    if "families" in options.only and processes > 1:
+        print(f"compiled for {compile_ahead(processes):.0f} s", flush=True)
     rate, bandwidth = rates(device)
     lines, sections, wrong = header(device, rate, bandwidth), [], []
     print("\n".join(lines), flush=True)
@@ -396,6 +426,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"WRONG on this GPU: {', '.join(wrong)}; no page was written")
     if options.markdown is not None:
         options.markdown.write_text(page(lines, sections), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options, began = options_of(arguments), time.monotonic()
+    if not torch.cuda.is_available():
+        print("no GPU here: nothing was measured")
+        return
+    device = torch.device("cuda")
+    if options.warm:
+        Bench(device, 1.0, (), began).warm(*options.warm)
+    else:
+        measured(options, device, began)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,22 @@ def test_cases_that_fail_or_take_too_long_leave_the_others(gpu, monkeypatch):
     assert bench.packs("Cases", cases[:1]).rows[0][4] == "left out: no time left"
 
 
+def test_kernels_are_compiled_ahead_by_processes_of_their_own(gpu, monkeypatch, capfd):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu.compile_ahead(2) < gpu.WARM_SECONDS
+    assert capfd.readouterr().out.splitlines() == 2 * ["no GPU here: nothing was measured"]
+    monkeypatch.setattr(gpu, "FULL", 2)
+    bench, seen, timed = gpu.Bench(CPU, 1.0, (), 0.0), [], gpu.timed
+    monkeypatch.setattr(
+        gpu.Bench, "cases", lambda self: {"cells": [("no", ["family=nobody"]), ("a", TINY), ("b", TINY)]}
+    )
+    monkeypatch.setattr(
+        gpu, "timed", lambda overrides, *rest: seen.append(timed([*overrides, "engine=reference"], *rest))
+    )
+    bench.warm(0, 2)
+    assert len(seen) == 1  # the first fails, the second is another process's
+
+
 def test_peers_train(gpu):
     """PyTorch's step, on the CPU: all parameters move."""
     peers = importlib.import_module("gpu_peers")
