@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from rnnsweep.adapters.dependent import DependentProcess
+from tests.kit.processes import has_ended
 
 SERVER = """
 import os, subprocess, sys, time
@@ -41,7 +41,7 @@ def pids(file: Path) -> list[int]:
 def all_gone(numbers: list[int]) -> bool:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in numbers):
+        if all(map(has_ended, numbers)):
             return True
         time.sleep(0.05)
     return False

@@ -86,6 +86,7 @@ def unprivileged(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_written_can_be_read(store, tmp_path):
     closed(store)
     try:

@@ -111,6 +111,7 @@ def test_cases_that_fail_or_take_too_long_leave_the_others(gpu, monkeypatch):
     assert bench.packs("Cases", cases[:1]).rows[0][4] == "left out: no time left"
 
 
+@pytest.mark.slow
 def test_kernels_are_compiled_ahead_by_processes_of_their_own(gpu, monkeypatch, capfd):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpu.compile_ahead(2) < gpu.WARM_SECONDS

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 MOST = 10
 """Operations of one mini-batch of marked values; by torch it was 700."""
@@ -13,6 +15,7 @@ MOST_OF_AN_UPDATE = 30
 """Operations of an update, the two loops and their products among them; by torch it was 200 besides the data."""
 
 
+@pytest.mark.slow
 def test_data_of_an_update_are_few_launches() -> None:
     # a process of its own: triton is imported outside of its interpreter
     command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks/gpu_launches.py"), "--top", "adding"]

@@ -43,6 +43,7 @@ def test_sweeps_of_one_service_have_the_tables_that_they_have_alone(
         check_same(record_of(desk.ledger, name), alone(tmp_path / "alone", name, *more))
 
 
+@pytest.mark.slow
 def test_a_service_that_ends_leaves_its_sweeps_to_the_next(where: StorePlace, desk: Desk, tmp_path: Path) -> None:
     more = ["budget.updates=600", "seed=4"]
     desk.submit(submission("a", *more))
@@ -59,6 +60,7 @@ def test_a_service_that_ends_leaves_its_sweeps_to_the_next(where: StorePlace, de
     check_same(record_of(desk.ledger, "a"), alone(tmp_path / "alone", "a", *more))
 
 
+@pytest.mark.slow
 def test_stop_pause_and_resume_reach_a_running_sweep(
     where: StorePlace, desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,11 +7,11 @@ import signal
 import time
 from typing import Any
 
-import psutil
 import pytest
 from counting_trainer import EVERY
 
 from rnnsweep.sweep.rows import Orders, RowSpec
+from tests.kit.processes import has_ended
 
 pytestmark = pytest.mark.chaos
 
@@ -27,7 +27,7 @@ def pid(info: Any) -> int:
 def died(number: int, seconds: float = 20.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE:
+        if has_ended(number):
             return True
         time.sleep(0.05)
     return False

@@ -93,6 +93,7 @@ def test_whole_sequences_with_lengths(tmp_path, family, form):
         torch.testing.assert_close(run(inputs=x, lengths=lengths), ours(x, lengths), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "readout", "form"),
     cases(

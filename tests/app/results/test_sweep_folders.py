@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 import rnnsweep
 from rnnsweep.app.results.sweep_folders import sweep_folders
 from rnnsweep.app.stores import place, reading_sweep
 from tests.kit.tiny import TINY
 
 
+@pytest.mark.slow
 def test_checkpoints_report_and_artifacts_of_that_sweep_alone(tmp_path):
     store = tmp_path / "store"
     with_tracker = [text for text in TINY if text != "tracker=none"]

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from rnnsweep.app.run.mlflow_mirror import checkpoint_files
 
 
@@ -33,6 +35,7 @@ def test_a_replica_without_checkpoints_has_no_files(tmp_path):
     assert checkpoint_files(tmp_path / "000") == {}
 
 
+@pytest.mark.slow
 def test_nothing_large_is_imported_for_a_report_that_was_prepared(store):
     """Whoever launched the sweep waits for it: libraries are loaded while trials train."""
     code = f"""

@@ -25,6 +25,7 @@ def test_operations_are_those_of_the_recurrent_matrix():
     assert torch.equal(pack.params[0], pack.params[2]) and not torch.equal(pack.params[0], pack.params[1])
 
 
+@pytest.mark.slow
 def test_results_come_one_by_one():
     config = bench.bench_config(["task.length=10", "family.hidden=4", "training.batch=2"])
     found = bench.measure(config, ["reference"], [1, 2], 1, 1)
