@@ -77,9 +77,9 @@ class ProductLayout:
         return (lanes + 1 - lanes % 2) * lane
 
 
-def items_of(B: int, most: int = _MOST_ITEMS) -> int:
+def items_of(B: int) -> int:
     """Samples per program: as equal as can be, few enough for a thread's registers."""
-    tiles = -(-B // most)
+    tiles = -(-B // _MOST_ITEMS)
     return -(-B // tiles)
 
 

@@ -125,6 +125,7 @@ def program(kernel: str, itemsize: int, constants: dict[str, int], functions: st
             sizes,
             functions,
             text_of("product.cuh") if product else "",
+            text_of("starts.cuh") if "ALIKE" in constants else "",
             text_of(f"{kernel}.cu"),
         )
     )

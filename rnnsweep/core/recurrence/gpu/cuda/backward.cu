@@ -14,8 +14,6 @@ constexpr int N = READ * U;
 typedef Product<K ? K : 1, N ? N : 1, COLUMNS, SLICES, STRIDE, ITEMS, WIDTH> Out;
 constexpr int OUT = N, BLOCKS = INPUTS + SECOND;
 typedef Product<U, U, SECOND_COLUMNS, SECOND_SLICES, SECOND_STRIDE, ITEMS, SECOND_WIDTH> Through;  // the cell's own matrix
-constexpr int GROUPS = (ITEMS + TOGETHER - 1) / TOGETHER;  // of samples that a thread takes at a time
-constexpr int TURNS = (U * GROUPS + THREADS - 1) / THREADS;
 constexpr int MATRIX = Out::ROWS * STRIDE, VECTORS = Out::ROWS * WIDTH;
 constexpr int SECOND_MATRIX = Through::ROWS * SECOND_STRIDE, SECOND_VECTORS = Through::ROWS * SECOND_WIDTH;
 
@@ -57,13 +55,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
   }
   real g[TURNS][TOGETHER][STATES], before[TURNS][TOGETHER][STATES], after[TURNS][TOGETHER][STATES], keep[TURNS][TOGETHER][KEPT ? KEPT : 1];
   real direct[STEPS ? TURNS : 1][STEPS ? TOGETHER : 1][STATES], down[TURNS][TOGETHER][DOWN ? DOWN : 1], errors[SECOND ? TURNS : 1][SECOND ? TOGETHER : 1][BLOCKS];
-  int starts[ALIKE ? 1 : TURNS][ALIKE ? 1 : TOGETHER];
-  // Whether step t is one of a sample's own.
-  auto own_step = [&](int turn, int j, int t) -> bool {
-    if (!ALIKE) return t >= starts[ALIKE ? 0 : turn][ALIKE ? 0 : j];
-    const int place = thread + turn * THREADS;
-    return ((turn + 1) * THREADS <= U * GROUPS || place < U * GROUPS) && (ITEMS % TOGETHER == 0 || TOGETHER * (place / U) + j < ITEMS);
-  };
+  Starts starts;
   auto ask = [&](int t) {  // what step index t wants from memory
     const real* h_now = h + t * size;
     const real* kept_now = kept + (long long)t * B * (KEPT * U);
@@ -72,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
       #pragma unroll
       for (int j = 0; j < TOGETHER; ++j) {
         const int place = thread + turn * THREADS, u = place % U, b = start + TOGETHER * (place / U) + j;
-        const bool on = own_step(turn, j, t);
+        const bool on = starts.own(thread, turn, j, t);
         #pragma unroll
         for (int s = 0; s < STATES; ++s) {
           before[turn][j][s] = on ? h_now[b * (U * STATES) + s * U + u] : real(0);
@@ -91,7 +83,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
       #pragma unroll
       for (int i = 0; i < DOWN; ++i) down[turn][j][i] = real(0);
       const bool on = place < U * GROUPS && item + j < ITEMS && b < B;
-      if (!ALIKE) starts[ALIKE ? 0 : turn][ALIKE ? 0 : j] = on ? (job.each ? T - (int)job.lengths[row * B + b] : begins) : T;
+      starts.set(turn, j, on ? (job.each ? T - (int)job.lengths[row * B + b] : begins) : T);
       #pragma unroll
       for (int s = 0; s < STATES; ++s) {
         const int k = s * U + u;
@@ -140,7 +132,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         if (PAIRED) seen[STATES] = sums[(item + j < ITEMS ? item + j : 0) * OUT + (u ^ 1)];
         real(&error)[BLOCKS] = errors[SECOND ? turn : 0][SECOND ? j : 0];
         pull_of(keep[turn][j], before[turn][j], after[turn][j], mine, seen, error, past, parts);
-        const bool on = own_step(turn, j, t);
+        const bool on = starts.own(thread, turn, j, t);
         #pragma unroll
         for (int i = 0; i < BLOCKS; ++i) error[i] = on ? error[i] : real(0);
         #pragma unroll
@@ -165,7 +157,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
           #pragma unroll
           for (int i = 0; i < OWN; ++i) mine[i] = own[i * U + place % U];
           pull_read_of(keep[turn][j], before[turn][j], mine, found[at * U + place % U], more, past);
-          const bool on = own_step(turn, j, t);
+          const bool on = starts.own(thread, turn, j, t);
           #pragma unroll
           for (int i = 0; i < INPUTS; ++i) errors[SECOND ? turn : 0][SECOND ? j : 0][i] += on ? more[i] : real(0);
           #pragma unroll
@@ -189,7 +181,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) backward(const J
         if (item + j >= ITEMS || (!ALIKE && b >= B)) break;
         #pragma unroll
         for (int s = 0; s < STATES; ++s) {
-          if (N && s < READ && own_step(turn, j, t)) g[turn][j][s] += sums[(item + j) * OUT + s * U + u];
+          if (N && s < READ && starts.own(thread, turn, j, t)) g[turn][j][s] += sums[(item + j) * OUT + s * U + u];
           if (back) back[t * size + b * (U * STATES) + s * U + u] = g[turn][j][s];
         }
       }

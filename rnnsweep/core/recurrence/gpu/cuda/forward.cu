@@ -16,8 +16,6 @@ constexpr int N = PRODUCT * U;
 typedef Product<K, N ? N : 1, COLUMNS, SLICES, STRIDE, ITEMS, WIDTH> Into;
 constexpr int OUT = N;
 typedef Product<U, U, SECOND_COLUMNS, SECOND_SLICES, SECOND_STRIDE, ITEMS, SECOND_WIDTH> Through;  // the cell's own matrix
-constexpr int GROUPS = (ITEMS + TOGETHER - 1) / TOGETHER;  // of samples that a thread takes at a time
-constexpr int TURNS = (U * GROUPS + THREADS - 1) / THREADS;
 constexpr int ASKED = (FUSED * ITEMS + THREADS - 1) / THREADS;
 constexpr int MATRIX = Into::ROWS * STRIDE, VECTORS = Into::ROWS * WIDTH;
 constexpr int SECOND_MATRIX = Through::ROWS * SECOND_STRIDE, SECOND_VECTORS = Through::ROWS * SECOND_WIDTH;
@@ -65,13 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Jo
   __syncthreads();
 
   real state[TURNS][TOGETHER][STATES];
-  int starts[ALIKE ? 1 : TURNS][ALIKE ? 1 : TOGETHER];
-  // Whether step t is one of a sample's own.
-  auto own_step = [&](int turn, int j, int t) -> bool {
-    if (!ALIKE) return t >= starts[ALIKE ? 0 : turn][ALIKE ? 0 : j];
-    const int place = thread + turn * THREADS;
-    return ((turn + 1) * THREADS <= U * GROUPS || place < U * GROUPS) && (ITEMS % TOGETHER == 0 || TOGETHER * (place / U) + j < ITEMS);
-  };
+  Starts starts;
   #pragma unroll
   for (int turn = 0; turn < TURNS; ++turn) {
     const int place = thread + turn * THREADS, u = place % U, item = TOGETHER * (place / U);
@@ -79,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Jo
     for (int j = 0; j < TOGETHER; ++j) {
       const int b = start + item + j;
       const bool on = place < U * GROUPS && item + j < ITEMS && b < B;
-      if (!ALIKE) starts[ALIKE ? 0 : turn][ALIKE ? 0 : j] = on ? (job.each ? T - (int)job.lengths[row * B + b] : begins) : T;
+      starts.set(turn, j, on ? (job.each ? T - (int)job.lengths[row * B + b] : begins) : T);
       #pragma unroll
       for (int s = 0; s < STATES; ++s) {
         const int k = s * U + u;
@@ -107,8 +99,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Jo
           const int place = thread + turn * THREADS, u = place % U, b = start + TOGETHER * (place / U) + j;
           #pragma unroll
           for (int d = 0; d < DRIVES; ++d)
-            drives[turn][j][d] = t < T && own_step(turn, j, t) ? inputs[((long long)t * B + b) * (DRIVES * U) + d * U + u] : real(0);
-          if (PAIRED) mates[turn][j] = t < T && own_step(turn, j, t) ? inputs[((long long)t * B + b) * U + (u ^ 1)] : real(0);
+            drives[turn][j][d] = t < T && starts.own(thread, turn, j, t) ? inputs[((long long)t * B + b) * (DRIVES * U) + d * U + u] : real(0);
+          if (PAIRED) mates[turn][j] = t < T && starts.own(thread, turn, j, t) ? inputs[((long long)t * B + b) * U + (u ^ 1)] : real(0);
         }
   };
   auto enter = [&]() {  // what was asked for goes in beside the state
@@ -175,7 +167,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PROGRAMS) forward(const Jo
         #pragma unroll
         for (int i = 0; i < OWN; ++i) mine[i] = own[i * U + u];
         step_of(x, state[turn][j], mine, next, keep[j]);
-        const bool on = own_step(turn, j, t);
+        const bool on = starts.own(thread, turn, j, t);
         #pragma unroll
         for (int s = 0; s < STATES; ++s) state[turn][j][s] = on ? next[s] : state[turn][j][s];
         #pragma unroll
