@@ -19,9 +19,9 @@ from rnnsweep.core.recurrence.continuous import EulerCell, IncrementCell, Minima
 from rnnsweep.core.recurrence.cpu.engine.described import DescribedEngine
 from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell, NesterovCell
 from rnnsweep.core.recurrence.described_cells import DescribedCell
+from rnnsweep.core.recurrence.diagonal import OwnUnitsReluCell, OwnUnitsTanhCell, PairedCell
 from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
 from rnnsweep.core.recurrence.oscillators import LinearOscillatorCell, UndampedCell
-from rnnsweep.core.recurrence.paired import PairedCell
 from rnnsweep.core.recurrence.step_formulas import FORMULAS
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from tests.contract.test_engines import assert_close, tensors_of
@@ -97,6 +97,11 @@ def paired(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor
     return s @ torch.cat((torch.cat(quarters[:2], 1), torch.cat(quarters[2:], 1)), 0) + d
 
 
+def own_units(f: Callable[[Tensor], Tensor]) -> StateAfter:
+    """Li et al. (2018), IndRNN, eq. 2."""
+    return lambda a, d, s, own: f(own["w"] * s + d)
+
+
 def descent(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
     return s - own["eta"] * energy_gradient(a, d, s, own)
 
@@ -143,6 +148,8 @@ KINDS = {
     "linoss": Kind(LinearOscillatorCell, linear_oscillators, (), ("stiffness", "dt", "shrink")),
     "scurnn": Kind(ComplexModReluCell, complex_modrelu, signed=("act_bias",), smallest=2),
     "paired": Kind(PairedCell, paired, (), ("pp", "pq", "qp", "qq")),
+    "indrnn": Kind(OwnUnitsReluCell, own_units(torch.relu), (), ("w",)),
+    "indrnn tanh": Kind(OwnUnitsTanhCell, own_units(torch.tanh), (), ("w",)),
     "sbo": Kind(GradientDescentCell, descent, ("eta",), matrix="w_back"),
     "sbo heavy": Kind(HeavyBallCell, heavy_ball, ("eta", "mu"), matrix="w_back"),
     "sbo nesterov": Kind(NesterovCell, nesterov, ("eta", "mu"), matrix="w_back"),
