@@ -26,6 +26,7 @@ from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
 
+
 @dataclass(frozen=True)
 class StateSpaceCell(Cell):
     """One block; its state is what it shows [H], then Re x and Im x [N each].

@@ -174,12 +174,13 @@ def _means(k: Lanes, count: Any, number: int, terms: Callable[[Lanes, Any], list
 
 def _folded(x: Vec) -> Any:
     """The sum of all lanes, by halves, as a scalar: an order that is written down, so that no compiler may choose."""
-    b, value, width = x.lanes.builder, x.value, x.lanes.width
+    b, width = x.lanes.builder, x.lanes.width
+    value: Any = x.value
     number = ir.IntType(32)
     while width > 1:
         width //= 2
         nothing = ir.Constant(value.type, ir.Undefined)
-        halves = [
+        halves: list[Any] = [
             b.shuffle_vector(value, nothing, ir.Constant(ir.VectorType(number, width), list(range(at, at + width))))
             for at in (0, width)
         ]

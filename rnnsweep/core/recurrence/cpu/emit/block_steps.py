@@ -63,7 +63,12 @@ def _write_turn(k: Lanes, args: Turn) -> None:
 
     def idle(old: Sample, new: Sample, into: Sample) -> None:
         del into
-        neighbours(k, args.N, lambda v, j: [new.store(old.load(v, part, j), part, j) for part in (0, 1)])
+
+        def body(v: Lanes, j: Any) -> None:
+            for part in (0, 1):
+                new.store(old.load(v, part, j), part, j)
+
+        neighbours(k, args.N, body)
 
     matrices = [(args.before, args.state), (args.after, args.state), (args.into, args.ldinto)]
     _by_start(k, args, matrices, begun, idle)
@@ -121,7 +126,12 @@ def _write_turn_back(k: Lanes, args: TurnBack) -> None:
 
     def idle(later: Sample, error: Sample, old: Sample) -> None:
         del later, old
-        neighbours(k, args.N, lambda v, j: [error.store(v.constant(0.0), part, j) for part in (0, 1)])
+
+        def body(v: Lanes, j: Any) -> None:
+            for part in (0, 1):
+                error.store(v.constant(0.0), part, j)
+
+        neighbours(k, args.N, body)
 
     matrices = [(args.later, args.ldlater), (args.g, args.ldg), (args.before, args.state)]
     _by_start(k, args, matrices, begun, idle)
@@ -211,7 +221,8 @@ def gelu_pull(typingctx, zero, operands):
 
 
 def _write_gelu_pull(k: Lanes, args: GeluPull) -> None:
-    def body(v: Lanes, j: Any, g: Sample, slope: Sample, dz: Sample, z: Sample, d: Sample, dd: Sample) -> None:
+    def body(v: Lanes, j: Any, g: Sample, slope: Sample, *of: Sample) -> None:
+        dz, z, d, dd = of
         error = g.load(v, 0, j) * slope.load(v, 0, j)
         g.store(error, 0, j)
         dz.store(d.load(v, 0, j) * error, 0, j)
@@ -289,9 +300,9 @@ def gate_pull(typingctx, zero, operands):
 
 
 def _write_gate_pull(k: Lanes, args: GatePull) -> None:
-    def body(v: Lanes, j: Any, g: Sample, part: Sample, share: Sample, dpart: Sample, dw: Sample) -> None:
+    def body(v: Lanes, j: Any, g: Sample, part: Sample, share: Sample, *errors: Sample) -> None:
         found = blocks.gate_pull(part.load(v, 0, j), share.load(v, 0, j), g.load(v, 0, j))
-        for out, value in zip((dpart, dw), found, strict=True):
+        for out, value in zip(errors, found, strict=True):
             out.store(value, 0, j)
 
     read = [(args.g, args.ldg), (args.part, args.ldpart), (args.share, args.ldshare)]
@@ -324,6 +335,7 @@ def _write_plus(k: Lanes, args: Plus) -> None:
 
 
 def row_at(k: Lanes, address: Any, stride: Any, index: Any, block: Any = None) -> Sample:
+    """Row `index` of a matrix, of blocks where there are such."""
     at = k.builder.mul(k.builder.mul(index, stride), I64(k.bits // 8))
     return Sample(k, k.builder.add(address, at), I64(0) if block is None else block)
 

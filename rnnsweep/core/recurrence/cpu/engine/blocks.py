@@ -13,15 +13,11 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     RowThreads,
     TensorAddresses,
     Workspace,
-    width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
 from rnnsweep.core.recurrence.state_space import StateSpaceCell
 from rnnsweep.core.recurrence.wrapping import OneCellEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Trace
-
-_STATS = 8
-"""Entries that are kept for a mean and a spread: a whole unit of a vector, so that samples begin alike."""
 
 
 class BlockEngine(OneCellEngine):
@@ -84,7 +80,7 @@ class BlockLoops:
             b_gate=at.read("b_gate", w.cell.get("b_gate"), (P, G)), lengths=rows, each=each,
             h=at.view("h", h, (P, T + 1, B, cell.state)), kept=at.view("kept", kept, (P, T, B, K)),
         )  # fmt: skip
-        scratch = kernels.block_forward_scratch(0, dtype.itemsize, *self._padded(dtype), job).end
+        scratch = kernels.block_forward_scratch(0, dtype.itemsize, *self._lined(dtype), job).end
         self._threads.run(kernels.block_forward_rows, job, P, dtype, scratch + ALIGN)
         return KeptRecord(inputs, h, None, weights, lengths, kept)
 
@@ -108,7 +104,7 @@ class BlockLoops:
             dbias=at.view("dbias", grads.bias, (P, H)),
             **{f"d{name}": at.view(f"d{name}", grads.cell.get(name), (P, *shape)) for name, shape in self._own.items()},
         )  # fmt: skip
-        scratch = kernels.block_backward_scratch(0, dtype.itemsize, *self._padded(dtype), job).end
+        scratch = kernels.block_backward_scratch(0, dtype.itemsize, *self._lined(dtype), job).end
         self._threads.run(kernels.block_backward_rows, job, P, dtype, scratch + ALIGN)
         if back is None:
             return grads, None
@@ -141,7 +137,7 @@ class BlockLoops:
         }
         if "w_gate" not in w.cell:
             return {**addresses, "w_gate": 0, "gate_row": 0}
-        matrix, row = at.matrices("w_gate", w.cell["w_gate"], (P, *self._own["w_gate"]))
+        matrix, row = at.matrices("w_gate", w.cell["w_gate"], (P, self.cell.hidden, self.cell.gate_width))
         return {**addresses, "w_gate": matrix, "gate_row": row}
 
     def _gradients(self, record: KeptRecord) -> LoopGradients:
@@ -158,15 +154,15 @@ class BlockLoops:
             cell={name: new((P, *self._own[name]), dtype) for name in w.cell},
         )
 
-    def _padded(self, dtype: torch.dtype) -> tuple[int, ...]:
-        """Padded H, 2 N and G."""
-        cell = self.cell
-        return tuple(width_of(columns, dtype) for columns in (cell.hidden, 2 * cell.states, cell.gate_width))
+    def _lined(self, dtype: torch.dtype) -> tuple[int, ...]:
+        """H, 2 N and G in whole cache lines."""
+        cell, line = self.cell, ALIGN // dtype.itemsize
+        return tuple(-(-columns // line) * line for columns in (cell.hidden, 2 * cell.states, cell.gate_width))
 
     def _kept(self, dtype: torch.dtype) -> int:
         """Entries of what is kept of a sample, see `kernels.block_forward`."""
-        V, _, W = self._padded(dtype)
-        return 2 * V + W + _STATS
+        V, _, W = self._lined(dtype)
+        return 2 * V + W + ALIGN // dtype.itemsize  # a mean and a spread: a line of their own
 
     def _direct_width(self, direct: Direct) -> int:
         """Entries of the direct gradients: at least what is shown, at most the whole state."""

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.block_norms import Norm, NormPull, norm, norm_pull
 from rnnsweep.core.recurrence.cpu.emit.block_steps import (
-    FROM_SHARES,
     NO_GATE,
     Gate,
     GatePull,
@@ -27,7 +26,7 @@ from rnnsweep.core.recurrence.cpu.emit.block_steps import (
     turn_back,
 )
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load_int, number, store
-from rnnsweep.core.recurrence.cpu.kernels.block_forward import times
+from rnnsweep.core.recurrence.cpu.kernels.block_forward import lined, times
 from rnnsweep.core.recurrence.cpu.kernels.cell_forward import write_begins
 from rnnsweep.core.recurrence.cpu.kernels.matrices import Outer, add_outer, copy, copy_out, fill, pack, padded
 
@@ -37,7 +36,7 @@ class BlockBackwardJob(NamedTuple):
 
     Attributes:
         T, B, H, N, I, G, K, S, gate, prenorm, chunk, lam_re, lam_im, b, c, d, gain, w_gate, gate_row, lengths, each, h,
-            kept: as in `BlockForwardJob`. mode: FROM_SHARES where there is a gate.
+            kept: as in `BlockForwardJob`; `gate` is FROM_SHARES where there is one.
         last, steps: one of the two, with `direct_width` entries per sample.
         back: what each step hands back; 0 where nobody wants the trace. drive: errors of drives, or 0.
         dw_in and the others: gradients without gaps.
@@ -87,7 +86,7 @@ class BlockBackwardJob(NamedTuple):
 
 
 class BlockBackwardScratch(NamedTuple):
-    """One thread's memory in `block_backward_rows`; V, X, W: padded H, 2 N, G; n = chunk B.
+    """One thread's memory in `block_backward_rows`; V, X, W: H, 2 N, G in whole cache lines; n = chunk B.
 
     dw_in   [I, V]   sums over all steps, cleared at once with the next six
     dbias   [V]
@@ -143,7 +142,7 @@ def block_backward_scratch(start, size, V, X, W, job):
     """The map of `BlockBackwardScratch` from `start` on; `end` - `start` is its size in bytes.
 
     Args:
-        V, X, W: padded H, 2 N and G.
+        V, X, W: H, 2 N and G in whole cache lines.
     """
     plane = job.chunk * job.B * V * size
     dbias = start + (job.I if job.dw_in != 0 else 0) * V * size
@@ -173,7 +172,7 @@ def block_backward_scratch(start, size, V, X, W, job):
 def block_backward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `BlockBackwardJob`, by one thread."""
     size = item_bytes(zero)
-    V, X, W = padded(zero, job.H), padded(zero, 2 * job.N), padded(zero, job.G)
+    V, X, W = lined(zero, job.H), lined(zero, 2 * job.N), lined(zero, job.G)
     here = block_backward_scratch(scratch, size=size, V=V, X=X, W=W, job=job)
     # Padding is read by products, and reaches the padding of results only.
     fill(zero, target=scratch, count=(here.begins - scratch) // size)
@@ -232,9 +231,9 @@ def add(zero, count, left, ldl, rows, right, ldr, columns, total):
 def _block(zero, job, p, t, steps, here):
     """All of `steps` steps from t on."""
     size, H, K, rows = item_bytes(zero), job.H, job.K, steps * job.B
-    V, X = padded(zero, H), padded(zero, 2 * job.N)
+    V, X = lined(zero, H), lined(zero, 2 * job.N)
     u = job.kept + (p * job.T + t) * job.B * K * size
-    stats = u + (2 * V + padded(zero, job.G)) * size
+    stats = u + (2 * V + lined(zero, job.G)) * size
     gain = job.gain + p * H * size
     z, ldz = u, K
     if job.prenorm != 0:
@@ -268,17 +267,16 @@ def _block(zero, job, p, t, steps, here):
         add(zero, rows, inputs, job.I, job.I, here.gz, V, H, here.dw_in)
     if job.dbias != 0:  # a column of ones, as one number with stride 0
         add(zero, rows, here.one, 0, 1, here.gz, V, H, here.dbias)
-    if job.drive != 0:
-        copy_out(
-            zero, target=job.drive + (p * job.T + t) * job.B * H * size, source=here.gz, rows=rows, columns=H
-        )  # fmt: skip
+    for n in range(rows if job.drive != 0 else 0):
+        drive = job.drive + ((p * job.T + t) * job.B + n) * H * size
+        copy(zero, target=drive, source=here.gz + n * V * size, count=H)
 
 
 @inlined
 def _behind(zero, job, p, t, rows, skip, z, ldz, here):
     """From errors of what is shown, from step t on, to those of x, z and u; `skip`: samples of the block before t."""
     size, H, N, K, S = item_bytes(zero), job.H, job.N, job.K, job.S
-    V, X, W = padded(zero, H), padded(zero, 2 * N), padded(zero, job.G)
+    V, X, W = lined(zero, H), lined(zero, 2 * N), lined(zero, job.G)
     u = job.kept + (p * job.T + t) * job.B * K * size
     y, w = u + V * size, u + 2 * V * size
     gs, gz, gx = here.gs + skip * V * size, here.gz + skip * V * size, here.gx + skip * X * size
@@ -334,10 +332,10 @@ def _direct(zero, job, p, t, rows, gs, gx, here):
     for n in range(rows):
         if job.each == 0 or t + n // job.B >= load_int(here.begins + n % job.B * 8):
             copy(
-                zero, target=gs + n * padded(zero, H) * size, source=source + n * width * size, count=min(H, width)
+                zero, target=gs + n * lined(zero, H) * size, source=source + n * width * size, count=min(H, width)
             )  # fmt: skip
             copy(
-                zero, target=gx + n * padded(zero, 2 * job.N) * size, source=source + (n * width + H) * size,
+                zero, target=gx + n * lined(zero, 2 * job.N) * size, source=source + (n * width + H) * size,
                 count=width - H,
             )  # fmt: skip
 
@@ -346,7 +344,7 @@ def _direct(zero, job, p, t, rows, gs, gx, here):
 def _through_time(zero, job, p, t, steps, here):
     """The recurrence, from the block's last step to its first."""
     size, N, S = item_bytes(zero), job.N, job.S
-    X = padded(zero, 2 * N)
+    X = lined(zero, 2 * N)
     for n in range(steps - 1, -1, -1):
         turned = TurnBack(
             later=here.later, ldlater=X, g=here.gx + n * job.B * X * size, ldg=X,
@@ -362,7 +360,7 @@ def _through_time(zero, job, p, t, steps, here):
 @inlined
 def _hand_back(zero, job, p, t, here):
     """What step t hands back to x; what is shown reaches no later step."""
-    size, X = item_bytes(zero), padded(zero, 2 * job.N)
+    size, X = item_bytes(zero), lined(zero, 2 * job.N)
     for b in range(job.B):
         to = job.back + ((p * job.T + t) * job.B + b) * job.S * size
         fill(zero, target=to, count=job.H)

@@ -3,7 +3,7 @@
 Only the recurrence goes from step to step. What stands before and behind it is done for a block of `chunk` steps, whose
 samples stay in the caches from the inputs to what is shown.
 
-What is kept of a sample is [u, y, w, mean, spread], each padded to whole vectors: the drive, what goes into gelu, what
+What is kept of a sample is [u, y, w, mean, spread], each in whole cache lines: the drive, what goes into gelu, what
 the gate reads, with the sigmoid's values in place of its sums, and what the norm found.
 """
 
@@ -15,7 +15,7 @@ from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, 
 from rnnsweep.core.recurrence.cpu.emit.block_norms import Norm, norm
 from rnnsweep.core.recurrence.cpu.emit.block_steps import NO_GATE, Gate, Gelu, Turn, gate, gelu, turn
 from rnnsweep.core.recurrence.cpu.emit.products import Product
-from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load_int, vector_width
+from rnnsweep.core.recurrence.cpu.emit.vectors import LINE, item_bytes, load_int, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.cell_forward import write_begins
 from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, fill, pack, padded, times_packed
 
@@ -63,7 +63,7 @@ class BlockForwardJob(NamedTuple):
 
 
 class BlockForwardScratch(NamedTuple):
-    """One thread's memory in `block_forward_rows`; V, X, W: padded H, 2 N, G; n = chunk B.
+    """One thread's memory in `block_forward_rows`; V, X, W: H, 2 N, G in whole cache lines; n = chunk B.
 
     w_in    [I, V]   matrices in column panels
     b       [H, X]
@@ -99,7 +99,7 @@ def block_forward_scratch(start, size, V, X, W, job):
     """The map of `BlockForwardScratch` from `start` on; `end` - `start` is its size in bytes.
 
     Args:
-        V, X, W: padded H, 2 N and G.
+        V, X, W: H, 2 N and G in whole cache lines.
     """
     plane = job.chunk * job.B * V * size
     b = start + (job.I if job.w_in != 0 else 0) * V * size
@@ -123,7 +123,7 @@ def block_forward_scratch(start, size, V, X, W, job):
 def block_forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `BlockForwardJob`: all states, and what the backward loop wants to see again."""
     size = item_bytes(zero)
-    V, X, W = padded(zero, job.H), padded(zero, 2 * job.N), padded(zero, job.G)
+    V, X, W = lined(zero, job.H), lined(zero, 2 * job.N), lined(zero, job.G)
     here = block_forward_scratch(scratch, size=size, V=V, X=X, W=W, job=job)
     # Padding is read by products, and reaches the padding of results only.
     fill(zero, target=scratch, count=(here.begins - scratch) // size)
@@ -138,6 +138,13 @@ def block_forward_rows(zero, job, first, last, thread, scratch):
         fill(zero, target=job.kept + p * job.T * job.B * job.K * size, count=own * job.B * job.K)
         for t in range(own, job.T, job.chunk):
             _block(zero, job, p, t, min(job.chunk, job.T - t), here)
+
+
+@inlined
+def lined(zero, n):
+    """Width n rounded up to whole cache lines: from sample to sample vectors begin alike."""
+    width = LINE // item_bytes(zero)
+    return (n + width - 1) // width * width
 
 
 @inlined
@@ -183,12 +190,12 @@ def times(zero, rows, a, lda, inner, b, start, ldstart, c, ldc, columns):
 def _block(zero, job, p, t, steps, here):
     """All of `steps` steps from t on."""
     size, H, N, S, K, rows = item_bytes(zero), job.H, job.N, job.S, job.K, steps * job.B
-    V, X = padded(zero, H), padded(zero, 2 * N)
+    V, X = lined(zero, H), lined(zero, 2 * N)
     step = job.B * S * size
     u, before = job.kept + (p * job.T + t) * job.B * K * size, job.h + (p * (job.T + 1) + t) * step
     shown = before + step
     y, w = u + V * size, u + 2 * V * size
-    stats = w + padded(zero, job.G) * size
+    stats = w + lined(zero, job.G) * size
     gain, shift = job.gain + p * H * size, job.shift + p * H * size
     _drives(zero, job, p, t, rows, u, here)
     z, ldz = u, K
