@@ -153,7 +153,10 @@ def scaled(
 
 
 def scaled_pull(
-    matrix: Float[Tensor, "P H N2"], re: Float[Tensor, "P N"], im: Float[Tensor, "P N"] | None, g: Tensor
+    matrix: Float[Tensor, "P H N2"],
+    re: Float[Tensor, "P N"],
+    im: Float[Tensor, "P N"] | None,
+    g: Float[Tensor, "P H N2"],
 ) -> tuple[dict[str, Float[Tensor, "P N"]], Float[Tensor, "P H N2"]]:
     """From errors g of what `scaled` makes to those of the numbers, ``in_re`` and ``in_im``, and of the matrix."""
     N = re.shape[1]
