@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.families.base import Values
-from rnnsweep.core.families.state_space_block import StateSpaceBlock, normal, real_part, scaled
+from rnnsweep.core.families.state_space_block import StateSpaceBlock, normal
 from rnnsweep.core.types import ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
@@ -69,15 +69,13 @@ class LruBlock(StateSpaceBlock):
             ParameterSpec("w_c", (2 * N, H), "block"),
         )
 
-    def effective(self, values: Values) -> dict[str, Float[Tensor, "P ..."]]:
-        """See `StateSpaceBlock.effective`."""
+    def rates(self, values: Values) -> dict[str, Float[Tensor, "P N"]]:
+        """See `StateSpaceBlock.rates`."""
         size, angle = torch.exp(-torch.exp(values["nu_log"])), torch.exp(values["theta_log"])
-        gamma = torch.exp(values["gamma_log"])
         return {
             "lam_re": size * torch.cos(angle),
             "lam_im": size * torch.sin(angle),
-            "b": scaled(values["w_b"], gamma, torch.zeros_like(gamma)),
-            "c": real_part(values["w_c"]),
+            "in_re": torch.exp(values["gamma_log"]),
         }
 
     def drawn(self, keys: Int64[Tensor, " P"]) -> dict[str, Float64[Tensor, "P ..."]]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.families.base import Values
-from rnnsweep.core.families.state_space_block import StateSpaceBlock, normal, real_part, scaled
+from rnnsweep.core.families.state_space_block import StateSpaceBlock, normal
 from rnnsweep.core.types import ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import Range
@@ -47,6 +47,7 @@ class S5(StateSpaceBlock):
     dt_min: float = 0.001
     dt_max: float = 0.1
 
+    factor: ClassVar[float] = 2.0
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
         **StateSpaceBlock.fixed,
         "states": Range(1, 512, integer=True),  # eigenvectors of 2 N x 2 N
@@ -70,8 +71,8 @@ class S5(StateSpaceBlock):
             ParameterSpec("w_c", (2 * N, H), "block"),
         )
 
-    def effective(self, values: Values) -> dict[str, Float[Tensor, "P ..."]]:
-        """See `StateSpaceBlock.effective`."""
+    def rates(self, values: Values) -> dict[str, Float[Tensor, "P N"]]:
+        """See `StateSpaceBlock.rates`."""
         re, im = values["eig_re"].clamp_max(_LEAST), values["eig_im"]
         step = torch.exp(values["log_step"])
         size, angle = torch.exp(re * step), im * step
@@ -80,12 +81,7 @@ class S5(StateSpaceBlock):
         square = re * re + im * im
         held_re = ((lam_re - 1) * re + lam_im * im) / square
         held_im = (lam_im * re - (lam_re - 1) * im) / square
-        return {
-            "lam_re": lam_re,
-            "lam_im": lam_im,
-            "b": scaled(values["w_b"], held_re, held_im),
-            "c": real_part(values["w_c"], 2.0),
-        }
+        return {"lam_re": lam_re, "lam_im": lam_im, "in_re": held_re, "in_im": held_im}
 
     def drawn(self, keys: Int64[Tensor, " P"]) -> dict[str, Float64[Tensor, "P ..."]]:
         """See `Numerics`."""

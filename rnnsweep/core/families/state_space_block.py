@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from rnnsweep.core import rng
+from rnnsweep.core import numerics, rng
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
+from rnnsweep.core.recurrence.block_formulas import turned_by
 from rnnsweep.core.recurrence.state_space import StateSpaceCell
 from rnnsweep.core.recurrence.unrolled import spread
 from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
@@ -34,12 +35,14 @@ class StateSpaceBlock(CellFamily):
         states: N, complex states.
         gate: ``full_glu``, ``half_glu`` or ``gelu`` (`StateSpaceCell`).
         norm: ``pre`` or ``post``.
+        factor: y is so many times Re(x C).
     """
 
     states: int = 32
     gate: str = "full_glu"
     norm: str = "pre"
 
+    factor: ClassVar[float] = 1.0
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
     fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
         "hidden": Range(1, 8192, integer=True),
@@ -59,8 +62,18 @@ class StateSpaceBlock(CellFamily):
         """The parameters that `effective` reads."""
 
     @abstractmethod
+    def rates(self, values: Values) -> dict[str, Float[Tensor, "P N"]]:
+        """``lam_re``, ``lam_im`` and what scales z B, ``in_re`` and, unless it is 0, ``in_im``; in torch."""
+
     def effective(self, values: Values) -> dict[str, Float[Tensor, "P ..."]]:
-        """``lam_re``, ``lam_im`` [P, N], ``b`` [P, H, 2N] and ``c`` [P, 2N, H] of the raw parameters, in torch."""
+        """``lam_re``, ``lam_im`` [P, N], ``b`` [P, H, 2N] and ``c`` [P, 2N, H] of the raw parameters."""
+        rates = self.rates(values)
+        return {
+            "lam_re": rates["lam_re"],
+            "lam_im": rates["lam_im"],
+            "b": scaled(values["w_b"], rates["in_re"], rates.get("in_im")),
+            "c": real_part(values["w_c"], self.factor),
+        }
 
     @abstractmethod
     def drawn(self, keys: Int64[Tensor, " P"]) -> dict[str, Float64[Tensor, "P ..."]]:
@@ -104,10 +117,15 @@ class StateSpaceBlock(CellFamily):
         del named["w_rec"]  # no parameter
         if "lam_re" not in own:  # nothing of the loop itself was handed in
             return named
-        with torch.enable_grad():
-            leaves = {spec.name: values[spec.name].detach().clone().requires_grad_() for spec in self.raw}
-            made = self.effective(leaves)
-            parts = torch.autograd.grad(list(made.values()), list(leaves.values()), [own[name] for name in made])
+        with torch.enable_grad():  # of vectors: what is as large as a matrix is in closed form
+            names = [spec.name for spec in self.raw if len(spec.shape) == 1]
+            leaves = {name: values[name].detach().clone().requires_grad_() for name in names}
+            rates = self.rates(leaves)
+        made = {name: rate.detach() for name, rate in rates.items()}
+        errors, named["w_b"] = scaled_pull(values["w_b"], made["in_re"], made.get("in_im"), own["b"])
+        named["w_c"] = real_part(own["c"], self.factor)
+        errors |= {name: own[name] for name in ("lam_re", "lam_im")}
+        parts = torch.autograd.grad(list(rates.values()), list(leaves.values()), [errors[name] for name in rates])
         return named | dict(zip(leaves, parts, strict=True))
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
@@ -123,13 +141,28 @@ def normal(keys: Int64[Tensor, " P"], name: str, shape: tuple[int, ...], scale: 
 
 
 def scaled(
-    matrix: Float[Tensor, "P H N2"], re: Float[Tensor, "P N"], im: Float[Tensor, "P N"]
+    matrix: Float[Tensor, "P H N2"], re: Float[Tensor, "P N"], im: Float[Tensor, "P N"] | None
 ) -> Float[Tensor, "P H N2"]:
-    """The columns [Re | Im] of a complex matrix times complex numbers."""
+    """The columns [Re | Im] of a complex matrix times complex numbers; None: real ones."""
     H, N = matrix.shape[1], re.shape[1]
-    re, im = spread(re, H), spread(im, H)
-    b_re, b_im = matrix[..., :N], matrix[..., N:]
+    b_re, b_im, re = matrix[..., :N], matrix[..., N:], spread(re, H)
+    if im is None:
+        return torch.cat((b_re * re, b_im * re), -1)
+    im = spread(im, H)
     return torch.cat((b_re * re - b_im * im, b_re * im + b_im * re), -1)
+
+
+def scaled_pull(
+    matrix: Float[Tensor, "P H N2"],
+    re: Float[Tensor, "P N"],
+    im: Float[Tensor, "P N"] | None,
+    g: Float[Tensor, "P H N2"],
+) -> tuple[dict[str, Float[Tensor, "P N"]], Float[Tensor, "P H N2"]]:
+    """From errors g of what `scaled` makes to those of the numbers, ``in_re`` and ``in_im``, and of the matrix."""
+    N = re.shape[1]
+    down = turned_by(matrix[..., :N], matrix[..., N:], g[..., :N], g[..., N:])
+    in_re, in_im = (numerics.row_sum(part) for part in down)
+    return {"in_re": in_re, "in_im": in_im}, scaled(g, re, None if im is None else -im)
 
 
 def real_part(matrix: Float[Tensor, "P N2 H"], factor: float = 1.0) -> Float[Tensor, "P N2 H"]:

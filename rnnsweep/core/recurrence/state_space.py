@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,16 +17,14 @@ from torch import Tensor
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.base import Tangent
-from rnnsweep.core.recurrence.cells import Cell, CellRecord, Drive, Own, PreActivation, State, sigmoid, whole_direct
+from rnnsweep.core.recurrence.block_formulas import EPSILON, gelu, rotated, sigmoid, turned_by
+from rnnsweep.core.recurrence.cells import Cell, CellRecord, Drive, Own, PreActivation, State, whole_direct
+from rnnsweep.core.recurrence.described_cells import TENSORS
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.recurrence.unrolled import spread
 from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from rnnsweep.errors import ConfigError
-
-_EPSILON = 1e-6
-"""Under the norm's root, as flax has it."""
-_TANH_GELU = (0.7978845608028654, 0.044715)
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,13 @@ class StateSpaceCell(Cell):
     gate: str = "full_glu"
     prenorm: bool = True
 
+    fused: ClassVar[Mapping[str, str]] = {"cpu": "rnnsweep.core.recurrence.cpu.engine.blocks:BlockEngine"}
+
+    @property
+    def gate_width(self) -> int:
+        """G, columns of the gate's matrix; 0 where there is none."""
+        return {"full_glu": 2 * self.hidden, "half_glu": self.hidden}.get(self.gate, 0)
+
     @property
     def state(self) -> int:
         """What is shown, and x."""
@@ -70,13 +76,16 @@ class StateSpaceCell(Cell):
 
     @property
     def kept(self) -> int:
-        """What stands around the recurrence is run again on the way back."""
+        """None that all engines keep."""
         return 0
 
     @property
     def record_width(self) -> int:
-        """States, x and drives; the way back makes a graph of one layer at a time beside them."""
-        return 2 * self.state + self.hidden
+        """States, x, drives, and what fused loops keep: what goes into gelu and the gate, a mean and a spread.
+
+        Step by step the way back makes a graph of one layer at a time in their place.
+        """
+        return 2 * self.state + 2 * self.hidden + self.gate_width + 2
 
     def engine(self) -> StateSpaceEngine:
         """All steps at once but for the recurrence."""
@@ -108,29 +117,13 @@ class StateSpaceCell(Cell):
         own: Mapping[str, Float[Tensor, "P ..."]],
     ) -> Float[Tensor, "P M H"]:
         """What is shown."""
-        v = gelu(numerics.matmul(x, own["c"]) + own["d"] * z)
+        v = gelu(TENSORS, numerics.matmul(x, own["c"]) + own["d"] * z)
         if self.gate != "gelu":
             w = numerics.matmul(v, own["w_gate"]) + own["b_gate"]
             H = self.hidden
-            v = w[..., :H] * sigmoid(w[..., H:]) if self.gate == "full_glu" else v * sigmoid(w)
+            v = w[..., :H] * sigmoid(TENSORS, w[..., H:]) if self.gate == "full_glu" else v * sigmoid(TENSORS, w)
         shown = u + v
         return shown if self.prenorm else layer_norm(shown, own["gain"], own["shift"])
-
-
-def rotated(
-    lam_re: Float[Tensor, "P _ N"],
-    lam_im: Float[Tensor, "P _ N"],
-    re: Float[Tensor, "P B N"],
-    im: Float[Tensor, "P B N"],
-) -> tuple[Float[Tensor, "P B N"], Float[Tensor, "P B N"]]:
-    """lambda x, in real numbers: each operation rounds by itself, in every vector lane alike."""
-    return lam_re * re - lam_im * im, lam_re * im + lam_im * re
-
-
-def gelu(x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
-    """x Phi(x) with the tanh form of Phi (Hendrycks, Gimpel 2016)."""
-    inner, cubic = _TANH_GELU
-    return 0.5 * x * (1 + torch.tanh(inner * (x + cubic * (x * x * x))))
 
 
 def layer_norm(
@@ -140,7 +133,7 @@ def layer_norm(
     mean = x.new_full((len(x), x.shape[-1], 1), 1 / x.shape[-1])
     centred = x - numerics.matmul(x, mean)
     variance = numerics.matmul(centred * centred, mean)
-    return centred / torch.sqrt(variance + _EPSILON) * gain + shift
+    return centred / torch.sqrt(variance + EPSILON) * gain + shift
 
 
 class StateSpaceEngine(ReferenceEngine):
@@ -247,8 +240,7 @@ class StateSpaceEngine(ReferenceEngine):
         x = record.h[:, :-1, :, H:]
         re, im = g[..., :N], g[..., N:]
         x_re, x_im = x[..., :N], x[..., N:]
-        sums = (re * x_re + im * x_im, im * x_re - re * x_im)
-        d_re, d_im = (numerics.row_sum(part.flatten(1, 2)) for part in sums)
+        d_re, d_im = (numerics.row_sum(part.flatten(1, 2)) for part in turned_by(x_re, x_im, re, im))
         return g, d_re, d_im, back
 
     def tangent(

@@ -77,16 +77,19 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
 @pytest.mark.parametrize(("family", "oracle"), CASES, ids=lambda x: str(x) if isinstance(x, StateSpaceBlock) else "")
-def test_states_and_gradients_equal_the_sources_formulas(family, oracle):
-    assert_equals(family, oracle(family), tolerance=1e-10)
+def test_states_and_gradients_equal_the_sources_formulas(family, oracle, engine):
+    assert_equals(family, oracle(family), tolerance=1e-10, engine=engine)
 
 
 @pytest.mark.parametrize("kind", [LruBlock, S5])
-@pytest.mark.parametrize("layers", [1, 3])
-def test_rows_and_sequences_stay_alone(kind, layers):
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (3, False), (2, True)])
+def test_rows_and_sequences_stay_alone(kind, layers, bidirectional, engine):
     """Packed as alone in float32, to the bit, for sequences of different lengths; one rung and one more as two."""
-    setup = Setup(family=layered(kind(H, states=N, layers=layers)), task=Ragged(every=True), dtype=torch.float32)
+    family = layered(kind(H, states=N, layers=layers, bidirectional=bidirectional))
+    setup = Setup(family=family, task=Ragged(every=True), dtype=torch.float32, engine=engine)
     together, alone = setup.pack([0, 1, 2]), setup.pack([1])
     for _ in range(2):
         first, second = train_rung(together, 3, 1)[1], train_rung(alone, 3, 1)[0]
