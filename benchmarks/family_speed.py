@@ -16,26 +16,67 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROWS, UPDATES = 32, 3
 OURS, TORCH = "ours", "torch"
-GEMM = "gemm"
+GEMM, COPY = "gemm", "copy"
+COPIED = 1 << 26
+"""Bytes of what is copied: more than caches hold."""
+T, B = 100, 10
 HERE = Path(__file__).resolve().parent.parent
 RESULT = HERE / "docs/results/family_speed.md"
 FAMILIES = (
-    "srn", "momentum_srn", "scornn", "momentum_scornn", "exprnn", "enrnn", "indrnn",
-    "lstm", "gru", "momentum_lstm", "nesterov_lstm", "rmsprop_lstm", "adam_lstm", "nesterov_lstm_diff",
-    "cornn", "lipschitz", "antisymmetric", "mingru", "lru", "unicornn", "linoss", "scurnn", "sbo",
+    "srn", "rate", "esn", "srn_feedback", "momentum_srn", "scornn", "momentum_scornn", "exprnn", "enrnn", "indrnn",
+    "lstm", "gru", "momentum_lstm", "nesterov_lstm", "rmsprop_lstm", "adam_lstm", "nesterov_lstm_diff", "slstm",
+    "mlstm", "cornn", "lipschitz", "antisymmetric", "lem", "mingru", "min_lstm", "lru", "unicornn", "linoss", "scurnn",
+    "sbo", "lru_block", "s5",
 )  # fmt: skip
 
 
-DIAGONAL = ("indrnn", "lru")
-"""Whose units see themselves alone: no product in their floor."""
+@dataclass(frozen=True)
+class Work:
+    """What an update of one row cannot do without, maps, filters and what is elementwise left out.
+
+    Attributes:
+        operations: of products. bytes: of what a loop records, written once and read once.
+    """
+
+    operations: float
+    bytes: float
+
+    def seconds(self, rate: float, copied: float) -> float:
+        """At operations and bytes per second: what takes longer."""
+        return max(self.operations / rate, self.bytes / copied)
 
 
-def prepared(name: str) -> tuple[list[Callable[[], object]], int]:
-    """What one update of all rows calls, in turn, of ours and of torch's; and entries of the recurrent matrix."""
+def work_of(program: Any, tile: Any) -> Work:
+    """Of a family's loop: 6 T B operations for an entry of a matrix that each step multiplies with, 4 for w_in's."""
+    from rnnsweep.core.recurrence.state_space import StateSpaceCell
+
+    family, cell = program.family, program.family.cell
+    values, name = program.layout.view(tile.params), type(family).__name__
+    weights = family.weights(values, tile.unit_hypers("family"))
+    recurrent = 0 if weights.diagonals else weights.w_rec[0].numel()
+    own = {key: value[0].numel() for key, value in weights.cell.items() if value.ndim == 3}
+    into = 0 if weights.w_in is None else weights.w_in[0].numel()
+    state, kept = (family.hidden, 0) if cell is None else (cell.state, cell.kept)
+    operations = 6 * (recurrent + sum(own.values())) + 4 * into
+    if isinstance(cell, StateSpaceCell):
+        # The loss is the last step's: of what is behind the recurrence the way back is asked for there alone.
+        operations, state = 6 * own["b"] + 2 * (own["c"] + own.get("w_gate", 0)) + 4 * into, cell.state + cell.hidden
+    if name == "Esn":  # nothing of the loop is trained, and of what it records the last state is read again
+        return Work(2 * T * B * (recurrent + into), T * B * state * 4)
+    if name == "Mlstm":
+        # Queries times keys and weights times values, below the diagonal; a memory is kept once per sequence.
+        operations, state = operations + 6 * T * family.hidden, family.hidden
+    return Work(T * B * operations, 2 * 4 * T * B * (state + kept))
+
+
+def prepared(name: str) -> tuple[list[Callable[[], object]], Work]:
+    """What one update of all rows calls, in turn, of ours and of torch's; and what it cannot do without."""
     import torch
     from speed import make_batch
     from torch_families import PROGRAMS, torch_update
@@ -53,22 +94,20 @@ def prepared(name: str) -> tuple[list[Callable[[], object]], int]:
     pack, streams = Pack(program), [Streams(0, index) for index in range(ROWS)]
     rows = [(Member(s.replica, 1 << 40, row_hypers(units), s), initial_state(program, units, s)) for s in streams]
     pack.join(rows)
-    cut, cell, hidden = [tile for _, tile in tiles(pack)], program.family.cell, program.family.hidden
-    size = hidden * hidden if cell is None else cell.recurrent * cell.product
-    if getattr(getattr(cell, "formulas", None), "matrix", ""):
-        size += hidden * hidden  # the step's second product
+    cut = [tile for _, tile in tiles(pack)]
 
     def ours() -> None:
         for tile in cut:
             update(tile, Tally())
 
+    work = work_of(program, cut[0])
     if name not in PROGRAMS:
-        return [ours], size
+        return [ours], work
     values = {key: value[0].clone() for key, value in program.layout.view(cut[0].params).items()}
     hypers = {key: float(value[0]) for key, value in cut[0].unit_hypers("family").items()}
     generator = torch.Generator().manual_seed(1)
     peer = torch_update(name, values, hypers, lambda: make_batch(generator, torch))
-    return [ours, torch.enable_grad()(peer)], 0 if name in DIAGONAL else size
+    return [ours, torch.enable_grad()(peer)], work
 
 
 def work(families: list[str]) -> None:
@@ -78,11 +117,15 @@ def work(families: list[str]) -> None:
     from rnnsweep.app.worker.device import single_threaded
 
     single_threaded(1)
-    matrix = torch.randn(1024, 1024)
-    programs: dict[tuple[str, str], Callable[[], object]] = {(OURS, GEMM): lambda: torch.mm(matrix, matrix)}
-    sizes: dict[str, int] = {}
+    matrix, source, target = torch.randn(1024, 1024), torch.ones(COPIED // 4), torch.zeros(COPIED // 4)
+    programs: dict[tuple[str, str], Callable[[], object]] = {
+        (OURS, GEMM): lambda: torch.mm(matrix, matrix),
+        (OURS, COPY): lambda: target.copy_(source),
+    }
+    sizes: dict[str, tuple[float, float]] = {}
     for name in families:
-        calls, sizes[name] = prepared(name)
+        calls, work = prepared(name)
+        sizes[name] = (work.operations, work.bytes)
         programs |= zip(((OURS, name), (TORCH, name)), calls, strict=False)
         for call in calls:
             call()
@@ -95,10 +138,11 @@ def work(families: list[str]) -> None:
             programs.get((program, name), int)()
             times.append(time.process_time() - begun)
         rows = ROWS if program == OURS else 1
-        print(2 * 1024**3 / min(times) / 1e9 if name == GEMM else min(times) / rows, flush=True)
+        rates = {GEMM: 2 * 1024**3 / min(times), COPY: 2 * COPIED / min(times)}
+        print(rates.get(name, min(times) / rows), flush=True)
 
 
-def started(checkout: Path, families: list[str]) -> tuple[subprocess.Popen[str], dict[str, int]]:
+def started(checkout: Path, families: list[str]) -> tuple[subprocess.Popen[str], dict[str, Work]]:
     """A process of a checkout's code, ready to be asked."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).resolve()), "--work", "--families", *families]
@@ -106,7 +150,7 @@ def started(checkout: Path, families: list[str]) -> tuple[subprocess.Popen[str],
         command, env=environment, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())
+    return process, {name: Work(*sizes) for name, sizes in json.loads(process.stdout.readline()).items()}
 
 
 def asked(process: subprocess.Popen[str], program: str, name: str) -> float:
@@ -135,13 +179,13 @@ def main() -> None:
     checkouts = [HERE] if arguments.before is None else [arguments.before.resolve(), HERE]
     processes = [started(checkout, arguments.families) for checkout in checkouts]
     newest = processes[-1][0]
-    asks = [(process, name) for name in (GEMM, *arguments.families) for process, _ in processes]
+    asks = [(process, name) for name in (GEMM, COPY, *arguments.families) for process, _ in processes]
     times: dict[tuple[str, str, int], list[float]] = {}
     for _ in range(arguments.turns):
         for process, name in asks:
             checkout = [one for one, _ in processes].index(process)
             times.setdefault((OURS, name, checkout), []).append(asked(process, OURS, name))
-            if process is newest and name != GEMM:
+            if process is newest and name in arguments.families:
                 times.setdefault((TORCH, name, checkout), []).append(asked(process, TORCH, name))
     for process, _ in processes:
         assert process.stdin is not None
@@ -154,11 +198,11 @@ def main() -> None:
 
 
 def document(
-    times: dict[tuple[str, str, int], list[float]], sizes: dict[str, int], arguments: argparse.Namespace
+    times: dict[tuple[str, str, int], list[float]], sizes: dict[str, Work], arguments: argparse.Namespace
 ) -> str:
     """The table in markdown."""
     last = 0 if arguments.before is None else 1
-    rate = max(max(turns) for (_, name, _), turns in times.items() if name == GEMM)
+    rate, copied = (max(max(times[OURS, name, one]) for one in range(last + 1)) for name in (GEMM, COPY))
     before = ["before, ms", "faster by"] if last else []
     columns = [
         "family",
@@ -174,11 +218,14 @@ def document(
         "# Families' updates",
         "",
         f"Made by `python benchmarks/family_speed.py --write{' --before CHECKOUT' * last}`, on {processor()}.",
-        "One update of one row on one core, one thread: T = 100, B = 10, H = 100, 32 rows at a time, float32;",
-        f"the least processor time of {arguments.turns} turns of {UPDATES} updates. The floor is 6 T B operations per",
-        f"entry of the recurrent matrix at the rate of 1024 x 1024 products there, {rate:.0f} GFLOP/s, without maps,",
-        "filters and what is elementwise; cells without such a matrix have none. torch: one network, as the authors'",
-        "programs have it, a loop over the steps with autograd, or torch's module where there is one.",
+        "One update of one row on one core, one thread: T = 100, B = 10, H = 100, 32 rows at a time, float32; the",
+        f"least processor time of {arguments.turns} turns of {UPDATES} updates. The floor is what takes longer: 6 T B",
+        "operations for each entry of the matrices that a step multiplies with, 4 for one of the inputs' (`esn`, which",
+        "is not trained: 2; blocks: the way back behind the recurrence at the last step alone), at the rate of 1024 x",
+        f"1024 products there, {rate / 1e9:.0f} GFLOP/s; or to write what the loop records and to read it once, at the",
+        f"rate of a copy, {copied / 1e9:.0f} GB/s. Without maps, filters and what is elementwise. torch: one network, as",
+        "the authors' programs have it, a loop over the steps with autograd (`mlstm`: its parallel form), or torch's",
+        "module where there is one.",
         "",
         f"Load of the machine meanwhile: {os.getloadavg()[1]:.0f}. Read a tenth as none.",
         "",
@@ -189,10 +236,10 @@ def document(
         turns = times[OURS, name, last]
         ours, peer = min(turns) * 1e3, min(times[TORCH, name, last]) * 1e3
         old = min(times[OURS, name, 0]) * 1e3
-        floor = 6 * 100 * 10 * sizes[name] / rate / 1e6
+        floor = sizes[name].seconds(rate, copied) * 1e3
         cells = [name, f"{ours:.2f}", *([f"{old:.2f}", f"{old / ours:.1f}x"] if last else [])]
         cells += [f"{sorted(turns)[len(turns) // 2] * 1e3:.2f}"]
-        cells += [f"{floor:.2f}", f"{floor / ours:.0%}"] if floor else ["", ""]
+        cells += [f"{floor:.2f}", f"{floor / ours:.0%}"]
         cells += [f"{peer:.1f}", f"{peer / ours:.0f}x"] if peer > 1e-3 else ["", ""]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
