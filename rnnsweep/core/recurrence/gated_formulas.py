@@ -228,7 +228,8 @@ class ScalarMemory(StepFormulas):
         """Exact derivatives of the step, m's too; what goes through m cancels in the end."""
         del own
         (keep, write, z, out, slope), (_, c, n, _) = kept, s
-        divisor = keep * n + write
+        # n_t, which is 0 in a step alone that a sequence has not begun with: nothing is kept there, and no error comes
+        divisor = _where_zero(o, keep * n + write, 1.0, keep * n + write)
         y, to_y = (keep * c + write * z) / divisor, g[0] * out / divisor
         gc, gn = g[1] + to_y, g[2] - to_y * y
         # of the logarithms of f' and i'

@@ -4,7 +4,7 @@ Numerics:
     tanh is -m / (2 + m) with m = expm1(-2|x|): one formula for all x, odd to the bit, monotone saturation to 1,
     NaN stays NaN, and tanh(-0) = -0. expm1 reduces by multiples of ln 2 and sums a polynomial. Measured over all of
     the range (tests/core/recurrence/test_cpu_engine.py): float32 within 2.1 ulp, float64 within 3 ulp. exp and log1p
-    (tests/core/recurrence/test_vector_functions.py): within EXP_ULP and LOG_ULP.
+    (test_vector_functions.py there): float32 within 1.1 ulp, float64 within 1.
 """
 
 from __future__ import annotations

@@ -40,10 +40,10 @@ class CellLoops:
     def __init__(self, cell: DescribedCell, threads: RowThreads, workspace: Workspace, *, shown: bool = False) -> None:
         self.cell, self._threads, self._workspace = cell, threads, workspace
         self._shown = shown or cell.product > 0
-        self._code = FORMULAS.index(type(cell.formulas))
-        free, last = self._entered - cell.drive, cell.formulas.drives[-cell.drive // cell.units :]
-        if free < 0 or last != tuple(range(len(last))):
+        drives = [drive for drive in cell.formulas.drives if drive >= 0]
+        if drives != list(range(len(drives))) or cell.formulas.drives[-len(drives) :] != tuple(drives):
             raise ValueError(f"{type(cell).__name__}: drives enter the last blocks of x here, in their order")
+        self._code = FORMULAS.index(type(cell.formulas))
 
     @property
     def _entered(self) -> int:

@@ -64,7 +64,7 @@ class CellForwardScratch(NamedTuple):
 
     packed  [R + I, padded A]  w_rec over w_in, in column panels: one product reads both
     beside  [I, padded X - A]  w_in of what no matrix makes, in column panels
-    wide    [I, X]             w_in beside zeros, where not all of x has a drive
+    wide    [I, W]             w_in beside zeros, where not all of x has a drive
     start   [B, W]             what the products begin with: the bias, in every sample's row, or drives
     x       [B, W]
     matrix  [N, V]             the cell's own, transposed where `turned`, in column panels; V = padded N
