@@ -9,17 +9,15 @@ Shapes: inputs [T, B, I], states [T, B, visible]; T steps, B sequences.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+import torch_memories
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Parameters = Mapping[str, "Tensor"]
-Hypers = Mapping[str, float]
-Program = Callable[[Parameters, Hypers, "Tensor"], "Tensor"]
+    from torch_memories import Hypers, Parameters, Program
 
 
 def _loop(step: Callable[[Tensor, Tensor], Tensor], drives: Tensor, state: Tensor) -> Tensor:
@@ -284,6 +282,7 @@ PROGRAMS: dict[str, Program] = {
     "lru": lru,
     "scurnn": scurnn,
     "sbo": sbo,
+    **torch_memories.PROGRAMS,
 }
 MODULES = {"srn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
@@ -321,7 +320,8 @@ def torch_update(
     def update() -> Tensor:
         inputs, classes = batch()
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(states(inputs)[-1] @ leaves["w_out"] + leaves["b_out"], classes)
+        shown = states(inputs)[-1] @ leaves["w_out"] + leaves.get("b_out", 0)
+        loss = torch.nn.functional.cross_entropy(shown, classes)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()

@@ -229,8 +229,8 @@ class LoopWeights:
         cell: a cell's own parameters, vectors [P, K] or matrices [P, M, N]; of the simple cell empty, or ``gain``
             and ``bias`` [P, H]: a_t is normalised over the units, times the gain, plus the bias (layer norm).
         masks: of the loop itself; None: none.
-        paired: w_rec is 0 but on the diagonals of its four quarters (`recurrence.paired`), and f is the identity. What
-            its gradient has elsewhere means nothing: an engine may leave out such products, and give 0 there.
+        diagonals: w_rec is 0 but on its diagonal (1), or on those of its four quarters (2): `recurrence.diagonal`. What
+            its gradient has elsewhere means nothing: an engine may leave out such products, and give 0 there. 0: any.
     """
 
     w_rec: Float[Tensor, "P R A"]
@@ -241,7 +241,7 @@ class LoopWeights:
     leak: Float[Tensor, " P"] | None = None
     cell: Mapping[str, Float[Tensor, "P ..."]] = field(default_factory=dict[str, Tensor])
     masks: LoopMasks | None = None
-    paired: bool = False
+    diagonals: int = 0
 
     def without_inputs(self) -> LoopWeights:
         """The same loop, fed with drives."""

@@ -26,12 +26,12 @@ from rnnsweep.core.recurrence.continuous import (
 from rnnsweep.core.recurrence.cpu.engine.described import DescribedEngine
 from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell, NesterovCell
 from rnnsweep.core.recurrence.described_cells import DescribedCell
+from rnnsweep.core.recurrence.diagonal import OwnUnitsReluCell, OwnUnitsTanhCell, PairedCell
 from rnnsweep.core.recurrence.exponential_gates import ExponentialForgetCell, ScalarMemoryCell
 from rnnsweep.core.recurrence.gated_cells import LongMemoryCell
 from rnnsweep.core.recurrence.known_formulas import FORMULAS
 from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
 from rnnsweep.core.recurrence.oscillators import LinearOscillatorCell, UndampedCell
-from rnnsweep.core.recurrence.paired import PairedCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from tests.contract.test_engines import assert_close, tensors_of
 from tests.kit.strangers import assert_rows_are_strangers, assert_short_rows_are_shorter_packs
@@ -104,6 +104,11 @@ def paired(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor
     del a
     quarters = [torch.diag(own[name]) for name in ("pp", "pq", "qp", "qq")]
     return s @ torch.cat((torch.cat(quarters[:2], 1), torch.cat(quarters[2:], 1)), 0) + d
+
+
+def own_units(f: Callable[[Tensor], Tensor]) -> StateAfter:
+    """Li et al. (2018), IndRNN, eq. 2."""
+    return lambda a, d, s, own: f(own["w"] * s + d)
 
 
 def descent(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
@@ -200,6 +205,8 @@ KINDS = {
     "linoss": Kind(LinearOscillatorCell, linear_oscillators, (), ("stiffness", "dt", "shrink")),
     "scurnn": Kind(ComplexModReluCell, complex_modrelu, signed=("act_bias",), smallest=2),
     "paired": Kind(PairedCell, paired, (), ("pp", "pq", "qp", "qq")),
+    "indrnn": Kind(OwnUnitsReluCell, own_units(torch.relu), (), ("w",)),
+    "indrnn tanh": Kind(OwnUnitsTanhCell, own_units(torch.tanh), (), ("w",)),
     "gated antisymmetric": Kind(GatedIncrementCell, gated_increment, ("step",)),
     "lem": Kind(LongMemoryCell, long_memory, ("dt",), matrix="w_y"),
     "min_lstm": Kind(SharedGatesCell, shared_gates),
@@ -348,6 +355,7 @@ def test_every_description_is_here() -> None:
         formulas = kind.cell(kind.smallest).formulas
         assert ({*kind.numbers, *kind.vectors, *kind.signed}, kind.matrix) == (set(formulas.own), formulas.matrix)
         assert set(formulas.trained) <= set(formulas.own)
+        assert bool(formulas.made) == bool(kind.cell.read)
 
 
 @pytest.mark.parametrize("engine", list(ENGINES))

@@ -27,7 +27,8 @@ class IndRnn(Family):
         activation: f; ReLU in the paper.
 
     Numerics:
-        Runs as the simple loop with a diagonal matrix; Omega and sampling act on the diagonal. The paper's bound on |w|
+        A simple loop with a diagonal matrix, whose zeros fused engines leave out for relu and tanh
+        (`LoopWeights.diagonals`); Omega and sampling act on the diagonal. The paper's bound on |w|
         is not enforced: clip gradients instead.
 
     References:
@@ -70,8 +71,7 @@ class IndRnn(Family):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The diagonal matrix."""
         del hypers
-        # A full matrix, so that the fused loops of the simple cell run it.
-        return LoopWeights(torch.diag_embed(values["w_diagonal"]), values["w_in"], values["b"])
+        return LoopWeights(torch.diag_embed(values["w_diagonal"]), values["w_in"], values["b"], diagonals=1)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The diagonal of the matrix's gradient."""

@@ -15,7 +15,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.families.mapping import pull, push
-from rnnsweep.core.recurrence.paired import diagonals, from_diagonals
+from rnnsweep.core.recurrence.diagonal import diagonals, from_diagonals
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Range
@@ -38,7 +38,7 @@ class Lru(Family):
 
     Numerics:
         A simple loop with f = identity and the real form of the diagonal, 2H x 2H, whose zeros the CPU engine leaves
-        out (`LoopWeights.paired`). With r_max = 1 too
+        out (`LoopWeights.diagonals`). With r_max = 1 too
         |lambda| stays below 1; in float32, where it may round to 1, gamma still stays above 0.
 
     References:
@@ -92,13 +92,13 @@ class Lru(Family):
         """The real form of lambda, and B scaled by gamma."""
         del hypers
         # gamma keeps the states' size alike, however close to the unit circle lambda is.
-        return LoopWeights(_matrix(_diagonal(values)), values["w_in"] * _gamma(values)[:, None, :], paired=True)
+        return LoopWeights(_matrix(_diagonal(values)), values["w_in"] * _gamma(values)[:, None, :], diagonals=2)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through lambda and gamma."""
         del hypers
         named, own = gradients.parts(), {name: values[name] for name in _MAPPED}
-        g = diagonals(named.pop("w_rec"))
+        g = diagonals(named.pop("w_rec"), 2)
         # The real and the imaginary part stand in the matrix twice each, the latter with both signs.
         mapped = pull(_diagonal, own, torch.cat((g["pp"] + g["qq"], g["pq"] - g["qp"]), 1))
         # Omega hands in the matrix's gradient alone.

@@ -391,6 +391,52 @@ class PairedLinear(StepFormulas):
         return g, back, (gp * p, gq * p, gp * q, gq * q)
 
 
+class OwnUnits(StepFormulas):
+    """Base: h <- f(w h + x), f' from h."""
+
+    made = 0
+    own = ("w",)
+    trained = ("w",)
+
+    def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+        """Of one unit by itself."""
+        dx = self.back(o, kept[0], g[0])
+        return (dx,), (dx * own["w"],), (dx * s[0],)
+
+    @abstractmethod
+    def back(self, o: Operations, h: Block, g: Block) -> Block:
+        """g f'."""
+
+
+class OwnUnitsTanh(OwnUnits):
+    """h <- tanh(w h + x)."""
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """h, which is kept."""
+        h = o.tanh(s[0] * own["w"] + x[0])
+        return (h,), (h,)
+
+    def back(self, o: Operations, h: Block, g: Block) -> Block:
+        """g (1 - h^2)."""
+        del o
+        return g * (1 - h * h)
+
+
+class OwnUnitsRelu(OwnUnits):
+    """h <- relu(w h + x)."""
+
+    def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
+        """h, which is kept."""
+        a = s[0] * own["w"] + x[0]
+        # Asked for a < 0, so that NaN goes through.
+        h = o.where_positive(-a, o.zero(a), a)
+        return (h,), (h,)
+
+    def back(self, o: Operations, h: Block, g: Block) -> Block:
+        """g where h > 0."""
+        return o.where_positive(h, g, 0.0)
+
+
 def sigmoid(o: Operations, x: Block) -> Block:
     """(1 + tanh(x / 2)) / 2: the same in every vector lane."""
     return 0.5 * (1 + o.tanh(0.5 * x))

@@ -20,22 +20,15 @@ from rnnsweep.core.families.scurnn import Scurnn
 from rnnsweep.core.families.slstm import Slstm
 from rnnsweep.core.families.unicornn import UnICoRnn
 from rnnsweep.core.learners import truncation
-from rnnsweep.core.recurrence.base import NormRatio
 from rnnsweep.core.recurrence.cells import CellEngine
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.recurrence.continuous import OscillatorCell
 from rnnsweep.core.recurrence.cpu.engine.described import DescribedEngine
-from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
 from rnnsweep.core.recurrence.gated_formulas import GruStep
-from rnnsweep.core.recurrence.paired import diagonals, from_diagonals
-from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.recurrence.step_formulas import StepFormulas
 from rnnsweep.core.types import Direct
 from rnnsweep.errors import ConfigError
-from tests.contract import test_engines as simple
 from tests.contract.test_described_engines import KINDS, NONE, Case, build
-from tests.contract.test_sequence_lengths import differing
-from tests.kit.strangers import assert_rows_are_strangers
 
 F64 = torch.float64
 CPU = torch.device("cpu")
@@ -155,78 +148,6 @@ def test_slopes_are_read_from_what_is_kept(kind: str) -> None:
         one, other = (case.cell.slopes(part[:, t], nothing, nothing, own) for part in kept)
         if one is not None and other is not None:
             assert torch.allclose(one[begun], other[begun], rtol=1e-12, atol=1e-13)
-
-
-class PairedCase(simple.Case):
-    """The simple loop of linear units in pairs: a matrix that is 0 but on the diagonals of its quarters."""
-
-    def __init__(self, *args, **named) -> None:
-        super().__init__("identity", *args, **named)
-        w = from_diagonals(diagonals(self.weights.w_rec))
-        self.weights = replace(self.weights, w_rec=w, paired=True)
-
-    def rows(self, index) -> PairedCase:
-        other = super().rows(index)
-        other.weights = replace(other.weights, paired=True)
-        other.__class__ = PairedCase
-        return other
-
-
-def on_diagonals(results: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The results with what counts of the matrix's gradient."""
-    return {k: from_diagonals(diagonals(v)) if k in ("w_rec", "lean.w_rec") else v for k, v in results.items()}
-
-
-@pytest.mark.parametrize("driven", [False, True])
-@pytest.mark.parametrize("steps", [False, True])
-@pytest.mark.parametrize("each", [False, True])
-def test_a_simple_loop_of_pairs_is_what_its_matrix_says(steps: bool, driven: bool, each: bool) -> None:
-    case = PairedCase((3, 8, 4, 14, 2), steps=steps, driven=driven)
-    if each:
-        case = differing(case)
-    true, mine = (on_diagonals(case.run(engine)[-1]) for engine in (ReferenceEngine(), CpuEngine(1)))
-    assert mine.keys() == true.keys()
-    for name, value in true.items():
-        simple.assert_close(mine[name], value, 1e-13, name)
-
-
-def test_rows_of_pairs_are_strangers_with_their_tangents() -> None:
-    """`everything` has tangents, keep=False, norms and sums as controllers ask for them."""
-    assert_rows_are_strangers(PairedCase((5, 6, 3, 22, 3)), CpuEngine(1))
-    case, found = PairedCase((5, 6, 3, 22, 3)), []
-    for engine in (ReferenceEngine(), CpuEngine(1)):
-        found.append(on_diagonals(case.everything(engine)))
-        power = torch.exp2(found[-1].pop("tangent.exponent").double())[:, None, None]
-        found[-1] |= {name: found[-1][name] * power for name in ("tangent.delta", "tangent.ddelta")}
-    for name, value in found[0].items():
-        simple.assert_close(found[1][name], value, 1e-12, name)
-
-
-def test_a_term_changes_no_bit_of_a_loop_of_pairs() -> None:
-    case, engine = PairedCase((3, 7, 4, 12, 2)), CpuEngine(1)
-    record = engine.forward(case.inputs, case.weights, case.act, case.lengths)
-    plain, trace = engine.backward(record, case.direct, case.act)
-    term, rows = NormRatio(squared=True, mean=False, bound=1e-20), torch.tensor([True, False, True])
-    found, beside, value = engine.backward_with(record, case.direct, case.act, term, rows, keep=True)
-    assert trace is not None
-    assert beside is not None
-    for name, tensor in simple.tensors_of(plain).items():
-        assert torch.equal(getattr(found, name), tensor), name
-    assert torch.equal(beside.delta, trace.delta)
-    assert torch.equal(beside.x, trace.x)
-    dense = replace(case.weights, paired=False)
-    whole = engine.forward(case.inputs, dense, case.act, case.lengths)
-    *_, want = engine.backward_with(whole, case.direct, case.act, term, rows, keep=False)
-    simple.assert_close(value.value, want.value, 1e-12, "value")
-    simple.assert_close(value.w_rec, want.w_rec, 1e-12, "w_rec")
-
-
-def test_what_else_is_in_a_loop_of_pairs_takes_the_product() -> None:
-    case, engine = PairedCase((2, 5, 3, 8, 2)), CpuEngine(1)
-    weights = replace(case.weights, leak=torch.tensor([0.5, 0.9], dtype=F64))
-    record, true = (e.forward(case.inputs, weights, case.act, case.lengths) for e in (engine, ReferenceEngine()))
-    assert record.slope is not None, "the loop of pairs has none"
-    simple.assert_close(record.h, true.h, 1e-13, "h")
 
 
 def test_who_gets_the_fused_loops() -> None:

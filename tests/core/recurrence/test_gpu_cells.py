@@ -23,7 +23,7 @@ from tests.contract import test_gated_engines as gated
 from tests.contract import test_sequence_lengths as lengths
 from tests.contract.test_engines import assert_close, tensors_of
 from tests.core.recurrence.conftest import OnDevice
-from tests.core.recurrence.test_described_engine import PairedCase, on_diagonals
+from tests.core.recurrence.test_diagonal_loops import DiagonalCase, kinds
 from tests.kit.strangers import assert_short_rows_are_shorter_packs
 
 KINDS: dict[str, ModuleType] = {**dict.fromkeys(gated.CELLS, gated), **dict.fromkeys(described.KINDS, described)}
@@ -128,11 +128,12 @@ def test_short_rows_are_shorter_packs(gpu: OnDevice, kind: str) -> None:
     assert_short_rows_are_shorter_packs(case, fused(gpu, case.cell), ("w_rec", "w_in", "bias", "h0"), assert_close)
 
 
+@kinds
 @pytest.mark.parametrize("each", [False, True])
-def test_a_simple_loop_of_pairs_is_what_its_matrix_says(gpu: OnDevice, each: bool) -> None:
-    case = PairedCase((3, 6, 4, 14, 2), steps=True)
+def test_a_simple_loop_of_diagonals_is_what_its_matrix_says(gpu: OnDevice, kind: tuple[int, str], each: bool) -> None:
+    case = DiagonalCase(kind, (3, 6, 4, 14, 2), steps=True)
     case = lengths.differing(case) if each else case
-    true, mine = (on_diagonals(case.run(engine)[-1]) for engine in (ReferenceEngine(), gpu))
+    true, mine = (case.counted(case.run(engine)[-1]) for engine in (ReferenceEngine(), gpu))
     assert mine.keys() == true.keys()
     assert all(close(mine[name], value, 1e-13) for name, value in true.items())
 

@@ -17,6 +17,7 @@ from rnnsweep.core.recurrence.base import (
     Tangent,
     TermResult,
 )
+from rnnsweep.core.recurrence.diagonal_loops import DiagonalLoops
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of, parameter
@@ -28,7 +29,6 @@ from rnnsweep.core.recurrence.gpu.loops import Loops, fuses_inputs
 from rnnsweep.core.recurrence.gpu.norm_ratio import norm_ratio
 from rnnsweep.core.recurrence.gpu.simple_step import FUSED
 from rnnsweep.core.recurrence.gpu.weight_gradients import WantedWeights, weight_gradients
-from rnnsweep.core.recurrence.paired_loops import PairedLoops
 from rnnsweep.core.types import (
     Direct,
     KernelArguments,
@@ -74,7 +74,7 @@ class GpuEngine:
 
     def __init__(self) -> None:
         compiling.require()
-        self._paired = PairedLoops(lambda cell: CellLoops(cell, shown=True))
+        self._diagonals = DiagonalLoops(lambda cell: CellLoops(cell, shown=True))
         self._filters = GpuFilterLoops()
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
@@ -97,8 +97,8 @@ class GpuEngine:
         H, w = weights.w_rec.shape[-1], weights
         if w.masks is not None or w.cell:
             raise ValueError("this loop has neither masks nor layer norm")
-        if w.paired and self._paired.takes(w):
-            return self._paired.forward(inputs, w, lengths)
+        if (found := self._diagonals.forward(inputs, w, activation, lengths)) is not None:
+            return found
         at = _arguments(inputs, activation, (T + 1) * B * max(H, I))
         inputs = at.packed("inputs", inputs, (P, T, B, I if w.w_in is not None else H))
         w_rec, w_in = parameter(at, "w_rec", w.w_rec, (P, H, H)), parameter(at, "w_in", w.w_in, (P, I, H))
@@ -119,8 +119,8 @@ class GpuEngine:
     ) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
         w, (P, T, B, I), H = record.weights, record.inputs.shape, record.h.shape[-1]  # noqa: E741
-        if w.paired and self._paired.takes(w):
-            return self._paired.backward(record, direct, keep=keep)
+        if (found := self._diagonals.backward(record, direct, activation, keep=keep)) is not None:
+            return found
         at = _arguments(record.h, activation, (T + 1) * B * H)
         check_parts(record, direct, activation.name, activation.from_output)
         inputs = at.packed("inputs", record.inputs, (P, T, B, I if w.w_in is not None else H))

@@ -25,9 +25,9 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.filter_loops import FilterLoops
+from rnnsweep.core.recurrence.diagonal_loops import DiagonalLoops
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.layer_norm import NormedRecord
-from rnnsweep.core.recurrence.paired_loops import PairedLoops
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace, check_parts
 
 
@@ -65,7 +65,7 @@ class CpuEngine:
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
         self._filters = FilterLoops(self._threads, self._workspace)
-        self._paired = PairedLoops(lambda cell: CellLoops(cell, self._threads, self._workspace, shown=True))
+        self._diagonals = DiagonalLoops(lambda cell: CellLoops(cell, self._threads, self._workspace, shown=True))
 
     def refuses(self, activation: Activation, dtype: torch.dtype) -> str | None:
         """No numba, no FMA vectors, an unknown activation, or another type than float32 and float64."""
@@ -93,9 +93,8 @@ class CpuEngine:
         lengths: Int64[Tensor, "P ..."],
     ) -> Record:
         """See `Engine.forward`."""
-        if weights.paired and self._paired.takes(weights):
-            return self._paired.forward(inputs, weights, lengths)
-        return self._forward(inputs, weights, activation, lengths)
+        found = self._diagonals.forward(inputs, weights, activation, lengths)
+        return self._forward(inputs, weights, activation, lengths) if found is None else found
 
     def _forward(
         self, inputs: Tensor, weights: LoopWeights, activation: Activation, lengths: Int64[Tensor, "P ..."]
@@ -135,9 +134,8 @@ class CpuEngine:
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
     ) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
-        if record.weights.paired and self._paired.takes(record.weights):
-            return self._paired.backward(record, direct, keep=keep)
-        return self._backward(record, direct, activation, None, keep=keep)
+        found = self._diagonals.backward(record, direct, activation, keep=keep)
+        return self._backward(record, direct, activation, None, keep=keep) if found is None else found
 
     def backward_with(
         self,
@@ -163,11 +161,10 @@ class CpuEngine:
             value=at.view("value", result.value, (P,)), share=at.view("share", result.share, (P,)),
             w_rec=at.view("w_rec", result.w_rec, (P, H, H)),
         )  # fmt: skip
-        if record.weights.paired and self._paired.takes(record.weights):
-            # Of the product's loop the term alone: gradients are to the bit what they are without one.
-            self._backward(record, direct, activation, job, keep=False)
-            return *self._paired.backward(record, direct, keep=keep), result
-        return *self._backward(record, direct, activation, job, keep=keep), result
+        found = self._diagonals.backward(record, direct, activation, keep=keep)
+        # Of the product's loop the term alone, then: gradients are to the bit what they are without one.
+        beside = self._backward(record, direct, activation, job, keep=keep and found is None)
+        return *(beside if found is None else found), result
 
     def _backward(
         self, record: Record, direct: Direct, activation: Activation, term: Any, *, keep: bool
