@@ -15,14 +15,23 @@ from torch import Tensor
 from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import CellEngine
-from rnnsweep.core.recurrence.continuous import EulerCell, IncrementCell, MinimalGateCell, OscillatorCell
+from rnnsweep.core.recurrence.continuous import (
+    EulerCell,
+    GatedIncrementCell,
+    IncrementCell,
+    MinimalGateCell,
+    OscillatorCell,
+    SharedGatesCell,
+)
 from rnnsweep.core.recurrence.cpu.engine.described import DescribedEngine
 from rnnsweep.core.recurrence.descent import GradientDescentCell, HeavyBallCell, NesterovCell
 from rnnsweep.core.recurrence.described_cells import DescribedCell
 from rnnsweep.core.recurrence.diagonal import OwnUnitsReluCell, OwnUnitsTanhCell, PairedCell
+from rnnsweep.core.recurrence.exponential_gates import ExponentialForgetCell, ScalarMemoryCell
+from rnnsweep.core.recurrence.gated_cells import LongMemoryCell
+from rnnsweep.core.recurrence.known_formulas import FORMULAS
 from rnnsweep.core.recurrence.modrelu import ComplexModReluCell
 from rnnsweep.core.recurrence.oscillators import LinearOscillatorCell, UndampedCell
-from rnnsweep.core.recurrence.step_formulas import FORMULAS
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 from tests.contract.test_engines import assert_close, tensors_of
 from tests.kit.strangers import assert_rows_are_strangers, assert_short_rows_are_shorter_packs
@@ -118,6 +127,52 @@ def nesterov(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tens
     return torch.cat((v + own["mu"] * (v - before), v), -1)
 
 
+def gated_increment(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """Chang et al. (2019), eq. 12-13."""
+    gate, new = d.chunk(2, -1)
+    return s + own["step"] * torch.sigmoid(a + gate) * torch.tanh(a + new)
+
+
+def long_memory(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """Rusch et al. (2022), eq. 3."""
+    (y, z), H = s.chunk(2, -1), s.shape[-1] // 2
+    first, second = (own["dt"] * torch.sigmoid(x) for x in (a + d[:, : 3 * H])[:, : 2 * H].chunk(2, -1))
+    z = (1 - first) * z + first * torch.tanh(a[:, 2 * H :] + d[:, 2 * H : 3 * H])
+    y = (1 - second) * y + second * torch.tanh(z @ own["w_y"] + d[:, 3 * H :])
+    return torch.cat((y, z), -1)
+
+
+def shared_gates(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """Feng et al. (2024), section 3.2."""
+    del a, own
+    f, i, new = d.chunk(3, -1)
+    total = torch.sigmoid(f) + torch.sigmoid(i)
+    return torch.sigmoid(f) / total * s + torch.sigmoid(i) / total * new
+
+
+def scalar_memory(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """Beck et al. (2024), eq. 8-17, with the forget gate's logarithm in float64's own way."""
+    del own
+    return exponential_memory(torch.nn.functional.logsigmoid, a + d, s)
+
+
+def exponential_forget(a: Tensor, d: Tensor, s: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """The same with f an exponential."""
+    del own
+    return exponential_memory(lambda f: f, a + d, s)
+
+
+def exponential_memory(log_forget: Callable[[Tensor], Tensor], x: Tensor, s: Tensor) -> Tensor:
+    i, f, z, o = x.chunk(4, -1)
+    _, c, n, m = s.chunk(4, -1)
+    log_f = log_forget(f)
+    new_m = torch.where(n == 0, i, torch.maximum(log_f + m, i))
+    keep = torch.where(n == 0, torch.ones_like(m), torch.exp(log_f + m - new_m))
+    write = torch.exp(i - new_m)
+    c, n = keep * c + write * torch.tanh(z), keep * n + write
+    return torch.cat((torch.sigmoid(o) * c / n, c, n, new_m), -1)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A cell and its oracle.
@@ -128,6 +183,7 @@ class Kind:
             around 0.
         matrix: name of the cell's own matrix, or empty.
         smallest: number of hidden units of the smallest one, of which others are multiples.
+        positive: block of the state that never is below 0, where there is one.
     """
 
     cell: type[DescribedCell]
@@ -137,6 +193,7 @@ class Kind:
     signed: tuple[str, ...] = ()
     matrix: str = ""
     smallest: int = 1
+    positive: int | None = None
 
 
 KINDS = {
@@ -150,6 +207,11 @@ KINDS = {
     "paired": Kind(PairedCell, paired, (), ("pp", "pq", "qp", "qq")),
     "indrnn": Kind(OwnUnitsReluCell, own_units(torch.relu), (), ("w",)),
     "indrnn tanh": Kind(OwnUnitsTanhCell, own_units(torch.tanh), (), ("w",)),
+    "gated antisymmetric": Kind(GatedIncrementCell, gated_increment, ("step",)),
+    "lem": Kind(LongMemoryCell, long_memory, ("dt",), matrix="w_y"),
+    "min_lstm": Kind(SharedGatesCell, shared_gates),
+    "slstm": Kind(ScalarMemoryCell, scalar_memory, positive=2),
+    "slstm exp": Kind(ExponentialForgetCell, exponential_forget, positive=2),
     "sbo": Kind(GradientDescentCell, descent, ("eta",), matrix="w_back"),
     "sbo heavy": Kind(HeavyBallCell, heavy_ball, ("eta", "mu"), matrix="w_back"),
     "sbo nesterov": Kind(NesterovCell, nesterov, ("eta", "mu"), matrix="w_back"),
@@ -184,6 +246,9 @@ class Case:
             h0=normal(P, cell.state if wide else H),
             cell=numbers | signed | matrices | {name: share(P, cell.units) for name in self.kind.vectors},
         )
+        if wide and self.kind.positive is not None:
+            n = self.weights.h0[:, self.kind.positive * H :][:, :H]
+            n.copy_(torch.where(n > 1, torch.zeros_like(n), n.abs()))  # some have written nothing yet
         self.inputs = normal(P, T, B, I if driven else cell.drive)
         self.lengths = torch.tensor([T - (p * 2) % T for p in range(P)])
         own = (torch.arange(T) >= (T - self.lengths)[:, None])[..., None, None]  # a direct part before the start is 0
@@ -290,6 +355,7 @@ def test_every_description_is_here() -> None:
         formulas = kind.cell(kind.smallest).formulas
         assert ({*kind.numbers, *kind.vectors, *kind.signed}, kind.matrix) == (set(formulas.own), formulas.matrix)
         assert set(formulas.trained) <= set(formulas.own)
+        assert bool(formulas.made) == bool(kind.cell.read)
 
 
 @pytest.mark.parametrize("engine", list(ENGINES))

@@ -20,8 +20,8 @@ class MinLstm(CellFamily):
         hidden: H, number of units.
 
     Numerics:
-        The scaled gates are formed from softplus, as in the paper's form in logarithms: closed gates give no 0 / 0.
-        Gradients in closed form. Steps run one after the other, not as a parallel scan.
+        The scaled gates depend on the difference of two exponents, as in the paper's form in logarithms: closed gates
+        give no 0 / 0. Gradients in closed form. Steps run one after the other, not as a parallel scan.
 
     References:
         Feng, Tung, Ahmed, Bengio, Hajimirsadeghi (2024), section 3.2: the form independent of the length.

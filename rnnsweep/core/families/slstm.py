@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnsweep.core.families.base import CellFamily, Values, readout_parameters
 from rnnsweep.core.families.heads import HEADS, check_heads, gather_heads, spread_heads
 from rnnsweep.core.families.lstm import forget_biases
-from rnnsweep.core.recurrence.exponential_gates import ScalarMemoryCell
+from rnnsweep.core.recurrence.exponential_gates import ExponentialForgetCell, ScalarMemoryCell
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import ANY, Range
 
@@ -58,7 +58,7 @@ class Slstm(CellFamily):
     @property
     def cell(self) -> ScalarMemoryCell:
         """The gated cell."""
-        return ScalarMemoryCell(self.hidden, self._sigmoid)
+        return (ScalarMemoryCell if self._sigmoid else ExponentialForgetCell)(self.hidden)
 
     @property
     def _sigmoid(self) -> bool:

@@ -10,18 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.recurrence.cells import (
-    Drive,
-    Kept,
-    Own,
-    PreActivation,
-    ProductCell,
-    Pulled,
-    State,
-    sigmoid,
-    softplus,
-)
+from rnnsweep.core.recurrence.cells import Drive, Kept, Own, State
 from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
+from rnnsweep.core.recurrence.gated_formulas import GatedIncrement, SharedGates
 from rnnsweep.core.recurrence.step_formulas import (
     Increment,
     LipschitzIncrement,
@@ -86,54 +77,21 @@ class IncrementCell(DescribedCell):
 
 
 @dataclass(frozen=True)
-class GatedIncrementCell(ProductCell):
+class GatedIncrementCell(DescribedCell):
     """d = [d_z, d_n]; h <- h + step sigmoid(a + d_z) tanh(a + d_n): gate and increment share one product.
 
     References:
         Chang, Chen, Haber, Chi (2019), AntisymmetricRNN with gating, eq. 12-13.
     """
 
-    fused: ClassVar[Mapping[str, str]] = {"gpu": "rnnsweep.core.recurrence.gpu.cell_engine:GpuCellEngine"}
-
-    @property
-    def drive(self) -> int:
-        """Gate and increment."""
-        return 2 * self.hidden
-
-    @property
-    def kept(self) -> int:
-        """Gate and tanh."""
-        return 2 * self.hidden
-
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """h."""
-        return self.forward(a, d, s, own)[0]
-
-    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
-        """h, and gate and tanh."""
-        z, f = sigmoid(a + d[..., : self.hidden]), torch.tanh(a + d[..., self.hidden :])
-        return s + own["step"] * z * f, torch.cat((z, f), -1)
+    formulas: ClassVar[StepFormulas] = GatedIncrement()
+    fused: ClassVar[Mapping[str, str]] = FUSED
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of gate and tanh."""
         del d, s, own
         z, f = kept.chunk(2, -1)
         return torch.cat((z - z * z, 1 - f * f), -1)
-
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form; the step size is not trained."""
-        del d, s
-        z, f = kept.chunk(2, -1)
-        both = own["step"] * g * z
-        dz, df = both * f * (1 - z), both * (1 - f * f)
-        return Pulled(dz + df, torch.cat((dz, df), -1), g.clone())
 
 
 @dataclass(frozen=True)
@@ -156,66 +114,22 @@ class MinimalGateCell(DescribedCell):
 
 
 @dataclass(frozen=True)
-class SharedGatesCell(ProductCell):
+class SharedGatesCell(DescribedCell):
     """d = [f, i, n]; h <- k h + (1 - k) n, k = sigmoid(f) / (sigmoid(f) + sigmoid(i)); no recurrent matrix.
 
     Numerics:
-        k = sigmoid(softplus(-i) - softplus(-f)): both gates may be closed without 0 / 0.
+        Both gates may be closed without 0 / 0: see `gated_formulas.SharedGates`.
 
     References:
         Feng et al. (2024), minLSTM with the two gates scaled to sum to 1.
     """
 
-    @property
-    def recurrent(self) -> int:
-        """Nothing reads the state but the gates."""
-        return 0
-
-    @property
-    def product(self) -> int:
-        """There is none."""
-        return 0
-
-    @property
-    def drive(self) -> int:
-        """Two gates and the candidate."""
-        return 3 * self.hidden
-
-    @property
-    def kept(self) -> int:
-        """k, and how far both gates are closed."""
-        return 3 * self.hidden
-
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """h."""
-        return self.forward(a, d, s, own)[0]
-
-    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
-        """h, and k and the sigmoids of -f and -i."""
-        del a, own
-        H, shut = self.hidden, -d[..., : 2 * self.hidden]
-        logs, n = softplus(shut), d[..., 2 * H :]
-        k = sigmoid(logs[..., H:] - logs[..., :H])
-        return n + k * (s - n), torch.cat((k, sigmoid(shut)), -1)
+    formulas: ClassVar[StepFormulas] = SharedGates()
+    read: ClassVar[int] = 0
+    fused: ClassVar[Mapping[str, str]] = FUSED
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of both gates."""
         del d, s, own
-        closed = kept[..., self.hidden :]
+        closed = kept[..., self.hidden : 3 * self.hidden]
         return closed - closed * closed
-
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form."""
-        del own
-        k, f, i = kept.chunk(3, -1)
-        back = k * g
-        dk = back * (s - d[..., 2 * self.hidden :]) * (1 - k)
-        # softplus(-x)' = -sigmoid(-x): i enters k with that sign, f with the other. a has no entries.
-        return Pulled(kept[..., :0], torch.cat((dk * f, -dk * i, g - back), -1), back)

@@ -32,15 +32,26 @@ class TensorOperations:
         """Square root."""
         return x.sqrt()
 
+    def exp(self, x: Float[Tensor, "P B U"]) -> Float[Tensor, "P B U"]:
+        """Exponential function."""
+        return torch.exp(x)
+
+    def log1p(self, x: Float[Tensor, "P B U"]) -> Float[Tensor, "P B U"]:
+        """log(1 + x)."""
+        return torch.log1p(x)
+
     def zero(self, like: Float[Tensor, "P B U"]) -> Float[Tensor, "P B U"]:
         """0 everywhere."""
         return torch.zeros_like(like)
 
     def where_positive(
-        self, of: Float[Tensor, "P B U"], yes: Float[Tensor, "P B U"], no: Float[Tensor, "P B U"] | float
+        self,
+        of: Float[Tensor, "P B U"],
+        yes: Float[Tensor, "P B U"] | float,
+        no: Float[Tensor, "P B U"] | float,
     ) -> Float[Tensor, "P B U"]:
         """`yes` where `of` > 0, else `no`."""
-        return torch.where(of > 0, yes, no if isinstance(no, Tensor) else torch.full_like(yes, no))
+        return torch.where(of > 0, *(x if isinstance(x, Tensor) else torch.full_like(of, x) for x in (yes, no)))
 
 
 TENSORS = TensorOperations()
@@ -75,13 +86,13 @@ class DescribedCell(ProductCell):
 
     @property
     def product(self) -> int:
-        """x, where a matrix makes it."""
-        return self.formulas.inputs * self.units if self.read else 0
+        """The leading blocks of x, where a matrix makes them."""
+        return self.formulas.made * self.units
 
     @property
     def drive(self) -> int:
-        """The blocks of x that have one."""
-        return (self.formulas.inputs - self.formulas.driven) * self.units
+        """The blocks that enter x."""
+        return (max(self.formulas.drives) + 1) * self.units
 
     @property
     def kept(self) -> int:
@@ -94,10 +105,10 @@ class DescribedCell(ProductCell):
 
     def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
         """The next state, and what the formulas keep."""
-        x, before = (part.split(self.units, -1) for part in (self._entered(a, d), s))
+        x, before = self._entered(a, d), s.split(self.units, -1)
         if self.formulas.matrix:
             read = self.formulas.read(TENSORS, x, before, own)
-            x = (*x, numerics.matmul(read, own[self.formulas.matrix].transpose(1, 2)))
+            x = (*x, numerics.matmul(read, self._matrix(own, back=False)))
         new, kept = self.formulas.step(TENSORS, x, before, own)
         return torch.cat(new, -1), torch.cat(kept, -1) if kept else s[..., :0]
 
@@ -109,25 +120,32 @@ class DescribedCell(ProductCell):
         dx, ds, down = formulas.pull(TENSORS, again, before, own, errors)
         through: dict[str, Tensor] = {}
         if formulas.matrix:
-            x, dx, of_product = again[: formulas.inputs], dx[:-1], dx[-1]
-            more_x, more_s = formulas.pull_read(
-                TENSORS, x, before, own, numerics.matmul(of_product, own[formulas.matrix])
-            )
+            dx, of_product = dx[:-1], dx[-1]
+            error = numerics.matmul(of_product, self._matrix(own, back=True))
+            more_x, more_s = formulas.pull_read(TENSORS, again, before, own, error)
             dx, ds = _sums(dx, more_x), _sums(ds, more_s)
-            read = formulas.read_again(TENSORS, x, before, own)
-            through[formulas.matrix] = numerics.matmul(of_product.transpose(1, 2), read)
-        whole = torch.cat(dx, -1)
-        drive = torch.cat(dx[formulas.driven :], -1) if formulas.driven else whole
+            read = formulas.read_again(TENSORS, again, before, own)
+            left, right = (of_product, read) if formulas.turned else (read, of_product)
+            through[formulas.matrix] = numerics.matmul(left.transpose(1, 2), right)
         parts = {name: _fitted(value, own[name]) for name, value in zip(formulas.trained, down, strict=True)}
         # Without a matrix a has no entries.
-        return Pulled(whole if self.read else whole[..., :0], drive, torch.cat(ds, -1), parts | through)
+        made = torch.cat(dx[: formulas.made], -1) if formulas.made else kept[..., :0]
+        same = formulas.drives == tuple(range(formulas.made))
+        drive = made if same else torch.cat([dx[block] for block in formulas.driven()], -1)
+        return Pulled(made, drive, torch.cat(ds, -1), parts | through)
 
-    def _entered(self, a: PreActivation, d: Drive) -> Tensor:
-        """x."""
-        if not self.read:
-            return d
-        first = self.formulas.driven * self.units
-        return torch.cat((a[..., :first], a[..., first:] + d), -1) if first else a + d
+    def _entered(self, a: PreActivation, d: Drive) -> Blocks:
+        """x, block by block."""
+        made, given = a.split(self.units, -1) if self.formulas.made else (), d.split(self.units, -1)
+        return tuple(
+            given[drive] if block >= len(made) else made[block] + given[drive] if drive >= 0 else made[block]
+            for block, drive in enumerate(self.formulas.drives)
+        )
+
+    def _matrix(self, own: Own, *, back: bool) -> Tensor:
+        """What the second product multiplies with from the right; `back`: errors of it."""
+        matrix = own[self.formulas.matrix]
+        return matrix.transpose(1, 2) if self.formulas.turned != back else matrix
 
 
 def _sums(blocks: Blocks, more: Blocks) -> Blocks:

@@ -11,6 +11,7 @@ exact derivatives of the step, and what goes through m cancels in the end.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -29,6 +30,9 @@ from rnnsweep.core.recurrence.cells import (
     sigmoid,
     softplus,
 )
+from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
+from rnnsweep.core.recurrence.gated_formulas import ExponentialForget, ScalarMemory
+from rnnsweep.core.recurrence.step_formulas import StepFormulas
 
 _LARGEST = 80.0
 """Of |m| as the exponent of the divisor's bound: e^80 is finite in float32, and e^-80 is not 0."""
@@ -64,13 +68,10 @@ def _pull_weights(
 
 
 @dataclass(frozen=True)
-class ScalarMemoryCell(ProductCell):
-    """s = [h, c, n, m]; i, f, z, o = a + d.
+class ScalarMemoryCell(DescribedCell):
+    """s = [h, c, n, m]; i, f, z, o = a + d; f is a sigmoid.
 
         c <- f' c + i' tanh(z)        n <- f' n + i'        h = sigmoid(o) c / n
-
-    Attributes:
-        sigmoid_forget: whether f is a sigmoid, else an exponential.
 
     Numerics:
         n is at least 1 after the first step, as one of f' and i' is 1. At the first one (n = 0) there is nothing to
@@ -80,80 +81,29 @@ class ScalarMemoryCell(ProductCell):
         Beck et al. (2024), xLSTM, eq. 8-17 (sLSTM).
     """
 
-    sigmoid_forget: bool = True
-
     additive: ClassVar[bool] = True
-
-    @property
-    def state(self) -> int:
-        """h, c, n and m."""
-        return 4 * self.hidden
-
-    @property
-    def product(self) -> int:
-        """The gates."""
-        return 4 * self.hidden
-
-    @property
-    def drive(self) -> int:
-        """The gates."""
-        return 4 * self.hidden
-
-    @property
-    def kept(self) -> int:
-        """f', i', tanh(z), sigmoid(o) and (log f)'."""
-        return 5 * self.hidden
-
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """[h, c, n, m]."""
-        return self.forward(a, d, s, own)[0]
-
-    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
-        """[h, c, n, m], and what `pull` reads."""
-        del own
-        i, f, z, o = (a + d).chunk(4, -1)
-        _, c, n, m = s.chunk(4, -1)
-        log_f = _log_forget(f, self.sigmoid_forget)
-        # Where nothing is kept yet, log i stands for both: an exponent of what was there could overflow.
-        carried = torch.where(n == 0, i, log_f + m)
-        weights = _weights(carried, i)
-        z, o = torch.tanh(z), sigmoid(o)
-        c, n = weights.keep * c + weights.write * z, weights.keep * n + weights.write
-        slope = sigmoid(-f) if self.sigmoid_forget else torch.ones_like(f)
-        kept = torch.cat((weights.keep, weights.write, z, o, slope), -1)
-        return torch.cat((o * (c / n), c, n, weights.m), -1), kept
+    formulas: ClassVar[StepFormulas] = ScalarMemory()
+    fused: ClassVar[Mapping[str, str]] = FUSED
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
-        """Of tanh(z), of sigmoid(o), and of f where it is a sigmoid; an exponential does not saturate."""
+        """Of tanh(z), of sigmoid(o), and of f."""
         del d, s, own
         _, _, z, o, closed = kept.chunk(5, -1)
-        gates = (1 - z * z, o - o * o)
-        return torch.cat((*gates, closed - closed * closed) if self.sigmoid_forget else gates, -1)
+        return torch.cat((1 - z * z, o - o * o, closed - closed * closed), -1)
 
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form."""
-        del d, own
-        keep, write, z, o, slope = kept.chunk(5, -1)
-        _, c, n, _ = s.chunk(4, -1)
-        gh, gc, gn, gm = g.chunk(4, -1)
-        divisor = keep * n + write
-        y, to_y = (keep * c + write * z) / divisor, gh * o / divisor
-        gc, gn = gc + to_y, gn - to_y * y
-        to_i = (gc * z + gn) * write
-        carried, i = _pull_weights(keep, write, (gc * c + gn * n) * keep, to_i, gm)
-        # The first step has log i in the place of what is carried.
-        first = n == 0
-        i, carried = torch.where(first, i + carried, i), torch.where(first, torch.zeros_like(i), carried)
-        gates = torch.cat((i, carried * slope, gc * write * (1 - z * z), gh * y * o * (1 - o)), -1)
-        # h_{t-1} acts through a alone, and that way the loop adds.
-        return Pulled(gates, gates, torch.cat((torch.zeros_like(c), keep * gc, keep * gn, carried), -1))
+
+@dataclass(frozen=True)
+class ExponentialForgetCell(ScalarMemoryCell):
+    """The same with an exponential f."""
+
+    formulas: ClassVar[StepFormulas] = ExponentialForget()
+    fused: ClassVar[Mapping[str, str]] = FUSED
+
+    def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
+        """Of tanh(z) and of sigmoid(o); an exponential does not saturate."""
+        del d, s, own
+        _, _, z, o, _ = kept.chunk(5, -1)
+        return torch.cat((1 - z * z, o - o * o), -1)
 
 
 @dataclass(frozen=True)

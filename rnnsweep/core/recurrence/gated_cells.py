@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core import numerics
 from rnnsweep.core.recurrence.cells import Drive, Kept, Own, PreActivation, ProductCell, Pulled, State, sigmoid
+from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
+from rnnsweep.core.recurrence.gated_formulas import LongMemory
+from rnnsweep.core.recurrence.step_formulas import StepFormulas
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ class GruCell(ProductCell):
 
 
 @dataclass(frozen=True)
-class LongMemoryCell(ProductCell):
+class LongMemoryCell(DescribedCell):
     """s = [y, z]; a = [y W_1, y W_2, y W_z]; d = [d_1, d_2, d_z, d_y]; both states move by steps of their own size.
 
         t_1, t_2 = dt sigmoid(a + d)
@@ -238,73 +240,14 @@ class LongMemoryCell(ProductCell):
     """
 
     apart: ClassVar[bool] = False  # w_y
-    fused: ClassVar[Mapping[str, str]] = {"gpu": "rnnsweep.core.recurrence.gpu.cell_engine:GpuCellEngine"}
-
-    @property
-    def state(self) -> int:
-        """y and z."""
-        return 2 * self.hidden
-
-    @property
-    def product(self) -> int:
-        """Both step sizes and z's candidate."""
-        return 3 * self.hidden
-
-    @property
-    def drive(self) -> int:
-        """Both step sizes and both candidates."""
-        return 4 * self.hidden
-
-    @property
-    def kept(self) -> int:
-        """Both sigmoids and both candidates."""
-        return 4 * self.hidden
-
-    def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
-        """[y, z]."""
-        return self.forward(a, d, s, own)[0]
-
-    def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
-        """[y, z], and sigmoids and candidates."""
-        H, dt = self.hidden, own["dt"]
-        y, z = s[..., :H], s[..., H:]
-        gates = sigmoid(a[..., : 2 * H] + d[..., : 2 * H])
-        new_z = torch.tanh(a[..., 2 * H :] + d[..., 2 * H : 3 * H])
-        z = z + dt * gates[..., :H] * (new_z - z)
-        new_y = torch.tanh(numerics.matmul(z, own["w_y"]) + d[..., 3 * H :])
-        y = y + dt * gates[..., H:] * (new_y - y)
-        return torch.cat((y, z), -1), torch.cat((gates, new_z, new_y), -1)
+    formulas: ClassVar[StepFormulas] = LongMemory()
+    fused: ClassVar[Mapping[str, str]] = FUSED
 
     def slopes(self, kept: Kept, d: Drive, s: State, own: Own) -> Float[Tensor, "P B gates"]:
         """Of both sigmoids and both candidates."""
         del d, s, own
         gates, new = kept.chunk(2, -1)
         return torch.cat((gates - gates * gates, 1 - new * new), -1)
-
-    def pull(
-        self,
-        kept: Kept,
-        d: Drive,
-        s: State,
-        own: Own,
-        g: State,
-    ) -> Pulled:
-        """Closed form; dt is not trained."""
-        del d
-        H, dt = self.hidden, own["dt"]
-        y, z, gy = s[..., :H], s[..., H:], g[..., :H]
-        first, second, new_z, new_y = kept.chunk(4, -1)
-        # Each error of a step size before dt and its own slope; that of y first, as y's step came last.
-        moved_y, step_y, step_z = new_y - y, dt * second, dt * first
-        to_y = step_y * gy
-        d_y = to_y * (1 - new_y * new_y)
-        gz = g[..., H:] + numerics.matmul(d_y, own["w_y"].transpose(1, 2))
-        to_z = step_z * gz
-        moved_z = new_z - z
-        d_z = to_z * (1 - new_z * new_z)
-        gates = torch.cat((to_z * moved_z * (1 - first), to_y * moved_y * (1 - second), d_z), -1)
-        w_y = numerics.matmul((z + step_z * moved_z).transpose(1, 2), d_y)
-        return Pulled(gates, torch.cat((gates, d_y), -1), torch.cat((gy - to_y, gz - to_z), -1), {"w_y": w_y})
 
 
 def _gates(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -29,11 +29,19 @@ class Operations(Protocol):
         """Square root."""
         ...
 
+    def exp(self, x: Block) -> Block:
+        """Exponential function."""
+        ...
+
+    def log1p(self, x: Block) -> Block:
+        """log(1 + x) of 0 <= x <= 1."""
+        ...
+
     def zero(self, like: Block) -> Block:
         """0 everywhere."""
         ...
 
-    def where_positive(self, of: Block, yes: Block, no: Block | float) -> Block:
+    def where_positive(self, of: Block, yes: Block | float, no: Block | float) -> Block:
         """`yes` where `of` > 0, else `no`, also where it is NaN."""
         ...
 
@@ -43,7 +51,8 @@ class StepFormulas(ABC):
 
     Attributes:
         inputs, states, kept: blocks of x, of s, and of what the way back wants to see again.
-        driven: the first block of x that has a drive; those before it are of the product alone.
+        made: leading blocks of x that the product makes; 0: there is no matrix, and x is the drives.
+        drives: of each block of x the block of drives that enters it; -1: none.
         own: names of the cell's own parameters: vectors of U entries, or single numbers, spread.
         trained: those that `pull` has gradients for; the others' are 0.
         matrix: name of the cell's own matrix M [U, U], where a step has a second product, or empty: q = y M^T of the
@@ -54,11 +63,17 @@ class StepFormulas(ABC):
     inputs: ClassVar[int] = 1
     states: ClassVar[int] = 1
     kept: ClassVar[int] = 1
-    driven: ClassVar[int] = 0
+    made: ClassVar[int] = 1
+    drives: ClassVar[tuple[int, ...]] = (0,)
     own: ClassVar[tuple[str, ...]] = ()
     trained: ClassVar[tuple[str, ...]] = ()
     matrix: ClassVar[str] = ""
     turned: ClassVar[bool] = True
+
+    @classmethod
+    def driven(cls) -> list[int]:
+        """The blocks of x that have a drive, in the order of the drives."""
+        return sorted((block for block, drive in enumerate(cls.drives) if drive >= 0), key=cls.drives.__getitem__)
 
     @abstractmethod
     def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
@@ -110,7 +125,8 @@ class LipschitzIncrement(StepFormulas):
     """x = [h A, h W + d]; h <- h + step (h A + tanh(h W + d))."""
 
     inputs = 2
-    driven = 1
+    made = 2
+    drives = (-1, 0)
     own = ("step",)
 
     def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
@@ -146,6 +162,8 @@ class MinimalGate(StepFormulas):
 
     inputs = 2
     kept = 2
+    made = 0
+    drives = (0, 1)
 
     def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
         """h, and the gate and the candidate."""
@@ -164,6 +182,7 @@ class UndampedOscillation(StepFormulas):
     """s = [y, z]; z <- z - step (tanh(w y + x) + alpha y), y <- y + step z."""
 
     states = 2
+    made = 0
     own = ("w", "step", "alpha")
     trained = ("w", "step")
 
@@ -191,6 +210,7 @@ class LinearOscillation(StepFormulas):
     """s = [y, z]; z <- shrink (z + dt (x - stiffness y)), y <- y + dt z."""
 
     states = 2
+    made = 0
     own = ("stiffness", "dt", "shrink")
     trained = ("stiffness", "dt", "shrink")
 
@@ -221,6 +241,8 @@ class ComplexModRelu(StepFormulas):
     inputs = 2
     states = 2
     kept = 2
+    made = 2
+    drives = (0, 1)
     own = ("act_bias",)
     trained = ("act_bias",)
 
@@ -350,6 +372,8 @@ class PairedLinear(StepFormulas):
     inputs = 2
     states = 2
     kept = 0
+    made = 0
+    drives = (0, 1)
     own = ("pp", "pq", "qp", "qq")
     trained = ("pp", "pq", "qp", "qq")
 
@@ -370,6 +394,7 @@ class PairedLinear(StepFormulas):
 class OwnUnits(StepFormulas):
     """Base: h <- f(w h + x), f' from h."""
 
+    made = 0
     own = ("w",)
     trained = ("w",)
 
@@ -415,21 +440,3 @@ class OwnUnitsRelu(OwnUnits):
 def sigmoid(o: Operations, x: Block) -> Block:
     """(1 + tanh(x / 2)) / 2: the same in every vector lane."""
     return 0.5 * (1 + o.tanh(0.5 * x))
-
-
-FORMULAS: tuple[type[StepFormulas], ...] = (
-    Oscillation,
-    LipschitzIncrement,
-    Increment,
-    MinimalGate,
-    UndampedOscillation,
-    LinearOscillation,
-    ComplexModRelu,
-    GradientDescent,
-    HeavyBall,
-    NesterovDescent,
-    PairedLinear,
-    OwnUnitsTanh,
-    OwnUnitsRelu,
-)
-"""All of them; kernels know each by its index."""

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
 
 from rnnsweep.core.families.antisymmetric import Antisymmetric
 from rnnsweep.core.families.cornn import CoRnn
+from rnnsweep.core.families.lem import Lem
 from rnnsweep.core.families.linoss import LinOss
 from rnnsweep.core.families.lipschitz import Lipschitz
+from rnnsweep.core.families.min_lstm import MinLstm
 from rnnsweep.core.families.mingru import MinGru
 from rnnsweep.core.families.sbo import Sbo
 from rnnsweep.core.families.scurnn import Scurnn
+from rnnsweep.core.families.slstm import Slstm
 from rnnsweep.core.families.unicornn import UnICoRnn
 from rnnsweep.core.learners import truncation
 from rnnsweep.core.recurrence.cells import CellEngine
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.recurrence.continuous import OscillatorCell
 from rnnsweep.core.recurrence.cpu.engine.described import DescribedEngine
+from rnnsweep.core.recurrence.gated_formulas import GruStep
+from rnnsweep.core.recurrence.step_formulas import StepFormulas
 from rnnsweep.core.types import Direct
 from rnnsweep.errors import ConfigError
 from tests.contract.test_described_engines import KINDS, NONE, Case, build
 
 F64 = torch.float64
 CPU = torch.device("cpu")
-FAMILIES = (CoRnn, Lipschitz, Antisymmetric, MinGru, UnICoRnn, LinOss, Scurnn, Sbo)
+FAMILIES = (CoRnn, Lipschitz, Antisymmetric, MinGru, MinLstm, UnICoRnn, LinOss, Scurnn, Sbo, Lem, Slstm)
 
 
 @pytest.mark.parametrize("shape", [(2, 40, 10, 16, 6), (2, 25, 7, 33, 5), (2, 12, 20, 100, 6)])
@@ -151,6 +157,23 @@ def test_who_gets_the_fused_loops() -> None:
             assert (type(engine), engine.name, note) == (DescribedEngine, "cpu", ""), family
         engine, note = engine_for(family(hidden=4).cell, "reference", NONE, torch.float32, CPU)
         assert (type(engine), note) == (CellEngine, "")
+
+
+def test_a_familys_other_forms_have_them_too() -> None:
+    for family in (Antisymmetric(hidden=4, gated=True), Slstm(hidden=4, heads=2, forget_gate="exp")):
+        engine, note = engine_for(family.cell, "auto", NONE, torch.float32, CPU)
+        assert (type(engine), note) == (DescribedEngine, "")
+
+
+def test_drives_of_other_orders_are_refused() -> None:
+    """The GRU's formulas run on a GPU: its candidate's product and drive are blocks apart."""
+
+    @dataclass(frozen=True)
+    class Described(OscillatorCell):
+        formulas: ClassVar[StepFormulas] = GruStep()
+
+    with pytest.raises(ValueError, match="Described: drives enter the last blocks of x here, in their order"):
+        DescribedEngine(Described(4))
 
 
 def test_masks_go_step_by_step_and_the_note_says_so() -> None:

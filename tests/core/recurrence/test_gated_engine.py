@@ -12,7 +12,6 @@ from rnnsweep.core.activations import ACTIVATIONS
 from rnnsweep.core.families.adam_lstm import AdamLstm
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
-from rnnsweep.core.families.min_lstm import MinLstm
 from rnnsweep.core.families.momentum_lstm import MomentumLstm
 from rnnsweep.core.families.nesterov_lstm import NesterovLstm
 from rnnsweep.core.families.nesterov_lstm_diff import NesterovLstmDiff
@@ -139,10 +138,6 @@ def test_who_gets_the_fused_loops() -> None:
             assert (type(engine), engine.name, note) == (GruEngine if family is Gru else LstmEngine, "cpu", ""), family
         engine, note = engine_for(family(hidden=4).cell, "reference", NONE, torch.float32, CPU)
         assert (type(engine), note) == (CellEngine, "")
-    cell = MinLstm(hidden=4).cell
-    engine, note = engine_for(cell, "auto", NONE, torch.float32, CPU)
-    assert type(engine) is CellEngine
-    assert note == f"cpu engine not used: {type(cell).__name__} has no fused loop"
     cell = NesterovLstmDiff(hidden=4).cell
     assert type(engine_for(cell, "auto", NONE, torch.float32, CPU)[0]) is DifferenceLstmEngine
     engine, note = engine_for(cell, "auto", NONE, torch.float32, CPU, regularised=True)

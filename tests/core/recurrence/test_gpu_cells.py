@@ -75,7 +75,7 @@ def test_drives_and_a_loss_of_the_last_step(gpu: OnDevice, kind: str) -> None:
     assert all(close(mine[name], value, 1e-12) for name, value in true.items() if value.numel())
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "sbo", "cornn"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "sbo", "lem", "cornn"])
 def test_matrices_that_shared_memory_does_not_hold(gpu: OnDevice, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     from rnnsweep.core.recurrence.gpu import loops
 
@@ -140,7 +140,7 @@ def test_a_simple_loop_of_diagonals_is_what_its_matrix_says(gpu: OnDevice, kind:
 
 @pytest.mark.parametrize("cell", [LongMemoryCell(9), GatedIncrementCell(7)], ids=["lem", "gated increment"])
 @pytest.mark.parametrize("wide", [None, 3], ids=["drives", "inputs"])
-def test_cells_without_loops_elsewhere(gpu: OnDevice, cell: Cell, wide: int | None) -> None:
+def test_sequences_of_different_lengths(gpu: OnDevice, cell: Cell, wide: int | None) -> None:
     P, T, B, (H, D) = 3, 6, 5, (cell.hidden, cell.drive)
     rng = torch.Generator().manual_seed(8)
 

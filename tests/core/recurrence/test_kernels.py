@@ -24,7 +24,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import width_of
 KERNELS = "rnnsweep.core.recurrence.cpu.kernels"
 FOLDER = Path(compiling.__file__).parent
 JOB = SimpleNamespace(
-    T=9, B=5, H=7, I=3, K=6, M=7, N=7, G=7, S=14, X=21, D=7, R=13, chunk=4, w_in=1, dw_in=1, each=1, kind=0,
+    T=9, B=5, H=7, I=3, K=6, M=7, N=7, G=7, S=14, X=21, A=14, D=7, R=13, chunk=4, w_in=1, dw_in=1, each=1, kind=0,
     term=SimpleNamespace(kind=1),
 )  # fmt: skip
 MAPS = {
@@ -50,9 +50,9 @@ def widths(module: str, size: int) -> list[int]:
     if module == "gated_backward":
         return [width_of(columns, dtype) for columns in (JOB.H, 4 * JOB.H, 4 * JOB.H)]
     if module == "cell_forward":
-        return [width_of(columns, dtype) for columns in (JOB.X, JOB.N)]
+        return [width_of(columns, dtype) for columns in (JOB.A, JOB.X - JOB.A, JOB.N)]
     if module == "cell_backward":
-        return [width_of(columns, dtype) for columns in (JOB.S, JOB.X, JOB.D, JOB.R, JOB.N)]
+        return [width_of(columns, dtype) for columns in (JOB.S, JOB.A, JOB.D, JOB.R, JOB.N)]
     return [width_of(JOB.H, dtype)]
 
 
@@ -61,9 +61,13 @@ def drawn_bytes(text: str, module: str, size: int) -> int:
     if text.endswith(" bytes"):
         return math.prod(int(vars(JOB).get(factor, factor)) for factor in text.split()[:-1])
     dtype = torch.float32 if size == 4 else torch.float64
-    padded = {f"padded {name}": width_of(n, dtype) for name, n in (("A", 4 * JOB.H), ("4 H", 4 * JOB.H))}
+    of_cell = module.startswith("cell")
+    A = JOB.A if of_cell else 4 * JOB.H
+    named = (("A", A), ("4 H", 4 * JOB.H), ("X - A", JOB.X - JOB.A))
+    padded = {f"padded {name}": width_of(n, dtype) for name, n in named}
     padded |= {f"padded {name}": width_of(getattr(JOB, name), dtype) for name in "SXDRN"}
-    sizes = {**vars(JOB), "W": widths(module, size)[0], "A": 4 * JOB.H, "BLOCK": 96, "SIDE": 16}
+    W = padded["padded A"] + padded["padded X - A"] if of_cell else widths(module, size)[0]
+    sizes = {**vars(JOB), "W": W, "A": A, "BLOCK": 96, "SIDE": 16}
     sizes["V"] = width_of(JOB.N, dtype)
 
     def count(factor: str) -> int:

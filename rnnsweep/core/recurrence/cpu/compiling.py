@@ -54,7 +54,7 @@ def sources() -> list[Path]:
     """
     package = Path(__file__).parent
     own = sorted(path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "engine")
-    return [*own, *(package.parent / name for name in ("step_formulas.py", "block_formulas.py"))]
+    return [*own, *(package.parent / f"{name}_formulas.py" for name in ("block", "gated", "known", "step"))]
 
 
 def _sources_checksum() -> str:

@@ -9,11 +9,14 @@ from typing import Any
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cells import Cell
 from rnnsweep.core.recurrence.described_cells import DescribedCell
-from rnnsweep.core.recurrence.gated_formulas import STEPS
+from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
+from rnnsweep.core.recurrence.gated_formulas import GruStep, LstmStep
 from rnnsweep.core.recurrence.gpu.simple_step import SimpleStep
 from rnnsweep.core.recurrence.gpu.source import Code, Value, function
 from rnnsweep.core.recurrence.step_formulas import StepFormulas
 
+STEPS: dict[type[Cell], StepFormulas] = {LstmCell: LstmStep(), GruCell: GruStep()}
+"""Of cells whose steps in torch are not their formulas; of exactly these, as a subclass may compute something else."""
 _NO_READ = "__device__ real read_of(const real*, const real*, const real*) { return real(0); }\n"
 _NO_PULL_READ = "__device__ void pull_read_of(const real*, const real*, const real*, real, real*, real*) {}\n"
 
@@ -36,12 +39,11 @@ class Description:
     @classmethod
     def of(cls, cell: Cell) -> Description:
         """Of a cell with fused loops."""
-        if not isinstance(cell, DescribedCell):
-            step = STEPS[type(cell)]
-            return cls(step, cell.hidden, 1, step.made, step.drives)
-        formulas = cell.formulas
-        drives = tuple(i - formulas.driven if i >= formulas.driven else -1 for i in range(formulas.inputs))
-        return cls(formulas, cell.units, cell.read, formulas.inputs if cell.read else 0, drives)
+        if isinstance(cell, DescribedCell):
+            step, units, read = cell.formulas, cell.units, cell.read
+        else:
+            step, units, read = STEPS[type(cell)], cell.hidden, 1
+        return cls(step, units, read, step.made, step.drives)
 
     @classmethod
     def simple(cls, activation: Activation, units: int, *, leaky: bool) -> Description:

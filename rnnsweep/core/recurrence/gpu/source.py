@@ -72,6 +72,10 @@ class Code:
         """Exponential function."""
         return self.named(f"exp_of({x.name})")
 
+    def log1p(self, x: Value) -> Value:
+        """log(1 + x)."""
+        return self.named(f"log1p_of({x.name})")
+
     def size(self, x: Value) -> Value:
         """Absolute value."""
         return self.named(f"size_of({x.name})")

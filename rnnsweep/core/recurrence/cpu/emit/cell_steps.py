@@ -14,7 +14,8 @@ from rnnsweep.core.recurrence.cpu.emit import formulas
 from rnnsweep.core.recurrence.cpu.emit.gates import Sample
 from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require
 from rnnsweep.core.recurrence.cpu.emit.vectors import by_case, neighbours, out_of_line
-from rnnsweep.core.recurrence.step_formulas import FORMULAS, StepFormulas
+from rnnsweep.core.recurrence.known_formulas import FORMULAS
+from rnnsweep.core.recurrence.step_formulas import StepFormulas
 
 
 class VectorOperations:
@@ -31,26 +32,36 @@ class VectorOperations:
         """Square root."""
         return self.lanes.root(x)
 
+    def exp(self, x: Vec) -> Vec:
+        """Exponential function."""
+        return formulas.exp(self.lanes, x)
+
+    def log1p(self, x: Vec) -> Vec:
+        """log(1 + x) of 0 <= x <= 1."""
+        return formulas.log1p(self.lanes, x)
+
     def zero(self, like: Vec) -> Vec:
         """0 in all lanes."""
         return like.lanes.constant(0.0)
 
-    def where_positive(self, of: Vec, yes: Vec, no: Vec | float) -> Vec:
+    def where_positive(self, of: Vec, yes: Vec | float, no: Vec | float) -> Vec:
         """`yes` where `of` > 0, else `no`."""
-        return self.lanes.select(of > 0.0, yes, no if isinstance(no, Vec) else self.lanes.constant(no))
+        both = (x if isinstance(x, Vec) else self.lanes.constant(x) for x in (yes, no))
+        return self.lanes.select(of > 0.0, *both)
 
 
 class CellRead(NamedTuple):
     """What the cell's own matrix reads; 0 of samples that have not begun.
 
     Attributes:
-        code, x, wide, before, t, begins: as in `CellStep`. out: [samples, plane].
+        code, x, wide, before, own, t, begins: as in `CellStep`. out: [samples, plane].
     """
 
     code: int
     x: int
     wide: int
     before: int
+    own: int
     out: int
     plane: int
     t: int
@@ -71,10 +82,12 @@ def _write_reads(k: Lanes, args: CellRead) -> None:
 
 
 def _write_read(k: Lanes, args: CellRead, one: StepFormulas) -> None:
+    own = Sample(k, args.own, args.U)
+
     def begun(x: Sample, old: Sample, out: Sample) -> None:
         def body(v: Lanes, j: Any) -> None:
-            found = one.read(VectorOperations(v), _loaded(v, x, one.inputs, j), _loaded(v, old, one.states, j), {})
-            out.store(found, 0, j)
+            entered, before = _loaded(v, x, one.inputs, j), _loaded(v, old, one.states, j)
+            out.store(one.read(VectorOperations(v), entered, before, _own(v, own, one, j)), 0, j)
 
         neighbours(k, args.U, body)
 
@@ -201,7 +214,7 @@ def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
             _store(out, dx[: one.inputs], j)
             if one.matrix:
                 q.store(dx[-1], 0, j)
-                read.store(one.read(o, kept[: one.inputs], before, {}), 0, j)
+                read.store(one.read_again(o, kept, before, mine), 0, j)
             _store(up, ds, j)
             # Samples come in their order: a sum's order does not depend on how they are cut into packs or threads.
             _store(down, tuple(down.load(v, n, j) + part for n, part in enumerate(parts)), j)
@@ -228,7 +241,7 @@ class CellPullRead(NamedTuple):
     """Add what the error of `CellRead.out` is for x and for the states before a step.
 
     Attributes:
-        code, kept, before, g, plane, dx, t, begins: as in `CellPull`. dread: [samples, around].
+        code, kept, before, g, plane, dx, own, t, begins: as in `CellPull`. dread: [samples, around].
     """
 
     code: int
@@ -239,6 +252,7 @@ class CellPullRead(NamedTuple):
     dx: int
     dread: int
     around: int
+    own: int
     t: int
     begins: int
     samples: int
@@ -258,11 +272,12 @@ def _write_pulls_of_reads(k: Lanes, args: CellPullRead) -> None:
 
 def _write_pull_of_read(k: Lanes, args: CellPullRead, one: StepFormulas) -> None:
     kept, states, inputs = (_times(k, args.U, count) for count in (one.kept, one.states, one.inputs))
+    own = Sample(k, args.own, args.U)
 
     def begun(keep: Sample, old: Sample, up: Sample, out: Sample, error: Sample) -> None:
         def body(v: Lanes, j: Any) -> None:
-            x, before = _loaded(v, keep, one.inputs, j), _loaded(v, old, one.states, j)
-            dx, ds = one.pull_read(VectorOperations(v), x, before, {}, error.load(v, 0, j))
+            again, before = _loaded(v, keep, one.kept, j), _loaded(v, old, one.states, j)
+            dx, ds = one.pull_read(VectorOperations(v), again, before, _own(v, own, one, j), error.load(v, 0, j))
             _store(out, tuple(out.load(v, n, j) + part for n, part in enumerate(dx)), j)
             _store(up, tuple(up.load(v, n, j) + part for n, part in enumerate(ds)), j)
 

@@ -16,7 +16,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.described_cells import DescribedCell
-from rnnsweep.core.recurrence.step_formulas import FORMULAS
+from rnnsweep.core.recurrence.known_formulas import FORMULAS
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 
 
@@ -40,6 +40,9 @@ class CellLoops:
     def __init__(self, cell: DescribedCell, threads: RowThreads, workspace: Workspace, *, shown: bool = False) -> None:
         self.cell, self._threads, self._workspace = cell, threads, workspace
         self._shown = shown or cell.product > 0
+        drives = [drive for drive in cell.formulas.drives if drive >= 0]
+        if drives != list(range(len(drives))) or cell.formulas.drives[-len(drives) :] != tuple(drives):
+            raise ValueError(f"{type(cell).__name__}: drives enter the last blocks of x here, in their order")
         self._code = FORMULAS.index(type(cell.formulas))
 
     @property
@@ -73,7 +76,7 @@ class CellLoops:
             h0=at.read("h0", w.h0, (P, self._first_width(w))), h0_width=self._first_width(w), lengths=rows, each=each,
             h=at.view("h", h, (P, T + 1, B, cell.state)), kept=at.view("kept", kept, (P, T, B, cell.kept)),
         )  # fmt: skip
-        widths = (width_of(columns, dtype) for columns in (self._entered, self._around))
+        widths = (width_of(n, dtype) for n in (cell.product, self._entered - cell.product, self._around))
         scratch = kernels.cell_forward_scratch(0, dtype.itemsize, *widths, job).end
         self._threads.run(kernels.cell_forward_rows, job, P, dtype, scratch)
         return KeptRecord(inputs, h, None, weights, lengths, kept)
@@ -105,7 +108,7 @@ class CellLoops:
             dh0=at.view("dh0", grads.h0, (P, self._first_width(w))), h0_width=self._first_width(w),
             dmatrix=at.view("dmatrix", grads.cell.get(cell.formulas.matrix), (P, self._around, self._around)),
         )  # fmt: skip
-        widths = (width_of(columns, dtype) for columns in (cell.state, X, D, cell.recurrent, self._around))
+        widths = (width_of(columns, dtype) for columns in (cell.state, cell.product, D, cell.recurrent, self._around))
         scratch = kernels.cell_backward_scratch(0, dtype.itemsize, *widths, job).end
         self._threads.run(kernels.cell_backward_rows, job, P, dtype, scratch + ALIGN)
         self._write_own(grads, down)
@@ -113,15 +116,17 @@ class CellLoops:
             grads.inputs = dx[..., X - D :]
         if back is None:
             return grads, None
-        delta = dx if self._shown else record.h.new_zeros(P, T, B, 0)
+        # Without a matrix x is drives, which few ask for.
+        delta = dx[..., : cell.product or X] if self._shown else record.h.new_zeros(P, T, B, 0)
         return grads, Trace(record, whole_direct(direct, cell.state), delta, back)
 
     def _sizes(self) -> dict[str, int]:
         """The sizes of the cell's parts, by the jobs' names."""
         cell = self.cell
         return {
-            "U": cell.units, "S": cell.state, "X": self._entered, "D": cell.drive, "R": cell.recurrent,
-            "keep": cell.kept, "code": self._code, "N": self._around,
+            "U": cell.units, "S": cell.state, "X": self._entered, "A": cell.product, "D": cell.drive,
+            "R": cell.recurrent, "keep": cell.kept, "code": self._code, "N": self._around,
+            "turned": int(cell.formulas.turned),
         }  # fmt: skip
 
     def _read(self, at: TensorAddresses, w: LoopWeights, P: int) -> dict[str, int]:

@@ -28,7 +28,7 @@ class CellBackwardJob(NamedTuple):
     """Arguments of `cell_backward_rows`: addresses (0 = absent) of arrays as in `KeptRecord`, `LoopGradients`; sizes.
 
     Attributes:
-        T, B, U, I, S, X, D, R, code, keep, w_row, own, own_width, matrix, N: as in `CellForwardJob`.
+        T, B, U, I, S, X, A, D, R, code, keep, w_row, own, own_width, matrix, N, turned: as in `CellForwardJob`.
         each: lengths of every sequence, where those of a row differ.
         last, steps: one of the two, with `direct_width` entries per sample.
         dx: errors of x of T steps, or with `ring` a ring of `chunk` steps per thread. back: what each step hands back;
@@ -43,6 +43,7 @@ class CellBackwardJob(NamedTuple):
     I: int  # noqa: E741 - inputs
     S: int
     X: int
+    A: int
     D: int
     R: int
     code: int
@@ -54,6 +55,7 @@ class CellBackwardJob(NamedTuple):
     own_width: int
     matrix: int
     N: int
+    turned: int
     lengths: int
     each: int
     h: int
@@ -80,12 +82,12 @@ class CellBackwardScratch(NamedTuple):
 
     g       [B, padded S]   dC/ds_t
     one     [64 bytes]      the number 1
-    dw_rec  [R, padded X]   sums over all steps, cleared at once with the next three
+    dw_rec  [R, padded A]   sums over all steps, cleared at once with the next three
     dw_in   [I, padded D]
     dbias   [padded D]
     dmatrix [N, padded N]
-    packed  [X, padded R]   w_rec transposed, in column panels
-    matrix  [N, padded N]   the cell's own, in column panels
+    packed  [A, padded R]   w_rec transposed, in column panels
+    matrix  [N, padded N]   the cell's own, transposed unless `turned`, in column panels
     dread   [B, padded N]   error of what it reads
     dq      [chunk B, padded N]  errors of what it makes, of a block
     read    [chunk B, padded N]  what it reads, of a block
@@ -108,20 +110,20 @@ class CellBackwardScratch(NamedTuple):
 
 
 @memory_map
-def cell_backward_scratch(start, size, S, X, D, R, N, job):
+def cell_backward_scratch(start, size, S, A, D, R, N, job):
     """The map of `CellBackwardScratch` from `start` on; `end` - `start` is its size in bytes.
 
     Args:
-        S, X, D, R, N: padded widths of these.
+        S, A, D, R, N: padded widths of these.
     """
     # A cache line for one number: what lies behind keeps the alignment.
     one = start + job.B * S * size
     dw_rec = one + 64
-    dw_in = dw_rec + job.R * X * size
+    dw_in = dw_rec + job.R * A * size
     dbias = dw_in + (job.I if job.dw_in != 0 else 0) * D * size
     dmatrix = dbias + D * size
     packed = dmatrix + job.N * N * size
-    matrix = packed + job.X * R * size
+    matrix = packed + job.A * R * size
     dread = matrix + job.N * N * size
     dq = dread + job.B * N * size
     read = dq + job.chunk * job.B * N * size
@@ -136,23 +138,24 @@ def cell_backward_scratch(start, size, S, X, D, R, N, job):
 def cell_backward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `CellBackwardJob`, by one thread."""
     size = item_bytes(zero)
-    S, X, D, R = padded(zero, job.S), padded(zero, job.X), padded(zero, job.D), padded(zero, job.R)
+    S, A, D, R = padded(zero, job.S), padded(zero, job.A), padded(zero, job.D), padded(zero, job.R)
     N = padded(zero, job.N)
-    here = cell_backward_scratch(scratch, size=size, S=S, X=X, D=D, R=R, N=N, job=job)
+    here = cell_backward_scratch(scratch, size=size, S=S, A=A, D=D, R=R, N=N, job=job)
     inputs = job.I if job.dw_in != 0 else 0
     for p in range(first, last):
         fill(zero, target=here.g, count=job.B * S)
         store(zero, number(zero, 1.0), here.one)
         # All sums at once, see the map.
-        fill(zero, target=here.dw_rec, count=job.R * X + (inputs + 1) * D + job.N * N)
+        fill(zero, target=here.dw_rec, count=job.R * A + (inputs + 1) * D + job.N * N)
         fill(zero, target=job.down + p * job.down_width * size, count=job.down_width)
         pack(
-            zero, target=here.packed, source=job.w_rec + p * job.w_row * size, inner=job.X if job.R != 0 else 0,
-            columns=job.R, inner_step=1, column_step=job.X, first=0, total=job.X,
+            zero, target=here.packed, source=job.w_rec + p * job.w_row * size, inner=job.A,
+            columns=job.R, inner_step=1, column_step=job.A, first=0, total=job.A,
         )  # fmt: skip
         pack(
             zero, target=here.matrix, source=job.matrix + p * job.N * job.N * size, inner=job.N, columns=job.N,
-            inner_step=job.N, column_step=1, first=0, total=job.N,
+            inner_step=job.N if job.turned != 0 else 1, column_step=1 if job.turned != 0 else job.N, first=0,
+            total=job.N,
         )  # fmt: skip
         write_begins(job, p, begins=here.begins)
         _through_time(zero, job, p, thread, here)
@@ -221,11 +224,11 @@ def _one_step(zero, job, p, t, dx, place, here):
     size, plane, around = item_bytes(zero), padded(zero, job.S), padded(zero, job.N)
     kept = job.kept + (p * job.T + t) * job.B * job.keep * size
     before = job.h + (p * (job.T + 1) + t) * job.B * job.S * size
+    own = job.own + p * job.own_width * size
     pulled = CellPull(
         code=job.code, kept=kept, before=before, g=here.g, plane=plane, dx=dx, dq=here.dq + place,
-        read=here.read + place, around=around,
-        own=job.own + p * job.own_width * size, down=job.down + p * job.down_width * size, t=t, begins=here.begins,
-        samples=job.B, U=job.U,
+        read=here.read + place, around=around, own=own, down=job.down + p * job.down_width * size, t=t,
+        begins=here.begins, samples=job.B, U=job.U,
     )  # fmt: skip
     cell_pull(zero, pulled)
     if job.N != 0:
@@ -237,14 +240,14 @@ def _one_step(zero, job, p, t, dx, place, here):
         times_packed(zero, rows=job.B, whole=dread)
         pulled_read = CellPullRead(
             code=job.code, kept=kept, before=before, g=here.g, plane=plane, dx=dx, dread=here.dread, around=around,
-            t=t, begins=here.begins, samples=job.B, U=job.U,
+            own=own, t=t, begins=here.begins, samples=job.B, U=job.U,
         )  # fmt: skip
         cell_pull_read(zero, pulled_read)
     if job.R != 0:
         # The product may write beyond R: into padding, or into what no matrix reads, which it adds 0 to. A sample
         # that has not begun gets 0 times the matrix too.
         back = Product(
-            a1=dx, lda1=job.X, k1=job.X, a2=dx, lda2=0, k2=0, b=here.packed, ldb=0, start=here.g, ldstart=plane,
+            a1=dx, lda1=job.X, k1=job.A, a2=dx, lda2=0, k2=0, b=here.packed, ldb=0, start=here.g, ldstart=plane,
             c=here.g, ldc=plane, units=padded(zero, job.R) // vector_width(zero),
         )  # fmt: skip
         times_packed(zero, rows=job.B, whole=back)
@@ -256,7 +259,7 @@ def _add_block(zero, job, p, t, count, dx, here):
     size, S, X, D = item_bytes(zero), job.S, job.X, job.D
     for which in range(4):  # one place to call from: each copy of the product costs compile time
         left, ldl, rows = job.h + (p * (job.T + 1) + t) * job.B * S * size, S, job.R
-        right, ldr, columns, total = dx, X, padded(zero, X), here.dw_rec
+        right, ldr, columns, total = dx, X, padded(zero, job.A), here.dw_rec
         if which > 0:
             right, columns = dx + (X - D) * size, padded(zero, D)
         if which == 1:
@@ -266,8 +269,10 @@ def _add_block(zero, job, p, t, count, dx, here):
             left, ldl, rows, total = here.one, 0, 1 if job.dbias != 0 else 0, here.dbias
         elif which == 3:
             place, N = _place(zero, job, t), padded(zero, job.N)
-            left, ldl, rows, total = here.dq + place, N, job.N, here.dmatrix
-            right, ldr, columns = here.read + place, N, N
+            left, right, ldl, ldr, rows, columns, total = here.dq, here.read, N, N, job.N, N, here.dmatrix
+            if job.turned == 0:
+                left, right = right, left
+            left, right = left + place, right + place
         outer = Outer(count=count, left=left, ldl=ldl, rows=rows, right=right, ldr=ldr, columns=columns, c=total)
         add_outer(zero, outer)
 
@@ -278,7 +283,7 @@ def _write_sums(zero, job, p, here):
     size = item_bytes(zero)
     inputs = job.I if job.dw_in != 0 else 0
     copy_out(
-        zero, target=job.dw_rec + p * job.R * job.X * size, source=here.dw_rec, rows=job.R, columns=job.X
+        zero, target=job.dw_rec + p * job.R * job.A * size, source=here.dw_rec, rows=job.R, columns=job.A
     )  # fmt: skip
     copy_out(
         zero, target=job.dw_in + p * inputs * job.D * size, source=here.dw_in, rows=inputs, columns=job.D

@@ -20,12 +20,12 @@ class CellForwardJob(NamedTuple):
 
     Attributes:
         T, B, U, I: U entries of a block; I is the number of inputs, or of drives (D) where there is no `w_in`.
-        S, X, D, R: entries of a state, of x, of a drive, which is added to the last D entries of x, and of what the
-            recurrent matrix [R, X] reads; R = 0: there is none.
+        S, X, A, D, R: entries of a state, of x, of its leading part that the product makes, of a drive, which is added
+            to the last D entries of x, and of what the recurrent matrix [R, A] reads; R = A = 0: there is none.
         code: of the formulas. keep: entries of what is kept.
         w_row: entries from one row's w_rec to the next one's.
         own: the cell's own parameters, spread over U, [P, own_width].
-        matrix: the cell's own, [P, N, N]; N = U, or 0 where there is none.
+        matrix: the cell's own, [P, N, N]; N = U, or 0 where there is none. turned: whether its transpose multiplies.
         h0_width: entries of an initial state.
         lengths: of each row's longest sequence. each: of every sequence, where those of a row differ.
     """
@@ -36,6 +36,7 @@ class CellForwardJob(NamedTuple):
     I: int  # noqa: E741 - inputs
     S: int
     X: int
+    A: int
     D: int
     R: int
     code: int
@@ -49,6 +50,7 @@ class CellForwardJob(NamedTuple):
     own_width: int
     matrix: int
     N: int
+    turned: int
     h0: int
     h0_width: int
     lengths: int
@@ -58,19 +60,21 @@ class CellForwardJob(NamedTuple):
 
 
 class CellForwardScratch(NamedTuple):
-    """One thread's memory in `cell_forward_rows`; W = padded X.
+    """One thread's memory in `cell_forward_rows`; W = padded A + padded X - A, each by itself.
 
-    packed  [R + I, W]   w_rec over w_in, in column panels: one product reads both
-    wide    [I, W]       w_in beside zeros, where not all of x has a drive
-    start   [B, W]       what the products begin with: the bias, in every sample's row, or drives
+    packed  [R + I, padded A]  w_rec over w_in, in column panels: one product reads both
+    beside  [I, padded X - A]  w_in of what no matrix makes, in column panels
+    wide    [I, W]             w_in beside zeros, where not all of x has a drive
+    start   [B, W]             what the products begin with: the bias, in every sample's row, or drives
     x       [B, W]
-    matrix  [N, V]       the cell's own, transposed, in column panels; V = padded N
-    read    [B, V]       what it reads
-    q       [B, V]       what it makes
-    begins  [8 B bytes]  int64: each sample's first own step
+    matrix  [N, V]             the cell's own, transposed where `turned`, in column panels; V = padded N
+    read    [B, V]             what it reads
+    q       [B, V]             what it makes
+    begins  [8 B bytes]        int64: each sample's first own step
     """
 
     packed: int
+    beside: int
     wide: int
     start: int
     x: int
@@ -82,31 +86,34 @@ class CellForwardScratch(NamedTuple):
 
 
 @memory_map
-def cell_forward_scratch(start, size, width, around, job):
+def cell_forward_scratch(start, size, made, rest, around, job):
     """The map of `CellForwardScratch` from `start` on; `end` - `start` is its size in bytes.
 
     Args:
-        width, around: padded X and N.
+        made, rest, around: padded A, X - A and N.
     """
     inputs = job.I if job.w_in != 0 else 0
-    wide = start + (job.R + inputs) * width * size
-    begin = wide + inputs * width * size
-    x = begin + job.B * width * size
-    matrix = x + job.B * width * size
+    beside = start + (job.R + inputs) * made * size
+    wide = beside + inputs * rest * size
+    begin = wide + inputs * (made + rest) * size
+    x = begin + job.B * (made + rest) * size
+    matrix = x + job.B * (made + rest) * size
     read = matrix + job.N * around * size
     q = read + job.B * around * size
     begins = q + job.B * around * size
     return CellForwardScratch(
-        packed=start, wide=wide, start=begin, x=x, matrix=matrix, read=read, q=q, begins=begins, end=begins + 8 * job.B
-    )
+        packed=start, beside=beside, wide=wide, start=begin, x=x, matrix=matrix, read=read, q=q, begins=begins,
+        end=begins + 8 * job.B,
+    )  # fmt: skip
 
 
 @kernel
 def cell_forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `CellForwardJob`: all states, and what the backward loop wants to see again."""
     here = cell_forward_scratch(
-        scratch, size=item_bytes(zero), width=padded(zero, job.X), around=padded(zero, job.N), job=job
-    )
+        scratch, size=item_bytes(zero), made=padded(zero, job.A), rest=padded(zero, job.X - job.A),
+        around=padded(zero, job.N), job=job,
+    )  # fmt: skip
     for p in range(first, last):
         _prepare(zero, job, p, here)
         write_begins(job, p, begins=here.begins)
@@ -123,14 +130,16 @@ def write_begins(job, p, begins):
 
 
 @inlined
+def _width(zero, job):
+    """Entries from one sample's x to the next one's: both products write whole vectors."""
+    return padded(zero, job.A) + padded(zero, job.X - job.A)
+
+
+@inlined
 def _prepare(zero, job, p, here):
     """Pack row p's matrices, and lay its bias into every sample's start."""
-    size, wide = item_bytes(zero), padded(zero, job.X)
+    size, wide = item_bytes(zero), _width(zero, job)
     inputs, free = job.I if job.w_in != 0 else 0, job.X - job.D
-    pack(
-        zero, target=here.packed, source=job.w_rec + p * job.w_row * size, inner=job.R, columns=job.X,
-        inner_step=job.X, column_step=1, first=0, total=job.R + inputs,
-    )  # fmt: skip
     w_in = job.w_in + p * job.I * job.D * size
     if free > 0:
         fill(zero, target=here.wide, count=inputs * job.X)
@@ -140,12 +149,20 @@ def _prepare(zero, job, p, here):
             )  # fmt: skip
         w_in = here.wide
     pack(
-        zero, target=here.packed, source=w_in, inner=inputs, columns=job.X, inner_step=job.X, column_step=1,
+        zero, target=here.packed, source=job.w_rec + p * job.w_row * size, inner=job.R, columns=job.A,
+        inner_step=job.A, column_step=1, first=0, total=job.R + inputs,
+    )  # fmt: skip
+    pack(
+        zero, target=here.packed, source=w_in, inner=inputs, columns=job.A, inner_step=job.X, column_step=1,
         first=job.R, total=job.R + inputs,
     )  # fmt: skip
     pack(
+        zero, target=here.beside, source=w_in + job.A * size, inner=inputs, columns=job.X - job.A, inner_step=job.X,
+        column_step=1, first=0, total=inputs,
+    )  # fmt: skip
+    pack(
         zero, target=here.matrix, source=job.matrix + p * job.N * job.N * size, inner=job.N, columns=job.N,
-        inner_step=1, column_step=job.N, first=0, total=job.N,
+        inner_step=1 if job.turned != 0 else job.N, column_step=job.N if job.turned != 0 else 1, first=0, total=job.N,
     )  # fmt: skip
     # Also the padding: products start from it, and the memory is of another loop.
     fill(zero, target=here.start, count=job.B * wide)
@@ -184,32 +201,45 @@ def _states(zero, job, p, here):
 @inlined
 def _one_step(zero, job, p, t, before, after, kept, here):
     """The state after step t, and what is kept of it."""
-    size, wide = item_bytes(zero), padded(zero, job.X)
-    u = job.inputs + (p * job.T + t) * job.B * job.I * size
+    wide = _width(zero, job)
+    u = job.inputs + (p * job.T + t) * job.B * job.I * item_bytes(zero)
     # Drives come with every step; the bias alone was laid out once, before the loop.
     if job.w_in == 0:
         _take_drives(zero, job, p, u, here)
-    x = Product(
-        a1=before, lda1=job.S, k1=job.R, a2=u, lda2=job.I, k2=job.I if job.w_in != 0 else 0, b=here.packed, ldb=0,
-        start=here.start, ldstart=wide, c=here.x, ldc=wide, units=wide // vector_width(zero),
-    )  # fmt: skip
-    times_packed(zero, rows=job.B, whole=x)
-    around = padded(zero, job.N)
+    _product(zero, job, before, u, here)
+    around, own = padded(zero, job.N), job.own + p * job.own_width * item_bytes(zero)
     if job.N != 0:
-        _own_product(zero, job, t, before, here)
+        _own_product(zero, job, t, before, own, here)
     step = CellStep(
         code=job.code, x=here.x, wide=wide, q=here.q, plane=around, before=before, after=after, kept=kept,
-        own=job.own + p * job.own_width * size, t=t, begins=here.begins, samples=job.B, U=job.U,
+        own=own, t=t, begins=here.begins, samples=job.B, U=job.U,
     )  # fmt: skip
     cell_step(zero, step)
 
 
 @inlined
-def _own_product(zero, job, t, before, here):
+def _product(zero, job, before, u, here):
+    """x: what the matrix makes, then what inputs or drives alone do."""
+    size, wide, inputs = item_bytes(zero), _width(zero, job), job.I if job.w_in != 0 else 0
+    for which in range(2):  # one place to call from: each copy of the product costs compile time
+        columns, reads, packed, to = job.A, job.R, here.packed, 0
+        if which == 1:
+            # The first product's padding is written over here.
+            columns, reads, packed, to = job.X - job.A, 0, here.beside, job.A * size
+        x = Product(
+            a1=before, lda1=job.S, k1=reads, a2=u, lda2=job.I, k2=inputs, b=packed, ldb=0, start=here.start + to,
+            ldstart=wide, c=here.x + to, ldc=wide, units=padded(zero, columns) // vector_width(zero),
+        )  # fmt: skip
+        if columns != 0:
+            times_packed(zero, rows=job.B, whole=x)
+
+
+@inlined
+def _own_product(zero, job, t, before, own, here):
     """What the cell's own matrix makes."""
     around = padded(zero, job.N)
     read = CellRead(
-        code=job.code, x=here.x, wide=padded(zero, job.X), before=before, out=here.read, plane=around, t=t,
+        code=job.code, x=here.x, wide=_width(zero, job), before=before, own=own, out=here.read, plane=around, t=t,
         begins=here.begins, samples=job.B, U=job.U,
     )  # fmt: skip
     cell_read(zero, read)
@@ -225,7 +255,7 @@ def _own_product(zero, job, t, before, here):
 @inlined
 def _take_drives(zero, job, p, u, here):
     """Set the last D entries of start to this step's drives (+ bias)."""
-    size, wide, free = item_bytes(zero), padded(zero, job.X), job.X - job.D
+    size, wide, free = item_bytes(zero), _width(zero, job), job.X - job.D
     for b in range(job.B):
         to = here.start + (b * wide + free) * size
         copy(zero, target=to, source=u + b * job.I * size, count=job.D)

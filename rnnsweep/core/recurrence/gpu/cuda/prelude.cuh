@@ -11,6 +11,7 @@
 __device__ __forceinline__ real tanh_of(real x) { return tanhf(x); }
 __device__ __forceinline__ real root_of(real x) { return sqrtf(x); }
 __device__ __forceinline__ real exp_of(real x) { return expf(x); }
+__device__ __forceinline__ real log1p_of(real x) { return log1pf(x); }
 __device__ __forceinline__ real size_of(real x) { return fabsf(x); }
 #else
 #define FMA fma
@@ -19,6 +20,7 @@ __device__ __forceinline__ real size_of(real x) { return fabsf(x); }
 __device__ __forceinline__ real tanh_of(real x) { return tanh(x); }
 __device__ __forceinline__ real root_of(real x) { return sqrt(x); }
 __device__ __forceinline__ real exp_of(real x) { return exp(x); }
+__device__ __forceinline__ real log1p_of(real x) { return log1p(x); }
 __device__ __forceinline__ real size_of(real x) { return fabs(x); }
 #endif
 
