@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import (
     Drive,
     Kept,
@@ -29,9 +30,7 @@ from rnnsweep.core.recurrence.cells import (
     sigmoid,
     softplus,
 )
-
-_LARGEST = 80.0
-"""Of |m| as the exponent of the divisor's bound: e^80 is finite in float32, and e^-80 is not 0."""
+from rnnsweep.core.recurrence.matrix_memory import LARGEST, MatrixMemoryEngine, bound_of, kept_width
 
 
 class _Weights(NamedTuple):
@@ -209,13 +208,22 @@ class MatrixMemoryCell(ProductCell):
         """Nothing besides drive and state."""
         return 0
 
+    @property
+    def record_width(self) -> int:
+        """What is shown, drives and their gradients, what is read, and of states one per chunk."""
+        return self.hidden + 2 * self.drive + kept_width(self)
+
+    def engine(self) -> Engine:
+        """Chunks of steps."""
+        return MatrixMemoryEngine(self)
+
     def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """[h, C, n, m]."""
         del a, own
         q, k, v, o, i, f = self._drives(d)
-        memory, n, m = self._memory(s)
-        first = self._empty(s, n)
-        weights = _weights(torch.where(first, i, _log_forget(f, self.sigmoid_forget) + m), i)
+        memory, n, m = self.memory(s)
+        first = self.empty(s)
+        weights = _weights(torch.where(first, i, self.log_forget(f) + m), i)
         memory, n = _written(weights, memory, n, k, v)
         h = sigmoid(o) * _read(memory, n, weights.m, q)[0]
         return torch.cat([part.flatten(2) for part in (h, memory, n, weights.m)], -1)
@@ -238,20 +246,20 @@ class MatrixMemoryCell(ProductCell):
         """Closed form; what was written is formed again from drive and state."""
         del own
         q, k, v, o, i, f = self._drives(d)
-        memory, n, m = self._memory(s)
-        first = self._empty(s, n)
-        weights = _weights(torch.where(first, i, _log_forget(f, self.sigmoid_forget) + m), i)
+        memory, n, m = self.memory(s)
+        first = self.empty(s)
+        weights = _weights(torch.where(first, i, self.log_forget(f) + m), i)
         now, now_n = _written(weights, memory, n, k, v)
         o = sigmoid(o)
         y, divisor, inside = _read(now, now_n, weights.m, q)
-        gh, (g_memory, g_n, g_m) = g[..., : self.hidden].unflatten(-1, (self.heads, self.size)), self._memory(g)
+        gh, (g_memory, g_n, g_m) = g[..., : self.hidden].unflatten(-1, (self.heads, self.size)), self.memory(g)
         to_y = gh * o / divisor
         to_divisor = -(to_y * y).sum(-1, keepdim=True)
         # |n q| is the divisor where it is the larger one, else e^-m, which is constant beyond its bounds.
-        bound = _bound(weights.m)
+        bound = bound_of(weights.m)
         by_n = inside.abs() >= bound
         to_inside = torch.where(by_n, to_divisor * torch.sign(inside), torch.zeros_like(inside))
-        by_m = ~by_n & (weights.m.abs() <= _LARGEST)
+        by_m = ~by_n & (weights.m.abs() <= LARGEST)
         g_m = g_m - torch.where(by_m, to_divisor * bound, torch.zeros_like(inside))
         g_memory = (to_y[..., :, None] * q[..., None, :]).add_(g_memory)
         g_n = g_n + to_inside * q
@@ -275,11 +283,16 @@ class MatrixMemoryCell(ProductCell):
         i, f = d[..., 4 * H : 4 * H + N, None], d[..., 4 * H + N :, None]
         return q, k / math.sqrt(self.size), v, o, i, f
 
-    def _empty(self, s: Tensor, n: Tensor) -> Tensor:
-        """Heads that have written nothing yet, [P, B, N, 1]: neither n nor what was read of C says anything."""
-        return ((n == 0) & (s[..., : self.hidden].unflatten(-1, (self.heads, self.size)) == 0)).all(-1, keepdim=True)
+    def log_forget(self, f: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+        """Of f's pre-activation."""
+        return _log_forget(f, self.sigmoid_forget)
 
-    def _memory(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def empty(self, s: State) -> Bool[Tensor, "P B N 1"]:
+        """Heads that have written nothing yet: neither n nor what was read of C says anything."""
+        shown = s[..., : self.hidden].unflatten(-1, (self.heads, self.size))
+        return ((self.memory(s)[1] == 0) & (shown == 0)).all(-1, keepdim=True)
+
+    def memory(self, s: State) -> tuple[Tensor, Tensor, Tensor]:
         """C [P, B, N, D, D], n [P, B, N, D] and m [P, B, N, 1] of a state or of its gradient."""
         H, N, D = self.hidden, self.heads, self.size
         memory, n, m = s[..., H:].split([H * D, H, N], -1)
@@ -296,11 +309,6 @@ def _written(weights: _Weights, memory: Tensor, n: Tensor, k: Tensor, v: Tensor)
 def _read(memory: Tensor, n: Tensor, m: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(C q / divisor, divisor, n q)."""
     inside = (n * q).sum(-1, keepdim=True)
-    size, bound = inside.abs(), _bound(m)
+    size, bound = inside.abs(), bound_of(m)
     divisor = torch.where(size >= bound, size, bound)
     return (memory * q[..., None, :]).sum(-1) / divisor, divisor, inside
-
-
-def _bound(m: Tensor) -> Tensor:
-    """e^-m: 1, as it is carried."""
-    return torch.exp(-m.clamp(-_LARGEST, _LARGEST))
