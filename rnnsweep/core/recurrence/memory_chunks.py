@@ -26,6 +26,9 @@ NOTHING = -1e4
 """Logarithm of what weighs nothing: e to it is 0, and sums of it are finite."""
 
 
+_BLOCK = 64
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Of some steps of all sequences and heads.
@@ -54,12 +57,17 @@ class ChunkGradients:
     memory: Memory | None
 
 
-def pair_weights(keep: Logs, write: Logs) -> Float[Tensor, "X L L"]:
-    """W^T [s, t]; no sum has terms of both signs, so that small weights have all their digits."""
+def pair_weights(keep: Logs, write: Logs, first: int) -> Float[Tensor, "X L t"]:
+    """W^T [s, t] from line `first` of t on; no sum has terms of both signs: small weights have all their digits."""
     L = keep.shape[1]
     later = keep.new_ones(L, L).triu_()
-    total = torch.cumsum(keep[:, None] * later.triu(1), 2).add_(write[..., None])
-    return total.exp_().mul_(later)
+    total = torch.cumsum(keep[:, None] * later.triu(1), 2)[:, :, first:]
+    return (total + write[..., None]).exp_().mul_(later[:, first:])
+
+
+def _blocks(L: int) -> list[tuple[int, int]]:
+    """Lines whose queries are looked at together, the last ones first: none sees keys behind its block."""
+    return [(max(0, end - _BLOCK), end) for end in range(L, 0, -_BLOCK)]
 
 
 def last_weights(keep: Logs, write: Logs) -> Logs:
@@ -75,10 +83,11 @@ def _suffix(x: Logs) -> Logs:
 
 def read(chunk: Chunk, memory: Memory | None) -> Lines:
     """z."""
-    weighed = numerics.matmul(chunk.q, chunk.k.transpose(1, 2)).mul_(
-        pair_weights(chunk.keep, chunk.write).transpose(1, 2)
-    )
-    z = numerics.matmul(weighed, chunk.v)
+    z = torch.empty_like(chunk.v)
+    for first, end in _blocks(z.shape[1]):
+        weights = pair_weights(chunk.keep[:, :end], chunk.write[:, :end], first)
+        products = numerics.matmul(chunk.q[:, first:end], chunk.k[:, :end].transpose(1, 2))
+        z[:, first:end] = numerics.matmul(products.mul_(weights.transpose(1, 2)), chunk.v[:, :end])
     if memory is None:
         return z
     return z.add_(numerics.matmul(chunk.q, memory).mul_(_decay(chunk)[..., None]))
@@ -97,13 +106,16 @@ def _decay(chunk: Chunk) -> Logs:
 
 def backward(chunk: Chunk, memory: Memory | None, to_z: Lines, to_memory: Memory | None) -> ChunkGradients:
     """From gradients of z and of the memory behind the chunk; without memory before it that has no gradient."""
-    weights = pair_weights(chunk.keep, chunk.write)  # X s t
-    products = numerics.matmul(chunk.k, chunk.q.transpose(1, 2))
-    to_products = numerics.matmul(chunk.v, to_z.transpose(1, 2)).mul_(weights)
-    to_v = numerics.matmul(weights.mul_(products), to_z)
-    to_k = numerics.matmul(to_products, chunk.q)
-    to_q = numerics.matmul(to_products.transpose(1, 2), chunk.k)
-    to_keep = _crossing(products.mul_(to_products))
+    to_q, to_k, to_v, to_keep = (torch.zeros_like(x) for x in (chunk.q, chunk.k, chunk.v, chunk.keep))
+    for first, end in _blocks(to_q.shape[1]):
+        q, k, v, to_block = chunk.q[:, first:end], chunk.k[:, :end], chunk.v[:, :end], to_z[:, first:end]
+        weights = pair_weights(chunk.keep[:, :end], chunk.write[:, :end], first)  # X s t
+        products = numerics.matmul(k, q.transpose(1, 2))
+        to_products = numerics.matmul(v, to_block.transpose(1, 2)).mul_(weights)
+        to_v[:, :end] += numerics.matmul(weights.mul_(products), to_block)
+        to_k[:, :end] += numerics.matmul(to_products, q)
+        to_q[:, first:end] = numerics.matmul(to_products.transpose(1, 2), k)
+        to_keep[:, :end] += _crossing(products.mul_(to_products), first)
     decay, before = _decay(chunk), None
     if memory is not None:
         scaled = to_z * decay[..., None]
@@ -139,8 +151,8 @@ def _before(x: Logs) -> Logs:
     return torch.cat((torch.zeros_like(x[:, :1]), x[:, :-1].cumsum(1)), 1)
 
 
-def _crossing(to_weights: Float[Tensor, "X L L"]) -> Logs:
-    """Of gradients [s, t] of the logarithms of W: for each r the sum over s < r <= t."""
-    L = to_weights.shape[1]
-    total = torch.cumsum(to_weights, 1).mul_(to_weights.new_ones(L, L).triu_(1)).sum(2)  # line r - 1: s < r, t >= r
+def _crossing(to_weights: Float[Tensor, "X L t"], first: int) -> Logs:
+    """Of gradients [s, t] of the logarithms of W, t from `first` on: for each r the sum over s < r <= t."""
+    later = to_weights.new_ones(to_weights.shape[1:]).triu_(1 - first)
+    total = torch.cumsum(to_weights, 1).mul_(later).sum(2)  # line r - 1: s < r, t >= r
     return torch.cat((torch.zeros_like(total[:, :1]), total[:, :-1]), 1)
