@@ -126,7 +126,8 @@ class MemoryRecord(CellRecord):
         cut = Record.between(Record(self.drive, self.h, None, self.weights, self.lengths), start, end)
         weights = replace(self.weights.without_inputs(), h0=self.at(start))
         found = MatrixMemoryEngine(self.cell).forward(cut.inputs, weights, _NO_ACTIVATION, cut.lengths)
-        return replace(found, inputs=self.inputs[:, start:end].contiguous(), weights=cut.weights)
+        # what is shown as it was: the idle step that a later sequence keeps has run
+        return replace(found, inputs=self.inputs[:, start:end].contiguous(), weights=cut.weights, h=cut.h)
 
     def chunk(self, drive: Float[Tensor, "P T B _"], first: int, end: int) -> Chunk:
         """Of some steps."""
@@ -195,11 +196,8 @@ class MatrixMemoryEngine(CellEngine):
             return super().backward(whole, direct, activation, keep=keep)
         w, T = record.weights, record.inputs.shape[1]
         own, (fed, padded, drive) = own_drives(record), _fed(record)
-        to_keep = (
-            _from_last(record, own, direct.last, drive)
-            if direct.steps is None
-            else _from_steps(record, own, errors, drive)
-        )
+        by = _from_last if direct.steps is None else _from_steps
+        to_keep = by(record, own, errors, drive)
         f = own[..., 4 * cell.hidden + cell.heads :]
         drive[..., 4 * cell.hidden + cell.heads :] = to_keep * _logistic(-f) if cell.sigmoid_forget else to_keep
         if not _whole(record.lengths, T):
@@ -226,7 +224,7 @@ def _fed(record: MemoryRecord) -> tuple[Tensor, Tensor, Tensor]:
     (P, T, B, I), D = record.inputs.shape, record.drive.shape[3]  # noqa: E741
     padded = record.drive.new_zeros(P, _padded(T * B), _padded(D))
     fed = padded.new_zeros(P, _padded(T * B), 1 if record.weights.w_in is None else 1 + I)
-    fed[:, : T * B, 0] = 1
+    fed[:, : T * B, 0].fill_(1)
     if record.weights.w_in is not None:
         fed[:, : T * B, 1:] = record.inputs.flatten(1, 2)
     return fed, padded, padded[:, : T * B, :D].unflatten(1, (T, B))
@@ -333,8 +331,8 @@ def chunks(cell: MatrixMemoryCell, T: int) -> Iterator[tuple[int, int]]:
     """First step and end of each, counted from the end, so that idle steps before a sequence move no border."""
     L = chunk_steps(cell)
     # two chunks that a memory would join cost more than one without it, unless that is small
-    whole = T <= (L if cell.size <= _NARROW else 2 * L)
-    ends = [T] if whole else [*range(T % L or L, T + 1, L)]
+    most = L if cell.size <= _NARROW else 2 * L
+    ends = [T] if most >= T else [*range(T % L or L, T + 1, L)]
     return zip([0, *ends[:-1]], ends, strict=True)
 
 
@@ -403,7 +401,7 @@ def _chunk(cell: MatrixMemoryCell, own: Tensor, gates: Gates, first: int, end: i
     N, D = cell.heads, cell.size
     q, k, v = own[:, first:end, :, : 3 * cell.hidden].unflatten(3, (3, N, D)).unbind(3)
     values = _lines(v, _padded(D + 1))
-    values[:, first - end :, D] = 1
+    values[:, first - end :, D].fill_(1)
     keep, write = gates.keep[:, first:end, ..., None], gates.write[:, first:end, ..., None]
     return Chunk(
         _lines(q, _padded(D)), _lines(k, _padded(D)).mul_(D**-0.5), values,

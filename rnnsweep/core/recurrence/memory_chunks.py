@@ -19,7 +19,7 @@ from torch import Tensor
 from rnnsweep.core import numerics
 
 Lines = Float[Tensor, "X L _"]
-Memory = Float[Tensor, "X D E"]
+Memory = Float[Tensor, "X _ _"]
 Logs = Float[Tensor, "X L"]
 
 NOTHING = -1e4
