@@ -30,7 +30,7 @@ from rnnsweep.core.recurrence.cells import (
     sigmoid,
     softplus,
 )
-from rnnsweep.core.recurrence.matrix_memory import LARGEST, MatrixMemoryEngine, bound_of, kept_width
+from rnnsweep.core.recurrence.matrix_memory import LARGEST, MatrixMemoryEngine, bound_of, record_width
 
 
 class _Weights(NamedTuple):
@@ -210,8 +210,13 @@ class MatrixMemoryCell(ProductCell):
 
     @property
     def record_width(self) -> int:
-        """What is shown, drives and their gradients, what is read, and of states one per chunk."""
-        return self.hidden + 2 * self.drive + kept_width(self)
+        """See `matrix_memory.record_width`: of whole states there is one per chunk of steps."""
+        return record_width(self)
+
+    @property
+    def error_width(self) -> int:
+        """Errors are used as they are given."""
+        return 0
 
     def engine(self) -> Engine:
         """Chunks of steps."""

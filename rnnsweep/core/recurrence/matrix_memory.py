@@ -50,10 +50,13 @@ def _padded(size: int) -> int:
     return size + -size % numerics.LANES
 
 
-def kept_width(cell: MatrixMemoryCell) -> int:
-    """Entries per step and sequence that a record keeps besides what is shown and drives; sizes are those of a CPU."""
+def record_width(cell: MatrixMemoryCell) -> int:
+    """See `Cell.record_width`: what is shown and read, drives and their gradients, of states one per chunk.
+
+    Sizes are those of a CPU. A wide head of at most two chunks has no such state, and takes a sixth less.
+    """
     memory = cell.heads * _padded(cell.size) * _padded(cell.size + 1)
-    return cell.hidden + 5 * cell.heads + -(-memory // chunk_steps(cell))
+    return 2 * cell.hidden + cell.drive + _padded(cell.drive) + 5 * cell.heads + -(-memory // chunk_steps(cell))
 
 
 @dataclass(frozen=True)
