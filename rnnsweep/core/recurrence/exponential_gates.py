@@ -215,8 +215,8 @@ class MatrixMemoryCell(ProductCell):
 
     @property
     def error_width(self) -> int:
-        """Errors are used as they are given."""
-        return 0
+        """Those of what is shown."""
+        return self.hidden
 
     def engine(self) -> Engine:
         """Chunks of steps."""
