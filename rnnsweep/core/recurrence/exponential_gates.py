@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.recurrence.base import Engine
@@ -30,6 +30,7 @@ from rnnsweep.core.recurrence.cells import (
     sigmoid,
     softplus,
 )
+from rnnsweep.core.recurrence.head_memories import HeadMemories
 from rnnsweep.core.recurrence.matrix_memory import LARGEST, MatrixMemoryEngine, bound_of, record_width
 
 
@@ -156,14 +157,13 @@ class ScalarMemoryCell(ProductCell):
 
 
 @dataclass(frozen=True)
-class MatrixMemoryCell(ProductCell):
+class MatrixMemoryCell(HeadMemories):
     """s = [h, C, n, m]; d = [q, k, v, o, i, f]; each of N heads of D units has a matrix C [D, D], n [D] and one m.
 
         C <- f' C + i' v k^T / sqrt(D)        n <- f' n + i' k / sqrt(D)        h = sigmoid(o) C q / max(|n q|, e^-m)
 
     Attributes:
-        heads: N; hidden is N D.
-        sigmoid_forget: whether f is a sigmoid, else an exponential.
+        heads, sigmoid_forget: see `HeadMemories`.
 
     Numerics:
         Sums over D are torch's over one axis. m begins as in `ScalarMemoryCell`; e^-m stays between e^-80 and e^80.
@@ -172,16 +172,6 @@ class MatrixMemoryCell(ProductCell):
         Beck et al. (2024), xLSTM, eq. 19-27 (mLSTM); stabilised as in their appendix. Ours differs from the code: no
         1e-6 is added to the divisor.
     """
-
-    heads: int = 1
-    sigmoid_forget: bool = True
-
-    apart: ClassVar[bool] = False  # the units of a head share n and m
-
-    @property
-    def size(self) -> int:
-        """D."""
-        return self.hidden // self.heads
 
     @property
     def state(self) -> int:
@@ -287,21 +277,6 @@ class MatrixMemoryCell(ProductCell):
         q, k, v, o = d[..., : 4 * H].unflatten(-1, (4, N, self.size)).unbind(2)
         i, f = d[..., 4 * H : 4 * H + N, None], d[..., 4 * H + N :, None]
         return q, k / math.sqrt(self.size), v, o, i, f
-
-    def log_forget(self, f: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
-        """Of f's pre-activation."""
-        return _log_forget(f, self.sigmoid_forget)
-
-    def empty(self, s: State) -> Bool[Tensor, "P B N 1"]:
-        """Heads that have written nothing yet: neither n nor what was read of C says anything."""
-        shown = s[..., : self.hidden].unflatten(-1, (self.heads, self.size))
-        return ((self.memory(s)[1] == 0) & (shown == 0)).all(-1, keepdim=True)
-
-    def memory(self, s: State) -> tuple[Tensor, Tensor, Tensor]:
-        """C [P, B, N, D, D], n [P, B, N, D] and m [P, B, N, 1] of a state or of its gradient."""
-        H, N, D = self.hidden, self.heads, self.size
-        memory, n, m = s[..., H:].split([H * D, H, N], -1)
-        return memory.unflatten(-1, (N, D, D)), n.unflatten(-1, (N, D)), m[..., None]
 
 
 def _written(weights: _Weights, memory: Tensor, n: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

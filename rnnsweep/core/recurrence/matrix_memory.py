@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int64
@@ -20,12 +19,10 @@ from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.recurrence import memory_chunks
 from rnnsweep.core.recurrence.base import driven
 from rnnsweep.core.recurrence.cells import CellEngine, CellRecord, State
+from rnnsweep.core.recurrence.head_memories import HeadMemories
 from rnnsweep.core.recurrence.memory_chunks import NOTHING, Chunk, Memory
 from rnnsweep.core.sequence_lengths import own_steps
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
-
-if TYPE_CHECKING:
-    from rnnsweep.core.recurrence.exponential_gates import MatrixMemoryCell
 
 LARGEST = 80.0
 """Of |m| as the exponent of the divisor's bound: e^80 is finite in float32, and e^-80 is not 0."""
@@ -41,7 +38,7 @@ def bound_of(m: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     return torch.exp(-m.clamp(-LARGEST, LARGEST))
 
 
-def chunk_steps(cell: MatrixMemoryCell) -> int:
+def chunk_steps(cell: HeadMemories) -> int:
     """Steps of a whole chunk, a multiple of `numerics.LANES`."""
     return 32 if cell.size <= _NARROW else 64
 
@@ -50,13 +47,13 @@ def _padded(size: int) -> int:
     return size + -size % numerics.LANES
 
 
-def record_width(cell: MatrixMemoryCell) -> int:
+def record_width(cell: HeadMemories) -> int:
     """See `Cell.record_width`: what is shown and read, drives and their gradients, of states one per chunk.
 
     Sizes are those of a CPU. A wide head of at most two chunks has no such state, and takes a sixth less.
     """
     memory = cell.heads * _padded(cell.size) * _padded(cell.size + 1)
-    return 2 * cell.hidden + cell.drive + _padded(cell.drive) + 5 * cell.heads + -(-memory // chunk_steps(cell))
+    return 2 * cell.hidden + 2 * _padded(cell.drive) + 5 * cell.heads + -(-memory // chunk_steps(cell))
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ class MemoryRecord(CellRecord):
     gates: Gates = field(kw_only=True)
     start: Start = field(kw_only=True)
     memories: tuple[Memory | None, ...] = field(kw_only=True)
-    cell: MatrixMemoryCell = field(kw_only=True)
+    cell: HeadMemories = field(kw_only=True)
 
     def at(self, t: int) -> State:
         """See `Record.at`: from the memory before its chunk."""
@@ -146,7 +143,7 @@ class MatrixMemoryEngine(CellEngine):
         whole states, masks of the loop, and `MemoryRecord.whole` go step by step.
     """
 
-    def __init__(self, cell: MatrixMemoryCell) -> None:
+    def __init__(self, cell: HeadMemories) -> None:
         super().__init__(cell)
         self.memory = cell
 
@@ -330,7 +327,7 @@ def _handed(record: MemoryRecord, own: Tensor, direct: Direct, to_keep: Tensor) 
     return torch.stack(norms[::-1], 1)[..., None].sqrt().to(own.dtype)
 
 
-def chunks(cell: MatrixMemoryCell, T: int) -> Iterator[tuple[int, int]]:
+def chunks(cell: HeadMemories, T: int) -> Iterator[tuple[int, int]]:
     """First step and end of each, counted from the end, so that idle steps before a sequence move no border."""
     L = chunk_steps(cell)
     # two chunks that a memory would join cost more than one without it, unless that is small
@@ -354,7 +351,7 @@ def _whole(lengths: Tensor, T: int) -> bool:
     return numerics.known_all(lengths == T)
 
 
-def _start(cell: MatrixMemoryCell, like: Tensor, h0: Tensor | None) -> Start:
+def _start(cell: HeadMemories, like: Tensor, h0: Tensor | None) -> Start:
     P, B, N, D = len(like), like.shape[2], cell.heads, cell.size
     state = like.new_zeros(P, B, cell.state)
     if h0 is None:
@@ -368,7 +365,7 @@ def _start(cell: MatrixMemoryCell, like: Tensor, h0: Tensor | None) -> Start:
     return Start(state, padded.flatten(0, 2), m[..., 0])
 
 
-def _gates(cell: MatrixMemoryCell, own: Tensor, start: Start, active: Tensor) -> Gates:
+def _gates(cell: HeadMemories, own: Tensor, start: Start, active: Tensor) -> Gates:
     H, N = cell.hidden, cell.heads
     write, log_f = own[..., 4 * H : 4 * H + N], cell.log_forget(own[..., 4 * H + N :])
     write = torch.where(active, write, torch.full_like(write, -torch.inf)).transpose(0, 1).contiguous()
@@ -400,7 +397,7 @@ def _later(x: Float[Tensor, "P T B N"]) -> Float[Tensor, "P T B N"]:
     return later.flip(1).cumsum(1).flip(1)
 
 
-def _chunk(cell: MatrixMemoryCell, own: Tensor, gates: Gates, first: int, end: int) -> Chunk:
+def _chunk(cell: HeadMemories, own: Tensor, gates: Gates, first: int, end: int) -> Chunk:
     N, D = cell.heads, cell.size
     q, k, v = own[:, first:end, :, : 3 * cell.hidden].unflatten(3, (3, N, D)).unbind(3)
     values = _lines(v, _padded(D + 1))
