@@ -205,8 +205,8 @@ class MatrixMemoryCell(HeadMemories):
 
     @property
     def error_width(self) -> int:
-        """Those of what is shown."""
-        return self.hidden
+        """Errors are used as they are given."""
+        return 0
 
     def engine(self) -> Engine:
         """Chunks of steps."""
