@@ -36,12 +36,12 @@ def free_run(program: Program, values: Values, hypers: Values, batch: Batch) -> 
     family, width = program.family, batch.inputs.shape[3]
     engine, _ = engine_for(family.cell, "reference", program.activation, program.dtype, program.device)
     weights = family.weights(values, hypers)
-    state = engine.forward(batch.inputs, weights, program.activation, batch.lengths).h[:, -1]  # P B S
+    state = engine.forward(batch.inputs, weights, program.activation, batch.lengths).at(batch.inputs.shape[1])  # P B S
     one, made = torch.ones_like(batch.lengths), []
     output = output_of(program.readout, values, family.visible(state))
     for _ in range(program.task.free_steps):
         inputs = output[:, None, :, :width]  # P 1 B I
-        state = engine.forward(inputs, replace(weights, h0=state), program.activation, one).h[:, -1]
+        state = engine.forward(inputs, replace(weights, h0=state), program.activation, one).at(1)
         output = output_of(program.readout, values, family.visible(state))
         made.append(output)
     return torch.stack(made, 1)

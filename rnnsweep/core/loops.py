@@ -214,7 +214,8 @@ class Run:
     @property
     def last(self) -> Float[Tensor, "P B S"]:
         """Its whole state after the last step."""
-        return self.top.record.h[:, -1]
+        record = self.top.record
+        return record.at(record.inputs.shape[1])
 
     def see(self, readout: Readout, values: Values, *, per_step: bool) -> Seen:
         """What the linear map sees.

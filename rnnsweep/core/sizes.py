@@ -46,7 +46,7 @@ def record_entries(family: Family, task: Task, readout: Readout, embedding: Embe
     width, cell, ways = family.width, family.cell, 2 if family.bidirectional else 1
     first = family.parts[0]
     read = (
-        width + (0 if cell is None else cell.state * ways) + 2 * task.n_outputs + readout.entries
+        width + (0 if cell is None else cell.error_width * ways) + 2 * task.n_outputs + readout.entries
         if task.per_step
         else 0
     )

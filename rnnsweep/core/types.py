@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, overload
 
@@ -265,6 +265,31 @@ class Record:
     slope: Float[Tensor, "P T B S"] | None
     weights: LoopWeights
     lengths: Int64[Tensor, "P ..."]
+
+    def at(self, t: int) -> Float[Tensor, "P B S"]:
+        """The whole state after t steps."""
+        return self.h[:, t]
+
+    def whole(self) -> Record:
+        """With whole states of all steps in ``h``, where this one holds only what is shown of them."""
+        return self
+
+    def between(self, start: int, end: int) -> Record:
+        """The record of steps start..end-1; a sequence that begins later keeps one (idle) step."""
+        T = self.h.shape[1] - 1
+        # At least 1 step per sequence; no error reaches one before its start, so that it adds 0.
+        lengths = (self.lengths - (T - end)).clamp(1, end - start)
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _UNTIMED}
+        # Contiguous: fused loops address plain memory.
+        timed = {name: None if part is None else part[:, start:end].contiguous() for name, part in parts.items()}
+        weights, masks = self.weights, self.weights.masks
+        weights = weights if masks is None else replace(weights, masks=masks.between(start, end))
+        h = self.h[:, start : end + 1].contiguous()
+        return replace(self, **timed, h=h, weights=weights, lengths=lengths)
+
+
+_UNTIMED = ("h", "weights", "lengths")
+"""Parts of a record that are not cut like the rest: h has one step more, the others have no time axis."""
 
 
 @dataclass

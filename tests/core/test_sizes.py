@@ -18,6 +18,7 @@ from rnnsweep.core.layered import layered
 from rnnsweep.core.loops import LoopRun, loops_of, run
 from rnnsweep.core.pack import Member, Pack, Streams
 from rnnsweep.core.readout import read_out
+from rnnsweep.core.recurrence import matrix_memory
 from rnnsweep.core.recurrence.cells import CellEngine
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import tiles, train_batch
@@ -53,6 +54,13 @@ def drives(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
         return plain(self, trace, drive, total)
 
     monkeypatch.setattr(CellEngine, "_of", spy)
+    fed = matrix_memory._fed
+
+    def spy_fed(record: Any) -> Any:
+        kept.append((found := fed(record))[2])
+        return found
+
+    monkeypatch.setattr(matrix_memory, "_fed", spy_fed)
     return kept
 
 
@@ -73,6 +81,8 @@ def held(pack: Pack, drives: list[torch.Tensor]) -> int:
         for tensor in tensors_of(batch.inputs, feed, record, trace, loop.inputs, *drives, out)
         if tensor.is_floating_point() and not {T, T + 1, T * B}.isdisjoint(tensor.shape) and tensor.shape[-1] != T
     ]
+    # states before chunks of steps, which have no time axis
+    timed += [memory for memory in getattr(record, "memories", ()) if memory is not None]
     return sum({part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in timed}.values())
 
 

@@ -39,7 +39,9 @@ class Mlstm(CellFamily):
 
     Numerics:
         Carried with the stabiliser m, so that no exponent is above 0: see `MatrixMemoryCell`. Gradients in closed form.
-        Steps run one after the other, not in the parallel form; a state has H (D + 2) + N numbers.
+        Nothing but the memory goes from step to step: chunks of steps are products, see `MatrixMemoryEngine`. A state
+        has H (D + 2) + N numbers; a record has one per chunk. What looks at every step's whole state (rules forward in
+        time, zoneout) has the cell step by step.
 
     References:
         Beck et al. (2024), eq. 19-27 and appendix A. Ours differs: the loop alone, without norm, convolution and

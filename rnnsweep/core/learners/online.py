@@ -81,7 +81,7 @@ class OnlineLearner(Learner):
         trained_start = any(spec.role == "state" for spec in program.layout.specs)
         steps = LocalSteps(record, only.activation, only.family.cell, trained_start=trained_start)
         loop = steps.gradients(self.follow(steps, whole_direct(direct, steps.size), own or {}))
-        state = None if batch.state is None else record.h[:, -1].clone()
+        state = None if batch.state is None else record.at(record.inputs.shape[1]).clone()
         # Last: an engine may reuse the record's memory.
         trace = found.top.backward(direct, keep=True)[1] if want.trace else None
         named = merged(named, only.pullback(loop), out.gradients)

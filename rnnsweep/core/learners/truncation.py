@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,9 +11,6 @@ from rnnsweep.core import numerics
 from rnnsweep.core.loops import LoopRun
 from rnnsweep.core.sequence_lengths import per_sequence
 from rnnsweep.core.types import Direct, LoopGradients, Record, Trace
-
-# Not cut like the rest: h has one step more, the others have no time axis.
-_WHOLE = ("h", "weights", "lengths")
 
 
 def backward(
@@ -43,31 +40,17 @@ def backward(
     apart = record.lengths.ndim == 2 and record.weights.h0 is not None
     if one or direct.steps is None:
         end = direct if direct.steps is None else Direct(steps=direct.steps[:, T - horizon :].contiguous())
-        found, trace = replace(loop, record=_cut(record, T - horizon, T)).backward(end, keep=keep or apart)
+        found, trace = replace(loop, record=record.between(T - horizon, T)).backward(end, keep=keep or apart)
         # One chunk is all: earlier steps get no error.
         return _placed(_begun(found, trace, record, T - horizon), T - horizon), trace if keep else None
     cuts = [(max(0, end - horizon), end) for end in range(T, 0, -horizon)]
     loops, traces = [], []
     for start, end in cuts:
         part = Direct(steps=direct.steps[:, start:end].contiguous())
-        found, trace = replace(loop, record=_cut(record, start, end)).backward(part, keep=keep or apart)
+        found, trace = replace(loop, record=record.between(start, end)).backward(part, keep=keep or apart)
         loops.append(_begun(found, trace, record, start))
         traces.append(trace)
     return _sum(loops), _joined(record, direct, traces) if keep else None
-
-
-def _cut(record: Record, start: int, end: int) -> Record:
-    """The record of steps start..end-1; a sequence that begins later keeps one (idle) step."""
-    T = record.h.shape[1] - 1
-    # At least 1 step per sequence; no error reaches one before its start, so that it adds 0.
-    lengths = (record.lengths - (T - end)).clamp(1, end - start)
-    parts = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _WHOLE}
-    # Contiguous: fused loops address plain memory.
-    timed = {name: None if part is None else part[:, start:end].contiguous() for name, part in parts.items()}
-    weights, masks = record.weights, record.weights.masks
-    weights = weights if masks is None else replace(weights, masks=masks.between(start, end))
-    h = record.h[:, start : end + 1].contiguous()
-    return replace(record, **timed, h=h, weights=weights, lengths=lengths)
 
 
 def _begun(loop: LoopGradients, trace: Trace | None, record: Record, start: int) -> LoopGradients:

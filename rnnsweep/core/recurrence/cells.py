@@ -101,6 +101,11 @@ class Cell(ABC):
         """Entries per step and sequence of a record with its trace: states, x, delta, what is kept, drives."""
         return 2 * self.state + self.product + self.kept + self.drive * (1 if self.additive else 2)
 
+    @property
+    def error_width(self) -> int:
+        """Entries per step and sequence that a way back makes of given errors: those of whole states."""
+        return self.state
+
     @abstractmethod
     def engine(self) -> Engine:
         """What runs the cell where no fused loop does."""

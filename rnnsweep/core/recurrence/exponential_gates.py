@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import (
     Drive,
     Kept,
@@ -32,10 +33,9 @@ from rnnsweep.core.recurrence.cells import (
 )
 from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
 from rnnsweep.core.recurrence.gated_formulas import ExponentialForget, ScalarMemory
+from rnnsweep.core.recurrence.head_memories import HeadMemories
+from rnnsweep.core.recurrence.matrix_memory import LARGEST, MatrixMemoryEngine, bound_of, record_width
 from rnnsweep.core.recurrence.step_formulas import StepFormulas
-
-_LARGEST = 80.0
-"""Of |m| as the exponent of the divisor's bound: e^80 is finite in float32, and e^-80 is not 0."""
 
 
 class _Weights(NamedTuple):
@@ -107,14 +107,13 @@ class ExponentialForgetCell(ScalarMemoryCell):
 
 
 @dataclass(frozen=True)
-class MatrixMemoryCell(ProductCell):
+class MatrixMemoryCell(HeadMemories):
     """s = [h, C, n, m]; d = [q, k, v, o, i, f]; each of N heads of D units has a matrix C [D, D], n [D] and one m.
 
         C <- f' C + i' v k^T / sqrt(D)        n <- f' n + i' k / sqrt(D)        h = sigmoid(o) C q / max(|n q|, e^-m)
 
     Attributes:
-        heads: N; hidden is N D.
-        sigmoid_forget: whether f is a sigmoid, else an exponential.
+        heads, sigmoid_forget: see `HeadMemories`.
 
     Numerics:
         Sums over D are torch's over one axis. m begins as in `ScalarMemoryCell`; e^-m stays between e^-80 and e^80.
@@ -123,16 +122,6 @@ class MatrixMemoryCell(ProductCell):
         Beck et al. (2024), xLSTM, eq. 19-27 (mLSTM); stabilised as in their appendix. Ours differs from the code: no
         1e-6 is added to the divisor.
     """
-
-    heads: int = 1
-    sigmoid_forget: bool = True
-
-    apart: ClassVar[bool] = False  # the units of a head share n and m
-
-    @property
-    def size(self) -> int:
-        """D."""
-        return self.hidden // self.heads
 
     @property
     def state(self) -> int:
@@ -159,13 +148,27 @@ class MatrixMemoryCell(ProductCell):
         """Nothing besides drive and state."""
         return 0
 
+    @property
+    def record_width(self) -> int:
+        """See `matrix_memory.record_width`: of whole states there is one per chunk of steps."""
+        return record_width(self)
+
+    @property
+    def error_width(self) -> int:
+        """Errors are used as they are given."""
+        return 0
+
+    def engine(self) -> Engine:
+        """Chunks of steps."""
+        return MatrixMemoryEngine(self)
+
     def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
         """[h, C, n, m]."""
         del a, own
         q, k, v, o, i, f = self._drives(d)
-        memory, n, m = self._memory(s)
-        first = self._empty(s, n)
-        weights = _weights(torch.where(first, i, _log_forget(f, self.sigmoid_forget) + m), i)
+        memory, n, m = self.memory(s)
+        first = self.empty(s)
+        weights = _weights(torch.where(first, i, self.log_forget(f) + m), i)
         memory, n = _written(weights, memory, n, k, v)
         h = sigmoid(o) * _read(memory, n, weights.m, q)[0]
         return torch.cat([part.flatten(2) for part in (h, memory, n, weights.m)], -1)
@@ -188,20 +191,20 @@ class MatrixMemoryCell(ProductCell):
         """Closed form; what was written is formed again from drive and state."""
         del own
         q, k, v, o, i, f = self._drives(d)
-        memory, n, m = self._memory(s)
-        first = self._empty(s, n)
-        weights = _weights(torch.where(first, i, _log_forget(f, self.sigmoid_forget) + m), i)
+        memory, n, m = self.memory(s)
+        first = self.empty(s)
+        weights = _weights(torch.where(first, i, self.log_forget(f) + m), i)
         now, now_n = _written(weights, memory, n, k, v)
         o = sigmoid(o)
         y, divisor, inside = _read(now, now_n, weights.m, q)
-        gh, (g_memory, g_n, g_m) = g[..., : self.hidden].unflatten(-1, (self.heads, self.size)), self._memory(g)
+        gh, (g_memory, g_n, g_m) = g[..., : self.hidden].unflatten(-1, (self.heads, self.size)), self.memory(g)
         to_y = gh * o / divisor
         to_divisor = -(to_y * y).sum(-1, keepdim=True)
         # |n q| is the divisor where it is the larger one, else e^-m, which is constant beyond its bounds.
-        bound = _bound(weights.m)
+        bound = bound_of(weights.m)
         by_n = inside.abs() >= bound
         to_inside = torch.where(by_n, to_divisor * torch.sign(inside), torch.zeros_like(inside))
-        by_m = ~by_n & (weights.m.abs() <= _LARGEST)
+        by_m = ~by_n & (weights.m.abs() <= LARGEST)
         g_m = g_m - torch.where(by_m, to_divisor * bound, torch.zeros_like(inside))
         g_memory = (to_y[..., :, None] * q[..., None, :]).add_(g_memory)
         g_n = g_n + to_inside * q
@@ -225,16 +228,6 @@ class MatrixMemoryCell(ProductCell):
         i, f = d[..., 4 * H : 4 * H + N, None], d[..., 4 * H + N :, None]
         return q, k / math.sqrt(self.size), v, o, i, f
 
-    def _empty(self, s: Tensor, n: Tensor) -> Tensor:
-        """Heads that have written nothing yet, [P, B, N, 1]: neither n nor what was read of C says anything."""
-        return ((n == 0) & (s[..., : self.hidden].unflatten(-1, (self.heads, self.size)) == 0)).all(-1, keepdim=True)
-
-    def _memory(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """C [P, B, N, D, D], n [P, B, N, D] and m [P, B, N, 1] of a state or of its gradient."""
-        H, N, D = self.hidden, self.heads, self.size
-        memory, n, m = s[..., H:].split([H * D, H, N], -1)
-        return memory.unflatten(-1, (N, D, D)), n.unflatten(-1, (N, D)), m[..., None]
-
 
 def _written(weights: _Weights, memory: Tensor, n: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """The next C and n."""
@@ -246,11 +239,6 @@ def _written(weights: _Weights, memory: Tensor, n: Tensor, k: Tensor, v: Tensor)
 def _read(memory: Tensor, n: Tensor, m: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(C q / divisor, divisor, n q)."""
     inside = (n * q).sum(-1, keepdim=True)
-    size, bound = inside.abs(), _bound(m)
+    size, bound = inside.abs(), bound_of(m)
     divisor = torch.where(size >= bound, size, bound)
     return (memory * q[..., None, :]).sum(-1) / divisor, divisor, inside
-
-
-def _bound(m: Tensor) -> Tensor:
-    """e^-m: 1, as it is carried."""
-    return torch.exp(-m.clamp(-_LARGEST, _LARGEST))

@@ -76,7 +76,7 @@ class LocalSteps:
     """
 
     def __init__(self, record: Record, activation: Activation, cell: Cell | None, *, trained_start: bool) -> None:
-        w = record.weights
+        record, w = record.whole(), record.weights
         assert cell is None or isinstance(cell, ProductCell)  # own cells are refused
         assert w.w_in is not None  # families with a filter of their own are refused
         self.record, self.activation, self.cell = record, activation, cell

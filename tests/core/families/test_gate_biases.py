@@ -59,6 +59,7 @@ def kept(family: Family, values: dict[str, torch.Tensor], engine: str, inputs: f
     weights = replace(family.weights(row, hypers), h0=start)
     feed = family.feed(row, hypers, batch, lengths, ReferenceEngine())
     record = program.engine.forward(feed.inputs, weights, program.activation, lengths)
+    record = record.whole()
     memory = record.h[0, :, 0, first : first + H]
     if stabilised:
         memory = memory * record.h[0, :, 0, -H:].exp()
