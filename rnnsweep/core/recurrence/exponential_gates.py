@@ -25,7 +25,6 @@ from rnnsweep.core.recurrence.cells import (
     Kept,
     Own,
     PreActivation,
-    ProductCell,
     Pulled,
     State,
     sigmoid,
