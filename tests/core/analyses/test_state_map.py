@@ -31,7 +31,7 @@ def test_states_are_those_of_the_training_engine(family):
     program, batch = rows.program, rows.batch(3)
     feed = family.feed(rows.values, rows.hypers, batch.inputs, batch.lengths, rows.program.engine)
     weights = family.weights(rows.values, rows.hypers)
-    h = program.engine.forward(feed.inputs, weights, program.activation, batch.lengths).whole()
+    h = program.engine.forward(feed.inputs, weights, program.activation, batch.lengths).whole().h
     with torch.no_grad():
         states = rows.loop.states(rows.loop.drives(batch.inputs))
     torch.testing.assert_close(states[..., : rows.loop.loop_size], h, rtol=1e-12, atol=1e-12)
