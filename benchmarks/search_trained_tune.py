@@ -190,11 +190,40 @@ def ranges(bench: Bench) -> dict[str, Any]:
     return found
 
 
+def points(seed: int, limit: DeviceTime) -> Any:
+    """Tune's random points, of which there may be more until the experiment ends: till then it keeps processes."""
+    from ray.tune.search.basic_variant import BasicVariantGenerator
+
+    class Points(BasicVariantGenerator):
+        def is_finished(self) -> bool:
+            return super().is_finished() and (limit.over or not self._live_trials)
+
+    return Points(random_state=seed)
+
+
+def keep_processes() -> None:
+    """A process that a trial has left waits for the next one: a second for each new one is most of what a search takes.
+
+    Tune keeps as many as trials are staged for at that moment, which is one or none for a population's members.
+    """
+    from ray.tune.execution import tune_controller
+
+    class Kept(tune_controller._ObjectCache):
+        def cache_object(self, key: Any, obj: Any) -> bool:
+            self._cached_objects[key].append(obj)
+            self._num_cached_objects += 1
+            return True
+
+        def flush_cached_objects(self, force_all: bool = False) -> Any:
+            return super().flush_cached_objects(force_all) if force_all else iter(())
+
+    tune_controller._ObjectCache = Kept
+
+
 def search(device: Any, name: str, population: bool, seed: int, trainings: int) -> dict[str, Any]:
     """One experiment of Tune."""
     import numpy as np
     from ray.tune.schedulers import AsyncHyperBandScheduler, PopulationBasedTraining
-    from ray.tune.search.basic_variant import BasicVariantGenerator
 
     bench, began = BENCHES[name], time.perf_counter()
     rungs, budget, space = bench.updates // EVERY, float(trainings * bench.updates), ranges(BENCHES[name])
@@ -208,20 +237,20 @@ def search(device: Any, name: str, population: bool, seed: int, trainings: int) 
         )
     else:
         scheduler = AsyncHyperBandScheduler(max_t=rungs, grace_period=1, reduction_factor=4)
+    limit = DeviceTime(budget, rungs)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         tuner = tune.Tuner(
             tune.with_resources(Network, {"cpu": 1}),
             param_space={**space, "population": population},
             tune_config=tune.TuneConfig(
-                search_alg=BasicVariantGenerator(random_state=seed),
+                search_alg=points(seed, limit),
                 scheduler=scheduler,
                 num_samples=trainings if population else MANY,
                 metric="loss",
                 mode="min",
-                max_concurrent_trials=ROWS,
-                reuse_actors=True,
+                reuse_actors=True,  # Ray has room for `ROWS` of them
             ),
-            run_config=tune.RunConfig(storage_path=folder, stop=DeviceTime(budget, rungs), verbose=0),
+            run_config=tune.RunConfig(storage_path=folder, stop=limit, verbose=0),
         )
         results = tuner.fit()
         if results.errors:
@@ -249,6 +278,7 @@ def main() -> None:
     options = parser.parse_args()
     out = Path(options.out)
     have = {(one["task"], one["search"], one["seed"]) for one in done(out)}
+    keep_processes()
     ray.init("local", num_cpus=ROWS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     device = ray.remote(Rows).options(name=ACTOR, num_cpus=0, max_concurrency=2 * ROWS).remote()
     for seed in range(options.first_seed, options.seeds):

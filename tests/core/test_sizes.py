@@ -90,7 +90,9 @@ def held(pack: Pack, drives: list[torch.Tensor]) -> int:
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "stack"])  # has two loops: see below
 def test_the_model_is_what_a_record_holds(family, task, tmp_path, drives):
     typed = [f"family={family}", f"task={task}", "task.length=40", "family.hidden=16", "training.batch=6", "space={}"]
-    config = load(None, [*typed, "engine=reference"], store=tmp_path).resolved
+    # Blocks keep more in their fused loops than step by step; the others there as much, and no padding.
+    engine = "cpu" if family in ("lru_block", "s5") else "reference"
+    config = load(None, [*typed, f"engine={engine}"], store=tmp_path).resolved
     units = build_units(config)
     program = build_program(config, units, torch.device("cpu"))
     pack = Pack(program)

@@ -81,11 +81,11 @@ class StateSpaceCell(Cell):
 
     @property
     def record_width(self) -> int:
-        """States, x, drives, and what fused loops keep: what goes into gelu and the gate, a mean and a spread.
+        """States, x, and what fused loops keep: drives, what goes into gelu and the gate, a line for mean and spread.
 
         Step by step the way back makes a graph of one layer at a time in their place.
         """
-        return 2 * self.state + 2 * self.hidden + self.gate_width + 2
+        return 2 * self.state + 2 * self.hidden + self.gate_width + 16
 
     def engine(self) -> StateSpaceEngine:
         """All steps at once but for the recurrence."""

@@ -184,7 +184,9 @@ def block_backward_rows(zero, job, first, last, thread, scratch):
         # Blocks are counted from the end, and stop at the row's own start: a shorter pack has the same ones.
         for end in range(job.T, own, -job.chunk):
             begin = max(own, end - job.chunk)
-            _block(zero, job, p, begin, end - begin, here)
+            _block(
+                zero, job, p, t=begin, steps=end - begin, here=here,
+            )  # fmt: skip
         _before_start(zero, job, p, own, here)
         _write_sums(zero, job, p, here)
 
@@ -250,10 +252,16 @@ def _block(zero, job, p, t, steps, here):
     silent = 0 if job.steps != 0 else min(steps, max(0, job.T - 1 - t))
     if silent < steps:
         skip = silent * job.B
-        _behind(zero, job, p, t + silent, rows - skip, skip, z + skip * ldz * size, ldz, here)
+        _behind(
+            zero, job, p, t=t + silent, rows=rows - skip, skip=skip, z=z + skip * ldz * size, ldz=ldz, here=here,
+        )  # fmt: skip
     _through_time(zero, job, p, t, steps, here)
-    add(zero, rows, z, ldz, H, here.gx, X, 2 * job.N, here.db)
-    times(zero, rows, here.gx, X, 2 * job.N, here.b, here.gz, V, here.gz, V, H)
+    add(
+        zero, count=rows, left=z, ldl=ldz, rows=H, right=here.gx, ldr=X, columns=2 * job.N, total=here.db,
+    )  # fmt: skip
+    times(
+        zero, rows, a=here.gx, lda=X, inner=2 * job.N, b=here.b, start=here.gz, ldstart=V, c=here.gz, ldc=V, columns=H,
+    )  # fmt: skip
     if job.prenorm != 0:
         pulled = NormPull(
             g=here.gz, ldg=V, more=here.gs, ldmore=V, out=here.gz, ldout=V, x=u, ldx=K, stats=stats, ldstats=K,
@@ -264,9 +272,13 @@ def _block(zero, job, p, t, steps, here):
         plus(zero, Plus(out=here.gz, ldout=V, x=here.gs, ldx=V, rows=rows, H=H))
     if job.dw_in != 0:
         inputs = job.inputs + (p * job.T + t) * job.B * job.I * size
-        add(zero, rows, inputs, job.I, job.I, here.gz, V, H, here.dw_in)
+        add(
+            zero, count=rows, left=inputs, ldl=job.I, rows=job.I, right=here.gz, ldr=V, columns=H, total=here.dw_in,
+        )  # fmt: skip
     if job.dbias != 0:  # a column of ones, as one number with stride 0
-        add(zero, rows, here.one, 0, 1, here.gz, V, H, here.dbias)
+        add(
+            zero, count=rows, left=here.one, ldl=0, rows=1, right=here.gz, ldr=V, columns=H, total=here.dbias,
+        )  # fmt: skip
     for n in range(rows if job.drive != 0 else 0):
         drive = job.drive + ((p * job.T + t) * job.B + n) * H * size
         copy(zero, target=drive, source=here.gz + n * V * size, count=H)
@@ -305,10 +317,17 @@ def _behind(zero, job, p, t, rows, skip, z, ldz, here):
             lddw=W, rows=rows, H=H,
         )  # fmt: skip
         gate_pull(zero, opened)
-        add(zero, rows, here.v, V, H, here.gw, W, job.G, here.dw_gate)
-        add(zero, rows, here.one, 0, 1, here.gw, W, job.G, here.db_gate)
+        add(
+            zero, count=rows, left=here.v, ldl=V, rows=H, right=here.gw, ldr=W, columns=job.G, total=here.dw_gate,
+        )  # fmt: skip
+        add(
+            zero, count=rows, left=here.one, ldl=0, rows=1, right=here.gw, ldr=W, columns=job.G, total=here.db_gate,
+        )  # fmt: skip
         start, ldstart = (here.zeros, 0) if job.G > H else (here.gv, V)
-        times(zero, rows, here.gw, W, job.G, here.w_gate, start, ldstart, here.gv, V, H)
+        times(
+            zero, rows, a=here.gw, lda=W, inner=job.G, b=here.w_gate, start=start, ldstart=ldstart, c=here.gv, ldc=V,
+            columns=H,
+        )  # fmt: skip
     else:
         copy(zero, target=here.gv, source=gs, count=rows * V)
     pulled_gelu = GeluPull(
@@ -317,9 +336,13 @@ def _behind(zero, job, p, t, rows, skip, z, ldz, here):
     )  # fmt: skip
     gelu_pull(zero, pulled_gelu)
     x = job.h + ((p * (job.T + 1) + t + 1) * job.B * S + H) * size
-    add(zero, rows, x, S, 2 * N, here.gv, V, H, here.dc)
+    add(
+        zero, count=rows, left=x, ldl=S, rows=2 * N, right=here.gv, ldr=V, columns=H, total=here.dc,
+    )  # fmt: skip
     # what later calls give x directly is there already
-    times(zero, rows, here.gv, V, H, here.c, gx, X, gx, X, 2 * N)
+    times(
+        zero, rows, a=here.gv, lda=V, inner=H, b=here.c, start=gx, ldstart=X, c=gx, ldc=X, columns=2 * N,
+    )  # fmt: skip
 
 
 @inlined

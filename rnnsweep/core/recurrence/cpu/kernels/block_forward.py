@@ -205,7 +205,9 @@ def _block(zero, job, p, t, steps, here):
             x=u, ldx=K, out=z, ldout=V, gain=gain, shift=shift, stats=stats, ldstats=K, again=0, rows=rows, H=H
         )  # fmt: skip
         norm(zero, first)
-    times(zero, rows, z, ldz, H, here.b, here.zeros, 0, here.into, X, 2 * N)
+    times(
+        zero, rows, a=z, lda=ldz, inner=H, b=here.b, start=here.zeros, ldstart=0, c=here.into, ldc=X, columns=2 * N,
+    )  # fmt: skip
     for n in range(steps):
         x = before + n * step + H * size
         moved = Turn(
@@ -214,10 +216,16 @@ def _block(zero, job, p, t, steps, here):
             samples=job.B, N=N,
         )  # fmt: skip
         turn(zero, moved)
-    times(zero, rows, shown + H * size, S, 2 * N, here.c, here.zeros, 0, y, K, H)
+    times(
+        zero, rows, a=shown + H * size, lda=S, inner=2 * N, b=here.c, start=here.zeros, ldstart=0, c=y, ldc=K,
+        columns=H,
+    )  # fmt: skip
     gelu(zero, Gelu(y=y, ldy=K, z=z, ldz=ldz, d=job.d + p * H * size, v=here.v, ldv=V, rows=rows, H=H))
     if job.gate != NO_GATE:
-        times(zero, rows, here.v, V, H, here.w_gate, here.b_gate, 0, w, K, job.G)
+        times(
+            zero, rows, a=here.v, lda=V, inner=H, b=here.w_gate, start=here.b_gate, ldstart=0, c=w, ldc=K,
+            columns=job.G,
+        )  # fmt: skip
     # A full gate multiplies the two halves of w, half a gate v and w.
     value, ldvalue, weighed = here.v, V, w
     if job.G > H:
@@ -242,7 +250,10 @@ def _drives(zero, job, p, t, rows, u, here):
     size, H, K = item_bytes(zero), job.H, job.K
     inputs = job.inputs + (p * job.T + t) * job.B * job.I * size
     if job.w_in != 0:
-        times(zero, rows, inputs, job.I, job.I, here.w_in, here.bias, 0, u, K, H)
+        times(
+            zero, rows, a=inputs, lda=job.I, inner=job.I, b=here.w_in, start=here.bias, ldstart=0, c=u, ldc=K,
+            columns=H,
+        )  # fmt: skip
     else:
         for n in range(rows):
             copy(zero, target=u + n * K * size, source=inputs + n * H * size, count=H)
