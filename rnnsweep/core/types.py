@@ -447,18 +447,3 @@ class KernelArguments:
             # the way back of a loop asks again of what its way there asked; whoever writes into it changes the version
             _CHECKED[tensor] = (tensor._version, low, high)  # pyright: ignore[reportPrivateUsage]
         return tensor.contiguous()
-
-
-def check_parts(record: Record, direct: Direct, name: str, derives_slope: bool) -> None:
-    """Raise `ValueError` for parts of a record or of its direct gradients without which a loop would read nothing.
-
-    Args:
-        record, direct: what a backward loop goes over.
-        name: the activation's. derives_slope: whether its f' is read from the state.
-    """
-    if (direct.last is None) == (direct.steps is None):
-        raise ValueError("one of the two direct parts must be given: last, or steps")
-    if record.slope is None and not (derives_slope and record.weights.leak is None):
-        raise ValueError(f"a record of {name} without slopes: another activation's, or another leak's?")
-    if record.slope is None and record.weights.act_bias is not None:
-        raise ValueError(f"{name} has no parameter act_bias")

@@ -13,6 +13,7 @@ from rnnsweep.core import numerics
 from rnnsweep.core.recurrence.base import driven
 from rnnsweep.core.recurrence.cells import Cell, KeptRecord, whole_direct
 from rnnsweep.core.recurrence.described_cells import TENSORS
+from rnnsweep.core.recurrence.direct_parts import direct_width
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of, parameter
 from rnnsweep.core.recurrence.gpu.description import Description
 from rnnsweep.core.recurrence.gpu.loops import Errors, Loops, fuses_inputs
@@ -167,12 +168,5 @@ class CellLoops:
         return at.packed("h0", w.h0, (P, width))
 
     def _direct(self, at: KernelArguments, direct: Direct, sizes: tuple[int, int, int]) -> Direct:
-        if (direct.last is None) == (direct.steps is None):
-            raise ValueError("one of the two direct parts must be given: last, or steps")
-        P, T, B = sizes
-        given = direct.last if direct.steps is None else direct.steps
-        assert given is not None
-        width = given.shape[-1]
-        if width > self.cell.state:
-            raise ValueError(f"direct gradients have {width} entries; a state has {self.cell.state}")
+        (P, T, B), width = sizes, direct_width(direct, self.cell.state)
         return Direct(at.packed("last", direct.last, (P, B, width)), at.packed("steps", direct.steps, (P, T, B, width)))

@@ -18,6 +18,7 @@ from rnnsweep.core.recurrence.base import (
     TermResult,
 )
 from rnnsweep.core.recurrence.diagonal_loops import DiagonalLoops
+from rnnsweep.core.recurrence.direct_parts import check_parts
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of, parameter
@@ -36,7 +37,6 @@ from rnnsweep.core.types import (
     LoopWeights,
     Record,
     Trace,
-    check_parts,
 )
 from rnnsweep.extras import install_hint
 

@@ -15,6 +15,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     Workspace,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
+from rnnsweep.core.recurrence.direct_parts import direct_width
 from rnnsweep.core.recurrence.state_space import StateSpaceCell
 from rnnsweep.core.recurrence.wrapping import OneCellEngine
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Trace
@@ -92,7 +93,7 @@ class BlockLoops:
         w, cell, dtype = record.weights, self.cell, record.h.dtype
         P, T, B, I = record.inputs.shape  # noqa: E741
         at, K, G, H, S = TensorAddresses(dtype), self._kept(dtype), cell.gate_width, cell.hidden, cell.state
-        given, (rows, each) = self._direct_width(direct), at.lengths(record.lengths, P, B, T)
+        given, (rows, each) = direct_width(direct, cell.state), at.lengths(record.lengths, P, B, T)
         grads, back = self._gradients(record), self._workspace.take((P, T, B, S), dtype) if keep else None
         job = kernels.BlockBackwardJob(
             T=T, B=B, I=I, **self._sizes(T, B, dtype), **self._read(at, w, P), gate=FROM_SHARES if G else NO_GATE,
@@ -163,13 +164,3 @@ class BlockLoops:
         """Entries of what is kept of a sample, see `kernels.block_forward`."""
         V, _, W = self._lined(dtype)
         return 2 * V + W + ALIGN // dtype.itemsize  # a mean and a spread: a line of their own
-
-    def _direct_width(self, direct: Direct) -> int:
-        """Entries of the direct gradients: at least what is shown, at most the whole state."""
-        if (direct.last is None) == (direct.steps is None):
-            raise ValueError("one of the two direct parts must be given: last, or steps")
-        given = direct.last if direct.steps is None else direct.steps
-        assert given is not None
-        if given.shape[-1] > self.cell.state:
-            raise ValueError(f"direct gradients have {given.shape[-1]} entries; a state has {self.cell.state}")
-        return given.shape[-1]

@@ -16,6 +16,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.described_cells import DescribedCell
+from rnnsweep.core.recurrence.direct_parts import direct_width
 from rnnsweep.core.recurrence.known_formulas import FORMULAS
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 
@@ -87,7 +88,7 @@ class CellLoops:
 
         w, cell, dtype, new = record.weights, self.cell, record.h.dtype, self._workspace.take
         P, T, B, I = record.inputs.shape  # noqa: E741
-        at, D, X, given = TensorAddresses(dtype), cell.drive, self._entered, self._direct_width(direct)
+        at, D, X, given = TensorAddresses(dtype), cell.drive, self._entered, direct_width(direct, cell.state)
         # Blocks as in `CpuEngine`: as many samples, whatever the batch. Without a matrix few traces show errors of x.
         chunk, whole = min(T, -(-SAMPLES_PER_BLOCK // B)), w.w_in is None or (keep and self._shown)
         dx = new((P, T, B, X) if whole else (self._threads.count, chunk, B, X), dtype)
@@ -165,13 +166,3 @@ class CellLoops:
         if width > self.cell.state:
             raise ValueError(f"h0 has {width} entries; a state has {self.cell.state}")
         return width
-
-    def _direct_width(self, direct: Direct) -> int:
-        """Entries of the direct gradients: at most the whole S."""
-        if (direct.last is None) == (direct.steps is None):
-            raise ValueError("one of the two direct parts must be given: last, or steps")
-        given = direct.last if direct.steps is None else direct.steps
-        assert given is not None
-        if given.shape[-1] > self.cell.state:
-            raise ValueError(f"direct gradients have {given.shape[-1]} entries; a state has {self.cell.state}")
-        return given.shape[-1]

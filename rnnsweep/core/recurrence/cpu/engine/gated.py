@@ -20,6 +20,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
+from rnnsweep.core.recurrence.direct_parts import direct_width
 from rnnsweep.core.recurrence.wrapping import Filtering, OfOneCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 
@@ -109,7 +110,7 @@ class GatedEngine(OfOneCell, Filtering):
         assert isinstance(record, KeptRecord)
         w, cell, H, dtype, new = record.weights, self.cell, self.cell.hidden, record.h.dtype, self._workspace.take
         P, T, B, I = record.inputs.shape  # noqa: E741
-        A, at, given = cell.product, TensorAddresses(dtype), self._direct_width(direct)
+        A, at, given = cell.product, TensorAddresses(dtype), direct_width(direct, cell.state, least=cell.hidden)
         # Blocks as in `CpuEngine`: as many samples, whatever the batch.
         chunk, whole = min(T, -(-SAMPLES_PER_BLOCK // B)), keep or w.w_in is None
         # Four blocks for both cells, so that one product sums inputs and biases of either.
@@ -187,16 +188,6 @@ class GatedEngine(OfOneCell, Filtering):
         if width > self.cell.state:
             raise ValueError(f"h0 has {width} entries; a state has {self.cell.state}")
         return width
-
-    def _direct_width(self, direct: Direct) -> int:
-        """Entries of the direct gradients: the visible H, or the whole S."""
-        if (direct.last is None) == (direct.steps is None):
-            raise ValueError("one of the two direct parts must be given: last, or steps")
-        given = direct.last if direct.steps is None else direct.steps
-        assert given is not None
-        if not self.cell.hidden <= given.shape[-1] <= self.cell.state:
-            raise ValueError(f"direct gradients have {given.shape[-1]} entries, not {self.cell.hidden}")
-        return given.shape[-1]
 
     def _drives(self, delta: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T B A"]:
         """Gradients of given drives."""

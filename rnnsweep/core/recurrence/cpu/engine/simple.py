@@ -26,9 +26,10 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
 )
 from rnnsweep.core.recurrence.cpu.engine.filter_loops import FilterLoops
 from rnnsweep.core.recurrence.diagonal_loops import DiagonalLoops
+from rnnsweep.core.recurrence.direct_parts import check_parts
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.layer_norm import NormedRecord
-from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace, check_parts
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
 
 
 class CpuEngine:
