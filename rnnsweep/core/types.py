@@ -9,15 +9,14 @@ Sequences are right-aligned: all end at T_max; own steps are t >= T_max - length
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int64, Num, Shaped
+from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from rnnsweep.core.kernels import kernels_for
 
@@ -379,71 +378,38 @@ class Wanted:
     term_rows: Bool[Tensor, " P"] | None = None
 
 
-_CHECKED: MutableMapping[Tensor, tuple[int, int, int]] = WeakTensorKeyDictionary()
-"""Of tensors on a device whose range was asserted: their version then, and the range."""
+def given_part(direct: Direct) -> Float[Tensor, "P ... S"]:
+    """Of the two parts the one that there is; `ValueError` for both or none."""
+    if direct.last is not None and direct.steps is None:
+        return direct.last
+    if direct.steps is None or direct.last is not None:
+        raise ValueError("one of the two direct parts must be given: last, or steps")
+    return direct.steps
 
 
-class KernelArguments:
-    """What may reach a compiled kernel: tensors and numbers as it counts on them.
-
-    A kernel trusts type, place, shape and range blindly: a wrong one reads or writes foreign memory.
-
-    Args:
-        dtype: element type of the loop; whole numbers are int64.
-        device: where all tensors of the launch are.
+def direct_width(direct: Direct, most: int, least: int = 0) -> int:
+    """Entries per sample of the part that is given.
 
     Raises:
-        TypeError: a tensor of another type or elsewhere: its bytes would be misread.
-        ValueError: a tensor of another shape, or a whole number out of its range.
-
-    Numerics:
-        Values are never converted.
+        ValueError: both parts are given or none, or one with other than `least` to `most` entries.
     """
+    width = given_part(direct).shape[-1]
+    if width > most:
+        raise ValueError(f"direct gradients have {width} entries; a state has {most}")
+    if width < least:
+        raise ValueError(f"direct gradients have {width} entries, not {least}")
+    return width
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        if dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"{dtype} has no fused loop; there are float32 and float64")
-        self.dtype, self.device = dtype, device
 
-    def check(
-        self, name: str, tensor: Shaped[Tensor, " ..."], shape: tuple[int, ...], dtype: torch.dtype | None = None
-    ) -> None:
-        """Raise unless the tensor is of this shape, of the loop's type (or `dtype`), and where the loop runs."""
-        wanted = dtype or self.dtype
-        if tensor.dtype != wanted or tensor.device != self.device:
-            raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; this loop takes {wanted} on {self.device}")
-        if tensor.shape != shape:
-            raise ValueError(f"{name} is {list(tensor.shape)}; this loop takes {list(shape)}")
+def check_parts(record: Record, direct: Direct, name: str, derives_slope: bool) -> None:
+    """Raise `ValueError` for parts of a record or of its direct gradients without which a loop would read nothing.
 
-    @overload
-    def packed(self, name: str, tensor: Num[Tensor, " ..."], shape: tuple[int, ...]) -> Num[Tensor, " ..."]: ...
-    @overload
-    def packed(self, name: str, tensor: None, shape: tuple[int, ...]) -> None: ...
-    @overload
-    def packed(
-        self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]
-    ) -> Num[Tensor, " ..."] | None: ...
-    def packed(
-        self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]
-    ) -> Num[Tensor, " ..."] | None:
-        """The tensor, checked and without gaps; None for None."""
-        if tensor is None:
-            return None
-        self.check(name, tensor, shape)
-        return tensor.contiguous()
-
-    def whole(self, name: str, tensor: Shaped[Tensor, " ..."], count: int, low: int, high: int) -> Int64[Tensor, " P"]:
-        """The tensor without gaps, int64 [count] with low <= values <= high: a kernel walks as far as they say."""
-        self.check(name, tensor, (count,), torch.int64)
-        if tensor.device.type == "cpu":
-            # for so few numbers many times faster than a reduction
-            values: list[int] = tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            if values and not (low <= min(values) and max(values) <= high):
-                raise ValueError(f"{name} = {values} is not within {low}..{high}")
-        elif count and _CHECKED.get(tensor) != (tensor._version, low, high):  # pyright: ignore[reportPrivateUsage]
-            # Asserted where they are: to read them here would wait for everything that the device has still to do.
-            inside = (tensor.clamp(low, high) == tensor).all()
-            torch._assert_async(inside, f"{name} is not within {low}..{high}")  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage, reportUnknownMemberType]
-            # the way back of a loop asks again of what its way there asked; whoever writes into it changes the version
-            _CHECKED[tensor] = (tensor._version, low, high)  # pyright: ignore[reportPrivateUsage]
-        return tensor.contiguous()
+    Args:
+        record, direct: what a backward loop goes over.
+        name: the activation's. derives_slope: whether its f' is read from the state.
+    """
+    given_part(direct)
+    if record.slope is None and not (derives_slope and record.weights.leak is None):
+        raise ValueError(f"a record of {name} without slopes: another activation's, or another leak's?")
+    if record.slope is None and record.weights.act_bias is not None:
+        raise ValueError(f"{name} has no parameter act_bias")

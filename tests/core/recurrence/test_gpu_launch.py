@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from rnnsweep.core.activations import ACTIVATIONS
+from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.gpu import compiling
-from rnnsweep.core.types import KernelArguments
 from tests.contract.test_engines import F64, Case
 from tests.core.recurrence.conftest import moved
 from tests.core.recurrence.test_launch import SIMPLE, B, H, I, P, T

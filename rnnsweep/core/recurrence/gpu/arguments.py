@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.gpu.description import Description
-from rnnsweep.core.types import KernelArguments
 
 _MOST_ENTRIES = 2**31 - 1
 

@@ -10,17 +10,17 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.base import driven
 from rnnsweep.core.recurrence.cells import Cell, KeptRecord, whole_direct
 from rnnsweep.core.recurrence.described_cells import TENSORS
-from rnnsweep.core.recurrence.direct_parts import direct_width
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of, parameter
 from rnnsweep.core.recurrence.gpu.description import Description
 from rnnsweep.core.recurrence.gpu.loops import Errors, Loops, fuses_inputs
 from rnnsweep.core.recurrence.gpu.weight_gradients import WantedWeights, weight_gradients
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.recurrence.step_formulas import StepFormulas
-from rnnsweep.core.types import Direct, KernelArguments, LoopGradients, LoopWeights, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Trace, direct_width
 
 
 class CellLoops:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.base import (
     BackwardTerm,
     Bounds,
@@ -18,7 +19,6 @@ from rnnsweep.core.recurrence.base import (
     TermResult,
 )
 from rnnsweep.core.recurrence.diagonal_loops import DiagonalLoops
-from rnnsweep.core.recurrence.direct_parts import check_parts
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.arguments import arguments, lengths_of, own_of, parameter
@@ -32,11 +32,11 @@ from rnnsweep.core.recurrence.gpu.simple_step import FUSED
 from rnnsweep.core.recurrence.gpu.weight_gradients import WantedWeights, weight_gradients
 from rnnsweep.core.types import (
     Direct,
-    KernelArguments,
     LoopGradients,
     LoopWeights,
     Record,
     Trace,
+    check_parts,
 )
 from rnnsweep.extras import install_hint
 

@@ -10,10 +10,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.gpu.arguments import arguments
 from rnnsweep.core.recurrence.gpu.filter_kernels import filter_back_kernel, filter_kernel, filter_sums_kernel
-from rnnsweep.core.types import KernelArguments
 
 _INNER_FUSED = 32
 WARPS = 1

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.base import Bounds, Judgement, StepRule, Tangent
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.source import program
-from rnnsweep.core.types import KernelArguments
 
 THREADS = 128
 SHARED = 8 * THREADS // 32

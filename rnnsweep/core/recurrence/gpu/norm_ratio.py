@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.base import NormRatio, TermResult
 from rnnsweep.core.recurrence.gpu import compiling
 from rnnsweep.core.recurrence.gpu.source import program
 from rnnsweep.core.recurrence.gpu.weight_gradients import WantedWeights, Weighted, weight_gradients
-from rnnsweep.core.types import KernelArguments, Trace
+from rnnsweep.core.types import Trace
 
 THREADS = 256
 SHARED = 2 * 8 * THREADS // 32

@@ -15,10 +15,9 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     Workspace,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
-from rnnsweep.core.recurrence.direct_parts import direct_width
 from rnnsweep.core.recurrence.state_space import StateSpaceCell
 from rnnsweep.core.recurrence.wrapping import OneCellEngine
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Trace, direct_width
 
 
 class BlockEngine(OneCellEngine):

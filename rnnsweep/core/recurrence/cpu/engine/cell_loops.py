@@ -16,9 +16,8 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.described_cells import DescribedCell
-from rnnsweep.core.recurrence.direct_parts import direct_width
 from rnnsweep.core.recurrence.known_formulas import FORMULAS
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace, direct_width
 
 
 class CellLoops:

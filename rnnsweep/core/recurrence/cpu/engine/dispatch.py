@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Int64, Num, Shaped
 from torch import Tensor
 
+from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
 from rnnsweep.core.sequence_lengths import row_lengths
-from rnnsweep.core.types import KernelArguments
 
 ALIGN = 64
 """Bytes: buffers begin on a cache line, and so on the longest vector's width."""

@@ -20,9 +20,8 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     width_of,
 )
 from rnnsweep.core.recurrence.cpu.engine.simple import CpuEngine
-from rnnsweep.core.recurrence.direct_parts import direct_width
 from rnnsweep.core.recurrence.wrapping import Filtering, OfOneCell
-from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace, direct_width
 
 
 class GatedEngine(OfOneCell, Filtering):

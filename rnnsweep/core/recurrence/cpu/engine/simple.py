@@ -26,10 +26,9 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import (
 )
 from rnnsweep.core.recurrence.cpu.engine.filter_loops import FilterLoops
 from rnnsweep.core.recurrence.diagonal_loops import DiagonalLoops
-from rnnsweep.core.recurrence.direct_parts import check_parts
 from rnnsweep.core.recurrence.filtering import DriveFilter, FilterGradients, FilterRecord
 from rnnsweep.core.recurrence.layer_norm import NormedRecord
-from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopMasks, LoopWeights, Record, Trace, check_parts
 
 
 class CpuEngine:
@@ -94,7 +93,7 @@ class CpuEngine:
         lengths: Int64[Tensor, "P ..."],
     ) -> Record:
         """See `Engine.forward`."""
-        found = self._diagonals.forward(inputs, weights, activation, lengths)
+        found = self._diagonals.forward(inputs, weights, activation, lengths) if weights.diagonals else None
         return self._forward(inputs, weights, activation, lengths) if found is None else found
 
     def _forward(
@@ -135,7 +134,7 @@ class CpuEngine:
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
     ) -> tuple[LoopGradients, Trace | None]:
         """See `Engine.backward`."""
-        found = self._diagonals.backward(record, direct, activation, keep=keep)
+        found = self._of_diagonals(record, direct, activation, keep=keep)
         return self._backward(record, direct, activation, None, keep=keep) if found is None else found
 
     def backward_with(
@@ -162,10 +161,15 @@ class CpuEngine:
             value=at.view("value", result.value, (P,)), share=at.view("share", result.share, (P,)),
             w_rec=at.view("w_rec", result.w_rec, (P, H, H)),
         )  # fmt: skip
-        found = self._diagonals.backward(record, direct, activation, keep=keep)
+        found = self._of_diagonals(record, direct, activation, keep=keep)
         # Of the product's loop the term alone, then: gradients are to the bit what they are without one.
         beside = self._backward(record, direct, activation, job, keep=keep and found is None)
         return *(beside if found is None else found), result
+
+    def _of_diagonals(
+        self, record: Record, direct: Direct, activation: Activation, *, keep: bool
+    ) -> tuple[LoopGradients, Trace | None] | None:
+        return self._diagonals.backward(record, direct, activation, keep=keep) if record.weights.diagonals else None
 
     def _backward(
         self, record: Record, direct: Direct, activation: Activation, term: Any, *, keep: bool
