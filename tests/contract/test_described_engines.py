@@ -257,7 +257,7 @@ class Case:
 
     def rows(self, index) -> Case:
         """The same rows in another pack."""
-        other = object.__new__(Case)
+        other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         pick = lambda x: None if x is None else x[index].contiguous()  # noqa: E731
         own = {name: pick(value) for name, value in self.weights.cell.items()}

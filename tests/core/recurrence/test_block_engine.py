@@ -15,7 +15,8 @@ from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.choose import engine_for
 from rnnsweep.core.recurrence.cpu.engine.blocks import BlockEngine
 from rnnsweep.core.recurrence.state_space import StateSpaceCell, StateSpaceEngine
-from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
+from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record
+from tests.contract import test_described_engines as described
 from tests.contract.test_engines import assert_close, tensors_of
 from tests.contract.test_sequence_lengths import differing
 from tests.kit.strangers import assert_rows_are_strangers, assert_short_rows_are_shorter_packs
@@ -28,7 +29,7 @@ SHAPE = (3, 23, 5, 13, 7, 4)
 """P, T, B, H, N, I."""
 
 
-class Case:
+class Case(described.Case):
     """A pack with everything in it: parameters, inputs or drives, lengths, direct gradients; drawn from a seed."""
 
     def __init__(self, kind=KINDS[0], shape=SHAPE, *, steps=False, driven=True, wide=False, h0=False, dtype=F64):
@@ -62,28 +63,6 @@ class Case:
         self.inputs = self.inputs * begun
         seen = cell.state if wide else H
         self.direct = Direct(steps=normal(P, T, B, seen) * begun) if steps else Direct(last=normal(P, B, seen))
-
-    def rows(self, index) -> Case:
-        """The same rows in another pack."""
-        other = object.__new__(Case)
-        other.__dict__.update(self.__dict__)
-        pick = lambda x: None if x is None else x[index].contiguous()  # noqa: E731
-        own = {name: pick(value) for name, value in self.weights.cell.items()}
-        other.weights = LoopWeights(**{k: pick(v) for k, v in tensors_of(self.weights).items()}, cell=own)
-        other.inputs, other.lengths = pick(self.inputs), pick(self.lengths)
-        other.direct = Direct(pick(self.direct.last), pick(self.direct.steps))
-        other.P = len(other.lengths)
-        return other
-
-    def record(self, engine: Engine) -> Record:
-        return engine.forward(self.inputs, self.weights, NONE, self.lengths)
-
-    def run(self, engine: Engine) -> tuple[Trace, dict[str, Tensor]]:
-        """Forward and backward; all results by name."""
-        record = self.record(engine)
-        grads, trace = engine.backward(record, self.direct, NONE)
-        assert trace is not None
-        return trace, {**named(grads), "h": record.h, "delta": trace.delta, "x": trace.x, "g": trace.totals()}
 
     def everything(self, engine: Engine) -> dict[str, Tensor]:
         """Results as the training core uses them."""
