@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from rnnsweep.core import subnormals
 from rnnsweep.core.free_run import free_run
 from rnnsweep.core.loops import loops_of, run
 from rnnsweep.core.metrics import scorers
@@ -40,6 +41,7 @@ class Scores:
     measured: dict[str, Float64[Tensor, " P"]]
 
 
+@subnormals.flushed()
 def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None) -> Scores:
     """Mean loss, share of wrong sequences, and the means of what the task measures.
 
@@ -54,7 +56,7 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
         side, each from the family's own first state; what is left over of an even share is not read. Where sequences
         have masks of their own, every step that counts has the same weight. Sums in float64, batch by batch. The
         task's probes are scored on as many sequences, of the same ids; in smaller mini-batches where theirs are longer,
-        so that they take no more memory.
+        so that they take no more memory. Subnormal numbers are 0, as in training (`core.subnormals`).
     """
     program = tile.program
     values, hypers = program.layout.view(tile.params), tile.unit_hypers("family")

@@ -18,9 +18,14 @@ def use_threads(count: int) -> None:
     """Let `of_rows` spread rows over so many threads from now on; a setting of the process."""
     for pool, _ in _pool:
         pool.shutdown(wait=False)
-    # A thread begins with as many of OpenMP's as there are cores, whatever torch was told: libraries split work then.
-    named = {"thread_name_prefix": "rnnsweep-host", "initializer": torch.set_num_threads, "initargs": (1,)}
+    named = {"thread_name_prefix": "rnnsweep-host", "initializer": _begin}
     _pool[:] = [(ThreadPoolExecutor(count, **named), count)] if count > 1 else []
+
+
+def _begin() -> None:
+    # A thread begins with as many of OpenMP's as there are cores, whatever torch was told: libraries split work then.
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # as the thread that trains, see `core.subnormals`
 
 
 def of_rows(work: Callable[[int], None], count: int) -> None:

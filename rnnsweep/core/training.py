@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from rnnsweep.core import diagnostics, evaluation
+from rnnsweep.core import diagnostics, evaluation, subnormals
 from rnnsweep.core.controllers.base import Context
 from rnnsweep.core.pack import NEVER, Pack
 from rnnsweep.core.tile import Tile, learn, tiles, train_batch, update
@@ -27,6 +27,7 @@ Later = list[Callable[[], None]]
 """What the host has still to do for a rung, each to be called once, on any thread."""
 
 
+@subnormals.flushed()
 def train_rung(
     pack: Pack, report_every: int, eval_every: int, watch: Watch | None = None, later: Later | None = None
 ) -> list[dict[str, float]]:
@@ -35,6 +36,9 @@ def train_rung(
     Rung r ends at update min(r * report_every, the row's budget). Rows are evaluated at every `eval_every`-th rung and
     when they end. Statuses and solved_at are set on the pack. `watch` is called after every update. Where `later` is
     given, what the host alone finds (spectra) is put there: once it is called, the metrics that were returned have it.
+
+    Numerics:
+        Subnormal numbers are 0 meanwhile (`core.subnormals`), in torch's operations as in the loops.
     """
     results: list[dict[str, float]] = []
     cuts = tiles(pack)
@@ -144,6 +148,7 @@ def _end(pack: Pack) -> None:
         pack.status.copy_(torch.where(solved, torch.full_like(pack.status, RowStatus.SOLVED), pack.status))
 
 
+@subnormals.flushed()
 def _complete(rows: list[dict[str, float]], find: Callable[[], dict[str, Tensor]]) -> None:
     for row, found in zip(rows, _rows(find(), len(rows)), strict=True):
         row.update(found)

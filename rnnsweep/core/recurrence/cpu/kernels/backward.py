@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.sums import BiasSum, bias_sum
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Ahead,
@@ -172,6 +173,7 @@ def backward_scratch(start, size, width, job):
 @kernel
 def backward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `BackwardJob`, by one thread."""
+    mode = flush_subnormals()
     size, full = item_bytes(zero), padded(zero, job.H)
     here = backward_scratch(scratch, size=size, width=full, job=job)
     for p in range(first, last):
@@ -189,6 +191,7 @@ def backward_rows(zero, job, first, last, thread, scratch):
         _write_sums(zero, job, p, here)
         if wants_term(job, p):
             write_term(zero, job, p, here.room, value, active)
+    restore_mode(mode)
 
 
 @inlined

@@ -25,6 +25,7 @@ from rnnsweep.core.recurrence.cpu.emit.block_steps import (
     plus,
     turn_back,
 )
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load_int, number, store
 from rnnsweep.core.recurrence.cpu.kernels.block_forward import lined, times
 from rnnsweep.core.recurrence.cpu.kernels.cell_forward import write_begins
@@ -171,6 +172,7 @@ def block_backward_scratch(start, size, V, X, W, job):
 @kernel
 def block_backward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `BlockBackwardJob`, by one thread."""
+    mode = flush_subnormals()
     size = item_bytes(zero)
     V, X, W = lined(zero, job.H), lined(zero, 2 * job.N), lined(zero, job.G)
     here = block_backward_scratch(scratch, size=size, V=V, X=X, W=W, job=job)
@@ -189,6 +191,7 @@ def block_backward_rows(zero, job, first, last, thread, scratch):
             )  # fmt: skip
         _before_start(zero, job, p, own, here)
         _write_sums(zero, job, p, here)
+    restore_mode(mode)
 
 
 @inlined

@@ -15,6 +15,7 @@ from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, 
 from rnnsweep.core.recurrence.cpu.emit.block_norms import Norm, norm
 from rnnsweep.core.recurrence.cpu.emit.block_steps import NO_GATE, Gate, Gelu, Turn, gate, gelu, turn
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import LINE, item_bytes, load_int, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.cell_forward import write_begins
 from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, fill, pack, padded, times_packed
@@ -122,6 +123,7 @@ def block_forward_scratch(start, size, V, X, W, job):
 @kernel
 def block_forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `BlockForwardJob`: all states, and what the backward loop wants to see again."""
+    mode = flush_subnormals()
     size = item_bytes(zero)
     V, X, W = lined(zero, job.H), lined(zero, 2 * job.N), lined(zero, job.G)
     here = block_forward_scratch(scratch, size=size, V=V, X=X, W=W, job=job)
@@ -138,6 +140,7 @@ def block_forward_rows(zero, job, first, last, thread, scratch):
         fill(zero, target=job.kept + p * job.T * job.B * job.K * size, count=own * job.B * job.K)
         for t in range(own, job.T, job.chunk):
             _block(zero, job, p, t, min(job.chunk, job.T - t), here)
+    restore_mode(mode)
 
 
 @inlined

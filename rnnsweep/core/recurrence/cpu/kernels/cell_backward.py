@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.cell_steps import CellPull, CellPullRead, cell_pull, cell_pull_read
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Ahead,
     fetch_ahead,
@@ -146,6 +147,7 @@ def cell_backward_scratch(start, size, S, A, D, R, N, job):
 @kernel
 def cell_backward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `CellBackwardJob`, by one thread."""
+    mode = flush_subnormals()
     size = item_bytes(zero)
     S, A, D, R = padded(zero, job.S), padded(zero, job.A), padded(zero, job.D), padded(zero, job.R)
     N = padded(zero, job.N)
@@ -169,6 +171,7 @@ def cell_backward_rows(zero, job, first, last, thread, scratch):
         write_begins(job, p, begins=here.begins)
         _through_time(zero, job, p, thread, here)
         _write_sums(zero, job, p, here)
+    restore_mode(mode)
 
 
 @inlined

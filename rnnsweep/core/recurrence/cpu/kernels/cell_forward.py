@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.cell_steps import CellRead, CellStep, cell_read, cell_step
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Ahead,
     fetch_ahead,
@@ -119,6 +120,7 @@ def cell_forward_scratch(start, size, made, rest, around, job):
 @kernel
 def cell_forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `CellForwardJob`: all states, and what the backward loop wants to see again."""
+    mode = flush_subnormals()
     here = cell_forward_scratch(
         scratch, size=item_bytes(zero), made=padded(zero, job.A), rest=padded(zero, job.X - job.A),
         around=padded(zero, job.N), job=job,
@@ -128,6 +130,7 @@ def cell_forward_rows(zero, job, first, last, thread, scratch):
         write_begins(job, p, begins=here.begins)
         _first_state(zero, job, p)
         _states(zero, job, p, here)
+    restore_mode(mode)
 
 
 @inlined

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.recursions import FilterPull, FilterStep, filter_pull, filter_step
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load_int, number, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     Outer,
@@ -86,6 +87,7 @@ def filter_scratch(start, size, width, job):
 @kernel
 def filter_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `FilterJob`: all drives, and what the way back wants to see again."""
+    mode = flush_subnormals()
     size, full = item_bytes(zero), padded(zero, job.G)
     here = filter_scratch(scratch, size=size, width=full, job=job)
     for p in range(first, last):
@@ -106,6 +108,7 @@ def filter_rows(zero, job, first, last, thread, scratch):
             else:
                 _drive(zero, job, p, t, here)
             _filter(zero, job, p, t, here)
+    restore_mode(mode)
 
 
 @inlined
@@ -207,6 +210,7 @@ def filter_back_scratch(start, size, width, job):
 @kernel
 def filter_back_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `FilterBackJob`."""
+    mode = flush_subnormals()
     size, full = item_bytes(zero), padded(zero, job.G)
     here = filter_back_scratch(scratch, size=size, width=full, job=job)
     # Padding of the ring is never written again, and reaches the padding of sums only.
@@ -232,6 +236,7 @@ def filter_back_rows(zero, job, first, last, thread, scratch):
             copy(zero, target=job.dbias + p * job.G * size, source=here.dbias, count=job.G)
         if job.dafter != 0:
             copy(zero, target=job.dafter + p * job.G * size, source=here.after, count=job.G)
+    restore_mode(mode)
 
 
 @inlined

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.products import Masked, Normalise, Product, Zoned, masked, normalise, zoned
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     LEAKY,
     PLAIN,
@@ -93,11 +94,13 @@ def forward_scratch(start, size, width, job):
 @kernel
 def forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `ForwardJob`: all states, and f' where it is wanted."""
+    mode = flush_subnormals()
     here = forward_scratch(scratch, size=item_bytes(zero), width=padded(zero, job.H), job=job)
     # One row from its first to its last step before the next one: the packed matrix stays in L2.
     for p in range(first, last):
         _prepare(zero, job, p, here)
         _states(zero, job, p, here)
+    restore_mode(mode)
 
 
 @inlined

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LookBack, LstmPull, gru_pull, look_back, lstm_pull
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Ahead,
     Sum,
@@ -180,6 +181,7 @@ def gated_backward_scratch(start, size, full, wide, four, job):
 @kernel
 def gated_backward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `GatedBackwardJob`, by one thread."""
+    mode = flush_subnormals()
     size, full = item_bytes(zero), padded(zero, job.H)
     A, four = _recurrent(job), padded(zero, 4 * job.H)
     here = gated_backward_scratch(scratch, size=size, full=full, wide=padded(zero, A), four=four, job=job)
@@ -198,6 +200,7 @@ def gated_backward_rows(zero, job, first, last, thread, scratch):
         )  # fmt: skip
         _through_time(zero, job, p, thread, here)
         _write_sums(zero, job, p, here)
+    restore_mode(mode)
 
 
 @inlined

@@ -21,6 +21,7 @@ from rnnsweep.core.recurrence.cpu.emit.gates import (
     lstm_step,
 )
 from rnnsweep.core.recurrence.cpu.emit.products import Masked, Normalise, Product, Zoned, masked, normalise, zoned
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, load_int, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.matrices import clear, copy, fill, hold, pack, padded, times_packed
 
@@ -120,11 +121,13 @@ def gated_forward_scratch(start, size, wide, job):
 @kernel
 def gated_forward_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `GatedForwardJob`: all states, and what the backward loop wants to see again."""
+    mode = flush_subnormals()
     here = gated_forward_scratch(scratch, size=item_bytes(zero), wide=_wide(zero, job), job=job)
     for p in range(first, last):
         _prepare(zero, job, p, here)
         _first_state(zero, job, p)
         _states(zero, job, p, here)
+    restore_mode(mode)
 
 
 @inlined

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map
 from rnnsweep.core.recurrence.cpu.emit.pivots import SIDE, Pivots, invert_block
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, number, store, vector_width
 from rnnsweep.core.recurrence.cpu.kernels.matrices import (
     Outer,
@@ -89,6 +90,7 @@ def inverse_scratch(start, size, width, job):
 @kernel
 def inverse_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `InverseJob`."""
+    mode = flush_subnormals()
     size, full = item_bytes(zero), padded(zero, job.N)
     here = inverse_scratch(scratch, size=size, width=full, job=job)
     fill(zero, target=here.zeros, count=SIDE)
@@ -103,6 +105,7 @@ def inverse_rows(zero, job, first, last, thread, scratch):
         for begin in range(0, job.N, SIDE):
             _eliminate(zero, job, begin, growth, here)
         _write(zero, job, p, here)
+    restore_mode(mode)
 
 
 @inlined
@@ -243,6 +246,7 @@ def cayley_back_scratch(start, size, width, job):
 @kernel
 def cayley_back_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `CayleyBackJob`: out = triu(V^T - V, 1), V = 2 K^T G D K^T."""
+    mode = flush_subnormals()
     size, full = item_bytes(zero), padded(zero, job.N)
     here = cayley_back_scratch(scratch, size=size, width=full, job=job)
     fill(zero, target=here.zeros, count=full)
@@ -263,6 +267,7 @@ def cayley_back_rows(zero, job, first, last, thread, scratch):
         )
         add_outer(zero, left)
         _write_back(zero, job, p, here)
+    restore_mode(mode)
 
 
 @inlined

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.products import Product, product_cols, product_rows
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.sums import Reduction, squares
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Blank,
@@ -284,6 +285,7 @@ def outer_scratch(start, size, width, job):
 @kernel
 def outer_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `OuterJob`."""
+    mode = flush_subnormals()
     size, full = item_bytes(zero), padded(zero, job.M)
     here = outer_scratch(scratch, size=size, width=full, job=job)
     for p in range(first, last):
@@ -303,6 +305,7 @@ def outer_rows(zero, job, first, last, thread, scratch):
             )
             add_outer(zero, block)
         copy_out(zero, target=job.out + p * job.K * job.M * size, source=here.sums, rows=job.K, columns=job.M)
+    restore_mode(mode)
 
 
 class MatmulJob(NamedTuple):
@@ -341,6 +344,7 @@ def matmul_scratch(start, size, width, job):
 @kernel
 def matmul_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `MatmulJob`."""
+    mode = flush_subnormals()
     size, full = item_bytes(zero), padded(zero, job.N)
     here = matmul_scratch(scratch, size=size, width=full, job=job)
     # Products always begin with something; here with one row of zeros, by row stride 0.
@@ -361,6 +365,7 @@ def matmul_rows(zero, job, first, last, thread, scratch):
             times_packed(zero, rows=count, whole=block)
             out = job.out + (p * job.M + begin) * job.N * size
             copy_out(zero, target=out, source=here.product, rows=count, columns=job.N)
+    restore_mode(mode)
 
 
 class NormsJob(NamedTuple):
@@ -395,6 +400,7 @@ def norms_scratch(start):
 @kernel
 def norms_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `NormsJob`: sums of squares, lane by lane, then over the lanes and the tail in order."""
+    mode = flush_subnormals()
     size, width = item_bytes(zero), vector_width(zero)
     here = norms_scratch(scratch)
     whole = job.width // width
@@ -409,3 +415,4 @@ def norms_rows(zero, job, first, last, thread, scratch):
             for i in range(whole * width, job.width):
                 total += load(zero, row + i * size) ** 2
             store(zero, total, job.out + (p * job.n + n) * size)
+    restore_mode(mode)

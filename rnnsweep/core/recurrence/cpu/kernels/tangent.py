@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.products import Product
+from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.sums import Reduction, largest
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
     Multiple,
@@ -113,6 +114,7 @@ def tangent_scratch(start, size, width, job):
 @kernel
 def tangent_rows(zero, job, first, last, thread, scratch):
     """Rows [first, last) of `TangentJob`."""
+    mode = flush_subnormals()
     size, H = item_bytes(zero), job.H
     here = tangent_scratch(scratch, size=size, width=padded(zero, H), job=job)
     # Packed per row, used at up to T steps: the price of a transposition is paid once.
@@ -124,6 +126,7 @@ def tangent_rows(zero, job, first, last, thread, scratch):
         pack(zero, target=here.both, source=step, inner=H, columns=H, inner_step=1, column_step=H, first=H, total=2 * H)
         pack(zero, target=here.w_rec, source=w_rec, inner=H, columns=H, inner_step=1, column_step=H, first=0, total=H)
         _recursion(zero, job, p, here)
+    restore_mode(mode)
 
 
 @inlined
