@@ -231,15 +231,16 @@ class Run:
         """The part of errors of what is seen that is `top`'s."""
         return self._each(direct)[0]
 
-    def backward(self, direct: Direct, through: Through) -> dict[str, Float[Tensor, "P ..."]]:
+    def backward(self, direct: Direct, through: Through, *, whole: bool = True) -> dict[str, Float[Tensor, "P ..."]]:
         """Gradients of all parameters before the read-out.
 
         Args:
             direct: dC/d of what is seen, without later steps.
             through: called for each loop, the last one first.
+            whole: whether errors are to go back through loops below which nothing is trained, too.
         """
         table = self.loops[0].loop.table
-        named, back = self.walk_back(direct, through, further=table is not None)
+        named, back = self.walk_back(direct, through, further=table is not None, whole=whole)
         if table is not None:
             assert back is not None
             assert self.codes is not None
@@ -247,14 +248,17 @@ class Run:
         return named
 
     def walk_back(
-        self, direct: Direct, through: Through, *, further: bool
+        self, direct: Direct, through: Through, *, further: bool, whole: bool = True
     ) -> tuple[dict[str, Float[Tensor, "P ..."]], Float[Tensor, "P T B I"] | None]:
         """Gradients of the loops' parameters, and of what the first layer sees where it is wanted (`further`)."""
         named: dict[str, Tensor] = {}
         back: Tensor | None = None
-        for layer in reversed(_by_layer(self.loops)):
+        layers = _by_layer(self.loops)
+        if not (whole or further):  # below the first layer with something to learn nobody waits for errors
+            layers = layers[next((i for i, layer in enumerate(layers) if layer[0].loop.wire.learns), len(layers)) :]
+        for layer in reversed(layers):
             below: list[Tensor] = []
-            first = layer[0] is self.loops[0]
+            first = layer is layers[0]
             for loop, errors in reversed([*zip(layer, self._each(direct), strict=True)]):
                 masks = loop.entry.dropping
                 errors = errors if masks is None else masks.hidden(errors)

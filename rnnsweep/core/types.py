@@ -46,6 +46,9 @@ class Capability(Enum):
 _ALIGN = 16
 """Parameters begin at multiples of this many entries: 64 bytes of float32."""
 
+READ_OUT = ("w_out", "b_out")
+"""Parameters of the linear map to the outputs."""
+
 
 @dataclass(frozen=True)
 class ParameterSpec:

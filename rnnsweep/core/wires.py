@@ -27,7 +27,7 @@ class Wire:
         adds: whether what its layer sees is added to what it shows.
         looks_up: of a first layer: whether it is behind an embedding.
         filtered: whether `Family.feed` comes before it. random: whether it has masks. whole: whether all of a state is
-            seen.
+            seen. learns: see `Family.learns`.
         only: whether the network has no other. main: see `LoopPlace.main`.
         hypers_of: the loop's own among the network's, by its place; None: they are the same.
     """
@@ -41,6 +41,7 @@ class Wire:
     filtered: bool
     random: bool
     whole: bool
+    learns: bool
     only: bool
     main: bool
     hypers_of: Callable[[LoopPlace, Values], Values] | None
@@ -63,6 +64,7 @@ def wire(family: Family, engines: Sequence[Engine]) -> tuple[Wire, ...]:
             filtered=part.feeds,
             random=bool(part.random),
             whole=type(part).visible is Family.visible,
+            learns=part.learns,
             only=len(family.parts) == 1,
             main=place.main,
             hypers_of=None if type(family).part_hypers is Family.part_hypers else family.part_hypers,

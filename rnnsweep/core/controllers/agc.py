@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.controllers.base import CLIPPED, Context, Transform, Transformed
-from rnnsweep.core.types import ParameterLayout, ParameterSpec
+from rnnsweep.core.types import READ_OUT, ParameterLayout, ParameterSpec
 from rnnsweep.unit import POSITIVE, Metric, Range
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _SMALLEST_WEIGHT = 1e-3
 _SMALLEST_GRADIENT = 1e-6
 _INCOMING = ("input", "recurrent", "bias")
-_READ_OUT = ("w_out", "b_out")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Agc(Transform):
 
     def idle_beside(self, family: Family, learner: Learner, specs: Sequence[ParameterSpec]) -> str | None:
         """Also where all but the read-out, which it leaves alone, stays as it was drawn."""
-        if all(spec.role in ("output", "fixed") or spec.name in _READ_OUT for spec in specs):
+        if all(spec.role in ("output", "fixed") or spec.name in READ_OUT for spec in specs):
             return f"it leaves the read-out alone, and {family.unit_name} trains nothing else"
         return super().idle_beside(family, learner, specs)
 
@@ -85,7 +84,7 @@ def units_of(layout: ParameterLayout) -> list[list[ParameterSpec]]:
     groups: dict[str, list[ParameterSpec]] = {}
     for spec in layout.specs:
         # No inputs, no entries: there is nothing to take a norm of.
-        if spec.name not in _READ_OUT and spec.role != "output" and spec.size:
+        if spec.name not in READ_OUT and spec.role != "output" and spec.size:
             key = f"into {spec.into}" if spec.role in _INCOMING else spec.name
             groups.setdefault(key, []).append(spec)
     return list(groups.values())

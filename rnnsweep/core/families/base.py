@@ -16,7 +16,7 @@ from rnnsweep.core.families.input_path import InputPath
 from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.recurrence.base import Engine
 from rnnsweep.core.recurrence.cells import Cell
-from rnnsweep.core.types import Capability, LoopGradients, LoopWeights, ParameterSpec
+from rnnsweep.core.types import READ_OUT, Capability, LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import Range, Unit
 
 Values = Mapping[str, Float[Tensor, "P ..."]]
@@ -175,6 +175,12 @@ class Family(Unit):
     def leaky(self) -> bool:
         """Whether the simple loop has leak terms."""
         return False
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything before the read-out is trained; else errors have nothing to go back for."""
+        specs = self.parameters(1, 1)  # as below
+        return self.feeds or any(spec.role != "fixed" and spec.name not in READ_OUT for spec in specs)
 
     @property
     def restarts(self) -> bool:

@@ -89,7 +89,7 @@ class Bptt(Learner):
             return gradients
 
         # Added up where names meet: a read-out that is fed back has two gradients.
-        named = merged(named, found.backward(direct, through), out.gradients)
+        named = merged(named, found.backward(direct, through, whole=want.trace), out.gradients)
         # P B S, invisible entries included: the next mini-batch goes on from all of it.
         state = None if batch.state is None else found.last
         # 0 in padding, and at parameters without a gradient.

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from functools import wraps
+
 import pytest
 import torch
 
 from rnnsweep.core.families.esn import Esn
+from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.layered import layered
+from rnnsweep.core.loops import LoopRun, Run
+from rnnsweep.core.stack import Stack
 from rnnsweep.core.training import train_rung
 from tests.kit.gradients import Parts, assert_equals
 from tests.kit.networks import Setup
@@ -43,3 +49,37 @@ def test_training_moves_the_read_out_only(engine):
     train_rung(pack, 3, 1)
     after = pack.row(0).params
     assert {name for name in before if torch.equal(before[name], after[name])} == set(FIXED)
+
+
+def test_errors_go_back_through_a_reservoir_only_for_what_is_told_at_a_rung_s_end(monkeypatch):
+    rungs, back = {}, Run.walk_back
+    for whole in (False, True):
+        pack, calls = Setup(family=layered(Esn(hidden=8, layers=2)), engine="cpu").pack([0]), []
+        with monkeypatch.context() as patch:
+            patch.setattr(LoopRun, "backward", counted(LoopRun.backward, calls))
+            if whole:
+                patch.setattr(Run, "walk_back", lambda *a, **k: back(*a, **k | {"whole": True}))
+            metrics = train_rung(pack, 3, 1)
+        rungs[whole] = (len(calls), pack.row(0).params, metrics)
+    assert (rungs[False][0], rungs[True][0]) == (2, 6)
+    assert all(torch.equal(value, rungs[True][1][name]) for name, value in rungs[False][1].items())
+    assert rungs[False][2] == rungs[True][2]
+
+
+def counted(method, calls):
+    @wraps(method)
+    def call(*arguments, **named):
+        calls.append(1)
+        return method(*arguments, **named)
+
+    return call
+
+
+def test_a_trained_layer_below_a_reservoir_gets_its_errors():
+    found = {}
+    for rungs in (1, 2):  # of both the first two updates: at a rung's end errors go everywhere
+        pack = Setup(family=Stack(first=Srn(hidden=6), second=Esn(hidden=6)), engine="cpu").pack([0])
+        for _ in range(rungs):
+            train_rung(pack, 2 // rungs, 1)
+        found[rungs] = pack.row(0).params
+    assert all(torch.equal(value, found[2][name]) for name, value in found[1].items())
