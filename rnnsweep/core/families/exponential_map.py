@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families.orthogonal_maps import definite_inverse
+from rnnsweep.core.recurrence.cpu.engine.skew_exponentials import Approximant, skew_exponentials
+from rnnsweep.core.recurrence.cpu.engine.skew_inverses import skew_inverses
 from rnnsweep.core.recurrence.gpu import available
 
 # Over the first of them, so that numbers stay near 1.
@@ -80,9 +82,23 @@ class ProductSquares(NamedTuple):
         return g
 
 
+@runtime_checkable
+class Exponential(Protocol):
+    """exp(A) with what its pull-back wants to see again."""
+
+    @property
+    def value(self) -> Float[Tensor, "P N N"]:
+        """exp(A)."""
+        ...
+
+    def pullback(self, gradient: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
+        """dC/dA of dC/d exp(A), up to a symmetric part, which a skew matrix does not see; all entries taken as free."""
+        ...
+
+
 @dataclass(frozen=True)
-class Exponential:
-    """exp(A) with what its pull-back wants to see again; matrices are padded.
+class ProductExponential:
+    """By products of all rows together; matrices are padded.
 
     Attributes:
         size: N. halvings: s of each row.
@@ -105,7 +121,7 @@ class Exponential:
         return _cut(self.squares.value, self.size)
 
     def pullback(self, gradient: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
-        """dC/dA of dC/d exp(A), up to a symmetric part, which a skew matrix does not see; all entries taken as free.
+        """See `Exponential.pullback`.
 
         Numerics:
             Eight products, and two for every halving. A^2 and A^4 are symmetric, so that of their gradients the
@@ -126,6 +142,22 @@ class Exponential:
         return _cut(found, self.size)
 
 
+@dataclass(frozen=True)
+class _Mended:
+    """`most`, but for the rows `rest`, which are those of `others`."""
+
+    value: Float[Tensor, "P N N"]
+    most: Exponential
+    rest: Bool[Tensor, " P"]
+    others: Exponential
+
+    def pullback(self, gradient: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
+        """See `Exponential.pullback`."""
+        found = self.most.pullback(gradient)
+        found[self.rest] = self.others.pullback(gradient[self.rest])
+        return found
+
+
 def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
     """exp(A) of skew matrices; a graph through `value` can be differentiated twice too.
 
@@ -134,12 +166,27 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
         `_LARGEST`, but `_MOST` times at most: beyond, the result is still orthogonal, and its pull-back exact, but no
         exponential any more. Five products, an inverse, and one more for every halving: of those that some row
         needs, or, where that cannot be read without waiting for a device, of all, unless a kernel counts for itself
-        (`gpu.maps`). Bits are each row's own. Non-finite rows stay alone.
+        (`gpu.maps`). Bits are each row's own. Non-finite rows stay alone. On a CPU a row's steps are one kernel
+        (`cpu.kernels.exponentials`), but for rows whose elimination asks for pivots.
 
     References:
         Higham (2005), The scaling and squaring method for the matrix exponential revisited: table 2.3 for degree 7 in
         double precision, and its bound with the rounding unit of single precision.
     """
+    if skew_inverses(a) is None:
+        return by_products(a)
+    largest = _LARGEST[a.dtype] ** 2
+    found = skew_exponentials().forward(a, Approximant(_EVEN, _ODD, largest, _MOST))
+    if bool(found.steady.all()):
+        return found
+    rest = ~found.steady
+    others = by_products(a[rest])
+    found.value[rest] = others.value
+    return _Mended(found.value, found, rest, others)
+
+
+def by_products(a: Float[Tensor, "P N N"]) -> ProductExponential:
+    """`exponential` for any device and in a graph."""
     padded = numerics.padded_square(a)
     second = numerics.matmul(padded, padded)
     size = second.detach().abs().sum(1).amax(1) / _LARGEST[a.dtype] ** 2
@@ -156,7 +203,7 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
     inverse = definite_inverse(_polynomial(_EVEN, powers) - odd)
     eye = torch.eye(padded.shape[1], dtype=a.dtype, device=a.device)
     squares = _squared(eye + 2 * numerics.matmul(inverse, odd), halvings, squarings)
-    return Exponential(a.shape[1], halvings, padded, second, fourth, factor, inverse, squares)
+    return ProductExponential(a.shape[1], halvings, padded, second, fourth, factor, inverse, squares)
 
 
 def _squared(x: Tensor, counts: Tensor, most: int) -> Squares:

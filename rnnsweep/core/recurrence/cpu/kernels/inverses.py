@@ -100,12 +100,18 @@ def inverse_rows(zero, job, first, last, thread, scratch):
             _skew(zero, job, stored, here)
         else:
             copy_in(zero, target=here.matrix, source=stored, rows=job.N, columns=job.N, stride=job.N)
-        growth = job.growth + p * size
-        store(zero, zero, growth)
-        for begin in range(0, job.N, SIDE):
-            _eliminate(zero, job, begin, growth, here)
+        eliminate(zero, job, p, here)
         _write(zero, job, p, here)
     restore_mode(mode)
+
+
+@inlined
+def eliminate(zero, job, p, here):
+    """The inverse of `here.matrix` in its place; `job` tells N and where row p's growth goes."""
+    growth = job.growth + p * item_bytes(zero)
+    store(zero, zero, growth)
+    for begin in range(0, job.N, SIDE):
+        _eliminate(zero, job, begin, growth, here)
 
 
 @inlined
