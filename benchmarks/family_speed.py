@@ -38,10 +38,10 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class Work:
-    """What an update of one row cannot do without, maps, filters and what is elementwise left out.
+    """What an update of one row cannot do without, filters and what is elementwise left out.
 
     Attributes:
-        operations: of products. bytes: of what a loop records, written once and read once.
+        operations: of products, in the loop and of maps. bytes: of what a loop records, written once and read once.
     """
 
     operations: float
@@ -72,7 +72,21 @@ def work_of(program: Any, tile: Any) -> Work:
     if name == "Mlstm":
         # Queries times keys and weights times values, below the diagonal; a memory is kept once per sequence.
         operations, state = operations + 6 * T * family.hidden, family.hidden
-    return Work(T * B * operations, 2 * 4 * T * B * (state + kept))
+    return Work(T * B * operations + map_operations(name, family, values), 2 * 4 * T * B * (state + kept))
+
+
+def map_operations(name: str, family: Any, values: dict[str, Any]) -> float:
+    """Once an update: 2 N^3 for a product or an inverse of N x N, 25 N^3 for eigenvalues with their vectors."""
+    if name == "ExpRnn":
+        from rnnsweep.core.families.exponential_map import by_products
+        from rnnsweep.core.families.orthogonal_maps import skew
+
+        squarings = float(by_products(skew(values["a_skew"])).halvings.double().mean())
+        return (14 + 3 * squarings) * 2 * family.hidden**3  # five and an inverse forward, eight back
+    cayley = {"Scornn": family.hidden, "MomentumScornn": family.hidden, "Scurnn": 2 * family.hidden}
+    if name == "Enrnn":
+        return 6 * family.n_long**3 + 25 * family.n_short**3
+    return 6 * cayley.get(name, 0) ** 3  # an inverse, and two products back; complex ones as matrices of twice the size
 
 
 def prepared(name: str) -> tuple[list[Callable[[], object]], Work]:
@@ -223,7 +237,8 @@ def document(
         "operations for each entry of the matrices that a step multiplies with, 4 for one of the inputs' (`esn`, which",
         "is not trained: 2; blocks: the way back behind the recurrence at the last step alone), at the rate of 1024 x",
         f"1024 products there, {rate / 1e9:.0f} GFLOP/s; or to write what the loop records and to read it once, at",
-        f"the rate of a copy, {copied / 1e9:.0f} GB/s. Without maps, filters and what is elementwise. torch: one",
+        f"the rate of a copy, {copied / 1e9:.0f} GB/s. Maps are in it by their own operations (2 N^3 for a product",
+        "or an inverse, 25 N^3 for eigenvalues with vectors); filters and what is elementwise are not. torch: one",
         "network, as the authors' programs have it, a loop over the steps with autograd (`mlstm`: its parallel form),",
         "or torch's module where there is one.",
         "",
