@@ -26,9 +26,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from rnnsweep.app.studies.bench import bench_config
 from rnnsweep.core.activations import ACTIVATIONS
+from rnnsweep.core.build import build_units
 from rnnsweep.core.gpu import random_numbers as philox
 from rnnsweep.core.recurrence.base import StepRule
+from rnnsweep.core.recurrence.diagonal import OwnUnitsReluCell, PairedCell
 from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
 from rnnsweep.core.recurrence.gpu import (
     filter_kernels,
@@ -64,6 +67,12 @@ MAPS = {
     "power": squarings.power_kernel,
 }
 """Kernels of the maps of recurrent weights."""
+OTHERS = (
+    "slstm", "cornn", "lipschitz", "antisymmetric", "lem", "mingru", "min_lstm", "unicornn", "linoss", "scurnn", "sbo",
+)  # fmt: skip
+"""Families with cells of their own that have fused loops, at one width."""
+DIAGONAL = {"lru": PairedCell, "indrnn": OwnUnitsReluCell}
+"""Families whose recurrent matrix is diagonals, likewise."""
 WIDTHS = (32, 64, 100, 128, 256)
 MAP_WIDTHS = (20, 40, 64, 100, 128, 200, 256)
 BATCH, INPUTS = 10, 6
@@ -119,9 +128,15 @@ def programs(found: dict[str, int]) -> int:
 
 
 def described(cell: str, H: int) -> Description:
-    """A cell of so many units: ``lstm``, ``gru`` or an activation of the simple cell."""
+    """A cell of so many units: ``lstm``, ``gru``, an activation of the simple cell, or that of a family."""
     if cell in ("lstm", "gru"):
         return Description.of((LstmCell if cell == "lstm" else GruCell)(H))
+    if cell in DIAGONAL:
+        return Description.of(DIAGONAL[cell](H))
+    if cell in OTHERS:
+        own = build_units(bench_config([f"family={cell}", f"family.hidden={H}"])).family.cell
+        assert own is not None
+        return Description.of(own)
     return Description.simple(ACTIVATIONS[cell], H, leaky=False)
 
 
@@ -220,6 +235,9 @@ def table_of_loops() -> list[str]:
         for H in WIDTHS:
             lines.append(row_of([name, cell, dtype, H], loop(name, cell, BATCH, H, dtype)))
             print(lines[-1], flush=True)
+    for cell, name, dtype in itertools.product((*OTHERS, *DIAGONAL), ("forward", "backward"), ("float32", "float64")):
+        lines.append(row_of([name, cell, dtype, 100], loop(name, cell, BATCH, 100, dtype)))
+        print(lines[-1], flush=True)
     for name, dtype in itertools.product(BESIDE, ("float32", "float64")):
         lines.append(row_of([name, "any", dtype, 100], beside(name, dtype, 100)))
         print(lines[-1], flush=True)
