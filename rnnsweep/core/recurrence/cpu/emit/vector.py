@@ -135,6 +135,41 @@ class Lanes:
         return self.from_bits(self.builder.or_(self.bits_of(size), sign))
 
 
+class FirstLanes(Lanes):
+    """Vectors of which the first `count` lanes are in memory: the others are loaded as 0, and not stored.
+
+    Attributes:
+        mask: of those that are.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, real: ir.Type, size: int, count: Any) -> None:
+        super().__init__(builder, real, size)
+        number = ir.IntType(self.bits)
+        lanes = ir.Constant(self.int_type, [ir.Constant(number, lane) for lane in range(self.width)])
+        lane0 = builder.insert_element(self.integers(0), builder.trunc(count, number), ir.IntType(32)(0))
+        order = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
+        self.mask = builder.icmp_unsigned(">", builder.shuffle_vector(lane0, lane0, order), lanes)
+
+    def load(self, address: Any, index: Any) -> Vec:
+        """As `Lanes.load`; nothing is read beyond `count`."""
+        place = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
+        arguments = [place, ir.IntType(32)(self.bits // 8), self.mask, ir.Constant(self.type, None)]
+        return Vec(self, self._call("load", self.type, arguments))
+
+    def store(self, value: Vec, address: Any, index: Any) -> None:
+        """As `Lanes.store`; nothing is written beyond `count`."""
+        place = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
+        self._call("store", ir.VoidType(), [value.value, place, ir.IntType(32)(self.bits // 8), self.mask])
+
+    def _call(self, name: str, result: ir.Type, arguments: list[Any]) -> Any:
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        vector = f"v{self.width}f{self.bits}"
+        function = cgutils.get_or_insert_function(
+            self.builder.module, kind, f"llvm.masked.{name}.{vector}.p0{vector}"
+        )  # fmt: skip
+        return self.builder.call(function, arguments)
+
+
 class Vec:
     """One vector value; + - * / and comparisons write one instruction each. Comparisons are false on NaN."""
 
