@@ -205,30 +205,28 @@ class Outer(NamedTuple):
 def add_outer(zero, outer):
     """See `Outer`."""
     size, width = item_bytes(zero), vector_width(zero)
-    # Panel after panel, and all rows of c in each: its columns of `right` stay in the L1 cache meanwhile.
-    for column in range(0, outer.columns, PANEL * width):
-        done = 0
-        while done < outer.rows:
-            height = _tile_height(outer.rows - done)
-            place = outer.c + (done * outer.columns + column) * size
-            tile = Product(
-                a1=outer.left + done * size,
-                lda1=outer.ldl,
-                k1=outer.count,
-                a2=0,
-                lda2=0,
-                k2=0,
-                b=outer.right + column * size,
-                ldb=outer.ldr,
-                # The sums so far are both start and result: the tile keeps them in registers over the whole block.
-                start=place,
-                ldstart=outer.columns,
-                c=place,
-                ldc=outer.columns,
-                units=min(outer.columns // width - column // width, PANEL),
-            )
-            product_cols(zero, height, tile)
-            done += height
+    done = 0
+    while done < outer.rows:
+        height = _tile_height(outer.rows - done)
+        place = outer.c + done * outer.columns * size
+        tile = Product(
+            a1=outer.left + done * size,
+            lda1=outer.ldl,
+            k1=outer.count,
+            a2=0,
+            lda2=0,
+            k2=0,
+            b=outer.right,
+            ldb=outer.ldr,
+            # The sums so far are both start and result: the tile keeps them in registers over the whole block.
+            start=place,
+            ldstart=outer.columns,
+            c=place,
+            ldc=outer.columns,
+            units=outer.columns // width,
+        )
+        product_cols(zero, height, tile)
+        done += height
 
 
 @inlined
