@@ -30,6 +30,11 @@ class Sample:
         """Write a vector from entry j of a block on."""
         value.lanes.store(value, self.address, self._at(block, j))
 
+    def fetch(self, v: Lanes, blocks: int, j: Any, ahead: Any) -> None:
+        """Bring what lies `ahead` entries behind entry j of the first blocks, to be written: of the next step."""
+        for block in range(blocks):
+            v.fetch(self.address, v.builder.add(ahead, self._at(block, j)))
+
     def number(self, v: Lanes) -> Vec:
         """The sample's first number, in all lanes."""
         return v.splat(v.builder.load(v.pointer(self.address, I64(0))))
@@ -93,6 +98,9 @@ def _write_lstm_step(k: Lanes, args: LstmStep) -> None:
         new.store(c, 1, j)
         for block, value in enumerate((i, f, g, o, bent)):
             keep.store(value, block, j)
+        # What the next step writes comes meanwhile, line by line: all of it at once would hold up what is read here.
+        new.fetch(v, 2, j, k.builder.mul(args.samples, args.state))
+        keep.fetch(v, 5, j, k.builder.mul(args.samples, args.keep))
 
     states = [(args.before, args.state), (args.after, args.state)]
     matrices = [(args.gates, args.wide), *states, (args.kept, args.keep)]
@@ -319,6 +327,9 @@ def _write_gru_step(k: Lanes, args: GruStep) -> None:
         new.store(v.fma(z, old.load(v, 0, j) - n, n), 0, j)
         for block, value in enumerate((r, z, n, inner)):
             keep.store(value, block, j)
+        # As in `lstm_step`.
+        new.fetch(v, 1, j, k.builder.mul(args.samples, args.H))
+        keep.fetch(v, 4, j, k.builder.mul(args.samples, args.keep))
 
     drives = [(args.gates, args.wide), (args.inner, args.wide), (args.drive, args.wide)]
     states = [(args.before, args.H), (args.after, args.H), (args.kept, args.keep)]

@@ -66,6 +66,7 @@ def _write_step(k: Lanes, args: FilterStep) -> None:
     def plain(v: Lanes, j: Any, *of: Sample) -> None:
         z, state, drive, after, decay, scale = of
         drive.store(momentum(v, j, z, state, decay, scale) + after.load(v, 0, j), 0, j)
+        drive.fetch(v, 1, j, b.mul(args.samples, args.G))
 
     def divided(v: Lanes, j: Any, *of: Sample) -> None:
         z, state, drive, after, decay, scale, square, kept, beta = of
@@ -77,6 +78,10 @@ def _write_step(k: Lanes, args: FilterStep) -> None:
         for block, value in enumerate((x, shown, inverse)):
             kept.store(value, block, j)
         drive.store(shown + after.load(v, 0, j), 0, j)
+        # What the next step writes comes meanwhile, as in `gates`.
+        drive.fetch(v, 1, j, b.mul(args.samples, args.G))
+        for block in range(3):
+            v.fetch(kept.address, b.add(b.mul(args.G, b.add(b.mul(args.samples, I64(3)), I64(block))), j))
 
     with b.if_else(adaptive) as (yes, no):
         with yes:

@@ -186,12 +186,14 @@ def _write_activate(k: Lanes, args: MatrixActivation) -> None:
 
 def _activate_flat(k: Lanes, name: str, args: MatrixActivation) -> None:
     """Mode PLAIN over all entries as they lie: rows have no gaps, so that the matrix is one long vector here."""
+    units = k.builder.mul(args.rows, args.vectors)
 
     def body(v: Lanes, at: Any) -> None:
         a = v.load(args.h, at)
         v.store(formulas.value(v, name, a, a), args.h, at)
+        v.fetch(args.h, k.builder.add(at, k.builder.mul(units, I64(k.width))))
 
-    by_vector(k, k.builder.mul(args.rows, args.vectors), body)
+    by_vector(k, units, body)
 
 
 def _activate_loop(k: Lanes, name: str, mode: int, args: MatrixActivation) -> None:
