@@ -218,6 +218,8 @@ def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
                 q.store(dx[-1], 0, j)
                 read.store(one.read_again(o, kept, before, mine), 0, j)
             _store(up, ds, j)
+            keep.fetch_back(v, one.kept, j, k.builder.mul(args.samples, _times(k, args.U, one.kept)))
+            old.fetch_back(v, one.states, j, k.builder.mul(args.samples, _times(k, args.U, one.states)))
             # Samples come in their order: a sum's order does not depend on how they are cut into packs or threads.
             _store(down, tuple(down.load(v, n, j) + part for n, part in enumerate(parts)), j)
 

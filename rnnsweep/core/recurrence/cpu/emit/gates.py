@@ -30,10 +30,15 @@ class Sample:
         """Write a vector from entry j of a block on."""
         value.lanes.store(value, self.address, self._at(block, j))
 
-    def fetch(self, v: Lanes, blocks: int, j: Any, ahead: Any) -> None:
-        """Bring what lies `ahead` entries behind entry j of the first blocks, to be written: of the next step."""
+    def fetch(self, v: Lanes, blocks: int, j: Any, step: Any) -> None:
+        """Bring entry j of the first blocks of the next step, to be written; `step`: entries of one step."""
         for block in range(blocks):
-            v.fetch(self.address, v.builder.add(ahead, self._at(block, j)))
+            v.fetch(self.address, v.builder.add(self._at(block, j), step))
+
+    def fetch_back(self, v: Lanes, blocks: int, j: Any, step: Any) -> None:
+        """Bring entry j of the first blocks of the step before, to be read."""
+        for block in range(blocks):
+            v.fetch(self.address, v.builder.sub(self._at(block, j), step), write=0)
 
     def number(self, v: Lanes) -> Vec:
         """The sample's first number, in all lanes."""
@@ -151,6 +156,8 @@ def _write_lstm_pull(k: Lanes, args: LstmPull) -> None:
         delta.store(g_c * i * (1.0 - g * g), 2, j)
         delta.store(g_h * bent * (o * (1.0 - o)), 3, j)
         cell.store(g_c * f, 0, j)
+        keep.fetch_back(v, 5, j, k.builder.mul(args.samples, args.keep))
+        old.fetch_back(v, 2, j, k.builder.mul(args.samples, args.state))
 
     gradients = [(args.gh, args.plane), (args.gc, args.plane), (args.delta, four)]
     every(k, (args.samples, args.H), [(args.kept, args.keep), (args.before, args.state), *gradients], body)
@@ -374,6 +381,8 @@ def _write_gru_pull(k: Lanes, args: GruPull) -> None:
         delta.store(dn * r, 2, j)
         delta.store(dn, 3, j)
         up.store(back, 0, j)
+        keep.fetch_back(v, 4, j, k.builder.mul(args.samples, args.keep))
+        old.fetch_back(v, 1, j, k.builder.mul(args.samples, args.H))
 
     matrices = [(args.kept, args.keep), (args.before, args.H), (args.g, args.plane), (args.delta, four)]
     every(k, (args.samples, args.H), matrices, body)

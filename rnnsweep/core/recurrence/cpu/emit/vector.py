@@ -72,13 +72,13 @@ class Lanes:
         pointer = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
         self.builder.store(value.value, pointer, align=self.bits // 8)
 
-    def fetch(self, address: Any, index: Any) -> None:
-        """Bring the line of element `index` into the cache, to be written; no address is too wrong for it."""
+    def fetch(self, address: Any, index: Any, write: int = 1) -> None:
+        """Bring the line of element `index` into the cache, to be written or read; no address is too wrong for it."""
         number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
         place = self.builder.bitcast(self.pointer(address, index), byte)
-        self.builder.call(function, [place, number(1), number(2), number(1)])
+        self.builder.call(function, [place, number(write), number(2), number(1)])
 
     def splat(self, scalar: Any) -> Vec:
         """All lanes equal to an IR scalar."""
