@@ -156,6 +156,8 @@ def _write_lstm_pull(k: Lanes, args: LstmPull) -> None:
         delta.store(g_c * i * (1.0 - g * g), 2, j)
         delta.store(g_h * bent * (o * (1.0 - o)), 3, j)
         cell.store(g_c * f, 0, j)
+        # Where drives want errors of all steps these are written far from here.
+        delta.fetch(v, 4, j, k.builder.neg(k.builder.mul(args.samples, four)))
         keep.fetch_back(v, 5, j, k.builder.mul(args.samples, args.keep))
         old.fetch_back(v, 2, j, k.builder.mul(args.samples, args.state))
 
@@ -381,6 +383,7 @@ def _write_gru_pull(k: Lanes, args: GruPull) -> None:
         delta.store(dn * r, 2, j)
         delta.store(dn, 3, j)
         up.store(back, 0, j)
+        delta.fetch(v, 4, j, k.builder.neg(k.builder.mul(args.samples, four)))
         keep.fetch_back(v, 4, j, k.builder.mul(args.samples, args.keep))
         old.fetch_back(v, 1, j, k.builder.mul(args.samples, args.H))
 

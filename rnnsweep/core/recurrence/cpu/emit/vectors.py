@@ -210,6 +210,9 @@ def _activate_loop(k: Lanes, name: str, mode: int, args: MatrixActivation) -> No
             leak = v.splat(factor)
             y = (1.0 - leak) * v.load(args.before, at) + leak * y
         v.store(y, args.h, at)
+        step = b.mul(b.mul(args.rows, args.vectors), I64(k.width))
+        for place in (args.h, args.slope):
+            v.fetch(place, b.add(at, step))
 
     if name != "modrelu":
         by_vector(k, b.mul(args.rows, args.vectors), lambda v, at: body(v, at, I64(0)))
@@ -264,13 +267,14 @@ def _write_pull(k: Lanes, args: PullBack) -> None:
 
 
 def _pull_loop(k: Lanes, name: str, stored: bool, args: PullBack) -> None:
-    leak = _number(k, args.leak)
+    leak, step = _number(k, args.leak), k.builder.mul(args.count, I64(k.width))
 
     def body(v: Lanes, at: Any) -> None:
         source = v.load(args.source, at)
         slope = source if stored else formulas.slope_from_output(v, name, source)
         error = v.splat(leak) * v.load(args.g, at)
         v.store(formulas.pullback(v, name, slope, error), args.delta, at)
+        v.fetch(args.source, k.builder.sub(at, step), write=0)
 
     by_vector(k, args.count, body)
 
