@@ -144,7 +144,7 @@ def _write_step(k: Lanes, args: CellStep, one: StepFormulas) -> None:
         def body(v: Lanes, j: Any) -> None:
             entered = _loaded(v, x, one.inputs, j) + _loaded(v, q, 1 if one.matrix else 0, j)
             found, kept = one.step(VectorOperations(v), entered, _loaded(v, old, one.states, j), _own(v, own, one, j))
-            # What the next step writes comes meanwhile, line by line: all of it at once would hold up what is read here.
+            # What the next step writes comes meanwhile, line by line: all at once would hold up what is read here.
             for sample, values in ((new, found), (keep, kept)):
                 _store(sample, values, j)
                 sample.fetch(v, len(values), j, k.builder.mul(args.samples, _times(k, args.U, len(values))))
