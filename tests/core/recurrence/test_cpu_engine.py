@@ -45,9 +45,10 @@ def sizes(count: int) -> np.ndarray:
     return np.concatenate((half, -half))
 
 
-def test_tanh_in_float32_is_within_2_ulp_and_a_tenth() -> None:
-    a = sizes(1 << 16).astype(np.float32)
-    assert ulps(applied("tanh", torch.from_numpy(a)).numpy(), np.tanh(a.astype(np.float64))) <= 2.1
+def test_tanh_in_float32_is_within_2_ulp() -> None:
+    # of all numbers from 2^-14 to 12 the worst are near 0.52, with 1.98
+    a = np.concatenate((sizes(1 << 16), np.linspace(0.1, 1, 1 << 18))).astype(np.float32)
+    assert ulps(applied("tanh", torch.from_numpy(a)).numpy(), np.tanh(a.astype(np.float64))) <= 2
 
 
 def test_tanh_and_expm1_in_float64_are_within_3_ulp() -> None:

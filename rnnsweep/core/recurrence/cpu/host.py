@@ -44,6 +44,8 @@ UNIT_BYTES = min(VECTOR_BYTES, 32)
 """Matrices are padded to whole units, and elementwise loops go by units: half a vector where vectors have 64 bytes."""
 PARTS = VECTOR_BYTES // UNIT_BYTES if UNIT_BYTES else 1
 """Units per vector."""
+MASKS = VECTOR_BYTES == 64
+"""Whether part of a vector is loaded and stored as fast as a whole one: with AVX-512 there are masks for it."""
 PANEL = 2 * PARTS
 """Units per column panel of a packed matrix: two vectors."""
 TILES = (10, 8, 6, 4, 3, 2, 1) if host_registers() == 32 else (6, 4, 3, 2, 1)

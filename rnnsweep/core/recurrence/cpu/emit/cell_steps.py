@@ -144,8 +144,10 @@ def _write_step(k: Lanes, args: CellStep, one: StepFormulas) -> None:
         def body(v: Lanes, j: Any) -> None:
             entered = _loaded(v, x, one.inputs, j) + _loaded(v, q, 1 if one.matrix else 0, j)
             found, kept = one.step(VectorOperations(v), entered, _loaded(v, old, one.states, j), _own(v, own, one, j))
-            _store(new, found, j)
-            _store(keep, kept, j)
+            # What the next step writes comes meanwhile, line by line: all at once would hold up what is read here.
+            for sample, values in ((new, found), (keep, kept)):
+                _store(sample, values, j)
+                sample.fetch(v, len(values), j, k.builder.mul(args.samples, _times(k, args.U, len(values))))
 
         neighbours(k, args.U, body)
 
@@ -216,6 +218,8 @@ def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
                 q.store(dx[-1], 0, j)
                 read.store(one.read_again(o, kept, before, mine), 0, j)
             _store(up, ds, j)
+            keep.fetch_back(v, one.kept, j, k.builder.mul(args.samples, _times(k, args.U, one.kept)))
+            old.fetch_back(v, one.states, j, k.builder.mul(args.samples, _times(k, args.U, one.states)))
             # Samples come in their order: a sum's order does not depend on how they are cut into packs or threads.
             _store(down, tuple(down.load(v, n, j) + part for n, part in enumerate(parts)), j)
 

@@ -30,6 +30,16 @@ class Sample:
         """Write a vector from entry j of a block on."""
         value.lanes.store(value, self.address, self._at(block, j))
 
+    def fetch(self, v: Lanes, blocks: int, j: Any, step: Any) -> None:
+        """Bring entry j of the first blocks of the next step, to be written; `step`: entries of one step."""
+        for block in range(blocks):
+            v.fetch(self.address, v.builder.add(self._at(block, j), step))
+
+    def fetch_back(self, v: Lanes, blocks: int, j: Any, step: Any) -> None:
+        """Bring entry j of the first blocks of the step before, to be read."""
+        for block in range(blocks):
+            v.fetch(self.address, v.builder.sub(self._at(block, j), step), write=0)
+
     def number(self, v: Lanes) -> Vec:
         """The sample's first number, in all lanes."""
         return v.splat(v.builder.load(v.pointer(self.address, I64(0))))
@@ -93,6 +103,9 @@ def _write_lstm_step(k: Lanes, args: LstmStep) -> None:
         new.store(c, 1, j)
         for block, value in enumerate((i, f, g, o, bent)):
             keep.store(value, block, j)
+        # What the next step writes comes meanwhile, line by line: all of it at once would hold up what is read here.
+        new.fetch(v, 2, j, k.builder.mul(args.samples, args.state))
+        keep.fetch(v, 5, j, k.builder.mul(args.samples, args.keep))
 
     states = [(args.before, args.state), (args.after, args.state)]
     matrices = [(args.gates, args.wide), *states, (args.kept, args.keep)]
@@ -143,6 +156,10 @@ def _write_lstm_pull(k: Lanes, args: LstmPull) -> None:
         delta.store(g_c * i * (1.0 - g * g), 2, j)
         delta.store(g_h * bent * (o * (1.0 - o)), 3, j)
         cell.store(g_c * f, 0, j)
+        # Where drives want errors of all steps these are written far from here.
+        delta.fetch(v, 4, j, k.builder.neg(k.builder.mul(args.samples, four)))
+        keep.fetch_back(v, 5, j, k.builder.mul(args.samples, args.keep))
+        old.fetch_back(v, 2, j, k.builder.mul(args.samples, args.state))
 
     gradients = [(args.gh, args.plane), (args.gc, args.plane), (args.delta, four)]
     every(k, (args.samples, args.H), [(args.kept, args.keep), (args.before, args.state), *gradients], body)
@@ -319,6 +336,9 @@ def _write_gru_step(k: Lanes, args: GruStep) -> None:
         new.store(v.fma(z, old.load(v, 0, j) - n, n), 0, j)
         for block, value in enumerate((r, z, n, inner)):
             keep.store(value, block, j)
+        # As in `lstm_step`.
+        new.fetch(v, 1, j, k.builder.mul(args.samples, args.H))
+        keep.fetch(v, 4, j, k.builder.mul(args.samples, args.keep))
 
     drives = [(args.gates, args.wide), (args.inner, args.wide), (args.drive, args.wide)]
     states = [(args.before, args.H), (args.after, args.H), (args.kept, args.keep)]
@@ -363,6 +383,9 @@ def _write_gru_pull(k: Lanes, args: GruPull) -> None:
         delta.store(dn * r, 2, j)
         delta.store(dn, 3, j)
         up.store(back, 0, j)
+        delta.fetch(v, 4, j, k.builder.neg(k.builder.mul(args.samples, four)))
+        keep.fetch_back(v, 4, j, k.builder.mul(args.samples, args.keep))
+        old.fetch_back(v, 1, j, k.builder.mul(args.samples, args.H))
 
     matrices = [(args.kept, args.keep), (args.before, args.H), (args.g, args.plane), (args.delta, four)]
     every(k, (args.samples, args.H), matrices, body)

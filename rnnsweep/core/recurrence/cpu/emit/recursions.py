@@ -66,6 +66,7 @@ def _write_step(k: Lanes, args: FilterStep) -> None:
     def plain(v: Lanes, j: Any, *of: Sample) -> None:
         z, state, drive, after, decay, scale = of
         drive.store(momentum(v, j, z, state, decay, scale) + after.load(v, 0, j), 0, j)
+        drive.fetch(v, 1, j, b.mul(args.samples, args.G))
 
     def divided(v: Lanes, j: Any, *of: Sample) -> None:
         z, state, drive, after, decay, scale, square, kept, beta = of
@@ -77,6 +78,9 @@ def _write_step(k: Lanes, args: FilterStep) -> None:
         for block, value in enumerate((x, shown, inverse)):
             kept.store(value, block, j)
         drive.store(shown + after.load(v, 0, j), 0, j)
+        # What the next step writes comes meanwhile, as in `gates`.
+        drive.fetch(v, 1, j, b.mul(args.samples, args.G))
+        kept.fetch(v, 3, j, b.mul(args.samples, b.mul(args.G, I64(3))))
 
     with b.if_else(adaptive) as (yes, no):
         with yes:
@@ -135,6 +139,7 @@ def _write_pull(k: Lanes, args: FilterPull) -> None:
         y = v.fma(decay.number(v), state.load(v, 0, j), g)
         state.store(y, 0, j)
         dz.store(scale.number(v) * y, 0, j)
+        up.fetch_back(v, 1, j, b.mul(args.samples, args.ldg))
 
     def divided(v: Lanes, j: Any, *of: Sample) -> None:
         up, dz, state, after, decay, scale, square, kept, later, beta = of
@@ -149,6 +154,8 @@ def _write_pull(k: Lanes, args: FilterPull) -> None:
         square.store(dm, 0, j)
         # z acts twice: through v, and through its square in m.
         dz.store(v.fma(scale.number(v), y, (1.0 - beta.number(v)) * z * dm * 2.0), 0, j)
+        up.fetch_back(v, 1, j, b.mul(args.samples, args.ldg))
+        kept.fetch_back(v, 3, j, b.mul(args.samples, b.mul(args.G, I64(3))))
 
     with b.if_else(adaptive) as (yes, no):
         with yes:

@@ -72,6 +72,14 @@ class Lanes:
         pointer = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
         self.builder.store(value.value, pointer, align=self.bits // 8)
 
+    def fetch(self, address: Any, index: Any, write: int = 1) -> None:
+        """Bring the line of element `index` into the cache, to be written or read; no address is too wrong for it."""
+        number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
+        place = self.builder.bitcast(self.pointer(address, index), byte)
+        self.builder.call(function, [place, number(write), number(2), number(1)])
+
     def splat(self, scalar: Any) -> Vec:
         """All lanes equal to an IR scalar."""
         # The idiom that LLVM knows as a broadcast.
@@ -133,6 +141,41 @@ class Lanes:
         """`size` (>= 0) with the sign bit of x."""
         sign = self.builder.and_(self.bits_of(x), self.integers(1 << (self.bits - 1)))
         return self.from_bits(self.builder.or_(self.bits_of(size), sign))
+
+
+class FirstLanes(Lanes):
+    """Vectors of which the first `count` lanes are in memory: the others are loaded as 0, and not stored.
+
+    Attributes:
+        mask: of those that are.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, real: ir.Type, size: int, count: Any) -> None:
+        super().__init__(builder, real, size)
+        number = ir.IntType(self.bits)
+        lanes = ir.Constant(self.int_type, [ir.Constant(number, lane) for lane in range(self.width)])
+        lane0 = builder.insert_element(self.integers(0), builder.trunc(count, number), ir.IntType(32)(0))
+        order = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
+        self.mask = builder.icmp_unsigned(">", builder.shuffle_vector(lane0, lane0, order), lanes)
+
+    def load(self, address: Any, index: Any) -> Vec:
+        """As `Lanes.load`; nothing is read beyond `count`."""
+        place = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
+        arguments = [place, ir.IntType(32)(self.bits // 8), self.mask, ir.Constant(self.type, None)]
+        return Vec(self, self._call("load", self.type, arguments))
+
+    def store(self, value: Vec, address: Any, index: Any) -> None:
+        """As `Lanes.store`; nothing is written beyond `count`."""
+        place = self.builder.bitcast(self.pointer(address, index), self.type.as_pointer())
+        self._call("store", ir.VoidType(), [value.value, place, ir.IntType(32)(self.bits // 8), self.mask])
+
+    def _call(self, name: str, result: ir.Type, arguments: list[Any]) -> Any:
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        vector = f"v{self.width}f{self.bits}"
+        function = cgutils.get_or_insert_function(
+            self.builder.module, kind, f"llvm.masked.{name}.{vector}.p0{vector}"
+        )  # fmt: skip
+        return self.builder.call(function, arguments)
 
 
 class Vec:

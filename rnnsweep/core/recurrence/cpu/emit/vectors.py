@@ -17,8 +17,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from rnnsweep.core.recurrence.cpu.emit import formulas
-from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic, require, unpack
-from rnnsweep.core.recurrence.cpu.host import PARTS, VECTOR_BYTES
+from rnnsweep.core.recurrence.cpu.emit.vector import I64, FirstLanes, Lanes, intrinsic, require, unpack
+from rnnsweep.core.recurrence.cpu.host import MASKS, PARTS, VECTOR_BYTES
 
 LINE = 64
 """Bytes of a cache line."""
@@ -185,41 +185,46 @@ def _write_activate(k: Lanes, args: MatrixActivation) -> None:
 
 
 def _activate_flat(k: Lanes, name: str, args: MatrixActivation) -> None:
-    """Mode PLAIN over all entries as they lie: in full vectors, which keeps more of them in flight, then in units."""
-    b, h = k.builder, args.h
-    # Rows lie without gaps, so that the matrix is one long vector here.
-    units = b.mul(args.rows, args.vectors)
-    whole = Lanes(b, k.real, VECTOR_BYTES)
-    full = b.udiv(units, I64(PARTS))
-    with cgutils.for_range(b, full) as loop:
-        at = b.mul(loop.index, I64(whole.width))
-        a = whole.load(h, at)
-        whole.store(formulas.value(whole, name, a, a), h, at)
-    with cgutils.for_range_slice(b, b.mul(full, I64(PARTS)), units, I64(1), I64) as (unit, _):
-        at = b.mul(unit, I64(k.width))
-        a = k.load(h, at)
-        k.store(formulas.value(k, name, a, a), h, at)
+    """Mode PLAIN over all entries as they lie: rows have no gaps, so that the matrix is one long vector here."""
+    units = k.builder.mul(args.rows, args.vectors)
+
+    def body(v: Lanes, at: Any) -> None:
+        a = v.load(args.h, at)
+        v.store(formulas.value(v, name, a, a), args.h, at)
+        v.fetch(args.h, k.builder.add(at, k.builder.mul(units, I64(k.width))))
+
+    by_vector(k, units, body)
 
 
 def _activate_loop(k: Lanes, name: str, mode: int, args: MatrixActivation) -> None:
     b = k.builder
     # Factors come by address, not by value: all arguments of these functions are then of one type.
-    leak = _scalar(k, args.leak) if mode == LEAKY else k.constant(1.0)
-    with cgutils.for_range(b, args.rows) as row, cgutils.for_range(b, args.vectors) as vector:
-        column = b.mul(vector.index, I64(k.width))
-        at = b.add(b.mul(b.mul(row.index, args.vectors), I64(k.width)), column)
-        a = k.load(args.h, at)
-        bias = k.load(args.bias, column) if name == "modrelu" else k.constant(0.0)
-        y = formulas.value(k, name, a, bias)
-        if mode != PLAIN:
-            k.store(formulas.slope(k, name, a, bias, y), args.slope, at)
+    factor = _number(k, args.leak) if mode == LEAKY else None
+
+    def body(v: Lanes, at: Any, column: Any) -> None:
+        a = v.load(args.h, at)
+        bias = v.load(args.bias, column) if name == "modrelu" else v.constant(0.0)
+        y = formulas.value(v, name, a, bias)
+        v.store(formulas.slope(v, name, a, bias, y), args.slope, at)
         if mode == LEAKY:
-            y = (1.0 - leak) * k.load(args.before, at) + leak * y
-        k.store(y, args.h, at)
+            leak = v.splat(factor)
+            y = (1.0 - leak) * v.load(args.before, at) + leak * y
+        v.store(y, args.h, at)
+        step = b.mul(b.mul(args.rows, args.vectors), I64(k.width))
+        for place in (args.h, args.slope):
+            v.fetch(place, b.add(at, step))
+
+    if name != "modrelu":
+        by_vector(k, b.mul(args.rows, args.vectors), lambda v, at: body(v, at, I64(0)))
+        return
+    # Biases are those of a row, which the others need not know of.
+    with cgutils.for_range(b, args.rows) as row:
+        first = b.mul(b.mul(row.index, args.vectors), I64(k.width))
+        by_vector(k, args.vectors, lambda v, column: body(v, b.add(first, column), column))
 
 
-def _scalar(k: Lanes, address: Any) -> Vec:
-    return k.splat(k.builder.load(k.pointer(address, I64(0))))
+def _number(k: Lanes, address: Any) -> Any:
+    return k.builder.load(k.pointer(address, I64(0)))
 
 
 class PullBack(NamedTuple):
@@ -262,12 +267,16 @@ def _write_pull(k: Lanes, args: PullBack) -> None:
 
 
 def _pull_loop(k: Lanes, name: str, stored: bool, args: PullBack) -> None:
-    leak = _scalar(k, args.leak)
-    with cgutils.for_range(k.builder, args.count) as loop:
-        at = k.builder.mul(loop.index, I64(k.width))
-        source = k.load(args.source, at)
-        slope = source if stored else formulas.slope_from_output(k, name, source)
-        k.store(formulas.pullback(k, name, slope, leak * k.load(args.g, at)), args.delta, at)
+    leak, step = _number(k, args.leak), k.builder.mul(args.count, I64(k.width))
+
+    def body(v: Lanes, at: Any) -> None:
+        source = v.load(args.source, at)
+        slope = source if stored else formulas.slope_from_output(v, name, source)
+        error = v.splat(leak) * v.load(args.g, at)
+        v.store(formulas.pullback(v, name, slope, error), args.delta, at)
+        v.fetch(args.source, k.builder.sub(at, step), write=0)
+
+    by_vector(k, args.count, body)
 
 
 class Sum(NamedTuple):
@@ -288,10 +297,12 @@ def combine(typingctx, zero, operands):
 
 
 def _write_combine(k: Lanes, args: Sum) -> None:
-    factor = _scalar(k, args.factor)
-    with cgutils.for_range(k.builder, args.count) as loop:
-        at = k.builder.mul(loop.index, I64(k.width))
-        k.store(factor * k.load(args.x, at) + k.load(args.y, at), args.out, at)
+    factor = _number(k, args.factor)
+
+    def body(v: Lanes, at: Any) -> None:
+        v.store(v.splat(factor) * v.load(args.x, at) + v.load(args.y, at), args.out, at)
+
+    by_vector(k, args.count, body)
 
 
 class Multiple(NamedTuple):
@@ -311,19 +322,33 @@ def scale(typingctx, zero, operands):
 
 
 def _write_scale(k: Lanes, args: Multiple) -> None:
-    factor = _scalar(k, args.factor)
-    with cgutils.for_range(k.builder, args.count) as loop:
-        at = k.builder.mul(loop.index, I64(k.width))
-        k.store(factor * k.load(args.x, at), args.out, at)
+    factor = _number(k, args.factor)
+    by_vector(k, args.count, lambda v, at: v.store(v.splat(factor) * v.load(args.x, at), args.out, at))
+
+
+def by_vector(k: Lanes, units: Any, body: Callable[[Lanes, Any], None]) -> None:
+    """`body(lanes, offset)` over so many units side by side: in full vectors, then the units that are left."""
+    b, full = k.builder, Lanes(k.builder, k.real, VECTOR_BYTES)
+    whole = b.udiv(units, I64(PARTS))
+    with cgutils.for_range(b, whole) as loop:
+        body(full, b.mul(loop.index, I64(full.width)))
+    if PARTS > 1:
+        with cgutils.for_range_slice(b, b.mul(whole, I64(PARTS)), units, I64(1), I64) as (unit, _):
+            body(k, b.mul(unit, I64(k.width)))
 
 
 def neighbours(k: Lanes, count: Any, body: Callable[[Lanes, Any], None]) -> None:
-    """`body(lanes, offset)` over `count` neighbouring numbers: in full vectors, then in ever smaller ones."""
+    """`body(lanes, offset)` over `count` neighbouring numbers: in full vectors, then what is less than one."""
     b = k.builder
     width = VECTOR_BYTES * 8 // k.bits
+    done = b.and_(count, I64(-width))
     with cgutils.for_range(b, b.udiv(count, I64(width))) as loop:
         body(Lanes(b, k.real, VECTOR_BYTES), b.mul(loop.index, I64(width)))
-    # What is left is less than a vector: its binary digits say which smaller ones make it up.
+    if MASKS:
+        with b.if_then(b.icmp_unsigned("!=", count, done)):
+            body(FirstLanes(b, k.real, VECTOR_BYTES, b.sub(count, done)), done)
+        return
+    # In ever smaller vectors: the binary digits of what is left say which ones make it up.
     while width > 1:
         before, width = b.and_(count, I64(-width)), width // 2
         with b.if_then(b.icmp_unsigned("!=", b.and_(count, I64(width)), I64(0))):

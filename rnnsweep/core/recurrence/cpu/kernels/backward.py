@@ -302,9 +302,8 @@ def _one_step(zero, job, p, t, g, delta, x, here):
     source = job.h + (p * (job.T + 1) + t + 1) * step * size
     if job.slope != 0:
         source = job.slope + (p * job.T + t) * step * size
-        fetch_ahead(zero, Ahead(address=source - step * size, count=step, write=0))
-    # What the next step reads of the record comes while this one multiplies.
-    fetch_ahead(zero, Ahead(address=job.h + (p * (job.T + 1) + t) * step * size, count=step, write=0))
+        # `pull` fetches what it reads next itself: states are for the sums alone then.
+        fetch_ahead(zero, Ahead(address=job.h + (p * (job.T + 1) + t) * step * size, count=step, write=0))
     pull(
         zero,
         PullBack(code=job.code, stored=job.slope, delta=delta, g=inner, source=source, leak=here.leak, count=vectors),

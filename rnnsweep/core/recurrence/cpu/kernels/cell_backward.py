@@ -12,8 +12,6 @@ from rnnsweep.core.recurrence.cpu.emit.cell_steps import CellPull, CellPullRead,
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
-    Ahead,
-    fetch_ahead,
     item_bytes,
     load,
     load_int,
@@ -237,9 +235,6 @@ def _one_step(zero, job, p, t, dx, place, here):
     kept = job.kept + (p * job.T + t) * job.B * job.keep * size
     before = job.h + (p * (job.T + 1) + t) * job.B * job.S * size
     own = job.own + p * job.own_width * size
-    # What the next step reads of the record comes while this one is at work.
-    fetch_ahead(zero, Ahead(address=kept - job.B * job.keep * size, count=job.B * job.keep, write=0))
-    fetch_ahead(zero, Ahead(address=before - job.B * job.S * size, count=job.B * job.S, write=0))
     pulled = CellPull(
         code=job.code, kept=kept, before=before, g=here.g, plane=plane, dx=dx, dq=here.dq + place,
         read=here.read + place, around=around, own=own, down=job.down + p * job.down_width * size, t=t,

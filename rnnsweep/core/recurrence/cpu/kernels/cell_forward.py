@@ -13,8 +13,6 @@ from rnnsweep.core.recurrence.cpu.emit.cell_steps import CellRead, CellStep, cel
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
-    Ahead,
-    fetch_ahead,
     item_bytes,
     load,
     load_int,
@@ -222,10 +220,6 @@ def _one_step(zero, job, p, t, before, after, kept, here):
     around, own = padded(zero, job.N), job.own + p * job.own_width * item_bytes(zero)
     if job.N != 0:
         _own_product(zero, job, t, before, own, here)
-    # What the next step writes comes while this one is at work.
-    size = item_bytes(zero)
-    fetch_ahead(zero, Ahead(address=after + job.B * job.S * size, count=job.B * job.S, write=1))
-    fetch_ahead(zero, Ahead(address=kept + job.B * job.keep * size, count=job.B * job.keep, write=1))
     step = CellStep(
         code=job.code, x=here.x, wide=wide, q=here.q, plane=around, before=before, after=after, kept=kept,
         own=own, t=t, begins=here.begins, samples=job.B, U=job.U,

@@ -14,10 +14,8 @@ from rnnsweep.core.recurrence.cpu.emit.gates import GruPull, LookBack, LstmPull,
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
 from rnnsweep.core.recurrence.cpu.emit.vectors import (
-    Ahead,
     Sum,
     combine,
-    fetch_ahead,
     item_bytes,
     load,
     load_int,
@@ -270,9 +268,6 @@ def _one_step(zero, job, p, t, delta, here):
     _save(zero, job, here)
     if job.zone != 0:
         split_zones(zero, job, p, t, here)
-    # What the next step reads of the record comes while this one multiplies.
-    fetch_ahead(zero, Ahead(address=kept - job.B * job.keep * size, count=job.B * job.keep, write=0))
-    fetch_ahead(zero, Ahead(address=before - job.B * job.S * size, count=job.B * job.S, write=0))
     _pull_gates(zero, job, p, before, kept, delta, here)
     if job.ahead != 0:
         _look_back(zero, job, p, t, delta, here)
