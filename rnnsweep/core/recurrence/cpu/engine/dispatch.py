@@ -103,18 +103,31 @@ class TensorAddresses(KernelArguments):
         super().__init__(dtype, _MAIN_MEMORY)
         self._tensors: list[Tensor] = []
 
-    def read(self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]) -> int:
+    def read(
+        self,
+        name: str,
+        tensor: Shaped[Tensor, " ..."] | None,
+        shape: tuple[int, ...],
+        dtype: torch.dtype | None = None,
+    ) -> int:
         """Address of a tensor that is read, of a copy without gaps where it has gaps; 0 for None."""
-        return 0 if tensor is None else self.view(name, tensor.contiguous(), shape)
+        return 0 if tensor is None else self.view(name, tensor.contiguous(), shape, dtype)
 
-    def view(self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]) -> int:
+    def view(
+        self,
+        name: str,
+        tensor: Shaped[Tensor, " ..."] | None,
+        shape: tuple[int, ...],
+        dtype: torch.dtype | None = None,
+    ) -> int:
         """Address of the tensor as it lies in memory, for the caller knows its gaps; 0 for None.
 
         A tensor without entries (a network without inputs) has no memory of its own, and must not be taken for None.
+        `dtype` is its type where that is not the loop's.
         """
         if tensor is None:
             return 0
-        self.check(name, tensor, shape)
+        self.check(name, tensor, shape, dtype)
         # Tensors without entries may have address 0, which kernels take for "absent".
         if tensor.numel() == 0:
             tensor = _NOTHING
