@@ -22,9 +22,9 @@ from rnnsweep.core.program import Program
 
 def step_kernels(program: Program, switched: Mapping[str, bool]) -> ModuleType | None:
     """`steps` of the program's device, where no controller that any row has switched on asks for more."""
-    if any(switched[name] for name, _ in program.proximals) or any(
-        unit.limit is None for _, unit in program.transforms
-    ):
+    if any(switched[name] for name, _ in program.proximals):
+        return None
+    if len(program.transforms) > 1 or any(unit.limit is None for _, unit in program.transforms):
         return None
     # row state of family, rule, task or gate goes with an accepted step: the kernel keeps the optimiser's alone
     more = any(not key.startswith(("optimizer.", "controllers.")) for key in program.slot_shapes)

@@ -99,6 +99,18 @@ class Limit:
     diverges: bool
 
 
+@dataclass(frozen=True)
+class LastStep:
+    """What `read_outs.read_last` makes of a mini-batch: `errors` is dC/d outputs, the last three dC/d h and so on."""
+
+    outputs: Float[Tensor, "P B O"]
+    loss: Float[Tensor, " P"]
+    errors: Float[Tensor, "P B O"]
+    h: Float[Tensor, "P B H"]
+    w_out: Float[Tensor, "P H O"]
+    b_out: Float[Tensor, "P O"] | None
+
+
 _CHECKED: MutableMapping[Tensor, tuple[int, int, int]] = WeakTensorKeyDictionary()
 """Of tensors on a device whose range was asserted: their version then, and the range."""
 

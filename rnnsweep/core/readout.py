@@ -138,40 +138,24 @@ def read_out(
         parts = {"w_out": found.w_out} | ({} if found.b_out is None else {"b_out": found.b_out})
         return ReadOut(found.outputs, found.loss, Direct(last=found.h), parts, found.errors)
     h = states[:, 1:].flatten(1, 2) if task.per_step else states[:, -1]  # P M H
-    w_out, bias = values["w_out"], values.get("b_out")
-    small = _small_products(task, engine, h, w_out) if gradients else None
-    y = engine.matmul(h, w_out) if small is None else small.outputs(h, w_out, bias)
+    y, bias = engine.matmul(h, values["w_out"]), values.get("b_out")
     weight = shares(task, batch, T, B, y)  # P M
     targets = batch.targets.flatten(1, 2) if task.per_step else batch.targets
     if kernels is not None and kernels.scores(task.loss, y.shape[-1]):
         y, loss, dy = kernels.score(task.loss, y, bias, targets, weight)
     else:
-        if small is None:
-            # A product's columns are padded; a view of it would keep all of them as long as the outputs live.
-            y = y.contiguous() if bias is None else y + bias[:, None, :]
+        # A product's columns are padded; a view of it would keep all of them as long as the outputs live.
+        y = y.contiguous() if bias is None else y + bias[:, None, :]
         loss, dy = _score(task, y, targets, weight)
     outputs = y.unflatten(1, (T, B)) if task.per_step else y
     if not gradients:
         return ReadOut(outputs, loss, None, {})
-    if small is not None:
-        dh, *parts = small.gradients(h, w_out, dy, biased=bias is not None)
-    else:
-        dh = engine.matmul(dy, w_out.transpose(1, 2))
-        ones = None if bias is None else dy.new_ones(P, 1, dy.shape[1])
-        parts = engine.matmul(h.transpose(1, 2), dy), None if ones is None else engine.matmul(ones, dy)[:, 0]
+    dh = engine.matmul(dy, values["w_out"].transpose(1, 2))
     direct = Direct(steps=dh.unflatten(1, (T, B))) if task.per_step else Direct(last=dh)
-    named = {name: part for name, part in zip(("w_out", "b_out"), parts, strict=True) if part is not None}
-    return ReadOut(outputs, loss, direct, named, dy)
-
-
-def _small_products(
-    task: Task, engine: Engine, h: Float[Tensor, "P B H"], w_out: Float[Tensor, "P H O"]
-) -> ModuleType | None:
-    """`core.cpu.products`, where the last step alone is read and its matrices are small: the engine's own bits."""
-    if task.per_step or engine.name != "cpu":
-        return None
-    kernels = kernels_for("products", h.device)
-    return kernels if kernels is not None and kernels.takes(*h.shape[1:], w_out.shape[-1]) else None
+    parts = {"w_out": engine.matmul(h.transpose(1, 2), dy)}
+    if bias is not None:
+        parts["b_out"] = engine.matmul(dy.new_ones(P, 1, dy.shape[1]), dy)[:, 0]
+    return ReadOut(outputs, loss, direct, parts, dy)
 
 
 def _reads_last(

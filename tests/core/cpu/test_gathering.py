@@ -31,4 +31,4 @@ def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="do not fit into 32"):
         gathering.gather([(0, torch.ones(2, 20)), (16, torch.ones(2, 16))], torch.empty(2, 32))
     with pytest.raises(TypeError, match="float64"):
-        gathering.gather([(0, torch.ones(2, 20, dtype=torch.float64))], torch.empty(2, 32))
+        gathering.gather([(0, torch.ones(2, 20, dtype=torch.float64))], torch.empty(2, 32, dtype=torch.float32))
