@@ -59,6 +59,9 @@ class AtOnce:
             assert unit.limit is not None
             self._limit = Limit(limits[f"controllers.{name}.{unit.limit.hyper}"], unit.limit.diverges)
         self._rows, self._tally, self._told = rows, Tally(), None
+        # what a schedule changes is made anew at every update
+        scheduled = program.optimizer.scheduled(hypers, rows.step[:, None])
+        self._constant = all(scheduled[name] is value for name, value in hypers.items())
 
     def proposed(self, gradients: Float[Tensor, "P N"], tally: Tally) -> Float[Tensor, "P N"]:
         """The steps that `take` would take, for who judges them."""
@@ -78,11 +81,14 @@ class AtOnce:
     def _now(self) -> Rows:
         """With the rates of this update; the same object where nothing is scheduled: a kernel knows it by now."""
         rows = self._rows
-        hypers = self._optimizer.scheduled(self._hypers, rows.step[:, None])
-        own = read_of(hypers, self._formula)
-        if all(one is kept for one, kept in zip(own, rows.hypers, strict=True)):
+        if self._constant:
             return rows
-        return replace(rows, hypers=own, decay=None if rows.decay is None else decay_of(hypers))
+        hypers = self._optimizer.scheduled(self._hypers, rows.step[:, None])
+        return replace(
+            rows,
+            hypers=read_of(hypers, self._formula),
+            decay=None if rows.decay is None else decay_of(hypers),
+        )
 
     def _tells(self, tally: Tally) -> Told:
         if self._told is None or self._tally is not tally:
