@@ -147,7 +147,7 @@ def row_sum(x: Float[Tensor, "P M N"]) -> Float[Tensor, "P N"]:
     return matmul(x.new_ones(x.shape[0], 1, x.shape[1]), x)[:, 0]
 
 
-def compiled_numbers(x: Tensor) -> ModuleType | None:
+def compiled_numbers(x: Shaped[Tensor, " ..."]) -> ModuleType | None:
     """`core.cpu.numbers`, whose functions compiled steps take too; None where they don't take x: no derivatives."""
     if x.dtype not in (torch.float32, torch.float64) or (x.requires_grad and torch.is_grad_enabled()):
         return None
