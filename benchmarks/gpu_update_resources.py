@@ -22,6 +22,7 @@ from triton.compiler import ASTSource
 
 from rnnsweep.core.gpu import gathering, read_outs, sequences, steps, symbols
 from rnnsweep.core.gpu.formulas import kernel_of
+from rnnsweep.core.losses import FUSED
 from rnnsweep.core.optimizers.adagrad import Adagrad
 from rnnsweep.core.optimizers.adam import Adam
 from rnnsweep.core.optimizers.base import EntrywiseOptimizer
@@ -170,7 +171,7 @@ CASES: list[tuple[Any, ...]] = [
     ("step", "float32", "adam", 200),
     *(("propose", dtype, name) for name in ("sgd", "adam") for dtype in ("float32", "float64")),
     *(("gather", dtype, 6) for dtype in ("float32", "float64")),
-    *(("read_out", "float32", loss, HIDDEN, 4) for loss in read_outs.LOSSES.values()),
+    *(("read_out", "float32", loss, HIDDEN, 4) for loss in FUSED.values()),
     ("read_out", "float64", "classes", HIDDEN, 4),
     ("read_out", "float32", "classes", 256, 10),
     *(("score", dtype, "classes", 9) for dtype in ("float32", "float64")),

@@ -1,29 +1,114 @@
-"""Kernels for what an update does besides its loops, where a device runs them; and what may reach any kernel.
+"""Kernels for what an update does besides its loops, and what may reach any kernel.
 
-Triton is imported by the modules of `core.gpu` alone, and those are loaded from here alone.
+Triton is imported by the modules of `core.gpu` alone, and those are loaded from here alone; so are those of `core.cpu`,
+which numba compiles.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import MutableMapping
+from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import overload
 
 import torch
-from jaxtyping import Int64, Num, Shaped
+from jaxtyping import Float, Float64, Int8, Int64, Num, Shaped
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 
 def kernels_for(what: str, device: torch.device) -> ModuleType | None:
-    """The module of `core.gpu` with this name where its kernels run on the device, else None: torch does it then.
+    """The module of `core.gpu` or `core.cpu` with this name where its kernels run; None where torch does it.
 
-    Asked of the kernel of random numbers, which is built first: where that one can be, the others can.
+    On a device the kernel of random numbers is asked, which is built first: where that one can be, the others can.
     """
-    from rnnsweep.core import rng  # it needs numba, which not every importer of shapes has
+    try:
+        from rnnsweep.core import rng  # it needs numba, which not every importer of shapes has
+    except ImportError:
+        return None
+    if rng.kernels_on(device) is not None:
+        return _module("gpu", what)
+    return _compiled(what) if device.type == "cpu" else None
 
-    return None if rng.kernels_on(device) is None else importlib.import_module(f"rnnsweep.core.gpu.{what}")
+
+def _compiled(what: str) -> ModuleType | None:
+    return _module("cpu", what)
+
+
+@cache
+def _module(room: str, what: str) -> ModuleType | None:
+    """None where the room has none of this name."""
+    name = f"rnnsweep.core.{room}.{what}"
+    return None if importlib.util.find_spec(name) is None else importlib.import_module(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What a step changes, in place, and what it reads of each row.
+
+    Attributes:
+        params: parameters. slots: the optimiser's state, in the order of its formula.
+        status, step, taken, until, diverged_at: see `tile.Tile`.
+        hypers: what the formula reads, in its order, rates as of this update.
+        decay: learning rate and weight of decoupled decay, where any row has it.
+    """
+
+    params: Float[Tensor, "P N"]
+    slots: tuple[Float[Tensor, "P N"], ...]
+    status: Int8[Tensor, " P"]
+    step: Int64[Tensor, " P"]
+    taken: Int64[Tensor, " P"]
+    until: Int64[Tensor, " P"]
+    diverged_at: Int64[Tensor, " P"]
+    hypers: tuple[Float[Tensor, "P 1"], ...]
+    decay: tuple[Float[Tensor, "P 1"], Float[Tensor, "P 1"]] | None
+
+
+Cells = tuple[Float64[Tensor, " P"], Shaped[Tensor, " P"]]
+"""A total of the tally, float64, and how often a row added to it, float64, or whether it ever could, bool."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a step adds to the tally (`Tally.of_mean`, `Tally.of_count`).
+
+    Attributes:
+        loss, norm, clipped_norm: means. nonfinite: a count. share: of clipped updates; None where nothing is clipped.
+    """
+
+    loss: Cells
+    norm: Cells
+    nonfinite: Cells
+    share: Cells | None
+    clipped_norm: Cells
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Clipping of the joint norm.
+
+    Attributes:
+        threshold: largest norm of each row.
+        diverges: whether a row whose norm is not finite ends; else its step is dropped.
+    """
+
+    threshold: Float[Tensor, " P"]
+    diverges: bool
+
+
+@dataclass(frozen=True)
+class LastStep:
+    """What `read_outs.read_last` makes of a mini-batch: `errors` is dC/d outputs, the last three dC/d h and so on."""
+
+    outputs: Float[Tensor, "P B O"]
+    loss: Float[Tensor, " P"]
+    errors: Float[Tensor, "P B O"]
+    h: Float[Tensor, "P B H"]
+    w_out: Float[Tensor, "P H O"]
+    b_out: Float[Tensor, "P O"] | None
 
 
 _CHECKED: MutableMapping[Tensor, tuple[int, int, int]] = WeakTensorKeyDictionary()

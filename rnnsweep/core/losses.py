@@ -179,3 +179,10 @@ def _sigmoid(x: Tensor) -> Tensor:
 
 CROSS_ENTROPY, BINARY_CROSS_ENTROPY = CrossEntropy(), BinaryCrossEntropy()
 SQUARED_ERROR, HALF_SQUARED_ERROR = SquaredError(), HalfSquaredError()
+FUSED: dict[type[Loss], str] = {
+    CrossEntropy: "classes",
+    BinaryCrossEntropy: "binary",
+    SquaredError: "squared",
+    HalfSquaredError: "half_squared",
+}
+"""Those that kernels know, and how they call them; a subclass is another loss."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
+
+from rnnsweep.core.kernels import kernels_for
 
 LANES = 16
 """Products are padded to multiples of this: 64 bytes of float32."""
@@ -144,9 +147,27 @@ def row_sum(x: Float[Tensor, "P M N"]) -> Float[Tensor, "P N"]:
     return matmul(x.new_ones(x.shape[0], 1, x.shape[1]), x)[:, 0]
 
 
+def compiled_numbers(x: Shaped[Tensor, " ..."]) -> ModuleType | None:
+    """`core.cpu.numbers`, whose functions compiled steps take too; None where they don't take x: no derivatives."""
+    if x.dtype not in (torch.float32, torch.float64) or (x.requires_grad and torch.is_grad_enabled()):
+        return None
+    return kernels_for("numbers", x.device)
+
+
 def square_sum(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
-    """Sum of squares of each row, [P, N] -> [P]; the caller scales against overflow."""
-    return (x * x).sum(1)
+    """Sum of squares of each row, [P, N] -> [P]; the caller scales against overflow.
+
+    Numerics:
+        On the CPU in lanes whose order depends on N alone (`core.cpu.numbers`), where there is numba.
+    """
+    kernels = compiled_numbers(x)
+    return (x * x).sum(1) if kernels is None else kernels.square_sums(x)
+
+
+def rows_finite(x: Float[Tensor, "P N"]) -> Bool[Tensor, " P"]:
+    """Whether all entries of a row are finite, [P, N] -> [P]; a sum that leaves the numbers may say no too."""
+    kernels = compiled_numbers(x)
+    return finite(x.sum(1)) if kernels is None else kernels.rows_finite(x)
 
 
 def row_norm(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
@@ -155,10 +176,13 @@ def row_norm(x: Float[Tensor, "P N"]) -> Float[Tensor, " P"]:
     Numerics:
         Plain sum of squares where that is safe; rows where it is not (sum below 1e-25 or above 1e35) are scaled by an
         exact power of two before squaring, so that norms of 1e30 and 1e-30 are right in float32. The choice is each
-        row's own. All zero, or no entries: 0. Any NaN or inf: non-finite.
+        row's own. All zero, or no entries: 0. Any NaN or inf: non-finite. Sums run as in `square_sum`.
     """
     if x.shape[1] == 0:  # the input weights of a network without inputs
         return x.new_zeros(len(x))
+    kernels = compiled_numbers(x)
+    if kernels is not None:
+        return kernels.row_norms(x)
     total = square_sum(x)
     # In float32 squares below 1e-38 have lost digits and sums overflow at 3e38: bounds with some decades to spare.
     safe = (total > 1e-25) & (total < 1e35)

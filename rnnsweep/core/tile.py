@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import ModuleType
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int8, Int64, Shaped
 from torch import Tensor
 
 from rnnsweep.core import diagnostics, numerics
-from rnnsweep.core.controllers.base import CLIP_SHARE, Context, Tally
+from rnnsweep.core.at_once import AtOnce, decay_of, read_of, step_kernels
+from rnnsweep.core.controllers.base import Context, Tally
 from rnnsweep.core.dropout_masks import MaskDraws
-from rnnsweep.core.kernels import kernels_for
+from rnnsweep.core.kernels import Rows
 from rnnsweep.core.loops import Learned
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.program import CARRIED, Program
@@ -46,7 +47,7 @@ class Tile:
         on: per controller, which rows have it switched on. switched: whether any has.
         optimizer_hypers: the optimiser's hyperparameters [P, 1] as `Optimizer.propose` takes them, rates unscheduled.
         decays: whether any of these rows has weight decay.
-        steps: `core.gpu.steps`, where a kernel does all that follows the gradient.
+        at_once: the kernel that does all that follows the gradient, where there is one for what these rows ask for.
         once_more: `update` with this tile's tally and no row at the end of its rung, replayed where the device can.
     """
 
@@ -66,8 +67,13 @@ class Tile:
     on: dict[str, Bool[Tensor, " P"]] = field(default_factory=dict)
     optimizer_hypers: Mapping[str, Shaped[Tensor, "#P N"]] = field(default_factory=dict)
     decays: bool = False
-    steps: ModuleType | None = None
+    at_once: AtOnce | None = None
     once_more: Callable[[], None] = field(default=lambda: None, repr=False)
+
+    @cached_property
+    def values(self) -> dict[str, Float[Tensor, "P ..."]]:
+        """Views of the parameters by name."""
+        return self.program.layout.view(self.params)
 
     def unit_hypers(self, prefix: str) -> dict[str, Shaped[Tensor, "P ..."]]:
         """One unit's hyperparameters [P] by field name; a family's or learner's row state is among them."""
@@ -129,8 +135,24 @@ def _tile(pack: Pack, cut: slice) -> Tile:
     standing = _standing(tile)
     tile.on, tile.switched, tile.decays = standing.on, standing.switched, standing.decays
     tile.optimizer_hypers = standing.optimizer_hypers
-    tile.steps = _steps_of(tile)
+    tile.at_once = _at_once(tile)
     return tile
+
+
+def _at_once(tile: Tile) -> AtOnce | None:
+    """The kernel that does all that follows the gradient, where no row asks for more."""
+    program, hypers = tile.program, tile.optimizer_hypers
+    kernels, formula = step_kernels(program, tile.switched), program.optimizer.fused_formula
+    if kernels is None or formula is None:
+        return None
+    rows = Rows(
+        tile.params,
+        tuple(tile.slots[f"optimizer.{name}"] for name in program.optimizer.slots),
+        *(tile.status, tile.step, tile.taken, tile.until, tile.diverged_at),
+        read_of(hypers, formula),
+        decay_of(hypers) if tile.decays else None,
+    )
+    return AtOnce(kernels, program, rows, hypers, tile.hypers)
 
 
 @dataclass(frozen=True)
@@ -205,10 +227,10 @@ def update(tile: Tile, tally: Tally, *, ending: Bool[Tensor, " P"] | None = None
     if detailed and context.trace is not None:
         context.notes.update(diagnostics.states(context.passes))
         context.notes["profiles"] = diagnostics.profiles(context.passes)
-    if tile.steps is None:
+    if tile.at_once is None:
         _step(tile, context, learned)
     else:
-        _step_at_once(tile, tile.steps, context, learned)
+        _step_at_once(tile, tile.at_once, context, learned)
     return context
 
 
@@ -229,51 +251,21 @@ def _step(tile: Tile, context: Context, learned: Learned) -> None:
     _apply(tile, context, alive, diverged, drop)
 
 
-def _steps_of(tile: Tile) -> ModuleType | None:
-    """The kernel that does all that follows the gradient (`core.gpu.steps`), where no row asks for more."""
-    program, on = tile.program, tile.switched
-    if any(on[name] for name, _ in program.proximals) or any(unit.limit is None for _, unit in program.transforms):
-        return None
-    # row state of family, rule, task or gate goes with an accepted step: the kernel keeps the optimiser's alone
-    more = any(not key.startswith(("optimizer.", "controllers.")) for key in program.slot_shapes)
-    more = more or any(on[name] and unit.slot_shapes() for name, unit in program.gates)
-    if more or len(program.transforms) > 1 or program.learner.proposes or program.optimizer.fused_formula is None:
-        return None
-    return kernels_for("steps", program.device)
-
-
-def _step_at_once(tile: Tile, steps: ModuleType, context: Context, learned: Learned) -> None:
+def _step_at_once(tile: Tile, at_once: AtOnce, context: Context, learned: Learned) -> None:
     """The rest of an update by kernels; what it adds to the tally is named in the order of `_control`."""
-    program, like, tally = tile.program, tile.step, context.tally
-    optimizer, formula = program.optimizer, program.optimizer.fused_formula
-    hypers = optimizer.scheduled(tile.optimizer_hypers, tile.step[:, None])
-    assert formula is not None  # see `_steps_of`
-    limit, share, losses = None, None, tally.of_mean("train/loss", like)
-    if any(tile.switched[name] for name, _ in (*program.additive, *program.gates)):
+    tally, gates = context.tally, [one for one in tile.program.gates if tile.switched[one[0]]]
+    tally.of_mean("train/loss", tile.step)
+    if gates or any(tile.switched[name] for name, _ in tile.program.additive):
         tally.begin((tile.status == RowStatus.ACTIVE) & (tile.step < tile.until))
     _add_terms(tile, context)
-    norms, nonfinite = tally.of_mean("grad/norm", like), tally.of_count("grad/nonfinite", like)
-    for name, unit in program.transforms:
-        assert unit.limit is not None
-        limit = steps.Limit(tile.hypers[f"controllers.{name}.{unit.limit.hyper}"], unit.limit.diverges)
-        share = tally.of_mean(CLIP_SHARE, like)
-    told = steps.Told(losses, norms, nonfinite, share, tally.of_mean("grad/norm_clipped", like))
-    rows = steps.Rows(
-        tile.params,
-        tuple(tile.slots[f"optimizer.{name}"] for name in optimizer.slots),
-        *(tile.status, tile.step, tile.taken, tile.until, tile.diverged_at),
-        tuple(hypers[name] for name in formula.hypers),
-        (hypers["lr"], hypers["weight_decay"]) if tile.decays else None,
-    )
-    gates = [(name, unit) for name, unit in program.gates if tile.switched[name]]
     admitted, before = None, tile.taken if context.ending is None else tile.taken.clone()
     if gates:
-        step = steps.proposed(formula, rows, context.gradients, limit)
+        step = at_once.proposed(context.gradients, tally)
         admitted = torch.ones_like(tile.status, dtype=torch.bool)
         for name, unit in gates:
             _enter(tile, context, name)
             admitted &= unit.admit(context, step)
-    steps.take_steps(formula, rows, context.gradients, learned.loss, limit, told, admitted)
+    at_once.take(context.gradients, learned.loss, admitted, tally)
     for name, unit in gates if context.ending is not None else ():
         _enter(tile, context, name)
         # of rows that took their step the parameters are those after it
@@ -292,7 +284,7 @@ def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
         program.activation,
         program.layout,
         tile.params,
-        program.layout.view(tile.params),
+        tile.values,
         family_hypers,
         batch,
         learned.gradients,
@@ -373,8 +365,7 @@ def _apply(tile: Tile, context: Context, alive: Tensor, diverged: Tensor, drop: 
             _enter(tile, context, name)
             accept &= unit.admit(context, step)
             _remember(tile, context, name)
-    # A sum is finite where all its terms are, but for overflow, which is as good a reason to stop.
-    broken = accept & ~numerics.finite(moved.sum(1))
+    broken = accept & ~numerics.rows_finite(moved)
     accept &= ~broken
     diverged |= broken
     for name, unit in program.gates:

@@ -116,7 +116,7 @@ class ParameterLayout:
     def part(self, flat: Float[Tensor, "P N"], spec: ParameterSpec) -> Float[Tensor, "P ..."]:
         """One parameter's view."""
         start = self.offsets[spec.name]
-        return flat[:, start : start + spec.size].view(len(flat), *spec.shape)
+        return flat.narrow(1, start, spec.size).view(flat.shape[0], *spec.shape)
 
     def flatten(self, values: Mapping[str, Float[Tensor, "P ..."]], out: Float[Tensor, "P N"]) -> Float[Tensor, "P N"]:
         """Copy named tensors [P, *shape] into flat ones; names that are absent stay as they are."""

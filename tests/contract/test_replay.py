@@ -103,8 +103,8 @@ def record(work: Callable[[], object]) -> Callable[[], object]:
 def test_replayed_updates_are_the_same_bits(group, file):
     config = config_with(group, file)
     plain, replayed = pack_of(config, 5), pack_of(config, 5)
-    ((_, tile),) = tiles(replayed)
     with as_on_a_device():
+        ((_, tile),) = tiles(replayed)
         if asks_host(replayed):
             update(tile, tile.tally)
             with pytest.raises(HostRead):
@@ -122,8 +122,8 @@ def test_replayed_updates_are_the_same_bits(group, file):
 @pytest.mark.parametrize("family", ["scornn", "exprnn", "scurnn", "enrnn"])
 def test_maps_are_replayed_by_their_kernels_alone(family, monkeypatch):
     """Without them (no Triton) an inverse is cuSOLVER's, which no graph can record: the contract sees that."""
-    ((_, tile),) = tiles(pack_of(config_with("family", CONF / "family" / f"{family}.yaml"), 5))
     with as_on_a_device():
+        ((_, tile),) = tiles(pack_of(config_with("family", CONF / "family" / f"{family}.yaml"), 5))
         update(tile, tile.tally)
         record(lambda: update(tile, tile.tally))
         monkeypatch.setattr(available, "map_kernels", lambda *tensors: None)

@@ -113,8 +113,8 @@ def test_what_was_recorded_sees_the_new_values() -> None:
             work()
         return recorded.replay
 
-    replayed, plain = started(), started()
     with as_on_a_device():
+        replayed, plain = started(), started()
         for pack in (replayed, plain):
             tile = tiles(pack)[0][1]
             if pack is replayed:

@@ -19,7 +19,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten
 
-from rnnsweep.core import gpu, numerics, rng
+from rnnsweep.core import gpu, kernels, numerics, rng
 from rnnsweep.core.families.exponential_map import ProductSquares
 from rnnsweep.core.families.leading_powers import raised
 from rnnsweep.core.recurrence.gpu import available
@@ -75,6 +75,7 @@ def as_on_a_device() -> Iterator[None]:
         patch.setattr(available, "map_kernels", lambda *tensors: KERNELS)
         patch.setattr(rng, "words_compiled", rng.words_torch)
         patch.setattr(rng.Draws, "fast", False)
+        patch.setattr(kernels, "_compiled", lambda what: None)
         yield
 
 

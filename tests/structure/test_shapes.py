@@ -16,8 +16,12 @@ SHAPED = {"Float", "Complex128", "Float64", "Int64", "Bool", "Num", "Shaped"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _COMPILED = ("dropout_masks", "rng", "gpu.random_numbers", "tasks.marked", "tasks.synthetic", "tasks.temporal_order")
-_KERNELS = ("gathering", "read_outs", "sequences", "steps", "symbols")
-COMPILED = {f"rnnsweep.core.{name}" for name in (*_COMPILED, *(f"gpu.{name}" for name in _KERNELS))}
+_KERNELS = {
+    "gpu": ("gathering", "read_outs", "sequences", "steps", "symbols"),
+    "cpu": ("numbers", "read_outs", "steps"),
+}
+_ROOMS = (f"{room}.{name}" for room, names in _KERNELS.items() for name in names)
+COMPILED = {f"rnnsweep.core.{name}" for name in (*_COMPILED, *_ROOMS)}
 """Modules with shapes that are written down only: a wrapper would hide their compiled functions from the compiler."""
 
 

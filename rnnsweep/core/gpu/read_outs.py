@@ -8,23 +8,15 @@ Shapes: P rows · B mini-batch · H units · O outputs · M read-outs of a row, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import triton
 import triton.language as tl
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from rnnsweep.core.gpu.launching import launch, power_of_two, ratio
-from rnnsweep.core.losses import BinaryCrossEntropy, CrossEntropy, HalfSquaredError, Loss, SquaredError
+from rnnsweep.core.kernels import LastStep
+from rnnsweep.core.losses import FUSED, Loss
 
-LOSSES: dict[type[Loss], str] = {
-    CrossEntropy: "classes",
-    BinaryCrossEntropy: "binary",
-    SquaredError: "squared",
-    HalfSquaredError: "half_squared",
-}
-"""Those that the kernel knows, and how it calls them; a subclass is another loss."""
 _MOST = 1 << 14
 """Bytes of the largest matrix that a program holds: beyond it products are cut better by others."""
 _SCORED = 1 << 12
@@ -134,12 +126,12 @@ def sizes_of(B: int, H: int, O: int) -> dict[str, int]:  # noqa: E741
 
 def takes(loss: Loss, B: int, H: int, O: int, size: int) -> bool:  # noqa: E741
     """Whether the kernel knows the loss, and its matrices of numbers of so many bytes fit."""
-    return type(loss) in LOSSES and _largest(B, H, O) * size <= _MOST
+    return type(loss) in FUSED and _largest(B, H, O) * size <= _MOST
 
 
 def scores(loss: Loss, O: int) -> bool:  # noqa: E741
     """Whether `score` knows the loss, and takes so many outputs."""
-    return type(loss) in LOSSES and O <= _WIDEST
+    return type(loss) in FUSED and O <= _WIDEST
 
 
 def score_sizes(O: int, size: int) -> dict[str, int]:  # noqa: E741
@@ -168,7 +160,7 @@ def score(
     arguments = (
         y, bias, targets.contiguous(), weight.contiguous(), costs, errors, 0 if bias is None else bias.stride(0), M
     )  # fmt: skip
-    launch(score_kernel, (P, tiles), arguments, warps=SCORE_WARPS, O=O, LOSS=LOSSES[type(loss)], **sizes)
+    launch(score_kernel, (P, tiles), arguments, warps=SCORE_WARPS, O=O, LOSS=FUSED[type(loss)], **sizes)
     return y, costs.sum(1), errors
 
 
@@ -180,18 +172,6 @@ def warps_of(B: int, H: int, O: int, size: int) -> int:  # noqa: E741
 def _largest(B: int, H: int, O: int) -> int:  # noqa: E741
     sizes = sizes_of(B, H, O)
     return sizes["UNITS"] * max(sizes["BATCH"], sizes["OUTPUTS"])
-
-
-@dataclass(frozen=True)
-class LastStep:
-    """What `read_last` makes of a mini-batch; `errors` is dC/d outputs, the last three dC/d what they are named by."""
-
-    outputs: Float[Tensor, "P B O"]
-    loss: Float[Tensor, " P"]
-    errors: Float[Tensor, "P B O"]
-    h: Float[Tensor, "P B H"]
-    w_out: Float[Tensor, "P H O"]
-    b_out: Float[Tensor, "P O"] | None
 
 
 def read_last(
@@ -210,7 +190,7 @@ def read_last(
     steps = h.stride(0), w_out.stride(0), 0 if bias is None else bias.stride(0)
     arguments = (h, w_out, bias, targets.contiguous(), cost, outputs, errors, dh, dw, db, *steps, B)
     sizes, warps = {"H": H, "O": O, **sizes_of(B, H, O)}, warps_of(B, H, O, h.element_size())
-    launch(read_out_kernel, (P,), arguments, warps=warps, LOSS=LOSSES[type(loss)], **sizes)
+    launch(read_out_kernel, (P,), arguments, warps=warps, LOSS=FUSED[type(loss)], **sizes)
     return LastStep(outputs, cost, errors, dh, dw, db)
 
 

@@ -12,17 +12,16 @@ Shapes: P rows · N entries of a row's flat parameter vector.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Bool, Float, Float64, Int8, Int64, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnsweep.core.gpu.formulas import kernel_of
 from rnnsweep.core.gpu.launching import finite, launch, power_of_two, ratio, root
 from rnnsweep.core.gpu.powers import exponent_of, scaled
+from rnnsweep.core.kernels import Cells, Limit, Rows, Told
 from rnnsweep.core.optimizers.base import StepFormula
 from rnnsweep.core.types import RowStatus
 
@@ -182,60 +181,6 @@ def propose_kernel(  # noqa: PLR0913
         tl.store(proposed + base + start + block, step, mask=start + block < N)
 
 
-@dataclass(frozen=True)
-class Rows:
-    """What a step changes, in place, and what it reads of each row.
-
-    Attributes:
-        params: parameters. slots: the optimiser's state, in the order of its formula.
-        status, step, taken, until, diverged_at: see `tile.Tile`.
-        hypers: what the formula reads, in its order, rates as of this update.
-        decay: learning rate and weight of decoupled decay, where any row has it.
-    """
-
-    params: Float[Tensor, "P N"]
-    slots: tuple[Float[Tensor, "P N"], ...]
-    status: Int8[Tensor, " P"]
-    step: Int64[Tensor, " P"]
-    taken: Int64[Tensor, " P"]
-    until: Int64[Tensor, " P"]
-    diverged_at: Int64[Tensor, " P"]
-    hypers: tuple[Float[Tensor, "P 1"], ...]
-    decay: tuple[Float[Tensor, "P 1"], Float[Tensor, "P 1"]] | None
-
-
-Cells = tuple[Float64[Tensor, " P"], Shaped[Tensor, " P"]]
-"""A total of the tally, float64, and how often a row added to it, float64, or whether it ever could, bool."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a step adds to the tally (`Tally.of_mean`, `Tally.of_count`).
-
-    Attributes:
-        loss, norm, clipped_norm: means. nonfinite: a count. share: of clipped updates; None where nothing is clipped.
-    """
-
-    loss: Cells
-    norm: Cells
-    nonfinite: Cells
-    share: Cells | None
-    clipped_norm: Cells
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Clipping of the joint norm.
-
-    Attributes:
-        threshold: largest norm of each row.
-        diverges: whether a row whose norm is not finite ends; else its step is dropped.
-    """
-
-    threshold: Float[Tensor, " P"]
-    diverges: bool
-
-
 def take_steps(  # noqa: PLR0913
     formula: StepFormula,
     rows: Rows,
@@ -274,9 +219,10 @@ def take_steps(  # noqa: PLR0913
 
 
 def proposed(
-    formula: StepFormula, rows: Rows, gradients: Float[Tensor, "P N"], limit: Limit | None
+    formula: StepFormula, rows: Rows, gradients: Float[Tensor, "P N"], limit: Limit | None, told: Told
 ) -> Float[Tensor, "P N"]:
     """The steps that `take_steps` would take, for who judges them; nothing is changed, nothing told."""
+    del told
     P, N = rows.params.shape
     block, warps = cut_of(N, rows.params.element_size())
     rate, weight = rows.decay or (None, None)

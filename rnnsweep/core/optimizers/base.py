@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
+from rnnsweep.core import numerics
 from rnnsweep.unit import POSITIVE, SHARE, Range, Unit
 
 if TYPE_CHECKING:
@@ -144,7 +145,13 @@ class Optimizer(Unit):
         return torch.where(weight > 0, step - hypers["lr"] * weight * params, step)
 
 
-root, where = torch.sqrt, torch.where
+where = torch.where
+
+
+def root(x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+    """The square root, rounded once: torch's own, by MKL, is not on the CPU."""
+    kernels = numerics.compiled_numbers(x)
+    return x.sqrt() if kernels is None else kernels.roots(x)
 
 
 def ratio(x: Float[Tensor, " ..."], y: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
@@ -159,6 +166,10 @@ def plus(fresh: Float[Tensor, "P N"], x: Float[Tensor, "P N"]) -> Float[Tensor, 
 
 def correction(beta: Float[Tensor, " ..."], taken: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     """1 - beta^(taken + 1), [P, 1]; exp of 0 * -inf is avoided for beta = 0."""
+    kernels = numerics.compiled_numbers(beta)
+    # the exponential and the logarithm that compiled steps use; torch's differ in last bits, and are faster for many
+    if kernels is not None and beta.shape == taken.shape and beta.shape[1:] == (1,):
+        return kernels.corrections(beta, taken)
     # float64: 1 - beta^k cancels where beta is near 1.
     power = ((taken.double() + 1) * beta.double().clamp_min(1e-300).log()).exp()
     return (1 - power).to(beta.dtype)

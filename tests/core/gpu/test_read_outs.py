@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rnnsweep.core import kernels as core_kernels
 from rnnsweep.core.losses import (
     BINARY_CROSS_ENTROPY,
     CROSS_ENTROPY,
@@ -21,6 +20,7 @@ from rnnsweep.core.losses import (
 from rnnsweep.core.readout import ReadOut, read_out
 from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.types import Batch
+from tests.kit.replayed import as_on_a_device
 
 LOSSES = [CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, HALF_SQUARED_ERROR]
 
@@ -46,7 +46,8 @@ def both(
     monkeypatch.setattr(module, "launch", lambda *a, **k: launches.append(1) or launch(*a, **k))
     task = SimpleNamespace(per_step=mask is not None, loss=loss)
     batch = Batch(states[:, 1:], targets, torch.full((len(states),), states.shape[1] - 1), mask)
-    plain = read_out(task, values, states, batch, ReferenceEngine())
+    with as_on_a_device():  # by torch, that is
+        plain = read_out(task, values, states, batch, ReferenceEngine())
     with monkeypatch.context() as patch:
         patch.setattr("rnnsweep.core.readout.kernels_for", lambda what, device: module)
         mine = read_out(
@@ -154,10 +155,6 @@ def test_sequences_of_different_weight_are_scored_after_the_product(device, monk
     assert launched == [module.score_kernel]
     torch.testing.assert_close(mine.loss.cpu(), plain.loss, rtol=1e-12, atol=0)
     torch.testing.assert_close(mine.errors.cpu(), plain.errors, rtol=1e-12, atol=1e-14)
-
-
-def test_on_the_cpu_there_are_no_kernels():
-    assert core_kernels.kernels_for("read_outs", torch.device("cpu")) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

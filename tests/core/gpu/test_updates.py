@@ -70,7 +70,7 @@ def test_rungs_with_kernels_are_those_of_torch(switch, name):
         switch(on)
         pack = pack_of(setup)
         with as_on_a_device():
-            assert (tiles(pack)[0][1].steps is not None) == on
+            assert (tiles(pack)[0][1].at_once is not None) == on
             metrics = [train_rung(pack, 3, 1) for _ in range(2)]
         found.append((metrics, pack))
     (mine, with_kernels), (plain, by_torch) = found
@@ -123,8 +123,8 @@ def test_replayed_updates_are_the_same_bits(switch, name):
 def test_a_controller_that_moves_parameters_goes_the_general_way_where_a_row_has_it_on(switch):
     switch(True)
     setup = Setup(controllers={"clip": GlobalNormClip(), "l1_proximal": L1Proximal(weight=0.1)})
-    assert tiles(setup.pack([0, 1]))[0][1].steps is None
-    assert tiles(setup.pack([0, 1], controllers__l1_proximal__weight=0.0))[0][1].steps is not None
+    assert tiles(setup.pack([0, 1]))[0][1].at_once is None
+    assert tiles(setup.pack([0, 1], controllers__l1_proximal__weight=0.0))[0][1].at_once is not None
 
 
 class Remembering(Sampling):
@@ -146,7 +146,7 @@ class Remembering(Sampling):
 )
 def test_what_the_kernel_does_not_know_goes_the_general_way(switch, setup):
     switch(True)
-    assert tiles(setup.pack([0, 1]))[0][1].steps is None
+    assert tiles(setup.pack([0, 1]))[0][1].at_once is None
 
 
 def test_a_subclass_that_changes_the_step_has_no_formula():

@@ -50,10 +50,11 @@ def _is_ours(folder: Path) -> bool:
 def sources() -> list[Path]:
     """The files that compiled code is made of: all of this package but `engine`, plain Python around the kernels.
 
-    And the cells' formulas beside it, which tensors have too.
+    And the cells' formulas beside it, which tensors have too; and the passes of `core.cpu`.
     """
     package = Path(__file__).parent
     own = sorted(path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "engine")
+    own += sorted((package.parents[1] / "cpu").glob("*.py"))
     return [*own, *(package.parent / f"{name}_formulas.py" for name in ("block", "gated", "known", "step"))]
 
 

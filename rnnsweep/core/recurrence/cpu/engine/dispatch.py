@@ -103,20 +103,33 @@ class TensorAddresses(KernelArguments):
         super().__init__(dtype, _MAIN_MEMORY)
         self._tensors: list[Tensor] = []
 
-    def read(self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]) -> int:
+    def read(
+        self,
+        name: str,
+        tensor: Shaped[Tensor, " ..."] | None,
+        shape: tuple[int, ...],
+        dtype: torch.dtype | None = None,
+    ) -> int:
         """Address of a tensor that is read, of a copy without gaps where it has gaps; 0 for None."""
-        return 0 if tensor is None else self.view(name, tensor.contiguous(), shape)
+        return 0 if tensor is None else self.view(name, tensor.contiguous(), shape, dtype)
 
-    def view(self, name: str, tensor: Num[Tensor, " ..."] | None, shape: tuple[int, ...]) -> int:
+    def view(
+        self,
+        name: str,
+        tensor: Shaped[Tensor, " ..."] | None,
+        shape: tuple[int, ...],
+        dtype: torch.dtype | None = None,
+    ) -> int:
         """Address of the tensor as it lies in memory, for the caller knows its gaps; 0 for None.
 
         A tensor without entries (a network without inputs) has no memory of its own, and must not be taken for None.
+        `dtype` is its type where that is not the loop's.
         """
         if tensor is None:
             return 0
-        self.check(name, tensor, shape)
+        self.check(name, tensor, shape, dtype)
         # Tensors without entries may have address 0, which kernels take for "absent".
-        if tensor.numel() == 0:
+        if 0 in shape:
             tensor = _NOTHING
         self._tensors.append(tensor)
         return tensor.data_ptr()
@@ -206,6 +219,7 @@ class RowThreads:
     def __init__(self, count: int | None, workspace: Workspace) -> None:
         self.count = count or next(iter(_given), None) or torch.get_num_threads()
         self._workspace = workspace
+        self._room: Tensor | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, kernel: Callable[..., None], job: Any, P: int, dtype: torch.dtype, scratch: int) -> None:
@@ -215,11 +229,11 @@ class RowThreads:
         count = min(self.count, P)
         # A cache line between the threads' memories: they would take the shared one from each other at every write.
         stride = -(-scratch // ALIGN) * ALIGN + ALIGN
-        room = self._workspace.take((count, stride), torch.uint8)
+        begin = self._memory(count * stride)
         bounds = [P * i // count for i in range(count + 1)]
 
         def work(i: int) -> None:
-            kernel(kind(0), job, bounds[i], bounds[i + 1], i, room[i].data_ptr())
+            kernel(kind(0), job, bounds[i], bounds[i + 1], i, begin + i * stride)
 
         if count == 1:
             work(0)
@@ -228,3 +242,9 @@ class RowThreads:
             self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="rnnsweep-cpu")
         # `list` waits for all, and raises what a thread raised.
         list(self._pool.map(work, range(count)))
+
+    def _memory(self, size: int) -> int:
+        """Address of so many bytes, the same ones from call to call: kernels leave nothing there."""
+        if self._room is None or self._room.numel() < size:
+            self._room = self._workspace.take((size,), torch.uint8)
+        return self._room.data_ptr()

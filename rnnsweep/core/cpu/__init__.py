@@ -1,0 +1,1 @@
+"""Compiled passes for what an update does besides its loops, on tensors in main memory."""
