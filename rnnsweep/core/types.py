@@ -348,7 +348,8 @@ class LoopGradients:
     Attributes:
         w_rec: [P, H, H]; w_in: [P, I, H]; bias, act_bias: [P, H]; h0: [P, H] (summed over the batch), or
             [P, B, S] of carried states, which means nothing.
-        inputs: [P, T, B, H] gradient of pre-activations given as inputs (w_in None): the deltas themselves.
+        inputs: [P, T, B, D] gradient of pre-activations given as inputs (w_in None): the deltas themselves. What has no
+            gradient may be left out where it stands behind the rest.
         cell: of `LoopWeights.cell`, same keys and shapes.
     """
 

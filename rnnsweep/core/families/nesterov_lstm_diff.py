@@ -86,7 +86,7 @@ class NesterovLstmDiff(FilteredLstm):
 
         def own(gradient: Tensor | None) -> Tensor:
             assert gradient is not None
-            return gradient[..., :-1]  # the last entry is kappa's, which is no parameter
+            return gradient[..., : path.inputs.shape[-1]]  # without kappa's, which is no parameter
 
         return Feed(
             # Here, not as the loop's bias: the drive has kappa beside the gates.

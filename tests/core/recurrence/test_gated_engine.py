@@ -162,7 +162,12 @@ def ahead(engine: Engine, rows: slice, dtype: torch.dtype, lengths: torch.Tensor
     assert trace is not None
     lean, none = engine.backward(record, direct, NONE, keep=False)
     assert none is None
-    results = (record.h, found.w_rec, found.h0, found.inputs, lean.w_rec, lean.inputs, trace.delta, trace.x)
+    results = [record.h, found.w_rec, found.h0, lean.w_rec, trace.delta, trace.x]
+    for drives in (found.inputs, lean.inputs):
+        assert drives is not None
+        # kappa's, which is no parameter, is 0 or not there
+        assert not drives[..., 4 * H :].any()
+        results.append(drives[..., : 4 * H])
     return [value.clone() for value in results if value is not None]
 
 

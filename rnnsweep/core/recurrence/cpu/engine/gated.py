@@ -7,7 +7,6 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import pad
 
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cells import Cell, KeptRecord, whole_direct
@@ -200,14 +199,13 @@ class LstmEngine(GatedEngine):
 
 
 class DifferenceLstmEngine(LstmEngine):
-    """The fused loops of `DifferenceLstmCell`: the LSTM's, with v in the state. It is fed with drives."""
+    """The fused loops of `DifferenceLstmCell`: the LSTM's, with v in the state. It is fed with drives.
+
+    Kappa is no parameter, and has no gradient: those of drives are the deltas as they lie.
+    """
 
     regularised = False
     ahead = True
-
-    def _drives(self, delta: Float[Tensor, "P T B D"]) -> Float[Tensor, "P T B A"]:
-        """The deltas, and 0 for kappa, which is no parameter."""
-        return pad(delta, (0, 1))
 
 
 class GruEngine(GatedEngine):
