@@ -44,7 +44,8 @@ class FilterRecord:
 
     Attributes:
         filter, inputs, lengths: as given. drives: for the loop.
-        kept: of the adaptive kind z, v / sqrt(m + EPSILON) and 1 / sqrt(m + EPSILON), [P, T, B, 3 G]; else None.
+        kept: of the adaptive kind v / sqrt(m + EPSILON) and 1 / sqrt(m + EPSILON), [P, T, B, 2 G], and before them z
+            where an engine does not make it anew; else None.
     """
 
     filter: DriveFilter

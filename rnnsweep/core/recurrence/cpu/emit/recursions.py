@@ -24,7 +24,7 @@ class FilterStep(NamedTuple):
 
     Attributes:
         z, v, m: [samples, plane]. drive: [samples, G]. after: [G].
-        kept: of the adaptive kind [samples, 3 G]: z, v / sqrt(m + EPSILON), 1 / sqrt(m + EPSILON); else 0.
+        kept: of the adaptive kind [samples, 2 G]: v / sqrt(m + EPSILON), 1 / sqrt(m + EPSILON); else 0.
         decay, beta: numbers, each at a distance of `apart`. scale: a number.
     """
 
@@ -75,16 +75,16 @@ def _write_step(k: Lanes, args: FilterStep) -> None:
         square.store(m, 0, j)
         inverse = v.constant(1.0) / _root(v, m + EPSILON)
         shown = momentum(v, j, z, state, decay, scale) * inverse
-        for block, value in enumerate((x, shown, inverse)):
+        for block, value in enumerate((shown, inverse)):
             kept.store(value, block, j)
         drive.store(shown + after.load(v, 0, j), 0, j)
         # What the next step writes comes meanwhile, as in `gates`.
         drive.fetch(v, 1, j, b.mul(args.samples, args.G))
-        kept.fetch(v, 3, j, b.mul(args.samples, b.mul(args.G, I64(3))))
+        kept.fetch(v, 2, j, b.mul(args.samples, b.mul(args.G, I64(2))))
 
     with b.if_else(adaptive) as (yes, no):
         with yes:
-            more = [(args.m, args.plane), (args.kept, b.mul(args.G, I64(3))), (args.beta, args.apart)]
+            more = [(args.m, args.plane), (args.kept, b.mul(args.G, I64(2))), (args.beta, args.apart)]
             every(k, (args.samples, args.G), [*common, *more], divided)
         with no:
             every(k, (args.samples, args.G), common, plain)
@@ -94,7 +94,7 @@ class FilterPull(NamedTuple):
     """The transpose of `FilterStep`: y_t = decay_{t+1} y_{t+1} + g_t, dz_t = scale y_t; adaptive likewise for m.
 
     Attributes:
-        g: [samples, ldg]. dz, v, m: [samples, plane]: the result; y of v and of m.
+        g: [samples, ldg]. dz, v, m, z: [samples, plane]: the result; y of v and of m; z of the adaptive kind.
         after: [G], to which g is added, sample by sample. kept: see `FilterStep`.
         decay, later: numbers of step t + 1, of v and of m. beta: of step t. Each at a distance of `apart`.
         scale: a number.
@@ -105,6 +105,7 @@ class FilterPull(NamedTuple):
     dz: int
     v: int
     m: int
+    z: int
     plane: int
     after: int
     kept: int
@@ -142,10 +143,10 @@ def _write_pull(k: Lanes, args: FilterPull) -> None:
         up.fetch_back(v, 1, j, b.mul(args.samples, args.ldg))
 
     def divided(v: Lanes, j: Any, *of: Sample) -> None:
-        up, dz, state, after, decay, scale, square, kept, later, beta = of
+        up, dz, state, after, decay, scale, square, z, kept, later, beta = of
         g = up.load(v, 0, j)
         after.store(after.load(v, 0, j) + g, 0, j)
-        z, shown, inverse = (kept.load(v, block, j) for block in range(3))
+        shown, inverse = kept.load(v, 0, j), kept.load(v, 1, j)
         dv = g * inverse
         y = v.fma(decay.number(v), state.load(v, 0, j), dv)
         # d(v below^-1/2)/dm = -v below^-3/2 / 2, in what was kept: shown inverse is v / below.
@@ -153,15 +154,15 @@ def _write_pull(k: Lanes, args: FilterPull) -> None:
         state.store(y, 0, j)
         square.store(dm, 0, j)
         # z acts twice: through v, and through its square in m.
-        dz.store(v.fma(scale.number(v), y, (1.0 - beta.number(v)) * z * dm * 2.0), 0, j)
+        dz.store(v.fma(scale.number(v), y, (1.0 - beta.number(v)) * z.load(v, 0, j) * dm * 2.0), 0, j)
         up.fetch_back(v, 1, j, b.mul(args.samples, args.ldg))
-        kept.fetch_back(v, 3, j, b.mul(args.samples, b.mul(args.G, I64(3))))
+        kept.fetch_back(v, 2, j, b.mul(args.samples, b.mul(args.G, I64(2))))
 
     with b.if_else(adaptive) as (yes, no):
         with yes:
             more = [
-                (args.m, args.plane), (args.kept, b.mul(args.G, I64(3))), (args.later, args.apart),
-                (args.beta, args.apart),
+                (args.m, args.plane), (args.z, args.plane), (args.kept, b.mul(args.G, I64(2))),
+                (args.later, args.apart), (args.beta, args.apart),
             ]  # fmt: skip
             every(k, (args.samples, args.G), [*common, *more], divided)
         with no:

@@ -35,13 +35,13 @@ class FilterLoops:
         (P, T, B, I), G, dtype = inputs.shape, filter_.w_in.shape[-1], inputs.dtype  # noqa: E741
         at, inputs = TensorAddresses(dtype), inputs.contiguous()
         drives = self._workspace.take((P, T, B, G), dtype)
-        kept = None if filter_.beta is None else self._workspace.take((P, T, B, 3 * G), dtype)
+        kept = None if filter_.beta is None else self._workspace.take((P, T, B, 2 * G), dtype)
         rows, each = at.lengths(lengths, P, B, T)
         job = FilterJob(
             T=T, B=B, G=G, I=I, inputs=at.read("inputs", inputs, (P, T, B, I)),
             w_in=at.read("w_in", filter_.w_in, (P, I, G)), bias=at.read("bias", filter_.bias, (P, G)),
             after=at.read("after", filter_.after, (P, G)), lengths=rows, each=each,
-            drives=at.view("drives", drives, (P, T, B, G)), kept=at.view("kept", kept, (P, T, B, 3 * G)),
+            drives=at.view("drives", drives, (P, T, B, G)), kept=at.view("kept", kept, (P, T, B, 2 * G)),
             **_rates(at, filter_, (P, T, B)),
         )  # fmt: skip
         self._threads.run(filter_rows, job, P, dtype, filter_scratch(0, dtype.itemsize, width_of(G, dtype), job).end)
@@ -69,7 +69,8 @@ class FilterLoops:
         rows, each = at.lengths(record.lengths, P, B, T)
         job = FilterBackJob(
             T=T, B=B, G=G, I=I, inputs=at.read("inputs", record.inputs, (P, T, B, I)), lengths=rows, each=each,
-            kept=at.view("kept", record.kept, (P, T, B, 3 * G)), g=at.view("gradient", g, (P, T, B, G)),
+            w_in=at.read("w_in", w.w_in, (P, I, G)), bias=at.read("bias", w.bias, (P, G)),
+            kept=at.view("kept", record.kept, (P, T, B, 2 * G)), g=at.view("gradient", g, (P, T, B, G)),
             g_row=g.stride(0), ldg=g.stride(2), chunk=min(T, -(-SAMPLES_PER_BLOCK // B)),
             dz=at.view("dz", dz, (P, T, B, G)), dw_in=at.view("dw_in", found.w_in, (P, I, G)),
             dbias=at.view("dbias", found.bias, (P, G)), dafter=at.view("dafter", found.after, (P, G)),

@@ -56,8 +56,8 @@ class FilterScratch(NamedTuple):
     """One thread's memory in `filter_rows`; W = padded G.
 
     packed  [I, W]    w_in, in column panels
-    bias    [W]       these four are cleared at once
-    after   [W]
+    bias    [W]
+    after   [W]       these three are cleared at once
     v       [B, W]
     m       [B, W]
     z       [B, W]
@@ -91,13 +91,8 @@ def filter_rows(zero, job, first, last, thread, scratch):
     size, full = item_bytes(zero), padded(zero, job.G)
     here = filter_scratch(scratch, size=size, width=full, job=job)
     for p in range(first, last):
-        pack(
-            zero, target=here.packed, source=job.w_in + p * job.I * job.G * size, inner=job.I, columns=job.G,
-            inner_step=job.G, column_step=1, first=0, total=job.I,
-        )  # fmt: skip
-        fill(zero, target=here.bias, count=(2 + 2 * job.B) * full)
-        if job.bias != 0:
-            copy(zero, target=here.bias, source=job.bias + p * job.G * size, count=job.G)
+        fill(zero, target=here.after, count=(1 + 2 * job.B) * full)
+        _prepare(zero, job, p, here)
         if job.after != 0:
             copy(zero, target=here.after, source=job.after + p * job.G * size, count=job.G)
         own = job.T - load_int(job.lengths + p * 8)
@@ -109,6 +104,19 @@ def filter_rows(zero, job, first, last, thread, scratch):
                 _drive(zero, job, p, t, here)
             _filter(zero, job, p, t, here)
     restore_mode(mode)
+
+
+@inlined
+def _prepare(zero, job, p, here):
+    """w_in in column panels, and the bias, of row p."""
+    size = item_bytes(zero)
+    pack(
+        zero, target=here.packed, source=job.w_in + p * job.I * job.G * size, inner=job.I, columns=job.G,
+        inner_step=job.G, column_step=1, first=0, total=job.I,
+    )  # fmt: skip
+    fill(zero, target=here.bias, count=padded(zero, job.G))
+    if job.bias != 0:
+        copy(zero, target=here.bias, source=job.bias + p * job.G * size, count=job.G)
 
 
 @inlined
@@ -132,7 +140,7 @@ def _filter(zero, job, p, t, here):
     place = (p * job.T + t) * job.S * size
     step = FilterStep(
         z=here.z, v=here.v, m=here.m, plane=padded(zero, job.G), drive=job.drives + row, after=here.after,
-        kept=job.kept + 3 * row if job.kept != 0 else 0, decay=job.decay + place, beta=job.beta + place, apart=apart,
+        kept=job.kept + 2 * row if job.kept != 0 else 0, decay=job.decay + place, beta=job.beta + place, apart=apart,
         scale=job.scale + p * size, samples=job.B, G=job.G,
     )  # fmt: skip
     filter_step(zero, step)
@@ -142,7 +150,7 @@ class FilterBackJob(NamedTuple):
     """Arguments of `filter_back_rows`: addresses (0 = absent) of arrays as in `FilterRecord`, `FilterGradients`; sizes.
 
     Attributes:
-        T, B, G, I, S, inputs, decay, scale, beta, lengths, each, kept: as in `FilterJob`.
+        T, B, G, I, S, inputs, w_in, bias, decay, scale, beta, lengths, each, kept: as in `FilterJob`.
         g, g_row, ldg: gradients of the drives, entries from one row of the pack to the next, from one sample to the
             next. They are 0 before a sequence's own start.
         chunk: steps per block. dz: where the gradient of z goes, [P, T, B, G]; 0: nobody wants it.
@@ -155,6 +163,8 @@ class FilterBackJob(NamedTuple):
     I: int  # noqa: E741
     S: int
     inputs: int
+    w_in: int
+    bias: int
     decay: int
     scale: int
     beta: int
@@ -181,6 +191,9 @@ class FilterBackScratch(NamedTuple):
     dbias   [W]
     ring    [chunk B, W]   dz of a block
     one     [64 bytes]     the number 1
+    packed  [I, W]         w_in, in column panels: of the adaptive kind z is made anew
+    bias    [W]
+    z       [B, W]
     """
 
     v: int
@@ -190,6 +203,9 @@ class FilterBackScratch(NamedTuple):
     dbias: int
     ring: int
     one: int
+    packed: int
+    bias: int
+    z: int
     end: int
 
 
@@ -202,9 +218,13 @@ def filter_back_scratch(start, size, width, job):
     dbias = dw_in + job.I * row
     ring = dbias + row
     one = ring + job.chunk * plane
+    packed = one + 64
+    bias = packed + job.I * row
+    z = bias + row
     return FilterBackScratch(
-        v=start, m=start + plane, after=after, dw_in=dw_in, dbias=dbias, ring=ring, one=one, end=one + 64
-    )
+        v=start, m=start + plane, after=after, dw_in=dw_in, dbias=dbias, ring=ring, one=one, packed=packed, bias=bias,
+        z=z, end=z + plane,
+    )  # fmt: skip
 
 
 @kernel
@@ -218,6 +238,8 @@ def filter_back_rows(zero, job, first, last, thread, scratch):
     store(zero, number(zero, 1.0), here.one)
     for p in range(first, last):
         fill(zero, target=here.v, count=(2 * job.B + 2 + job.I) * full)
+        if job.kept != 0:
+            _prepare(zero, job, p, here)
         own = job.T - load_int(job.lengths + p * 8)
         if job.dz != 0:
             fill(zero, target=job.dz + p * job.T * job.B * job.G * size, count=own * job.B * job.G)
@@ -247,10 +269,14 @@ def _pull(zero, job, p, t, dz, here):
     place = (p * job.T + t) * job.S * size
     # Nothing comes from later at the last step: any decay will do, and its own is there.
     later = place + job.S * size if t < job.T - 1 else place
+    g, kept = job.g + (p * job.g_row + t * job.B * job.ldg) * size, job.kept
+    if kept != 0:
+        kept += 2 * row
+        _drive(zero, job, p, t, here)
     pulled = FilterPull(
-        g=job.g + (p * job.g_row + t * job.B * job.ldg) * size, ldg=job.ldg, dz=dz, v=here.v, m=here.m, plane=full,
-        after=here.after, kept=job.kept + 3 * row if job.kept != 0 else 0, decay=job.decay + later,
-        later=job.beta + later, beta=job.beta + place, apart=apart, scale=job.scale + p * size, samples=job.B, G=job.G,
+        g=g, ldg=job.ldg, dz=dz, v=here.v, m=here.m, z=here.z, plane=full, after=here.after, kept=kept,
+        decay=job.decay + later, later=job.beta + later, beta=job.beta + place, apart=apart, scale=job.scale + p * size,
+        samples=job.B, G=job.G,
     )  # fmt: skip
     filter_pull(zero, pulled)
     # Of samples that have not begun: z is 0 there, whatever comes from later.
