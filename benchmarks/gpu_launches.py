@@ -65,6 +65,8 @@ def as_on_a_device(kernels: Any) -> Iterator[None]:
         stack.enter_context(mock.patch.object(numerics, "readable", return_value=False))
         stack.enter_context(mock.patch.object(numerics, "_padded_product", torch.bmm))
         stack.enter_context(mock.patch.object(rng.Draws, "fast", False))
+        # a device has no kernels of main memory
+        stack.enter_context(mock.patch("rnnsweep.core.kernels._compiled", return_value=None))
         if kernels is None:
             stack.enter_context(mock.patch.object(rng, "words_compiled", rng.words_torch))
         stack.enter_context(mock.patch.object(rng, "kernels_on", return_value=kernels))

@@ -88,7 +88,7 @@ def test_the_folders_of_units_are_all_named() -> None:
     """A folder that is missing here would count as code of every sweep: a new unit in it would refuse old sweeps."""
     core = sources.PACKAGE / "core"
     packages = {file.parent.name for file in core.glob("*/__init__.py")}
-    assert packages == {*sources.UNIT_FOLDERS, "recurrence", "gpu"}
+    assert packages == {*sources.UNIT_FOLDERS, "recurrence", "cpu", "gpu"}
 
 
 def test_kernels_in_cuda_are_code_too() -> None:

@@ -145,16 +145,16 @@ def test_a_refused_point_fails_alone(tmp_path):
 def test_an_exception_in_a_unit_fails_its_pack_with_the_traceback(tmp_path, monkeypatch):
     worker = trainer(tmp_path)
     worker.advance(Orders(join=(spec(0), spec(1, family__hidden=12))))
-    from rnnsweep.core.controllers.clip import GlobalNormClip
+    from rnnsweep.core.families.srn import Srn
 
-    honest = GlobalNormClip.transform
+    honest = Srn.weights
 
-    def broken(self, context, norm):
-        if context.values["w_rec"].shape[-1] == 12:
+    def broken(self, values, hypers):
+        if self.hidden == 12:
             raise RuntimeError("on purpose")
-        return honest(self, context, norm)
+        return honest(self, values, hypers)
 
-    monkeypatch.setattr(GlobalNormClip, "transform", broken)
+    monkeypatch.setattr(Srn, "weights", broken)
     reports, failures = worker.advance(Orders())
     assert [r.trial for r in reports] == [0]
     assert [(f.trial, f.kind, f.reason) for f in failures] == [(1, "bug", "RuntimeError: on purpose")]
