@@ -67,7 +67,7 @@ def step(unit: EntrywiseOptimizer, dtype: torch.dtype, P: int, N: int, *, clips:
     gradients, admitted = floats(P, N, dtype=dtype), torch.ones(P, dtype=torch.bool)
     for own in (None, admitted):
         steps.take_steps(unit.formula, rows, gradients, floats(P, dtype=dtype), limit, told, own)
-    steps.proposed(unit.formula, rows, gradients, limit)
+    steps.proposed(unit.formula, rows, gradients, limit, told)
 
 
 def read_out(dtype: torch.dtype, P: int, B: int, H: int) -> None:

@@ -107,7 +107,8 @@ def test_random_numbers_compile_without_spilling(triton_interpreter):
 
 def test_every_kernel_is_in_the_table():
     """A kernel that is added without its resources would be found to spill on a device only."""
-    named = "|".join(path.read_text(encoding="utf-8") for path in (ROOT / "rnnsweep").rglob("*.py"))
+    rooms = [path for path in (ROOT / "rnnsweep").rglob("*.py") if "cpu" not in path.parts]
+    named = "|".join(path.read_text(encoding="utf-8") for path in rooms)
     kernels = set(re.findall(r"^def (\w+_kernel)\(", named, re.MULTILINE))
     assert kernels >= {"inverse_kernel", "filter_kernel", "philox_kernel"}
     scripts = "".join(path.read_text(encoding="utf-8") for path in SCRIPT.parent.glob("gpu*_resources.py"))
