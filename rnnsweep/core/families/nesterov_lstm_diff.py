@@ -81,12 +81,12 @@ class NesterovLstmDiff(FilteredLstm):
         kappa = restarting(hypers["restart"], lengths, T).expand(P, T, B, 1)
 
         # Not `path` itself: what it feeds is in the drives, and need not be held a second time.
-        pullback, back, both = path.pullback, path.back, path.both
+        pullback, back, both, width = path.pullback, path.back, path.both, path.inputs.shape[-1]
         assert back is not None
 
         def own(gradient: Tensor | None) -> Tensor:
             assert gradient is not None
-            return gradient[..., : path.inputs.shape[-1]]  # without kappa's, which is no parameter
+            return gradient[..., :width]  # without kappa's, which is no parameter
 
         return Feed(
             # Here, not as the loop's bias: the drive has kappa beside the gates.
