@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from rnnsweep.core.controllers.clip import GlobalNormClip
+from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.loops import Learned
 from rnnsweep.core.optimizers.adagrad import Adagrad
@@ -105,3 +107,19 @@ def by_kernel(case: Case) -> None:
     for learned in case.learned:
         context.gradients = learned.gradients
         _step_at_once(case.tile, case.tile.at_once, context, learned)
+
+
+class Remembering(Sampling):
+    """A gate whose state goes with accepted steps."""
+
+    def slot_shapes(self):
+        return {"seen": ()}
+
+
+UNFUSED = {
+    "shrinks": Setup(controllers={"clip": GlobalNormClip(non_finite="shrink")}),
+    "velocity begins anew": Setup(optimizer=Sgd(lr=0.1, momentum_reset=3)),
+    "clips twice": Setup(controllers={"clip": GlobalNormClip(), "again": GlobalNormClip()}),
+    "a gate with a state": Setup(controllers={"gate": Remembering(q_min=-1.0)}),
+}
+"""What no step kernel does, on any device."""

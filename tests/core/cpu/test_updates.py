@@ -18,6 +18,7 @@ from rnnsweep.core.tasks.adding import Adding
 from rnnsweep.core.tile import tiles
 from rnnsweep.core.training import train_rung
 from tests.kit.networks import Setup, assert_same_row
+from tests.kit.steps import UNFUSED
 
 MOVING = {"l1_proximal": L1Proximal(weight=0.0)}
 SETUPS = {
@@ -67,23 +68,7 @@ def test_a_neighbours_controller_changes_no_bit(name):
     assert not torch.equal(at_once.params[3], general.params[3])
 
 
-class Remembering(Sampling):
-    """A gate whose state goes with accepted steps."""
-
-    def slot_shapes(self):
-        return {"seen": ()}
-
-
-@pytest.mark.parametrize(
-    "setup",
-    [
-        Setup(controllers={"clip": GlobalNormClip(non_finite="shrink")}),
-        Setup(optimizer=Sgd(lr=0.1, momentum_reset=3)),
-        Setup(controllers={"clip": GlobalNormClip(), "again": GlobalNormClip()}),
-        Setup(controllers={"gate": Remembering(q_min=-1.0)}),
-    ],
-    ids=["shrinks", "velocity begins anew", "clips twice", "a gate with a state"],
-)
+@pytest.mark.parametrize("setup", UNFUSED.values(), ids=UNFUSED)
 def test_what_the_kernel_does_not_know_goes_the_general_way(setup):
     assert tiles(setup.pack([0, 1]))[0][1].at_once is None
 

@@ -24,6 +24,7 @@ from rnnsweep.core.tile import tiles, update
 from rnnsweep.core.training import train_rung
 from tests.kit.networks import Setup, assert_same_row
 from tests.kit.replayed import as_on_a_device, recorded_launches, without_host
+from tests.kit.steps import UNFUSED
 
 
 @pytest.fixture(scope="module")
@@ -127,23 +128,7 @@ def test_a_controller_that_moves_parameters_goes_the_general_way_where_a_row_has
     assert tiles(setup.pack([0, 1], controllers__l1_proximal__weight=0.0))[0][1].at_once is not None
 
 
-class Remembering(Sampling):
-    """A gate whose state goes with accepted steps."""
-
-    def slot_shapes(self):
-        return {"seen": ()}
-
-
-@pytest.mark.parametrize(
-    "setup",
-    [
-        Setup(controllers={"clip": GlobalNormClip(non_finite="shrink")}),
-        Setup(optimizer=Sgd(lr=0.1, momentum_reset=3)),
-        Setup(controllers={"clip": GlobalNormClip(), "again": GlobalNormClip()}),
-        Setup(controllers={"gate": Remembering(q_min=-1.0)}),
-    ],
-    ids=["shrinks", "velocity begins anew", "clips twice", "a gate with a state"],
-)
+@pytest.mark.parametrize("setup", UNFUSED.values(), ids=UNFUSED)
 def test_what_the_kernel_does_not_know_goes_the_general_way(switch, setup):
     switch(True)
     assert tiles(setup.pack([0, 1]))[0][1].at_once is None

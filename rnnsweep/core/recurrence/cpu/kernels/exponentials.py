@@ -119,6 +119,13 @@ def _begin(zero, here):
 
 
 @inlined
+def _kept_places(zero, job, kept):
+    """Addresses of a row's first `KEPT` matrices; those of its squarings lie behind the last one."""
+    square = job.N * padded(zero, job.N) * item_bytes(zero)
+    return kept, kept + square, kept + 2 * square, kept + 3 * square, kept + 4 * square, kept + 5 * square
+
+
+@inlined
 def _entries(zero, job):
     """Vectors of a padded matrix."""
     return job.N * padded(zero, job.N) // vector_width(zero)
@@ -263,11 +270,8 @@ def exponential_rows(zero, job, first, last, thread, scratch):
 @inlined
 def _approximate(zero, job, p, kept, here):
     """N^-1 (V + U) = I + 2 N^-1 U of A / 2^s."""
-    size, full = item_bytes(zero), padded(zero, job.N)
-    square = job.N * full * size
-    a, second, fourth, factor, inverse, value = (
-        kept, kept + square, kept + 2 * square, kept + 3 * square, kept + 4 * square, kept + 5 * square,
-    )  # fmt: skip
+    size = item_bytes(zero)
+    a, second, fourth, factor, inverse, value = _kept_places(zero, job, kept)
     sixth, odd, matrix = here.first, here.second, here.inverse.matrix
     copy_in(zero, target=a, source=job.given + p * job.N * job.N * size, rows=job.N, columns=job.N, stride=job.N)
     _pack(zero, job, source=a, here=here, turned=False)
@@ -325,11 +329,8 @@ def exponential_back_rows(zero, job, first, last, thread, scratch):
 @inlined
 def _pull(zero, job, g, kept, here):
     """Into `here.sixth` the gradient of A / 2^s from that of the approximant; see `Exponential.pullback`."""
-    size, full = item_bytes(zero), padded(zero, job.N)
-    square = job.N * full * size
-    a, second, fourth, factor, inverse, value = (
-        kept, kept + square, kept + 2 * square, kept + 3 * square, kept + 4 * square, kept + 5 * square,
-    )  # fmt: skip
+    size = item_bytes(zero)
+    a, second, fourth, factor, inverse, value = _kept_places(zero, job, kept)
     left, odd, even = here.third, here.fourth, here.fifth
     _turned_times(zero, job, left=inverse, right=g, out=left)
     _pack(zero, job, source=value, here=here, turned=True)
