@@ -47,20 +47,39 @@ class Differs:
 
 
 class Late:
-    """The second worker takes its time; the first may die meanwhile."""
+    """The second worker takes its time."""
 
-    def __init__(self, seconds: float, first_dies: bool = False) -> None:
-        self.seconds, self.first_dies = seconds, first_dies
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, worker: str, cores: int) -> Any:
+        from counting_trainer import CountingTrainer
+
+        if worker.endswith("-2"):
+            time.sleep(self.seconds)
+        return CountingTrainer(worker, cores)
+
+
+class FirstDies:
+    """The first worker dies as soon as it stands; the second stands once the first's successor does.
+
+    So the two are never ready together, however long a busy machine takes over any of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.third = folder / "third"
 
     def __call__(self, worker: str, cores: int) -> Any:
         import threading
 
         from counting_trainer import CountingTrainer
 
-        if worker.endswith("-2"):
-            time.sleep(self.seconds)
-        if worker.endswith("-1") and self.first_dies:
+        if worker.endswith("-1"):
             threading.Timer(0.5, os._exit, [1]).start()
+        if worker.endswith("-3"):
+            self.third.touch()
+        while worker.endswith("-2") and not self.third.exists():
+            time.sleep(0.05)
         return CountingTrainer(worker, cores)
 
 
@@ -82,8 +101,8 @@ def test_the_first_workers_join_together(started: Any, watch: Any) -> None:
     assert len(watch.joined(watch.until(started(Late(1.5), workers=2), bool))) == 2
 
 
-def test_a_worker_that_dies_before_it_is_announced_is_never_heard_of(started: Any, watch: Any) -> None:
-    executor = started(Late(3.0, first_dies=True), workers=2)
+def test_a_worker_that_dies_before_it_is_announced_is_never_heard_of(started: Any, watch: Any, tmp_path: Path) -> None:
+    executor = started(FirstDies(tmp_path), workers=2)
     events = watch.until(executor, lambda found: len(watch.joined(found)) == 2)
     assert sorted(info.worker[-2:] for info in watch.joined(events)) == ["-2", "-3"]
     assert watch.lost(events) == []
