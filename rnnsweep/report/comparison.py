@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -11,7 +12,7 @@ import pandas as pd
 from rnnsweep.report.data import Frame
 from rnnsweep.report.published import PublishedTable
 from rnnsweep.report.statistics import mean_interval, wilson
-from rnnsweep.report.style import number
+from rnnsweep.report.style import brief, number
 from rnnsweep.sweep.censoring import censored_median
 
 
@@ -24,7 +25,7 @@ class ReplicaResult:
         solved: whether it solved the task, confirmed on fresh sequences.
         solved_at: the update at which it did, or None.
         step: updates that it was trained.
-        accuracy: % of fresh sequences, where the table is one of accuracies.
+        value: in the table's unit, on fresh sequences, where the table is one of values.
         replica: its number; replicas of one number share data and initial pattern in all cells.
     """
 
@@ -33,7 +34,7 @@ class ReplicaResult:
     solved: bool
     solved_at: int | None
     step: int
-    accuracy: float | None = None
+    value: float | None = None
     replica: int = 0
 
 
@@ -63,8 +64,8 @@ class ComparedCell:
         """Ours as text; empty where nothing was run."""
         if self.ours is None:
             return ""
-        interval = "" if self.low is None or self.high is None else f" [{self.low:.0f}, {self.high:.0f}]"
-        return f"{self.ours:.0f}{interval}" + (f" {self.note}" if self.note else "")
+        interval = "" if self.low is None or self.high is None else f" [{brief(self.low)}, {brief(self.high)}]"
+        return f"{brief(self.ours)}{interval}" + (f" {self.note}" if self.note else "")
 
 
 class Question(Protocol):
@@ -117,28 +118,29 @@ def compare(
 ) -> Comparison:
     """Fill the table's cells with what was run.
 
-    Columns that end in "best" or "mean" are the best and the mean accuracy over the replicas of the column; all
-    others are the share of replicas that solved the task, in %.
+    Columns that end in "best" or "mean" are the best and the mean value over the replicas of the column; all others are
+    the share of replicas that solved the task, in %.
     """
     cells = []
     for place in table.cells:
         column, _, kind = place.column.rpartition(" ")
-        accurate = kind in ("best", "mean")
-        own = [r for r in results if r.row == place.row and r.column == (column if accurate else place.column)]
+        valued = kind in ("best", "mean")
+        own = [r for r in results if r.row == place.row and r.column == (column if valued else place.column)]
         empty = ComparedCell(place.row, place.column, place.printed)
-        cells.append(_accuracy(empty, own, kind) if accurate else _solved(empty, own))
+        cells.append(_valued(table, empty, own, kind) if valued else _solved(empty, own))
     answers = tuple(question.answer(cells, results) for question in questions)
     return Comparison(table, scale, tuple(cells), tuple(deviations), tuple(results), answers)
 
 
-def _accuracy(cell: ComparedCell, own: Sequence[ReplicaResult], kind: str) -> ComparedCell:
-    values = [result.accuracy for result in own if result.accuracy is not None]
+def _valued(table: PublishedTable, cell: ComparedCell, own: Sequence[ReplicaResult], kind: str) -> ComparedCell:
+    values = [result.value for result in own if result.value is not None]
     if not values:
         return cell
     if kind == "best":
-        return replace(cell, ours=max(values), replicas=len(values))
-    low, high = mean_interval(values, 0.0, 100.0)
-    return replace(cell, ours=sum(values) / len(values), low=low, high=high, replicas=len(values))
+        return replace(cell, ours=min(values) if table.losses else max(values), replicas=len(values))
+    cell = replace(cell, ours=sum(values) / len(values), replicas=len(values))
+    low, high = mean_interval(values, 0.0, math.inf if table.losses else 100.0)
+    return cell if math.isinf(high) else replace(cell, low=low, high=high)
 
 
 def _solved(cell: ComparedCell, own: Sequence[ReplicaResult]) -> ComparedCell:

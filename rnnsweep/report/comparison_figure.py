@@ -94,7 +94,7 @@ def _draw_cell(axes: Axes, comparison: Comparison, row: str, column: str, place:
     if cell.ours is None:
         return
     stem, _, kind = column.rpartition(" ")
-    values = [r.accuracy for r in comparison.results if (r.row, r.column) == (row, stem) and r.accuracy is not None]
+    values = [r.value for r in comparison.results if (r.row, r.column) == (row, stem) and r.value is not None]
     if kind == "mean":
         axes.scatter(np.full(len(values), place + 0.16), values, s=9, color=ORANGE, zorder=2)
     if cell.low is not None and cell.high is not None:

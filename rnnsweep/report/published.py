@@ -32,6 +32,7 @@ class PublishedTable:
         source: paper, version and table.
         cells: all cells.
         replicas: trainings behind each cell, where the paper says so.
+        losses: the smaller values are the better ones.
     """
 
     name: str
@@ -40,6 +41,7 @@ class PublishedTable:
     source: str
     cells: tuple[PublishedCell, ...]
     replicas: int | None = None
+    losses: bool = False
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -58,6 +60,10 @@ class PublishedTable:
 
 P13 = "Pascanu, Mikolov, Bengio (2013), On the difficulty of training recurrent neural networks, arXiv 1211.5063"
 CN16 = "Chernodub, Nowicki (2016), Sampling-based Gradient Regularization, arXiv 1606.07767"
+SCORNN = "Helfrich, Willmott, Ye (2018), scoRNN, arXiv 1707.09520"
+SCURNN = "Maduranga, Helfrich, Ye (2019), scuRNN, AAAI"
+ENRNN = "Helfrich, Ye (2020), ENRNN, arXiv 1911.07964"
+MOMENTUM = "Nguyen et al. (2020), MomentumRNN, arXiv 2006.06919"
 
 
 def _number(text: str) -> float | None:
@@ -148,10 +154,33 @@ TABLES: dict[str, PublishedTable] = {
             replicas=5,
         ),
         PublishedTable(
+            "orthogonal_memory",
+            "Copying and adding by networks whose gradients do not vanish, beside an LSTM",
+            "% of the loss that is left without memory",
+            f"{SCORNN}; {SCURNN}; {ENRNN}: pictures; the papers print no numbers",
+            _cells(
+                "copying best | copying mean | adding best | adding mean",
+                # empty cells: curves only
+                dict.fromkeys(("scoRNN", "scuRNN", "ENRNN", "LSTM"), " | | | "),
+            ),
+            losses=True,
+        ),
+        PublishedTable(
+            "momentum_digits",
+            "Digits pixel by pixel, in order and permuted",
+            "% accuracy",
+            f"{MOMENTUM}, its experiment on MNIST",
+            _cells(
+                "in order best | in order mean | permuted best | permuted mean",
+                # empty cells: theirs are of MNIST
+                dict.fromkeys(("LSTM", "MomentumLSTM", "AdamLSTM", "RMSPropLSTM", "NesterovLSTM"), " | | | "),
+            ),
+        ),
+        PublishedTable(
             "smnist",
             "Pixel-by-pixel MNIST, in order and permuted",
             "% accuracy",
-            "Helfrich, Willmott, Ye (2018), scoRNN, arXiv 1707.09520; expRNN as printed beside it",
+            f"{SCORNN}; expRNN as printed beside it",
             _cells(
                 "sMNIST | pMNIST",
                 {
@@ -166,7 +195,7 @@ TABLES: dict[str, PublishedTable] = {
             "momentum_timit",
             "TIMIT frame prediction, mean of 5 seeds",
             "test squared error, mean over the 129 values of a frame (ours sums over them)",
-            "Nguyen et al. (2020), MomentumRNN, arXiv 2006.06919",
+            MOMENTUM,
             _cells(
                 "test MSE",
                 {

@@ -16,6 +16,7 @@ from rnnsweep.report.statistics import (
     paired_shares,
     pairs_needed,
 )
+from rnnsweep.report.style import brief
 from rnnsweep.wording import counted
 
 LEVEL = 0.05
@@ -28,12 +29,14 @@ class Effect:
     Attributes:
         text: the question, with its question mark.
         rows: pairs of the table's rows, with the method and without it.
-        accurate: compares accuracies; else shares of replicas that solve the task.
+        values: compares the replicas' values; else shares of replicas that solve the task.
+        losses: the smaller values are the better ones.
     """
 
     text: str
     rows: tuple[tuple[str, str], ...]
-    accurate: bool = False
+    values: bool = False
+    losses: bool = False
 
     def answer(self, cells: Sequence[ComparedCell], results: Sequence[ReplicaResult]) -> str:
         """See `comparison.Question`.
@@ -73,12 +76,13 @@ class Effect:
 
     def _values(self, results: Sequence[ReplicaResult], row: str, column: str) -> dict[int, float]:
         own = [result for result in results if (result.row, result.column) == (row, column)]
-        if self.accurate:
-            return {result.replica: result.accuracy for result in own if result.accuracy is not None}
+        if self.values:
+            sign = -1.0 if self.losses else 1.0
+            return {result.replica: sign * result.value for result in own if result.value is not None}
         return {result.replica: 100.0 * result.solved for result in own}
 
     def _test(self, first: list[float], second: list[float]) -> PairedDifference:
-        if self.accurate:
+        if self.values:
             return paired_difference(first, second)
         shares = paired_shares([value > 0 for value in first], [value > 0 for value in second])
         low, high = ((None if end is None else 100 * end) for end in (shares.low, shares.high))
@@ -96,8 +100,8 @@ def _verdict(whole: PairedDifference) -> str:
 
 
 def _points(test: PairedDifference) -> str:
-    interval = "" if test.low is None or test.high is None else f" [{test.low:+.0f}, {test.high:+.0f}]"
-    return f"{test.mean:+.0f}{interval}"
+    interval = "" if test.low is None or test.high is None else f" [{brief(test.low, '+')}, {brief(test.high, '+')}]"
+    return f"{brief(test.mean, '+')}{interval}"
 
 
 def _measured(whole: PairedDifference, cells: int) -> str:
@@ -105,7 +109,7 @@ def _measured(whole: PairedDifference, cells: int) -> str:
     if whole.pairs < pairs_needed():
         return f"{text}."
     detected = detectable(whole.pairs) * whole.spread
-    return f"{text}, sign-flip p = {whole.p:.2g}; so many pairs find {detected:.0f} points in 4 of 5 cases."
+    return f"{text}, sign-flip p = {whole.p:.2g}; so many pairs find {brief(detected)} points in 4 of 5 cases."
 
 
 def _apart(names: Sequence[str], cells: int) -> str:

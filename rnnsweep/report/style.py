@@ -79,6 +79,20 @@ def short(key: str) -> str:
     return key.removeprefix("controllers.")
 
 
+def brief(value: float, sign: str = "") -> str:
+    """A number of a table: whole from 10 on, two digits below.
+
+    Args:
+        value: the number.
+        sign: ``+``: positive numbers show theirs.
+
+    Example:
+        >>> brief(63.2), brief(4.0), brief(0.128), brief(3.7, "+")
+        ('63', '4', '0.13', '+3.7')
+    """
+    return f"{value:{sign}.{0 if abs(value) >= 9.95 else 2}{'f' if abs(value) >= 9.95 else 'g'}}"
+
+
 def number(value: float) -> str:
     """A number as a reader wants it: four digits, thousands apart.
 

@@ -45,6 +45,17 @@ def test_accuracies_best_and_mean_beside_the_published():
     assert (mean.low, mean.high) == pytest.approx((84.06, 100.0), abs=0.01)
 
 
+def test_the_best_loss_is_the_smallest():
+    results = [ReplicaResult("scoRNN", "copying", False, None, 100, loss) for loss in (0.5, 104.0)]
+    found = compare(TABLES["orthogonal_memory"], "small", results, [])
+    best, mean = found.cell("scoRNN", "copying best"), found.cell("scoRNN", "copying mean")
+    assert (best.text, mean.ours, mean.low) == ("0.5", 52.25, 0.0)
+    assert mean.high is not None
+    assert mean.high > 104  # a loss has no upper end at which its interval could be cut
+    single = compare(TABLES["orthogonal_memory"], "small", results[:1], []).cell("scoRNN", "copying mean")
+    assert single.text == "0.5"
+
+
 def test_one_replica_says_nothing_about_spread():
     assert mean_interval([50.0], 0.0, 100.0) == (0.0, 100.0)
 

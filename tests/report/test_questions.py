@@ -8,9 +8,10 @@ from rnnsweep.report.comparison import ReplicaResult, compare, markdown
 from rnnsweep.report.published import TABLES
 from rnnsweep.report.questions import AsPublished, Effect
 from rnnsweep.report.statistics import detectable
+from rnnsweep.report.style import brief
 
 OMEGA = Effect("Does Ω help?", (("basic tanh, MSGD-CR", "basic tanh, MSGD-C"),))
-SAMPLING = Effect("Does sampling help?", (("T=100 on", "T=100 off"),), accurate=True)
+SAMPLING = Effect("Does sampling help?", (("T=100 on", "T=100 off"),), values=True)
 
 
 def solved(row, column, *outcomes):
@@ -63,7 +64,7 @@ def test_undecided_states_the_power():
     text = SAMPLING.answer((), [*on, *accuracies("T=100 off", "adding", *values)])
     spread = 5 * (8 / 7) ** 0.5
     assert "Undecided: +0 [" in text
-    assert f"so many pairs find {detectable(8) * spread:.0f} points in 4 of 5 cases" in text
+    assert f"so many pairs find {brief(detectable(8) * spread)} points in 4 of 5 cases" in text
 
 
 def test_the_opposite_is_said_to_be():
@@ -93,3 +94,14 @@ def test_shares_beside_the_published_ones(outcomes, says):
     assert says in comparison.answers[0]
     assert comparison.answers[0] in markdown(comparison)
     assert compare(table, "small", [], [], [question]).answers == ("As often? Not run.",)
+
+
+def test_of_losses_the_smaller_is_the_gain():
+    memory = Effect("Does it remember?", (("scoRNN", "LSTM"),), values=True, losses=True)
+    low, high = (
+        accuracies(row, "copying", *values)
+        for row, values in {"scoRNN": [1.0, 2, 3, 1, 2, 3], "LSTM": [90.0, 95, 99, 98, 97, 96]}.items()
+    )
+    assert "Yes: +94 [" in memory.answer((), [*low, *high])
+    swapped = Effect("Does it remember?", (("LSTM", "scoRNN"),), values=True, losses=True)
+    assert "No, the opposite: -94 [" in swapped.answer((), [*low, *high])

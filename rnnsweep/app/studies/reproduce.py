@@ -174,24 +174,26 @@ def _tested(task: Reproduction, trial: Any, replicas: Any, place: tuple[str, str
 
     for replica in replicas.itertuples():
         solved_at = None if replica.solved_at != replica.solved_at else int(replica.solved_at)
-        error = None
-        if task.paper.accuracy or solved_at is not None:
-            error = _error(task, trial, int(replica.replica), int(replica.step))
-        solved = solved_at is not None and error is not None and error < 0.01
-        accuracy = 100 * (1 - error) if task.paper.accuracy and error is not None else None
-        yield ReplicaResult(*place, solved, solved_at, int(replica.step), accuracy, int(replica.replica))
+        measure, tested = task.paper.measure, {}
+        if measure != "solved" or solved_at is not None:
+            tested = _test(task, trial, int(replica.replica), int(replica.step))
+        solved = solved_at is not None and tested["error"] < 0.01
+        value = tested.get(measure)
+        yield ReplicaResult(*place, solved, solved_at, int(replica.step), value, int(replica.replica))
 
 
-def _error(task: Reproduction, trial: Any, replica: int, step: int) -> float:
-    """Error on fresh sequences, from the file of test results or by testing."""
+def _test(task: Reproduction, trial: Any, replica: int, step: int) -> dict[str, float]:
+    """Error and the measures of a `Paper` on fresh sequences, from the file of test results or by testing."""
     from rnnsweep.report.atomic_files import write
 
     file = task.folder / "tests.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
     key = f"{trial.sweep.name}/{trial.number}/{replica}/{step}"
     if key not in known:
-        count = task.paper.test if task.scale != "smoke" else 100
-        known[key] = trial.load(replica).evaluate(count)["error"]
+        network = trial.load(replica)
+        scores = network.evaluate(task.paper.test if task.scale != "smoke" else 100, split="test")
+        share = scores["loss"] / network.program.task.chance_loss
+        known[key] = {"error": scores["error"], "accuracy": 100 * (1 - scores["error"]), "loss": 100 * share}
         write(file, json.dumps(known, indent=1).encode())  # killed in between, the results so far are whole
     return known[key]
 
