@@ -38,22 +38,30 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class Work:
-    """What an update of one row cannot do without, filters and what is elementwise left out.
+    """What an update of one row cannot do without, filters left out.
 
     Attributes:
         operations: of products, in the loop and of maps. bytes: of what a loop records, written once and read once.
+        elementwise: instructions on one entry each, of the formulas of a step and of its way back.
     """
 
     operations: float
     bytes: float
+    elementwise: float = 0.0
 
     def seconds(self, rate: float, copied: float) -> float:
-        """At operations and bytes per second: what takes longer."""
-        return max(self.operations / rate, self.bytes / copied)
+        """At operations and bytes per second: what takes longer. An instruction takes the place of two operations."""
+        return max((self.operations + 2 * self.elementwise) / rate, self.bytes / copied)
+
+    def products(self, rate: float) -> float:
+        """Seconds of the products alone."""
+        return self.operations / rate
 
 
 def work_of(program: Any, tile: Any) -> Work:
     """Of a family's loop: 6 T B operations for an entry of a matrix that each step multiplies with, 4 for w_in's."""
+    import elementwise as counted
+
     from rnnsweep.core.recurrence.state_space import StateSpaceCell
 
     family, cell = program.family, program.family.cell
@@ -63,16 +71,17 @@ def work_of(program: Any, tile: Any) -> Work:
     own = {key: value[0].numel() for key, value in weights.cell.items() if value.ndim == 3}
     into = 0 if weights.w_in is None else weights.w_in[0].numel()
     state, kept = (family.hidden, 0) if cell is None else (cell.state, cell.kept)
+    each = T * B * counted.of_step(family, weights)
     operations = 6 * (recurrent + sum(own.values())) + 4 * into
     if isinstance(cell, StateSpaceCell):
         # The loss is the last step's: of what is behind the recurrence the way back is asked for there alone.
         operations, state = 6 * own["b"] + 2 * (own["c"] + own.get("w_gate", 0)) + 4 * into, cell.state + cell.hidden
     if name == "Esn":  # nothing of the loop is trained, and of what it records the last state is read again
-        return Work(2 * T * B * (recurrent + into), T * B * state * 4)
+        return Work(2 * T * B * (recurrent + into), T * B * state * 4, T * B * counted.TANH * family.hidden)
     if name == "Mlstm":
         # Queries times keys and weights times values, below the diagonal; a memory is kept once per sequence.
         operations, state = operations + 6 * T * family.hidden, family.hidden
-    return Work(T * B * operations + map_operations(name, family, values), 2 * 4 * T * B * (state + kept))
+    return Work(T * B * operations + map_operations(name, family, values), 2 * 4 * T * B * (state + kept), each)
 
 
 def map_operations(name: str, family: Any, values: dict[str, Any]) -> float:
@@ -136,10 +145,10 @@ def work(families: list[str]) -> None:
         (OURS, GEMM): lambda: torch.mm(matrix, matrix),
         (OURS, COPY): lambda: target.copy_(source),
     }
-    sizes: dict[str, tuple[float, float]] = {}
+    sizes: dict[str, tuple[float, float, float]] = {}
     for name in families:
         calls, work = prepared(name)
-        sizes[name] = (work.operations, work.bytes)
+        sizes[name] = (work.operations, work.bytes, work.elementwise)
         programs |= zip(((OURS, name), (TORCH, name)), calls, strict=False)
         for call in calls:
             call()
@@ -215,6 +224,8 @@ def document(
     times: dict[tuple[str, str, int], list[float]], sizes: dict[str, Work], arguments: argparse.Namespace
 ) -> str:
     """The table in markdown."""
+    import elementwise as counted
+
     last = 0 if arguments.before is None else 1
     rate, copied = (max(max(times[OURS, name, one]) for one in range(last + 1)) for name in (GEMM, COPY))
     before = ["before, ms", "faster by"] if last else []
@@ -225,6 +236,7 @@ def document(
         "median turn, ms",
         "floor, ms",
         "of the floor's rate",
+        "products alone",
         "torch, ms",
         "torch / ours",
     ]
@@ -233,14 +245,18 @@ def document(
         "",
         f"Made by `python benchmarks/family_speed.py --write{' --before CHECKOUT' * last}`, on {processor()}.",
         "One update of one row on one core, one thread: T = 100, B = 10, H = 100, 32 rows at a time, float32; the",
-        f"least processor time of {arguments.turns} turns of {UPDATES} updates. The floor is what takes longer: 6 T B",
-        "operations for each entry of the matrices that a step multiplies with, 4 for one of the inputs' (`esn`, which",
-        "is not trained: 2; blocks: the way back behind the recurrence at the last step alone), at the rate of 1024 x",
-        f"1024 products there, {rate / 1e9:.0f} GFLOP/s; or to write what the loop records and to read it once, at",
-        f"the rate of a copy, {copied / 1e9:.0f} GB/s. Maps are in it by their own operations (2 N^3 for a product",
-        "or an inverse, 25 N^3 for eigenvalues with vectors); filters and what is elementwise are not. torch: one",
-        "network, as the authors' programs have it, a loop over the steps with autograd (`mlstm`: its parallel form),",
-        "or torch's module where there is one.",
+        f"least processor time of {arguments.turns} turns of {UPDATES} updates. The floor is what takes longer: its",
+        "operations, or to write what the loop records and to read it once at the rate of a copy, "
+        f"{copied / 1e9:.0f} GB/s.",
+        "Operations are 6 T B for each entry of the matrices that a step multiplies with, 4 for one of the inputs'",
+        "(`esn`, which is not trained: 2; blocks: the way back behind the recurrence at the last step alone), at the",
+        f"rate of 1024 x 1024 products there, {rate / 1e9:.0f} GFLOP/s; maps by their own (2 N^3 for a product or an",
+        "inverse, 25 N^3 for eigenvalues with vectors); and an instruction, in the place of two operations, for each",
+        "of a step's formulas and of their way back, on each entry (a tanh is "
+        f"{counted.TANH:.0f}). Filters, and a matrix memory's gates,",
+        "are not in it. Products alone: their share of the time, by the same rate. torch: one network, as the authors'",
+        "programs have it, a loop over the steps with autograd (`mlstm`: its parallel form), or torch's module where",
+        "there is one.",
         "",
         f"Load of the machine meanwhile: {os.getloadavg()[1]:.0f}. Read a tenth as none.",
         "",
@@ -254,7 +270,8 @@ def document(
         floor = sizes[name].seconds(rate, copied) * 1e3
         cells = [name, f"{ours:.2f}", *([f"{old:.2f}", f"{old / ours:.1f}x"] if last else [])]
         cells += [f"{sorted(turns)[len(turns) // 2] * 1e3:.2f}"]
-        cells += [f"{floor:.2f}", f"{floor / ours:.0%}"]
+        alone = sizes[name].products(rate) * 1e3
+        cells += [f"{floor:.2f}", f"{floor / ours:.0%}", f"{alone / ours:.0%}"]
         cells += [f"{peer:.1f}", f"{peer / ours:.0f}x"] if peer > 1e-3 else ["", ""]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])

@@ -363,7 +363,11 @@ class LoopGradients:
 
     def parts(self) -> dict[str, Float[Tensor, "P ..."]]:
         """Those of the loop's plain parameters by their usual names; those that are None left out."""
-        named = {"w_rec": self.w_rec, "w_in": self.w_in, "b": self.bias, "act_bias": self.act_bias, "h0": self.h0}
+        return {"w_rec": self.w_rec, **self.others()}
+
+    def others(self) -> dict[str, Float[Tensor, "P ..."]]:
+        """`parts` but w_rec."""
+        named = {"w_in": self.w_in, "b": self.bias, "act_bias": self.act_bias, "h0": self.h0}
         # None: the loop has no such weight, or, as Omega does, only w_rec's gradient was handed in.
         return {name: value for name, value in named.items() if value is not None}
 

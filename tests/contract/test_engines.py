@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -43,7 +43,9 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 def tensors_of(record: object) -> dict[str, torch.Tensor]:
     """The tensors among the fields of a dataclass."""
-    return {k: v for k, v in vars(record).items() if isinstance(v, torch.Tensor)}
+    # not `vars`: a matrix may be formed when it is asked for
+    found = {item.name: getattr(record, item.name) for item in fields(record)}
+    return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
 
 
 class Case:

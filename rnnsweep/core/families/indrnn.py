@@ -13,6 +13,7 @@ from torch import Tensor
 from rnnsweep.core import rng
 from rnnsweep.core.activations import ACTIVATIONS, Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
+from rnnsweep.core.recurrence.diagonal import DiagonalWeights, own_diagonals
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.unit import NOT_NEGATIVE, Range
 
@@ -71,15 +72,13 @@ class IndRnn(Family):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The diagonal matrix."""
         del hypers
-        return LoopWeights(torch.diag_embed(values["w_diagonal"]), values["w_in"], values["b"], diagonals=1)
+        return DiagonalWeights.of({"w": values["w_diagonal"]}, values["w_in"], values["b"])
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """The diagonal of the matrix's gradient."""
         del values, hypers
-        named = gradients.parts()
         # Off the diagonal there are no parameters.
-        named["w_diagonal"] = named.pop("w_rec").diagonal(dim1=1, dim2=2)
-        return named
+        return {**gradients.others(), "w_diagonal": own_diagonals(gradients, 1)["w"]}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The diagonal's step as a matrix."""

@@ -15,7 +15,7 @@ from rnnsweep.core import rng
 from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.families.mapping import pull, push
-from rnnsweep.core.recurrence.diagonal import diagonals, from_diagonals
+from rnnsweep.core.recurrence.diagonal import DiagonalWeights, from_diagonals, own_diagonals
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Range
@@ -92,13 +92,13 @@ class Lru(Family):
         """The real form of lambda, and B scaled by gamma."""
         del hypers
         # gamma keeps the states' size alike, however close to the unit circle lambda is.
-        return LoopWeights(_matrix(_diagonal(values)), values["w_in"] * _gamma(values)[:, None, :], diagonals=2)
+        return DiagonalWeights.of(_quarters(_diagonal(values)), values["w_in"] * _gamma(values)[:, None, :])
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through lambda and gamma."""
         del hypers
-        named, own = gradients.parts(), {name: values[name] for name in _MAPPED}
-        g = diagonals(named.pop("w_rec"), 2)
+        named, own = gradients.others(), {name: values[name] for name in _MAPPED}
+        g = own_diagonals(gradients, 2)
         # The real and the imaginary part stand in the matrix twice each, the latter with both signs.
         mapped = pull(_diagonal, own, torch.cat((g["pp"] + g["qq"], g["pq"] - g["qp"]), 1))
         # Omega hands in the matrix's gradient alone.
@@ -112,7 +112,7 @@ class Lru(Family):
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The change of the real form."""
         del hypers
-        return _matrix(push(_diagonal, {name: values[name] for name in _MAPPED}, step))
+        return from_diagonals(_quarters(push(_diagonal, {name: values[name] for name in _MAPPED}, step)))
 
 
 def _diagonal(values: Values) -> Tensor:
@@ -122,11 +122,11 @@ def _diagonal(values: Values) -> Tensor:
     return torch.cat((size * torch.cos(angle), size * torch.sin(angle)), 1)
 
 
-def _matrix(diagonal: Tensor) -> Tensor:
-    """[[Re, Im], [-Im, Re]] of diag(lambda), [P, 2H, 2H]."""
+def _quarters(diagonal: Tensor) -> dict[str, Tensor]:
+    """The diagonals of [[Re, Im], [-Im, Re]] of diag(lambda)."""
     re, im = diagonal.chunk(2, 1)
     # Vectors are rows, [Re x, Im x]: the minus of Re x lambda = Re Re - Im Im stands below.
-    return from_diagonals({"pp": re, "pq": im, "qp": -im, "qq": re})
+    return {"pp": re, "pq": im, "qp": -im, "qq": re}
 
 
 def _gamma(values: Values) -> Tensor:

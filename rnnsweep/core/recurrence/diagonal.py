@@ -7,7 +7,7 @@ The matrix of complex numbers that do not see each other is one of quarters, [[R
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from torch import Tensor
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
 from rnnsweep.core.recurrence.step_formulas import OwnUnitsRelu, OwnUnitsTanh, PairedLinear, StepFormulas
-from rnnsweep.core.types import LoopWeights
+from rnnsweep.core.types import LoopGradients, LoopWeights
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,76 @@ _QUARTERS = ("pp", "pq", "qp", "qq")
 _OWN = "w"
 
 
+class _OfDiagonals:
+    """Has a matrix w_rec that is formed of its diagonals where it is first asked for.
+
+    The loops of `CELLS` and most families' ways back never ask: a row's matrix has N times as many entries.
+    """
+
+    _own: Mapping[str, Float[Tensor, "P H"]] | None = None
+    _matrix: Float[Tensor, "P N N"] | None = None
+
+    @property
+    def w_rec(self) -> Float[Tensor, "P N N"]:
+        """The matrix."""
+        if self._matrix is None:
+            assert self._own is not None
+            self._matrix = from_diagonals(self._own)
+        return self._matrix
+
+    @w_rec.setter
+    def w_rec(self, value: Float[Tensor, "P N N"]) -> None:
+        # of a copy by `dataclasses.replace`, which has asked for it; `of` has none to give
+        self._matrix = value if value.shape[1] else None
+
+
+class DiagonalWeights(_OfDiagonals, LoopWeights):
+    """Weights of a loop with a matrix of diagonals."""
+
+    @classmethod
+    def of(
+        cls,
+        own: Mapping[str, Float[Tensor, "P H"]],
+        w_in: Float[Tensor, "P I D"] | None = None,
+        bias: Float[Tensor, "P D"] | None = None,
+    ) -> DiagonalWeights:
+        """Those with these diagonals, named as the cells name them."""
+        found = cls.__new__(cls)
+        found._own = own
+        found.__init__(_nothing(own), w_in, bias, diagonals=1 if _OWN in own else 2)
+        return found
+
+
+class DiagonalGradients(_OfDiagonals, LoopGradients):
+    """Gradients of such a loop: that of w_rec is 0 but on the diagonals."""
+
+    @classmethod
+    def of(cls, found: LoopGradients) -> DiagonalGradients:
+        """Those of a simple loop, from those of the cell that it is."""
+        gradients = cls.__new__(cls)
+        gradients._own = found.cell
+        gradients.__init__(_nothing(found.cell), found.w_in, found.bias, found.act_bias, found.h0, found.inputs)
+        return gradients
+
+
+def _nothing(own: Mapping[str, Tensor]) -> Tensor:
+    like = next(iter(own.values()))
+    return like.new_empty(len(like), 0, 0)
+
+
+def own_diagonals(of: LoopWeights | LoopGradients, count: int) -> Mapping[str, Float[Tensor, "P H"]]:
+    """The diagonals of w_rec's count x count blocks, by the names that the cells have for them."""
+    if isinstance(of, _OfDiagonals) and of._own is not None:
+        return of._own
+    return diagonals(of.w_rec, count)
+
+
 def cell_of(weights: LoopWeights, activation: Activation) -> DescribedCell | None:
     """The cell that such a loop is, or None: where it is none, or has something else besides."""
     kind = CELLS.get((weights.diagonals, activation.name))
     if kind is None or weights.masks is not None or weights.leak is not None or weights.cell:
         return None
-    return kind(weights.w_rec.shape[1] // weights.diagonals)
+    return kind(next(iter(own_diagonals(weights, weights.diagonals).values())).shape[1])
 
 
 def diagonals(w: Float[Tensor, "P N N"], count: int) -> dict[str, Float[Tensor, "P H"]]:
@@ -74,8 +138,8 @@ def diagonals(w: Float[Tensor, "P N N"], count: int) -> dict[str, Float[Tensor, 
 
 def by_diagonals(weights: LoopWeights) -> LoopWeights:
     """The weights of the cell in those of a simple loop."""
-    w, count = weights.w_rec, weights.diagonals
-    return replace(weights, w_rec=w[:, :0, :0], cell=diagonals(w, count), diagonals=0)
+    own = own_diagonals(weights, weights.diagonals)
+    return LoopWeights(_nothing(own), weights.w_in, weights.bias, h0=weights.h0, cell=own)
 
 
 def from_diagonals(own: Mapping[str, Float[Tensor, "P H"]]) -> Float[Tensor, "P N N"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cells import KeptRecord
 from rnnsweep.core.recurrence.described_cells import DescribedCell
-from rnnsweep.core.recurrence.diagonal import by_diagonals, cell_of, from_diagonals
+from rnnsweep.core.recurrence.diagonal import DiagonalGradients, by_diagonals, cell_of
 from rnnsweep.core.recurrence.wrapping import LoopsOfCell
 from rnnsweep.core.types import Direct, LoopGradients, LoopWeights, Record, Trace
 
@@ -54,5 +54,5 @@ class DiagonalLoops:
             raise TypeError("a record of another loop: it does not hold what the diagonals' way back reads")
         given = replace(record, weights=by_diagonals(w))
         found, trace = self._of(cell).backward(given, direct, keep=keep)
-        own = replace(found, w_rec=from_diagonals(found.cell), cell={})
+        own = DiagonalGradients.of(found)
         return own, None if trace is None else Trace(record, direct, trace.delta, trace.x)
