@@ -20,6 +20,8 @@ from numba.extending import intrinsic as _intrinsic
 from torch import Tensor
 
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
+from rnnsweep.core.recurrence.cpu.emit import formulas
+from rnnsweep.core.recurrence.cpu.emit.vector import Single, Vec
 
 intrinsic: Any = _intrinsic
 LANES = 64
@@ -48,6 +50,30 @@ def number(typing: Any, value: Any, like: Any) -> Any:
         return context.cast(builder, arguments[0], signature.args[0], signature.return_type)
 
     return types.unliteral(like)(types.unliteral(value), like), generate
+
+
+@intrinsic
+def exponential(typing: Any, x: Any) -> Any:
+    """e^x, as the loops have it: a loop over it becomes one of vectors, as no call of the C library does."""
+    del typing
+    return types.unliteral(x)(x), _written(formulas.exp)
+
+
+@intrinsic
+def log1p(typing: Any, x: Any) -> Any:
+    """log(1 + x) for 0 <= x <= 1, likewise."""
+    del typing
+    return types.unliteral(x)(x), _written(formulas.log1p)
+
+
+def _written(formula: Any) -> Any:
+    """What numba calls to write a vector's formula for one number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        one = Single(builder, context.get_value_type(signature.return_type))
+        return formula(one, Vec(one, arguments[0])).value
+
+    return generate
 
 
 @intrinsic

@@ -33,7 +33,8 @@ from rnnsweep.core.recurrence.cells import (
 from rnnsweep.core.recurrence.described_cells import FUSED, DescribedCell
 from rnnsweep.core.recurrence.gated_formulas import ExponentialForget, ScalarMemory
 from rnnsweep.core.recurrence.head_memories import HeadMemories
-from rnnsweep.core.recurrence.matrix_memory import LARGEST, MatrixMemoryEngine, bound_of, record_width
+from rnnsweep.core.recurrence.matrix_memory import MatrixMemoryEngine
+from rnnsweep.core.recurrence.memory_records import LARGEST, bound_of, record_width
 from rnnsweep.core.recurrence.step_formulas import StepFormulas
 
 
@@ -149,7 +150,7 @@ class MatrixMemoryCell(HeadMemories):
 
     @property
     def record_width(self) -> int:
-        """See `matrix_memory.record_width`: of whole states there is one per chunk of steps."""
+        """See `memory_records.record_width`: of whole states there is one per chunk of steps."""
         return record_width(self)
 
     @property

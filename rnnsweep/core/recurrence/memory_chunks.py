@@ -10,6 +10,7 @@ what is in front of a chunk's first step writes nothing and is not read.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
+from rnnsweep.core.kernels import kernels_for
 
 Lines = Float[Tensor, "X L _"]
 Memory = Float[Tensor, "X _ _"]
@@ -57,12 +59,23 @@ class ChunkGradients:
     memory: Memory | None
 
 
-def pair_weights(keep: Logs, write: Logs, first: int) -> Float[Tensor, "X L t"]:
-    """W^T [s, t] from line `first` of t on; no sum has terms of both signs: small weights have all their digits."""
+def pair_weights(
+    keep: Logs, write: Logs, first: int, times: Float[Tensor, "X t L"] | None = None
+) -> Float[Tensor, "X t L"]:
+    """W [t, s] from line `first` of t on; no sum has terms of both signs: small weights have all their digits.
+
+    Args:
+        keep, write: see `Chunk`.
+        first: line.
+        times: is multiplied by it in place, and returned.
+    """
+    if (kernels := kernels_for("matrix_memories", keep.device)) is not None:
+        return kernels.pair_weights(keep, write, first, times)
     L = keep.shape[1]
-    later = keep.new_ones(L, L).triu_()
-    total = torch.cumsum(keep[:, None] * later.triu(1), 2)[:, :, first:]
-    return (total + write[..., None]).exp_().mul_(later[:, first:])
+    earlier = keep.new_ones(L, L).tril_()
+    total = torch.cumsum(keep[:, :, None] * earlier.tril(-1), 1)[:, first:]
+    weights = (total + write[:, None]).exp_().mul_(earlier[first:])
+    return weights if times is None else times.mul_(weights)
 
 
 def _blocks(L: int) -> list[tuple[int, int]]:
@@ -81,16 +94,16 @@ def _suffix(x: Logs) -> Logs:
     return later.flip(1).cumsum(1).flip(1)
 
 
-def read(chunk: Chunk, memory: Memory | None) -> Lines:
-    """z."""
-    z = torch.empty_like(chunk.v)
-    for first, end in _blocks(z.shape[1]):
-        weights = pair_weights(chunk.keep[:, :end], chunk.write[:, :end], first)
+def read(chunk: Chunk, memory: Memory | None) -> Iterator[tuple[int, int, Lines]]:
+    """z of some lines at a time: the first one, the one behind them, and what they read."""
+    decay = None if memory is None else _decay(chunk)[..., None]
+    for first, end in _blocks(chunk.v.shape[1]):
         products = numerics.matmul(chunk.q[:, first:end], chunk.k[:, :end].transpose(1, 2))
-        z[:, first:end] = numerics.matmul(products.mul_(weights.transpose(1, 2)), chunk.v[:, :end])
-    if memory is None:
-        return z
-    return z.add_(numerics.matmul(chunk.q, memory).mul_(_decay(chunk)[..., None]))
+        weighed = pair_weights(chunk.keep[:, :end], chunk.write[:, :end], first, products)
+        z = numerics.matmul(weighed, chunk.v[:, :end])
+        if memory is not None and decay is not None:
+            z.add_(numerics.matmul(chunk.q[:, first:end], memory).mul_(decay[:, first:end]))
+        yield first, end, z
 
 
 def written(chunk: Chunk, memory: Memory | None) -> Memory:
@@ -109,12 +122,12 @@ def backward(chunk: Chunk, memory: Memory | None, to_z: Lines, to_memory: Memory
     to_q, to_k, to_v, to_keep = (torch.zeros_like(x) for x in (chunk.q, chunk.k, chunk.v, chunk.keep))
     for first, end in _blocks(to_q.shape[1]):
         q, k, v, to_block = chunk.q[:, first:end], chunk.k[:, :end], chunk.v[:, :end], to_z[:, first:end]
-        weights = pair_weights(chunk.keep[:, :end], chunk.write[:, :end], first)  # X s t
-        products = numerics.matmul(k, q.transpose(1, 2))
-        to_products = numerics.matmul(v, to_block.transpose(1, 2)).mul_(weights)
-        to_v[:, :end] += numerics.matmul(weights.mul_(products), to_block)
-        to_k[:, :end] += numerics.matmul(to_products, q)
-        to_q[:, first:end] = numerics.matmul(to_products.transpose(1, 2), k)
+        weights = pair_weights(chunk.keep[:, :end], chunk.write[:, :end], first)  # X t s
+        products = numerics.matmul(q, k.transpose(1, 2))
+        to_products = numerics.matmul(to_block, v.transpose(1, 2)).mul_(weights)
+        to_v[:, :end] += numerics.matmul(weights.mul_(products).transpose(1, 2), to_block)
+        to_k[:, :end] += numerics.matmul(to_products.transpose(1, 2), q)
+        to_q[:, first:end] = numerics.matmul(to_products, k)
         to_keep[:, :end] += _crossing(products.mul_(to_products), first)
     decay, before = _decay(chunk), None
     if memory is not None:
@@ -151,8 +164,8 @@ def _before(x: Logs) -> Logs:
     return torch.cat((torch.zeros_like(x[:, :1]), x[:, :-1].cumsum(1)), 1)
 
 
-def _crossing(to_weights: Float[Tensor, "X L t"], first: int) -> Logs:
-    """Of gradients [s, t] of the logarithms of W, t from `first` on: for each r the sum over s < r <= t."""
-    later = to_weights.new_ones(to_weights.shape[1:]).triu_(1 - first)
-    total = torch.cumsum(to_weights, 1).mul_(later).sum(2)  # line r - 1: s < r, t >= r
+def _crossing(to_weights: Float[Tensor, "X t L"], first: int) -> Logs:
+    """Of gradients [t, s] of the logarithms of W, t from `first` on: for each r the sum over s < r <= t."""
+    later = to_weights.new_ones(to_weights.shape[1:]).tril_(first - 1)
+    total = torch.cumsum(to_weights, 2).mul_(later).sum(1)  # line r - 1: s < r, t >= r
     return torch.cat((torch.zeros_like(total[:, :1]), total[:, :-1]), 1)

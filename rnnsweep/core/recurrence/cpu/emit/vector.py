@@ -143,6 +143,27 @@ class Lanes:
         return self.from_bits(self.builder.or_(self.bits_of(size), sign))
 
 
+class Single(Lanes):
+    """One number in place of a vector, for loops that LLVM makes vectors of: the same operations, so the same bits."""
+
+    def __init__(self, builder: ir.IRBuilder, real: ir.Type) -> None:
+        super().__init__(builder, real)
+        self.width = 1
+        self.type, self.int_type = real, ir.IntType(self.bits)
+
+    def constant(self, number: float) -> Vec:
+        """A Python number."""
+        return Vec(self, ir.Constant(self.real, float(number)))
+
+    def integers(self, number: int) -> Any:
+        """A Python number."""
+        return ir.Constant(self.int_type, number)
+
+    def fma(self, a: Vec, b: Vec, c: Vec) -> Vec:
+        """a * b + c, rounded once."""
+        return Vec(self, self.builder.fma(a.value, b.value, c.value))
+
+
 class FirstLanes(Lanes):
     """Vectors of which the first `count` lanes are in memory: the others are loaded as 0, and not stored.
 
