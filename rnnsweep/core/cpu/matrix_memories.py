@@ -49,10 +49,10 @@ def pair_weights_kernel(zero, keep, write, apart, out, X, end, first, times):  #
             line = (x * (end - first) + t - first) * end
             if times:
                 for s in range(t + 1):
-                    out[line + s] *= exponential(total[s] + write[logs + s])
+                    out[line + s] *= exponential(total[s] + (write[logs + s] - lost[s]))
             else:
                 for s in range(t + 1):
-                    out[line + s] = exponential(total[s] + write[logs + s])
+                    out[line + s] = exponential(total[s] + (write[logs + s] - lost[s]))
             for s in range(t + 1, end):
                 out[line + s] = zero
 
