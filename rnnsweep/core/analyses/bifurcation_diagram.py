@@ -16,8 +16,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.analyses.lyapunov import largest_exponent
-from rnnsweep.core.analyses.state_map import StateMap
 from rnnsweep.core.analyses.trained_rows import SweepAnalysis, Tables, TrainedRows, long_table, row_axis
+from rnnsweep.core.state_map import StateMap
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Range
 

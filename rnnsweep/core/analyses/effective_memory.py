@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rnnsweep.core import rng
 from rnnsweep.core.analyses.jacobian_spectra import spaced_lags
-from rnnsweep.core.analyses.state_map import StateMap
 from rnnsweep.core.analyses.trained_rows import SweepAnalysis, Tables, TrainedRows, long_table, row_axis
+from rnnsweep.core.state_map import StateMap
 from rnnsweep.unit import POSITIVE, Range
 
 

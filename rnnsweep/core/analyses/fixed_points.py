@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int64
 from torch import Tensor
 
-from rnnsweep.core.analyses.state_map import StateMap, jacobian, product
 from rnnsweep.core.analyses.trained_rows import SweepAnalysis, Tables, TrainedRows, long_table, row_axis
+from rnnsweep.core.state_map import StateMap, jacobian, product
 from rnnsweep.unit import POSITIVE, Range
 
 _EXACT = 1e-26

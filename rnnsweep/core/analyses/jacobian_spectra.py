@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from rnnsweep.core.analyses.state_map import StateMap, jacobian, product
 from rnnsweep.core.analyses.trained_rows import SweepAnalysis, Tables, TrainedRows, long_table, row_axis
+from rnnsweep.core.state_map import StateMap, jacobian, product
 from rnnsweep.unit import Range
 
 _RESOLVED = -14.0

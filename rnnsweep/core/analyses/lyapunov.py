@@ -12,8 +12,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from rnnsweep.core import rng
-from rnnsweep.core.analyses.state_map import StateMap, jacobian, product, pushed
 from rnnsweep.core.analyses.trained_rows import SweepAnalysis, Tables, TrainedRows, long_table, row_axis
+from rnnsweep.core.state_map import StateMap, jacobian, product, pushed
 from rnnsweep.unit import Range
 
 

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from rnnsweep.core.analyses.state_map import LoopMap
 from rnnsweep.core.embedded import plain
 from rnnsweep.core.embedding import TABLE, look_up
 from rnnsweep.core.families.base import Values
@@ -21,6 +20,7 @@ from rnnsweep.core.free_run import output_of
 from rnnsweep.core.pack import Streams
 from rnnsweep.core.program import Program
 from rnnsweep.core.rng import Draws
+from rnnsweep.core.state_map import LoopMap
 from rnnsweep.core.types import Batch
 from rnnsweep.unit import Unit
 

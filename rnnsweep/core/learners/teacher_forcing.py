@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from rnnsweep.core.loops import Learned
 from rnnsweep.core.readout import read_out
 from rnnsweep.core.recurrence.unrolled import Unrolled, spread
 from rnnsweep.core.sequence_lengths import own_steps
+from rnnsweep.core.state_map import LoopMap, jacobian, spectral_norms
 from rnnsweep.core.types import Batch, LoopGradients, LoopWeights, Wanted, merged
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, SHARE, Range
@@ -40,37 +41,58 @@ class TeacherForcing(Learner):
             ``inverse_sigmoid``: p span / (span + exp(t / span)).
         alpha: how much of the target comes in where it does, per row, 0..1; the rest is the network's own value:
             (1 - alpha) z + alpha d, *generalised* teacher forcing. 1 is the target alone.
+        estimate: updates from one estimate of `alpha` to the next, >= 0; 0: it stays as given. Then `alpha` is what it
+            starts from, and is raised to each estimate above it at once, else falls towards it by 1 - `decay`:
+            max(0, 1 - 1/N) with N the largest geometric mean over a sequence's steps of the spectral norms of the
+            loop's Jacobians, where states have their targets in the named units. Then no product of the Jacobians that
+            errors pass through, each times 1 - alpha, grows.
+        decay: share of alpha that stays at an estimate below it, per row, 0..1.
         span: updates, per row, > 0.
         units: indices into the visible state, or null.
 
     Raises:
         ConfigError: the task has no target at every step; units and outputs do not match; without units, another
-            family than srn_feedback or targets that are no values.
+            family than srn_feedback, targets that are no values, or estimates; a family that filters its inputs with
+            estimates.
 
     Numerics:
         Step by step in differentiable torch operations on every device (no fused engine, no gradient record). Through a
         replaced entry the Jacobian is exactly 0, through a mixed one 1 - alpha. Steps that the mask leaves out are
-        never forced. Draws depend on the row's key and update only.
+        never forced. Draws depend on the row's key and update only. Estimates cost a backward pass over S copies of
+        the states per step, and ten products of S x S per state; they are never of a sequence's first step.
 
     References:
         Doya (1993); Williams, Zipser (1989); schedules: Bengio et al. (2015), section 2.4; `alpha`: Doya (1992) and
         Hess, Monfared, Brenner, Durstewitz (2023), *Generalized teacher forcing for learning chaotic dynamics*,
-        equation 6. Ours differs: alpha is given, and not estimated from Jacobians.
+        equation 6 and its estimate by `product_upper_bound`, every 5 updates, decay .999 from alpha = 1 in the authors'
+        settings. Ours differs: they estimate before an update, from the data alone, as their states are all forced; we
+        behind it, at the states that it passed, for the updates to come.
     """
 
     p: float = 1.0
     alpha: float = field(default=1.0, kw_only=True)
     schedule: str = "constant"
     span: float = 1000.0
+    estimate: int = field(default=0, kw_only=True)
+    decay: float = field(default=0.999, kw_only=True)
     units: tuple[int, ...] | None = None
 
     traces: ClassVar[bool] = False
-    rows: ClassVar[Mapping[str, Range]] = {"p": SHARE, "alpha": SHARE, "span": POSITIVE}
-    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {"schedule": ("constant", "linear", "inverse_sigmoid")}
+    rows: ClassVar[Mapping[str, Range]] = {"p": SHARE, "alpha": SHARE, "span": POSITIVE, "decay": SHARE}
+    fixed: ClassVar[Mapping[str, Range | tuple[Any, ...]]] = {
+        "schedule": ("constant", "linear", "inverse_sigmoid"),
+        "estimate": Range(0, 10**9, integer=True),
+    }
 
     def unread(self) -> Mapping[str, str]:
-        """The time that a constant p does not take."""
-        return {"span": "learner.schedule=constant"} if self.schedule == "constant" else {}
+        """The time that a constant p does not take; how an alpha falls that stays."""
+        unread = {"span": "learner.schedule=constant"} if self.schedule == "constant" else {}
+        return unread if self.estimate else {**unread, "decay": "learner.estimate=0"}
+
+    def slot_shapes(self, program: LoopProgram) -> dict[str, tuple[int, ...]]:
+        """How far alpha is below what it started from, where it is estimated."""
+        del program
+        return {"fallen": ()} if self.estimate else {}
 
     def check_with(self, family: Family, task: Task) -> None:
         """See `Raises`."""
@@ -81,6 +103,11 @@ class TeacherForcing(Learner):
         if not task.per_step:
             problem = "needs a target at every step"
             raise ConfigError(problem, key="learner", value=self.unit_name, allowed="learner=bptt")
+        if self.estimate and (self.units is None or family.feeds):
+            allowed = "0, or units and a family that does not filter its inputs"
+            raise ConfigError(
+                "alpha has no estimate here", key="learner.estimate", value=self.estimate, allowed=allowed
+            )
         if self.units is not None:
             self._check_units(self.units, family, task)
         elif not isinstance(family, OutputFeedback):
@@ -121,11 +148,12 @@ class TeacherForcing(Learner):
         assert own is not None
         values, family = program.layout.view(params), program.family
         feed = family.feed(values, family_hypers, batch.inputs, batch.lengths, program.engine)
-        forced = self.forced(batch, own)
+        alpha = own["alpha"] - own["fallen"] if self.estimate else own["alpha"]
+        given = _Given(feed.inputs, batch, self.forced(batch, own), alpha)
         run = _units if self.units is not None else _outputs
         # Updates run without autograd; here the loop itself is a graph.
         with torch.enable_grad():
-            states, pull = run(self, program, values, family_hypers, _Given(feed.inputs, batch, forced, own["alpha"]))
+            states, pull = run(self, program, values, family_hypers, given)
         # The read-out's gradients are in closed form: its part needs no graph.
         visible = family.visible(states.detach())
         seen = program.readout.see(values, visible, batch.lengths, True)
@@ -138,7 +166,14 @@ class TeacherForcing(Learner):
         whole[..., : direct.steps.shape[-1]] = direct.steps
         drives, own_loop = pull(whole)
         named = merged(named, own_loop, feed.pullback(drives), out.gradients)
-        return Learned(out.loss, program.layout.gathered(named, params))
+        found = Learned(out.loss, program.layout.gathered(named, params))
+        # after so many updates, for those to come
+        due = (own["step"] + 1) % max(1, self.estimate) == 0
+        if not self.estimate or numerics.known_all(~due):
+            return found
+        aimed = _estimated(self, LoopMap(family, values, family_hypers), given, states.detach())
+        fallen = own["alpha"] - torch.where(aimed > alpha, aimed, own["decay"] * alpha + (1 - own["decay"]) * aimed)
+        return replace(found, slots={"fallen": torch.where(due, fallen.to(alpha.dtype), own["fallen"])})
 
     def forced(self, batch: Batch, own: Mapping[str, Shaped[Tensor, "P ..."]]) -> Bool[Tensor, "P T B"]:
         """Whether the target of step index t replaces what is carried on, bool [P, T, B]."""
@@ -176,6 +211,25 @@ class _Given:
             return batch_targets.to(self.inputs.dtype)
         hot = self.inputs.new_zeros(*batch_targets.shape, outputs)
         return hot.scatter_(-1, batch_targets[..., None], 1.0)
+
+
+def _estimated(rule: TeacherForcing, step: LoopMap, given: _Given, states: Tensor) -> Float[Tensor, " P"]:
+    """max(0, 1 - 1/N) of states [P, T + 1, B, S] as they passed; alpha as it is where that is not finite."""
+    assert rule.units is not None
+    T, targets, drives = states.shape[1] - 1, given.targets(len(rule.units)), step.drives(given.inputs)
+    units = torch.tensor(rule.units, device=states.device)
+    own = own_steps(given.batch.lengths, T)
+    total, count = states.new_zeros(states.shape[0], states.shape[2]), states.new_zeros(states.shape[0], 1)
+    for t in range(1, T):
+        at = states[:, t].index_copy(2, units, targets[:, t - 1])
+        norms = spectral_norms(jacobian(step, at, drives[:, t]).flatten(0, 1)).unflatten(0, at.shape[:2])
+        # a target is in a state where the step before it was one of the sequence
+        here = own[:, t - 1].expand_as(total)
+        total = total + torch.where(here, norms.log(), torch.zeros_like(norms))
+        count = count + here
+    largest = (total / count.clamp_min(1)).exp().amax(1)
+    aimed = (1 - 1 / largest).clamp_min(0)
+    return torch.where((count > 0).any(1) & numerics.finite(aimed), aimed, given.alpha.to(aimed.dtype))
 
 
 def _unroll(program: LoopProgram, weights: LoopWeights, given: _Given) -> Unrolled:

@@ -192,3 +192,63 @@ def test_a_forced_network_learns_to_run_by_itself():
     pack = setup.pack([0, 1], 100, learner__span=60.0)
     rows = train_rung(pack, 100, 1)
     assert all(row["valid/loss"] < 0.05 for row in rows)
+
+
+def largest_mean_norm(family, context, row: int, states: torch.Tensor, units: tuple[int, ...]) -> float:
+    """N of Hess et al.'s estimate by singular values of Jacobians in closed form: diag(leak f') W^T + (1 - leak) I."""
+    values, batch = context.values, context.batch
+    w = values["w_rec"][row]
+    found = []
+    for b in range(batch.inputs.shape[2]):
+        logs = []
+        for t in range(1, batch.inputs.shape[1]):
+            h = states[row, t, b].clone()
+            h[list(units)] = batch.targets[row, t - 1, b]
+            f = torch.tanh(h @ w + batch.inputs[row, t, b] @ values["w_in"][row] + values["b"][row])
+            jacobian = family.leak * (1 - f * f)[:, None] * w.T + (1 - family.leak) * torch.eye(len(h))
+            logs.append(math.log(float(torch.linalg.matrix_norm(jacobian, ord=2))))
+        found.append(math.exp(sum(logs) / len(logs)))
+    return max(found)
+
+
+def forced_states(family, rule, context, alpha: torch.Tensor) -> torch.Tensor:
+    """States [P, T + 1, B, H] as they pass, before targets come in."""
+    values, (inputs, targets) = context.values, (context.batch.inputs, context.batch.targets)
+    h = torch.zeros(len(inputs), inputs.shape[2], family.hidden, dtype=torch.float64)
+    found = [h]
+    for t in range(inputs.shape[1]):
+        if t:
+            h = h.clone()
+            own, a = h[..., rule.units[0]], alpha[:, None]
+            h[..., rule.units[0]] = (1 - a) * own + a * targets[:, t - 1, :, 0]
+        drive = inputs[:, t] @ values["w_in"] + values["b"][:, None]
+        h = (1 - family.leak) * h + family.leak * torch.tanh(h @ values["w_rec"] + drive)
+        found.append(h)
+    return torch.stack(found, 1)
+
+
+@pytest.mark.parametrize("scale", [0.5, 4.0])
+def test_alpha_follows_the_jacobians(scale):
+    """It rises to an estimate above it at once, falls towards one below it slowly; every second update."""
+    family, rule = Srn(5, leak=0.7), TeacherForcing(units=(2,), estimate=2)
+    setup = Setup(family=family, task=PeriodicOutput(length=9), learner=rule, controllers={}, batch=3)
+    pack = setup.pack([0, 1], 100, learner__alpha=0.1, learner__decay=0.9)
+    pack.program.layout.view(pack.params)["w_rec"].copy_(scale * torch.diag(torch.ones(4), 1))
+    alpha = torch.full((2,), 0.1, dtype=torch.float64)
+    for update in range(4):
+        _, context = context_of(pack)
+        states = forced_states(family, rule, context, alpha)
+        aimed = [max(0.0, 1 - 1 / largest_mean_norm(family, context, row, states, (2,))) for row in (0, 1)]
+        train_rung(pack, 1, 10)
+        if update % 2:
+            assert (scale > 1) == (min(aimed) > 0.1)
+            wanted = [a if a > b else 0.9 * b + 0.1 * a for a, b in zip(aimed, alpha.tolist(), strict=True)]
+            alpha = torch.tensor(wanted, dtype=torch.float64)
+        torch.testing.assert_close(0.1 - pack.slots["learner.fallen"], alpha, rtol=1e-9, atol=1e-12)
+
+
+def test_without_units_alpha_has_no_estimate():
+    with pytest.raises(ConfigError, match="alpha has no estimate here"):
+        TeacherForcing(estimate=5).check_with(SrnFeedback(5), PeriodicOutput(length=9))
+    assert "decay" in DOYA.unread()
+    assert "decay" not in TeacherForcing(units=(2,), estimate=5).unread()

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from rnnsweep.core import families as package
-from rnnsweep.core.analyses.state_map import LoopMap, jacobian, pushed
 from rnnsweep.core.families.base import Family, Feed
 from rnnsweep.core.families.gru import Gru
 from rnnsweep.core.families.lstm import Lstm
 from rnnsweep.core.families.nesterov_lstm import NesterovLstm
 from rnnsweep.core.families.own import family_of
 from rnnsweep.core.families.srn import Srn
+from rnnsweep.core.state_map import LoopMap, jacobian, pushed, spectral_norms
 from rnnsweep.errors import ConfigError
 from tests.kit import own_cells
 from tests.kit.networks import Setup
@@ -101,3 +101,29 @@ def test_a_family_without_a_step_is_refused():
     rows = rows_of(Setup(family=Halved(hidden=4)))
     with pytest.raises(ConfigError, match="Halved filters whole sequences"):
         LoopMap(rows.program.family, rows.values, rows.hypers)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+def test_spectral_norms_are_the_largest_singular_values(dtype, tolerance):
+    rng = torch.Generator().manual_seed(3)
+    x = torch.randn(40, 21, 21, generator=rng, dtype=torch.float64)
+    x = x * torch.logspace(-12, 12, 40, dtype=torch.float64)[:, None, None]
+    true = torch.linalg.matrix_norm(x, ord=2)
+    found = spectral_norms(x.to(dtype)).double()
+    # two values that nearly tie: between them
+    assert bool((found <= true * (1 + tolerance)).all())
+    assert bool((found >= true * 21 ** (-1 / 1000)).all())
+    values = torch.linalg.svdvals(x)
+    apart = values[:, 1] < 0.98 * values[:, 0]
+    assert int(apart.sum()) > 10
+    torch.testing.assert_close(found[apart], true[apart], rtol=tolerance, atol=0)
+
+
+def test_spectral_norms_of_what_has_none():
+    x = torch.zeros(4, 5, 5, dtype=torch.float64)
+    x[1] = 2 * torch.eye(5, dtype=torch.float64)  # all tie
+    x[2, 0, 0], x[3, 4, 2] = torch.nan, -3.0
+    found = spectral_norms(x)
+    assert found[[0, 1, 3]].tolist() == [0, 2, 3]
+    assert not bool(torch.isfinite(found[2]))
+    assert torch.equal(spectral_norms(x[1:2]), found[1:2])

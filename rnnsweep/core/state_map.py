@@ -2,8 +2,8 @@
 
     s_{t+1} = F(s_t, d_t),    J = dF/ds,    d_t = u_t W_in + b
 
-Analyses take any `StateMap`, not only networks: a map of which a value is published can be put in its place. Shapes:
-see `core.types`; S entries of the whole state, D of a drive.
+For analyses, and for learning rules that look at J. Analyses take any `StateMap`, not only networks: a map of which a
+value is published can be put in its place. Shapes: see `core.types`; S entries of the whole state, D of a drive.
 """
 
 from __future__ import annotations
@@ -144,6 +144,31 @@ def jacobian(step: StateMap, state: State, drive: Drive) -> Float[Tensor, "P B S
         lines = torch.eye(S, dtype=state.dtype, device=state.device).repeat(B, 1).expand(P, -1, -1)
         (pulled,) = torch.autograd.grad(new, copies, lines, materialize_grads=True)
     return pulled.unflatten(1, (B, S))  # P BS S -> P B S S
+
+
+_DOUBLINGS = 10
+
+
+def spectral_norms(x: Float[Tensor, "X N N"]) -> Float[Tensor, " X"]:
+    """The largest singular value of each matrix; NaN where it is not finite.
+
+    Numerics:
+        Of the 1024th power of x^T x, by squaring, every column points along the largest singular vectors; |x v| of the
+        longest is theirs, to 1e-12 where the next value is below 0.98 of it; else at least N^(-1/1000) of it.
+        Products as in `numerics.matmul`: no bit depends on the matrices beside one.
+    """
+    size = x.detach().flatten(1).abs().amax(1)
+    scaled = x / torch.where(size > 0, size, torch.ones_like(size))[:, None, None]
+    power = numerics.matmul(scaled.transpose(1, 2).contiguous(), scaled)
+    for _ in range(_DOUBLINGS):
+        # before each squaring, so that nothing overflows: the largest entry of such a matrix is on its diagonal
+        power = power / power.diagonal(dim1=1, dim2=2).amax(1).clamp_min(torch.finfo(x.dtype).tiny)[:, None, None]
+        power = numerics.matmul(power, power)
+    longest = power.diagonal(dim1=1, dim2=2).argmax(1)
+    v = power.gather(2, longest[:, None, None].expand(-1, power.shape[1], 1))  # X N 1
+    length = v.square().sum((1, 2)).sqrt()
+    v = v / torch.where(length > 0, length, torch.ones_like(length))[:, None, None]
+    return size * numerics.matmul(scaled, v)[..., 0].square().sum(1).sqrt()
 
 
 def pushed(step: StateMap, state: State, drive: Drive, tangent: State) -> tuple[State, State]:
