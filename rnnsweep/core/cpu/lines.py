@@ -42,7 +42,8 @@ def _each_vector(context: Any, builder: Any, like: Any, count: Any, write: Calla
 
 def _sum(k: Lanes, x: Vec) -> Any:
     """Of a vector's lanes, by halves."""
-    value, width = x.value, k.width
+    value: Any = x.value
+    width = k.width
     while width > 1:
         width //= 2
         # the lower lanes, the upper ones

@@ -82,7 +82,7 @@ class _OfDiagonals:
         self._matrix = value if value.shape[1] else None
 
 
-class DiagonalWeights(_OfDiagonals, LoopWeights):
+class DiagonalWeights(_OfDiagonals, LoopWeights):  # pyright: ignore[reportIncompatibleVariableOverride] - formed
     """Weights of a loop with a matrix of diagonals."""
 
     @classmethod
@@ -99,7 +99,7 @@ class DiagonalWeights(_OfDiagonals, LoopWeights):
         return found
 
 
-class DiagonalGradients(_OfDiagonals, LoopGradients):
+class DiagonalGradients(_OfDiagonals, LoopGradients):  # pyright: ignore[reportIncompatibleVariableOverride] - formed
     """Gradients of such a loop: that of w_rec is 0 but on the diagonals."""
 
     @classmethod
