@@ -6,8 +6,7 @@ loaded and stored by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -21,21 +20,13 @@ from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
 _WHOLE = types.int64
 
 
-@contextmanager
-def _whole_vectors(k: Lanes, count: Any) -> Iterator[Any]:
-    """Instructions within are done at the first entry of each whole vector of `count` entries."""
-    whole = k.builder.and_(count, I64(-k.width))
-    with cgutils.for_range_slice(k.builder, I64(0), whole, I64(k.width), I64) as (index, _):
-        yield index
-
-
 def _each_vector(context: Any, builder: Any, like: Any, count: Any, write: Callable[[Lanes, Any], None]) -> None:
     """`write` for all vectors of a line, the last one with the lanes that there are."""
     real = context.get_value_type(like)
     k = Lanes(builder, real)
-    with _whole_vectors(k, count) as index:
-        write(k, index)
     rest = builder.and_(count, I64(k.width - 1))
+    with cgutils.for_range_slice(builder, I64(0), builder.sub(count, rest), I64(k.width), I64) as (index, _):
+        write(k, index)
     with builder.if_then(builder.icmp_signed(">", rest, I64(0))):
         write(FirstLanes(builder, real, UNIT_BYTES, rest), builder.sub(count, rest))
 
