@@ -181,7 +181,7 @@ PAPERS: dict[str, Paper] = {
                 Part("T100", ("task.length=100", "replicas=2", "budget.updates=40", "optimizer.lr=0.001", *_TINY)),
             ),
             "small": (Part("T100", ("task.length=100", "optimizer.lr=0.001", "budget.updates=4000")),),
-            # The paper's budget and replicas, at the one rate that learns within it.
+            # The paper's budget and replicas, at the largest of its rates.
             "medium": (Part("T100", ("task.length=100", "optimizer.lr=0.001")),),
             "full": tuple(Part(f"T{T}", (f"task.length={T}",)) for T in (100, 150)),
         },
