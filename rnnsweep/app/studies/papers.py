@@ -113,24 +113,13 @@ def _digits(config: Mapping[str, Any]) -> Place:
     return GATED[lookup(config, f"family.{NAME}")], "permuted" if lookup(config, "task.permute") else "in order"
 
 
-def _lstm(hidden: int) -> tuple[str, ...]:
-    """An LSTM in the place of scoRNN."""
-    return "family=lstm", f"family.hidden={hidden}", "init=glorot", "controllers=[clip]", "controllers.clip.threshold=1"
-
-
 def _memories(copying: tuple[str, ...], adding: tuple[str, ...]) -> tuple[Part, ...]:
     """Both tasks at one length, by each paper's network and by an LSTM of as many weights as scoRNN has there."""
-    tasks = {"copying": (copying, 68), "adding": (adding, 60)}
-    own = (
+    return tuple(
         Part(f"{network}-{task}", overrides, f"{network}_{task}")
-        for task, (overrides, _) in tasks.items()
-        for network in ("scornn", "scurnn", "enrnn")
+        for task, overrides in (("copying", copying), ("adding", adding))
+        for network in MEMORIES
     )
-    beside = (
-        Part(f"lstm-{task}", (*_lstm(hidden), *overrides), f"scornn_{task}")
-        for task, (overrides, hidden) in tasks.items()
-    )
-    return (*own, *beside)
 
 
 def _pictures(*overrides: str) -> tuple[Part, ...]:
