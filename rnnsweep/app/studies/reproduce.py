@@ -203,12 +203,14 @@ def deviations(task: Reproduction) -> list[str]:
     differing: dict[str, list[str]] = {}
     for part, config in task.configs.items():
         plain = load(part.preset or task.paper.preset, [], store=config.store.root, check_units=False)
-        for text in config.plan.overrides:
-            key, _, value = text.partition("=")
+        # of a key that is given twice the last one counts
+        for key, value in dict(text.partition("=")[::2] for text in config.plan.overrides).items():
             if key == "name" or key in _QUIET or key.split(".")[0] in _QUIET:
                 continue
             theirs = next((d for d in plain.plan.space if d.key == key), None)
             preset = list(theirs.choices) if theirs else lookup(plain.resolved, key)
+            if str(preset) == value:
+                continue
             differing.setdefault(f"{key} = {value}; the preset has {preset}", []).append(part.name)
     every = len(task.configs)
     return [

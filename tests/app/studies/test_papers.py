@@ -62,3 +62,13 @@ def test_questions_ask_about_rows_of_their_table(name):
     assert asked
     rows = {row for question in asked if isinstance(question, Effect) for pair in question.rows for row in pair}
     assert rows <= set(TABLES[name].rows)
+
+
+def test_a_deviation_is_what_differs_and_what_counts(tmp_path):
+    from rnnsweep.app.studies import reproduce
+
+    same = reproduce.prepare("orthogonal_memory", "small", store=tmp_path)
+    assert not any(text.startswith("replicas") for text in reproduce.deviations(same))  # 3 in the presets, too
+    more = reproduce.prepare("orthogonal_memory", "small", ["replicas=6"], store=tmp_path)
+    found = [text for text in reproduce.deviations(more) if text.startswith("replicas")]
+    assert found == ["replicas = 6; the preset has 3."]
