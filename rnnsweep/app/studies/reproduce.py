@@ -204,7 +204,8 @@ def deviations(task: Reproduction) -> list[str]:
     for part, config in task.configs.items():
         plain = load(part.preset or task.paper.preset, [], store=config.store.root, check_units=False)
         # of a key that is given twice the last one counts
-        for key, value in dict(text.partition("=")[::2] for text in config.plan.overrides).items():
+        typed = {key: value for key, _, value in (text.partition("=") for text in config.plan.overrides)}
+        for key, value in typed.items():
             if key == "name" or key in _QUIET or key.split(".")[0] in _QUIET:
                 continue
             theirs = next((d for d in plain.plan.space if d.key == key), None)
