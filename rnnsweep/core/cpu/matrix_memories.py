@@ -9,7 +9,6 @@ Numerics:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from rnnsweep.core.cpu.lines import add_scaled, dot, gated_quotient
 from rnnsweep.core.cpu.numbers import at, exponential, log1p, number, zero_of
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
 from rnnsweep.core.recurrence.cpu.engine.dispatch import TensorAddresses
+from rnnsweep.core.recurrence.memory_records import Shown
 
 
 @part
@@ -301,15 +301,6 @@ def lines(
     )  # fmt: skip
     lines_kernel(zero, job, type(zero)(D**-0.5))
     return q, k, v
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Where `show` writes: h is what is shown, from index 1 on; y is C q / divisor; inside is n q."""
-
-    h: Float[Tensor, "P T1 B H"]
-    y: Float[Tensor, "P T B N D"]
-    inside: Float[Tensor, "P T B N"]
 
 
 def show(

@@ -6,8 +6,6 @@ records are in `recurrence.memory_records`. N heads of D units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -24,6 +22,7 @@ from rnnsweep.core.recurrence.memory_records import (
     LARGEST,
     Gates,
     MemoryRecord,
+    Shown,
     chunk_of,
     chunks,
     divisor_of,
@@ -141,15 +140,6 @@ def _driven(inputs: Tensor, weights: LoopWeights) -> Tensor:
         w_in = torch.cat((bias[:, None], w_in), 1)
         inputs = torch.cat((torch.ones_like(inputs[..., :1]), inputs), 3)
     return numerics.matmul(inputs.flatten(1, 2), w_in).unflatten(1, inputs.shape[1:3])
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What steps show: h, from index 1 on; y = C q / divisor; inside = n q."""
-
-    h: Float[Tensor, "P T1 B H"]
-    y: Float[Tensor, "P T B N D"]
-    inside: Float[Tensor, "P T B N"]
 
 
 def _show(z: Tensor, own: Tensor, gates: Gates, steps: tuple[int, int], into: Shown) -> None:

@@ -139,12 +139,25 @@ class MemoryRecord(CellRecord):
 
 
 @dataclass(frozen=True)
-class ToRead:
-    """Gradients of what is read, C q / divisor: of C q [P, t, B, N, D], of n q [P, t, B, N], of the output gate."""
+class Shown:
+    """What steps show: h, from index 1 on; y = C q / divisor; inside = n q."""
 
-    y: Tensor
-    inside: Tensor
-    o: Tensor
+    h: Float[Tensor, "P T1 B H"]
+    y: Float[Tensor, "P T B N D"]
+    inside: Float[Tensor, "P T B N"]
+
+
+@dataclass(frozen=True)
+class ToRead:
+    """Gradients of what is read, C q / divisor.
+
+    Attributes:
+        y: of C q. inside: of n q. o: of the output gate's drive.
+    """
+
+    y: Float[Tensor, "P t B N D"]
+    inside: Float[Tensor, "P t B N"]
+    o: Float[Tensor, "P t B H"]
 
 
 def to_read(
