@@ -63,7 +63,7 @@ class Counted:
 def of_formulas(formulas: Any) -> float:
     """Of a step and its way back, for one entry of each block; errors of a state are added up once more."""
     o = Count()
-    s, kept, g = o.blocks(formulas.states), o.blocks(formulas.kept), o.blocks(formulas.states)
+    s, kept, g = o.blocks(formulas.states), o.blocks(formulas.kept + formulas.seen), o.blocks(formulas.states)
     x, own = o.blocks(formulas.inputs + bool(formulas.matrix)), {name: o.blocks(1)[0] for name in formulas.own}
     if formulas.matrix:
         formulas.read(o, x, s, own)

@@ -91,45 +91,45 @@ class Lru(Family):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The real form of lambda, and B scaled by gamma."""
         del hypers
+        re, im, gamma = _mapped(values).chunk(3, 1)
         # gamma keeps the states' size alike, however close to the unit circle lambda is.
-        return DiagonalWeights.of(_quarters(_diagonal(values)), values["w_in"] * _gamma(values)[:, None, :])
+        return DiagonalWeights.of(_quarters(re, im), values["w_in"] * gamma.repeat(1, 2)[:, None, :])
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through lambda and gamma."""
         del hypers
         named, own = gradients.others(), {name: values[name] for name in _MAPPED}
         g = own_diagonals(gradients, 2)
-        # The real and the imaginary part stand in the matrix twice each, the latter with both signs.
-        mapped = pull(_diagonal, own, torch.cat((g["pp"] + g["qq"], g["pq"] - g["qp"]), 1))
+        of_gamma = torch.zeros_like(values["nu_log"])
         # Omega hands in the matrix's gradient alone.
         if "w_in" in named:
-            # P I 2H -> P 2H: all inputs share one gamma.
-            through = pull(_gamma, own, (named["w_in"] * values["w_in"]).sum(1))
-            mapped = {name: part + through[name] for name, part in mapped.items()}
-            named["w_in"] = named["w_in"] * _gamma(values)[:, None, :]
-        return {**named, **mapped}
+            # P I 2H -> P 2 H -> P H: all inputs share one gamma, and both parts do.
+            of_gamma = (named["w_in"] * values["w_in"]).sum(1).unflatten(1, (2, -1)).sum(1)
+            gamma = _mapped(values)[:, 2 * self.hidden :]
+            named["w_in"] = named["w_in"] * gamma.repeat(1, 2)[:, None, :]
+        # The real and the imaginary part stand in the matrix twice each, the latter with both signs.
+        of_parts = torch.cat((g["pp"] + g["qq"], g["pq"] - g["qp"], of_gamma), 1)
+        return {**named, **pull(_mapped, own, of_parts)}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The change of the real form."""
         del hypers
-        return from_diagonals(_quarters(push(_diagonal, {name: values[name] for name in _MAPPED}, step)))
+        moved = push(_mapped, {name: values[name] for name in _MAPPED}, step)
+        return from_diagonals(_quarters(*moved.chunk(3, 1)[:2]))
 
 
-def _diagonal(values: Values) -> Tensor:
-    """Re lambda and Im lambda side by side, [P, 2H]."""
-    size = torch.exp(-torch.exp(values["nu_log"]))
+def _mapped(values: Values) -> Tensor:
+    """Re lambda, Im lambda and gamma side by side, [P, 3H].
+
+    gamma is sqrt(1 - |lambda|^2), by expm1, which is exact near the unit circle.
+    """
+    decay = torch.exp(values["nu_log"])
+    size, gamma = torch.exp(-decay), torch.sqrt(-torch.expm1(-2 * decay))
     angle = torch.remainder(torch.exp(values["theta_log"]), 2 * math.pi)
-    return torch.cat((size * torch.cos(angle), size * torch.sin(angle)), 1)
+    return torch.cat((size * torch.cos(angle), size * torch.sin(angle), gamma), 1)
 
 
-def _quarters(diagonal: Tensor) -> dict[str, Tensor]:
+def _quarters(re: Float[Tensor, "P H"], im: Float[Tensor, "P H"]) -> dict[str, Float[Tensor, "P H"]]:
     """The diagonals of [[Re, Im], [-Im, Re]] of diag(lambda)."""
-    re, im = diagonal.chunk(2, 1)
     # Vectors are rows, [Re x, Im x]: the minus of Re x lambda = Re Re - Im Im stands below.
     return {"pp": re, "pq": im, "qp": -im, "qq": re}
-
-
-def _gamma(values: Values) -> Tensor:
-    """sqrt(1 - |lambda|^2), twice, [P, 2H]; 1 - |lambda|^2 by expm1, which is exact near the unit circle."""
-    gamma = torch.sqrt(-torch.expm1(-2 * torch.exp(values["nu_log"])))
-    return torch.cat((gamma, gamma), 1)

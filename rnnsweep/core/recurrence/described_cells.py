@@ -96,7 +96,7 @@ class DescribedCell(ProductCell):
 
     @property
     def kept(self) -> int:
-        """What the formulas keep."""
+        """What a fused loop's record keeps."""
         return self.formulas.kept * self.units
 
     def step(self, a: PreActivation, d: Drive, s: State, own: Own) -> State:
@@ -104,12 +104,13 @@ class DescribedCell(ProductCell):
         return self.forward(a, d, s, own)[0]
 
     def forward(self, a: PreActivation, d: Drive, s: State, own: Own) -> tuple[State, Kept]:
-        """The next state, and what the formulas keep."""
+        """The next state, and what the formulas keep or see of it on the way back."""
         x, before = self._entered(a, d), s.split(self.units, -1)
         if self.formulas.matrix:
             read = self.formulas.read(TENSORS, x, before, own)
             x = (*x, numerics.matmul(read, self._matrix(own, back=False)))
         new, kept = self.formulas.step(TENSORS, x, before, own)
+        kept = (*kept, *new[: self.formulas.seen])
         return torch.cat(new, -1), torch.cat(kept, -1) if kept else s[..., :0]
 
     def pull(self, kept: Kept, d: Drive, s: State, own: Own, g: State) -> Pulled:

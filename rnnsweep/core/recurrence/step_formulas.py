@@ -51,6 +51,8 @@ class StepFormulas(ABC):
 
     Attributes:
         inputs, states, kept: blocks of x, of s, and of what the way back wants to see again.
+        seen: leading blocks of the state after the step that it sees as well, behind what is kept; nothing is stored
+            for it.
         made: leading blocks of x that the product makes; 0: there is no matrix, and x is the drives.
         drives: of each block of x the block of drives that enters it; -1: none.
         own: names of the cell's own parameters: vectors of U entries, or single numbers, spread.
@@ -63,6 +65,7 @@ class StepFormulas(ABC):
     inputs: ClassVar[int] = 1
     states: ClassVar[int] = 1
     kept: ClassVar[int] = 1
+    seen: ClassVar[int] = 0
     made: ClassVar[int] = 1
     drives: ClassVar[tuple[int, ...]] = (0,)
     own: ClassVar[tuple[str, ...]] = ()
@@ -81,7 +84,12 @@ class StepFormulas(ABC):
 
     @abstractmethod
     def pull(self, o: Operations, kept: Blocks, s: Blocks, own: Own, g: Blocks) -> tuple[Blocks, Blocks, Blocks]:
-        """From g = dC/ds_t to (dC/dx, dC/ds_{t-1} without the way through x, dC/d`trained` of each sample)."""
+        """From g = dC/ds_t to (dC/dx, dC/ds_{t-1} without the way through x, dC/d`trained` of each sample).
+
+        Args:
+            kept: what was kept, and the blocks of the state after the step that are seen.
+            s: the state before it.
+        """
 
     def read(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> Block:
         """What the cell's own matrix reads."""
@@ -394,6 +402,8 @@ class PairedLinear(StepFormulas):
 class OwnUnits(StepFormulas):
     """Base: h <- f(w h + x), f' from h."""
 
+    kept = 0
+    seen = 1
     made = 0
     own = ("w",)
     trained = ("w",)
@@ -412,9 +422,8 @@ class OwnUnitsTanh(OwnUnits):
     """h <- tanh(w h + x)."""
 
     def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
-        """h, which is kept."""
-        h = o.tanh(s[0] * own["w"] + x[0])
-        return (h,), (h,)
+        """h; nothing has to be kept."""
+        return (o.tanh(s[0] * own["w"] + x[0]),), ()
 
     def back(self, o: Operations, h: Block, g: Block) -> Block:
         """g (1 - h^2)."""
@@ -426,11 +435,10 @@ class OwnUnitsRelu(OwnUnits):
     """h <- relu(w h + x)."""
 
     def step(self, o: Operations, x: Blocks, s: Blocks, own: Own) -> tuple[Blocks, Blocks]:
-        """h, which is kept."""
+        """h; nothing has to be kept."""
         a = s[0] * own["w"] + x[0]
         # Asked for a < 0, so that NaN goes through.
-        h = o.where_positive(-a, o.zero(a), a)
-        return (h,), (h,)
+        return (o.where_positive(-a, o.zero(a), a),), ()
 
     def back(self, o: Operations, h: Block, g: Block) -> Block:
         """g where h > 0."""

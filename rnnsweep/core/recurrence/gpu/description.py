@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,12 +119,12 @@ class Description:
         def body(code: Code) -> None:
             f = self.formulas
             own = self._own(code)
-            arrays: list[Sequence[Value]] = [code.array("kept", f.kept), code.array("s", f.states)]
+            kept, s, after = code.array("kept", f.kept), code.array("s", f.states), code.array("after", f.states)
             g: Any = code.array("g", f.states + self.paired)
             if isinstance(f, SimpleStep):
-                parts = f.pull_from(code, arrays[0], arrays[1], code.array("after", 1), own, g)
+                parts = f.pull_from(code, kept, s, after, own, g)
             else:
-                parts = f.pull(code, tuple(arrays[0]), tuple(arrays[1]), own, g)
+                parts = f.pull(code, (*kept, *after[: f.seen]), tuple(s), own, g)
             for name, values in zip(("dx", "past", "down"), parts, strict=True):
                 code.give(name, values)
 

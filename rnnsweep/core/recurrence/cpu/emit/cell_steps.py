@@ -1,6 +1,9 @@
 """The steps of `recurrence.step_formulas` as numba intrinsics: a loop over samples and units for each, by a switch.
 
 Blocks lie side by side without gaps, as in `gates`. A sample that has not begun keeps its state and its error.
+
+Vectors of units are the outer loop and samples the inner one: what is the same for all samples, the cell's own
+parameters and the sums of their gradients, stays in registers meanwhile.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from rnnsweep.core.recurrence.cpu.emit.vector import I64, Lanes, Vec, intrinsic,
 from rnnsweep.core.recurrence.cpu.emit.vectors import by_case, neighbours, out_of_line
 from rnnsweep.core.recurrence.known_formulas import FORMULAS
 from rnnsweep.core.recurrence.step_formulas import StepFormulas
+
+SAMPLES_AT_ONCE = 16
+"""Samples that one vector of units is followed through: their blocks stay in the L1 cache until the next one."""
 
 
 class VectorOperations:
@@ -82,21 +88,16 @@ def _write_reads(k: Lanes, args: CellRead) -> None:
 
 
 def _write_read(k: Lanes, args: CellRead, one: StepFormulas) -> None:
-    own = Sample(k, args.own, args.U)
+    def begun(at: Place, x: Sample, old: Sample, out: Sample) -> None:
+        entered, before = at.loaded(x, one.inputs), at.loaded(old, one.states)
+        at.store(out, (one.read(VectorOperations(at.v), entered, before, at.own),))
 
-    def begun(x: Sample, old: Sample, out: Sample) -> None:
-        def body(v: Lanes, j: Any) -> None:
-            entered, before = _loaded(v, x, one.inputs, j), _loaded(v, old, one.states, j)
-            out.store(one.read(VectorOperations(v), entered, before, _own(v, own, one, j)), 0, j)
-
-        neighbours(k, args.U, body)
-
-    def idle(x: Sample, old: Sample, out: Sample) -> None:
+    def idle(at: Place, x: Sample, old: Sample, out: Sample) -> None:
         del x, old
-        neighbours(k, args.U, lambda v, j: out.store(v.constant(0.0), 0, j))
+        at.store(out, (at.v.constant(0.0),))
 
     matrices = [(args.x, args.wide), (args.before, _times(k, args.U, one.states)), (args.out, args.plane)]
-    _every_sample(k, args, matrices, begun, idle)
+    _every_sample(k, args, one, matrices, begun, idle)
 
 
 class CellStep(NamedTuple):
@@ -138,38 +139,30 @@ def _write_steps(k: Lanes, args: CellStep) -> None:
 
 def _write_step(k: Lanes, args: CellStep, one: StepFormulas) -> None:
     sizes = (args.wide, args.plane, *(_times(k, args.U, count) for count in (one.states, one.states, one.kept)))
-    own = Sample(k, args.own, args.U)
 
-    def begun(x: Sample, q: Sample, old: Sample, new: Sample, keep: Sample) -> None:
-        def body(v: Lanes, j: Any) -> None:
-            entered = _loaded(v, x, one.inputs, j) + _loaded(v, q, 1 if one.matrix else 0, j)
-            found, kept = one.step(VectorOperations(v), entered, _loaded(v, old, one.states, j), _own(v, own, one, j))
-            # What the next step writes comes meanwhile, line by line: all at once would hold up what is read here.
-            for sample, values in ((new, found), (keep, kept)):
-                _store(sample, values, j)
-                sample.fetch(v, len(values), j, k.builder.mul(args.samples, _times(k, args.U, len(values))))
+    def begun(at: Place, x: Sample, q: Sample, old: Sample, new: Sample, keep: Sample) -> None:
+        entered = at.loaded(x, one.inputs) + at.loaded(q, 1 if one.matrix else 0)
+        found, kept = one.step(VectorOperations(at.v), entered, at.loaded(old, one.states), at.own)
+        # What the next step writes comes meanwhile, line by line: all at once would hold up what is read here.
+        for sample, values in ((new, found), (keep, kept)):
+            at.store(sample, values)
+            sample.fetch(at.v, len(values), at.j, k.builder.mul(args.samples, _times(k, args.U, len(values))))
 
-        neighbours(k, args.U, body)
-
-    def idle(x: Sample, q: Sample, old: Sample, new: Sample, keep: Sample) -> None:
+    def idle(at: Place, x: Sample, q: Sample, old: Sample, new: Sample, keep: Sample) -> None:
         del x, q
-
-        def body(v: Lanes, j: Any) -> None:
-            _store(new, _loaded(v, old, one.states, j), j)
-            # Never read, but a record's sums must not meet what lay here before.
-            _store(keep, (v.constant(0.0),) * one.kept, j)
-
-        neighbours(k, args.U, body)
+        at.store(new, at.loaded(old, one.states))
+        # Never read, but a record's sums must not meet what lay here before.
+        at.store(keep, (at.v.constant(0.0),) * one.kept)
 
     addresses = (args.x, args.q, args.before, args.after, args.kept)
-    _every_sample(k, args, list(zip(addresses, sizes, strict=True)), begun, idle)
+    _every_sample(k, args, one, list(zip(addresses, sizes, strict=True)), begun, idle)
 
 
 class CellPull(NamedTuple):
     """From errors of the states after a step to those of x and of the states before it.
 
     Attributes:
-        code, own, t, begins: as in `CellStep`. kept, before: [samples, blocks * U] without gaps.
+        code, own, t, begins: as in `CellStep`. kept, before, after: [samples, blocks * U] without gaps.
         g: dC/ds_t, then dC/ds_{t-1} without the way through x, [samples, plane]. dx: [samples, blocks * U].
         dq, read: the error of what the cell's own matrix made, and what it read, once more, both [samples, around];
             not written where there is none.
@@ -179,6 +172,7 @@ class CellPull(NamedTuple):
     code: int
     kept: int
     before: int
+    after: int
     g: int
     plane: int
     dx: int
@@ -206,39 +200,36 @@ def _write_pulls(k: Lanes, args: CellPull) -> None:
 
 def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
     kept, states, inputs = (_times(k, args.U, count) for count in (one.kept, one.states, one.inputs))
-    own, down = Sample(k, args.own, args.U), Sample(k, args.down, args.U)
 
-    def begun(keep: Sample, old: Sample, up: Sample, out: Sample, q: Sample, read: Sample) -> None:
-        def body(v: Lanes, j: Any) -> None:
-            o, errors, kept = VectorOperations(v), _loaded(v, up, one.states, j), _loaded(v, keep, one.kept, j)
-            before, mine = _loaded(v, old, one.states, j), _own(v, own, one, j)
-            dx, ds, parts = one.pull(o, kept, before, mine, errors)
-            _store(out, dx[: one.inputs], j)
-            if one.matrix:
-                q.store(dx[-1], 0, j)
-                read.store(one.read_again(o, kept, before, mine), 0, j)
-            _store(up, ds, j)
-            keep.fetch_back(v, one.kept, j, k.builder.mul(args.samples, _times(k, args.U, one.kept)))
-            old.fetch_back(v, one.states, j, k.builder.mul(args.samples, _times(k, args.U, one.states)))
-            # Samples come in their order: a sum's order does not depend on how they are cut into packs or threads.
-            _store(down, tuple(down.load(v, n, j) + part for n, part in enumerate(parts)), j)
+    def begun(
+        at: Place, keep: Sample, old: Sample, new: Sample, up: Sample, out: Sample, q: Sample, read: Sample
+    ) -> None:
+        o, errors = VectorOperations(at.v), at.loaded(up, one.states)
+        again, before = at.loaded(keep, one.kept) + at.loaded(new, one.seen), at.loaded(old, one.states)
+        dx, ds, parts = one.pull(o, again, before, at.own, errors)
+        at.store(out, dx[: one.inputs])
+        if one.matrix:
+            at.store(q, dx[-1:])
+            at.store(read, (one.read_again(o, again, before, at.own),))
+        at.store(up, ds)
+        # The state after is what the step behind had before: it is in the cache.
+        keep.fetch_back(at.v, one.kept, at.j, k.builder.mul(args.samples, _times(k, args.U, one.kept)))
+        old.fetch_back(at.v, one.states, at.j, k.builder.mul(args.samples, _times(k, args.U, one.states)))
+        at.add(parts)
 
-        neighbours(k, args.U, body)
+    def idle(
+        at: Place, keep: Sample, old: Sample, new: Sample, up: Sample, out: Sample, q: Sample, read: Sample
+    ) -> None:
+        del keep, old, new, up
+        zero = at.v.constant(0.0)
+        at.store(out, (zero,) * one.inputs)
+        if one.matrix:
+            at.store(q, (zero,))
+            at.store(read, (zero,))
 
-    def idle(keep: Sample, old: Sample, up: Sample, out: Sample, q: Sample, read: Sample) -> None:
-        del keep, old, up
-
-        def body(v: Lanes, j: Any) -> None:
-            zero = v.constant(0.0)
-            _store(out, (zero,) * one.inputs, j)
-            if one.matrix:
-                q.store(zero, 0, j)
-                read.store(zero, 0, j)
-
-        neighbours(k, args.U, body)
-
-    matrices = [(args.kept, kept), (args.before, states), (args.g, args.plane), (args.dx, inputs)]
-    _every_sample(k, args, [*matrices, (args.dq, args.around), (args.read, args.around)], begun, idle)
+    records = [(args.kept, kept), (args.before, states), (args.after, states)]
+    matrices = [*records, (args.g, args.plane), (args.dx, inputs), (args.dq, args.around), (args.read, args.around)]
+    _every_sample(k, args, one, matrices, begun, idle, sums=args.down)
 
 
 class CellPullRead(NamedTuple):
@@ -276,19 +267,43 @@ def _write_pulls_of_reads(k: Lanes, args: CellPullRead) -> None:
 
 def _write_pull_of_read(k: Lanes, args: CellPullRead, one: StepFormulas) -> None:
     kept, states, inputs = (_times(k, args.U, count) for count in (one.kept, one.states, one.inputs))
-    own = Sample(k, args.own, args.U)
 
-    def begun(keep: Sample, old: Sample, up: Sample, out: Sample, error: Sample) -> None:
-        def body(v: Lanes, j: Any) -> None:
-            again, before = _loaded(v, keep, one.kept, j), _loaded(v, old, one.states, j)
-            dx, ds = one.pull_read(VectorOperations(v), again, before, _own(v, own, one, j), error.load(v, 0, j))
-            _store(out, tuple(out.load(v, n, j) + part for n, part in enumerate(dx)), j)
-            _store(up, tuple(up.load(v, n, j) + part for n, part in enumerate(ds)), j)
-
-        neighbours(k, args.U, body)
+    def begun(at: Place, keep: Sample, old: Sample, up: Sample, out: Sample, error: Sample) -> None:
+        again, before, (above,) = at.loaded(keep, one.kept), at.loaded(old, one.states), at.loaded(error, 1)
+        dx, ds = one.pull_read(VectorOperations(at.v), again, before, at.own, above)
+        for sample, parts in ((out, dx), (up, ds)):
+            at.store(sample, tuple(was + part for was, part in zip(at.loaded(sample, len(parts)), parts, strict=True)))
 
     matrices = [(args.kept, kept), (args.before, states), (args.g, args.plane), (args.dx, inputs)]
-    _every_sample(k, args, [*matrices, (args.dread, args.around)], begun, lambda *_: None)
+    _every_sample(k, args, one, [*matrices, (args.dread, args.around)], begun, lambda *_: None)
+
+
+class Place:
+    """Entries j and on of the blocks of some samples.
+
+    Attributes:
+        v: as many lanes as entries. j: the first.
+        own: the cell's own parameters there.
+        sums: of the gradients of what is trained, in memory of the loop's own.
+    """
+
+    def __init__(self, v: Lanes, j: Any, own: dict[str, Vec], sums: list[Any]) -> None:
+        self.v, self.j, self.own, self.sums = v, j, own, sums
+
+    def loaded(self, sample: Sample, blocks: int) -> tuple[Vec, ...]:
+        """The leading blocks of a sample."""
+        return tuple(sample.load(self.v, n, self.j) for n in range(blocks))
+
+    def store(self, sample: Sample, blocks: tuple[Vec, ...]) -> None:
+        """Write the leading blocks of a sample."""
+        for n, value in enumerate(blocks):
+            sample.store(value, n, self.j)
+
+    def add(self, parts: tuple[Vec, ...]) -> None:
+        """Add to the sums. Samples come in their order: that does not depend on how they are cut into packs."""
+        b = self.v.builder
+        for place, part in zip(self.sums, parts, strict=True):
+            b.store((Vec(self.v, b.load(place)) + part).value, place)
 
 
 def _every_formulas(k: Lanes, code: Any, write: Callable[[StepFormulas], None], *, staged: bool = False) -> None:
@@ -300,20 +315,39 @@ def _every_formulas(k: Lanes, code: Any, write: Callable[[StepFormulas], None], 
 def _every_sample(
     k: Lanes,
     args: CellRead | CellStep | CellPull | CellPullRead,
+    one: StepFormulas,
     matrices: list[tuple[Any, Any]],
     begun: Callable[..., None],
     idle: Callable[..., None],
+    *,
+    sums: Any = None,
 ) -> None:
-    """`begun(*samples)` of each sample whose own step t is, `idle(*samples)` of the others."""
-    b = k.builder
-    with cgutils.for_range(b, args.samples) as loop:
-        samples = [Sample(k, _row(k, address, stride, loop.index), args.U) for address, stride in matrices]
-        begins = b.load(b.gep(b.inttoptr(args.begins, I64.as_pointer()), [loop.index]))
-        with b.if_else(b.icmp_signed(">=", args.t, begins)) as (yes, no):
-            with yes:
-                begun(*samples)
-            with no:
-                idle(*samples)
+    """`begun(place, *samples)` of each sample whose own step t is, `idle(place, *samples)` of the others."""
+    b, own = k.builder, Sample(k, args.own, args.U)
+    totals = None if sums is None else Sample(k, sums, args.U)
+    with cgutils.for_range_slice(b, I64(0), args.samples, I64(SAMPLES_AT_ONCE), inc=True) as (first, _):
+        end = b.add(first, I64(SAMPLES_AT_ONCE))
+        end = b.select(b.icmp_signed("<", end, args.samples), end, args.samples)
+
+        def units(v: Lanes, j: Any) -> None:
+            trained = 0 if totals is None else len(one.trained)
+            # In registers once LLVM has seen that nobody else knows these addresses.
+            memory = [cgutils.alloca_once(b, v.type) for _ in range(trained)]
+            place = Place(v, j, {name: own.load(v, n, j) for n, name in enumerate(one.own)}, memory)
+            for n, to in enumerate(memory):
+                b.store(totals.load(v, n, j).value, to)
+            with cgutils.for_range_slice(b, first, end, I64(1), inc=True) as (index, _):
+                samples = [Sample(k, _row(k, address, stride, index), args.U) for address, stride in matrices]
+                begins = b.load(b.gep(b.inttoptr(args.begins, I64.as_pointer()), [index]))
+                with b.if_else(b.icmp_signed(">=", args.t, begins)) as (yes, no):
+                    with yes:
+                        begun(place, *samples)
+                    with no:
+                        idle(place, *samples)
+            for n, to in enumerate(memory):
+                totals.store(Vec(v, b.load(to)), n, j)
+
+        neighbours(k, args.U, units)
 
 
 def _row(k: Lanes, address: Any, stride: Any, index: Any) -> Any:
@@ -322,16 +356,3 @@ def _row(k: Lanes, address: Any, stride: Any, index: Any) -> Any:
 
 def _times(k: Lanes, size: Any, count: int) -> Any:
     return k.builder.mul(size, I64(count))
-
-
-def _loaded(v: Lanes, sample: Sample, blocks: int, j: Any) -> tuple[Vec, ...]:
-    return tuple(sample.load(v, n, j) for n in range(blocks))
-
-
-def _own(v: Lanes, own: Sample, one: StepFormulas, j: Any) -> dict[str, Vec]:
-    return {name: own.load(v, n, j) for n, name in enumerate(one.own)}
-
-
-def _store(sample: Sample, blocks: tuple[Vec, ...], j: Any) -> None:
-    for n, value in enumerate(blocks):
-        sample.store(value, n, j)

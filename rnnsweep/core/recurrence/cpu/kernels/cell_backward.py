@@ -236,9 +236,9 @@ def _one_step(zero, job, p, t, dx, place, here):
     before = job.h + (p * (job.T + 1) + t) * job.B * job.S * size
     own = job.own + p * job.own_width * size
     pulled = CellPull(
-        code=job.code, kept=kept, before=before, g=here.g, plane=plane, dx=dx, dq=here.dq + place,
-        read=here.read + place, around=around, own=own, down=job.down + p * job.down_width * size, t=t,
-        begins=here.begins, samples=job.B, U=job.U,
+        code=job.code, kept=kept, before=before, after=before + job.B * job.S * size, g=here.g, plane=plane, dx=dx,
+        dq=here.dq + place, read=here.read + place, around=around, own=own,
+        down=job.down + p * job.down_width * size, t=t, begins=here.begins, samples=job.B, U=job.U,
     )  # fmt: skip
     cell_pull(zero, pulled)
     if job.N != 0:
