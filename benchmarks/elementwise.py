@@ -104,3 +104,12 @@ def _of_block(hidden: int, states: int) -> float:
     gelu(around, normal(y, y, y)), sigmoid(around, y)
     around.found += 6  # sums of mean and variance, a square; the share of the gate, what is passed by, their sum
     return way.found * states + around.found * hidden
+
+
+def of_memory(pairs: float, hidden: int) -> float:
+    """Of what a matrix memory shows: weights of pairs of steps, and a quotient and a sigmoid for each unit."""
+    pair, unit = Count(), Count()
+    (keep, score), (read, gate) = pair.blocks(2), unit.blocks(2)
+    score * pair.exp(keep + keep - keep)
+    read / gate * (1 / (unit.exp(-gate) + 1))
+    return pair.found * pairs + unit.found * hidden

@@ -79,8 +79,10 @@ def work_of(program: Any, tile: Any) -> Work:
     if name == "Esn":  # nothing of the loop is trained, and of what it records the last state is read again
         return Work(2 * T * B * (recurrent + into), T * B * state * 4, T * B * counted.TANH * family.hidden)
     if name == "Mlstm":
-        # Queries times keys and weights times values, below the diagonal; a memory is kept once per sequence.
-        operations, state = operations + 6 * T * family.hidden, family.hidden
+        # Queries times keys and weights times values, below the diagonal. The loss is the last step's: back goes one
+        # query, which meets all keys and values. A memory is kept once per sequence.
+        operations, state = 2 * into + (2 * (T + 1) + 6) * family.hidden, family.hidden
+        each = T * B * counted.of_memory((T + 1) / 2 * cell.heads, family.hidden)
     return Work(T * B * operations + map_operations(name, family, values), 2 * 4 * T * B * (state + kept), each)
 
 
@@ -107,9 +109,8 @@ def prepared(name: str) -> tuple[list[Callable[[], object]], Work]:
     from rnnsweep.app.studies.bench import bench_config
     from rnnsweep.app.worker.device import device_of
     from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
-    from rnnsweep.core.controllers.base import Tally
     from rnnsweep.core.pack import Member, Pack, Streams
-    from rnnsweep.core.training import tiles, update
+    from rnnsweep.core.training import tiles
 
     config = {**bench_config([f"family={name}"]), "engine": "cpu"}
     units = build_units(config)
@@ -121,7 +122,7 @@ def prepared(name: str) -> tuple[list[Callable[[], object]], Work]:
 
     def ours() -> None:
         for tile in cut:
-            update(tile, Tally())
+            tile.once_more()
 
     work = work_of(program, cut[0])
     if name not in PROGRAMS:
@@ -249,11 +250,12 @@ def document(
         "operations, or to write what the loop records and to read it once at the rate of a copy, "
         f"{copied / 1e9:.0f} GB/s.",
         "Operations are 6 T B for each entry of the matrices that a step multiplies with, 4 for one of the inputs'",
-        "(`esn`, which is not trained: 2; blocks: the way back behind the recurrence at the last step alone), at the",
+        "(`esn`, which is not trained: 2; blocks: the way back behind the recurrence at the last step alone; `mlstm`:",
+        "pairs of steps forward, and back the one query of the last step), at the",
         f"rate of 1024 x 1024 products there, {rate / 1e9:.0f} GFLOP/s; maps by their own (2 N^3 for a product or an",
         "inverse, 25 N^3 for eigenvalues with vectors); and an instruction, in the place of two operations, for each",
         "of a step's formulas and of their way back, on each entry (a tanh is "
-        f"{counted.TANH:.0f}). Filters, and a matrix memory's gates,",
+        f"{counted.TANH:.0f}). Filters, and a matrix memory's m,",
         "are not in it. Products alone: their share of the time, by the same rate. torch: one network, as the authors'",
         "programs have it, a loop over the steps with autograd (`mlstm`: its parallel form), or torch's module where",
         "there is one.",

@@ -33,3 +33,9 @@ def test_an_lstm_has_five_bends() -> None:
 @pytest.mark.parametrize("formulas", FORMULAS, ids=lambda kind: kind.__name__)
 def test_every_cell_can_be_counted(formulas) -> None:
     assert elementwise.of_formulas(formulas()) > 0
+
+
+def test_a_matrix_memory_counts_as_by_hand() -> None:
+    # a pair: two sums of logarithms, e to them, times a product; a unit: a quotient, times 1 / (1 + e^-o)
+    assert elementwise.of_memory(1, 0) == elementwise.EXP + 3
+    assert elementwise.of_memory(0, 1) == elementwise.EXP + 5

@@ -12,15 +12,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.cpu.lines import add_scaled, dot, gated_quotient
-from rnnsweep.core.cpu.numbers import at, exponential, log1p, number, zero_of
+from rnnsweep.core.cpu.lines import add_scaled, dot
+from rnnsweep.core.cpu.numbers import at, exponential, number, zero_of
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
+from rnnsweep.core.recurrence.cpu.emit.vectors import Ahead, fetch_ahead, item_bytes
 from rnnsweep.core.recurrence.cpu.engine.dispatch import TensorAddresses
-from rnnsweep.core.recurrence.memory_records import Shown
 
 
 @part
@@ -34,8 +33,8 @@ def _add(total, lost, x, count):
 
 
 @kernel
-def pair_weights_kernel(zero, keep, write, apart, out, X, end, first, times):  # noqa: PLR0913
-    """W [X, t, s] for t = first..end-1 from logarithms whose lines are `apart`; where `times`, out is multiplied."""
+def pair_weights_kernel(zero, keep, write, apart, out, X, end, first):  # noqa: PLR0913
+    """W [X, t, s] for t = first..end-1 from logarithms whose lines are `apart`."""
     keep, write, out = at(keep, zero), at(write, zero), at(out, zero)
     total, lost = np.full(end, zero), np.full(end, zero)
     for x in range(X):
@@ -47,12 +46,8 @@ def pair_weights_kernel(zero, keep, write, apart, out, X, end, first, times):  #
             if t < first:
                 continue
             line = (x * (end - first) + t - first) * end
-            if times:
-                for s in range(t + 1):
-                    out[line + s] *= exponential(total[s] + (write[logs + s] - lost[s]))
-            else:
-                for s in range(t + 1):
-                    out[line + s] = exponential(total[s] + (write[logs + s] - lost[s]))
+            for s in range(t + 1):
+                out[line + s] = exponential(total[s] + (write[logs + s] - lost[s]))
             for s in range(t + 1, end):
                 out[line + s] = zero
 
@@ -120,110 +115,6 @@ def lines_kernel(zero, job, scale):
             v[line * E + D] = one
 
 
-class ShowJob(NamedTuple):
-    """Arguments of `show_kernel`: as `LinesJob`, of all T steps.
-
-    Read are z [X, L, E], the gates' drives, m [P, T, B, N]; written are y [P, T, B, N D], inside [P, T, B, N] and
-    h [P, T + 1, B, N D], of which the first is left alone.
-    """
-
-    P: int
-    T: int
-    B: int
-    N: int
-    D: int
-    E: int
-    L: int
-    first: int
-    end: int
-    drives: int
-    row_apart: int
-    step_apart: int
-    sample_apart: int
-    z: int
-    m: int
-    y: int
-    inside: int
-    h: int
-
-
-@kernel
-def show_kernel(zero, job, largest):
-    """y = C q / max(|n q|, e^-m), and h = sigmoid(o) y; m counts up to +-`largest`."""
-    P, T, B, N, D, E = job.P, job.T, job.B, job.N, job.D, job.E
-    z, m, inside = at(job.z, zero), at(job.m, zero), at(job.inside, zero)
-    idle = job.L - (job.end - job.first)
-    # in the order of what is written
-    for step in range(P * (job.end - job.first) * B):
-        p, t, b = step // ((job.end - job.first) * B), job.first + step // B % (job.end - job.first), step % B
-        for n in range(N):
-            line, place = (((p * B + b) * N + n) * job.L + idle + t - job.first) * E, (p * T + t) * B + b
-            begin = p * job.row_apart + t * job.step_apart + b * job.sample_apart + n * D
-            seen, level = z[line + D], m[place * N + n]
-            # compared, as NaN is to pass
-            level = largest if level > largest else -largest if level < -largest else level
-            bound = exponential(-level)
-            divisor = abs(seen) if abs(seen) >= bound else bound
-            inside[place * N + n] = seen
-            into, shown = (place * N + n) * D, ((p * (T + 1) + t + 1) * B + b) * N * D + n * D
-            gated_quotient((job.z, line), (job.drives, begin), (job.y, into), (job.h, shown), D, divisor)
-
-
-class GatesJob(NamedTuple):
-    """Arguments of `gates_kernel`.
-
-    Read are drives of i and f, `*_apart` from one row, step and sequence to the next, m before the first step
-    [P, B, N], and which steps are active [P, T, B], int8; written are keep, write and m [P, T, B, N].
-    """
-
-    P: int
-    T: int
-    B: int
-    N: int
-    sigmoid: int
-    drives: int
-    row_apart: int
-    step_apart: int
-    sample_apart: int
-    start: int
-    active: int
-    keep: int
-    write: int
-    m: int
-
-
-@part
-def _larger(x, y):
-    """As torch's maximum: NaN if either is."""
-    return x if x > y or x != x else y
-
-
-@kernel
-def gates_kernel(zero, job, nothing):
-    """Logarithms of f' and i', and the stabiliser m = max(log f + m, i): see `memory_records.Gates`."""
-    P, T, B, N = job.P, job.T, job.B, job.N
-    drives, start, active = at(job.drives, zero), at(job.start, zero), at(job.active, np.int8(0))
-    keep, write, stabiliser = at(job.keep, zero), at(job.write, zero), at(job.m, zero)
-    for x in range(P * B * N):
-        p, b, n = x // (B * N), x // N % B, x % N
-        m = start[x]
-        for t in range(T):
-            place = (p * T + t) * B + b
-            here = place * N + n
-            if active[place]:
-                begin = p * job.row_apart + t * job.step_apart + b * job.sample_apart + n
-                i, f = drives[begin], drives[begin + N]
-                kept = f
-                if job.sigmoid:
-                    kept = -(_larger(-f, zero) + log1p(exponential(-abs(f))))
-                more = _larger(kept + m, i)
-                keep[here], write[here] = _larger(kept + m - more, nothing), _larger(i - more, nothing)
-                m = more
-            else:
-                keep[here], write[here] = zero, nothing
-            stabiliser[here] = m
-
-
 class AnswersJob(NamedTuple):
     """Arguments of `answers_kernel`: as `LinesJob`, of all steps.
 
@@ -261,23 +152,24 @@ def answers_kernel(zero, job):
         for t in range(T):
             begin = p * job.row_apart + t * job.step_apart + b * job.sample_apart + n * D
             k, v, here = begin + N * D, begin + 2 * N * D, ((p * T + t) * B + b) * N + n
+            for ahead in (k, v):  # of the next step but one
+                where = job.drives + (ahead + 16 * job.step_apart) * item_bytes(zero)
+                fetch_ahead(zero, Ahead(address=where, count=D, write=0))
             share = (dot(job.drives, v, job.y, x * D, D, zero) + inside[x]) * weights[here]
             products[here], shares[here] = dot(job.drives, k, job.query, x * D, D, zero), share
             add_scaled(job.to_query, x * D, job.drives, k, D, share)
 
 
-def pair_weights(
-    keep: Float[Tensor, "X end"], write: Float[Tensor, "X end"], first: int, times: Float[Tensor, "X t end"] | None
-) -> Float[Tensor, "X t end"]:
+def pair_weights(keep: Float[Tensor, "X end"], write: Float[Tensor, "X end"], first: int) -> Float[Tensor, "X t end"]:
     """See `memory_chunks.pair_weights`."""
     X, end = keep.shape
-    out = keep.new_empty(X, end - first, end) if times is None else times
+    out = keep.new_empty(X, end - first, end)
     at_ = TensorAddresses(keep.dtype)
     if keep.stride() != write.stride() or keep.stride(1) != 1:
         keep, write = keep.contiguous(), write.contiguous()
     pair_weights_kernel(
         zero_of(keep.dtype), keep.data_ptr(), write.data_ptr(), keep.stride(0),
-        at_.view("weights", out, (X, end - first, end)), X, end, first, times is not None,
+        at_.view("weights", out, (X, end - first, end)), X, end, first,
     )  # fmt: skip
     return out
 
@@ -303,66 +195,11 @@ def lines(
     return q, k, v
 
 
-def show(
-    z: Float[Tensor, "X L E"],
-    gates: Float[Tensor, "P T B H"],
-    m: Float[Tensor, "P T B N"],
-    steps: tuple[int, int],
-    into: Shown,
-    largest: float,
-) -> None:
-    """What the steps first..end-1 show of what was read.
-
-    Args:
-        z: C q and n q, the steps its last lines.
-        gates: drives of the output gates. m: the stabilisers.
-        steps: first and end.
-        into: what is written.
-        largest: of |m| as an exponent.
-    """
-    (P, T, B, N, D), at_, zero = into.y.shape, TensorAddresses(z.dtype), zero_of(z.dtype)
-    address, apart = _steps(at_, gates)
-    job = ShowJob(
-        P, T, B, N, D, z.shape[2], z.shape[1], *steps, address, *apart, at_.read("z", z, tuple(z.shape)),
-        at_.read("m", m, (P, T, B, N)), at_.view("y", into.y, (P, T, B, N, D)),
-        at_.view("inside", into.inside, (P, T, B, N)), at_.view("h", into.h, (P, T + 1, B, N * D)),
-    )  # fmt: skip
-    show_kernel(zero, job, type(zero)(largest))
-
-
 def _steps(at_: TensorAddresses, drives: Tensor) -> tuple[int, tuple[int, int, int]]:
     """Address of drives [P, T, B, _] as they lie, and entries from one row, step and sequence to the next."""
     drives = drives if drives.stride(3) == 1 else drives.contiguous()
     row, step, sample, _ = drives.stride()
     return at_.view("drives", drives, tuple(drives.shape)), (row, step, sample)
-
-
-def gates(
-    drives: Float[Tensor, "P T B N2"],
-    start: Float[Tensor, "P B N"],
-    active: Bool[Tensor, "P T _ 1"],
-    sigmoid: bool,
-    nothing: float,
-) -> tuple[Float[Tensor, "P T B N"], Float[Tensor, "P T B N"], Float[Tensor, "P T B N"]]:
-    """keep, write and m of all steps, see `memory_records.Gates`.
-
-    Args:
-        drives: of i and f. start: m before the first step.
-        active: steps of a sequence; sequences of a row may share them.
-        sigmoid: whether f is one, else an exponential. nothing: logarithm of what weighs nothing.
-    """
-    (P, T, B, _), N = drives.shape, start.shape[2]
-    at_, zero, sizes = TensorAddresses(drives.dtype), zero_of(drives.dtype), (P, T, B, N)
-    address, apart = _steps(at_, drives)
-    keep, write, m = (drives.new_empty(sizes) for _ in range(3))
-    steps = active[..., 0].expand(P, T, B).to(torch.int8)
-    job = GatesJob(
-        *sizes, int(sigmoid), address, *apart, at_.read("start", start, (P, B, N)),
-        at_.read("active", steps, (P, T, B), torch.int8),
-        at_.view("keep", keep, sizes), at_.view("write", write, sizes), at_.view("m", m, sizes),
-    )  # fmt: skip
-    gates_kernel(zero, job, type(zero)(nothing))
-    return keep, write, m
 
 
 def answers(

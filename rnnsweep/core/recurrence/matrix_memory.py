@@ -6,6 +6,10 @@ records are in `recurrence.memory_records`. N heads of D units.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -19,10 +23,9 @@ from rnnsweep.core.recurrence.head_memories import HeadMemories
 from rnnsweep.core.recurrence.last_query import from_last, path_of_last, to_last
 from rnnsweep.core.recurrence.memory_chunks import Memory
 from rnnsweep.core.recurrence.memory_records import (
-    LARGEST,
-    Gates,
     MemoryRecord,
     Shown,
+    Start,
     chunk_of,
     chunks,
     divisor_of,
@@ -31,10 +34,8 @@ from rnnsweep.core.recurrence.memory_records import (
     lines_of,
     logistic,
     masked,
-    memory_of,
     own_drives,
     padded,
-    rows_at_once,
     start_of,
     steps_of,
     to_forget,
@@ -57,6 +58,12 @@ class MatrixMemoryEngine(CellEngine):
         super().__init__(cell)
         self.memory = cell
 
+    @cached_property
+    def _reader(self) -> Any:
+        # made where it is first needed: it compiles
+        kernels = kernels_for("memory_reads", torch.device("cpu"))
+        return kernels and kernels.Reader()
+
     def forward(
         self,
         inputs: Float[Tensor, "P T B I"],
@@ -67,35 +74,48 @@ class MatrixMemoryEngine(CellEngine):
         """See `Engine.forward`."""
         if weights.masks is not None:
             return super().forward(inputs, weights, activation, lengths)
+        start, T = start_of(self.memory, inputs, weights.h0), inputs.shape[1]
+        fused = kernels_for("memory_reads", inputs.device) is not None
+        found = (self._read_fused if fused else self._read)(inputs, weights, lengths, start)
+        found.h[:, 0] = start.state[..., : self.memory.hidden]
+        if not is_whole(lengths, T):
+            active = own_steps(lengths, T)[..., None]
+            found.h[:, 1:] = torch.where(active, found.h[:, 1:], found.h[:, :1])
+        return MemoryRecord(
+            inputs, found.h, None, weights, lengths, found.y, found.drive,
+            inside=found.inside, gates=found.gates, start=start, memories=found.memories, cell=self.memory,
+        )  # fmt: skip
+
+    def _read_fused(self, inputs: Tensor, weights: LoopWeights, lengths: Tensor, start: Start) -> Shown:
+        """What all steps show, by a CPU's kernel."""
+        if weights.w_in is None:
+            drive = _driven(inputs, weights)
+            found = self._reader.read(self.memory, masked(drive, lengths), None, None, lengths, start)
+            return replace(found, drive=drive)
+        return self._reader.read(self.memory, inputs, weights.w_in, weights.bias, lengths, start)
+
+    def _read(self, inputs: Tensor, weights: LoopWeights, lengths: Tensor, start: Start) -> Shown:
+        """What all steps show, chunk by chunk."""
         cell, (P, T, B, _) = self.memory, inputs.shape
         H, N, D = cell.hidden, cell.heads, cell.size
         drive = _driven(inputs, weights)
-        start, active = start_of(cell, inputs, weights.h0), own_steps(lengths, T)[..., None]
         own = masked(drive, lengths)
-        gates = gates_of(cell, own, start, active)
+        gates = gates_of(cell, own, start, own_steps(lengths, T)[..., None])
         h, y = inputs.new_empty(P, T + 1, B, H), inputs.new_empty(P, T, B, N, D)
         inside, memories, memory = inputs.new_empty(P, T, B, N), list[Memory | None](), start.memory
         for first, end in chunks(cell, T):
             memories.append(memory)
-            behind: list[Memory] = []
-            idle = padded(end - first) - (end - first)
-            for rows in rows_at_once(cell, own, end - first):
-                mine, some = own[rows], gates.of(rows)
-                chunk, before = chunk_of(cell, mine, some, first, end), memory_of(memory, rows, B * N)
-                for a, b, z in memory_chunks.read(chunk, before):
-                    steps = first + max(0, a - idle), first + b - idle
-                    _show(z, mine, some, steps, Shown(h[rows], y[rows], inside[rows]))
-                if end < T:
-                    behind.append(memory_chunks.written(chunk, before))
-            memory = torch.cat(behind) if behind else memory
-        y = y.flatten(3)
-        h[:, 0] = start.state[..., :H]
-        if not is_whole(lengths, T):
-            h[:, 1:] = torch.where(active, h[:, 1:], h[:, :1])
-        return MemoryRecord(
-            inputs, h, None, weights, lengths, y, drive,
-            inside=inside, gates=gates, start=start, memories=tuple(memories), cell=cell,
-        )  # fmt: skip
+            chunk, idle = chunk_of(cell, own, gates, first, end), padded(end - first) - (end - first)
+            for a, b, z in memory_chunks.read(chunk, memory):
+                steps = slice(first + max(0, a - idle), first + b - idle)
+                read = steps_of(z, (P, B, N), steps.stop - steps.start)
+                inside[:, steps] = read[..., D]
+                divisor = divisor_of(inside, gates, steps.start, steps.stop)
+                torch.div(read[..., :D], divisor, out=y[:, steps])
+                shown = h[:, steps.start + 1 : steps.stop + 1]
+                torch.mul(logistic(own[:, steps, :, 3 * H : 4 * H]), y[:, steps].flatten(3), out=shown)
+            memory = memory_chunks.written(chunk, memory) if end < T else memory
+        return Shown(drive, h, y.flatten(3), inside, gates, tuple(memories))
 
     def backward(
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
@@ -140,19 +160,6 @@ def _driven(inputs: Tensor, weights: LoopWeights) -> Tensor:
         w_in = torch.cat((bias[:, None], w_in), 1)
         inputs = torch.cat((torch.ones_like(inputs[..., :1]), inputs), 3)
     return numerics.matmul(inputs.flatten(1, 2), w_in).unflatten(1, inputs.shape[1:3])
-
-
-def _show(z: Tensor, own: Tensor, gates: Gates, steps: tuple[int, int], into: Shown) -> None:
-    """Write what was read [X, L, E] into what the steps show."""
-    (first, end), (P, _, B, N, D), H = steps, into.y.shape, into.h.shape[3]
-    out = own[..., 3 * H : 4 * H]
-    if (kernels := kernels_for("matrix_memories", z.device)) is not None:
-        kernels.show(z, out, gates.m, steps, into, LARGEST)
-        return
-    read = steps_of(z, (P, B, N), end - first)
-    into.inside[:, first:end] = read[..., D]
-    torch.div(read[..., :D], divisor_of(into.inside, gates, first, end), out=into.y[:, first:end])
-    torch.mul(logistic(out[:, first:end]), into.y[:, first:end].flatten(3), out=into.h[:, first + 1 : end + 1])
 
 
 def _fed(record: MemoryRecord) -> tuple[Tensor, Tensor, Tensor]:

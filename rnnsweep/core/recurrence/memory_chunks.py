@@ -59,23 +59,14 @@ class ChunkGradients:
     memory: Memory | None
 
 
-def pair_weights(
-    keep: Logs, write: Logs, first: int, times: Float[Tensor, "X t L"] | None = None
-) -> Float[Tensor, "X t L"]:
-    """W [t, s] from line `first` of t on; no sum has terms of both signs: small weights have all their digits.
-
-    Args:
-        keep, write: see `Chunk`.
-        first: line.
-        times: is multiplied by it in place, and returned.
-    """
+def pair_weights(keep: Logs, write: Logs, first: int) -> Float[Tensor, "X t L"]:
+    """W [t, s] from line `first` of t on; no sum has terms of both signs: small weights have all their digits."""
     if (kernels := kernels_for("matrix_memories", keep.device)) is not None:
-        return kernels.pair_weights(keep, write, first, times)
+        return kernels.pair_weights(keep, write, first)
     L = keep.shape[1]
     earlier = keep.new_ones(L, L).tril_()
     total = torch.cumsum(keep[:, :, None] * earlier.tril(-1), 1)[:, first:]
-    weights = (total + write[:, None]).exp_().mul_(earlier[first:])
-    return weights if times is None else times.mul_(weights)
+    return (total + write[:, None]).exp_().mul_(earlier[first:])
 
 
 def _blocks(L: int) -> list[tuple[int, int]]:
@@ -99,7 +90,7 @@ def read(chunk: Chunk, memory: Memory | None) -> Iterator[tuple[int, int, Lines]
     decay = None if memory is None else _decay(chunk)[..., None]
     for first, end in _blocks(chunk.v.shape[1]):
         products = numerics.matmul(chunk.q[:, first:end], chunk.k[:, :end].transpose(1, 2))
-        weighed = pair_weights(chunk.keep[:, :end], chunk.write[:, :end], first, products)
+        weighed = products.mul_(pair_weights(chunk.keep[:, :end], chunk.write[:, :end], first))
         z = numerics.matmul(weighed, chunk.v[:, :end])
         if memory is not None and decay is not None:
             z.add_(numerics.matmul(chunk.q[:, first:end], memory).mul_(decay[:, first:end]))

@@ -27,8 +27,6 @@ LARGEST = 80.0
 """Of |m| as the exponent of the divisor's bound: e^80 is finite in float32, and e^-80 is not 0."""
 _NARROW = 48
 """Width of a head up to which chunks are short: there what is elementwise over pairs of steps takes the time."""
-_LINES = 1 << 19
-"""Entries of lines that are looked at together on a CPU: of them products and what they weigh are as many again."""
 NO_ACTIVATION = activation("identity")
 
 
@@ -68,10 +66,6 @@ class Gates:
     keep: Float[Tensor, "P T B N"]
     write: Float[Tensor, "P T B N"]
     m: Float[Tensor, "P T B N"]
-
-    def of(self, rows: slice) -> Gates:
-        """Those of some rows."""
-        return Gates(self.keep[rows], self.write[rows], self.m[rows])
 
 
 @dataclass(frozen=True)
@@ -140,11 +134,19 @@ class MemoryRecord(CellRecord):
 
 @dataclass(frozen=True)
 class Shown:
-    """What steps show: h, from index 1 on; y = C q / divisor; inside = n q."""
+    """What steps show, and what it was found with.
 
+    Attributes:
+        drive: of all steps. h: what is shown, from index 1 on. y: C q / divisor. inside: n q.
+        memories: before each chunk of steps; None: nothing.
+    """
+
+    drive: Float[Tensor, "P T B _"]
     h: Float[Tensor, "P T1 B H"]
-    y: Float[Tensor, "P T B N D"]
+    y: Float[Tensor, "P T B H"]
     inside: Float[Tensor, "P T B N"]
+    gates: Gates
+    memories: tuple[Memory | None, ...]
 
 
 @dataclass(frozen=True)
@@ -194,19 +196,6 @@ def chunks(cell: HeadMemories, T: int) -> Iterator[tuple[int, int]]:
     return zip([0, *ends[:-1]], ends, strict=True)
 
 
-def rows_at_once(cell: HeadMemories, drives: Float[Tensor, "P T B _"], steps: int) -> list[slice]:
-    """Rows whose lines of a chunk stay in a CPU's cache together; all on a device."""
-    P, _, B, _ = drives.shape
-    lines = B * cell.heads * padded(steps) * (2 * padded(cell.size) + padded(cell.size + 1))
-    count = max(1, _LINES // lines) if drives.device.type == "cpu" else P
-    return [slice(at, min(at + count, P)) for at in range(0, P, count)]
-
-
-def memory_of(memory: Memory | None, rows: slice, each: int) -> Memory | None:
-    """That of some rows, of `each` heads of sequences."""
-    return None if memory is None else memory[rows.start * each : rows.stop * each]
-
-
 def own_drives(record: MemoryRecord) -> Float[Tensor, "P T B _"]:
     """Its drives; 0 before a sequence's start."""
     return masked(record.drive, record.lengths)
@@ -226,9 +215,10 @@ def is_whole(lengths: Int64[Tensor, "P ..."], T: int) -> bool:
 def start_of(cell: HeadMemories, like: Float[Tensor, "P T B _"], h0: Float[Tensor, "P ... S"] | None) -> Start:
     """Of sequences of drives `like` [P, T, B, _]."""
     P, B, N, D = len(like), like.shape[2], cell.heads, cell.size
-    state = like.new_zeros(P, B, cell.state)
     if h0 is None:
-        return Start(state, None, like.new_full((P, B, N), -torch.inf))
+        # one zero for all: a state has as many entries as a memory
+        return Start(like.new_zeros(1).expand(P, B, cell.state), None, like.new_full((P, B, N), -torch.inf))
+    state = like.new_zeros(P, B, cell.state)
     # h_0 may be narrower than the state; what it leaves begins at 0
     state[..., : h0.shape[-1]] = h0 if h0.ndim == 3 else h0[:, None]
     memory, n, m = cell.memory(state)
@@ -241,8 +231,6 @@ def start_of(cell: HeadMemories, like: Float[Tensor, "P T B _"], h0: Float[Tenso
 def gates_of(cell: HeadMemories, own: Float[Tensor, "P T B _"], start: Start, active: Bool[Tensor, "P T _ 1"]) -> Gates:
     """Of all steps: active ones [P, T, 1 or B, 1]."""
     H, N = cell.hidden, cell.heads
-    if (kernels := kernels_for("matrix_memories", own.device)) is not None:
-        return Gates(*kernels.gates(own[..., 4 * H :], start.m, active, cell.sigmoid_forget, NOTHING))
     write, log_f = own[..., 4 * H : 4 * H + N], cell.log_forget(own[..., 4 * H + N :])
     write = torch.where(active, write, torch.full_like(write, -torch.inf)).transpose(0, 1).contiguous()
     log_f = torch.where(active, log_f, torch.zeros_like(log_f)).transpose(0, 1).contiguous()

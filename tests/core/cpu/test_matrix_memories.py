@@ -8,7 +8,10 @@ import torch
 from rnnsweep.core import kernels
 from rnnsweep.core.cpu import matrix_memories as compiled
 from rnnsweep.core.recurrence import memory_chunks
-from tests.core.recurrence.test_matrix_memory import Case, close
+from rnnsweep.core.recurrence.cpu.engine.dispatch import _given, use_threads
+from rnnsweep.core.sequence_lengths import own_steps
+from rnnsweep.core.types import LoopWeights
+from tests.core.recurrence.test_matrix_memory import NONE, Case, P, close
 
 F32, F64 = torch.float32, torch.float64
 
@@ -39,7 +42,7 @@ def test_small_weights_have_all_digits():
     rng = torch.Generator().manual_seed(2)
     keep = -8 * torch.rand(5, 112, generator=rng, dtype=F32)
     write = -4 * torch.rand(5, 112, generator=rng, dtype=F32)
-    found = compiled.pair_weights(keep, write, 48, None)
+    found = compiled.pair_weights(keep, write, 48)
     total = torch.zeros(5, 112, 112, dtype=F64)
     for t in range(112):
         for s in range(t):
@@ -51,20 +54,10 @@ def test_small_weights_have_all_digits():
     assert not found.triu(49).any()  # what a line does not see
 
 
-def test_a_product_is_multiplied_in_place():
-    rng = torch.Generator().manual_seed(3)
-    keep, write = -torch.rand(3, 32, generator=rng, dtype=F64), -torch.rand(3, 32, generator=rng, dtype=F64)
-    products = torch.randn(3, 16, 32, generator=rng, dtype=F64)
-    before = products.clone()
-    found = compiled.pair_weights(keep, write, 16, products)
-    assert found.data_ptr() == products.data_ptr()
-    assert torch.equal(found, before * compiled.pair_weights(keep, write, 16, None))
-
-
 def test_weights_of_torch_are_the_same(by_torch):
     rng = torch.Generator().manual_seed(4)
     keep, write = -torch.rand(3, 48, generator=rng, dtype=F64), -torch.rand(3, 48, generator=rng, dtype=F64)
-    close(memory_chunks.pair_weights(keep, write, 16), compiled.pair_weights(keep, write, 16, None), 1e-14)
+    close(memory_chunks.pair_weights(keep, write, 16), compiled.pair_weights(keep, write, 16), 1e-14)
 
 
 @pytest.mark.parametrize("dtype", [F32, F64])
@@ -77,3 +70,33 @@ def test_a_row_is_the_same_alone_and_a_stranger_to_what_is_not_finite(dtype):
         assert torch.equal(other.h[row], record.h[row])
     assert torch.equal(other.h[1, :, [0, 1, 3]], record.h[1, :, [0, 1, 3]])
     assert bool(other.h[1, 8:, 2].isnan().all())
+
+
+@pytest.mark.parametrize("dtype", [F32, F64])
+@pytest.mark.parametrize(("T", "hidden", "heads"), [(41, 20, 2), (130, 50, 1)])
+def test_threads_and_packs_change_no_bit(T, hidden, heads, dtype):
+    """In the order of rows, and of the threads that take them."""
+    case = Case(T, hidden, heads, dtype=dtype, lengths=torch.tensor([[T, 1, 2, T - 1], [T] * 4, [5, 17, 9, 33]]))
+    record = case.carried().record()
+    use_threads(2)
+    try:
+        other = case.record()
+    finally:
+        _given.clear()
+    for found, wanted in [(other.h, record.h), (other.inside, record.inside), (other.gates.m, record.gates.m)]:
+        assert torch.equal(found, wanted)
+    for found, wanted in zip(other.memories, record.memories, strict=True):
+        assert found is wanted or torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_drives_may_be_given(ragged):
+    lengths = torch.tensor([[70, 1, 2, 69], [70] * 4, [5, 17, 9, 33]]) if ragged else None
+    case = Case(70, 20, 2, lengths=lengths).carried()
+    record = case.record()
+    drive = torch.einsum("ptbi,pij->ptbj", case.inputs, case.w_in)
+    weights = LoopWeights(case.w_in.new_zeros(P, 0, 0), None, case.bias, h0=case.h0)
+    found = case.cell.engine().forward(drive, weights, NONE, case.lengths)
+    close(found.h, record.h, 1e-13)
+    own = own_steps(case.lengths, 70)[..., None]
+    close(torch.where(own, found.drive, 0.0), record.drive, 1e-13)

@@ -97,7 +97,7 @@ def _write_read(k: Lanes, args: CellRead, one: StepFormulas) -> None:
         at.store(out, (at.v.constant(0.0),))
 
     matrices = [(args.x, args.wide), (args.before, _times(k, args.U, one.states)), (args.out, args.plane)]
-    _every_sample(k, args, one, matrices, begun, idle)
+    _every_sample(k, args, one, Samples(matrices, begun, idle))
 
 
 class CellStep(NamedTuple):
@@ -155,7 +155,7 @@ def _write_step(k: Lanes, args: CellStep, one: StepFormulas) -> None:
         at.store(keep, (at.v.constant(0.0),) * one.kept)
 
     addresses = (args.x, args.q, args.before, args.after, args.kept)
-    _every_sample(k, args, one, list(zip(addresses, sizes, strict=True)), begun, idle)
+    _every_sample(k, args, one, Samples(list(zip(addresses, sizes, strict=True)), begun, idle))
 
 
 class CellPull(NamedTuple):
@@ -201,9 +201,8 @@ def _write_pulls(k: Lanes, args: CellPull) -> None:
 def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
     kept, states, inputs = (_times(k, args.U, count) for count in (one.kept, one.states, one.inputs))
 
-    def begun(
-        at: Place, keep: Sample, old: Sample, new: Sample, up: Sample, out: Sample, q: Sample, read: Sample
-    ) -> None:
+    def begun(at: Place, *samples: Sample) -> None:
+        keep, old, new, up, out, q, read = samples
         o, errors = VectorOperations(at.v), at.loaded(up, one.states)
         again, before = at.loaded(keep, one.kept) + at.loaded(new, one.seen), at.loaded(old, one.states)
         dx, ds, parts = one.pull(o, again, before, at.own, errors)
@@ -217,10 +216,8 @@ def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
         old.fetch_back(at.v, one.states, at.j, k.builder.mul(args.samples, _times(k, args.U, one.states)))
         at.add(parts)
 
-    def idle(
-        at: Place, keep: Sample, old: Sample, new: Sample, up: Sample, out: Sample, q: Sample, read: Sample
-    ) -> None:
-        del keep, old, new, up
+    def idle(at: Place, *samples: Sample) -> None:
+        out, q, read = samples[4:]
         zero = at.v.constant(0.0)
         at.store(out, (zero,) * one.inputs)
         if one.matrix:
@@ -229,7 +226,7 @@ def _write_pull(k: Lanes, args: CellPull, one: StepFormulas) -> None:
 
     records = [(args.kept, kept), (args.before, states), (args.after, states)]
     matrices = [*records, (args.g, args.plane), (args.dx, inputs), (args.dq, args.around), (args.read, args.around)]
-    _every_sample(k, args, one, matrices, begun, idle, sums=args.down)
+    _every_sample(k, args, one, Samples(matrices, begun, idle, args.down))
 
 
 class CellPullRead(NamedTuple):
@@ -275,7 +272,7 @@ def _write_pull_of_read(k: Lanes, args: CellPullRead, one: StepFormulas) -> None
             at.store(sample, tuple(was + part for was, part in zip(at.loaded(sample, len(parts)), parts, strict=True)))
 
     matrices = [(args.kept, kept), (args.before, states), (args.g, args.plane), (args.dx, inputs)]
-    _every_sample(k, args, one, [*matrices, (args.dread, args.around)], begun, lambda *_: None)
+    _every_sample(k, args, one, Samples([*matrices, (args.dread, args.around)], begun, lambda *_: None))
 
 
 class Place:
@@ -312,38 +309,45 @@ def _every_formulas(k: Lanes, code: Any, write: Callable[[StepFormulas], None], 
     by_case(k.builder, code, cases)
 
 
+class Samples(NamedTuple):
+    """What is done to every sample.
+
+    Attributes:
+        matrices: addresses of rows of samples, and entries from one to the next.
+        begun: `begun(place, *samples)` of those whose own step t is. idle: of the others.
+        down: address of the sums of gradients, where there are any.
+    """
+
+    matrices: list[tuple[Any, Any]]
+    begun: Callable[..., None]
+    idle: Callable[..., None]
+    down: Any = None
+
+
 def _every_sample(
-    k: Lanes,
-    args: CellRead | CellStep | CellPull | CellPullRead,
-    one: StepFormulas,
-    matrices: list[tuple[Any, Any]],
-    begun: Callable[..., None],
-    idle: Callable[..., None],
-    *,
-    sums: Any = None,
+    k: Lanes, args: CellRead | CellStep | CellPull | CellPullRead, one: StepFormulas, every: Samples
 ) -> None:
-    """`begun(place, *samples)` of each sample whose own step t is, `idle(place, *samples)` of the others."""
+    """See `Samples`."""
     b, own = k.builder, Sample(k, args.own, args.U)
-    totals = None if sums is None else Sample(k, sums, args.U)
+    totals, trained = Sample(k, every.down, args.U), 0 if every.down is None else len(one.trained)
     with cgutils.for_range_slice(b, I64(0), args.samples, I64(SAMPLES_AT_ONCE), inc=True) as (first, _):
         end = b.add(first, I64(SAMPLES_AT_ONCE))
         end = b.select(b.icmp_signed("<", end, args.samples), end, args.samples)
 
         def units(v: Lanes, j: Any) -> None:
-            trained = 0 if totals is None else len(one.trained)
             # In registers once LLVM has seen that nobody else knows these addresses.
             memory = [cgutils.alloca_once(b, v.type) for _ in range(trained)]
             place = Place(v, j, {name: own.load(v, n, j) for n, name in enumerate(one.own)}, memory)
             for n, to in enumerate(memory):
                 b.store(totals.load(v, n, j).value, to)
             with cgutils.for_range_slice(b, first, end, I64(1), inc=True) as (index, _):
-                samples = [Sample(k, _row(k, address, stride, index), args.U) for address, stride in matrices]
+                samples = [Sample(k, _row(k, address, stride, index), args.U) for address, stride in every.matrices]
                 begins = b.load(b.gep(b.inttoptr(args.begins, I64.as_pointer()), [index]))
                 with b.if_else(b.icmp_signed(">=", args.t, begins)) as (yes, no):
                     with yes:
-                        begun(place, *samples)
+                        every.begun(place, *samples)
                     with no:
-                        idle(place, *samples)
+                        every.idle(place, *samples)
             for n, to in enumerate(memory):
                 totals.store(Vec(v, b.load(to)), n, j)
 
