@@ -31,8 +31,8 @@ def lead(data: SweepData) -> Frame:
     one replica each.
     """
     order = data.ranked["trial"].tolist()
-    winner, rivals = order[:1], order[1 : RIVALS + 1]
-    tests = [(rival, _compare(data, winner[0], rival)) for rival in rivals]
+    rivals, scores = order[1 : RIVALS + 1], _scores(data)
+    tests = [(rival, _compare(data, scores[order[0]], scores[rival])) for rival in rivals]
     # one pair has no spread to compare its difference with
     tests = [(rival, test) for rival, test in tests if test.pairs > 1]
     corrected = holm([test.p for _, test in tests])
@@ -44,8 +44,7 @@ def lead(data: SweepData) -> Frame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _compare(data: SweepData, winner: int, rival: int) -> PairedDifference:
-    mine, theirs = _values(data, winner), _values(data, rival)
+def _compare(data: SweepData, mine: Column, theirs: Column) -> PairedDifference:
     # a replica that one of the two never finished makes no pair
     both = mine.index.intersection(theirs.index)
     if data.objective.reduce == "solved_share":
@@ -55,10 +54,11 @@ def _compare(data: SweepData, winner: int, rival: int) -> PairedDifference:
     return paired_difference(first[both].tolist(), second[both].tolist())
 
 
-def _values(data: SweepData, trial: int) -> Column:
-    """What each replica of a trial scores, by replica."""
-    own = data.replicas[data.replicas["trial"] == trial].set_index("replica")
-    return own["solved_at"].notna() if data.objective.reduce == "solved_share" else own["value"].dropna()
+def _scores(data: SweepData) -> dict[int, Column]:
+    """What each replica of every trial scores, by replica."""
+    shares = data.objective.reduce == "solved_share"
+    each = data.replicas.set_index("replica").groupby("trial")
+    return {trial: own["solved_at"].notna() if shares else own["value"].dropna() for trial, own in each}
 
 
 def closest_rivals(data: SweepData) -> Frame | None:
