@@ -15,10 +15,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnsweep.core.cpu.lines import add_scaled, dot
 from rnnsweep.core.cpu.numbers import at, exponential, number, zero_of
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
-from rnnsweep.core.recurrence.cpu.emit.vectors import Ahead, fetch_ahead, item_bytes
 from rnnsweep.core.recurrence.cpu.engine.dispatch import TensorAddresses
 
 
@@ -115,51 +113,6 @@ def lines_kernel(zero, job, scale):
             v[line * E + D] = one
 
 
-class AnswersJob(NamedTuple):
-    """Arguments of `answers_kernel`: as `LinesJob`, of all steps.
-
-    Read are drives, query and y [P, B, N, D], inside [P, B, N], weights [P, T, B, N]; written are products and shares
-    [P, T, B, N], and the gradients of the query [P, B, N, D].
-    """
-
-    P: int
-    T: int
-    B: int
-    N: int
-    D: int
-    drives: int
-    row_apart: int
-    step_apart: int
-    sample_apart: int
-    query: int
-    y: int
-    inside: int
-    weights: int
-    products: int
-    shares: int
-    to_query: int
-
-
-@kernel
-def answers_kernel(zero, job):
-    """Products k q of a query with all keys, shares (v y + inside) times their weights, and the query's gradient."""
-    P, T, B, N, D = job.P, job.T, job.B, job.N, job.D
-    inside, weights, to_query = at(job.inside, zero), at(job.weights, zero), at(job.to_query, zero)
-    products, shares = at(job.products, zero), at(job.shares, zero)
-    for x in range(P * B * N):
-        p, b, n = x // (B * N), x // N % B, x % N
-        _clear(to_query, x * D, D, zero)
-        for t in range(T):
-            begin = p * job.row_apart + t * job.step_apart + b * job.sample_apart + n * D
-            k, v, here = begin + N * D, begin + 2 * N * D, ((p * T + t) * B + b) * N + n
-            for ahead in (k, v):  # of the next step but one
-                where = job.drives + (ahead + 16 * job.step_apart) * item_bytes(zero)
-                fetch_ahead(zero, Ahead(address=where, count=D, write=0))
-            share = (dot(job.drives, v, job.y, x * D, D, zero) + inside[x]) * weights[here]
-            products[here], shares[here] = dot(job.drives, k, job.query, x * D, D, zero), share
-            add_scaled(job.to_query, x * D, job.drives, k, D, share)
-
-
 def pair_weights(keep: Float[Tensor, "X end"], write: Float[Tensor, "X end"], first: int) -> Float[Tensor, "X t end"]:
     """See `memory_chunks.pair_weights`."""
     X, end = keep.shape
@@ -186,7 +139,7 @@ def lines(
     (P, _, B, _), (N, D, L), (K, E) = drives.shape, sizes, widths
     X, at_, new = P * B * N, TensorAddresses(drives.dtype), drives.new_empty
     q, k, v, zero = new(X, L, K), new(X, L, K), new(X, L, E), zero_of(drives.dtype)
-    address, apart = _steps(at_, drives)
+    address, apart = steps_of(at_, drives)
     job = LinesJob(
         P, B, N, D, K, E, L, first, end, address, *apart,
         at_.view("q", q, (X, L, K)), at_.view("k", k, (X, L, K)), at_.view("v", v, (X, L, E)),
@@ -195,39 +148,8 @@ def lines(
     return q, k, v
 
 
-def _steps(at_: TensorAddresses, drives: Tensor) -> tuple[int, tuple[int, int, int]]:
+def steps_of(at_: TensorAddresses, drives: Tensor) -> tuple[int, tuple[int, int, int]]:
     """Address of drives [P, T, B, _] as they lie, and entries from one row, step and sequence to the next."""
     drives = drives if drives.stride(3) == 1 else drives.contiguous()
     row, step, sample, _ = drives.stride()
     return at_.view("drives", drives, tuple(drives.shape)), (row, step, sample)
-
-
-def answers(
-    drives: Float[Tensor, "P T B _"],
-    query: Float[Tensor, "P B N D"],
-    y: Float[Tensor, "P B N D"],
-    inside: Float[Tensor, "P B N"],
-    weights: Float[Tensor, "P T B N"],
-) -> tuple[Float[Tensor, "P T B N"], Float[Tensor, "P T B N"], Float[Tensor, "P B N D"]]:
-    """What all that was written answers to one query, and the query's gradient.
-
-    Args:
-        drives: those of queries, keys and values first. query: divided by sqrt(D).
-        y, inside: gradients of what the query reads of values, and of the 1 behind them.
-        weights: of what was written.
-
-    Returns:
-        Products k q; (v y + inside) weights; the sum over steps of k times that.
-    """
-    (P, T, B, N), D = weights.shape, query.shape[3]
-    at_, wide, narrow = TensorAddresses(drives.dtype), (P, B, N, D), (P, T, B, N)
-    address, apart = _steps(at_, drives)
-    products, shares, to_query = drives.new_empty(narrow), drives.new_empty(narrow), drives.new_empty(wide)
-    job = AnswersJob(
-        *narrow, D, address, *apart, at_.read("query", query, wide), at_.read("y", y, wide),
-        at_.read("inside", inside, (P, B, N)), at_.read("weights", weights, narrow),
-        at_.view("products", products, narrow), at_.view("shares", shares, narrow),
-        at_.view("to_query", to_query, wide),
-    )  # fmt: skip
-    answers_kernel(zero_of(drives.dtype), job)
-    return products, shares, to_query

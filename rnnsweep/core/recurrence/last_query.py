@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.kernels import kernels_for
-from rnnsweep.core.recurrence.memory_records import MemoryRecord, is_whole, later, to_forget, to_read
+from rnnsweep.core.recurrence.memory_records import LARGEST, MemoryRecord, is_whole, later, to_forget, to_read
 from rnnsweep.core.sequence_lengths import own_steps
 
 
@@ -39,17 +39,18 @@ class ToLast:
 def to_last(record: MemoryRecord, own: Float[Tensor, "P T B _"], error: Float[Tensor, "P B H"]) -> ToLast:
     """Of an error [P, B, H] of what the last step shows."""
     cell, (P, T, B, _) = record.cell, own.shape
+    if (kernels := kernels_for("last_queries", own.device)) is not None:
+        gates = record.gates.keep, record.gates.write, record.gates.m[:, -1]
+        read = record.kept[:, -1], record.inside[:, -1]
+        return kernels.answers(own, error, read, gates, record.start.memory, LARGEST)
     H, N, D = cell.hidden, cell.heads, cell.size
     to = to_read(record, own, error[:, None], T - 1, T)
     (q, k, v), keep = own[..., : 3 * H].unflatten(3, (3, N, D)).unbind(3), record.gates.keep
     q = q[:, -1:] * D**-0.5
     weights = (record.gates.write + later(keep)).exp_()
-    if (kernels := kernels_for("matrix_memories", own.device)) is not None:
-        products, to_products, to_q = kernels.answers(own, q[:, 0], to.y[:, 0], to.inside[:, 0], weights)
-    else:
-        products = (k * q).sum(4)
-        to_products = (v * to.y).sum(4).add_(to.inside).mul_(weights)
-        to_q = (k * to_products[..., None]).sum(1)
+    products = (k * q).sum(4)
+    to_products = (v * to.y).sum(4).add_(to.inside).mul_(weights)
+    to_q = (k * to_products[..., None]).sum(1)
     to_write = to_products * products
     to_keep = to_write.cumsum(1) - to_write
     if record.start.memory is not None:
@@ -87,6 +88,10 @@ def path_of_last(record: MemoryRecord, own: Float[Tensor, "P T B D"], last: ToLa
     """
     cell, (P, T, B, _) = record.cell, own.shape
     N = cell.heads
+    if (kernels := kernels_for("last_queries", own.device)) is not None:
+        begins = T - record.lengths
+        begins = begins[:, None].expand(P, B) if begins.ndim == 1 else begins
+        return kernels.path(own, record.inputs, begins, last, cell.sigmoid_forget)
     shares = torch.cat((last.k, last.v, last.write, to_forget(cell, own, last.keep)), 3)  # P T B 4N
     if not is_whole(record.lengths, T):
         shares = torch.where(own_steps(record.lengths, T)[..., None], shares, torch.zeros_like(shares))
