@@ -110,6 +110,6 @@ def of_memory(pairs: float, hidden: int) -> float:
     """Of what a matrix memory shows: weights of pairs of steps, and a quotient and a sigmoid for each unit."""
     pair, unit = Count(), Count()
     (keep, score), (read, gate) = pair.blocks(2), unit.blocks(2)
-    score * pair.exp(keep + keep - keep)
-    read / gate * (1 / (unit.exp(-gate) + 1))
+    _ = score * pair.exp(keep + keep - keep)
+    _ = read / gate * (1 / (unit.exp(-gate) + 1))
     return pair.found * pairs + unit.found * hidden

@@ -18,7 +18,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 _COMPILED = ("dropout_masks", "rng", "gpu.random_numbers", "tasks.marked", "tasks.synthetic", "tasks.temporal_order")
 _KERNELS = {
     "gpu": ("gathering", "read_outs", "sequences", "steps", "symbols"),
-    "cpu": ("matrix_memories", "numbers", "read_outs", "steps"),
+    "cpu": ("last_queries", "matrix_memories", "numbers", "read_outs", "steps"),
 }
 _ROOMS = (f"{room}.{name}" for room, names in _KERNELS.items() for name in names)
 COMPILED = {f"rnnsweep.core.{name}" for name in (*_COMPILED, *_ROOMS)}

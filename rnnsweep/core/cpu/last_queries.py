@@ -284,7 +284,7 @@ def path(
         P, T, B, N, D, I, W, int(sigmoid), at_.read("inputs", inputs, (P, T, B, I)),
         at_.numbers("begins", begins.flatten(), P * B, 0, T), address, *apart,
         *(at_.read(name, x, tuple(x.shape)) for name, x in vars(found).items()),
-        at_.view("path", out, (P, 1 + I, W)),
+        path=at_.view("path", out, (P, 1 + I, W)),
     )  # fmt: skip
     path_kernel(zero_of(dtype), job)
     return out

@@ -148,7 +148,7 @@ def lines(
     return q, k, v
 
 
-def steps_of(at_: TensorAddresses, drives: Tensor) -> tuple[int, tuple[int, int, int]]:
+def steps_of(at_: TensorAddresses, drives: Float[Tensor, "P T B _"]) -> tuple[int, tuple[int, int, int]]:
     """Address of drives [P, T, B, _] as they lie, and entries from one row, step and sequence to the next."""
     drives = drives if drives.stride(3) == 1 else drives.contiguous()
     row, step, sample, _ = drives.stride()
