@@ -27,6 +27,7 @@ class ReplicaResult:
         step: updates that it was trained.
         value: in the table's unit, on fresh sequences, where the table is one of values.
         replica: its number; replicas of one number share data and initial pattern in all cells.
+        chance: the value of the best answer that is the same for all sequences; None where it is not known.
     """
 
     row: str
@@ -36,6 +37,7 @@ class ReplicaResult:
     step: int
     value: float | None = None
     replica: int = 0
+    chance: float | None = None
 
 
 @dataclass(frozen=True)

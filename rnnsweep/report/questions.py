@@ -20,6 +20,8 @@ from rnnsweep.report.style import brief
 from rnnsweep.wording import counted
 
 LEVEL = 0.05
+ROUNDING = 2.0
+"""Points above chance that a test on 10 000 sequences may give a network that has learned nothing: four deviations."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,20 @@ class Effect:
             for (name, _, test), p in zip(single, corrected, strict=True)
             if p < LEVEL and test.pairs >= pairs_needed()
         ]
-        return f"{self.text} {_verdict(whole)} {_measured(whole, len(single))}{_apart(apart, len(single))}"
+        measured = f"{_measured(whole, len(single))}{_apart(apart, len(single))}"
+        if self.values and not self._learned(results):
+            none = f"in no cell of {len(single)} has a network, with it or without, learned more than one answer to all"
+            return f"{self.text} Cannot be told: {none}. Of what chance left: {measured}"
+        return f"{self.text} {_verdict(whole)} {measured}"
+
+    def _learned(self, results: Sequence[ReplicaResult]) -> bool:
+        """Whether a replica of either method is better than chance, or may be: where that is not known."""
+        sign, asked = -1.0 if self.losses else 1.0, {row for pair in self.rows for row in pair}
+        return any(
+            result.chance is None or sign * result.value > sign * result.chance + ROUNDING
+            for result in results
+            if result.row in asked and result.value is not None
+        )
 
     def _cells(self, results: Sequence[ReplicaResult]) -> Iterator[tuple[str, dict[int, float], PairedDifference]]:
         """Per cell that both methods ran: name, gain by replica in points, and the test of its pairs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rnnsweep.report.comparison import ReplicaResult, compare, markdown
@@ -105,3 +107,21 @@ def test_of_losses_the_smaller_is_the_gain():
     assert "Yes: +94 [" in memory.answer((), [*low, *high])
     swapped = Effect("Does it remember?", (("LSTM", "scoRNN"),), values=True, losses=True)
     assert "No, the opposite: -94 [" in swapped.answer((), [*low, *high])
+
+
+def test_what_has_learned_nothing_answers_nothing():
+    """Two networks at chance differ by what their constant answers happen to be."""
+    names = {"off": "T=100 off", "on": "T=100 on"}
+    given = {"off": [16, 16.1, 15.9, 16, 16, 16.2], "on": [15, 15.1, 15, 14.9, 15, 15]}
+    drawn = {name: accuracies(row, "adding", *given[name]) for name, row in names.items()}
+    by_chance = [replace(one, chance=15.4) for own in drawn.values() for one in own]
+    told = SAMPLING.answer((), by_chance)
+    assert told.startswith("Does sampling help? Cannot be told: in no cell of 1 has a network")
+    assert "sign-flip p = 0.031" in told
+    # one network that has learned something, or of which that is not known
+    for other in (replace(by_chance[-1], value=40.0), replace(by_chance[-1], chance=None)):
+        assert "in no cell" not in SAMPLING.answer((), [*by_chance[:-1], other])
+    losses = Effect("Does it remember?", (("scoRNN", "LSTM"),), values=True, losses=True)
+    same = [replace(one, chance=100.0) for row in losses.rows[0] for one in accuracies(row, "copying", *[99.0] * 6)]
+    assert "in no cell" in losses.answer((), same)
+    assert "in no cell" not in losses.answer((), [replace(same[0], value=50.0), *same[1:]])

@@ -178,8 +178,8 @@ def _tested(task: Reproduction, trial: Any, replicas: Any, place: tuple[str, str
         if measure != "solved" or solved_at is not None:
             tested = _test(task, trial, int(replica.replica), int(replica.step))
         solved = solved_at is not None and tested["error"] < 0.01
-        value = tested.get(measure)
-        yield ReplicaResult(*place, solved, solved_at, int(replica.step), value, int(replica.replica))
+        value, chance = tested.get(measure), tested.get(f"chance {measure}")
+        yield ReplicaResult(*place, solved, solved_at, int(replica.step), value, int(replica.replica), chance)
 
 
 def _test(task: Reproduction, trial: Any, replica: int, step: int) -> dict[str, float]:
@@ -192,8 +192,14 @@ def _test(task: Reproduction, trial: Any, replica: int, step: int) -> dict[str, 
     if key not in known:
         network = trial.load(replica)
         scores = network.evaluate(task.paper.test if task.scale != "smoke" else 100, split="test")
-        share = scores["loss"] / network.program.task.chance_loss
-        known[key] = {"error": scores["error"], "accuracy": 100 * (1 - scores["error"]), "loss": 100 * share}
+        played = network.program.task
+        known[key] = {
+            "error": scores["error"],
+            "accuracy": 100 * (1 - scores["error"]),
+            "loss": 100 * scores["loss"] / played.chance_loss,
+            "chance accuracy": 100 * (1 - played.chance_error),
+            "chance loss": 100.0,
+        }
         write(file, json.dumps(known, indent=1).encode())  # killed in between, the results so far are whole
     return known[key]
 
