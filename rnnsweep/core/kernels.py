@@ -35,7 +35,9 @@ def kernels_for(what: str, device: torch.device) -> ModuleType | None:
 
 
 def _compiled(what: str) -> ModuleType | None:
-    return _module("cpu", what)
+    module = _module("cpu", what)
+    # a module that is written in vectors says whether this machine has them
+    return module if getattr(module, "AVAILABLE", True) else None
 
 
 @cache

@@ -20,8 +20,11 @@ from rnnsweep.core.cpu.numbers import at, exponential, number, zero_of
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
 from rnnsweep.core.recurrence.cpu.emit.vectors import Ahead, fetch_ahead, item_bytes
 from rnnsweep.core.recurrence.cpu.engine.dispatch import TensorAddresses
+from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
 from rnnsweep.core.recurrence.last_query import ToLast
 
+AVAILABLE = VECTOR_BYTES > 0
+"""Whether this machine has vectors with fused multiply-add."""
 AHEAD = 8
 """Steps that keys and values are fetched ahead: each step's lie far from the next one's."""
 

@@ -7,9 +7,13 @@ from torch import Tensor
 
 from rnnsweep.core.cpu.memory_read_rows import ReadJob, read_rows, read_scratch
 from rnnsweep.core.recurrence.cpu.engine.dispatch import RowThreads, TensorAddresses, Workspace, width_of
+from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
 from rnnsweep.core.recurrence.head_memories import HeadMemories
 from rnnsweep.core.recurrence.memory_chunks import NOTHING
 from rnnsweep.core.recurrence.memory_records import LARGEST, Gates, Shown, Start, chunks, padded
+
+AVAILABLE = VECTOR_BYTES > 0
+"""Whether this machine has vectors with fused multiply-add."""
 
 
 class Reader:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -100,3 +104,24 @@ def test_drives_may_be_given(ragged):
     close(found.h, record.h, 1e-13)
     own = own_steps(case.lengths, 70)[..., None]
     close(torch.where(own, found.drive, 0.0), record.drive, 1e-13)
+
+
+def test_a_machine_without_vectors_goes_by_torch():
+    """Kernels that are written in vectors cannot be compiled there."""
+    code = """
+import torch
+from rnnsweep.core.kernels import kernels_for
+from tests.core.recurrence.test_matrix_memory import Case
+cpu = torch.device("cpu")
+assert kernels_for("memory_reads", cpu) is kernels_for("last_queries", cpu) is None
+assert kernels_for("matrix_memories", cpu) is not None
+case = Case(33, 6, 2)
+record = case.record()
+print(float(record.h.double().square().sum()), float(case.back(record, False)[0].w_in.double().square().sum()))
+"""
+    environment = {**os.environ, "RNNSWEEP_VECTOR_BYTES": "0"}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    case = Case(33, 6, 2)
+    record = case.record()
+    sums = [float(x.double().square().sum()) for x in (record.h, case.back(record, False)[0].w_in)]
+    assert [float(x) for x in told.stdout.split()] == pytest.approx(sums, rel=1e-12)
