@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rnnsweep.adapters.hydra.composed_units import compose_units
@@ -18,11 +19,14 @@ from rnnsweep.adapters.hydra.key_hints import key_meant
 from rnnsweep.adapters.hydra.overrides import COMMAND_LINE, OPEN, TARGET, ConfigTree, Overrides
 from rnnsweep.adapters.hydra.search import LISTED, ConfigPath
 from rnnsweep.adapters.hydra.space_block import SearchedKey, group_dimension, specs
-from rnnsweep.adapters.hydra.yaml_files import Choice, Layer, SweepFile
+from rnnsweep.adapters.hydra.yaml_files import Choice, Layer, SweepFile, read_yaml
 from rnnsweep.errors import ConfigError, nearest, with_source
 from rnnsweep.loader import NAME
 from rnnsweep.sweep.fidelity import KEY as FIDELITY
 from rnnsweep.sweep.space import Dimension
+
+OWNERS = 3
+"""Units that are named as those which have a key."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Composition:
         origin: group -> file or "command line" that chose its unit.
         layers: what was laid over the units, in order.
         controllers: names of all controllers that could be added.
+        path: where units are looked for.
         base: the file of the base config.
         idle: what is allowed and does nothing, one sentence each; found on the way.
     """
@@ -48,6 +53,7 @@ class Composition:
     origin: dict[str, str]
     layers: tuple[Layer, ...]
     controllers: tuple[str, ...]
+    path: ConfigPath
     base: str = ""
     idle: list[str] = field(default_factory=list)
 
@@ -136,7 +142,7 @@ def compose_sweep(path: ConfigPath, base: SweepFile, sweep: SweepFile | None, ty
     choices.update(variants[0][0])
     known = tuple(path.options("controllers"))
     composition = Composition(
-        choices, searched, dimensions, tuple(variants), origin, tuple(layers), known, str(base.path), idle
+        choices, searched, dimensions, tuple(variants), origin, tuple(layers), known, path, str(base.path), idle
     )
     apply_overrides(composition)
     return composition
@@ -280,9 +286,27 @@ def unknown_key(composition: Composition, key: str, source: str, prefix: str = "
         unit = f"{parent}={composition.choices[parent]}"
         hint = f"Is {parent}=NAME missing? {unit} has no keys."
         return ConfigError("unknown key", key=prefix + key, allowed="none", hint=hint, file=source)
-    return ConfigError(
-        "unknown key", key=prefix + key, allowed=siblings, hint=key_meant(whole or key, parts, known), file=source
-    )
+    # exactly as another unit has it, before what looks like it
+    hint = _of_another_unit(composition, parent, parts[-1]) or key_meant(whole or key, parts, known)
+    return ConfigError("unknown key", key=prefix + key, allowed=siblings, hint=hint, file=source)
+
+
+def _of_another_unit(composition: Composition, group: str, key: str) -> str | None:
+    """A question where other units of a group have the key that the chosen one lacks."""
+    if not isinstance(composition.choices.get(group), str):
+        return None
+    owners = [name for name in composition.path.options(group) if key in _keys(composition.path.unit_file(group, name))]
+    if not owners:
+        return None
+    named, more = ", ".join(f"{group}={name}" for name in owners[:OWNERS]), len(owners) - OWNERS
+    return f"Is {group}=NAME missing? The key is one of {named}{f' and {more} more' if more > 0 else ''}."
+
+
+def _keys(file: Path | None) -> Mapping[str, Any]:
+    try:
+        return {} if file is None else read_yaml(file)
+    except ConfigError:  # a broken file is told where it is asked for
+        return {}
 
 
 def base_keys(composition: Composition) -> dict[str, str]:

@@ -56,3 +56,18 @@ def _leaves(tree, prefix=""):
             yield from _leaves(value, f"{prefix}{name}.")
         elif not name.startswith("_"):
             yield f"{prefix}{name}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("learner.estimate=1", "Is learner=NAME missing? The key is one of learner=teacher_forcing."),
+        ("family.heads=2", "The key is one of family=mlstm, family=slstm."),
+        ("family.hiden=2", "family.hidden"),
+        ("optimizer.beta2=0.9", "optimizer="),
+    ],
+)
+def test_a_key_of_another_unit_names_it(typed, meant):
+    with pytest.raises(ConfigError) as caught:
+        load("quickstart", [typed], check_units=False)
+    assert meant in (caught.value.hint or "")
