@@ -79,8 +79,8 @@ def run_cell(zero: Any, code: int, places: Any, begins: int, H: int) -> None:
     )  # fmt: skip
     cell_step(zero, step)
     pulled = CellPull(
-        code=code, kept=e, before=c, after=c, g=d, plane=400, dx=a, dq=g, read=h, around=80, own=f, down=b, t=1, begins=begins,
-        samples=3, U=H,
+        code=code, kept=e, before=c, after=c, g=d, plane=400, dx=a, dq=g, read=h, around=80, own=f, down=b, t=1,
+        begins=begins, samples=3, U=H,
     )  # fmt: skip
     cell_pull(zero, pulled)
 
