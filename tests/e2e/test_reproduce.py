@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from rnnsweep.app import environment
 from rnnsweep.app.config.load import load
 from rnnsweep.app.live_display import Watcher
 from rnnsweep.app.run import launch as running
 from rnnsweep.app.stores import reading_sweep
 from rnnsweep.app.studies import reproduce as reproducing
 from rnnsweep.app.studies.papers import PAPERS
-from rnnsweep.errors import ConfigError
+from rnnsweep.errors import ConfigError, ConfigWarning
 from rnnsweep.report.questions import Effect
 from rnnsweep.report.statistics import pairs_needed
 from rnnsweep.sweep.states import SweepState
@@ -46,6 +47,19 @@ def test_a_larger_budget_goes_on_where_the_smaller_one_ended(tmp_path):
     reproducing.run(task, Watcher)
     more = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=60"], store=tmp_path)
     assert reproducing.run(more, Watcher) is None
+    assert {result.step for result in reproducing.collect(more).results} == {60}
+
+
+def test_what_was_begun_with_another_version_is_refused_unless_that_is_accepted(tmp_path, monkeypatch):
+    task = reproducing.prepare("chernodub_table1", "smoke", store=tmp_path)
+    reproducing.run(task, Watcher)
+    real = environment.version_of
+    monkeypatch.setattr(environment, "version_of", lambda name: "99.0" if name == "torch" else real(name))
+    more = reproducing.prepare("chernodub_table1", "smoke", ["budget.updates=60"], store=tmp_path)
+    with pytest.raises(ConfigError, match="--accept-changes"):
+        reproducing.run(more, Watcher)
+    with pytest.warns(ConfigWarning, match=r"torch .* -> 99\.0"):
+        assert reproducing.run(more, Watcher, accept_changes=True) is None
     assert {result.step for result in reproducing.collect(more).results} == {60}
 
 

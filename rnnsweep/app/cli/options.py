@@ -34,6 +34,9 @@ TrialNumber = Annotated[
     int | None,
     typer.Option("--trial", metavar="N", min=0, help="Trial number.  [default: the best one]", show_default=False),
 ]
+AcceptChanges = Annotated[
+    bool, typer.Option("--accept-changes", help="Go on although code, versions or data have changed.")
+]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the trial's record.")]
 Overrides = Annotated[
     list[str] | None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rnnsweep.app.cli.options import AsJson, Overrides, Store, console, emit
+from rnnsweep.app.cli.options import AcceptChanges, AsJson, Overrides, Store, console, emit
 from rnnsweep.errors import ConfigError, nearest
 from rnnsweep.wording import counted
 
@@ -22,6 +22,7 @@ def reproduce(
             help="Run it: seconds, minutes, hours, or as published (days).",
         ),
     ] = None,
+    accept_changes: AcceptChanges = False,
     store: Store = None,
     as_json: AsJson = False,
 ) -> None:
@@ -34,7 +35,7 @@ def reproduce(
     if paper not in TABLES:
         raise ConfigError("unknown table", key="PAPER", value=paper, allowed=list(TABLES), hint=nearest(paper, TABLES))
     if scale is not None:
-        _run(paper, scale, list(overrides or ()), store, as_json)
+        _run(paper, scale, list(overrides or ()), store, as_json=as_json, accept_changes=accept_changes)
         return
     table = TABLES[paper]
     if as_json:
@@ -57,7 +58,9 @@ def _list(as_json: bool) -> None:
         typer.echo(f"{name:<22} {'runs' if name in PAPERS else '    '}  {table.title}")
 
 
-def _run(paper: str, scale: str, overrides: list[str], store: str | None, as_json: bool) -> None:
+def _run(
+    paper: str, scale: str, overrides: list[str], store: str | None, *, as_json: bool, accept_changes: bool
+) -> None:
     from rnnsweep.app.studies import reproduce as study
 
     task = study.prepare(paper, scale, overrides, store)
@@ -66,7 +69,7 @@ def _run(paper: str, scale: str, overrides: list[str], store: str | None, as_jso
     sweeps = len(task.configs)
     size = f"{counted(trainings, 'training')} in {counted(sweeps, 'sweep')}"
     typer.echo(f"{size}: at most {_duration(seconds)} on this machine.", err=True)
-    outcome = study.run(task)
+    outcome = study.run(task, accept_changes=accept_changes)
     comparison = study.collect(task)
     command = " ".join(["rnnsweep reproduce", paper, f"--scale {scale}", *(f"'{text}'" for text in overrides)])
     files = study.save(task, comparison, command)

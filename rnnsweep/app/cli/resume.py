@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from rnnsweep.app.cli import source
-from rnnsweep.app.cli.options import Overrides, Store, SweepName, password_prompt
+from rnnsweep.app.cli.options import AcceptChanges, Overrides, Store, SweepName, password_prompt
 
 
 def resume(  # noqa: PLR0913 - one parameter per option
@@ -19,9 +19,7 @@ def resume(  # noqa: PLR0913 - one parameter per option
         typer.Option("--trial", help="Try this failed trial again, or let this paused one go on; may be repeated."),
     ] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Complete trials go on to a raised budget.updates.")] = False,
-    accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Go on although code, versions or data have changed.")
-    ] = False,
+    accept_changes: AcceptChanges = False,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Import the units that a ledger names which others may write.")
     ] = False,

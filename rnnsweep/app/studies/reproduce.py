@@ -105,12 +105,18 @@ def _seconds_per_update(config: SweepConfig) -> float:
     return OVERHEAD * sum(second) / max(1, len(second)) / PROBE_UPDATES
 
 
-def run(task: Reproduction, display: Callable[[str], Watcher] = LiveProgress) -> Outcome | None:
+def run(
+    task: Reproduction, display: Callable[[str], Watcher] = LiveProgress, *, accept_changes: bool = False
+) -> Outcome | None:
     """Run what is not complete yet; returns the first outcome that is no success, or None.
 
     Args:
         task: what `prepare` returned.
         display: sweep name -> context manager that yields who is told about the run.
+        accept_changes: go on with what was begun although code, versions or data have changed.
+
+    Raises:
+        ConfigError: they have, and that is not accepted.
     """
     from rnnsweep.sweep.rebuild import Reopen
 
@@ -124,7 +130,7 @@ def run(task: Reproduction, display: Callable[[str], Watcher] = LiveProgress) ->
                 if state is SweepState.COMPLETE and not raised:
                     continue
                 stored = runs.stored_config(task.where, config.plan.name, raised)
-                outcome = runs.resume(stored, Reopen(extend=bool(raised)), watcher)
+                outcome = runs.resume(stored, Reopen(extend=bool(raised)), watcher, accept_changes=accept_changes)
         if outcome.state is not SweepState.COMPLETE:
             return outcome
     return None
