@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.cpu.lines import add_scaled, dot
-from rnnsweep.core.cpu.matrix_memories import steps_of
+from rnnsweep.core.cpu.matrix_memories import added, divisor_of, steps_of
 from rnnsweep.core.cpu.numbers import at, exponential, number, zero_of
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
 from rnnsweep.core.recurrence.cpu.emit.vectors import Ahead, fetch_ahead, item_bytes
@@ -79,10 +79,7 @@ def last_query_kernel(zero, job, scale):
         for t in range(T - 1, -1, -1):
             here = ((p * T + t) * B + b) * N + n
             _answer(zero, job, x, here, begin + t * job.step_apart, exponential(total + (write[here] - lost)), inside)
-            y = keep[here] - lost
-            more = total + y
-            lost = (more - total) - y
-            total = more
+            total, lost = added(total, lost, keep[here])
         of_memory = zero
         if job.memory != 0:
             of_memory = _answer_of_memory(zero, job, x, exponential(total), inside)
@@ -103,12 +100,7 @@ def _to_read(zero, job, x, last, scale):
     drives, errors, read = at(job.drives, zero), at(job.errors, zero), at(job.read, zero)
     query, to_query = at(job.query, zero), at(job.to_query, zero)
     to_read, to_gate, seen = at(job.to_read, zero), at(job.to_gate, zero), at(job.seen, zero)[x]
-    level, largest = at(job.m, zero)[x], number(job.largest, zero)
-    # compared, as NaN is to pass
-    level = largest if level > largest else -largest if level < -largest else level
-    bound, size = exponential(-level), abs(seen)
-    divisor = size if size >= bound else bound
-    total = zero
+    divisor, total = divisor_of(seen, at(job.m, zero)[x], number(job.largest, zero)), zero
     for d in range(D):
         g, y, i = errors[x * D + d], read[x * D + d], x * D + d
         o = one / (exponential(-drives[last + 3 * N * D + d]) + one)
@@ -117,7 +109,7 @@ def _to_read(zero, job, x, last, scale):
         total += to_read[i] * y
         query[i], to_query[i] = drives[last + d] * scale, zero
     # |n q| is the divisor where it is the larger one, else e^-m
-    if not size >= bound or seen == 0:
+    if abs(seen) != divisor or seen == 0:
         return zero
     return -total if seen > 0 else total
 

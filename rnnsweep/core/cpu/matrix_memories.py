@@ -21,13 +21,27 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import TensorAddresses
 
 
 @part
+def added(total, lost, x):
+    """The total with x, and what this addition made too much of; `lost` is that of the one before."""
+    y = x - lost
+    more = total + y
+    return more, (more - total) - y
+
+
+@part
+def divisor_of(seen, level, largest):
+    """max(|n q|, e^-m), m counts up to +-`largest`; see `memory_records.divisor_of`."""
+    # compared, as NaN is to pass
+    level = largest if level > largest else -largest if level < -largest else level
+    size, bound = abs(seen), exponential(-level)
+    return size if size >= bound else bound
+
+
+@part
 def _add(total, lost, x, count):
     """x to each of the first totals; `lost` is what the last addition made too much of."""
     for s in range(count):
-        y = x - lost[s]
-        more = total[s] + y
-        lost[s] = (more - total[s]) - y
-        total[s] = more
+        total[s], lost[s] = added(total[s], lost[s], x)
 
 
 @kernel

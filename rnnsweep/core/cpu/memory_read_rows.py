@@ -16,6 +16,7 @@ import math
 from typing import NamedTuple
 
 from rnnsweep.core.cpu.lines import gated_quotient, weigh
+from rnnsweep.core.cpu.matrix_memories import added, divisor_of
 from rnnsweep.core.cpu.numbers import exponential, log1p, number
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.products import Product
@@ -279,9 +280,7 @@ def _read_chunk(zero, job, count, logs, at, here, x):  # noqa: PLR0913
             scores, keep = here.scores + (t - first) * V * size, load(zero, job.keep + logs + t * apart)
             sums = (here.total, here.lost, here.write)
             weigh(scores, sums, t, padded(zero, end), keep, _scale(zero, job))
-            more = keep - lost
-            lost = ((faded + more) - faded) - more
-            faded += more
+            faded, lost = added(faded, lost, keep)
             if job.carries != 0:
                 _fade(zero, job, t - first, exponential(faded), at + t * job.step_apart * size, here)
         _read(zero, job, count, end, end - first, here)
@@ -343,10 +342,7 @@ def _show(zero, job, logs, line, gate, here, x):  # noqa: PLR0913
     """y = C q / max(|n q|, e^-m), and h = sigmoid(o) y; m counts up to +-`largest`."""
     size, E, D, largest = item_bytes(zero), job.E, job.D, number(job.largest, zero)
     seen, level = load(zero, here.read + (line * E + D) * size), load(zero, job.m + logs)
-    # compared, as NaN is to pass
-    level = largest if level > largest else -largest if level < -largest else level
-    bound = exponential(-level)
-    divisor = abs(seen) if abs(seen) >= bound else bound
+    divisor = divisor_of(seen, level, largest)
     store(zero, seen, job.inside + logs)
     # a row has one state more than steps
     behind = (x // (job.B * job.N) + 1) * job.B * job.N * D * size
