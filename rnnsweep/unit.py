@@ -102,7 +102,8 @@ class Unit:
         fixed: structural fields: a `Range`, or the tuple of allowed values.
         metrics: what it reports beside the metrics that every row has: key -> words. The key is ``topic/quantity``; how
             it is measured is up to the group (`Tally` for controllers, `Task.measure`, `Family.counted`).
-        asks_host: whether its part of an update reads numbers on the host, so that no device can replay updates alone.
+        asks_host: whether its part of an update reads numbers on the host, or changes what Python remembers: such
+            updates are called each time, and neither a device's graph nor the host's (`core.host_graph`) repeats them.
         unit_group: the group that it belongs to, which is the folder of its yaml and its key in a config.
         unit_name: the name of its yaml, by which it is chosen and spoken of. The loader sets it; a unit that Python
             code makes directly goes by its class's name. It is no part of what the unit is: equality and shape keys

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int64
 from numba import njit
 from torch import Tensor
 
+from rnnsweep.core.host_graph import launch_on_arrays
 from rnnsweep.core.rng import BATCH, SEQUENCE, block, kernels_on, stream_of, words_torch
 
 _LEVELS = 1 << 16
@@ -76,9 +77,9 @@ class MaskDraws:
         stream = stream_of(f"{name} of layer {self.layer}") | domain
         dropped = (rate.double() * _LEVELS).round().to(torch.int64)
         if self.compiled and rate.device.type == "cpu":
-            out = np.empty((len(ids), T, ids.shape[1], K), np.float32 if rate.dtype == torch.float32 else np.float64)
-            _fill_kept(self.keys.contiguous().numpy(), ids.contiguous().numpy(), stream, dropped.numpy(), out)
-            return torch.from_numpy(out)
+            out = torch.empty((len(ids), T, ids.shape[1], K), dtype=rate.dtype)
+            launch_on_arrays(_fill_kept, self.keys, ids, stream, dropped, out)
+            return out
         return self._kept_torch(ids, stream, dropped, T, K).to(rate.dtype)
 
     def _kept_torch(self, ids: Tensor, stream: int, dropped: Tensor, T: int, K: int) -> Tensor:

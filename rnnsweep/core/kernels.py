@@ -19,6 +19,8 @@ from jaxtyping import Float, Float64, Int8, Int64, Num, Shaped
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from rnnsweep.core.host_graph import launch
+
 
 def kernels_for(what: str, device: torch.device) -> ModuleType | None:
     """The module of `core.gpu` or `core.cpu` with this name where its kernels run; None where torch does it.
@@ -113,6 +115,13 @@ class LastStep:
     b_out: Float[Tensor, "P O"] | None
 
 
+def _require_within(name: str, tensor: Int64[Tensor, " P"], low: int, high: int) -> None:
+    # for so few numbers many times faster than a reduction
+    values: list[int] = tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if values and not (low <= min(values) and max(values) <= high):
+        raise ValueError(f"{name} = {values} is not within {low}..{high}")
+
+
 _CHECKED: MutableMapping[Tensor, tuple[int, int, int]] = WeakTensorKeyDictionary()
 """Of tensors on a device whose range was asserted: their version then, and the range."""
 
@@ -170,10 +179,7 @@ class KernelArguments:
         """The tensor without gaps, int64 [count] with low <= values <= high: a kernel walks as far as they say."""
         self.check(name, tensor, (count,), torch.int64)
         if tensor.device.type == "cpu":
-            # for so few numbers many times faster than a reduction
-            values: list[int] = tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            if values and not (low <= min(values) and max(values) <= high):
-                raise ValueError(f"{name} = {values} is not within {low}..{high}")
+            launch(_require_within, name, tensor, low, high)
         elif count and _CHECKED.get(tensor) != (tensor._version, low, high):  # pyright: ignore[reportPrivateUsage]
             # Asserted where they are: to read them here would wait for everything that the device has still to do.
             inside = (tensor.clamp(low, high) == tensor).all()

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
 
+from rnnsweep.core.host_graph import asked, may_ask
 from rnnsweep.core.kernels import kernels_for
 
 LANES = 16
@@ -139,7 +140,7 @@ def readable(x: Shaped[Tensor, ...]) -> bool:
 
 def known_all(flags: Bool[Tensor, ...]) -> bool:
     """Whether all flags are known to be true; where it cannot be known without waiting, no."""
-    return readable(flags) and bool(flags.all())
+    return readable(flags) and may_ask() and asked(lambda: bool(flags.all()))
 
 
 def row_sum(x: Float[Tensor, "P M N"]) -> Float[Tensor, "P N"]:

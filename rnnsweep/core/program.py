@@ -117,9 +117,9 @@ class Program:
 
     @cached_property
     def replays(self) -> bool:
-        """Whether an update can be recorded and replayed by the device: no unit asks the host."""
+        """Whether an update can be recorded and replayed: no unit asks the host."""
         units = (*self.row_units.values(), self.task, self.readout, self.embedding)
-        return self.device.type == "cuda" and not any(unit.asks_host for unit in units)
+        return self.device.type in ("cuda", "cpu") and not any(unit.asks_host for unit in units)
 
     @cached_property
     def engines(self) -> tuple[Engine, ...]:
@@ -156,7 +156,7 @@ class Program:
         """Rows trained together; None = the whole pack.
 
         The engine's tile is meant for records of the family's loop at T = 100, B = 10, H = 100; small records allow
-        more rows, which share the cost of calling torch, and large ones fewer, so that a tile stays in the last level
+        more rows, which share the cost of calling kernels, and large ones fewer, so that a tile stays in the last level
         of cache.
         """
         # On a GPU no cache would be left: all rows at once, whatever runs their loops.
@@ -164,8 +164,9 @@ class Program:
             return None
         # In proportion to the record: twice as long a record, half as many rows.
         fitting = self.engine.tile * standard_bytes(self.family) // self.record_bytes
-        # At least 4: below that, calling torch would cost more than cache misses do.
-        return max(4, min(8 * self.engine.tile, fitting))
+        # At least 4: below that, calling kernels would cost more than cache misses do. Two for each thread: rows end at
+        # different times.
+        return max(4, 2 * getattr(self.engine, "threads", 1), min(8 * self.engine.tile, fitting))
 
     @cached_property
     def activation(self) -> Activation:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from rnnsweep.core import numerics
+from rnnsweep.core import host_graph, numerics
 
 _LARGEST = 1 << 24
 """Bytes of arguments that are worth a copy: beyond, what is remembered would count in a worker's memory."""
@@ -26,7 +26,8 @@ class Remembered(Generic[Result]):
 
     A map from parameters to matrices is wanted for the loop and again on the way back, its eigenvalues after a step and
     again before the next one: `work` must be a function of its arguments' numbers alone. The caller must not write into
-    a result. Where a graph is recorded, or numbers cannot be read without waiting for a device, `work` is called.
+    a result. Where numbers cannot be read without waiting for a device, or a way back is recorded, `work` is called;
+    where an update is recorded, once for the same memory.
 
     Example:
         >>> calls = []
@@ -47,6 +48,8 @@ class Remembered(Generic[Result]):
         """The result for these tensors."""
         if not _comparable(arguments):
             return self._work(*arguments)
+        if (graph := host_graph.recording()) is not None:
+            return self._within(graph, arguments)
         for given, result in self._last:
             if all(_same(x, y) for x, y in zip(given, arguments, strict=True)):
                 return result
@@ -55,6 +58,15 @@ class Remembered(Generic[Result]):
         result = self._work(*copies)
         self._last = ((copies, result), *self._last)[:_COUNT]
         return result
+
+    def _within(self, graph: host_graph.HostGraph, arguments: tuple[Tensor, ...]) -> Result:
+        """What was made before in the same update, of the same memory: parameters are written at its end."""
+        key = (self, *((host_graph.address_of(x), x.shape, x.stride(), x.dtype) for x in arguments))
+        if key not in graph.results:
+            if any(graph.lent(x) for x in arguments):
+                host_graph.refuse("results of passing memory are remembered")
+            graph.results[key] = self._work(*(x.clone(memory_format=torch.contiguous_format) for x in arguments))
+        return graph.results[key]
 
 
 def _comparable(arguments: tuple[Tensor, ...]) -> bool:

@@ -41,6 +41,8 @@ from jaxtyping import Float, Float64, Int64
 from numba import njit
 from torch import Tensor
 
+from rnnsweep.core import host_graph
+
 Split = Literal["train", "valid", "test"]
 
 _MASK = 0xFFFFFFFF
@@ -198,25 +200,25 @@ def normals(keys: Int64[Tensor, " P"], n: int, stream: int) -> Float64[Tensor, "
     Numerics:
         The radius comes from U(0, 1], so that log(0) cannot occur; |x| <= 8.6.
     """
-    return _per_row(_fill_normals, keys, n, stream, np.float64)
+    return _per_row(_fill_normals, keys, n, stream, torch.float64)
 
 
 def uniforms53(keys: Int64[Tensor, " P"], n: int, stream: int) -> Float64[Tensor, "P n"]:
     """U[0, 1) with 53 bits, float64 [P, n], on the CPU."""
-    return _per_row(_fill_uniforms, keys, n, stream, np.float64)
+    return _per_row(_fill_uniforms, keys, n, stream, torch.float64)
 
 
 def permutations(keys: Int64[Tensor, " P"], n: int, stream: int) -> Int64[Tensor, "P n"]:
     """One random permutation of 0..n-1 per row, int64 [P, n], on the keys' device (Fisher and Yates)."""
-    return _per_row(_fill_permutations, keys, n, stream, np.int64).to(keys.device)
+    return _per_row(_fill_permutations, keys, n, stream, torch.int64).to(keys.device)
 
 
-def _per_row(loop, keys: Tensor, n: int, stream: int, dtype: type) -> Tensor:
+def _per_row(loop, keys: Tensor, n: int, stream: int, dtype: torch.dtype) -> Tensor:
     # On the CPU always: normals go through libm, whose last bit differs between devices.
     keys = keys.cpu().contiguous()
-    out = np.empty((keys.shape[0], n), dtype=dtype)
-    loop(keys.numpy(), stream | ROW, out)
-    return torch.from_numpy(out)
+    out = torch.empty((keys.shape[0], n), dtype=dtype)
+    host_graph.launch_on_arrays(loop, keys, stream | ROW, out)
+    return out
 
 
 def block_torch(counter: Words4, key: tuple[Int64[Tensor, " ..."], Int64[Tensor, " ..."]]) -> Words4:
@@ -274,9 +276,9 @@ def _fill_all(keys, ids, stream, out):
 
 def words_compiled(keys: Int64[Tensor, " P"], ids: Int64[Tensor, "P B"], stream: int, n: int) -> Int64[Tensor, "P B n"]:
     """As `words_torch`, for tensors on the CPU."""
-    out = np.empty((*ids.shape, -(-n // 4) * 4), dtype=np.int64)
-    _fill_all(keys.contiguous().numpy(), ids.contiguous().numpy(), stream, out)
-    return torch.from_numpy(out)[:, :, :n]
+    out = torch.empty((*ids.shape, -(-n // 4) * 4), dtype=torch.int64)
+    host_graph.launch_on_arrays(_fill_all, keys, ids, stream, out)
+    return out[:, :, :n]
 
 
 @njit(inline="always")

@@ -17,7 +17,7 @@ from rnnsweep.app.config.point import resolve_point
 from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
 from rnnsweep.core.pack import Member, Pack, Streams
 from rnnsweep.core.recurrence.gpu import available
-from rnnsweep.core.replay import Repeated
+from rnnsweep.core.replay import Repeated, cuda_graph
 from rnnsweep.core.tile import Tile, tiles, update
 from rnnsweep.core.training import train_rung
 from tests.kit.networks import assert_same_row
@@ -87,16 +87,10 @@ def asks_host(pack: Pack) -> bool:
 
 
 def record(work: Callable[[], object]) -> Callable[[], object]:
-    """As `replay.cuda_graph`: record once, then replay; recording does the work here, so the first replay is saved."""
+    """As `replay.cuda_graph`: do it once, then replay."""
     with without_host() as recorded:
         work()
-    done = iter([None])
-
-    def replay() -> None:
-        if next(done, recorded) is recorded:
-            recorded.replay()
-
-    return replay
+    return recorded.replay
 
 
 @pytest.mark.parametrize(("group", "file"), cases())
@@ -131,13 +125,15 @@ def test_maps_are_replayed_by_their_kernels_alone(family, monkeypatch):
             record(lambda: update(tile, tile.tally))
 
 
-def test_what_cannot_be_recorded_is_called_and_said():
+def test_what_cannot_be_recorded_is_called_and_said(monkeypatch: pytest.MonkeyPatch):
     done: list[int] = []
 
-    def refuse(work: Callable[[], object]) -> Callable[[], object]:
+    def refuse(graph: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    again = Repeated(lambda: done.append(1), refuse)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    again = Repeated(lambda: done.append(1), cuda_graph)
     again()
     with pytest.warns(RuntimeWarning, match="not replayed: operation not permitted when stream is capturing$"):
         again()

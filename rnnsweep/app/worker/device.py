@@ -10,7 +10,7 @@ import torch
 
 from rnnsweep.app.environment import cores as all_cores
 from rnnsweep.app.environment import processor
-from rnnsweep.core import host_threads
+from rnnsweep.core import host_graph, host_threads
 from rnnsweep.core.program import Program
 from rnnsweep.core.recurrence.cpu.engine.dispatch import use_threads
 
@@ -39,8 +39,11 @@ def rows_that_fit(program: Program, device: torch.device) -> int:
     """How many rows of a program a device holds: half of its free memory over a row's bytes; at least 1."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     # one tile's record is there however many rows there are; the other half of the memory is for what is not counted
-    tile = (program.tile_rows or 0) * program.record_bytes
-    return max(1, min(_MOST_ROWS.get(device.type, 512), int((0.5 * free - tile) / row_bytes(program))))
+    rows = program.tile_rows
+    tile = (rows or 0) * program.record_bytes
+    # at most: what a tile's recorded update holds on to
+    graph = host_graph.MOST_BYTES // rows if rows and program.replays else 0
+    return max(1, min(_MOST_ROWS.get(device.type, 512), int((0.5 * free - tile) / (row_bytes(program) + graph))))
 
 
 def device_name(device: torch.device) -> str:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
-from rnnsweep.core import numerics
+from rnnsweep.core import host_graph, numerics
 from rnnsweep.core.loops import top_of
 from rnnsweep.core.types import Capability
 from rnnsweep.errors import ConfigError, nearest
@@ -53,6 +53,7 @@ class Tally:
 
     def begin(self, alive: Bool[Tensor, " P"]) -> None:
         """An update of these rows begins."""
+        host_graph.lasts()
         self.alive = self._rows = alive
 
     def among(self, rows: Bool[Tensor, " P"] | None) -> None:
@@ -75,21 +76,20 @@ class Tally:
     def _add(totals: dict[str, Tensor], key: str, value: Tensor) -> None:
         # In place, so that a replayed update adds to the same memory; from 0 also the first time, as -0 + 0 is 0.
         if key not in totals:
-            totals[key] = torch.zeros_like(value, dtype=torch.float64)
+            totals[key] = _begun(value, torch.float64)
         totals[key] += value  # which makes it float64 on the way: a launch less than to make it so before
 
     def of_mean(self, key: str, like: Shaped[Tensor, " P"]) -> tuple[Float64[Tensor, " P"], Float64[Tensor, " P"]]:
         """The total of `key`, and how many values each row added to it: for who adds to them without `mean`."""
         for totals in (self.sums, self.counts):
             if key not in totals:
-                totals[key] = torch.zeros_like(like, dtype=torch.float64)
+                totals[key] = _begun(like, torch.float64)
         return self.sums[key], self.counts[key]
 
     def of_count(self, key: str, like: Shaped[Tensor, " P"]) -> tuple[Float64[Tensor, " P"], Bool[Tensor, " P"]]:
         """The count of `key`, and which rows it was looked at for: for who counts without `count`."""
         if key not in self.sums:
-            self.sums[key] = torch.zeros_like(like, dtype=torch.float64)
-            self.seen[key] = torch.zeros_like(like, dtype=torch.bool)
+            self.sums[key], self.seen[key] = _begun(like, torch.float64), _begun(like, torch.bool)
         return self.sums[key], self.seen[key]
 
     def count(self, key: str, flag: Bool[Tensor, " P"]) -> None:
@@ -98,7 +98,7 @@ class Tally:
         value = (flag & alive).to(torch.float64)
         self._add(self.sums, key, value)
         if key not in self.seen:
-            self.seen[key] = torch.zeros_like(alive)
+            self.seen[key] = _begun(alive, torch.bool)
         self.seen[key] |= alive
 
     def values(self) -> dict[str, Float64[Tensor, " P"]]:
@@ -109,6 +109,12 @@ class Tally:
             key: total + blank[key] if key in blank else total / (self.counts.get(key, 0) + self.whole.get(key, 0))
             for key, total in self.sums.items()
         }
+
+
+def _begun(like: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 for each row; made once, whatever else of an update is done again."""
+    with host_graph.aside():
+        return torch.zeros_like(like, dtype=dtype)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from torch import Tensor
 from rnnsweep.core.cpu.lines import add_scaled, dot
 from rnnsweep.core.cpu.matrix_memories import added, divisor_of, steps_of
 from rnnsweep.core.cpu.numbers import at, exponential, number, zero_of
+from rnnsweep.core.host_graph import launch
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
 from rnnsweep.core.recurrence.cpu.emit.vectors import Ahead, fetch_ahead, item_bytes
 from rnnsweep.core.recurrence.cpu.engine.dispatch import TensorAddresses
@@ -259,7 +260,7 @@ def answers(
         at_.view("of_values", of_values, steps), at_.view("to_write", to_write, steps),
         at_.view("to_keep", to_keep, steps),
     )  # fmt: skip
-    last_query_kernel(zero, job, type(zero)(D**-0.5))
+    launch(last_query_kernel, zero, job, type(zero)(D**-0.5))
     return ToLast(query, to_query, to_read, to_gate, of_keys, of_values, to_write, to_keep)
 
 
@@ -281,5 +282,5 @@ def path(
         *(at_.read(name, x, tuple(x.shape)) for name, x in vars(found).items()),
         path=at_.view("path", out, (P, 1 + I, W)),
     )  # fmt: skip
-    path_kernel(zero_of(dtype), job)
+    launch(path_kernel, zero_of(dtype), job)
     return out

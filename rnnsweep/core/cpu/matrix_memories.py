@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core.cpu.numbers import at, exponential, number, zero_of
+from rnnsweep.core.host_graph import address_of, launch
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
 from rnnsweep.core.recurrence.cpu.engine.dispatch import TensorAddresses
 
@@ -134,8 +135,8 @@ def pair_weights(keep: Float[Tensor, "X end"], write: Float[Tensor, "X end"], fi
     at_ = TensorAddresses(keep.dtype)
     if keep.stride() != write.stride() or keep.stride(1) != 1:
         keep, write = keep.contiguous(), write.contiguous()
-    pair_weights_kernel(
-        zero_of(keep.dtype), keep.data_ptr(), write.data_ptr(), keep.stride(0),
+    launch(
+        pair_weights_kernel, zero_of(keep.dtype), address_of(keep), address_of(write), keep.stride(0),
         at_.view("weights", out, (X, end - first, end)), X, end, first,
     )  # fmt: skip
     return out
@@ -158,7 +159,7 @@ def lines(
         P, B, N, D, K, E, L, first, end, address, *apart,
         at_.view("q", q, (X, L, K)), at_.view("k", k, (X, L, K)), at_.view("v", v, (X, L, E)),
     )  # fmt: skip
-    lines_kernel(zero, job, type(zero)(D**-0.5))
+    launch(lines_kernel, zero, job, type(zero)(D**-0.5))
     return q, k, v
 
 

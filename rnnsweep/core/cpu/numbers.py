@@ -19,6 +19,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic as _intrinsic
 from torch import Tensor
 
+from rnnsweep.core.host_graph import address_of, launch
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
 from rnnsweep.core.recurrence.cpu.emit import formulas
 from rnnsweep.core.recurrence.cpu.emit.vector import Single, Vec
@@ -226,7 +227,7 @@ def rows_finite(x: Float[Tensor, "P N"]) -> Bool[Tensor, " P"]:
 def corrections(beta: Float[Tensor, "P 1"], taken: Float[Tensor, "P 1"]) -> Float[Tensor, "P 1"]:
     """See `optimizers.base.correction`."""
     beta, taken, out = beta.contiguous(), taken.to(beta).contiguous(), torch.empty_like(beta)
-    corrections_kernel(beta.data_ptr(), taken.data_ptr(), len(beta), out.data_ptr(), zero_of(beta.dtype))
+    launch(corrections_kernel, address_of(beta), address_of(taken), len(beta), address_of(out), zero_of(beta.dtype))
     return out
 
 
@@ -234,7 +235,7 @@ def roots(x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     """See `optimizers.base.root`."""
     x = x.contiguous()
     out = torch.empty_like(x)
-    roots_kernel(x.data_ptr(), x.numel(), out.data_ptr(), zero_of(x.dtype))
+    launch(roots_kernel, address_of(x), x.numel(), address_of(out), zero_of(x.dtype))
     return out
 
 
@@ -247,5 +248,5 @@ def _per_row(x: Tensor, run: Any, out: Tensor, *more: Any) -> Tensor:
     # rows may lie apart: a parameter's in a slab of all
     if x.shape[1] > 1 and x.stride(1) != 1:
         x = x.contiguous()
-    run(x.data_ptr(), *x.shape, x.stride(0), out.data_ptr(), zero_of(x.dtype), *more)
+    launch(run, address_of(x), *x.shape, x.stride(0), address_of(out), zero_of(x.dtype), *more)
     return out

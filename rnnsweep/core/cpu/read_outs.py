@@ -19,6 +19,7 @@ from numba.core import types
 from torch import Tensor
 
 from rnnsweep.core.cpu.numbers import at, intrinsic, number, zero_of
+from rnnsweep.core.host_graph import launch
 from rnnsweep.core.kernels import LastStep
 from rnnsweep.core.losses import FUSED, Loss
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
@@ -238,5 +239,5 @@ def read_last(
         at.view("errors", found.errors, (P, B, O)), at.view("dh", found.h, (P, B, H)),
         at.view("dw", found.w_out, (P, H, O)), at.view("dbias", found.b_out, (P, O)),
     )  # fmt: skip
-    read_out_kernel(zero_of(h.dtype), job, P)
+    launch(read_out_kernel, zero_of(h.dtype), job, P)
     return found

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rnnsweep.core.cpu.formulas import kernel_of
 from rnnsweep.core.cpu.numbers import LANES, at, entries, finite, number, put, row_norm, zero_of
+from rnnsweep.core.host_graph import launch
 from rnnsweep.core.kernels import Cells, Limit, Rows, Told
 from rnnsweep.core.optimizers.base import StepFormula
 from rnnsweep.core.recurrence.cpu.compiling import part
@@ -188,8 +189,9 @@ def take_steps(  # noqa: PLR0913
     """
     P, at = len(rows.params), TensorAddresses(rows.params.dtype)
     let = None if admitted is None else admitted.view(torch.int8)
-    kernel_of(step_kernel, _moved, formula.step)(
-        zero_of(at.dtype), *_kept(rows, limit, told), P, at.read("gradients", gradients, tuple(rows.params.shape)),
+    launch(
+        kernel_of(step_kernel, _moved, formula.step), zero_of(at.dtype), *_kept(rows, limit, told), P,
+        at.read("gradients", gradients, tuple(rows.params.shape)),
         at.read("loss", loss, (P,)), at.read("admitted", let, (P,), torch.int8),
     )  # fmt: skip
 
@@ -199,8 +201,9 @@ def proposed(
 ) -> Float[Tensor, "P N"]:
     """The steps that `take_steps` would take, for who judges them; nothing is changed, nothing told."""
     P, at, steps = len(rows.params), TensorAddresses(rows.params.dtype), torch.empty_like(rows.params)
-    kernel_of(propose_kernel, _moved, formula.step)(
-        zero_of(at.dtype), *_kept(rows, limit, told), P, at.read("gradients", gradients, tuple(rows.params.shape)),
+    launch(
+        kernel_of(propose_kernel, _moved, formula.step), zero_of(at.dtype), *_kept(rows, limit, told), P,
+        at.read("gradients", gradients, tuple(rows.params.shape)),
         at.view("steps", steps, tuple(rows.params.shape)),
     )  # fmt: skip
     return steps

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.families.orthogonal_maps import definite_inverse
+from rnnsweep.core.host_graph import asked
 from rnnsweep.core.recurrence.cpu.engine.skew_exponentials import Approximant, skew_exponentials
 from rnnsweep.core.recurrence.cpu.engine.skew_inverses import skew_inverses
 from rnnsweep.core.recurrence.gpu import available
@@ -177,7 +178,7 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
         return by_products(a)
     largest = _LARGEST[a.dtype] ** 2
     found = skew_exponentials().forward(a, Approximant(_EVEN, _ODD, largest, _MOST))
-    if bool(found.steady.all()):
+    if numerics.known_all(found.steady):
         return found
     rest = ~found.steady
     others = by_products(a[rest])
@@ -192,7 +193,7 @@ def by_products(a: Float[Tensor, "P N N"]) -> ProductExponential:
     size = second.detach().abs().sum(1).amax(1) / _LARGEST[a.dtype] ** 2
     # size < 2^e: after e / 2 halvings, rounded up, it is below 1.
     halvings = torch.div(numerics.exponent_of(size) + 1, 2, rounding_mode="floor").clamp(min=0, max=_MOST)
-    squarings = int(halvings.max()) if numerics.readable(a) else _MOST
+    squarings = asked(lambda: int(halvings.max())) if numerics.readable(a) else _MOST
     if squarings:
         power = -halvings[:, None, None]
         padded, second = numerics.scale_by_power(padded, power), numerics.scale_by_power(second, 2 * power)

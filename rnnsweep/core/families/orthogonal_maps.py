@@ -131,7 +131,7 @@ def _composed_cayley(stored: Tensor, diagonal: Tensor, inverse: Callable[[Tensor
 
 def _unsteady(found: Tensor, steady: Tensor, work: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
     """`found` with the rows that are not steady replaced by `work` of theirs."""
-    if not bool(steady.all()):
+    if not numerics.known_all(steady):
         found[~steady] = work(*(x[~steady] for x in arguments))
     return found
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rnnsweep.core import numerics
+from rnnsweep.core import host_graph, numerics
 from rnnsweep.core.families.leading_powers import leaders_by_squaring
 from rnnsweep.core.remembered import Remembered
 
@@ -68,10 +68,13 @@ def _leaders(matrices: Tensor) -> Leading:
     tie = tie_tolerance(matrices.shape[-1], matrices.dtype)
     if not numerics.readable(matrices):
         return Leading(*leaders_by_squaring(matrices, tie))
+    return Leading(*host_graph.called(_row_by_row, matrices, tie))
+
+
+def _row_by_row(matrices: Tensor, tie: float) -> tuple[Tensor, Tensor, Tensor]:
     each = [_leading(matrix, tie) for matrix in matrices.double()]
     rho = torch.tensor([item[0] for item in each], dtype=torch.float64)
-    tied = torch.tensor([item[2] for item in each])
-    return Leading(rho, torch.stack([item[1] for item in each]), tied)
+    return rho, torch.stack([item[1] for item in each]), torch.tensor([item[2] for item in each])
 
 
 def _leading(matrix: Tensor, tie: float) -> tuple[float, Tensor, bool]:

@@ -23,6 +23,7 @@ from torch.nn.functional import pad
 
 from rnnsweep.core import numerics
 from rnnsweep.core.activations import Activation
+from rnnsweep.core.host_graph import asked
 from rnnsweep.core.recurrence.base import Engine, Tangent
 from rnnsweep.core.recurrence.reference import ReferenceEngine, read_state, unzoned, zoned
 from rnnsweep.core.sequence_lengths import own_steps
@@ -309,7 +310,7 @@ class CellEngine(ReferenceEngine):
 
 def _whole_from(lengths: Int64[Tensor, "P ..."], T: int) -> int:
     """The step from which on all sequences are known to be at work; T where that cannot be known without waiting."""
-    return T - int(lengths.min()) if numerics.readable(lengths) else T
+    return T - asked(lambda: int(lengths.min())) if numerics.readable(lengths) else T
 
 
 class _Product:

@@ -13,6 +13,7 @@ from numba import njit
 from torch import Tensor
 
 from rnnsweep.core import rng
+from rnnsweep.core.host_graph import launch_on_arrays
 from rnnsweep.core.losses import SQUARED_ERROR, Loss
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.success import absolute_errors, squared_errors
@@ -114,8 +115,7 @@ def _write(draws: Draws, lengths: Tensor, positions: Tensor, inputs: Tensor, *, 
 
 def _write_compiled(draws: Draws, lengths: Tensor, positions: Tensor, inputs: Tensor, *, signed: bool) -> Tensor:
     """As `_write`, on the CPU."""
-    keys, ids = draws.keys.contiguous().numpy(), draws.ids.contiguous().numpy()
-    return torch.from_numpy(_fill(keys, ids, lengths.numpy(), positions.numpy(), inputs.numpy(), signed))
+    return launch_on_arrays(_fill, draws.keys, draws.ids, lengths, positions, inputs, signed)
 
 
 @njit(nogil=True, cache=True)

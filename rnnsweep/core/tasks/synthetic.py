@@ -20,6 +20,7 @@ from numba import njit
 from torch import Tensor
 
 from rnnsweep.core import rng
+from rnnsweep.core.host_graph import launch_on_arrays
 from rnnsweep.core.kernels import kernels_for
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.base import Task
@@ -215,9 +216,7 @@ class Synthetic(LengthTask):
         # The compiled loop gets plain numbers and tables: it knows no task.
         low, high = self.length_bounds
         setting = np.array([low, high - low + 1, self.prolonged, self.max_length])
-        keys, ids, batch_ids = (given.contiguous().numpy() for given in (draws.keys, draws.ids, draws.batch_ids))
-        lengths, positions = _place(keys, ids, batch_ids, setting, table)
-        return torch.from_numpy(lengths), torch.from_numpy(positions)
+        return launch_on_arrays(_place, draws.keys, draws.ids, draws.batch_ids, setting, table)
 
     @abstractmethod
     def windows(self, length: Whole) -> list[tuple[Whole, Whole]]:

@@ -13,6 +13,7 @@ from numba import njit
 from torch import Tensor
 
 from rnnsweep.core import rng
+from rnnsweep.core.host_graph import launch_on_arrays
 from rnnsweep.core.rng import Draws
 from rnnsweep.core.tasks.onehot import codes_of
 from rnnsweep.core.tasks.success import argmax_errors
@@ -121,8 +122,7 @@ def _write(draws: Draws, lengths: Tensor, positions: Tensor, inputs: Tensor) -> 
 
 def _write_compiled(draws: Draws, lengths: Tensor, positions: Tensor, inputs: Tensor) -> Tensor:
     """As `_write`, on the CPU."""
-    arrays = (draws.keys, draws.ids, lengths, positions, inputs)
-    return torch.from_numpy(_fill(*(array.contiguous().numpy() for array in arrays)))
+    return launch_on_arrays(_fill, draws.keys, draws.ids, lengths, positions, inputs)
 
 
 @njit(nogil=True, cache=True)

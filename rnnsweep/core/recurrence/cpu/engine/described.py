@@ -27,7 +27,7 @@ class DescribedEngine(OneCellEngine):
     """
 
     name = "cpu"
-    tile: int | None = 16
+    tile: int | None = 8
     regularised = False
 
     def __init__(self, cell: DescribedCell, threads: int | None = None) -> None:

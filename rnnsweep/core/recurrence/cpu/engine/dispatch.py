@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Int64, Num, Shaped
 from torch import Tensor
 
+from rnnsweep.core import host_graph
 from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
 from rnnsweep.core.sequence_lengths import row_lengths
@@ -39,6 +40,7 @@ _NOTHING = torch.zeros(8, dtype=torch.float64)
 class _Buffer:
     raw: np.ndarray
     start: int
+    memory: range
 
     def idle(self) -> bool:
         """Whether no tensor and no view of one uses the buffer: each holds a reference to the array."""
@@ -63,6 +65,7 @@ class Workspace:
         size = count * dtype.itemsize
         # By exact size: a pack asks for the same few sizes at every update.
         buffer = self._idle(size) or self._new(size)
+        host_graph.lends(buffer)
         return torch.frombuffer(buffer.raw, dtype=dtype, count=count, offset=buffer.start).view(shape)
 
     def _idle(self, size: int) -> _Buffer | None:
@@ -71,7 +74,8 @@ class Workspace:
     def _new(self, size: int) -> _Buffer:
         self._drop_idle_beyond(_LARGEST_IDLE - size)
         raw = np.empty(size + 2 * ALIGN, dtype=np.uint8)  # one for the alignment, one for reads beyond the end
-        buffer = _Buffer(raw, -raw.ctypes.data % ALIGN)
+        address = raw.ctypes.data
+        buffer = _Buffer(raw, -address % ALIGN, range(address, address + len(raw)))
         del raw  # a name of its own would make the buffer look used
         self._buffers.setdefault(size, []).append(buffer)
         return buffer
@@ -132,7 +136,7 @@ class TensorAddresses(KernelArguments):
         if 0 in shape:
             tensor = _NOTHING
         self._tensors.append(tensor)
-        return tensor.data_ptr()
+        return host_graph.address_of(tensor)
 
     def matrices(self, name: str, w: Num[Tensor, "P R A"], shape: tuple[int, int, int]) -> tuple[int, int]:
         """Address of matrices [P, R, A], and entries from one to the next: in a larger slab they are read in place."""
@@ -144,7 +148,7 @@ class TensorAddresses(KernelArguments):
         """Address of int64 [count] with low <= values <= high."""
         tensor = self.whole(name, tensor, count, low, high)
         self._tensors.append(tensor)
-        return tensor.data_ptr()
+        return host_graph.address_of(tensor)
 
     def lengths(self, lengths: Int64[Tensor, "P ..."], P: int, B: int, T: int) -> tuple[int, int]:
         """Addresses of the rows' lengths (the longest sequences'), and of all sequences' if they differ, else 0."""
@@ -236,15 +240,20 @@ class RowThreads:
             kernel(kind(0), job, bounds[i], bounds[i + 1], i, begin + i * stride)
 
         if count == 1:
-            work(0)
+            host_graph.launch(work, 0)
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="rnnsweep-cpu")
-        # `list` waits for all, and raises what a thread raised.
-        list(self._pool.map(work, range(count)))
+        host_graph.launch(_all, self._pool, work, count)
 
     def _memory(self, size: int) -> int:
         """Address of so many bytes, the same ones from call to call: kernels leave nothing there."""
         if self._room is None or self._room.numel() < size:
-            self._room = self._workspace.take((size,), torch.uint8)
-        return self._room.data_ptr()
+            with host_graph.aside():  # it stays taken
+                self._room = self._workspace.take((size,), torch.uint8)
+        return host_graph.address_of(self._room)
+
+
+def _all(pool: ThreadPoolExecutor, work: Callable[[int], None], count: int) -> None:
+    # `list` waits for all, and raises what a thread raised.
+    list(pool.map(work, range(count)))

@@ -45,7 +45,7 @@ class GatedEngine(OfOneCell, Filtering):
     """
 
     name = "cpu"
-    tile: int | None = 16
+    tile: int | None = 8
     regularised = True
     kind: ClassVar[str]
     ahead: ClassVar[bool] = False
@@ -58,7 +58,7 @@ class GatedEngine(OfOneCell, Filtering):
         self._threads = RowThreads(threads, self._workspace)
         self.threads = self._threads.count
         if self._normed:
-            self.tile = 8  # records of layer norm are twice as large
+            self.tile = 4  # records of layer norm are twice as large
 
     @property
     def _normed(self) -> bool:

@@ -40,8 +40,7 @@ class CpuEngine:
 
     Attributes:
         name: ``cpu``.
-        tile: rows that are trained together; so many that calling torch for all of them costs little beside the loops.
-            Their records need not stay in the L3 cache: loops fetch them ahead.
+        tile: rows whose records stay in the L3 cache together.
         threads: threads that rows are spread over; one row is always one thread's.
 
     Raises:
@@ -57,7 +56,7 @@ class CpuEngine:
     # Kernels are imported where they are launched: numba takes seconds, and may be missing (`refuses` says so).
 
     name = "cpu"
-    tile: int | None = 32
+    tile: int | None = 8
     regularised = True
 
     def __init__(self, threads: int | None = None) -> None:
