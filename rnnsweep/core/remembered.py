@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import torch
@@ -13,8 +13,8 @@ from rnnsweep.core import host_graph, numerics
 
 _LARGEST = 1 << 24
 """Bytes of arguments that are worth a copy: beyond, what is remembered would count in a worker's memory."""
-_COUNT = 4
-"""Results that are kept: of some layers."""
+_COUNT = 16
+"""Results that are kept: of some layers, before and after the steps of a pack's tiles."""
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -56,7 +56,7 @@ class Remembered(Generic[Result]):
         # Copies: parameters are written in place.
         copies = tuple(x.clone(memory_format=torch.contiguous_format) for x in arguments)
         result = self._work(*copies)
-        self._last = ((copies, result), *self._last)[:_COUNT]
+        self._last = tuple(_newest(((copies, result), *self._last)))
         return result
 
     def _within(self, graph: host_graph.HostGraph, arguments: tuple[Tensor, ...]) -> Result:
@@ -69,10 +69,25 @@ class Remembered(Generic[Result]):
         return graph.results[key]
 
 
+def _newest(
+    known: tuple[tuple[tuple[Tensor, ...], Result], ...],
+) -> Iterator[tuple[tuple[Tensor, ...], Result]]:
+    """As many of these as may be kept."""
+    held = 0
+    for given, result in known[:_COUNT]:
+        held += _size(given)
+        if held > 4 * _LARGEST:
+            return
+        yield given, result
+
+
+def _size(tensors: tuple[Tensor, ...]) -> int:
+    return sum(x.numel() * x.element_size() for x in tensors)
+
+
 def _comparable(arguments: tuple[Tensor, ...]) -> bool:
     recorded = torch.is_grad_enabled() and any(x.requires_grad for x in arguments)
-    small = sum(x.numel() * x.element_size() for x in arguments) <= _LARGEST
-    return small and not recorded and all(numerics.readable(x) for x in arguments)
+    return _size(arguments) <= _LARGEST and not recorded and all(numerics.readable(x) for x in arguments)
 
 
 def _same(x: Tensor, y: Tensor) -> bool:

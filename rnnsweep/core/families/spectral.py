@@ -60,18 +60,16 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
     References:
         Magnus (1985), derivative of a simple eigenvalue.
     """
-    return _leaders(matrices.detach())
+    matrices = matrices.detach()
+    if not numerics.readable(matrices):
+        return Leading(*leaders_by_squaring(matrices, tie_tolerance(matrices.shape[-1], matrices.dtype)))
+    # Called as a whole where updates are recorded, too: those after a step are those before the next one.
+    return Leading(*host_graph.called(_leaders, matrices))
 
 
 @Remembered
-def _leaders(matrices: Tensor) -> Leading:
+def _leaders(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     tie = tie_tolerance(matrices.shape[-1], matrices.dtype)
-    if not numerics.readable(matrices):
-        return Leading(*leaders_by_squaring(matrices, tie))
-    return Leading(*host_graph.called(_row_by_row, matrices, tie))
-
-
-def _row_by_row(matrices: Tensor, tie: float) -> tuple[Tensor, Tensor, Tensor]:
     each = [_leading(matrix, tie) for matrix in matrices.double()]
     rho = torch.tensor([item[0] for item in each], dtype=torch.float64)
     return rho, torch.stack([item[1] for item in each]), torch.tensor([item[2] for item in each])
