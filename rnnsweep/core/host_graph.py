@@ -43,6 +43,8 @@ _MADE = ("aten::empty", "aten::new_empty", "aten::empty_like", "aten::empty_stri
 """Operations whose result is memory, not numbers."""
 
 _FORBIDDEN = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.nondeterministic_seeded}
+PATIENCE = 16
+"""Calls before what could not be recorded is tried again, and by how much that grows."""
 _ZEROS = ("aten::zeros", "aten::zeros_like", "aten::new_zeros")
 
 Work = Callable[[], object]
@@ -141,32 +143,42 @@ class HostGraph:
         return True
 
 
-def record(work: Work) -> Work:
+def record(work: Work) -> Replay:
     """Do the work; what is returned does it again, as a graph where it can.
 
     Up to `lasts`, or to its last kernel, a repetition may be given up: nothing that outlasts it may be written before.
     """
-    graph = _recorded(work)
-    return work if graph.refused is not None else _Replay(work, graph)
+    return Replay(work)
 
 
-class _Replay:
-    """A graph's repetition; where its memory is in use, it is recorded anew with other memory."""
+class Replay:
+    """Work that is done as a graph where it can, see `record`.
 
-    def __init__(self, work: Work, graph: HostGraph) -> None:
-        self._work, self._graph, self._repeated = work, graph, False
+    Where the graph's memory is in use, it is recorded anew with other memory. Where it could not be recorded, what was
+    in its way may have been of one update alone: later it is tried again, each time after more calls.
+
+    Attributes:
+        graph: the newest.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work, self.graph = work, _recorded(work)
+        self._repeated, self._calls, self._patience = False, 0, PATIENCE
 
     def __call__(self) -> None:
         """Do the work once more."""
-        if self._graph.refused is None and self._graph.free():
+        usable = self.graph.refused is None
+        if usable and self.graph.free():
             self._repeated = True
             with torch.no_grad():
-                done = self._graph.repeat()
+                done = self.graph.repeat()
             if not done:
                 self._work()
-        elif self._repeated:
-            self._graph, self._repeated = _recorded(self._work), False
+        elif (usable and self._repeated) or self._calls == self._patience:
+            self.graph, self._repeated, self._calls = _recorded(self._work), False, 0
+            self._patience *= PATIENCE
         else:  # recording each time would take longer than calling
+            self._calls += 1
             self._work()
 
 
@@ -235,16 +247,18 @@ def called(work: Callable[..., Numbers], *arguments: Any) -> Numbers:
     graph = _HERE.graph
     with aside():
         made = work(*arguments)
-        if graph is not None:
-            held = tuple(graph.keep(x) if isinstance(x, Tensor) else x for x in arguments)
-            kept = [graph.made(x) for x in made]
+        if graph is None:
+            return made
+        held = tuple(graph.keep(x) if isinstance(x, Tensor) else x for x in arguments)
+        # Copies: `work` may keep what it makes, and a repetition writes into these.
+        kept = tuple(graph.made(x.clone()) for x in made)
 
-            def again() -> None:
-                for old, new in zip(kept, work(*held), strict=True):
-                    old.copy_(new)
+        def again() -> None:
+            for old, new in zip(kept, work(*held), strict=True):
+                old.copy_(new)
 
-            graph.add(again)
-    return made
+        graph.add(again)
+    return kept
 
 
 def _again_into(results: tuple[np.ndarray, ...], kernel: Callable[..., Any], arrays: list[Any]) -> None:
@@ -325,6 +339,11 @@ class _Functions(TorchFunctionMode):
 
 class _Operations(TorchDispatchMode):
     """Writes down torch's operations."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch's compiler has nothing to do with it: to tell it so it would be imported, 140 MB in 3 s
+        return False
 
     def __init__(self, graph: HostGraph) -> None:
         super().__init__()

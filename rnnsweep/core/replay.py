@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import torch
 
-Work = Callable[[], object]
+from rnnsweep.core import host_graph
+from rnnsweep.core.host_graph import Work
 
 
 def cuda_graph(work: Work) -> Work:
@@ -38,6 +39,11 @@ def cuda_graph(work: Work) -> Work:
 
     replay()
     return replay
+
+
+def recorder(device: torch.device) -> Callable[[Work], Work]:
+    """How work on this device is recorded."""
+    return cuda_graph if device.type == "cuda" else host_graph.record
 
 
 class Repeated:

@@ -10,6 +10,7 @@ Shapes: see `core.types`.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int8, Int64, Shaped
 from torch import Tensor
 
-from rnnsweep.core import diagnostics, host_graph, numerics
+from rnnsweep.core import diagnostics, numerics
 from rnnsweep.core.at_once import AtOnce, decay_of, read_of, step_kernels
 from rnnsweep.core.controllers.base import Context, Tally
 from rnnsweep.core.dropout_masks import MaskDraws
@@ -26,7 +27,7 @@ from rnnsweep.core.kernels import Rows
 from rnnsweep.core.loops import Learned
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.program import CARRIED, Program
-from rnnsweep.core.replay import Repeated, Work, cuda_graph
+from rnnsweep.core.replay import Repeated, recorder
 from rnnsweep.core.rng import Draws, sample_ids
 from rnnsweep.core.types import Batch, RowStatus, Wanted
 
@@ -135,15 +136,15 @@ def _tile(pack: Pack, cut: slice) -> Tile:
     tile.on, tile.switched, tile.decays = standing.on, standing.switched, standing.decays
     tile.optimizer_hypers = standing.optimizer_hypers
     tile.at_once = _at_once(tile)
-    tile.once_more = Repeated(lambda: update(tile, tile.tally), _recorder(program))
+    here = weakref.ref(tile)  # a tile that is cut anew goes at once, and its graph's memory with it
+    tile.once_more = Repeated(lambda: _updated(here), recorder(program.device) if program.replays else None)
     return tile
 
 
-def _recorder(program: Program) -> Callable[[Work], Work] | None:
-    """How an update is recorded; None: it is called each time."""
-    if not program.replays:
-        return None
-    return cuda_graph if program.device.type == "cuda" else host_graph.record
+def _updated(here: weakref.ref[Tile]) -> None:
+    tile = here()
+    assert tile is not None  # it alone asks
+    update(tile, tile.tally)
 
 
 def _at_once(tile: Tile) -> AtOnce | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,7 +101,7 @@ def test_what_cannot_be_repeated_is_called(read: Callable[[torch.Tensor], object
 
     again = host_graph.record(work)
     again()
-    assert again is work
+    assert again.graph.refused
     assert len(done) == 2
 
 
@@ -114,7 +118,7 @@ def test_operations_are_repeated_on_their_memory() -> None:
         total.add_(values.flatten())
 
     again = host_graph.record(work)
-    assert again is not work
+    assert not again.graph.refused
     x.mul_(-1)
     again()
     assert len(made) == 1  # no line of `work` ran again, and still
@@ -134,7 +138,7 @@ def test_a_way_back_is_repeated_without_its_recording() -> None:
     again = host_graph.record(work)
     x.fill_(3.0)
     again()
-    assert again is not work
+    assert not again.graph.refused
     assert found.item() == 27
 
 
@@ -173,19 +177,35 @@ def test_after_what_lasts_no_number_is_asked() -> None:
         assert host_graph.asked(lambda: 1) == 1
         x.add_(1)
 
-    assert host_graph.record(work) is work
+    assert host_graph.record(work).graph.refused
     assert x.tolist() == [2, 2]
 
 
 def test_a_graph_may_not_hold_on_to_much(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.ones(64)
-    monkeypatch.setattr(host_graph, "MOST_BYTES", 300)
-    assert host_graph.record(lambda: x.add_(x * 2)) is not None
+    monkeypatch.setattr(host_graph, "MOST_BYTES", 600)
+    assert not host_graph.record(lambda: x.add_(x * 2)).graph.refused
 
     def work() -> None:
         x.copy_(x * 2 + 1)
 
-    assert host_graph.record(work) is work
+    assert host_graph.record(work).graph.refused
+
+
+def test_what_was_in_the_way_once_is_tried_again() -> None:
+    x, reads = torch.ones(2), [True]
+
+    def work() -> None:
+        if reads:
+            x.tolist()
+        x.add_(1)
+
+    again = host_graph.record(work)
+    reads.clear()
+    for done in range(2, 40):
+        again()
+        assert x.tolist() == [1.0 + done] * 2
+    assert again.graph.refused is None
 
 
 def test_graphs_share_a_workspace_and_wait_for_nobody_who_uses_it() -> None:
@@ -229,7 +249,7 @@ def test_threads_of_rows_are_repeated(threads: int) -> None:
 
     again = host_graph.record(work)
     again()
-    assert again is not work
+    assert not again.graph.refused
     assert found.tolist() == [4] * 5
 
 
@@ -252,6 +272,67 @@ def test_what_is_remembered_is_made_once_in_a_repetition() -> None:
     again()
     assert found.tolist() == [50, 50]
     assert len(calls) == 2
+
+
+def test_what_is_called_as_a_whole_keeps_its_own_results() -> None:
+    """A repetition must not write into what a cache has: another update would take it for right."""
+    squared = Remembered(lambda x: (x * x,))
+    x, found = torch.tensor([2.0]), torch.zeros(1)
+
+    def work() -> None:
+        found.copy_(host_graph.called(squared, x)[0])
+
+    again = host_graph.record(work)
+    x.fill_(3)
+    again()
+    assert not again.graph.refused
+    assert found.item() == 9
+    assert squared(torch.tensor([2.0]))[0].item() == 4
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_eigenvalues_that_are_remembered_stay_right(repeats: bool) -> None:
+    from rnnsweep.core.families import spectral
+
+    spectral._leaders._last = ()
+    pack = pack_of({**config_with("family", Path("conf/family/enrnn.yaml")), "engine": "auto"}, 30)
+    train_rung(pack if repeats else called(pack), 8, 1)
+    known = spectral._leaders._last
+    spectral._leaders._last = ()
+    assert known
+    for (matrices,), result in known:
+        for kept, fresh in zip(result, spectral._leaders(matrices), strict=True):
+            assert torch.equal(kept, fresh)
+
+
+def test_graphs_go_with_their_tiles() -> None:
+    """At once, not when a collector comes by: rows join and leave all the time."""
+    pack = pack_of(config_with("family", Path("conf/family/srn.yaml")), 30)
+    gc.collect()
+    gc.disable()
+    try:
+        train_rung(pack, 6, 1)
+        ((_, tile),) = tiles(pack)
+        graph = weakref.ref(tile.once_more._work.graph)
+        assert graph() is not None
+        del tile
+        pack.leave([0])
+        assert graph() is None
+    finally:
+        gc.enable()
+
+
+def test_torchs_compiler_is_not_imported() -> None:
+    script = """
+import sys, torch
+from rnnsweep.core import host_graph
+x = torch.ones(2)
+again = host_graph.record(lambda: x.add_(x.clone()))
+again()
+assert x.tolist() == [4, 4]
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_nothing_is_recorded_of_other_threads() -> None:
