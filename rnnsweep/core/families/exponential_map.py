@@ -178,7 +178,7 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
         return by_products(a)
     largest = _LARGEST[a.dtype] ** 2
     found = skew_exponentials().forward(a, Approximant(_EVEN, _ODD, largest, _MOST))
-    if numerics.known_all(found.steady):
+    if asked(lambda: bool(found.steady.all())):
         return found
     rest = ~found.steady
     others = by_products(a[rest])

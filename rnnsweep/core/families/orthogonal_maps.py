@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics, rng
+from rnnsweep.core.host_graph import asked
 from rnnsweep.core.recurrence.cpu.engine.skew_inverses import skew_inverses
 from rnnsweep.core.recurrence.gpu import available
 from rnnsweep.core.remembered import Remembered
@@ -131,7 +132,7 @@ def _composed_cayley(stored: Tensor, diagonal: Tensor, inverse: Callable[[Tensor
 
 def _unsteady(found: Tensor, steady: Tensor, work: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
     """`found` with the rows that are not steady replaced by `work` of theirs."""
-    if not numerics.known_all(steady):
+    if not asked(lambda: bool(steady.all())):  # no shortcut: there must be rows to mend
         found[~steady] = work(*(x[~steady] for x in arguments))
     return found
 
