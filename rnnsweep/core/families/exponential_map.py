@@ -178,9 +178,10 @@ def exponential(a: Float[Tensor, "P N N"]) -> Exponential:
         return by_products(a)
     largest = _LARGEST[a.dtype] ** 2
     found = skew_exponentials().forward(a, Approximant(_EVEN, _ODD, largest, _MOST))
-    if asked(lambda: bool(found.steady.all())):
+    steady = found.steady  # of `found`, a recorded update would hold buffers that others wait for
+    if asked(lambda: bool(steady.all())):
         return found
-    rest = ~found.steady
+    rest = ~steady
     others = by_products(a[rest])
     found.value[rest] = others.value
     return _Mended(found.value, found, rest, others)
