@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import rnnsweep
 from rnnsweep.adapters.ledger.sql_ledger import open_ledger
+from rnnsweep.app import live_display
 from rnnsweep.app.cli.main import app
 from rnnsweep.app.config.load import load, to_json
 from rnnsweep.app.results.sweep import Sweep
@@ -112,6 +113,13 @@ def fill(store: Path, name: str = SWEEP, state: SweepState = SweepState.INTERRUP
         ledger.release(name, fence)
     finally:
         ledger.close()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line says that something takes long: on a busy machine one would stand among those that a test counts."""
+    for name in ("PLAIN_S", "SILENCE_S"):
+        monkeypatch.setattr(live_display, name, 3600.0)
 
 
 @pytest.fixture(scope="session")

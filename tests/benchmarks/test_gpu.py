@@ -97,16 +97,18 @@ def test_cases_that_fail_or_take_too_long_leave_the_others(gpu, monkeypatch):
     cases = [
         ("small", [*TINY, "engine=reference"]),
         ("unknown", ["family=nobody"]),
+        ("asking", [*TINY, "engine=reference", "+controllers=gradient_flossing"]),
         ("long", ["engine=reference", "task.length=20000", "family.hidden=4"]),
     ]
     # the limit is the long one's alone: a machine with other work takes its time for the small one
-    section = bench.packs("Cases", cases[:2])
-    late = bench.packs("Late", cases[2:], 2.0)
+    section = bench.packs("Cases", cases[:3])
+    late = bench.packs("Late", cases[3:], 2.0)
     assert float(section.rows[0][1]) > 0
-    assert section.rows[0][4] == "reference; called, not replayed"
+    assert section.rows[0][4] == "reference"
     assert section.rows[1][4].startswith("ConfigError: ")
+    assert section.rows[2][4] == "reference; called, not replayed"
     assert late.rows[0][4] == "stopped after 2 s"
-    assert list(bench.best) == ["small"]
+    assert list(bench.best) == ["small", "asking"]
     monkeypatch.setattr(gpu, "ALL_SECONDS", -1.0)
     assert bench.packs("Cases", cases[:1]).rows[0][4] == "left out: no time left"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rnnsweep.sweep import command_batch
 from rnnsweep.sweep.command_batch import ASKS, CommandBatch, OrdersBuilder, merged
 from rnnsweep.sweep.events import AskPruner, Exclude, Join, Leave, Prepare, Progressed, ReportRung, Tick
 from rnnsweep.sweep.ports import PutReports, PutTrial, PutVerdict, TrialView, WorkerJoined, Write
@@ -105,7 +106,10 @@ def test_asks_are_answered_within_the_batch() -> None:
     assert recorder.events == [["PutTrial", "PutTrial"]]
 
 
-def test_an_idle_worker_gets_all_its_rows_at_once_and_results_wait_for_few_asks_only() -> None:
+def test_an_idle_worker_gets_all_its_rows_at_once_and_results_wait_for_few_asks_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(command_batch, "IDLE_S", 3600.0)  # whatever else the machine does
     sampler = ScriptedSampler()
     commands, recorder = batch(400, sampler)
     commands.take([WorkerJoined(WorkerInfo("w", "n", "cpu", "", 300)), Tick(1.0, 0.0)])

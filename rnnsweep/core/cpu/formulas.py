@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
-import math
 import textwrap
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -20,31 +19,11 @@ from rnnsweep.core.cpu import numbers
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
 
 
-@part
-def _root(x):
-    return math.sqrt(x)
-
-
-@part
-def _ratio(x, y):
-    return x / y
-
-
-@part
-def _plus(fresh, x):
-    return fresh + x
-
-
-@part
-def _where(condition, x, y):
-    return x if condition else y
-
-
 _NAMES = {
-    "root": _root,
-    "ratio": _ratio,
-    "where": _where,
-    "plus": _plus,
+    "root": numbers.root,
+    "ratio": numbers.ratio,
+    "where": numbers.where,
+    "plus": numbers.plus,
     "correction": numbers.correction,
     "number": numbers.number,
 }

@@ -164,6 +164,30 @@ def row_norm(x, base, N, lanes, zero):
 
 
 @part
+def root(x):
+    """As `core.optimizers.base` has it, for one entry; so are the three that follow."""
+    return math.sqrt(x)
+
+
+@part
+def ratio(x, y):
+    """See `root`."""
+    return x / y
+
+
+@part
+def plus(fresh, x):
+    """See `root`."""
+    return fresh + x
+
+
+@part
+def where(condition, x, y):
+    """See `root`."""
+    return x if condition else y
+
+
+@part
 def correction(beta, taken):
     """As `optimizers.base.correction`, of one row; both are numbers of the row's type."""
     base = max(np.float64(beta), 1e-300)
