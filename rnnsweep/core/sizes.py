@@ -56,6 +56,6 @@ def record_entries(family: Family, task: Task, readout: Readout, embedding: Embe
 
 
 def standard_bytes(family: Family) -> int:
-    """A record of this family's loop at the standard size."""
+    """A record of this family's loop at the standard size, of complex units, too."""
     T, B, H, inputs, size = _STANDARD
-    return T * B * (inputs + loop_entries(family) * H // family.width) * size
+    return T * B * (inputs + loop_entries(family) * H // family.hidden) * size

@@ -14,7 +14,7 @@ from torch import Tensor
 from rnnsweep.core import rng
 from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
-from rnnsweep.core.families.mapping import pull, push
+from rnnsweep.core.families.mapping import push
 from rnnsweep.core.recurrence.diagonal import DiagonalWeights, from_diagonals, own_diagonals
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
@@ -98,18 +98,22 @@ class Lru(Family):
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through lambda and gamma."""
         del hypers
-        named, own = gradients.others(), {name: values[name] for name in _MAPPED}
+        named = gradients.others()
         g = own_diagonals(gradients, 2)
-        of_gamma = torch.zeros_like(values["nu_log"])
+        decay, pace = torch.exp(torch.stack([values[name] for name in _MAPPED]))
+        re, im, gamma = _mapped(values).chunk(3, 1)
+        # The real and the imaginary part stand in the matrix twice each, the latter with both signs.
+        of_re, of_im = g["pp"] + g["qq"], g["pq"] - g["qp"]
+        # d lambda / d nu = -e^nu lambda, d lambda / d theta = i e^theta lambda
+        of_decay, of_angle = of_re * re + of_im * im, of_im * re - of_re * im
         # Omega hands in the matrix's gradient alone.
         if "w_in" in named:
-            # P I 2H -> P 2 H -> P H: all inputs share one gamma, and both parts do.
-            of_gamma = (named["w_in"] * values["w_in"]).sum(1).unflatten(1, (2, -1)).sum(1)
-            gamma = _mapped(values)[:, 2 * self.hidden :]
+            # P I 2H -> P H: all inputs share one gamma, and both parts do.
+            of_gamma = (named["w_in"] * values["w_in"]).unflatten(2, (2, -1)).sum((1, 2))
+            # d gamma / d nu = e^nu |lambda|^2 / gamma
+            of_decay = of_decay - of_gamma * (re * re + im * im) / gamma
             named["w_in"] = named["w_in"] * gamma.repeat(1, 2)[:, None, :]
-        # The real and the imaginary part stand in the matrix twice each, the latter with both signs.
-        of_parts = torch.cat((g["pp"] + g["qq"], g["pq"] - g["qp"], of_gamma), 1)
-        return {**named, **pull(_mapped, own, of_parts)}
+        return {**named, "nu_log": -decay * of_decay, "theta_log": pace * of_angle}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The change of the real form."""
