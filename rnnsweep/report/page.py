@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ DPI = 144
 FORMATS = ("svg", "pdf")
 """Vector formats that may be asked for beside the PNG."""
 _UNDATED: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
     "svg": {"Date": None},
     "pdf": {"CreationDate": None, "Producer": None},
 }
@@ -67,24 +67,30 @@ def write_report(data: SweepData, folder: Path, formats: Sequence[str] = (), *, 
     if overview:
         write_overview(data, folder)
     playable = interactive.figures(data)
-    parts = [part for section in SECTIONS if (part := _part(section, data, folder, formats))]
+    # one draws, the other compresses: half of a picture's time, for which Python's lock is not needed
+    with ThreadPoolExecutor(1, "pictures") as pictures:
+        drawn_parts = [part for section in SECTIONS if (part := _part(section, data, folder, formats, pictures))]
+    parts = [{**part, "src": part["src"].result() if part["src"] else ""} for part in drawn_parts]
     for name, table in page_tables.TABLES.items():
         write(folder / f"{name}.csv", table(data).to_csv(index=False).encode())
     # last: whoever sees the new page finds its files
     return write(folder / "index.html", render(data, parts, playable).encode())
 
 
-def _part(section: Section, data: SweepData, folder: Path, formats: Sequence[str]) -> dict[str, Any] | None:
+def _part(
+    section: Section, data: SweepData, folder: Path, formats: Sequence[str], pictures: Executor
+) -> dict[str, Any] | None:
     """A section's files, and what the page shows of it; None where it has nothing to show or say."""
     figure = section.draw(data)
-    image = b""
+    image: Future[str] | None = None
     for kind in ("png", *FORMATS):
         target = folder / f"{section.slug}.{kind}"
         if figure is None or kind not in ("png", *formats):
             target.unlink(missing_ok=True)  # an earlier report's picture would be a lie
-            continue
-        content = write(target, drawn(figure, kind)).read_bytes()
-        image = image or content
+        elif kind == "png":
+            image = pictures.submit(_written, pixels(figure), target)
+        else:
+            write(target, drawn(figure, kind))
     answer = section.answer(data) if section.answer else ""
     if figure is None and not answer:
         return None
@@ -93,7 +99,7 @@ def _part(section: Section, data: SweepData, folder: Path, formats: Sequence[str
         "slug": section.slug,
         "title": section.title,
         "caption": section.caption if figure is not None else "",
-        "src": embed(image) if figure is not None else "",
+        "src": image,
         "answer": answer,
         "caution": section.caution(data) if section.caution and figure is not None else "",
         "table": None if table is None or table.empty else table.rename(columns=short),
@@ -103,20 +109,48 @@ def _part(section: Section, data: SweepData, folder: Path, formats: Sequence[str
 
 def drawn(figure: Figure, kind: str = "png") -> bytes:
     """A figure as PNG, SVG or PDF, without the time of writing: equal data give equal files."""
-    engine = figure.get_layout_engine()
-    if engine is not None:  # once: saving a figure that still has its engine lays it out and draws it twice
-        engine.execute(figure)
-        figure.set_layout_engine(None)
+    if kind == "png":
+        return _png(pixels(figure))
+    _lay_out(figure)
     buffer = io.BytesIO()
     with mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "rnnsweep"}):  # journals refuse fonts of type 3
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=_UNDATED[kind])
     return buffer.getvalue()
 
 
-def embed(image: bytes) -> str:
-    """A PNG picture as a data URL, in 256 colours: a third of the size, and no figure of ours has more to tell."""
+def pixels(figure: Figure) -> Image.Image:
+    """A figure as a picture."""
+    _lay_out(figure)
     buffer = io.BytesIO()
-    picture = Image.open(io.BytesIO(image)).convert("RGB")
+    # as bitmaps are stored, without compression
+    figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"format": "ppm"})
+    return Image.open(buffer)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Once: saving a figure that still has its engine lays it out and draws it twice."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", dpi=(DPI, DPI))
+    return buffer.getvalue()
+
+
+def _written(picture: Image.Image, target: Path) -> str:
+    """A picture as a file, and for the page."""
+    write(target, _png(picture))
+    return embed(picture)
+
+
+def embed(picture: Image.Image) -> str:
+    """A picture as a data URL, in 256 colours: a third of the size, and no figure of ours has more to tell."""
+    buffer = io.BytesIO()
+    picture = picture.convert("RGB")
     # ten times as fast as the other methods, and 1 of 255 darker: what was white is so again
     picture = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     picture.putpalette([255 if level == 254 else level for level in picture.getpalette() or ()])

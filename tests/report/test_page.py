@@ -152,7 +152,7 @@ def test_leftovers_of_killed_and_earlier_reports_are_removed(data, tmp_path, unp
 def test_a_picture_in_the_page_keeps_its_colours(data):
     """In 256 of them: white to the bit, as the page is white; all others within 1/10 of what they were."""
     image = drawn(history(data))
-    content = base64.b64decode(embed(image).partition(",")[2])
+    content = base64.b64decode(embed(Image.open(io.BytesIO(image))).partition(",")[2])
     before, after = (np.asarray(Image.open(io.BytesIO(one)).convert("RGB"), int) for one in (image, content))
     white = (before == 255).all(axis=-1)
     assert white.mean() > 0.5 and (after[white] == 255).all()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import Image
 
 from rnnsweep.report.atomic_files import remove_drafts, write
 from rnnsweep.report.data import Frame
@@ -58,7 +59,7 @@ def write_analyses(
                 "name": part.name,
                 "title": picture.title,
                 "caption": picture.caption,
-                "src": embed(own[0].read_bytes()),
+                "src": embed(Image.open(own[0])),
                 "files": [file.name for file in own],
                 "settings": ", ".join(f"{key} = {value}" for key, value in part.settings.items()),
             }
