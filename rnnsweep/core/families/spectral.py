@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Complex128, Float, Float64
 from torch import Tensor
 
 from rnnsweep.core import host_graph, numerics
@@ -18,6 +18,8 @@ _TIE = 1e-9
 """Relative distance below which two leading eigenvalues count as tied, in float64."""
 _ROUNDINGS = 4.0
 """How many roundings of every entry may have moved each of two eigenvalues that were tied."""
+_BESIDE = 8.0
+"""Distance of an inverse iteration's shift from its eigenvalue, in roundings."""
 
 
 def tie_tolerance(size: int, dtype: torch.dtype) -> float:
@@ -52,8 +54,8 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
     """Spectral radius of every matrix [P, n, n] and its derivative.
 
     Numerics:
-        LAPACK per row, in float64, on the CPU; on a device by squaring (`leading_powers`). Ties are judged by the type
-        that the matrices come in, whose rounding has parted them (`tie_tolerance`).
+        LAPACK's eigenvalues and inverse iteration, in float64, on the CPU; on a device by squaring (`leading_powers`).
+        Ties are judged by the type that the matrices come in, whose rounding has parted them (`tie_tolerance`).
         d rho = Re(conj(lambda) y^T dT x) / |lambda| with right and left eigenvectors x, y, y^T x = 1; holds for a
         simple real leader and for a complex pair.
 
@@ -69,35 +71,48 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
 
 @Remembered
 def _leaders(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    tie = tie_tolerance(matrices.shape[-1], matrices.dtype)
-    each = [_leading(matrix, tie) for matrix in matrices.double()]
-    rho = torch.tensor([item[0] for item in each], dtype=torch.float64)
-    return rho, torch.stack([item[1] for item in each]), torch.tensor([item[2] for item in each])
-
-
-def _leading(matrix: Tensor, tie: float) -> tuple[float, Tensor, bool]:
-    none = torch.zeros_like(matrix)
+    n, tie = matrices.shape[-1], tie_tolerance(matrices.shape[-1], matrices.dtype)
+    finite = torch.isfinite(matrices).flatten(1).all(1)
     # LAPACK is not asked about NaN: an error would stop all rows.
-    if not bool(torch.isfinite(matrix).all()):
-        return math.nan, none, False
-    values, right = torch.linalg.eig(matrix)
+    asked = torch.where(finite[:, None, None], matrices.double(), 0.0)
+    values = torch.linalg.eigvals(asked)  # P n
     sizes = values.abs()
-    first = int(sizes.argmax())
-    rho, value = float(sizes[first]), values[first]
-    complex_pair = abs(float(value.imag)) > tie * rho
+    rho, first = sizes.max(1)
+    value = values.gather(1, first[:, None])  # P 1
+    complex_pair = value.imag[:, 0].abs() > tie * rho
     # A complex pair is one leader: its two members are equally long.
-    alike = int((sizes >= rho * (1 - tie)).sum())
-    if rho == 0 or alike > (2 if complex_pair else 1):
-        return rho, none, True
-    unit = torch.zeros(len(matrix), 1, dtype=values.dtype)
-    unit[first] = 1
-    left, _ = torch.linalg.solve_ex(right.T, unit)  # row `first` of right^-1
+    alike = (sizes >= (rho * (1 - tie))[:, None]).sum(1)
+    # of length 1: neither largest nor smallest numbers leave their range
+    direction = value / rho[:, None]
+    right, left = _eigenvectors(asked / rho[:, None, None], direction)
+    both = (right * left).sum(1)[:, None, None]  # y^T x
     # Only the part of d lambda along lambda changes |lambda|.
-    slope = (value.conj() * torch.outer(left[:, 0], right[:, first])).real / rho
-    # No full set of eigenvectors: `right` is singular, the solve not finite.
-    if not bool(torch.isfinite(slope).all()):
-        return rho, none, True
-    return rho, slope, False
+    slope = (direction.conj()[:, :, None] * left[:, :, None] * right[:, None, :] / both).real
+    # No full set of eigenvectors: y^T x is 0, what it divides not finite.
+    tied = (rho == 0) | (alike > 1 + complex_pair.long()) | ~torch.isfinite(slope).flatten(1).all(1)
+    slope = torch.where((tied | ~finite)[:, None, None], 0.0, slope)
+    return torch.where(finite, rho, math.nan), slope.reshape(-1, n, n), tied & finite
+
+
+def _eigenvectors(matrices: Float64[Tensor, "P n n"], value: Complex128[Tensor, "P 1"]) -> tuple[Tensor, Tensor]:
+    """Right and left eigenvectors [P, n] of an eigenvalue, by two steps of inverse iteration.
+
+    A third of what all eigenvectors take. The shift is a few roundings beside the eigenvalue, so that the matrix has an
+    inverse: each step leaves of other eigenvectors as much as the shift's distance is of theirs.
+    """
+    n = matrices.shape[-1]
+    shift = value * (1 + _BESIDE * torch.finfo(matrices.dtype).eps)
+    factors, pivots, _ = torch.linalg.lu_factor_ex(matrices - shift[:, :, None] * torch.eye(n, dtype=matrices.dtype))
+    # Of no structure that a matrix might have, so that no eigenvector is at right angles to it.
+    start = torch.cos(torch.arange(n, dtype=matrices.dtype) ** 2 + 1).to(value.dtype)
+    found = []
+    for adjoint in (False, True):
+        vector = start.expand(len(matrices), n)[:, :, None]
+        for _ in range(2):
+            vector = torch.linalg.lu_solve(factors, pivots, vector, adjoint=adjoint)
+            vector = vector / vector.abs().amax(1, keepdim=True)
+        found.append(vector[:, :, 0])
+    return found[0], found[1].conj()
 
 
 class _Divided(torch.autograd.Function):
