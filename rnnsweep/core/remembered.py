@@ -19,10 +19,11 @@ _COUNT = 16
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 Result = TypeVar("Result")
+Argument = Shaped[Tensor, " ..."] | int
 
 
 class Remembered(Generic[Result]):
-    """Calls `work`, or gives what it gave for arguments that are equal to the bit.
+    """Calls `work`, or gives what it gave for arguments, tensors and numbers, that are equal to the bit.
 
     A map from parameters to matrices is wanted for the loop and again on the way back, its eigenvalues after a step and
     again before the next one: `work` must be a function of its arguments' numbers alone. The caller must not write into
@@ -42,10 +43,10 @@ class Remembered(Generic[Result]):
     def __init__(self, work: Callable[..., Result]) -> None:
         self._work = work
         # One tuple that is replaced: another thread sees the old one or the new one.
-        self._last: tuple[tuple[tuple[Tensor, ...], Result], ...] = ()
+        self._last: tuple[tuple[tuple[Argument, ...], Result], ...] = ()
 
-    def __call__(self, *arguments: Shaped[Tensor, " ..."]) -> Result:
-        """The result for these tensors."""
+    def __call__(self, *arguments: Argument) -> Result:
+        """The result for these tensors and numbers."""
         if not _comparable(arguments):
             return self._work(*arguments)
         if (graph := host_graph.recording()) is not None:
@@ -54,24 +55,36 @@ class Remembered(Generic[Result]):
             if all(_same(x, y) for x, y in zip(given, arguments, strict=True)):
                 return result
         # Copies: parameters are written in place.
-        copies = tuple(x.clone(memory_format=torch.contiguous_format) for x in arguments)
+        copies = tuple(_copy(x) for x in arguments)
         result = self._work(*copies)
         self._last = tuple(_newest(((copies, result), *self._last)))
         return result
 
-    def _within(self, graph: host_graph.HostGraph, arguments: tuple[Tensor, ...]) -> Result:
+    def _within(self, graph: host_graph.HostGraph, arguments: tuple[Argument, ...]) -> Result:
         """What was made before in the same update, of the same memory: parameters are written at its end."""
-        key = (self, *((host_graph.address_of(x), x.shape, x.stride(), x.dtype) for x in arguments))
+        key = (self, *(_place(x) if isinstance(x, Tensor) else x for x in arguments))
         if key not in graph.results:
-            if any(graph.lent(x) for x in arguments):
+            if any(graph.lent(x) for x in _tensors(arguments)):
                 host_graph.refuse("results of passing memory are remembered")
-            graph.results[key] = self._work(*(x.clone(memory_format=torch.contiguous_format) for x in arguments))
+            graph.results[key] = self._work(*map(_copy, arguments))
         return graph.results[key]
 
 
+def _place(x: Tensor) -> tuple[object, ...]:
+    return host_graph.address_of(x), x.shape, x.stride(), x.dtype
+
+
+def _copy(x: Argument) -> Argument:
+    return x.clone(memory_format=torch.contiguous_format) if isinstance(x, Tensor) else x
+
+
+def _tensors(arguments: tuple[Argument, ...]) -> list[Tensor]:
+    return [x for x in arguments if isinstance(x, Tensor)]
+
+
 def _newest(
-    known: tuple[tuple[tuple[Tensor, ...], Result], ...],
-) -> Iterator[tuple[tuple[Tensor, ...], Result]]:
+    known: tuple[tuple[tuple[Argument, ...], Result], ...],
+) -> Iterator[tuple[tuple[Argument, ...], Result]]:
     """As many of these as may be kept."""
     held = 0
     for given, result in known[:_COUNT]:
@@ -81,15 +94,18 @@ def _newest(
         yield given, result
 
 
-def _size(tensors: tuple[Tensor, ...]) -> int:
-    return sum(x.numel() * x.element_size() for x in tensors)
+def _size(arguments: tuple[Argument, ...]) -> int:
+    return sum(x.numel() * x.element_size() for x in _tensors(arguments))
 
 
-def _comparable(arguments: tuple[Tensor, ...]) -> bool:
-    recorded = torch.is_grad_enabled() and any(x.requires_grad for x in arguments)
-    return _size(arguments) <= _LARGEST and not recorded and all(numerics.readable(x) for x in arguments)
+def _comparable(arguments: tuple[Argument, ...]) -> bool:
+    tensors = _tensors(arguments)
+    recorded = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    return _size(arguments) <= _LARGEST and not recorded and all(numerics.readable(x) for x in tensors)
 
 
-def _same(x: Tensor, y: Tensor) -> bool:
+def _same(x: Argument, y: Argument) -> bool:
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        return not isinstance(x, Tensor) and not isinstance(y, Tensor) and x == y
     # Bits, not numbers: 0 is not -0, and a row that is NaN is no reason to begin again.
     return x.dtype == y.dtype and torch.equal(x.view(_BITS[x.itemsize]), y.view(_BITS[y.itemsize]))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnsweep.core import host_graph
+from rnnsweep.core import host_graph, remembered
 from rnnsweep.core.pack import Pack
 from rnnsweep.core.recurrence.cpu.engine.dispatch import RowThreads, Workspace
 from rnnsweep.core.remembered import Remembered
@@ -48,8 +48,32 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return found
 
 
+@pytest.fixture
+def made_twice(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was made a second time of the same numbers within one recorded update."""
+    found: list[str] = []
+    known: dict[int, list[tuple[Remembered, tuple[object, ...]]]] = {}
+    within = Remembered._within
+
+    def seen(self: Remembered, graph: host_graph.HostGraph, arguments: tuple[object, ...]) -> object:
+        before = len(graph.results)
+        with host_graph.aside():
+            copies = tuple(x.clone() if isinstance(x, torch.Tensor) else x for x in arguments)
+        result = within(self, graph, arguments)
+        if len(graph.results) > before:
+            earlier = known.setdefault(id(graph), [])
+            with host_graph.aside():
+                if any(who is self and all(map(remembered._same, given, copies)) for who, given in earlier):
+                    found.append(self._work.__qualname__)
+            earlier.append((self, copies))
+        return result
+
+    monkeypatch.setattr(Remembered, "_within", seen)
+    return found
+
+
 @pytest.mark.parametrize(("group", "file"), cases())
-def test_repeated_updates_are_the_same_bits(group: str, file: Path, ends: list[bool]) -> None:
+def test_repeated_updates_are_the_same_bits(group: str, file: Path, ends: list[bool], made_twice: list[str]) -> None:
     config = {**config_with(group, file), "engine": "auto"}
     plain, repeated = called(pack_of(config, 30)), pack_of(config, 30)
     for _ in range(3):  # what was recorded in the first is repeated in the others, with other totals in the tally
@@ -61,6 +85,7 @@ def test_repeated_updates_are_the_same_bits(group: str, file: Path, ends: list[b
     else:
         assert len(ends) >= 9
         assert all(ends)
+    assert not made_twice
 
 
 def test_sequences_of_several_lengths_are_the_same_bits(ends: list[bool]) -> None:
@@ -325,7 +350,7 @@ def test_graphs_go_with_their_tiles() -> None:
 def test_torchs_compiler_is_not_imported() -> None:
     script = """
 import sys, torch
-from rnnsweep.core import host_graph
+from rnnsweep.core import host_graph, remembered
 x = torch.ones(2)
 again = host_graph.record(lambda: x.add_(x.clone()))
 again()

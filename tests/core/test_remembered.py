@@ -48,6 +48,14 @@ def test_bits_are_compared_not_numbers():
     assert counted.calls == 4
 
 
+def test_numbers_are_arguments_too():
+    calls = []
+    times = Remembered(lambda x, n: calls.append(n) or x * n)
+    x = torch.ones(2)
+    assert [times(x, n).tolist() for n in (2, 3, 2)] == [[2, 2], [3, 3], [2, 2]]
+    assert calls == [2, 3]
+
+
 def test_some_results_are_kept_and_then_forgotten():
     counted = Counted()
     numbers = [torch.full((1,), float(n)) for n in range(remembered._COUNT + 1)]

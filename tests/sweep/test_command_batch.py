@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from rnnsweep.sweep import command_batch
 from rnnsweep.sweep.command_batch import ASKS, CommandBatch, OrdersBuilder, merged
 from rnnsweep.sweep.events import AskPruner, Exclude, Join, Leave, Prepare, Progressed, ReportRung, Tick

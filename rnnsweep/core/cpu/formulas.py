@@ -18,7 +18,6 @@ from typing import Any
 from rnnsweep.core.cpu import numbers
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
 
-
 _NAMES = {
     "root": numbers.root,
     "ratio": numbers.ratio,

@@ -159,7 +159,12 @@ def cayley_blocks(
 
 
 def signs(share: Float[Tensor, " P"], hidden: int) -> Float[Tensor, "P H"]:
-    """D [P, H]: -1 for the last round(share * H) entries, else 1."""
+    """D [P, H]: -1 for the last round(share * H) entries, else 1; the same tensor again for the same numbers."""
+    return _signs(share, hidden)
+
+
+@Remembered
+def _signs(share: Tensor, hidden: int) -> Tensor:
     negative = torch.round(share * hidden)
     # Compared, not sliced: each row has its own count.
     index = torch.arange(hidden, dtype=share.dtype, device=share.device)
