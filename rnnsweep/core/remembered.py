@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Shaped
@@ -22,13 +24,22 @@ Result = TypeVar("Result")
 Argument = Shaped[Tensor, " ..."] | int
 
 
+class _ThisThread(threading.local):
+    """Attributes: results: what was made so far within `unwritten`."""
+
+    results: dict[object, Any] | None = None
+
+
+_SHARED = _ThisThread()
+
+
 class Remembered(Generic[Result]):
     """Calls `work`, or gives what it gave for arguments, tensors and numbers, that are equal to the bit.
 
     A map from parameters to matrices is wanted for the loop and again on the way back, its eigenvalues after a step and
     again before the next one: `work` must be a function of its arguments' numbers alone. The caller must not write into
-    a result. Where numbers cannot be read without waiting for a device, or a way back is recorded, `work` is called;
-    where an update is recorded, once for the same memory.
+    a result. Where a way back is recorded `work` is called; where numbers cannot be read without waiting for a device,
+    too, but within `unwritten` once for the same memory; so it is where an update is recorded.
 
     Example:
         >>> calls = []
@@ -47,7 +58,12 @@ class Remembered(Generic[Result]):
 
     def __call__(self, *arguments: Argument) -> Result:
         """The result for these tensors and numbers."""
-        if not _comparable(arguments):
+        tensors = _tensors(arguments)
+        if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+            return self._work(*arguments)
+        if not all(numerics.readable(x) for x in tensors):
+            return self._work(*arguments) if _SHARED.results is None else self._once(_SHARED.results, arguments)
+        if _size(arguments) > _LARGEST:
             return self._work(*arguments)
         if (graph := host_graph.recording()) is not None:
             return self._within(graph, arguments)
@@ -68,6 +84,23 @@ class Remembered(Generic[Result]):
                 host_graph.refuse("results of passing memory are remembered")
             graph.results[key] = self._work(*map(_copy, arguments))
         return graph.results[key]
+
+    def _once(self, results: dict[object, Any], arguments: tuple[Argument, ...]) -> Result:
+        """As `_within`, of memory that is held meanwhile."""
+        key = (self, *((x.data_ptr(), x.shape, x.stride(), x.dtype) if isinstance(x, Tensor) else x for x in arguments))
+        if key not in results:
+            results[key] = self._work(*arguments), arguments
+        return results[key][0]
+
+
+@contextmanager
+def unwritten() -> Iterator[None]:
+    """Nobody writes into parameters meanwhile."""
+    before, _SHARED.results = _SHARED.results, {}
+    try:
+        yield
+    finally:
+        _SHARED.results = before
 
 
 def _place(x: Tensor) -> tuple[object, ...]:
@@ -96,12 +129,6 @@ def _newest(
 
 def _size(arguments: tuple[Argument, ...]) -> int:
     return sum(x.numel() * x.element_size() for x in _tensors(arguments))
-
-
-def _comparable(arguments: tuple[Argument, ...]) -> bool:
-    tensors = _tensors(arguments)
-    recorded = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-    return _size(arguments) <= _LARGEST and not recorded and all(numerics.readable(x) for x in tensors)
 
 
 def _same(x: Argument, y: Argument) -> bool:

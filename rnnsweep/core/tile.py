@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int8, Int64, Shaped
 from torch import Tensor
 
-from rnnsweep.core import diagnostics, numerics
+from rnnsweep.core import diagnostics, numerics, remembered
 from rnnsweep.core.at_once import AtOnce, decay_of, read_of, step_kernels
 from rnnsweep.core.controllers.base import Context, Tally
 from rnnsweep.core.dropout_masks import MaskDraws
@@ -284,7 +284,8 @@ def _step_at_once(tile: Tile, at_once: AtOnce, context: Context, learned: Learne
 def learn(tile: Tile, tally: Tally, want: Wanted) -> tuple[Learned, Context]:
     """What the learning rule makes of the next mini-batch, and all that controllers may read about it."""
     program, batch, family_hypers = tile.program, train_batch(tile), tile.unit_hypers("family")
-    learned = program.learner.learn(program, tile.params, family_hypers, batch, want, tile.learner_own())  # pyright: ignore[reportArgumentType] - as in `program`
+    with remembered.unwritten():
+        learned = program.learner.learn(program, tile.params, family_hypers, batch, want, tile.learner_own())  # pyright: ignore[reportArgumentType] - as in `program`
     context = Context(
         program.family,
         program.task,

@@ -93,6 +93,19 @@ def record(work: Callable[[], object]) -> Callable[[], object]:
     return recorded.replay
 
 
+@pytest.mark.parametrize(("family", "maps"), [("scornn", 1), ("momentum_scornn", 1), ("enrnn", 1), ("srn", 0)])
+def test_a_map_is_made_once_in_an_update(family, maps):
+    """For the loop and for the way back, though a device does not tell whether it is the same one."""
+    pack = pack_of(config_with("family", Path(f"conf/family/{family}.yaml")), 5)
+    with as_on_a_device():
+        ((_, tile),) = tiles(pack)
+        update(tile, tile.tally)
+        with without_host() as recorded:
+            update(tile, tile.tally)
+    inverses = [func for func, *_ in recorded.calls if func is torch.ops.rnnsweep_tests.inverse.default]
+    assert len(inverses) == maps
+
+
 @pytest.mark.parametrize(("group", "file"), cases())
 def test_replayed_updates_are_the_same_bits(group, file):
     config = config_with(group, file)
