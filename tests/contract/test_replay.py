@@ -15,6 +15,7 @@ from rnnsweep.adapters.hydra.yaml_files import read_yaml
 from rnnsweep.app.config.load import load, search_path
 from rnnsweep.app.config.point import resolve_point
 from rnnsweep.core.build import build_program, build_units, initial_state, row_hypers
+from rnnsweep.core.families import spectral
 from rnnsweep.core.pack import Member, Pack, Streams
 from rnnsweep.core.recurrence.gpu import available
 from rnnsweep.core.replay import Repeated, cuda_graph
@@ -104,6 +105,17 @@ def test_a_map_is_made_once_in_an_update(family, maps):
             update(tile, tile.tally)
     inverses = [func for func, *_ in recorded.calls if func is torch.ops.rnnsweep_tests.inverse.default]
     assert len(inverses) == maps
+
+
+def test_eigenvalues_are_asked_for_once_before_a_step_and_once_after_it(monkeypatch):
+    asked = []
+    by_squaring = spectral.leaders_by_squaring
+    monkeypatch.setattr(spectral, "leaders_by_squaring", lambda *args: asked.append(1) or by_squaring(*args))
+    pack = pack_of(config_with("family", Path("conf/family/enrnn.yaml")), 5)
+    with as_on_a_device():
+        ((_, tile),) = tiles(pack)
+        update(tile, tile.tally)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(("group", "file"), cases())

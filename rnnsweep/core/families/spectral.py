@@ -11,7 +11,7 @@ from jaxtyping import Bool, Complex128, Float, Float64
 from torch import Tensor
 
 from rnnsweep.core import host_graph, numerics
-from rnnsweep.core.families.leading_powers import leaders_by_squaring
+from rnnsweep.core.families.leading_powers import Leaders, leaders_by_squaring
 from rnnsweep.core.remembered import Remembered
 
 _TIE = 1e-9
@@ -64,9 +64,14 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
     """
     matrices = matrices.detach()
     if not numerics.readable(matrices):
-        return Leading(*leaders_by_squaring(matrices, tie_tolerance(matrices.shape[-1], matrices.dtype)))
+        return Leading(*_squared(matrices))
     # Called as a whole where updates are recorded, too: those after a step are those before the next one.
     return Leading(*host_graph.called(_leaders, matrices))
+
+
+@Remembered
+def _squared(matrices: Tensor) -> Leaders:
+    return leaders_by_squaring(matrices, tie_tolerance(matrices.shape[-1], matrices.dtype))
 
 
 @Remembered
