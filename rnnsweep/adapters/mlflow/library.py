@@ -14,9 +14,11 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
+from mlflow.version import VERSION
 
 __all__ = [
     "DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH",
+    "VERSION",
     "LocalArtifactRepository",
     "Metric",
     "MlflowClient",

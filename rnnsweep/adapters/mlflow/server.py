@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import ipaddress
 import json
 import os
+import shutil
 import socket
+import sqlite3
 import sys
+import tempfile
 import time
 import urllib.parse
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -18,10 +23,16 @@ import psutil
 from rnnsweep.adapters import sqlite
 from rnnsweep.adapters.dependent import DependentProcess
 from rnnsweep.adapters.gate import VARIABLE
-from rnnsweep.adapters.mlflow.library import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH, MlflowClient, SqlAlchemyStore
+from rnnsweep.adapters.mlflow.library import (
+    DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH,
+    VERSION,
+    MlflowClient,
+    SqlAlchemyStore,
+)
 from rnnsweep.adapters.mlflow.store import store_errors
 from rnnsweep.adapters.mlflow.ui_view import VIEW
 from rnnsweep.errors import ConfigError, StoreError
+from rnnsweep.user_cache import cache_folder
 
 WORKFLOW = {"workflowType": "machine_learning"}
 """The UI's half for training; without it a fresh browser opens on the one for language-model applications."""
@@ -57,8 +68,37 @@ def _create(path: Path) -> None:
     draft = path.with_name(f"{path.name}.draft")
     for left in (draft, draft.with_name(f"{draft.name}-journal")):
         left.unlink(missing_ok=True)
-    SqlAlchemyStore(sqlite.url_of(draft), DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+    folder = cache_folder("mlflow")
+    kept = folder and folder / f"{VERSION}.db"
+    if kept is None or not _copied(kept, draft):
+        draft.unlink(missing_ok=True)
+        SqlAlchemyStore(sqlite.url_of(draft), DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+        if kept is not None:
+            _keep(draft, kept)
     draft.replace(path)
+
+
+def _copied(kept: Path, draft: Path) -> bool:
+    """Whether a store is made of the tables that were kept: to make them anew takes MLflow's migrations a second."""
+    now, place = int(time.time() * 1000), Path(DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).absolute() / "0"
+    try:
+        shutil.copyfile(kept, draft)
+        with closing(sqlite3.connect(draft)) as tables, tables:
+            # of the experiment that is there from the beginning: when, and below which directory, it was made
+            tables.execute(
+                "UPDATE experiments SET creation_time = ?, last_update_time = ?, artifact_location = ?",
+                (now, now, str(place)),
+            )
+            return tables.execute("PRAGMA quick_check").fetchone() == ("ok",)
+    except (OSError, sqlite3.Error):  # there is none yet, or it is no database
+        return False
+
+
+def _keep(store: Path, kept: Path) -> None:
+    """For stores to come. Where there is no room, these will be made as this one was."""
+    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as copy:
+        copy.write(store.read_bytes())
+        Path(copy.name).replace(kept)
 
 
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:

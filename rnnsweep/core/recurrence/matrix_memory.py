@@ -54,7 +54,7 @@ class MatrixMemoryEngine(CellEngine):
         whole states, masks of the loop, and `MemoryRecord.whole` go step by step.
     """
 
-    tile = 4  # records are large: with 5 rows an update takes a third longer on a Xeon
+    tile: int | None = 4  # records are large: with 5 rows an update takes a third longer on a Xeon
 
     def __init__(self, cell: HeadMemories) -> None:
         super().__init__(cell)

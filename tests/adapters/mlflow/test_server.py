@@ -1,6 +1,7 @@
 """Preparing the store, the UI's command, and a real server on loopback with proxied artifacts."""
 
 import json
+import os
 import socket
 import sqlite3
 import subprocess
@@ -9,11 +10,14 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
+from rnnsweep.adapters.mlflow import server
 from rnnsweep.adapters.mlflow.server import (
     comparison_link,
     experiment_link,
@@ -70,10 +74,46 @@ def test_links():
 PREPARE = "import sys; from rnnsweep.adapters.mlflow.server import prepare; prepare(sys.argv[1])"
 
 
+def contents(path):
+    """Everything in a database but times."""
+    with closing(sqlite3.connect(path)) as tables:
+        schema = tables.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+        names = [name for (name,) in tables.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = {name: tables.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
+    return schema, {
+        name: [[x for x in row if not (isinstance(x, int) and x > 1e12)] for row in rows[name]] for name in rows
+    }
+
+
+@pytest.mark.parametrize("kept", ["absent", "there", "no database", "cut short"])
+def test_tables_that_were_kept_make_the_same_store(kept, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    prepare(f"sqlite:///{tmp_path / 'first.db'}")
+    (file,) = (tmp_path / "cache/rnnsweep/mlflow").iterdir()
+    whole = file.read_bytes()
+    if kept == "absent":
+        file.unlink()
+    elif kept != "there":
+        file.write_bytes(b"no database" if kept == "no database" else whole[: len(whole) // 3])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    made = []
+    monkeypatch.setattr(server, "SqlAlchemyStore", lambda *args: made.append(1) or SqlAlchemyStore(*args))
+    prepare(f"sqlite:///{tmp_path / 'second.db'}")
+    assert len(made) == (kept != "there")
+    (schema, rows), (other, others) = contents(tmp_path / "first.db"), contents(tmp_path / "second.db")
+    assert schema == other
+    assert str(tmp_path / "elsewhere/mlruns/0") in others["experiments"][0]
+    assert {**others, "experiments": 0} == {**rows, "experiments": 0}
+    assert file.read_bytes() == whole or contents(file)[0] == schema
+
+
 @pytest.mark.slow
 def test_killed_while_it_makes_the_tables_it_makes_them_again(tmp_path):
     path, draft = tmp_path / "mlflow.db", tmp_path / "mlflow.db.draft"
-    process = subprocess.Popen([sys.executable, "-c", PREPARE, f"sqlite:///{path}"])
+    nothing_kept = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    process = subprocess.Popen([sys.executable, "-c", PREPARE, f"sqlite:///{path}"], env=nothing_kept)
     while not (draft.is_file() and draft.stat().st_size):  # the first tables are there, most are not
         assert process.poll() is None
         time.sleep(0.01)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from rnnsweep import user_cache
 from rnnsweep.core.activations import ACTIVATIONS, Tanh
 from rnnsweep.core.recurrence.cpu import compiling
 from rnnsweep.core.recurrence.cpu.engine import dispatch
@@ -182,7 +183,7 @@ def test_cache_folder_falls_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert folder is not None
     assert folder.is_relative_to(tmp_path / "user")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked / "b"))
-    monkeypatch.setattr(compiling.tempfile, "gettempdir", lambda: str(blocked / "c"))
+    monkeypatch.setattr(user_cache.tempfile, "gettempdir", lambda: str(blocked / "c"))
     assert compiling.cache_folder() is None
     assert os.access(tmp_path, os.W_OK)
 

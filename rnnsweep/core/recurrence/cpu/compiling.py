@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,29 +21,14 @@ from numba.core import compiler, config, event, ir
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import register_jitable
 
+from rnnsweep import user_cache
+
 
 def cache_folder() -> Path | None:
     """A writable folder for compiled kernels, or None."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    private = os.path.join(tempfile.gettempdir(), f"rnnsweep-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
     # Numba's own place, beside the sources, may not be writable; and it would not notice that a piece which a kernel
     # takes from another file has changed.
-    roots = [os.environ.get("NUMBA_CACHE_DIR"), os.path.join(home, "rnnsweep"), private]
-    for root in filter(None, roots):
-        folder = Path(root) / f"cpu-engine-{_sources_checksum()}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError:
-            continue
-        # A folder that exists may belong to someone else, or lie on a disk that is mounted read-only.
-        if os.access(folder, os.W_OK) and _is_ours(folder):
-            return folder
-    return None
-
-
-def _is_ours(folder: Path) -> bool:
-    """Compiled code is only taken from a folder of this user: the temporary directory is shared."""
-    return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+    return user_cache.cache_folder(f"cpu-engine-{_sources_checksum()}", os.environ.get("NUMBA_CACHE_DIR"))
 
 
 def sources() -> list[Path]:
