@@ -87,7 +87,7 @@ def work_of(program: Any, tile: Any) -> Work:
 
 
 def map_operations(name: str, family: Any, values: dict[str, Any]) -> float:
-    """Once an update: 2 N^3 for a product or an inverse of N x N, 25 N^3 for eigenvalues with their vectors."""
+    """Once an update: 2 N^3 for a product or an inverse of N x N, 13 N^3 for eigenvalues and the vectors of one."""
     if name == "ExpRnn":
         from rnnsweep.core.families.exponential_map import by_products
         from rnnsweep.core.families.orthogonal_maps import skew
@@ -96,7 +96,7 @@ def map_operations(name: str, family: Any, values: dict[str, Any]) -> float:
         return (14 + 3 * squarings) * 2 * family.hidden**3  # five and an inverse forward, eight back
     cayley = {"Scornn": family.hidden, "MomentumScornn": family.hidden, "Scurnn": 2 * family.hidden}
     if name == "Enrnn":
-        return 6 * family.n_long**3 + 25 * family.n_short**3
+        return 6 * family.n_long**3 + 13 * family.n_short**3
     return 6 * cayley.get(name, 0) ** 3  # an inverse, and two products back; complex ones as matrices of twice the size
 
 
@@ -253,7 +253,7 @@ def document(
         "(`esn`, which is not trained: 2; blocks: the way back behind the recurrence at the last step alone; `mlstm`:",
         "pairs of steps forward, and back the one query of the last step), at the",
         f"rate of 1024 x 1024 products there, {rate / 1e9:.0f} GFLOP/s; maps by their own (2 N^3 for a product or an",
-        "inverse, 25 N^3 for eigenvalues with vectors); and an instruction, in the place of two operations, for each",
+        "inverse, 13 N^3 for eigenvalues and the vectors of one); and an instruction, in the place of two operations, for each",
         "of a step's formulas and of their way back, on each entry (a tanh is "
         f"{counted.TANH:.0f}). Filters, and a matrix memory's m,",
         "are not in it. Products alone: their share of the time, by the same rate. torch: one network, as the authors'",
