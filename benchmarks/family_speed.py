@@ -253,8 +253,8 @@ def document(
         "(`esn`, which is not trained: 2; blocks: the way back behind the recurrence at the last step alone; `mlstm`:",
         "pairs of steps forward, and back the one query of the last step), at the",
         f"rate of 1024 x 1024 products there, {rate / 1e9:.0f} GFLOP/s; maps by their own (2 N^3 for a product or an",
-        "inverse, 13 N^3 for eigenvalues and the vectors of one); and an instruction, in the place of two operations, for each",
-        "of a step's formulas and of their way back, on each entry (a tanh is "
+        "inverse, 13 N^3 for eigenvalues and the vectors of one); and an instruction, in the place of two",
+        "operations, for each of a step's formulas and of their way back, on each entry (a tanh is "
         f"{counted.TANH:.0f}). Filters, and a matrix memory's m,",
         "are not in it. Products alone: their share of the time, by the same rate. torch: one network, as the authors'",
         "programs have it, a loop over the steps with autograd (`mlstm`: its parallel form), or torch's module where",
