@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/architecture.md"
 PROMISED = {
-    "one mini-batch through `update`": ("One mini-batch", 27),
+    "one mini-batch through `update`": ("One mini-batch", 28),
     "one report from the worker to MLflow's tables": ("One report", 15),
 }
 """Walk -> its section of the page, and how many files it may have."""
