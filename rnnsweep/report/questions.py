@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rnnsweep.report.comparison import ComparedCell, ReplicaResult
 from rnnsweep.report.published import PublishedTable
@@ -15,6 +14,7 @@ from rnnsweep.report.statistics import (
     paired_difference,
     paired_shares,
     pairs_needed,
+    shares_alike,
 )
 from rnnsweep.report.style import brief
 from rnnsweep.wording import counted
@@ -149,34 +149,35 @@ class AsPublished:
     def answer(self, cells: Sequence[ComparedCell], results: Sequence[ReplicaResult]) -> str:
         """See `comparison.Question`."""
         theirs = self.table.replicas or 0
-        rows = []
+        names: list[str] = []
+        counts: list[tuple[int, int, int, int]] = []
         for cell in cells:
             published = self.table.cell(cell.row, cell.column)
             own = [result.solved for result in results if (result.row, result.column) == (cell.row, cell.column)]
             if own and published is not None and published.value is not None:
                 # papers print shares; the test needs counts
-                solved, known = sum(own), round(published.value / 100 * theirs)
-                p = _fisher(solved, len(own), known, theirs)
-                rows.append((f"{cell.row} {solved} of {len(own)} against {known} of {theirs}", p))
-        if not rows:
+                counts.append((sum(own), len(own), round(published.value / 100 * theirs), theirs))
+                names.append(f"{cell.row} {_beside(counts[-1:])}")
+        if not counts:
             return f"{self.text} Not run."
-        corrected = holm([p for _, p in rows])
-        apart = [f"{name} (p = {p:.2g})" for (name, _), p in zip(rows, corrected, strict=True) if p < LEVEL]
-        verdict = f"No: {'; '.join(apart)}" if apart else f"Nothing contradicts it in {counted(len(rows), 'cell')}"
-        smallest = min(len([r for r in results if r.row == cell.row]) for cell in cells if cell.replicas)
-        beside = f"{counted(smallest, 'replica')} beside {theirs}{_weak(smallest, theirs)}"
-        return f"{self.text} {verdict} (Fisher's exact test, Holm at 5 %; {beside})."
+        corrected = holm([shares_alike([one]) for one in counts])
+        apart = [f"{name} (p = {p:.2g})" for name, p in zip(names, corrected, strict=True) if p < LEVEL]
+        verdict = f"No: {'; '.join(apart)}" if apart else f"No cell contradicts it, of {counted(len(counts), 'cell')}"
+        smallest = min(count for _, count, _, _ in counts)
+        beside = f"{counted(smallest, 'replica')} beside {theirs}{_weak(smallest, theirs, len(counts))}"
+        told = f"{self.text} {verdict} (Fisher's exact test, Holm at 5 %; {beside})."
+        if len(counts) == 1:
+            return told
+        # at once, what no cell shows by itself
+        return f"{told} All cells together: {_beside(counts)}, p = {shares_alike(counts):.2g} (exact, cell by cell)."
 
 
-def _weak(ours: int, theirs: int) -> str:
-    """What so few replicas cannot show at all: whether even none beside all would be told apart."""
-    return ", which could not show any difference" if _fisher(0, ours, theirs, theirs) >= LEVEL else ""
+def _beside(counts: Sequence[tuple[int, int, int, int]]) -> str:
+    won, count, known, theirs = (sum(column) for column in zip(*counts, strict=True))
+    return f"{won} of {count} against {known} of {theirs}"
 
 
-def _fisher(solved: int, count: int, known: int, theirs: int) -> float:
-    """p of Fisher's exact test, two-sided, of two shares."""
-    # here: the import takes long, and most reports have no published table
-    from scipy.stats import fisher_exact
-
-    tested: Any = fisher_exact([[solved, count - solved], [known, theirs - known]])
-    return float(tested.pvalue)
+def _weak(ours: int, theirs: int, cells: int) -> str:
+    """What so few replicas cannot show at all: whether even none beside all would be told apart in a cell."""
+    nothing = shares_alike([(0, ours, theirs, theirs)]) * cells >= LEVEL
+    return ", which could not show any difference" + (" in one" if cells > 1 else "") if nothing else ""

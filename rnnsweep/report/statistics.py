@@ -223,6 +223,32 @@ def share_difference(
     return p - q, p - q - down, p - q + up
 
 
+def shares_alike(cells: Sequence[tuple[int, int, int, int]]) -> float:
+    """p of the exact test, two-sided, that two samples have the same share in every cell, of all cells together.
+
+    Args:
+        cells: successes and size of the one sample, successes and size of the other.
+
+    Given each cell's totals, the first sample's successes are a hypergeometric number; their sum over cells is compared
+    with all that it could have been. Of one cell it is Fisher's test.
+
+    References:
+        Mantel, Haenszel (1959); Agresti (2013), Categorical Data Analysis, section 16.5.
+
+    Example:
+        >>> round(shares_alike([(0, 5, 5, 5)]), 4), round(shares_alike([(0, 5, 5, 5), (1, 5, 5, 5)]), 5)
+        (0.0079, 0.00019)
+    """
+    odds = np.ones(1)
+    for won, count, other, others in cells:
+        total = won + other
+        own = [math.comb(count, k) * math.comb(others, total - k) for k in range(min(count, total) + 1)]
+        odds = np.convolve(odds, np.array(own, float) / math.comb(count + others, total))
+    seen = odds[sum(won for won, *_ in cells)]
+    # a hair more, as equal odds come out of different sums
+    return float(min(1.0, odds[odds <= seen * (1 + 1e-9)].sum()))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p values corrected for their number: reject those below 0.05, and 5 % is the chance of any false alarm.
 

@@ -84,7 +84,7 @@ def test_replicas_that_one_method_lacks_are_left_out():
 @pytest.mark.parametrize(
     ("outcomes", "says"),
     [
-        ([True] * 5, "Nothing contradicts it in 1 cell"),
+        ([True] * 5, "No cell contradicts it, of 1 cell (Fisher"),
         ([False] * 5, "No: adding 0 of 5 against 5 of 5 (p = 0.0079)"),  # 2 / C(10, 5) = 2/252
         ([False], "1 replica beside 5, which could not show any difference"),  # 1/6
     ],
@@ -96,6 +96,21 @@ def test_shares_beside_the_published_ones(outcomes, says):
     assert says in comparison.answers[0]
     assert comparison.answers[0] in markdown(comparison)
     assert compare(table, "small", [], [], [question]).answers == ("As often? Not run.",)
+
+
+def test_so_many_cells_that_none_can_stand_alone_are_looked_at_together():
+    """0 of 5 beside 5 of 5 has p = 1/126, which times seven cells is above 5 %, whatever comes out."""
+    table = TABLES["pascanu_pathological"]
+    question = AsPublished("As often?", table)
+    others = ["multiplication", "temporal order", "3-bit", "memorization 5-bit", "memorization 20-bit"]
+    results = [*solved("adding", "solved", *[False] * 5), *solved("permutation", "solved", *[True] * 5)]
+    results += [one for row in others for one in solved(row, "solved", *[row != "multiplication"] * 5)]
+    (answer,) = compare(table, "small", results, [], [question]).answers
+    assert "No cell contradicts it, of 7 cells" in answer
+    assert "5 replicas beside 5, which could not show any difference in one" in answer
+    assert "All cells together: 25 of 35 against 32 of 35, p = 0." in answer
+    (fewer,) = compare(table, "small", results[:5] + results[10:20], [], [question]).answers
+    assert "No: adding 0 of 5 against 5 of 5 (p = " in fewer
 
 
 def test_of_losses_the_smaller_is_the_gain():

@@ -17,6 +17,7 @@ from rnnsweep.report.statistics import (
     pairs_needed,
     permutation_p,
     share_difference,
+    shares_alike,
     wilson,
 )
 
@@ -151,3 +152,20 @@ def test_permutations_keep_their_level_when_drawn():
     # normal values: the t test is nearly exact; 20 000 draws: standard error below .0036, four of them
     assert permutation_p(first, second) == pytest.approx(t, abs=0.02)
     assert permutation_p([], first) == 1.0
+
+
+def test_shares_alike_is_fishers_test_of_one_cell_and_counts_all_tables_of_several():
+    for cell in [(0, 5, 5, 5), (3, 7, 9, 9), (2, 4, 1, 6), (5, 5, 5, 5)]:
+        won, count, other, others = cell
+        known = stats.fisher_exact([[won, count - won], [other, others - other]]).pvalue
+        assert shares_alike([cell]) == pytest.approx(known, rel=1e-9)
+    cells = [(1, 3, 2, 2), (0, 2, 2, 3)]
+    # every way to choose who of a cell's successes are ours, all alike
+    sums = [
+        sum(x < 3 for x in first) + sum(x < 2 for x in second)
+        for first in itertools.combinations(range(5), 3)
+        for second in itertools.combinations(range(5), 2)
+    ]
+    odds = {total: sums.count(total) / len(sums) for total in sums}
+    p = sum(share for share in odds.values() if share <= odds[1] + 1e-12)
+    assert shares_alike(cells) == pytest.approx(p, rel=1e-12)
