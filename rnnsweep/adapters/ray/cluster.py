@@ -242,6 +242,12 @@ def ended_process() -> str | None:
     return next((kind for kind, _ in node.dead_processes() if kind in needed), None)
 
 
+def started_here() -> bool:
+    """Whether Ray's processes are children of this one."""
+    node: Any = ray_worker._global_node
+    return node is not None and bool(node.all_processes)
+
+
 def check_cores(settings: RaySettings) -> int:
     """Cores that this process may use: in a container or a Slurm step the machine has more.
 

@@ -188,7 +188,7 @@ class RayExecutor:
         finally:
             self._running = False
             for handle in self._handles.values():
-                ray.kill(handle.actor, no_restart=True)
+                handle.end(leaving=True)
             self._handles.clear()
             if not (graceful and self.lingers):
                 self._leave()
@@ -295,7 +295,7 @@ class RayExecutor:
         # first: whatever is raised below, this worker is gone
         del self._handles[handle.id]
         self._tell(handle, False)
-        ray.kill(handle.actor, no_restart=True)
+        handle.end()
         LOG.info("worker %s on %s lost: %s", handle.id, handle.node.label, reason)
         # a loss is news only to a driver that knows the worker
         if handle.joined and self._ready.pop(handle.id, None) is None:
@@ -433,14 +433,14 @@ class RayExecutor:
     # -------------------------------------------------------------- the end
 
     def _drain(self) -> None:
-        """Let running rungs end, take their results, close the trainers."""
+        """Let running rungs end, take their results, close the trainers. A Ray that has ended tells of none of it."""
         for handle in list(self._handles.values()):
             if not handle.joined:  # it has no rows: nothing to wait for
-                ray.kill(self._handles.pop(handle.id).actor)
+                self._handles.pop(handle.id).end(leaving=True)
             else:
                 handle.actor.halt.options(concurrency_group=CONTROL).remote()
         end = time.monotonic() + self._settings.deadline_s
-        while any(handle.calls for handle in self._handles.values()) and time.monotonic() < end:
+        while any(handle.calls for handle in self._handles.values()) and time.monotonic() < end and not ended_process():
             self._collect(SLICE_S)
         # only idle ones: `close` would wait behind a rung that is still running
         closing = [

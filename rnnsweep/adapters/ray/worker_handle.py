@@ -6,9 +6,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+import ray
 from ray.exceptions import RayError, RayTaskError
 
-from rnnsweep.adapters.ray.cluster import Node
+from rnnsweep.adapters.ray.cluster import Node, ended_process, started_here
 from rnnsweep.errors import RnnsweepError
 from rnnsweep.sweep.rows import ActiveRows, Orders
 
@@ -92,6 +93,16 @@ class WorkerHandle:
     def hung(self, now: float, deadline: float) -> bool:
         """It owes an answer for longer than `deadline` seconds; a worker that waits for a free place owes none."""
         return bool(self.calls) and self.process is not None and now - self.answered > deadline
+
+    def end(self, *, leaving: bool = False) -> None:
+        """End its process; `leaving`: with all others.
+
+        A Ray that was started here ends its processes with itself. There nothing is asked of a GCS that has ended, nor,
+        by who leaves, about a worker that has not answered yet: it may have been started while the GCS was ending, and
+        asked about an actor that it does not know Ray waits for a minute and then ends this process.
+        """
+        if not (ended_process() or (leaving and self.process is None and started_here())):
+            ray.kill(self.actor, no_restart=True)
 
     def _advancing(self) -> int:
         return sum(what == "advance" for what, _ in self.calls)

@@ -284,6 +284,25 @@ def test_a_signal_to_all_processes_of_the_group_ends_a_sweep_in_order(tmp_path: 
 
 
 @pytest.mark.chaos
+def test_a_driver_that_is_told_after_all_else_has_ended_waits_for_no_answer(tmp_path: Path) -> None:
+    """As by a signal to the group, of which it hears last: a rung is under way, and nobody will tell how it ended."""
+    driver = training_sweep(tmp_path, updates=100_000)
+    children = psutil.Process(driver.pid).children(recursive=True)
+    driver.send_signal(signal.SIGSTOP)
+    for process in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    for number in (signal.SIGTERM, signal.SIGCONT):
+        driver.send_signal(number)
+    assert driver.wait(45) == 3
+    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
+        view = ledger.sweep("s")
+        assert view is not None
+        assert view.state is SweepState.INTERRUPTED
+        assert {trial.state for trial in ledger.trials("s")} == {TrialState.WAITING}
+
+
+@pytest.mark.chaos
 def test_a_killed_driver_leaves_no_process_behind(tmp_path: Path) -> None:
     driver = launch("sleep", tmp_path)
     _, _, pids, *_ = report(driver)
