@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -28,6 +29,15 @@ def cache_folder(name: str, first: str | None = None) -> Path | None:
         if os.access(folder, os.W_OK) and _is_ours(folder):
             return folder
     return None
+
+
+def keep(file: Path, content: bytes) -> None:
+    """Write at once or not at all: processes make the same things side by side. A full disk only costs time."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as whole:
+            whole.write(content)
+        os.replace(whole.name, file)
 
 
 def _is_ours(folder: Path) -> bool:

@@ -78,7 +78,7 @@ class Remembered(Generic[Result]):
 
     def _within(self, graph: host_graph.HostGraph, arguments: tuple[Argument, ...]) -> Result:
         """What was made before in the same update, of the same memory: parameters are written at its end."""
-        key = (self, *(_place(x) if isinstance(x, Tensor) else x for x in arguments))
+        key = self._key(arguments)
         if key not in graph.results:
             if any(graph.lent(x) for x in _tensors(arguments)):
                 host_graph.refuse("results of passing memory are remembered")
@@ -87,10 +87,13 @@ class Remembered(Generic[Result]):
 
     def _once(self, results: dict[object, Any], arguments: tuple[Argument, ...]) -> Result:
         """As `_within`, of memory that is held meanwhile."""
-        key = (self, *((x.data_ptr(), x.shape, x.stride(), x.dtype) if isinstance(x, Tensor) else x for x in arguments))
+        key = self._key(arguments)
         if key not in results:
             results[key] = self._work(*arguments), arguments
         return results[key][0]
+
+    def _key(self, arguments: tuple[Argument, ...]) -> tuple[object, ...]:
+        return (self, *(_place(x) if isinstance(x, Tensor) else x for x in arguments))
 
 
 @contextmanager

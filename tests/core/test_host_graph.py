@@ -52,7 +52,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def made_twice(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was made a second time of the same numbers within one recorded update."""
     found: list[str] = []
-    known: dict[int, list[tuple[Remembered, tuple[object, ...]]]] = {}
+    known: dict[host_graph.HostGraph, list[tuple[Remembered, tuple[object, ...]]]] = {}
     within = Remembered._within
 
     def seen(self: Remembered, graph: host_graph.HostGraph, arguments: tuple[object, ...]) -> object:
@@ -61,7 +61,7 @@ def made_twice(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             copies = tuple(x.clone() if isinstance(x, torch.Tensor) else x for x in arguments)
         result = within(self, graph, arguments)
         if len(graph.results) > before:
-            earlier = known.setdefault(id(graph), [])
+            earlier = known.setdefault(graph, [])
             with host_graph.aside():
                 if any(who is self and all(map(remembered._same, given, copies)) for who, given in earlier):
                     found.append(self._work.__qualname__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import ipaddress
 import json
@@ -11,7 +10,6 @@ import shutil
 import socket
 import sqlite3
 import sys
-import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -32,7 +30,7 @@ from rnnsweep.adapters.mlflow.library import (
 from rnnsweep.adapters.mlflow.store import store_errors
 from rnnsweep.adapters.mlflow.ui_view import VIEW
 from rnnsweep.errors import ConfigError, StoreError
-from rnnsweep.user_cache import cache_folder
+from rnnsweep.user_cache import cache_folder, keep
 
 WORKFLOW = {"workflowType": "machine_learning"}
 """The UI's half for training; without it a fresh browser opens on the one for language-model applications."""
@@ -74,7 +72,8 @@ def _create(path: Path) -> None:
         draft.unlink(missing_ok=True)
         SqlAlchemyStore(sqlite.url_of(draft), DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
         if kept is not None:
-            _keep(draft, kept)
+            # for stores to come; where there is no room, they will be made as this one was
+            keep(kept, draft.read_bytes())
     draft.replace(path)
 
 
@@ -92,13 +91,6 @@ def _copied(kept: Path, draft: Path) -> bool:
             return tables.execute("PRAGMA quick_check").fetchone() == ("ok",)
     except (OSError, sqlite3.Error):  # there is none yet, or it is no database
         return False
-
-
-def _keep(store: Path, kept: Path) -> None:
-    """For stores to come. Where there is no room, these will be made as this one was."""
-    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as copy:
-        copy.write(store.read_bytes())
-        Path(copy.name).replace(kept)
 
 
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:

@@ -66,6 +66,7 @@ class WorkerActor:
         from ray import cloudpickle
 
         with contextlib.suppress(Exception):
+            # from the driver, as in `build`: who may call this actor runs code on the cluster in any case
             cloudpickle.loads(prelude)()
 
     def build(self, factory: bytes) -> WorkerInfo:

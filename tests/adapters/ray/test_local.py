@@ -235,6 +235,15 @@ def training_sweep(tmp_path: Path, updates: int) -> subprocess.Popen[str]:
     return driver
 
 
+def assert_interrupted(tmp_path: Path) -> None:
+    """The ledger says that the sweep was stopped in order, and that all its trials may go on."""
+    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
+        view = ledger.sweep("s")
+        assert view is not None
+        assert view.state is SweepState.INTERRUPTED
+        assert {trial.state for trial in ledger.trials("s")} == {TrialState.WAITING}
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize("victim", ["raylet", "gcs_server"])
 def test_a_private_ray_that_was_killed_is_started_again(tmp_path: Path, victim: str) -> None:
@@ -259,11 +268,7 @@ def test_a_signal_ends_a_sweep_in_order(tmp_path: Path, number: signal.Signals) 
     driver = training_sweep(tmp_path, updates=100_000)
     driver.send_signal(number)
     assert driver.wait(60) == 3
-    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
-        view = ledger.sweep("s")
-        assert view is not None
-        assert view.state is SweepState.INTERRUPTED
-        assert {trial.state for trial in ledger.trials("s")} == {TrialState.WAITING}
+    assert_interrupted(tmp_path)
     said = (tmp_path / "errors").read_text()
     assert "stopping after this rung" in said
     assert "received at time" not in said
@@ -275,11 +280,7 @@ def test_a_signal_to_all_processes_of_the_group_ends_a_sweep_in_order(tmp_path: 
     driver = training_sweep(tmp_path, updates=100_000)
     os.killpg(driver.pid, signal.SIGTERM)
     assert driver.wait(45) == 3  # a minute after its GCS has ended, Ray ends the process
-    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
-        view = ledger.sweep("s")
-        assert view is not None
-        assert view.state is SweepState.INTERRUPTED
-        assert {trial.state for trial in ledger.trials("s")} == {TrialState.WAITING}
+    assert_interrupted(tmp_path)
     assert "started again" not in (tmp_path / "errors").read_text()
 
 
@@ -295,11 +296,7 @@ def test_a_driver_that_is_told_after_all_else_has_ended_waits_for_no_answer(tmp_
     for number in (signal.SIGTERM, signal.SIGCONT):
         driver.send_signal(number)
     assert driver.wait(45) == 3
-    with contextlib.closing(open_ledger(ledger_of(tmp_path))) as ledger:
-        view = ledger.sweep("s")
-        assert view is not None
-        assert view.state is SweepState.INTERRUPTED
-        assert {trial.state for trial in ledger.trials("s")} == {TrialState.WAITING}
+    assert_interrupted(tmp_path)
 
 
 @pytest.mark.chaos

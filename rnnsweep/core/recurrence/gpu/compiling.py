@@ -9,7 +9,6 @@ import ctypes
 import hashlib
 import os
 import struct
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from rnnsweep import user_cache
 from rnnsweep.extras import install_hint
 
 Launch = Callable[[tuple[int, ...], int, int, Sequence[int]], None]
@@ -112,7 +112,7 @@ def _compiled(source: str, device: torch.device) -> bytes:
         raise RuntimeError(f"CUDA C++ was refused ({code.name}):\n{log.decode(errors='replace')}")
     made = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
     _checked(nvrtc.nvrtcGetCUBIN(program, made))
-    _keep(file, made)
+    user_cache.keep(file, made)
     return made
 
 
@@ -120,17 +120,6 @@ def _directory() -> Path:
     """Where machine code is kept."""
     own = os.environ.get("RNNSWEEP_CUDA_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rnnsweep" / "cuda"
-
-
-def _keep(file: Path, made: bytes) -> None:
-    """Write at once or not at all: processes compile side by side. A full disk only costs time."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as whole:
-            whole.write(made)
-        os.replace(whole.name, file)
-    except OSError:
-        return
 
 
 def _checked(result: tuple[Any, ...]) -> Any:
