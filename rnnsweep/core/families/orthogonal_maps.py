@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from rnnsweep.core import numerics, rng
@@ -101,12 +101,13 @@ def definite_inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
     """
     fused = skew_inverses(x)
     if fused is None:
-        return _unfused_inverse(x)
+        return unfused_inverse(x)
     found, steady = fused.inverse(x)
-    return _unsteady(found, steady, numerics.inverse, x)
+    return mended(found, steady, numerics.inverse, x)
 
 
-def _unfused_inverse(x: Tensor) -> Tensor:
+def unfused_inverse(x: Float[Tensor, "P N N"]) -> Float[Tensor, "P N N"]:
+    """`definite_inverse` where no loops of ours do it on a CPU."""
     kernels = available.map_kernels(x)
     return numerics.inverse(x, None if kernels is None else kernels.inverse)
 
@@ -115,9 +116,9 @@ def _unfused_inverse(x: Tensor) -> Tensor:
 def _cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
     fused = skew_inverses(stored, diagonal)
     if fused is None:
-        return _composed_cayley(stored, diagonal, _unfused_inverse)
+        return _composed_cayley(stored, diagonal, unfused_inverse)
     found, steady = fused.cayley(stored, diagonal)
-    return _unsteady(found, steady, _pivoted_cayley, stored, diagonal)
+    return mended(found, steady, _pivoted_cayley, stored, diagonal)
 
 
 def _pivoted_cayley(stored: Tensor, diagonal: Tensor) -> Tensor:
@@ -130,7 +131,12 @@ def _composed_cayley(stored: Tensor, diagonal: Tensor, inverse: Callable[[Tensor
     return (2 * inverse(eye + skew(stored)) - eye) * diagonal[:, None, :]
 
 
-def _unsteady(found: Tensor, steady: Tensor, work: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+def mended(
+    found: Float[Tensor, "P N N"],
+    steady: Bool[Tensor, " P"],
+    work: Callable[..., Float[Tensor, "p N N"]],
+    *arguments: Float[Tensor, "P ..."],
+) -> Float[Tensor, "P N N"]:
     """`found` with the rows that are not steady replaced by `work` of theirs."""
     if not asked(lambda: bool(steady.all())):  # no shortcut: there must be rows to mend
         found[~steady] = work(*(x[~steady] for x in arguments))

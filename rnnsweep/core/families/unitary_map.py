@@ -15,6 +15,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,7 +23,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnsweep.core import numerics
-from rnnsweep.core.families.orthogonal_maps import definite_inverse, skew, skew_gradient
+from rnnsweep.core.families.orthogonal_maps import mended, skew, skew_gradient, unfused_inverse
+from rnnsweep.core.recurrence.cpu.engine.skew_inverses import skew_inverses
 from rnnsweep.core.remembered import Remembered
 
 
@@ -65,17 +67,29 @@ def unitary(parameters: UnitaryParameters) -> Float[Tensor, "P N N"]:
     Asked again for the same numbers it gives the same tensor, which nobody may write into.
 
     Numerics:
-        One inverse of a real form, see `definite_inverse`. Error of W^T W of order 1e-15 in float64. Non-finite
-        rows stay alone.
+        One inverse of a real form, as in `orthogonal_maps.definite_inverse`. Error of W^T W of order 1e-15 in float64.
+        Non-finite rows stay alone.
     """
     return _unitary(*parameters)
 
 
 @Remembered
 def _unitary(a_skew: Tensor, a_symmetric: Tensor, theta: Tensor) -> Tensor:
+    fused = skew_inverses(a_skew, a_symmetric, theta)
+    if fused is None:
+        return _composed(a_skew, a_symmetric, theta, unfused_inverse)
+    found, steady = fused.unitary(a_skew, a_symmetric, torch.cos(theta), torch.sin(theta))
+    return mended(found, steady, _pivoted, a_skew, a_symmetric, theta)
+
+
+def _pivoted(a_skew: Tensor, a_symmetric: Tensor, theta: Tensor) -> Tensor:
+    return _composed(a_skew, a_symmetric, theta, numerics.inverse)
+
+
+def _composed(a_skew: Tensor, a_symmetric: Tensor, theta: Tensor, inverse: Callable[[Tensor], Tensor]) -> Tensor:
     eye = torch.eye(theta.shape[1], dtype=theta.dtype, device=theta.device)
     # A^H = -A, so that the real form of A is skew.
-    k = _complex(definite_inverse(_Complex(eye + skew(a_skew), _symmetric(a_symmetric)).real()))
+    k = _complex(inverse(_Complex(eye + skew(a_skew), _symmetric(a_symmetric)).real()))
     return _Complex(2 * k.re - eye, 2 * k.im).turned(torch.cos(theta), torch.sin(theta)).real()
 
 
@@ -86,11 +100,14 @@ def unitary_pullback(
 
     With G = dC/dRe W + i dC/dIm W: dC/dA = -2 K^H G D^H K^H, and dC/dtheta_j = sum_i Re(conj(G_ij) i W_ij).
     """
+    cos, sin = torch.cos(parameters.theta), torch.sin(parameters.theta)
+    fused = skew_inverses(*parameters, w, gradient)
+    if fused is not None:
+        return UnitaryParameters(*fused.unitary_pullback(cos, sin, w, gradient))
     H = parameters.theta.shape[1]
     top, bottom = gradient[:, :H], gradient[:, H:]
     g = _Complex(top[..., :H] + bottom[..., H:], top[..., H:] - bottom[..., :H])
     whole = _complex(w)
-    cos, sin = torch.cos(parameters.theta), torch.sin(parameters.theta)
     k = _resolvent(whole, cos, sin).adjoint()
     a = k.times(g.turned(cos, -sin).times(k))
     im = -2 * a.im

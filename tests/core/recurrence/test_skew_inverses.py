@@ -166,6 +166,33 @@ def test_no_bit_of_the_unitary_map_depends_on_neighbours(size: int, dtype: torch
         assert all(torch.equal(one[0], all_[p]) for one, all_ in zip(found, back, strict=True))
 
 
+def complex_map(values: UnitaryParameters) -> torch.Tensor:
+    """W by torch's complex numbers and LAPACK."""
+    a = torch.complex(values.a_skew.triu(1) - values.a_skew.triu(1).mT, values.a_symmetric.triu())
+    a = a + 1j * values.a_symmetric.triu(1).mT
+    eye = torch.eye(a.shape[1], dtype=a.dtype)
+    return torch.linalg.solve(eye + a, eye - a) * torch.polar(torch.ones_like(values.theta), values.theta)[:, None]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TYPES)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_unitary_map_and_its_pull_back_are_those_of_complex_float64(size, dtype, tolerance) -> None:
+    """Also of rows that are not steady: the last ones."""
+    shapes = ((size, size), (size, size), (size,))
+    values = UnitaryParameters(*(normal(3, *shape, seed=n).to(dtype) for n, shape in enumerate(shapes)))
+    values.a_skew[2] *= 300
+    w = unitary(values)
+    live = UnitaryParameters(*(value.double().requires_grad_() for value in values))
+    true = complex_map(live)
+    real = torch.cat((torch.cat((true.real, true.imag), 2), torch.cat((-true.imag, true.real), 2)), 1)
+    torch.testing.assert_close(w.double(), real.detach(), rtol=0, atol=10 * tolerance)
+    g = normal(3, 2 * size, 2 * size, seed=9)
+    wanted = torch.autograd.grad(real, live, g)
+    for found, want in zip(unitary_pullback(values, w, g.to(dtype)), wanted, strict=True):
+        error = (found.double() - want).abs().amax() / want.abs().amax().clamp_min(1.0)
+        assert error < 30 * tolerance
+
+
 def test_what_a_graph_records_or_another_type_goes_another_way() -> None:
     x = torch.eye(3, dtype=torch.float64)[None]
     assert skew_inverses(x) is skew_inverses(x)

@@ -1,4 +1,4 @@
-"""Inverses of I + A with skew A, and the scaled Cayley map, on the CPU: see `kernels.inverses`.
+"""Inverses of I + A with skew A, and the scaled Cayley maps, on the CPU: see `kernels.inverses`, `kernels.unitary_maps`.
 
 Shapes: see `core.types`.
 """
@@ -80,6 +80,57 @@ class SkewInverses:
         scratch = cayley_back_scratch(0, dtype.itemsize, width_of(N, dtype), job).end
         self._threads.run(cayley_back_rows, job, P, dtype, scratch)
         return out
+
+    def unitary(
+        self,
+        skew: Float[Tensor, "P H H"],
+        symmetric: Float[Tensor, "P H H"],
+        cos: Float[Tensor, "P H"],
+        sin: Float[Tensor, "P H"],
+    ) -> tuple[Float[Tensor, "P N N"], Bool[Tensor, " P"]]:
+        """The real form of W = (2 (I + A)^-1 - I) D, see `families.unitary_map`; and which rows are as good as that."""
+        from rnnsweep.core.recurrence.cpu.kernels.inverses import inverse_scratch
+        from rnnsweep.core.recurrence.cpu.kernels.unitary_maps import UnitaryJob, unitary_rows
+
+        (P, H), dtype, take = cos.shape, cos.dtype, self._workspace.take
+        N, at = 2 * H, TensorAddresses(dtype)
+        out, growth = take((P, N, N), dtype), take((P,), dtype)
+        first, first_row = at.matrices("skew", skew, (P, H, H))
+        second, second_row = at.matrices("symmetric", symmetric, (P, H, H))
+        job = UnitaryJob(
+            H=H, N=N, skew=first, skew_row=first_row, symmetric=second, symmetric_row=second_row,
+            cos=at.read("cos", cos, (P, H)), sin=at.read("sin", sin, (P, H)), out=at.view("out", out, (P, N, N)),
+            growth=at.view("growth", growth, (P,)),
+        )  # fmt: skip
+        self._threads.run(unitary_rows, job, P, dtype, inverse_scratch(0, dtype.itemsize, width_of(N, dtype), job).end)
+        return out, growth <= LIMITS[dtype]
+
+    def unitary_pullback(
+        self,
+        cos: Float[Tensor, "P H"],
+        sin: Float[Tensor, "P H"],
+        w: Float[Tensor, "P N N"],
+        gradient: Float[Tensor, "P N N"],
+    ) -> tuple[Float[Tensor, "P H H"], Float[Tensor, "P H H"], Float[Tensor, "P H"]]:
+        """Gradients of skew, symmetric and theta from that of the real form w = `unitary(...)`."""
+        from rnnsweep.core.recurrence.cpu.kernels.unitary_maps import (
+            UnitaryBackJob,
+            unitary_back_rows,
+            unitary_back_scratch,
+        )
+
+        (P, H), dtype, take = cos.shape, cos.dtype, self._workspace.take
+        N, at = 2 * H, TensorAddresses(dtype)
+        to_skew, to_symmetric, to_theta = take((P, H, H), dtype), take((P, H, H), dtype), take((P, H), dtype)
+        job = UnitaryBackJob(
+            H=H, N=N, w=at.read("w", w, (P, N, N)), gradient=at.read("gradient", gradient, (P, N, N)),
+            cos=at.read("cos", cos, (P, H)), sin=at.read("sin", sin, (P, H)),
+            skew=at.view("to_skew", to_skew, (P, H, H)), symmetric=at.view("to_symmetric", to_symmetric, (P, H, H)),
+            theta=at.view("to_theta", to_theta, (P, H)),
+        )  # fmt: skip
+        scratch = unitary_back_scratch(0, dtype.itemsize, width_of(N, dtype), job).end
+        self._threads.run(unitary_back_rows, job, P, dtype, scratch)
+        return to_skew, to_symmetric, to_theta
 
 
 def skew_inverses(*tensors: Shaped[Tensor, " ..."]) -> SkewInverses | None:
