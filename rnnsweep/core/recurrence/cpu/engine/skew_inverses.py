@@ -1,4 +1,4 @@
-"""Inverses of I + A with skew A, and the scaled Cayley maps, on the CPU: see `kernels.inverses`, `kernels.unitary_maps`.
+"""Inverses of I + A with skew A, and the Cayley maps, on the CPU: see `kernels.inverses` and `kernels.unitary_maps`.
 
 Shapes: see `core.types`.
 """
