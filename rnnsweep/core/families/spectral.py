@@ -11,7 +11,7 @@ from jaxtyping import Bool, Complex128, Float, Float64
 from torch import Tensor
 
 from rnnsweep.core import host_graph, numerics
-from rnnsweep.core.families.leading_powers import Leaders, leaders_by_squaring
+from rnnsweep.core.families.leading_powers import Leaders, leaders_by_squaring, simple_leaders
 from rnnsweep.core.remembered import Remembered
 
 _TIE = 1e-9
@@ -54,7 +54,8 @@ def leading(matrices: Float[Tensor, "P n n"]) -> Leading:
     """Spectral radius of every matrix [P, n, n] and its derivative.
 
     Numerics:
-        LAPACK's eigenvalues and inverse iteration, in float64, on the CPU; on a device by squaring (`leading_powers`).
+        In float64. By squaring (`leading_powers`) on a device, and on a CPU with loops of ours up to `SQUARED` units;
+        there rows whose leader is not simple, and all rows elsewhere, by LAPACK's eigenvalues and inverse iteration.
         Ties are judged by the type that the matrices come in, whose rounding has parted them (`tie_tolerance`).
         d rho = Re(conj(lambda) y^T dT x) / |lambda| with right and left eigenvectors x, y, y^T x = 1; holds for a
         simple real leader and for a complex pair.
@@ -75,7 +76,18 @@ def _squared(matrices: Tensor) -> Leaders:
 
 
 @Remembered
-def _leaders(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _leaders(matrices: Tensor) -> Leaders:
+    found = simple_leaders(matrices, tie_tolerance(matrices.shape[-1], matrices.dtype))
+    if found is None:
+        return by_lapack(matrices)
+    if found.tied.any():
+        for whole, part in zip(found, by_lapack(matrices[found.tied]), strict=True):
+            whole[found.tied.clone()] = part
+    return found
+
+
+def by_lapack(matrices: Float[Tensor, "P n n"]) -> Leaders:
+    """The same of matrices on a CPU, by LAPACK."""
     n, tie = matrices.shape[-1], tie_tolerance(matrices.shape[-1], matrices.dtype)
     finite = torch.isfinite(matrices).flatten(1).all(1)
     # LAPACK is not asked about NaN: an error would stop all rows.
@@ -96,7 +108,7 @@ def _leaders(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # No full set of eigenvectors: y^T x is 0, what it divides not finite.
     tied = (rho == 0) | (alike > 1 + complex_pair.long()) | ~torch.isfinite(slope).flatten(1).all(1)
     slope = torch.where((tied | ~finite)[:, None, None], 0.0, slope)
-    return torch.where(finite, rho, math.nan), slope.reshape(-1, n, n), tied & finite
+    return Leaders(torch.where(finite, rho, math.nan), slope.reshape(-1, n, n), tied & finite)
 
 
 def _eigenvectors(matrices: Float64[Tensor, "P n n"], value: Complex128[Tensor, "P 1"]) -> tuple[Tensor, Tensor]:

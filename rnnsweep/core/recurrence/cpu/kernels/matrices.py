@@ -181,6 +181,24 @@ def times_packed(zero, rows, whole):
         done += height
 
 
+@part
+def multiply(zero, left, rows, right, inner, columns, packed, zeros, out):
+    """out [rows, W] = left [rows, inner] right [inner, columns], all padded; left's lines are W apart too.
+
+    `packed`: room for the right one in column panels; `zeros`: W zeros.
+    """
+    full = padded(zero, columns)
+    pack(
+        zero, target=packed, source=right, inner=inner, columns=columns, inner_step=full, column_step=1, first=0,
+        total=inner,
+    )  # fmt: skip
+    whole = Product(
+        a1=left, lda1=full, k1=inner, a2=left, lda2=0, k2=0, b=packed, ldb=0, start=zeros, ldstart=0, c=out, ldc=full,
+        units=full // vector_width(zero),
+    )  # fmt: skip
+    times_packed(zero, rows=rows, whole=whole)
+
+
 class Outer(NamedTuple):
     """c += left^T right over `count` rows.
 

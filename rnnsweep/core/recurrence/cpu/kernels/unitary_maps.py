@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.pivots import SIDE
-from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
-from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, number, store, vector_width
+from rnnsweep.core.recurrence.cpu.emit.vectors import item_bytes, load, number, store
 from rnnsweep.core.recurrence.cpu.kernels.inverses import eliminate, inverse_scratch
-from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, fill, pack, padded, times_packed
+from rnnsweep.core.recurrence.cpu.kernels.matrices import copy, fill, multiply, padded
 
 
 class UnitaryJob(NamedTuple):
@@ -212,19 +211,13 @@ def _turned_back(zero, job, p, gradient, given):
         fill(zero, target=to + N * size, count=full - N)
 
 
-@part
+@inlined
 def _times(zero, job, left, right, out, here):
     """out = left times right: [H, W] times a real form."""
-    full = padded(zero, job.N)
-    pack(
-        zero, target=here.packed, source=right, inner=job.N, columns=job.N, inner_step=full, column_step=1, first=0,
-        total=job.N,
+    multiply(
+        zero, left=left, rows=job.H, right=right, inner=job.N, columns=job.N, packed=here.packed, zeros=here.zeros,
+        out=out,
     )  # fmt: skip
-    whole = Product(
-        a1=left, lda1=full, k1=job.N, a2=left, lda2=0, k2=0, b=here.packed, ldb=0, start=here.zeros, ldstart=0, c=out,
-        ldc=full, units=full // vector_width(zero),
-    )  # fmt: skip
-    times_packed(zero, rows=job.H, whole=whole)
 
 
 @inlined
