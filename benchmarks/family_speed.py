@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,20 +70,42 @@ def work_of(program: Any, tile: Any) -> Work:
     recurrent = 0 if weights.diagonals else weights.w_rec[0].numel()
     own = {key: value[0].numel() for key, value in weights.cell.items() if value.ndim == 3}
     into = 0 if weights.w_in is None else weights.w_in[0].numel()
-    state, kept = (family.hidden, 0) if cell is None else (cell.state, cell.kept)
+    written = recorded(program, tile)
     each = T * B * counted.of_step(family, weights)
     operations = 6 * (recurrent + sum(own.values())) + 4 * into
     if isinstance(cell, StateSpaceCell):
         # The loss is the last step's: of what is behind the recurrence the way back is asked for there alone.
-        operations, state = 6 * own["b"] + 2 * (own["c"] + own.get("w_gate", 0)) + 4 * into, cell.state + cell.hidden
+        operations = 6 * own["b"] + 2 * (own["c"] + own.get("w_gate", 0)) + 4 * into
     if name == "Esn":  # nothing of the loop is trained, and of what it records the last state is read again
-        return Work(2 * T * B * (recurrent + into), T * B * state * 4, T * B * counted.TANH * family.hidden)
+        return Work(2 * T * B * (recurrent + into), written, T * B * counted.TANH * family.hidden)
     if name == "Mlstm":
         # Queries times keys and weights times values, below the diagonal. The loss is the last step's: back goes one
         # query, which meets all keys and values. A memory is kept once per sequence.
-        operations, state = 2 * into + (2 * (T + 1) + 6) * family.hidden, family.hidden
+        operations = 2 * into + (2 * (T + 1) + 6) * family.hidden
         each = T * B * counted.of_memory((T + 1) / 2 * cell.heads, family.hidden)
-    return Work(T * B * operations + map_operations(name, family, values), 2 * 4 * T * B * (state + kept), each)
+    return Work(T * B * operations + map_operations(name, family, values), 2 * written, each)
+
+
+def recorded(program: Any, tile: Any) -> float:
+    """Bytes of a row that the loop's way there leaves behind for the way back, or to be seen."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    (wire,), found = program.wires, []
+    forward = wire.engine.forward
+
+    def spied(*arguments: Any) -> Any:
+        found.append(forward(*arguments))
+        return found[-1]
+
+    wire.engine.forward = spied
+    tile.once_more()
+    del wire.engine.forward
+    given = ("inputs", "weights", "lengths", "start", "cell")
+    parts = [value for name, value in vars(found[0]).items() if name not in given]
+    leaves = [vars(part) if is_dataclass(part) else part for part in parts]
+    tensors = [leaf for leaf in tree_leaves(leaves) if isinstance(leaf, torch.Tensor)]
+    return sum(x.numel() * x.itemsize for x in tensors) / len(found[0].h)
 
 
 def map_operations(name: str, family: Any, values: dict[str, Any]) -> float:
