@@ -14,6 +14,10 @@ import pytest
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 os.environ.update(dict.fromkeys(THREADS, "1"))
 
+# Ray's workers have niceness 15 by themselves: beside tests that compute, one gets a thirtieth of a core, and does not
+# start within a deadline of seconds.
+os.environ.update(RAY_worker_niceness="0")
+
 # Tests start hundreds of processes: each would compile our modules anew, for 4 s, where the shell forbids to keep them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

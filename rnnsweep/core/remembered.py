@@ -25,9 +25,10 @@ Argument = Shaped[Tensor, " ..."] | int
 
 
 class _ThisThread(threading.local):
-    """Attributes: results: what was made so far within `unwritten`."""
+    """Attributes: results: what was made so far within `unwritten`. keeping: see `keeping`."""
 
     results: dict[object, Any] | None = None
+    keeping: bool = False
 
 
 _SHARED = _ThisThread()
@@ -72,7 +73,8 @@ class Remembered(Generic[Result]):
                 return result
         # Copies: parameters are written in place.
         copies = tuple(_copy(x) for x in arguments)
-        result = self._work(*copies)
+        with _keep():
+            result = self._work(*copies)
         self._last = tuple(_newest(((copies, result), *self._last)))
         return result
 
@@ -104,6 +106,24 @@ def unwritten() -> Iterator[None]:
         yield
     finally:
         _SHARED.results = before
+
+
+@contextmanager
+def _keep() -> Iterator[None]:
+    """What is made meanwhile is kept."""
+    before, _SHARED.keeping = _SHARED.keeping, True
+    try:
+        yield
+    finally:
+        _SHARED.keeping = before
+
+
+def keeping() -> bool:
+    """Whether what this thread makes now is remembered: it needs memory of its own.
+
+    In memory that is lent from update to update it would be in the way of every recorded one that was lent the same.
+    """
+    return _SHARED.keeping
 
 
 def _place(x: Tensor) -> tuple[object, ...]:

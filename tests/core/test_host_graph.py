@@ -330,6 +330,23 @@ def test_eigenvalues_that_are_remembered_stay_right(repeats: bool) -> None:
             assert torch.equal(kept, fresh)
 
 
+@pytest.mark.parametrize("family", ["scornn", "momentum_scornn", "exprnn", "scurnn", "enrnn", "srn"])
+def test_what_is_remembered_of_maps_is_in_no_graphs_way(
+    family: str, ends: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory that is lent to a graph it would be busy for ever: hardly an update would be repeated."""
+    recorded: list[int] = []
+    record = host_graph._recorded
+    monkeypatch.setattr(host_graph, "_recorded", lambda work: recorded.append(1) or record(work))
+    config = {**config_with("family", Path(f"conf/family/{family}.yaml")), "engine": "auto"}
+    packs = [pack_of(config, 60), pack_of(config, 60)]  # as tiles do, they share what makes maps
+    for _ in range(4):  # a report at the end of each rung asks for weights beside the updates
+        for pack in packs:
+            train_rung(pack, 5, 5)
+    assert len(recorded) == 2
+    assert ends == [True] * 28  # the first is called, the second recorded, the last of each rung reported
+
+
 def test_graphs_go_with_their_tiles() -> None:
     """At once, not when a collector comes by: rows join and leave all the time."""
     pack = pack_of(config_with("family", Path("conf/family/srn.yaml")), 30)

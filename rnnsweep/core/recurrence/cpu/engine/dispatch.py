@@ -22,6 +22,7 @@ from torch import Tensor
 from rnnsweep.core import host_graph
 from rnnsweep.core.kernels import KernelArguments
 from rnnsweep.core.recurrence.cpu.host import UNIT_BYTES
+from rnnsweep.core.remembered import keeping
 from rnnsweep.core.sequence_lengths import row_lengths
 
 ALIGN = 64
@@ -51,7 +52,8 @@ class Workspace:
     """Recycles memory by size: no update faults fresh pages in.
 
     A tensor that `take` returns stays valid for as long as it, or a view of it, is referenced. Contents are undefined.
-    At most 1 GiB of idle buffers is kept. Not thread-safe: one workspace per engine, one engine per thread of control.
+    At most 1 GiB of idle buffers is kept; what is remembered beyond an update gets memory of its own (`keeping`).
+    Not thread-safe: one workspace per engine, one engine per thread of control.
     """
 
     def __init__(self) -> None:
@@ -63,9 +65,12 @@ class Workspace:
         if count == 0:
             return torch.empty(shape, dtype=dtype)
         size = count * dtype.itemsize
-        # By exact size: a pack asks for the same few sizes at every update.
-        buffer = self._idle(size) or self._new(size)
-        host_graph.lends(buffer)
+        if keeping():
+            buffer = _buffer(size)
+        else:
+            # By exact size: a pack asks for the same few sizes at every update.
+            buffer = self._idle(size) or self._new(size)
+            host_graph.lends(buffer)
         return torch.frombuffer(buffer.raw, dtype=dtype, count=count, offset=buffer.start).view(shape)
 
     def _idle(self, size: int) -> _Buffer | None:
@@ -73,10 +78,7 @@ class Workspace:
 
     def _new(self, size: int) -> _Buffer:
         self._drop_idle_beyond(_LARGEST_IDLE - size)
-        raw = np.empty(size + 2 * ALIGN, dtype=np.uint8)  # one for the alignment, one for reads beyond the end
-        address = raw.ctypes.data
-        buffer = _Buffer(raw, -address % ALIGN, range(address, address + len(raw)))
-        del raw  # a name of its own would make the buffer look used
+        buffer = _buffer(size)
         self._buffers.setdefault(size, []).append(buffer)
         return buffer
 
@@ -88,6 +90,12 @@ class Workspace:
                 return
             self._buffers[size].remove(buffer)
             total -= size
+
+
+def _buffer(size: int) -> _Buffer:
+    raw = np.empty(size + 2 * ALIGN, dtype=np.uint8)  # one for the alignment, one for reads beyond the end
+    address = raw.ctypes.data
+    return _Buffer(raw, -address % ALIGN, range(address, address + len(raw)))
 
 
 class TensorAddresses(KernelArguments):
