@@ -83,6 +83,8 @@ def work_of(program: Any, tile: Any) -> Work:
         # query, which meets all keys and values. A memory is kept once per sequence.
         operations = 2 * into + (2 * (T + 1) + 6) * family.hidden
         each = T * B * counted.of_memory((T + 1) / 2 * cell.heads, family.hidden)
+        # Read again are keys, values, and what weighs them.
+        return Work(T * B * operations, written + 4 * T * B * (2 * family.hidden + 2 * cell.heads), each)
     return Work(T * B * operations + map_operations(name, family, values), 2 * written, each)
 
 
