@@ -43,10 +43,11 @@ class LeadingPowers:
         P, N, dtype = *matrices.shape[:2], matrices.dtype
         at, numbers = TensorAddresses(dtype), matrices.new_tensor((real, turned, left))
         rho, simple, slope = matrices.new_empty(P), matrices.new_empty(P), torch.empty_like(matrices)
-        places = (at.view(name, numbers[i : i + 1], (1,)) for i, name in enumerate(("real", "turned", "left")))
+        given = {name: at.view(name, numbers[i : i + 1], (1,)) for i, name in enumerate(("real", "turned", "left"))}
         job = LeadersJob(
-            N, *squarings, at.read("matrices", matrices, (P, N, N)), *places, at.view("rho", rho, (P,)),
-            at.view("simple", simple, (P,)), at.view("slope", slope, (P, N, N)),
+            N=N, squarings=squarings[0], most=squarings[1], given=at.read("matrices", matrices, (P, N, N)),
+            real=given["real"], turned=given["turned"], left=given["left"], rho=at.view("rho", rho, (P,)),
+            simple=at.view("simple", simple, (P,)), slope=at.view("slope", slope, (P, N, N)),
         )  # fmt: skip
         self._threads.run(leaders_rows, job, P, dtype, leaders_scratch(0, dtype.itemsize, width_of(N, dtype), job).end)
         return rho, slope, simple > 0

@@ -87,7 +87,7 @@ def leaders_rows(zero, job, first, last, thread, scratch):
         m, other = here.first, here.second
         copy(zero, target=m, source=here.t, count=job.N * full)
         for squaring in range(1, job.most + 1):
-            _times(zero, job, m, m, other, here)
+            _times(zero, job, left=m, right=m, out=other, here=here)
             m, other = other, m
             # two squarings move the largest entry by far less than the type's range
             if squaring % 2 == 0 or squaring == job.squarings or squaring == job.most:
@@ -157,26 +157,26 @@ def _lead(zero, job, p, m, other, power, here):
     """The leader, if it is one real eigenvalue or one pair, by M, a high power; see `leading_powers._simple`."""
     size = item_bytes(zero)
     trace = _trace(zero, job, m)
-    _times(zero, job, m, m, other, here)
+    _times(zero, job, left=m, right=m, out=other, here=here)
     d = (trace * trace - _trace(zero, job, other)) / 2
     real = abs(d) <= load(zero, job.real) * trace * trace
     if real:
-        _combine(zero, job, 1 / trace, m, zero, m, here.s)
+        _combine(zero, job, a=1 / trace, x=m, b=zero, y=m, out=here.s)
     else:
-        _combine(zero, job, trace / d, m, -1 / d, other, here.s)
-    _times(zero, job, here.t, here.s, other, here)
+        _combine(zero, job, a=trace / d, x=m, b=-1 / d, y=other, out=here.s)
+    _times(zero, job, left=here.t, right=here.s, out=other, here=here)
     twice = _trace(zero, job, other)  # of a pair: 2 Re lambda
-    square = (twice * twice - _inner(zero, job, here.t, other)) / 2
+    square = (twice * twice - _inner(zero, job, left=here.t, right=other)) / 2
     turns = square > 0 and square - twice * twice / 4 > load(zero, job.turned) * square
     rho = abs(twice) if real else math.sqrt(max(square, zero))
     # d rho = Re(conj(lambda) y^T dT x) / |lambda|, with S and T S in the place of the pair's vectors.
     of_s, of_moved = math.copysign(1.0, twice), zero
     if not real:
         of_s, of_moved = twice / (2 * rho), -1 / (2 * rho)
-    _combine(zero, job, of_s, here.s, of_moved, other, m)
-    _write_turned(zero, job, m, job.slope + p * job.N * job.N * size)
-    _times(zero, job, here.s, here.at_tie, other, here)
-    _combine(zero, job, 1.0, here.at_tie, -1.0, other, m)
+    _combine(zero, job, a=of_s, x=here.s, b=of_moved, y=other, out=m)
+    _write_turned(zero, job, matrix=m, out=job.slope + p * job.N * job.N * size)
+    _times(zero, job, left=here.s, right=here.at_tie, out=other, here=here)
+    _combine(zero, job, a=1.0, x=here.at_tie, b=-1.0, y=other, out=m)
     # As much as would be left of an eigenvalue that is just not tied.
     alone = _size(zero, job, m) <= load(zero, job.left) * _size(zero, job, here.at_tie)
     simple = (real or turns) and alone and rho > 0

@@ -47,7 +47,7 @@ def unitary_rows(zero, job, first, last, thread, scratch):
     fill(zero, target=here.zeros, count=SIDE)
     for p in range(first, last):
         skew, symmetric = job.skew + p * job.skew_row * size, job.symmetric + p * job.symmetric_row * size
-        _skew_hermitian(zero, job, skew, symmetric, here.matrix)
+        _skew_hermitian(zero, job, skew, symmetric, matrix=here.matrix)
         eliminate(zero, job, p, here)
         _write(zero, job, p, here.matrix)
     restore_mode(mode)
@@ -65,8 +65,8 @@ def _skew_hermitian(zero, job, skew, symmetric, matrix):
                 if i == j:
                     s = number(zero, 1.0)
                 else:
-                    _put(zero, job, matrix, j, i, zero - s, y)
-                _put(zero, job, matrix, i, j, s, y)
+                    _put(zero, job, matrix, i=j, j=i, re=zero - s, im=y)
+                _put(zero, job, matrix, i, j, re=s, im=y)
 
 
 @inlined
@@ -163,12 +163,12 @@ def unitary_back_rows(zero, job, first, last, thread, scratch):
     fill(zero, target=here.zeros, count=padded(zero, job.N))
     for p in range(first, last):
         square = p * job.N * job.N * size
-        _adjoint_resolvent(zero, job, p, job.w + square, here.k)
-        _turned_back(zero, job, p, job.gradient + square, here.given)
-        _times(zero, job, here.given, here.k, here.between, here)
+        _adjoint_resolvent(zero, job, p, w=job.w + square, k=here.k)
+        _turned_back(zero, job, p, gradient=job.gradient + square, given=here.given)
+        _times(zero, job, left=here.given, right=here.k, out=here.between, here=here)
         for i in range(job.H):
             _lower_half(zero, job, here.between, i)
-        _times(zero, job, here.k, here.between, here.a, here)
+        _times(zero, job, left=here.k, right=here.between, out=here.a, here=here)
         _write_back(zero, job, p, here.a)
     restore_mode(mode)
 
@@ -187,7 +187,7 @@ def _adjoint_resolvent(zero, job, p, w, k):
                 back = re * cos + im * sin
                 if i == j:
                     back += number(zero, 1.0)
-                _put(zero, job, k, i, j, back * half, (re * sin - im * cos) * half)
+                _put(zero, job, k, i, j, re=back * half, im=(re * sin - im * cos) * half)
 
 
 @part
