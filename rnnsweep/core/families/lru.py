@@ -133,7 +133,7 @@ def _mapped(values: Values) -> Tensor:
     return torch.cat((size * torch.cos(angle), size * torch.sin(angle), gamma), 1)
 
 
-def _of_both(x: Float[Tensor, "P H"]) -> Float[Tensor, "P 1 2H"]:
+def _of_both(x: Float[Tensor, "P H"]) -> Float[Tensor, "P 1 2*H"]:
     """Of real and imaginary parts, for a matrix's columns; `repeat` takes seven times as long."""
     return torch.cat((x, x), 1)[:, None, :]
 
