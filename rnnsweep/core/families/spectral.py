@@ -80,9 +80,10 @@ def _leaders(matrices: Tensor) -> Leaders:
     found = simple_leaders(matrices, tie_tolerance(matrices.shape[-1], matrices.dtype))
     if found is None:
         return by_lapack(matrices)
-    if found.tied.any():
-        for whole, part in zip(found, by_lapack(matrices[found.tied]), strict=True):
-            whole[found.tied.clone()] = part
+    rest = found.tied.clone()
+    if rest.any():
+        for whole, part in zip(found, by_lapack(matrices[rest]), strict=True):
+            whole[rest] = part
     return found
 
 
