@@ -36,17 +36,17 @@ class LeadingPowers:
 
         Args:
             matrices: any; those that are not finite are not simple.
-            squarings: up to where ties are judged, and all. real, turned, left: see `LeadersJob`.
+            squarings: up to where ties are judged, and all.
+            real, turned, left: the limits of `LeadersJob`, in its order.
         """
         from rnnsweep.core.recurrence.cpu.kernels.leading_powers import LeadersJob, leaders_rows, leaders_scratch
 
         P, N, dtype = *matrices.shape[:2], matrices.dtype
-        at, numbers = TensorAddresses(dtype), matrices.new_tensor((real, turned, left))
+        at, limits = TensorAddresses(dtype), matrices.new_tensor((real, turned, left))
         rho, simple, slope = matrices.new_empty(P), matrices.new_empty(P), torch.empty_like(matrices)
-        given = {name: at.view(name, numbers[i : i + 1], (1,)) for i, name in enumerate(("real", "turned", "left"))}
         job = LeadersJob(
             N=N, squarings=squarings[0], most=squarings[1], given=at.read("matrices", matrices, (P, N, N)),
-            real=given["real"], turned=given["turned"], left=given["left"], rho=at.view("rho", rho, (P,)),
+            limits=at.view("limits", limits, (3,)), rho=at.view("rho", rho, (P,)),
             simple=at.view("simple", simple, (P,)), slope=at.view("slope", slope, (P, N, N)),
         )  # fmt: skip
         self._threads.run(leaders_rows, job, P, dtype, leaders_scratch(0, dtype.itemsize, width_of(N, dtype), job).end)

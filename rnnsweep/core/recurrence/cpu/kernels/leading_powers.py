@@ -23,8 +23,8 @@ class LeadersJob(NamedTuple):
     Attributes:
         N: of [N, N]. squarings: up to where ties are judged. most: all.
         given: matrices, [N, N] without gaps.
-        real, turned, left: numbers: d / t^2 below which the leader is real; the least square of |Im lambda| / rho of a
-            pair; the share of M that may be left beside the leader at `squarings`.
+        limits: three numbers: d / t^2 below which the leader is real; the least square of |Im lambda| / rho of a pair;
+            the share of M that may be left beside the leader at `squarings`.
         rho, simple: a number per row; simple: 1, or 0, and then nothing is promised of the others.
         slope: d rho / d matrix, [N, N] without gaps.
     """
@@ -33,9 +33,7 @@ class LeadersJob(NamedTuple):
     squarings: int
     most: int
     given: int
-    real: int
-    turned: int
-    left: int
+    limits: int
     rho: int
     simple: int
     slope: int
@@ -159,7 +157,7 @@ def _lead(zero, job, p, m, other, power, here):
     trace = _trace(zero, job, m)
     _times(zero, job, left=m, right=m, out=other, here=here)
     d = (trace * trace - _trace(zero, job, other)) / 2
-    real = abs(d) <= load(zero, job.real) * trace * trace
+    real = abs(d) <= load(zero, job.limits) * trace * trace
     if real:
         _combine(zero, job, a=1 / trace, x=m, b=zero, y=m, out=here.s)
     else:
@@ -167,7 +165,7 @@ def _lead(zero, job, p, m, other, power, here):
     _times(zero, job, left=here.t, right=here.s, out=other, here=here)
     twice = _trace(zero, job, other)  # of a pair: 2 Re lambda
     square = (twice * twice - _inner(zero, job, left=here.t, right=other)) / 2
-    turns = square > 0 and square - twice * twice / 4 > load(zero, job.turned) * square
+    turns = square > 0 and square - twice * twice / 4 > load(zero, job.limits + size) * square
     rho = abs(twice) if real else math.sqrt(max(square, zero))
     # d rho = Re(conj(lambda) y^T dT x) / |lambda|, with S and T S in the place of the pair's vectors.
     of_s, of_moved = math.copysign(1.0, twice), zero
@@ -178,7 +176,7 @@ def _lead(zero, job, p, m, other, power, here):
     _times(zero, job, left=here.s, right=here.at_tie, out=other, here=here)
     _combine(zero, job, a=1.0, x=here.at_tie, b=-1.0, y=other, out=m)
     # As much as would be left of an eigenvalue that is just not tied.
-    alone = _size(zero, job, m) <= load(zero, job.left) * _size(zero, job, here.at_tie)
+    alone = _size(zero, job, m) <= load(zero, job.limits + 2 * size) * _size(zero, job, here.at_tie)
     simple = (real or turns) and alone and rho > 0
     store(zero, math.ldexp(rho, power), job.rho + p * size)
     store(zero, 1.0 if simple else 0.0, job.simple + p * size)
