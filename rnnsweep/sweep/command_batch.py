@@ -37,6 +37,7 @@ from rnnsweep.sweep.ports import (
     PutTrial,
     PutVerdict,
     Sampler,
+    WorkerJoined,
     Write,
 )
 from rnnsweep.sweep.records import SweepMemory
@@ -99,7 +100,7 @@ class CommandBatch:
         end = time.monotonic() + (0.0 if any(worker.rows for worker in self.memory.workers.values()) else IDLE_S)
         while self._events or (self.asks and (asked < ASKS or time.monotonic() < end)):
             if self._events:
-                self.execute(machine.step(self.memory, self._events.popleft()))
+                self.execute(machine.step(self.memory, *self._next()))
                 self._events.extendleft(reversed(self._verdicts))  # before anything that was heard later
                 self._verdicts.clear()
             else:
@@ -108,6 +109,13 @@ class CommandBatch:
                 params = None if self.memory.exhausted else self._sampler.ask(number)
                 self._events.append(Asked(number, params, self._sampler.origin))
                 asked += 1
+
+    def _next(self) -> list[Event]:
+        """The oldest event, with those that are to be taken in the same step."""
+        together = [self._events.popleft()]
+        while isinstance(together[0], WorkerJoined) and self._events and isinstance(self._events[0], WorkerJoined):
+            together.append(self._events.popleft())
+        return together
 
     def execute(self, commands: Sequence[Command]) -> None:
         """Sort commands: the sampler's at once, writes and orders at the end of the batch."""

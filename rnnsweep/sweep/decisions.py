@@ -109,8 +109,9 @@ def drained(memory: SweepMemory, out: list[Command]) -> bool:
     Returns:
         Whether all have ended.
     """
-    if memory.open and memory.scheduler is not None:
-        memory.decisions.extend(memory.scheduler.drained())
+    # again and again: a trial that is promoted may have trained up to its next competition already, and wait there
+    while memory.open and memory.scheduler is not None and (decisions := memory.scheduler.drained()):
+        memory.decisions.extend(decisions)
         carry_out(memory, out)
         while advance(memory, out):
             carry_out(memory, out)

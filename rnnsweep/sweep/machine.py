@@ -44,16 +44,21 @@ from rnnsweep.sweep.rows import RowFailure, RowReport, Withdrawal
 from rnnsweep.sweep.rungs import accept_report, judged, settle
 from rnnsweep.sweep.states import RowState, SweepState, TrialState
 from rnnsweep.sweep.trial_requests import held, obey, only_paused
+from rnnsweep.sweep.work_stealing import steal
 from rnnsweep.wording import counted
 
 
-def step(memory: SweepMemory, event: Event) -> list[Command]:
-    """Take one event into `memory` and return what is to be done, in order."""
+def step(memory: SweepMemory, *events: Event) -> list[Command]:
+    """Take an event into `memory` and return what is to be done, in order.
+
+    Workers that join together come in one step, else the first would get all that waits.
+    """
     out: list[Command] = []
     # reports may still trickle in from workers that are being stopped; the end is written already
     if memory.closed:
         return out
-    _take(memory, event, out)
+    for event in events:
+        _take(memory, event, out)
     carry_out(memory, out)
     while advance(memory, out):
         carry_out(memory, out)
@@ -62,13 +67,14 @@ def step(memory: SweepMemory, event: Event) -> list[Command]:
     repeats.settle(memory, out)
     # Limits before new work: an event that reaches one must not also hand out trials.
     _check_budget(memory)
-    _check_done(memory, event, out)
+    _check_done(memory, events, out)
     if memory.stopping is None:
         fill(memory, out)
         while (memory.queue and give_way(memory, out)) or give_way(memory, out, AHEAD):
             fill(memory, out)
         _make_way(memory, out)
         _ask(memory, out)
+        steal(memory, out)
     return out
 
 
@@ -154,6 +160,7 @@ def _worker_joined(memory: SweepMemory, event: WorkerJoined) -> None:
         memory.worker_count += 1
         memory.workers[info.worker] = LiveWorker(info, memory.worker_count, max(1, info.slots))
         memory.touch(info.worker)
+        memory.nothing_to_steal = False
 
 
 def _worker_resized(memory: SweepMemory, event: WorkerResized, out: list[Command]) -> None:
@@ -165,6 +172,7 @@ def _worker_resized(memory: SweepMemory, event: WorkerResized, out: list[Command
     # what it has run out of memory with stays too much
     worker.slots = event.slots if worker.most is None else min(event.slots, worker.most)
     memory.touch(event.worker)
+    memory.nothing_to_steal = False
     if memory.stopping is None:
         for number in surplus(memory, worker):
             reason = "displaced: the worker has fewer places for this sweep"
@@ -321,7 +329,7 @@ def _check_budget(memory: SweepMemory) -> None:
         memory.stopping = (SweepState.COMPLETE if some else SweepState.STOPPED, reason)
 
 
-def _check_done(memory: SweepMemory, event: Event, out: list[Command]) -> None:
+def _check_done(memory: SweepMemory, events: tuple[Event, ...], out: list[Command]) -> None:
     """All trials that there will be have ended: COMPLETE, unless not one of them has a result.
 
     Paused ones that nobody else is left to wait for: STOPPED, so that a user may let them go on; where the scheduler
@@ -336,7 +344,7 @@ def _check_done(memory: SweepMemory, event: Event, out: list[Command]) -> None:
         return
     if any(held(trial) for trial in memory.open.values()):
         # with time only: of several requests that come together a later one may let a trial go on
-        if isinstance(event, Tick):
+        if any(isinstance(event, Tick) for event in events):
             memory.stopping = (SweepState.STOPPED, only_paused(memory))
         return
     if not drained(memory, out):

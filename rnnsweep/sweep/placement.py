@@ -54,6 +54,7 @@ def leave_group(memory: SweepMemory, trial: OpenTrial) -> None:
     if members:
         return
     del memory.groups[group]
+    memory.nothing_to_steal = False
     if group in memory.pending:
         memory.pending.remove(group)
     for name, worker in memory.workers.items():
@@ -121,7 +122,7 @@ def _place(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
     """Place a trial's waiting rows; False if some of them still wait."""
     waiting = [row for row in trial.rows if row.waits]
     while waiting:
-        name = memory.free_slots.emptiest()
+        name = memory.free_slots.emptiest(len(waiting))
         if name is None:
             return False
         worker = memory.workers[name]
@@ -130,7 +131,7 @@ def _place(memory: SweepMemory, trial: OpenTrial, out: list[Command]) -> bool:
         if worker.free < len(waiting) and _fits_somewhere(memory, len(waiting)):
             return False
         taken, waiting = waiting[: worker.free], waiting[worker.free :]
-        _join(memory, trial, taken, worker, out)
+        join(memory, trial, taken, worker, out)
     return True
 
 
@@ -196,7 +197,7 @@ def _start_group(memory: SweepMemory, group: int, worker: LiveWorker, out: list[
         trial = memory.open[number]
         waiting = [row for row in trial.rows if row.waits]
         if len(worker.rows) + len(waiting) <= worker.slots:
-            _join(memory, trial, waiting, worker, out)
+            join(memory, trial, waiting, worker, out)
         elif not worker.rows:  # one trial that no worker can hold: it goes its normal way
             leave_group(memory, trial)
             enqueue(memory, trial)
@@ -211,7 +212,8 @@ def _start_group(memory: SweepMemory, group: int, worker: LiveWorker, out: list[
         quarantine(memory, [rest])
 
 
-def _join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWorker, out: list[Command]) -> None:
+def join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWorker, out: list[Command]) -> None:
+    """Rows that wait begin on a worker that has room for them; so does an attempt, where none is in progress."""
     if trial.state is TrialState.WAITING:
         _begin_attempt(memory, trial, worker.info.node)
     for row in rows:
@@ -219,6 +221,7 @@ def _join(memory: SweepMemory, trial: OpenTrial, rows: list[Row], worker: LiveWo
             row.move(trial.number, RowState.ACTIVE)
         row.worker = worker.info.worker
         worker.rows.add((trial.number, row.replica))
+        memory.nothing_to_steal = False
         out.append(Join(row.worker, row_spec(memory, trial, row)))
     memory.touch(worker.info.worker)
     # The attempt is in the ledger before the worker hears of the row: a successor finds every token that may have

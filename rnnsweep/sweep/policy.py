@@ -32,6 +32,8 @@ class Policy:
         bug_trials: trials with the same traceback that stop the sweep.
         store_losses: workers lost to the store, with no rung trained anywhere in between, that stop the sweep.
         history: lines of a trial's history that are kept.
+        steal: rungs before a trial from which on an idle worker takes it over: it repeats two of them at most, and what
+            it leaves behind is done in half of the time.
     """
 
     strikes: int = 2
@@ -41,6 +43,7 @@ class Policy:
     bug_trials: int = 3
     store_losses: int = 3
     history: int = 30
+    steal: int = 8
 
 
 DEFAULT = Policy()

@@ -6,11 +6,11 @@ Finished trials leave nothing behind but their number, so that a sweep's memory 
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 
 from rnnsweep.sweep.budget import Spent
+from rnnsweep.sweep.free_slots import FreeSlots
 from rnnsweep.sweep.objective import Curve, trial_solved_at
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.policy import DEFAULT, Policy
@@ -287,41 +287,6 @@ class LiveWorker:
         return max(0, self.slots - len(self.rows)) if self.group is None else 0
 
 
-class FreeSlots:
-    """Free rows by worker: the total and the emptiest without looking at every worker.
-
-    Attributes:
-        total: free rows of all workers together.
-    """
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._free: dict[str, int] = {}
-        self._heap: list[tuple[int, int, str]] = []  # entries that differ from _free are stale
-
-    def set(self, worker: str, free: int, order: int) -> None:
-        """A worker has this many free rows now; 0 forgets it."""
-        # Old heap entries are left where they are and recognised as stale when they surface: finding one in a heap
-        # costs a scan of all workers.
-        before = self._free.pop(worker, 0)
-        self.total += free - before
-        if free > 0:
-            self._free[worker] = free
-            if free != before:
-                heapq.heappush(self._heap, (-free, order, worker))
-                # stale entries under the top never surface by themselves; the rebuild bounds them at constant cost
-                # per call
-                if len(self._heap) > 4 * len(self._free) + 64:
-                    self._heap = [e for e in set(self._heap) if self._free.get(e[2]) == -e[0]]
-                    heapq.heapify(self._heap)
-
-    def emptiest(self) -> str | None:
-        """The worker with most free rows, the first to join among equals; None when all are full."""
-        while self._heap and self._free.get(self._heap[0][2]) != -self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][2] if self._heap else None
-
-
 @dataclass(slots=True)
 class SweepMemory:
     """The machine's whole state.
@@ -354,6 +319,7 @@ class SweepMemory:
         left: trials that have ended in this step and whose state others are to take over.
         races: decides how many replicas a trial gets; None where it gets all.
         at_look: trials that train nothing until that is decided.
+        nothing_to_steal: an idle worker has looked for rows to take since rows were placed last, see `work_stealing`.
     """
 
     plan: SweepPlan
@@ -394,6 +360,7 @@ class SweepMemory:
     left: dict[int, OpenTrial] = field(default_factory=dict[int, OpenTrial])
     races: RaceBoard | None = None
     at_look: set[int] = field(default_factory=set[int])
+    nothing_to_steal: bool = False
 
     def move(self, trial: OpenTrial, after: TrialState) -> None:
         """Change a trial's state and the counts."""
@@ -406,7 +373,10 @@ class SweepMemory:
     def touch(self, worker: str) -> None:
         """Recompute whether a worker has room, after anything about it changed."""
         live = self.workers.get(worker)
-        self.free_slots.set(worker, *((live.free, live.order) if live is not None else (0, 0)))
+        if live is None:
+            self.free_slots.forget(worker)
+        else:
+            self.free_slots.set(worker, live.free, live.slots, live.order)
 
     def vacate(self, trial: int, row: Row) -> None:
         """A row has left its worker's pack."""

@@ -274,6 +274,7 @@ class WorkerInfo:
         node: node id or host name.
         device: e.g. ``cpu`` or ``cuda:0``, with the processor's name in `processor`.
         slots: rows that it can hold at once.
+        at_once: rows that it trains in about the time of one, by its cores or a GPU's multiprocessors.
         versions: library versions, for the run's environment artifact.
     """
 
@@ -283,6 +284,7 @@ class WorkerInfo:
     processor: str
     slots: int
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    at_once: int = 1
 
 
 # ------------------------------------------------------------------ rows of several sweeps in one worker: `pooled_rows`

@@ -6,8 +6,12 @@ from collections import Counter
 
 import pytest
 
+from rnnsweep.sweep import machine
+from rnnsweep.sweep.events import Asked, Tick
 from rnnsweep.sweep.plan import Objective
-from rnnsweep.sweep.rebuild import Reopen
+from rnnsweep.sweep.ports import PutVerdict, RungTrained, WorkerJoined
+from rnnsweep.sweep.rebuild import Records, Reopen, rebuild
+from rnnsweep.sweep.rows import RowReport, WorkerInfo
 from rnnsweep.sweep.schedulers.asha import Asha
 from rnnsweep.sweep.schedulers.base import SchedulerUnit
 from rnnsweep.sweep.schedulers.brackets import HyperbandBrackets
@@ -82,6 +86,19 @@ def test_workers_that_die_change_nothing_of_that(unit: SchedulerUnit) -> None:
         one = world(unit, plan(12, updates=160, retries=1000), slots=5, seed=seed, kill=0.1, workers=3)
         assert one.run().exit_code == 0
         consistent(one, swept=False)
+
+
+def test_the_best_goes_on_though_it_has_trained_up_to_the_next_competition_already() -> None:
+    memory, _ = rebuild(plan(1, updates=80, replicas=1), 1, 0.0, Records(), None, Asha(eta=2))
+    machine.step(memory, Tick(1.0, 0.0))
+    machine.step(memory, Asked(0, {"x": 0.5}))
+    machine.step(memory, WorkerJoined(WorkerInfo("w", "n", "cpu", "", 4)))
+    token = memory.open[0].token
+    reports = [RowReport(0, 0, token, rung, 10 * rung, {"valid/error": 0.5}) for rung in (1, 2)]
+    out = machine.step(memory, RungTrained("w", tuple(reports)))
+    verdicts = [(put.rung, put.verdict) for put in out if isinstance(put, PutVerdict)]
+    assert verdicts == [(1, PAUSE), (1, PROMOTE), (2, PAUSE), (2, PROMOTE)]
+    assert (memory.stopping, memory.open[0].state) == (None, TrialState.RUNNING)
 
 
 def test_rows_that_wait_hold_no_slot_and_the_sampler_learns_from_them() -> None:

@@ -73,9 +73,10 @@ class SweepMachine(RuleBasedStateMachine):
         self.feed(Tick(1.0, 0.0))
 
     def most_attempts(self, view: TrialView) -> int:
-        """A group displaces others once; who has paused begins again."""
+        """A group displaces others once; who has paused begins again, and so does who moves to an idle worker."""
         promoted = self.verdicts(view.number, PROMOTE)
-        return 1 + self.losses + self.batch.memory.group_count + self.wishes + len(promoted)
+        moved = [one for one in self.ledger.attempts("s") if one.trial == view.number and one.outcome == "moved"]
+        return 1 + self.losses + self.batch.memory.group_count + self.wishes + len(promoted) + len(moved)
 
     def trainer(self, worker: str, slots: int) -> SimTrainer:
         return SimTrainer(worker, self.disk, slots=slots)
@@ -296,6 +297,16 @@ class ScheduledMachine(SweepMachine):
         self.feed(Tick(1.0, 0.0))
 
 
+class StealingMachine(SweepMachine):
+    """The same where idle workers take rows at any rung."""
+
+    def drive(self, records: Records, sampler: ScriptedSampler, reopen: Reopen | None = None) -> None:
+        super().drive(records, sampler, reopen)
+        self.batch.memory.policy = replace(self.batch.memory.policy, steal=1)
+
+
+StealingMachine.TestCase.settings = SweepMachine.TestCase.settings
+TestStealingMachine = StealingMachine.TestCase
 ScheduledMachine.TestCase.settings = SweepMachine.TestCase.settings
 TestScheduledMachine = ScheduledMachine.TestCase
 

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rnnsweep.errors import IllegalTransition
 from rnnsweep.sweep.policy import Policy
-from rnnsweep.sweep.records import FreeSlots, LiveWorker, OpenTrial, Row, token
+from rnnsweep.sweep.records import LiveWorker, OpenTrial, Row, token
 from rnnsweep.sweep.rows import RowReport, WorkerInfo
 from rnnsweep.sweep.states import RowState, TrialState
 from tests.kit.plans import plan
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=300))
-def test_free_slots_equal_a_look_at_every_worker(changes: list[tuple[int, int]]) -> None:
-    slots, plain = FreeSlots(), {}
-    for worker, free in changes:
-        slots.set(f"w{worker}", free, worker)
-        plain[worker] = free
-        emptiest = min((worker for worker in plain if plain[worker]), key=lambda w: (-plain[w], w), default=None)
-        assert slots.total == sum(plain.values())
-        assert slots.emptiest() == (None if emptiest is None else f"w{emptiest}")
 
 
 def test_a_worker_kept_for_suspects_has_no_place_for_others() -> None:

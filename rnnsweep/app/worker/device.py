@@ -46,6 +46,13 @@ def rows_that_fit(program: Program, device: torch.device) -> int:
     return max(1, min(_MOST_ROWS.get(device.type, 512), int((0.5 * free - tile) / (row_bytes(program) + graph))))
 
 
+def rows_at_once(device: torch.device, cores: int) -> int:
+    """How many rows a device trains in about the time of one: its multiprocessors, or the worker's cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).multi_processor_count
+    return max(1, cores)
+
+
 def device_name(device: torch.device) -> str:
     """The GPU's or processor's name: results are the same to the bit on one type only.
 

@@ -14,7 +14,7 @@ import torch
 
 from rnnsweep.app.config.point import resolve_point
 from rnnsweep.app.worker.checkpoint_writers import CheckpointWriters
-from rnnsweep.app.worker.device import device_name, device_of, rows_that_fit, single_threaded
+from rnnsweep.app.worker.device import device_name, device_of, rows_at_once, rows_that_fit, single_threaded
 from rnnsweep.app.worker.open_sweeps import OpenSweep, OpenSweeps
 from rnnsweep.app.worker.retrying_store import RetryingStore
 from rnnsweep.app.worker.row_in_training import RowInTraining, has_ended, report_of
@@ -75,7 +75,7 @@ class PackTrainer:
     """
 
     def __init__(self, settings: TrainerSettings, worker: str, cores: int) -> None:
-        self.settings, self.worker = settings, worker
+        self.settings, self.worker, self._cores = settings, worker, cores
         self.device = device_of(settings.device)
         single_threaded(cores, self.device)
         self.sweeps = OpenSweeps(settings)
@@ -109,6 +109,7 @@ class PackTrainer:
             # the base point stands for all: trials that are larger end in `out_of_memory`, which halves the slots
             self.settings.rows or rows_that_fit(program, self.device),
             versions,
+            rows_at_once(self.device, self._cores),
         )
 
     def _base_program(self) -> Program:
