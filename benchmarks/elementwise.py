@@ -107,7 +107,7 @@ def _of_block(hidden: int, states: int) -> float:
 
 
 def of_memory(pairs: float, hidden: int) -> float:
-    """Of what a matrix memory shows: weights of pairs of steps, and a quotient and a sigmoid for each unit."""
+    """Of what a matrix memory shows: weights of pairs of steps, and a quotient and a sigmoid for each unit shown."""
     pair, unit = Count(), Count()
     (keep, score), (read, gate) = pair.blocks(2), unit.blocks(2)
     _ = score * pair.exp(keep + keep - keep)

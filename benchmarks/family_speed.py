@@ -79,10 +79,11 @@ def work_of(program: Any, tile: Any) -> Work:
     if name == "Esn":  # nothing of the loop is trained, and of what it records the last state is read again
         return Work(2 * T * B * (recurrent + into), written, T * B * counted.TANH * family.hidden)
     if name == "Mlstm":
-        # Queries times keys and weights times values, below the diagonal. The loss is the last step's: back goes one
-        # query, which meets all keys and values. A memory is kept once per sequence.
-        operations = 2 * into + (2 * (T + 1) + 6) * family.hidden
-        each = T * B * counted.of_memory((T + 1) / 2 * cell.heads, family.hidden)
+        # The loss is the last step's, whose query meets all keys and values once, and so does its error. On the way
+        # back a sequence's inputs are added up, with four numbers of each head.
+        operations = 2 * into + 10 * family.hidden + 8 * (1 + weights.w_in.shape[1]) * cell.heads
+        each = T * B * counted.of_memory(cell.heads, family.hidden / T)
+        written -= 4 * (T - 1) * B * 2 * family.hidden  # other queries and output gates are not made
         # Read again are keys, values, and what weighs them.
         return Work(T * B * operations, written + 4 * T * B * (2 * family.hidden + 2 * cell.heads), each)
     return Work(T * B * operations + map_operations(name, family, values), 2 * written, each)
@@ -94,15 +95,20 @@ def recorded(program: Any, tile: Any) -> float:
     from torch.utils._pytree import tree_leaves
 
     (wire,), found = program.wires, []
-    forward = wire.engine.forward
 
-    def spied(*arguments: Any) -> Any:
-        found.append(forward(*arguments))
-        return found[-1]
+    def spy(forward: Callable[..., Any]) -> Callable[..., Any]:
+        def spied(*arguments: Any) -> Any:
+            found.append(forward(*arguments))
+            return found[-1]
 
-    wire.engine.forward = spied
+        return spied
+
+    names = [name for name in ("forward", "forward_last") if hasattr(wire.engine, name)]
+    for name in names:
+        setattr(wire.engine, name, spy(getattr(wire.engine, name)))
     tile.once_more()
-    del wire.engine.forward
+    for name in names:
+        delattr(wire.engine, name)
     given = ("inputs", "weights", "lengths", "start", "cell")
     parts = [value for name, value in vars(found[0]).items() if name not in given]
     leaves = [vars(part) if is_dataclass(part) else part for part in parts]
@@ -275,7 +281,7 @@ def document(
         f"{copied / 1e9:.0f} GB/s.",
         "Operations are 6 T B for each entry of the matrices that a step multiplies with, 4 for one of the inputs'",
         "(`esn`, which is not trained: 2; blocks: the way back behind the recurrence at the last step alone; `mlstm`:",
-        "pairs of steps forward, and back the one query of the last step), at the",
+        "the one query of the last step, there and back), at the",
         f"rate of 1024 x 1024 products there, {rate / 1e9:.0f} GFLOP/s; maps by their own (2 N^3 for a product or an",
         "inverse, 13 N^3 for eigenvalues and the vectors of one); and an instruction, in the place of two",
         "operations, for each of a step's formulas and of their way back, on each entry (a tanh is "

@@ -64,10 +64,10 @@ def evaluate(tile: Tile, keys: Int64[Tensor, " P"], sequences: int | None = None
     loops = loops_of(program.wires, values, hypers)
 
     def outputs(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        found = run(loops, batch)
+        found = run(loops, batch, last=program.readout.reads_last(program.task) and not program.task.carries)
         seen = found.see(program.readout, values, per_step=program.task.per_step)
         out = read_out(program.task, values, seen.states, batch, program.engine, gradients=False)
-        return out.outputs, out.loss, found.last
+        return out.outputs, out.loss, found.last if program.task.carries else seen.states[:, -1]
 
     def generated(batch: Batch) -> Tensor:
         return free_run(program, values, hypers, batch)

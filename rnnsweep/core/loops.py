@@ -17,7 +17,7 @@ from rnnsweep.core.embedding import TABLE, collected, look_up
 from rnnsweep.core.families.base import Family, Feed, Values
 from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.readout import Readout, Seen
-from rnnsweep.core.recurrence.base import Engine, TermResult, driven, into_inputs
+from rnnsweep.core.recurrence.base import Engine, LastStepEngine, TermResult, driven, into_inputs
 from rnnsweep.core.sequence_lengths import ends_of, reversed_steps
 from rnnsweep.core.types import Batch, Direct, LoopGradients, LoopWeights, Record, Trace, merged
 from rnnsweep.core.wires import Wire
@@ -198,7 +198,7 @@ class Run:
 
     Attributes:
         loops: at the inputs first, of a layer the one that reads forward first.
-        states: what the last layer shows at every step, h_0 first.
+        states: what the last layer shows at every step, h_0 first; perhaps of the last one alone, see `run`.
         codes: what was looked up, behind an embedding.
     """
 
@@ -315,12 +315,13 @@ def loops_of(wires: Sequence[Wire], values: Values, hypers: Values) -> tuple[Loo
     return tuple(loops)
 
 
-def run(loops: Sequence[Loop], batch: Batch, *, back: bool = False) -> Run:
+def run(loops: Sequence[Loop], batch: Batch, *, back: bool = False, last: bool = False) -> Run:
     """Run loops, one on the other, over a mini-batch; a state that sequences go on from is that of the only loop.
 
     Args:
         loops: of a network, or of its layers below. batch: codes for inputs behind an embedding.
         back: whether the gradient of what the first layer sees will be asked for.
+        last: whether nobody will look at more than `states[:, -1]`: an engine may then show no other.
     """
     done: list[LoopRun] = []
     states: Tensor | None = None
@@ -330,7 +331,7 @@ def run(loops: Sequence[Loop], batch: Batch, *, back: bool = False) -> Run:
         batch, back = replace(batch, inputs=look_up(table, codes)), True
     for layer in _by_layer(loops):
         seen = batch if states is None else replace(batch, inputs=states[:, 1:].contiguous())
-        ran = [_run(loop, seen, product=back or states is not None) for loop in layer]
+        ran = [_run(loop, seen, product=back or states is not None, last=last and loop.wire.shown) for loop in layer]
         done += ran
         shown = ran[0].states if len(ran) == 1 else torch.cat([one.states for one in ran], -1)
         states = shown + states if layer[0].wire.adds and states is not None else shown
@@ -338,12 +339,14 @@ def run(loops: Sequence[Loop], batch: Batch, *, back: bool = False) -> Run:
     return Run(tuple(done), states, codes)
 
 
-def _run(loop: Loop, batch: Batch, *, product: bool) -> LoopRun:
+def _run(loop: Loop, batch: Batch, *, product: bool, last: bool) -> LoopRun:
     """One loop, in the order of its own time."""
     if loop.place.reverse:
         batch = replace(batch, inputs=reversed_steps(batch.inputs, batch.lengths).contiguous())
     entry = enter(loop, batch, product=product)
-    return LoopRun(entry, loop.engine.forward(entry.fed, entry.weights, loop.activation, batch.lengths))
+    engine = loop.engine
+    forward = engine.forward_last if last and isinstance(engine, LastStepEngine) else engine.forward
+    return LoopRun(entry, forward(entry.fed, entry.weights, loop.activation, batch.lengths))
 
 
 AnyLoop = TypeVar("AnyLoop", Loop, LoopRun)

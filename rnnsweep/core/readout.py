@@ -60,6 +60,10 @@ class Readout(Unit):
         """Whether the linear map sees the states themselves."""
         return type(self).see is Readout.see
 
+    def reads_last(self, task: Task) -> bool:
+        """Whether nothing but what the last step shows is seen."""
+        return self.direct and not task.per_step
+
     @property
     def entries(self) -> int:
         """Entries per step and sequence that it holds of its own."""

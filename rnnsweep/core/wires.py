@@ -46,6 +46,12 @@ class Wire:
     main: bool
     hypers_of: Callable[[LoopPlace, Values], Values] | None
 
+    @property
+    def shown(self) -> bool:
+        """Whether what the network shows is what this loop does, and nothing else."""
+        last = self.place.layer == self.place.layers and self.place.reverse is None
+        return last and not (self.adds or self.random)
+
 
 def wire(family: Family, engines: Sequence[Engine]) -> tuple[Wire, ...]:
     """The loops of a network, without numbers.

@@ -1,5 +1,7 @@
 """What the steps of a matrix memory show, sequence by sequence: drives, gates, pairs of steps, memories between chunks.
 
+Where the last step alone is shown, its query meets each key once, and no memory is formed.
+
 The products and what is elementwise are those of `recurrence.memory_chunks`, some lines at a time: a line is weighed
 while the keys, the values and the scores of its chunk are in the cache.
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rnnsweep.core.cpu.lines import gated_quotient, weigh
+from rnnsweep.core.cpu.lines import add_scaled, dot, gated_quotient, weigh
 from rnnsweep.core.cpu.matrix_memories import added, divisor_of
 from rnnsweep.core.cpu.numbers import exponential, log1p, number
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
@@ -35,14 +37,17 @@ class ReadJob(NamedTuple):
     Attributes:
         T, B, N, D, I: sizes; I inputs. W: entries from one step's drives to the next one's, where they are made.
         K, E: widths of a memory, for keys, and for values with the 1 behind them.
+        last: whether the last step alone is shown.
         first_end, steps: the end of the first chunk, and the steps of every other one. most: the most of any.
         carries: whether a memory is read. sigmoid: whether f is one, else an exponential.
         nothing: logarithm of what weighs nothing. largest: of |m| as an exponent.
         inputs [P, T, B, I], w_in [P, I, 4 N D + 2 N], bias: 0 where drives are given.
-        drives: entries of row p, step t and sequence b from p `row_apart` + t `step_apart` + b `sample_apart` on.
+        drives: entries of row p, step t and sequence b from p `row_apart` + t `step_apart` + b `sample_apart` on. Where
+            the last step alone is shown, and they are made, other steps have keys, values and gates of heads only.
         lengths, each: of rows; of all sequences, where those of a row differ.
         start [X, K, E], start_m [P, B, N]: what sequences begin with.
-        keep, write, m, inside [P, T, B, N], y [P, T, B, N D], h [P, T + 1, B, N D]: what is found.
+        keep, write, m, inside [P, T, B, N], y [P, T, B, N D], h [P, T + 1, B, N D]: what is found; where the last step
+            alone is shown, inside, y and h [P, 1, B, _].
         memories: [C - 1, X, K, E], those before all chunks but the first.
     """
 
@@ -55,6 +60,7 @@ class ReadJob(NamedTuple):
     W: int
     K: int
     E: int
+    last: int
     first_end: int
     steps: int
     most: int
@@ -154,7 +160,10 @@ def read_rows(zero, job, first, last, thread, scratch):
                 _make_drives(zero, job, p, b, job.T - own, drives, here)
             for n in range(job.N):
                 _gates(zero, job, p, b, n, job.T - own, drives)
-                _sequence(zero, job, p, b, n, drives, here)
+                if job.last != 0:
+                    _last(zero, job, p, b, n, here)
+                else:
+                    _sequence(zero, job, p, b, n, drives, here)
     restore_mode(mode)
 
 
@@ -173,15 +182,27 @@ def _prepare(zero, job, p, here):
 
 @inlined
 def _make_drives(zero, job, p, b, begins, drives, here):  # noqa: PLR0913
-    """Those of one sequence, one step behind the other; 0 before its own start."""
-    size = item_bytes(zero)
+    """Those of one sequence, one step behind the other; 0 before its own start.
+
+    Where the last step alone is shown, nobody asks for other queries and output gates.
+    """
+    size, H, panel = item_bytes(zero), job.N * job.D, PANEL * vector_width(zero)
+    whole = padded(zero, 4 * H + 2 * job.N)
     fill(zero, target=drives, count=begins * job.W)
-    made = Product(
-        a1=job.inputs + ((p * job.T + begins) * job.B + b) * job.I * size, lda1=job.B * job.I, k1=job.I, a2=here.zeros,
-        lda2=0, k2=0, b=here.packed, ldb=0, start=here.bias, ldstart=0, c=drives + begins * job.W * size, ldc=job.W,
-        units=padded(zero, 4 * job.N * job.D + 2 * job.N) // vector_width(zero),
-    )  # fmt: skip
-    times_packed(zero, rows=job.T - begins, whole=made)
+    for which in range(3 if job.last != 0 else 1):  # one place to call from: copies of the product cost compile time
+        first, end, step = 0, whole, begins
+        if job.last != 0 and which == 0:  # keys and values, in whole panels
+            first, end = H // panel * panel, min(whole, (3 * H + panel - 1) // panel * panel)
+        elif which == 1:  # gates of heads
+            first = 4 * H // panel * panel
+        elif which == 2:
+            step = job.T - 1
+        made = Product(
+            a1=job.inputs + ((p * job.T + step) * job.B + b) * job.I * size, lda1=job.B * job.I, k1=job.I,
+            a2=here.zeros, lda2=0, k2=0, b=here.packed + first * job.I * size, ldb=0, start=here.bias + first * size,
+            ldstart=0, c=drives + (step * job.W + first) * size, ldc=job.W, units=(end - first) // vector_width(zero),
+        )  # fmt: skip
+        times_packed(zero, rows=job.T - step, whole=made)
 
 
 @part
@@ -231,6 +252,34 @@ def _sequence(zero, job, p, b, n, drives, here):  # noqa: PLR0913
             to = job.memories + (chunk * job.P * job.B * job.N + x) * memory * size
             copy(zero, target=to, source=here.memory, count=memory)
         first, end, chunk = end, end + job.steps, chunk + 1
+
+
+@part
+def _last(zero, job, p, b, n, here):
+    """What the last step of one head of one sequence shows."""
+    size, D, T, x = item_bytes(zero), job.D, job.T, (p * job.B + b) * job.N + n
+    begin = p * job.row_apart + b * job.sample_apart + n * D
+    query, keys, values = begin + (T - 1) * job.step_apart, begin + job.N * D, begin + 2 * job.N * D
+    fill(zero, target=here.read, count=job.E)
+    total, lost, gates = zero, zero, ((p * T + T - 1) * job.B + b) * job.N + n
+    for t in range(T - 1, -1, -1):
+        place, step = ((p * T + t) * job.B + b) * job.N + n, t * job.step_apart
+        weight = exponential(total + (load(zero, job.write + place * size) - lost)) * _scale(zero, job)
+        share = dot(job.drives, keys + step, job.drives, query, D, zero) * weight
+        add_scaled(here.read, 0, job.drives, values + step, D, share)
+        store(zero, load(zero, here.read + D * size) + share, here.read + D * size)
+        total, lost = added(total, lost, load(zero, job.keep + place * size))
+    if job.start != 0:
+        weight = exponential(total)
+        for d in range(D):
+            left = load(zero, job.drives + (query + d) * size) * weight
+            add_scaled(here.read, 0, job.start, (x * job.K + d) * job.E, D + 1, left)
+    seen, level = load(zero, here.read + D * size), load(zero, job.m + gates * size)
+    divisor = divisor_of(seen, level, number(job.largest, zero))
+    store(zero, seen, job.inside + x * size)
+    gated_quotient(
+        (here.read, 0), (job.drives, query + 3 * job.N * D), (job.y, x * D), (job.h, x * D), D, divisor
+    )  # fmt: skip
 
 
 @part

@@ -76,7 +76,9 @@ class Bptt(Learner):
         del own
         values = program.layout.view(params)
         # A carried state is a constant: no gradient goes into the mini-batch before.
-        found = run(loops_of(program.wires, values, family_hypers), batch)
+        looks = want.trace or want.term_rows is not None or batch.state is not None or self.horizon is not None
+        last = program.readout.reads_last(program.task) and not looks
+        found = run(loops_of(program.wires, values, family_hypers), batch, last=last)
         seen = found.see(program.readout, values, per_step=program.task.per_step)  # P T+1 B H
         out = read_out(program.task, values, seen.states, batch, program.engine)
         assert out.direct is not None

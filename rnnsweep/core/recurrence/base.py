@@ -152,6 +152,24 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class LastStepEngine(Engine, Protocol):
+    """An engine for which it costs less to show the last step alone: what is between is no state of the loop."""
+
+    def forward_last(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, "P ..."],
+    ) -> Record:
+        """As `forward`, where nobody looks at more than `h[:, -1]`; the record's h may hold nothing else.
+
+        `backward` then takes errors of that alone, and keeps no trace.
+        """
+        ...
+
+
+@runtime_checkable
 class TermEngine(Engine, Protocol):
     """An engine whose backward loop takes a term along: deltas and x are used while they are in the cache."""
 

@@ -1,4 +1,4 @@
-"""An error at the last step alone, of a matrix memory: one query, which all that was written answers.
+"""The last step alone of a matrix memory, and an error of it: one query, which all that was written answers.
 
 Shapes: see `core.types`; N heads of D units.
 """
@@ -13,7 +13,20 @@ from torch import Tensor
 
 from rnnsweep.core import numerics
 from rnnsweep.core.kernels import kernels_for
-from rnnsweep.core.recurrence.memory_records import LARGEST, MemoryRecord, is_whole, later, to_forget, to_read
+from rnnsweep.core.recurrence.head_memories import HeadMemories
+from rnnsweep.core.recurrence.memory_records import (
+    LARGEST,
+    Gates,
+    MemoryRecord,
+    Shown,
+    Start,
+    divisor_of,
+    is_whole,
+    later,
+    logistic,
+    to_forget,
+    to_read,
+)
 from rnnsweep.core.sequence_lengths import own_steps
 
 
@@ -34,6 +47,21 @@ class ToLast:
     v: Float[Tensor, "P T B N"]
     write: Float[Tensor, "P T B N"]
     keep: Float[Tensor, "P T B N"]
+
+
+def read_last(cell: HeadMemories, own: Float[Tensor, "P T B _"], gates: Gates, start: Start) -> Shown:
+    """What the last step shows, of drives."""
+    H, N, D = cell.hidden, cell.heads, cell.size
+    q, k, v = own[..., : 3 * H].unflatten(3, (3, N, D)).unbind(3)
+    q, m = q[:, -1:], gates.m[:, -1:]
+    shares = (k * q).sum(4).mul_((gates.write + later(gates.keep)).exp_()).mul_(D**-0.5)  # P T B N
+    read, inside = (v * shares[..., None]).sum(1, keepdim=True), shares.sum(1, keepdim=True)
+    if start.memory is not None:
+        faded = (q * gates.keep.sum(1, keepdim=True).exp()[..., None]).flatten(0, 3)[:, None]
+        seen = numerics.matmul(faded, start.memory[:, :D, : D + 1]).unflatten(0, inside.shape)[..., 0, :]
+        read, inside = read + seen[..., :D], inside + seen[..., D]
+    y = read.div_(divisor_of(inside, m)).flatten(3)
+    return Shown(own, logistic(own[:, -1:, :, 3 * H : 4 * H]) * y, y, inside, gates, ())
 
 
 def to_last(record: MemoryRecord, own: Float[Tensor, "P T B _"], error: Float[Tensor, "P B H"]) -> ToLast:

@@ -20,7 +20,7 @@ from rnnsweep.core.kernels import kernels_for
 from rnnsweep.core.recurrence import memory_chunks
 from rnnsweep.core.recurrence.cells import CellEngine, CellRecord
 from rnnsweep.core.recurrence.head_memories import HeadMemories
-from rnnsweep.core.recurrence.last_query import from_last, path_of_last, to_last
+from rnnsweep.core.recurrence.last_query import from_last, path_of_last, read_last, to_last
 from rnnsweep.core.recurrence.memory_chunks import Memory
 from rnnsweep.core.recurrence.memory_records import (
     MemoryRecord,
@@ -83,18 +83,44 @@ class MatrixMemoryEngine(CellEngine):
         if not is_whole(lengths, T):
             active = own_steps(lengths, T)[..., None]
             found.h[:, 1:] = torch.where(active, found.h[:, 1:], found.h[:, :1])
+        return self._record(inputs, weights, lengths, start, found)
+
+    def forward_last(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, "P ..."],
+    ) -> CellRecord:
+        """See `LastStepEngine.forward_last`: of all queries the last one is answered, by all that was written."""
+        if weights.masks is not None:
+            return self.forward(inputs, weights, activation, lengths)
+        start = start_of(self.memory, inputs, weights.h0)
+        if kernels_for("memory_reads", inputs.device) is not None:
+            found = self._read_fused(inputs, weights, lengths, start, last=True)
+        else:
+            drive = _driven(inputs, weights)
+            own, active = masked(drive, lengths), own_steps(lengths, inputs.shape[1])[..., None]
+            found = replace(read_last(self.memory, own, gates_of(self.memory, own, start, active), start), drive=drive)
+        return self._record(inputs, weights, lengths, start, found)
+
+    def _record(
+        self, inputs: Tensor, weights: LoopWeights, lengths: Tensor, start: Start, found: Shown
+    ) -> MemoryRecord:
         return MemoryRecord(
             inputs, found.h, None, weights, lengths, found.y, found.drive,
             inside=found.inside, gates=found.gates, start=start, memories=found.memories, cell=self.memory,
         )  # fmt: skip
 
-    def _read_fused(self, inputs: Tensor, weights: LoopWeights, lengths: Tensor, start: Start) -> Shown:
-        """What all steps show, by a CPU's kernel."""
+    def _read_fused(
+        self, inputs: Tensor, weights: LoopWeights, lengths: Tensor, start: Start, *, last: bool = False
+    ) -> Shown:
+        """What all steps show, or the last one, by a CPU's kernel."""
         if weights.w_in is None:
             drive = _driven(inputs, weights)
-            found = self._reader.read(self.memory, masked(drive, lengths), None, None, lengths, start)
+            found = self._reader.read(self.memory, masked(drive, lengths), (None, None), lengths, start, last=last)
             return replace(found, drive=drive)
-        return self._reader.read(self.memory, inputs, weights.w_in, weights.bias, lengths, start)
+        return self._reader.read(self.memory, inputs, (weights.w_in, weights.bias), lengths, start, last=last)
 
     def _read(self, inputs: Tensor, weights: LoopWeights, lengths: Tensor, start: Start) -> Shown:
         """What all steps show, chunk by chunk."""
@@ -112,7 +138,7 @@ class MatrixMemoryEngine(CellEngine):
                 steps = slice(first + max(0, a - idle), first + b - idle)
                 read = steps_of(z, (P, B, N), steps.stop - steps.start)
                 inside[:, steps] = read[..., D]
-                divisor = divisor_of(inside, gates, steps.start, steps.stop)
+                divisor = divisor_of(inside[:, steps], gates.m[:, steps])
                 torch.div(read[..., :D], divisor, out=y[:, steps])
                 shown = h[:, steps.start + 1 : steps.stop + 1]
                 torch.mul(logistic(own[:, steps, :, 3 * H : 4 * H]), y[:, steps].flatten(3), out=shown)

@@ -86,11 +86,13 @@ class MemoryRecord(CellRecord):
     """``h`` is what is shown [P, T + 1, B, H]; whole states are formed where they are asked for.
 
     Attributes:
-        kept: C q / divisor. inside: n q.
-        memories: before each chunk of steps; None: nothing.
+        kept: C q / divisor. inside: n q. Of `forward_last` these and h have the last step alone.
+        memories: before each chunk of steps; None: nothing. Of `forward_last`: ().
+        drive: of all steps; of `forward_last`, queries and output gates of the last one alone.
     """
 
-    inside: Float[Tensor, "P T B N"] = field(kw_only=True)
+    kept: Float[Tensor, "P steps B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
+    inside: Float[Tensor, "P steps B N"] = field(kw_only=True)
     gates: Gates = field(kw_only=True)
     start: Start = field(kw_only=True)
     memories: tuple[Memory | None, ...] = field(kw_only=True)
@@ -139,12 +141,14 @@ class Shown:
     Attributes:
         drive: of all steps. h: what is shown, from index 1 on. y: C q / divisor. inside: n q.
         memories: before each chunk of steps; None: nothing.
+
+    Where the last step alone is shown: h, y, inside [P, 1, B, _], and no memories.
     """
 
     drive: Float[Tensor, "P T B _"]
     h: Float[Tensor, "P T1 B H"]
-    y: Float[Tensor, "P T B H"]
-    inside: Float[Tensor, "P T B N"]
+    y: Float[Tensor, "P steps B H"]
+    inside: Float[Tensor, "P steps B N"]
     gates: Gates
     memories: tuple[Memory | None, ...]
 
@@ -166,15 +170,16 @@ def to_read(
     record: MemoryRecord, own: Float[Tensor, "P T B _"], g: Float[Tensor, "P t B H"], first: int, end: int
 ) -> ToRead:
     """Of errors [P, t, B, H] of what is shown."""
-    cell, H = record.cell, record.cell.hidden
-    o, y = logistic(own[:, first:end, :, 3 * H : 4 * H]), record.kept[:, first:end]
+    cell, H, behind = record.cell, record.cell.hidden, own.shape[1] - end
+    # counted from the end: a record may have the last step alone
+    y, inside = (x[:, x.shape[1] - behind - (end - first) : x.shape[1] - behind] for x in (record.kept, record.inside))
+    o, m = logistic(own[:, first:end, :, 3 * H : 4 * H]), record.gates.m[:, first:end]
     go = g * o
     to_o = (go * y).mul_(1 - o)
     go, y = (x.unflatten(3, (cell.heads, cell.size)) for x in (go, y))
-    divisor = divisor_of(record.inside, record.gates, first, end)
-    to_y, inside = go.div_(divisor), record.inside[:, first:end]
+    to_y = go.div_(divisor_of(inside, m))
     # |n q| is the divisor where it is the larger one, else e^-m
-    by_n = inside.abs() >= bound_of(record.gates.m[:, first:end])
+    by_n = inside.abs() >= bound_of(m)
     to_inside = -(to_y * y).sum(4) * torch.sign(inside)
     return ToRead(to_y, torch.where(by_n, to_inside, torch.zeros_like(to_inside)), to_o)
 
@@ -250,9 +255,9 @@ def logistic(x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
     return torch.exp(-x).add_(1).reciprocal_()
 
 
-def divisor_of(inside: Float[Tensor, "P T B N"], gates: Gates, first: int, end: int) -> Float[Tensor, "P t B N 1"]:
+def divisor_of(inside: Float[Tensor, "P t B N"], m: Float[Tensor, "P t B N"]) -> Float[Tensor, "P t B N 1"]:
     """max(|n q|, e^-m)."""
-    size, bound = inside[:, first:end].abs(), bound_of(gates.m[:, first:end])
+    size, bound = inside.abs(), bound_of(m)
     return torch.where(size >= bound, size, bound)[..., None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import pytest
@@ -303,6 +304,61 @@ def test_nothing_is_asked_of_the_host(steps):
         with without_host():
             found = case.back(case.record(), steps)[0]
     assert torch.equal(found.w_in, true.w_in)  # type: ignore[arg-type]
+
+
+RAGGED = torch.tensor([[70, 1, 2, 69], [32, 33, 38, 39], [5, 64, 65, 70]])
+
+
+def last_step(case: Case) -> tuple[torch.Tensor, LoopGradients]:
+    """What the last step shows, and gradients of an error of it, where nothing else is shown."""
+    engine = case.cell.engine()
+    assert case.lengths is not None
+    record = engine.forward_last(case.inputs, case.weights, NONE, case.lengths)
+    gradients, trace = engine.backward(record, case.direct(False), NONE, keep=False)
+    assert trace is None
+    return record.h[:, -1], gradients
+
+
+@pytest.mark.parametrize("device", [False, True])
+@pytest.mark.parametrize("drives", [False, True])
+@pytest.mark.parametrize("carried", [False, True])
+@pytest.mark.parametrize(
+    ("T", "hidden", "heads", "sigmoid", "lengths"),
+    [(1, 6, 2, True, None), (100, 50, 1, False, None), (130, 50, 1, True, None), (70, 6, 2, True, RAGGED)],
+)
+def test_the_last_step_alone_is_the_last_of_all(  # noqa: PLR0913
+    T, hidden, heads, sigmoid, lengths, carried, drives, device
+):
+    case = Case(T, hidden, heads, sigmoid, lengths=lengths)
+    case = case.carried() if carried else case
+    if drives:  # as behind a layer
+        case.inputs, case.w_in, case.bias = case.stepwise().inputs @ case.w_in[:, None], None, case.bias  # type: ignore[assignment]
+    weights = LoopWeights(case.inputs.new_zeros(P, 0, 0), case.w_in, case.bias, h0=case.h0)
+    true = case.cell.engine().forward(case.inputs, weights, NONE, case.lengths)  # type: ignore[arg-type]
+    wanted, _ = case.cell.engine().backward(true, case.direct(False), NONE, keep=False)
+    with as_on_a_device() if device else nullcontext():
+        engine = case.cell.engine()
+        record = engine.forward_last(case.inputs, weights, NONE, case.lengths)
+        found, _ = engine.backward(record, case.direct(False), NONE, keep=False)
+    assert record.h.shape[1] == 1
+    close(record.h[:, -1], true.h[:, -1])
+    for name in ("bias", "inputs" if drives else "w_in"):
+        close(getattr(found, name), getattr(wanted, name))
+
+
+def test_the_last_step_of_a_row_is_what_it_is_alone():
+    """To the bit, with neighbours that are not finite; idle steps are not read."""
+    case = Case(100, 50, lengths=torch.tensor([100, 100, 60]))
+    case.inputs[1], case.inputs[2, :40] = torch.nan, 1e30
+    (shown, found), weights = last_step(case), case.weights
+    for row in (0, 2):
+        at, engine = slice(row, row + 1), case.cell.engine()
+        alone = replace(weights, w_rec=weights.w_rec[at], w_in=case.w_in[at], bias=case.bias[at])
+        record = engine.forward_last(case.inputs[at], alone, NONE, case.lengths[at])  # type: ignore[index]
+        own, _ = engine.backward(record, Direct(last=case.errors[at, -1]), NONE, keep=False)
+        assert torch.equal(record.h[0, -1], shown[row])
+        for name in ("w_in", "bias"):
+            assert torch.equal(getattr(own, name)[0], getattr(found, name)[row]), name
 
 
 @pytest.mark.parametrize(
