@@ -15,14 +15,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rnnsweep.core.cpu.lines import add_scaled, dot
-from rnnsweep.core.cpu.matrix_memories import added, divisor_of, steps_of
+from rnnsweep.core.cpu.matrix_memories import divisor_of, steps_of
 from rnnsweep.core.cpu.numbers import at, exponential, number, zero_of
 from rnnsweep.core.host_graph import launch
 from rnnsweep.core.recurrence.cpu.compiling import kernel, part
-from rnnsweep.core.recurrence.cpu.emit.vectors import Ahead, fetch_ahead, item_bytes
+from rnnsweep.core.recurrence.cpu.emit.vectors import Ahead, fetch_ahead, item_bytes, load_int
 from rnnsweep.core.recurrence.cpu.engine.dispatch import TensorAddresses
 from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
 from rnnsweep.core.recurrence.last_query import ToLast
+from rnnsweep.core.recurrence.memory_records import LastQuery
 
 AVAILABLE = VECTOR_BYTES > 0
 """Whether this machine has vectors with fused multiply-add."""
@@ -34,8 +35,8 @@ class QueryJob(NamedTuple):
     """Arguments of `last_query_kernel`: sizes, addresses (0 = absent).
 
     Read are drives, `*_apart` from one row, step and sequence to the next, errors [P, B, N D], what is read and n q of
-    the last step [P, B, N D] and [P, B, N], keep and write [P, T, B, N], m of the last step [P, B, N], and the memory
-    that sequences begin with [X, K, E]. Written is what `last_query.ToLast` has.
+    the last step [P, B, N D] and [P, B, N], m of the last step [P, B, N], what `memory_records.LastQuery` has, and the
+    memory that sequences begin with [X, K, E]. Written is what `last_query.ToLast` has.
     """
 
     P: int
@@ -53,9 +54,10 @@ class QueryJob(NamedTuple):
     errors: int
     read: int
     seen: int
-    keep: int
-    write: int
     m: int
+    weights: int
+    shares: int
+    faded: int
     memory: int
     query: int
     to_query: int
@@ -71,19 +73,16 @@ class QueryJob(NamedTuple):
 def last_query_kernel(zero, job, scale):
     """`scale`: of keys, as the query has it."""
     T, B, N, D = job.T, job.B, job.N, job.D
-    keep, write, to_keep = at(job.keep, zero), at(job.write, zero), at(job.to_keep, zero)
+    to_keep = at(job.to_keep, zero)
     for x in range(job.P * B * N):
         p, b, n = x // (B * N), x // N % B, x % N
         begin = p * job.row_apart + b * job.sample_apart + n * D
         inside = _to_read(zero, job, x, begin + (T - 1) * job.step_apart, scale)
-        total, lost = zero, zero
         for t in range(T - 1, -1, -1):
-            here = ((p * T + t) * B + b) * N + n
-            _answer(zero, job, x, here, begin + t * job.step_apart, exponential(total + (write[here] - lost)), inside)
-            total, lost = added(total, lost, keep[here])
+            _answer(zero, job, x, t, ((p * T + t) * B + b) * N + n, begin + t * job.step_apart, inside)
         of_memory = zero
         if job.memory != 0:
-            of_memory = _answer_of_memory(zero, job, x, exponential(total), inside)
+            of_memory = _answer_of_memory(zero, job, x, at(job.faded, zero)[x], inside)
         before = zero
         to_query, to_write = at(job.to_query, zero), at(job.to_write, zero)
         for d in range(x * D, x * D + D):
@@ -116,18 +115,18 @@ def _to_read(zero, job, x, last, scale):
 
 
 @part
-def _answer(zero, job, x, here, step, weight, inside):  # noqa: PLR0913
-    """What step `here` has of the query: shares of its key, its value and its gate."""
-    N, D = job.N, job.D
+def _answer(zero, job, x, t, here, step, inside):  # noqa: PLR0913
+    """What step t has of the query: shares of its key, its value and its gate."""
+    N, D, place = job.N, job.D, x * job.T + t
     k, v = step + N * D, step + 2 * N * D
     for line in (k, v):
         ahead = job.drives + (line - AHEAD * job.step_apart) * item_bytes(zero)
         fetch_ahead(zero, Ahead(address=ahead, count=D, write=0))
-    share = (dot(job.drives, v, job.to_read, x * D, D, zero) + inside) * weight
-    product = dot(job.drives, k, job.query, x * D, D, zero)
-    at(job.of_keys, zero)[here], at(job.of_values, zero)[here] = share, weight * product
-    at(job.to_write, zero)[here] = share * product
-    add_scaled(job.to_query, x * D, job.drives, k, D, share)
+    error = dot(job.drives, v, job.to_read, x * D, D, zero) + inside
+    weight, share = at(job.weights, zero)[place], at(job.shares, zero)[place]
+    at(job.of_keys, zero)[here], at(job.of_values, zero)[here] = error * weight, share
+    at(job.to_write, zero)[here] = error * share
+    add_scaled(job.to_query, x * D, job.drives, k, D, error * weight)
 
 
 @part
@@ -148,8 +147,8 @@ def _answer_of_memory(zero, job, x, weight, inside):
 class PathJob(NamedTuple):
     """Arguments of `path_kernel`: as `QueryJob`, of which it reads what was written, with `of_keys` and what follows.
 
-    Read are inputs [P, T, B, I] as well, and each sequence's first own step [P B]; written is the path [P, 1 + I, W],
-    whose first line is the bias's.
+    Read are inputs [P, T, B, I] as well, and lengths: of rows, or `each` sequence's where those of a row differ;
+    written is the path [P, 1 + I, W], whose first line is the bias's.
     """
 
     P: int
@@ -161,7 +160,8 @@ class PathJob(NamedTuple):
     W: int
     sigmoid: int
     inputs: int
-    begins: int
+    lengths: int
+    each: int
     drives: int
     row_apart: int
     step_apart: int
@@ -182,12 +182,13 @@ def path_kernel(zero, job):
     """Gradients of [bias, w_in]: a sequence's inputs are added up with its shares, and meet query and errors once."""
     B, N, D, I, one = job.B, job.N, job.D, job.I, number(1, zero)  # noqa: E741
     sums, path = np.full(4 * (1 + I), zero), at(job.path, zero)
-    inputs, begins = at(job.inputs, zero), at(job.begins, 0)
+    inputs = at(job.inputs, zero)
     for i in range(job.P * (1 + I) * job.W):
         path[i] = zero
     for x in range(job.P * B * N):
         p, b, n = x // (B * N), x // N % B, x % N
-        _add_up(zero, job, x, begins[p * B + b], sums)
+        own = load_int(job.lengths + p * 8) if job.each == 0 else load_int(job.each + (p * B + b) * 8)
+        _add_up(zero, job, x, job.T - own, sums)
         for i in range(1 + I):
             line, last = (p * (1 + I) + i) * job.W, one
             if i > 0:
@@ -228,8 +229,8 @@ def _add_up(zero, job, x, first, sums):
 def answers(
     drives: Float[Tensor, "P T B _"],
     errors: Float[Tensor, "P B H"],
-    read: tuple[Float[Tensor, "P B H"], Float[Tensor, "P B N"]],
-    gates: tuple[Float[Tensor, "P T B N"], Float[Tensor, "P T B N"], Float[Tensor, "P B N"]],
+    read: tuple[Float[Tensor, "P B H"], Float[Tensor, "P B N"], Float[Tensor, "P B N"]],
+    query: LastQuery,
     memory: Float[Tensor, "X K E"] | None,
     largest: float,
 ) -> ToLast:
@@ -238,47 +239,47 @@ def answers(
     Args:
         drives: those of queries, keys, values and output gates first.
         errors: of what is shown.
-        read: y, and n q, of the last step.
-        gates: keep and write of all steps, m of the last one.
+        read: y, n q and m of the last step.
+        query: what it has met.
         memory: that sequences begin with.
         largest: of |m| as an exponent.
     """
-    keep, write, m = gates
-    (P, T, B, N), D = keep.shape, errors.shape[2] // keep.shape[3]
+    (P, B, N, T), D = query.weights.shape, errors.shape[2] // query.weights.shape[2]
     at_, steps, units, zero = TensorAddresses(drives.dtype), (P, T, B, N), (P, B, N, D), zero_of(drives.dtype)
     address, apart = steps_of(at_, drives)
     new = drives.new_empty
-    query, to_query, to_read, to_gate = new(units), new(units), new(units), new(P, B, N * D)
+    q, to_query, to_read, to_gate = new(units), new(units), new(units), new(P, B, N * D)
     of_keys, of_values, to_write, to_keep = (new(steps) for _ in range(4))
     _, K, E = (1, 0, 0) if memory is None else memory.shape
     job = QueryJob(
         *steps, D, K, E, int(largest), address, *apart, at_.read("errors", errors, (P, B, N * D)),
-        at_.read("read", read[0], (P, B, N * D)), at_.read("seen", read[1], (P, B, N)), at_.read("keep", keep, steps),
-        at_.read("write", write, steps), at_.read("m", m, (P, B, N)), at_.read("memory", memory, (P * B * N, K, E)),
-        at_.view("query", query, units), at_.view("to_query", to_query, units), at_.view("to_read", to_read, units),
+        *(at_.read(*one) for one in zip(("read", "seen", "m"), read, ((P, B, N * D), (P, B, N), (P, B, N)), strict=True)),
+        at_.read("weights", query.weights, (P, B, N, T)), at_.read("shares", query.shares, (P, B, N, T)),
+        at_.read("faded", query.faded, (P, B, N)), at_.read("memory", memory, (P * B * N, K, E)),
+        at_.view("query", q, units), at_.view("to_query", to_query, units), at_.view("to_read", to_read, units),
         at_.view("to_gate", to_gate, (P, B, N * D)), at_.view("of_keys", of_keys, steps),
         at_.view("of_values", of_values, steps), at_.view("to_write", to_write, steps),
         at_.view("to_keep", to_keep, steps),
     )  # fmt: skip
     launch(last_query_kernel, zero, job, type(zero)(D**-0.5))
-    return ToLast(query, to_query, to_read, to_gate, of_keys, of_values, to_write, to_keep)
+    return ToLast(q, to_query, to_read, to_gate, of_keys, of_values, to_write, to_keep)
 
 
 def path(
     drives: Float[Tensor, "P T B D"],
     inputs: Float[Tensor, "P T B I"],
-    begins: Int64[Tensor, "P B"],
+    lengths: Int64[Tensor, "P ..."],
     found: ToLast,
     sigmoid: bool,
 ) -> Float[Tensor, "P I1 D"]:
-    """See `last_query.path_of_last`; `begins`: each sequence's first own step."""
+    """See `last_query.path_of_last`."""
     (P, T, B, I), N, D = inputs.shape, found.k.shape[3], found.q.shape[3]  # noqa: E741
     at_, W, dtype = TensorAddresses(drives.dtype), drives.shape[3], drives.dtype
     address, apart = steps_of(at_, drives)
     out = drives.new_empty(P, 1 + I, W)
     job = PathJob(
         P, T, B, N, D, I, W, int(sigmoid), at_.read("inputs", inputs, (P, T, B, I)),
-        at_.numbers("begins", begins.flatten(), P * B, 0, T), address, *apart,
+        *at_.lengths(lengths, P, B, T), address, *apart,
         *(at_.read(name, x, tuple(x.shape)) for name, x in vars(found).items()),
         path=at_.view("path", out, (P, 1 + I, W)),
     )  # fmt: skip

@@ -1,7 +1,5 @@
 """What the steps of a matrix memory show, sequence by sequence: drives, gates, pairs of steps, memories between chunks.
 
-Where the last step alone is shown, its query meets each key once, and no memory is formed.
-
 The products and what is elementwise are those of `recurrence.memory_chunks`, some lines at a time: a line is weighed
 while the keys, the values and the scores of its chunk are in the cache.
 
@@ -17,9 +15,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rnnsweep.core.cpu.lines import add_scaled, dot, gated_quotient, weigh
+from rnnsweep.core.cpu.last_reads import last_read
+from rnnsweep.core.cpu.lines import gated_quotient, weigh
 from rnnsweep.core.cpu.matrix_memories import added, divisor_of
-from rnnsweep.core.cpu.numbers import exponential, log1p, number
+from rnnsweep.core.cpu.numbers import at, exponential, log1p, number
 from rnnsweep.core.recurrence.cpu.compiling import inlined, kernel, memory_map, part
 from rnnsweep.core.recurrence.cpu.emit.products import Product
 from rnnsweep.core.recurrence.cpu.emit.subnormals import flush_subnormals, restore_mode
@@ -48,6 +47,7 @@ class ReadJob(NamedTuple):
         start [X, K, E], start_m [P, B, N]: what sequences begin with.
         keep, write, m, inside [P, T, B, N], y [P, T, B, N D], h [P, T + 1, B, N D]: what is found; where the last step
             alone is shown, inside, y and h [P, 1, B, _].
+        weights, shares [X, T], faded [X]: see `memory_records.LastQuery`.
         memories: [C - 1, X, K, E], those before all chunks but the first.
     """
 
@@ -86,6 +86,9 @@ class ReadJob(NamedTuple):
     y: int
     h: int
     memories: int
+    weights: int
+    shares: int
+    faded: int
 
 
 class ReadScratch(NamedTuple):
@@ -98,6 +101,7 @@ class ReadScratch(NamedTuple):
     heavy  [L, K], plain [L, E]  keys as they are written, and values
     scores [LINES, V], read [LINES, E], queries [LINES, K]  of some lines
     total, lost, write [V]       see `weigh`
+    forgets [T]        logarithms of forget gates
     """
 
     packed: int
@@ -115,6 +119,7 @@ class ReadScratch(NamedTuple):
     total: int
     lost: int
     write: int
+    forgets: int
     end: int
 
 
@@ -139,7 +144,7 @@ def read_scratch(start, size, V, job):
     return ReadScratch(
         packed=start, bias=bias, zeros=zeros, keys=keys, values=values, before=before, memory=memory, heavy=heavy,
         plain=plain, scores=scores, read=read, queries=queries, total=total, lost=lost, write=write,
-        end=write + V * size,
+        forgets=write + V * size, end=write + (V + job.T) * size,
     )  # fmt: skip
 
 
@@ -159,11 +164,11 @@ def read_rows(zero, job, first, last, thread, scratch):
             if job.w_in != 0:
                 _make_drives(zero, job, p, b, job.T - own, drives, here)
             for n in range(job.N):
-                _gates(zero, job, p, b, n, job.T - own, drives)
-                if job.last != 0:
-                    _last(zero, job, p, b, n, here)
-                else:
+                _gates(zero, job, p, b, n, job.T - own, drives, here.forgets)
+                if job.last == 0:
                     _sequence(zero, job, p, b, n, drives, here)
+                # The last step anew: it shall have the same bits where it is shown alone.
+                last_read(zero, job, (p * job.B + b) * job.N + n, _scale(zero, job), here.read)
     restore_mode(mode)
 
 
@@ -212,17 +217,27 @@ def _larger(x, y):
 
 
 @part
-def _gates(zero, job, p, b, n, begins, drives):  # noqa: PLR0913
+def _log_sigmoids(x, first, end, zero):
+    """Of each number: a loop by itself, as it becomes one of vectors."""
+    for t in range(first, end):
+        x[t] = -(_larger(-x[t], zero) + log1p(exponential(-abs(x[t]))))
+
+
+@part
+def _gates(zero, job, p, b, n, begins, drives, forgets):  # noqa: PLR0913
     """Logarithms of f' and i', and the stabiliser m = max(log f + m, i): see `memory_records.Gates`."""
     size, nothing = item_bytes(zero), number(job.nothing, zero)
+    for t in range(begins, job.T):
+        place = drives + (t * job.step_apart + 4 * job.N * job.D + job.N + n) * size
+        store(zero, load(zero, place), forgets + t * size)
+    if job.sigmoid != 0:
+        _log_sigmoids(at(forgets, zero), begins, job.T, zero)
     m = load(zero, job.start_m + ((p * job.B + b) * job.N + n) * size)
     for t in range(job.T):
         here = (((p * job.T + t) * job.B + b) * job.N + n) * size
         if t >= begins:
             place = drives + (t * job.step_apart + 4 * job.N * job.D + n) * size
-            i, kept = load(zero, place), load(zero, place + job.N * size)
-            if job.sigmoid != 0:
-                kept = -(_larger(-kept, zero) + log1p(exponential(-abs(kept))))
+            i, kept = load(zero, place), load(zero, forgets + t * size)
             more = _larger(kept + m, i)
             store(zero, _larger(kept + m - more, nothing), job.keep + here)
             store(zero, _larger(i - more, nothing), job.write + here)
@@ -252,34 +267,6 @@ def _sequence(zero, job, p, b, n, drives, here):  # noqa: PLR0913
             to = job.memories + (chunk * job.P * job.B * job.N + x) * memory * size
             copy(zero, target=to, source=here.memory, count=memory)
         first, end, chunk = end, end + job.steps, chunk + 1
-
-
-@part
-def _last(zero, job, p, b, n, here):
-    """What the last step of one head of one sequence shows."""
-    size, D, T, x = item_bytes(zero), job.D, job.T, (p * job.B + b) * job.N + n
-    begin = p * job.row_apart + b * job.sample_apart + n * D
-    query, keys, values = begin + (T - 1) * job.step_apart, begin + job.N * D, begin + 2 * job.N * D
-    fill(zero, target=here.read, count=job.E)
-    total, lost, gates = zero, zero, ((p * T + T - 1) * job.B + b) * job.N + n
-    for t in range(T - 1, -1, -1):
-        place, step = ((p * T + t) * job.B + b) * job.N + n, t * job.step_apart
-        weight = exponential(total + (load(zero, job.write + place * size) - lost)) * _scale(zero, job)
-        share = dot(job.drives, keys + step, job.drives, query, D, zero) * weight
-        add_scaled(here.read, 0, job.drives, values + step, D, share)
-        store(zero, load(zero, here.read + D * size) + share, here.read + D * size)
-        total, lost = added(total, lost, load(zero, job.keep + place * size))
-    if job.start != 0:
-        weight = exponential(total)
-        for d in range(D):
-            left = load(zero, job.drives + (query + d) * size) * weight
-            add_scaled(here.read, 0, job.start, (x * job.K + d) * job.E, D + 1, left)
-    seen, level = load(zero, here.read + D * size), load(zero, job.m + gates * size)
-    divisor = divisor_of(seen, level, number(job.largest, zero))
-    store(zero, seen, job.inside + x * size)
-    gated_quotient(
-        (here.read, 0), (job.drives, query + 3 * job.N * D), (job.y, x * D), (job.h, x * D), D, divisor
-    )  # fmt: skip
 
 
 @part

@@ -10,7 +10,7 @@ from rnnsweep.core.recurrence.cpu.engine.dispatch import RowThreads, TensorAddre
 from rnnsweep.core.recurrence.cpu.host import VECTOR_BYTES
 from rnnsweep.core.recurrence.head_memories import HeadMemories
 from rnnsweep.core.recurrence.memory_chunks import NOTHING
-from rnnsweep.core.recurrence.memory_records import LARGEST, Gates, Shown, Start, chunks, padded
+from rnnsweep.core.recurrence.memory_records import LARGEST, Gates, LastQuery, Shown, Start, chunks, padded
 
 AVAILABLE = VECTOR_BYTES > 0
 """Whether this machine has vectors with fused multiply-add."""
@@ -56,6 +56,7 @@ class Reader:
         keep, write, m, inside = (new(size, dtype) for size in (small, small, small, (P, steps, B, N)))
         y, h = new((P, steps, B, H), dtype), new((P, steps + (not last), B, H), dtype)
         memories = new((len(ends) - 1, X, K, E), dtype)
+        weights, shares, faded = (new(size, dtype) for size in ((P, B, N, T), (P, B, N, T), (P, B, N)))
         rows, each = at.lengths(lengths, P, B, T)
         row, step, sample, _ = drive.stride()
         job = ReadJob(
@@ -71,7 +72,10 @@ class Reader:
             inside=at.view("inside", inside, (P, steps, B, N)), y=at.view("y", y, (P, steps, B, H)),
             h=at.view("h", h, tuple(h.shape)),
             memories=at.view("memories", memories, (len(ends) - 1, X, K, E)),
+            weights=at.view("weights", weights, (P, B, N, T)), shares=at.view("shares", shares, (P, B, N, T)),
+            faded=at.view("faded", faded, (P, B, N)),
         )  # fmt: skip
         scratch = read_scratch(0, dtype.itemsize, width_of(job.most, dtype), job).end
         self._threads.run(read_rows, job, P, dtype, scratch)
-        return Shown(drive, h, y, inside, Gates(keep, write, m), () if last else (start.memory, *memories))
+        query, kept = LastQuery(weights, shares, faded), () if last else (start.memory, *memories)
+        return Shown(drive, h, y, inside, Gates(keep, write, m), query, kept)

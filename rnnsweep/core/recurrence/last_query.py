@@ -17,6 +17,7 @@ from rnnsweep.core.recurrence.head_memories import HeadMemories
 from rnnsweep.core.recurrence.memory_records import (
     LARGEST,
     Gates,
+    LastQuery,
     MemoryRecord,
     Shown,
     Start,
@@ -54,41 +55,39 @@ def read_last(cell: HeadMemories, own: Float[Tensor, "P T B _"], gates: Gates, s
     H, N, D = cell.hidden, cell.heads, cell.size
     q, k, v = own[..., : 3 * H].unflatten(3, (3, N, D)).unbind(3)
     q, m = q[:, -1:], gates.m[:, -1:]
-    shares = (k * q).sum(4).mul_((gates.write + later(gates.keep)).exp_()).mul_(D**-0.5)  # P T B N
+    weights, faded = (gates.write + later(gates.keep)).exp_(), gates.keep.sum(1).exp()  # P T B N, P B N
+    shares = (k * q).sum(4).mul_(D**-0.5).mul_(weights)
     read, inside = (v * shares[..., None]).sum(1, keepdim=True), shares.sum(1, keepdim=True)
     if start.memory is not None:
-        faded = (q * gates.keep.sum(1, keepdim=True).exp()[..., None]).flatten(0, 3)[:, None]
-        seen = numerics.matmul(faded, start.memory[:, :D, : D + 1]).unflatten(0, inside.shape)[..., 0, :]
+        left = (q * faded[:, None, ..., None]).flatten(0, 3)[:, None]
+        seen = numerics.matmul(left, start.memory[:, :D, : D + 1]).unflatten(0, inside.shape)[..., 0, :]
         read, inside = read + seen[..., :D], inside + seen[..., D]
     y = read.div_(divisor_of(inside, m)).flatten(3)
-    return Shown(own, logistic(own[:, -1:, :, 3 * H : 4 * H]) * y, y, inside, gates, ())
+    query = LastQuery(*(x.movedim(1, 3).contiguous() for x in (weights, shares)), faded)
+    return Shown(own, logistic(own[:, -1:, :, 3 * H : 4 * H]) * y, y, inside, gates, query, ())
 
 
 def to_last(record: MemoryRecord, own: Float[Tensor, "P T B _"], error: Float[Tensor, "P B H"]) -> ToLast:
     """Of an error [P, B, H] of what the last step shows."""
     cell, (P, T, B, _) = record.cell, own.shape
     if (kernels := kernels_for("last_queries", own.device)) is not None:
-        gates = record.gates.keep, record.gates.write, record.gates.m[:, -1]
-        read = record.kept[:, -1], record.inside[:, -1]
-        return kernels.answers(own, error, read, gates, record.start.memory, LARGEST)
+        read = record.kept[:, -1], record.inside[:, -1], record.gates.m[:, -1]
+        return kernels.answers(own, error, read, record.query, record.start.memory, LARGEST)
     H, N, D = cell.hidden, cell.heads, cell.size
     to = to_read(record, own, error[:, None], T - 1, T)
-    (q, k, v), keep = own[..., : 3 * H].unflatten(3, (3, N, D)).unbind(3), record.gates.keep
-    q = q[:, -1:] * D**-0.5
-    weights = (record.gates.write + later(keep)).exp_()
-    products = (k * q).sum(4)
-    to_products = (v * to.y).sum(4).add_(to.inside).mul_(weights)
+    (q, k, v), query = own[..., : 3 * H].unflatten(3, (3, N, D)).unbind(3), record.query
+    weights, shares, q = query.weights.movedim(3, 1), query.shares.movedim(3, 1), q[:, -1] * D**-0.5
+    to_weights = (v * to.y).sum(4).add_(to.inside)  # P T B N, as what follows
+    to_products, to_write = to_weights * weights, to_weights * shares
     to_q = (k * to_products[..., None]).sum(1)
-    to_write = to_products * products
     to_keep = to_write.cumsum(1) - to_write
     if record.start.memory is not None:
-        to_z = torch.cat((to.y[:, 0], to.inside[:, 0, ..., None]), -1) * keep.sum(1).exp()[..., None]  # P B N E
+        to_z = torch.cat((to.y[:, 0], to.inside[:, 0, ..., None]), -1) * query.faded[..., None]  # P B N E
         memory = record.start.memory[:, :D, : D + 1].transpose(1, 2)
         seen = numerics.matmul(to_z.flatten(0, 2)[:, None], memory).unflatten(0, (P, B, N))[:, :, :, 0]
         to_q = to_q + seen * D**0.5
-        to_keep = to_keep + (q[:, 0] * seen).sum(3)[:, None] * D**0.5
-    last = q[:, 0], to_q * D**-0.5, to.y[:, 0], to.o[:, 0]
-    return ToLast(*last, to_products, weights * products, to_write, to_keep)
+        to_keep = to_keep + (q * seen).sum(3)[:, None] * D**0.5
+    return ToLast(q, to_q * D**-0.5, to.y[:, 0], to.o[:, 0], to_products, shares.contiguous(), to_write, to_keep)
 
 
 def from_last(
@@ -117,9 +116,7 @@ def path_of_last(record: MemoryRecord, own: Float[Tensor, "P T B D"], last: ToLa
     cell, (P, T, B, _) = record.cell, own.shape
     N = cell.heads
     if (kernels := kernels_for("last_queries", own.device)) is not None:
-        begins = T - record.lengths
-        begins = begins[:, None].expand(P, B) if begins.ndim == 1 else begins
-        return kernels.path(own, record.inputs, begins, last, cell.sigmoid_forget)
+        return kernels.path(own, record.inputs, record.lengths, last, cell.sigmoid_forget)
     shares = torch.cat((last.k, last.v, last.write, to_forget(cell, own, last.keep)), 3)  # P T B 4N
     if not is_whole(record.lengths, T):
         shares = torch.where(own_steps(record.lengths, T)[..., None], shares, torch.zeros_like(shares))

@@ -6,7 +6,6 @@ records are in `recurrence.memory_records`. N heads of D units.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -34,7 +33,6 @@ from rnnsweep.core.recurrence.memory_records import (
     lines_of,
     logistic,
     masked,
-    own_drives,
     padded,
     start_of,
     steps_of,
@@ -99,9 +97,8 @@ class MatrixMemoryEngine(CellEngine):
         if kernels_for("memory_reads", inputs.device) is not None:
             found = self._read_fused(inputs, weights, lengths, start, last=True)
         else:
-            drive = _driven(inputs, weights)
-            own, active = masked(drive, lengths), own_steps(lengths, inputs.shape[1])[..., None]
-            found = replace(read_last(self.memory, own, gates_of(self.memory, own, start, active), start), drive=drive)
+            own, active = masked(_driven(inputs, weights), lengths), own_steps(lengths, inputs.shape[1])[..., None]
+            found = read_last(self.memory, own, gates_of(self.memory, own, start, active), start)
         return self._record(inputs, weights, lengths, start, found)
 
     def _record(
@@ -109,25 +106,24 @@ class MatrixMemoryEngine(CellEngine):
     ) -> MemoryRecord:
         return MemoryRecord(
             inputs, found.h, None, weights, lengths, found.y, found.drive,
-            inside=found.inside, gates=found.gates, start=start, memories=found.memories, cell=self.memory,
+            inside=found.inside, gates=found.gates, start=start, memories=found.memories, query=found.query,
+            cell=self.memory,
         )  # fmt: skip
 
     def _read_fused(
         self, inputs: Tensor, weights: LoopWeights, lengths: Tensor, start: Start, *, last: bool = False
     ) -> Shown:
         """What all steps show, or the last one, by a CPU's kernel."""
+        path = weights.w_in, weights.bias
         if weights.w_in is None:
-            drive = _driven(inputs, weights)
-            found = self._reader.read(self.memory, masked(drive, lengths), (None, None), lengths, start, last=last)
-            return replace(found, drive=drive)
-        return self._reader.read(self.memory, inputs, (weights.w_in, weights.bias), lengths, start, last=last)
+            inputs, path = masked(_driven(inputs, weights), lengths), (None, None)
+        return self._reader.read(self.memory, inputs, path, lengths, start, last=last)
 
     def _read(self, inputs: Tensor, weights: LoopWeights, lengths: Tensor, start: Start) -> Shown:
         """What all steps show, chunk by chunk."""
         cell, (P, T, B, _) = self.memory, inputs.shape
         H, N, D = cell.hidden, cell.heads, cell.size
-        drive = _driven(inputs, weights)
-        own = masked(drive, lengths)
+        own = masked(_driven(inputs, weights), lengths)
         gates = gates_of(cell, own, start, own_steps(lengths, T)[..., None])
         h, y = inputs.new_empty(P, T + 1, B, H), inputs.new_empty(P, T, B, N, D)
         inside, memories, memory = inputs.new_empty(P, T, B, N), list[Memory | None](), start.memory
@@ -143,7 +139,10 @@ class MatrixMemoryEngine(CellEngine):
                 shown = h[:, steps.start + 1 : steps.stop + 1]
                 torch.mul(logistic(own[:, steps, :, 3 * H : 4 * H]), y[:, steps].flatten(3), out=shown)
             memory = memory_chunks.written(chunk, memory) if end < T else memory
-        return Shown(drive, h, y.flatten(3), inside, gates, tuple(memories))
+        # The last step anew: it shall have the same bits where it is shown alone.
+        end = read_last(cell, own, gates, start)
+        h[:, -1], y[:, -1], inside[:, -1] = end.h[:, 0], end.y.unflatten(3, (N, D))[:, 0], end.inside[:, 0]
+        return Shown(own, h, y.flatten(3), inside, gates, end.query, tuple(memories))
 
     def backward(
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
@@ -154,7 +153,7 @@ class MatrixMemoryEngine(CellEngine):
         if not isinstance(record, MemoryRecord) or errors.shape[-1] > cell.hidden:
             whole = record.whole()
             return super().backward(whole, direct, activation, keep=keep)
-        w, T, own = record.weights, record.inputs.shape[1], own_drives(record)
+        w, T, own = record.weights, record.inputs.shape[1], record.drive
         if direct.steps is None and w.w_in is not None:
             last = to_last(record, own, errors)
             path, drive, to_keep = path_of_last(record, own, last), None, last.keep

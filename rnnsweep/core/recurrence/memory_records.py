@@ -69,6 +69,21 @@ class Gates:
 
 
 @dataclass(frozen=True)
+class LastQuery:
+    """What the last step's query meets.
+
+    Attributes:
+        weights: of each step's write, i' f' .. f'; 0 before a sequence's start.
+        shares: each times k q / sqrt(D), which is what its value has of what is read.
+        faded: what is left of the memory that sequences begin with.
+    """
+
+    weights: Float[Tensor, "P B N T"]
+    shares: Float[Tensor, "P B N T"]
+    faded: Float[Tensor, "P B N"]
+
+
+@dataclass(frozen=True)
 class Start:
     """What sequences begin with.
 
@@ -88,7 +103,8 @@ class MemoryRecord(CellRecord):
     Attributes:
         kept: C q / divisor. inside: n q. Of `forward_last` these and h have the last step alone.
         memories: before each chunk of steps; None: nothing. Of `forward_last`: ().
-        drive: of all steps; of `forward_last`, queries and output gates of the last one alone.
+        drive: of all steps, 0 before a sequence's start; of `forward_last`, queries and output gates of the last alone.
+        query: of the last step.
     """
 
     kept: Float[Tensor, "P steps B K"] = field(default_factory=lambda: torch.empty(0, 0, 0, 0))
@@ -96,6 +112,7 @@ class MemoryRecord(CellRecord):
     gates: Gates = field(kw_only=True)
     start: Start = field(kw_only=True)
     memories: tuple[Memory | None, ...] = field(kw_only=True)
+    query: LastQuery = field(kw_only=True)
     cell: HeadMemories = field(kw_only=True)
 
     def at(self, t: int) -> State:
@@ -108,7 +125,7 @@ class MemoryRecord(CellRecord):
             for steps, found in zip(chunks(self.cell, self.inputs.shape[1]), self.memories, strict=True)
             if steps[0] < t <= steps[1]
         )
-        found = memory_chunks.written(self.chunk(own_drives(self), first, t), memory)
+        found = memory_chunks.written(self.chunk(self.drive, first, t), memory)
         found = found[:, :D, : D + 1].unflatten(0, (*state.shape[:2], self.cell.heads))  # P B N D E
         m, before = self.gates.m[:, t - 1], self.cell.memory(state)[2][..., 0]
         m = torch.where(m == -torch.inf, before, m)
@@ -139,7 +156,7 @@ class Shown:
     """What steps show, and what it was found with.
 
     Attributes:
-        drive: of all steps. h: what is shown, from index 1 on. y: C q / divisor. inside: n q.
+        drive, query: as in `MemoryRecord`. h: what is shown, from index 1 on. y: C q / divisor. inside: n q.
         memories: before each chunk of steps; None: nothing.
 
     Where the last step alone is shown: h, y, inside [P, 1, B, _], and no memories.
@@ -150,6 +167,7 @@ class Shown:
     y: Float[Tensor, "P steps B H"]
     inside: Float[Tensor, "P steps B N"]
     gates: Gates
+    query: LastQuery
     memories: tuple[Memory | None, ...]
 
 
@@ -199,11 +217,6 @@ def chunks(cell: HeadMemories, T: int) -> Iterator[tuple[int, int]]:
     most = L if cell.size <= _NARROW else 2 * L
     ends = [T] if most >= T else [*range(T % L or L, T + 1, L)]
     return zip([0, *ends[:-1]], ends, strict=True)
-
-
-def own_drives(record: MemoryRecord) -> Float[Tensor, "P T B _"]:
-    """Its drives; 0 before a sequence's start."""
-    return masked(record.drive, record.lengths)
 
 
 def masked(x: Float[Tensor, "P T B K"], lengths: Int64[Tensor, "P ..."]) -> Float[Tensor, "P T B K"]:

@@ -326,9 +326,7 @@ def last_step(case: Case) -> tuple[torch.Tensor, LoopGradients]:
     ("T", "hidden", "heads", "sigmoid", "lengths"),
     [(1, 6, 2, True, None), (100, 50, 1, False, None), (130, 50, 1, True, None), (70, 6, 2, True, RAGGED)],
 )
-def test_the_last_step_alone_is_the_last_of_all(  # noqa: PLR0913
-    T, hidden, heads, sigmoid, lengths, carried, drives, device
-):
+def test_the_last_step_alone_is_the_last_of_all(T, hidden, heads, sigmoid, lengths, carried, drives, device):
     case = Case(T, hidden, heads, sigmoid, lengths=lengths)
     case = case.carried() if carried else case
     if drives:  # as behind a layer
@@ -336,14 +334,16 @@ def test_the_last_step_alone_is_the_last_of_all(  # noqa: PLR0913
     weights = LoopWeights(case.inputs.new_zeros(P, 0, 0), case.w_in, case.bias, h0=case.h0)
     true = case.cell.engine().forward(case.inputs, weights, NONE, case.lengths)  # type: ignore[arg-type]
     wanted, _ = case.cell.engine().backward(true, case.direct(False), NONE, keep=False)
+    # To the bit, but for the order of sums where there are no kernels: what is trained shall not depend on who looks.
+    same = close if device else lambda found, true: torch.testing.assert_close(found, true, rtol=0, atol=0)
     with as_on_a_device() if device else nullcontext():
         engine = case.cell.engine()
         record = engine.forward_last(case.inputs, weights, NONE, case.lengths)
         found, _ = engine.backward(record, case.direct(False), NONE, keep=False)
     assert record.h.shape[1] == 1
-    close(record.h[:, -1], true.h[:, -1])
+    same(record.h[:, -1], true.h[:, -1])
     for name in ("bias", "inputs" if drives else "w_in"):
-        close(getattr(found, name), getattr(wanted, name))
+        same(getattr(found, name), getattr(wanted, name))
 
 
 def test_the_last_step_of_a_row_is_what_it_is_alone():
