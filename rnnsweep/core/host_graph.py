@@ -417,7 +417,7 @@ def _out_variant(func: Any) -> Any:
     wanted = [(a.name, str(a.type)) for a in func._schema.arguments if a.name not in _LIKE]
     for name in func.overloadpacket.overloads():
         variant = getattr(func.overloadpacket, name)
-        arguments = [a for a in variant._schema.arguments if not a.is_out]
+        arguments = [a for a in variant._schema.arguments if not a.is_out and a.name not in _LIKE]
         written = [a.name for a in variant._schema.arguments if a.is_out]
         if written == ["out"] and [(a.name, str(a.type)) for a in arguments] == wanted:
             return variant

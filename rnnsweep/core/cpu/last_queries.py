@@ -244,7 +244,8 @@ def answers(
         memory: that sequences begin with.
         largest: of |m| as an exponent.
     """
-    (P, B, N, T), D = query.weights.shape, errors.shape[2] // query.weights.shape[2]
+    (y, seen, m), (P, B, N, T) = read, query.weights.shape
+    D = errors.shape[2] // N
     at_, steps, units, zero = TensorAddresses(drives.dtype), (P, T, B, N), (P, B, N, D), zero_of(drives.dtype)
     address, apart = steps_of(at_, drives)
     new = drives.new_empty
@@ -253,7 +254,7 @@ def answers(
     _, K, E = (1, 0, 0) if memory is None else memory.shape
     job = QueryJob(
         *steps, D, K, E, int(largest), address, *apart, at_.read("errors", errors, (P, B, N * D)),
-        *(at_.read(*one) for one in zip(("read", "seen", "m"), read, ((P, B, N * D), (P, B, N), (P, B, N)), strict=True)),
+        at_.read("read", y, (P, B, N * D)), at_.read("seen", seen, (P, B, N)), at_.read("m", m, (P, B, N)),
         at_.read("weights", query.weights, (P, B, N, T)), at_.read("shares", query.shares, (P, B, N, T)),
         at_.read("faded", query.faded, (P, B, N)), at_.read("memory", memory, (P * B * N, K, E)),
         at_.view("query", q, units), at_.view("to_query", to_query, units), at_.view("to_read", to_read, units),

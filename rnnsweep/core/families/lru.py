@@ -16,6 +16,7 @@ from rnnsweep.core.activations import Activation, activation
 from rnnsweep.core.families.base import Family, Values, readout_parameters
 from rnnsweep.core.families.mapping import push
 from rnnsweep.core.recurrence.diagonal import DiagonalWeights, from_diagonals, own_diagonals
+from rnnsweep.core.remembered import Remembered
 from rnnsweep.core.types import LoopGradients, LoopWeights, ParameterSpec
 from rnnsweep.errors import ConfigError
 from rnnsweep.unit import POSITIVE, Range
@@ -91,17 +92,17 @@ class Lru(Family):
     def weights(self, values: Values, hypers: Values) -> LoopWeights:
         """The real form of lambda, and B scaled by gamma."""
         del hypers
-        re, im, gamma = _mapped(values).chunk(3, 1)
+        made = _MADE(*(values[name] for name in _MAPPED))
         # gamma keeps the states' size alike, however close to the unit circle lambda is.
-        return DiagonalWeights.of(_quarters(re, im), values["w_in"] * _of_both(gamma))
+        return DiagonalWeights.of(_quarters(made.re, made.im), values["w_in"] * made.both)
 
     def pullback(self, values: Values, hypers: Values, gradients: LoopGradients) -> dict[str, Float[Tensor, "P ..."]]:
         """Through lambda and gamma."""
         del hypers
         named = gradients.others()
         g = own_diagonals(gradients, 2)
-        decay, pace = torch.exp(torch.stack([values[name] for name in _MAPPED]))
-        re, im, gamma = _mapped(values).chunk(3, 1)
+        made = _MADE(*(values[name] for name in _MAPPED))
+        re, im = made.re, made.im
         # The real and the imaginary part stand in the matrix twice each, the latter with both signs.
         of_re, of_im = g["pp"] + g["qq"], g["pq"] - g["qp"]
         # d lambda / d nu = -e^nu lambda, d lambda / d theta = i e^theta lambda
@@ -111,31 +112,57 @@ class Lru(Family):
             # P I 2H -> P H: all inputs share one gamma, and both parts do.
             of_gamma = (named["w_in"] * values["w_in"]).unflatten(2, (2, -1)).sum((1, 2))
             # d gamma / d nu = e^nu |lambda|^2 / gamma
-            of_decay = of_decay - of_gamma * (re * re + im * im) / gamma
-            named["w_in"] = named["w_in"] * _of_both(gamma)
-        return {**named, "nu_log": -decay * of_decay, "theta_log": pace * of_angle}
+            of_decay = of_decay - of_gamma * made.by_gamma
+            named["w_in"] = named["w_in"] * made.both
+        return {**named, "nu_log": of_decay * made.slower, "theta_log": of_angle * made.pace}
 
     def recurrent_step(self, values: Values, hypers: Values, step: Values) -> Float[Tensor, "P R A"]:
         """The change of the real form."""
         del hypers
-        moved = push(_mapped, {name: values[name] for name in _MAPPED}, step)
-        return from_diagonals(_quarters(*moved.chunk(3, 1)[:2]))
+        moved = push(lambda given: _mapped(*(given[name] for name in _MAPPED)), {n: values[n] for n in _MAPPED}, step)
+        return from_diagonals(_quarters(*moved.chunk(2, 1)))
 
 
-def _mapped(values: Values) -> Tensor:
-    """Re lambda, Im lambda and gamma side by side, [P, 3H].
+@dataclass(frozen=True)
+class _Made:
+    """What is made of nu and theta, for the loop and for the way back.
+
+    Attributes:
+        re, im: of lambda. both: gamma of real and imaginary parts, for a matrix's columns.
+        slower, pace: -e^nu and e^theta. by_gamma: |lambda|^2 / gamma.
+    """
+
+    re: Float[Tensor, "P H"]
+    im: Float[Tensor, "P H"]
+    both: Float[Tensor, "P 1 2*H"]
+    slower: Float[Tensor, "P H"]
+    pace: Float[Tensor, "P H"]
+    by_gamma: Float[Tensor, "P H"]
+
+
+def _made(nu: Float[Tensor, "P H"], theta: Float[Tensor, "P H"]) -> _Made:
+    slower, pace = -torch.exp(nu), torch.exp(theta)
+    re, im, gamma = _parts(slower, pace)
+    # `repeat` takes seven times as long as `cat`
+    both = torch.cat((gamma, gamma), 1)[:, None, :]
+    return _Made(re, im, both, slower, pace, (re * re + im * im) / gamma)
+
+
+_MADE = Remembered(_made)
+
+
+def _mapped(nu: Float[Tensor, "P H"], theta: Float[Tensor, "P H"]) -> Float[Tensor, "P 2*H"]:
+    """Re lambda and Im lambda side by side."""
+    return torch.cat(_parts(-torch.exp(nu), torch.exp(theta))[:2], 1)
+
+
+def _parts(slower: Float[Tensor, "P H"], pace: Float[Tensor, "P H"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Re lambda, Im lambda and gamma.
 
     gamma is sqrt(1 - |lambda|^2), by expm1, which is exact near the unit circle.
     """
-    decay = torch.exp(values["nu_log"])
-    size, gamma = torch.exp(-decay), torch.sqrt(-torch.expm1(-2 * decay))
-    angle = torch.remainder(torch.exp(values["theta_log"]), 2 * math.pi)
-    return torch.cat((size * torch.cos(angle), size * torch.sin(angle), gamma), 1)
-
-
-def _of_both(x: Float[Tensor, "P H"]) -> Float[Tensor, "P 1 2*H"]:
-    """Of real and imaginary parts, for a matrix's columns; `repeat` takes seven times as long."""
-    return torch.cat((x, x), 1)[:, None, :]
+    size, angle = torch.exp(slower), torch.remainder(pace, 2 * math.pi)
+    return size * torch.cos(angle), size * torch.sin(angle), torch.sqrt(-torch.expm1(2 * slower))
 
 
 def _quarters(re: Float[Tensor, "P H"], im: Float[Tensor, "P H"]) -> dict[str, Float[Tensor, "P H"]]:

@@ -63,7 +63,7 @@ def read_last(cell: HeadMemories, own: Float[Tensor, "P T B _"], gates: Gates, s
         seen = numerics.matmul(left, start.memory[:, :D, : D + 1]).unflatten(0, inside.shape)[..., 0, :]
         read, inside = read + seen[..., :D], inside + seen[..., D]
     y = read.div_(divisor_of(inside, m)).flatten(3)
-    query = LastQuery(*(x.movedim(1, 3).contiguous() for x in (weights, shares)), faded)
+    query = LastQuery(weights.movedim(1, 3).contiguous(), shares.movedim(1, 3).contiguous(), faded)
     return Shown(own, logistic(own[:, -1:, :, 3 * H : 4 * H]) * y, y, inside, gates, query, ())
 
 
