@@ -73,8 +73,8 @@ def of_formulas(formulas: Any) -> float:
     return o.found + formulas.states
 
 
-def of_step(family: Any, weights: Any) -> float:
-    """Of one sample of one step and of its way back, all entries together."""
+def of_step(family: Any, weights: Any, steps: int) -> float:
+    """Of one sample of one of so many steps and of its way back, all entries together."""
     from rnnsweep.core.recurrence.diagonal import cell_of
     from rnnsweep.core.recurrence.gated_cells import GruCell, LstmCell
     from rnnsweep.core.recurrence.gated_formulas import GruStep, LstmStep
@@ -82,7 +82,7 @@ def of_step(family: Any, weights: Any) -> float:
 
     cell = family.cell or cell_of(weights, family.cell_activation)
     if isinstance(cell, StateSpaceCell):
-        return _of_block(cell.hidden, cell.states)
+        return _of_block(cell.hidden / steps, cell.states)
     known: Any = {LstmCell: LstmStep(), GruCell: GruStep()}
     formulas = getattr(cell, "formulas", None) or known.get(type(cell))
     if formulas is not None:
@@ -91,8 +91,8 @@ def of_step(family: Any, weights: Any) -> float:
     return (TANH + 4) * family.hidden if cell is None else 0.0
 
 
-def _of_block(hidden: int, states: int) -> float:
-    """Of a block: the recurrence both ways, and forward what stands around it, which the last step alone goes back."""
+def _of_block(hidden: float, states: int) -> float:
+    """Of a block: the recurrence both ways, and forward what is behind it, of `hidden` units that a step shows."""
     from rnnsweep.core.recurrence.block_formulas import gelu, normal, rotated, sigmoid, turned_by
 
     way, around = Count(), Count()

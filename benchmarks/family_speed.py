@@ -71,11 +71,11 @@ def work_of(program: Any, tile: Any) -> Work:
     own = {key: value[0].numel() for key, value in weights.cell.items() if value.ndim == 3}
     into = 0 if weights.w_in is None else weights.w_in[0].numel()
     written = recorded(program, tile)
-    each = T * B * counted.of_step(family, weights)
+    each = T * B * counted.of_step(family, weights, T)
     operations = 6 * (recurrent + sum(own.values())) + 4 * into
     if isinstance(cell, StateSpaceCell):
-        # The loss is the last step's: of what is behind the recurrence the way back is asked for there alone.
-        operations = 6 * own["b"] + 2 * (own["c"] + own.get("w_gate", 0)) + 4 * into
+        # The loss is the last step's: what is behind the recurrence is asked for there alone, both ways.
+        operations = 6 * own["b"] + 6 * (own["c"] + own.get("w_gate", 0)) / T + 4 * into
     if name == "Esn":  # nothing of the loop is trained, and of what it records the last state is read again
         return Work(2 * T * B * (recurrent + into), written, T * B * counted.TANH * family.hidden)
     if name == "Mlstm":
@@ -280,7 +280,7 @@ def document(
         "operations, or to write what the loop records and to read it once at the rate of a copy, "
         f"{copied / 1e9:.0f} GB/s.",
         "Operations are 6 T B for each entry of the matrices that a step multiplies with, 4 for one of the inputs'",
-        "(`esn`, which is not trained: 2; blocks: the way back behind the recurrence at the last step alone; `mlstm`:",
+        "(`esn`, which is not trained: 2; blocks: what is behind the recurrence at the last step alone; `mlstm`:",
         "the one query of the last step, there and back), at the",
         f"rate of 1024 x 1024 products there, {rate / 1e9:.0f} GFLOP/s; maps by their own (2 N^3 for a product or an",
         "inverse, 13 N^3 for eigenvalues and the vectors of one); and an instruction, in the place of two",

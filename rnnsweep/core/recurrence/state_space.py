@@ -136,6 +136,11 @@ def layer_norm(
     return centred / torch.sqrt(variance + EPSILON) * gain + shift
 
 
+def _over_positions(weights: LoopWeights) -> Own:
+    """The cell's own parameters, vectors spread over positions."""
+    return {name: value[:, None] if value.ndim == 2 else value for name, value in weights.cell.items()}
+
+
 class StateSpaceEngine(ReferenceEngine):
     """Runs a `StateSpaceCell`; keeps the promises of `recurrence.base`.
 
@@ -155,10 +160,39 @@ class StateSpaceEngine(ReferenceEngine):
         lengths: Int64[Tensor, "P ..."],
     ) -> CellRecord:
         """See `Engine.forward`; ``h`` holds whole states [P, T + 1, B, S]."""
-        del activation
+        record, z = self._states(inputs, weights, lengths)
+        (T, B), H, u = inputs.shape[1:3], self.cell.hidden, record.drive
+        own = _over_positions(weights)
+        active = own_steps(lengths, T)[..., None]
+        x = record.h[:, 1:, :, H:].flatten(1, 2)
+        shown = self.cell.after(x, u.flatten(1, 2), z.flatten(1, 2), own).unflatten(1, (T, B))
+        record.h[:, 1:, :, :H] = torch.where(active, shown, record.h[:, :1, :, :H])
+        self._show_last(record, z, own)  # anew: it shall have the same bits where it is shown alone
+        return record
+
+    def forward_last(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, "P ..."],
+    ) -> CellRecord:
+        """See `LastStepEngine.forward_last`: what is behind the recurrence is made of the last step alone."""
+        record, z = self._states(inputs, weights, lengths)
+        self._show_last(record, z, _over_positions(weights))
+        return record
+
+    def _show_last(self, record: CellRecord, z: Float[Tensor, "P T B H"], own: Own) -> None:
+        H, drive = self.cell.hidden, record.drive
+        record.h[:, -1, :, :H] = self.cell.after(record.h[:, -1, :, H:].contiguous(), drive[:, -1], z[:, -1], own)
+
+    def _states(
+        self, inputs: Float[Tensor, "P T B I"], weights: LoopWeights, lengths: Int64[Tensor, "P ..."]
+    ) -> tuple[CellRecord, Float[Tensor, "P T B H"]]:
+        """A record whose states are there but for what they show, and z."""
         P, T, B, _ = inputs.shape
         H, N = self.cell.hidden, self.cell.states
-        own = {name: value[:, None] if value.ndim == 2 else value for name, value in weights.cell.items()}
+        own = _over_positions(weights)
         h = inputs.new_zeros(P, T + 1, B, self.cell.state)
         if weights.h0 is not None:  # carried over: whole states
             h[:, 0] = weights.h0
@@ -175,9 +209,8 @@ class StateSpaceEngine(ReferenceEngine):
             re = torch.where(active[:, t], new[0] + into[:, t, :, :N], re)
             im = torch.where(active[:, t], new[1] + into[:, t, :, N:], im)
             h[:, t + 1, :, H : H + N], h[:, t + 1, :, H + N :] = re, im
-        shown = self.cell.after(h[:, 1:, :, H:].flatten(1, 2), u, z, own).unflatten(1, (T, B))
-        h[:, 1:, :, :H] = torch.where(active, shown, h[:, :1, :, :H])
-        return CellRecord(inputs, h, None, weights, lengths, kept=h[:, 1:, :, :0], drive=drive)
+        record = CellRecord(inputs, h, None, weights, lengths, kept=h[:, 1:, :, :0], drive=drive)
+        return record, z.unflatten(1, (T, B))
 
     def backward(
         self, record: Record, direct: Direct, activation: Activation, *, keep: bool = True
@@ -187,23 +220,27 @@ class StateSpaceEngine(ReferenceEngine):
         assert isinstance(record, CellRecord)
         cell, w, direct = self.cell, record.weights, whole_direct(direct, self.cell.state)
         H, (P, T, B) = cell.hidden, record.inputs.shape[:3]
-        errors = direct.steps
-        if errors is None:
-            assert direct.last is not None
-            errors = torch.zeros_like(record.h[:, 1:])
-            errors[:, -1] = direct.last
         active = own_steps(record.lengths, T)[..., None]
-        errors = torch.where(active, errors, torch.zeros_like(errors))
+        if direct.steps is None:  # what is behind the recurrence has an error at the last step alone
+            assert direct.last is not None
+            errors, first = direct.last[:, None], T - 1
+        else:
+            errors, first = torch.where(active, direct.steps, torch.zeros_like(direct.steps)), 0
         with torch.enable_grad():
             leaf = {name: value.detach().clone().requires_grad_() for name, value in w.cell.items()}
-            own = {name: spread(value, T * B) if value.ndim == 2 else value for name, value in leaf.items()}
+            ahead, behind = (
+                {name: spread(value, count * B) if value.ndim == 2 else value for name, value in leaf.items()}
+                for count in (T, T - first)
+            )
             u = record.drive.flatten(1, 2).detach().clone().requires_grad_()
-            x = record.h[:, 1:, :, H:].flatten(1, 2).clone().requires_grad_()
-            z, into = cell.before(u, own)
-            shown = cell.after(x, u, z, own)
+            x = record.h[:, 1 + first :, :, H:].flatten(1, 2).clone().requires_grad_()
+            z, into = cell.before(u, ahead)
+            shown = cell.after(x, u[:, first * B :], z[:, first * B :], behind)
         g_shown = errors[..., :H].flatten(1, 2).contiguous()
         (read,) = torch.autograd.grad(shown, [x], g_shown, retain_graph=True)
-        g, lam_re, lam_im, back = self._recurrence(record, read.unflatten(1, (T, B)) + errors[..., H:])
+        into_x = record.h.new_zeros(P, T, B, 2 * cell.states)
+        into_x[:, first:] = read.unflatten(1, (T - first, B)) + errors[..., H:]
+        g, lam_re, lam_im, back = self._recurrence(record, into_x)
         wanted = {name: value for name, value in leaf.items() if name not in ("lam_re", "lam_im")}
         leaves = [u, *wanted.values()]
         into_drive, *parts = torch.autograd.grad([shown, into], leaves, [g_shown, g.flatten(1, 2)])
@@ -219,7 +256,7 @@ class StateSpaceEngine(ReferenceEngine):
         if not keep:
             return gradients, None
         # what is shown reaches no later step
-        handed = torch.cat((torch.zeros_like(errors[..., :H]), back), -1)
+        handed = torch.cat((record.h.new_zeros(P, T, B, H), back), -1)
         return gradients, Trace(record, direct, record.h.new_zeros(P, T, B, 0), handed)
 
     def _recurrence(self, record: Record, direct: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

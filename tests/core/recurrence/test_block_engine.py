@@ -178,6 +178,23 @@ def test_a_last_error_is_one_among_zeros(kind: tuple[str, bool]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_last_step_alone_is_the_last_of_all(kind: tuple[str, bool], each: bool, fused: bool) -> None:
+    """To the bit: what is trained does not depend on who looks at other steps."""
+    for driven, h0 in product((False, True), repeat=2):
+        case = Case(kind, driven=driven, h0=h0)
+        case = differing(case) if each else case
+        engine = build(case) if fused else StateSpaceEngine(case.cell)
+        given = case.inputs, case.weights, NONE, case.lengths
+        whole, last = engine.forward(*given), engine.forward_last(*given)
+        assert torch.equal(last.h[:, -1], whole.h[:, -1])
+        (true, _), (found, _) = (engine.backward(one, case.direct, NONE, keep=False) for one in (whole, last))
+        for name, value in named(true).items():
+            assert torch.equal(named(found)[name], value), name
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_foreign_layouts_are_read_right(kind: tuple[str, bool]) -> None:
     """Weights inside a larger slab, as a pack has them; inputs and direct gradients with gaps."""
     case = Case(kind, steps=True)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from rnnsweep.core.activations import Activation
 from rnnsweep.core.recurrence.cells import KeptRecord, whole_direct
 from rnnsweep.core.recurrence.cpu.engine.dispatch import (
     ALIGN,
@@ -44,8 +45,20 @@ class BlockEngine(OneCellEngine):
     def __init__(self, cell: StateSpaceCell, threads: int | None = None) -> None:
         workspace = Workspace()
         row_threads = RowThreads(threads, workspace)
-        super().__init__(CpuEngine(threads), cell, BlockLoops(cell, row_threads, workspace))
+        self._blocks = BlockLoops(cell, row_threads, workspace)
+        super().__init__(CpuEngine(threads), cell, self._blocks)
         self.threads = row_threads.count
+
+    def forward_last(
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        activation: Activation,
+        lengths: Int64[Tensor, "P ..."],
+    ) -> KeptRecord:
+        """See `LastStepEngine.forward_last`: what is behind the recurrence is made of the last step alone."""
+        del activation
+        return self._blocks.forward(inputs, weights, lengths, last=True)
 
 
 class BlockLoops:
@@ -60,9 +73,14 @@ class BlockLoops:
         self.cell, self._threads, self._workspace = cell, threads, workspace
 
     def forward(
-        self, inputs: Float[Tensor, "P T B I"], weights: LoopWeights, lengths: Int64[Tensor, "P ..."]
+        self,
+        inputs: Float[Tensor, "P T B I"],
+        weights: LoopWeights,
+        lengths: Int64[Tensor, "P ..."],
+        *,
+        last: bool = False,
     ) -> KeptRecord:
-        """See `Engine.forward`; ``h`` holds whole states, and so does an initial state."""
+        """See `Engine.forward`, or (`last`) `forward_last`; ``h`` holds whole states, and so does an initial state."""
         from rnnsweep.core.recurrence.cpu.emit.block_steps import FROM_SUMS, NO_GATE
         from rnnsweep.core.recurrence.cpu.kernels import block_forward as kernels
 
@@ -78,7 +96,7 @@ class BlockLoops:
             inputs=at.read("inputs", given, (P, T, B, I if w.w_in is not None else H)),
             w_in=at.read("w_in", w.w_in, (P, I, H)), bias=at.read("bias", w.bias, (P, H)),
             b_gate=at.read("b_gate", w.cell.get("b_gate"), (P, G)), lengths=rows, each=each,
-            h=at.view("h", h, (P, T + 1, B, cell.state)), kept=at.view("kept", kept, (P, T, B, K)),
+            h=at.view("h", h, (P, T + 1, B, cell.state)), kept=at.view("kept", kept, (P, T, B, K)), last=int(last),
         )  # fmt: skip
         scratch = kernels.block_forward_scratch(0, dtype.itemsize, *self._lined(dtype), job).end
         self._threads.run(kernels.block_forward_rows, job, P, dtype, scratch + ALIGN)

@@ -31,6 +31,7 @@ class BlockForwardJob(NamedTuple):
         b, c, w_gate: matrices [H, 2 N], [2 N, H], [H, G]; gate_row: entries from one row's w_gate to the next one's.
         lengths: of each row's longest sequence. each: of every sequence, where those of a row differ.
         h: states; those before the first step are there.
+        last: whether what is shown is made of the last step alone: of other steps states have no such part.
     """
 
     T: int
@@ -61,6 +62,7 @@ class BlockForwardJob(NamedTuple):
     each: int
     h: int
     kept: int
+    last: int
 
 
 class BlockForwardScratch(NamedTuple):
@@ -191,23 +193,21 @@ def times(zero, rows, a, lda, inner, b, start, ldstart, c, ldc, columns):
 
 @inlined
 def _block(zero, job, p, t, steps, here):
-    """All of `steps` steps from t on."""
+    """All of `steps` steps from t on; what is behind the recurrence perhaps of the last one alone."""
     size, H, N, S, K, rows = item_bytes(zero), job.H, job.N, job.S, job.K, steps * job.B
     V, X = lined(zero, H), lined(zero, 2 * N)
     step = job.B * S * size
     u, before = job.kept + (p * job.T + t) * job.B * K * size, job.h + (p * (job.T + 1) + t) * step
-    shown = before + step
-    y, w = u + V * size, u + 2 * V * size
-    stats = w + lined(zero, job.G) * size
+    stats = u + (2 * V + lined(zero, job.G)) * size
     gain, shift = job.gain + p * H * size, job.shift + p * H * size
     _drives(zero, job, p, t, rows, u, here)
     z, ldz = u, K
     if job.prenorm != 0:
         z, ldz = here.z, V
-        first = Norm(
+        normed = Norm(
             x=u, ldx=K, out=z, ldout=V, gain=gain, shift=shift, stats=stats, ldstats=K, again=0, rows=rows, H=H
         )  # fmt: skip
-        norm(zero, first)
+        norm(zero, normed)
     times(
         zero, rows, a=z, lda=ldz, inner=H, b=here.b, start=here.zeros, ldstart=0, c=here.into, ldc=X, columns=2 * N,
     )  # fmt: skip
@@ -219,6 +219,31 @@ def _block(zero, job, p, t, steps, here):
             samples=job.B, N=N,
         )  # fmt: skip
         turn(zero, moved)
+    first = 0 if job.last == 0 else steps - 1 if t + steps == job.T else steps
+    if first < steps:
+        _show(
+            zero,
+            job,
+            p,
+            (steps - first) * job.B,
+            u + first * job.B * K * size,
+            before + (first + 1) * step,
+            z + first * job.B * ldz * size,
+            ldz,
+            here,
+        )
+    if job.last == 0:
+        _hold(zero, job, t, steps, before + step, here)
+
+
+@inlined
+def _show(zero, job, p, rows, u, shown, z, ldz, here):
+    """What is behind the recurrence, of so many samples whose drives and states begin at u and `shown`."""
+    size, H, N, S, K = item_bytes(zero), job.H, job.N, job.S, job.K
+    V = lined(zero, H)
+    y, w = u + V * size, u + 2 * V * size
+    stats = w + lined(zero, job.G) * size
+    gain, shift = job.gain + p * H * size, job.shift + p * H * size
     times(
         zero, rows, a=shown + H * size, lda=S, inner=2 * N, b=here.c, start=here.zeros, ldstart=0, c=y, ldc=K,
         columns=H,
@@ -244,7 +269,6 @@ def _block(zero, job, p, t, steps, here):
             H=H,
         )  # fmt: skip
         norm(zero, last)
-    _hold(zero, job, t, steps, shown, here)
 
 
 @inlined
