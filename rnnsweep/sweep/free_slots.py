@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from typing import NamedTuple
 
 Key = tuple[float, int, int]
 
@@ -36,8 +37,23 @@ class _Lowest:
         return self._heap[0][1] if self._heap else None
 
 
+class Room(NamedTuple):
+    """What a worker has and may take.
+
+    Attributes:
+        free: rows that it may still take. rows: that it has.
+        at_once: rows that it trains in about the time of one.
+        order: when it joined.
+    """
+
+    free: int
+    rows: int
+    at_once: int
+    order: int
+
+
 class FreeSlots:
-    """Free rows by worker: the total, and the emptiest without looking at every worker.
+    """Free rows by worker: the total, and whom to give rows to without looking at every worker.
 
     Attributes:
         total: free rows of all workers together.
@@ -46,29 +62,37 @@ class FreeSlots:
     def __init__(self) -> None:
         self.total = 0
         self._free: dict[str, int] = {}
-        self._fullness, self._room = _Lowest(), _Lowest()
+        self._by_load, self._by_room, self._idle = _Lowest(), _Lowest(), _Lowest()
 
-    def set(self, worker: str, free: int, slots: int, order: int) -> None:
-        """A worker has this many of its rows free now."""
+    def set(self, worker: str, room: Room) -> None:
+        """What a worker has and may take now."""
         self.forget(worker)
-        if free > 0:
-            self.total += free
-            self._free[worker] = free
-            self._fullness.set(worker, (1 - free / slots, -slots, order))
-            self._room.set(worker, (-free, 0, order))
+        if room.free > 0:
+            self.total += room.free
+            self._free[worker] = room.free
+            self._by_load.set(worker, ((room.rows + 1) / room.at_once, -room.free, room.order))
+            self._by_room.set(worker, (-room.free, 0, room.order))
+            if not room.rows:
+                self._idle.set(worker, (-room.at_once, -room.free, room.order))
 
     def forget(self, worker: str) -> None:
         """It is gone."""
         self.total -= self._free.pop(worker, 0)
-        self._fullness.set(worker, None)
-        self._room.set(worker, None)
+        for heap in (self._by_load, self._by_room, self._idle):
+            heap.set(worker, None)
 
     def emptiest(self, rows: int) -> str | None:
-        """The worker with the smallest part of its rows taken, the largest among equals; None where all are full.
+        """The worker whose rows would take least time with one more; of equal ones that with most room, then the first.
 
-        By parts and not by free rows: how many a processor may hold depends on the memory that was free when it began,
-        and of two equal ones the larger would get all rows of a small sweep. Where the emptiest has no room for so many
-        `rows`: the one with most.
+        Not the one with most room: that depends on the memory that was free when it began, and of two equal processors
+        one would get all rows of a small sweep. Where the emptiest has no room for so many `rows`: the one with most.
+
+        Returns:
+            None where all are full.
         """
-        name = self._fullness.get()
-        return name if name is None or self._free[name] >= rows else self._room.get()
+        name = self._by_load.get()
+        return name if name is None or self._free[name] >= rows else self._by_room.get()
+
+    def idle(self) -> str | None:
+        """The fastest worker without rows; None where all have some."""
+        return self._idle.get()

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 
 from rnnsweep.sweep.budget import Spent
-from rnnsweep.sweep.free_slots import FreeSlots
+from rnnsweep.sweep.free_slots import FreeSlots, Room
 from rnnsweep.sweep.objective import Curve, trial_solved_at
 from rnnsweep.sweep.plan import Params, SweepPlan
 from rnnsweep.sweep.policy import DEFAULT, Policy
@@ -376,7 +376,7 @@ class SweepMemory:
         if live is None:
             self.free_slots.forget(worker)
         else:
-            self.free_slots.set(worker, live.free, live.slots, live.order)
+            self.free_slots.set(worker, Room(live.free, len(live.rows), live.info.at_once, live.order))
 
     def vacate(self, trial: int, row: Row) -> None:
         """A row has left its worker's pack."""

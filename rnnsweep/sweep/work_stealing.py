@@ -15,11 +15,11 @@ from rnnsweep.sweep.states import TrialState
 
 
 def steal(memory: SweepMemory, out: list[Command]) -> None:
-    """Give every idle worker a part of the busiest one's rows, as long as that is worth the rungs that they repeat."""
+    """Give idle workers parts of the busiest one's rows, as long as that is worth the rungs that they repeat."""
     # rows in line, points that were asked for and suspects need the idle worker more
     while not (memory.queue or memory.asking or memory.pending or memory.nothing_to_steal):
-        name = memory.free_slots.emptiest(1)
-        if name is None or memory.workers[name].rows:
+        name = memory.free_slots.idle()
+        if name is None:
             return
         thief = memory.workers[name]
         # rows get ever fewer: whoever finds none once need not look again before others are placed
@@ -33,15 +33,17 @@ def _victims(memory: SweepMemory) -> list[LiveWorker]:
 
 
 def _steal_from(memory: SweepMemory, victim: LiveWorker, thief: LiveWorker, out: list[Command]) -> bool:
-    """Take whole trials, or half of the replicas where there is only one; whether it got something."""
+    """Take whole trials, or some replicas where there is only one; whether it got something."""
     movable = _movable(memory, victim)
-    moving = _lesser_half(memory, victim, movable, thief.free)
+    moving = _part(memory, victim, movable, thief)
     for trial in moving:
         _move(memory, trial, [(thief, _placed(trial))], out)
     if moving or len(movable) != 1 or len(_placed(movable[0])) < 2:
         return bool(moving)
     rows = _placed(movable[0])
-    part = min(len(rows) // 2, thief.free)
+    part = min(len(rows) * thief.info.at_once // (thief.info.at_once + victim.info.at_once), thief.free, len(rows) - 1)
+    if not part:
+        return False
     _move(memory, movable[0], [(thief, rows[:part]), (victim, rows[part:])], out)
     return True
 
@@ -77,13 +79,14 @@ def _may_move(memory: SweepMemory, trial: OpenTrial, worker: LiveWorker) -> bool
     )
 
 
-def _lesser_half(memory: SweepMemory, worker: LiveWorker, movable: list[OpenTrial], room: int) -> list[OpenTrial]:
-    """Trials with at most half of what the worker has before it: the longest first, each to the lesser side."""
+def _part(memory: SweepMemory, victim: LiveWorker, movable: list[OpenTrial], thief: LiveWorker) -> list[OpenTrial]:
+    """Trials with at most as much before them as the thief is as fast: the longest first, each to the lesser side."""
+    room, mine, its = thief.free, thief.info.at_once, victim.info.at_once
     loads = {trial.number: sum(_rungs_left(memory, row) for row in _placed(trial)) for trial in movable}
-    moving, moved, kept = list[OpenTrial](), 0, _load(memory, worker) - sum(loads.values())
+    moving, moved, kept = list[OpenTrial](), 0, _load(memory, victim) - sum(loads.values())
     for trial in sorted(movable, key=lambda one: (-loads[one.number], one.number)):
         rows = len(_placed(trial))
-        if moved + loads[trial.number] <= kept and rows <= room:
+        if (moved + loads[trial.number]) * its <= kept * mine and rows <= room:
             moving.append(trial)
             moved, room = moved + loads[trial.number], room - rows
         else:

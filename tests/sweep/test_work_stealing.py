@@ -123,6 +123,18 @@ def test_a_pack_that_takes_no_longer_than_half_of_it_stays_together(rows: int, m
     assert bool(held(memory)["w1"]) is moves
 
 
+def test_a_faster_worker_takes_more_and_a_slower_one_less() -> None:
+    memory = busy(8, 1, 40, at_once=1)
+    join(memory, 40, at_once=7)
+    assert [len(numbers) for numbers in held(memory).values()] == [1, 7]
+    memory = busy(24, 1, 40, at_once=7)
+    join(memory, 40, at_once=1)
+    assert [len(numbers) for numbers in held(memory).values()] == [21, 3]
+    memory = busy(1, 8, 40, at_once=7)
+    join(memory, 40, at_once=1)
+    assert [len(numbers) for numbers in held(memory).values()] == [7, 1]
+
+
 def test_idle_workers_wait_where_points_are_still_asked_for() -> None:
     memory = busy(4, 1, 40)
     memory.asking = 1
