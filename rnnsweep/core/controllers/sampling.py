@@ -58,7 +58,8 @@ class Sampling(Gate):
 
     Numerics:
         delta and its tangent are carried with exact powers of two, so that Q = 32 is seen in float32. A first delta of
-        exactly 0 or non-finite is refused and counted as degenerate. Q and dS in float64 once the loops are done.
+        exactly 0 or non-finite, or a dS that is NaN, is refused and counted as degenerate. Q and dS in float64 once the
+        loops are done.
 
     References:
         Chernodub, Nowicki (2016), eq. 16, algorithm 1; ours differs: direction, r0 off (docs/maths.md#sampling).
@@ -154,8 +155,9 @@ class Sampling(Gate):
             rule = StepRule(self.direction == "corrected", self.r0_relative, self.q_reduce == "mean_of_logs")
             return engine.judge(last, tangent, Bounds(hypers["q_min"], hypers["q_max"], hypers["r0"]), rule)
         q, sign, log_ds, relative = self.measures(last, tangent)
-        # Nothing can be said of a first delta that is 0 or not finite: refused, not guessed.
-        degenerate = ~torch.isfinite(q) | torch.isnan(sign)
+        # Nothing can be said of a first delta that is 0 or not finite, nor of a dS that is no number: refused, not
+        # guessed.
+        degenerate = ~torch.isfinite(q) | torch.isnan(log_ds)
         used = self._rule(hypers, q, sign, relative if self.r0_relative else log_ds) & ~degenerate
         return Judgement(q, log_ds, _size(tangent), used, degenerate)
 

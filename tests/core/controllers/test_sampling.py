@@ -12,6 +12,8 @@ from rnnsweep.core.controllers.sampling import Sampling
 from rnnsweep.core.families.srn import Srn
 from rnnsweep.core.optimizers.adam import Adam
 from rnnsweep.core.optimizers.sgd import Sgd
+from rnnsweep.core.recurrence.base import Tangent
+from rnnsweep.core.recurrence.reference import ReferenceEngine
 from rnnsweep.core.tasks.temporal_order import TemporalOrder
 from rnnsweep.core.training import tiles, update
 from rnnsweep.errors import ConfigError
@@ -170,6 +172,16 @@ def test_a_first_delta_of_exactly_zero_is_degenerate_and_refused():
     update(tile, tally)
     assert float(tally.values()["sampling/degenerate"]) == 1
     assert torch.equal(before, pack.params)
+
+
+@pytest.mark.parametrize("r0", [torch.inf, 1e30])
+def test_a_change_that_is_no_number_is_degenerate_and_refused(r0: float):
+    """A step that is finite, and so large that its change is not."""
+    sampling, one = Sampling(-1.0, 1.0, r0=r0), torch.ones(1, 3, 4, dtype=torch.float64)
+    limits = {name: torch.tensor([float(getattr(sampling, name))]) for name in ("q_min", "q_max", "r0")}
+    for change, used in ((one, True), (one * torch.nan, False)):
+        judged = sampling.judged(ReferenceEngine(), limits, one, Tangent(one, change, torch.tensor([0])))
+        assert (judged.used.tolist(), judged.degenerate.tolist()) == ([used], [not used])
 
 
 def test_realised_change_follows_the_prediction_for_a_small_step():

@@ -15,12 +15,12 @@ P, B, H = 12, 3, 40
 
 
 def drawn(dtype: torch.dtype, seed: int = 0) -> tuple[torch.Tensor, Tangent, dict[str, torch.Tensor]]:
-    """Rows that vanish and explode beyond float64, in and out of range; the last ones are 0, infinite and NaN."""
+    """Rows that vanish and explode beyond float64, in and out of range; the last ones are 0, infinite and NaN, and so is a change."""
     noise = torch.Generator().manual_seed(seed)
     last, delta, change = (torch.randn(P, B, H, generator=noise, dtype=torch.float64).to(dtype) for _ in range(3))
     last[:4] *= 1e-20
     delta[8] = 0
-    delta[9, 0, 0], last[10, 1, 2] = torch.inf, torch.nan
+    delta[9, 0, 0], last[10, 1, 2], change[11, 2, 3] = torch.inf, torch.nan, torch.nan
     exponent = torch.tensor([0, 1000, -1000, -70, 0, 3, -2, 5, 0, 0, 0, 0])
     limit = torch.rand(2, P, generator=noise, dtype=torch.float64)
     r0 = torch.full((P,), torch.inf, dtype=torch.float64)
@@ -44,8 +44,8 @@ def test_a_launch_says_what_the_operations_say(gpu, dtype, direction, relative, 
     found = gpu.engine.judge(last.to(gpu.device), moved, bounds, rule)
     for name, value in vars(want).items():
         torch.testing.assert_close(getattr(found, name).cpu(), value, rtol=1e-12, atol=1e-12, equal_nan=True, msg=name)
-    assert found.degenerate.tolist() == [False] * 8 + [True] * 3 + [False]
-    assert 0 < int(want.used.sum()) < P - 3
+    assert found.degenerate.tolist() == [False] * 8 + [True] * 4
+    assert 0 < int(want.used.sum()) < P - 4
 
 
 def test_the_last_step_of_a_trace_is_read_where_it_lies(gpu):

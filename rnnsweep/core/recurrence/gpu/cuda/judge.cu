@@ -80,8 +80,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) judge(const Job job) {
   const double log_change = log10(fabs(moved)) + 2.0 * exponent * of_two, relative = log10(fabs(moved) / (0.5 * size));
   const double low = job.q_min[row], high = job.q_max[row], way = UPWARDS ? moved : -moved;
   const bool in_range = q >= low && q <= high, helps = (q > high && way > 0.0) || (q < low && way < 0.0);
-  // Nothing can be said of a first delta that is 0 or not finite: refused, not guessed.
-  const bool degenerate = !(fabs(q) < INFINITY);
+  // Nothing can be said of a first delta that is 0 or not finite, nor of a dS that is no number: refused, not guessed.
+  const bool degenerate = !(fabs(q) < INFINITY) || moved != moved;
   // In logarithms, as |dS| itself may lie outside of float64.
   const bool large = (RELATIVE ? relative : log_change) > log10((double)job.r0[row]);
   job.q[row] = q;
