@@ -15,7 +15,7 @@ P, B, H = 12, 3, 40
 
 
 def drawn(dtype: torch.dtype, seed: int = 0) -> tuple[torch.Tensor, Tangent, dict[str, torch.Tensor]]:
-    """Rows that vanish and explode beyond float64, in and out of range; the last ones are 0, infinite, NaN, and change so."""
+    """Rows that vanish and explode beyond float64, in and out of range; of the last ones something is 0, inf or NaN."""
     noise = torch.Generator().manual_seed(seed)
     last, delta, change = (torch.randn(P, B, H, generator=noise, dtype=torch.float64).to(dtype) for _ in range(3))
     last[:4] *= 1e-20
