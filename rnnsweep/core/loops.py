@@ -17,7 +17,7 @@ from rnnsweep.core.embedding import TABLE, collected, look_up
 from rnnsweep.core.families.base import Family, Feed, Values
 from rnnsweep.core.loop_place import LoopPlace
 from rnnsweep.core.readout import Readout, Seen
-from rnnsweep.core.recurrence.base import Engine, LastStepEngine, TermResult, driven, into_inputs
+from rnnsweep.core.recurrence.base import Engine, TermResult, driven, into_inputs
 from rnnsweep.core.sequence_lengths import ends_of, reversed_steps
 from rnnsweep.core.types import Batch, Direct, LoopGradients, LoopWeights, Record, Trace, merged
 from rnnsweep.core.wires import Wire
@@ -331,7 +331,7 @@ def run(loops: Sequence[Loop], batch: Batch, *, back: bool = False, last: bool =
         batch, back = replace(batch, inputs=look_up(table, codes)), True
     for layer in _by_layer(loops):
         seen = batch if states is None else replace(batch, inputs=states[:, 1:].contiguous())
-        ran = [_run(loop, seen, product=back or states is not None, last=last and loop.wire.shown) for loop in layer]
+        ran = [_run(loop, seen, product=back or states is not None, last=last) for loop in layer]
         done += ran
         shown = ran[0].states if len(ran) == 1 else torch.cat([one.states for one in ran], -1)
         states = shown + states if layer[0].wire.adds and states is not None else shown
@@ -344,8 +344,8 @@ def _run(loop: Loop, batch: Batch, *, product: bool, last: bool) -> LoopRun:
     if loop.place.reverse:
         batch = replace(batch, inputs=reversed_steps(batch.inputs, batch.lengths).contiguous())
     entry = enter(loop, batch, product=product)
-    engine = loop.engine
-    forward = engine.forward_last if last and isinstance(engine, LastStepEngine) else engine.forward
+    alone = loop.wire.last_step if last else None
+    forward = loop.engine.forward if alone is None else alone.forward_last
     return LoopRun(entry, forward(entry.fed, entry.weights, loop.activation, batch.lengths))
 
 

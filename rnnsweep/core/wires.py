@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rnnsweep.core.activations import Activation
 from rnnsweep.core.families.base import Family, Values
 from rnnsweep.core.loop_place import LoopPlace
-from rnnsweep.core.recurrence.base import Engine
+from rnnsweep.core.recurrence.base import Engine, LastStepEngine
 
 
 def places_of(family: Family) -> tuple[LoopPlace, ...]:
@@ -30,6 +30,8 @@ class Wire:
             seen. learns: see `Family.learns`.
         only: whether the network has no other. main: see `LoopPlace.main`.
         hypers_of: the loop's own among the network's, by its place; None: they are the same.
+        last_step: the engine, where it can show the last step alone and the network shows what this loop does, and
+            nothing else.
     """
 
     place: LoopPlace
@@ -45,12 +47,7 @@ class Wire:
     only: bool
     main: bool
     hypers_of: Callable[[LoopPlace, Values], Values] | None
-
-    @property
-    def shown(self) -> bool:
-        """Whether what the network shows is what this loop does, and nothing else."""
-        last = self.place.layer == self.place.layers and self.place.reverse is None
-        return last and not (self.adds or self.random)
+    last_step: LastStepEngine | None
 
 
 def wire(family: Family, engines: Sequence[Engine]) -> tuple[Wire, ...]:
@@ -74,6 +71,13 @@ def wire(family: Family, engines: Sequence[Engine]) -> tuple[Wire, ...]:
             only=len(family.parts) == 1,
             main=place.main,
             hypers_of=None if type(family).part_hypers is Family.part_hypers else family.part_hypers,
+            last_step=_of_last_step(family, place, part, engine),
         )
         for place, part, engine in zip(places_of(family), family.parts, engines, strict=True)
     )
+
+
+def _of_last_step(family: Family, place: LoopPlace, part: Family, engine: Engine) -> LastStepEngine | None:
+    """See `Wire.last_step`."""
+    alone = place.layer == place.layers and place.reverse is None and not (family.residual and place.layer > 1)
+    return engine if alone and not part.random and isinstance(engine, LastStepEngine) else None

@@ -222,16 +222,9 @@ def _block(zero, job, p, t, steps, here):
     first = 0 if job.last == 0 else steps - 1 if t + steps == job.T else steps
     if first < steps:
         _show(
-            zero,
-            job,
-            p,
-            (steps - first) * job.B,
-            u + first * job.B * K * size,
-            before + (first + 1) * step,
-            z + first * job.B * ldz * size,
-            ldz,
-            here,
-        )
+            zero, job, p, rows=(steps - first) * job.B, u=u + first * job.B * K * size,
+            shown=before + (first + 1) * step, z=z + first * job.B * ldz * size, ldz=ldz, here=here,
+        )  # fmt: skip
     if job.last == 0:
         _hold(zero, job, t, steps, before + step, here)
 
