@@ -141,6 +141,7 @@ class Record:
     rungs: dict[tuple[int, int], tuple[Any, ...]]
     verdicts: list[tuple[int, int, str]]
     attempts: dict[int, int]
+    moved: Counter[int]
 
 
 _VARYING = ("attempts", "charged", "token", "started", "finished", "worker", "history", "engine")
@@ -170,7 +171,8 @@ def record_of(ledger: SqlLedger, name: str) -> Record:
             assert key not in rungs, f"rung {key} twice"
             rungs[key] = (change.data["step"], change.data["metrics"], change.data["values"])
     attempts = {view.number: view.attempts for view in views}
-    return Record(table, curves, rungs, ledger.verdicts(name), attempts)
+    moved = Counter(one.trial for one in ledger.attempts(name) if one.outcome == "moved")
+    return Record(table, curves, rungs, ledger.verdicts(name), attempts, moved)
 
 
 def check_same(found: Record, undisturbed: Record) -> None:
@@ -184,8 +186,9 @@ def check_same(found: Record, undisturbed: Record) -> None:
 def check_whole(store: Store, trials: int, torn: int = 0, ahead: int = 0) -> Record:
     """No trial lost, none failed, no verdict taken twice, no rung repeated without a reason, no point doubled.
 
-    Each lost attempt repeats the rung in progress, and each of `torn` checkpoints one rung more; a scheduler sets a row
-    back by one rung at most `ahead` times, as it trains on while the others come to where they are compared.
+    Each lost attempt repeats the rung in progress, and each of `torn` checkpoints one rung more; one that moves leaves
+    a worker that lives, and has begun the rung after it as well. A scheduler sets a row back by one rung at most `ahead`
+    times, as it trains on while the others come to where they are compared.
     """
     found = record(store)
     assert [row["number"] for row in found.table] == list(range(trials))
@@ -193,7 +196,10 @@ def check_whole(store: Store, trials: int, torn: int = 0, ahead: int = 0) -> Rec
     assert {str(row["state"]) for row in found.table} <= ended, found.table
     taken = Counter((trial, rung, verdict == PROMOTE) for trial, rung, verdict in found.verdicts)
     assert not [key for key, count in taken.items() if count > 1]
-    more = {key: times - (found.attempts[key[0]] - 1) - ahead for key, times in repeated(store).items()}
+    more = {
+        key: times - (found.attempts[key[0]] - 1) - found.moved[key[0]] - ahead
+        for key, times in repeated(store).items()
+    }
     assert sum(max(0, times) for times in more.values()) <= torn, (more, found.attempts)
     check_points(store, found)
     return found
