@@ -187,8 +187,8 @@ def check_whole(store: Store, trials: int, torn: int = 0, ahead: int = 0) -> Rec
     """No trial lost, none failed, no verdict taken twice, no rung repeated without a reason, no point doubled.
 
     Each lost attempt repeats the rung in progress, and each of `torn` checkpoints one rung more; one that moves leaves
-    a worker that lives, and has begun the rung after it as well. A scheduler sets a row back by one rung at most `ahead`
-    times, as it trains on while the others come to where they are compared.
+    a worker that lives, and has begun the rung after it as well. A scheduler sets a row back by one rung at most
+    `ahead` times, as it trains on while the others come to where they are compared.
     """
     found = record(store)
     assert [row["number"] for row in found.table] == list(range(trials))
